@@ -1,0 +1,1 @@
+//! What ClusterRunner's daemons and its client agree on.
