@@ -1,1 +1,14 @@
-//! What ClusterRunner's daemons and its client agree on.
+//! What ClusterRunner's daemons and its client agree on: identities, API bodies, signing, job
+//! configuration, settings, git, running a command, the layout of artifacts.
+
+pub mod api;
+pub mod artifact;
+pub mod auth;
+pub mod build_request;
+pub mod caller;
+pub mod clock;
+pub mod command;
+pub mod http;
+pub mod ids;
+pub mod secret;
+pub mod signed;

@@ -1,0 +1,490 @@
+//! The bodies that master, slave and client exchange: shapes without behaviour.
+//!
+//! Names and shapes are those of the original's `/v1` API; what is ours beside them says so.
+
+use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The version of the slave protocol that this program speaks beside the original's; a peer that
+/// does not name one speaks the original's.
+pub const PROTOCOL: u32 = 2;
+
+/// Answer to an accepted `POST /v1/build`: status 202.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildAccepted {
+    /// The new build.
+    pub build_id: BuildId,
+    /// Always `SUCCESS`; the key that the original sends.
+    pub status: String,
+    /// Always `SUCCESS`; the key that the original's documentation names.
+    #[serde(rename = "STATUS")]
+    pub documented_status: String,
+}
+
+/// Answer to a write that has nothing else to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Success {
+    /// `SUCCESS`.
+    pub status: String,
+}
+
+impl Default for Success {
+    fn default() -> Self {
+        Self {
+            status: "SUCCESS".to_owned(),
+        }
+    }
+}
+
+/// Body of every refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// `FAILURE` where the original sends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// What is wrong and what to do.
+    pub error: String,
+}
+
+/// Where a build stands, as the API says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum BuildStatus {
+    /// Accepted; also while it is being prepared and waits for its first slave.
+    Queued,
+    /// Slaves work on it, or its archives are being made.
+    Building,
+    /// All atoms have a result and the archives are there.
+    Finished,
+    /// It could not be run; `error_message` says why.
+    Error,
+    /// Somebody canceled it.
+    Canceled,
+}
+
+impl BuildStatus {
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Error | Self::Canceled)
+    }
+}
+
+/// Whether a build's atoms passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum BuildResult {
+    /// Every atom exited with 0.
+    NoFailures,
+    /// At least one did not, or the build was canceled.
+    Failure,
+}
+
+/// A build: `{"build": ...}` of `GET /v1/build/<id>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildView {
+    /// Its id.
+    pub id: BuildId,
+    /// Where it stands.
+    pub status: BuildStatus,
+    /// `<done> of <total> subjobs are complete (<percent>%).`, once there are subjobs; for a build
+    /// without atoms a note that says so.
+    pub details: Option<String>,
+    /// Why it ended in `ERROR`.
+    pub error_message: Option<String>,
+    /// How many atoms it has; null until it builds.
+    pub num_atoms: Option<u64>,
+    /// How many subjobs it has; 0 until it is prepared.
+    pub num_subjobs: u64,
+    /// Atoms with an exit code other than 0; null until it is over.
+    pub failed_atoms: Option<Vec<AtomView>>,
+    /// Null until it is over.
+    pub result: Option<BuildResult>,
+    /// The submitted body.
+    pub request_params: Map<String, Value>,
+    /// Unix seconds at which each state was entered, by its name in lower case; null if it was not.
+    pub state_timestamps: IndexMap<String, Option<f64>>,
+    /// Ours: the commit that is built, once it is known (git only).
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Ours: atoms that have a result.
+    #[serde(default)]
+    pub num_atoms_completed: u64,
+    /// Ours: atoms that have a result other than exit code 0; grows while the build runs.
+    #[serde(default)]
+    pub num_atoms_failed: u64,
+    /// Ours: atoms handed out to slaves and not yet finished.
+    #[serde(default)]
+    pub num_atoms_in_progress: u64,
+}
+
+/// `{"build": ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildBody {
+    /// The build.
+    pub build: BuildView,
+}
+
+/// `{"builds": [...]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildsBody {
+    /// In order of their ids.
+    pub builds: Vec<BuildView>,
+}
+
+/// `{"queue": [...]}`: the builds that are not over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueBody {
+    /// In order of their ids.
+    pub queue: Vec<BuildView>,
+}
+
+/// Where an atom stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AtomState {
+    /// No slave has it.
+    NotStarted,
+    /// A slave has it.
+    InProgress,
+    /// It has a result.
+    Completed,
+}
+
+/// An atom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AtomView {
+    /// Its environment setting, such as `export TEST="x";`.
+    pub command_string: String,
+    /// Seconds it was expected to take, if anything is known.
+    pub expected_time: Option<f64>,
+    /// Seconds it took.
+    pub actual_time: Option<f64>,
+    /// Its exit code, `-N` when signal N ended it; null until there is a result.
+    pub exit_code: Option<i32>,
+    /// Where it stands.
+    pub state: AtomState,
+    /// Its id inside the subjob.
+    pub id: AtomId,
+    /// Its subjob.
+    pub subjob_id: SubjobId,
+}
+
+/// `{"atom": ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AtomBody {
+    /// The atom.
+    pub atom: AtomView,
+}
+
+/// `{"atoms": [...]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AtomsBody {
+    /// In order of their ids.
+    pub atoms: Vec<AtomView>,
+}
+
+/// A subjob.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubjobView {
+    /// Its id.
+    pub id: SubjobId,
+    /// The job's joined command, without the atom.
+    pub command: String,
+    /// Its atoms.
+    pub atoms: Vec<AtomView>,
+    /// The URL of the slave it was handed to last.
+    pub slave: Option<String>,
+}
+
+/// `{"subjob": ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubjobBody {
+    /// The subjob.
+    pub subjob: SubjobView,
+}
+
+/// `{"subjobs": [...]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubjobsBody {
+    /// In order of their ids.
+    pub subjobs: Vec<SubjobView>,
+}
+
+/// A slave as the master sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveView {
+    /// Its address, exactly as it gave it.
+    pub url: String,
+    /// Its id.
+    pub id: SlaveId,
+    /// The life of its process.
+    pub session_id: Option<SessionId>,
+    /// How many executors it has.
+    pub num_executors: u32,
+    /// How many of them run a subjob.
+    pub num_executors_in_use: u32,
+    /// The build it is set up for; the oldest where there are several.
+    pub current_build_id: Option<BuildId>,
+    /// Whether it gave a sign of life lately.
+    pub is_alive: bool,
+    /// Whether it takes no more work.
+    pub is_in_shutdown_mode: bool,
+}
+
+/// `{"slave": ...}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveBody {
+    /// The slave.
+    pub slave: SlaveView,
+}
+
+/// `{"slaves": [...]}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlavesBody {
+    /// In order of their ids.
+    pub slaves: Vec<SlaveView>,
+}
+
+/// `GET /v1` of a master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterBody {
+    /// The master.
+    pub master: MasterView,
+}
+
+/// The master about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterView {
+    /// `Master service is up.`
+    pub status: String,
+    /// All slaves it knows.
+    pub slaves: Vec<SlaveView>,
+}
+
+/// `GET .../version` of both daemons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionBody {
+    /// The program's version.
+    pub version: String,
+    /// The API's version.
+    pub api_version: u32,
+}
+
+/// A piece of an atom's console output, in lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleBody {
+    /// Index of the first line of `content`.
+    pub offset_line: u64,
+    /// How many lines `content` has.
+    pub num_lines: u64,
+    /// How many lines there are by now.
+    pub total_num_lines: u64,
+    /// The text, invalid UTF-8 replaced.
+    pub content: String,
+}
+
+/// Body of `POST /v1/slave`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectRequest {
+    /// `host:port` at which the master reaches the slave.
+    pub slave: String,
+    /// How many subjobs it runs at a time; at least 1.
+    pub num_executors: u32,
+    /// The life of the slave's process.
+    #[serde(default)]
+    pub session_id: Option<SessionId>,
+    /// Ours: see [`PROTOCOL`].
+    #[serde(default)]
+    pub protocol: Option<u32>,
+}
+
+/// Answer to `POST /v1/slave`: status 201.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectAnswer {
+    /// `SUCCESS`.
+    pub status: String,
+    /// The slave's id, as text (the original's form).
+    pub slave_id: String,
+    /// Ours: the protocol both will speak.
+    #[serde(default)]
+    pub protocol: Option<u32>,
+    /// Ours: true when the master knows this session already and everything it handed out still
+    /// counts; otherwise the slave drops all work it has.
+    #[serde(default)]
+    pub resumed: bool,
+}
+
+/// Body of `POST /v1/slave/<id>/heartbeat`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatRequest {
+    /// Who.
+    pub slave: Heartbeat,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// True.
+    pub heartbeat: bool,
+    /// Ours: the life of the slave's process.
+    #[serde(default)]
+    pub session_id: Option<SessionId>,
+}
+
+/// Answer to a heartbeat. A slave that is told `false`, or gets 404, connects anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// Whether the master counts on this slave.
+    pub is_alive: bool,
+}
+
+/// What a slave reports about itself; the original's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SlaveState {
+    /// A build is set up: subjobs may come.
+    SetupComplete,
+    /// A build could not be set up.
+    SetupFailed,
+    /// A build is torn down.
+    Idle,
+    /// The process is ending; what it ran is not finished.
+    Disconnected,
+}
+
+/// Body of `PUT /v1/slave/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateReport {
+    /// The report.
+    pub slave: StateReportBody,
+}
+
+/// What a slave reports. Repeating a report does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateReportBody {
+    /// What happened.
+    pub state: SlaveState,
+    /// Ours: which build it is about (all but `DISCONNECTED`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<BuildId>,
+    /// Ours: the life of the slave's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Ours: why a set-up failed, with the end of its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Body of the slave's `POST /v1/build/<id>/setup`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetupRequest {
+    /// The build's request.
+    pub project_type_params: Map<String, Value>,
+    /// `BUILD_EXECUTOR_INDEX` of the slave's executor 0.
+    pub build_executor_start_index: u32,
+    /// Ours: the commit to check out (git only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Ours: what the master read from the job; an original master lets the slave read it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<SetupJob>,
+}
+
+/// The parts of a job that a slave needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupJob {
+    /// Its name.
+    pub name: String,
+    /// Joined command, run once before the first subjob.
+    #[serde(default)]
+    pub setup_build: Option<String>,
+    /// Joined command, run once at the end.
+    #[serde(default)]
+    pub teardown_build: Option<String>,
+}
+
+/// Body of the slave's `POST /v1/build/<id>/subjob/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjobRequest {
+    /// Atom, a blank, and the job's command; the index is the atom's id.
+    pub atomic_commands: Vec<String>,
+    /// Ours: the number of this hand-out; absent from an original master.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// Answer of a slave that took a subjob: status 201. Also given, and without effect, when it has
+/// that attempt already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjobAccepted {
+    /// `SUCCESS`.
+    pub status: String,
+    /// The executor that runs it; absent while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
+}
+
+/// The field `__encoded_body__` of a result upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultReport {
+    /// The slave's address exactly as at connect.
+    pub slave: String,
+    /// Which executor ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric_data: Option<ResultMetrics>,
+    /// Ours: the slave's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slave_id: Option<SlaveId>,
+    /// Ours: the life of the slave's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Ours: the hand-out that this is the result of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// Part of [`ResultReport`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultMetrics {
+    /// Which executor ran the subjob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
+}
+
+/// `GET /v1` of a slave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveStatusBody {
+    /// The slave.
+    pub slave: SlaveStatusView,
+}
+
+/// A slave about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveStatusView {
+    /// False once it is ending.
+    pub is_alive: bool,
+    /// Its master as configured.
+    pub master_url: String,
+    /// The build it is set up for; the oldest where there are several.
+    pub current_build_id: Option<BuildId>,
+    /// Null before it is connected.
+    pub slave_id: Option<SlaveId>,
+    /// Its executors.
+    pub executors: Vec<ExecutorView>,
+    /// The life of its process.
+    pub session_id: SessionId,
+}
+
+/// An executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorView {
+    /// Its index.
+    pub id: ExecutorIndex,
+    /// What it runs.
+    pub current_build: Option<BuildId>,
+    /// What it runs.
+    pub current_subjob: Option<SubjobId>,
+}

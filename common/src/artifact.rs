@@ -1,0 +1,50 @@
+//! How the files of an atom are called, in a slave's artifact directory and in every archive.
+//! The layout is the original's.
+
+use crate::ids::{AtomId, SubjobId};
+
+/// Standard output and standard error, in the order in which they were written.
+pub const CONSOLE_FILE: &str = "clusterrunner_console_output";
+/// The command as it was run, and a newline.
+pub const COMMAND_FILE: &str = "clusterrunner_command";
+/// The exit code in decimal, `-N` for an end by signal N, and a newline.
+pub const EXIT_CODE_FILE: &str = "clusterrunner_exit_code";
+/// The wall-clock time in seconds with two decimals, and a newline.
+pub const TIME_FILE: &str = "clusterrunner_time";
+/// Lists the directories of failed atoms in an archive, if there are any.
+pub const FAILURES_FILE: &str = "failures.txt";
+
+/// The directory of an atom: `artifact_<subjob>_<atom>`.
+#[must_use]
+pub fn directory_name(subjob: SubjobId, atom: AtomId) -> String {
+    format!("artifact_{subjob}_{atom}")
+}
+
+/// Reads a name made by [`directory_name`]; `None` for any other text.
+#[must_use]
+pub fn parse_directory_name(name: &str) -> Option<(SubjobId, AtomId)> {
+    let (subjob, atom) = name.strip_prefix("artifact_")?.split_once('_')?;
+    let parsed = (subjob.parse().ok()?, atom.parse().ok()?);
+    (directory_name(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_name_says_whose_it_is() {
+        let name = directory_name(SubjobId(12), AtomId(0));
+        assert_eq!(name, "artifact_12_0");
+        assert_eq!(parse_directory_name(&name), Some((SubjobId(12), AtomId(0))));
+        for other in [
+            "artifact_1",
+            "artifact_01_0",
+            "artifact_1_+2",
+            "x_1_2",
+            "artifact_1_2_3",
+        ] {
+            assert_eq!(parse_directory_name(other), None, "{other}");
+        }
+    }
+}

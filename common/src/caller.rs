@@ -1,0 +1,288 @@
+//! Calling a daemon over HTTP, each try signed anew.
+
+use crate::api::ErrorBody;
+use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
+use crate::clock::{Timestamp, random_bytes};
+use crate::http::install_crypto;
+use crate::secret::Secret;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client that signs. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    http: reqwest::Client,
+    secret: Option<Secret>,
+    timeout: Duration,
+}
+
+/// Why a call brought no answer that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The HTTP client could not be made.
+    #[error("could not start the HTTP client: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The address is not one.
+    #[error("'{url}' is not an address of the form host:port")]
+    Address {
+        /// What was given.
+        url: String,
+    },
+    /// Nobody answered; the call may or may not have arrived.
+    #[error("{url} does not answer: {}", root_cause(.source))]
+    Unreachable {
+        /// Whom.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The peer answered with a status of 400 or above.
+    #[error("{url} refused with status {}: {error}", .status.as_u16())]
+    Refused {
+        /// Who.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// The peer's own words.
+        error: String,
+    },
+    /// The answer is not what the API promises.
+    #[error("{url} gave an answer that is not of this API: {source}")]
+    Malformed {
+        /// Who.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// This caller has no secret and so can not sign.
+    #[error("this call must be signed, and no secret is known: set `secret` in clusterrunner.conf")]
+    NoSecret,
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+impl CallError {
+    /// The status with which the peer refused, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later: nobody answered, the peer is in trouble itself, or
+    /// its clock and ours disagreed about the signature.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Malformed { .. } => true,
+            Self::Refused { status, .. } => {
+                status.is_server_error()
+                    || matches!(
+                        *status,
+                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                    )
+            }
+            Self::Client(_) | Self::Address { .. } | Self::NoSecret => false,
+        }
+    }
+}
+
+impl Caller {
+    /// A caller; without a secret it can only read. `timeout` bounds each call but the streaming
+    /// ones, where it bounds each wait for more bytes.
+    ///
+    /// # Errors
+    /// When the HTTP client can not be made.
+    pub fn new(secret: Option<Secret>, timeout: Duration) -> Result<Self, CallError> {
+        install_crypto();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .read_timeout(timeout)
+            .tcp_nodelay(true)
+            // Daemons are called by address; a proxy set for the web is not meant for them.
+            .no_proxy()
+            .build()
+            .map_err(CallError::Client)?;
+        Ok(Self {
+            http,
+            secret,
+            timeout,
+        })
+    }
+
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, CallError> {
+        let url = parse(url)?;
+        let request = self.http.get(url.clone()).timeout(self.timeout);
+        json(&url, accepted(&url, request).await?).await
+    }
+
+    /// Starts to read something large; a 3xx is followed.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a status below 400 is the caller's to judge.
+    pub async fn get_stream(&self, url: &str) -> Result<Response, CallError> {
+        let url = parse(url)?;
+        accepted(&url, self.http.get(url.clone())).await
+    }
+
+    /// Sends JSON, signed, and reads JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send<B: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: &B,
+    ) -> Result<T, CallError> {
+        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+            url: url.to_owned(),
+            source,
+        })?;
+        self.send_bytes(method, url, body, &[]).await
+    }
+
+    /// Sends bytes, signed, and reads JSON. `headers` come on top.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send_bytes<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: Vec<u8>,
+        headers: &[(&'static str, String)],
+    ) -> Result<T, CallError> {
+        let url = parse(url)?;
+        let signature = self.signature(&method, &url, &content_digest(&body))?;
+        let mut request = self
+            .http
+            .request(method, url.clone())
+            .timeout(self.timeout)
+            .header(SIGNATURE_HEADER, signature)
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        json(&url, accepted(&url, request).await?).await
+    }
+
+    /// Streams a body of known length and digest, signed, and reads JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn upload<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        content_type: &str,
+        length: u64,
+        content_digest: &str,
+        body: reqwest::Body,
+    ) -> Result<T, CallError> {
+        let url = parse(url)?;
+        let signature = self.signature(&Method::POST, &url, content_digest)?;
+        let request = self
+            .http
+            .post(url.clone())
+            .header(SIGNATURE_HEADER, signature)
+            .header(CONTENT_DIGEST_HEADER, content_digest)
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::CONTENT_LENGTH, length)
+            .body(body);
+        json(&url, accepted(&url, request).await?).await
+    }
+
+    fn signature(&self, method: &Method, url: &Url, digest: &str) -> Result<String, CallError> {
+        let secret = self.secret.as_ref().ok_or(CallError::NoSecret)?;
+        let path_and_query = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let signed = Signed {
+            method: method.as_str(),
+            path_and_query: &path_and_query,
+            content_digest: digest,
+        };
+        Ok(signed.sign(secret, Timestamp::now(), random_bytes()))
+    }
+}
+
+fn parse(url: &str) -> Result<Url, CallError> {
+    let with_scheme = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    match Url::parse(&with_scheme) {
+        Ok(parsed) if parsed.has_host() => Ok(parsed),
+        _ => Err(CallError::Address {
+            url: url.to_owned(),
+        }),
+    }
+}
+
+async fn accepted(url: &Url, request: RequestBuilder) -> Result<Response, CallError> {
+    let response = request
+        .send()
+        .await
+        .map_err(|source| unreachable(url, source))?;
+    let status = response.status();
+    if status.as_u16() < 400 {
+        return Ok(response);
+    }
+    let text = response.text().await.unwrap_or_default();
+    let error = match serde_json::from_str::<ErrorBody>(&text) {
+        Ok(body) => body.error,
+        Err(_) => text.chars().take(500).collect(),
+    };
+    Err(CallError::Refused {
+        url: shown(url),
+        status,
+        error,
+    })
+}
+
+async fn json<T: DeserializeOwned>(url: &Url, response: Response) -> Result<T, CallError> {
+    let body = response
+        .bytes()
+        .await
+        .map_err(|source| unreachable(url, source))?;
+    serde_json::from_slice(&body).map_err(|source| CallError::Malformed {
+        url: shown(url),
+        source,
+    })
+}
+
+fn unreachable(url: &Url, source: reqwest::Error) -> CallError {
+    CallError::Unreachable {
+        url: shown(url),
+        source: source.without_url(),
+    }
+}
+
+fn shown(url: &Url) -> String {
+    match (url.host_str(), url.port_or_known_default()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        _ => url.to_string(),
+    }
+}

@@ -1,0 +1,152 @@
+//! Serving HTTP, the same for both daemons: one accept loop, uniform refusals, tolerant paths.
+
+use crate::api::ErrorBody;
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::http::uri::PathAndQuery;
+use axum::http::{Request, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::sync::Once;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The largest body that is held in memory. Uploads are streamed and not bound by it.
+pub const MAX_BUFFERED_BODY: usize = 1 << 20;
+
+/// How long a connection may stay without a complete request head. Long, since peers keep
+/// connections open between requests and do not expect them to close under their hands.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Pause after a failed accept, which mostly means that the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Path and query exactly as on the request line, before any tidying: what a signature covers.
+#[derive(Clone, Debug)]
+pub struct RequestLine(pub String);
+
+/// Chooses the TLS implementation for every client of this process; later calls change nothing.
+pub fn install_crypto() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // An error says that another part of the process was first, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    });
+}
+
+/// Serves `router` until `stop`, then lets requests in flight finish for at most `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    let connections = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not switch Nagle's delay off");
+        }
+        let service = TowerToHyperService::new(tower::util::MapRequest::new(
+            router.clone(),
+            |request: Request<Incoming>| tidy_path(request.map(Body::new)),
+        ));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("requests still in flight were cut off at the end");
+    }
+}
+
+/// Takes a slash off the end of the path, so that `/v1/build/1/` is `/v1/build/1`, and keeps the
+/// request line as it was for the signature.
+pub fn tidy_path(mut request: Request<Body>) -> Request<Body> {
+    let uri = request.uri().clone();
+    let line = uri
+        .path_and_query()
+        .map_or("/", PathAndQuery::as_str)
+        .to_owned();
+    let path = uri.path();
+    let tidy = path.trim_end_matches('/');
+    if tidy.len() != path.len() && !tidy.is_empty() {
+        let shortened = match uri.query() {
+            Some(query) => format!("{tidy}?{query}"),
+            None => tidy.to_owned(),
+        };
+        let mut parts = uri.into_parts();
+        parts.path_and_query = shortened.parse().ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request.extensions_mut().insert(RequestLine(line));
+    request
+}
+
+/// A refusal: `{"error": ...}` with a status.
+pub fn refusal(status: StatusCode, error: impl Into<String>) -> Response {
+    let body = ErrorBody {
+        status: None,
+        error: error.into(),
+    };
+    (status, Json(body)).into_response()
+}
+
+/// A refusal in the form that the original gives to requests for builds:
+/// `{"status": "FAILURE", "error": ...}`.
+pub fn failure(status: StatusCode, error: impl Into<String>) -> Response {
+    let body = ErrorBody {
+        status: Some("FAILURE".to_owned()),
+        error: error.into(),
+    };
+    (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_tidy(given: &str, expected: &str) {
+        let request = Request::builder().uri(given).body(Body::empty()).unwrap();
+        let tidied = tidy_path(request);
+        assert_eq!(tidied.uri().to_string(), expected);
+        assert_eq!(tidied.extensions().get::<RequestLine>().unwrap().0, given);
+    }
+
+    #[test]
+    fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+        check_tidy("/v1/build/1/", "/v1/build/1");
+        check_tidy("/v1/build/1/?a=b/", "/v1/build/1?a=b/");
+        check_tidy("/v1/build", "/v1/build");
+        check_tidy("/", "/");
+    }
+}

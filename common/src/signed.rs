@@ -1,0 +1,479 @@
+//! The door: every request that changes something passes [`Gate::check`], and every handler of one
+//! takes its body through [`Signed`], which only the gate can make.
+
+use crate::auth::{
+    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
+    SignatureError, Signed as SignedParts, body_digest_matches, content_digest,
+};
+use crate::clock::Timestamp;
+use crate::http::{MAX_BUFFERED_BODY, RequestLine, refusal};
+use crate::secret::Secret;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha512};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a small body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Checks every request that is not a plain read.
+pub struct Gate {
+    secret: Secret,
+    seen: Mutex<SeenSignatures>,
+    takes_body_digest: fn(&Method, &str) -> bool,
+}
+
+/// Whether the body of a request was the one that was signed.
+#[derive(Clone, Debug)]
+struct BodyVerdict(Arc<AtomicU8>);
+
+const PENDING: u8 = 0;
+const GENUINE: u8 = 1;
+const FORGED: u8 = 2;
+
+impl BodyVerdict {
+    fn new(verdict: u8) -> Self {
+        Self(Arc::new(AtomicU8::new(verdict)))
+    }
+
+    fn is(&self, verdict: u8) -> bool {
+        self.0.load(Ordering::Acquire) == verdict
+    }
+}
+
+/// Why a request does not pass.
+enum Closed {
+    Unproved(SignatureError),
+    TooLarge,
+    Unreadable(String),
+    LengthRequired,
+}
+
+impl From<SignatureError> for Closed {
+    fn from(error: SignatureError) -> Self {
+        Self::Unproved(error)
+    }
+}
+
+impl IntoResponse for Closed {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::TooLarge => refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The request body must not be larger than {MAX_BUFFERED_BODY} bytes."),
+            ),
+            Self::Unreadable(error) => refusal(
+                StatusCode::BAD_REQUEST,
+                format!("The request body could not be read: {error}."),
+            ),
+            Self::LengthRequired => refusal(
+                StatusCode::LENGTH_REQUIRED,
+                "An upload must state its length in the header Content-Length.",
+            ),
+        }
+    }
+}
+
+impl Gate {
+    /// A gate for the holders of `secret`. `takes_body_digest` names the few routes (method and
+    /// path without a slash at its end) for which the documented digest of the body alone is
+    /// enough; `max_age` is how old or new a bound signature may be.
+    #[must_use]
+    pub fn new(
+        secret: Secret,
+        max_age: Duration,
+        takes_body_digest: fn(&Method, &str) -> bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            secret,
+            seen: Mutex::new(SeenSignatures::new(max_age, Timestamp::now())),
+            takes_body_digest,
+        })
+    }
+
+    /// Puts the gate before all of `router`, unknown routes included.
+    pub fn guard(self: &Arc<Self>, router: Router) -> Router {
+        let gate = Arc::clone(self);
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let gate = Arc::clone(&gate);
+            async move { gate.check(request, next).await }
+        }))
+    }
+
+    async fn check(&self, request: Request, next: Next) -> Response {
+        if matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        ) {
+            return next.run(request).await;
+        }
+        let request = match self.open(request).await {
+            Ok(request) => request,
+            Err(closed) => return closed.into_response(),
+        };
+        let verdict = request.extensions().get::<BodyVerdict>().cloned();
+        let response = next.run(request).await;
+        if verdict.is_some_and(|verdict| verdict.is(FORGED)) {
+            return Closed::from(SignatureError::WrongBody).into_response();
+        }
+        response
+    }
+
+    async fn open(&self, request: Request) -> Result<Request, Closed> {
+        if let Some(signature) = header_text(&request, SIGNATURE_HEADER) {
+            let claimed = ClaimedSignature::parse(&signature)?;
+            return match header_text(&request, CONTENT_DIGEST_HEADER) {
+                Some(digest) => self.open_to_upload(request, &claimed, digest),
+                None => self.open_to_signature(request, &claimed).await,
+            };
+        }
+        if !(self.takes_body_digest)(request.method(), request.uri().path()) {
+            return Err(SignatureError::Missing.into());
+        }
+        let digest = header_text(&request, BODY_DIGEST_HEADER).unwrap_or_default();
+        let (mut request, body) = buffered(request).await?;
+        if !body_digest_matches(&self.secret, &body, &digest) {
+            return Err(SignatureError::WrongBodyDigest.into());
+        }
+        request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+        Ok(request)
+    }
+
+    async fn open_to_signature(
+        &self,
+        request: Request,
+        claimed: &ClaimedSignature,
+    ) -> Result<Request, Closed> {
+        let (mut request, body) = buffered(request).await?;
+        self.verify(&request, claimed, &content_digest(&body))?;
+        request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+        Ok(request)
+    }
+
+    /// The head of an upload proves who sends it; its body is checked while it streams by.
+    fn open_to_upload(
+        &self,
+        request: Request,
+        claimed: &ClaimedSignature,
+        digest: String,
+    ) -> Result<Request, Closed> {
+        let length = content_length(request.headers()).ok_or(Closed::LengthRequired)?;
+        self.verify(&request, claimed, &digest)?;
+        let verdict = BodyVerdict::new(PENDING);
+        let mut request = request.map(|body| checked_body(body, length, digest, verdict.clone()));
+        request.extensions_mut().insert(verdict);
+        Ok(request)
+    }
+
+    fn verify(
+        &self,
+        request: &Request,
+        claimed: &ClaimedSignature,
+        content_digest: &str,
+    ) -> Result<(), SignatureError> {
+        let line = request.extensions().get::<RequestLine>();
+        claimed.verify(
+            &self.secret,
+            SignedParts {
+                method: request.method().as_str(),
+                path_and_query: line.map_or_else(
+                    || {
+                        request
+                            .uri()
+                            .path_and_query()
+                            .map_or("/", |line| line.as_str())
+                    },
+                    |line| &line.0,
+                ),
+                content_digest,
+            },
+        )?;
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .use_up(claimed, Timestamp::now())
+    }
+}
+
+fn header_text(request: &Request, name: &str) -> Option<String> {
+    let value = request.headers().get(name)?;
+    Some(value.to_str().unwrap_or_default().to_owned())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Reads a small body and puts it back.
+async fn buffered(request: Request) -> Result<(Request, Bytes), Closed> {
+    if content_length(request.headers()).is_some_and(|length| length > MAX_BUFFERED_BODY as u64) {
+        return Err(Closed::TooLarge);
+    }
+    let (parts, body) = request.into_parts();
+    let read = Limited::new(body, MAX_BUFFERED_BODY).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Err(_) => return Err(Closed::Unreadable("it took too long to arrive".to_owned())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Closed::TooLarge),
+        Ok(Err(error)) => return Err(Closed::Unreadable(error.to_string())),
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    Ok((Request::from_parts(parts, Body::from(body.clone())), body))
+}
+
+/// Passes a body on and checks its digest when the last byte is there, *before* that byte is
+/// passed on: whoever has read all of it knows that it is genuine.
+fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -> Body {
+    let mut hasher = Sha512::new();
+    let mut seen = 0_u64;
+    let judge = {
+        let verdict = verdict.clone();
+        move |hasher: Sha512| {
+            let genuine = hex::encode(hasher.finalize()) == digest;
+            verdict
+                .0
+                .store(if genuine { GENUINE } else { FORGED }, Ordering::Release);
+            genuine
+        }
+    };
+    if length == 0 {
+        judge(hasher);
+        return Body::empty();
+    }
+    let stream = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk.map_err(std::io::Error::other)?;
+        hasher.update(&chunk);
+        seen += chunk.len() as u64;
+        if seen == length && !judge(std::mem::take(&mut hasher)) {
+            return Err(std::io::Error::other(SignatureError::WrongBody));
+        }
+        Ok(chunk)
+    });
+    Body::from_stream(stream)
+}
+
+/// The body of a request whose sender the gate has proved, as JSON. An empty body counts as `{}`.
+#[derive(Debug)]
+pub struct Signed<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
+            return Err(Closed::from(SignatureError::Missing).into_response());
+        };
+        let (_, body) = buffered(request)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        if !verdict.is(GENUINE) {
+            return Err(Closed::from(SignatureError::WrongBody).into_response());
+        }
+        let text = if body.is_empty() { b"{}" } else { &*body };
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            let message = match error.classify() {
+                serde_json::error::Category::Data => format!("Invalid request body: {error}."),
+                _ => "Invalid JSON in request body.".to_owned(),
+            };
+            refusal(StatusCode::BAD_REQUEST, message)
+        })
+    }
+}
+
+/// A body that is streamed, from a sender whom the gate has proved.
+#[derive(Debug)]
+pub struct SignedUpload {
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The bytes; an error where they are not those that were signed.
+    pub body: Body,
+    verdict: BodyVerdict,
+}
+
+impl SignedUpload {
+    /// Whether the whole body was read and is the one that was signed. Nothing may be
+    /// acknowledged, or kept, before this is true.
+    #[must_use]
+    pub fn is_genuine(&self) -> bool {
+        self.verdict.is(GENUINE)
+    }
+
+    /// Takes the body out, leaving an empty one.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for SignedUpload {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
+            return Err(Closed::from(SignatureError::Missing).into_response());
+        };
+        let (parts, body) = request.into_parts();
+        Ok(Self {
+            headers: parts.headers,
+            body,
+            verdict,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Signed as Parts, body_digest};
+    use axum::routing::{post, put};
+    use tower::ServiceExt as _;
+
+    const PATH: &str = "/v1/slave/1";
+
+    fn secret() -> Secret {
+        Secret::new("a secret for tests".to_owned()).unwrap()
+    }
+
+    fn app() -> Router {
+        let echo = |Signed(body): Signed<serde_json::Value>| async move { body.to_string() };
+        let upload = |mut upload: SignedUpload| async move {
+            let read = upload.take_body().collect().await;
+            match read {
+                Ok(read) if upload.is_genuine() => read.to_bytes().len().to_string(),
+                _ => "not genuine".to_owned(),
+            }
+        };
+        let router = Router::new()
+            .route(PATH, put(echo))
+            .route("/v1/build", post(echo))
+            .route("/upload", post(upload));
+        Gate::new(secret(), Duration::from_secs(300), |method, path| {
+            method == Method::POST && path == "/v1/build"
+        })
+        .guard(router)
+    }
+
+    fn signature(method: &str, path: &str, body: &str) -> String {
+        let parts = Parts {
+            method,
+            path_and_query: path,
+            content_digest: &content_digest(body.as_bytes()),
+        };
+        parts.sign(&secret(), Timestamp::now(), crate::clock::random_bytes())
+    }
+
+    async fn answer(
+        app: &Router,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_LENGTH, body.len());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_bound_signature_opens_its_own_route_once() {
+        let app = app();
+        let signed = signature("PUT", PATH, "{}");
+        let headers = [(SIGNATURE_HEADER, signed.as_str())];
+        assert_eq!(
+            answer(&app, "PUT", PATH, &headers, "{}").await,
+            (200, "{}".to_owned())
+        );
+        let (status, error) = answer(&app, "PUT", PATH, &headers, "{}").await;
+        assert_eq!(status, 401);
+        assert!(error.contains("used before"), "{error}");
+        let other = signature("PUT", "/v1/slave/2", "{}");
+        let (status, _) = answer(&app, "PUT", PATH, &[(SIGNATURE_HEADER, &other)], "{}").await;
+        assert_eq!(status, 401);
+        let other = signature("PUT", PATH, "{\"a\":1}");
+        let (status, _) = answer(&app, "PUT", PATH, &[(SIGNATURE_HEADER, &other)], "{}").await;
+        assert_eq!(status, 401);
+    }
+
+    #[tokio::test]
+    async fn a_body_digest_opens_the_documented_routes_only() {
+        let app = app();
+        let digest = body_digest(&secret(), b"{}");
+        let headers = [(BODY_DIGEST_HEADER, digest.as_str())];
+        assert_eq!(
+            answer(&app, "POST", "/v1/build", &headers, "{}").await.0,
+            200
+        );
+        assert_eq!(answer(&app, "PUT", PATH, &headers, "{}").await.0, 401);
+        assert_eq!(answer(&app, "POST", "/v1/build", &[], "{}").await.0, 401);
+        assert_eq!(
+            answer(&app, "POST", "/nowhere", &headers, "{}").await.0,
+            401
+        );
+    }
+
+    #[tokio::test]
+    async fn bad_bodies_are_refused_after_the_signature() {
+        let app = app();
+        for (body, expected) in [("{", 400), ("", 200), ("[1]", 200)] {
+            let signed = signature("PUT", PATH, body);
+            let headers = [(SIGNATURE_HEADER, signed.as_str())];
+            assert_eq!(
+                answer(&app, "PUT", PATH, &headers, body).await.0,
+                expected,
+                "{body}"
+            );
+        }
+        let large = " ".repeat(MAX_BUFFERED_BODY + 1);
+        let signed = signature("PUT", PATH, &large);
+        let headers = [(SIGNATURE_HEADER, signed.as_str())];
+        assert_eq!(answer(&app, "PUT", PATH, &headers, &large).await.0, 413);
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_proved_by_its_head_and_checked_while_it_streams() {
+        let app = app();
+        let body = "x".repeat(3 * MAX_BUFFERED_BODY);
+        let digest = content_digest(body.as_bytes());
+        let signed = signature("POST", "/upload", &body);
+        let headers = [
+            (SIGNATURE_HEADER, signed.as_str()),
+            (CONTENT_DIGEST_HEADER, digest.as_str()),
+        ];
+        assert_eq!(
+            answer(&app, "POST", "/upload", &headers, &body).await,
+            (200, body.len().to_string())
+        );
+        let signed = signature("POST", "/upload", &body);
+        let headers = [
+            (SIGNATURE_HEADER, signed.as_str()),
+            (CONTENT_DIGEST_HEADER, digest.as_str()),
+        ];
+        let forged = "y".repeat(body.len());
+        assert_eq!(
+            answer(&app, "POST", "/upload", &headers, &forged).await.0,
+            401
+        );
+    }
+}
