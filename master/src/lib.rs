@@ -1,1 +1,3 @@
-//! master
+//! The ClusterRunner master.
+
+pub mod cluster;
