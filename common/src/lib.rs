@@ -1,1 +1,4 @@
 //! What ClusterRunner's daemons and its client agree on.
+
+pub mod git;
+pub mod remote_files;
