@@ -33,4 +33,5 @@ pub use commit_id::{CommitId, InvalidCommitId};
 pub use error::GitError;
 pub use mirror::{Mirror, Revision};
 pub use options::GitOptions;
+pub(crate) use url::redact_url;
 pub use url::{GitUrl, GitUrlError};

@@ -116,14 +116,14 @@ impl GitUrl {
                 )?,
                 _ => {
                     return Err(GitUrlError::Scheme {
-                        url: redact_text(text),
+                        url: redact_url(text),
                     });
                 }
             }
         } else if text.contains("::") && !text.contains('[') {
             // `ext::`, `fd::` and other remote helpers of the git program.
             return Err(GitUrlError::Scheme {
-                url: redact_text(text),
+                url: redact_url(text),
             });
         } else if let Some((host, path)) = split_scp(text) {
             scp(text, host, path)?
@@ -266,7 +266,7 @@ fn without_credentials(url: &Url) -> String {
 
 /// `text`, which may be no URL at all, with everything between `://` (or the start) and the last `@` before the
 /// first slash after it left out, if there is a password in it.
-pub(crate) fn redact_text(text: &str) -> String {
+pub(crate) fn redact_url(text: &str) -> String {
     let start = text.find("://").map_or(0, |position| position + 3);
     let authority_end = text[start..]
         .find('/')
@@ -289,7 +289,7 @@ pub(crate) fn redact_text(text: &str) -> String {
 
 fn malformed(text: &str, reason: &'static str) -> GitUrlError {
     GitUrlError::Malformed {
-        url: redact_text(text),
+        url: redact_url(text),
         reason,
     }
 }
@@ -389,7 +389,7 @@ fn local(text: &str, path: &str, allowed: bool) -> Result<Place, GitUrlError> {
         Ok(Place::Local(PathBuf::from(path)))
     } else {
         Err(GitUrlError::LocalNotAllowed {
-            url: redact_text(text),
+            url: redact_url(text),
         })
     }
 }

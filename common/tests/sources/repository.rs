@@ -164,10 +164,4 @@ impl TestMirror {
     pub(crate) fn read(&self, file: &str) -> String {
         fs::read_to_string(self.work_tree().join(file)).unwrap()
     }
-
-    pub(crate) fn has_object(&self, id: &str) -> bool {
-        run(self.mirror.directory(), "git", &["cat-file", "-e", id])
-            .status
-            .success()
-    }
 }

@@ -129,12 +129,22 @@ fn has_credentials(url: &Url) -> bool {
 }
 
 fn redirected(from: &Url, response: &Response) -> Result<Url, Failure> {
-    let mut to = response
+    let location = response
         .headers()
         .get(LOCATION)
-        .and_then(|location| location.to_str().ok())
-        .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| Failure::new("the server redirected without saying where to"))?;
+        .and_then(|location| location.to_str().ok());
+    redirection_target(from, location.unwrap_or_default())
+}
+
+fn redirection_target(from: &Url, location: &str) -> Result<Url, Failure> {
+    let mut to = match from.join(location) {
+        Ok(to) if !location.is_empty() => to,
+        _ => {
+            return Err(Failure::new(
+                "the server redirected without saying where to",
+            ));
+        }
+    };
     let upgraded = from.scheme() == "http" && to.scheme() == "https";
     if !upgraded && from.scheme() != to.scheme() {
         return Err(Failure::new(format!(
@@ -310,5 +320,54 @@ impl Write for HttpStream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(from: &str, location: &str) -> Result<String, String> {
+        let from = Url::parse(from).unwrap();
+        redirection_target(&from, location)
+            .map(String::from)
+            .map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn redirects_never_take_credentials_elsewhere_or_leave_tls() {
+        let from = "https://u:p@host/a/info/refs?service=git-upload-pack";
+        assert_eq!(
+            target(from, "/b/info/refs?service=x").unwrap(),
+            "https://u:p@host/b/info/refs?service=x"
+        );
+        assert_eq!(
+            target(from, "https://other/b/info/refs").unwrap(),
+            "https://other/b/info/refs"
+        );
+        assert_eq!(
+            target(from, "https://host:444/b/info/refs").unwrap(),
+            "https://host:444/b/info/refs"
+        );
+        assert_eq!(
+            target(from, "https://evil:x@other/b/info/refs").unwrap(),
+            "https://other/b/info/refs"
+        );
+        assert_eq!(
+            target("http://u:p@host/a/info/refs", "https://host/a/info/refs").unwrap(),
+            "https://u:p@host/a/info/refs"
+        );
+        assert!(
+            target(from, "http://host/a/info/refs")
+                .unwrap_err()
+                .contains("from https to http")
+        );
+        assert!(target(from, "file:///a/info/refs").is_err());
+        assert!(target(from, "").is_err());
+        assert!(
+            target(from, "/login?next=x")
+                .unwrap_err()
+                .contains("not a git repository")
+        );
     }
 }
