@@ -4,3 +4,4 @@ pub mod job_config;
 pub mod logging;
 mod nearest;
 pub mod secret;
+pub mod settings;
