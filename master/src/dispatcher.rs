@@ -22,9 +22,13 @@ pub struct Dispatcher {
     slaves: SlaveCalls,
     cluster: ClusterHandle,
     /// What is done for a build right now: preparing or archiving, never both.
-    under_way: HashMap<BuildId, CancellationToken>,
-    tasks: JoinSet<BuildId>,
+    under_way: HashMap<BuildId, (u64, CancellationToken)>,
+    num_started: u64,
+    tasks: JoinSet<Ended>,
 }
+
+/// A task has ended: which, of which build.
+type Ended = (BuildId, u64);
 
 impl Dispatcher {
     /// Nothing to do yet.
@@ -41,6 +45,7 @@ impl Dispatcher {
             slaves: SlaveCalls::new(caller, cluster.clone()),
             cluster,
             under_way: HashMap::new(),
+            num_started: 0,
             tasks: JoinSet::new(),
         }
     }
@@ -62,17 +67,20 @@ impl Dispatcher {
                 },
             }
         }
-        for token in self.under_way.values() {
+        for (_, token) in self.under_way.values() {
             token.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn forget(&mut self, ended: Result<BuildId, tokio::task::JoinError>) {
+    fn forget(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
-            // A task that began after it for the same build has its own token here by then.
-            Ok(build) => {
-                if self.under_way.get(&build).is_some_and(CancellationToken::is_cancelled) {
+            Ok((build, number)) => {
+                if self
+                    .under_way
+                    .get(&build)
+                    .is_some_and(|(latest, _)| *latest == number)
+                {
                     self.under_way.remove(&build);
                 }
             }
@@ -88,27 +96,36 @@ impl Dispatcher {
                     preparer.prepare(build, *request, stop).await
                 });
             }
-            Effect::Archive { build, results, failures } => {
+            Effect::Archive {
+                build,
+                results,
+                failures,
+            } => {
                 let store = self.results.clone();
                 self.start(build, move |stop| {
                     archiver::archive(store, build, results, failures, stop)
                 });
             }
             Effect::Abandon { build } => {
-                if let Some(token) = self.under_way.remove(&build) {
+                if let Some((_, token)) = self.under_way.remove(&build) {
                     token.cancel();
                 }
             }
             Effect::ClearResults { build } => {
                 let results = self.results.clone();
+                let number = self.next_number();
                 self.tasks.spawn_blocking(move || {
                     if let Err(error) = results.remove_subjobs(build) {
                         tracing::warn!(build.id = build.0, %error, "could not clear results away");
                     }
-                    build
+                    (build, number)
                 });
             }
-            Effect::OpenSlave { slave, url, session } => self.slaves.open(slave, url, session),
+            Effect::OpenSlave {
+                slave,
+                url,
+                session,
+            } => self.slaves.open(slave, url, session),
             Effect::CloseSlave { slave } => self.slaves.close(slave),
             Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),
         }
@@ -120,7 +137,8 @@ impl Dispatcher {
         F: Future<Output = Option<Command>> + Send + 'static,
     {
         let token = CancellationToken::new();
-        self.under_way.insert(build, token.clone());
+        let number = self.next_number();
+        self.under_way.insert(build, (number, token.clone()));
         let work = work(token.clone());
         let cluster = self.cluster.clone();
         self.tasks.spawn(async move {
@@ -129,7 +147,12 @@ impl Dispatcher {
             {
                 tracing::debug!(build.id = build.0, %error, "a report came too late to matter");
             }
-            build
+            (build, number)
         });
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.num_started += 1;
+        self.num_started
     }
 }

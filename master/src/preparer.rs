@@ -56,7 +56,10 @@ enum PreparationError {
          same path on every machine of the farm.",
         .directory.display()
     )]
-    NoDirectory { directory: PathBuf, hostname: String },
+    NoDirectory {
+        directory: PathBuf,
+        hostname: String,
+    },
     #[error("The repository has no directory \"{0}\" (project_directory) at this commit.")]
     NoProjectDirectory(String),
     #[error(transparent)]
@@ -68,13 +71,20 @@ enum PreparationError {
     )]
     NoJobFile(PathBuf),
     #[error("Could not read {}: {source}.", .path.display())]
-    JobFile { path: PathBuf, source: std::io::Error },
+    JobFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Job(#[from] JobConfigError),
     #[error(transparent)]
     Shell(#[from] CommandError),
     #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
-    Atomizer { command: String, how: String, output: String },
+    Atomizer {
+        command: String,
+        how: String,
+        output: String,
+    },
     #[error("Could not keep an atomizer's output: {0}.")]
     Output(#[source] std::io::Error),
     #[error("{0}")]
@@ -102,7 +112,10 @@ impl Preparer {
         let prepared = self.plan(build, &request, &stop).await;
         match prepared {
             _ if stop.is_cancelled() => None,
-            Ok(plan) => Some(Command::ReportPrepared { build, plan: Box::new(plan) }),
+            Ok(plan) => Some(Command::ReportPrepared {
+                build,
+                plan: Box::new(plan),
+            }),
             Err(error) => {
                 let reason = error.to_string();
                 Some(Command::ReportPreparationFailed { build, reason })
@@ -117,7 +130,11 @@ impl Preparer {
         stop: &CancellationToken,
     ) -> Result<Plan, PreparationError> {
         let (project, commit) = self.fetch(request, stop).await?;
-        let files = fetch_remote_files(&request.remote_files, &project, self.git.allow_local_sources);
+        let files = fetch_remote_files(
+            &request.remote_files,
+            &project,
+            self.git.allow_local_sources,
+        );
         tokio::select! {
             () = stop.cancelled() => return Err(PreparationError::Canceled),
             fetched = files => fetched?,
@@ -150,11 +167,20 @@ impl Preparer {
                 let directory = PathBuf::from(project_directory);
                 if !directory.is_dir() {
                     let hostname = self.hostname.clone();
-                    return Err(PreparationError::NoDirectory { directory, hostname });
+                    return Err(PreparationError::NoDirectory {
+                        directory,
+                        hostname,
+                    });
                 }
                 Ok((directory, None))
             }
-            ProjectSource::Git { url, remote, branch, hash, project_directory } => {
+            ProjectSource::Git {
+                url,
+                remote,
+                branch,
+                hash,
+                project_directory,
+            } => {
                 let url = GitUrl::parse(url, self.git.allow_local_sources)?;
                 let name = url.directory_name();
                 let work_tree = self.work_trees.join(&name);
@@ -191,7 +217,9 @@ impl Preparer {
     ) -> Result<Vec<String>, PreparationError> {
         let mut atoms = Vec::new();
         for atomizer in &job.atomizers {
-            let output = self.run_atomizer(build, &atomizer.command, project, stop).await?;
+            let output = self
+                .run_atomizer(build, &atomizer.command, project, stop)
+                .await?;
             let values = atoms_from_output(&atomizer.name, &output, &project.to_string_lossy());
             atoms.extend(values);
         }
@@ -243,7 +271,10 @@ fn hex_of_random() -> String {
 /// The project's directory in the work tree; also through links it must lie there.
 fn project_inside(work_tree: &Path, inside: &str) -> Result<PathBuf, PreparationError> {
     let missing = || PreparationError::NoProjectDirectory(inside.to_owned());
-    let real = work_tree.join(inside).canonicalize().map_err(|_| missing())?;
+    let real = work_tree
+        .join(inside)
+        .canonicalize()
+        .map_err(|_| missing())?;
     let root = work_tree.canonicalize().map_err(|_| missing())?;
     if real.starts_with(root) && real.is_dir() {
         Ok(work_tree.join(inside))
@@ -254,18 +285,23 @@ fn project_inside(work_tree: &Path, inside: &str) -> Result<PathBuf, Preparation
 
 fn read_job(request: &BuildRequest, project: &Path) -> Result<(String, Job), PreparationError> {
     if let Some(config) = &request.config {
-        let name = request.job_name.clone().unwrap_or_else(|| "None".to_owned());
-        let job = Job::from_inline_named(&name, &serde_json::Value::Object(config.clone()))?;
-        return Ok((name, job));
+        let name = request.job_name.as_deref();
+        let job = Job::from_inline_named(name, &serde_json::Value::Object(config.clone()))?;
+        return Ok((name.unwrap_or("None").to_owned(), job));
     }
     let path = project.join(JOB_FILE);
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => PreparationError::NoJobFile(path.clone()),
-        _ => PreparationError::JobFile { path: path.clone(), source },
+        _ => PreparationError::JobFile {
+            path: path.clone(),
+            source,
+        },
     };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&path).map_err(failed)?;
-    file.take(MAX_JOB_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_JOB_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     let config = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE)?;
     let (name, job) = config.job(request.job_name.as_deref())?;
     Ok((name.to_owned(), job.clone()))

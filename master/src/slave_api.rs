@@ -4,7 +4,7 @@
 use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
-use clusterrunner_common::api::{Success, SubjobAccepted};
+use clusterrunner_common::api::{SubjobAccepted, Success};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use reqwest::{Method, StatusCode};
@@ -131,20 +131,24 @@ impl Line {
             SlaveCall::SetUp(request) => {
                 let body = encode(request)?;
                 let url = format!("{base}/setup");
-                let answer = self.caller.send_bytes::<Success>(Method::POST, &url, body, &headers);
+                let answer = self
+                    .caller
+                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
                 answer.await.map(|_| ())
             }
             SlaveCall::Start { subjob, request } => {
                 let body = encode(request)?;
                 let url = format!("{base}/subjob/{subjob}");
                 let answer =
-                    self.caller.send_bytes::<SubjobAccepted>(Method::POST, &url, body, &headers);
+                    self.caller
+                        .send_bytes::<SubjobAccepted>(Method::POST, &url, body, &headers);
                 answer.await.map(|_| ())
             }
             SlaveCall::TearDown => {
                 let url = format!("{base}/teardown");
                 let answer =
-                    self.caller.send_bytes::<Success>(Method::POST, &url, Vec::new(), &headers);
+                    self.caller
+                        .send_bytes::<Success>(Method::POST, &url, Vec::new(), &headers);
                 answer.await.map(|_| ())
             }
         }
@@ -161,7 +165,11 @@ impl Line {
             SlaveCall::TearDown => Command::ReportTornDown { slave, build },
             SlaveCall::SetUp(_) | SlaveCall::Start { .. } => {
                 let reason = refusal.to_string();
-                Command::ReportRefusal { slave, build, reason }
+                Command::ReportRefusal {
+                    slave,
+                    build,
+                    reason,
+                }
             }
         }
     }
