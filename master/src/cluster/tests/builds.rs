@@ -224,6 +224,24 @@ fn a_result_that_can_not_be_used_is_asked_for_again() {
 }
 
 #[test]
+fn a_result_without_one_outcome_for_each_atom_can_not_be_used() {
+    let mut farm = Scenario::with_slaves(&[("a", 1)]);
+    farm.build(plan(&["A"]));
+    farm.set_up(1, 1);
+    for (attempt, exit_codes) in [(1, &[][..]), (2, &[0, 0][..])] {
+        let (back, again) = (
+            format!(
+                "1.0 back from slave 1, attempt {attempt}: its result has {} outcomes for 1 atoms",
+                exit_codes.len()
+            ),
+            format!("1.0 to slave 1, attempt {}", attempt + 1),
+        );
+        farm.tell(finished(hand_out(1, 1, 0, attempt), exit_codes))
+            .check_facts(&[&back, &again]);
+    }
+}
+
+#[test]
 fn only_the_hand_out_that_counts_brings_a_result() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
     farm.build(plan(&["A", "B", "C"]));
