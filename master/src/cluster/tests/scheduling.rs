@@ -121,6 +121,19 @@ fn a_build_is_set_up_on_no_more_slaves_than_it_needs() {
 }
 
 #[test]
+fn executors_that_are_ready_spare_a_set_up() {
+    let mut farm = Scenario::with_slaves(&[("a", 2)]);
+    farm.build(big_plan(2, 0, 0));
+    farm.connect("b", "life 1", 4)
+        .check_facts(&["slave 2 connected: b, life 1, 4 executors"]);
+    farm.set_up(1, 1).check_facts(&[
+        "1 ready on slave 1",
+        "1.0 to slave 1, attempt 1",
+        "1.1 to slave 1, attempt 1",
+    ]);
+}
+
+#[test]
 fn executors_that_are_ready_and_taken_spare_none() {
     let mut farm = Scenario::with_slaves(&[("a", 2)]);
     farm.build(big_plan(3, 0, 0));
