@@ -5,3 +5,4 @@ mod builds;
 mod scenario;
 mod scheduling;
 mod slaves;
+mod walk;

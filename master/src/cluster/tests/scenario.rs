@@ -6,6 +6,7 @@ use crate::cluster::build::BuildState;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
+use crate::cluster::slave::BuildOnSlave;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
@@ -74,7 +75,23 @@ impl Scenario {
             self.take(event, &mut turn);
             assert!(turn.events.len() < MAX_EVENTS_PER_TURN, "never at rest");
         }
+        self.check_nothing_waits();
         Ok(turn)
+    }
+
+    /// At rest, no executor is free that a build which is ready on its slave may use.
+    fn check_nothing_waits(&self) {
+        for build in self.cluster.builds().filter(|b| b.num_unstarted() > 0) {
+            for slave in self.cluster.slaves().filter(|s| s.num_free() > 0) {
+                let is_ready = slave.builds.get(&build.id) == Some(&BuildOnSlave::Ready);
+                let may_have_more = build.num_running() < build.max_executors()
+                    && slave.num_running(build.id) < build.max_executors_per_slave();
+                assert!(
+                    !(is_ready && may_have_more),
+                    "{build:?} waits for {slave:?}"
+                );
+            }
+        }
     }
 
     fn take(&mut self, event: Event, turn: &mut Turn) {
