@@ -1,0 +1,6 @@
+//! The `clusterrunner` command as its users run it: the real process against a master that plays a
+//! script. Nothing leaves this machine, and each test has its own base directory.
+
+mod build;
+mod fake_master;
+mod run;
