@@ -10,5 +10,7 @@ pub mod clock;
 pub mod command;
 pub mod http;
 pub mod ids;
+pub mod job_config;
+pub mod nearest;
 pub mod secret;
 pub mod signed;

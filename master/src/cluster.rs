@@ -1,0 +1,101 @@
+//! The core: every build, every slave, and what is decided about them. Pure: no I/O, no clock, no
+//! randomness, so that the same code runs live, in replay and in tests.
+//!
+//! [`Cluster::decide`] turns a command into events, [`Cluster::follow_up`] says what follows from
+//! the state as it stands, [`Cluster::apply`] is the only function that changes it, and
+//! [`Cluster::effects`] says what the world must be asked to do.
+
+pub mod atom_grouper;
+pub mod build;
+pub mod command;
+pub mod effect;
+pub mod event;
+pub mod slave;
+
+mod apply;
+mod check;
+mod decide;
+mod effects;
+mod follow_up;
+mod slave_allocator;
+#[cfg(test)]
+mod tests;
+
+pub use check::Inconsistency;
+
+use build::Build;
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use slave::Slave;
+use std::collections::{BTreeMap, BTreeSet};
+
+const FIRST_SLAVE: SlaveId = SlaveId(0);
+const LAST_SLAVE: SlaveId = SlaveId(u64::MAX);
+
+/// How often a subjob is handed out before its build is given up: something about it keeps taking
+/// its slaves down, and a build must end.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// How many builds are prepared at a time.
+pub const MAX_PREPARATIONS: usize = 8;
+
+/// Everything the master knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cluster {
+    builds: BTreeMap<BuildId, Build>,
+    slaves: BTreeMap<SlaveId, Slave>,
+
+    // What follows is derived from the above and kept for speed; `check` compares.
+    /// Builds that wait to be prepared.
+    queued: BTreeSet<BuildId>,
+    /// Builds that are being prepared, by project: one at a time for each.
+    preparing: BTreeMap<String, BuildId>,
+    /// Builds that slaves may work on.
+    working: BTreeSet<BuildId>,
+    /// Living slaves with free executors, by how many.
+    roomy: BTreeSet<(usize, SlaveId)>,
+    /// Set-ups under way on living slaves.
+    setting_up: BTreeSet<(BuildId, SlaveId)>,
+    /// Builds on living slaves that slaves may not work on any more.
+    leftover: BTreeSet<(SlaveId, BuildId)>,
+}
+
+impl Cluster {
+    /// A build.
+    #[must_use]
+    pub fn build(&self, id: BuildId) -> Option<&Build> {
+        self.builds.get(&id)
+    }
+
+    /// All builds in the order of their ids.
+    pub fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> {
+        self.builds.values()
+    }
+
+    /// A slave, also one that is lost.
+    #[must_use]
+    pub fn slave(&self, id: SlaveId) -> Option<&Slave> {
+        self.slaves.get(&id)
+    }
+
+    /// All slaves that were not replaced by a newer registration, in the order of their ids.
+    pub fn slaves(&self) -> impl Iterator<Item = &Slave> {
+        self.slaves
+            .values()
+            .filter(|slave| slave.presence != slave::Presence::Replaced)
+    }
+
+    /// The living slave at an address.
+    #[must_use]
+    pub fn slave_at(&self, url: &str) -> Option<&Slave> {
+        self.slaves()
+            .find(|slave| slave.is_alive() && slave.url == url)
+    }
+
+    fn next_build_id(&self) -> BuildId {
+        BuildId(self.builds.last_key_value().map_or(0, |(id, _)| id.0) + 1)
+    }
+
+    fn next_slave_id(&self) -> SlaveId {
+        SlaveId(self.slaves.last_key_value().map_or(0, |(id, _)| id.0) + 1)
+    }
+}

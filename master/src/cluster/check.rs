@@ -1,0 +1,173 @@
+//! What must hold in every state. Tests ask after every event.
+
+use super::Cluster;
+use super::build::{Build, BuildState};
+use super::slave::BuildOnSlave;
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A broken invariant: a defect of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Inconsistency(String);
+
+fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Inconsistency> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Inconsistency(what()))
+    }
+}
+
+impl Cluster {
+    /// Checks that no subjob is lost or held twice, no executor does two things, no limit is
+    /// passed, and that what is derived fits what it is derived from.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), Inconsistency> {
+        for build in self.builds.values() {
+            self.check_build(build)?;
+        }
+        self.check_slaves()?;
+        self.check_derived()
+    }
+
+    fn check_build(&self, build: &Build) -> Result<(), Inconsistency> {
+        let id = build.id;
+        if let BuildState::Building(progress) = &build.state {
+            let mut seen = BTreeSet::new();
+            for subjob in progress.unstarted.iter().chain(progress.running.keys()) {
+                must(seen.insert(*subjob), || {
+                    format!("build {id} holds subjob {subjob} twice")
+                })?;
+            }
+            for (subjob, state) in build.numbered_subjobs() {
+                must(state.result.is_some() != seen.contains(&subjob), || {
+                    format!("build {id}: subjob {subjob} is lost, or waits though it is finished")
+                })?;
+            }
+            for (subjob, (slave, attempt)) in &progress.running {
+                let holder = self.slave(*slave);
+                must(
+                    holder.is_some_and(|s| s.running.contains(&(id, *subjob))),
+                    || format!("build {id}: slave {slave} does not know of subjob {subjob}"),
+                )?;
+                let current = build.subjob(*subjob).map(|state| state.attempts);
+                must(current == Some(attempt.0), || {
+                    format!(
+                        "build {id}: subjob {subjob} runs as attempt {attempt}, not {current:?}"
+                    )
+                })?;
+            }
+            must(progress.running.len() <= build.max_executors(), || {
+                format!("build {id} has more executors than it may")
+            })?;
+        }
+        let outcomes = build
+            .subjobs
+            .iter()
+            .filter_map(|subjob| subjob.result.as_ref());
+        let completed: usize = outcomes.map(|(_, outcomes)| outcomes.len()).sum();
+        must(completed as u64 == build.atoms_completed, || {
+            format!(
+                "build {id} counts {} results, has {completed}",
+                build.atoms_completed
+            )
+        })?;
+        let finished = matches!(build.state, BuildState::Archiving | BuildState::Finished);
+        must(
+            !finished || build.atoms_completed == build.num_atoms(),
+            || format!("build {id} ended without all results"),
+        )
+    }
+
+    fn check_slaves(&self) -> Result<(), Inconsistency> {
+        let mut addresses = BTreeSet::new();
+        for slave in self.slaves.values() {
+            let id = slave.id;
+            if slave.is_alive() {
+                must(addresses.insert(&slave.url), || {
+                    format!("two living slaves have the address {}", slave.url)
+                })?;
+            } else {
+                must(slave.running.is_empty() && slave.builds.is_empty(), || {
+                    format!("slave {id} is lost and still holds work")
+                })?;
+            }
+            must(slave.running.len() <= slave.num_executors as usize, || {
+                format!("slave {id} runs more subjobs than it has executors")
+            })?;
+            let mut per_build: BTreeMap<BuildId, usize> = BTreeMap::new();
+            for (build, subjob) in &slave.running {
+                *per_build.entry(*build).or_default() += 1;
+                let running = self.build(*build).and_then(Build::progress);
+                let holder = running.and_then(|p| p.running.get(subjob));
+                must(holder.is_some_and(|(holder, _)| *holder == id), || {
+                    format!("slave {id} runs subjob {subjob} of build {build}, which knows nothing")
+                })?;
+                must(
+                    slave.builds.get(build) == Some(&BuildOnSlave::Ready),
+                    || format!("slave {id} runs build {build} without having set it up"),
+                )?;
+            }
+            for (build, running) in per_build {
+                let limit = self.build(build).map_or(0, Build::max_executors_per_slave);
+                must(running <= limit, || {
+                    format!("slave {id} runs too much of build {build}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_derived(&self) -> Result<(), Inconsistency> {
+        let those = |wanted: fn(&Build) -> bool| -> BTreeSet<BuildId> {
+            self.builds
+                .values()
+                .filter(|b| wanted(b))
+                .map(|b| b.id)
+                .collect()
+        };
+        must(
+            self.queued == those(|b| b.state == BuildState::Queued),
+            || "queued".to_owned(),
+        )?;
+        must(self.working == those(Build::wants_slaves), || {
+            "working".to_owned()
+        })?;
+        let preparing: BTreeSet<BuildId> = self.preparing.values().copied().collect();
+        must(
+            preparing == those(|b| b.state == BuildState::Preparing),
+            || "preparing".to_owned(),
+        )?;
+        let roomy: BTreeSet<(usize, SlaveId)> = self
+            .slaves
+            .values()
+            .filter(|slave| slave.num_free() > 0)
+            .map(|slave| (slave.num_free(), slave.id))
+            .collect();
+        must(self.roomy == roomy, || {
+            "slaves with free executors".to_owned()
+        })?;
+        let mut setting_up = BTreeSet::new();
+        let mut leftover = BTreeSet::new();
+        for slave in self.slaves.values() {
+            for (build, place) in &slave.builds {
+                let works = self.working.contains(build);
+                if matches!(place, BuildOnSlave::SettingUp { .. }) {
+                    setting_up.insert((*build, slave.id));
+                }
+                if !works && *place != BuildOnSlave::TearingDown {
+                    leftover.insert((slave.id, *build));
+                }
+            }
+        }
+        must(self.setting_up == setting_up, || {
+            "set-ups under way".to_owned()
+        })?;
+        must(self.leftover == leftover, || {
+            "builds to be torn down".to_owned()
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! What the cluster can be asked or told.
+
+use super::event::{AtomOutcome, Plan};
+use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+
+/// An order or a report. It may be wrong, late or repeated: [`super::Cluster::decide`] judges it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A checked request for a build came in.
+    QueueBuild {
+        /// What to build.
+        request: Box<BuildRequest>,
+    },
+    /// Somebody wants a build to end.
+    CancelBuild {
+        /// Which.
+        build: BuildId,
+    },
+    /// The preparer has the atoms of a build.
+    ReportPrepared {
+        /// Which.
+        build: BuildId,
+        /// What it found.
+        plan: Box<Plan>,
+    },
+    /// A build could not be prepared.
+    ReportPreparationFailed {
+        /// Which.
+        build: BuildId,
+        /// Why, for the user.
+        reason: String,
+    },
+    /// A slave offers itself, for the first time or again.
+    ConnectSlave {
+        /// `host:port` at which it is called.
+        url: String,
+        /// The life of its process.
+        session: SessionId,
+        /// How many subjobs it runs at a time.
+        num_executors: u32,
+    },
+    /// A slave is not to be counted on any more.
+    GiveSlaveUp {
+        /// Which.
+        slave: SlaveId,
+        /// Why.
+        reason: String,
+    },
+    /// A slave has set a build up.
+    ReportSetUp {
+        /// Who.
+        slave: SlaveId,
+        /// The life that did it.
+        session: SessionId,
+        /// Which build.
+        build: BuildId,
+    },
+    /// A slave could not set a build up, or lost what it had set up.
+    ReportSetupFailed {
+        /// Who.
+        slave: SlaveId,
+        /// The life that did it.
+        session: SessionId,
+        /// Which build.
+        build: BuildId,
+        /// Why.
+        reason: String,
+    },
+    /// A slave refused a call about a build.
+    ReportRefusal {
+        /// Who.
+        slave: SlaveId,
+        /// Which build.
+        build: BuildId,
+        /// Its words.
+        reason: String,
+    },
+    /// A slave has cleared a build away.
+    ReportTornDown {
+        /// Who.
+        slave: SlaveId,
+        /// Which build.
+        build: BuildId,
+    },
+    /// The result of a subjob is on the master's disk.
+    ReportFinished {
+        /// Whose result it is.
+        hand_out: HandOut,
+        /// One for each atom of the subjob, in their order.
+        outcomes: Vec<AtomOutcome>,
+    },
+    /// The result of a subjob came but can not be used.
+    ReportUnusable {
+        /// Whose result it is.
+        hand_out: HandOut,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The archives of a build are on disk.
+    ReportArchived {
+        /// Which.
+        build: BuildId,
+    },
+    /// The archives of a build could not be made.
+    ReportArchivingFailed {
+        /// Which.
+        build: BuildId,
+        /// Why.
+        reason: String,
+    },
+    /// The master process has begun its work, after replay.
+    Start,
+}
+
+/// One numbered hand-out of a subjob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandOut {
+    /// To whom.
+    pub slave: SlaveId,
+    /// Of which build.
+    pub build: BuildId,
+    /// Which subjob.
+    pub subjob: SubjobId,
+    /// Its number.
+    pub attempt: Attempt,
+}
+
+/// Why a command means nothing now. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such build.
+    #[error("Invalid build id: {0}.")]
+    UnknownBuild(BuildId),
+    /// No such subjob in the build.
+    #[error("Invalid subjob id: {0}.")]
+    UnknownSubjob(SubjobId),
+    /// No such slave, or one that was given up: it must connect again.
+    #[error("Invalid slave id: {0}. Connect again.")]
+    UnknownSlave(SlaveId),
+    /// The slave was started again since.
+    #[error("Specified session id: {0} has expired and is invalid.")]
+    SessionExpired(SessionId),
+    /// The hand-out does not count any more: the subjob was given to another, is finished, or its
+    /// build is over.
+    #[error(
+        "attempt {attempt} of subjob {subjob} of build {build} does not count any more; drop it"
+    )]
+    StaleAttempt {
+        /// Of which build.
+        build: BuildId,
+        /// Which subjob.
+        subjob: SubjobId,
+        /// The number that came.
+        attempt: Attempt,
+    },
+}

@@ -1,0 +1,242 @@
+//! What a command means now.
+
+use super::Cluster;
+use super::atom_grouper;
+use super::build::{Build, BuildState};
+use super::command::{Command, HandOut, Refusal};
+use super::event::{Event, Fact};
+use super::slave::{BuildOnSlave, Slave};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+
+impl Cluster {
+    /// What a command means now: the facts that follow from it directly, none if it is a
+    /// repetition or came too late to matter. Changes nothing.
+    ///
+    /// # Errors
+    /// When the state does not allow it.
+    pub fn decide(&self, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let facts = self.facts(command)?;
+        Ok(facts.into_iter().map(|fact| Event { at, fact }).collect())
+    }
+
+    fn facts(&self, command: Command) -> Result<Vec<Fact>, Refusal> {
+        match command {
+            Command::Start => Ok(vec![Fact::MasterStarted]),
+            Command::QueueBuild { request } => Ok(vec![Fact::BuildQueued {
+                build: self.next_build_id(),
+                request,
+            }]),
+            Command::CancelBuild { build } => {
+                let over = self.known_build(build)?.is_over();
+                Ok(unless(over, Fact::BuildCanceled { build }))
+            }
+            Command::ReportPrepared { build, plan } => {
+                let expected = self.known_build(build)?.state == BuildState::Preparing;
+                let mut plan = plan;
+                let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
+                Ok(unless(
+                    !expected,
+                    Fact::BuildPrepared {
+                        build,
+                        plan,
+                        subjobs,
+                    },
+                ))
+            }
+            Command::ReportPreparationFailed { build, reason } => {
+                let expected = self.known_build(build)?.state == BuildState::Preparing;
+                Ok(unless(!expected, Fact::BuildFailed { build, reason }))
+            }
+            Command::ReportArchived { build } => {
+                let expected = self.known_build(build)?.state == BuildState::Archiving;
+                Ok(unless(!expected, Fact::BuildFinished { build }))
+            }
+            Command::ReportArchivingFailed { build, reason } => {
+                let expected = self.known_build(build)?.state == BuildState::Archiving;
+                Ok(unless(!expected, Fact::BuildFailed { build, reason }))
+            }
+            Command::ConnectSlave {
+                url,
+                session,
+                num_executors,
+            } => Ok(self.connect(url, session, num_executors)),
+            Command::GiveSlaveUp { slave, reason } => {
+                let alive = self.slave(slave).is_some_and(Slave::is_alive);
+                Ok(unless(!alive, Fact::SlaveLost { slave, reason }))
+            }
+            Command::ReportSetUp {
+                slave,
+                session,
+                build,
+            } => {
+                let place = self.place(slave, &session, build)?;
+                let expected = matches!(place, Some(BuildOnSlave::SettingUp { .. }));
+                Ok(unless(!expected, Fact::SetupCompleted { slave, build }))
+            }
+            Command::ReportSetupFailed {
+                slave,
+                session,
+                build,
+                reason,
+            } => {
+                let place = self.place(slave, &session, build)?;
+                Ok(setup_failed(slave, build, place, reason))
+            }
+            Command::ReportRefusal {
+                slave,
+                build,
+                reason,
+            } => {
+                let place = self
+                    .slave(slave)
+                    .and_then(|slave| slave.builds.get(&build).copied());
+                Ok(setup_failed(slave, build, place, reason))
+            }
+            Command::ReportTornDown { slave, build } => {
+                let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
+                let expected = place == Some(&BuildOnSlave::TearingDown);
+                Ok(unless(!expected, Fact::TeardownCompleted { slave, build }))
+            }
+            Command::ReportFinished { hand_out, outcomes } => {
+                let HandOut {
+                    slave,
+                    build,
+                    subjob,
+                    attempt,
+                } = hand_out;
+                let repeated = self.is_repeated(hand_out)?;
+                let fact = Fact::SubjobFinished {
+                    slave,
+                    build,
+                    subjob,
+                    attempt,
+                    outcomes,
+                };
+                Ok(unless(repeated, fact))
+            }
+            Command::ReportUnusable { hand_out, reason } => {
+                let HandOut {
+                    slave,
+                    build,
+                    subjob,
+                    attempt,
+                } = hand_out;
+                let repeated = self.is_repeated(hand_out)?;
+                let fact = Fact::SubjobReturned {
+                    slave,
+                    build,
+                    subjob,
+                    attempt,
+                    reason,
+                };
+                Ok(unless(repeated, fact))
+            }
+        }
+    }
+
+    fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
+        self.build(id).ok_or(Refusal::UnknownBuild(id))
+    }
+
+    /// Whether a call comes from a living slave in the life that the master knows.
+    ///
+    /// # Errors
+    /// The slave is unknown, given up, or was started again.
+    pub fn known_slave(&self, id: SlaveId, session: &SessionId) -> Result<&Slave, Refusal> {
+        let slave = self.slave(id).filter(|slave| slave.is_alive());
+        let slave = slave.ok_or(Refusal::UnknownSlave(id))?;
+        if slave.session == *session {
+            Ok(slave)
+        } else {
+            Err(Refusal::SessionExpired(session.clone()))
+        }
+    }
+
+    fn place(
+        &self,
+        slave: SlaveId,
+        session: &SessionId,
+        build: BuildId,
+    ) -> Result<Option<BuildOnSlave>, Refusal> {
+        self.known_build(build)?;
+        Ok(self
+            .known_slave(slave, session)?
+            .builds
+            .get(&build)
+            .copied())
+    }
+
+    /// A slave that is known and alive in the same life goes on as it is. Any other one at the
+    /// same address has been started again and lost what it had.
+    fn connect(&self, url: String, session: SessionId, num_executors: u32) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        if let Some(known) = self.slave_at(&url) {
+            if known.session == session && known.num_executors == num_executors {
+                return facts;
+            }
+            facts.push(Fact::SlaveLost {
+                slave: known.id,
+                reason: "it was started again".to_owned(),
+            });
+        }
+        facts.push(Fact::SlaveConnected {
+            slave: self.next_slave_id(),
+            url,
+            session,
+            num_executors,
+        });
+        facts
+    }
+
+    /// Whether this very result is recorded already. An error where the hand-out does not count.
+    ///
+    /// # Errors
+    /// Unknown build or subjob, or a hand-out that is not the current one.
+    pub fn is_repeated(&self, hand_out: HandOut) -> Result<bool, Refusal> {
+        let build = self.known_build(hand_out.build)?;
+        let subjob = build.subjob(hand_out.subjob);
+        let subjob = subjob.ok_or(Refusal::UnknownSubjob(hand_out.subjob))?;
+        if let Some((attempt, _)) = &subjob.result
+            && *attempt == hand_out.attempt
+            && subjob.slave == Some(hand_out.slave)
+        {
+            return Ok(true);
+        }
+        let running = build
+            .progress()
+            .and_then(|p| p.running.get(&hand_out.subjob));
+        if running == Some(&(hand_out.slave, hand_out.attempt)) {
+            return Ok(false);
+        }
+        Err(Refusal::StaleAttempt {
+            build: hand_out.build,
+            subjob: hand_out.subjob,
+            attempt: hand_out.attempt,
+        })
+    }
+}
+
+fn unless(not_now: bool, fact: Fact) -> Vec<Fact> {
+    if not_now { Vec::new() } else { vec![fact] }
+}
+
+/// A slave that can not clear a build away has nothing of it that the master could wait for.
+fn setup_failed(
+    slave: SlaveId,
+    build: BuildId,
+    place: Option<BuildOnSlave>,
+    reason: String,
+) -> Vec<Fact> {
+    match place {
+        None => Vec::new(),
+        Some(BuildOnSlave::TearingDown) => vec![Fact::TeardownCompleted { slave, build }],
+        Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::Ready) => {
+            vec![Fact::SetupFailed {
+                slave,
+                build,
+                reason,
+            }]
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the world must be asked to do. An effect carries all that is needed to carry it out, and
+//! carrying it out twice does no harm: after a restart, what was under way is asked for again.
+
+use clusterrunner_common::api::{SetupRequest, SubjobRequest};
+use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Fetch a project, read its job, find its atoms.
+    Prepare {
+        /// Which build.
+        build: BuildId,
+        /// What to build.
+        request: Box<BuildRequest>,
+    },
+    /// Stop preparing or archiving a build, if that is under way.
+    Abandon {
+        /// Which.
+        build: BuildId,
+    },
+    /// Make the archives of a build.
+    Archive {
+        /// Which.
+        build: BuildId,
+        /// Each subjob and the hand-out whose result counts, in order.
+        results: Vec<(SubjobId, Attempt)>,
+        /// Names of the artifact directories of failed atoms, in order.
+        failures: Vec<String>,
+    },
+    /// Clear away what the archives of a build were made of.
+    ClearResults {
+        /// Which.
+        build: BuildId,
+    },
+    /// A slave is there to be called.
+    OpenSlave {
+        /// Which.
+        slave: SlaveId,
+        /// `host:port` at which it is called.
+        url: String,
+        /// The life that is meant.
+        session: SessionId,
+    },
+    /// A slave is not to be called any more.
+    CloseSlave {
+        /// Which.
+        slave: SlaveId,
+    },
+    /// Call a slave.
+    Call {
+        /// Which.
+        slave: SlaveId,
+        /// About which build.
+        build: BuildId,
+        /// What to say.
+        call: SlaveCall,
+    },
+}
+
+/// What a slave can be told about a build.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SlaveCall {
+    /// Set it up.
+    SetUp(Box<SetupRequest>),
+    /// Run a subjob.
+    Start {
+        /// Which.
+        subjob: SubjobId,
+        /// Its commands, and the number of the hand-out.
+        request: SubjobRequest,
+    },
+    /// Stop all work on it and clear it away.
+    TearDown,
+}

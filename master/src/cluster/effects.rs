@@ -1,0 +1,171 @@
+//! What the world must be asked to do because of an event.
+
+use super::Cluster;
+use super::build::{Build, BuildState};
+use super::effect::{Effect, SlaveCall};
+use super::event::{Event, Fact};
+use super::slave::{BuildOnSlave, Slave};
+use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
+use clusterrunner_common::artifact::directory_name;
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
+
+impl Cluster {
+    /// What to do because of an event that was just applied.
+    #[must_use]
+    pub fn effects(&self, event: &Event) -> Vec<Effect> {
+        match &event.fact {
+            Fact::MasterStarted => self.under_way(),
+            Fact::PreparationStarted { build } => self.prepare(*build).into_iter().collect(),
+            Fact::BuildFailed { build, .. } | Fact::BuildCanceled { build } => {
+                vec![Effect::Abandon { build: *build }]
+            }
+            Fact::ArchivingStarted { build } => self.archive(*build).into_iter().collect(),
+            Fact::BuildFinished { build } => vec![Effect::ClearResults { build: *build }],
+            Fact::SlaveConnected { slave, .. } => {
+                self.slave(*slave).map(open).into_iter().collect()
+            }
+            Fact::SlaveLost { slave, .. } => vec![Effect::CloseSlave { slave: *slave }],
+            Fact::SetupRequested {
+                slave,
+                build,
+                start_index,
+            } => self
+                .set_up_call(*slave, *build, *start_index)
+                .into_iter()
+                .collect(),
+            Fact::SubjobHandedOut {
+                slave,
+                build,
+                subjob,
+                attempt,
+            } => self
+                .start_call(*slave, *build, *subjob, *attempt)
+                .into_iter()
+                .collect(),
+            Fact::TeardownRequested { slave, build } => vec![tear_down(*slave, *build)],
+            Fact::BuildQueued { .. }
+            | Fact::BuildPrepared { .. }
+            | Fact::SetupCompleted { .. }
+            | Fact::SetupFailed { .. }
+            | Fact::TeardownCompleted { .. }
+            | Fact::SubjobFinished { .. }
+            | Fact::SubjobReturned { .. } => Vec::new(),
+        }
+    }
+
+    /// All that was asked for and has not been reported back: what a master that starts on this
+    /// state asks for again. Whoever has done it already says so once more.
+    fn under_way(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for slave in self.slaves.values().filter(|slave| slave.is_alive()) {
+            effects.push(open(slave));
+            for (build, place) in &slave.builds {
+                match place {
+                    BuildOnSlave::SettingUp { start_index } => {
+                        effects.extend(self.set_up_call(slave.id, *build, *start_index));
+                    }
+                    BuildOnSlave::Ready => {}
+                    BuildOnSlave::TearingDown => effects.push(tear_down(slave.id, *build)),
+                }
+            }
+        }
+        for build in self.builds.values() {
+            match &build.state {
+                BuildState::Preparing => effects.extend(self.prepare(build.id)),
+                BuildState::Archiving => effects.extend(self.archive(build.id)),
+                BuildState::Building(progress) => {
+                    for (subjob, (slave, attempt)) in &progress.running {
+                        effects.extend(self.start_call(*slave, build.id, *subjob, *attempt));
+                    }
+                }
+                BuildState::Queued
+                | BuildState::Prepared
+                | BuildState::Finished
+                | BuildState::Error { .. }
+                | BuildState::Canceled => {}
+            }
+        }
+        effects
+    }
+
+    fn prepare(&self, build: BuildId) -> Option<Effect> {
+        let request = Box::new(self.build(build)?.request.clone());
+        Some(Effect::Prepare { build, request })
+    }
+
+    fn archive(&self, build: BuildId) -> Option<Effect> {
+        let finished = self.build(build)?;
+        let attempt = |(id, subjob): (SubjobId, &super::build::Subjob)| {
+            subjob.result.as_ref().map(|(attempt, _)| (id, *attempt))
+        };
+        Some(Effect::Archive {
+            build,
+            results: finished.numbered_subjobs().filter_map(attempt).collect(),
+            failures: failed_directories(finished),
+        })
+    }
+
+    fn set_up_call(&self, slave: SlaveId, build: BuildId, start_index: u32) -> Option<Effect> {
+        let building = self.build(build)?;
+        let plan = building.plan.as_ref()?;
+        let request = SetupRequest {
+            project_type_params: building.request.to_params(),
+            build_executor_start_index: start_index,
+            commit: plan.commit.clone(),
+            job: Some(SetupJob {
+                name: plan.job_name.clone(),
+                setup_build: plan.setup_build.clone(),
+                teardown_build: plan.teardown_build.clone(),
+            }),
+        };
+        let call = SlaveCall::SetUp(Box::new(request));
+        Some(Effect::Call { slave, build, call })
+    }
+
+    fn start_call(
+        &self,
+        slave: SlaveId,
+        build: BuildId,
+        subjob: SubjobId,
+        attempt: Attempt,
+    ) -> Option<Effect> {
+        let building = self.build(build)?;
+        let command = &building.plan.as_ref()?.command;
+        let atoms = &building.subjob(subjob)?.atoms;
+        let request = SubjobRequest {
+            atomic_commands: atoms
+                .iter()
+                .map(|atom| format!("{atom} {command}"))
+                .collect(),
+            attempt: Some(attempt),
+        };
+        let call = SlaveCall::Start { subjob, request };
+        Some(Effect::Call { slave, build, call })
+    }
+}
+
+fn open(slave: &Slave) -> Effect {
+    Effect::OpenSlave {
+        slave: slave.id,
+        url: slave.url.clone(),
+        session: slave.session.clone(),
+    }
+}
+
+fn tear_down(slave: SlaveId, build: BuildId) -> Effect {
+    let call = SlaveCall::TearDown;
+    Effect::Call { slave, build, call }
+}
+
+fn failed_directories(build: &Build) -> Vec<String> {
+    let mut failed = Vec::new();
+    for (id, subjob) in build.numbered_subjobs() {
+        let outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
+        for (atom, outcome) in (0..).map(AtomId).zip(outcomes) {
+            if outcome.exit_code != 0 {
+                failed.push(directory_name(id, atom));
+            }
+        }
+    }
+    failed
+}

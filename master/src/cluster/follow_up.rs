@@ -1,0 +1,94 @@
+//! What follows from the state as it stands. Scheduling looks, it is not told: a lost or late
+//! message then costs time, never a stuck build.
+
+use super::build::{Build, BuildState};
+use super::event::{Event, Fact};
+use super::{Cluster, MAX_ATTEMPTS, MAX_PREPARATIONS, slave_allocator};
+use clusterrunner_common::clock::Timestamp;
+
+impl Cluster {
+    /// The next thing that follows from the state; `None` when the cluster is at rest. Each
+    /// follow-up moves something forward, so asking and applying again and again ends.
+    #[must_use]
+    pub fn follow_up(&self, at: Timestamp) -> Option<Event> {
+        let fact = self
+            .next_preparation()
+            .or_else(|| self.next_ending())
+            .or_else(|| self.next_teardown())
+            .or_else(|| slave_allocator::next(self))?;
+        Some(Event { at, fact })
+    }
+
+    fn next_preparation(&self) -> Option<Fact> {
+        if self.preparing.len() >= MAX_PREPARATIONS {
+            return None;
+        }
+        let is_free = |build: &&Build| !self.preparing.contains_key(&build.request.project_key());
+        let mut waiting = self.queued.iter().filter_map(|id| self.builds.get(id));
+        let build = waiting.find(is_free)?.id;
+        Some(Fact::PreparationStarted { build })
+    }
+
+    fn next_ending(&self) -> Option<Fact> {
+        let mut working = self.working.iter().filter_map(|id| self.builds.get(id));
+        working.find_map(|build| self.ending(build))
+    }
+
+    /// The end of a build's work, if it has come: all results are there, or none can come.
+    fn ending(&self, build: &Build) -> Option<Fact> {
+        if build.num_unstarted() == 0 {
+            let done = build.num_running() == 0;
+            return done.then_some(Fact::ArchivingStarted { build: build.id });
+        }
+        if let BuildState::Building(progress) = &build.state {
+            let exhausted = progress
+                .unstarted
+                .front()
+                .and_then(|id| Some((id, build.subjob(*id)?)))
+                .filter(|(_, subjob)| subjob.attempts >= MAX_ATTEMPTS);
+            if let Some((id, subjob)) = exhausted {
+                let last = subjob
+                    .last_return
+                    .as_deref()
+                    .unwrap_or("it never came back");
+                let reason = format!(
+                    "Subjob {id} ({}) was handed out {MAX_ATTEMPTS} times and brought no result. \
+                     The last time: {last}.",
+                    subjob.atoms.join(" ")
+                );
+                return Some(Fact::BuildFailed {
+                    build: build.id,
+                    reason,
+                });
+            }
+        }
+        self.setup_hopeless(build)
+    }
+
+    /// A build fails when every living slave was tried and none can set it up. While there is no
+    /// slave at all it waits for one.
+    fn setup_hopeless(&self, build: &Build) -> Option<Fact> {
+        if build.setup_failures.is_empty() {
+            return None;
+        }
+        let mut alive = self.slaves().filter(|slave| slave.is_alive()).peekable();
+        alive.peek()?;
+        if !alive.all(|slave| build.setup_failures.contains_key(&slave.url)) {
+            return None;
+        }
+        let reasons: Vec<String> = build
+            .setup_failures
+            .iter()
+            .map(|(url, reason)| format!("{url}: {reason}"))
+            .collect();
+        Some(Fact::BuildFailed {
+            build: build.id,
+            reason: format!("No slave could set this build up. {}", reasons.join("\n")),
+        })
+    }
+
+    fn next_teardown(&self) -> Option<Fact> {
+        let (slave, build) = *self.leftover.first()?;
+        Some(Fact::TeardownRequested { slave, build })
+    }
+}

@@ -1,0 +1,77 @@
+//! What a slave is, as the master sees it, and where it stands.
+
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A slave's registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slave {
+    /// Its id.
+    pub id: SlaveId,
+    /// `host:port` at which it is called.
+    pub url: String,
+    /// The life of its process.
+    pub session: SessionId,
+    /// How many subjobs it runs at a time.
+    pub num_executors: u32,
+    /// Whether it is counted on.
+    pub presence: Presence,
+    /// The builds it was set up for, and how far that is. Several builds share its executors.
+    pub builds: BTreeMap<BuildId, BuildOnSlave>,
+    /// What it runs.
+    pub running: BTreeSet<(BuildId, SubjobId)>,
+}
+
+/// Whether a slave is counted on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It gives signs of life.
+    Alive,
+    /// It does not, or said that it ends.
+    Lost {
+        /// Why it was given up.
+        reason: String,
+    },
+    /// Another registration has its address now; kept since results name it.
+    Replaced,
+}
+
+/// How far a build is on a slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildOnSlave {
+    /// It was asked to set the build up; its executors count from this `BUILD_EXECUTOR_INDEX`.
+    SettingUp {
+        /// Of its executor 0.
+        start_index: u32,
+    },
+    /// It takes subjobs.
+    Ready,
+    /// It was asked to clear the build away.
+    TearingDown,
+}
+
+impl Slave {
+    /// Whether it is counted on.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.presence == Presence::Alive
+    }
+
+    /// How many more subjobs it can run now.
+    #[must_use]
+    pub fn num_free(&self) -> usize {
+        if self.is_alive() {
+            (self.num_executors as usize).saturating_sub(self.running.len())
+        } else {
+            0
+        }
+    }
+
+    /// How many subjobs of one build it runs.
+    #[must_use]
+    pub fn num_running(&self, build: BuildId) -> usize {
+        let first = (build, SubjobId(0));
+        let last = (build, SubjobId(u32::MAX));
+        self.running.range(first..=last).count()
+    }
+}

@@ -1,0 +1,319 @@
+//! Owns the [`Cluster`]: one task, one bounded inbox. Commands are decided in turns; the events of
+//! a turn are one write and one flush, and only then is anybody answered and anything done.
+
+use crate::cluster::Cluster;
+use crate::cluster::command::{Command, Refusal};
+use crate::cluster::effect::Effect;
+use crate::cluster::event::{Event, Fact};
+use crate::journal::{Journal, JournalError};
+use crate::liveness::Liveness;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::SlaveId;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// How many messages may wait; whoever sends one more waits.
+const INBOX: usize = 4096;
+
+/// How many commands share one flush at most.
+const TURN: usize = 512;
+
+type Answer = Result<Vec<Event>, Refusal>;
+type Look = Box<dyn FnOnce(&Cluster) + Send>;
+
+enum Message {
+    Command(Command, oneshot::Sender<Answer>),
+    Look(Look),
+    Heard(SlaveId),
+}
+
+/// The only way to the cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ClusterHandle {
+    inbox: mpsc::Sender<Message>,
+}
+
+/// The coordinator has ended: the master is going down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the master is shutting down")]
+pub struct Gone;
+
+/// Why a command had no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFailure {
+    /// It means nothing now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The master is going down.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+impl ClusterHandle {
+    /// Gives a command and waits until its events are on disk. Returns the events that the command
+    /// itself caused, none if it was a repetition.
+    ///
+    /// # Errors
+    /// The command was refused, or the master is going down.
+    pub async fn command(&self, command: Command) -> Result<Vec<Event>, CommandFailure> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Message::Command(command, sender)).await?;
+        Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// Looks at the cluster between two turns and takes an owned view along.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn read<T, F>(&self, look: F) -> Result<T, Gone>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Cluster) -> T + Send + 'static,
+    {
+        let (sender, answer) = oneshot::channel();
+        let look: Look = Box::new(move |cluster| {
+            // Whoever asked may have left; then there is nobody to tell.
+            drop(sender.send(look(cluster)));
+        });
+        self.send(Message::Look(look)).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// A slave gave a sign of life.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn heard(&self, slave: SlaveId) -> Result<(), Gone> {
+        self.send(Message::Heard(slave)).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Gone> {
+        self.inbox.send(message).await.map_err(|_| Gone)
+    }
+}
+
+/// The task's own state.
+#[derive(Debug)]
+pub struct Coordinator {
+    cluster: Cluster,
+    journal: Journal,
+    liveness: Liveness,
+    started: Instant,
+    inbox: mpsc::Receiver<Message>,
+    effects: mpsc::UnboundedSender<Effect>,
+}
+
+/// What one turn has gathered until its events are on disk.
+#[derive(Default)]
+struct Turn {
+    events: Vec<Event>,
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    looks: Vec<Look>,
+    effects: Vec<Effect>,
+}
+
+impl Coordinator {
+    /// Rebuilds the cluster from its journal. `lease` is how long a slave may be silent.
+    ///
+    /// Effects go out unbounded: they are bounded by the state, and a bound here could make this
+    /// task and those who carry effects out wait for each other.
+    ///
+    /// # Errors
+    /// The journal can not be read.
+    pub fn recover(
+        mut journal: Journal,
+        lease: Duration,
+    ) -> Result<(Self, ClusterHandle, mpsc::UnboundedReceiver<Effect>), JournalError> {
+        let mut cluster = Cluster::default();
+        journal.replay(|event| cluster.apply(event))?;
+        let (inbox_sender, inbox) = mpsc::channel(INBOX);
+        let (effects, effects_receiver) = mpsc::unbounded_channel();
+        let coordinator = Self {
+            cluster,
+            journal,
+            liveness: Liveness::new(lease),
+            started: Instant::now(),
+            inbox,
+            effects,
+        };
+        Ok((
+            coordinator,
+            ClusterHandle {
+                inbox: inbox_sender,
+            },
+            effects_receiver,
+        ))
+    }
+
+    /// Works until `stop`, or until the journal fails.
+    ///
+    /// # Errors
+    /// The journal failed: what was decided last is neither answered nor done.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), JournalError> {
+        let alive = self.cluster.slaves().filter(|slave| slave.is_alive());
+        let alive: Vec<SlaveId> = alive.map(|slave| slave.id).collect();
+        for slave in alive {
+            self.liveness.heard(slave, self.now());
+        }
+        let mut first = Turn::default();
+        self.decide(Command::Start, &mut first).ok();
+        self.finish(first).await?;
+        let mut look = tokio::time::interval(self.liveness.look_interval());
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let mut turn = Turn::default();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = look.tick() => self.give_up_the_silent(&mut turn),
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.take(message, &mut turn),
+                    None => return Ok(()),
+                },
+            }
+            for _ in 1..TURN {
+                match self.inbox.try_recv() {
+                    Ok(message) => self.take(message, &mut turn),
+                    Err(_) => break,
+                }
+            }
+            self.finish(turn).await?;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn take(&mut self, message: Message, turn: &mut Turn) {
+        match message {
+            Message::Command(command, sender) => {
+                let answer = self.decide(command, turn);
+                turn.answers.push((sender, answer));
+            }
+            Message::Look(look) => turn.looks.push(look),
+            Message::Heard(slave) => {
+                if self
+                    .cluster
+                    .slave(slave)
+                    .is_some_and(|slave| slave.is_alive())
+                {
+                    self.liveness.heard(slave, self.now());
+                }
+            }
+        }
+    }
+
+    fn give_up_the_silent(&mut self, turn: &mut Turn) {
+        let now = self.now();
+        for slave in self.liveness.silent(now) {
+            let reason = "it gave no sign of life for too long".to_owned();
+            // A slave that is not alive any more is nothing to give up.
+            self.decide(Command::GiveSlaveUp { slave, reason }, turn)
+                .ok();
+            self.liveness.forget(slave);
+        }
+    }
+
+    /// Decides a command and all that follows, and takes it into the state. A refusal leaves no
+    /// trace.
+    fn decide(&mut self, command: Command, turn: &mut Turn) -> Answer {
+        let at = Timestamp::now();
+        let events = self.cluster.decide(command, at)?;
+        for event in &events {
+            self.apply(event, turn);
+        }
+        while let Some(event) = self.cluster.follow_up(at) {
+            self.apply(&event, turn);
+        }
+        Ok(events)
+    }
+
+    fn apply(&mut self, event: &Event, turn: &mut Turn) {
+        self.cluster.apply(event);
+        match &event.fact {
+            Fact::SlaveConnected { slave, .. } => self.liveness.heard(*slave, self.now()),
+            Fact::SlaveLost { slave, .. } => self.liveness.forget(*slave),
+            _ => {}
+        }
+        tell(event);
+        turn.effects.extend(self.cluster.effects(event));
+        turn.events.push(event.clone());
+    }
+
+    /// Makes a turn count: write, flush, then answer, act and let others look.
+    async fn finish(&mut self, turn: Turn) -> Result<(), JournalError> {
+        if !turn.events.is_empty() {
+            self.journal.append(&turn.events).await?;
+        }
+        for (sender, answer) in turn.answers {
+            // Whoever gave the command may have left; it counts all the same.
+            drop(sender.send(answer));
+        }
+        for effect in turn.effects {
+            // The receiver goes only at the end of the process.
+            drop(self.effects.send(effect));
+        }
+        for look in turn.looks {
+            look(&self.cluster);
+        }
+        Ok(())
+    }
+}
+
+/// Tells the log what a person following the farm wants to know.
+fn tell(event: &Event) {
+    match &event.fact {
+        Fact::MasterStarted => tracing::debug!("the master starts its work"),
+        Fact::BuildQueued { build, .. } => tracing::info!(build.id = build.0, "build queued"),
+        Fact::BuildPrepared { build, subjobs, .. } => {
+            tracing::info!(
+                build.id = build.0,
+                subjobs = subjobs.len(),
+                "build prepared"
+            );
+        }
+        Fact::BuildFailed { build, reason } => {
+            tracing::warn!(build.id = build.0, %reason, "build ended with an error");
+        }
+        Fact::BuildCanceled { build } => tracing::info!(build.id = build.0, "build canceled"),
+        Fact::BuildFinished { build } => tracing::info!(build.id = build.0, "build finished"),
+        Fact::SlaveConnected {
+            slave,
+            url,
+            num_executors,
+            ..
+        } => {
+            tracing::info!(slave.id = slave.0, %url, num_executors, "slave connected");
+        }
+        Fact::SlaveLost { slave, reason } => {
+            tracing::warn!(slave.id = slave.0, %reason, "slave lost");
+        }
+        Fact::SetupFailed {
+            slave,
+            build,
+            reason,
+        } => {
+            tracing::warn!(slave.id = slave.0, build.id = build.0, %reason, "set-up failed");
+        }
+        Fact::SubjobReturned {
+            slave,
+            build,
+            subjob,
+            reason,
+            ..
+        } => tracing::warn!(
+            slave.id = slave.0, build.id = build.0, subjob.id = subjob.0, %reason,
+            "a subjob came back without a usable result"
+        ),
+        Fact::PreparationStarted { .. }
+        | Fact::ArchivingStarted { .. }
+        | Fact::SetupRequested { .. }
+        | Fact::SetupCompleted { .. }
+        | Fact::TeardownRequested { .. }
+        | Fact::TeardownCompleted { .. }
+        | Fact::SubjobHandedOut { .. }
+        | Fact::SubjobFinished { .. } => tracing::debug!(event = ?event.fact, "event"),
+    }
+}

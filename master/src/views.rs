@@ -1,0 +1,194 @@
+//! The cluster as the API shows it. Pure.
+
+use crate::cluster::Cluster;
+use crate::cluster::build::{Build, BuildState, Subjob};
+use crate::cluster::event::AtomOutcome;
+use crate::cluster::slave::{BuildOnSlave, Slave};
+use clusterrunner_common::api::{
+    AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
+};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{AtomId, SubjobId};
+use indexmap::IndexMap;
+use std::num::NonZeroU64;
+
+/// A build.
+#[must_use]
+pub fn build(build: &Build) -> BuildView {
+    let status = status(build);
+    let is_building = matches!(status, BuildStatus::Building | BuildStatus::Finished);
+    BuildView {
+        id: build.id,
+        status,
+        details: details(build),
+        error_message: match &build.state {
+            BuildState::Error { reason } => Some(reason.clone()),
+            _ => None,
+        },
+        num_atoms: is_building.then(|| build.num_atoms()),
+        num_subjobs: build.subjobs.len() as u64,
+        failed_atoms: failed_atoms(build),
+        result: match build.state {
+            BuildState::Finished if build.atoms_failed == 0 => Some(BuildResult::NoFailures),
+            BuildState::Finished | BuildState::Canceled => Some(BuildResult::Failure),
+            _ => None,
+        },
+        request_params: build.request.to_params(),
+        state_timestamps: state_timestamps(build),
+        commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
+        num_atoms_completed: build.atoms_completed,
+        num_atoms_failed: build.atoms_failed,
+        num_atoms_in_progress: num_atoms_in_progress(build),
+    }
+}
+
+fn status(build: &Build) -> BuildStatus {
+    match build.state {
+        BuildState::Queued | BuildState::Preparing | BuildState::Prepared => BuildStatus::Queued,
+        // Without atoms no slave was ever chosen, and the original never shows such a build at work.
+        BuildState::Archiving if build.subjobs.is_empty() => BuildStatus::Queued,
+        BuildState::Building(_) | BuildState::Archiving => BuildStatus::Building,
+        BuildState::Finished => BuildStatus::Finished,
+        BuildState::Error { .. } => BuildStatus::Error,
+        BuildState::Canceled => BuildStatus::Canceled,
+    }
+}
+
+fn details(build: &Build) -> Option<String> {
+    build.plan.as_ref()?;
+    if build.subjobs.is_empty() {
+        return Some("This build has no atoms: its atomizers printed nothing.".to_owned());
+    }
+    let (done, total) = (build.num_finished(), build.subjobs.len());
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let percent = 100.0 * done as f64 / total as f64;
+    Some(format!(
+        "{done} of {total} subjobs are complete ({percent:.1}%)."
+    ))
+}
+
+/// The original shows an empty list for a canceled build, whatever failed before.
+fn failed_atoms(build: &Build) -> Option<Vec<AtomView>> {
+    match build.state {
+        BuildState::Finished => {}
+        BuildState::Canceled => return Some(Vec::new()),
+        _ => return None,
+    }
+    let atoms = build
+        .numbered_subjobs()
+        .flat_map(|(id, subjob)| atoms(build, id, subjob));
+    Some(
+        atoms
+            .filter(|atom| atom.exit_code.is_some_and(|code| code != 0))
+            .collect(),
+    )
+}
+
+fn num_atoms_in_progress(build: &Build) -> u64 {
+    let running = build
+        .progress()
+        .into_iter()
+        .flat_map(|progress| progress.running.keys());
+    let subjobs = running.filter_map(|id| build.subjob(*id));
+    subjobs.map(|subjob| subjob.atoms.len() as u64).sum()
+}
+
+/// By increasing time, states that were not entered last; as in the original.
+fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
+    let times = &build.timestamps;
+    let mut entries = [
+        ("queued", times.queued),
+        ("preparing", times.preparing),
+        ("prepared", times.prepared),
+        ("building", times.building),
+        ("finished", times.finished),
+        ("error", times.error),
+        ("canceled", times.canceled),
+    ];
+    entries.sort_by_key(|(_, time)| (time.is_none(), *time));
+    let entry = |(name, time): (&str, Option<Timestamp>)| {
+        (name.to_owned(), time.map(Timestamp::as_unix_seconds))
+    };
+    entries.into_iter().map(entry).collect()
+}
+
+/// A subjob.
+#[must_use]
+pub fn subjob(cluster: &Cluster, build: &Build, id: SubjobId, subjob: &Subjob) -> SubjobView {
+    let slave = subjob.slave.and_then(|slave| cluster.slave(slave));
+    SubjobView {
+        id,
+        command: build
+            .plan
+            .as_ref()
+            .map_or_else(String::new, |plan| plan.command.clone()),
+        atoms: atoms(build, id, subjob).collect(),
+        slave: slave.map(|slave| slave.url.clone()),
+    }
+}
+
+/// The atoms of a subjob.
+pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item = AtomView> {
+    let is_running = build
+        .progress()
+        .is_some_and(|p| p.running.contains_key(&id));
+    let outcomes = subjob
+        .result
+        .as_ref()
+        .map(|(_, outcomes)| outcomes.as_slice());
+    (0..)
+        .map(AtomId)
+        .zip(&subjob.atoms)
+        .map(move |(atom, command)| {
+            let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
+            AtomView {
+                command_string: command.clone(),
+                expected_time: None,
+                actual_time: outcome.map(seconds),
+                exit_code: outcome.map(|outcome| outcome.exit_code),
+                state: match (outcome, is_running) {
+                    (Some(_), _) => AtomState::Completed,
+                    (None, true) => AtomState::InProgress,
+                    (None, false) => AtomState::NotStarted,
+                },
+                id: atom,
+                subjob_id: id,
+            }
+        })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration in milliseconds fits a double"
+)]
+fn seconds(outcome: &AtomOutcome) -> f64 {
+    outcome.duration_ms as f64 / 1000.0
+}
+
+/// A slave.
+#[must_use]
+pub fn slave(slave: &Slave) -> SlaveView {
+    let current = slave
+        .builds
+        .iter()
+        .find(|(_, place)| **place != BuildOnSlave::TearingDown);
+    SlaveView {
+        url: slave.url.clone(),
+        id: slave.id,
+        session_id: Some(slave.session.clone()),
+        num_executors: slave.num_executors,
+        num_executors_in_use: u32::try_from(slave.running.len()).unwrap_or(u32::MAX),
+        current_build_id: current.map(|(build, _)| *build),
+        is_alive: slave.is_alive(),
+        is_in_shutdown_mode: false,
+    }
+}
+
+/// Which lines of a console are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// At most so many.
+    pub max_lines: NonZeroU64,
+    /// From this one on; the last ones if not given.
+    pub offset_line: Option<u64>,
+}
