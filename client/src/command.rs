@@ -1,16 +1,24 @@
 //! What the subcommands do, one file each, and what several of them need.
 
 mod build;
+mod cancel;
 mod interrupt;
+mod logs;
 mod progress;
 mod request;
+mod status;
+mod stop;
+mod table;
 mod text;
+mod validate;
 mod watch;
+
+pub(crate) use stop::{Daemon, master_pid_file};
 
 use crate::daemons;
 use crate::options::{Command, CommonOptions, MasterAddress, Options};
 use crate::output;
-use crate::settings::ClientSettings;
+use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::client::Outage;
@@ -29,8 +37,13 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
     match options.command {
         Command::Master(options) => done(daemons::run_master(options, &common)),
         Command::Slave(options) => done(daemons::run_slave(options, &common)),
-        Command::Build(options) => wait_for(build::run(options, common)),
-        _ => Err(Trouble::new("not yet")),
+        Command::Build(options) => wait_for(build::run(*options, common)),
+        Command::Status(options) => wait_for(status::run(options, common)),
+        Command::Logs(options) => wait_for(logs::run(options, common)),
+        Command::Cancel(options) => wait_for(cancel::run(options, common)),
+        Command::Slaves(options) => wait_for(status::slaves(options, common)),
+        Command::Validate(options) => validate::run(&options),
+        Command::Stop => stop::run(&common),
     }
 }
 
@@ -50,7 +63,7 @@ fn wait_for(command: impl Future<Output = Result<ExitCode, Trouble>>) -> Result<
 }
 
 /// A client of the master that the command line or the settings name.
-fn client(address: &MasterAddress, settings: &ClientSettings) -> Result<Client, Trouble> {
+fn client(address: &MasterAddress, settings: &Settings) -> Result<Client, Trouble> {
     let master = match &address.master_url {
         Some(url) => url.clone(),
         None => format!("{}:{}", settings.hostname, settings.port),
@@ -59,7 +72,11 @@ fn client(address: &MasterAddress, settings: &ClientSettings) -> Result<Client, 
 }
 
 /// A client of the master at `master`.
-fn client_of(master: &str, patience: u64, settings: &ClientSettings) -> Result<Client, Trouble> {
+pub(crate) fn client_of(
+    master: &str,
+    patience: u64,
+    settings: &Settings,
+) -> Result<Client, Trouble> {
     let caller = Caller::new(Some(settings.secret.clone()), settings.http_timeout)?;
     let client = Client::new(caller, master, Duration::from_secs(patience));
     Ok(
@@ -79,5 +96,5 @@ fn first_contact(client: &Client, address: &MasterAddress) -> Client {
 
 /// Settings and a client for commands that only talk to a master.
 fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
-    client(address, &ClientSettings::load(common)?)
+    client(address, &Settings::load(common)?)
 }

@@ -5,6 +5,7 @@
 
 mod command;
 mod daemons;
+mod local_farm;
 mod options;
 mod output;
 mod settings;

@@ -60,7 +60,7 @@ pub(crate) struct CommonOptions {
 pub(crate) enum Command {
     /// Run a build and wait for its end
     #[command(after_help = build_help())]
-    Build(BuildOptions),
+    Build(Box<BuildOptions>),
     /// Show the master, its slaves and the last builds, or one build
     #[command(after_help = "\
 Examples:
@@ -285,7 +285,7 @@ mod tests {
 
     fn build_options(line: &str) -> BuildOptions {
         match Options::try_parse_from(line.split(' ')).unwrap().command {
-            Command::Build(options) => options,
+            Command::Build(options) => *options,
             other => panic!("{other:?}"),
         }
     }

@@ -12,7 +12,6 @@ pub mod http;
 pub mod ids;
 pub mod job_config;
 pub mod logging;
-mod nearest;
 pub mod nearest;
 pub mod secret;
 pub mod settings;

@@ -5,9 +5,10 @@ use super::request::request;
 use super::text::{count, duration};
 use super::watch::Watch;
 use super::{client_of, first_contact};
+use crate::local_farm;
 use crate::options::{BuildOptions, CommonOptions};
 use crate::output::{self, BAD, GOOD, STRONG, styled};
-use crate::settings::ClientSettings;
+use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results;
@@ -28,10 +29,16 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let interrupt = Interrupt::listen()?;
     let request = request(&options)?;
-    let settings = ClientSettings::load(&common)?;
+    let settings = Settings::load(&common)?;
     let master = match &options.master.master_url {
         Some(url) => url.clone(),
-        None => format!("{}:{}", settings.hostname, settings.port),
+        None => match interrupt
+            .unless(local_farm::find_or_start(&settings, &common))
+            .await
+        {
+            Some(master) => master?,
+            None => return Ok(ExitCode::Canceled),
+        },
     };
     let client = client_of(&master, options.master.patience, &settings)?;
     let first = first_contact(&client, &options.master);
@@ -40,7 +47,7 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
     };
     output::say(format!("Build is running. (Build id: {build})"));
     let mut watch = Watch::start(&client, build);
-    let Some(end) = interrupt.unless(watch.to_the_end()).await else {
+    let Some(end) = interrupt.unless(watch.follow()).await else {
         drop(watch);
         return cancel(&client, build).await;
     };

@@ -55,7 +55,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Follows the build until it is over.
-    pub(crate) async fn to_the_end(&mut self) -> Result<BuildView, ClientError> {
+    pub(crate) async fn follow(&mut self) -> Result<BuildView, ClientError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let build = self.client.build(self.build).await?;
