@@ -8,4 +8,6 @@
 
 mod build;
 mod fake_master;
+mod local;
+mod look;
 mod run;
