@@ -54,11 +54,15 @@ pub(crate) async fn find_or_start(
     let named = format!("{}:{}", settings.hostname, settings.port);
     let local = format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port);
     let is_here = is_this_machine(&settings.hostname);
-    let addresses = if is_here {
-        vec![&local, &named]
-    } else {
-        vec![&named]
-    };
+    let mut addresses = Vec::new();
+    if is_here {
+        addresses.push(&local);
+    }
+    // A master on this machine answers locally unless it was bound to one other address; looking
+    // that up can take seconds where the machine's own name is unknown to its resolver.
+    if !is_here || Daemon::find(&master_pid_file(&settings.base_directory)).is_some() {
+        addresses.push(&named);
+    }
     for address in addresses {
         match probe(address, settings).await? {
             Probe::Master(slaves) if *address == local && !slaves.iter().any(|s| s.is_alive) => {

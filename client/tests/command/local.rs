@@ -88,8 +88,9 @@ fn a_local_master_that_does_not_start_says_why() {
     let user = User::new();
     // A file where the master needs a directory.
     std::fs::write(user.path("base/master"), "").unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port().to_string();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
     let output = user
         .command(&["build", "project"])
         .env("CLUSTERRUNNER_PORT", &port)
