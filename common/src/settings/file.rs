@@ -36,8 +36,10 @@ impl SettingsFile {
         let mut lines: Vec<usize> = Vec::new();
         check_sections(text, &origin)?;
         let mut ini = Ini::new_from_defaults(ini_defaults());
-        ini.read(text.to_owned())
-            .map_err(|what| syntax(line_of_message(&what), &what))?;
+        ini.read(text.to_owned()).map_err(|message| {
+            let (line, what) = line_and_text(&message);
+            syntax(line, what)
+        })?;
         for line in scan(text) {
             let key = keys::key(line.key).ok_or_else(|| SettingsError::UnknownKey {
                 origin: origin(line.number),
@@ -137,12 +139,13 @@ fn ini_defaults() -> IniDefault {
     defaults
 }
 
-/// configparser's messages begin with "line N".
-fn line_of_message(message: &str) -> usize {
-    message
-        .split(|c: char| !c.is_ascii_digit())
-        .find_map(|digits| digits.parse().ok())
-        .unwrap_or(1)
+/// Line and text of configparser's messages, which look like "line 5: Found …" or "line 5:0: Key …".
+fn line_and_text(message: &str) -> (usize, &str) {
+    let (place, text) = message.split_once(": ").unwrap_or(("", message));
+    let line = place
+        .strip_prefix("line ")
+        .and_then(|place| place.split(':').next()?.parse().ok());
+    (line.unwrap_or(1), text)
 }
 
 pub(super) fn section_of(line: &str) -> Option<&str> {

@@ -327,9 +327,13 @@ fn mistakes_name_line_and_cure() {
     );
     check_mistake("[x]\n", 1, &["unknown section [x]", "[master]"]);
     check_mistake("port = 1\n", 1, &["before the first section", "[general]"]);
-    check_mistake("[general\n", 1, &["closing bracket"]);
+    check_mistake(
+        "[general\n",
+        1,
+        &[":1: Found opening bracket", "no closing bracket"],
+    );
     check_mistake("[general]\nport\n", 2, &["\"port\" has no \"=\""]);
-    check_mistake("[general]\n = 5\n", 2, &["Key cannot be empty"]);
+    check_mistake("[general]\n = 5\n", 2, &[":2: Key cannot be empty"]);
     check_mistake(
         "[general]\nport = 1\n# c\nport = 2\n",
         4,

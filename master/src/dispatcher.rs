@@ -1,0 +1,158 @@
+//! Hands each effect to whoever carries it out, and what they report to the cluster.
+
+use crate::archiver;
+use crate::cluster::command::Command;
+use crate::cluster::effect::Effect;
+use crate::coordinator::ClusterHandle;
+use crate::preparer::Preparer;
+use crate::results::Results;
+use crate::slave_api::SlaveCalls;
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::ids::BuildId;
+use std::collections::HashMap;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Carries effects out.
+#[derive(Debug)]
+pub struct Dispatcher {
+    preparer: Preparer,
+    results: Results,
+    slaves: SlaveCalls,
+    cluster: ClusterHandle,
+    /// What is done for a build right now: preparing or archiving, never both.
+    under_way: HashMap<BuildId, (u64, CancellationToken)>,
+    num_started: u64,
+    tasks: JoinSet<Ended>,
+}
+
+/// A task has ended: which, of which build.
+type Ended = (BuildId, u64);
+
+impl Dispatcher {
+    /// Nothing to do yet.
+    #[must_use]
+    pub fn new(
+        preparer: Preparer,
+        results: Results,
+        caller: Caller,
+        cluster: ClusterHandle,
+    ) -> Self {
+        Self {
+            preparer,
+            results,
+            slaves: SlaveCalls::new(caller, cluster.clone()),
+            cluster,
+            under_way: HashMap::new(),
+            num_started: 0,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Works until `stop`, then ends what is under way and waits for it: commands that it started
+    /// must not outlive it.
+    pub async fn run(
+        mut self,
+        mut effects: mpsc::UnboundedReceiver<Effect>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = self.tasks.join_next() => self.forget(ended),
+                effect = effects.recv() => match effect {
+                    Some(effect) => self.carry_out(effect),
+                    None => break,
+                },
+            }
+        }
+        for (_, token) in self.under_way.values() {
+            token.cancel();
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn forget(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        match ended {
+            Ok((build, number)) => {
+                if self
+                    .under_way
+                    .get(&build)
+                    .is_some_and(|(latest, _)| *latest == number)
+                {
+                    self.under_way.remove(&build);
+                }
+            }
+            Err(error) => tracing::error!(%error, "a task for a build ended badly"),
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare { build, request } => {
+                let preparer = self.preparer.clone();
+                self.start(build, move |stop| async move {
+                    preparer.prepare(build, *request, stop).await
+                });
+            }
+            Effect::Archive {
+                build,
+                results,
+                failures,
+            } => {
+                let store = self.results.clone();
+                self.start(build, move |stop| {
+                    archiver::archive(store, build, results, failures, stop)
+                });
+            }
+            Effect::Abandon { build } => {
+                if let Some((_, token)) = self.under_way.remove(&build) {
+                    token.cancel();
+                }
+            }
+            Effect::ClearResults { build } => {
+                let results = self.results.clone();
+                let number = self.next_number();
+                self.tasks.spawn_blocking(move || {
+                    if let Err(error) = results.remove_subjobs(build) {
+                        tracing::warn!(build.id = build.0, %error, "could not clear results away");
+                    }
+                    (build, number)
+                });
+            }
+            Effect::OpenSlave {
+                slave,
+                url,
+                session,
+            } => self.slaves.open(slave, url, session),
+            Effect::CloseSlave { slave } => self.slaves.close(slave),
+            Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),
+        }
+    }
+
+    fn start<F, W>(&mut self, build: BuildId, work: W)
+    where
+        W: FnOnce(CancellationToken) -> F,
+        F: Future<Output = Option<Command>> + Send + 'static,
+    {
+        let token = CancellationToken::new();
+        let number = self.next_number();
+        self.under_way.insert(build, (number, token.clone()));
+        let work = work(token.clone());
+        let cluster = self.cluster.clone();
+        self.tasks.spawn(async move {
+            if let Some(command) = work.await
+                && let Err(error) = cluster.command(command).await
+            {
+                tracing::debug!(build.id = build.0, %error, "a report came too late to matter");
+            }
+            (build, number)
+        });
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.num_started += 1;
+        self.num_started
+    }
+}

@@ -1,0 +1,316 @@
+//! Prepares one build: fetches the project, reads its job, runs the atomizers. Read from top to
+//! bottom; the core sees to it that one project is prepared once at a time.
+
+use crate::cluster::command::Command;
+use crate::cluster::event::Plan;
+use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job_config::{Job, JobConfig, JobConfigError, atoms_from_output};
+use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The file that holds a project's jobs.
+const JOB_FILE: &str = "clusterrunner.yaml";
+/// The most of a job file that is read; any more is no job file.
+const MAX_JOB_FILE: u64 = 8 << 20;
+/// The most output of an atomizer that is taken for atoms: some millions of them.
+const MAX_ATOMIZER_OUTPUT: u64 = 256 << 20;
+/// How much of a failed atomizer's output is shown.
+const SHOWN_LINES: usize = 20;
+
+/// What every preparation needs.
+#[derive(Clone, Debug)]
+pub struct Preparer {
+    /// Where mirrors of repositories lie.
+    pub mirrors: PathBuf,
+    /// Where the master's work trees lie, one for each repository.
+    pub work_trees: PathBuf,
+    /// How repositories are reached.
+    pub git: GitOptions,
+    /// Begins the mark of every process started here.
+    pub mark: String,
+    /// Time between asking a process to end and killing it.
+    pub kill_grace: Duration,
+    /// This machine, for messages.
+    pub hostname: String,
+}
+
+/// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
+/// job's own errors are the original's words.
+#[derive(Debug, thiserror::Error)]
+enum PreparationError {
+    #[error("canceled")]
+    Canceled,
+    #[error(transparent)]
+    Url(#[from] GitUrlError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(
+        "Could not find the directory \"{}\" on {hostname}. Note that a project of type \"directory\" must be at the \
+         same path on every machine of the farm.",
+        .directory.display()
+    )]
+    NoDirectory {
+        directory: PathBuf,
+        hostname: String,
+    },
+    #[error("The repository has no directory \"{0}\" (project_directory) at this commit.")]
+    NoProjectDirectory(String),
+    #[error(transparent)]
+    RemoteFile(#[from] RemoteFileError),
+    #[error(
+        "Could not find project yaml file {}. Every project needs one at its top; `clusterrunner validate` \
+         checks it.",
+        .0.display()
+    )]
+    NoJobFile(PathBuf),
+    #[error("Could not read {}: {source}.", .path.display())]
+    JobFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Job(#[from] JobConfigError),
+    #[error(transparent)]
+    Shell(#[from] CommandError),
+    #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
+    Atomizer {
+        command: String,
+        how: String,
+        output: String,
+    },
+    #[error("Could not keep an atomizer's output: {0}.")]
+    Output(#[source] std::io::Error),
+    #[error("{0}")]
+    Interrupted(String),
+}
+
+fn shown(output: &str) -> String {
+    let lines: Vec<&str> = output.trim_end().lines().collect();
+    if lines.is_empty() {
+        return " It printed nothing.".to_owned();
+    }
+    let skipped = lines.len().saturating_sub(SHOWN_LINES);
+    let last = lines.get(skipped..).unwrap_or_default().join("\n");
+    format!(" The end of its output:\n{last}")
+}
+
+impl Preparer {
+    /// Prepares a build and says how it went; `None` if it was told to stop.
+    pub async fn prepare(
+        &self,
+        build: BuildId,
+        request: BuildRequest,
+        stop: CancellationToken,
+    ) -> Option<Command> {
+        let prepared = self.plan(build, &request, &stop).await;
+        match prepared {
+            _ if stop.is_cancelled() => None,
+            Ok(plan) => Some(Command::ReportPrepared {
+                build,
+                plan: Box::new(plan),
+            }),
+            Err(error) => {
+                let reason = error.to_string();
+                Some(Command::ReportPreparationFailed { build, reason })
+            }
+        }
+    }
+
+    async fn plan(
+        &self,
+        build: BuildId,
+        request: &BuildRequest,
+        stop: &CancellationToken,
+    ) -> Result<Plan, PreparationError> {
+        let (project, commit) = self.fetch(request, stop).await?;
+        let files = fetch_remote_files(
+            &request.remote_files,
+            &project,
+            self.git.allow_local_sources,
+        );
+        tokio::select! {
+            () = stop.cancelled() => return Err(PreparationError::Canceled),
+            fetched = files => fetched?,
+        }
+        let (job_name, job) = read_job(request, &project)?;
+        let atoms = match &request.atoms_override {
+            Some(atoms) => atoms.clone(),
+            None => self.atomize(build, &job, &project, stop).await?,
+        };
+        Ok(Plan {
+            commit,
+            job_name,
+            command: job.commands,
+            setup_build: job.setup_build,
+            teardown_build: job.teardown_build,
+            max_executors: job.max_executors,
+            max_executors_per_slave: job.max_executors_per_slave,
+            atoms,
+        })
+    }
+
+    /// Brings the project here; says where it is, and at which commit.
+    async fn fetch(
+        &self,
+        request: &BuildRequest,
+        stop: &CancellationToken,
+    ) -> Result<(PathBuf, Option<String>), PreparationError> {
+        match &request.project {
+            ProjectSource::Directory { project_directory } => {
+                let directory = PathBuf::from(project_directory);
+                if !directory.is_dir() {
+                    let hostname = self.hostname.clone();
+                    return Err(PreparationError::NoDirectory {
+                        directory,
+                        hostname,
+                    });
+                }
+                Ok((directory, None))
+            }
+            ProjectSource::Git {
+                url,
+                remote,
+                branch,
+                hash,
+                project_directory,
+            } => {
+                let url = GitUrl::parse(url, self.git.allow_local_sources)?;
+                let name = url.directory_name();
+                let work_tree = self.work_trees.join(&name);
+                let mirror = Mirror::new(self.mirrors.join(&name), url, self.git.clone());
+                let revision = Revision {
+                    remote: remote.clone(),
+                    branch: branch.clone(),
+                    hash: hash.clone(),
+                };
+                let checked_out = tokio::task::spawn_blocking({
+                    let (work_tree, stop) = (work_tree.clone(), stop.clone());
+                    move || {
+                        let commit = mirror.fetch(&revision, &stop)?;
+                        mirror.check_out(&commit, &work_tree, &stop)?;
+                        Ok::<_, GitError>(commit)
+                    }
+                });
+                let commit = checked_out.await.map_err(interrupted)??;
+                let project = match project_directory {
+                    None => work_tree,
+                    Some(inside) => project_inside(&work_tree, inside)?,
+                };
+                Ok((project, Some(commit.to_string())))
+            }
+        }
+    }
+
+    async fn atomize(
+        &self,
+        build: BuildId,
+        job: &Job,
+        project: &Path,
+        stop: &CancellationToken,
+    ) -> Result<Vec<String>, PreparationError> {
+        let mut atoms = Vec::new();
+        for atomizer in &job.atomizers {
+            let output = self
+                .run_atomizer(build, &atomizer.command, project, stop)
+                .await?;
+            let values = atoms_from_output(&atomizer.name, &output, &project.to_string_lossy());
+            atoms.extend(values);
+        }
+        Ok(atoms)
+    }
+
+    async fn run_atomizer(
+        &self,
+        build: BuildId,
+        command: &str,
+        project: &Path,
+        stop: &CancellationToken,
+    ) -> Result<String, PreparationError> {
+        let file = tempfile::tempfile().map_err(PreparationError::Output)?;
+        let shell = ShellCommand {
+            command_line: command.to_owned(),
+            working_directory: project.to_owned(),
+            environment: vec![("PROJECT_DIR".to_owned(), project.into())],
+            mark: format!("{}{build}:{}:", self.mark, hex_of_random()),
+        };
+        let output = file.try_clone().map_err(PreparationError::Output)?;
+        let ended = shell.run(output, stop, None, self.kill_grace).await;
+        // What an atomizer leaves in the background is nobody's any more.
+        end_marked(&shell.mark, self.kill_grace).await;
+        let text = read_from_start(file).map_err(PreparationError::Output)?;
+        let how = match ended? {
+            Ended::Exited(0) => return Ok(text),
+            Ended::Exited(code) => format!("exited with {code}"),
+            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+            Ended::TimedOut => "took too long".to_owned(),
+            Ended::Canceled => return Err(PreparationError::Canceled),
+        };
+        Err(PreparationError::Atomizer {
+            command: command.to_owned(),
+            how,
+            output: text,
+        })
+    }
+}
+
+fn interrupted(error: tokio::task::JoinError) -> PreparationError {
+    PreparationError::Interrupted(format!("Fetching the project was interrupted: {error}."))
+}
+
+fn hex_of_random() -> String {
+    format!("{:08x}", u32::from_be_bytes(random_bytes()))
+}
+
+/// The project's directory in the work tree; also through links it must lie there.
+fn project_inside(work_tree: &Path, inside: &str) -> Result<PathBuf, PreparationError> {
+    let missing = || PreparationError::NoProjectDirectory(inside.to_owned());
+    let real = work_tree
+        .join(inside)
+        .canonicalize()
+        .map_err(|_| missing())?;
+    let root = work_tree.canonicalize().map_err(|_| missing())?;
+    if real.starts_with(root) && real.is_dir() {
+        Ok(work_tree.join(inside))
+    } else {
+        Err(missing())
+    }
+}
+
+fn read_job(request: &BuildRequest, project: &Path) -> Result<(String, Job), PreparationError> {
+    if let Some(config) = &request.config {
+        let name = request.job_name.as_deref();
+        let job = Job::from_inline_named(name, &serde_json::Value::Object(config.clone()))?;
+        return Ok((name.unwrap_or("None").to_owned(), job));
+    }
+    let path = project.join(JOB_FILE);
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => PreparationError::NoJobFile(path.clone()),
+        _ => PreparationError::JobFile {
+            path: path.clone(),
+            source,
+        },
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(failed)?;
+    file.take(MAX_JOB_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    let config = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE)?;
+    let (name, job) = config.job(request.job_name.as_deref())?;
+    Ok((name.to_owned(), job.clone()))
+}
+
+fn read_from_start(mut file: std::fs::File) -> std::io::Result<String> {
+    use std::io::Seek as _;
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_ATOMIZER_OUTPUT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

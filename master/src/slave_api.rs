@@ -1,0 +1,183 @@
+//! Calls slaves: one task for each, so that its calls arrive in their order and a slow slave keeps
+//! nobody else waiting.
+
+use crate::cluster::command::Command;
+use crate::cluster::effect::SlaveCall;
+use crate::coordinator::ClusterHandle;
+use clusterrunner_common::api::{SubjobAccepted, Success};
+use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use reqwest::{Method, StatusCode};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The slaves that can be called.
+#[derive(Debug)]
+pub struct SlaveCalls {
+    caller: Caller,
+    cluster: ClusterHandle,
+    open: HashMap<SlaveId, OpenSlave>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct OpenSlave {
+    /// Unbounded: what waits here is bounded by the slave's executors and builds.
+    calls: mpsc::UnboundedSender<(BuildId, SlaveCall)>,
+    stop: CancellationToken,
+}
+
+impl SlaveCalls {
+    /// Nobody to call yet. Answers go to `cluster` as commands.
+    #[must_use]
+    pub fn new(caller: Caller, cluster: ClusterHandle) -> Self {
+        Self {
+            caller,
+            cluster,
+            open: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// From now on this slave can be called.
+    pub fn open(&mut self, slave: SlaveId, url: String, session: SessionId) {
+        while self.tasks.try_join_next().is_some() {}
+        let (calls, inbox) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let line = Line {
+            caller: self.caller.clone(),
+            cluster: self.cluster.clone(),
+            slave,
+            url,
+            session,
+        };
+        let stopped = stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = line.carry_out(inbox) => {}
+            }
+        });
+        self.open.insert(slave, OpenSlave { calls, stop });
+    }
+
+    /// This slave is not called any more, whatever was still to be said to it.
+    pub fn close(&mut self, slave: SlaveId) {
+        if let Some(open) = self.open.remove(&slave) {
+            open.stop.cancel();
+        }
+    }
+
+    /// Calls a slave, after all earlier calls to it.
+    pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
+        if let Some(open) = self.open.get(&slave) {
+            // Its task ends only when it is closed.
+            drop(open.calls.send((build, call)));
+        }
+    }
+}
+
+/// The line to one slave.
+struct Line {
+    caller: Caller,
+    cluster: ClusterHandle,
+    slave: SlaveId,
+    url: String,
+    session: SessionId,
+}
+
+impl Line {
+    async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<(BuildId, SlaveCall)>) {
+        while let Some((build, call)) = inbox.recv().await {
+            let Err(refusal) = self.until_answered(build, &call).await else {
+                continue;
+            };
+            let command = self.meaning(build, &call, &refusal);
+            if self.cluster.command(command).await.is_err() {
+                tracing::debug!(slave.id = self.slave.0, "a refusal came too late to matter");
+            }
+        }
+    }
+
+    /// Calls again and again while nobody answers: whether the slave is lost is the lease's affair.
+    async fn until_answered(&self, build: BuildId, call: &SlaveCall) -> Result<(), CallError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.once(build, call).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // A signature can be too old for a moment only, when clocks or restarts are in play.
+            let passing = error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED);
+            if !passing {
+                return Err(error);
+            }
+            tracing::debug!(slave.id = self.slave.0, build.id = build.0, %error, "calling again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn once(&self, build: BuildId, call: &SlaveCall) -> Result<(), CallError> {
+        let headers = [("expected-session-id", self.session.to_string())];
+        let base = format!("{}/v1/build/{build}", self.url);
+        match call {
+            SlaveCall::SetUp(request) => {
+                let body = encode(request)?;
+                let url = format!("{base}/setup");
+                let answer = self
+                    .caller
+                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
+                answer.await.map(|_| ())
+            }
+            SlaveCall::Start { subjob, request } => {
+                let body = encode(request)?;
+                let url = format!("{base}/subjob/{subjob}");
+                let answer =
+                    self.caller
+                        .send_bytes::<SubjobAccepted>(Method::POST, &url, body, &headers);
+                answer.await.map(|_| ())
+            }
+            SlaveCall::TearDown => {
+                let url = format!("{base}/teardown");
+                let answer =
+                    self.caller
+                        .send_bytes::<Success>(Method::POST, &url, Vec::new(), &headers);
+                answer.await.map(|_| ())
+            }
+        }
+    }
+
+    /// What a slave's refusal means to the cluster.
+    fn meaning(&self, build: BuildId, call: &SlaveCall, refusal: &CallError) -> Command {
+        let slave = self.slave;
+        if refusal.status() == Some(StatusCode::PRECONDITION_FAILED) {
+            let reason = "it was started again".to_owned();
+            return Command::GiveSlaveUp { slave, reason };
+        }
+        match call {
+            SlaveCall::TearDown => Command::ReportTornDown { slave, build },
+            SlaveCall::SetUp(_) | SlaveCall::Start { .. } => {
+                let reason = refusal.to_string();
+                Command::ReportRefusal {
+                    slave,
+                    build,
+                    reason,
+                }
+            }
+        }
+    }
+}
+
+fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+        url: String::new(),
+        source,
+    })
+}
