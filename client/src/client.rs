@@ -1,0 +1,431 @@
+//! Typed calls to a master.
+//!
+//! Owns which call may be repeated and for how long; how a call is signed and sent is `common::caller`'s.
+
+use clusterrunner_common::api::{
+    AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, MasterBody, MasterView,
+    QueueBody, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody, VersionBody,
+};
+use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+
+/// Pause before the first repetition of a call; it doubles from one to the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two repetitions, so that the end of an outage is noticed at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A client of one master. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    caller: Caller,
+    master: String,
+    patience: Duration,
+    outages: Option<OutageListener>,
+}
+
+/// Is told when the master stops answering and when it is back.
+pub type OutageListener = Arc<dyn Fn(Outage<'_>) + Send + Sync>;
+
+/// What an [`OutageListener`] is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Outage<'a> {
+    /// A call brought no answer for this reason and will be repeated.
+    Began(&'a CallError),
+    /// The call was answered after all.
+    Ended,
+}
+
+/// What counts of the answer to a submission; masters of the original send less than ours.
+#[derive(Deserialize)]
+struct Accepted {
+    build_id: BuildId,
+}
+
+/// Why the client did not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The call failed, and its repetitions too where it may be repeated.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The master says that a build has no archives yet; it never will if it did not finish.
+    #[error("the results of build {build} are not ready")]
+    ArchiveNotReady {
+        /// Which build.
+        build: BuildId,
+    },
+    /// An archive broke off on the way.
+    #[error("the results of build {build} did not arrive completely: {source}")]
+    Download {
+        /// Which build.
+        build: BuildId,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// An archive could not be written.
+    #[error("could not write {}: {source}", .path.display())]
+    Store {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ClientError {
+    /// The status with which the master refused, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Call(error) => error.status(),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody answered at the master's address.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Call(CallError::Unreachable { .. }))
+    }
+
+    /// Whether the same call may bring something later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Call(CallError::Unreachable { .. })
+            | Self::Download { .. }
+            | Self::ArchiveNotReady { .. } => true,
+            // A 500 may be the original's answer to a mistake of ours, so it does not count.
+            Self::Call(error) => matches!(
+                error.status(),
+                Some(
+                    StatusCode::BAD_GATEWAY
+                        | StatusCode::SERVICE_UNAVAILABLE
+                        | StatusCode::GATEWAY_TIMEOUT
+                )
+            ),
+            Self::Store { .. } => false,
+        }
+    }
+
+    /// Whether the request surely did not arrive, so that repeating it can not do anything twice.
+    fn never_arrived(&self) -> bool {
+        matches!(self, Self::Call(CallError::Unreachable { source, .. }) if source.is_connect())
+    }
+}
+
+/// The two forms in which a master hands out a build's results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Archive {
+    /// `artifacts.zip`
+    Zip,
+    /// `artifacts.tar.gz`
+    TarGz,
+}
+
+impl fmt::Display for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zip => "artifacts.zip",
+            Self::TarGz => "artifacts.tar.gz",
+        })
+    }
+}
+
+impl Client {
+    /// A client of the master at `master` (`host:port`, or a URL when it speaks HTTPS). While the
+    /// master does not answer, a call that may be repeated is, for `patience` at most.
+    #[must_use]
+    pub fn new(caller: Caller, master: &str, patience: Duration) -> Self {
+        Self {
+            caller,
+            master: master.trim_end_matches('/').to_owned(),
+            patience,
+            outages: None,
+        }
+    }
+
+    /// The same client with another patience.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    /// The same client; `listener` is told about each outage that a call rides through.
+    #[must_use]
+    pub fn with_outage_listener(self, listener: OutageListener) -> Self {
+        Self {
+            outages: Some(listener),
+            ..self
+        }
+    }
+
+    /// The master's address as it was given.
+    #[must_use]
+    pub fn master(&self) -> &str {
+        &self.master
+    }
+
+    /// Submits a build. Repeated only while the connection itself is refused: otherwise nobody knows
+    /// whether the master has the build already.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn submit(&self, request: &BuildRequest) -> Result<BuildId, ClientError> {
+        self.submit_params(&request.to_params()).await
+    }
+
+    /// Submits a build described by the request's own fields, unchecked.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn submit_params(&self, params: &Map<String, Value>) -> Result<BuildId, ClientError> {
+        let url = self.url("/v1/build");
+        let accepted: Accepted = self
+            .repeat(ClientError::never_arrived, async || {
+                Ok(self.caller.send(Method::POST, &url, params).await?)
+            })
+            .await?;
+        Ok(accepted.build_id)
+    }
+
+    /// Cancels a build; does nothing to one that is over.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn cancel(&self, build: BuildId) -> Result<(), ClientError> {
+        let url = self.url(&format!("/v1/build/{build}"));
+        let order = json!({"status": "canceled"});
+        let _answer: Value = self
+            .repeat(ClientError::is_passing, async || {
+                Ok(self.caller.send(Method::PUT, &url, &order).await?)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// One build.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn build(&self, build: BuildId) -> Result<BuildView, ClientError> {
+        let body: BuildBody = self.read(&format!("/v1/build/{build}")).await?;
+        Ok(body.build)
+    }
+
+    /// All builds that the master remembers, in order of their ids.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn builds(&self) -> Result<Vec<BuildView>, ClientError> {
+        let body: BuildsBody = self.read("/v1/build").await?;
+        Ok(body.builds)
+    }
+
+    /// The builds that are not over, in order of their ids.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn queue(&self) -> Result<Vec<BuildView>, ClientError> {
+        let body: QueueBody = self.read("/v1/queue").await?;
+        Ok(body.queue)
+    }
+
+    /// A build's subjobs with their atoms.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn subjobs(&self, build: BuildId) -> Result<Vec<SubjobView>, ClientError> {
+        let body: SubjobsBody = self.read(&format!("/v1/build/{build}/subjob")).await?;
+        Ok(body.subjobs)
+    }
+
+    /// One subjob.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn subjob(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+    ) -> Result<SubjobView, ClientError> {
+        let path = format!("/v1/build/{build}/subjob/{subjob}");
+        let body: SubjobBody = self.read(&path).await?;
+        Ok(body.subjob)
+    }
+
+    /// One atom.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn atom(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        atom: AtomId,
+    ) -> Result<AtomView, ClientError> {
+        let path = format!("/v1/build/{build}/subjob/{subjob}/atom/{atom}");
+        let body: AtomBody = self.read(&path).await?;
+        Ok(body.atom)
+    }
+
+    /// At most `max_lines` lines of an atom's output: from line `offset_line` on, or the last ones.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn console(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        atom: AtomId,
+        max_lines: u64,
+        offset_line: Option<u64>,
+    ) -> Result<ConsoleBody, ClientError> {
+        let mut path =
+            format!("/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?max_lines={max_lines}");
+        if let Some(offset) = offset_line {
+            path.push_str(&format!("&offset_line={offset}"));
+        }
+        self.read(&path).await
+    }
+
+    /// All slaves that the master knows.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn slaves(&self) -> Result<Vec<SlaveView>, ClientError> {
+        let body: SlavesBody = self.read("/v1/slave").await?;
+        Ok(body.slaves)
+    }
+
+    /// The master's version.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn version(&self) -> Result<VersionBody, ClientError> {
+        self.read("/v1/version").await
+    }
+
+    /// The master about itself, which nothing but a master answers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn master_view(&self) -> Result<MasterView, ClientError> {
+        let body: MasterBody = self.read("/v1").await?;
+        Ok(body.master)
+    }
+
+    /// Any resource as the master gives it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let url = self.url(path);
+        self.repeat(ClientError::is_passing, async || {
+            Ok(self.caller.get(&url).await?)
+        })
+        .await
+    }
+
+    /// Streams a build's results into the file at `path`, which it makes or empties. A download that
+    /// breaks off, or comes too early, begins anew.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn download(
+        &self,
+        build: BuildId,
+        archive: Archive,
+        path: &Path,
+    ) -> Result<(), ClientError> {
+        let url = self.url(&format!("/v1/build/{build}/{archive}"));
+        self.repeat(ClientError::is_passing, async || {
+            self.download_once(build, &url, path).await
+        })
+        .await
+    }
+
+    async fn download_once(
+        &self,
+        build: BuildId,
+        url: &str,
+        path: &Path,
+    ) -> Result<(), ClientError> {
+        let store = |source| ClientError::Store {
+            path: path.to_owned(),
+            source,
+        };
+        let mut response = self.caller.get_stream(url).await?;
+        if response.status() != StatusCode::OK {
+            return Err(ClientError::ArchiveNotReady { build });
+        }
+        let mut file = tokio::fs::File::create(path).await.map_err(store)?;
+        loop {
+            match response.chunk().await {
+                Ok(Some(bytes)) => file.write_all(&bytes).await.map_err(store)?,
+                Ok(None) => break,
+                Err(source) => {
+                    let source = source.without_url();
+                    return Err(ClientError::Download { build, source });
+                }
+            }
+        }
+        file.flush().await.map_err(store)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.master)
+    }
+
+    /// Calls until there is an answer, an error that is not `worth_repeating`, or no patience left.
+    async fn repeat<T>(
+        &self,
+        worth_repeating: fn(&ClientError) -> bool,
+        call: impl AsyncFn() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let started = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut outage = false;
+        loop {
+            let outcome = call().await;
+            match &outcome {
+                Err(error)
+                    if worth_repeating(error) && started.elapsed() + pause < self.patience =>
+                {
+                    if let (false, ClientError::Call(error)) = (outage, error) {
+                        outage = true;
+                        self.tell(Outage::Began(error));
+                    }
+                }
+                _ => {
+                    if outage && outcome.is_ok() {
+                        self.tell(Outage::Ended);
+                    }
+                    return outcome;
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn tell(&self, outage: Outage<'_>) {
+        if let Some(listener) = &self.outages {
+            listener(outage);
+        }
+    }
+}

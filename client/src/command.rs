@@ -1,0 +1,100 @@
+//! What the subcommands do, one file each, and what several of them need.
+
+mod build;
+mod cancel;
+mod interrupt;
+mod logs;
+mod progress;
+mod request;
+mod status;
+mod stop;
+mod table;
+mod text;
+mod validate;
+mod watch;
+
+pub(crate) use stop::{Daemon, master_pid_file};
+
+use crate::daemons;
+use crate::options::{Command, CommonOptions, MasterAddress, Options};
+use crate::output;
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use clusterrunner_client::Client;
+use clusterrunner_client::client::Outage;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::caller::Caller;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the first call waits for a master that does not answer: enough for one that is just
+/// being started, and soon enough to learn that there is none.
+const FIRST_CONTACT: Duration = Duration::from_secs(5);
+
+/// Does what the command line says.
+pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
+    let common = options.common;
+    match options.command {
+        Command::Master(options) => done(daemons::run_master(options, &common)),
+        Command::Slave(options) => done(daemons::run_slave(options, &common)),
+        Command::Build(options) => wait_for(build::run(*options, common)),
+        Command::Status(options) => wait_for(status::run(options, common)),
+        Command::Logs(options) => wait_for(logs::run(options, common)),
+        Command::Cancel(options) => wait_for(cancel::run(options, common)),
+        Command::Slaves(options) => wait_for(status::slaves(options, common)),
+        Command::Validate(options) => validate::run(&options),
+        Command::Stop => stop::run(&common),
+    }
+}
+
+fn done(outcome: Result<(), Trouble>) -> Result<ExitCode, Trouble> {
+    outcome.map(|()| ExitCode::Success)
+}
+
+fn wait_for(command: impl Future<Output = Result<ExitCode, Trouble>>) -> Result<ExitCode, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble::new(format!("could not start: {error}")))?;
+    let outcome = runtime.block_on(command);
+    // An unpacking that was given up must not hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// A client of the master that the command line or the settings name.
+fn client(address: &MasterAddress, settings: &Settings) -> Result<Client, Trouble> {
+    let master = match &address.master_url {
+        Some(url) => url.clone(),
+        None => format!("{}:{}", settings.hostname, settings.port),
+    };
+    client_of(&master, address.patience, settings)
+}
+
+/// A client of the master at `master`.
+pub(crate) fn client_of(
+    master: &str,
+    patience: u64,
+    settings: &Settings,
+) -> Result<Client, Trouble> {
+    let caller = Caller::new(Some(settings.secret.clone()), settings.http_timeout)?;
+    let client = Client::new(caller, master, Duration::from_secs(patience));
+    Ok(
+        client.with_outage_listener(Arc::new(move |outage| match outage {
+            Outage::Began(error) => {
+                output::note(format!("{error}; trying again for {patience} s"));
+            }
+            Outage::Ended => output::note("the master is back"),
+        })),
+    )
+}
+
+/// A client for a first call, which fails soon.
+fn first_contact(client: &Client, address: &MasterAddress) -> Client {
+    client.with_patience(FIRST_CONTACT.min(Duration::from_secs(address.patience)))
+}
+
+/// Settings and a client for commands that only talk to a master.
+fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
+    client(address, &Settings::load(common)?)
+}

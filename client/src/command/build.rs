@@ -1,0 +1,198 @@
+//! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
+
+use super::interrupt::Interrupt;
+use super::request::request;
+use super::text::{count, duration};
+use super::watch::Watch;
+use super::{client_of, first_contact};
+use crate::local_farm;
+use crate::options::{BuildOptions, CommonOptions};
+use crate::output::{self, BAD, GOOD, STRONG, styled};
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_client::results;
+use clusterrunner_client::{Client, ClientError};
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::ids::BuildId;
+use std::time::Duration;
+
+/// How long a submission that is on its way is waited for after Ctrl-C: if it arrives, the build
+/// must be canceled.
+const SUBMISSION_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the end of a canceled build is waited for.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs a build to its end.
+pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    let interrupt = Interrupt::listen()?;
+    let request = request(&options)?;
+    let settings = Settings::load(&common)?;
+    let master = match &options.master.master_url {
+        Some(url) => url.clone(),
+        None => match interrupt
+            .unless(local_farm::find_or_start(&settings, &common))
+            .await
+        {
+            Some(master) => master?,
+            None => return Ok(ExitCode::Canceled),
+        },
+    };
+    let client = client_of(&master, options.master.patience, &settings)?;
+    let first = first_contact(&client, &options.master);
+    let Some(build) = submit(&first, &request, &interrupt).await? else {
+        return Ok(ExitCode::Canceled);
+    };
+    output::say(format!("Build is running. (Build id: {build})"));
+    let mut watch = Watch::start(&client, build);
+    let Some(end) = interrupt.unless(watch.follow()).await else {
+        drop(watch);
+        return cancel(&client, build).await;
+    };
+    let end = end.map_err(|error| lost(error, build))?;
+    let seconds = watch.progress.seconds();
+    drop(watch);
+    let code = ExitCode::of(&end).unwrap_or(ExitCode::Trouble);
+    say_how_it_ended(&end, seconds);
+    if end.status == BuildStatus::Finished && !options.no_results {
+        let fetched = interrupt.unless(results::fetch(&client, build, &options.results_dir));
+        match fetched.await {
+            None => {
+                output::complain("interrupted before the results were here");
+                return Ok(ExitCode::Canceled);
+            }
+            Some(Ok(fetched)) => say_where(&options, &fetched),
+            Some(Err(error)) if code == ExitCode::Success => return Err(error.into()),
+            // That atoms failed is the more important news.
+            Some(Err(error)) => Trouble::from(error).show(),
+        }
+    }
+    Ok(code)
+}
+
+/// Submits the build; `None` when the user wants an end instead.
+async fn submit(
+    client: &Client,
+    request: &BuildRequest,
+    interrupt: &Interrupt,
+) -> Result<Option<BuildId>, Trouble> {
+    let submission = client.submit(request);
+    tokio::pin!(submission);
+    tokio::select! {
+        submitted = &mut submission => return submitted.map(Some).map_err(refused),
+        () = interrupt.wait() => {}
+    }
+    if let Ok(Ok(build)) = tokio::time::timeout(SUBMISSION_GRACE, submission).await {
+        cancel(client, build).await?;
+    } else {
+        output::complain("interrupted before the build was submitted");
+    }
+    Ok(None)
+}
+
+fn refused(error: ClientError) -> Trouble {
+    let bad_request = error.status().is_some_and(|status| status.as_u16() == 400);
+    let mut trouble = Trouble::from(error);
+    if bad_request {
+        trouble.code = ExitCode::Usage;
+    }
+    trouble
+}
+
+fn lost(error: ClientError, build: BuildId) -> Trouble {
+    let lost = error.is_unreachable();
+    let trouble = Trouble::from(error);
+    if lost {
+        trouble.hint(format!(
+            "the build may well go on without us; see `clusterrunner status {build}` when the master is back"
+        ))
+    } else {
+        trouble
+    }
+}
+
+/// Cancels a build and waits a little for its end.
+async fn cancel(client: &Client, build: BuildId) -> Result<ExitCode, Trouble> {
+    output::complain(format!(
+        "Canceling build {build}. (Ctrl-C again quits at once)"
+    ));
+    let canceled = tokio::time::timeout(CANCEL_GRACE, async {
+        client.cancel(build).await?;
+        loop {
+            let view = client.build(build).await?;
+            if view.status.is_over() {
+                return Ok::<_, ClientError>(view);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    match canceled.await {
+        Ok(Ok(view)) if view.status == BuildStatus::Canceled => {
+            output::say(format!("Build {build} is canceled."));
+        }
+        Ok(Ok(_)) => output::say(format!("Build {build} was over already.")),
+        Ok(Err(error)) => return Err(lost(error, build)),
+        Err(_) => {
+            output::complain(format!(
+                "the master has not confirmed it yet; see `clusterrunner status {build}`"
+            ));
+        }
+    }
+    Ok(ExitCode::Canceled)
+}
+
+fn say_how_it_ended(build: &BuildView, seconds: f64) {
+    let id = build.id;
+    match build.status {
+        BuildStatus::Error => {
+            let reason = build.error_message.as_deref().unwrap_or("no reason given");
+            let text = format!("Build aborted due to error: {reason}");
+            output::say(styled(BAD, text));
+        }
+        BuildStatus::Canceled => output::say(format!("Build {id} was canceled.")),
+        BuildStatus::Finished => {
+            output::say(format!("Build is finished. (Build id: {id})"));
+            let (style, result) = match build.result {
+                Some(BuildResult::NoFailures) => (GOOD, "NO_FAILURES"),
+                Some(BuildResult::Failure) | None => (BAD, "FAILURE"),
+            };
+            output::say(format!("Build {id} result was {}", styled(style, result)));
+            output::say(styled(STRONG, summary(build, seconds)));
+        }
+        BuildStatus::Queued | BuildStatus::Building => {}
+    }
+}
+
+/// `Build 3 is finished: 193 passed, 7 failed in 12.3 s`
+fn summary(build: &BuildView, seconds: f64) -> String {
+    let listed = build.failed_atoms.as_ref().map_or(0, Vec::len);
+    let failed = u64::try_from(listed).unwrap_or(u64::MAX);
+    let time = duration(seconds);
+    let id = build.id;
+    match build.num_atoms {
+        None | Some(0) => format!("Build {id} is finished: it has no atoms, so nothing was run"),
+        Some(atoms) => format!(
+            "Build {id} is finished: {} passed, {failed} failed in {time}",
+            atoms.saturating_sub(failed)
+        ),
+    }
+}
+
+fn say_where(options: &BuildOptions, fetched: &results::Fetched) {
+    output::note(format!(
+        "results: {} ({})",
+        options.results_dir.display(),
+        count(fetched.unpacked.files, "file")
+    ));
+    if let Some(old) = &fetched.moved_to {
+        output::note(format!("earlier results: {}", old.display()));
+    }
+    if fetched.unpacked.links_left_out > 0 {
+        output::note(format!(
+            "{} left out; artifacts.tar.gz on the master has them",
+            count(fetched.unpacked.links_left_out, "symbolic link")
+        ));
+    }
+}

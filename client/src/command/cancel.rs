@@ -1,0 +1,27 @@
+//! `clusterrunner cancel`.
+
+use super::{connect, first_contact};
+use crate::options::{CancelOptions, CommonOptions};
+use crate::output;
+use crate::trouble::Trouble;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::BuildStatus;
+
+/// Cancels a build.
+pub(crate) async fn run(
+    options: CancelOptions,
+    common: CommonOptions,
+) -> Result<ExitCode, Trouble> {
+    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    let build = options.build;
+    let before = client.build(build).await?;
+    if before.status.is_over() && before.status != BuildStatus::Canceled {
+        output::say(format!(
+            "Build {build} is over already; see `clusterrunner status {build}`."
+        ));
+        return Ok(ExitCode::Success);
+    }
+    client.cancel(build).await?;
+    output::say(format!("Build {build} is canceled."));
+    Ok(ExitCode::Success)
+}

@@ -1,0 +1,155 @@
+//! `clusterrunner logs`: the atoms of a build, or what one of them printed.
+
+use super::table::{Cell, Table};
+use super::text::{duration, ended, name, parse_atom, setting};
+use super::{connect, first_contact};
+use crate::options::{CommonOptions, LogsOptions};
+use crate::output::{self, BAD, GOOD};
+use crate::trouble::Trouble;
+use anstyle::Style;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_client::{Client, ClientError};
+use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody};
+use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use std::time::Duration;
+
+/// Lines fetched at a time.
+const PAGE: u64 = 1000;
+
+/// Pause between two looks when following: a line is to be seen within 300 ms.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
+
+/// Shows the atoms of a build, or the output of one.
+pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    let client = connect(&options.master, &common)?;
+    let first = first_contact(&client, &options.master);
+    let Some(text) = &options.atom else {
+        list(&first, options.build).await?;
+        return Ok(ExitCode::Success);
+    };
+    let (subjob, atom) = parse_atom(text).ok_or_else(|| {
+        Trouble::usage(format!("'{text}' names no atom")).hint(format!(
+            "write S_K for atom K of subjob S, such as 3_0; `clusterrunner logs {}` lists them",
+            options.build
+        ))
+    })?;
+    // The first look fails soon where there is no master; the others ride through its restart.
+    first.build(options.build).await?;
+    let mut console = Console {
+        client: &client,
+        build: options.build,
+        subjob,
+        atom,
+        line: 0,
+    };
+    if options.follow {
+        console.follow().await?;
+    } else {
+        console.print_what_is_there().await?;
+    }
+    Ok(ExitCode::Success)
+}
+
+async fn list(client: &Client, build: BuildId) -> Result<(), Trouble> {
+    let subjobs = client.subjobs(build).await?;
+    if subjobs.iter().all(|subjob| subjob.atoms.is_empty()) {
+        output::note(format!(
+            "build {build} has no atoms, or none yet; see `clusterrunner status {build}`"
+        ));
+        return Ok(());
+    }
+    let mut table = Table::new(&["Atom", "State", "Time", "Setting"]);
+    for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
+        let (style, state) = state(atom);
+        table.add([
+            name(atom).into(),
+            Cell::styled(style, state),
+            atom.actual_time
+                .map_or_else(|| "-".to_owned(), duration)
+                .into(),
+            setting(atom).into(),
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+fn state(atom: &AtomView) -> (Style, String) {
+    match (atom.state, atom.exit_code) {
+        (_, Some(0)) => (GOOD, "passed".to_owned()),
+        (_, Some(code)) => (BAD, ended(code)),
+        (AtomState::NotStarted, None) => (Style::new(), "waiting".to_owned()),
+        (AtomState::InProgress, None) => (Style::new(), "running".to_owned()),
+        (AtomState::Completed, None) => (BAD, "no exit code".to_owned()),
+    }
+}
+
+/// The output of one atom, printed up to a line.
+struct Console<'a> {
+    client: &'a Client,
+    build: BuildId,
+    subjob: SubjobId,
+    atom: AtomId,
+    line: u64,
+}
+
+impl Console<'_> {
+    /// Prints all there is after the last printed line.
+    async fn print_what_is_there(&mut self) -> Result<(), ClientError> {
+        while !output::is_closed() {
+            let page = self.page().await?;
+            if page.num_lines == 0 {
+                break;
+            }
+            output::print(&page.content);
+            self.line = page.offset_line + page.num_lines;
+        }
+        Ok(())
+    }
+
+    async fn page(&self) -> Result<ConsoleBody, ClientError> {
+        self.client
+            .console(self.build, self.subjob, self.atom, PAGE, Some(self.line))
+            .await
+    }
+
+    /// Prints until the atom has ended.
+    async fn follow(&mut self) -> Result<(), ClientError> {
+        while !output::is_closed() {
+            // Asked before the output is read, so that nothing written before the end is missed.
+            let over = self.is_over().await?;
+            match self.print_what_is_there().await {
+                Ok(()) => {}
+                Err(error) if over => return Err(error),
+                Err(error) if is_shorter_than_before(&error) => {
+                    output::note("-- the atom was started again; its output begins anew --");
+                    self.line = 0;
+                }
+                // There is no output before the atom has started.
+                Err(error) if error.status().is_some() => {}
+                Err(error) => return Err(error),
+            }
+            if over {
+                break;
+            }
+            tokio::time::sleep(FOLLOW_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn is_over(&self) -> Result<bool, ClientError> {
+        let atom = self.client.atom(self.build, self.subjob, self.atom).await?;
+        if atom.state == AtomState::Completed || atom.exit_code.is_some() {
+            return Ok(true);
+        }
+        // The atoms of a canceled build stay as they were.
+        Ok(self.client.build(self.build).await?.status.is_over())
+    }
+}
+
+fn is_shorter_than_before(error: &ClientError) -> bool {
+    error.status().is_some()
+        && error
+            .to_string()
+            .contains("is higher than the total number of lines")
+}

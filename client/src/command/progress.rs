@@ -1,0 +1,199 @@
+//! Showing how far a build is: a bar on a terminal, a line now and then elsewhere.
+
+use super::text::{count, duration};
+use crate::output;
+use clusterrunner_common::api::{BuildStatus, BuildView};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt::Display;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+/// How often the bar is drawn when nothing changes, so that its clock runs.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The shortest time between two lines about the same stage.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows how far one build is, on standard error.
+pub(crate) struct Progress {
+    started: Instant,
+    shown: Shown,
+}
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines {
+        last: String,
+        stage: Stage,
+        at: Instant,
+    },
+}
+
+/// What a build waits for or does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Other builds of the project come first.
+    Queued,
+    /// The project is fetched and its atomizers run.
+    Preparing,
+    /// There are atoms, but no slave yet.
+    WaitingForSlave,
+    /// Atoms run.
+    Building,
+    /// All atoms have results, which are being packed.
+    Archiving,
+    /// It is over.
+    Over,
+}
+
+impl Stage {
+    /// The stage that a build is in.
+    pub(crate) fn of(build: &BuildView) -> Self {
+        let entered = |state: &str| {
+            build
+                .state_timestamps
+                .get(state)
+                .copied()
+                .flatten()
+                .is_some()
+        };
+        match build.status {
+            BuildStatus::Queued if build.num_subjobs > 0 || entered("prepared") => {
+                Self::WaitingForSlave
+            }
+            BuildStatus::Queued if entered("preparing") => Self::Preparing,
+            BuildStatus::Queued => Self::Queued,
+            BuildStatus::Building if build.num_atoms == Some(build.num_atoms_completed) => {
+                Self::Archiving
+            }
+            BuildStatus::Building => Self::Building,
+            BuildStatus::Finished | BuildStatus::Error | BuildStatus::Canceled => Self::Over,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing: fetching the project and finding its atoms",
+            Self::WaitingForSlave => "waiting for a slave",
+            Self::Building => "building",
+            Self::Archiving => "packing the results",
+            Self::Over => "over",
+        }
+    }
+}
+
+impl Progress {
+    /// Begins to show; the time counts from here.
+    pub(crate) fn start() -> Self {
+        let shown = if output::is_quiet() {
+            Shown::Nothing
+        } else if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::no_length();
+            bar.enable_steady_tick(TICK);
+            Shown::Bar(bar)
+        } else {
+            Shown::Lines {
+                last: String::new(),
+                stage: Stage::Over,
+                at: Instant::now(),
+            }
+        };
+        Self {
+            started: Instant::now(),
+            shown,
+        }
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Shows where the build stands now.
+    pub(crate) fn update(&mut self, build: &BuildView) {
+        let stage = Stage::of(build);
+        let seconds = self.seconds();
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => draw(bar, build, stage),
+            Shown::Lines {
+                last,
+                stage: before,
+                at,
+            } => {
+                let line = in_words(build, stage);
+                let due = stage != *before || at.elapsed() >= LINE_INTERVAL;
+                if stage != Stage::Over && due && line != *last {
+                    output::note(format!("{line} ({})", duration(seconds)));
+                    (*last, *before, *at) = (line, stage, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Prints a line of the result above the bar.
+    pub(crate) fn say(&self, line: impl Display) {
+        self.above(|| output::say(line));
+    }
+
+    /// Prints a note above the bar.
+    pub(crate) fn note(&self, line: impl Display) {
+        self.above(|| output::note(line));
+    }
+
+    fn above(&self, print: impl FnOnce()) {
+        match &self.shown {
+            Shown::Bar(bar) => bar.suspend(print),
+            Shown::Nothing | Shown::Lines { .. } => print(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, build: &BuildView, stage: Stage) {
+    let atoms = build.num_atoms.unwrap_or(0);
+    let template = if atoms == 0 {
+        "{spinner} {msg}  {elapsed}"
+    } else if build.num_atoms_completed == 0 {
+        "{spinner} [{bar:30}] {pos}/{len} atoms{msg}  {elapsed}"
+    } else {
+        "{spinner} [{bar:30}] {pos}/{len} atoms{msg}  {elapsed}, about {eta} left"
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    if atoms == 0 {
+        bar.set_message(stage.words());
+    } else {
+        bar.set_length(atoms);
+        bar.set_position(build.num_atoms_completed);
+        bar.set_message(format!(
+            ", {} failed, {} running",
+            build.num_atoms_failed, build.num_atoms_in_progress
+        ));
+    }
+}
+
+fn in_words(build: &BuildView, stage: Stage) -> String {
+    match (stage, &build.details, build.num_atoms) {
+        // Masters of the original count subjobs only.
+        (Stage::Building, Some(details), _) if build.num_atoms_completed == 0 => details.clone(),
+        (Stage::Building, _, Some(atoms)) => format!(
+            "{} of {} done, {} failed, {} running",
+            build.num_atoms_completed,
+            count(atoms, "atom"),
+            build.num_atoms_failed,
+            build.num_atoms_in_progress
+        ),
+        _ => stage.words().to_owned(),
+    }
+}

@@ -1,0 +1,129 @@
+//! From the options of `clusterrunner build` to a request.
+
+use crate::options::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
+use crate::trouble::Trouble;
+use clusterrunner_common::build_request::BuildRequest;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// The file that describes a project's jobs.
+pub(crate) const JOB_FILE: &str = "clusterrunner.yaml";
+
+/// The smallest useful job file, for those who have none yet.
+pub(crate) const JOB_FILE_EXAMPLE: &str = "\
+Tests:
+  commands:
+    - echo \"testing $NAME\"
+  atomizers:
+    - NAME: printf 'one\\ntwo\\n'";
+
+/// The request that the options describe, complete and checked.
+pub(crate) fn request(options: &BuildOptions) -> Result<BuildRequest, Trouble> {
+    let mut body = match &options.project {
+        Some(_) if options.path.is_some() => {
+            return Err(
+                Trouble::usage("a PATH and a project type at once name two projects").hint(
+                    "leave out the path, or give it as `build directory --project-directory PATH`",
+                ),
+            );
+        }
+        Some(ProjectOptions::Git(git)) => git_body(git),
+        Some(ProjectOptions::Directory(directory)) => directory_body(directory)?,
+        None => local_body(options)?,
+    };
+    if let Some(job) = &options.job_name {
+        body.insert("job_name".to_owned(), json!(job));
+    }
+    if let Some(text) = &options.config {
+        body.insert("config".to_owned(), parsed("--config", text)?);
+    }
+    if let Some(text) = &options.atoms_override {
+        body.insert(
+            "atoms_override".to_owned(),
+            parsed("--atoms-override", text)?,
+        );
+    }
+    let files: Map<String, Value> = options
+        .remote_files
+        .chunks_exact(2)
+        .map(|pair| (pair[0].clone(), json!(pair[1])))
+        .collect();
+    if !files.is_empty() {
+        body.insert("remote_files".to_owned(), files.into());
+    }
+    BuildRequest::from_json(&body.into()).map_err(|error| Trouble::usage(error.to_string()))
+}
+
+fn git_body(git: &GitOptions) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("type".to_owned(), json!("git"));
+    body.insert("url".to_owned(), json!(git.url));
+    for (name, value) in [
+        ("remote", &git.remote),
+        ("branch", &git.branch),
+        ("hash", &git.hash),
+        ("project_directory", &git.project_directory),
+    ] {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), json!(value));
+        }
+    }
+    body
+}
+
+/// A directory as the farm sees it; it need not be on this machine.
+fn directory_body(options: &DirectoryOptions) -> Result<Map<String, Value>, Trouble> {
+    let given = &options.project_directory;
+    let absolute = std::path::absolute(given)
+        .map_err(|error| Trouble::usage(format!("'{}': {error}", given.display())))?;
+    directory(&absolute)
+}
+
+/// A directory on this machine, which must have what a build needs.
+fn local_body(options: &BuildOptions) -> Result<Map<String, Value>, Trouble> {
+    let given = options.path.clone().unwrap_or_else(|| PathBuf::from("."));
+    let found = given
+        .canonicalize()
+        .map_err(|error| Trouble::usage(format!("'{}' is no project: {error}", given.display())))?;
+    if !found.is_dir() {
+        let trouble = Trouble::usage(format!("'{}' is not a directory", given.display()));
+        return Err(trouble.hint(format!("name the directory that the {JOB_FILE} is in")));
+    }
+    if options.config.is_none() && !found.join(JOB_FILE).is_file() {
+        let trouble = Trouble::usage(format!("there is no {JOB_FILE} in {}", found.display()));
+        return Err(trouble.hint(format!(
+            "it says what to run; begin with this, and see `clusterrunner validate`:\n\n{JOB_FILE_EXAMPLE}\n"
+        )));
+    }
+    directory(&found)
+}
+
+fn directory(path: &Path) -> Result<Map<String, Value>, Trouble> {
+    let text = path.to_str().ok_or_else(|| {
+        Trouble::usage(format!(
+            "the path '{}' is not valid UTF-8, so it can not be sent to a master",
+            path.display()
+        ))
+    })?;
+    let mut body = Map::new();
+    body.insert("type".to_owned(), json!("directory"));
+    body.insert("project_directory".to_owned(), json!(text));
+    Ok(body)
+}
+
+/// JSON from the command line, or from the file after an `@`.
+fn parsed(option: &str, text: &str) -> Result<Value, Trouble> {
+    let from_file = match text.strip_prefix('@') {
+        None => None,
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+            Trouble::usage(format!("could not read '{path}' for {option}: {error}"))
+        })?),
+    };
+    serde_json::from_str(from_file.as_deref().unwrap_or(text)).map_err(|error| {
+        Trouble::usage(format!("{option} is no JSON: {error}")).hint(
+            "a job looks like {\"commands\": [\"make test\"], \"atomizers\": [{\"X\": \"seq 3\"}]}, \
+             a list of atoms like [\"export X=\\\"1\\\";\"]; in a shell put it in single quotes, \
+             or into a file and write @FILE",
+        )
+    })
+}

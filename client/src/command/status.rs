@@ -1,0 +1,297 @@
+//! `clusterrunner status` and `clusterrunner slaves`.
+
+use super::progress::Stage;
+use super::table::{Cell, Table};
+use super::text::{count, duration, ended, name, setting};
+use super::{connect, first_contact};
+use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
+use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
+use crate::trouble::Trouble;
+use anstyle::Style;
+use clusterrunner_client::Client;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
+use serde_json::{Value, json};
+
+/// How many builds are listed.
+const LISTED_BUILDS: usize = 10;
+
+/// How many failed atoms are listed.
+const LISTED_ATOMS: usize = 200;
+
+/// Shows the farm, or one build.
+pub(crate) async fn run(
+    options: StatusOptions,
+    common: CommonOptions,
+) -> Result<ExitCode, Trouble> {
+    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    match (options.build, options.json) {
+        (Some(build), true) => print_json(&client, &format!("/v1/build/{build}")).await?,
+        (Some(build), false) => show_build(&client, build).await?,
+        (None, true) => {
+            let mut everything = json!({});
+            for path in ["/v1/version", "/v1/slave", "/v1/build"] {
+                if let Value::Object(body) = client.read(path).await? {
+                    everything.as_object_mut().into_iter().for_each(|object| {
+                        object.extend(
+                            body.clone()
+                                .into_iter()
+                                .filter(|(key, _)| key != "child_routes"),
+                        );
+                    });
+                }
+            }
+            say_json(&everything);
+        }
+        (None, false) => show_farm(&client).await?,
+    }
+    Ok(ExitCode::Success)
+}
+
+/// Lists the slaves.
+pub(crate) async fn slaves(
+    options: SlavesOptions,
+    common: CommonOptions,
+) -> Result<ExitCode, Trouble> {
+    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    if options.json {
+        print_json(&client, "/v1/slave").await?;
+        return Ok(ExitCode::Success);
+    }
+    let slaves = client.slaves().await?;
+    if slaves.is_empty() {
+        output::note(format!(
+            "the master has no slaves; start one with `clusterrunner slave --master-url {}`",
+            client.master()
+        ));
+        return Ok(ExitCode::Success);
+    }
+    let mut table = Table::new(&["Slave", "Address", "State", "Executors", "Build"]);
+    for slave in &slaves {
+        let (style, state) = slave_state(slave);
+        table.add([
+            slave.id.to_string().into(),
+            slave.url.as_str().into(),
+            Cell::styled(style, state),
+            format!(
+                "{} of {} in use",
+                slave.num_executors_in_use, slave.num_executors
+            )
+            .into(),
+            match slave.current_build_id {
+                Some(build) => build.to_string().into(),
+                None => "-".into(),
+            },
+        ]);
+    }
+    table.print();
+    Ok(ExitCode::Success)
+}
+
+fn slave_state(slave: &SlaveView) -> (Style, &'static str) {
+    match (slave.is_alive, slave.is_in_shutdown_mode) {
+        (false, _) => (BAD, "lost"),
+        (true, true) => (NOTICE, "shutting down"),
+        (true, false) => (GOOD, "alive"),
+    }
+}
+
+async fn print_json(client: &Client, path: &str) -> Result<(), Trouble> {
+    let body: Value = client.read(path).await?;
+    say_json(&body);
+    Ok(())
+}
+
+fn say_json(body: &Value) {
+    output::say(format!("{body:#}"));
+}
+
+async fn show_farm(client: &Client) -> Result<(), Trouble> {
+    let version = client.version().await?;
+    let slaves = client.slaves().await?;
+    let builds = client.builds().await?;
+    let alive = slaves.iter().filter(|slave| slave.is_alive);
+    let (mut machines, mut executors, mut in_use) = (0, 0, 0);
+    for slave in alive {
+        machines += 1;
+        executors += u64::from(slave.num_executors);
+        in_use += u64::from(slave.num_executors_in_use);
+    }
+    output::say(format!(
+        "Master {} (version {}): {} with {}, {in_use} in use",
+        styled(STRONG, client.master()),
+        version.version,
+        count(machines, "slave"),
+        count(executors, "executor"),
+    ));
+    let (over, waiting): (Vec<_>, Vec<_>) = builds.iter().partition(|b| b.status.is_over());
+    let first = over.len().saturating_sub(LISTED_BUILDS);
+    if builds.is_empty() {
+        output::say("No builds yet.");
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "Build", "State", "Atoms", "Failed", "Time", "Began", "Project",
+    ]);
+    for build in over[first..].iter().chain(&waiting) {
+        let (style, state) = build_state(build);
+        let (failed_style, failed) = match failed_atoms(build) {
+            0 => (Style::new(), "0".to_owned()),
+            failed => (BAD, failed.to_string()),
+        };
+        table.add([
+            build.id.to_string().into(),
+            Cell::styled(style, state),
+            atoms(build).into(),
+            Cell::styled(failed_style, failed),
+            took(build).map_or_else(|| "-".to_owned(), duration).into(),
+            began(build).into(),
+            project(build).into(),
+        ]);
+    }
+    output::say("");
+    table.print();
+    Ok(())
+}
+
+async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
+    let build = client.build(id).await?;
+    let (style, state) = build_state(&build);
+    output::say(format!("Build {id}: {}", styled(style, state)));
+    let line = |title: &str, text: &str| output::say(format!("  {title:<10}{text}"));
+    line("project", &project(&build));
+    if let Some(commit) = &build.commit {
+        line("commit", commit);
+    }
+    line(
+        "atoms",
+        &format!("{}, {} failed", atoms(&build), failed_atoms(&build)),
+    );
+    if let Some(details) = &build.details {
+        line("details", details);
+    }
+    line("began", &began(&build));
+    if let Some(seconds) = took(&build) {
+        line("time", &duration(seconds));
+    }
+    for (state, seconds) in stages(&build) {
+        line("", &format!("{state} for {}", duration(seconds)));
+    }
+    if let Some(error) = &build.error_message {
+        output::say(styled(BAD, format!("Build aborted due to error: {error}")));
+    }
+    let failed = build.failed_atoms.as_deref().unwrap_or_default();
+    if !failed.is_empty() {
+        output::say("\nFailed atoms:");
+        let mut table = Table::new(&["Atom", "Ended", "Time", "Setting"]);
+        for atom in failed.iter().take(LISTED_ATOMS) {
+            table.add([
+                name(atom).into(),
+                Cell::styled(BAD, atom.exit_code.map_or_else(|| "-".to_owned(), ended)),
+                atom.actual_time
+                    .map_or_else(|| "-".to_owned(), duration)
+                    .into(),
+                setting(atom).into(),
+            ]);
+        }
+        table.print();
+        if failed.len() > LISTED_ATOMS {
+            output::say(format!("... and {} more", failed.len() - LISTED_ATOMS));
+        }
+        output::note(format!(
+            "`clusterrunner logs {id} {}` shows what the first of them printed",
+            name(&failed[0])
+        ));
+    }
+    Ok(())
+}
+
+fn build_state(build: &BuildView) -> (Style, &'static str) {
+    match build.status {
+        BuildStatus::Queued => match Stage::of(build) {
+            Stage::Preparing => (NOTICE, "preparing"),
+            Stage::WaitingForSlave => (NOTICE, "waiting for a slave"),
+            _ => (NOTICE, "queued"),
+        },
+        BuildStatus::Building => (NOTICE, "building"),
+        BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => (GOOD, "passed"),
+        BuildStatus::Finished => (BAD, "failed"),
+        BuildStatus::Error => (BAD, "error"),
+        BuildStatus::Canceled => (NOTICE, "canceled"),
+    }
+}
+
+fn atoms(build: &BuildView) -> String {
+    match build.num_atoms {
+        None => "-".to_owned(),
+        Some(atoms) if build.status == BuildStatus::Finished => atoms.to_string(),
+        Some(atoms) => format!("{} of {atoms}", build.num_atoms_completed),
+    }
+}
+
+fn failed_atoms(build: &BuildView) -> u64 {
+    let listed = build.failed_atoms.as_ref().map_or(0, Vec::len);
+    build
+        .num_atoms_failed
+        .max(u64::try_from(listed).unwrap_or(u64::MAX))
+}
+
+/// When the build was in which state, as far as known, in the order in which it was there.
+fn entered(build: &BuildView) -> Vec<(&str, f64)> {
+    let mut entered: Vec<(&str, f64)> = build
+        .state_timestamps
+        .iter()
+        .filter_map(|(state, at)| Some((state.as_str(), (*at)?)))
+        .collect();
+    entered.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+    entered
+}
+
+/// How long the build was in each state it has left.
+fn stages(build: &BuildView) -> Vec<(String, f64)> {
+    let entered = entered(build);
+    entered
+        .windows(2)
+        .map(|pair| (pair[0].0.to_owned(), pair[1].1 - pair[0].1))
+        .collect()
+}
+
+/// Seconds from its acceptance to its end, or until now.
+fn took(build: &BuildView) -> Option<f64> {
+    let entered = entered(build);
+    let (_, first) = entered.first()?;
+    let (_, last) = entered.last()?;
+    let end = if build.status.is_over() {
+        *last
+    } else {
+        Timestamp::now().as_unix_seconds()
+    };
+    Some(end - first)
+}
+
+fn began(build: &BuildView) -> String {
+    match entered(build).first() {
+        Some((_, at)) => format!("{} ago", duration(Timestamp::now().as_unix_seconds() - at)),
+        None => "-".to_owned(),
+    }
+}
+
+/// What is built, in a few words: `Unit of https://example.org/a.git, branch main`.
+fn project(build: &BuildView) -> String {
+    let param = |name: &str| build.request_params.get(name).and_then(Value::as_str);
+    let mut text = match (param("url"), param("project_directory")) {
+        (Some(url), _) => url.to_owned(),
+        (None, directory) => directory.unwrap_or("-").to_owned(),
+    };
+    if let Some(job) = param("job_name") {
+        text = format!("{job} of {text}");
+    }
+    for name in ["branch", "hash"] {
+        if let Some(value) = param(name) {
+            text = format!("{text}, {name} {value}");
+        }
+    }
+    text
+}

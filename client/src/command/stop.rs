@@ -1,0 +1,154 @@
+//! `clusterrunner stop`: end the daemons of this base directory, by the process ids they left there.
+
+use crate::options::CommonOptions;
+use crate::output;
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use clusterrunner_client::exit_code::ExitCode;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to end before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the system may take to remove a killed process.
+const KILL_GRACE: Duration = Duration::from_secs(2);
+
+/// Pause between two looks whether a process is still there.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Ends slaves, then the master. The order spares the master from handing work of slaves that are
+/// about to go to others.
+pub(crate) fn run(common: &CommonOptions) -> Result<ExitCode, Trouble> {
+    let base = Settings::base_directory(common)?;
+    let mut found = false;
+    for (what, pid_file) in pid_files(&base) {
+        if let Some(daemon) = Daemon::find(&pid_file) {
+            found = true;
+            daemon.end(&what)?;
+        }
+    }
+    if !found {
+        output::say(format!(
+            "No ClusterRunner is running for {}.",
+            base.display()
+        ));
+    }
+    Ok(ExitCode::Success)
+}
+
+/// The master's pid file.
+pub(crate) fn master_pid_file(base: &Path) -> PathBuf {
+    base.join("master").join("master.pid")
+}
+
+/// What may run, and the file with its process id; slaves first.
+fn pid_files(base: &Path) -> Vec<(String, PathBuf)> {
+    let mut files: Vec<(String, PathBuf)> = fs::read_dir(base)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let port = name.strip_prefix("slave-")?;
+            Some((
+                format!("slave at port {port}"),
+                entry.path().join("slave.pid"),
+            ))
+        })
+        .collect();
+    files.sort();
+    files.push(("master".to_owned(), master_pid_file(base)));
+    files
+}
+
+/// A running process of ours.
+pub(crate) struct Daemon {
+    pid: Pid,
+    /// Pins the process, so that a signal can not reach another one that got its id.
+    handle: OwnedFd,
+}
+
+impl Daemon {
+    /// The process that a pid file names; `None` when there is no such process, or when its id has
+    /// gone to a program that is not ClusterRunner.
+    pub(crate) fn find(pid_file: &Path) -> Option<Self> {
+        let text = fs::read_to_string(pid_file).ok()?;
+        let pid = Pid::from_raw(text.trim().parse().ok().filter(|pid| *pid > 1)?)?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        (is_clusterrunner(pid) && !is_gone(pid)).then_some(Self { pid, handle })
+    }
+
+    fn end(&self, what: &str) -> Result<(), Trouble> {
+        let pid = self.pid.as_raw_nonzero();
+        if self.signal(Signal::TERM)? && !self.is_gone_within(GRACE) {
+            output::complain(format!(
+                "the {what} (process {pid}) did not end within {} s and is killed",
+                GRACE.as_secs()
+            ));
+            self.signal(Signal::KILL)?;
+            self.is_gone_within(KILL_GRACE);
+        }
+        output::say(format!("Stopped the {what} (process {pid})."));
+        Ok(())
+    }
+
+    /// Says whether the process was still there.
+    fn signal(&self, signal: Signal) -> Result<bool, Trouble> {
+        match pidfd_send_signal(&self.handle, signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) => Ok(false),
+            Err(error) => {
+                let pid = self.pid.as_raw_nonzero();
+                let trouble = Trouble::new(format!("could not end process {pid}: {error}"));
+                Err(trouble.hint("it may belong to another user; try as that user, or with sudo"))
+            }
+        }
+    }
+
+    fn is_gone_within(&self, limit: Duration) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            if is_gone(self.pid) {
+                return true;
+            }
+            std::thread::sleep(LOOK);
+        }
+        is_gone(self.pid)
+    }
+}
+
+/// Whether the process has ended; a zombie has, though nobody has asked for its exit code yet.
+fn is_gone(pid: Pid) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat", pid = pid.as_raw_nonzero()))
+    else {
+        return true;
+    };
+    // The state follows the program's name, which is in parentheses and may hold any character.
+    let state = stat
+        .rsplit(')')
+        .next()
+        .and_then(|rest| rest.trim().chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
+/// Whether a process runs a program that is called `clusterrunner...`. Its arguments do not count:
+/// an editor with a `clusterrunner.yaml` must not be ended.
+fn is_clusterrunner(pid: Pid) -> bool {
+    let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let named = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with("clusterrunner"))
+    };
+    let program = fs::read_link(process.join("exe")).is_ok_and(|path| named(&path));
+    let first_argument = || {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        named(Path::new(&*String::from_utf8_lossy(first)))
+    };
+    program || first_argument()
+}

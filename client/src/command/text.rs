@@ -1,0 +1,105 @@
+//! Times, atoms and ends in words.
+
+use clusterrunner_common::api::AtomView;
+use clusterrunner_common::artifact::directory_name;
+use clusterrunner_common::ids::{AtomId, SubjobId};
+
+/// A time span for a human: `0.4 s`, `12.3 s`, `4 min 10 s`, `2 h 3 min`, `3 d 4 h`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 59.95 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and nothing runs for longer"
+    )]
+    let whole = seconds.round() as u64;
+    let (days, hours, minutes) = (whole / 86400, whole / 3600 % 24, whole / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min {} s", whole % 60),
+        (0, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// How an atom with this exit code ended.
+pub(crate) fn ended(exit_code: i32) -> String {
+    if exit_code >= 0 {
+        return format!("exit code {exit_code}");
+    }
+    let signal = exit_code.unsigned_abs();
+    let name = match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        6 => " (SIGABRT)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        15 => " (SIGTERM)",
+        _ => "",
+    };
+    format!("ended by signal {signal}{name}")
+}
+
+/// An atom's setting without the shell around it: `TEST="x"` for `export TEST="x";`.
+pub(crate) fn setting(atom: &AtomView) -> &str {
+    let text = atom.command_string.trim();
+    let text = text.strip_prefix("export ").unwrap_or(text);
+    text.strip_suffix(';').unwrap_or(text)
+}
+
+/// The name of an atom's directory.
+pub(crate) fn name(atom: &AtomView) -> String {
+    directory_name(atom.subjob_id, atom.id)
+}
+
+/// Reads `S_K`, `S.K` or `artifact_S_K`.
+pub(crate) fn parse_atom(text: &str) -> Option<(SubjobId, AtomId)> {
+    let numbers = text.strip_prefix("artifact_").unwrap_or(text);
+    let (subjob, atom) = numbers.split_once(['_', '.'])?;
+    Some((subjob.parse().ok()?, atom.parse().ok()?))
+}
+
+/// `1 atom`, `2 atoms`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_spans_are_short_and_readable() {
+        for (seconds, text) in [
+            (-1.0, "0.0 s"),
+            (0.04, "0.0 s"),
+            (12.34, "12.3 s"),
+            (59.99, "1 min 0 s"),
+            (250.0, "4 min 10 s"),
+            (7380.0, "2 h 3 min"),
+            (273_600.0, "3 d 4 h"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn an_atom_is_named_in_three_ways() {
+        let expected = Some((SubjobId(3), AtomId(0)));
+        for text in ["3_0", "3.0", "artifact_3_0"] {
+            assert_eq!(parse_atom(text), expected, "{text}");
+        }
+        for text in ["", "3", "3_", "3-0", "artifact_x_0", "3_0_1"] {
+            assert_eq!(parse_atom(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        assert_eq!(ended(2), "exit code 2");
+        assert_eq!(ended(-9), "ended by signal 9 (SIGKILL)");
+        assert_eq!(ended(-40), "ended by signal 40");
+    }
+}

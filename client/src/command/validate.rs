@@ -1,0 +1,132 @@
+//! `clusterrunner validate`: what is wrong in a `clusterrunner.yaml`, or what it will do.
+
+use super::request::{JOB_FILE, JOB_FILE_EXAMPLE};
+use super::text::count;
+use crate::options::ValidateOptions;
+use crate::output::{self, BAD, GOOD, STRONG, styled};
+use crate::trouble::Trouble;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::job_config::{Job, JobConfig, Problem};
+use std::path::{Path, PathBuf};
+
+/// Checks a file.
+pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
+    let path = file(&options.path)?;
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(&path)
+        .map_err(|error| Trouble::usage(format!("could not read {shown}: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        Trouble {
+            code: ExitCode::AtomsFailed,
+            ..Trouble::usage(format!("{shown}:{line}: the file is not UTF-8 text"))
+        }
+    })?;
+    let config = match JobConfig::parse(&text, &shown) {
+        Ok(config) => config,
+        Err(error) => {
+            let problems: Vec<&Problem> = error.problems().iter().collect();
+            return Ok(complain(&shown, &problems));
+        }
+    };
+    let problems: Vec<&Problem> = config.problems().collect();
+    if !problems.is_empty() {
+        return Ok(complain(&shown, &problems));
+    }
+    let names: Vec<&str> = config.names().collect();
+    let number = u64::try_from(names.len()).unwrap_or(u64::MAX);
+    let fine = format!("{shown} is fine: {}", count(number, "job"));
+    output::say(styled(GOOD, fine));
+    for name in &names {
+        if let Ok((name, job)) = config.job(Some(name)) {
+            describe(name, job);
+        }
+    }
+    if let [_, second, ..] = names.as_slice() {
+        output::note(format!(
+            "say which job to run: `clusterrunner build --job-name '{second}'`"
+        ));
+    }
+    Ok(ExitCode::Success)
+}
+
+/// The file that a path means.
+fn file(path: &Path) -> Result<PathBuf, Trouble> {
+    let path = if path.is_dir() {
+        path.join(JOB_FILE)
+    } else {
+        path.to_owned()
+    };
+    if path.is_file() {
+        return Ok(path.strip_prefix("./").map(Path::to_owned).unwrap_or(path));
+    }
+    let trouble = Trouble::usage(format!("there is no {}", path.display()));
+    Err(trouble.hint(format!("begin with this:\n\n{JOB_FILE_EXAMPLE}\n")))
+}
+
+fn complain(file: &str, problems: &[&Problem]) -> ExitCode {
+    for problem in problems {
+        let place = match (problem.line(), problem.column()) {
+            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+            _ => file.to_owned(),
+        };
+        output::say(format!("{}: {}", styled(STRONG, place), problem.message));
+        output::say(format!("    instead: {}", problem.cure));
+    }
+    let number = u64::try_from(problems.len()).unwrap_or(u64::MAX);
+    output::say(styled(BAD, format!("{file}: {}", count(number, "problem"))));
+    ExitCode::AtomsFailed
+}
+
+fn describe(name: &str, job: &Job) {
+    output::say(format!("\n{}", styled(STRONG, name)));
+    for atomizer in &job.atomizers {
+        output::say(format!(
+            "  one atom for each line of:  {}  (as ${})",
+            shortened(&atomizer.command),
+            atomizer.name
+        ));
+    }
+    if let Some(setup) = &job.setup_build {
+        output::say(format!(
+            "  once per slave before:      {}",
+            shortened(setup)
+        ));
+    }
+    output::say(format!(
+        "  each atom runs:             {}",
+        shortened(&job.commands)
+    ));
+    if let Some(teardown) = &job.teardown_build {
+        output::say(format!(
+            "  once per slave afterwards:  {}",
+            shortened(teardown)
+        ));
+    }
+    for (limit, what) in [
+        (job.max_executors, "in all"),
+        (job.max_executors_per_slave, "per slave"),
+    ] {
+        if let Some(limit) = limit {
+            output::say(format!("  at most {limit} executors {what}"));
+        }
+    }
+}
+
+/// The first line of a command, cut where it is long.
+fn shortened(command: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut lines = command.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    let cut: String = first.chars().take(LONGEST).collect();
+    if cut.len() < first.len() || lines.next().is_some() {
+        format!("{cut} ...")
+    } else {
+        cut
+    }
+}

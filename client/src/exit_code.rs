@@ -1,0 +1,89 @@
+//! What the exit code of the `clusterrunner` command says. The one table of it.
+
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCode {
+    /// Everything went well; of a build: all atoms passed.
+    Success = 0,
+    /// The build is finished and at least one atom failed; `validate` found problems.
+    AtomsFailed = 1,
+    /// The command line, or what it names, is wrong.
+    Usage = 2,
+    /// The build could not be prepared or run.
+    BuildError = 3,
+    /// The build was canceled, by somebody or with Ctrl-C.
+    Canceled = 4,
+    /// The master is unreachable or refused, or this command has other trouble of its own.
+    Trouble = 5,
+}
+
+/// All exit codes and what they mean, in words for a user.
+const MEANINGS: [(ExitCode, &str); 6] = [
+    (ExitCode::Success, "success: all atoms passed"),
+    (
+        ExitCode::AtomsFailed,
+        "at least one atom failed (validate: the file has problems)",
+    ),
+    (
+        ExitCode::Usage,
+        "wrong usage: an option, a path or the settings",
+    ),
+    (
+        ExitCode::BuildError,
+        "the build ended in ERROR: it could not be prepared or run",
+    ),
+    (ExitCode::Canceled, "the build was canceled, also by Ctrl-C"),
+    (
+        ExitCode::Trouble,
+        "the master can not be reached or refused, or other trouble",
+    ),
+];
+
+impl ExitCode {
+    /// The number that the process exits with.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// What a build's end means; `None` while it is not over.
+    #[must_use]
+    pub fn of(build: &BuildView) -> Option<Self> {
+        match build.status {
+            BuildStatus::Queued | BuildStatus::Building => None,
+            BuildStatus::Error => Some(Self::BuildError),
+            BuildStatus::Canceled => Some(Self::Canceled),
+            BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => {
+                Some(Self::Success)
+            }
+            BuildStatus::Finished => Some(Self::AtomsFailed),
+        }
+    }
+
+    /// The table of all exit codes, one line each, for help texts.
+    #[must_use]
+    pub fn table() -> String {
+        let rows = MEANINGS.map(|(code, meaning)| format!("  {}  {meaning}", code.number()));
+        format!("Exit codes:\n{}", rows.join("\n"))
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        code.number().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lists_each_code_once_and_in_order() {
+        let numbers = MEANINGS.map(|(code, _)| code.number());
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+        assert!(ExitCode::table().contains("\n  4  the build was canceled"));
+    }
+}

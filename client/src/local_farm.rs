@@ -1,0 +1,343 @@
+//! The farm of one machine that `clusterrunner build` starts by itself: a master and a slave, reachable
+//! from this machine only, that outlive the command.
+
+use crate::command::Daemon;
+use crate::command::client_of;
+use crate::command::master_pid_file;
+use crate::options::CommonOptions;
+use crate::output;
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use clusterrunner_common::api::SlaveView;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long master and slave may take to be ready.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Pause between two looks whether they are.
+const LOOK: Duration = Duration::from_millis(30);
+
+/// How long a look may take. The daemons of this machine answer at once, or not at all.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long another `clusterrunner build` that is starting the farm is waited for.
+const LOCK_LIMIT: Duration = Duration::from_secs(30);
+
+/// How much of a daemon's output is shown when it did not start.
+const SHOWN_LINES: usize = 15;
+
+/// What the process id of a master that we started is kept in, which is the lock file as well.
+const LOCK_FILE: &str = "local-farm.lock";
+
+/// Who answers at an address.
+enum Probe {
+    /// A master with these slaves.
+    Master(Vec<SlaveView>),
+    /// Something else.
+    Stranger,
+    /// Nobody.
+    Nobody,
+}
+
+/// Finds the master that the settings name; on this machine, starts one with a slave if there is none.
+/// Returns its address.
+pub(crate) async fn find_or_start(
+    settings: &Settings,
+    common: &CommonOptions,
+) -> Result<String, Trouble> {
+    let named = format!("{}:{}", settings.hostname, settings.port);
+    let local = format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port);
+    let is_here = is_this_machine(&settings.hostname);
+    let mut addresses = Vec::new();
+    if is_here {
+        addresses.push(&local);
+    }
+    // A master on this machine answers locally unless it was bound to one other address; looking
+    // that up can take seconds where the machine's own name is unknown to its resolver.
+    if !is_here || Daemon::find(&master_pid_file(&settings.base_directory)).is_some() {
+        addresses.push(&named);
+    }
+    for address in addresses {
+        match probe(address, settings).await? {
+            Probe::Master(slaves) if *address == local && !slaves.iter().any(|s| s.is_alive) => {
+                // Perhaps it is ours and its slave has died.
+                Starter {
+                    settings,
+                    common,
+                    address: &local,
+                }
+                .start()
+                .await?;
+                return Ok(local);
+            }
+            Probe::Master(_) => return Ok(address.clone()),
+            Probe::Stranger => {
+                let trouble = Trouble::new(format!(
+                    "what listens at {address} is not a ClusterRunner master"
+                ));
+                return Err(trouble.hint(
+                    "set another `port` below [master] in clusterrunner.conf, or name a master with --master-url HOST:PORT",
+                ));
+            }
+            Probe::Nobody => {}
+        }
+    }
+    let only_here = is_here
+        && is_this_machine(&settings.master_hostname)
+        && settings.slaves.iter().all(|slave| is_this_machine(slave));
+    if !only_here {
+        let trouble = Trouble::new(format!("no master answers at {named}"));
+        return Err(trouble.hint(
+            "start it there with `clusterrunner master`, or name another with --master-url HOST:PORT; \
+             a local one is started by itself only where the settings `hostname`, `master_hostname` and \
+             `slaves` all mean this machine",
+        ));
+    }
+    Starter {
+        settings,
+        common,
+        address: &local,
+    }
+    .start()
+    .await?;
+    Ok(local)
+}
+
+/// Whether a host name means this machine.
+fn is_this_machine(host: &str) -> bool {
+    let node = rustix::system::uname();
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+        || node
+            .nodename()
+            .to_str()
+            .is_ok_and(|name| name.eq_ignore_ascii_case(host))
+}
+
+async fn probe(address: &str, settings: &Settings) -> Result<Probe, Trouble> {
+    let client = client_of(address, 0, settings)?;
+    match tokio::time::timeout(PROBE_LIMIT, client.master_view()).await {
+        Ok(Ok(master)) => Ok(Probe::Master(master.slaves)),
+        Ok(Err(error)) if error.is_unreachable() => Ok(Probe::Nobody),
+        Err(_) => Ok(Probe::Nobody),
+        Ok(Err(_)) => Ok(Probe::Stranger),
+    }
+}
+
+/// Starts what is missing.
+struct Starter<'a> {
+    settings: &'a Settings,
+    common: &'a CommonOptions,
+    address: &'a str,
+}
+
+/// A daemon that was started, and where it writes.
+struct Started {
+    child: Child,
+    log: PathBuf,
+    what: &'static str,
+}
+
+impl Starter<'_> {
+    async fn start(&self) -> Result<(), Trouble> {
+        let mut lock = self.lock().await?;
+        let pid_file = master_pid_file(&self.settings.base_directory);
+        // Another command may have started everything while we waited for the lock.
+        match probe(self.address, self.settings).await? {
+            Probe::Master(slaves) if slaves.iter().any(|slave| slave.is_alive) => return Ok(()),
+            Probe::Master(_) => {
+                let mut ours = String::new();
+                lock.read_to_string(&mut ours).map_err(self.lock_failed())?;
+                let running = fs::read_to_string(&pid_file).unwrap_or_default();
+                if ours.trim().is_empty() || ours.trim() != running.trim() {
+                    // Somebody runs this master, and will bring the slaves too.
+                    return Ok(());
+                }
+                output::note("The local slave is gone; starting a new one.");
+            }
+            Probe::Stranger | Probe::Nobody => {
+                output::note(format!(
+                    "No master runs on this machine: starting one at {}, with a slave. They go on \
+                     running for the next build; `clusterrunner stop` ends them.",
+                    self.address
+                ));
+                let master = self.start_master(&pid_file).await?;
+                lock.set_len(0)
+                    .and_then(|()| lock.seek(SeekFrom::Start(0)))
+                    .and_then(|_| writeln!(lock, "{}", master.child.id()))
+                    .map_err(self.lock_failed())?;
+            }
+        }
+        self.start_slave().await
+    }
+
+    async fn start_master(&self, pid_file: &Path) -> Result<Started, Trouble> {
+        if Daemon::find(pid_file).is_some() {
+            let trouble = Trouble::new(format!(
+                "a master of {} runs, but not at {}",
+                self.settings.base_directory.display(),
+                self.address
+            ));
+            return Err(trouble.hint(
+                "name its address with --master-url HOST:PORT, or end it with `clusterrunner stop`",
+            ));
+        }
+        let port = self.settings.port.to_string();
+        let mut master = self.spawn("master", &["--port", &port])?;
+        self.wait(&mut master, |probe| matches!(probe, Probe::Master(_)))
+            .await?;
+        Ok(master)
+    }
+
+    async fn start_slave(&self) -> Result<(), Trouble> {
+        let executors = std::thread::available_parallelism().map_or(1, usize::from);
+        let port = free_port(Settings::slave_port(self.common)?)?;
+        let mut slave = self.spawn(
+            "slave",
+            &[
+                "--port",
+                &port.to_string(),
+                // The name of the machine may lead to another of its addresses, where the slave does
+                // not listen.
+                "--hostname",
+                &Ipv4Addr::LOCALHOST.to_string(),
+                "--master-url",
+                self.address,
+                "--num-executors",
+                &executors.to_string(),
+            ],
+        )?;
+        self.wait(
+            &mut slave,
+            |probe| matches!(probe, Probe::Master(slaves) if slaves.iter().any(|s| s.is_alive)),
+        )
+        .await
+    }
+
+    /// Takes the lock that only one process at a time starts anything under.
+    async fn lock(&self) -> Result<File, Trouble> {
+        let base = &self.settings.base_directory;
+        fs::create_dir_all(base)
+            .map_err(|error| Trouble::new(format!("could not make {}: {error}", base.display())))?;
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(base.join(LOCK_FILE))
+            .map_err(self.lock_failed())?;
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(fs::TryLockError::Error(error)) => return Err(self.lock_failed()(error)),
+                Err(fs::TryLockError::WouldBlock) if began.elapsed() > LOCK_LIMIT => {
+                    return Err(Trouble::new(format!(
+                        "another command has held {} for {} s",
+                        base.join(LOCK_FILE).display(),
+                        LOCK_LIMIT.as_secs()
+                    )));
+                }
+                Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+
+    fn lock_failed(&self) -> impl Fn(std::io::Error) -> Trouble {
+        let path = self.settings.base_directory.join(LOCK_FILE);
+        move |error| Trouble::new(format!("could not use {}: {error}", path.display()))
+    }
+
+    /// Starts a daemon that a Ctrl-C in this terminal does not reach.
+    fn spawn(&self, what: &'static str, arguments: &[&str]) -> Result<Started, Trouble> {
+        let failed =
+            |error: std::io::Error| Trouble::new(format!("could not start a {what}: {error}"));
+        let directory = &self.settings.log_directory;
+        fs::create_dir_all(directory).map_err(failed)?;
+        let log = directory.join(format!("local_{what}.log"));
+        let output = File::create(&log).map_err(failed)?;
+        let errors = output.try_clone().map_err(failed)?;
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.arg(what).args(arguments);
+        command.args(["--bind-address", &Ipv4Addr::LOCALHOST.to_string()]);
+        if let Some(file) = &self.settings.config_file {
+            command.arg("--config-file").arg(file);
+        }
+        if self.common.verbose {
+            command.arg("--verbose");
+        }
+        let child = command
+            // The current directory may be deleted or unmounted while they run.
+            .current_dir(&self.settings.base_directory)
+            .env(
+                "CLUSTERRUNNER_BASE_DIRECTORY",
+                &self.settings.base_directory,
+            )
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Started { child, log, what })
+    }
+
+    async fn wait(&self, started: &mut Started, ready: fn(&Probe) -> bool) -> Result<(), Trouble> {
+        let began = Instant::now();
+        let why = loop {
+            if ready(&probe(self.address, self.settings).await?) {
+                return Ok(());
+            }
+            let ended = started.child.try_wait().map_err(|error| {
+                Trouble::new(format!("could not watch the {}: {error}", started.what))
+            })?;
+            if let Some(status) = ended {
+                break format!("ended at once ({status})");
+            }
+            if began.elapsed() > START_LIMIT {
+                break format!("was not ready within {} s", START_LIMIT.as_secs());
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        let what = started.what;
+        let trouble = Trouble::new(format!(
+            "the local {what} {why}. It said:\n{}",
+            last_lines(&started.log)
+        ));
+        Err(trouble.hint(format!(
+            "the whole output is in {}; `clusterrunner {what}` starts it by hand, `clusterrunner stop` ends what runs",
+            started.log.display()
+        )))
+    }
+}
+
+/// The wanted port, or another one if something listens there.
+fn free_port(wanted: u16) -> Result<u16, Trouble> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .and_then(|listener| listener.local_addr());
+    match bound {
+        Ok(address) => Ok(address.port()),
+        Err(error) => Err(Trouble::new(format!("there is no free port: {error}"))),
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.len().saturating_sub(SHOWN_LINES);
+    if lines.is_empty() {
+        "    (nothing)".to_owned()
+    } else {
+        format!("    {}", lines[first..].join("\n    "))
+    }
+}

@@ -1,0 +1,28 @@
+//! The `clusterrunner` command.
+//!
+//! Reads the command line, starts what it names and turns its end into an exit code. What the
+//! subcommands do is in [`command`], what the daemons do in their own crates.
+
+mod command;
+mod daemons;
+mod local_farm;
+mod options;
+mod output;
+mod settings;
+mod trouble;
+
+use clap::Parser as _;
+use options::Options;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    output::set_quiet(options.common.quiet);
+    match command::run(options) {
+        Ok(code) => code.into(),
+        Err(trouble) => {
+            trouble.show();
+            trouble.code.into()
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The command line: every subcommand, every option, and the help that teaches them.
+
+use crate::daemons::{MasterOptions, SlaveOptions};
+use clap::{Args, Parser, Subcommand};
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::ids::BuildId;
+use std::path::PathBuf;
+
+const ABOUT: &str =
+    "Runs a project's tests as many small pieces, on as many machines as there are.";
+
+const FIRST_STEPS: &str = "\
+First steps, in a directory with a clusterrunner.yaml:
+  clusterrunner validate            is the file right?
+  clusterrunner build               run it on this machine; nothing else is needed
+  clusterrunner status              what happened
+  clusterrunner logs 1              which atoms were there, and how they ended
+  clusterrunner stop                end the master and slave that were started for it
+
+A farm of several machines:
+  clusterrunner master                                    on one of them
+  clusterrunner slave --master-url MASTER:43000           on the others
+  clusterrunner build --master-url MASTER:43000 git --url https://example.org/project.git";
+
+/// `clusterrunner`
+#[derive(Parser, Debug)]
+#[command(
+    name = "clusterrunner",
+    display_name = "ClusterRunner",
+    bin_name = "clusterrunner",
+    version,
+    about = ABOUT,
+    after_help = format!("{FIRST_STEPS}\n\n{}", ExitCode::table()),
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) common: CommonOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CommonOptions {
+    /// Read the settings from this file [default: clusterrunner.conf in the base directory]
+    #[arg(short = 'c', long, global = true, value_name = "FILE")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// Say more about what is going on
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Say only results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What is to be done.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a build and wait for its end
+    #[command(after_help = build_help())]
+    Build(Box<BuildOptions>),
+    /// Show the master, its slaves and the last builds, or one build
+    #[command(after_help = "\
+Examples:
+  clusterrunner status              the farm and the last builds
+  clusterrunner status 7            one build, with its failed atoms
+  clusterrunner status 7 --json     the same as the master's API gives it")]
+    Status(StatusOptions),
+    /// Show a build's atoms, or what one of them printed
+    #[command(after_help = "\
+Examples:
+  clusterrunner logs 7              the atoms of build 7: state, exit code, time
+  clusterrunner logs 7 3_0          what atom 0 of subjob 3 printed
+  clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
+  clusterrunner logs 7 3_0 -f       go on printing until the atom ends")]
+    Logs(LogsOptions),
+    /// Cancel a build
+    #[command(after_help = "\
+Example:
+  clusterrunner cancel 7")]
+    Cancel(CancelOptions),
+    /// List the slaves that the master knows
+    #[command(after_help = "\
+Example:
+  clusterrunner slaves --master-url farm.example.org:43000")]
+    Slaves(SlavesOptions),
+    /// Check a clusterrunner.yaml without running anything
+    #[command(after_help = "\
+Says for each mistake the line, the column and what to write instead.
+
+Examples:
+  clusterrunner validate            the file in this directory
+  clusterrunner validate ../web     the file in another one
+  clusterrunner validate ci.yaml    a file by its name")]
+    Validate(ValidateOptions),
+    /// Run the master, which takes builds and hands out their atoms
+    #[command(after_help = "\
+Example:
+  clusterrunner master --port 43000")]
+    Master(MasterOptions),
+    /// Run a slave, which runs atoms on this machine
+    #[command(after_help = "\
+Example:
+  clusterrunner slave --master-url farm.example.org:43000 --num-executors 8")]
+    Slave(SlaveOptions),
+    /// End the slaves and the master that run on this machine
+    #[command(after_help = "\
+Ends the daemons of this base directory only: slaves first, then the master. What they had
+acknowledged is on disk; atoms that were running are run again after the next start.")]
+    Stop,
+}
+
+fn build_help() -> String {
+    format!(
+        "\
+Examples:
+  clusterrunner build                              the project in this directory, on this machine
+  clusterrunner build ../web -j Unit               another directory, one of its several jobs
+  clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
+  clusterrunner build git --url URL --config @job.json
+                                                   a job of yours instead of clusterrunner.yaml
+  clusterrunner build git --url URL --atoms-override '[\"export TEST=\\\"a\\\";\"]'
+                                                   exactly these atoms
+
+Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no
+master runs, one is started with a slave, both reachable from this machine only; they go on running
+for the next build until `clusterrunner stop`.
+
+The results are unpacked into ./build_results; those of earlier builds are kept as build_results.N,
+where N is their build. The first Ctrl-C cancels the build, a second one quits at once.
+
+{}",
+        ExitCode::table()
+    )
+}
+
+/// Where the master is.
+#[derive(Args, Debug)]
+pub(crate) struct MasterAddress {
+    /// The master's address [default: `hostname`:`port` of the settings]
+    #[arg(short, long, global = true, value_name = "HOST:PORT")]
+    pub(crate) master_url: Option<String>,
+    /// Go on for so long while the master does not answer, such as during its restart
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) patience: u64,
+}
+
+/// Options of `clusterrunner build`. They may stand before and after the project type.
+#[derive(Args, Debug)]
+pub(crate) struct BuildOptions {
+    /// Directory with a clusterrunner.yaml; every machine of the farm needs it at this path
+    /// [default: the current directory]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+    /// Which job of clusterrunner.yaml to run, where there are several
+    #[arg(short, long, global = true, value_name = "JOB")]
+    pub(crate) job_name: Option<String>,
+    /// Download URL into the project directory as NAME before the build; may be repeated
+    #[arg(short = 'f', long = "remote-file", global = true, num_args = 2, value_names = ["NAME", "URL"], action = clap::ArgAction::Append)]
+    pub(crate) remote_files: Vec<String>,
+    /// One job as a JSON object, or @FILE that holds it, in place of clusterrunner.yaml
+    #[arg(long, global = true, value_name = "JSON")]
+    pub(crate) config: Option<String>,
+    /// Complete atoms as a JSON list of strings, or @FILE, in place of what the atomizers print
+    #[arg(long, global = true, value_name = "JSON")]
+    pub(crate) atoms_override: Option<String>,
+    /// Where to unpack the results
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "build_results"
+    )]
+    pub(crate) results_dir: PathBuf,
+    /// Leave the results on the master
+    #[arg(long, global = true, conflicts_with = "results_dir")]
+    pub(crate) no_results: bool,
+    #[command(subcommand)]
+    pub(crate) project: Option<ProjectOptions>,
+}
+
+/// Where the project comes from.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ProjectOptions {
+    /// Build a git repository
+    Git(GitOptions),
+    /// Build a directory that every machine of the farm has at the same path
+    Directory(DirectoryOptions),
+}
+
+/// Options of `clusterrunner build git`.
+#[derive(Args, Debug)]
+pub(crate) struct GitOptions {
+    /// Where to fetch the repository from
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Branch, tag or full ref [default: the repository's own]
+    #[arg(long)]
+    pub(crate) branch: Option<String>,
+    /// Commit, full or abbreviated
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) hash: Option<String>,
+    /// Only a label; taken for the sake of old scripts
+    #[arg(long, hide = true)]
+    pub(crate) remote: Option<String>,
+    /// Directory of the project inside the repository
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project_directory: Option<String>,
+}
+
+/// Options of `clusterrunner build directory`.
+#[derive(Args, Debug)]
+pub(crate) struct DirectoryOptions {
+    /// The directory, as all machines see it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project_directory: PathBuf,
+}
+
+/// Options of `clusterrunner status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusOptions {
+    /// One build
+    pub(crate) build: Option<BuildId>,
+    /// Print what the master's API says
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner logs`.
+#[derive(Args, Debug)]
+pub(crate) struct LogsOptions {
+    /// The build
+    pub(crate) build: BuildId,
+    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
+    pub(crate) atom: Option<String>,
+    /// Go on printing until the atom ends
+    #[arg(short, long, requires = "atom")]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner cancel`.
+#[derive(Args, Debug)]
+pub(crate) struct CancelOptions {
+    /// The build
+    pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner slaves`.
+#[derive(Args, Debug)]
+pub(crate) struct SlavesOptions {
+    /// Print what the master's API says
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner validate`.
+#[derive(Args, Debug)]
+pub(crate) struct ValidateOptions {
+    /// A clusterrunner.yaml or the directory it is in
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) path: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    fn build_options(line: &str) -> BuildOptions {
+        match Options::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Build(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_of_a_build_stand_before_or_after_the_project_type() {
+        for line in [
+            "clusterrunner build --master-url h:1 -j J git --url U",
+            "clusterrunner build git --url U --master-url h:1 --job-name J",
+            "clusterrunner -q build git --master-url h:1 --url U -j J -v".trim_end_matches(" -v"),
+        ] {
+            let options = build_options(line);
+            assert_eq!(options.master.master_url.as_deref(), Some("h:1"), "{line}");
+            assert_eq!(options.job_name.as_deref(), Some("J"), "{line}");
+            assert!(matches!(options.project, Some(ProjectOptions::Git(git)) if git.url == "U"));
+        }
+    }
+
+    #[test]
+    fn remote_files_come_in_pairs() {
+        let options = build_options("clusterrunner build -f a http://x/a -f b http://x/b dir");
+        assert_eq!(options.remote_files, ["a", "http://x/a", "b", "http://x/b"]);
+        assert_eq!(options.path, Some("dir".into()));
+        let one = Options::try_parse_from(["clusterrunner", "build", "-f", "a"]);
+        assert_eq!(one.unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,72 @@
+//! The only place that prints. Results go to standard output, everything about how they come about
+//! to standard error; colours only where they are shown.
+
+use anstyle::{AnsiColor, Effects, Style};
+use std::fmt::Display;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What went well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// What failed.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
+/// What needs attention.
+pub(crate) const NOTICE: Style = AnsiColor::Yellow.on_default();
+/// Titles and names.
+pub(crate) const STRONG: Style = Style::new().effects(Effects::BOLD);
+/// What is only there for reference.
+pub(crate) const FAINT: Style = Style::new().effects(Effects::DIMMED);
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out notes from now on (`--quiet`).
+pub(crate) fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether notes are left out.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Whether nobody reads standard output any more, as after `| head`. Printing goes on without effect
+/// then, since the exit code still counts; who only prints can stop.
+pub(crate) fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+/// Prints a line of the result.
+pub(crate) fn say(line: impl Display) {
+    print(&format!("{line}\n"));
+}
+
+/// Prints text of the result exactly as it is.
+pub(crate) fn print(text: &str) {
+    let mut stdout = anstream::stdout().lock();
+    if stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
+        CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Prints a line about what is going on, unless `--quiet` was given.
+pub(crate) fn note(line: impl Display) {
+    if !is_quiet() {
+        complain(line);
+    }
+}
+
+/// Prints a line that must be seen.
+pub(crate) fn complain(line: impl Display) {
+    // There is nowhere left to say that standard error is closed.
+    writeln!(anstream::stderr().lock(), "{line}").ok();
+}
+
+/// `text` in a style. Printed through this module, it loses the style where none is shown.
+pub(crate) fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}

@@ -1,0 +1,102 @@
+//! How a command tells its user that it could not do its work.
+
+use crate::output::{self, BAD, NOTICE, styled};
+use clusterrunner_client::ClientError;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_client::results::ResultsError;
+use clusterrunner_common::caller::CallError;
+
+/// What is wrong, what helps, and how the process ends.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) code: ExitCode,
+}
+
+impl Trouble {
+    /// Something outside the user's command line is wrong.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            code: ExitCode::Trouble,
+        }
+    }
+
+    /// The command line, or what it names, is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: ExitCode::Usage,
+            ..Self::new(message)
+        }
+    }
+
+    /// The same with a hint.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Prints it for a human.
+    pub(crate) fn show(&self) {
+        output::complain(format!("{} {}", styled(BAD, "error:"), self.message));
+        if let Some(hint) = &self.hint {
+            output::complain(format!("{} {hint}", styled(NOTICE, "hint:")));
+        }
+    }
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        let trouble = Self::new(error.to_string());
+        match &error {
+            ClientError::Call(call) => match hint_for(call) {
+                Some(hint) => trouble.hint(hint),
+                None => trouble,
+            },
+            ClientError::ArchiveNotReady { build } => trouble.hint(format!(
+                "only a finished build has results; see `clusterrunner status {build}`"
+            )),
+            ClientError::Download { .. } | ClientError::Store { .. } => trouble,
+        }
+    }
+}
+
+impl From<CallError> for Trouble {
+    fn from(error: CallError) -> Self {
+        ClientError::from(error).into()
+    }
+}
+
+impl From<ResultsError> for Trouble {
+    fn from(error: ResultsError) -> Self {
+        match error {
+            ResultsError::Fetch(error) => error.into(),
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
+fn hint_for(error: &CallError) -> Option<&'static str> {
+    match error {
+        CallError::Unreachable { .. } => Some(
+            "is the master running there? Start one with `clusterrunner master`, or name another with --master-url HOST:PORT",
+        ),
+        CallError::Refused { status, .. } if status.as_u16() == 401 => Some(
+            "master and client must have the same `secret` in their clusterrunner.conf, and clocks that agree",
+        ),
+        CallError::Refused { status, .. } if status.as_u16() == 404 => {
+            Some("`clusterrunner status` lists the builds that the master knows")
+        }
+        CallError::Address { .. } => {
+            Some("write the master's address as HOST:PORT, such as farm.example.org:43000")
+        }
+        CallError::Malformed { .. } => {
+            Some("is this really the address of a ClusterRunner master?")
+        }
+        CallError::Client(_) | CallError::Refused { .. } | CallError::NoSecret => None,
+    }
+}

@@ -1,0 +1,268 @@
+//! `clusterrunner build`.
+
+use crate::fake_master::{FakeMaster, archive, atom_of, building, canceled, finished, view};
+use crate::run::{User, names};
+use axum::http::StatusCode;
+use clusterrunner_common::api::{AtomState, BuildStatus, BuildView};
+use rustix::process::Signal;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const BUILD: &[&str] = &["build", "project"];
+
+#[test]
+fn a_build_that_passes_exits_with_0_and_leaves_its_results() {
+    let user = User::new();
+    let master = FakeMaster::start([
+        view(BuildStatus::Queued),
+        building(2, 0, 0),
+        building(2, 1, 0),
+        finished(2, vec![]),
+    ]);
+    user.run_at(&master, BUILD).expect_code(0).expect(
+        &[
+            "Build is running. (Build id: 1)\n",
+            "Build is finished. (Build id: 1)\n",
+            "Build 1 result was NO_FAILURES\n",
+            "Build 1 is finished: 2 passed, 0 failed in ",
+        ],
+        &["queued (", "0 of 2 atoms done, 0 failed, 1 running ("],
+    );
+    let results = user.path("build_results");
+    assert_eq!(names(&results), [".clusterrunner_build", "artifact_0_0"]);
+    let project = user.path("project").canonicalize().unwrap();
+    assert_eq!(
+        master.script().submitted,
+        [json!({"type": "directory", "project_directory": project, "job_name": null})]
+    );
+}
+
+#[test]
+fn failed_atoms_are_shown_with_the_end_of_their_output() {
+    let user = User::new();
+    let failed = atom_of(0, AtomState::Completed, Some(3));
+    let killed = atom_of(1, AtomState::Completed, Some(-9));
+    let master = FakeMaster::start([building(3, 2, 2), finished(3, vec![failed, killed])]);
+    let output: String = (1..=30).map(|line| format!("line {line}\n")).collect();
+    master.script().consoles = [output].into();
+    let ended = user.run_at(&master, BUILD).expect_code(1).expect(
+        &[
+            "FAILED artifact_0_0  TEST=\"test_0\"  (exit code 3, 1.2 s)\n    ... 10 lines before\n    line 11\n",
+            "    line 30\n",
+            "FAILED artifact_1_0  TEST=\"test_1\"  (ended by signal 9 (SIGKILL), 1.2 s)\n",
+            "Build 1 result was FAILURE\n",
+            "Build 1 is finished: 1 passed, 2 failed in ",
+        ],
+        &[],
+    );
+    assert!(!ended.stdout.contains("line 10\n"));
+    assert!(!ended.stdout.contains('\u{1b}'), "no colours in a pipe");
+}
+
+#[test]
+fn a_build_in_error_exits_with_3_and_says_why() {
+    let user = User::new();
+    let error = BuildView {
+        error_message: Some("Atomizer command failed!".to_owned()),
+        ..view(BuildStatus::Error)
+    };
+    let master = FakeMaster::start([error]);
+    user.run_at(&master, BUILD).expect_code(3).expect(
+        &["Build aborted due to error: Atomizer command failed!\n"],
+        &[],
+    );
+    assert!(!user.path("build_results").exists());
+}
+
+#[test]
+fn a_build_that_somebody_cancels_exits_with_4() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0), canceled()]);
+    user.run_at(&master, BUILD)
+        .expect_code(4)
+        .expect(&["Build 1 was canceled.\n"], &[]);
+}
+
+#[test]
+fn ctrl_c_cancels_the_build() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    let mut running = user.start_at(&master, BUILD);
+    running.wait_for_output("Build is running.");
+    running.signal(Signal::INT);
+    running
+        .end()
+        .expect_code(4)
+        .expect(&["Build 1 is canceled.\n"], &["Canceling build 1."]);
+    assert!(master.script().canceled);
+}
+
+#[test]
+fn the_results_of_the_build_before_are_kept() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    user.run_at(&master, BUILD).expect_code(0);
+    user.run_at(&master, BUILD)
+        .expect_code(0)
+        .expect(&[], &["earlier results: ", "build_results.1\n"]);
+    let names = names(user.home.path());
+    assert_eq!(
+        names,
+        ["base", "build_results", "build_results.1", "project"]
+    );
+}
+
+#[test]
+fn results_can_be_left_out_or_put_elsewhere() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    user.run_at(&master, &["build", "project", "--no-results"])
+        .expect_code(0);
+    user.run_at(&master, &["build", "project", "--results-dir", "out/here"])
+        .expect_code(0);
+    assert_eq!(names(user.home.path()), ["base", "out", "project"]);
+    assert!(user.path("out/here/artifact_0_0").is_dir());
+}
+
+#[test]
+fn an_archive_that_would_write_elsewhere_is_refused_and_the_old_results_stay() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    user.run_at(&master, BUILD).expect_code(0);
+    master.script().zip = Some(archive(&[("fine", ""), ("../../evil", "")]));
+    user.run_at(&master, BUILD).expect_code(5).expect(
+        &["NO_FAILURES"],
+        &["error: the results were refused: member \"../../evil\" of the archive leads out"],
+    );
+    assert_eq!(
+        names(user.home.path()),
+        ["base", "build_results", "project"]
+    );
+    assert!(user.path("build_results/artifact_0_0").is_dir());
+}
+
+#[test]
+fn a_master_that_does_not_answer_is_given_up_soon() {
+    let user = User::new();
+    let started = Instant::now();
+    // Nothing listens at port 1: it is reserved for a service that nobody runs.
+    let line = [
+        "build",
+        "project",
+        "--master-url",
+        "127.0.0.1:1",
+        "--patience",
+        "1",
+    ];
+    user.run(&line)
+        .expect_code(5)
+        .expect(&[], &["error: ", "does not answer", "hint: "]);
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_restart_of_the_master_is_ridden_through() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    let mut running = user.start_at(&master, BUILD);
+    running.wait_for_output("Build is running.");
+    let master = master.restart(|| {
+        running.wait_for_note("does not answer");
+    });
+    master.script().views.push_back(finished(2, vec![]));
+    running
+        .end()
+        .expect_code(0)
+        .expect(&["NO_FAILURES"], &["the master is back\n"]);
+}
+
+#[test]
+fn a_refused_request_says_what_the_master_says() {
+    let user = User::new();
+    let master = FakeMaster::start([]);
+    let error = "Field 'branch' is not known for type \"directory\".".to_owned();
+    master.script().submission = Err((StatusCode::BAD_REQUEST, error));
+    user.run_at(&master, BUILD).expect_code(2).expect(
+        &[],
+        &["refused with status 400: Field 'branch' is not known"],
+    );
+}
+
+#[test]
+fn another_secret_is_explained() {
+    let user = User::new();
+    let master = FakeMaster::start([]);
+    let address = master.address.to_string();
+    let output = user
+        .command(&["build", "project", "--master-url", &address])
+        .env("CLUSTERRUNNER_SECRET", "not the one of the master")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert!(
+        stderr.contains("hint: master and client must have the same `secret`"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_directory_without_jobs_is_refused_with_an_example() {
+    let user = User::new();
+    std::fs::create_dir(user.path("empty")).unwrap();
+    user.run(&["build", "empty"]).expect_code(2).expect(
+        &[],
+        &["error: there is no clusterrunner.yaml in ", "  atomizers:"],
+    );
+    user.run(&["build", "nowhere"])
+        .expect_code(2)
+        .expect(&[], &["error: 'nowhere' is no project: No such file"]);
+}
+
+#[test]
+fn what_is_asked_for_is_what_is_sent() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    std::fs::write(
+        user.path("job.json"),
+        r#"{"commands": ["true"], "atomizers": [{"X": "seq 3"}]}"#,
+    )
+    .unwrap();
+    let line = [
+        "build",
+        "-j",
+        "Unit",
+        "-f",
+        "data",
+        "http://127.0.0.1/data",
+        "--no-results",
+        "git",
+        "--url",
+        "https://example.org/a.git",
+        "--branch",
+        "main",
+        "--hash",
+        "abcd",
+        "--project-directory",
+        "sub",
+        "--config",
+        "@job.json",
+        "--atoms-override",
+        r#"["export X=\"1\";"]"#,
+    ];
+    user.run_at(&master, &line).expect_code(0);
+    let expected = json!({
+        "type": "git", "url": "https://example.org/a.git", "branch": "main", "hash": "abcd",
+        "project_directory": "sub", "job_name": "Unit",
+        "config": {"commands": ["true"], "atomizers": [{"X": "seq 3"}]},
+        "atoms_override": ["export X=\"1\";"],
+        "remote_files": {"data": "http://127.0.0.1/data"},
+    });
+    assert_eq!(master.script().submitted, [expected]);
+    user.run_at(&master, &["build", "project", "--config", "{"])
+        .expect_code(2)
+        .expect(
+            &[],
+            &["error: --config is no JSON", "hint: a job looks like"],
+        );
+}

@@ -1,0 +1,355 @@
+//! A master that plays a script: it answers what the test put in and runs nothing.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use clusterrunner_common::api::{
+    AtomBody, AtomState, AtomView, BuildBody, BuildResult, BuildStatus, BuildView, BuildsBody,
+    ConsoleBody, MasterBody, MasterView, QueueBody, SlaveView, SlavesBody, SubjobView, SubjobsBody,
+    Success, VersionBody,
+};
+use clusterrunner_common::http::{refusal, serve};
+use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::secret::Secret;
+use clusterrunner_common::signed::{Gate, Signed};
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::io::{Cursor, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use zip::write::{SimpleFileOptions, ZipWriter};
+
+/// The secret of the farm in these tests.
+pub(crate) const SECRET: &str = "a secret for tests only";
+
+/// What the master answers.
+pub(crate) struct Script {
+    /// What build 1 looks like, from one look to the next; the last one stays.
+    pub(crate) views: VecDeque<BuildView>,
+    /// What each look at atom 0 of subjob 0 shows; the last one stays.
+    pub(crate) atoms: VecDeque<AtomView>,
+    /// Its output at each look at the console; the last one stays.
+    pub(crate) consoles: VecDeque<String>,
+    pub(crate) subjobs: Vec<SubjobView>,
+    pub(crate) slaves: Vec<SlaveView>,
+    pub(crate) zip: Option<Vec<u8>>,
+    pub(crate) submission: Result<(), (StatusCode, String)>,
+    /// What came in.
+    pub(crate) submitted: Vec<Value>,
+    pub(crate) canceled: bool,
+}
+
+type Shared = State<Arc<Mutex<Script>>>;
+
+/// A fake master on a port of its own.
+pub(crate) struct FakeMaster {
+    pub(crate) address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl FakeMaster {
+    /// Starts one that shows these views of build 1.
+    pub(crate) fn start(views: impl IntoIterator<Item = BuildView>) -> Self {
+        let script = Arc::new(Mutex::new(Script {
+            views: views.into_iter().collect(),
+            atoms: VecDeque::new(),
+            consoles: VecDeque::new(),
+            subjobs: Vec::new(),
+            slaves: vec![slave()],
+            zip: Some(archive(&[("artifact_0_0/clusterrunner_exit_code", "0\n")])),
+            submission: Ok(()),
+            submitted: Vec::new(),
+            canceled: false,
+        }));
+        Self::listen("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    fn listen(address: SocketAddr, script: Arc<Mutex<Script>>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let (router, stopped) = (router(Arc::clone(&script)), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                serve(listener, router, stopped, Duration::ZERO).await;
+            });
+        });
+        Self {
+            address,
+            script,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap()
+    }
+
+    /// Ends the process, as it were, and starts it again at the same address after `between`.
+    pub(crate) fn restart(self, between: impl FnOnce()) -> Self {
+        let (address, script) = (self.address, Arc::clone(&self.script));
+        drop(self);
+        between();
+        Self::listen(address, script)
+    }
+}
+
+impl Drop for FakeMaster {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn router(script: Arc<Mutex<Script>>) -> Router {
+    let secret = Secret::new(SECRET.to_owned()).unwrap();
+    let gate = Gate::new(secret, Duration::from_secs(300), |_, _| false);
+    let routes = Router::new()
+        .route("/v1", get(master))
+        .route("/v1/version", get(version))
+        .route("/v1/queue", get(queue))
+        .route("/v1/slave", get(slaves))
+        .route("/v1/build", get(builds).post(submit))
+        .route("/v1/build/{build}", get(build).put(cancel))
+        .route("/v1/build/{build}/subjob", get(subjobs))
+        .route("/v1/build/{build}/subjob/0/atom/0", get(atom))
+        .route(
+            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console",
+            get(console),
+        )
+        .route("/v1/build/{build}/artifacts.zip", get(artifacts));
+    gate.guard(routes.with_state(script))
+}
+
+/// Takes the first of what is left, but leaves the last one there.
+fn next<T: Clone>(script: &mut VecDeque<T>) -> Option<T> {
+    if script.len() > 1 {
+        script.pop_front()
+    } else {
+        script.front().cloned()
+    }
+}
+
+async fn master(State(script): Shared) -> Json<MasterBody> {
+    let slaves = script.lock().unwrap().slaves.clone();
+    let status = "Master service is up.".to_owned();
+    Json(MasterBody {
+        master: MasterView { status, slaves },
+    })
+}
+
+async fn version() -> Json<VersionBody> {
+    Json(VersionBody {
+        version: "9.9.9".to_owned(),
+        api_version: 1,
+    })
+}
+
+async fn slaves(State(script): Shared) -> Json<SlavesBody> {
+    Json(SlavesBody {
+        slaves: script.lock().unwrap().slaves.clone(),
+    })
+}
+
+async fn queue(State(script): Shared) -> Json<QueueBody> {
+    let builds = script.lock().unwrap().views.clone();
+    let queue = builds.into_iter().filter(|b| !b.status.is_over()).collect();
+    Json(QueueBody { queue })
+}
+
+async fn builds(State(script): Shared) -> Json<BuildsBody> {
+    Json(BuildsBody {
+        builds: script.lock().unwrap().views.clone().into(),
+    })
+}
+
+async fn submit(State(script): Shared, Signed(request): Signed<Value>) -> Response {
+    let mut script = script.lock().unwrap();
+    if let Err((status, error)) = &script.submission {
+        return refusal(*status, error);
+    }
+    script.submitted.push(request);
+    let accepted = json!({"build_id": 1, "status": "SUCCESS"});
+    (StatusCode::ACCEPTED, Json(accepted)).into_response()
+}
+
+async fn build(State(script): Shared, Path(build): Path<u64>) -> Response {
+    let mut script = script.lock().unwrap();
+    match next(&mut script.views) {
+        Some(build_view) if build_view.id.0 == build => {
+            let build = if script.canceled {
+                canceled()
+            } else {
+                build_view
+            };
+            Json(BuildBody { build }).into_response()
+        }
+        _ => refusal(StatusCode::NOT_FOUND, format!("Invalid build id: {build}.")),
+    }
+}
+
+async fn cancel(State(script): Shared, Signed(order): Signed<Value>) -> Json<Success> {
+    assert_eq!(order, json!({"status": "canceled"}));
+    script.lock().unwrap().canceled = true;
+    Json(Success::default())
+}
+
+async fn subjobs(State(script): Shared) -> Json<SubjobsBody> {
+    Json(SubjobsBody {
+        subjobs: script.lock().unwrap().subjobs.clone(),
+    })
+}
+
+async fn atom(State(script): Shared) -> Response {
+    match next(&mut script.lock().unwrap().atoms) {
+        Some(atom) => Json(AtomBody { atom }).into_response(),
+        None => refusal(StatusCode::NOT_FOUND, "Invalid atom id."),
+    }
+}
+
+async fn console(State(script): Shared, Query(query): Query<HashMap<String, usize>>) -> Response {
+    let Some(text) = next(&mut script.lock().unwrap().consoles) else {
+        return refusal(StatusCode::NOT_FOUND, "Console output does not exist.");
+    };
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let most = query["max_lines"];
+    let offset = match query.get("offset_line") {
+        Some(offset) if *offset > lines.len() => {
+            let error = format!(
+                "offset {offset} is higher than the total number of lines: {}",
+                lines.len()
+            );
+            return refusal(StatusCode::BAD_REQUEST, error);
+        }
+        Some(offset) => *offset,
+        None => lines.len().saturating_sub(most),
+    };
+    let shown: Vec<&str> = lines[offset..].iter().take(most).copied().collect();
+    Json(ConsoleBody {
+        offset_line: offset as u64,
+        num_lines: shown.len() as u64,
+        total_num_lines: lines.len() as u64,
+        content: shown.concat(),
+    })
+    .into_response()
+}
+
+async fn artifacts(State(script): Shared) -> Response {
+    match script.lock().unwrap().zip.clone() {
+        Some(zip) => ([(header::CONTENT_TYPE, "application/zip")], zip).into_response(),
+        None => StatusCode::ACCEPTED.into_response(),
+    }
+}
+
+/// A zip archive with these members.
+pub(crate) fn archive(members: &[(&str, &str)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in members {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// Build 1 in this state, as it was submitted.
+pub(crate) fn view(status: BuildStatus) -> BuildView {
+    let entered = json!({"queued": 100.0, "preparing": null, "prepared": null, "building": null});
+    BuildView {
+        id: BuildId(1),
+        status,
+        details: None,
+        error_message: None,
+        num_atoms: None,
+        num_subjobs: 0,
+        failed_atoms: None,
+        result: None,
+        request_params: Map::from_iter([
+            ("type".to_owned(), json!("directory")),
+            ("project_directory".to_owned(), json!("/srv/project")),
+            ("job_name".to_owned(), json!("Unit")),
+        ]),
+        state_timestamps: serde_json::from_value(entered).unwrap(),
+        commit: None,
+        num_atoms_completed: 0,
+        num_atoms_failed: 0,
+        num_atoms_in_progress: 0,
+    }
+}
+
+/// Build 1 with so many atoms done and failed.
+pub(crate) fn building(atoms: u64, done: u64, failed: u64) -> BuildView {
+    BuildView {
+        num_atoms: Some(atoms),
+        num_subjobs: atoms,
+        num_atoms_completed: done,
+        num_atoms_failed: failed,
+        num_atoms_in_progress: u64::from(done < atoms),
+        ..view(BuildStatus::Building)
+    }
+}
+
+/// Build 1 after its end.
+pub(crate) fn finished(atoms: u64, failed: Vec<AtomView>) -> BuildView {
+    let result = if failed.is_empty() {
+        BuildResult::NoFailures
+    } else {
+        BuildResult::Failure
+    };
+    BuildView {
+        status: BuildStatus::Finished,
+        result: Some(result),
+        failed_atoms: Some(failed.clone()),
+        num_atoms_failed: failed.len() as u64,
+        ..building(atoms, atoms, 0)
+    }
+}
+
+/// Build 1 after somebody canceled it.
+pub(crate) fn canceled() -> BuildView {
+    BuildView {
+        status: BuildStatus::Canceled,
+        result: Some(BuildResult::Failure),
+        ..building(2, 1, 0)
+    }
+}
+
+/// Atom 0 of a subjob.
+pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> AtomView {
+    AtomView {
+        command_string: format!("export TEST=\"test_{subjob}\";"),
+        expected_time: None,
+        actual_time: exit_code.map(|_| 1.25),
+        exit_code,
+        state,
+        id: AtomId(0),
+        subjob_id: SubjobId(subjob),
+    }
+}
+
+fn slave() -> SlaveView {
+    SlaveView {
+        url: "10.0.0.7:43001".to_owned(),
+        id: SlaveId(1),
+        session_id: None,
+        num_executors: 8,
+        num_executors_in_use: 3,
+        current_build_id: Some(BuildId(1)),
+        is_alive: true,
+        is_in_shutdown_mode: false,
+    }
+}

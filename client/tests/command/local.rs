@@ -1,0 +1,139 @@
+//! The commands that need no master: `validate` and `stop`, and the farm that `build` starts.
+
+use crate::fake_master::FakeMaster;
+use crate::run::User;
+use std::net::TcpListener;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Stdio};
+
+#[test]
+fn a_right_file_is_described() {
+    let user = User::new();
+    user.run(&["validate", "project"]).expect_code(0).expect(
+        &[
+            "project/clusterrunner.yaml is fine: 1 job\n",
+            "\nUnit\n",
+            "one atom for each line of:  seq 2  (as $TEST)\n",
+            "each atom runs:             true\n",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn each_mistake_has_its_place_and_cure() {
+    let user = User::new();
+    let file = user.path("wrong.yaml");
+    std::fs::write(
+        &file,
+        "A:\n  comands:\n    - make\n  atomizers:\n    - X: seq 3\n",
+    )
+    .unwrap();
+    let ended = user.run(&["validate", "wrong.yaml"]).expect_code(1).expect(
+        &[
+            "wrong.yaml:2:3: Definition for job \"A\" contains an invalid config section \"comands\".\n    instead: ",
+            "commands",
+        ],
+        &[],
+    );
+    assert!(ended.stdout.ends_with(" problems\n"), "{ended:?}");
+    std::fs::write(&file, "A: [\n").unwrap();
+    user.run(&["validate", "wrong.yaml"])
+        .expect_code(1)
+        .expect(&["wrong.yaml:"], &[]);
+    std::fs::write(&file, b"A:\n  \xff\n").unwrap();
+    user.run(&["validate", "wrong.yaml"])
+        .expect_code(1)
+        .expect(&[], &["error: wrong.yaml:2: the file is not UTF-8 text"]);
+    user.run(&["validate", "nowhere"]).expect_code(2).expect(
+        &[],
+        &["error: there is no nowhere", "hint: begin with this"],
+    );
+}
+
+#[test]
+fn stop_ends_what_runs_and_nothing_else() {
+    let user = User::new();
+    user.run(&["stop"])
+        .expect_code(0)
+        .expect(&["No ClusterRunner is running for "], &[]);
+    // A shell that waits for input, under the name of a slave.
+    let mut slave = Command::new("/bin/sh")
+        .arg0("clusterrunner-slave")
+        .args(["-c", "read line"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::fs::create_dir_all(user.path("base/slave-43001")).unwrap();
+    std::fs::create_dir_all(user.path("base/master")).unwrap();
+    let pid_file = user.path("base/slave-43001/slave.pid");
+    std::fs::write(pid_file, format!("{}\n", slave.id())).unwrap();
+    // The master's process is long gone, and its id is now that of this test.
+    let pid_file = user.path("base/master/master.pid");
+    std::fs::write(pid_file, std::process::id().to_string()).unwrap();
+    let ended = user.run(&["stop"]).expect_code(0);
+    let expected = format!(
+        "Stopped the slave at port 43001 (process {}).\n",
+        slave.id()
+    );
+    assert_eq!(ended.stdout, expected);
+    assert_eq!(slave.wait().unwrap().signal(), Some(15));
+    user.run(&["stop"])
+        .expect_code(0)
+        .expect(&["No ClusterRunner is running for "], &[]);
+}
+
+#[test]
+fn a_local_master_that_does_not_start_says_why() {
+    let user = User::new();
+    // A file where the master needs a directory.
+    std::fs::write(user.path("base/master"), "").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let output = user
+        .command(&["build", "project"])
+        .env("CLUSTERRUNNER_PORT", &port)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    for text in [
+        "No master runs on this machine: starting one",
+        "error: the local master ended at once (exit status: ",
+        "It said:\n    ",
+        "local_master.log",
+    ] {
+        assert!(stderr.contains(text), "{text:?} in {stderr}");
+    }
+}
+
+#[test]
+fn the_master_that_the_settings_name_is_used() {
+    let user = User::new();
+    let master = FakeMaster::start([crate::fake_master::finished(1, vec![])]);
+    let output = user
+        .command(&["build", "project"])
+        .env("CLUSTERRUNNER_PORT", master.address.port().to_string())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(master.script().submitted.len(), 1);
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let user = User::new();
+    let version = format!("ClusterRunner {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(user.run(&["--version"]).stdout, version);
+    assert_eq!(user.run(&["-V"]).stdout, version);
+    user.run(&["build", "--help"])
+        .expect_code(0)
+        .expect(&["Examples:", "Exit codes:\n  0  success"], &[]);
+    user.run(&["bulid"])
+        .expect_code(2)
+        .expect(&[], &["error: unrecognized subcommand 'bulid'", "'build'"]);
+    user.run(&["-c", "/no/such/file", "status"])
+        .expect_code(2)
+        .expect(&[], &["error: there is no settings file /no/such/file"]);
+}

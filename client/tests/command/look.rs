@@ -1,0 +1,195 @@
+//! The commands that look at a farm: `status`, `slaves`, `logs`, `cancel`.
+
+use crate::fake_master::{FakeMaster, atom_of, building, canceled, finished, view};
+use crate::run::User;
+use clusterrunner_common::api::{AtomState, BuildStatus, BuildView, SubjobView};
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use serde_json::Value;
+
+fn subjob(id: u32, exit_code: Option<i32>, state: AtomState) -> SubjobView {
+    SubjobView {
+        id: SubjobId(id),
+        command: "make test".to_owned(),
+        atoms: vec![atom_of(id, state, exit_code)],
+        slave: None,
+    }
+}
+
+#[test]
+fn status_shows_the_farm_and_the_last_builds() {
+    let user = User::new();
+    let master = FakeMaster::start([
+        finished(2, vec![atom_of(0, AtomState::Completed, Some(1))]),
+        BuildView {
+            id: BuildId(2),
+            ..building(5, 3, 0)
+        },
+    ]);
+    let ended = user.run_at(&master, &["status"]).expect_code(0).expect(
+        &["(version 9.9.9): 1 slave with 8 executors, 3 in use\n"],
+        &[],
+    );
+    let rows: Vec<Vec<&str>> = ended
+        .stdout
+        .lines()
+        .skip(2)
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0][..4], ["Build", "State", "Atoms", "Failed"]);
+    assert_eq!(rows[1][..4], ["1", "failed", "2", "1"]);
+    assert_eq!(rows[2][..5], ["2", "building", "3", "of", "5"]);
+    assert!(
+        rows[2].ends_with(&["Unit", "of", "/srv/project"]),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn status_of_a_build_shows_why_it_failed() {
+    let user = User::new();
+    let mut build = finished(2, vec![atom_of(1, AtomState::Completed, Some(-11))]);
+    build.state_timestamps = [("queued", 100.0), ("building", 101.5), ("finished", 230.0)]
+        .map(|(state, at)| (state.to_owned(), Some(at)))
+        .into_iter()
+        .collect();
+    let master = FakeMaster::start([build]);
+    user.run_at(&master, &["status", "1"])
+        .expect_code(0)
+        .expect(
+            &[
+                "Build 1: failed\n",
+                "time      2 min 10 s\n",
+                "queued for 1.5 s\n",
+                "artifact_1_0  ended by signal 11 (SIGSEGV)  1.2 s  TEST=\"test_1\"\n",
+            ],
+            &["`clusterrunner logs 1 artifact_1_0`"],
+        );
+    user.run_at(&master, &["status", "7"])
+        .expect_code(5)
+        .expect(
+            &[],
+            &[
+                "error: ",
+                "Invalid build id: 7.",
+                "hint: `clusterrunner status` lists",
+            ],
+        );
+}
+
+#[test]
+fn json_is_what_the_api_says() {
+    let user = User::new();
+    let master = FakeMaster::start([view(BuildStatus::Queued)]);
+    for (line, pointer, expected) in [
+        (["status", "--json"].as_slice(), "/builds/0/id", 1),
+        (&["status", "--json"], "/slaves/0/num_executors", 8),
+        (&["status", "1", "--json"], "/build/id", 1),
+        (&["slaves", "--json"], "/slaves/0/id", 1),
+    ] {
+        let ended = user.run_at(&master, line).expect_code(0);
+        let body: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let found = body.pointer(pointer).and_then(Value::as_i64);
+        assert_eq!(found, Some(expected), "{line:?} {body}");
+    }
+}
+
+#[test]
+fn slaves_are_listed() {
+    let user = User::new();
+    let master = FakeMaster::start([]);
+    user.run_at(&master, &["slaves"]).expect_code(0).expect(
+        &["Slave  Address         State  Executors      Build\n1      10.0.0.7:43001  alive  3 of 8 in use  1\n"],
+        &[],
+    );
+    master.script().slaves.clear();
+    user.run_at(&master, &["slaves"])
+        .expect_code(0)
+        .expect(&[], &["the master has no slaves; start one with"]);
+}
+
+#[test]
+fn logs_list_the_atoms() {
+    let user = User::new();
+    let master = FakeMaster::start([building(3, 2, 1)]);
+    master.script().subjobs = vec![
+        subjob(0, Some(0), AtomState::Completed),
+        subjob(1, Some(2), AtomState::Completed),
+        subjob(2, None, AtomState::InProgress),
+    ];
+    user.run_at(&master, &["logs", "1"]).expect_code(0).expect(
+        &[
+            "artifact_0_0  passed       1.2 s  TEST=\"test_0\"\n",
+            "artifact_1_0  exit code 2  1.2 s  TEST=\"test_1\"\n",
+            "artifact_2_0  running      -      TEST=\"test_2\"\n",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn logs_print_all_of_a_long_output() {
+    let user = User::new();
+    let master = FakeMaster::start([building(1, 0, 0)]);
+    let output: String = (0..2500).map(|line| format!("line {line}\n")).collect();
+    master.script().consoles = [output.clone()].into();
+    let ended = user.run_at(&master, &["logs", "1", "0.0"]).expect_code(0);
+    assert_eq!(ended.stdout, output);
+    user.run_at(&master, &["logs", "1", "zero"])
+        .expect_code(2)
+        .expect(&[], &["error: 'zero' names no atom", "hint: write S_K"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_trouble() {
+    let user = User::new();
+    let master = FakeMaster::start([building(1, 0, 0)]);
+    let output: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
+    master.script().consoles = [output].into();
+    master.script().atoms = [atom_of(0, AtomState::InProgress, None)].into();
+    for line in [&["logs", "1", "0_0"][..], &["logs", "1", "0_0", "-f"]] {
+        let address = master.address.to_string();
+        let line = [line, &["--master-url", &address]].concat();
+        let mut child = user.command(&line).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    }
+}
+
+#[test]
+fn following_goes_on_through_a_restart_until_the_atom_ends() {
+    let user = User::new();
+    let master = FakeMaster::start([building(1, 0, 0)]);
+    master.script().atoms = [atom_of(0, AtomState::InProgress, None)].into();
+    let mut running = user.start_at(&master, &["logs", "1", "artifact_0_0", "--follow"]);
+    // Until the atom starts there is no output.
+    master.script().consoles = ["one\n".to_owned()].into();
+    running.wait_for_output("one");
+    master.script().consoles = ["one\ntwo\n".to_owned()].into();
+    running.wait_for_output("two");
+    let master = master.restart(|| {
+        running.wait_for_note("does not answer");
+    });
+    master.script().consoles = ["one\ntwo\nthree\n".to_owned()].into();
+    master.script().atoms = [atom_of(0, AtomState::Completed, Some(0))].into();
+    let ended = running.end().expect_code(0);
+    assert_eq!(ended.stdout, "three\n");
+}
+
+#[test]
+fn cancel_says_what_it_did() {
+    let user = User::new();
+    let master = FakeMaster::start([building(1, 0, 0)]);
+    user.run_at(&master, &["cancel", "1"])
+        .expect_code(0)
+        .expect(&["Build 1 is canceled.\n"], &[]);
+    assert!(master.script().canceled);
+    let master = FakeMaster::start([finished(1, vec![])]);
+    user.run_at(&master, &["cancel", "1"])
+        .expect_code(0)
+        .expect(&["Build 1 is over already"], &[]);
+    assert!(!master.script().canceled);
+    let master = FakeMaster::start([canceled()]);
+    user.run_at(&master, &["cancel", "1"]).expect_code(0);
+}

@@ -1,0 +1,13 @@
+//! The `clusterrunner` command as its users run it: the real process against a master that plays a
+//! script. Nothing leaves this machine, and each test has its own base directory.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that can not go on is to fail where it stands"
+)]
+
+mod build;
+mod fake_master;
+mod local;
+mod look;
+mod run;
