@@ -8,6 +8,7 @@ pub mod build_request;
 pub mod caller;
 pub mod clock;
 pub mod command;
+pub mod console;
 pub mod http;
 pub mod ids;
 pub mod secret;
