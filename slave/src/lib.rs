@@ -12,7 +12,6 @@ mod master_api;
 pub mod options;
 mod reports;
 mod result_archive;
-pub mod settings;
 mod setup;
 mod source;
 mod subjob_executor;
@@ -20,12 +19,12 @@ mod work;
 
 pub use data_directory::DataDirectoryError;
 pub use options::{SlaveOptions, run};
-pub use settings::SlaveSettings;
 
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::settings::{SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
 use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
@@ -50,6 +49,9 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// Why a slave could not start, or ended too early.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// There is no secret, and none could be made.
+    #[error(transparent)]
+    Secret(#[from] SettingsError),
     /// Its data directory can not be used.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
@@ -74,24 +76,29 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
+    let SlaveSettings {
+        general, service, ..
+    } = &settings;
+    let secret = general.secret_or_generate()?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
+    let master = format!("{}:{}", general.master_hostname, settings.master_port);
+    let own_address = if address.ip().is_loopback() {
+        address.to_string()
+    } else {
+        format!("{}:{}", general.hostname, address.port())
+    };
     let session = SessionId::from_random(random_bytes());
     let data = {
-        let (base, session) = (settings.base_directory.clone(), session.clone());
+        let (base, session) = (general.base_directory.clone(), session.clone());
         let open = move || DataDirectory::open(&base, address.port(), session);
         Arc::new(tokio::task::spawn_blocking(open).await??)
     };
     // What an earlier life of this slave may have left running.
-    end_marked(&data.mark(), settings.kill_grace).await;
+    end_marked(&data.mark(), service.atom_kill_grace).await;
 
-    let own_address = if settings.bind_address.is_loopback() {
-        address.to_string()
-    } else {
-        format!("{}:{}", settings.hostname, address.port())
-    };
     let api = MasterApi {
-        caller: Caller::new(Some(settings.secret.clone()), settings.http_timeout)?,
-        master: settings.master_url.clone(),
+        caller: Caller::new(Some(secret.clone()), general.default_http_timeout)?,
+        master: master.clone(),
         own_address: own_address.clone(),
         session: session.clone(),
         num_executors: settings.num_executors,
@@ -103,9 +110,9 @@ pub async fn serve(
         setup: Setup {
             data: Arc::clone(&data),
             sources: Sources {
-                hostname: settings.hostname.clone(),
+                hostname: general.hostname.clone(),
             },
-            kill_grace: settings.kill_grace,
+            kill_grace: service.atom_kill_grace,
         },
         deliveries: Deliveries {
             api: api.clone(),
@@ -114,28 +121,27 @@ pub async fn serve(
         },
         reports: Reports::default(),
         session: session.clone(),
-        kill_grace: settings.kill_grace,
+        kill_grace: service.atom_kill_grace,
     });
     let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
 
     // A child, so that a call that ends this slave ends nothing else of the process.
     let stop = stop.child_token();
-    let gate = Gate::new(settings.secret, settings.signature_max_age, |_, _| false);
+    let gate = Gate::new(secret, service.signature_max_age, |_, _| false);
     let routes = http::router(
         http::Api {
             work: work.clone(),
             registration: registration.clone(),
             data: Arc::clone(&data),
             session,
-            master_url: settings.master_url.clone(),
+            master_url: master.clone(),
             stop: stop.clone(),
         },
         &gate,
     );
     tracing::info!(
         data_directory = %data.path().display(),
-        "slave listens on http://{own_address}, master {}",
-        settings.master_url
+        "slave listens on http://{own_address}, master {master}"
     );
     // It answers until all is cleaned up: reads still work then, and orders are refused.
     let listening = CancellationToken::new();

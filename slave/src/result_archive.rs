@@ -100,7 +100,10 @@ fn append(
     };
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
-        Err(error) => return Ok(left_out(&error)),
+        Err(error) => {
+            left_out(&error);
+            return Ok(());
+        }
     };
     if metadata.is_dir() {
         tar.append_data(&mut header(&metadata, 0), name, io::empty())?;

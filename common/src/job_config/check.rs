@@ -1,0 +1,412 @@
+//! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
+
+use super::document::{Node, Value};
+use super::problem::{Place, Problem, python_type};
+use super::{Atomizer, Job, join_commands};
+use crate::nearest::nearest;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+const COMMANDS: &str = "commands";
+const ATOMIZERS: &str = "atomizers";
+const SETUP_BUILD: &str = "setup_build";
+const TEARDOWN_BUILD: &str = "teardown_build";
+const MAX_EXECUTORS: &str = "max_executors";
+const MAX_EXECUTORS_PER_SLAVE: &str = "max_executors_per_slave";
+
+const SECTIONS: [&str; 6] = [
+    COMMANDS,
+    ATOMIZERS,
+    SETUP_BUILD,
+    TEARDOWN_BUILD,
+    MAX_EXECUTORS,
+    MAX_EXECUTORS_PER_SLAVE,
+];
+
+/// Checks one job whole, so that its author sees all mistakes at once.
+///
+/// `name_place` is where a missing section is reported: at the job's name.
+pub(super) fn check_job(
+    file: &str,
+    name: &str,
+    name_place: &Place,
+    node: &Node,
+) -> Result<Job, Vec<Problem>> {
+    let mut check = Check {
+        file,
+        job: name,
+        problems: Vec::new(),
+    };
+    let job = check.job(name_place, node);
+    match job {
+        Some(job) if check.problems.is_empty() => Ok(job),
+        _ => Err(check.problems),
+    }
+}
+
+struct Check<'a> {
+    file: &'a str,
+    job: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// `None` stands for "a problem was noted", here and below.
+    fn job(&mut self, name_place: &Place, node: &Node) -> Option<Job> {
+        let Value::Mapping(entries) = &node.value else {
+            let message = format!(
+                "Passed in configuration is not a dictionary for job: \"{}\".",
+                self.job
+            );
+            self.note(
+                &node.place,
+                message,
+                "write the sections below the job's name, indented, such as \"commands:\"",
+            );
+            return None;
+        };
+        let sections = self.sections(entries);
+        let commands = sections
+            .get(COMMANDS)
+            .and_then(|list| self.command_list(COMMANDS, list));
+        let atomizers = sections
+            .get(ATOMIZERS)
+            .and_then(|list| self.atomizers(list));
+        let setup_build = sections
+            .get(SETUP_BUILD)
+            .and_then(|list| self.command_list(SETUP_BUILD, list));
+        let teardown_build = sections
+            .get(TEARDOWN_BUILD)
+            .and_then(|list| self.command_list(TEARDOWN_BUILD, list));
+        let max_executors = sections
+            .get(MAX_EXECUTORS)
+            .and_then(|number| self.limit(MAX_EXECUTORS, number));
+        let max_executors_per_slave = sections
+            .get(MAX_EXECUTORS_PER_SLAVE)
+            .and_then(|number| self.limit(MAX_EXECUTORS_PER_SLAVE, number));
+
+        let missing: Vec<_> = [COMMANDS, ATOMIZERS]
+            .into_iter()
+            .filter(|name| !sections.contains_key(name))
+            .collect();
+        if !missing.is_empty() {
+            let message = format!(
+                "Definition for job \"{}\" is missing required config sections: {{'{}'}}",
+                self.job,
+                missing.join("', '")
+            );
+            let cure = match missing[0] {
+                COMMANDS => {
+                    "add \"commands:\" and below it \"- \" and the command that runs one atom"
+                }
+                _ => {
+                    "add \"atomizers:\" and below it \"- NAME: \" and a command that prints one value per line"
+                }
+            };
+            self.note(name_place, message, cure);
+        }
+        Some(Job {
+            commands: commands?,
+            atomizers: atomizers?,
+            setup_build: setup_build.filter(|command| !command.is_empty()),
+            teardown_build: teardown_build.filter(|command| !command.is_empty()),
+            max_executors,
+            max_executors_per_slave,
+        })
+    }
+
+    /// The known sections by name; the first one where one is there twice.
+    fn sections<'n>(&mut self, entries: &'n [(Node, Node)]) -> BTreeMap<&'static str, &'n Node> {
+        let mut sections = BTreeMap::new();
+        let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
+        for (key, value) in entries {
+            let written = key.value.scalar_text().unwrap_or("?");
+            let Some(section) = SECTIONS.into_iter().find(|known| *known == written) else {
+                let message = format!(
+                    "Definition for job \"{}\" contains an invalid config section \"{written}\".",
+                    self.job
+                );
+                let cure = match nearest(written, SECTIONS) {
+                    Some(meant) => format!("write \"{meant}\""),
+                    None => format!("write one of {}", SECTIONS.join(", ")),
+                };
+                self.note(&key.place, message, &cure);
+                continue;
+            };
+            if let Some(first) = first_places.insert(section, &key.place) {
+                let message = format!(
+                    "Definition for job \"{}\" contains the config section \"{section}\" twice.",
+                    self.job
+                );
+                self.note(&key.place, message, &remove_one(first));
+                continue;
+            }
+            sections.insert(section, value);
+        }
+        sections
+    }
+
+    fn command_list(&mut self, section: &str, node: &Node) -> Option<String> {
+        const EXPECTED: &str = "(<class 'list'>, <class 'str'>)";
+        let Value::List(elements) = &node.value else {
+            let cure = match &node.value {
+                Value::Null if section != COMMANDS => {
+                    "write a list of commands, or leave the section out".to_owned()
+                }
+                Value::Text(_) => {
+                    "write a list: \"- \" and the command, on the next line, indented".to_owned()
+                }
+                _ => "write a list of commands, each after \"- \"".to_owned(),
+            };
+            self.wrong_value(
+                node,
+                section,
+                EXPECTED,
+                &python_type(&node.value, false),
+                &cure,
+            );
+            return None;
+        };
+        if elements.is_empty() {
+            let cure = match section {
+                COMMANDS => "write at least one command",
+                _ => "write at least one command, or leave the section out",
+            };
+            self.wrong_value(node, section, EXPECTED, "an empty list", cure);
+            return None;
+        }
+        let mut commands = Vec::with_capacity(elements.len());
+        let several = elements
+            .iter()
+            .filter(|element| !matches!(element.value, Value::Null))
+            .count()
+            > 1;
+        let mut good = true;
+        for (index, element) in elements.iter().enumerate() {
+            let cure = match &element.value {
+                Value::Text(text) if several && text.trim().trim_end_matches(';').is_empty() => {
+                    self.empty_command(section, element);
+                    good = false;
+                    continue;
+                }
+                Value::Text(text) => {
+                    commands.push(Some(text.as_str()));
+                    continue;
+                }
+                // As the original: only at the beginning is an empty element an error.
+                Value::Null if index > 0 => continue,
+                Value::Null => "write a command after the \"-\", or remove the \"-\"".to_owned(),
+                Value::Boolean(text) | Value::Integer(text, _) | Value::Float(text) => {
+                    format!("put it in quotes: \"{text}\"")
+                }
+                Value::Mapping(_) => {
+                    "put the whole command in single quotes; unquoted, a \": \" in it makes it a mapping".to_owned()
+                }
+                Value::List(_) => "write one command per \"- \", not a list in the list".to_owned(),
+            };
+            self.wrong_value(
+                element,
+                section,
+                EXPECTED,
+                &python_type(&element.value, true),
+                &cure,
+            );
+            good = false;
+        }
+        good.then(|| join_commands(commands))
+    }
+
+    fn empty_command(&mut self, section: &str, element: &Node) {
+        let message = format!(
+            "Definition for job \"{}\" contains an empty command in config section \"{section}\", which is a syntax \
+             error for the shell when the commands are joined.",
+            self.job
+        );
+        self.note(&element.place, message, "remove the element");
+    }
+
+    fn atomizers(&mut self, node: &Node) -> Option<Vec<Atomizer>> {
+        const EXPECTED: &str = "(<class 'list'>, <class 'dict'>)";
+        const CURE: &str =
+            "write a list: \"- NAME: \" and a command that prints one value per line";
+        let Value::List(elements) = &node.value else {
+            let cure = if matches!(node.value, Value::Mapping(_)) {
+                "write \"- \" before the name"
+            } else {
+                CURE
+            };
+            self.wrong_value(
+                node,
+                ATOMIZERS,
+                EXPECTED,
+                &python_type(&node.value, false),
+                cure,
+            );
+            return None;
+        };
+        if elements.is_empty() {
+            self.wrong_value(node, ATOMIZERS, EXPECTED, "an empty list", CURE);
+            return None;
+        }
+        let mut atomizers = Vec::new();
+        let mut good = true;
+        for element in elements {
+            match &element.value {
+                Value::Mapping(entries) if !entries.is_empty() => {
+                    for (key, command) in entries {
+                        match self.atomizer(key, command) {
+                            Some(atomizer) => atomizers.push(atomizer),
+                            None => good = false,
+                        }
+                    }
+                    good &= self.no_name_twice(entries);
+                }
+                Value::Mapping(_) => {
+                    self.wrong_value(element, ATOMIZERS, EXPECTED, "an empty mapping", CURE);
+                    good = false;
+                }
+                other => {
+                    let cure = "write \"NAME: \" before the command, where NAME is the variable that gets each value";
+                    self.wrong_value(
+                        element,
+                        ATOMIZERS,
+                        EXPECTED,
+                        &python_type(other, true),
+                        cure,
+                    );
+                    good = false;
+                }
+            }
+        }
+        good.then_some(atomizers)
+    }
+
+    fn atomizer(&mut self, key: &Node, command: &Node) -> Option<Atomizer> {
+        let name = key.value.scalar_text().unwrap_or("?");
+        if !is_variable_name(name) {
+            let message = format!(
+                "Definition for job \"{}\" contains an invalid atomizer name \"{name}\" in config section \
+                 \"{ATOMIZERS}\": it becomes a variable of the shell.",
+                self.job
+            );
+            self.note(
+                &key.place,
+                message,
+                "write letters, digits and _ only, and no digit first",
+            );
+            return None;
+        }
+        let cure = match &command.value {
+            Value::Text(command) => return Some(Atomizer { name: name.to_owned(), command: command.clone() }),
+            Value::Boolean(text) | Value::Integer(text, _) | Value::Float(text) => {
+                format!("put it in quotes: \"{text}\"")
+            }
+            Value::Null => format!("write a command after \"{name}:\""),
+            Value::List(_) => "write one command; join several with &&".to_owned(),
+            Value::Mapping(_) => {
+                "put the whole command in single quotes; unquoted, a \": \" in it makes it a mapping".to_owned()
+            }
+        };
+        let message = format!(
+            "Definition for job \"{}\" contains an invalid value for config section \"{ATOMIZERS}\". Parser expected \
+             one of [<class 'str'>] as the command of \"{name}\" but found {}.",
+            self.job,
+            python_type(&command.value, false)
+        );
+        self.note(&command.place, message, &cure);
+        None
+    }
+
+    /// The same name in two list elements is fine and means more atoms; in one mapping the first would be lost.
+    fn no_name_twice(&mut self, entries: &[(Node, Node)]) -> bool {
+        let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
+        let mut good = true;
+        for (key, _) in entries {
+            let Some(name) = key.value.scalar_text() else {
+                continue;
+            };
+            if first_places.insert(name, &key.place).is_some() {
+                let message = format!(
+                    "Definition for job \"{}\" contains the atomizer \"{name}\" twice in one mapping.",
+                    self.job
+                );
+                self.note(
+                    &key.place,
+                    message,
+                    "write \"- \" before it to make it a list element of its own",
+                );
+                good = false;
+            }
+        }
+        good
+    }
+
+    fn limit(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
+        const EXPECTED: &str = "<class 'int'>";
+        const CURE: &str = "write a whole number of 1 or more, without quotes, or leave the section out for no limit";
+        let Value::Integer(written, number) = &node.value else {
+            self.wrong_value(
+                node,
+                section,
+                EXPECTED,
+                &python_type(&node.value, false),
+                CURE,
+            );
+            return None;
+        };
+        // Very large numbers were a way to say "no limit", and beyond 32 bits they still are.
+        let at_most = || {
+            if written.starts_with('-') {
+                0
+            } else {
+                u32::MAX
+            }
+        };
+        let limit = match number {
+            Some(number) if *number <= 0 => 0,
+            Some(number) => u32::try_from(*number).unwrap_or_else(|_| at_most()),
+            None => at_most(),
+        };
+        let limit = NonZeroU32::new(limit);
+        if limit.is_none() {
+            self.wrong_value(node, section, EXPECTED, written, CURE);
+        }
+        limit
+    }
+
+    fn wrong_value(&mut self, node: &Node, section: &str, expected: &str, found: &str, cure: &str) {
+        let message = format!(
+            "Definition for job \"{}\" contains an invalid value for config section \"{section}\". Parser expected one \
+             of [{expected}] but found {found}.",
+            self.job
+        );
+        self.note(&node.place, message, cure);
+    }
+
+    fn note(&mut self, place: &Place, message: String, cure: &str) {
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            place: Some(place.clone()),
+            message,
+            cure: cure.to_owned(),
+        });
+    }
+}
+
+/// The cure for something that is there twice.
+pub(super) fn remove_one(first: &Place) -> String {
+    match first {
+        Place::Line { line, .. } => {
+            format!("remove or rename one of them; the first is in line {line}")
+        }
+        Place::Path(_) => "remove or rename one of them".to_owned(),
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

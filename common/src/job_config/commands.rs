@@ -1,0 +1,159 @@
+//! From the lists of a job to shell text: joining commands, and atoms out of an atomizer's output.
+//!
+//! The results are part of the API: atoms are shown to users and key the learned timings, so every
+//! oddity of the original is kept (specification 5.2 and 5.3).
+
+/// Joins the elements of a command list into one shell command, as the original does.
+///
+/// Each element is trimmed and loses its trailing `;`; ` && ` follows it, or only a blank when it ends in
+/// `&`. `None` stands for an empty list element, which is left out. Oddities that are kept: an empty
+/// element at the start gives a leading `&&`, and `a ;` leaves two blanks.
+#[must_use]
+pub fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    let mut joined = String::new();
+    for element in elements.into_iter().flatten() {
+        let element = element.trim().trim_end_matches(';');
+        joined.push_str(element);
+        joined.push_str(if element.trim().ends_with('&') {
+            " "
+        } else {
+            " && "
+        });
+    }
+    let joined = joined.trim();
+    if joined.ends_with("&&") {
+        joined.trim_end_matches('&').trim().to_owned()
+    } else {
+        joined.to_owned()
+    }
+}
+
+/// The atom for one value: `export NAME="value";`.
+///
+/// Nothing is escaped, as in the original: `$x`, backquotes and quotes in `value` are the shell's on the slave.
+#[must_use]
+pub fn atom_command(name: &str, value: &str) -> String {
+    format!("export {name}=\"{value}\";")
+}
+
+/// The atoms of one atomizer, in the order of its output.
+///
+/// The whole output is stripped and split into lines; each line, also an empty one in the middle, is
+/// one value, in which the text `project_directory` becomes `$PROJECT_DIR`. Empty output gives no atoms.
+#[must_use]
+pub fn atoms_from_output(name: &str, output: &str, project_directory: &str) -> Vec<String> {
+    let output = output.trim_matches(is_python_space);
+    if output.is_empty() {
+        return Vec::new();
+    }
+    lines(output)
+        .map(|line| {
+            // Replacing the empty text would put the variable between all letters.
+            if project_directory.is_empty() {
+                return atom_command(name, line);
+            }
+            atom_command(name, &line.replace(project_directory, "$PROJECT_DIR"))
+        })
+        .collect()
+}
+
+/// White space of Python's `strip`: Unicode's and the four ASCII separators.
+fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// The lines of Python's `splitlines`, which also ends a line at a lone carriage return, a form feed and
+/// their like. The atoms have to be the same, or learned timings would not be found again.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let ends_line = |c: char| {
+        matches!(
+            c,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'
+                ..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(ends_line) else {
+            return rest.take();
+        };
+        let (line, after) = text.split_at(end);
+        let mut end_and_more = after.chars();
+        if end_and_more.next() == Some('\r') && after.starts_with("\r\n") {
+            end_and_more.next();
+        }
+        rest = Some(end_and_more.as_str());
+        Some(line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn vectors(file: &str) -> Vec<Value> {
+        let path = format!("{}/testdata/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
+        let whole: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        whole["cases"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn joins_as_the_original() {
+        let mut checked = 0;
+        for case in vectors("command_join.json") {
+            // "Not a list" can not be said to this function; `Job::from_inline` is asked about it in the checks.
+            let Some(elements) = case["in"].as_array() else {
+                continue;
+            };
+            let joined = join_commands(elements.iter().map(Value::as_str));
+            assert_eq!(Some(joined.as_str()), case["out"].as_str(), "{case}");
+            checked += 1;
+        }
+        assert_eq!(checked, 24);
+    }
+
+    #[test]
+    fn writes_atoms_as_the_original() {
+        let cases = vectors("env_setter.json");
+        assert_eq!(cases.len(), 7);
+        for case in cases {
+            let atom = atom_command(
+                case["name"].as_str().unwrap(),
+                case["value"].as_str().unwrap(),
+            );
+            assert_eq!(Some(atom.as_str()), case["out"].as_str(), "{case}");
+        }
+    }
+
+    #[test]
+    fn output_becomes_one_atom_per_line() {
+        let atoms = atoms_from_output("T", "\n /p/a.t \n\nb /p/c\r\n  d\n\n", "/p");
+        assert_eq!(
+            atoms,
+            [
+                r#"export T="$PROJECT_DIR/a.t ";"#,
+                r#"export T="";"#,
+                r#"export T="b $PROJECT_DIR/c";"#,
+                r#"export T="  d";"#
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_end_where_python_ends_them() {
+        let lines: Vec<_> = lines("a\r\nb\rc\u{c}d\u{2028}e\n\nf").collect();
+        assert_eq!(lines, ["a", "b", "c", "d", "e", "", "f"]);
+        assert_eq!(
+            atoms_from_output("T", "\u{1f}a\u{1c}", ""),
+            [r#"export T="a";"#]
+        );
+    }
+
+    #[test]
+    fn no_output_no_atoms() {
+        assert!(atoms_from_output("T", " \n\t\n", "/p").is_empty());
+        assert_eq!(atoms_from_output("T", "a", ""), [r#"export T="a";"#]);
+    }
+}

@@ -1,0 +1,71 @@
+//! The known name a user most likely meant.
+//!
+//! Owns the comparison only; who knows which names and what the message says is the caller's matter.
+
+/// The one of `known` nearest to `given`, if any is near enough to be a slip of the pen.
+///
+/// Letter case and `-` for `_` count as nothing, so that `Max-Executors` finds `max_executors`.
+/// Near enough means: at most a third of the longer name differs, and at least one letter is shared.
+pub(crate) fn nearest<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let given = plain(given);
+    known
+        .into_iter()
+        .map(|name| {
+            let name_plain = plain(name);
+            let longer = name_plain.len().max(given.len());
+            (edit_distance(&given, &name_plain), longer, name)
+        })
+        .filter(|(distance, longer, _)| *distance <= longer.div_ceil(3) && distance < longer)
+        .min_by_key(|(distance, _, _)| *distance)
+        .map(|(_, _, name)| name)
+}
+
+fn plain(name: &str) -> Vec<char> {
+    // A name this long is no slip of the pen, and the comparison below is quadratic.
+    const LONGEST: usize = 100;
+    name.chars()
+        .take(LONGEST)
+        .flat_map(char::to_lowercase)
+        .map(|c| if c == '-' { '_' } else { c })
+        .collect()
+}
+
+/// Levenshtein distance, one row at a time.
+fn edit_distance(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 4] = ["commands", "atomizers", "max_executors", "setup_build"];
+
+    #[test]
+    fn finds_the_slip_of_the_pen() {
+        for (given, meant) in [
+            ("comands", Some("commands")),
+            ("command", Some("commands")),
+            ("Atomizer", Some("atomizers")),
+            ("max-executor", Some("max_executors")),
+            ("setup", None),
+            ("bogus", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(given, KNOWN), meant, "{given}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What can be wrong with settings, said so that the reader can mend it.
+
+use crate::secret::SecretError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line.
+    Flag,
+    /// A line of a settings file, from 1.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+    },
+    /// This environment variable.
+    Environment(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("command line"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(variable) => write!(f, "environment variable {variable}"),
+        }
+    }
+}
+
+/// Why the settings can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file that was named with `-c/--config-file` is not there.
+    #[error("there is no settings file {}", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file can not be read.
+    #[error("could not read the settings file {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file, its directory or its lock can not be written.
+    #[error("could not write a secret into the settings file {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave no random bytes for a secret.
+    #[error("could not generate a secret: {0}")]
+    Random(getrandom::Error),
+    /// Others may read the file that holds the secret.
+    #[error(
+        "{} holds the secret but has mode {mode:03o}, so that others can read it; run: chmod 600 {}",
+        .path.display(),
+        shell_quoted(.path)
+    )]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A line that is neither section, setting nor comment.
+    #[error("{origin}: {what}")]
+    Syntax {
+        /// The line.
+        origin: Origin,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A section that no program reads.
+    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master] and [slave]"))]
+    UnknownSection {
+        /// The line.
+        origin: Origin,
+        /// The section.
+        section: String,
+        /// The one that was probably meant, in brackets.
+        nearest: Option<String>,
+    },
+    /// A key that no program knows.
+    #[error("{origin}: unknown setting \"{key}\"; {}", did_you_mean(.nearest, "conf/clusterrunner.conf lists all settings"))]
+    UnknownKey {
+        /// The line or flag.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The one that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A key in a section whose program does not use it.
+    #[error("{origin}: setting \"{key}\" has no meaning in [{section}]; move it to {allowed}")]
+    WrongSection {
+        /// The line.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// Where it is.
+        section: String,
+        /// Where it can be.
+        allowed: String,
+    },
+    /// A key that is twice in one section.
+    #[error("{origin}: setting \"{key}\" is already set in line {first}; remove one of them")]
+    Twice {
+        /// The second line.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The first line.
+        first: usize,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("{origin}: setting \"{key}\": expected {expected}, found {found}")]
+    WrongValue {
+        /// The line, variable or flag.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// What would be right.
+        expected: String,
+        /// What is there; never a secret.
+        found: String,
+    },
+    /// A setting of the original that does nothing here and must not be believed to.
+    #[error(
+        "{origin}: setting \"{key}\" is not supported yet; remove it, and protect the connections by other means"
+    )]
+    NotSupported {
+        /// The line, variable or flag.
+        origin: Origin,
+        /// The key.
+        key: String,
+    },
+    /// The secret is of no use.
+    #[error("{origin}: {source}")]
+    Secret {
+        /// The line, variable or flag.
+        origin: Origin,
+        /// Why.
+        source: SecretError,
+    },
+    /// Slaves would be given up between two heartbeats.
+    #[error(
+        "slave_lost_after is {lost_after} s but heartbeat_interval is {heartbeat} s: slaves would be given up between \
+         two heartbeats; set slave_lost_after to {} or remove it", .heartbeat.saturating_mul(3)
+    )]
+    LostBeforeHeartbeat {
+        /// Seconds of `slave_lost_after`.
+        lost_after: u64,
+        /// Seconds of `heartbeat_interval`.
+        heartbeat: u64,
+    },
+    /// A default could not be found out.
+    #[error(
+        "setting \"{key}\" has no default here because {why}; set it in the file or as {variable}"
+    )]
+    NoDefault {
+        /// The key.
+        key: &'static str,
+        /// What is missing.
+        why: &'static str,
+        /// The environment variable that sets it.
+        variable: String,
+    },
+}
+
+fn did_you_mean(nearest: &Option<String>, otherwise: &str) -> String {
+    match nearest {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => otherwise.to_owned(),
+    }
+}
+
+/// The path as it can be pasted into a shell.
+fn shell_quoted(path: &std::path::Path) -> String {
+    let path = path.display().to_string();
+    let plain = path
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    if plain {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}

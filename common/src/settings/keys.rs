@@ -1,0 +1,280 @@
+//! Every key: who uses it and what its values look like.
+
+use super::error::{Origin, SettingsError};
+use crate::logging::LogLevel;
+use crate::secret::Secret;
+use std::net::IpAddr;
+
+/// A program that reads settings. It reads `[general]` and its own section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    Master,
+    Slave,
+    /// All other commands; they read `[master]`, as `build` does in the original.
+    Client,
+}
+
+impl Program {
+    pub(super) fn section(self) -> &'static str {
+        match self {
+            Self::Master | Self::Client => "master",
+            Self::Slave => "slave",
+        }
+    }
+}
+
+pub(super) const SECTIONS: [&str; 3] = ["general", "master", "slave"];
+
+/// What the values of a key look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    /// Not checked to exist; a leading `~` becomes the home directory.
+    Path,
+    Boolean,
+    Number {
+        least: u64,
+        most: u64,
+    },
+    /// Whole seconds.
+    Seconds {
+        least: u64,
+    },
+    List,
+    Address,
+    Level,
+    Secret,
+    /// Setting it is an error.
+    NotSupported,
+}
+
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    in_master: bool,
+    in_slave: bool,
+}
+
+impl Key {
+    pub(super) fn allowed_in(&self, section: &str) -> bool {
+        match section {
+            "master" => self.in_master,
+            "slave" => self.in_slave,
+            _ => true,
+        }
+    }
+
+    pub(super) fn sections(&self) -> String {
+        let own = [("[master]", self.in_master), ("[slave]", self.in_slave)];
+        let own: Vec<_> = own
+            .into_iter()
+            .filter(|(_, allowed)| *allowed)
+            .map(|(name, _)| name)
+            .collect();
+        format!("{} or [general]", own.join(", "))
+    }
+}
+
+const fn all(name: &'static str, kind: Kind) -> Key {
+    Key {
+        name,
+        kind,
+        in_master: true,
+        in_slave: true,
+    }
+}
+
+const fn master(name: &'static str, kind: Kind) -> Key {
+    Key {
+        name,
+        kind,
+        in_master: true,
+        in_slave: false,
+    }
+}
+
+const fn slave(name: &'static str, kind: Kind) -> Key {
+    Key {
+        name,
+        kind,
+        in_master: false,
+        in_slave: true,
+    }
+}
+
+/// Port 0 lets the system choose, which tests and local farms need.
+const PORT: Kind = Kind::Number {
+    least: 0,
+    most: u16::MAX as u64,
+};
+const COUNT: Kind = Kind::Number {
+    least: 1,
+    most: u32::MAX as u64,
+};
+
+pub(super) const KEYS: &[Key] = &[
+    all("secret", Kind::Secret),
+    all("base_directory", Kind::Path),
+    all("hostname", Kind::Text),
+    all("log_level", Kind::Level),
+    all("log_filename", Kind::Path),
+    // Less than this would rotate at every few lines.
+    all(
+        "max_log_file_size",
+        Kind::Number {
+            least: 4096,
+            most: i64::MAX as u64,
+        },
+    ),
+    all("eventlog_filename", Kind::Path),
+    all("port", PORT),
+    all("bind_address", Kind::Address),
+    all("allow_local_sources", Kind::Boolean),
+    all("signature_max_age", Kind::Seconds { least: 1 }),
+    all("default_http_timeout", Kind::Seconds { least: 1 }),
+    all("fetch_timeout", Kind::Seconds { least: 1 }),
+    all("atom_kill_grace", Kind::Seconds { least: 0 }),
+    all("git_strict_host_key_checking", Kind::Boolean),
+    all("slaves", Kind::List),
+    all("master_hostname", Kind::Text),
+    all("cors_allowed_origins_regex", Kind::Text),
+    all("https_cert_file", Kind::NotSupported),
+    all("https_key_file", Kind::NotSupported),
+    all("get_project_from_master", Kind::Boolean),
+    master("slave_lost_after", Kind::Seconds { least: 1 }),
+    master("build_symlink_directory", Kind::Path),
+    master(
+        "unresponsive_slaves_cleanup_interval",
+        Kind::Seconds { least: 1 },
+    ),
+    slave("num_executors", COUNT),
+    slave("master_port", PORT),
+    slave("heartbeat_interval", Kind::Seconds { least: 1 }),
+    slave("heartbeat_failure_threshold", COUNT),
+];
+
+pub(super) fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The environment variable that sets a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("CLUSTERRUNNER_{}", key.to_uppercase())
+}
+
+/// A setting as it was found: not yet checked for its type.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) key: &'static str,
+    pub(super) origin: Origin,
+    /// One element, or those of a list.
+    pub(super) values: Vec<String>,
+}
+
+/// A setting of the right type.
+pub(super) enum Value {
+    Text(String),
+    Boolean(bool),
+    /// Also seconds.
+    Number(u64),
+    List(Vec<String>),
+    Address(IpAddr),
+    Level(LogLevel),
+    Secret(Secret),
+}
+
+/// About 31 million years. Larger times would overflow when added to a clock.
+const MOST_SECONDS: u64 = 1_000_000_000_000_000;
+
+impl Found {
+    /// Reads the value as its key wants it.
+    pub(super) fn read(&self) -> Result<Value, SettingsError> {
+        let kind = key(self.key).map_or(Kind::Text, |key| key.kind);
+        match (kind, self.values.as_slice()) {
+            (Kind::NotSupported, _) => Err(SettingsError::NotSupported {
+                origin: self.origin.clone(),
+                key: self.key.to_owned(),
+            }),
+            (Kind::List, values) => Ok(Value::List(
+                values
+                    .iter()
+                    .filter(|value| !value.is_empty())
+                    .cloned()
+                    .collect(),
+            )),
+            (Kind::Secret, [text]) => {
+                Secret::new(text.clone())
+                    .map(Value::Secret)
+                    .map_err(|source| SettingsError::Secret {
+                        origin: self.origin.clone(),
+                        source,
+                    })
+            }
+            (Kind::Secret, _) => Err(self.wrong(
+                "one text; put it in quotes if it has a comma",
+                "a list".to_owned(),
+            )),
+            (kind, [text]) if !text.is_empty() => {
+                let (value, expected) = read_one(kind, text);
+                value.ok_or_else(|| self.wrong(&expected, format!("\"{text}\"")))
+            }
+            (_, [_]) => Err(self.wrong(
+                "a value (leave the line out for the default)",
+                "nothing".to_owned(),
+            )),
+            _ => Err(self.wrong(
+                "one value; put it in quotes if it has a comma",
+                "a list".to_owned(),
+            )),
+        }
+    }
+
+    fn wrong(&self, expected: &str, found: String) -> SettingsError {
+        SettingsError::WrongValue {
+            origin: self.origin.clone(),
+            key: self.key.to_owned(),
+            expected: expected.to_owned(),
+            found,
+        }
+    }
+}
+
+/// The value, if the text is one of that kind, and what such a text looks like.
+fn read_one(kind: Kind, text: &str) -> (Option<Value>, String) {
+    let number = |least: u64, most: u64| {
+        text.parse::<u64>()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .map(Value::Number)
+    };
+    match kind {
+        Kind::Boolean => {
+            let value = match text.to_ascii_lowercase().as_str() {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            };
+            (value.map(Value::Boolean), "True or False".to_owned())
+        }
+        Kind::Number { least, most } => (
+            number(least, most),
+            format!("a whole number between {least} and {most}"),
+        ),
+        Kind::Seconds { least } => (
+            number(least, MOST_SECONDS),
+            format!("a whole number of seconds, {least} or more"),
+        ),
+        Kind::Address => (
+            text.parse().ok().map(Value::Address),
+            "an IP address such as 0.0.0.0 (all networks) or 127.0.0.1 (this machine only)"
+                .to_owned(),
+        ),
+        Kind::Level => (
+            text.parse().ok().map(Value::Level),
+            format!("one of {}", LogLevel::NAMES.join(", ")),
+        ),
+        Kind::Text | Kind::Path | Kind::List | Kind::Secret | Kind::NotSupported => {
+            (Some(Value::Text(text.to_owned())), "a text".to_owned())
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Command line above file above environment above defaults, and each setting as its type.
+
+use super::Overrides;
+use super::error::{Origin, SettingsError};
+use super::file::{SettingsFile, nearest_key};
+use super::keys::{self, Found, Program, Value, variable};
+use crate::logging::LogLevel;
+use crate::secret::Secret;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything a setting may come from, for one program.
+pub(super) struct Layers<'a> {
+    pub(super) program: Program,
+    pub(super) flags: &'a Overrides,
+    pub(super) file: Option<SettingsFile>,
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) defaults: SettingsFile,
+}
+
+impl Layers<'_> {
+    fn find(&self, key: &'static str) -> Option<Found> {
+        // The files below [master] are the master's; a client that wrote there too would mix up its logs.
+        let own_file =
+            matches!(key, "log_filename" | "eventlog_filename") && self.program == Program::Client;
+        self.find_for(
+            key,
+            if own_file {
+                "general"
+            } else {
+                self.program.section()
+            },
+        )
+    }
+
+    /// As the program of that section would find it.
+    fn find_for(&self, key: &'static str, section: &str) -> Option<Found> {
+        let flag = || {
+            let (_, values) = self.flags.values.iter().find(|(flag, _)| *flag == key)?;
+            Some(Found {
+                key,
+                origin: Origin::Flag,
+                values: values.clone(),
+            })
+        };
+        let file = || self.file.as_ref()?.find(key, section).cloned();
+        let environment = || {
+            let variable = variable(key);
+            let text = (self.environment)(&variable).filter(|text| !text.is_empty())?;
+            let is_list = keys::key(key).is_some_and(|key| key.kind == keys::Kind::List);
+            let values = if is_list {
+                text.split(',')
+                    .map(|element| element.trim().to_owned())
+                    .collect()
+            } else {
+                vec![text]
+            };
+            Some(Found {
+                key,
+                origin: Origin::Environment(variable),
+                values,
+            })
+        };
+        let default = || self.defaults.find(key, section).cloned();
+        flag().or_else(file).or_else(environment).or_else(default)
+    }
+
+    /// Flags name keys too; a name that does not exist is a mistake of the program.
+    pub(super) fn check_flags(&self) -> Result<(), SettingsError> {
+        for (key, _) in &self.flags.values {
+            if keys::key(key).is_none() {
+                return Err(SettingsError::UnknownKey {
+                    origin: Origin::Flag,
+                    key: (*key).to_owned(),
+                    nearest: nearest_key(key),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A setting that must stay away: an error if it is anywhere.
+    pub(super) fn refuse(&self, key: &'static str) -> Result<(), SettingsError> {
+        self.find(key)
+            .map_or(Ok(()), |found| found.read().map(drop))
+    }
+
+    fn read(&self, key: &'static str) -> Result<Option<Value>, SettingsError> {
+        self.find(key).map(|found| found.read()).transpose()
+    }
+
+    pub(super) fn secret(&self) -> Result<Option<Secret>, SettingsError> {
+        Ok(self.read("secret")?.and_then(|value| {
+            if let Value::Secret(secret) = value {
+                Some(secret)
+            } else {
+                None
+            }
+        }))
+    }
+
+    pub(super) fn optional_text(&self, key: &'static str) -> Result<Option<String>, SettingsError> {
+        Ok(self.read(key)?.and_then(|value| {
+            if let Value::Text(text) = value {
+                Some(text)
+            } else {
+                None
+            }
+        }))
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Result<String, SettingsError> {
+        self.optional_text(key)?
+            .ok_or_else(|| no_default(key, "the shipped settings have none"))
+    }
+
+    pub(super) fn optional_path(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<PathBuf>, SettingsError> {
+        self.optional_text(key)?
+            .map(|text| expand_home(key, &text, self.environment))
+            .transpose()
+    }
+
+    pub(super) fn path(&self, key: &'static str) -> Result<PathBuf, SettingsError> {
+        self.optional_path(key)?
+            .ok_or_else(|| no_default(key, "the shipped settings have none"))
+    }
+
+    pub(super) fn optional_boolean(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<bool>, SettingsError> {
+        Ok(self.read(key)?.and_then(|value| {
+            if let Value::Boolean(value) = value {
+                Some(value)
+            } else {
+                None
+            }
+        }))
+    }
+
+    pub(super) fn boolean(&self, key: &'static str) -> Result<bool, SettingsError> {
+        self.optional_boolean(key)?
+            .ok_or_else(|| no_default(key, "the shipped settings have none"))
+    }
+
+    /// The ranges of the keys are within the types that are asked for here.
+    pub(super) fn number<T: TryFrom<u64>>(&self, key: &'static str) -> Result<T, SettingsError> {
+        match self.read(key)? {
+            Some(Value::Number(number)) => {
+                T::try_from(number).map_err(|_| no_default(key, "the number is too large"))
+            }
+            _ => Err(no_default(key, "the shipped settings have none")),
+        }
+    }
+
+    pub(super) fn seconds(&self, key: &'static str) -> Result<Duration, SettingsError> {
+        self.number(key).map(Duration::from_secs)
+    }
+
+    /// Like [`Layers::seconds`], as the program of another section would find it.
+    pub(super) fn seconds_for(
+        &self,
+        key: &'static str,
+        section: &str,
+    ) -> Result<Option<Duration>, SettingsError> {
+        let value = self
+            .find_for(key, section)
+            .map(|found| found.read())
+            .transpose()?;
+        Ok(value.and_then(|value| {
+            if let Value::Number(n) = value {
+                Some(Duration::from_secs(n))
+            } else {
+                None
+            }
+        }))
+    }
+
+    pub(super) fn list(&self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        match self.read(key)? {
+            Some(Value::List(values)) => Ok(values),
+            _ => Err(no_default(key, "the shipped settings have none")),
+        }
+    }
+
+    pub(super) fn address(&self, key: &'static str) -> Result<IpAddr, SettingsError> {
+        match self.read(key)? {
+            Some(Value::Address(address)) => Ok(address),
+            _ => Err(no_default(key, "the shipped settings have none")),
+        }
+    }
+
+    pub(super) fn level(&self, key: &'static str) -> Result<LogLevel, SettingsError> {
+        match self.read(key)? {
+            Some(Value::Level(level)) => Ok(level),
+            _ => Err(no_default(key, "the shipped settings have none")),
+        }
+    }
+}
+
+pub(super) fn no_default(key: &'static str, why: &'static str) -> SettingsError {
+    SettingsError::NoDefault {
+        key,
+        why,
+        variable: variable(key),
+    }
+}
+
+/// Replaces a leading `~` by the home directory; `~name` stays as it is.
+pub(super) fn expand_home(
+    key: &'static str,
+    path: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<PathBuf, SettingsError> {
+    let below = match path.strip_prefix('~') {
+        Some("") => "",
+        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
+        _ => return Ok(PathBuf::from(path)),
+    };
+    let home = environment("HOME")
+        .filter(|home| !home.is_empty())
+        .ok_or_else(|| no_default(key, "HOME is not set"))?;
+    Ok(Path::new(&home).join(below))
+}

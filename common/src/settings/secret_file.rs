@@ -1,0 +1,164 @@
+//! The secret's line in the settings file: found, or generated and written.
+
+use super::error::{Origin, SettingsError};
+use super::file::{scan, section_of};
+use super::{SettingsFile, read_file};
+use crate::secret::Secret;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// What stands in a settings file that did not exist before.
+const NEW_FILE: &str = "## Settings of ClusterRunner. The shipped clusterrunner.conf explains every key.\n\n[general]\n";
+
+/// The secret of `[general]` in the settings file; if it has none, a new one is generated and written there.
+///
+/// A new file gets mode 0600 and new directories 0700. Of an existing one only the line `secret = ` changes; it is
+/// replaced as a whole (written beside, synced, renamed), also with mode 0600. Processes that do this at the same
+/// time wait for each other and return the same secret.
+///
+/// # Errors
+/// [`SettingsError`] when the file is wrong, readable by others although it holds a secret, or can not be written.
+pub fn ensure_secret(config_file: &Path) -> Result<Secret, SettingsError> {
+    let write_failed = |source: io::Error| SettingsError::Write {
+        path: config_file.to_owned(),
+        source,
+    };
+    let directory = directory_of(config_file);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .map_err(write_failed)?;
+    let lock = File::open(&directory).map_err(write_failed)?;
+    // Released when `lock` is closed, also by a crash. The directory is locked and not the file, which is replaced.
+    flock(&lock, FlockOperation::LockExclusive).map_err(|error| write_failed(error.into()))?;
+
+    // Only now is it certain that no other process is about to write one.
+    if let Some(found) = read_file(config_file)?
+        .as_ref()
+        .and_then(|file| secret_of(file, config_file))
+    {
+        return found;
+    }
+    let secret = Secret::generate().map_err(SettingsError::Random)?;
+    // A link stays a link: what it points to is replaced. Nothing is there yet if this fails.
+    let target = fs::canonicalize(config_file).unwrap_or_else(|_| config_file.to_owned());
+    let text = match fs::read_to_string(&target) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => NEW_FILE.to_owned(),
+        Err(source) => {
+            return Err(SettingsError::Read {
+                path: config_file.to_owned(),
+                source,
+            });
+        }
+    };
+    replace(&target, &with_secret(&text, secret.expose())).map_err(write_failed)?;
+    Ok(secret)
+}
+
+/// `None` when there is no secret in `[general]`.
+fn secret_of(file: &SettingsFile, path: &Path) -> Option<Result<Secret, SettingsError>> {
+    let found = file.find("secret", "general")?;
+    let text = found.values.first().cloned().unwrap_or_default();
+    let origin = || match &found.origin {
+        Origin::File { line, .. } => Origin::File {
+            path: path.to_owned(),
+            line: *line,
+        },
+        other => other.clone(),
+    };
+    Some(Secret::new(text).map_err(|source| SettingsError::Secret {
+        origin: origin(),
+        source,
+    }))
+}
+
+fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The text with the one line set, everything else byte for byte as before.
+fn with_secret(text: &str, secret: &str) -> String {
+    let new_line = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let setting = format!("secret = {secret}");
+    let place = scan(text)
+        .find(|line| line.section == "general" && line.key == "secret")
+        .map(|line| line.number);
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    if let Some(line) = place.and_then(|number| lines.get_mut(number - 1)) {
+        let end = line.len() - line.trim_end_matches(['\r', '\n']).len();
+        *line = format!("{setting}{}", &line[line.len() - end..]);
+        return lines.concat();
+    }
+    let header = lines
+        .iter()
+        .position(|line| section_of(line.trim()) == Some("general"));
+    let (at, block) = match header {
+        Some(index) => (index + 1, format!("{setting}{new_line}")),
+        None => (
+            lines.len(),
+            format!("[general]{new_line}{setting}{new_line}"),
+        ),
+    };
+    if let Some(before) = at.checked_sub(1).and_then(|index| lines.get_mut(index))
+        && !before.ends_with('\n')
+    {
+        before.push_str(new_line);
+    }
+    lines.insert(at, block);
+    lines.concat()
+}
+
+/// Puts `text` into the place of the file at once: whoever reads sees the old or the new one whole, also after
+/// a power cut.
+fn replace(target: &Path, text: &str) -> io::Result<()> {
+    let directory = directory_of(target);
+    // Created with mode 0600.
+    let mut file = tempfile::Builder::new()
+        .prefix(".clusterrunner.conf.")
+        .tempfile_in(&directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(target).map_err(|error| error.error)?;
+    File::open(&directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_changes() {
+        for (before, after) in [
+            ("", "[general]\nsecret = S\n"),
+            (NEW_FILE, &*format!("{NEW_FILE}secret = S\n")),
+            ("[general]", "[general]\nsecret = S\n"),
+            (
+                "[master]\nport=1",
+                "[master]\nport=1\n[general]\nsecret = S\n",
+            ),
+            (
+                "[general]\n  secret =   # mine\nhostname = é\n",
+                "[general]\nsecret = S\nhostname = é\n",
+            ),
+            ("[general]\nsecret=", "[general]\nsecret = S"),
+            (
+                "# a\r\n[general]\r\n# secret = x\r\n[slave]\r\n",
+                "# a\r\n[general]\r\nsecret = S\r\n# secret = x\r\n[slave]\r\n",
+            ),
+            (
+                "[slave]\nsecret = x\n[general]\n",
+                "[slave]\nsecret = x\n[general]\nsecret = S\n",
+            ),
+        ] {
+            assert_eq!(with_secret(before, "S"), after, "{before:?}");
+        }
+    }
+}
