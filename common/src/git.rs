@@ -1,0 +1,41 @@
+//! Repositories: which ones may be used, a bare mirror of each, and work trees at exactly one commit.
+//!
+//! A [`Mirror`] is the only way in. [`Mirror::fetch`] brings it up to date and settles the one commit that a build is
+//! about; [`Mirror::check_out`] puts exactly that commit into a directory. Everything runs inside this process through
+//! libgit2, never through a shell; the only program started is `ssh`, for ssh URLs, with an argument vector.
+//!
+//! All functions **block**: call them through `spawn_blocking`, never directly from async code (they would panic
+//! there, since network waits run on a small runtime of their own). Every one that may take long takes a
+//! [`CancellationToken`] and ends soon after it fires, also while a server is silent.
+//!
+//! What is left to others: when to fetch, which mirror and work tree belong to which build, and that a mirror has **one
+//! user at a time** (a mirror may therefore treat lock files it finds as left behind by a killed process).
+//!
+//! Not supported: Git LFS (pointer files stay pointers), partial clones, the dumb http protocol, stored passwords
+//! (credentials stand in the URL, or ssh keys are used) and repositories with SHA-256 object names.
+//!
+//! [`CancellationToken`]: tokio_util::sync::CancellationToken
+
+mod address;
+mod commit_id;
+mod conversation;
+mod error;
+mod local_source;
+mod mirror;
+mod mirror_files;
+mod mirror_packs;
+mod options;
+mod remote_refs;
+mod submodules;
+mod tracked;
+mod tracking_refs;
+mod transport;
+mod url;
+mod work_tree;
+
+pub use commit_id::{CommitId, InvalidCommitId};
+pub use error::GitError;
+pub use mirror::{Mirror, Revision};
+pub use options::GitOptions;
+pub(crate) use url::redact_url;
+pub use url::{GitUrl, GitUrlError};

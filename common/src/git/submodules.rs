@@ -1,0 +1,234 @@
+//! Submodules: repositories that a commit wants to have inside its work tree.
+//!
+//! Each distinct URL has a mirror of its own inside the mirror that needs it, so they come and go together. What
+//! `.gitmodules` says is someone else's text: URLs go through the same list as all others, and nothing of it is run
+//! (`update = !command` is not looked at).
+
+use std::path::{Component, Path, PathBuf};
+
+use git2::{Oid, Repository, Tree};
+use tokio_util::sync::CancellationToken;
+
+use super::mirror_files::remove_all;
+use super::{CommitId, GitError, GitUrl, Mirror};
+
+/// Where a mirror has the mirrors of its submodules.
+pub(super) const FOLDER: &str = "modules";
+
+/// Git takes no larger one into account either (core.bigFileThreshold aside); it only needs a few lines per submodule.
+const MAXIMUM_GITMODULES_BYTES: usize = 1 << 20;
+
+/// One section of `.gitmodules`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Entry {
+    path: Option<String>,
+    url: Option<String>,
+    branch: Option<String>,
+    update: Option<String>,
+}
+
+/// Puts every submodule of `tree` into `work_tree`, each at the commit that the tree names.
+pub(super) fn check_out(
+    mirror: &Mirror,
+    repository: &Repository,
+    tree: &Tree<'_>,
+    submodules: &[(PathBuf, Oid)],
+    work_tree: &Path,
+    cancel: &CancellationToken,
+    depth: usize,
+) -> Result<(), GitError> {
+    let entries = read_entries(repository, tree);
+    for (path, oid) in submodules {
+        let shown = path.to_string_lossy().into_owned();
+        let refused = |reason: String| GitError::SubmoduleEntry {
+            path: shown.clone(),
+            url: mirror.url().to_string(),
+            reason,
+        };
+        let is_plain = path
+            .components()
+            .all(|part| matches!(part, Component::Normal(name) if name != ".git"));
+        if !is_plain {
+            return Err(refused("its path leads out of the work tree".to_owned()));
+        }
+        let place = work_tree.join(path);
+        let entry = entries
+            .iter()
+            .find(|entry| entry.path.as_deref() == Some(shown.as_str()));
+        let Some(entry) = entry.filter(|entry| entry.update.as_deref() != Some("none")) else {
+            // Left empty, as `git submodule update` leaves one with `update = none`. One that `.gitmodules` does not
+            // know is an oversight that git's own checkout does not mind either.
+            if entry.is_none() {
+                tracing::warn!(submodule = shown, url = %mirror.url(), "a submodule is not in .gitmodules; it stays empty");
+            }
+            empty(&place)?;
+            continue;
+        };
+        let url = entry
+            .url
+            .as_deref()
+            .ok_or_else(|| refused("it has no url in .gitmodules".to_owned()))?;
+        let url = resolve(mirror, url).map_err(|error| refused(error.to_string()))?;
+        let directory = mirror.directory().join(FOLDER).join(url.directory_name());
+        let submodule = Mirror::with_shared_options(directory, url, mirror.options().clone());
+        let commit = CommitId::from_oid(*oid);
+        // `branch = .` means the branch of the repository around it, which is not known here.
+        let branch = entry.branch.as_deref().filter(|branch| *branch != ".");
+        submodule
+            .fetch_commit(&commit, branch, cancel)
+            .and_then(|()| submodule.check_out_at_depth(&commit, &place, cancel, depth))
+            .map_err(|error| match error {
+                GitError::Canceled => GitError::Canceled,
+                error => GitError::Submodule {
+                    path: shown.clone(),
+                    source: Box::new(error),
+                },
+            })?;
+    }
+    Ok(())
+}
+
+fn empty(place: &Path) -> Result<(), GitError> {
+    remove_all(place)
+        .and_then(|()| std::fs::create_dir_all(place))
+        .map_err(|source| GitError::WorkTree {
+            step: "empty",
+            path: place.to_owned(),
+            source,
+        })
+}
+
+fn resolve(mirror: &Mirror, url: &str) -> Result<GitUrl, super::GitUrlError> {
+    if url.starts_with("./") || url.starts_with("../") {
+        mirror.url().join(url)
+    } else {
+        GitUrl::parse(url, mirror.options().allow_local_sources)
+    }
+}
+
+/// Read from the commit, not from the work tree, and only from a regular file.
+fn read_entries(repository: &Repository, tree: &Tree<'_>) -> Vec<Entry> {
+    let blob = tree
+        .get_name(".gitmodules")
+        .filter(|entry| entry.filemode() & 0o170_000 == 0o100_000)
+        .and_then(|entry| repository.find_blob(entry.id()).ok())
+        .filter(|blob| blob.size() <= MAXIMUM_GITMODULES_BYTES);
+    blob.map(|blob| parse(&String::from_utf8_lossy(blob.content())))
+        .unwrap_or_default()
+}
+
+/// Reads git's configuration syntax (git-config) as far as `.gitmodules` files use it. What it does not understand it
+/// passes over: a missing entry shows itself later with the submodule's name.
+fn parse(text: &str) -> Vec<Entry> {
+    let mut entries: Vec<(String, Entry)> = Vec::new();
+    let mut current = None;
+    for line in text.lines() {
+        let line = line.trim();
+        if let Some(section) = line.strip_prefix('[') {
+            current = section_name(section).map(|name| {
+                entries
+                    .iter()
+                    .position(|(known, _)| *known == name)
+                    .unwrap_or_else(|| {
+                        entries.push((name, Entry::default()));
+                        entries.len() - 1
+                    })
+            });
+            continue;
+        }
+        let (Some((key, value)), Some(index)) = (line.split_once('='), current) else {
+            continue;
+        };
+        let entry = &mut entries[index].1;
+        let field = match key.trim().to_ascii_lowercase().as_str() {
+            "path" => &mut entry.path,
+            "url" => &mut entry.url,
+            "branch" => &mut entry.branch,
+            "update" => &mut entry.update,
+            _ => continue,
+        };
+        *field = Some(unquote(value));
+    }
+    entries.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// The name in `submodule "name"]`.
+fn section_name(section: &str) -> Option<String> {
+    let rest = section.trim_start();
+    let keyword = rest.get(..9)?;
+    let name = rest[9..].trim_start().strip_prefix('"')?;
+    let name = name.get(..name.rfind('"')?)?;
+    keyword
+        .eq_ignore_ascii_case("submodule")
+        .then(|| name.replace('\\', ""))
+}
+
+/// A value without its quotes, escapes and comment.
+fn unquote(value: &str) -> String {
+    let mut result = String::new();
+    let mut quoted = false;
+    // Blanks at the end count only inside quotes.
+    let mut kept = 0;
+    let mut characters = value.trim().chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => {
+                quoted = !quoted;
+                kept = result.len();
+                continue;
+            }
+            '#' | ';' if !quoted => break,
+            '\\' => match characters.next() {
+                Some('n') => result.push('\n'),
+                Some('t') => result.push('\t'),
+                Some(other) => result.push(other),
+                None => break,
+            },
+            other => result.push(other),
+        }
+        if quoted || !character.is_whitespace() {
+            kept = result.len();
+        }
+    }
+    result.truncate(kept);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gitmodules_are_read_as_git_reads_them() {
+        let text = "# comment\n[submodule \"lib/one\"]\n\tpath = lib/one\n\turl = ../one.git\n[core]\n\tpath = no\n\
+                    [Submodule \"two\"]\n path=\"with # blank \" ; comment\n url = https://host/two # here\n\
+                    branch = main\n update = none\n[submodule \"lib/one\"]\nbranch = dev\n[submodule broken\npath = x\n";
+        let entry = |path: &str, url: &str, branch: &str, update: Option<&str>| Entry {
+            path: Some(path.to_owned()),
+            url: Some(url.to_owned()),
+            branch: Some(branch.to_owned()),
+            update: update.map(str::to_owned),
+        };
+        assert_eq!(
+            parse(text),
+            [
+                entry("lib/one", "../one.git", "dev", None),
+                entry("with # blank ", "https://host/two", "main", Some("none")),
+            ]
+        );
+    }
+
+    #[test]
+    fn odd_texts_do_no_harm() {
+        for text in [
+            "[",
+            "[submodule \"",
+            "[submodule \"]",
+            "[sübmodule \"x\"]",
+            "=",
+            "[submodule \"a\"]\nurl=\"\\",
+        ] {
+            parse(text);
+        }
+    }
+}

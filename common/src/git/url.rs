@@ -1,0 +1,413 @@
+//! Which repositories may be named, and how their names are shown.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+use sha2::{Digest, Sha256};
+
+use super::address::{
+    destination, host_of, parse_authority, path_start, percent_decoded, split_authority, split_scp,
+};
+
+/// No honest URL is longer; a bound keeps messages and headers small.
+const MAXIMUM_LENGTH: usize = 4096;
+
+/// Readable characters at the front of a mirror's directory name.
+const READABLE_LENGTH: usize = 60;
+
+/// Where a repository is, checked against the list of what is allowed: `https`, `http`, `ssh` (also written
+/// `user@host:path`), `git`, and, only where the settings allow it, `file://` URLs and absolute paths.
+///
+/// Nothing in it can be taken for an option or for shell syntax by a program it is handed to. `Display` and `Debug`
+/// show it without user name and password where it has a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct GitUrl {
+    place: Place,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Http(Url),
+    Ssh(SshAddress),
+    Daemon {
+        host: String,
+        port: u16,
+        path: String,
+        text: String,
+    },
+    Local(PathBuf),
+}
+
+/// What the `ssh` program is told.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct SshAddress {
+    /// `host` or `user@host`.
+    pub(super) destination: String,
+    pub(super) port: Option<u16>,
+    /// As the far side's `git-upload-pack` gets it.
+    pub(super) path: String,
+    text: String,
+}
+
+/// Why a text is not accepted as a repository's URL. Never contains a password.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum GitUrlError {
+    /// Nothing was given.
+    #[error("the repository URL is empty")]
+    Empty,
+    /// Longer than any honest URL.
+    #[error("the repository URL is longer than {MAXIMUM_LENGTH} characters")]
+    TooLong,
+    /// A scheme that is not on the list.
+    #[error(
+        "repository URL {url}: only https, ssh, git and http URLs (and user@host:path) can be used"
+    )]
+    Scheme {
+        /// The URL without credentials.
+        url: String,
+    },
+    /// A `file://` URL or a path, and the settings do not allow it.
+    #[error(
+        "repository {url} is on the local disk, which is not allowed here; the setting allow_local_sources = True \
+         allows it"
+    )]
+    LocalNotAllowed {
+        /// The URL or path.
+        url: String,
+    },
+    /// Anything else.
+    #[error("repository URL {url}: {reason}")]
+    Malformed {
+        /// The URL without credentials.
+        url: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+impl GitUrl {
+    /// Checks `text`. Blanks around it are ignored.
+    ///
+    /// # Errors
+    /// [`GitUrlError`], which is fit to be shown to whoever gave the URL. `allow_local_sources` is the setting of that
+    /// name; without it everything on the local disk is refused.
+    pub fn parse(text: &str, allow_local_sources: bool) -> Result<Self, GitUrlError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(GitUrlError::Empty);
+        }
+        if text.len() > MAXIMUM_LENGTH {
+            return Err(GitUrlError::TooLong);
+        }
+        if let Some(reason) = forbidden_character(text) {
+            return Err(malformed(text, reason));
+        }
+        let place = if text.starts_with('/') {
+            local(text, text, allow_local_sources)?
+        } else if let Some((scheme, rest)) = text.split_once("://") {
+            match scheme.to_ascii_lowercase().as_str() {
+                "http" | "https" if rest.starts_with('/') => {
+                    return Err(malformed(text, "it has no usable host"));
+                }
+                "http" | "https" => http(text)?,
+                "ssh" => ssh(text, rest)?,
+                "git" => daemon(text, rest)?,
+                "file" => local(
+                    text,
+                    file_url_path(text, rest)?.as_str(),
+                    allow_local_sources,
+                )?,
+                _ => {
+                    return Err(GitUrlError::Scheme {
+                        url: redact_url(text),
+                    });
+                }
+            }
+        } else if text.contains("::") && !text.contains('[') {
+            // `ext::`, `fd::` and others of the kind that make the git program run something.
+            return Err(GitUrlError::Scheme {
+                url: redact_url(text),
+            });
+        } else if let Some((host, path)) = split_scp(text) {
+            scp(text, host, path)?
+        } else {
+            return Err(malformed(text, "it is neither a URL nor an absolute path"));
+        };
+        Ok(Self { place })
+    }
+
+    /// A name for the folder of this repository's mirror: readable, and different for different URLs. It has only
+    /// letters, digits, `.`, `_` and `-`, and does not begin with a dot.
+    pub fn directory_name(&self) -> String {
+        let full = self.address();
+        let digest = hex::encode(Sha256::digest(full.as_bytes()));
+        let shown = match &self.place {
+            Place::Http(url) => format!("{}/{}", url.host_str().unwrap_or_default(), url.path()),
+            Place::Ssh(ssh) => format!("{}/{}", host_of(&ssh.destination), ssh.path),
+            Place::Daemon { host, path, .. } => format!("{host}/{path}"),
+            Place::Local(path) => path.to_string_lossy().into_owned(),
+        };
+        let shown = shown.trim_end_matches('/');
+        let shown = shown.strip_suffix(".git").unwrap_or(shown);
+        let mut readable = String::new();
+        for character in shown.chars() {
+            if character.is_ascii_alphanumeric() || matches!(character, '.' | '_') {
+                readable.push(character);
+            } else if !readable.ends_with('-') {
+                readable.push('-');
+            }
+        }
+        // The end of a path tells more than its beginning.
+        let from = readable.len().saturating_sub(READABLE_LENGTH);
+        let readable = readable[from..].trim_matches(|c: char| matches!(c, '-' | '.'));
+        format!("{readable}-{}", &digest[..16])
+    }
+
+    /// The whole URL, with credentials, as libgit2 is told it.
+    pub(super) fn address(&self) -> String {
+        match &self.place {
+            Place::Http(url) => url.as_str().to_owned(),
+            Place::Ssh(ssh) => ssh.text.clone(),
+            Place::Daemon { text, .. } => text.clone(),
+            Place::Local(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The directory, if the repository lies on this machine's disk.
+    pub(super) fn local_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Local(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// `text` without this URL's user name and password, wherever they stand in it.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let Place::Http(url) = &self.place else {
+            return text.to_owned();
+        };
+        let mut text = text.replace(url.as_str(), &self.to_string());
+        // A user name without a password is usually a token.
+        let secret = url.password().unwrap_or(url.username());
+        let decoded = percent_decoded(secret).unwrap_or_default();
+        for secret in [secret, &decoded] {
+            if !secret.is_empty() {
+                text = text.replace(secret, "***");
+            }
+        }
+        text
+    }
+
+    /// The submodule URL `relative` (beginning with `./` or `../`) seen from this repository, as
+    /// `git submodule` reads it: `..` removes the last part of the path.
+    pub(super) fn join(&self, relative: &str) -> Result<Self, GitUrlError> {
+        let address = self.address();
+        let (server, path) = address.split_at(path_start(&address));
+        let mut path = path.trim_end_matches('/');
+        let mut rest = relative;
+        loop {
+            if let Some(next) = rest.strip_prefix("./") {
+                rest = next;
+            } else if let Some(next) = rest.strip_prefix("../") {
+                rest = next;
+                if path.is_empty() {
+                    let reason = "the relative URL goes above the root of its repository's server";
+                    return Err(malformed(relative, reason));
+                }
+                path = &path[..path.rfind('/').unwrap_or(0)];
+            } else {
+                break;
+            }
+        }
+        let separator = if path.is_empty() && server.ends_with(':') {
+            ""
+        } else {
+            "/"
+        };
+        Self::parse(
+            &format!("{server}{path}{separator}{rest}"),
+            self.local_path().is_some(),
+        )
+    }
+}
+
+impl fmt::Display for GitUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Http(url) => formatter.write_str(&without_credentials(url)),
+            _ => formatter.write_str(&self.address()),
+        }
+    }
+}
+
+impl fmt::Debug for GitUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "GitUrl({self})")
+    }
+}
+
+/// A user name alone is often a token too, so both go.
+fn without_credentials(url: &Url) -> String {
+    let mut shown = url.clone();
+    if shown.username().is_empty() && shown.password().is_none() {
+        return shown.into();
+    }
+    // Both only fail for URLs that can have no credentials.
+    let cleared = shown
+        .set_password(None)
+        .and_then(|()| shown.set_username("***"));
+    if cleared.is_err() {
+        "***".to_owned()
+    } else {
+        shown.into()
+    }
+}
+
+/// `text`, which may be no URL at all, with everything between `://` (or the start) and the last `@` before the
+/// first slash after it left out, if there is a password in it.
+pub(crate) fn redact_url(text: &str) -> String {
+    let start = text.find("://").map_or(0, |position| position + 3);
+    let authority_end = text[start..]
+        .find('/')
+        .map_or(text.len(), |position| start + position);
+    let shown = match text[start..authority_end].rfind('@') {
+        Some(at) if text[start..start + at].contains(':') || start > 0 => {
+            format!("{}***{}", &text[..start], &text[start + at..])
+        }
+        _ => text.to_owned(),
+    };
+    let mut shown: String = shown
+        .chars()
+        .flat_map(char::escape_debug)
+        .take(300)
+        .collect();
+    shown.insert(0, '"');
+    shown.push('"');
+    shown
+}
+
+pub(super) fn malformed(text: &str, reason: &'static str) -> GitUrlError {
+    GitUrlError::Malformed {
+        url: redact_url(text),
+        reason,
+    }
+}
+
+/// Quotes and backslashes are refused because a path travels through a remote shell's single quotes (ssh), control
+/// characters because they end lines in protocols and logs.
+pub(super) fn forbidden_character(text: &str) -> Option<&'static str> {
+    if text.chars().any(char::is_control) {
+        Some("it contains a control character")
+    } else if text.contains(['\'', '"', '`', '\\']) {
+        Some("it contains a quote or a backslash")
+    } else if text.starts_with('-') {
+        Some("it begins with \"-\"")
+    } else {
+        None
+    }
+}
+
+fn http(text: &str) -> Result<Place, GitUrlError> {
+    let url = Url::parse(text).map_err(|_| malformed(text, "it is not a valid URL"))?;
+    let host = url.host_str().unwrap_or_default();
+    if host.is_empty() || host.starts_with('-') {
+        return Err(malformed(text, "it has no usable host"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(malformed(
+            text,
+            "it has a query (?) or a fragment (#), which a repository URL can not have",
+        ));
+    }
+    if percent_decoded(url.path())
+        .as_deref()
+        .and_then(forbidden_character)
+        .is_some()
+    {
+        return Err(malformed(
+            text,
+            "its path contains an escaped control character or quote",
+        ));
+    }
+    Ok(Place::Http(url))
+}
+
+fn ssh(text: &str, rest: &str) -> Result<Place, GitUrlError> {
+    let (authority, path) = split_authority(text, rest)?;
+    let (user, host, port) = parse_authority(text, authority)?;
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err(malformed(
+            text,
+            "ssh can not use a password in the URL; use a key",
+        ));
+    }
+    // As git does: `ssh://host/~user/x` means a path in that user's home.
+    let path = if path.starts_with("/~") {
+        &path[1..]
+    } else {
+        &path
+    };
+    Ok(Place::Ssh(SshAddress {
+        destination: destination(user, host),
+        port,
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }))
+}
+
+fn scp(text: &str, authority: &str, path: &str) -> Result<Place, GitUrlError> {
+    let (user, host, _) = parse_authority(text, authority)?;
+    if user.is_some_and(|user| user.contains(':')) || path.is_empty() || path.starts_with('-') {
+        return Err(malformed(text, "it is not of the form user@host:path"));
+    }
+    Ok(Place::Ssh(SshAddress {
+        destination: destination(user, host),
+        port: None,
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }))
+}
+
+fn daemon(text: &str, rest: &str) -> Result<Place, GitUrlError> {
+    const GIT_DAEMON_PORT: u16 = 9418;
+    let (authority, path) = split_authority(text, rest)?;
+    let (user, host, port) = parse_authority(text, authority)?;
+    if user.is_some() {
+        return Err(malformed(text, "git:// can not use a user name"));
+    }
+    Ok(Place::Daemon {
+        host: host.to_owned(),
+        port: port.unwrap_or(GIT_DAEMON_PORT),
+        path,
+        text: text.to_owned(),
+    })
+}
+
+fn local(text: &str, path: &str, allowed: bool) -> Result<Place, GitUrlError> {
+    if allowed {
+        Ok(Place::Local(PathBuf::from(path)))
+    } else {
+        Err(GitUrlError::LocalNotAllowed {
+            url: redact_url(text),
+        })
+    }
+}
+
+fn file_url_path(text: &str, rest: &str) -> Result<String, GitUrlError> {
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    if !path.starts_with('/') {
+        return Err(malformed(text, "a file URL is file:///absolute/path"));
+    }
+    percent_decoded(path)
+        .filter(|path| forbidden_character(path).is_none())
+        .ok_or_else(|| malformed(text, "its path contains an unusable escape"))
+}
+
+#[cfg(test)]
+#[path = "url_tests.rs"]
+mod tests;

@@ -1,0 +1,170 @@
+//! Remote files from a real http server and from the disk.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use clusterrunner_common::remote_files::{
+    RemoteFileError, fetch_remote_files, fetch_remote_files_within,
+};
+use indexmap::IndexMap;
+use tempfile::TempDir;
+
+use crate::server::{HttpServer, free_port};
+
+async fn fetch(project: &Path, name: &str, url: &str, local: bool) -> Result<(), RemoteFileError> {
+    let files = IndexMap::from([(name.to_owned(), url.to_owned())]);
+    fetch_remote_files(&files, project, local).await
+}
+
+/// Names in the project directory: nothing unfinished may be left.
+fn names(project: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(project)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn files_are_fetched_and_overwritten() {
+    let project = TempDir::new().unwrap();
+    let other = project.path().join("..").canonicalize().unwrap();
+    let source = TempDir::new().unwrap();
+    fs::write(source.path().join("a b"), "local").unwrap();
+    let server = HttpServer::start(&other);
+    fs::write(project.path().join("old"), "old").unwrap();
+    // A link is replaced, what it points at is not written to.
+    fs::write(source.path().join("target"), "mine").unwrap();
+    symlink(source.path().join("target"), project.path().join("link")).unwrap();
+    let local = format!("file://{}/a%20b", source.path().display());
+    let files = IndexMap::from([
+        ("old".to_owned(), server.url("/file")),
+        ("link".to_owned(), server.url("/file")),
+        ("./sub/dir/new".to_owned(), server.url("/file")),
+        ("local".to_owned(), local),
+    ]);
+    fetch_remote_files(&files, project.path(), true)
+        .await
+        .unwrap();
+    assert_eq!(names(project.path()), ["link", "local", "old", "sub"]);
+    for (name, content) in [
+        ("old", "content of the file"),
+        ("link", "content of the file"),
+        ("sub/dir/new", "content of the file"),
+        ("local", "local"),
+    ] {
+        assert_eq!(
+            fs::read_to_string(project.path().join(name)).unwrap(),
+            content,
+            "{name}"
+        );
+    }
+    assert_eq!(
+        fs::read_to_string(source.path().join("target")).unwrap(),
+        "mine"
+    );
+    let mode = fs::metadata(project.path().join("old"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o600, 0o600);
+}
+
+#[tokio::test]
+async fn names_stay_inside_the_project_directory() {
+    let project = TempDir::new().unwrap();
+    let outside = TempDir::new().unwrap();
+    symlink(outside.path(), project.path().join("out")).unwrap();
+    symlink(project.path(), project.path().join("in")).unwrap();
+    let server = HttpServer::start(outside.path());
+    let url = server.url("/file");
+    for name in [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/../../x",
+        "/x",
+        "out/x",
+        "out/new/x",
+        "x/",
+        "in/out/x",
+        "a\0b",
+    ] {
+        let error = fetch(project.path(), name, &url, true).await.unwrap_err();
+        assert!(
+            matches!(error, RemoteFileError::Name { .. }),
+            "{name:?}: {error}"
+        );
+    }
+    assert_eq!(names(outside.path()), [""; 0]);
+    fetch(project.path(), "in/x", &url, false).await.unwrap();
+    assert!(project.path().join("x").exists());
+    fs::create_dir(project.path().join("directory")).unwrap();
+    let error = fetch(project.path(), "directory", &url, false)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RemoteFileError::Write { .. }), "{error}");
+    assert_eq!(names(project.path()), ["directory", "in", "out", "x"]);
+}
+
+#[tokio::test]
+async fn failures_name_the_file_and_the_url() {
+    let project = TempDir::new().unwrap();
+    let server = HttpServer::start(project.path());
+    let nobody = format!("http://127.0.0.1:{}/x", free_port());
+    let with_password = format!("http://me:hidden@{}/nothing", server.address);
+    for (url, expected) in [
+        (server.url("/nothing").as_str(), "404"),
+        (&server.url("/broken"), "500"),
+        (&with_password, "404"),
+        (&nobody, "refused"),
+        ("file:///etc/hostname", "allow_local_sources"),
+        ("ftp://host/x", "only http, https and file"),
+        ("-x", "not a URL"),
+        ("x; id", "not a URL"),
+    ] {
+        let error = fetch(project.path(), "name", url, false).await.unwrap_err();
+        let text = format!("{error}");
+        assert!(
+            text.contains("\"name\"") && text.contains(expected),
+            "{url}: {text}"
+        );
+        assert!(!format!("{text} {error:?}").contains("hidden"), "{text}");
+    }
+    let text = fetch(project.path(), "name", "file:///no/such", true)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("/no/such"), "{text}");
+    let text = fetch(project.path(), "name", "file:///dev/zero", true)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("not a file"), "{text}");
+    let missing = project.path().join("gone");
+    assert!(
+        fetch(&missing, "name", &server.url("/file"), false)
+            .await
+            .is_err()
+    );
+    assert_eq!(names(project.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_and_nothing_is_left() {
+    let project = TempDir::new().unwrap();
+    let server = HttpServer::start(project.path());
+    for path in ["/hang", "/stall"] {
+        let files = IndexMap::from([("name".to_owned(), server.url(path))]);
+        let outcome =
+            fetch_remote_files_within(&files, project.path(), false, Duration::from_millis(200))
+                .await;
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, RemoteFileError::Fetch { .. }), "{error}");
+        assert_eq!(names(project.path()), [""; 0]);
+    }
+}
