@@ -1,23 +1,24 @@
-//! The two daemons inside this command: their options and how they are run.
+//! The two daemons inside this command.
 
-use crate::options::CommonOptions;
 use crate::trouble::Trouble;
-use clap::Args;
-
-/// Options of `clusterrunner master`.
-#[derive(Args, Debug)]
-pub(crate) struct MasterOptions {}
-
-/// Options of `clusterrunner slave`.
-#[derive(Args, Debug)]
-pub(crate) struct SlaveOptions {}
+use clusterrunner_common::daemon::CommonOptions;
+pub(crate) use clusterrunner_master::MasterOptions;
+pub(crate) use clusterrunner_slave::SlaveOptions;
 
 /// Runs a master until it is told to stop.
-pub(crate) fn run_master(_options: MasterOptions, _common: &CommonOptions) -> Result<(), Trouble> {
-    Err(Trouble::new("this program was built without the master"))
+pub(crate) async fn run_master(
+    options: MasterOptions,
+    common: &CommonOptions,
+) -> Result<(), Trouble> {
+    let ended = Box::pin(clusterrunner_master::run(options, common)).await;
+    ended.map_err(|error| Trouble::new(format!("{error:#}")))
 }
 
 /// Runs a slave until it is told to stop.
-pub(crate) fn run_slave(_options: SlaveOptions, _common: &CommonOptions) -> Result<(), Trouble> {
-    Err(Trouble::new("this program was built without the slave"))
+pub(crate) async fn run_slave(
+    options: SlaveOptions,
+    common: &CommonOptions,
+) -> Result<(), Trouble> {
+    let ended = Box::pin(clusterrunner_slave::run(options, common)).await;
+    ended.map_err(|error| Trouble::new(format!("{error:#}")))
 }
