@@ -205,10 +205,6 @@ impl Starter<'_> {
             &[
                 "--port",
                 &port.to_string(),
-                // The name of the machine may lead to another of its addresses, where the slave does
-                // not listen.
-                "--hostname",
-                &Ipv4Addr::LOCALHOST.to_string(),
                 "--master-url",
                 self.address,
                 "--num-executors",
