@@ -23,8 +23,9 @@ pub use options::{SlaveOptions, run};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
+use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::ids::SessionId;
-use clusterrunner_common::settings::{SettingsError, SlaveSettings};
+use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
 use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
@@ -109,9 +110,7 @@ pub async fn serve(
         data: Arc::clone(&data),
         setup: Setup {
             data: Arc::clone(&data),
-            sources: Sources {
-                hostname: general.hostname.clone(),
-            },
+            sources: Sources::new(general.hostname.clone(), git_options(service)),
             kill_grace: service.atom_kill_grace,
         },
         deliveries: Deliveries {
@@ -166,4 +165,13 @@ pub async fn serve(
     );
     tracing::info!("the slave has ended");
     Ok(())
+}
+
+fn git_options(service: &ServiceSettings) -> GitOptions {
+    GitOptions {
+        allow_local_sources: service.allow_local_sources,
+        strict_host_key_checking: service.git_strict_host_key_checking,
+        idle_timeout: service.fetch_timeout,
+        ..GitOptions::default()
+    }
 }

@@ -30,13 +30,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here takes nearly as long, unless it never ends.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 const SECRET: &str = "a secret for the slave's tests";
 
 /// What a slave told the master.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
+pub(crate) enum Heard {
     Connected {
         slave: String,
         num_executors: u32,
@@ -54,19 +54,19 @@ pub enum Heard {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct UploadedResult {
-    pub build: u64,
-    pub subjob: u32,
-    pub report: ResultReport,
+pub(crate) struct UploadedResult {
+    pub(crate) build: u64,
+    pub(crate) subjob: u32,
+    pub(crate) report: ResultReport,
     /// Members of the archive: files with their content, links with `-> target`, directories with
     /// `/` at the end of the name and nothing in them.
-    pub members: BTreeMap<String, Vec<u8>>,
+    pub(crate) members: BTreeMap<String, Vec<u8>>,
 }
 
 impl UploadedResult {
     /// The text of a file in the archive.
     #[track_caller]
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         let content = self.members.get(name);
         let content =
             content.unwrap_or_else(|| panic!("{name} is not in {:?}", self.members.keys()));
@@ -76,34 +76,34 @@ impl UploadedResult {
 
 /// How the master behaves.
 #[derive(Debug)]
-pub struct Manners {
-    pub slave_id: u64,
-    pub counts_on_slave: bool,
-    pub resumed: bool,
+pub(crate) struct Manners {
+    pub(crate) slave_id: u64,
+    pub(crate) counts_on_slave: bool,
+    pub(crate) resumed: bool,
     /// Statuses for the next results; 200 when there are none.
-    pub result_statuses: VecDeque<u16>,
+    pub(crate) result_statuses: VecDeque<u16>,
     /// Statuses for the next state reports; 200 when there are none.
-    pub report_statuses: VecDeque<u16>,
+    pub(crate) report_statuses: VecDeque<u16>,
 }
 
 #[derive(Clone)]
-pub struct FakeMaster {
-    pub address: String,
-    pub manners: Arc<Mutex<Manners>>,
+pub(crate) struct FakeMaster {
+    pub(crate) address: String,
+    pub(crate) manners: Arc<Mutex<Manners>>,
     heard: Arc<watch::Sender<Vec<Heard>>>,
     _ends: Arc<tokio_util::sync::DropGuard>,
 }
 
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::new(SECRET.to_owned()).unwrap()
 }
 
 impl FakeMaster {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    pub fn start_on(listener: TcpListener) -> Self {
+    pub(crate) fn start_on(listener: TcpListener) -> Self {
         let stop = CancellationToken::new();
         let master = Self {
             address: listener.local_addr().unwrap().to_string(),
@@ -132,12 +132,12 @@ impl FakeMaster {
         master
     }
 
-    pub fn heard(&self) -> Vec<Heard> {
+    pub(crate) fn heard(&self) -> Vec<Heard> {
         self.heard.borrow().clone()
     }
 
     /// Waits until the slave has told something that fits, the `nth` time (from 1).
-    pub async fn hears_nth(&self, nth: usize, fits: impl Fn(&Heard) -> bool) -> Heard {
+    pub(crate) async fn hears_nth(&self, nth: usize, fits: impl Fn(&Heard) -> bool) -> Heard {
         let mut heard = self.heard.subscribe();
         let enough = |heard: &Vec<Heard>| heard.iter().filter(|one| fits(one)).count() >= nth;
         let waited = tokio::time::timeout(DEADLINE, heard.wait_for(enough)).await;
@@ -152,12 +152,12 @@ impl FakeMaster {
             .clone()
     }
 
-    pub async fn hears(&self, fits: impl Fn(&Heard) -> bool) -> Heard {
+    pub(crate) async fn hears(&self, fits: impl Fn(&Heard) -> bool) -> Heard {
         self.hears_nth(1, fits).await
     }
 
     /// Waits for the first report of this state about a build; returns its reason.
-    pub async fn hears_state(&self, wanted: SlaveState, about: u64) -> Option<String> {
+    pub(crate) async fn hears_state(&self, wanted: SlaveState, about: u64) -> Option<String> {
         let fits = |heard: &Heard| matches!(heard, Heard::Report { build, state, .. } if *state == wanted && *build == Some(about));
         match self.hears(fits).await {
             Heard::Report { reason, .. } => reason,
@@ -166,7 +166,7 @@ impl FakeMaster {
     }
 
     /// Waits for the `nth` result.
-    pub async fn hears_result(&self, nth: usize) -> UploadedResult {
+    pub(crate) async fn hears_result(&self, nth: usize) -> UploadedResult {
         match self
             .hears_nth(nth, |heard| matches!(heard, Heard::Result(_)))
             .await
@@ -176,7 +176,7 @@ impl FakeMaster {
         }
     }
 
-    pub fn results(&self) -> Vec<UploadedResult> {
+    pub(crate) fn results(&self) -> Vec<UploadedResult> {
         let result = |heard| match heard {
             Heard::Result(result) => Some(result),
             _ => None,
@@ -308,36 +308,36 @@ fn unpack(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A slave in this process, with its own base directory and a project.
-pub struct TestSlave {
-    pub address: String,
-    pub data: PathBuf,
-    pub project: PathBuf,
-    pub stop: CancellationToken,
-    pub caller: Caller,
+pub(crate) struct TestSlave {
+    pub(crate) address: String,
+    pub(crate) data: PathBuf,
+    pub(crate) project: PathBuf,
+    pub(crate) stop: CancellationToken,
+    pub(crate) caller: Caller,
     served: JoinHandle<()>,
     base: tempfile::TempDir,
 }
 
 /// A place for a slave that does not run yet.
-pub struct Place {
-    pub base: tempfile::TempDir,
-    pub listener: TcpListener,
+pub(crate) struct Place {
+    pub(crate) base: tempfile::TempDir,
+    pub(crate) listener: TcpListener,
 }
 
 impl Place {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self {
             base: tempfile::tempdir().unwrap(),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         }
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         let port = self.listener.local_addr().unwrap().port();
         self.base.path().join(format!("base/slave-{port}"))
     }
 
-    pub fn start(self, master: &str, num_executors: u32) -> TestSlave {
+    pub(crate) fn start(self, master: &str, num_executors: u32) -> TestSlave {
         let settings = settings(self.base.path(), master, num_executors);
         let stop = CancellationToken::new();
         let address = self.listener.local_addr().unwrap().to_string();
@@ -375,7 +375,7 @@ fn settings(base: &FilePath, master: &str, num_executors: u32) -> SlaveSettings 
 }
 
 /// The commands of a job for [`TestSlave::set_up`].
-pub fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> SetupJob {
+pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> SetupJob {
     SetupJob {
         name: "test".to_owned(),
         setup_build: setup_build.map(str::to_owned),
@@ -384,7 +384,7 @@ pub fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> SetupJob 
 }
 
 impl TestSlave {
-    pub async fn start(master: &FakeMaster, num_executors: u32) -> Self {
+    pub(crate) async fn start(master: &FakeMaster, num_executors: u32) -> Self {
         let slave = Place::new().await.start(&master.address, num_executors);
         master
             .hears(|heard| matches!(heard, Heard::Heartbeat { .. }))
@@ -392,15 +392,15 @@ impl TestSlave {
         slave
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub async fn send(&self, path: &str, body: &Value) -> Result<Value, CallError> {
+    pub(crate) async fn send(&self, path: &str, body: &Value) -> Result<Value, CallError> {
         self.caller.send(Method::POST, &self.url(path), body).await
     }
 
-    pub fn setup_body(&self, job: SetupJob) -> Value {
+    pub(crate) fn setup_body(&self, job: SetupJob) -> Value {
         let parameters = json!({"type": "directory", "project_directory": self.project});
         let Value::Object(project_type_params) = parameters else {
             unreachable!()
@@ -415,14 +415,14 @@ impl TestSlave {
     }
 
     /// Orders a set-up in the test's project directory.
-    pub async fn set_up(&self, build: u64, job: SetupJob) {
+    pub(crate) async fn set_up(&self, build: u64, job: SetupJob) {
         let body = self.setup_body(job);
         self.send(&format!("/v1/build/{build}/setup"), &body)
             .await
             .unwrap();
     }
 
-    pub async fn start_subjob(
+    pub(crate) async fn start_subjob(
         &self,
         build: u64,
         subjob: u32,
@@ -438,18 +438,18 @@ impl TestSlave {
             .await
     }
 
-    pub async fn tear_down(&self, build: u64) {
+    pub(crate) async fn tear_down(&self, build: u64) {
         self.send(&format!("/v1/build/{build}/teardown"), &json!({}))
             .await
             .unwrap();
     }
 
-    pub async fn status(&self) -> SlaveStatusBody {
+    pub(crate) async fn status(&self) -> SlaveStatusBody {
         self.caller.get(&self.url("/v1")).await.unwrap()
     }
 
     /// Waits until a look at the slave shows what is wanted.
-    pub async fn shows(&self, wanted: impl Fn(&SlaveStatusBody) -> bool) {
+    pub(crate) async fn shows(&self, wanted: impl Fn(&SlaveStatusBody) -> bool) {
         let look = async {
             while !wanted(&self.status().await) {
                 tokio::task::yield_now().await;
@@ -458,18 +458,18 @@ impl TestSlave {
         tokio::time::timeout(DEADLINE, look).await.unwrap();
     }
 
-    pub fn artifacts(&self, build: u64) -> PathBuf {
+    pub(crate) fn artifacts(&self, build: u64) -> PathBuf {
         self.data.join("artifacts").join(BuildId(build).to_string())
     }
 
     /// Stops it and waits for its end.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         self.has_ended().await;
     }
 
     /// Waits for its end, and looks that it left nothing in its base directory.
-    pub async fn has_ended(self) -> tempfile::TempDir {
+    pub(crate) async fn has_ended(self) -> tempfile::TempDir {
         tokio::time::timeout(DEADLINE, self.served)
             .await
             .unwrap()
@@ -485,7 +485,7 @@ impl TestSlave {
 }
 
 /// Waits until a file is there and has a text that ends with a newline.
-pub async fn text_of(path: PathBuf) -> String {
+pub(crate) async fn text_of(path: PathBuf) -> String {
     let look = async {
         loop {
             match std::fs::read_to_string(&path) {
@@ -498,7 +498,7 @@ pub async fn text_of(path: PathBuf) -> String {
 }
 
 /// Processes that were started by the slave with this data directory.
-pub fn marked_processes(data: &FilePath) -> Vec<u32> {
+pub(crate) fn marked_processes(data: &FilePath) -> Vec<u32> {
     let mark = format!("CLUSTERRUNNER_PROCESS_MARK={}:", data.display());
     let ids = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
