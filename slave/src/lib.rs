@@ -44,6 +44,10 @@ use tokio_util::sync::CancellationToken;
 /// Uploads beside one for each executor: a few slow ones then do not hold up the rest.
 const SPARE_UPLOADS: usize = 2;
 
+/// The longest that a heartbeat or another short call waits for its answer, whatever the settings
+/// allow: a slave that waits longer would be given up meanwhile.
+const SHORT_CALL: Duration = Duration::from_secs(10);
+
 /// How long answers in flight may take at the end.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -97,8 +101,10 @@ pub async fn serve(
     // What an earlier life of this slave may have left running.
     end_marked(&data.mark(), service.atom_kill_grace).await;
 
+    let timeout = general.default_http_timeout;
     let api = MasterApi {
-        caller: Caller::new(Some(secret.clone()), general.default_http_timeout)?,
+        caller: Caller::new(Some(secret.clone()), timeout.min(SHORT_CALL))?,
+        uploader: Caller::new(Some(secret.clone()), timeout)?,
         master: master.clone(),
         own_address: own_address.clone(),
         session: session.clone(),

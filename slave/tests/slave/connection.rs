@@ -1,8 +1,7 @@
 //! Staying in touch with the master, and the slave's own start and end.
 
-use crate::support::{
-    DEADLINE, FakeMaster, Heard, Place, TestSlave, job, marked_processes, text_of,
-};
+use crate::fake_master::{FakeMaster, Heard};
+use crate::test_slave::{DEADLINE, Place, TestSlave, job, marked_processes, text_of};
 use clusterrunner_common::api::SlaveState;
 use clusterrunner_common::command::MARK_VARIABLE;
 use std::process::Command;

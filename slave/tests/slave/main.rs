@@ -6,6 +6,7 @@
 )]
 
 mod connection;
+mod fake_master;
 mod orders;
-mod support;
+mod test_slave;
 mod work;
