@@ -14,6 +14,8 @@ mod vocabulary;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 pub(crate) use vocabulary::*;
 

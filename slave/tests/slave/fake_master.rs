@@ -11,10 +11,13 @@ use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, ResultReport, SlaveState,
     StateReport, Success,
 };
+use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::{refusal, serve};
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::{Gate, Signed, SignedUpload};
 use http_body_util::BodyExt as _;
+use reqwest::Method;
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -70,6 +73,8 @@ pub(crate) struct Manners {
     pub(crate) slave_id: u64,
     pub(crate) counts_on_slave: bool,
     pub(crate) resumed: bool,
+    /// Sent to this URL while the slave still waits for the answer to its next connect.
+    pub(crate) order_while_connecting: Option<(String, Value)>,
     /// Statuses for the next results; 200 when there are none.
     pub(crate) result_statuses: VecDeque<u16>,
     /// Statuses for the next state reports; 200 when there are none.
@@ -101,6 +106,7 @@ impl FakeMaster {
                 slave_id: 1,
                 counts_on_slave: true,
                 resumed: false,
+                order_while_connecting: None,
                 result_statuses: VecDeque::new(),
                 report_statuses: VecDeque::new(),
             })),
@@ -193,6 +199,19 @@ async fn connect(
 ) -> (StatusCode, Json<ConnectAnswer>) {
     assert_eq!(request.protocol, Some(2));
     assert!(request.session_id.is_some());
+    let order = shared.manners.lock().unwrap().order_while_connecting.take();
+    if let Some((url, body)) = order {
+        let caller = Caller::new(Some(secret()), DEADLINE).unwrap();
+        let orderer = caller.clone();
+        tokio::spawn(async move {
+            let _: Value = orderer.send(Method::POST, &url, &body).await.unwrap();
+        });
+        // Many round trips, so that the order has surely arrived.
+        for _ in 0..100 {
+            let status = format!("{}/v1", request.slave);
+            let _: Value = caller.get(&status).await.unwrap();
+        }
+    }
     let answer = {
         let mut manners = shared.manners.lock().unwrap();
         manners.counts_on_slave = true;
