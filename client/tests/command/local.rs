@@ -137,3 +137,13 @@ fn help_and_version_are_there() {
         .expect_code(2)
         .expect(&[], &["error: there is no settings file /no/such/file"]);
 }
+
+#[test]
+fn the_example_projects_are_right() {
+    let user = User::new();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    for project in ["hello", "python", "rust"] {
+        user.run(&["validate", &format!("{examples}/{project}")])
+            .expect_code(0);
+    }
+}
