@@ -33,6 +33,7 @@ pub struct BuildRequest {
     #[serde(flatten)]
     pub project: ProjectSource,
     /// Which job of `clusterrunner.yaml` to run; may be left out where there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_name: Option<String>,
     /// A job definition that takes the place of `clusterrunner.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,8 @@ pub mod build_request;
 pub mod caller;
 pub mod clock;
 pub mod command;
+pub mod console;
+pub mod daemon;
 pub mod git;
 pub mod http;
 pub mod ids;

@@ -294,27 +294,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
     }
 }
 
-/// A body that is streamed, from a sender whom the gate has proved.
+/// A request whose body is streamed, from a sender whom the gate has proved.
 #[derive(Debug)]
 pub struct SignedUpload {
-    /// The request's headers.
-    pub headers: HeaderMap,
-    /// The bytes; an error where they are not those that were signed.
-    pub body: Body,
-    verdict: BodyVerdict,
+    /// The request; reading its body gives an error where the bytes are not those that were signed.
+    pub request: Request,
+    /// Tells when the whole body was read and found good.
+    pub verdict: UploadVerdict,
 }
 
-impl SignedUpload {
+/// See [`UploadVerdict::is_genuine`].
+#[derive(Clone, Debug)]
+pub struct UploadVerdict(BodyVerdict);
+
+impl UploadVerdict {
     /// Whether the whole body was read and is the one that was signed. Nothing may be
     /// acknowledged, or kept, before this is true.
     #[must_use]
     pub fn is_genuine(&self) -> bool {
-        self.verdict.is(GENUINE)
-    }
-
-    /// Takes the body out, leaving an empty one.
-    pub fn take_body(&mut self) -> Body {
-        std::mem::take(&mut self.body)
+        self.0.is(GENUINE)
     }
 }
 
@@ -325,12 +323,8 @@ impl<S: Send + Sync> FromRequest<S> for SignedUpload {
         let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
             return Err(Closed::from(SignatureError::Missing).into_response());
         };
-        let (parts, body) = request.into_parts();
-        Ok(Self {
-            headers: parts.headers,
-            body,
-            verdict,
-        })
+        let verdict = UploadVerdict(verdict);
+        Ok(Self { request, verdict })
     }
 }
 
@@ -349,10 +343,10 @@ mod tests {
 
     fn app() -> Router {
         let echo = |Signed(body): Signed<serde_json::Value>| async move { body.to_string() };
-        let upload = |mut upload: SignedUpload| async move {
-            let read = upload.take_body().collect().await;
+        let upload = |upload: SignedUpload| async move {
+            let read = upload.request.into_body().collect().await;
             match read {
-                Ok(read) if upload.is_genuine() => read.to_bytes().len().to_string(),
+                Ok(read) if upload.verdict.is_genuine() => read.to_bytes().len().to_string(),
                 _ => "not genuine".to_owned(),
             }
         };

@@ -1,12 +1,139 @@
-//! The ClusterRunner master.
+//! The master of a ClusterRunner farm: accepts builds, prepares them, hands their subjobs to
+//! slaves, keeps their results.
+//!
+//! [`cluster`] decides and knows nothing of the world; [`coordinator`] owns it, brings its events
+//! to the [`journal`], and has its effects carried out by the other modules, which report back.
 
 pub mod archiver;
 pub mod cluster;
 pub mod coordinator;
 pub mod dispatcher;
+pub mod http;
 pub mod journal;
 pub mod liveness;
+pub mod options;
 pub mod preparer;
 pub mod results;
 pub mod slave_api;
 pub mod views;
+
+pub use options::{MasterOptions, run};
+
+use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::command::end_marked;
+use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
+use clusterrunner_common::git::GitOptions;
+use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::secret::Secret;
+use clusterrunner_common::settings::MasterSettings;
+use clusterrunner_common::signed::Gate;
+use coordinator::Coordinator;
+use dispatcher::Dispatcher;
+use journal::{Journal, JournalError};
+use preparer::Preparer;
+use results::Results;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long requests in flight may take at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why a master could not start, or ended too early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its data directory can not be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its facts can not be read or stored.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It can not call slaves.
+    #[error(transparent)]
+    Caller(#[from] CallError),
+    /// What an earlier process left can not be cleared away.
+    #[error("could not clear away what an earlier process left: {0}")]
+    Leftovers(#[source] std::io::Error),
+    /// The address that it listens on is not known.
+    #[error("could not find out the address that is listened on: {0}")]
+    Address(#[source] std::io::Error),
+    /// One of its parts ended for a reason that nobody foresaw.
+    #[error("a part of the master broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+/// Is a master until `stop`: replays its journal, then listens.
+///
+/// # Errors
+/// See [`ServeError`]. A master whose journal fails ends; it never runs ahead of its disk.
+pub async fn serve(
+    settings: MasterSettings,
+    secret: Secret,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let (general, service) = (&settings.general, &settings.service);
+    let directory = general.base_directory.join("master");
+    let _lock = DataDirectoryLock::take(&directory, "master")?;
+    let mark = format!("master {}:", directory.display());
+    end_marked(&mark, service.atom_kill_grace).await;
+    let results = Results::new(directory.join("results"));
+    results.remove_incoming().map_err(ServeError::Leftovers)?;
+
+    let lease = settings.slave_lost_after;
+    let journal_directory = directory.join("journal");
+    let recovered = tokio::task::spawn_blocking(move || {
+        Coordinator::recover(Journal::open(&journal_directory)?, lease)
+    });
+    let (coordinator, cluster, effects) = recovered.await??;
+    let caller = Caller::new(Some(secret.clone()), general.default_http_timeout)?;
+    let preparer = Preparer {
+        mirrors: directory.join("repos"),
+        work_trees: directory.join("work"),
+        git: GitOptions {
+            allow_local_sources: service.allow_local_sources,
+            strict_host_key_checking: service.git_strict_host_key_checking,
+            connect_timeout: service.fetch_timeout,
+            ..GitOptions::default()
+        },
+        mark,
+        kill_grace: service.atom_kill_grace,
+        hostname: general.hostname.clone(),
+    };
+    let dispatcher = Dispatcher::new(preparer, results.clone(), caller.clone(), cluster.clone());
+    let gate = Gate::new(secret, service.signature_max_age, http::takes_body_digest);
+    let api = http::Api {
+        cluster,
+        results,
+        caller,
+        session: SessionId::from_random(random_bytes()),
+        allow_local_sources: service.allow_local_sources,
+    };
+    let routes = http::router(api, &gate);
+    let address = listener.local_addr().map_err(ServeError::Address)?;
+    tracing::info!(
+        data_directory = %directory.display(),
+        config_file = %general.config_file.display(),
+        "master listens on http://{address}"
+    );
+
+    // The coordinator goes last, so that the others can report to the end; if it goes first, its
+    // journal has failed and all must go.
+    let end = CancellationToken::new();
+    let coordinating = tokio::spawn({
+        let (end, stop) = (end.clone(), stop.clone());
+        async move {
+            let ended = coordinator.run(end).await;
+            stop.cancel();
+            ended
+        }
+    });
+    let dispatching = tokio::spawn(dispatcher.run(effects, stop.clone()));
+    clusterrunner_common::http::serve(listener, routes, stop, DRAIN).await;
+    dispatching.await?;
+    end.cancel();
+    coordinating.await??;
+    tracing::info!("the master has ended");
+    Ok(())
+}

@@ -10,7 +10,6 @@ use clusterrunner_common::api::{
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, SubjobId};
 use indexmap::IndexMap;
-use std::num::NonZeroU64;
 
 /// A build.
 #[must_use]
@@ -182,13 +181,4 @@ pub fn slave(slave: &Slave) -> SlaveView {
         is_alive: slave.is_alive(),
         is_in_shutdown_mode: false,
     }
-}
-
-/// Which lines of a console are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lines {
-    /// At most so many.
-    pub max_lines: NonZeroU64,
-    /// From this one on; the last ones if not given.
-    pub offset_line: Option<u64>,
 }

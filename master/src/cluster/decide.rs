@@ -4,7 +4,7 @@ use super::Cluster;
 use super::atom_grouper;
 use super::build::{Build, BuildState};
 use super::command::{Command, HandOut, Refusal};
-use super::event::{Event, Fact};
+use super::event::{AtomOutcome, Event, Fact};
 use super::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
@@ -106,12 +106,21 @@ impl Cluster {
                     attempt,
                 } = hand_out;
                 let repeated = self.is_repeated(hand_out)?;
-                let fact = Fact::SubjobFinished {
-                    slave,
-                    build,
-                    subjob,
-                    attempt,
-                    outcomes,
+                let fact = match self.misfit(hand_out, &outcomes) {
+                    None => Fact::SubjobFinished {
+                        slave,
+                        build,
+                        subjob,
+                        attempt,
+                        outcomes,
+                    },
+                    Some(reason) => Fact::SubjobReturned {
+                        slave,
+                        build,
+                        subjob,
+                        attempt,
+                        reason,
+                    },
                 };
                 Ok(unless(repeated, fact))
             }
@@ -214,6 +223,18 @@ impl Cluster {
             subjob: hand_out.subjob,
             attempt: hand_out.attempt,
         })
+    }
+
+    /// Why a result can not be that of its subjob: an atom would have no outcome, or two.
+    fn misfit(&self, hand_out: HandOut, outcomes: &[AtomOutcome]) -> Option<String> {
+        let num_atoms = self
+            .build(hand_out.build)?
+            .subjob(hand_out.subjob)?
+            .atoms
+            .len();
+        let num_outcomes = outcomes.len();
+        (num_outcomes != num_atoms)
+            .then(|| format!("its result has {num_outcomes} outcomes for {num_atoms} atoms"))
     }
 }
 

@@ -7,25 +7,29 @@
 use super::build::Build;
 use super::slave::{BuildOnSlave, Slave};
 use super::{Cluster, event::Fact};
-use clusterrunner_common::ids::BuildId;
+use std::cell::OnceCell;
 
 /// The next hand-out or set-up that brings work to a free executor, if there is one.
 pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
     if cluster.roomy.is_empty() {
         return None;
     }
-    let mut hungry: Vec<&Build> = cluster
+    let mut hungry: Vec<Hungry<'_>> = cluster
         .working
         .iter()
         .filter_map(|id| cluster.builds.get(id))
         .filter(|build| build.num_unstarted() > 0 && build.num_running() < build.max_executors())
+        .map(|build| Hungry {
+            build,
+            wants_slave: OnceCell::new(),
+        })
         .collect();
-    hungry.sort_by_key(|build| (build.num_running(), build.id));
+    hungry.sort_by_key(|hungry| (hungry.build.num_running(), hungry.build.id));
     // Slaves with the most free executors first: that spreads a small build over the farm.
     for (_, id) in cluster.roomy.iter().rev() {
         let slave = cluster.slaves.get(id)?;
-        for build in &hungry {
-            if let Some(fact) = bring(cluster, slave, build) {
+        for hungry in &hungry {
+            if let Some(fact) = bring(cluster, slave, hungry) {
                 return Some(fact);
             }
         }
@@ -33,15 +37,27 @@ pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
     None
 }
 
-/// What brings `slave` and `build` together, if they should be.
-fn bring(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
+/// A build that more executors could work on.
+struct Hungry<'a> {
+    build: &'a Build,
+    /// Whether the slaves that have it are too few; found out once at most, since all slaves with
+    /// free executors are looked at for it.
+    wants_slave: OnceCell<bool>,
+}
+
+/// What brings a slave and a build together, if they should be.
+fn bring(cluster: &Cluster, slave: &Slave, hungry: &Hungry<'_>) -> Option<Fact> {
+    let build = hungry.build;
     match slave.builds.get(&build.id) {
         Some(BuildOnSlave::Ready) => hand_out(slave, build),
         Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::TearingDown) => None,
         None => {
             let refused = build.setup_failures.contains_key(&slave.url);
-            let more_are_needed = num_coming(cluster, build.id) < num_missing(build);
-            (!refused && more_are_needed).then_some(Fact::SetupRequested {
+            let is_wanted = || {
+                let wants_slave = || num_coming(cluster, build) < num_missing(build);
+                *hungry.wants_slave.get_or_init(wants_slave)
+            };
+            (!refused && is_wanted()).then_some(Fact::SetupRequested {
                 slave: slave.id,
                 build: build.id,
                 start_index: build.next_executor_index,
@@ -69,20 +85,19 @@ fn num_missing(build: &Build) -> usize {
     build.num_unstarted().min(allowed)
 }
 
-/// How many executors will be free for the build once the set-ups under way are done.
-fn num_coming(cluster: &Cluster, build: BuildId) -> usize {
-    let Some(per_slave) = cluster
-        .builds
-        .get(&build)
-        .map(Build::max_executors_per_slave)
-    else {
-        return 0;
+/// How many free executors the build can have on slaves that have it, once the set-ups under way
+/// are done.
+fn num_coming(cluster: &Cluster, build: &Build) -> usize {
+    let of_build = (build.id, super::FIRST_SLAVE)..=(build.id, super::LAST_SLAVE);
+    let setting_up = cluster.setting_up.range(of_build);
+    let setting_up = setting_up.filter_map(|(_, id)| cluster.slaves.get(id));
+    let with_room = cluster.roomy.iter();
+    let with_room = with_room.filter_map(|(_, id)| cluster.slaves.get(id));
+    let ready = with_room.filter(|s| s.builds.get(&build.id) == Some(&BuildOnSlave::Ready));
+    let usable = |slave: &Slave| {
+        let allowed = build.max_executors_per_slave();
+        let allowed = allowed.saturating_sub(slave.num_running(build.id));
+        slave.num_free().min(allowed)
     };
-    let setting_up = cluster
-        .setting_up
-        .range((build, super::FIRST_SLAVE)..=(build, super::LAST_SLAVE));
-    setting_up
-        .filter_map(|(_, slave)| cluster.slaves.get(slave))
-        .map(|slave| slave.num_free().min(per_slave))
-        .sum()
+    setting_up.chain(ready).map(usable).sum()
 }

@@ -1,1 +1,8 @@
-//! The core under command sequences.
+//! The core under command sequences: single features with every event and effect asserted, and
+//! seeded walks against model slaves.
+
+mod builds;
+mod scenario;
+mod scheduling;
+mod slaves;
+mod walk;

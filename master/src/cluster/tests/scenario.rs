@@ -1,0 +1,380 @@
+//! Scenarios in a few lines: commands in, facts and effects out as short texts, so that a test can
+//! name all that came out.
+
+use crate::cluster::Cluster;
+use crate::cluster::build::BuildState;
+use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::cluster::effect::{Effect, SlaveCall};
+use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
+use crate::cluster::slave::BuildOnSlave;
+use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use serde_json::json;
+use std::num::NonZeroU32;
+
+/// No turn of these small clusters needs as many; a turn that does will never end.
+const MAX_EVENTS_PER_TURN: usize = 10_000;
+
+/// A cluster as its coordinator drives it, with the journal it would write.
+#[derive(Default)]
+pub(super) struct Scenario {
+    pub(super) cluster: Cluster,
+    pub(super) journal: Vec<Event>,
+    now: u64,
+}
+
+/// All that came of one command.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) events: Vec<Event>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Turn {
+    /// These facts and effects and no others, in this order.
+    #[track_caller]
+    pub(super) fn check(&self, facts: &[&str], effects: &[&str]) {
+        self.check_facts(facts);
+        let found: Vec<String> = self.effects.iter().map(effect_text).collect();
+        assert_eq!(found, effects, "effects");
+    }
+
+    /// These facts and no others, where the effects are not the point.
+    #[track_caller]
+    pub(super) fn check_facts(&self, facts: &[&str]) {
+        let found: Vec<String> = self.events.iter().map(|e| fact_text(&e.fact)).collect();
+        assert_eq!(found, facts, "facts");
+    }
+
+    #[track_caller]
+    pub(super) fn check_nothing(&self) {
+        self.check(&[], &[]);
+    }
+}
+
+impl Scenario {
+    /// A farm with these slaves and their executors, each in its first life.
+    pub(super) fn with_slaves(slaves: &[(&str, u32)]) -> Self {
+        let mut farm = Self::default();
+        for (url, num_executors) in slaves {
+            farm.connect(url, "life 1", *num_executors);
+        }
+        farm
+    }
+
+    /// One turn of the coordinator: what was decided, then what follows until the cluster rests.
+    pub(super) fn try_tell(&mut self, command: Command) -> Result<Turn, Refusal> {
+        self.now += 1;
+        let at = Timestamp(self.now);
+        let mut turn = Turn::default();
+        for event in self.cluster.decide(command, at)? {
+            self.take(event, &mut turn);
+        }
+        while let Some(event) = self.cluster.follow_up(at) {
+            self.take(event, &mut turn);
+            assert!(turn.events.len() < MAX_EVENTS_PER_TURN, "never at rest");
+        }
+        self.check_nothing_waits();
+        Ok(turn)
+    }
+
+    /// At rest, no executor is free that a build which is ready on its slave may use.
+    fn check_nothing_waits(&self) {
+        for build in self.cluster.builds().filter(|b| b.num_unstarted() > 0) {
+            for slave in self.cluster.slaves().filter(|s| s.num_free() > 0) {
+                let is_ready = slave.builds.get(&build.id) == Some(&BuildOnSlave::Ready);
+                let may_have_more = build.num_running() < build.max_executors()
+                    && slave.num_running(build.id) < build.max_executors_per_slave();
+                assert!(
+                    !(is_ready && may_have_more),
+                    "{build:?} waits for {slave:?}"
+                );
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event, turn: &mut Turn) {
+        self.cluster.apply(&event);
+        if let Err(broken) = self.cluster.check() {
+            panic!("after {event:?}: {broken}");
+        }
+        turn.effects.extend(self.cluster.effects(&event));
+        self.journal.push(event.clone());
+        turn.events.push(event);
+    }
+
+    #[track_caller]
+    pub(super) fn tell(&mut self, command: Command) -> Turn {
+        self.try_tell(command).unwrap()
+    }
+
+    #[track_caller]
+    pub(super) fn check_refused(&mut self, command: Command, expected: &Refusal) {
+        let before = self.cluster.clone();
+        assert_eq!(self.try_tell(command).unwrap_err(), *expected);
+        assert_eq!(self.cluster, before);
+    }
+
+    pub(super) fn connect(&mut self, url: &str, session: &str, num_executors: u32) -> Turn {
+        self.tell(Command::ConnectSlave {
+            url: url.to_owned(),
+            session: SessionId(session.to_owned()),
+            num_executors,
+        })
+    }
+
+    pub(super) fn lose(&mut self, slave: u64) -> Turn {
+        let reason = "silent".to_owned();
+        let slave = SlaveId(slave);
+        self.tell(Command::GiveSlaveUp { slave, reason })
+    }
+
+    pub(super) fn queue(&mut self, project: &str) -> Turn {
+        let request = Box::new(request(project));
+        self.tell(Command::QueueBuild { request })
+    }
+
+    pub(super) fn prepared(&mut self, build: u64, plan: Plan) -> Turn {
+        let plan = Box::new(plan);
+        let build = BuildId(build);
+        self.tell(Command::ReportPrepared { build, plan })
+    }
+
+    /// Queues a build of a project of its own and prepares it.
+    pub(super) fn build(&mut self, plan: Plan) -> Turn {
+        let build = self.cluster.builds().count() as u64 + 1;
+        self.queue(&format!("project {build}"));
+        self.prepared(build, plan)
+    }
+
+    pub(super) fn cancel(&mut self, build: u64) -> Turn {
+        let build = BuildId(build);
+        self.tell(Command::CancelBuild { build })
+    }
+
+    pub(super) fn set_up(&mut self, slave: u64, build: u64) -> Turn {
+        let session = self.session(slave);
+        let (slave, build) = (SlaveId(slave), BuildId(build));
+        self.tell(Command::ReportSetUp {
+            slave,
+            session,
+            build,
+        })
+    }
+
+    pub(super) fn setup_failed(&mut self, slave: u64, build: u64, reason: &str) -> Turn {
+        let session = self.session(slave);
+        self.tell(Command::ReportSetupFailed {
+            slave: SlaveId(slave),
+            session,
+            build: BuildId(build),
+            reason: reason.to_owned(),
+        })
+    }
+
+    pub(super) fn torn_down(&mut self, slave: u64, build: u64) -> Turn {
+        let (slave, build) = (SlaveId(slave), BuildId(build));
+        self.tell(Command::ReportTornDown { slave, build })
+    }
+
+    /// A result with one atom that exited with 0.
+    pub(super) fn finish(&mut self, hand_out: HandOut) -> Turn {
+        self.tell(finished(hand_out, &[0]))
+    }
+
+    pub(super) fn archived(&mut self, build: u64) -> Turn {
+        let build = BuildId(build);
+        self.tell(Command::ReportArchived { build })
+    }
+
+    pub(super) fn session(&self, slave: u64) -> SessionId {
+        self.cluster.slave(SlaveId(slave)).unwrap().session.clone()
+    }
+
+    pub(super) fn state(&self, build: u64) -> &BuildState {
+        &self.cluster.build(BuildId(build)).unwrap().state
+    }
+
+    /// How many executors work on each build, in the order of the builds.
+    #[track_caller]
+    pub(super) fn check_running(&self, expected: &[usize]) {
+        let running: Vec<usize> = self.cluster.builds().map(|b| b.num_running()).collect();
+        assert_eq!(running, expected, "executors per build");
+    }
+
+    /// What a master that starts on this journal would know.
+    pub(super) fn replayed(&self) -> Cluster {
+        let mut replayed = Cluster::default();
+        for event in &self.journal {
+            let stored = serde_json::to_string(event).unwrap();
+            let read: Event = serde_json::from_str(&stored).unwrap();
+            assert_eq!(read, *event, "{stored}");
+            replayed.apply(&read);
+        }
+        replayed
+    }
+}
+
+/// No scenario may end without it, so none has to ask for it.
+impl Drop for Scenario {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.replayed(), self.cluster, "replay gives another state");
+        }
+    }
+}
+
+pub(super) fn request(project: &str) -> BuildRequest {
+    BuildRequest::from_json(&json!({"type": "git", "url": project})).unwrap()
+}
+
+pub(super) fn atom(name: &str) -> String {
+    format!("export T={name};")
+}
+
+/// A plan of the job `unit` with the command `run`.
+pub(super) fn plan(atoms: &[&str]) -> Plan {
+    Plan {
+        commit: Some("c0ffee".to_owned()),
+        job_name: "unit".to_owned(),
+        command: "run".to_owned(),
+        setup_build: Some("make ready".to_owned()),
+        teardown_build: None,
+        max_executors: None,
+        max_executors_per_slave: None,
+        atoms: atoms.iter().copied().map(atom).collect(),
+    }
+}
+
+/// As [`plan`], with limits (0 for none) and so many atoms `0`, `1`, ...
+pub(super) fn big_plan(num_atoms: u32, max_executors: u32, per_slave: u32) -> Plan {
+    Plan {
+        max_executors: NonZeroU32::new(max_executors),
+        max_executors_per_slave: NonZeroU32::new(per_slave),
+        atoms: (0..num_atoms).map(|n| atom(&n.to_string())).collect(),
+        ..plan(&[])
+    }
+}
+
+pub(super) fn hand_out(slave: u64, build: u64, subjob: u32, attempt: u32) -> HandOut {
+    HandOut {
+        slave: SlaveId(slave),
+        build: BuildId(build),
+        subjob: SubjobId(subjob),
+        attempt: Attempt(attempt),
+    }
+}
+
+pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
+    let outcome = |exit_code: &i32| AtomOutcome {
+        exit_code: *exit_code,
+        duration_ms: 5,
+    };
+    let outcomes = exit_codes.iter().map(outcome).collect();
+    Command::ReportFinished { hand_out, outcomes }
+}
+
+pub(super) fn unusable(hand_out: HandOut) -> Command {
+    let reason = "torn archive".to_owned();
+    Command::ReportUnusable { hand_out, reason }
+}
+
+pub(super) fn stale(hand_out: HandOut) -> Refusal {
+    Refusal::StaleAttempt {
+        build: hand_out.build,
+        subjob: hand_out.subjob,
+        attempt: hand_out.attempt,
+    }
+}
+
+fn fact_text(fact: &Fact) -> String {
+    match fact {
+        Fact::MasterStarted => "master started".to_owned(),
+        Fact::BuildQueued { build, .. } => format!("{build} queued"),
+        Fact::PreparationStarted { build } => format!("{build} preparing"),
+        Fact::BuildPrepared { build, subjobs, .. } => {
+            format!("{build} prepared: {} subjobs", subjobs.len())
+        }
+        Fact::BuildFailed { build, reason } => format!("{build} failed: {reason}"),
+        Fact::BuildCanceled { build } => format!("{build} canceled"),
+        Fact::ArchivingStarted { build } => format!("{build} archiving"),
+        Fact::BuildFinished { build } => format!("{build} finished"),
+        Fact::SlaveConnected {
+            slave,
+            url,
+            session,
+            num_executors,
+        } => format!("slave {slave} connected: {url}, {session}, {num_executors} executors"),
+        Fact::SlaveLost { slave, reason } => format!("slave {slave} lost: {reason}"),
+        Fact::SetupRequested {
+            slave,
+            build,
+            start_index,
+        } => format!("{build} to slave {slave} from index {start_index}"),
+        Fact::SetupCompleted { slave, build } => format!("{build} ready on slave {slave}"),
+        Fact::SetupFailed {
+            slave,
+            build,
+            reason,
+        } => format!("{build} not ready on slave {slave}: {reason}"),
+        Fact::TeardownRequested { slave, build } => format!("{build} off slave {slave}"),
+        Fact::TeardownCompleted { slave, build } => format!("{build} gone from slave {slave}"),
+        Fact::SubjobHandedOut {
+            slave,
+            build,
+            subjob,
+            attempt,
+        } => format!("{build}.{subjob} to slave {slave}, attempt {attempt}"),
+        Fact::SubjobFinished {
+            slave,
+            build,
+            subjob,
+            attempt,
+            outcomes,
+        } => {
+            let codes: Vec<i32> = outcomes.iter().map(|o| o.exit_code).collect();
+            format!("{build}.{subjob} finished by slave {slave}, attempt {attempt}: {codes:?}")
+        }
+        Fact::SubjobReturned {
+            slave,
+            build,
+            subjob,
+            attempt,
+            reason,
+        } => format!("{build}.{subjob} back from slave {slave}, attempt {attempt}: {reason}"),
+    }
+}
+
+fn effect_text(effect: &Effect) -> String {
+    match effect {
+        Effect::Prepare { build, .. } => format!("prepare {build}"),
+        Effect::Abandon { build } => format!("abandon {build}"),
+        Effect::Archive {
+            build,
+            results,
+            failures,
+        } => {
+            let results: Vec<String> = results.iter().map(|(s, a)| format!("{s}@{a}")).collect();
+            format!("archive {build}: {results:?}, failed {failures:?}").replace('"', "")
+        }
+        Effect::ClearResults { build } => format!("clear {build}"),
+        Effect::OpenSlave {
+            slave,
+            url,
+            session,
+        } => format!("open slave {slave}: {url}, {session}"),
+        Effect::CloseSlave { slave } => format!("close slave {slave}"),
+        Effect::Call { slave, build, call } => match call {
+            SlaveCall::SetUp(request) => format!(
+                "slave {slave}: set up {build} from index {}",
+                request.build_executor_start_index
+            ),
+            SlaveCall::Start { subjob, request } => {
+                let attempt = request.attempt.map_or(0, |attempt| attempt.0);
+                format!("slave {slave}: start {build}.{subjob}, attempt {attempt}")
+            }
+            SlaveCall::TearDown => format!("slave {slave}: tear down {build}"),
+        },
+    }
+}

@@ -1,0 +1,304 @@
+//! A model slave: what it does to each call, and what it says until it is heard.
+//!
+//! It knows what it was asked for by registration, build, subjob and attempt, so that whatever
+//! comes twice is done once; and it repeats each report until the master answers it.
+
+use super::oracle;
+use super::random::Random;
+use crate::cluster::effect::SlaveCall;
+use crate::cluster::event::AtomOutcome;
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug)]
+pub(super) enum ToMaster {
+    Connect {
+        machine: usize,
+        session: SessionId,
+    },
+    Heartbeat {
+        machine: usize,
+        slave: SlaveId,
+        session: SessionId,
+    },
+    Report {
+        machine: usize,
+        session: SessionId,
+        number: u64,
+        report: Report,
+    },
+    /// The slave has taken a call, or refuses it.
+    Answer {
+        call: u64,
+        refusal: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum ToMachine {
+    Connected {
+        session: SessionId,
+        slave: SlaveId,
+    },
+    /// A registration does not count any more.
+    Unknown {
+        slave: SlaveId,
+    },
+    /// A report was heard, be it taken or refused.
+    Heard {
+        number: u64,
+    },
+    Call {
+        session: SessionId,
+        slave: SlaveId,
+        number: u64,
+        build: BuildId,
+        call: SlaveCall,
+    },
+}
+
+/// A report, and the registration that it speaks for.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub(super) slave: SlaveId,
+    pub(super) about: About,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum About {
+    SetUp(BuildId),
+    SetupFailed(BuildId),
+    TornDown(BuildId),
+    Finished(BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
+    Ending,
+}
+
+/// Something that takes the slave a while.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    SetUp(SlaveId, BuildId),
+    Run(SlaveId, BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
+}
+
+/// What a slave does to the world.
+pub(super) enum Act {
+    Send(ToMaster),
+    Begin(Work),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    SettingUp,
+    Ready,
+    Failed,
+    /// Remembered, so that a late set-up does not bring it back.
+    TornDown,
+}
+
+#[derive(Default)]
+pub(super) struct Machine {
+    index: usize,
+    pub(super) num_executors: u32,
+    /// Counts the lives of its process; the session is made of it.
+    pub(super) life: u64,
+    pub(super) is_up: bool,
+    /// Until when nothing reaches it and nothing of it is heard.
+    pub(super) silent_until: u64,
+    pub(super) slave: Option<SlaveId>,
+    builds: BTreeMap<(SlaveId, BuildId), Place>,
+    begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
+    pub(super) unheard: BTreeMap<u64, Report>,
+    last_report: u64,
+    /// How often a set-up fails, and a build is lost later, in 1000.
+    pub(super) setup_failures: u64,
+}
+
+impl Machine {
+    pub(super) fn new(index: usize, num_executors: u32, setup_failures: u64) -> Self {
+        Self {
+            index,
+            num_executors,
+            setup_failures,
+            is_up: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        SessionId(format!("life {} of {}", self.life, self.index))
+    }
+
+    /// The process dies and forgets everything.
+    pub(super) fn crash(&mut self) {
+        let reborn = Self::new(self.index, self.num_executors, self.setup_failures);
+        *self = Self {
+            life: self.life + 1,
+            is_up: false,
+            silent_until: self.silent_until,
+            // A report of an earlier life must not be taken for one of this life.
+            last_report: self.last_report,
+            ..reborn
+        };
+    }
+
+    /// Says again whatever was not answered, and that it lives.
+    pub(super) fn tick(&self) -> Vec<Act> {
+        let (machine, session) = (self.index, self.session());
+        let sign_of_life = match self.slave {
+            None => ToMaster::Connect { machine, session },
+            Some(slave) => ToMaster::Heartbeat {
+                machine,
+                slave,
+                session,
+            },
+        };
+        let reports = self.unheard.keys().map(|number| self.send(*number));
+        std::iter::once(Act::Send(sign_of_life))
+            .chain(reports)
+            .collect()
+    }
+
+    pub(super) fn ending(&mut self) -> Vec<Act> {
+        let slave = self.slave;
+        slave.map_or_else(Vec::new, |slave| self.report(slave, About::Ending))
+    }
+
+    pub(super) fn take(&mut self, message: ToMachine, random: &mut Random) -> Vec<Act> {
+        match message {
+            ToMachine::Connected { session, slave } => {
+                if session == self.session() {
+                    self.adopt(slave);
+                }
+            }
+            ToMachine::Unknown { slave } => {
+                if self.slave == Some(slave) {
+                    self.slave = None;
+                }
+            }
+            ToMachine::Heard { number } => {
+                self.unheard.remove(&number);
+            }
+            ToMachine::Call {
+                session,
+                slave,
+                number,
+                build,
+                call,
+            } => {
+                // A call that is meant for another life or registration is not answered.
+                if session == self.session() && self.adopt(slave) {
+                    return self.called(slave, number, build, call, random);
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// Takes a registration for its own if it is not an older one; what was asked of an older one
+    /// does not count any more. Whether it is its own now.
+    fn adopt(&mut self, slave: SlaveId) -> bool {
+        if self.slave.is_some_and(|known| known > slave) {
+            return false;
+        }
+        self.slave = Some(slave);
+        self.builds.retain(|(of, _), _| *of == slave);
+        self.begun.retain(|(of, ..)| *of == slave);
+        // Results are kept, as on a real slave: the master says whether they count.
+        let is_kept =
+            |report: &Report| report.slave == slave || matches!(report.about, About::Finished(..));
+        self.unheard.retain(|_, report| is_kept(report));
+        true
+    }
+
+    fn called(
+        &mut self,
+        slave: SlaveId,
+        number: u64,
+        build: BuildId,
+        call: SlaveCall,
+        random: &mut Random,
+    ) -> Vec<Act> {
+        let place = self.builds.get(&(slave, build)).copied();
+        let mut refusal = None;
+        let mut acts = Vec::new();
+        match (call, place) {
+            (SlaveCall::SetUp(_), None) => {
+                self.builds.insert((slave, build), Place::SettingUp);
+                acts.push(Act::Begin(Work::SetUp(slave, build)));
+            }
+            (SlaveCall::SetUp(_), Some(Place::SettingUp | Place::TornDown)) => {}
+            (SlaveCall::SetUp(_), Some(Place::Ready)) => {
+                acts = self.report(slave, About::SetUp(build));
+            }
+            (SlaveCall::SetUp(_), Some(Place::Failed)) => {
+                acts = self.report(slave, About::SetupFailed(build));
+            }
+            (SlaveCall::Start { .. }, Some(Place::Ready))
+                if random.happens(self.setup_failures / 4) =>
+            {
+                self.builds.insert((slave, build), Place::Failed);
+                refusal = Some("its files are gone".to_owned());
+            }
+            (SlaveCall::Start { subjob, request }, Some(Place::Ready)) => {
+                let attempt = request.attempt.expect("our master numbers its hand-outs");
+                if self.begun.insert((slave, build, subjob, attempt)) {
+                    let commands = request.atomic_commands.iter();
+                    let outcomes = commands.map(|command| oracle(command)).collect();
+                    acts.push(Act::Begin(Work::Run(
+                        slave, build, subjob, attempt, outcomes,
+                    )));
+                }
+            }
+            (SlaveCall::Start { .. }, _) => refusal = Some("not set up".to_owned()),
+            (SlaveCall::TearDown, _) if random.happens(self.setup_failures / 4) => {
+                self.builds.insert((slave, build), Place::TornDown);
+                refusal = Some("its files can not be removed".to_owned());
+            }
+            (SlaveCall::TearDown, _) => {
+                self.builds.insert((slave, build), Place::TornDown);
+                acts = self.report(slave, About::TornDown(build));
+            }
+        }
+        let call = number;
+        acts.push(Act::Send(ToMaster::Answer { call, refusal }));
+        acts
+    }
+
+    pub(super) fn done(&mut self, work: Work, random: &mut Random) -> Vec<Act> {
+        match work {
+            Work::SetUp(slave, build) => {
+                let place = self.builds.get_mut(&(slave, build));
+                let Some(place) = place.filter(|place| **place == Place::SettingUp) else {
+                    return Vec::new();
+                };
+                if random.happens(self.setup_failures) {
+                    *place = Place::Failed;
+                    self.report(slave, About::SetupFailed(build))
+                } else {
+                    *place = Place::Ready;
+                    self.report(slave, About::SetUp(build))
+                }
+            }
+            // Also after a tear-down: the result may have been on its way.
+            Work::Run(slave, build, subjob, attempt, outcomes) => {
+                self.report(slave, About::Finished(build, subjob, attempt, outcomes))
+            }
+        }
+    }
+
+    fn report(&mut self, slave: SlaveId, about: About) -> Vec<Act> {
+        self.last_report += 1;
+        let report = Report { slave, about };
+        self.unheard.insert(self.last_report, report);
+        vec![self.send(self.last_report)]
+    }
+
+    fn send(&self, number: u64) -> Act {
+        Act::Send(ToMaster::Report {
+            machine: self.index,
+            session: self.session(),
+            number,
+            report: self.unheard[&number].clone(),
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! Submitting a build, and canceling one.
+
+use super::error::ApiError;
+use super::{Api, Path};
+use crate::cluster::command::Command;
+use crate::cluster::event::Fact;
+use crate::coordinator::Gone;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use clusterrunner_common::api::{BuildAccepted, Success};
+use clusterrunner_common::build_request::{BuildRequest, InvalidRequest, ProjectSource};
+use clusterrunner_common::git::GitUrl;
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::signed::Signed;
+use serde_json::Value;
+
+/// Accepts a build: answered once it is on disk.
+pub(super) async fn submit(
+    State(api): State<Api>,
+    Signed(body): Signed<Value>,
+) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
+    let request = BuildRequest::from_json(&body)?;
+    check_sources(&request, api.allow_local_sources)?;
+    let request = Box::new(request);
+    let events = api.cluster.command(Command::QueueBuild { request }).await?;
+    let queued = events.iter().find_map(|event| match &event.fact {
+        Fact::BuildQueued { build, .. } => Some(*build),
+        _ => None,
+    });
+    let accepted = BuildAccepted {
+        build_id: queued.ok_or(Gone)?,
+        status: "SUCCESS".to_owned(),
+        documented_status: "SUCCESS".to_owned(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+/// What can be known to be wrong about a source without going there.
+fn check_sources(request: &BuildRequest, allow_local_sources: bool) -> Result<(), ApiError> {
+    let ProjectSource::Git { url, remote, .. } = &request.project else {
+        return Ok(());
+    };
+    let check = |field, url: &str| match GitUrl::parse(url, allow_local_sources) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ApiError::InvalidUrl { field, source }),
+    };
+    check("url", url)?;
+    match remote.as_deref() {
+        None | Some("" | "origin") => Ok(()),
+        Some(fork) if fork.contains(['/', ':']) => check("remote", fork),
+        Some(_) => Err(ApiError::InvalidBuild(InvalidRequest::Field {
+            field: "remote".to_owned(),
+            expected: "\"origin\" or the URL of a fork of the repository".to_owned(),
+        })),
+    }
+}
+
+/// Cancels a build, the only change there is. Refusals have the original's words.
+pub(super) async fn change(
+    State(api): State<Api>,
+    Path(build): Path<BuildId>,
+    Signed(body): Signed<Value>,
+) -> Result<Json<Success>, ApiError> {
+    let Value::Object(changes) = &body else {
+        let error = "The request body must be an object: {\"status\": \"canceled\"}.";
+        return Err(ApiError::InvalidChange(error.to_owned()));
+    };
+    api.cluster
+        .read(move |cluster| cluster.build(build).is_some())
+        .await?
+        .then_some(())
+        .ok_or(crate::cluster::command::Refusal::UnknownBuild(build))?;
+    if let Some(key) = changes.keys().find(|key| *key != "status") {
+        let error = format!("Key ({key}) is not in list of allowed keys (status)");
+        return Err(ApiError::InvalidChange(error));
+    }
+    match changes.get("status") {
+        Some(Value::String(status)) if status == "canceled" => {}
+        Some(other) => {
+            let shown = other
+                .as_str()
+                .map_or_else(|| other.to_string(), str::to_owned);
+            return Err(ApiError::InvalidChange(format!(
+                "Value ({shown}) is not in list of allowed values (['canceled']) for status"
+            )));
+        }
+        None => {
+            let error = "Nothing to change: send {\"status\": \"canceled\"}.".to_owned();
+            return Err(ApiError::InvalidChange(error));
+        }
+    }
+    api.cluster.command(Command::CancelBuild { build }).await?;
+    Ok(Json(Success::default()))
+}

@@ -1,0 +1,62 @@
+//! The archives of a build, as streams.
+
+use super::error::ApiError;
+use super::{Api, Path};
+use crate::cluster::build::BuildState;
+use crate::cluster::command::Refusal;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use clusterrunner_common::ids::BuildId;
+use std::path::PathBuf;
+use tower_http::services::ServeFile;
+
+/// The original's way to the archive.
+pub(super) async fn redirect(Path(build): Path<BuildId>) -> Response {
+    let location = format!("/v1/build/{build}/artifacts.tar.gz");
+    (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
+}
+
+pub(super) async fn tar(
+    State(api): State<Api>,
+    Path(build): Path<BuildId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let path = api.results.tar(build);
+    serve(&api, build, path, "application/x-tar", request).await
+}
+
+pub(super) async fn zip(
+    State(api): State<Api>,
+    Path(build): Path<BuildId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let path = api.results.zip(build);
+    serve(&api, build, path, "application/zip", request).await
+}
+
+async fn serve(
+    api: &Api,
+    build: BuildId,
+    path: PathBuf,
+    content_type: &'static str,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let finished = api.cluster.read(move |cluster| {
+        let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
+        Ok::<_, Refusal>(known.state == BuildState::Finished)
+    });
+    if !finished.await?? {
+        return Err(ApiError::NotReady);
+    }
+    let mime = content_type.parse().map_err(|_| ApiError::NotReady)?;
+    let served = ServeFile::new_with_mime(path, &mime)
+        .try_call(request)
+        .await;
+    served
+        .map(IntoResponse::into_response)
+        .map_err(|source| ApiError::Disk {
+            what: "Reading an archive",
+            source,
+        })
+}

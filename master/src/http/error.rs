@@ -1,0 +1,107 @@
+//! The one place that turns failures into HTTP.
+
+use crate::cluster::command::Refusal;
+use crate::coordinator::{CommandFailure, Gone};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use clusterrunner_common::build_request::InvalidRequest;
+use clusterrunner_common::caller::CallError;
+use clusterrunner_common::console::ConsoleError;
+use clusterrunner_common::git::GitUrlError;
+use clusterrunner_common::http::{failure, refusal};
+use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+
+/// Why a request brings no success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    #[error(transparent)]
+    InvalidBuild(#[from] InvalidRequest),
+    #[error("Field '{field}': {source}")]
+    InvalidUrl {
+        field: &'static str,
+        source: GitUrlError,
+    },
+    #[error("{0}")]
+    InvalidChange(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("Invalid atom id: {0}.")]
+    UnknownAtom(AtomId),
+    #[error("Invalid slave id: {0}.")]
+    UnknownSlave(SlaveId),
+    #[error("Console output does not exist on this host for build {0}, subjob {1}, atom {2}.")]
+    NoConsole(BuildId, SubjobId, AtomId),
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    #[error("The slave that runs this atom does not give its console output: {0}.")]
+    SlaveConsole(#[source] CallError),
+    #[error("The artifacts are not ready yet.")]
+    NotReady,
+    #[error("The result can not be used: {0}.")]
+    UnusableResult(String),
+    #[error("{what} failed on the master: {source}")]
+    Disk {
+        what: &'static str,
+        source: std::io::Error,
+    },
+}
+
+impl From<CommandFailure> for ApiError {
+    fn from(failure: CommandFailure) -> Self {
+        match failure {
+            CommandFailure::Refused(refusal) => Self::Refused(refusal),
+            CommandFailure::Gone(gone) => Self::Gone(gone),
+        }
+    }
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(
+                Refusal::UnknownBuild(_) | Refusal::UnknownSubjob(_) | Refusal::UnknownSlave(_),
+            )
+            | Self::UnknownAtom(_)
+            | Self::UnknownSlave(_)
+            | Self::NoConsole(..) => StatusCode::NOT_FOUND,
+            Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
+            Self::Refused(Refusal::StaleAttempt { .. }) => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::InvalidBuild(_)
+            | Self::InvalidUrl { .. }
+            | Self::InvalidChange(_)
+            | Self::Invalid(_)
+            | Self::UnusableResult(_)
+            | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
+            Self::NotReady => StatusCode::ACCEPTED,
+            Self::Console(ConsoleError::Read(_)) | Self::Disk { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        match self {
+            // The original's answers while archives are not there have no body.
+            Self::NotReady => status.into_response(),
+            Self::InvalidBuild(_) | Self::InvalidUrl { .. } | Self::InvalidChange(_) => {
+                failure(status, self.to_string())
+            }
+            _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(error = %self, "a request failed");
+                refusal(status, "The master could not do this; its log says why.")
+            }
+            _ => refusal(status, self.to_string()),
+        }
+    }
+}

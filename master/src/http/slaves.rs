@@ -1,0 +1,168 @@
+//! What slaves tell the master about themselves.
+
+use super::error::ApiError;
+use super::{Api, Path};
+use crate::cluster::command::{Command, Refusal};
+use crate::cluster::event::Fact;
+use crate::coordinator::Gone;
+use crate::views;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use clusterrunner_common::api::{
+    ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, SlaveState,
+    SlaveView, StateReport, StateReportBody,
+};
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::signed::Signed;
+use serde::Serialize;
+
+/// A slave joins the farm, or comes back.
+pub(super) async fn connect(
+    State(api): State<Api>,
+    Signed(request): Signed<ConnectRequest>,
+) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
+    let session = check(&request)?;
+    let url = request.slave.clone();
+    let connected = api.cluster.command(Command::ConnectSlave {
+        url: request.slave,
+        session,
+        num_executors: request.num_executors,
+    });
+    let new = connected.await?.iter().find_map(|event| match &event.fact {
+        Fact::SlaveConnected { slave, .. } => Some(*slave),
+        _ => None,
+    });
+    let slave = match new {
+        Some(slave) => slave,
+        None => {
+            let known = api
+                .cluster
+                .read(move |cluster| Some(cluster.slave_at(&url)?.id));
+            known.await?.ok_or(Gone)?
+        }
+    };
+    api.cluster.heard(slave).await?;
+    let answer = ConnectAnswer {
+        status: "SUCCESS".to_owned(),
+        slave_id: slave.to_string(),
+        protocol: Some(PROTOCOL),
+        resumed: new.is_none(),
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
+    let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
+    let address = request.slave.rsplit_once(':');
+    let is_address = address.is_some_and(|(host, port)| {
+        !host.is_empty()
+            && !host.contains(['/', '@', '?', '#', ' '])
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if !is_address {
+        return invalid("Field 'slave' must be the slave's own address, host:port.");
+    }
+    if request.num_executors == 0 {
+        return invalid("Field 'num_executors' must be at least 1.");
+    }
+    if request.protocol != Some(PROTOCOL) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are not \
+             served by this version."
+        )));
+    }
+    match &request.session_id {
+        Some(session) if (1..=128).contains(&session.0.len()) => Ok(session.clone()),
+        _ => invalid("Field 'session_id' must be a text that is new with each start of the slave."),
+    }
+}
+
+/// A sign of life.
+pub(super) async fn heartbeat(
+    State(api): State<Api>,
+    Path(slave): Path<SlaveId>,
+    Signed(request): Signed<HeartbeatRequest>,
+) -> Result<Json<HeartbeatAnswer>, ApiError> {
+    let session = needed_session(request.slave.session_id)?;
+    let known = api
+        .cluster
+        .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
+    known.await??;
+    api.cluster.heard(slave).await?;
+    Ok(Json(HeartbeatAnswer { is_alive: true }))
+}
+
+fn needed_session(session: Option<SessionId>) -> Result<SessionId, ApiError> {
+    session.ok_or_else(|| ApiError::Invalid("Field 'slave.session_id' is missing.".to_owned()))
+}
+
+/// `{"status": "SUCCESS", "slave": ...}`.
+#[derive(Serialize)]
+pub(super) struct Reported {
+    status: &'static str,
+    slave: Option<SlaveView>,
+}
+
+/// A slave says how far it is with a build, or that it ends.
+pub(super) async fn report(
+    State(api): State<Api>,
+    Path(slave): Path<SlaveId>,
+    Signed(StateReport { slave: report }): Signed<StateReport>,
+) -> Result<Json<Reported>, ApiError> {
+    let session = needed_session(report.session_id.clone())?;
+    let known = {
+        let session = session.clone();
+        api.cluster
+            .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()))
+    };
+    known.await??;
+    let command = command(slave, session, report)?;
+    match api.cluster.command(command).await {
+        Ok(_) => {}
+        // The slave must not go on repeating what means nothing any more.
+        Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {}
+        Err(error) => return Err(error.into()),
+    }
+    api.cluster.heard(slave).await?;
+    let view = api
+        .cluster
+        .read(move |cluster| cluster.slave(slave).map(views::slave));
+    Ok(Json(Reported {
+        status: "SUCCESS",
+        slave: view.await?,
+    }))
+}
+
+fn command(
+    slave: SlaveId,
+    session: SessionId,
+    report: StateReportBody,
+) -> Result<Command, ApiError> {
+    let build = |build: Option<BuildId>| {
+        build.ok_or_else(|| ApiError::Invalid("Field 'slave.build_id' is missing.".to_owned()))
+    };
+    Ok(match report.state {
+        SlaveState::SetupComplete => Command::ReportSetUp {
+            slave,
+            session,
+            build: build(report.build_id)?,
+        },
+        SlaveState::SetupFailed => Command::ReportSetupFailed {
+            slave,
+            session,
+            build: build(report.build_id)?,
+            reason: report
+                .reason
+                .unwrap_or_else(|| "it gave no reason".to_owned()),
+        },
+        SlaveState::Idle => Command::ReportTornDown {
+            slave,
+            build: build(report.build_id)?,
+        },
+        SlaveState::Disconnected => Command::GiveSlaveUp {
+            slave,
+            reason: "it was stopped".to_owned(),
+        },
+    })
+}

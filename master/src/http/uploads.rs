@@ -1,0 +1,216 @@
+//! The results that slaves upload: streamed to disk first, counted then, acknowledged last.
+
+use super::error::ApiError;
+use super::{Api, Path};
+use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::coordinator::CommandFailure;
+use crate::results::{Incoming, Results, outcomes};
+use axum::Json;
+use axum::extract::multipart::{Field, Multipart};
+use axum::extract::{FromRequest as _, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::api::{ResultReport, Success};
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_common::signed::SignedUpload;
+use std::fs::File;
+use std::io::{self, BufReader};
+use tokio::io::AsyncWriteExt as _;
+
+/// The largest JSON part of an upload.
+const MAX_REPORT: usize = 64 << 10;
+
+pub(super) async fn receive(
+    State(api): State<Api>,
+    Path((build, subjob)): Path<(BuildId, SubjobId)>,
+    upload: SignedUpload,
+) -> Response {
+    match receive_result(&api, build, subjob, upload).await {
+        Ok(()) => (StatusCode::OK, Json(Success::default())).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn receive_result(
+    api: &Api,
+    build: BuildId,
+    subjob: SubjobId,
+    upload: SignedUpload,
+) -> Result<(), ApiError> {
+    let known = api.cluster.read(move |cluster| {
+        let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
+        known
+            .subjob(subjob)
+            .map(|_| ())
+            .ok_or(Refusal::UnknownSubjob(subjob))
+    });
+    known.await??;
+    let (report, payload) = store(&api.results, build, &upload.verdict.clone(), upload).await?;
+    let hand_out = hand_out(&report, build, subjob)?;
+    let session = report.session_id.clone();
+    let wanted = api.cluster.read(move |cluster| {
+        if let Some(session) = &session {
+            cluster.known_slave(hand_out.slave, session)?;
+        }
+        let atoms = cluster.build(build).and_then(|build| build.subjob(subjob));
+        let num_atoms = atoms.map_or(0, |subjob| subjob.atoms.len());
+        Ok::<_, Refusal>((cluster.is_repeated(hand_out)?, num_atoms))
+    });
+    let (repeated, num_atoms) = wanted.await??;
+    api.cluster.heard(hand_out.slave).await?;
+    if repeated {
+        return Ok(());
+    }
+    let lasting = api.results.of_subjob(build, subjob, hand_out.attempt);
+    let read = tokio::task::spawn_blocking(move || {
+        let archive = File::open(payload.path()).map_err(disk)?;
+        match outcomes(BufReader::new(archive), subjob, num_atoms) {
+            Ok(outcomes) => {
+                payload.keep(&lasting).map_err(disk)?;
+                Ok(Ok(outcomes))
+            }
+            Err(unusable) => Ok::<_, ApiError>(Err(unusable.to_string())),
+        }
+    });
+    match read
+        .await
+        .map_err(|error| disk(io::Error::other(error)))??
+    {
+        Ok(outcomes) => {
+            let finished = Command::ReportFinished { hand_out, outcomes };
+            match api.cluster.command(finished).await {
+                Ok(_) => Ok(()),
+                Err(failure) => {
+                    remove_stale(api, &failure, hand_out);
+                    Err(failure.into())
+                }
+            }
+        }
+        Err(reason) => {
+            let unusable = Command::ReportUnusable {
+                hand_out,
+                reason: format!("its result can not be used: {reason}"),
+            };
+            api.cluster.command(unusable).await?;
+            Err(ApiError::UnusableResult(reason))
+        }
+    }
+}
+
+/// The hand-out stopped counting while its result came in; nothing will ever ask for the file.
+fn remove_stale(api: &Api, failure: &CommandFailure, hand_out: HandOut) {
+    if matches!(
+        failure,
+        CommandFailure::Refused(Refusal::StaleAttempt { .. })
+    ) {
+        let HandOut {
+            build,
+            subjob,
+            attempt,
+            ..
+        } = hand_out;
+        let path = api.results.of_subjob(build, subjob, attempt);
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::debug!(build.id = build.0, %error, "a stale result was gone already");
+        }
+    }
+}
+
+fn disk(source: io::Error) -> ApiError {
+    ApiError::Disk {
+        what: "Storing a result",
+        source,
+    }
+}
+
+fn invalid(error: impl Into<String>) -> ApiError {
+    ApiError::Invalid(error.into())
+}
+
+fn hand_out(report: &ResultReport, build: BuildId, subjob: SubjobId) -> Result<HandOut, ApiError> {
+    let (Some(slave), Some(attempt), Some(_)) =
+        (report.slave_id, report.attempt, &report.session_id)
+    else {
+        return Err(invalid(
+            "The field __encoded_body__ must have slave_id, session_id and attempt.",
+        ));
+    };
+    Ok(HandOut {
+        slave,
+        build,
+        subjob,
+        attempt,
+    })
+}
+
+/// Takes the parts of the upload apart: the report into memory, the archive to disk. The file name
+/// that comes with it means nothing.
+async fn store(
+    results: &Results,
+    build: BuildId,
+    verdict: &clusterrunner_common::signed::UploadVerdict,
+    upload: SignedUpload,
+) -> Result<(ResultReport, Incoming), ApiError> {
+    let mut parts = Multipart::from_request(upload.request, &())
+        .await
+        .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
+    let (mut report, mut payload) = (None, None);
+    while let Some(mut part) = parts
+        .next_field()
+        .await
+        .map_err(|error| broken_off(&error))?
+    {
+        match part.name() {
+            Some("__encoded_body__") if report.is_none() => {
+                let text = small(&mut part).await?;
+                let parsed = serde_json::from_slice::<ResultReport>(&text);
+                report = Some(parsed.map_err(|error| {
+                    invalid(format!(
+                        "The field __encoded_body__ is not as it should be: {error}."
+                    ))
+                })?);
+            }
+            Some("file") if payload.is_none() => {
+                let incoming = results.incoming(build).map_err(disk)?;
+                save(&mut part, &incoming).await?;
+                payload = Some(incoming);
+            }
+            _ => {
+                return Err(invalid(
+                    "An upload has one field __encoded_body__ and one file.",
+                ));
+            }
+        }
+    }
+    drop(parts);
+    if !verdict.is_genuine() {
+        return Err(invalid("The body has more bytes than its parts."));
+    }
+    let report = report.ok_or_else(|| invalid("The field __encoded_body__ is missing."))?;
+    let payload = payload.ok_or_else(|| invalid("Result file not provided"))?;
+    Ok((report, payload))
+}
+
+fn broken_off(error: &axum::extract::multipart::MultipartError) -> ApiError {
+    invalid(format!("The upload broke off: {}.", error.body_text()))
+}
+
+async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
+    let mut text = Vec::new();
+    while let Some(chunk) = part.chunk().await.map_err(|error| broken_off(&error))? {
+        text.extend_from_slice(&chunk);
+        if text.len() > MAX_REPORT {
+            return Err(invalid("The field __encoded_body__ is too long."));
+        }
+    }
+    Ok(text)
+}
+
+async fn save(part: &mut Field<'_>, incoming: &Incoming) -> Result<(), ApiError> {
+    let file = incoming.file().try_clone().map_err(disk)?;
+    let mut file = tokio::fs::File::from_std(file);
+    while let Some(chunk) = part.chunk().await.map_err(|error| broken_off(&error))? {
+        file.write_all(&chunk).await.map_err(disk)?;
+    }
+    file.flush().await.map_err(disk)
+}

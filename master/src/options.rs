@@ -1,0 +1,52 @@
+//! The command line of a master, and its life as a process.
+
+use crate::serve;
+use clusterrunner_common::daemon::{DaemonOptions, stop_on_signal};
+use clusterrunner_common::logging;
+use clusterrunner_common::settings::{Overrides, load_master};
+use std::net::{IpAddr, SocketAddr};
+
+/// Options of a master. What is not given comes from the settings.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct MasterOptions {
+    /// Listen on this port [default: 43000]
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Listen on this address; 127.0.0.1 keeps the farm on this machine [default: 0.0.0.0]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind_address: Option<IpAddr>,
+}
+
+/// Runs a master until it is told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+/// Wrong settings, a port that is taken, a data directory in use, a damaged journal.
+pub async fn run(options: MasterOptions, daemon: DaemonOptions) -> anyhow::Result<()> {
+    let flags = Overrides::new()
+        .set_if_given("port", options.port)
+        .set_if_given("bind_address", options.bind_address)
+        .set_if_given("log_level", daemon.log_level);
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings = load_master(daemon.config_file.as_deref(), environment, &flags)?;
+    let general = &settings.general;
+    logging::start(
+        general.log_level,
+        true,
+        Some(&general.log_file),
+        general.max_log_file_size,
+    )?;
+    let secret = general.secret_or_generate()?;
+    let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        let cure = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                ". Another program has this port: stop it (`clusterrunner stop`), or choose another one with --port"
+            }
+            _ => "",
+        };
+        anyhow::anyhow!("could not listen on {address}: {error}{cure}")
+    })?;
+    let stop = stop_on_signal()?;
+    serve(settings, secret, listener, stop).await?;
+    Ok(())
+}
