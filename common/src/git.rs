@@ -11,19 +11,23 @@
 //! What is left to others: when to fetch, which mirror and work tree belong to which build, and that a mirror has **one
 //! user at a time** (a mirror may therefore treat lock files it finds as left behind by a killed process).
 //!
-//! Not supported: Git LFS (pointer files stay pointers), partial clones, the dumb http protocol, credential helpers
+//! Not supported: Git LFS (pointer files stay pointers), partial clones, the dumb http protocol, stored passwords
 //! (credentials stand in the URL, or ssh keys are used) and repositories with SHA-256 object names.
 //!
 //! [`CancellationToken`]: tokio_util::sync::CancellationToken
 
+mod address;
 mod commit_id;
+mod conversation;
 mod error;
 mod local_source;
 mod mirror;
 mod mirror_files;
+mod mirror_packs;
 mod options;
 mod remote_refs;
 mod submodules;
+mod tracked;
 mod tracking_refs;
 mod transport;
 mod url;

@@ -1,1 +1,169 @@
-//! slave
+//! The slave of a ClusterRunner farm: sets builds up and runs their atoms.
+//!
+//! `work` decides and knows nothing of the world; `coordinator` owns it and has its decisions
+//! carried out by the other modules, which report back to it.
+
+mod connection;
+mod coordinator;
+mod data_directory;
+mod delivery;
+mod http;
+mod master_api;
+pub mod options;
+mod reports;
+mod result_archive;
+mod setup;
+mod source;
+mod subjob_executor;
+mod work;
+
+pub use data_directory::DataDirectoryError;
+pub use options::{SlaveOptions, run};
+
+use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::command::end_marked;
+use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::settings::{SettingsError, SlaveSettings};
+use clusterrunner_common::signed::Gate;
+use connection::Registration;
+use coordinator::{Coordinator, Surroundings};
+use data_directory::DataDirectory;
+use delivery::Deliveries;
+use master_api::MasterApi;
+use reports::Reports;
+use setup::Setup;
+use source::Sources;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Uploads beside one for each executor: a few slow ones then do not hold up the rest.
+const SPARE_UPLOADS: usize = 2;
+
+/// How long answers in flight may take at the end.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Why a slave could not start, or ended too early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There is no secret, and none could be made.
+    #[error(transparent)]
+    Secret(#[from] SettingsError),
+    /// Its data directory can not be used.
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirectoryError),
+    /// It can not call the master.
+    #[error(transparent)]
+    Caller(#[from] CallError),
+    /// The address that it listens on is not known.
+    #[error("could not find out the address that is listened on: {0}")]
+    Address(#[source] std::io::Error),
+    /// One of its parts ended for a reason that nobody foresaw.
+    #[error("a part of the slave broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+/// Is a slave until `stop`, or until a signed call ends it; then cancels what runs, tears its
+/// builds down and returns.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(
+    settings: SlaveSettings,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let SlaveSettings {
+        general, service, ..
+    } = &settings;
+    let secret = general.secret_or_generate()?;
+    let address = listener.local_addr().map_err(ServeError::Address)?;
+    let master = format!("{}:{}", general.master_hostname, settings.master_port);
+    let own_address = if address.ip().is_loopback() {
+        address.to_string()
+    } else {
+        format!("{}:{}", general.hostname, address.port())
+    };
+    let session = SessionId::from_random(random_bytes());
+    let data = {
+        let (base, session) = (general.base_directory.clone(), session.clone());
+        let open = move || DataDirectory::open(&base, address.port(), session);
+        Arc::new(tokio::task::spawn_blocking(open).await??)
+    };
+    // What an earlier life of this slave may have left running.
+    end_marked(&data.mark(), service.atom_kill_grace).await;
+
+    let api = MasterApi {
+        caller: Caller::new(Some(secret.clone()), general.default_http_timeout)?,
+        master: master.clone(),
+        own_address: own_address.clone(),
+        session: session.clone(),
+        num_executors: settings.num_executors,
+    };
+    let registration = Registration::new();
+    let uploads = usize::try_from(settings.num_executors).unwrap_or(1) + SPARE_UPLOADS;
+    let surroundings = Arc::new(Surroundings {
+        data: Arc::clone(&data),
+        setup: Setup {
+            data: Arc::clone(&data),
+            sources: Sources {
+                hostname: general.hostname.clone(),
+            },
+            kill_grace: service.atom_kill_grace,
+        },
+        deliveries: Deliveries {
+            api: api.clone(),
+            registration: registration.clone(),
+            slots: Semaphore::new(uploads),
+        },
+        reports: Reports::default(),
+        session: session.clone(),
+        kill_grace: service.atom_kill_grace,
+    });
+    let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
+
+    // A child, so that a call that ends this slave ends nothing else of the process.
+    let stop = stop.child_token();
+    let gate = Gate::new(secret, service.signature_max_age, |_, _| false);
+    let routes = http::router(
+        http::Api {
+            work: work.clone(),
+            registration: registration.clone(),
+            data: Arc::clone(&data),
+            session,
+            master_url: master.clone(),
+            stop: stop.clone(),
+        },
+        &gate,
+    );
+    tracing::info!(
+        data_directory = %data.path().display(),
+        "slave listens on http://{own_address}, master {master}"
+    );
+    // It answers until all is cleaned up: reads still work then, and orders are refused.
+    let listening = CancellationToken::new();
+    let end_listening = listening.clone().drop_guard();
+    let interval = settings.heartbeat_interval;
+    tokio::join!(
+        clusterrunner_common::http::serve(listener, routes, listening, DRAIN),
+        async {
+            tokio::join!(
+                coordinator.run(stop.clone()),
+                connection::keep(
+                    api.clone(),
+                    work,
+                    registration.clone(),
+                    interval,
+                    stop.clone()
+                ),
+                surroundings.reports.deliver(&api, &registration, &stop),
+            );
+            drop(end_listening);
+        },
+    );
+    tracing::info!("the slave has ended");
+    Ok(())
+}

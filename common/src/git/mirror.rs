@@ -1,17 +1,15 @@
 //! A bare mirror of one repository: fetching into it, and settling which commit a build is about.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use git2::{AutotagOption, Direction, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
+use git2::{ErrorCode, Oid, Repository};
 use tokio_util::sync::CancellationToken;
 
 use super::commit_id::COMMIT_ID_LENGTH;
-use super::local_source::LocalSource;
+use super::conversation::Wanted;
 use super::mirror_files::{self, PINS};
-use super::remote_refs::{Advertised, RemoteRef};
-use super::transport::Session;
+use super::remote_refs::Advertised;
 use super::{CommitId, GitError, GitOptions, GitUrl};
 
 /// Git takes no shorter abbreviation either.
@@ -39,16 +37,6 @@ pub struct Revision {
     pub branch: Option<String>,
     /// A commit, in full or abbreviated. It wins over the branch, which then only says where to look first.
     pub hash: Option<String>,
-}
-
-/// What one conversation with the other side shall bring.
-enum Wanted {
-    /// All branches and tags.
-    Everything,
-    /// One ref.
-    One(RemoteRef),
-    /// One commit, which may be in no branch.
-    Id(Oid),
 }
 
 impl Mirror {
@@ -265,137 +253,6 @@ impl Mirror {
         Ok(CommitId::from_oid(commit))
     }
 
-    /// One conversation: learns the refs, lets `choose` decide what is wanted, brings it, and updates the mirror's refs.
-    /// Returns what was wanted: an object and how it was called.
-    fn converse(
-        &self,
-        repository: &Repository,
-        url: &GitUrl,
-        cancel: &CancellationToken,
-        choose: impl FnOnce(&Advertised) -> Result<Wanted, GitError>,
-    ) -> Result<(Oid, String), GitError> {
-        let choose = |advertised: &Advertised| {
-            if advertised.refs.is_empty() {
-                return Err(GitError::EmptyRepository {
-                    url: url.to_string(),
-                });
-            }
-            choose(advertised)
-        };
-        let outcome = match url.local_path() {
-            Some(path) => self.converse_locally(path, url, cancel, choose),
-            None => self.converse_over_network(repository, url, cancel, choose),
-        };
-        if cancel.is_cancelled() {
-            return Err(GitError::Canceled);
-        }
-        let (advertised, wanted) = outcome?;
-        if *url == self.url {
-            super::tracking_refs::update(
-                repository,
-                &advertised,
-                matches!(wanted, Wanted::Everything),
-            )
-            .map_err(|error| self.error("update the refs of", error.message()))?;
-        }
-        Ok(match wanted {
-            Wanted::One(found) => (found.oid, found.name),
-            Wanted::Id(oid) => (oid, oid.to_string()),
-            Wanted::Everything => (Oid::ZERO_SHA1, String::new()),
-        })
-    }
-
-    fn converse_locally(
-        &self,
-        path: &Path,
-        url: &GitUrl,
-        cancel: &CancellationToken,
-        choose: impl FnOnce(&Advertised) -> Result<Wanted, GitError>,
-    ) -> Result<(Advertised, Wanted), GitError> {
-        let failed = |reason: String| GitError::Fetch {
-            url: url.to_string(),
-            reason,
-        };
-        let source = LocalSource::open(path).map_err(failed)?;
-        let advertised = source
-            .refs()
-            .map_err(|error| failed(error.message().to_owned()))?;
-        let wanted = choose(&advertised)?;
-        source
-            .link_objects(&self.directory, cancel)
-            .map_err(|error| {
-                failed(format!(
-                    "its objects could not be linked or copied: {error}"
-                ))
-            })?;
-        Ok((advertised, wanted))
-    }
-
-    fn converse_over_network(
-        &self,
-        repository: &Repository,
-        url: &GitUrl,
-        cancel: &CancellationToken,
-        choose: impl FnOnce(&Advertised) -> Result<Wanted, GitError>,
-    ) -> Result<(Advertised, Wanted), GitError> {
-        let begin = |error: git2::Error| GitError::Fetch {
-            url: url.to_string(),
-            reason: error.message().to_owned(),
-        };
-        let session = Session::begin(&self.options, cancel).map_err(begin)?;
-        let failed = |error: git2::Error| GitError::Fetch {
-            url: url.to_string(),
-            reason: url.redact(
-                &session
-                    .failure()
-                    .unwrap_or_else(|| error.message().to_owned()),
-            ),
-        };
-        let mut remote = repository
-            .remote_anonymous(&url.address())
-            .map_err(failed)?;
-        let callbacks = callbacks(cancel);
-        let mut connection = remote
-            .connect_auth(Direction::Fetch, Some(callbacks), None)
-            .map_err(failed)?;
-        let advertised = advertised(connection.remote()).map_err(failed)?;
-        let wanted = choose(&advertised)?;
-        let specs = self.refspecs(repository, &advertised, &wanted);
-        let mut options = FetchOptions::new();
-        options
-            .remote_callbacks(self::callbacks(cancel))
-            .download_tags(AutotagOption::None)
-            .update_fetchhead(false);
-        connection
-            .remote()
-            .download(&specs, Some(&mut options))
-            .map_err(failed)?;
-        Ok((advertised, wanted))
-    }
-
-    fn refspecs(
-        &self,
-        repository: &Repository,
-        advertised: &Advertised,
-        wanted: &Wanted,
-    ) -> Vec<String> {
-        match wanted {
-            Wanted::Everything => vec![
-                "+refs/heads/*:refs/remotes/origin/*".to_owned(),
-                "+refs/tags/*:refs/tags/*".to_owned(),
-            ],
-            Wanted::One(found) => {
-                let objects = repository.odb().ok();
-                let known = |oid| objects.as_ref().is_some_and(|objects| objects.exists(oid));
-                let tags = advertised.tags_on_known_commits(known);
-                let one = format!("+{0}:{0}", found.name);
-                let tags = tags.iter().map(|tag| format!("+{0}:{0}", tag.name));
-                std::iter::once(one).chain(tags).collect()
-            }
-            Wanted::Id(oid) => vec![format!("+{oid}:{PINS}/{oid}")],
-        }
-    }
-
     /// Opens the mirror, making it if it is not there or broken.
     pub(super) fn open(&self) -> Result<Repository, GitError> {
         mirror_files::clear_leftovers(&self.directory);
@@ -441,21 +298,4 @@ impl Mirror {
             total,
         }
     }
-}
-
-/// libgit2 calls these while it works; `false` stops it.
-fn callbacks(cancel: &CancellationToken) -> RemoteCallbacks<'_> {
-    let mut callbacks = RemoteCallbacks::new();
-    callbacks.transfer_progress(|_| !cancel.is_cancelled());
-    callbacks.sideband_progress(|_| !cancel.is_cancelled());
-    callbacks
-}
-
-fn advertised(remote: &git2::Remote<'_>) -> Result<Advertised, git2::Error> {
-    let entries = remote.list()?.iter().filter_map(|head| {
-        // git2 panics on a name that is not UTF-8; such a ref can not be asked for in a build request anyway.
-        let name = panic::catch_unwind(AssertUnwindSafe(|| head.name().to_owned())).ok()?;
-        Some((name, head.oid()))
-    });
-    Ok(Advertised::collect(entries))
 }

@@ -5,7 +5,7 @@
 //! the caller cancels or the time is up.
 //!
 //! libgit2 only hands a URL to a transport. Options, cancellation and the exact failure therefore travel beside it, in a
-//! thread-local set by [`Session`]: libgit2 calls a transport on the thread that called it.
+//! thread-local set by [`FetchScope`]: libgit2 calls a transport on the thread that called it.
 
 mod http;
 mod stream;
@@ -23,29 +23,29 @@ use super::url::{GitUrl, Place};
 use wire::{Failure, Wire};
 
 thread_local! {
-    static SESSION: RefCell<Option<SessionState>> = const { RefCell::new(None) };
+    static FETCH: RefCell<Option<FetchState>> = const { RefCell::new(None) };
 }
 
-struct SessionState {
+struct FetchState {
     options: Arc<GitOptions>,
     cancel: CancellationToken,
     failure: Option<String>,
 }
 
 /// What the transports used by this thread go by until the value is dropped.
-pub(super) struct Session {
+pub(super) struct FetchScope {
     /// The state belongs to the thread that made it.
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
-impl Session {
+impl FetchScope {
     /// Makes the transports known to libgit2 if they are not yet.
     pub(super) fn begin(
         options: &Arc<GitOptions>,
         cancel: &CancellationToken,
     ) -> Result<Self, git2::Error> {
         register_transports()?;
-        SESSION.set(Some(SessionState {
+        FETCH.set(Some(FetchState {
             options: options.clone(),
             cancel: cancel.clone(),
             failure: None,
@@ -57,21 +57,21 @@ impl Session {
 
     /// What a transport could not do, in words for users; libgit2 hands on only part of it.
     pub(super) fn failure(&self) -> Option<String> {
-        SESSION.with_borrow(|session| session.as_ref().and_then(|session| session.failure.clone()))
+        FETCH.with_borrow(|fetch| fetch.as_ref().and_then(|fetch| fetch.failure.clone()))
     }
 }
 
-impl Drop for Session {
+impl Drop for FetchScope {
     fn drop(&mut self) {
-        SESSION.set(None);
+        FETCH.set(None);
     }
 }
 
-/// Remembers the first failure of a session; later ones only follow from it.
+/// Remembers the first failure of a fetch; later ones only follow from it.
 fn note_failure(failure: &Failure) {
-    SESSION.with_borrow_mut(|session| {
-        if let Some(session) = session {
-            session.failure.get_or_insert_with(|| failure.to_string());
+    FETCH.with_borrow_mut(|fetch| {
+        if let Some(fetch) = fetch {
+            fetch.failure.get_or_insert_with(|| failure.to_string());
         }
     });
 }
@@ -100,7 +100,7 @@ fn register(scheme: &'static str) -> Result<(), git2::Error> {
     // http sends each question as a request of its own; the others keep one connection.
     let stateless = scheme.starts_with("http");
     // SAFETY: libgit2 wants no transport to be made at the same time. Transports are made only while a remote connects,
-    // which in this program happens only after `Session::begin`, that is after the `OnceLock` around this call has been
+    // which in this program happens only after `FetchScope::begin`, that is after the `OnceLock` around this call has been
     // filled; threads that come meanwhile wait for it.
     unsafe {
         git2::transport::register(scheme, move |remote| {
@@ -144,11 +144,11 @@ impl Subtransport {
         url: &str,
         action: Service,
     ) -> Result<Box<dyn SmartSubtransportStream>, Failure> {
-        let (options, cancel) = SESSION
-            .with_borrow(|session| {
-                session
+        let (options, cancel) = FETCH
+            .with_borrow(|fetch| {
+                fetch
                     .as_ref()
-                    .map(|session| (session.options.clone(), session.cancel.clone()))
+                    .map(|fetch| (fetch.options.clone(), fetch.cancel.clone()))
             })
             .unwrap_or_default();
         // Checked again: the operator's git configuration may have replaced the URL (`url.<base>.insteadOf`).

@@ -54,6 +54,24 @@ fn a_repository_is_fetched_and_brought_up_to_date() {
     assert_eq!(server.seen().len(), before + 1);
 }
 
+/// Builds of a branch compare it with `origin/master`, as they can in a clone.
+#[test]
+fn a_fresh_mirror_has_all_branches() {
+    let source = Source::with_one_commit();
+    let master = source.head();
+    source.git(&["checkout", "--quiet", "-b", "topic"]);
+    source.commit(&[("file", "topic")]);
+    let server = HttpServer::start(source.folder());
+    let mirror = mirror_of(&server.url("/git/source/.git"));
+    let commit = mirror.fetch(Some("topic"), None).unwrap();
+    mirror.check_out(&commit).unwrap();
+    let base = git(
+        &mirror.work_tree(),
+        &["merge-base", "HEAD", "origin/master"],
+    );
+    assert_eq!(base, master.as_str());
+}
+
 /// Each side has commits that the other does not know: several rounds of questions, each a request of its own.
 #[test]
 fn histories_that_have_parted_are_joined() {
@@ -258,6 +276,33 @@ fn canceling_ends_a_wait_at_once() {
         assert!(matches!(outcome, Err(GitError::Canceled)), "{outcome:?}");
         assert!(start.elapsed() < DEADLINE);
     }
+}
+
+/// Every fetch adds a file of objects; they must not grow for ever.
+#[test]
+fn many_fetches_leave_few_packs() {
+    let source = Source::with_one_commit();
+    source.git(&["tag", "--annotate", "--message", "x", "v1"]);
+    let server = HttpServer::start(source.folder());
+    let mirror = mirror_of(&server.url("/git/source/.git"));
+    let first = mirror.fetch(None, None).unwrap();
+    for number in 0..70 {
+        source.commit(&[("file", &number.to_string())]);
+        mirror.fetch(None, None).unwrap();
+    }
+    let packs = mirror.mirror.directory().join("objects/pack");
+    let count = std::fs::read_dir(packs).unwrap().count();
+    assert!(count < 110, "{count} files");
+    git(mirror.mirror.directory(), &["fsck", "--no-dangling"]);
+    mirror.check_out(&source.head()).unwrap();
+    assert_eq!(
+        git(&mirror.work_tree(), &["rev-list", "--count", "HEAD"]),
+        "71"
+    );
+    assert_eq!(
+        git(&mirror.work_tree(), &["rev-parse", "v1^{commit}"]),
+        first.as_str()
+    );
 }
 
 /// Callers are inside a runtime's blocking threads.

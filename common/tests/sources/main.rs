@@ -1,6 +1,11 @@
 //! Fetching sources from real servers on the loopback address: `git http-backend`, `git daemon`, `sshd`, and
 //! repositories on the disk.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy takes only functions marked as tests for tests, and these have functions beside them"
+)]
+
 mod daemon;
 mod http;
 mod local;

@@ -93,7 +93,7 @@ impl Daemon {
             .unwrap()
             .read_to_string(&mut words)
             .unwrap();
-        println!("{program} ended: {words}");
+        eprintln!("{program} ended: {words}");
         None
     }
 

@@ -191,8 +191,10 @@ fn what_ssh_says_is_passed_on() {
         text.contains("does not appear to be a git repository"),
         "{text}"
     );
-    let mut options = GitOptions::default();
-    options.ssh_command = Some(vec!["no-such-program".to_owned()]);
+    let options = GitOptions {
+        ssh_command: Some(vec!["no-such-program".to_owned()]),
+        ..GitOptions::default()
+    };
     let text = TestMirror::new("host:x", options)
         .fetch(None, None)
         .unwrap_err()

@@ -116,7 +116,7 @@ pub(super) fn open_ssh(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // ssh may start helpers (ProxyCommand); they end with it.
+        // ssh may start programs (ProxyCommand); they end with it.
         .process_group(0)
         .kill_on_drop(true);
     let mut child = wire

@@ -1,0 +1,218 @@
+//! Staying in touch with the master: connecting, heartbeats, saying good-bye.
+
+use crate::coordinator::WorkHandle;
+use crate::master_api::{Backoff, MasterApi};
+use crate::work::Command;
+use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
+use clusterrunner_common::caller::CallError;
+use clusterrunner_common::ids::SlaveId;
+use reqwest::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, RwLock, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long saying good-bye may take.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Our registration with the master, as everything here sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    id: Arc<watch::Sender<Option<SlaveId>>>,
+    doubt: Arc<Notify>,
+    admission: Arc<RwLock<()>>,
+}
+
+impl Registration {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: Arc::new(watch::Sender::new(None)),
+            doubt: Arc::new(Notify::new()),
+            admission: Arc::new(RwLock::new(())),
+        }
+    }
+
+    /// The id that the master gave us last.
+    pub(crate) fn id(&self) -> Option<SlaveId> {
+        *self.id.borrow()
+    }
+
+    /// Waits for the first id, if need be.
+    pub(crate) async fn some_id(&self) -> SlaveId {
+        let mut watched = self.id.subscribe();
+        match watched.wait_for(Option::is_some).await.map(|id| *id) {
+            Ok(Some(id)) => id,
+            // The sender lives as long as `self`; if it were gone, no id would ever come.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Somebody found that the master does not know us: ask it at once.
+    pub(crate) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Orders of the master pass here. While we connect they wait: the first of the new
+    /// registration may overtake the answer that tells us to forget those of the old one.
+    pub(crate) async fn admit(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.admission.read().await
+    }
+}
+
+/// Tells of trouble with the master once for each change, not for each try.
+#[derive(Debug, Default)]
+struct Trouble {
+    told: Option<Option<StatusCode>>,
+}
+
+impl Trouble {
+    fn tell(&mut self, error: &CallError) {
+        let kind = error.status();
+        if self.told == Some(kind) {
+            tracing::debug!(%error, "still no luck with the master");
+            return;
+        }
+        self.told = Some(kind);
+        if kind == Some(StatusCode::UNAUTHORIZED) {
+            tracing::error!(
+                %error,
+                "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; trying on"
+            );
+        } else {
+            tracing::warn!(%error, "no contact with the master; trying on");
+        }
+    }
+
+    fn over(&mut self) {
+        if self.told.take().is_some() {
+            tracing::info!("in contact with the master again");
+        }
+    }
+}
+
+/// Keeps the slave connected until `stop`, then tells the master that it goes.
+pub(crate) async fn keep(
+    api: MasterApi,
+    work: WorkHandle,
+    registration: Registration,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    let connected = async {
+        let mut trouble = Trouble::default();
+        loop {
+            let id = connect(&api, &work, &registration, &mut trouble).await;
+            hold(&api, id, &registration, interval, &mut trouble).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = connected => {}
+    }
+    let Some(id) = registration.id() else {
+        return;
+    };
+    let report = StateReportBody {
+        state: SlaveState::Disconnected,
+        build_id: None,
+        session_id: Some(api.session.clone()),
+        reason: None,
+    };
+    match tokio::time::timeout(GOODBYE_TIMEOUT, api.report(id, report)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::info!(%error, "the master was not told that this slave ends"),
+        Err(_) => tracing::info!("the master did not hear in time that this slave ends"),
+    }
+}
+
+/// Connects, however long it takes.
+async fn connect(
+    api: &MasterApi,
+    work: &WorkHandle,
+    registration: &Registration,
+    trouble: &mut Trouble,
+) -> SlaveId {
+    let mut backoff = Backoff::slow();
+    loop {
+        let closed = registration.admission.write().await;
+        match api.connect().await {
+            Ok(answer) => match answer.slave_id.parse() {
+                Ok(id) => {
+                    trouble.over();
+                    take_over(&answer, id, work, registration).await;
+                    drop(closed);
+                    return id;
+                }
+                Err(_) => tracing::warn!(
+                    slave_id = answer.slave_id,
+                    "the master gave an id that is not a number"
+                ),
+            },
+            Err(error) => trouble.tell(&error),
+        }
+        drop(closed);
+        backoff.pause().await;
+    }
+}
+
+async fn take_over(
+    answer: &ConnectAnswer,
+    id: SlaveId,
+    work: &WorkHandle,
+    registration: &Registration,
+) {
+    tracing::info!(
+        slave.id = %id,
+        resumed = answer.resumed,
+        "connected to the master"
+    );
+    if answer.protocol != Some(PROTOCOL) {
+        tracing::warn!(
+            "the master does not speak protocol {PROTOCOL}: this slave can not work for it"
+        );
+    }
+    let connected = Command::Connected {
+        resumed: answer.resumed,
+    };
+    if work.send(connected).await.is_err() {
+        tracing::debug!("connected while the slave ends");
+    }
+    registration.id.send_replace(Some(id));
+}
+
+/// Gives signs of life until the master does not count on us any more.
+async fn hold(
+    api: &MasterApi,
+    id: SlaveId,
+    registration: &Registration,
+    interval: Duration,
+    trouble: &mut Trouble,
+) {
+    let mut backoff = Backoff::slow();
+    loop {
+        match api.heartbeat(id).await {
+            Ok(answer) if answer.is_alive => {
+                trouble.over();
+                backoff = Backoff::slow();
+                tokio::select! {
+                    () = tokio::time::sleep(interval) => {}
+                    () = registration.doubt.notified() => {}
+                }
+                continue;
+            }
+            Ok(_) => {
+                tracing::warn!(slave.id = %id, "the master counts this slave as lost; connecting again");
+                return;
+            }
+            Err(error) => {
+                let refused = error.status().is_some_and(|_| !error.is_passing());
+                if refused && error.status() != Some(StatusCode::UNAUTHORIZED) {
+                    tracing::warn!(slave.id = %id, %error, "the master does not know this slave; connecting again");
+                    return;
+                }
+                trouble.tell(&error);
+            }
+        }
+        backoff.pause().await;
+    }
+}

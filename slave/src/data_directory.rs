@@ -1,0 +1,248 @@
+//! Where everything of one slave lies: `<base>/slave-<port>/`, for one process at a time.
+//!
+//! ```text
+//! lock                                flock of the process that uses the directory
+//! slave.pid                           its process id; there while it listens
+//! repos/                              mirrors of repositories, kept from build to build
+//! work/<build>/                       work tree of a git build
+//! artifacts/<build>/artifact_<S>_<K>/ $ARTIFACT_DIR of an atom
+//! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote
+//! results/<build>/results_<S>.<attempt>.tar.gz   waits for the master to take it
+//! ```
+//!
+//! All but `repos/` is gone when a build is torn down, and at the next start.
+
+use crate::work::HandOut;
+use clusterrunner_common::artifact::directory_name;
+use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SubjobId};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// The directory of a running slave. Given free when it is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDirectory {
+    path: PathBuf,
+    session: SessionId,
+    /// Held, not used: the lock lasts as long as the open file.
+    _lock: File,
+}
+
+/// Why the directory can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirectoryError {
+    /// Another slave works there.
+    #[error(
+        "another slave already uses {}: stop it, or start this one on another port or with another base_directory",
+        .path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It can not be made, read or emptied.
+    #[error("could not {step} {}: {source}", .path.display())]
+    Unusable {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn unusable(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirectoryError {
+    let path = path.to_owned();
+    move |source| DataDirectoryError::Unusable { step, path, source }
+}
+
+impl DataDirectory {
+    /// Takes `<base>/slave-<port>/` into use, empty but for its mirrors. Blocks.
+    pub(crate) fn open(
+        base: &Path,
+        port: u16,
+        session: SessionId,
+    ) -> Result<Self, DataDirectoryError> {
+        let base = std::path::absolute(base).map_err(unusable("find", base))?;
+        let path = base.join(format!("slave-{port}"));
+        make_private(&path).map_err(unusable("make", &path))?;
+        let lock_path = path.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(unusable("open", &lock_path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirectoryError::InUse { path }),
+            Err(error) => return Err(unusable("lock", &lock_path)(error.into())),
+        }
+        for part in ["work", "artifacts", "results"] {
+            let part = path.join(part);
+            remove_all(&part).map_err(unusable("empty", &part))?;
+            make_private(&part).map_err(unusable("make", &part))?;
+        }
+        let mirrors = path.join("repos");
+        make_private(&mirrors).map_err(unusable("make", &mirrors))?;
+        let pid_file = path.join("slave.pid");
+        std::fs::write(&pid_file, format!("{}\n", std::process::id()))
+            .map_err(unusable("write", &pid_file))?;
+        Ok(Self {
+            path,
+            session,
+            _lock: lock,
+        })
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where mirrors of repositories are.
+    pub(crate) fn mirrors(&self) -> PathBuf {
+        self.path.join("repos")
+    }
+
+    /// Where a git build is checked out.
+    pub(crate) fn work_tree(&self, build: BuildId) -> PathBuf {
+        self.path.join("work").join(build.to_string())
+    }
+
+    /// Where the artifacts of a build are.
+    pub(crate) fn artifacts(&self, build: BuildId) -> PathBuf {
+        self.path.join("artifacts").join(build.to_string())
+    }
+
+    /// `$ARTIFACT_DIR` of an atom.
+    pub(crate) fn artifact_directory(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        atom: AtomId,
+    ) -> PathBuf {
+        self.artifacts(build).join(directory_name(subjob, atom))
+    }
+
+    /// Where packed results of a build wait.
+    pub(crate) fn results(&self, build: BuildId) -> PathBuf {
+        self.path.join("results").join(build.to_string())
+    }
+
+    /// A packed result.
+    pub(crate) fn result_file(&self, hand_out: HandOut) -> PathBuf {
+        let HandOut {
+            build,
+            subjob,
+            attempt,
+        } = hand_out;
+        self.results(build)
+            .join(format!("results_{subjob}.{attempt}.tar.gz"))
+    }
+
+    /// Begins the mark of every process that any slave in this directory ever started.
+    pub(crate) fn mark(&self) -> String {
+        format!("{}:", self.path.display())
+    }
+
+    /// Begins the mark of every process of a build.
+    pub(crate) fn build_mark(&self, build: BuildId) -> String {
+        format!("{}{}:{build}:", self.mark(), self.session)
+    }
+
+    /// The mark of the processes of a hand-out.
+    pub(crate) fn hand_out_mark(&self, hand_out: HandOut) -> String {
+        let HandOut {
+            build,
+            subjob,
+            attempt,
+        } = hand_out;
+        format!("{}{subjob}.{attempt}:", self.build_mark(build))
+    }
+}
+
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        // Left behind, it names a process that is gone: whoever reads it must check that anyway.
+        std::fs::remove_file(self.path.join("slave.pid")).ok();
+    }
+}
+
+/// Makes a directory and those above it, for this user only.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Removes whatever is at `path`, also what its owner locked itself out of. Blocks.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.is_dir() => return std::fs::remove_file(path),
+        Ok(_) => {}
+    }
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(path)?;
+            std::fs::remove_dir_all(path)
+        }
+        other => other,
+    }
+}
+
+/// Makes every directory at and below `path` writable: some tools write-protect what they make.
+fn unlock(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut directories = vec![path.to_owned()];
+    while let Some(directory) = directories.pop() {
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700))?;
+        for entry in std::fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn open(base: &Path, port: u16) -> Result<DataDirectory, DataDirectoryError> {
+        DataDirectory::open(base, port, SessionId("s".to_owned()))
+    }
+
+    #[test]
+    fn two_slaves_share_a_base_but_not_a_directory() {
+        let base = tempfile::tempdir().unwrap();
+        let first = open(base.path(), 1).unwrap();
+        let _second = open(base.path(), 2).unwrap();
+        let error = open(base.path(), 1).unwrap_err();
+        assert!(error.to_string().contains("slave-1"), "{error}");
+        drop(first);
+        open(base.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_start_keeps_the_mirrors_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let data = open(base.path(), 1).unwrap();
+        let stale = data.artifacts(BuildId(1)).join("locked");
+        make_private(&stale).unwrap();
+        make_private(&data.mirrors().join("kept")).unwrap();
+        std::fs::write(stale.join("file"), "x").unwrap();
+        std::fs::set_permissions(&stale, std::fs::Permissions::from_mode(0o500)).unwrap();
+        drop(data);
+        let data = open(base.path(), 1).unwrap();
+        assert!(!data.artifacts(BuildId(1)).exists());
+        assert!(data.mirrors().join("kept").exists());
+    }
+}

@@ -1,0 +1,245 @@
+//! The slave's HTTP API. Orders are taken from holders of the secret only; reads are open.
+
+mod console;
+mod error;
+
+use crate::connection::Registration;
+use crate::coordinator::{WorkHandle, WorkView};
+use crate::data_directory::DataDirectory;
+use crate::work::{Answer, Command, HandOut, SetupOrder};
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use clusterrunner_common::api::{
+    ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobRequest,
+    Success, VersionBody,
+};
+use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
+use clusterrunner_common::signed::{Gate, Signed};
+use error::ApiError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The version of the API, in answers and in `GET /v1/version`.
+const API_VERSION: u32 = 1;
+
+/// Headers by which a caller says whom it expects to find here; the second one is the older name.
+const EXPECTED_SESSION_HEADERS: [&str; 2] = ["expected-session-id", "session-id"];
+
+/// What the handlers need.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) work: WorkHandle,
+    pub(crate) registration: Registration,
+    pub(crate) data: Arc<DataDirectory>,
+    pub(crate) session: SessionId,
+    pub(crate) master_url: String,
+    /// Ends the process in order.
+    pub(crate) stop: CancellationToken,
+}
+
+/// `{"executors": [...]}`.
+#[derive(Serialize)]
+struct ExecutorsBody {
+    executors: Vec<ExecutorView>,
+}
+
+/// `{"executor": ...}`.
+#[derive(Serialize)]
+struct ExecutorBody {
+    executor: ExecutorView,
+}
+
+/// All routes, behind the gate.
+pub(crate) fn router(api: Api, gate: &Arc<Gate>) -> Router {
+    let session = api.session.clone();
+    let routes = Router::new()
+        .route("/v1", get(status))
+        .route("/v1/version", get(version))
+        .route("/v1/executor", get(executors))
+        .route("/v1/executor/{executor}", get(executor))
+        .route("/v1/build/{build}/setup", post(set_up))
+        .route("/v1/build/{build}/teardown", post(tear_down))
+        .route("/v1/build/{build}/subjob/{subjob}", post(start_subjob))
+        .route(
+            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console",
+            get(console::console),
+        )
+        .route("/v1/kill", post(kill))
+        .fallback(|| async { ApiError::NotFound })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .with_state(api);
+    gate.guard(routes)
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let session = session.clone();
+            async move { in_session(&session, request, next).await }
+        }))
+}
+
+/// Refuses calls that are meant for an earlier life of this process, before all else; says in
+/// every answer which life this is.
+async fn in_session(session: &SessionId, request: Request, next: Next) -> Response {
+    let mut response = match stranger(session, request.headers()) {
+        Some(given) => ApiError::OtherSession { given }.into_response(),
+        None => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    if let Ok(session) = HeaderValue::from_str(&session.0) {
+        headers.insert(HeaderName::from_static("session-id"), session);
+    }
+    headers.insert(
+        HeaderName::from_static("api-version"),
+        HeaderValue::from(API_VERSION),
+    );
+    response
+}
+
+/// The session that the caller expects, if it is another one.
+fn stranger(session: &SessionId, headers: &HeaderMap) -> Option<String> {
+    let given = |name| headers.get(name).map(HeaderValue::as_bytes);
+    EXPECTED_SESSION_HEADERS
+        .into_iter()
+        .filter_map(given)
+        .find(|given| *given != session.0.as_bytes())
+        .map(|given| String::from_utf8_lossy(given).into_owned())
+}
+
+/// The ids in a path. What is no id names nothing that is here.
+struct Ids<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Ids<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(ids)) => Ok(Self(ids)),
+            Err(_) => Err(ApiError::NotFound),
+        }
+    }
+}
+
+async fn status(State(api): State<Api>) -> Json<SlaveStatusBody> {
+    let WorkView {
+        executors,
+        current_build,
+        is_stopping,
+    } = api.work.view();
+    Json(SlaveStatusBody {
+        slave: SlaveStatusView {
+            is_alive: !is_stopping && !api.stop.is_cancelled(),
+            master_url: api.master_url,
+            current_build_id: current_build,
+            slave_id: api.registration.id(),
+            executors,
+            session_id: api.session,
+        },
+    })
+}
+
+async fn version() -> Json<VersionBody> {
+    Json(VersionBody {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api_version: API_VERSION,
+    })
+}
+
+async fn executors(State(api): State<Api>) -> Json<ExecutorsBody> {
+    Json(ExecutorsBody {
+        executors: api.work.view().executors,
+    })
+}
+
+async fn executor(
+    State(api): State<Api>,
+    Ids(wanted): Ids<ExecutorIndex>,
+) -> Result<Json<ExecutorBody>, ApiError> {
+    let executors = api.work.view().executors;
+    let found = executors.into_iter().find(|executor| executor.id == wanted);
+    match found {
+        Some(executor) => Ok(Json(ExecutorBody { executor })),
+        None => Err(ApiError::UnknownExecutor(wanted)),
+    }
+}
+
+async fn set_up(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    Signed(request): Signed<SetupRequest>,
+) -> Result<Json<Success>, ApiError> {
+    let order = setup_order(build, request)?;
+    let _admitted = api.registration.admit().await;
+    api.work.send(Command::SetUp(Box::new(order))).await?;
+    Ok(Json(Success::default()))
+}
+
+fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiError> {
+    let job = request
+        .job
+        .ok_or(ApiError::OtherProtocol { missing: "job" })?;
+    let parameters = Value::Object(request.project_type_params);
+    let project = BuildRequest::from_json(&parameters)?;
+    if matches!(project.project, ProjectSource::Git { .. }) && request.commit.is_none() {
+        return Err(ApiError::OtherProtocol { missing: "commit" });
+    }
+    Ok(SetupOrder {
+        build,
+        start_index: request.build_executor_start_index,
+        source: project.project,
+        remote_files: project.remote_files,
+        commit: request.commit,
+        job,
+    })
+}
+
+async fn start_subjob(
+    State(api): State<Api>,
+    Ids((build, subjob)): Ids<(BuildId, SubjobId)>,
+    Signed(request): Signed<SubjobRequest>,
+) -> Result<(StatusCode, Json<SubjobAccepted>), ApiError> {
+    let nul = |command: &String| command.contains('\0');
+    if request.atomic_commands.iter().any(nul) {
+        return Err(ApiError::NulInCommand);
+    }
+    let command = Command::StartSubjob {
+        hand_out: HandOut {
+            build,
+            subjob,
+            attempt: request.attempt.unwrap_or(Attempt::FIRST),
+        },
+        atomic_commands: request.atomic_commands,
+    };
+    let _admitted = api.registration.admit().await;
+    let executor_id = match api.work.send(command).await? {
+        Answer::Subjob(executor) => executor,
+        Answer::Done => None,
+    };
+    let accepted = SubjobAccepted {
+        status: Success::default().status,
+        executor_id,
+    };
+    Ok((StatusCode::CREATED, Json(accepted)))
+}
+
+async fn tear_down(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    Signed(_): Signed<Value>,
+) -> Result<Json<Success>, ApiError> {
+    let _admitted = api.registration.admit().await;
+    api.work.send(Command::TearDown(build)).await?;
+    Ok(Json(Success::default()))
+}
+
+async fn kill(State(api): State<Api>, Signed(_): Signed<Value>) -> Json<Success> {
+    tracing::info!("told to end by a signed call");
+    api.stop.cancel();
+    Json(Success::default())
+}

@@ -1,0 +1,81 @@
+//! Console output of atoms that run here or ran here, until their build is torn down.
+
+use super::error::ApiError;
+use super::{Api, Ids};
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderName, header};
+use clusterrunner_common::api::ConsoleBody;
+use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
+use clusterrunner_common::console::{DEFAULT_MAX_LINES, segment};
+use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use tokio::task::spawn_blocking;
+
+/// How much is read at a time: large consoles are read to their end to be counted.
+const BUFFER: usize = 1 << 16;
+
+/// `GET .../console?max_lines&offset_line`.
+pub(super) async fn console(
+    State(api): State<Api>,
+    Ids((build, subjob, atom)): Ids<(BuildId, SubjobId, AtomId)>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<([(HeaderName, &'static str); 1], Json<ConsoleBody>), ApiError> {
+    let max_lines = match number(&query, "max_lines")? {
+        None => DEFAULT_MAX_LINES,
+        // Too few lines are refused below, in the right words.
+        Some(max_lines) => usize::try_from(max_lines).unwrap_or(0),
+    };
+    let offset_line = match number(&query, "offset_line")? {
+        None => None,
+        Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
+    };
+    let directory = api.data.artifact_directory(build, subjob, atom);
+    let read = spawn_blocking(move || {
+        let missing = |error: io::Error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::debug!(%error, "a console file could not be opened");
+            }
+            ApiError::NoConsole {
+                build,
+                subjob,
+                atom,
+            }
+        };
+        // Looked at first: what is written between the two looks is then shown next time.
+        let ended = directory.join(EXIT_CODE_FILE).exists();
+        let file = open(&directory.join(CONSOLE_FILE)).map_err(missing)?;
+        let reader = BufReader::with_capacity(BUFFER, file);
+        segment(reader, max_lines, offset_line, ended).map_err(ApiError::from)
+    });
+    let body = read.await.map_err(|error| {
+        tracing::error!(%error, "reading a console broke off");
+        ApiError::Internal
+    })??;
+    // The dashboard of a master on another host may show it.
+    let headers = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    Ok((headers, Json(body)))
+}
+
+fn number(query: &HashMap<String, String>, name: &'static str) -> Result<Option<i64>, ApiError> {
+    let parse = |text: &String| text.trim().parse().map_err(|_| ApiError::NotANumber(name));
+    query.get(name).map(parse).transpose()
+}
+
+/// Opens what is a file: an atom could have put a link to elsewhere, or a pipe, in its place.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}

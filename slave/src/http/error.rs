@@ -1,0 +1,86 @@
+//! Every way in which a call is refused, and its status.
+
+use crate::work::Refusal;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use clusterrunner_common::build_request::InvalidRequest;
+use clusterrunner_common::console::ConsoleError;
+use clusterrunner_common::http::refusal;
+use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SubjobId};
+
+/// Why a call is refused. The text goes to the caller.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("There is nothing here: the slave's routes are listed in docs/api.md.")]
+    NotFound,
+    #[error("This route does not take this method; the header Allow lists those it takes.")]
+    MethodNotAllowed,
+    #[error("Specified session id: {given} has expired and is invalid.")]
+    OtherSession { given: String },
+    #[error("Executor {0} does not exist on this slave.")]
+    UnknownExecutor(ExecutorIndex),
+    #[error(
+        "Field '{missing}' is missing: this slave does not support the protocol of this master yet; use a master of the same version."
+    )]
+    OtherProtocol { missing: &'static str },
+    #[error("An atom's command must not contain NUL characters.")]
+    NulInCommand,
+    #[error(transparent)]
+    InvalidProject(#[from] InvalidRequest),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("Invalid value of '{0}': it must be a whole number.")]
+    NotANumber(&'static str),
+    #[error("'offset_line' must be greater than or equal to zero.")]
+    NegativeOffset,
+    #[error(
+        "Console output does not exist on this host for build {build}, subjob {subjob}, atom {atom}."
+    )]
+    NoConsole {
+        build: BuildId,
+        subjob: SubjobId,
+        atom: AtomId,
+    },
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    /// Our own trouble; its cause is in the log.
+    #[error("Internal error; the slave's log has the details.")]
+    Internal,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound | Self::UnknownExecutor(_) | Self::NoConsole { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OtherSession { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::OtherProtocol { .. }
+            | Self::NulInCommand
+            | Self::InvalidProject(_)
+            | Self::NotANumber(_)
+            | Self::NegativeOffset
+            | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Refused(
+                Refusal::UnknownBuild { .. }
+                | Refusal::BuildEnding { .. }
+                | Refusal::OldAttempt { .. },
+            ) => StatusCode::CONFLICT,
+            Self::Refused(Refusal::TooManyWaiting { .. } | Refusal::Ending) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Console(ConsoleError::Read(_)) | Self::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        refusal(self.status(), self.to_string())
+    }
+}

@@ -1,0 +1,126 @@
+//! The calls that a slave makes to its master.
+
+use crate::work::HandOut;
+use clusterrunner_common::api::{
+    ConnectAnswer, ConnectRequest, Heartbeat, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
+    ResultMetrics, ResultReport, StateReport, StateReportBody,
+};
+use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::ids::{ExecutorIndex, SessionId, SlaveId};
+use reqwest::Method;
+use serde_json::Value;
+use std::time::Duration;
+
+/// First pause after a failed call that is made again until it succeeds.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Growing pauses between tries.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    /// Pauses of 0.2 s, doubling up to 5 s.
+    pub(crate) fn quick() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    /// Pauses of 1 s, doubling up to 5 s.
+    pub(crate) fn slow() -> Self {
+        Self(Duration::from_secs(1))
+    }
+
+    /// Waits for the next try.
+    pub(crate) async fn pause(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The master, as this slave talks to it.
+#[derive(Clone, Debug)]
+pub(crate) struct MasterApi {
+    pub(crate) caller: Caller,
+    /// The master's `host:port`.
+    pub(crate) master: String,
+    /// Our `host:port`, the same text in every call.
+    pub(crate) own_address: String,
+    pub(crate) session: SessionId,
+    pub(crate) num_executors: u32,
+}
+
+impl MasterApi {
+    /// Asks to be taken in.
+    pub(crate) async fn connect(&self) -> Result<ConnectAnswer, CallError> {
+        let request = ConnectRequest {
+            slave: self.own_address.clone(),
+            num_executors: self.num_executors,
+            session_id: Some(self.session.clone()),
+            protocol: Some(PROTOCOL),
+        };
+        let url = format!("{}/v1/slave", self.master);
+        self.caller.send(Method::POST, &url, &request).await
+    }
+
+    /// Gives a sign of life.
+    pub(crate) async fn heartbeat(&self, id: SlaveId) -> Result<HeartbeatAnswer, CallError> {
+        let request = HeartbeatRequest {
+            slave: Heartbeat {
+                heartbeat: true,
+                session_id: Some(self.session.clone()),
+            },
+        };
+        let url = format!("{}/v1/slave/{id}/heartbeat", self.master);
+        self.caller.send(Method::POST, &url, &request).await
+    }
+
+    /// Tells about ourselves.
+    pub(crate) async fn report(
+        &self,
+        id: SlaveId,
+        report: StateReportBody,
+    ) -> Result<(), CallError> {
+        let request = StateReport { slave: report };
+        let url = format!("{}/v1/slave/{id}", self.master);
+        // What the master says beside the status is of no use to us.
+        let _answer: Value = self.caller.send(Method::PUT, &url, &request).await?;
+        Ok(())
+    }
+
+    /// What goes with a result.
+    pub(crate) fn result_report(
+        &self,
+        id: SlaveId,
+        hand_out: HandOut,
+        executor: ExecutorIndex,
+    ) -> ResultReport {
+        ResultReport {
+            slave: self.own_address.clone(),
+            metric_data: Some(ResultMetrics {
+                executor_id: Some(executor),
+            }),
+            slave_id: Some(id),
+            session_id: Some(self.session.clone()),
+            attempt: Some(hand_out.attempt),
+        }
+    }
+
+    /// Sends a result.
+    pub(crate) async fn upload(
+        &self,
+        hand_out: HandOut,
+        content_type: &str,
+        length: u64,
+        digest: &str,
+        body: reqwest::Body,
+    ) -> Result<(), CallError> {
+        let HandOut { build, subjob, .. } = hand_out;
+        let url = format!("{}/v1/build/{build}/subjob/{subjob}/result", self.master);
+        let caller = &self.caller;
+        let _answer: Value = caller
+            .upload(&url, content_type, length, digest, body)
+            .await?;
+        Ok(())
+    }
+}

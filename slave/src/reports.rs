@@ -1,0 +1,122 @@
+//! What the master is to be told about builds, and telling it until it has heard.
+
+use crate::connection::Registration;
+use crate::master_api::{Backoff, MasterApi};
+use clusterrunner_common::api::StateReportBody;
+use clusterrunner_common::ids::BuildId;
+use reqwest::StatusCode;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Reports that the master has not acknowledged: the newest about each build.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    by_build: BTreeMap<BuildId, (u64, StateReportBody)>,
+    /// Numbers the reports, so that an answer is not taken for one to a newer report.
+    last_number: u64,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has something told.
+    pub(crate) fn put(&self, build: BuildId, report: StateReportBody) {
+        let mut waiting = self.lock();
+        waiting.last_number += 1;
+        let number = waiting.last_number;
+        waiting.by_build.insert(build, (number, report));
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Drops all that is not told yet.
+    pub(crate) fn forget(&self) {
+        self.lock().by_build.clear();
+    }
+
+    /// The report that waits longest.
+    fn oldest(&self) -> Option<(BuildId, u64, StateReportBody)> {
+        let waiting = self.lock();
+        let (build, (number, report)) = waiting
+            .by_build
+            .iter()
+            .min_by_key(|(_, (number, _))| *number)?;
+        Some((*build, *number, report.clone()))
+    }
+
+    fn told(&self, build: BuildId, number: u64) {
+        let mut waiting = self.lock();
+        if waiting
+            .by_build
+            .get(&build)
+            .is_some_and(|(n, _)| *n == number)
+        {
+            waiting.by_build.remove(&build);
+        }
+    }
+
+    /// Tells the master, one report after the other, until `stop`.
+    pub(crate) async fn deliver(
+        &self,
+        api: &MasterApi,
+        registration: &Registration,
+        stop: &CancellationToken,
+    ) {
+        let telling = async {
+            let mut backoff = Backoff::quick();
+            loop {
+                let Some((build, number, report)) = self.oldest() else {
+                    self.changed.notified().await;
+                    continue;
+                };
+                if self.tell(api, registration, build, report).await {
+                    self.told(build, number);
+                    backoff = Backoff::quick();
+                } else {
+                    backoff.pause().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = telling => {}
+        }
+    }
+
+    /// Makes one try; says whether the report is done with.
+    async fn tell(
+        &self,
+        api: &MasterApi,
+        registration: &Registration,
+        build: BuildId,
+        report: StateReportBody,
+    ) -> bool {
+        let id = registration.some_id().await;
+        let state = report.state;
+        let Err(error) = api.report(id, report).await else {
+            return true;
+        };
+        if error.status() == Some(StatusCode::UNAUTHORIZED) {
+            tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "a report was not accepted; trying on");
+            return false;
+        }
+        if error.status().is_none() || error.is_passing() {
+            tracing::debug!(build.id = %build, slave.id = %id, ?state, %error, "a report did not get through; trying on");
+            return false;
+        }
+        tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "the master refused a report");
+        // If it forgot us, connecting again sets things right.
+        registration.doubt();
+        true
+    }
+}

@@ -1,0 +1,175 @@
+//! Packs the artifact directories of a subjob into the archive that the master takes.
+
+use clusterrunner_common::artifact::directory_name;
+use clusterrunner_common::ids::{AtomId, SubjobId};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use tar::{Builder, Header};
+use tokio_util::sync::CancellationToken;
+
+/// Speed counts here, not size: the way to the master is short.
+const LEVEL: Compression = Compression::new(1);
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackError {
+    #[error("could not pack {}: {source}", .path.display())]
+    Entry {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("could not write {}: {source}", .path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("packing was canceled")]
+    Canceled,
+}
+
+type Archive = Builder<GzEncoder<BufWriter<File>>>;
+
+/// Packs `artifact_<subjob>_<atom>` of each atom, from below `artifacts` into the file `archive`.
+/// Symbolic links stay links; what is neither file, directory nor link is left out. Blocks.
+pub(crate) fn pack(
+    artifacts: &Path,
+    subjob: SubjobId,
+    num_atoms: u32,
+    archive: &Path,
+    stop: &CancellationToken,
+) -> Result<(), PackError> {
+    let packed = write_archive(artifacts, subjob, num_atoms, archive, stop);
+    if packed.is_err() {
+        // The build's clean-up removes it in any case.
+        std::fs::remove_file(archive).ok();
+    }
+    packed
+}
+
+fn write_archive(
+    artifacts: &Path,
+    subjob: SubjobId,
+    num_atoms: u32,
+    archive: &Path,
+    stop: &CancellationToken,
+) -> Result<(), PackError> {
+    let write = |source| PackError::Write {
+        path: archive.to_owned(),
+        source,
+    };
+    let file = File::create(archive).map_err(write)?;
+    let mut tar = Builder::new(GzEncoder::new(BufWriter::new(file), LEVEL));
+    tar.follow_symlinks(false);
+    for atom in (0..num_atoms).map(AtomId) {
+        let name = PathBuf::from(directory_name(subjob, atom));
+        let mut waiting = vec![name];
+        while let Some(name) = waiting.pop() {
+            if stop.is_cancelled() {
+                return Err(PackError::Canceled);
+            }
+            let path = artifacts.join(&name);
+            append(&mut tar, &path, &name, &mut waiting, stop)
+                .map_err(|source| PackError::Entry { path, source })?;
+        }
+    }
+    let mut buffered = tar
+        .into_inner()
+        .and_then(GzEncoder::finish)
+        .map_err(write)?;
+    buffered.flush().map_err(write)
+}
+
+/// Appends one entry; what is in a directory goes to `waiting`. An entry that is not readable, or
+/// goes away meanwhile (children of an atom may go on), is left out: one odd file must not cost
+/// the result.
+fn append(
+    tar: &mut Archive,
+    path: &Path,
+    name: &Path,
+    waiting: &mut Vec<PathBuf>,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let left_out = |error: &io::Error| {
+        tracing::warn!(path = %path.display(), %error, "an artifact could not be read and is left out");
+    };
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            left_out(&error);
+            return Ok(());
+        }
+    };
+    if metadata.is_dir() {
+        tar.append_data(&mut header(&metadata, 0), name, io::empty())?;
+        match std::fs::read_dir(path) {
+            Ok(entries) => waiting.extend(entries.flatten().map(|e| name.join(e.file_name()))),
+            Err(error) => left_out(&error),
+        }
+    } else if metadata.is_symlink() {
+        match std::fs::read_link(path) {
+            Ok(target) => tar.append_link(&mut header(&metadata, 0), name, target)?,
+            Err(error) => left_out(&error),
+        }
+    } else if metadata.is_file() {
+        // The file may have become something else since: no link is followed, no pipe waited for.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let opened = File::options()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path);
+        match opened {
+            Ok(file) => {
+                let length = metadata.len();
+                let content = Exactly {
+                    file,
+                    remaining: length,
+                    stop,
+                };
+                tar.append_data(&mut header(&metadata, length), name, content)?;
+            }
+            Err(error) => left_out(&error),
+        }
+    }
+    Ok(())
+}
+
+fn header(metadata: &Metadata, length: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_metadata(metadata);
+    header.set_size(length);
+    header
+}
+
+/// The first `remaining` bytes of a file, filled up with zeros where it has become shorter: an
+/// archive states the length of a file before its content.
+struct Exactly<'a> {
+    file: File,
+    remaining: u64,
+    /// A large file is not packed to its end when nobody wants it any more.
+    stop: &'a CancellationToken,
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_cancelled() {
+            return Err(io::Error::other("packing was canceled"));
+        }
+        let wanted = usize::try_from(self.remaining).map_or(buffer.len(), |r| r.min(buffer.len()));
+        let buffer = &mut buffer[..wanted];
+        let read = match self.file.read(buffer)? {
+            0 => {
+                buffer.fill(0);
+                wanted
+            }
+            read => read,
+        };
+        self.remaining -= read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,214 @@
+//! Making a build's project ready on this slave, and taking it away again.
+
+use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::source::{SourceError, Sources};
+use crate::work::{Project, SetupOrder, SetupOutcome};
+use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::console;
+use clusterrunner_common::ids::BuildId;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+/// How long `teardown_build` may take once nobody waits for the build any more.
+const HURRIED_TEARDOWN: Duration = Duration::from_secs(30);
+
+/// How much of a failed command's output goes into the reason.
+const REASON_LINES: usize = 20;
+/// And how many characters of it.
+const REASON_CHARACTERS: usize = 4_000;
+
+/// Why a build could not be set up. The text reaches the user.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("setup_build {how}{output}")]
+    Failed { how: String, output: String },
+    #[error("setup_build could not be run: {0}")]
+    Command(#[from] CommandError),
+    #[error("could not write {}: {source}", .path.display())]
+    Output {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the set-up was canceled")]
+    Canceled,
+}
+
+/// Where builds are set up.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) data: Arc<DataDirectory>,
+    pub(crate) sources: Sources,
+    pub(crate) kill_grace: Duration,
+}
+
+impl Setup {
+    /// Sets a build up; stops soon after `stop`.
+    pub(crate) async fn set_up(&self, order: SetupOrder, stop: &CancellationToken) -> SetupOutcome {
+        let directory = match self.sources.fetch(&self.data, &order, stop).await {
+            Ok(directory) => directory,
+            Err(error) => {
+                return SetupOutcome::Failed {
+                    reason: error.to_string(),
+                    left: None,
+                };
+            }
+        };
+        let project = Project {
+            directory,
+            teardown_build: order.job.teardown_build,
+        };
+        let Some(setup_build) = &order.job.setup_build else {
+            return SetupOutcome::Complete(project);
+        };
+        match self
+            .run_setup(order.build, setup_build, &project, stop)
+            .await
+        {
+            Ok(()) => SetupOutcome::Complete(project),
+            Err(error) => SetupOutcome::Failed {
+                reason: error.to_string(),
+                left: Some(project),
+            },
+        }
+    }
+
+    async fn run_setup(
+        &self,
+        build: BuildId,
+        setup_build: &str,
+        project: &Project,
+        stop: &CancellationToken,
+    ) -> Result<(), SetupError> {
+        let (output, file) = self.output(build, "setup_build_output").await?;
+        let ended = self
+            .command(build, setup_build, project)
+            .run(file, stop, None, self.kill_grace)
+            .await?;
+        let how = match ended {
+            Ended::Exited(0) => return Ok(()),
+            Ended::Exited(code) => format!("exited with {code}"),
+            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+            Ended::Canceled | Ended::TimedOut => return Err(SetupError::Canceled),
+        };
+        Err(SetupError::Failed {
+            how,
+            output: last_lines(output).await,
+        })
+    }
+
+    /// Undoes all of a build: `teardown_build`, whatever still runs, every file. Nothing that
+    /// fails here fails more than itself. `hurry` gives `teardown_build` a time limit.
+    pub(crate) async fn clean_up(
+        &self,
+        build: BuildId,
+        project: Option<Project>,
+        hurry: &CancellationToken,
+    ) {
+        if let Some(project) = &project
+            && let Some(teardown_build) = &project.teardown_build
+        {
+            self.run_teardown(build, teardown_build, project, hurry)
+                .await;
+        }
+        end_marked(&self.data.build_mark(build), self.kill_grace).await;
+        self.sources.remove_work_tree(&self.data, build).await;
+        let data = Arc::clone(&self.data);
+        let removed = spawn_blocking(move || {
+            for path in [data.artifacts(build), data.results(build)] {
+                if let Err(error) = remove_all(&path) {
+                    tracing::warn!(build.id = %build, path = %path.display(), %error, "could not remove what a build left");
+                }
+            }
+        });
+        if let Err(error) = removed.await {
+            tracing::error!(build.id = %build, %error, "the removal of a build's files broke off");
+        }
+    }
+
+    async fn run_teardown(
+        &self,
+        build: BuildId,
+        teardown_build: &str,
+        project: &Project,
+        hurry: &CancellationToken,
+    ) {
+        let (output, file) = match self.output(build, "teardown_build_output").await {
+            Ok(output) => output,
+            Err(error) => {
+                tracing::warn!(build.id = %build, %error, "teardown_build was not run");
+                return;
+            }
+        };
+        let cut_off = CancellationToken::new();
+        let command = self.command(build, teardown_build, project);
+        let run = command.run(file, &cut_off, None, self.kill_grace);
+        let limit = async {
+            hurry.cancelled().await;
+            tokio::time::sleep(HURRIED_TEARDOWN).await;
+            cut_off.cancel();
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            ended = run => ended,
+            () = limit => return,
+        };
+        match ended {
+            Ok(Ended::Exited(0)) => {}
+            Ok(ended) => {
+                let output = last_lines(output).await;
+                tracing::warn!(build.id = %build, ?ended, "teardown_build failed{output}");
+            }
+            Err(error) => tracing::warn!(build.id = %build, %error, "teardown_build was not run"),
+        }
+    }
+
+    fn command(&self, build: BuildId, line: &str, project: &Project) -> ShellCommand {
+        let directory = project.directory.clone();
+        ShellCommand {
+            command_line: line.to_owned(),
+            working_directory: directory.clone(),
+            environment: vec![("PROJECT_DIR".to_owned(), OsString::from(directory))],
+            mark: self.data.build_mark(build),
+        }
+    }
+
+    async fn output(&self, build: BuildId, name: &str) -> Result<(PathBuf, File), SetupError> {
+        let directory = self.data.artifacts(build);
+        let path = directory.join(name);
+        let made = {
+            let path = path.clone();
+            spawn_blocking(move || {
+                make_private(&directory)?;
+                File::create(path)
+            })
+        };
+        let made = made.await.map_err(io::Error::other).and_then(|made| made);
+        match made {
+            Ok(file) => Ok((path, file)),
+            Err(source) => Err(SetupError::Output { path, source }),
+        }
+    }
+}
+
+/// The end of a command's output, to go behind a message; empty when there is none.
+async fn last_lines(output: PathBuf) -> String {
+    let read = move |path: &Path| -> Option<String> {
+        let file = BufReader::new(File::open(path).ok()?);
+        let tail = console::segment(file, REASON_LINES, None, true).ok()?;
+        let text = tail.content.trim_end();
+        let skipped = text.chars().count().saturating_sub(REASON_CHARACTERS);
+        let text: String = text.chars().skip(skipped).collect();
+        (!text.is_empty()).then(|| format!("; its output ended with:\n{text}"))
+    };
+    let read = spawn_blocking(move || read(&output)).await;
+    read.ok().flatten().unwrap_or_default()
+}

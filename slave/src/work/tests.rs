@@ -1,0 +1,396 @@
+use super::*;
+use clusterrunner_common::api::SetupJob;
+use clusterrunner_common::build_request::ProjectSource;
+use indexmap::IndexMap;
+use std::path::PathBuf;
+
+const B: BuildId = BuildId(7);
+const OTHER: BuildId = BuildId(8);
+
+fn order(build: BuildId) -> Box<SetupOrder> {
+    Box::new(SetupOrder {
+        build,
+        start_index: 10,
+        source: ProjectSource::Directory {
+            project_directory: "/project".to_owned(),
+        },
+        remote_files: IndexMap::new(),
+        commit: None,
+        job: SetupJob {
+            name: "job".to_owned(),
+            setup_build: None,
+            teardown_build: None,
+        },
+    })
+}
+
+fn project() -> Project {
+    Project {
+        directory: PathBuf::from("/project"),
+        teardown_build: None,
+    }
+}
+
+fn hand_out(build: BuildId, subjob: u32, attempt: u32) -> HandOut {
+    HandOut {
+        build,
+        subjob: SubjobId(subjob),
+        attempt: Attempt(attempt),
+    }
+}
+
+/// A short name of an effect, for comparisons.
+fn name(effect: &Effect) -> String {
+    match effect {
+        Effect::SetUp(order) => format!("set up {}", order.build),
+        Effect::Run(order) => format!("run {} on {}", short(order.hand_out), order.executor),
+        Effect::Pack { hand_out, .. } => format!("pack {}", short(*hand_out)),
+        Effect::Deliver { hand_out, .. } => format!("deliver {}", short(*hand_out)),
+        Effect::CleanUp { build, .. } => format!("clean up {build}"),
+        Effect::Cancel(hand_out) => format!("cancel {}", short(*hand_out)),
+        Effect::CancelBuild(build) => format!("cancel {build}"),
+        Effect::Hurry(build) => format!("hurry {build}"),
+        Effect::Report { build, state, .. } => format!("report {build} {state:?}"),
+        Effect::ForgetReports => "forget reports".to_owned(),
+    }
+}
+
+fn short(hand_out: HandOut) -> String {
+    format!(
+        "{}/{}.{}",
+        hand_out.build, hand_out.subjob, hand_out.attempt
+    )
+}
+
+struct Scenario {
+    work: Work,
+}
+
+impl Scenario {
+    fn new(num_executors: u32) -> Self {
+        Self {
+            work: Work::new(num_executors),
+        }
+    }
+
+    /// With build 7 set up.
+    fn ready(num_executors: u32) -> Self {
+        let mut scenario = Self::new(num_executors);
+        scenario.check(Command::SetUp(order(B)), &["set up 7"]);
+        scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+        scenario
+    }
+
+    /// The command has exactly these effects.
+    #[track_caller]
+    fn check(&mut self, command: Command, expected: &[&str]) {
+        let (_, effects) = self.work.handle(command).unwrap();
+        let given: Vec<String> = effects.iter().map(name).collect();
+        assert_eq!(given, expected);
+        self.check_invariants();
+    }
+
+    #[track_caller]
+    fn check_refused(&mut self, command: Command, expected: Refusal) {
+        assert_eq!(self.work.handle(command).unwrap_err(), expected);
+        self.check_invariants();
+    }
+
+    /// Every executor's hand-out is under way, on that executor and no other.
+    #[track_caller]
+    fn check_invariants(&self) {
+        for (index, running) in (0..).zip(&self.work.executors) {
+            let Some(running) = running else { continue };
+            let step = self.work.builds[&running.build].active[running];
+            assert!(
+                matches!(step, Step::Running { executor, .. } if executor.0 == index),
+                "{step:?}"
+            );
+        }
+        let in_use = self.work.executors.iter().flatten().count();
+        let builds = self.work.builds.values();
+        let steps = builds.flat_map(|build| build.active.values());
+        let running = steps.filter(|step| matches!(step, Step::Running { .. }));
+        assert_eq!(in_use, running.count());
+    }
+}
+
+fn set_up_ended(build: BuildId) -> Command {
+    Command::SetupEnded {
+        build,
+        outcome: SetupOutcome::Complete(project()),
+    }
+}
+
+fn start(hand_out: HandOut) -> Command {
+    Command::StartSubjob {
+        hand_out,
+        atomic_commands: vec!["true".to_owned()],
+    }
+}
+
+fn ran(hand_out: HandOut, outcome: RunOutcome) -> Command {
+    Command::RunEnded { hand_out, outcome }
+}
+
+fn packed(hand_out: HandOut) -> Command {
+    Command::PackEnded {
+        hand_out,
+        trouble: None,
+    }
+}
+
+fn delivered(hand_out: HandOut) -> Command {
+    Command::DeliveryEnded {
+        hand_out,
+        outcome: DeliveryOutcome::Over,
+    }
+}
+
+#[test]
+fn a_subjob_goes_from_hand_out_to_delivery_and_its_build_is_torn_down() {
+    let mut scenario = Scenario::ready(1);
+    let subjob = hand_out(B, 0, 1);
+    scenario.check(start(subjob), &["run 7/0.1 on 0"]);
+    scenario.check(ran(subjob, RunOutcome::Completed), &["pack 7/0.1"]);
+    scenario.check(packed(subjob), &["deliver 7/0.1"]);
+    scenario.check(delivered(subjob), &[]);
+    scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
+    scenario.check(Command::TearDown(B), &[]);
+    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+    scenario.check(Command::TearDown(B), &["report 7 Idle"]);
+}
+
+#[test]
+fn a_run_knows_its_place() {
+    let mut scenario = Scenario::ready(2);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+    let (answer, effects) = scenario.work.handle(start(hand_out(B, 1, 1))).unwrap();
+    assert_eq!(answer, Answer::Subjob(Some(ExecutorIndex(1))));
+    let [Effect::Run(order)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(order.build_executor_index, 11);
+    assert_eq!(order.project_directory, PathBuf::from("/project"));
+    let (answer, _) = scenario.work.handle(start(hand_out(B, 2, 1))).unwrap();
+    assert_eq!(answer, Answer::Subjob(None));
+}
+
+#[test]
+fn repeated_orders_have_no_effect() {
+    let mut scenario = Scenario::new(1);
+    scenario.check(Command::SetUp(order(B)), &["set up 7"]);
+    scenario.check(Command::SetUp(order(B)), &[]);
+    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(Command::SetUp(order(B)), &["report 7 SetupComplete"]);
+    let subjob = hand_out(B, 0, 1);
+    scenario.check(start(subjob), &["run 7/0.1 on 0"]);
+    scenario.check(start(subjob), &[]);
+    scenario.check(ran(subjob, RunOutcome::Completed), &["pack 7/0.1"]);
+    scenario.check(start(subjob), &[]);
+    scenario.check(packed(subjob), &["deliver 7/0.1"]);
+    scenario.check(delivered(subjob), &[]);
+    scenario.check(start(subjob), &[]);
+}
+
+#[test]
+fn subjobs_wait_for_the_set_up_and_run_in_order() {
+    let mut scenario = Scenario::new(1);
+    scenario.check(Command::SetUp(order(B)), &["set up 7"]);
+    scenario.check(start(hand_out(B, 4, 1)), &[]);
+    scenario.check(start(hand_out(B, 2, 1)), &[]);
+    scenario.check(
+        set_up_ended(B),
+        &["report 7 SetupComplete", "run 7/4.1 on 0"],
+    );
+    scenario.check(
+        ran(hand_out(B, 4, 1), RunOutcome::Completed),
+        &["pack 7/4.1", "run 7/2.1 on 0"],
+    );
+}
+
+#[test]
+fn a_build_that_is_set_up_does_not_wait_behind_one_that_is_not() {
+    let mut scenario = Scenario::ready(1);
+    scenario.check(Command::SetUp(order(OTHER)), &["set up 8"]);
+    scenario.check(start(hand_out(OTHER, 0, 1)), &[]);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+}
+
+#[test]
+fn only_the_newest_attempt_counts() {
+    let mut scenario = Scenario::ready(2);
+    let (old, new) = (hand_out(B, 0, 1), hand_out(B, 0, 2));
+    scenario.check(start(old), &["run 7/0.1 on 0"]);
+    // It waits until the old one is out of the artifact directory, though an executor is free.
+    scenario.check(start(new), &["cancel 7/0.1"]);
+    scenario.check_refused(
+        start(old),
+        Refusal::OldAttempt {
+            hand_out: old,
+            newest: Attempt(2),
+        },
+    );
+    // It had just ended by itself: not reported all the same.
+    scenario.check(ran(old, RunOutcome::Completed), &["run 7/0.2 on 0"]);
+    scenario.check(ran(new, RunOutcome::Completed), &["pack 7/0.2"]);
+    scenario.check(start(hand_out(B, 0, 3)), &["cancel 7/0.2"]);
+    scenario.check(packed(new), &["run 7/0.3 on 0"]);
+}
+
+#[test]
+fn an_attempt_that_waits_gives_way_to_a_newer_one() {
+    let mut scenario = Scenario::ready(1);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+    scenario.check(start(hand_out(B, 1, 1)), &[]);
+    scenario.check(start(hand_out(B, 1, 2)), &[]);
+    scenario.check(
+        ran(hand_out(B, 0, 1), RunOutcome::Completed),
+        &["pack 7/0.1", "run 7/1.2 on 0"],
+    );
+}
+
+#[test]
+fn orders_for_a_build_that_is_not_here_are_refused() {
+    let mut scenario = Scenario::ready(1);
+    let (build, subjob) = (OTHER, SubjobId(0));
+    scenario.check_refused(
+        start(hand_out(OTHER, 0, 1)),
+        Refusal::UnknownBuild { build, subjob },
+    );
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+    scenario.check(Command::TearDown(B), &["cancel 7", "hurry 7"]);
+    scenario.check_refused(
+        start(hand_out(B, 1, 1)),
+        Refusal::BuildEnding {
+            build: B,
+            subjob: SubjobId(1),
+        },
+    );
+}
+
+#[test]
+fn a_tear_down_waits_for_what_it_cancels() {
+    let mut scenario = Scenario::ready(1);
+    let (first, second) = (hand_out(B, 0, 1), hand_out(B, 1, 1));
+    scenario.check(start(first), &["run 7/0.1 on 0"]);
+    scenario.check(ran(first, RunOutcome::Completed), &["pack 7/0.1"]);
+    scenario.check(packed(first), &["deliver 7/0.1"]);
+    scenario.check(start(second), &["run 7/1.1 on 0"]);
+    scenario.check(start(hand_out(B, 2, 1)), &[]);
+    scenario.check(Command::TearDown(B), &["cancel 7", "hurry 7"]);
+    scenario.check(delivered(first), &[]);
+    scenario.check(ran(second, RunOutcome::Canceled), &["clean up 7"]);
+    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+}
+
+#[test]
+fn a_tear_down_stops_a_set_up() {
+    let mut scenario = Scenario::new(1);
+    scenario.check(Command::SetUp(order(B)), &["set up 7"]);
+    scenario.check(Command::TearDown(B), &["cancel 7", "hurry 7"]);
+    let failed = SetupOutcome::Failed {
+        reason: "canceled".to_owned(),
+        left: None,
+    };
+    let ended = Command::SetupEnded {
+        build: B,
+        outcome: failed,
+    };
+    scenario.check(ended, &["clean up 7"]);
+    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+}
+
+#[test]
+fn a_failed_set_up_is_reported_and_cleaned_up() {
+    let mut scenario = Scenario::new(1);
+    scenario.check(Command::SetUp(order(B)), &["set up 7"]);
+    scenario.check(start(hand_out(B, 0, 1)), &[]);
+    let ended = Command::SetupEnded {
+        build: B,
+        outcome: SetupOutcome::Failed {
+            reason: "no such branch".to_owned(),
+            left: Some(project()),
+        },
+    };
+    scenario.check(ended, &["report 7 SetupFailed", "hurry 7", "clean up 7"]);
+    // The master may tear down, or try again, before we are through.
+    scenario.check(Command::SetUp(order(B)), &[]);
+    scenario.check(Command::CleanUpEnded { build: B }, &["set up 7"]);
+    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+}
+
+#[test]
+fn trouble_of_our_own_gives_the_build_back() {
+    let mut scenario = Scenario::ready(2);
+    let (first, second) = (hand_out(B, 0, 1), hand_out(B, 1, 1));
+    scenario.check(start(first), &["run 7/0.1 on 0"]);
+    scenario.check(start(second), &["run 7/1.1 on 1"]);
+    scenario.check(
+        ran(first, RunOutcome::Trouble("disk full".to_owned())),
+        &["report 7 SetupFailed", "cancel 7", "hurry 7"],
+    );
+    scenario.check(
+        ran(second, RunOutcome::Trouble("disk full".to_owned())),
+        &["clean up 7"],
+    );
+    scenario.check(Command::TearDown(B), &[]);
+    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+}
+
+#[test]
+fn a_master_that_forgot_us_frees_us_of_all_work() {
+    let mut scenario = Scenario::ready(1);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+    scenario.check(
+        Command::Connected { resumed: true },
+        &["report 7 SetupComplete"],
+    );
+    scenario.check(
+        Command::Connected { resumed: false },
+        &["forget reports", "cancel 7", "hurry 7"],
+    );
+    // The same build may come again at once.
+    scenario.check(Command::SetUp(order(B)), &[]);
+    scenario.check(
+        ran(hand_out(B, 0, 1), RunOutcome::Canceled),
+        &["clean up 7"],
+    );
+    scenario.check(Command::CleanUpEnded { build: B }, &["set up 7"]);
+    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+}
+
+#[test]
+fn a_stop_ends_everything_and_takes_no_more() {
+    let mut scenario = Scenario::ready(1);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+    scenario.check(Command::Stop, &["cancel 7", "hurry 7"]);
+    assert!(!scenario.work.is_over());
+    scenario.check_refused(Command::SetUp(order(OTHER)), Refusal::Ending);
+    scenario.check_refused(start(hand_out(B, 1, 1)), Refusal::Ending);
+    scenario.check(
+        ran(hand_out(B, 0, 1), RunOutcome::Canceled),
+        &["clean up 7"],
+    );
+    scenario.check(Command::CleanUpEnded { build: B }, &[]);
+    assert!(scenario.work.is_over());
+    let mut idle = Scenario::new(1);
+    idle.check(Command::Stop, &[]);
+    assert!(idle.work.is_over());
+}
+
+#[test]
+fn waiting_subjobs_are_bounded() {
+    let mut scenario = Scenario::new(1);
+    scenario.check(Command::SetUp(order(B)), &["set up 7"]);
+    for subjob in 0..u32::try_from(MAX_WAITING).unwrap() {
+        scenario.work.handle(start(hand_out(B, subjob, 1))).unwrap();
+    }
+    scenario.check_refused(
+        start(hand_out(B, u32::MAX, 1)),
+        Refusal::TooManyWaiting {
+            waiting: MAX_WAITING,
+        },
+    );
+}

@@ -1,0 +1,193 @@
+//! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
+
+use clusterrunner_common::api::{SetupJob, SlaveState};
+use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
+use indexmap::IndexMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// One hand-out of a subjob: what runs, is packed and is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct HandOut {
+    pub(crate) build: BuildId,
+    pub(crate) subjob: SubjobId,
+    pub(crate) attempt: Attempt,
+}
+
+impl fmt::Display for HandOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            build,
+            subjob,
+            attempt,
+        } = self;
+        write!(f, "build {build}, subjob {subjob}, attempt {attempt}")
+    }
+}
+
+/// All that is needed to set a build up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SetupOrder {
+    pub(crate) build: BuildId,
+    /// `BUILD_EXECUTOR_INDEX` of executor 0.
+    pub(crate) start_index: u32,
+    pub(crate) source: ProjectSource,
+    pub(crate) remote_files: IndexMap<String, String>,
+    /// The commit to check out; there for git only.
+    pub(crate) commit: Option<String>,
+    pub(crate) job: SetupJob,
+}
+
+/// A build's project as it lies on this slave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Project {
+    /// `$PROJECT_DIR`.
+    pub(crate) directory: PathBuf,
+    /// What `teardown_build` is, once `setup_build` has begun; nothing is to be undone before that.
+    pub(crate) teardown_build: Option<String>,
+}
+
+/// How a set-up ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SetupOutcome {
+    Complete(Project),
+    /// Also when it was told to stop. `left` is what came about before it failed.
+    Failed {
+        reason: String,
+        left: Option<Project>,
+    },
+}
+
+/// How the run of a subjob ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RunOutcome {
+    /// Every atom has a result.
+    Completed,
+    /// We ended it; there is no result.
+    Canceled,
+    /// The slave itself could not run it.
+    Trouble(String),
+}
+
+/// How the delivery of a result ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryOutcome {
+    /// The master has it, or does not want it any more, or we were told to drop it.
+    Over,
+    /// The master will never take it as it is.
+    Rejected(String),
+}
+
+/// What is asked of the work: by the master, by the connection, or by an effect that ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    SetUp(Box<SetupOrder>),
+    StartSubjob {
+        hand_out: HandOut,
+        atomic_commands: Vec<String>,
+    },
+    TearDown(BuildId),
+    /// The master took us in. `resumed`: everything it handed out before still counts.
+    Connected {
+        resumed: bool,
+    },
+    /// The process is to end.
+    Stop,
+    SetupEnded {
+        build: BuildId,
+        outcome: SetupOutcome,
+    },
+    RunEnded {
+        hand_out: HandOut,
+        outcome: RunOutcome,
+    },
+    PackEnded {
+        hand_out: HandOut,
+        /// Why it could not be packed; `None` when it was.
+        trouble: Option<String>,
+    },
+    DeliveryEnded {
+        hand_out: HandOut,
+        outcome: DeliveryOutcome,
+    },
+    CleanUpEnded {
+        build: BuildId,
+    },
+}
+
+/// What is said to whoever gave a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    /// The subjob runs on this executor, or waits for one.
+    Subjob(Option<ExecutorIndex>),
+}
+
+/// A state of affairs in which a command can not be followed. The text goes to the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "Attempted to start subjob {subjob} for build {build}, but that build is not set up on this slave."
+    )]
+    UnknownBuild { build: BuildId, subjob: SubjobId },
+    #[error(
+        "Attempted to start subjob {subjob} for build {build}, but that build is being torn down on this slave."
+    )]
+    BuildEnding { build: BuildId, subjob: SubjobId },
+    #[error(
+        "Attempted to start {hand_out}, but attempt {newest} of that subjob was handed out already."
+    )]
+    OldAttempt { hand_out: HandOut, newest: Attempt },
+    #[error("{waiting} subjobs wait on this slave already: hand some out elsewhere.")]
+    TooManyWaiting { waiting: usize },
+    #[error("This slave is ending and takes no more work.")]
+    Ending,
+}
+
+/// What the world is asked to do. Each of those that take time ends in a [`Command`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Ends in `SetupEnded`.
+    SetUp(Box<SetupOrder>),
+    /// Ends in `RunEnded`.
+    Run(RunOrder),
+    /// Ends in `PackEnded`.
+    Pack { hand_out: HandOut, num_atoms: u32 },
+    /// Ends in `DeliveryEnded`.
+    Deliver {
+        hand_out: HandOut,
+        executor: ExecutorIndex,
+    },
+    /// Ends in `CleanUpEnded`. Nothing of the build runs any more.
+    CleanUp {
+        build: BuildId,
+        project: Option<Project>,
+    },
+    /// Tell the effect that has this hand-out to stop; it still reports its end.
+    Cancel(HandOut),
+    /// The same for all effects of a build but its clean-up.
+    CancelBuild(BuildId),
+    /// `teardown_build` now has a time limit.
+    Hurry(BuildId),
+    /// Tell the master; takes the place of what was to be told about the build before.
+    Report {
+        build: BuildId,
+        state: SlaveState,
+        reason: Option<String>,
+    },
+    /// What was to be told to the master counts no more.
+    ForgetReports,
+}
+
+/// All that is needed to run a subjob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunOrder {
+    pub(crate) hand_out: HandOut,
+    pub(crate) executor: ExecutorIndex,
+    /// `$BUILD_EXECUTOR_INDEX`.
+    pub(crate) build_executor_index: u32,
+    pub(crate) project_directory: PathBuf,
+    /// Atom, a blank, and the job's command; the index is the atom's id.
+    pub(crate) atomic_commands: Vec<String>,
+}

@@ -1,0 +1,192 @@
+//! Staying in touch with the master, and the slave's own start and end.
+
+use crate::support::{
+    DEADLINE, FakeMaster, Heard, Place, TestSlave, job, marked_processes, text_of,
+};
+use clusterrunner_common::api::SlaveState;
+use clusterrunner_common::command::MARK_VARIABLE;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn a_slave_waits_for_its_master() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let slave = Place::new().await.start(&address, 3);
+    // The first try meets somebody who hangs up.
+    drop(listener.accept().await.unwrap());
+    let master = FakeMaster::start_on(listener);
+    let connected = master
+        .hears(|heard| matches!(heard, Heard::Connected { .. }))
+        .await;
+    let expected = Heard::Connected {
+        slave: slave.address.clone(),
+        num_executors: 3,
+    };
+    assert_eq!(connected, expected);
+    master
+        .hears_nth(2, |heard| *heard == Heard::Heartbeat { slave_id: 1 })
+        .await;
+    assert_eq!(master.heard()[1], Heard::Heartbeat { slave_id: 1 });
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn a_slave_that_was_forgotten_connects_again_and_drops_its_work() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    slave.set_up(1, job(None, None)).await;
+    slave
+        .start_subjob(1, 0, 1, &["echo there > there; sleep 60"])
+        .await
+        .unwrap();
+    text_of(slave.project.join("there")).await;
+    {
+        let mut manners = master.manners.lock().unwrap();
+        manners.counts_on_slave = false;
+        manners.slave_id = 2;
+    }
+    master
+        .hears(|heard| *heard == Heard::Heartbeat { slave_id: 2 })
+        .await;
+    slave
+        .shows(|status| status.slave.current_build_id.is_none())
+        .await;
+    assert!(marked_processes(&slave.data).is_empty());
+    // The same build may come again at once.
+    slave.set_up(1, job(None, None)).await;
+    slave.start_subjob(1, 0, 1, &["echo again"]).await.unwrap();
+    master.hears_result(1).await;
+    let told_idle = |heard: &Heard| {
+        matches!(
+            heard,
+            Heard::Report {
+                state: SlaveState::Idle,
+                ..
+            }
+        )
+    };
+    assert!(!master.heard().iter().any(told_idle));
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn work_goes_on_where_the_master_resumes_it() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    slave.set_up(1, job(None, None)).await;
+    let atom = "echo there > there; until [ -e done ]; do :; done";
+    slave.start_subjob(1, 0, 1, &[atom]).await.unwrap();
+    text_of(slave.project.join("there")).await;
+    {
+        let mut manners = master.manners.lock().unwrap();
+        manners.counts_on_slave = false;
+        manners.resumed = true;
+        manners.slave_id = 2;
+    }
+    master
+        .hears(|heard| *heard == Heard::Heartbeat { slave_id: 2 })
+        .await;
+    std::fs::write(slave.project.join("done"), "").unwrap();
+    let result = master.hears_result(1).await;
+    assert_eq!(result.report.slave_id.unwrap().0, 2);
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn reports_are_repeated_until_they_are_heard() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    master
+        .manners
+        .lock()
+        .unwrap()
+        .report_statuses
+        .extend([503, 401, 200]);
+    slave.set_up(1, job(None, None)).await;
+    let complete = |heard: &Heard| {
+        matches!(
+            heard,
+            Heard::Report {
+                state: SlaveState::SetupComplete,
+                ..
+            }
+        )
+    };
+    master.hears_nth(3, complete).await;
+    // A report that is refused is not.
+    master
+        .manners
+        .lock()
+        .unwrap()
+        .report_statuses
+        .push_back(404);
+    slave.tear_down(1).await;
+    master.hears_state(SlaveState::Idle, 1).await;
+    slave.tear_down(9).await;
+    master.hears_state(SlaveState::Idle, 9).await;
+    let told = |about| {
+        let fits = move |heard: &&Heard| matches!(heard, Heard::Report { build, .. } if *build == Some(about));
+        master.heard().iter().filter(fits).count()
+    };
+    assert_eq!((told(1), told(9)), (4, 1));
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn a_slave_that_ends_says_so_and_tears_its_builds_down() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    slave.set_up(1, job(None, Some("touch torn_down"))).await;
+    slave
+        .start_subjob(1, 0, 1, &["echo there > there; sleep 60"])
+        .await
+        .unwrap();
+    text_of(slave.project.join("there")).await;
+    let started = Instant::now();
+    slave
+        .send("/v1/kill", &serde_json::json!({}))
+        .await
+        .unwrap();
+    let gone = |heard: &Heard| {
+        matches!(
+            heard,
+            Heard::Report {
+                state: SlaveState::Disconnected,
+                ..
+            }
+        )
+    };
+    master.hears(gone).await;
+    let base = slave.has_ended().await;
+    assert!(base.path().join("project/torn_down").exists());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(master.results().is_empty());
+}
+
+#[tokio::test]
+async fn a_start_ends_what_an_earlier_life_left_running() {
+    let master = FakeMaster::start().await;
+    let place = Place::new().await;
+    let data = place.data();
+    let mut left = Command::new("sleep")
+        .arg("60")
+        .env(MARK_VARIABLE, format!("{}:old:1:0.1:", data.display()))
+        .spawn()
+        .unwrap();
+    std::fs::create_dir_all(data.join("results/1")).unwrap();
+    let slave = place.start(&master.address, 1);
+    master
+        .hears(|heard| matches!(heard, Heard::Connected { .. }))
+        .await;
+    assert!(!left.wait().unwrap().success());
+    assert!(!data.join("results/1").exists());
+    let pid = std::fs::read_to_string(data.join("slave.pid")).unwrap();
+    assert_eq!(pid.trim(), std::process::id().to_string());
+    tokio::time::timeout(DEADLINE, slave.end()).await.unwrap();
+}
