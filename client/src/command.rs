@@ -16,6 +16,7 @@ mod watch;
 pub(crate) use stop::{Daemon, master_pid_file};
 
 use crate::daemons;
+use crate::local_farm;
 use crate::options::{Command, CommonOptions, MasterAddress, Options};
 use crate::output;
 use crate::settings::Settings;
@@ -62,15 +63,6 @@ fn wait_for(command: impl Future<Output = Result<ExitCode, Trouble>>) -> Result<
     outcome
 }
 
-/// A client of the master that the command line or the settings name.
-fn client(address: &MasterAddress, settings: &Settings) -> Result<Client, Trouble> {
-    let master = match &address.master_url {
-        Some(url) => url.clone(),
-        None => format!("{}:{}", settings.hostname, settings.port),
-    };
-    client_of(&master, address.patience, settings)
-}
-
 /// A client of the master at `master`.
 pub(crate) fn client_of(
     master: &str,
@@ -94,7 +86,12 @@ fn first_contact(client: &Client, address: &MasterAddress) -> Client {
     client.with_patience(FIRST_CONTACT.min(Duration::from_secs(address.patience)))
 }
 
-/// Settings and a client for commands that only talk to a master.
-fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
-    client(address, &Settings::load(common)?)
+/// A client of the master that the command line or the settings name.
+async fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
+    let settings = Settings::load(common)?;
+    let master = match &address.master_url {
+        Some(url) => url.clone(),
+        None => local_farm::find(&settings).await?,
+    };
+    client_of(&master, address.patience, &settings)
 }

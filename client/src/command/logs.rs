@@ -21,7 +21,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
 
 /// Shows the atoms of a build, or the output of one.
 pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
-    let client = connect(&options.master, &common)?;
+    let client = connect(&options.master, &common).await?;
     let first = first_contact(&client, &options.master);
     let Some(text) = &options.atom else {
         list(&first, options.build).await?;

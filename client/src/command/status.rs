@@ -26,7 +26,7 @@ pub(crate) async fn run(
     options: StatusOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    let client = first_contact(&connect(&options.master, &common).await?, &options.master);
     match (options.build, options.json) {
         (Some(build), true) => print_json(&client, &format!("/v1/build/{build}")).await?,
         (Some(build), false) => show_build(&client, build).await?,
@@ -55,7 +55,7 @@ pub(crate) async fn slaves(
     options: SlavesOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    let client = first_contact(&connect(&options.master, &common).await?, &options.master);
     if options.json {
         print_json(&client, "/v1/slave").await?;
         return Ok(ExitCode::Success);

@@ -33,7 +33,7 @@ fn a_build_that_passes_exits_with_0_and_leaves_its_results() {
     let project = user.path("project").canonicalize().unwrap();
     assert_eq!(
         master.script().submitted,
-        [json!({"type": "directory", "project_directory": project, "job_name": null})]
+        [json!({"type": "directory", "project_directory": project})]
     );
 }
 
