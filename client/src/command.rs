@@ -28,10 +28,6 @@ use clusterrunner_common::caller::Caller;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the first call waits for a master that does not answer: enough for one that is just
-/// being started, and soon enough to learn that there is none.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
-
 /// Does what the command line says.
 pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
     let common = options.common;
@@ -71,19 +67,14 @@ pub(crate) fn client_of(
 ) -> Result<Client, Trouble> {
     let caller = Caller::new(Some(settings.secret.clone()), settings.http_timeout)?;
     let client = Client::new(caller, master, Duration::from_secs(patience));
-    Ok(
-        client.with_outage_listener(Arc::new(move |outage| match outage {
-            Outage::Began(error) => {
-                output::note(format!("{error}; trying again for {patience} s"));
-            }
-            Outage::Ended => output::note("the master is back"),
-        })),
-    )
-}
-
-/// A client for a first call, which fails soon.
-fn first_contact(client: &Client, address: &MasterAddress) -> Client {
-    client.with_patience(FIRST_CONTACT.min(Duration::from_secs(address.patience)))
+    let listener = |outage: Outage<'_>| match outage {
+        Outage::Began { error, patience } => output::note(format!(
+            "{error}; trying again for {} s",
+            patience.as_secs()
+        )),
+        Outage::Ended => output::note("the master is back"),
+    };
+    Ok(client.with_outage_listener(Arc::new(listener)))
 }
 
 /// A client of the master that the command line or the settings name.
@@ -94,4 +85,9 @@ async fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Clie
         None => local_farm::find(&settings).await?,
     };
     client_of(&master, address.patience, &settings)
+}
+
+/// The same client for a look at a farm: where no master is now, the user wants to know it now.
+fn impatient(client: &Client) -> Client {
+    client.with_patience(Duration::ZERO)
 }

@@ -98,6 +98,22 @@ fn ctrl_c_cancels_the_build() {
 }
 
 #[test]
+fn a_second_ctrl_c_is_obeyed_at_once() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    master.script().slow_to_cancel = true;
+    let mut running = user.start_at(&master, BUILD);
+    running.wait_for_output("Build is running.");
+    running.signal(Signal::INT);
+    running.wait_for_note("Canceling build 1.");
+    running.signal(Signal::INT);
+    running
+        .end()
+        .expect_code(4)
+        .expect(&[], &["quit at once\n"]);
+}
+
+#[test]
 fn the_results_of_the_build_before_are_kept() {
     let user = User::new();
     let master = FakeMaster::start([finished(1, vec![])]);
