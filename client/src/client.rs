@@ -2,6 +2,7 @@
 //!
 //! Owns which call may be repeated and for how long; how a call is signed and sent is `common::caller`'s.
 
+use crate::error::ClientError;
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, MasterBody, MasterView,
     QueueBody, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody, VersionBody,
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -40,8 +41,13 @@ pub type OutageListener = Arc<dyn Fn(Outage<'_>) + Send + Sync>;
 /// What an [`OutageListener`] is told.
 #[derive(Clone, Copy, Debug)]
 pub enum Outage<'a> {
-    /// A call brought no answer for this reason and will be repeated.
-    Began(&'a CallError),
+    /// A call brought no answer and will be repeated.
+    Began {
+        /// Why.
+        error: &'a CallError,
+        /// For how long at most, counted from the first try.
+        patience: Duration,
+    },
     /// The call was answered after all.
     Ended,
 }
@@ -50,79 +56,6 @@ pub enum Outage<'a> {
 #[derive(Deserialize)]
 struct Accepted {
     build_id: BuildId,
-}
-
-/// Why the client did not get what it asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The call failed, and its repetitions too where it may be repeated.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// The master says that a build has no archives yet; it never will if it did not finish.
-    #[error("the results of build {build} are not ready")]
-    ArchiveNotReady {
-        /// Which build.
-        build: BuildId,
-    },
-    /// An archive broke off on the way.
-    #[error("the results of build {build} did not arrive completely: {source}")]
-    Download {
-        /// Which build.
-        build: BuildId,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// An archive could not be written.
-    #[error("could not write {}: {source}", .path.display())]
-    Store {
-        /// Where to.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl ClientError {
-    /// The status with which the master refused, if it did.
-    #[must_use]
-    pub fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Call(error) => error.status(),
-            _ => None,
-        }
-    }
-
-    /// Whether nobody answered at the master's address.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Call(CallError::Unreachable { .. }))
-    }
-
-    /// Whether the same call may bring something later.
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Call(CallError::Unreachable { .. })
-            | Self::Download { .. }
-            | Self::ArchiveNotReady { .. } => true,
-            // A 500 may be the original's answer to a mistake of ours, so it does not count.
-            Self::Call(error) => matches!(
-                error.status(),
-                Some(
-                    StatusCode::BAD_GATEWAY
-                        | StatusCode::SERVICE_UNAVAILABLE
-                        | StatusCode::GATEWAY_TIMEOUT
-                )
-            ),
-            Self::Store { .. } => false,
-        }
-    }
-
-    /// Whether the request surely did not arrive, so that repeating it can not do anything twice.
-    fn never_arrived(&self) -> bool {
-        matches!(self, Self::Call(CallError::Unreachable { source, .. }) if source.is_connect())
-    }
 }
 
 /// The two forms in which a master hands out a build's results.
@@ -408,7 +341,10 @@ impl Client {
                 {
                     if let (false, ClientError::Call(error)) = (outage, error) {
                         outage = true;
-                        self.tell(Outage::Began(error));
+                        self.tell(Outage::Began {
+                            error,
+                            patience: self.patience,
+                        });
                     }
                 }
                 _ => {

@@ -16,6 +16,7 @@ mod watch;
 pub(crate) use stop::{Daemon, master_pid_file};
 
 use crate::daemons;
+use crate::local_farm;
 use crate::options::{Command, CommonOptions, MasterAddress, Options};
 use crate::output;
 use crate::settings::Settings;
@@ -26,10 +27,6 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::caller::Caller;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long the first call waits for a master that does not answer: enough for one that is just
-/// being started, and soon enough to learn that there is none.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
 /// Does what the command line says.
 pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
@@ -71,15 +68,6 @@ fn wait_for(command: impl Future<Output = Result<ExitCode, Trouble>>) -> Result<
     outcome
 }
 
-/// A client of the master that the command line or the settings name.
-fn client(address: &MasterAddress, settings: &Settings) -> Result<Client, Trouble> {
-    let master = match &address.master_url {
-        Some(url) => url.clone(),
-        None => format!("{}:{}", settings.hostname, settings.port),
-    };
-    client_of(&master, address.patience, settings)
-}
-
 /// A client of the master at `master`.
 pub(crate) fn client_of(
     master: &str,
@@ -88,22 +76,27 @@ pub(crate) fn client_of(
 ) -> Result<Client, Trouble> {
     let caller = Caller::new(Some(settings.secret.clone()), settings.http_timeout)?;
     let client = Client::new(caller, master, Duration::from_secs(patience));
-    Ok(
-        client.with_outage_listener(Arc::new(move |outage| match outage {
-            Outage::Began(error) => {
-                output::note(format!("{error}; trying again for {patience} s"));
-            }
-            Outage::Ended => output::note("the master is back"),
-        })),
-    )
+    let listener = |outage: Outage<'_>| match outage {
+        Outage::Began { error, patience } => output::note(format!(
+            "{error}; trying again for {} s",
+            patience.as_secs()
+        )),
+        Outage::Ended => output::note("the master is back"),
+    };
+    Ok(client.with_outage_listener(Arc::new(listener)))
 }
 
-/// A client for a first call, which fails soon.
-fn first_contact(client: &Client, address: &MasterAddress) -> Client {
-    client.with_patience(FIRST_CONTACT.min(Duration::from_secs(address.patience)))
+/// A client of the master that the command line or the settings name.
+async fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
+    let settings = Settings::load(common)?;
+    let master = match &address.master_url {
+        Some(url) => url.clone(),
+        None => local_farm::find(&settings).await?,
+    };
+    client_of(&master, address.patience, &settings)
 }
 
-/// Settings and a client for commands that only talk to a master.
-fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
-    client(address, &Settings::load(common)?)
+/// The same client for a look at a farm: where no master is now, the user wants to know it now.
+fn impatient(client: &Client) -> Client {
+    client.with_patience(Duration::ZERO)
 }

@@ -2,7 +2,9 @@
 //! and what the exit codes of the `clusterrunner` command mean. The command itself is `main.rs`.
 
 pub mod client;
+mod error;
 pub mod exit_code;
 pub mod results;
 
-pub use client::{Client, ClientError};
+pub use client::Client;
+pub use error::ClientError;

@@ -45,38 +45,75 @@ enum Probe {
     Nobody,
 }
 
+/// The master that the settings name.
+struct Named {
+    /// As the settings say it.
+    address: String,
+    /// The same master as this machine reaches it, when it is on this machine.
+    local: String,
+    is_here: bool,
+}
+
+impl Named {
+    fn by(settings: &Settings) -> Self {
+        Self {
+            address: format!("{}:{}", settings.hostname, settings.port),
+            local: format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port),
+            is_here: is_this_machine(&settings.hostname),
+        }
+    }
+
+    /// Where it may answer, likeliest first; never empty.
+    fn addresses(&self, settings: &Settings) -> Vec<&str> {
+        if !self.is_here {
+            return vec![&self.address];
+        }
+        // A master on this machine answers locally unless it was bound to one other address; looking
+        // that up can take seconds where the machine's own name is unknown to its resolver.
+        if Daemon::find(&master_pid_file(&settings.base_directory)).is_some() {
+            vec![&self.local, &self.address]
+        } else {
+            vec![&self.local]
+        }
+    }
+}
+
+/// The address of the master that the settings name.
+pub(crate) async fn find(settings: &Settings) -> Result<String, Trouble> {
+    let named = Named::by(settings);
+    let addresses = named.addresses(settings);
+    if addresses.len() > 1 {
+        for address in &addresses {
+            if let Probe::Master(_) = probe(address, settings).await? {
+                return Ok((*address).to_owned());
+            }
+        }
+    }
+    Ok(addresses[0].to_owned())
+}
+
 /// Finds the master that the settings name; on this machine, starts one with a slave if there is none.
 /// Returns its address.
 pub(crate) async fn find_or_start(
     settings: &Settings,
     common: &CommonOptions,
 ) -> Result<String, Trouble> {
-    let named = format!("{}:{}", settings.hostname, settings.port);
-    let local = format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port);
-    let is_here = is_this_machine(&settings.hostname);
-    let mut addresses = Vec::new();
-    if is_here {
-        addresses.push(&local);
-    }
-    // A master on this machine answers locally unless it was bound to one other address; looking
-    // that up can take seconds where the machine's own name is unknown to its resolver.
-    if !is_here || Daemon::find(&master_pid_file(&settings.base_directory)).is_some() {
-        addresses.push(&named);
-    }
-    for address in addresses {
+    let named = Named::by(settings);
+    let starter = Starter {
+        settings,
+        common,
+        address: &named.local,
+    };
+    for address in named.addresses(settings) {
         match probe(address, settings).await? {
-            Probe::Master(slaves) if *address == local && !slaves.iter().any(|s| s.is_alive) => {
+            Probe::Master(slaves)
+                if address == named.local && !slaves.iter().any(|slave| slave.is_alive) =>
+            {
                 // Perhaps it is ours and its slave has died.
-                Starter {
-                    settings,
-                    common,
-                    address: &local,
-                }
-                .start()
-                .await?;
-                return Ok(local);
+                starter.start().await?;
+                return Ok(named.local.clone());
             }
-            Probe::Master(_) => return Ok(address.clone()),
+            Probe::Master(_) => return Ok(address.to_owned()),
             Probe::Stranger => {
                 let trouble = Trouble::new(format!(
                     "what listens at {address} is not a ClusterRunner master"
@@ -88,25 +125,19 @@ pub(crate) async fn find_or_start(
             Probe::Nobody => {}
         }
     }
-    let only_here = is_here
+    let only_here = named.is_here
         && is_this_machine(&settings.master_hostname)
         && settings.slaves.iter().all(|slave| is_this_machine(slave));
     if !only_here {
-        let trouble = Trouble::new(format!("no master answers at {named}"));
+        let trouble = Trouble::new(format!("no master answers at {}", named.address));
         return Err(trouble.hint(
             "start it there with `clusterrunner master`, or name another with --master-url HOST:PORT; \
              a local one is started by itself only where the settings `hostname`, `master_hostname` and \
              `slaves` all mean this machine",
         ));
     }
-    Starter {
-        settings,
-        common,
-        address: &local,
-    }
-    .start()
-    .await?;
-    Ok(local)
+    starter.start().await?;
+    Ok(named.local.clone())
 }
 
 /// Whether a host name means this machine.
@@ -191,7 +222,8 @@ impl Starter<'_> {
             ));
         }
         let port = self.settings.port.to_string();
-        let mut master = self.spawn("master", &["--port", &port])?;
+        let here = Ipv4Addr::LOCALHOST.to_string();
+        let mut master = self.spawn("master", &["--port", &port, "--bind-address", &here])?;
         self.wait(&mut master, |probe| matches!(probe, Probe::Master(_)))
             .await?;
         Ok(master)
@@ -263,7 +295,11 @@ impl Starter<'_> {
         let errors = output.try_clone().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.arg(what).args(arguments);
-        command.args(["--bind-address", &Ipv4Addr::LOCALHOST.to_string()]);
+        // Slaves have no flags for these. The name of the machine may lead to another of its addresses,
+        // where a slave that listens locally would not be found.
+        for key in ["CLUSTERRUNNER_BIND_ADDRESS", "CLUSTERRUNNER_HOSTNAME"] {
+            command.env(key, Ipv4Addr::LOCALHOST.to_string());
+        }
         if let Some(file) = &self.settings.config_file {
             command.arg("--config-file").arg(file);
         }

@@ -38,17 +38,27 @@ pub(crate) fn is_closed() -> bool {
 
 /// Prints a line of the result.
 pub(crate) fn say(line: impl Display) {
-    print(&format!("{line}\n"));
+    let line = format!("{line}\n");
+    let mut stdout = anstream::stdout().lock();
+    notice_end(
+        stdout
+            .write_all(line.as_bytes())
+            .and_then(|()| stdout.flush()),
+    );
 }
 
-/// Prints text of the result exactly as it is.
-pub(crate) fn print(text: &str) {
-    let mut stdout = anstream::stdout().lock();
-    if stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .is_err()
-    {
+/// Prints what an atom printed, exactly as it is: colours in it are its own, and belong into a file too.
+pub(crate) fn pass_on(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    notice_end(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    );
+}
+
+fn notice_end(printed: std::io::Result<()>) {
+    if printed.is_err() {
         CLOSED.store(true, Ordering::Relaxed);
     }
 }

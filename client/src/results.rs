@@ -7,7 +7,8 @@ mod unpack;
 pub use place::{KEPT, put_in_place};
 pub use unpack::{Unpacked, unpack};
 
-use crate::client::{Archive, Client, ClientError};
+use crate::client::{Archive, Client};
+use crate::error::ClientError;
 use clusterrunner_common::ids::BuildId;
 use std::path::{Path, PathBuf};
 

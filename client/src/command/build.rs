@@ -1,10 +1,10 @@
 //! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
 
+use super::client_of;
 use super::interrupt::Interrupt;
 use super::request::request;
 use super::text::{count, duration};
 use super::watch::Watch;
-use super::{client_of, first_contact};
 use crate::local_farm;
 use crate::options::{BuildOptions, CommonOptions};
 use crate::output::{self, BAD, GOOD, STRONG, styled};
@@ -17,6 +17,10 @@ use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::BuildId;
 use std::time::Duration;
+
+/// How long the submission waits for a master that does not answer: enough for one that is just being
+/// started, and soon enough to learn that there is none.
+const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
 /// How long a submission that is on its way is waited for after Ctrl-C: if it arrives, the build
 /// must be canceled.
@@ -41,7 +45,8 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
         },
     };
     let client = client_of(&master, options.master.patience, &settings)?;
-    let first = first_contact(&client, &options.master);
+    let patience = Duration::from_secs(options.master.patience);
+    let first = client.with_patience(FIRST_CONTACT.min(patience));
     let Some(build) = submit(&first, &request, &interrupt).await? else {
         return Ok(ExitCode::Canceled);
     };

@@ -1,6 +1,6 @@
 //! `clusterrunner cancel`.
 
-use super::{connect, first_contact};
+use super::{connect, impatient};
 use crate::options::{CancelOptions, CommonOptions};
 use crate::output;
 use crate::trouble::Trouble;
@@ -12,7 +12,7 @@ pub(crate) async fn run(
     options: CancelOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    let client = impatient(&connect(&options.master, &common).await?);
     let build = options.build;
     let before = client.build(build).await?;
     if before.status.is_over() && before.status != BuildStatus::Canceled {

@@ -2,7 +2,7 @@
 
 use super::table::{Cell, Table};
 use super::text::{duration, ended, name, parse_atom, setting};
-use super::{connect, first_contact};
+use super::{connect, impatient};
 use crate::options::{CommonOptions, LogsOptions};
 use crate::output::{self, BAD, GOOD};
 use crate::trouble::Trouble;
@@ -21,8 +21,8 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
 
 /// Shows the atoms of a build, or the output of one.
 pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
-    let client = connect(&options.master, &common)?;
-    let first = first_contact(&client, &options.master);
+    let client = connect(&options.master, &common).await?;
+    let first = impatient(&client);
     let Some(text) = &options.atom else {
         list(&first, options.build).await?;
         return Ok(ExitCode::Success);
@@ -101,7 +101,7 @@ impl Console<'_> {
             if page.num_lines == 0 {
                 break;
             }
-            output::print(&page.content);
+            output::pass_on(&page.content);
             self.line = page.offset_line + page.num_lines;
         }
         Ok(())

@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 /// How often the bar is drawn when nothing changes, so that its clock runs.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Characters of the bar.
+const BAR_WIDTH: usize = 30;
+
 /// The shortest time between two lines about the same stage.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Shows how far one build is, on standard error.
 pub(crate) struct Progress {
     started: Instant,
+    building_since: Instant,
     shown: Shown,
 }
 
@@ -91,6 +95,9 @@ impl Progress {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::no_length();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  ({elapsed})") {
+                bar.set_style(style);
+            }
             bar.enable_steady_tick(TICK);
             Shown::Bar(bar)
         } else {
@@ -102,6 +109,7 @@ impl Progress {
         };
         Self {
             started: Instant::now(),
+            building_since: Instant::now(),
             shown,
         }
     }
@@ -117,7 +125,13 @@ impl Progress {
         let seconds = self.seconds();
         match &mut self.shown {
             Shown::Nothing => {}
-            Shown::Bar(bar) => draw(bar, build, stage),
+            Shown::Bar(bar) => {
+                if stage != Stage::Building {
+                    self.building_since = Instant::now();
+                }
+                let building_for = self.building_since.elapsed();
+                bar.set_message(beside_spinner(build, stage, building_for));
+            }
             Shown::Lines {
                 last,
                 stage: before,
@@ -159,28 +173,27 @@ impl Drop for Progress {
     }
 }
 
-fn draw(bar: &ProgressBar, build: &BuildView, stage: Stage) {
-    let atoms = build.num_atoms.unwrap_or(0);
-    let template = if atoms == 0 {
-        "{spinner} {msg}  {elapsed}"
-    } else if build.num_atoms_completed == 0 {
-        "{spinner} [{bar:30}] {pos}/{len} atoms{msg}  {elapsed}"
-    } else {
-        "{spinner} [{bar:30}] {pos}/{len} atoms{msg}  {elapsed}, about {eta} left"
+/// The text beside the spinner. It holds the bar as well: a bar and its text that change one after the
+/// other can be seen to disagree.
+fn beside_spinner(build: &BuildView, stage: Stage, building_for: Duration) -> String {
+    let (Stage::Building, Some(atoms)) = (stage, build.num_atoms) else {
+        return stage.words().to_owned();
     };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+    let done = build.num_atoms_completed.min(atoms);
+    let width = u64::try_from(BAR_WIDTH).unwrap_or_default();
+    let filled = usize::try_from(done * width / atoms.max(1)).unwrap_or(BAR_WIDTH);
+    let mut text = format!(
+        "[{:<BAR_WIDTH$}] {done}/{atoms} atoms, {} failed, {} running",
+        "=".repeat(filled),
+        build.num_atoms_failed,
+        build.num_atoms_in_progress
+    );
+    if done > 0 {
+        #[expect(clippy::cast_precision_loss, reason = "only an estimate")]
+        let left = building_for.as_secs_f64() / done as f64 * (atoms - done) as f64;
+        text.push_str(&format!(", about {} left", duration(left.round())));
     }
-    if atoms == 0 {
-        bar.set_message(stage.words());
-    } else {
-        bar.set_length(atoms);
-        bar.set_position(build.num_atoms_completed);
-        bar.set_message(format!(
-            ", {} failed, {} running",
-            build.num_atoms_failed, build.num_atoms_in_progress
-        ));
-    }
+    text
 }
 
 fn in_words(build: &BuildView, stage: Stage) -> String {
@@ -195,5 +208,40 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
             build.num_atoms_in_progress
         ),
         _ => stage.words().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::ids::BuildId;
+    use serde_json::Map;
+
+    #[test]
+    fn the_bar_shows_what_is_done_and_what_is_left() {
+        let build = BuildView {
+            id: BuildId(1),
+            status: BuildStatus::Building,
+            details: None,
+            error_message: None,
+            num_atoms: Some(6),
+            num_subjobs: 6,
+            failed_atoms: None,
+            result: None,
+            request_params: Map::new(),
+            state_timestamps: [].into_iter().collect(),
+            commit: None,
+            num_atoms_completed: 2,
+            num_atoms_failed: 1,
+            num_atoms_in_progress: 3,
+        };
+        assert_eq!(
+            beside_spinner(&build, Stage::of(&build), Duration::from_secs(4)),
+            "[==========                    ] 2/6 atoms, 1 failed, 3 running, about 8.0 s left"
+        );
+        assert_eq!(
+            beside_spinner(&build, Stage::Archiving, Duration::ZERO),
+            "packing the results"
+        );
     }
 }

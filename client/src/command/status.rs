@@ -3,7 +3,7 @@
 use super::progress::Stage;
 use super::table::{Cell, Table};
 use super::text::{count, duration, ended, name, setting};
-use super::{connect, first_contact};
+use super::{connect, impatient};
 use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
 use crate::trouble::Trouble;
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     options: StatusOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    let client = impatient(&connect(&options.master, &common).await?);
     match (options.build, options.json) {
         (Some(build), true) => print_json(&client, &format!("/v1/build/{build}")).await?,
         (Some(build), false) => show_build(&client, build).await?,
@@ -55,7 +55,7 @@ pub(crate) async fn slaves(
     options: SlavesOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = first_contact(&connect(&options.master, &common)?, &options.master);
+    let client = impatient(&connect(&options.master, &common).await?);
     if options.json {
         print_json(&client, "/v1/slave").await?;
         return Ok(ExitCode::Success);

@@ -102,37 +102,43 @@ impl<'a> Watch<'a> {
         if let Some(seconds) = atom.actual_time {
             how = format!("{how}, {}", duration(seconds));
         }
-        self.progress.say(format!(
+        let mut text = format!(
             "{} {}  {}  ({how})",
             styled(BAD, "FAILED"),
             name(atom),
             setting(atom)
-        ));
-        if self.shown.len() > SHOWN_WITH_OUTPUT {
-            return Ok(());
+        );
+        if self.shown.len() <= SHOWN_WITH_OUTPUT {
+            text.push_str(&self.end_of_output(atom).await?);
         }
+        self.progress.say(text);
+        Ok(())
+    }
+
+    /// The last lines that an atom printed, each indented and after a line break.
+    async fn end_of_output(&self, atom: &AtomView) -> Result<String, ClientError> {
         let console = self
             .client
             .console(self.build, atom.subjob_id, atom.id, SHOWN_LINES, None)
             .await;
-        match console {
-            Ok(console) => {
-                if console.offset_line > 0 {
-                    let left_out = format!("    ... {} lines before", console.offset_line);
-                    self.progress.say(styled(FAINT, left_out));
-                }
-                for line in console.content.lines() {
-                    self.progress.say(format!("    {line}"));
-                }
-            }
+        let console = match console {
+            Ok(console) => console,
             // The output is a courtesy: the build goes on, and the results will have it.
             Err(ClientError::Call(_)) => {
-                self.progress
-                    .say(styled(FAINT, "    (no output to be had)"));
+                return Ok(format!("\n{}", styled(FAINT, "    (no output to be had)")));
             }
             Err(other) => return Err(other),
+        };
+        let mut text = String::new();
+        if console.offset_line > 0 {
+            let left_out = format!("    ... {} lines before", console.offset_line);
+            text = format!("\n{}", styled(FAINT, left_out));
         }
-        Ok(())
+        for line in console.content.lines() {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+        Ok(text)
     }
 
     fn say_what_is_left(&self) {

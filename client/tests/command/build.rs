@@ -33,7 +33,7 @@ fn a_build_that_passes_exits_with_0_and_leaves_its_results() {
     let project = user.path("project").canonicalize().unwrap();
     assert_eq!(
         master.script().submitted,
-        [json!({"type": "directory", "project_directory": project, "job_name": null})]
+        [json!({"type": "directory", "project_directory": project})]
     );
 }
 
@@ -95,6 +95,22 @@ fn ctrl_c_cancels_the_build() {
         .expect_code(4)
         .expect(&["Build 1 is canceled.\n"], &["Canceling build 1."]);
     assert!(master.script().canceled);
+}
+
+#[test]
+fn a_second_ctrl_c_is_obeyed_at_once() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    master.script().slow_to_cancel = true;
+    let mut running = user.start_at(&master, BUILD);
+    running.wait_for_output("Build is running.");
+    running.signal(Signal::INT);
+    running.wait_for_note("Canceling build 1.");
+    running.signal(Signal::INT);
+    running
+        .end()
+        .expect_code(4)
+        .expect(&[], &["quit at once\n"]);
 }
 
 #[test]

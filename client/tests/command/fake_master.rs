@@ -41,6 +41,8 @@ pub(crate) struct Script {
     /// What came in.
     pub(crate) submitted: Vec<Value>,
     pub(crate) canceled: bool,
+    /// Whether an order to cancel is taken and not carried out.
+    pub(crate) slow_to_cancel: bool,
 }
 
 type Shared = State<Arc<Mutex<Script>>>;
@@ -66,6 +68,7 @@ impl FakeMaster {
             submission: Ok(()),
             submitted: Vec::new(),
             canceled: false,
+            slow_to_cancel: false,
         }));
         Self::listen("127.0.0.1:0".parse().unwrap(), script)
     }
@@ -192,7 +195,7 @@ async fn build(State(script): Shared, Path(build): Path<u64>) -> Response {
     let mut script = script.lock().unwrap();
     match next(&mut script.views) {
         Some(build_view) if build_view.id.0 == build => {
-            let build = if script.canceled {
+            let build = if script.canceled && !script.slow_to_cancel {
                 canceled()
             } else {
                 build_view

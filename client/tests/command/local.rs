@@ -2,6 +2,7 @@
 
 use crate::fake_master::FakeMaster;
 use crate::run::User;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
@@ -60,9 +61,18 @@ fn stop_ends_what_runs_and_nothing_else() {
     // A shell that waits for input, under the name of a slave.
     let mut slave = Command::new("/bin/sh")
         .arg0("clusterrunner-slave")
-        .args(["-c", "read line"])
+        .args(["-c", "echo ready; read line"])
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
+        .unwrap();
+    // Its name can be seen only when it really runs.
+    let mut ready = [0; 6];
+    slave
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut ready)
         .unwrap();
     std::fs::create_dir_all(user.path("base/slave-43001")).unwrap();
     std::fs::create_dir_all(user.path("base/master")).unwrap();
@@ -136,4 +146,14 @@ fn help_and_version_are_there() {
     user.run(&["-c", "/no/such/file", "status"])
         .expect_code(2)
         .expect(&[], &["error: there is no settings file /no/such/file"]);
+}
+
+#[test]
+fn the_example_projects_are_right() {
+    let user = User::new();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    for project in ["hello", "python", "rust"] {
+        user.run(&["validate", &format!("{examples}/{project}")])
+            .expect_code(0);
+    }
 }

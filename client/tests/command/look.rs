@@ -130,7 +130,9 @@ fn logs_list_the_atoms() {
 fn logs_print_all_of_a_long_output() {
     let user = User::new();
     let master = FakeMaster::start([building(1, 0, 0)]);
-    let output: String = (0..2500).map(|line| format!("line {line}\n")).collect();
+    let output: String = (0..2500)
+        .map(|line| format!("\u{1b}[32mline {line}\u{1b}[0m\n"))
+        .collect();
     master.script().consoles = [output.clone()].into();
     let ended = user.run_at(&master, &["logs", "1", "0.0"]).expect_code(0);
     assert_eq!(ended.stdout, output);

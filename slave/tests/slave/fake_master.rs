@@ -265,14 +265,16 @@ async fn report(
 async fn result(
     State(shared): State<Shared>,
     Path((build, subjob)): Path<(u64, u32)>,
-    mut upload: SignedUpload,
+    upload: SignedUpload,
 ) -> Response {
-    let body = upload.take_body().collect().await.unwrap().to_bytes();
-    assert!(upload.is_genuine());
-    let length = upload.headers[header::CONTENT_LENGTH].to_str().unwrap();
+    let SignedUpload { request, verdict } = upload;
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert!(verdict.is_genuine());
+    let length = head.headers[header::CONTENT_LENGTH].to_str().unwrap();
     assert_eq!(length, body.len().to_string());
     let mut request = Request::new(Body::from(body));
-    *request.headers_mut() = upload.headers;
+    *request.headers_mut() = head.headers;
     DefaultBodyLimit::disable().apply(&mut request);
     let mut parts = Multipart::from_request(request, &()).await.unwrap();
     let first = parts.next_field().await.unwrap().unwrap();
