@@ -44,6 +44,10 @@ pub struct SlaveOptions {
     #[arg(short, long, value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
+    /// The file for the event log, or STDOUT. Accepted as in the original; no effect yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub eventlog_file: Option<String>,
+
     /// Log more: the level DEBUG.
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
@@ -107,6 +111,7 @@ impl SlaveOptions {
             .set_if_given("master_hostname", master.map(|master| &master.host))
             .set_if_given("master_port", master.and_then(|master| master.port))
             .set_if_given("num_executors", self.num_executors)
+            .set_if_given("eventlog_filename", self.eventlog_file.as_ref())
             .set_if_given("log_level", level);
         let environment = |name: &str| std::env::var(name).ok();
         load_slave(self.config_file.as_deref(), environment, &flags)
