@@ -32,8 +32,8 @@ use std::time::Duration;
 pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
     let common = options.common;
     match options.command {
-        Command::Master(options) => done(daemons::run_master(options, &common)),
-        Command::Slave(options) => done(daemons::run_slave(options, &common)),
+        Command::Master(options) => serve(daemons::run_master(options, &common)),
+        Command::Slave(options) => serve(daemons::run_slave(options, &common)),
         Command::Build(options) => wait_for(build::run(*options, common)),
         Command::Status(options) => wait_for(status::run(options, common)),
         Command::Logs(options) => wait_for(logs::run(options, common)),
@@ -44,15 +44,24 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
     }
 }
 
-fn done(outcome: Result<(), Trouble>) -> Result<ExitCode, Trouble> {
-    outcome.map(|()| ExitCode::Success)
+/// Runs a daemon, which has more to do at a time than a command.
+fn serve(daemon: impl Future<Output = Result<(), Trouble>>) -> Result<ExitCode, Trouble> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(not_started)?.block_on(daemon)?;
+    Ok(ExitCode::Success)
+}
+
+fn not_started(error: std::io::Error) -> Trouble {
+    Trouble::new(format!("could not start: {error}"))
 }
 
 fn wait_for(command: impl Future<Output = Result<ExitCode, Trouble>>) -> Result<ExitCode, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Trouble::new(format!("could not start: {error}")))?;
+        .map_err(not_started)?;
     let outcome = runtime.block_on(command);
     // An unpacking that was given up must not hold the process.
     runtime.shutdown_background();

@@ -3,6 +3,7 @@
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
+pub(crate) use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 
@@ -39,20 +40,6 @@ pub(crate) struct Options {
     pub(crate) common: CommonOptions,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every subcommand.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct CommonOptions {
-    /// Read the settings from this file [default: clusterrunner.conf in the base directory]
-    #[arg(short = 'c', long, global = true, value_name = "FILE")]
-    pub(crate) config_file: Option<PathBuf>,
-    /// Say more about what is going on
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
-    pub(crate) verbose: bool,
-    /// Say only results and errors
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
 }
 
 /// What is to be done.

@@ -4,17 +4,36 @@ use crate::logging::LogLevel;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What the command line says about any daemon.
-#[derive(Clone, Debug, Default)]
-pub struct DaemonOptions {
-    /// The settings file to read in place of the default one.
+/// What every command line of this program takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CommonOptions {
+    /// Read the settings from this file [default: clusterrunner.conf in the base directory]
+    #[arg(short, long, global = true, value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// What is logged, if not what the settings say.
-    pub log_level: Option<LogLevel>,
+    /// Say more about what is going on
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Say only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+impl CommonOptions {
+    /// What a daemon logs, if not what the settings say.
+    #[must_use]
+    pub fn log_level(&self) -> Option<LogLevel> {
+        match (self.verbose, self.quiet) {
+            (true, _) => Some(LogLevel::Debug),
+            (false, true) => Some(LogLevel::Error),
+            (false, false) => None,
+        }
+    }
 }
 
 /// Cancels the token at the first SIGTERM or SIGINT.
@@ -37,6 +56,36 @@ pub fn stop_on_signal() -> io::Result<CancellationToken> {
         }
     });
     Ok(stop)
+}
+
+/// The port could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("could not listen on {address}: {source}{}", cure(.source))]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ". Another program has this port: stop it (`clusterrunner stop`), or choose another one with --port"
+        }
+        io::ErrorKind::AddrNotAvailable => ". This machine has no such address: see bind_address",
+        io::ErrorKind::PermissionDenied => {
+            ". Ports below 1024 are for root: choose another one with --port"
+        }
+        _ => "",
+    }
+}
+
+/// Takes a port to listen on.
+///
+/// # Errors
+/// It is taken, or not this machine's.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ListenError { address, source })
 }
 
 /// A data directory that this process alone uses, with its pid in `<name>.pid`. The lock goes with

@@ -1,7 +1,7 @@
 //! The command line of a master, and its life as a process.
 
 use crate::serve;
-use clusterrunner_common::daemon::{DaemonOptions, stop_on_signal};
+use clusterrunner_common::daemon::{CommonOptions, listen, stop_on_signal};
 use clusterrunner_common::logging;
 use clusterrunner_common::settings::{Overrides, load_master};
 use std::net::{IpAddr, SocketAddr};
@@ -21,13 +21,13 @@ pub struct MasterOptions {
 ///
 /// # Errors
 /// Wrong settings, a port that is taken, a data directory in use, a damaged journal.
-pub async fn run(options: MasterOptions, daemon: DaemonOptions) -> anyhow::Result<()> {
+pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Result<()> {
     let flags = Overrides::new()
         .set_if_given("port", options.port)
         .set_if_given("bind_address", options.bind_address)
-        .set_if_given("log_level", daemon.log_level);
+        .set_if_given("log_level", common.log_level());
     let environment = |name: &str| std::env::var(name).ok();
-    let settings = load_master(daemon.config_file.as_deref(), environment, &flags)?;
+    let settings = load_master(common.config_file.as_deref(), environment, &flags)?;
     let general = &settings.general;
     logging::start(
         general.log_level,
@@ -37,15 +37,7 @@ pub async fn run(options: MasterOptions, daemon: DaemonOptions) -> anyhow::Resul
     )?;
     let secret = general.secret_or_generate()?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
-        let cure = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                ". Another program has this port: stop it (`clusterrunner stop`), or choose another one with --port"
-            }
-            _ => "",
-        };
-        anyhow::anyhow!("could not listen on {address}: {error}{cure}")
-    })?;
+    let listener = listen(address).await?;
     let stop = stop_on_signal()?;
     serve(settings, secret, listener, stop).await?;
     Ok(())

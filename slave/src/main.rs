@@ -1,6 +1,7 @@
 //! The program `clusterrunner-slave`.
 
 use clap::Parser;
+use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_slave::{SlaveOptions, run};
 use std::process::ExitCode;
 
@@ -10,15 +11,17 @@ use std::process::ExitCode;
 struct CommandLine {
     #[command(flatten)]
     options: SlaveOptions,
+    #[command(flatten)]
+    common: CommonOptions,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let CommandLine { options } = CommandLine::parse();
-    match Box::pin(run(options)).await {
+    let CommandLine { options, common } = CommandLine::parse();
+    match Box::pin(run(options, &common)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("clusterrunner-slave: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

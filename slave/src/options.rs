@@ -1,15 +1,10 @@
 //! The command line of a slave, and running one from it.
 
-use crate::{ServeError, serve};
-use anyhow::Context as _;
+use crate::serve;
+use clusterrunner_common::daemon::{CommonOptions, listen, stop_on_signal};
 use clusterrunner_common::logging;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use std::net::{IpAddr, SocketAddr};
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the
 /// settings file.
@@ -38,19 +33,11 @@ pub struct SlaveOptions {
     #[arg(short = 'e', long, value_name = "NUMBER")]
     pub num_executors: Option<u32>,
 
-    /// The settings file, in place of `clusterrunner.conf` in the base directory.
+    /// The address to listen on; 127.0.0.1 for a slave that works for this machine's master only.
     ///
-    /// It must hold the same `secret` as the master's, or master and slave refuse each other.
-    #[arg(short, long, value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
-
-    /// Log more: the level DEBUG.
-    #[arg(short, long, conflicts_with = "quiet")]
-    pub verbose: bool,
-
-    /// Log less: the level ERROR.
-    #[arg(short, long)]
-    pub quiet: bool,
+    /// Setting: bind_address, 0.0.0.0 by default.
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind_address: Option<IpAddr>,
 }
 
 /// Where a master listens, as it is written on the command line.
@@ -95,21 +82,17 @@ impl SlaveOptions {
     ///
     /// # Errors
     /// See [`SettingsError`].
-    pub fn load(&self) -> Result<SlaveSettings, SettingsError> {
+    pub fn load(&self, common: &CommonOptions) -> Result<SlaveSettings, SettingsError> {
         let master = self.master_url.as_ref();
-        let level = match (self.verbose, self.quiet) {
-            (true, _) => Some("DEBUG"),
-            (false, true) => Some("ERROR"),
-            (false, false) => None,
-        };
         let flags = Overrides::new()
             .set_if_given("port", self.port)
             .set_if_given("master_hostname", master.map(|master| &master.host))
             .set_if_given("master_port", master.and_then(|master| master.port))
             .set_if_given("num_executors", self.num_executors)
-            .set_if_given("log_level", level);
+            .set_if_given("bind_address", self.bind_address)
+            .set_if_given("log_level", common.log_level());
         let environment = |name: &str| std::env::var(name).ok();
-        load_slave(self.config_file.as_deref(), environment, &flags)
+        load_slave(common.config_file.as_deref(), environment, &flags)
     }
 }
 
@@ -117,8 +100,8 @@ impl SlaveOptions {
 ///
 /// # Errors
 /// When it can not start; the message says what to do.
-pub async fn run(options: SlaveOptions) -> anyhow::Result<()> {
-    let settings = options.load()?;
+pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Result<()> {
+    let settings = options.load(common)?;
     let general = &settings.general;
     logging::start(
         general.log_level,
@@ -128,38 +111,9 @@ pub async fn run(options: SlaveOptions) -> anyhow::Result<()> {
     )?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("could not watch for SIGINT")?;
-    let served = serve(settings, listener, stop.clone());
-    let signaled = async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("ending on SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("ending on SIGINT"),
-        }
-        stop.cancel();
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        served = served => served.map_err(|error: ServeError| error.into()),
-        () = signaled => Ok(()),
-    }
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let port = address.port();
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => anyhow::bail!(
-            "port {port} is in use, maybe by another slave: end that one, or start this one with another --port"
-        ),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => anyhow::bail!(
-            "port {port} may only be used by the administrator: start the slave with another --port"
-        ),
-        Err(error) => Err(error).with_context(|| {
-            format!("could not listen on {address}: check bind_address in clusterrunner.conf")
-        }),
-    }
+    let stop = stop_on_signal()?;
+    serve(settings, listener, stop).await?;
+    Ok(())
 }
 
 #[cfg(test)]

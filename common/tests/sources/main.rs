@@ -8,6 +8,7 @@
 
 mod daemon;
 mod http;
+mod https;
 mod local;
 mod remote_files;
 mod repository;
