@@ -6,6 +6,8 @@ mod downloads;
 mod error;
 mod reads;
 mod slaves;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use crate::coordinator::ClusterHandle;

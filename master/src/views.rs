@@ -24,7 +24,7 @@ pub fn build(build: &Build) -> BuildView {
             BuildState::Error { reason } => Some(reason.clone()),
             _ => None,
         },
-        num_atoms: is_building.then(|| build.num_atoms()),
+        num_atoms: is_building.then_some(build.num_atoms),
         num_subjobs: build.subjobs.len() as u64,
         failed_atoms: failed_atoms(build),
         result: match build.state {
@@ -58,7 +58,7 @@ fn details(build: &Build) -> Option<String> {
     if build.subjobs.is_empty() {
         return Some("This build has no atoms: its atomizers printed nothing.".to_owned());
     }
-    let (done, total) = (build.num_finished(), build.subjobs.len());
+    let (done, total) = (build.num_finished, build.subjobs.len());
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let percent = 100.0 * done as f64 / total as f64;
     Some(format!(

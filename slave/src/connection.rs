@@ -1,7 +1,7 @@
 //! Staying in touch with the master: connecting, heartbeats, saying good-bye.
 
 use crate::coordinator::WorkHandle;
-use crate::master_api::{Backoff, MasterApi};
+use crate::master_api::{Backoff, Failures, MasterApi};
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;
@@ -59,34 +59,22 @@ impl Registration {
     }
 }
 
-/// Tells of trouble with the master once for each change, not for each try.
-#[derive(Debug, Default)]
-struct Trouble {
-    told: Option<Option<StatusCode>>,
+fn tell(failures: &mut Failures, error: &CallError) {
+    if !failures.is_new(error) {
+        tracing::debug!(%error, "still no luck with the master");
+    } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
+        tracing::error!(
+            %error,
+            "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; trying on"
+        );
+    } else {
+        tracing::warn!(%error, "no contact with the master; trying on");
+    }
 }
 
-impl Trouble {
-    fn tell(&mut self, error: &CallError) {
-        let kind = error.status();
-        if self.told == Some(kind) {
-            tracing::debug!(%error, "still no luck with the master");
-            return;
-        }
-        self.told = Some(kind);
-        if kind == Some(StatusCode::UNAUTHORIZED) {
-            tracing::error!(
-                %error,
-                "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; trying on"
-            );
-        } else {
-            tracing::warn!(%error, "no contact with the master; trying on");
-        }
-    }
-
-    fn over(&mut self) {
-        if self.told.take().is_some() {
-            tracing::info!("in contact with the master again");
-        }
+fn tell_of_end(failures: &mut Failures) {
+    if failures.are_over() {
+        tracing::info!("in contact with the master again");
     }
 }
 
@@ -99,10 +87,10 @@ pub(crate) async fn keep(
     stop: CancellationToken,
 ) {
     let connected = async {
-        let mut trouble = Trouble::default();
+        let mut failures = Failures::default();
         loop {
-            let id = connect(&api, &work, &registration, &mut trouble).await;
-            hold(&api, id, &registration, interval, &mut trouble).await;
+            let id = connect(&api, &work, &registration, &mut failures).await;
+            hold(&api, id, &registration, interval, &mut failures).await;
         }
     };
     tokio::select! {
@@ -130,7 +118,7 @@ async fn connect(
     api: &MasterApi,
     work: &WorkHandle,
     registration: &Registration,
-    trouble: &mut Trouble,
+    failures: &mut Failures,
 ) -> SlaveId {
     let mut backoff = Backoff::slow();
     loop {
@@ -138,7 +126,7 @@ async fn connect(
         match api.connect().await {
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
-                    trouble.over();
+                    tell_of_end(failures);
                     take_over(&answer, id, work, registration).await;
                     drop(closed);
                     return id;
@@ -148,7 +136,7 @@ async fn connect(
                     "the master gave an id that is not a number"
                 ),
             },
-            Err(error) => trouble.tell(&error),
+            Err(error) => tell(failures, &error),
         }
         drop(closed);
         backoff.pause().await;
@@ -186,13 +174,13 @@ async fn hold(
     id: SlaveId,
     registration: &Registration,
     interval: Duration,
-    trouble: &mut Trouble,
+    failures: &mut Failures,
 ) {
     let mut backoff = Backoff::slow();
     loop {
         match api.heartbeat(id).await {
             Ok(answer) if answer.is_alive => {
-                trouble.over();
+                tell_of_end(failures);
                 backoff = Backoff::slow();
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
@@ -210,7 +198,7 @@ async fn hold(
                     tracing::warn!(slave.id = %id, %error, "the master does not know this slave; connecting again");
                     return;
                 }
-                trouble.tell(&error);
+                tell(failures, &error);
             }
         }
         backoff.pause().await;

@@ -2,7 +2,7 @@
 
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
-use crate::master_api::{Backoff, MasterApi};
+use crate::master_api::{Backoff, Failures, MasterApi};
 use crate::work::{DeliveryOutcome, HandOut};
 use bytes::Bytes;
 use clusterrunner_common::caller::CallError;
@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use sha2::{Digest as _, Sha512};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
@@ -34,19 +34,6 @@ pub(crate) struct Deliveries {
     pub(crate) slots: Semaphore,
 }
 
-/// Why a try to deliver failed.
-#[derive(Debug, thiserror::Error)]
-enum DeliveryError {
-    #[error("could not read the result {}: {source}", .path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
 /// What becomes of a result after a failed try.
 enum Verdict {
     TryAgain,
@@ -54,23 +41,16 @@ enum Verdict {
     Rejected,
 }
 
-impl DeliveryError {
-    fn verdict(&self) -> Verdict {
-        let Self::Call(error) = self else {
-            return Verdict::Rejected;
-        };
-        match error.status() {
-            // Another attempt counts, or the build is over.
-            Some(StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE) => {
-                Verdict::Unwanted
-            }
-            // The clock, or the registration, may come right.
-            Some(StatusCode::UNAUTHORIZED | StatusCode::PRECONDITION_FAILED) | None => {
-                Verdict::TryAgain
-            }
-            Some(_) if error.is_passing() => Verdict::TryAgain,
-            Some(_) => Verdict::Rejected,
+fn verdict(error: &CallError) -> Verdict {
+    match error.status() {
+        // Another attempt counts, or the build is over.
+        Some(StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE) => Verdict::Unwanted,
+        // The clock, or the registration, may come right.
+        Some(StatusCode::UNAUTHORIZED | StatusCode::PRECONDITION_FAILED) | None => {
+            Verdict::TryAgain
         }
+        Some(_) if error.is_passing() => Verdict::TryAgain,
+        Some(_) => Verdict::Rejected,
     }
 }
 
@@ -101,29 +81,39 @@ impl Deliveries {
         executor: ExecutorIndex,
     ) -> DeliveryOutcome {
         let mut backoff = Backoff::quick();
+        let mut failures = Failures::default();
         loop {
             let id = self.registration.some_id().await;
-            let Err(error) = self.deliver_once(archive, hand_out, executor, id).await else {
-                return DeliveryOutcome::Over;
+            let error = match self.deliver_once(archive, hand_out, executor, id).await {
+                Ok(Ok(())) => return DeliveryOutcome::Over,
+                Ok(Err(error)) => error,
+                Err(error) => {
+                    let file = archive.display();
+                    return DeliveryOutcome::Rejected(format!("could not read {file}: {error}"));
+                }
             };
-            let HandOut {
-                build,
-                subjob,
-                attempt,
-            } = hand_out;
-            match error.verdict() {
-                Verdict::TryAgain => tracing::warn!(
-                    build.id = %build, subjob.id = %subjob, %attempt, slave.id = %id, %error,
-                    "a result was not delivered; trying on"
-                ),
+            match verdict(&error) {
+                Verdict::TryAgain => {
+                    if failures.is_new(&error) {
+                        tracing::warn!(
+                            build.id = %hand_out.build, subjob.id = %hand_out.subjob,
+                            attempt = %hand_out.attempt, slave.id = %id, %error,
+                            "a result was not delivered; trying on"
+                        );
+                    }
+                }
                 Verdict::Unwanted => {
                     tracing::info!(
-                        build.id = %build, subjob.id = %subjob, %attempt, slave.id = %id, %error,
+                        build.id = %hand_out.build, subjob.id = %hand_out.subjob,
+                        attempt = %hand_out.attempt, slave.id = %id, %error,
                         "the master does not want this result; it is dropped"
                     );
+                    // If that is since it forgot us, connecting again sets things right.
+                    self.registration.doubt();
                     return DeliveryOutcome::Over;
                 }
                 Verdict::Rejected => {
+                    let subjob = hand_out.subjob;
                     let reason =
                         format!("the result of subjob {subjob} can not be delivered: {error}");
                     return DeliveryOutcome::Rejected(reason);
@@ -133,44 +123,30 @@ impl Deliveries {
         }
     }
 
+    /// Makes one try. The outer error says that the file can not be read.
     async fn deliver_once(
         &self,
         archive: &Path,
         hand_out: HandOut,
         executor: ExecutorIndex,
         id: SlaveId,
-    ) -> Result<(), DeliveryError> {
+    ) -> io::Result<Result<(), CallError>> {
         // The semaphore is never closed; were it, the bound would be all that is lost.
         let _slot = self.slots.acquire().await;
         let report = self.api.result_report(id, hand_out, executor);
-        let report = serde_json::to_string(&report).map_err(|source| CallError::Malformed {
-            url: self.api.master.clone(),
-            source,
-        })?;
-        let frame = Frame::new(&report);
-        let read_failed = |source| DeliveryError::Read {
-            path: archive.to_owned(),
-            source,
-        };
-        let upload = {
-            let (archive, head, tail) = (archive.to_owned(), frame.head, frame.tail);
-            spawn_blocking(move || Upload::read(&archive, head, tail))
-                .await
-                .map_err(io::Error::other)
-                .and_then(|read| read)
-                .map_err(read_failed)?
-        };
-        let (length, digest) = (upload.length, upload.digest.clone());
-        self.api
-            .upload(
-                hand_out,
-                &frame.content_type,
-                length,
-                &digest,
-                upload.into_body(),
-            )
-            .await?;
-        Ok(())
+        let frame = Frame::new(&serde_json::to_string(&report)?);
+        let (archive, head, tail) = (archive.to_owned(), frame.head, frame.tail);
+        let read = spawn_blocking(move || Upload::read(&archive, head, tail)).await;
+        let Upload {
+            length,
+            digest,
+            content,
+        } = read.map_err(io::Error::other)??;
+        let body = content.into_body();
+        let uploaded = self
+            .api
+            .upload(hand_out, &frame.content_type, length, &digest, body);
+        Ok(uploaded.await)
     }
 }
 
@@ -251,11 +227,13 @@ impl Upload {
             content,
         })
     }
+}
 
+impl Content {
     fn into_body(self) -> reqwest::Body {
-        match self.content {
-            Content::Memory(body) => body.into(),
-            Content::Disk { head, file, tail } => {
+        match self {
+            Self::Memory(body) => body.into(),
+            Self::Disk { head, file, tail } => {
                 let file = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
                 let around = |part: Bytes| stream::iter([io::Result::Ok(part)]);
                 reqwest::Body::wrap_stream(around(head).chain(file).chain(around(tail)))

@@ -23,8 +23,9 @@ pub use options::{SlaveOptions, run};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
+use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::ids::SessionId;
-use clusterrunner_common::settings::{SettingsError, SlaveSettings};
+use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
 use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
@@ -42,6 +43,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Uploads beside one for each executor: a few slow ones then do not hold up the rest.
 const SPARE_UPLOADS: usize = 2;
+
+/// The longest that a heartbeat or another short call waits for its answer, whatever the settings
+/// allow: a slave that waits longer would be given up meanwhile.
+const SHORT_CALL: Duration = Duration::from_secs(10);
 
 /// How long answers in flight may take at the end.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -96,8 +101,10 @@ pub async fn serve(
     // What an earlier life of this slave may have left running.
     end_marked(&data.mark(), service.atom_kill_grace).await;
 
+    let timeout = general.default_http_timeout;
     let api = MasterApi {
-        caller: Caller::new(Some(secret.clone()), general.default_http_timeout)?,
+        caller: Caller::new(Some(secret.clone()), timeout.min(SHORT_CALL))?,
+        uploader: Caller::new(Some(secret.clone()), timeout)?,
         master: master.clone(),
         own_address: own_address.clone(),
         session: session.clone(),
@@ -109,9 +116,7 @@ pub async fn serve(
         data: Arc::clone(&data),
         setup: Setup {
             data: Arc::clone(&data),
-            sources: Sources {
-                hostname: general.hostname.clone(),
-            },
+            sources: Sources::new(general.hostname.clone(), git_options(service)),
             kill_grace: service.atom_kill_grace,
         },
         deliveries: Deliveries {
@@ -166,4 +171,13 @@ pub async fn serve(
     );
     tracing::info!("the slave has ended");
     Ok(())
+}
+
+fn git_options(service: &ServiceSettings) -> GitOptions {
+    GitOptions {
+        allow_local_sources: service.allow_local_sources,
+        strict_host_key_checking: service.git_strict_host_key_checking,
+        idle_timeout: service.fetch_timeout,
+        ..GitOptions::default()
+    }
 }

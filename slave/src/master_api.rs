@@ -7,7 +7,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{ExecutorIndex, SessionId, SlaveId};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -38,10 +38,33 @@ impl Backoff {
     }
 }
 
+/// Tells a new kind of failure from the same one again: each is worth a line in the log once, not
+/// at every try.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    last: Option<Option<StatusCode>>,
+}
+
+impl Failures {
+    /// Whether this failure is of another kind than the last one.
+    pub(crate) fn is_new(&mut self, error: &CallError) -> bool {
+        let kind = error.status();
+        self.last.replace(kind) != Some(kind)
+    }
+
+    /// All is well; says whether it was not.
+    pub(crate) fn are_over(&mut self) -> bool {
+        self.last.take().is_some()
+    }
+}
+
 /// The master, as this slave talks to it.
 #[derive(Clone, Debug)]
 pub(crate) struct MasterApi {
+    /// For what is short: a master that hangs is then found out soon.
     pub(crate) caller: Caller,
+    /// For results.
+    pub(crate) uploader: Caller,
     /// The master's `host:port`.
     pub(crate) master: String,
     /// Our `host:port`, the same text in every call.
@@ -117,8 +140,8 @@ impl MasterApi {
     ) -> Result<(), CallError> {
         let HandOut { build, subjob, .. } = hand_out;
         let url = format!("{}/v1/build/{build}/subjob/{subjob}/result", self.master);
-        let caller = &self.caller;
-        let _answer: Value = caller
+        let _answer: Value = self
+            .uploader
             .upload(&url, content_type, length, digest, body)
             .await?;
         Ok(())

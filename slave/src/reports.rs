@@ -1,7 +1,7 @@
 //! What the master is to be told about builds, and telling it until it has heard.
 
 use crate::connection::Registration;
-use crate::master_api::{Backoff, MasterApi};
+use crate::master_api::{Backoff, Failures, MasterApi};
 use clusterrunner_common::api::StateReportBody;
 use clusterrunner_common::ids::BuildId;
 use reqwest::StatusCode;
@@ -74,12 +74,16 @@ impl Reports {
     ) {
         let telling = async {
             let mut backoff = Backoff::quick();
+            let mut failures = Failures::default();
             loop {
                 let Some((build, number, report)) = self.oldest() else {
                     self.changed.notified().await;
                     continue;
                 };
-                if self.tell(api, registration, build, report).await {
+                if self
+                    .tell(api, registration, build, report, &mut failures)
+                    .await
+                {
                     self.told(build, number);
                     backoff = Backoff::quick();
                 } else {
@@ -100,18 +104,20 @@ impl Reports {
         registration: &Registration,
         build: BuildId,
         report: StateReportBody,
+        failures: &mut Failures,
     ) -> bool {
         let id = registration.some_id().await;
         let state = report.state;
         let Err(error) = api.report(id, report).await else {
+            failures.are_over();
             return true;
         };
-        if error.status() == Some(StatusCode::UNAUTHORIZED) {
-            tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "a report was not accepted; trying on");
-            return false;
-        }
-        if error.status().is_none() || error.is_passing() {
-            tracing::debug!(build.id = %build, slave.id = %id, ?state, %error, "a report did not get through; trying on");
+        // A wrong clock may come right.
+        let may_succeed = error.status().is_none_or(|s| s == StatusCode::UNAUTHORIZED);
+        if may_succeed || error.is_passing() {
+            if failures.is_new(&error) {
+                tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "a report was not heard; trying on");
+            }
             return false;
         }
         tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "the master refused a report");

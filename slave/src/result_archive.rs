@@ -173,3 +173,84 @@ impl Read for Exactly<'_> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn members(archive: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let file = flate2::read::GzDecoder::new(File::open(archive).unwrap());
+        let mut archive = tar::Archive::new(file);
+        let read = |entry: io::Result<tar::Entry<'_, _>>| {
+            let mut entry = entry.unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (entry.path().unwrap().into_owned(), content)
+        };
+        archive.entries().unwrap().map(read).collect()
+    }
+
+    #[test]
+    fn odd_names_and_odd_files_do_not_cost_the_result() {
+        let directory = tempfile::tempdir().unwrap();
+        let atom = directory.path().join("artifact_1_0");
+        let deep = atom.join("d".repeat(200)).join("e".repeat(200));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("ü \n"), "deep").unwrap();
+        std::fs::create_dir(atom.join("empty")).unwrap();
+        std::os::unix::fs::symlink("x".repeat(300), atom.join("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(atom.join("socket")).unwrap();
+        std::fs::create_dir(directory.path().join("artifact_1_1")).unwrap();
+        let archive = directory.path().join("archive");
+        let stop = CancellationToken::new();
+        // The third atom left nothing at all.
+        pack(directory.path(), SubjobId(1), 3, &archive, &stop).unwrap();
+        let members = members(&archive);
+        let names: Vec<_> = members.keys().collect();
+        let root = Path::new("artifact_1_0");
+        let deep = root.join("d".repeat(200));
+        let deeper = deep.join("e".repeat(200));
+        let file = deeper.join("ü \n");
+        let (empty, link) = (root.join("empty"), root.join("link"));
+        let second = PathBuf::from("artifact_1_1");
+        let expected = [
+            &root.to_owned(),
+            &deep,
+            &deeper,
+            &file,
+            &empty,
+            &link,
+            &second,
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(members[&file], b"deep");
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_is_filled_up() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"abc").unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let stop = CancellationToken::new();
+        let mut exactly = Exactly {
+            file,
+            remaining: 5,
+            stop: &stop,
+        };
+        let mut content = Vec::new();
+        exactly.read_to_end(&mut content).unwrap();
+        assert_eq!(content, b"abc\0\0");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_canceled_archive() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("artifact_1_0")).unwrap();
+        let archive = directory.path().join("archive");
+        let stop = CancellationToken::new();
+        stop.cancel();
+        pack(directory.path(), SubjobId(1), 1, &archive, &stop).unwrap_err();
+        assert!(!archive.exists());
+    }
+}

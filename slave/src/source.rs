@@ -1,10 +1,19 @@
 //! Where a build's project comes from: a repository's mirror, or a directory of this machine.
 
-use crate::data_directory::DataDirectory;
+use crate::data_directory::{DataDirectory, remove_all};
 use crate::work::SetupOrder;
 use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::git::{
+    CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror,
+};
 use clusterrunner_common::ids::BuildId;
-use std::path::PathBuf;
+use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files_within};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 /// Why a project is not here. The text reaches the user.
@@ -18,40 +27,182 @@ pub(crate) enum SourceError {
         directory: PathBuf,
         hostname: String,
     },
-    #[error("git is not supported yet")]
-    Git,
+    #[error("there is no directory \"{directory}\" in {url} at commit {commit}")]
+    NoDirectoryInside {
+        directory: String,
+        url: String,
+        commit: CommitId,
+    },
+    #[error(transparent)]
+    Url(#[from] GitUrlError),
+    #[error(transparent)]
+    Commit(#[from] InvalidCommitId),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    RemoteFile(#[from] RemoteFileError),
+    #[error("a step of fetching the project broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
+    #[error("the set-up was canceled")]
+    Canceled,
 }
 
 /// Fetches projects.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    pub(crate) hostname: String,
+    hostname: String,
+    git: GitOptions,
+    /// By their directories; few, as a slave sees few repositories.
+    mirrors: Mutex<HashMap<PathBuf, SharedMirror>>,
+    /// The mirrors of the work trees that there are.
+    work_trees: Mutex<HashMap<BuildId, SharedMirror>>,
+}
+
+/// A mirror takes one user at a time.
+type SharedMirror = Arc<AsyncMutex<Mirror>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sources {
-    /// Brings a build's project here; returns `$PROJECT_DIR`.
-    pub(crate) async fn fetch(
-        &self,
-        _data: &DataDirectory,
-        order: &SetupOrder,
-        _stop: &CancellationToken,
-    ) -> Result<PathBuf, SourceError> {
-        let directory = match &order.source {
-            ProjectSource::Directory { project_directory } => PathBuf::from(project_directory),
-            ProjectSource::Git { .. } => return Err(SourceError::Git),
-        };
-        if !tokio::fs::metadata(&directory)
-            .await
-            .is_ok_and(|found| found.is_dir())
-        {
-            return Err(SourceError::NoDirectory {
-                directory,
-                hostname: self.hostname.clone(),
-            });
+    pub(crate) fn new(hostname: String, git: GitOptions) -> Self {
+        Self {
+            hostname,
+            git,
+            mirrors: Mutex::default(),
+            work_trees: Mutex::default(),
         }
-        Ok(directory)
     }
 
-    /// Removes what a git build was checked out to.
-    pub(crate) async fn remove_work_tree(&self, _data: &DataDirectory, _build: BuildId) {}
+    /// Brings a build's project here, remote files and all; returns `$PROJECT_DIR`.
+    pub(crate) async fn fetch(
+        &self,
+        data: &DataDirectory,
+        order: &SetupOrder,
+        stop: &CancellationToken,
+    ) -> Result<PathBuf, SourceError> {
+        let project = match &order.source {
+            ProjectSource::Directory { project_directory } => {
+                self.in_place(project_directory).await?
+            }
+            ProjectSource::Git {
+                url,
+                branch,
+                project_directory,
+                ..
+            } => {
+                let commit: CommitId = order.commit.as_deref().unwrap_or_default().parse()?;
+                let url = GitUrl::parse(url, self.git.allow_local_sources)?;
+                let work_tree = data.work_tree(order.build);
+                let mirror = self.mirror(data, &url);
+                lock(&self.work_trees).insert(order.build, Arc::clone(&mirror));
+                check_out(mirror, &commit, branch.clone(), work_tree.clone(), stop).await?;
+                inside(work_tree, project_directory.as_deref(), &url, commit).await?
+            }
+        };
+        let files = fetch_remote_files_within(
+            &order.remote_files,
+            &project,
+            self.git.allow_local_sources,
+            self.git.idle_timeout,
+        );
+        tokio::select! {
+            fetched = files => fetched?,
+            () = stop.cancelled() => return Err(SourceError::Canceled),
+        }
+        Ok(project)
+    }
+
+    async fn in_place(&self, directory: &str) -> Result<PathBuf, SourceError> {
+        let directory = PathBuf::from(directory);
+        if is_directory(&directory).await {
+            return Ok(directory);
+        }
+        Err(SourceError::NoDirectory {
+            directory,
+            hostname: self.hostname.clone(),
+        })
+    }
+
+    fn mirror(&self, data: &DataDirectory, url: &GitUrl) -> SharedMirror {
+        let directory = data.mirrors().join(url.directory_name());
+        let mut mirrors = lock(&self.mirrors);
+        let mirror = mirrors.entry(directory).or_insert_with_key(|directory| {
+            let mirror = Mirror::new(directory.clone(), url.clone(), self.git.clone());
+            Arc::new(AsyncMutex::new(mirror))
+        });
+        Arc::clone(mirror)
+    }
+
+    /// Removes what a git build was checked out to; nothing where there is nothing.
+    pub(crate) async fn remove_work_tree(&self, data: &DataDirectory, build: BuildId) {
+        let Some(mirror) = lock(&self.work_trees).remove(&build) else {
+            return;
+        };
+        let mirror = mirror.lock_owned().await;
+        let path = data.work_tree(build);
+        let removed = spawn_blocking(move || {
+            if let Err(error) = mirror.remove_work_tree(&path) {
+                tracing::debug!(build.id = %build, %error, "git could not remove a work tree");
+                // What is no work tree yet, or not any more, is in the way all the same.
+                remove_all(&path)?;
+            }
+            io::Result::Ok(())
+        });
+        if let Err(error) = removed
+            .await
+            .map_err(io::Error::other)
+            .and_then(|done| done)
+        {
+            tracing::warn!(build.id = %build, %error, "could not remove a work tree");
+        }
+    }
+}
+
+async fn is_directory(path: &Path) -> bool {
+    tokio::fs::metadata(path)
+        .await
+        .is_ok_and(|found| found.is_dir())
+}
+
+async fn check_out(
+    mirror: SharedMirror,
+    commit: &CommitId,
+    branch: Option<String>,
+    work_tree: PathBuf,
+    stop: &CancellationToken,
+) -> Result<(), SourceError> {
+    let mirror = tokio::select! {
+        mirror = mirror.lock_owned() => mirror,
+        () = stop.cancelled() => return Err(SourceError::Canceled),
+    };
+    let (commit, stop) = (commit.clone(), stop.clone());
+    // Ends soon after `stop` by itself, and keeps the mirror locked until then.
+    spawn_blocking(move || {
+        mirror.fetch_commit(&commit, branch.as_deref(), &stop)?;
+        mirror.check_out(&commit, &work_tree, &stop)
+    })
+    .await??;
+    Ok(())
+}
+
+async fn inside(
+    work_tree: PathBuf,
+    directory: Option<&str>,
+    url: &GitUrl,
+    commit: CommitId,
+) -> Result<PathBuf, SourceError> {
+    let Some(directory) = directory else {
+        return Ok(work_tree);
+    };
+    let path = work_tree.join(directory);
+    if is_directory(&path).await {
+        return Ok(path);
+    }
+    Err(SourceError::NoDirectoryInside {
+        directory: directory.to_owned(),
+        url: url.to_string(),
+        commit,
+    })
 }

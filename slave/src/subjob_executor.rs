@@ -175,3 +175,174 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), RunError> {
     };
     write().map_err(files("write", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::HandOut;
+    use clusterrunner_common::command::end_marked;
+    use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
+    use std::fs::read_to_string;
+
+    const SUBJOB: SubjobId = SubjobId(3);
+
+    struct Scenario {
+        base: tempfile::TempDir,
+        data: DataDirectory,
+        stop: CancellationToken,
+    }
+
+    impl Scenario {
+        fn new() -> Self {
+            let base = tempfile::tempdir().unwrap();
+            let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
+            Self {
+                base,
+                data,
+                stop: CancellationToken::new(),
+            }
+        }
+
+        fn directory(&self, atom: u32) -> PathBuf {
+            self.data
+                .artifact_directory(BuildId(1), SUBJOB, AtomId(atom))
+        }
+
+        async fn run(&self, atoms: &[&str]) -> RunOutcome {
+            let order = RunOrder {
+                hand_out: HandOut {
+                    build: BuildId(1),
+                    subjob: SUBJOB,
+                    attempt: Attempt(2),
+                },
+                executor: ExecutorIndex(1),
+                build_executor_index: 11,
+                project_directory: self.base.path().to_owned(),
+                atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
+            };
+            run(&self.data, order, &self.stop, Duration::from_millis(200)).await
+        }
+
+        /// Runs one atom; its files as text.
+        async fn check(&self, atom: &str, console: &[u8], exit_code: i32) {
+            assert_eq!(self.run(&[atom]).await, RunOutcome::Completed, "{atom}");
+            let directory = self.directory(0);
+            let file = |name: &str| read_to_string(directory.join(name)).unwrap();
+            assert_eq!(
+                std::fs::read(directory.join(CONSOLE_FILE)).unwrap(),
+                console,
+                "{atom}"
+            );
+            assert_eq!(file(EXIT_CODE_FILE), format!("{exit_code}\n"), "{atom}");
+            assert_eq!(file(COMMAND_FILE), format!("{atom}\n"));
+            let time = file(TIME_FILE);
+            assert!(time.trim_end().parse::<f64>().unwrap() < 20.0, "{time}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_atom_does_is_written_down() {
+        let scenario = Scenario::new();
+        scenario.check("exit 42", b"", 42).await;
+        scenario.check("kill -9 $$", b"", -9).await;
+        scenario
+            .check("no_such_command_at_all 2> /dev/null", b"", 127)
+            .await;
+        scenario.check("false | true", b"", 1).await;
+        scenario
+            .check("printf 'no newline'", b"no newline", 0)
+            .await;
+        scenario
+            .check("printf '\\x00\\xff\\n'", b"\x00\xff\n", 0)
+            .await;
+        scenario.check("cat", b"", 0).await;
+        let quoted = "export X='a \"b\" $c'; export Y=\"ü\\$d'\"; echo \"$X|$Y\"";
+        scenario
+            .check(quoted, "a \"b\" $c|ü$d'\n".as_bytes(), 0)
+            .await;
+        let places = "echo $ATOM_ID $EXECUTOR_INDEX $MACHINE_EXECUTOR_INDEX $BUILD_EXECUTOR_INDEX";
+        scenario.check(places, b"0 1 1 11\n", 0).await;
+    }
+
+    #[tokio::test]
+    async fn each_atom_has_an_empty_artifact_directory() {
+        let scenario = Scenario::new();
+        let atom = "ls -A $ARTIFACT_DIR; echo x > $ARTIFACT_DIR/x; exit 5";
+        assert_eq!(scenario.run(&[atom, atom]).await, RunOutcome::Completed);
+        assert_eq!(scenario.run(&[atom, atom]).await, RunOutcome::Completed);
+        for index in [0, 1] {
+            let console = read_to_string(scenario.directory(index).join(CONSOLE_FILE)).unwrap();
+            assert_eq!(console, format!("{CONSOLE_FILE}\n"), "{index}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_atom_may_do_what_it_likes_to_its_directory() {
+        let scenario = Scenario::new();
+        let victim = scenario.base.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        let links = "cd $ARTIFACT_DIR; for f in command time exit_code; do \
+                     ln -s $PROJECT_DIR/victim clusterrunner_$f; done; echo done";
+        scenario.check(links, b"done\n", 0).await;
+        assert_eq!(read_to_string(&victim).unwrap(), "precious");
+        let directories = "mkdir -p $ARTIFACT_DIR/clusterrunner_{command,time,exit_code}/x";
+        scenario.check(directories, b"", 0).await;
+        scenario.check("rm -r $ARTIFACT_DIR", b"", 0).await;
+        scenario
+            .check("rm -r $ARTIFACT_DIR; echo > $ARTIFACT_DIR", b"", 0)
+            .await;
+        scenario
+            .check(
+                "echo a; : > $ARTIFACT_DIR/clusterrunner_console_output; echo b",
+                b"b\n",
+                0,
+            )
+            .await;
+    }
+
+    #[tokio::test]
+    async fn an_atom_ends_with_its_shell() {
+        let scenario = Scenario::new();
+        let atom = "sleep 60 & until grep -q sleep /proc/$!/comm; do :; done";
+        scenario.check(atom, b"", 0).await;
+        end_marked(&scenario.data.mark(), Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn a_canceled_subjob_has_no_result_and_leaves_nothing_running() {
+        let scenario = Scenario::new();
+        let there = scenario.base.path().join("there");
+        let atom =
+            "setsid bash -c 'trap \"\" TERM; echo $$ > pid; mv pid there; sleep 60' & sleep 60";
+        let cancel = async {
+            while !there.exists() {
+                tokio::task::yield_now().await;
+            }
+            scenario.stop.cancel();
+        };
+        let atoms = ["true", atom, "true"];
+        let (outcome, ()) = tokio::join!(scenario.run(&atoms), cancel);
+        assert_eq!(outcome, RunOutcome::Canceled);
+        let child = read_to_string(&there).unwrap();
+        // A zombie that nobody has reaped yet has no environment any more.
+        let environment = std::fs::read(format!("/proc/{}/environ", child.trim()));
+        assert_eq!(environment.unwrap_or_default(), b"");
+        assert!(scenario.directory(0).join(EXIT_CODE_FILE).exists());
+        assert!(!scenario.directory(1).join(EXIT_CODE_FILE).exists());
+        assert!(!scenario.directory(2).exists());
+    }
+
+    #[tokio::test]
+    async fn what_the_slave_can_not_do_is_no_result() {
+        let scenario = Scenario::new();
+        std::fs::write(scenario.data.artifacts(BuildId(1)), "in the way").unwrap();
+        let outcome = scenario.run(&["true"]).await;
+        let RunOutcome::Trouble(reason) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(
+            reason.starts_with("atom 0 of subjob 3 could not be run: "),
+            "{reason}"
+        );
+    }
+}

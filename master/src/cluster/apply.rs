@@ -41,6 +41,7 @@ impl Cluster {
                 prepared.state = BuildState::Prepared;
                 prepared.timestamps.prepared = Some(at);
                 prepared.plan = Some((**plan).clone());
+                prepared.num_atoms = subjobs.iter().map(|atoms| atoms.len() as u64).sum();
                 prepared.subjobs = subjobs.iter().cloned().map(Subjob::new).collect();
                 self.working.insert(*build);
             }
@@ -117,14 +118,7 @@ impl Cluster {
                 subjob,
                 attempt,
             } => {
-                let building = self.build_mut(*build);
-                let handed_out = building.subjob_mut(*subjob);
-                handed_out.attempts = attempt.0;
-                handed_out.slave = Some(*slave);
-                if let BuildState::Building(progress) = &mut building.state {
-                    progress.unstarted.retain(|waiting| waiting != subjob);
-                    progress.running.insert(*subjob, (*slave, *attempt));
-                }
+                self.build_mut(*build).hand_out(*subjob, *slave, *attempt);
                 self.change_slave(*slave, |slave| {
                     slave.running.insert((*build, *subjob));
                 });
@@ -137,19 +131,8 @@ impl Cluster {
                 outcomes,
             } => {
                 self.release(*slave, *build, *subjob);
-                let building = self.build_mut(*build);
-                if let BuildState::Building(progress) = &mut building.state {
-                    progress.running.remove(subjob);
-                }
-                building.atoms_completed += outcomes.len() as u64;
-                let failed = outcomes
-                    .iter()
-                    .filter(|outcome| outcome.exit_code != 0)
-                    .count();
-                building.atoms_failed += failed as u64;
-                let finished = building.subjob_mut(*subjob);
-                finished.last_return = None;
-                finished.result = Some((*attempt, outcomes.clone()));
+                self.build_mut(*build)
+                    .finish_subjob(*subjob, *attempt, outcomes.clone());
             }
             Fact::SubjobReturned {
                 slave,

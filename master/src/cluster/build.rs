@@ -21,6 +21,10 @@ pub struct Build {
     pub plan: Option<Plan>,
     /// Its subjobs; the index is the id.
     pub subjobs: Vec<Subjob>,
+    /// How many atoms its subjobs have.
+    pub num_atoms: u64,
+    /// How many subjobs have a result.
+    pub num_finished: usize,
     /// How many atoms have a result.
     pub atoms_completed: u64,
     /// How many atoms have a result other than exit code 0.
@@ -110,6 +114,8 @@ impl Build {
             },
             plan: None,
             subjobs: Vec::new(),
+            num_atoms: 0,
+            num_finished: 0,
             atoms_completed: 0,
             atoms_failed: 0,
             next_executor_index: 0,
@@ -178,24 +184,6 @@ impl Build {
         limit.map_or(usize::MAX, |limit| limit.get() as usize)
     }
 
-    /// How many atoms it has.
-    #[must_use]
-    pub fn num_atoms(&self) -> u64 {
-        self.subjobs
-            .iter()
-            .map(|subjob| subjob.atoms.len() as u64)
-            .sum()
-    }
-
-    /// How many subjobs have a result.
-    #[must_use]
-    pub fn num_finished(&self) -> usize {
-        self.subjobs
-            .iter()
-            .filter(|subjob| subjob.result.is_some())
-            .count()
-    }
-
     /// A subjob.
     #[must_use]
     pub fn subjob(&self, id: SubjobId) -> Option<&Subjob> {
@@ -238,6 +226,44 @@ impl Build {
         for subjob in held.into_iter().rev() {
             self.return_subjob(subjob, reason);
         }
+    }
+
+    /// Notes that a slave has a subjob now.
+    pub(super) fn hand_out(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        let handed_out = self.subjob_mut(subjob);
+        handed_out.attempts = attempt.0;
+        handed_out.slave = Some(slave);
+        if let BuildState::Building(progress) = &mut self.state {
+            // It is the first in all but hand-made cases, and the queue may be very long.
+            if progress.unstarted.front() == Some(&subjob) {
+                progress.unstarted.pop_front();
+            } else {
+                progress.unstarted.retain(|waiting| *waiting != subjob);
+            }
+            progress.running.insert(subjob, (slave, attempt));
+        }
+    }
+
+    /// Records the result of a subjob.
+    pub(super) fn finish_subjob(
+        &mut self,
+        subjob: SubjobId,
+        attempt: Attempt,
+        outcomes: Vec<AtomOutcome>,
+    ) {
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.running.remove(&subjob);
+        }
+        let failed = outcomes
+            .iter()
+            .filter(|outcome| outcome.exit_code != 0)
+            .count();
+        self.num_finished += 1;
+        self.atoms_completed += outcomes.len() as u64;
+        self.atoms_failed += failed as u64;
+        let finished = self.subjob_mut(subjob);
+        finished.last_return = None;
+        finished.result = Some((attempt, outcomes));
     }
 
     pub(super) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {

@@ -75,9 +75,18 @@ impl Cluster {
                 build.atoms_completed
             )
         })?;
+        let atoms: usize = build.subjobs.iter().map(|subjob| subjob.atoms.len()).sum();
+        let results = build
+            .subjobs
+            .iter()
+            .filter(|subjob| subjob.result.is_some());
+        must(
+            atoms as u64 == build.num_atoms && results.count() == build.num_finished,
+            || format!("build {id} counts its atoms or subjobs wrongly"),
+        )?;
         let finished = matches!(build.state, BuildState::Archiving | BuildState::Finished);
         must(
-            !finished || build.atoms_completed == build.num_atoms(),
+            !finished || build.atoms_completed == build.num_atoms,
             || format!("build {id} ended without all results"),
         )
     }

@@ -11,7 +11,7 @@ use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SubjobId};
 /// Why a call is refused. The text goes to the caller.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("There is nothing here: the slave's routes are listed in docs/api.md.")]
+    #[error("The slave has no such route, or nothing of that id. GET /v1 shows what it does.")]
     NotFound,
     #[error("This route does not take this method; the header Allow lists those it takes.")]
     MethodNotAllowed,

@@ -1,3 +1,5 @@
+//! What each command means, in short scenarios.
+
 use super::*;
 use clusterrunner_common::api::SetupJob;
 use clusterrunner_common::build_request::ProjectSource;
@@ -7,7 +9,7 @@ use std::path::PathBuf;
 const B: BuildId = BuildId(7);
 const OTHER: BuildId = BuildId(8);
 
-fn order(build: BuildId) -> Box<SetupOrder> {
+pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
     Box::new(SetupOrder {
         build,
         start_index: 10,
@@ -24,14 +26,14 @@ fn order(build: BuildId) -> Box<SetupOrder> {
     })
 }
 
-fn project() -> Project {
+pub(super) fn project() -> Project {
     Project {
         directory: PathBuf::from("/project"),
         teardown_build: None,
     }
 }
 
-fn hand_out(build: BuildId, subjob: u32, attempt: u32) -> HandOut {
+pub(super) fn hand_out(build: BuildId, subjob: u32, attempt: u32) -> HandOut {
     HandOut {
         build,
         subjob: SubjobId(subjob),

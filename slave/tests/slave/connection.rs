@@ -1,8 +1,7 @@
 //! Staying in touch with the master, and the slave's own start and end.
 
-use crate::support::{
-    DEADLINE, FakeMaster, Heard, Place, TestSlave, job, marked_processes, text_of,
-};
+use crate::fake_master::{FakeMaster, Heard};
+use crate::test_slave::{DEADLINE, Place, TestSlave, job, marked_processes, text_of};
 use clusterrunner_common::api::SlaveState;
 use clusterrunner_common::command::MARK_VARIABLE;
 use std::process::Command;
@@ -189,4 +188,54 @@ async fn a_start_ends_what_an_earlier_life_left_running() {
     let pid = std::fs::read_to_string(data.join("slave.pid")).unwrap();
     assert_eq!(pid.trim(), std::process::id().to_string());
     tokio::time::timeout(DEADLINE, slave.end()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_that_overtakes_the_answer_to_connect_is_not_forgotten() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    slave.set_up(1, job(None, None)).await;
+    master.hears_state(SlaveState::SetupComplete, 1).await;
+    {
+        let mut manners = master.manners.lock().unwrap();
+        manners.counts_on_slave = false;
+        manners.slave_id = 2;
+        let order = (
+            slave.url("/v1/build/2/setup"),
+            slave.setup_body(job(None, None)),
+        );
+        manners.order_while_connecting = Some(order);
+    }
+    master.hears_state(SlaveState::SetupComplete, 2).await;
+    slave
+        .shows(|status| {
+            status
+                .slave
+                .current_build_id
+                .is_some_and(|build| build.0 == 2)
+        })
+        .await;
+    slave.start_subjob(2, 0, 1, &["true"]).await.unwrap();
+    master.hears_result(1).await;
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn a_set_up_does_not_hold_up_the_end() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    let setup = "echo there > there; sleep 60";
+    slave
+        .set_up(1, job(Some(setup), Some("touch torn_down")))
+        .await;
+    text_of(slave.project.join("there")).await;
+    let started = Instant::now();
+    slave.stop.cancel();
+    let base = slave.has_ended().await;
+    assert!(base.path().join("project/torn_down").exists());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
 }

@@ -1,6 +1,12 @@
 //! A slave in this process, from its first connect to its end, against a master that only plays one.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy takes only functions marked as tests for tests, and these have functions beside them"
+)]
+
 mod connection;
+mod fake_master;
 mod orders;
-mod support;
+mod test_slave;
 mod work;

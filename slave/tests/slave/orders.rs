@@ -1,6 +1,7 @@
 //! Who may order what, and what is said to others.
 
-use crate::support::{FakeMaster, Heard, TestSlave, job, secret};
+use crate::fake_master::{FakeMaster, Heard, secret};
+use crate::test_slave::{TestSlave, job};
 use clusterrunner_common::api::SlaveState;
 use clusterrunner_common::auth::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest, content_digest,

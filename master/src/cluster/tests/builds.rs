@@ -46,7 +46,7 @@ fn a_build_goes_from_its_request_to_its_archives() {
 
     let build = farm.cluster.build(BuildId(1)).unwrap();
     assert_eq!((build.atoms_completed, build.atoms_failed), (2, 1));
-    assert_eq!((build.num_atoms(), build.num_finished()), (2, 2));
+    assert_eq!((build.num_atoms, build.num_finished), (2, 2));
     let times = build.timestamps;
     let entered = [
         times.queued,

@@ -154,3 +154,27 @@ fn executors_of_a_limited_slave_do_not_count_beyond_the_limit() {
         "1 to slave 2 from index 4",
     ]);
 }
+
+/// Nobody knows whose executor is free next, so a build that waits is set up wherever one was; that
+/// is more than it needs, but it never waits for one certain slave.
+#[test]
+fn a_build_that_waits_is_set_up_wherever_an_executor_was_free() {
+    let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
+    farm.build(big_plan(100, 0, 0));
+    farm.set_up(1, 1);
+    farm.set_up(2, 1);
+    farm.build(plan(&["A"]));
+    for (slave, subjob) in [(1, 0), (2, 1)] {
+        let finished = format!("1.{subjob} finished by slave {slave}, attempt 1: [0]");
+        farm.finish(hand_out(slave, 1, subjob, 1)).check_facts(&[
+            &finished,
+            &format!("2 to slave {slave} from index {}", slave - 1),
+            &format!("1.{} to slave {slave}, attempt 1", subjob + 2),
+        ]);
+    }
+    farm.set_up(2, 2);
+    farm.finish(hand_out(2, 1, 3, 1)).check_facts(&[
+        "1.3 finished by slave 2, attempt 1: [0]",
+        "2.0 to slave 2, attempt 1",
+    ]);
+}

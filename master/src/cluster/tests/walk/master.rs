@@ -276,7 +276,7 @@ impl World {
         let life = self.master.life;
         for _ in 0..self.random.between(1, 2) {
             let delay = self.random.between(1, 150);
-            self.schedule(delay, Happening::Prepared(life, command.clone()));
+            self.schedule(delay, Happening::AdapterReports(life, command.clone()));
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) enum Happening {
     MasterTick,
     MasterStarts,
     /// The preparer or archiver of this life of the master has something to say.
-    Prepared(u64, Command),
+    AdapterReports(u64, Command),
     Fault(Fault),
 }
 
@@ -184,7 +184,7 @@ impl World {
             }
             Happening::MasterTick => self.master_tick(),
             Happening::MasterStarts => self.master_starts(),
-            Happening::Prepared(life, command) => self.master_is_told(life, command),
+            Happening::AdapterReports(life, command) => self.master_is_told(life, command),
             Happening::Fault(fault) => self.fail(fault),
         }
     }

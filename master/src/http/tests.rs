@@ -1,0 +1,336 @@
+//! The routes, called without a socket, on a real cluster with a real journal.
+
+use super::*;
+use crate::coordinator::Coordinator;
+use crate::journal::Journal;
+use axum::body::Body;
+use axum::http::header;
+use clusterrunner_common::auth::{
+    BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
+};
+use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::http::tidy_path;
+use clusterrunner_common::secret::Secret;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+struct Master {
+    routes: Router,
+    secret: Secret,
+    _directory: tempfile::TempDir,
+}
+
+impl Master {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&directory.path().join("journal")).unwrap();
+        let lease = Duration::from_secs(60);
+        let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
+        tokio::spawn(async move {
+            // Nobody carries effects out here; they must go somewhere all the same.
+            let _effects = effects;
+            coordinator
+                .run(tokio_util::sync::CancellationToken::new())
+                .await
+                .unwrap();
+        });
+        let secret = Secret::new("a secret for tests".to_owned()).unwrap();
+        let api = Api {
+            cluster,
+            results: Results::new(directory.path().join("results")),
+            caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
+            session: SessionId("this-life".to_owned()),
+            allow_local_sources: false,
+        };
+        let gate = Gate::new(secret.clone(), Duration::from_secs(300), takes_body_digest);
+        Self {
+            routes: router(api, &gate),
+            secret,
+            _directory: directory,
+        }
+    }
+
+    async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_LENGTH, body.len());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = tidy_path(request.body(Body::from(body.to_owned())).unwrap());
+        let response = self.routes.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .unwrap();
+        let json = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).unwrap()
+        };
+        (status, json)
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, &[], "").await
+    }
+
+    /// With the documented digest of the body.
+    async fn documented(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let digest = body_digest(&self.secret, body.as_bytes());
+        self.call(method, path, &[(BODY_DIGEST_HEADER, &digest)], body)
+            .await
+    }
+
+    /// With a bound signature.
+    async fn signed(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let parts = SignedParts {
+            method,
+            path_and_query: path,
+            content_digest: &content_digest(body.as_bytes()),
+        };
+        let signature = parts.sign(&self.secret, Timestamp::now(), random_bytes());
+        self.call(method, path, &[(SIGNATURE_HEADER, &signature)], &body)
+            .await
+    }
+
+    async fn connect(&self, session: &str) -> Value {
+        let body = json!({
+            "slave": "127.0.0.1:1", "num_executors": 2, "session_id": session, "protocol": 2,
+        });
+        let (status, answer) = self.signed("POST", "/v1/slave", &body).await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+}
+
+const BUILD: &str = r#"{"type": "git", "url": "https://example.org/project.git"}"#;
+
+#[tokio::test]
+async fn a_build_is_accepted_with_both_spellings_of_success() {
+    let master = Master::start();
+    let accepted = json!({"build_id": 1, "status": "SUCCESS", "STATUS": "SUCCESS"});
+    assert_eq!(
+        master.documented("POST", "/v1/build", BUILD).await,
+        (202, accepted)
+    );
+    let (status, second) = master.documented("POST", "/build", BUILD).await;
+    assert_eq!((status, &second["build_id"]), (202, &json!(2)));
+    for path in ["/v1/build/1", "/v1/build/1/", "/build/1/", "/build/1"] {
+        let (status, body) = master.get(path).await;
+        assert_eq!(
+            (status, &body["build"]["status"]),
+            (200, &json!("QUEUED")),
+            "{path}"
+        );
+        assert_eq!(
+            body["build"]["request_params"],
+            serde_json::from_str::<Value>(BUILD).unwrap()
+        );
+    }
+    let (_, queue) = master.get("/v1/queue").await;
+    assert_eq!(queue["queue"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_bad_request_for_a_build_names_the_field_and_stores_nothing() {
+    let master = Master::start();
+    for (body, named) in [
+        ("{", "Invalid JSON"),
+        ("[]", "JSON object"),
+        ("{}", "'type'"),
+        (r#"{"type": "git"}"#, "'url'"),
+        (r#"{"type": "git", "url": 7}"#, "'url'"),
+        (r#"{"type": "git", "url": "ext::sh -c id"}"#, "'url'"),
+        (
+            r#"{"type": "git", "url": "/srv/repository"}"#,
+            "allow_local_sources",
+        ),
+        (
+            r#"{"type": "git", "url": "https://h/p", "remote": "upstream"}"#,
+            "'remote'",
+        ),
+        (
+            r#"{"type": "git", "url": "https://h/p", "colour": "red"}"#,
+            "'colour'",
+        ),
+        (
+            r#"{"type": "directory", "project_directory": "here"}"#,
+            "'project_directory'",
+        ),
+    ] {
+        let (status, answer) = master.documented("POST", "/v1/build", body).await;
+        let error = answer["error"].as_str().unwrap();
+        assert_eq!(status, 400, "{body}");
+        assert!(error.contains(named), "{body}: {error}");
+    }
+    let (_, builds) = master.get("/v1/build").await;
+    assert_eq!(builds, json!({"builds": []}));
+    let (_, accepted) = master.documented("POST", "/v1/build", BUILD).await;
+    assert_eq!(accepted["build_id"], 1);
+}
+
+#[tokio::test]
+async fn a_build_is_canceled_with_the_originals_words() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    for (body, error) in [
+        (
+            r#"{"foo": 1}"#,
+            "Key (foo) is not in list of allowed keys (status)",
+        ),
+        (
+            r#"{"status": "FINISHED"}"#,
+            "Value (FINISHED) is not in list of allowed values (['canceled']) for status",
+        ),
+        ("{}", "Nothing to change: send {\"status\": \"canceled\"}."),
+    ] {
+        let answer = master.documented("PUT", "/v1/build/1", body).await;
+        assert_eq!(answer, (400, json!({"status": "FAILURE", "error": error})));
+    }
+    let canceled = r#"{"status": "canceled"}"#;
+    let unknown = master.documented("PUT", "/v1/build/999", canceled).await;
+    assert_eq!(unknown, (404, json!({"error": "Invalid build id: 999."})));
+    for _ in 0..2 {
+        let answer = master.documented("PUT", "/v1/build/1/", canceled).await;
+        assert_eq!(answer, (200, json!({"status": "SUCCESS"})));
+    }
+    let (_, build) = master.get("/v1/build/1").await;
+    assert_eq!(build["build"]["status"], "CANCELED");
+}
+
+#[tokio::test]
+async fn nothing_that_changes_something_is_open_to_strangers() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    master.connect("a").await;
+    let before = (master.get("/v1/build").await, master.get("/v1/slave").await);
+    for (method, path) in [
+        ("POST", "/v1/build"),
+        ("POST", "/build"),
+        ("PUT", "/v1/build/1"),
+        ("PUT", "/build/1"),
+        ("POST", "/v1/slave"),
+        ("PUT", "/v1/slave/1"),
+        ("POST", "/v1/slave/1/heartbeat"),
+        ("POST", "/v1/build/1/subjob/0/result"),
+        ("DELETE", "/v1/build/1"),
+        ("POST", "/v1/anything/else"),
+    ] {
+        for body in ["", "{}", r#"{"slave": {"state": "DISCONNECTED"}}"#] {
+            assert_eq!(
+                master.call(method, path, &[], body).await.0,
+                401,
+                "{method} {path}"
+            );
+            let wrong = [(BODY_DIGEST_HEADER, "00")];
+            assert_eq!(
+                master.call(method, path, &wrong, body).await.0,
+                401,
+                "{method} {path}"
+            );
+            if !takes_body_digest(&method.parse().unwrap(), path) {
+                let (status, _) = master.documented(method, path, body).await;
+                assert_eq!(status, 401, "the body's digest alone opens {method} {path}");
+            }
+        }
+    }
+    assert_eq!(
+        (master.get("/v1/build").await, master.get("/v1/slave").await),
+        before
+    );
+}
+
+#[tokio::test]
+async fn a_slave_that_comes_back_in_the_same_life_goes_on() {
+    let master = Master::start();
+    let first = master.connect("a").await;
+    assert_eq!(
+        (&first["slave_id"], &first["resumed"]),
+        (&json!("1"), &json!(false))
+    );
+    let again = master.connect("a").await;
+    assert_eq!(
+        (&again["slave_id"], &again["resumed"]),
+        (&json!("1"), &json!(true))
+    );
+    let beat = json!({"slave": {"heartbeat": true, "session_id": "a"}});
+    let alive = (200, json!({"is_alive": true}));
+    assert_eq!(
+        master.signed("POST", "/v1/slave/1/heartbeat", &beat).await,
+        alive
+    );
+
+    let second = master.connect("b").await;
+    assert_eq!(
+        (&second["slave_id"], &second["resumed"]),
+        (&json!("2"), &json!(false))
+    );
+    assert_eq!(
+        master
+            .signed("POST", "/v1/slave/1/heartbeat", &beat)
+            .await
+            .0,
+        404
+    );
+    assert_eq!(
+        master
+            .signed("POST", "/v1/slave/2/heartbeat", &beat)
+            .await
+            .0,
+        412
+    );
+    let (_, slaves) = master.get("/v1/slave").await;
+    assert_eq!(
+        slaves["slaves"].as_array().unwrap().len(),
+        1,
+        "the old one is replaced"
+    );
+
+    let end = json!({"slave": {"state": "DISCONNECTED", "session_id": "b"}});
+    assert_eq!(master.signed("PUT", "/v1/slave/2", &end).await.0, 200);
+    let (_, slave) = master.get("/v1/slave/2").await;
+    assert_eq!(slave["slave"]["is_alive"], false);
+    let word = json!({"slave": {"state": "TIRED", "session_id": "b"}});
+    let (status, answer) = master.signed("PUT", "/v1/slave/2", &word).await;
+    assert!(
+        status == 400 && answer["error"].as_str().unwrap().contains("TIRED"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_in_json() {
+    let master = Master::start();
+    for (method, path, expected) in [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/build/7", 404),
+        ("GET", "/v1/build/seven", 400),
+        ("GET", "/v1/build/7/subjob", 404),
+        ("GET", "/v1/build/7/artifacts.zip", 404),
+        ("GET", "/v1/build/7/subjob/0/atom/0/console", 404),
+        ("GET", "/v1/slave/7", 404),
+    ] {
+        let (status, body) = master.call(method, path, &[], "").await;
+        assert_eq!(status, expected, "{path}");
+        assert!(body["error"].is_string(), "{path}: {body}");
+    }
+    let (status, body) = master.signed("DELETE", "/v1/build", &json!({})).await;
+    assert!(status == 405 && body["error"].is_string(), "{body}");
+    let stale = [("expected-session-id", "an-earlier-life")];
+    assert_eq!(master.call("GET", "/v1/version", &stale, "").await.0, 412);
+    master.documented("POST", "/v1/build", BUILD).await;
+    assert_eq!(
+        master.get("/v1/build/1/artifacts.zip").await,
+        (202, Value::Null)
+    );
+}

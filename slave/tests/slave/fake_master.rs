@@ -1,0 +1,319 @@
+//! A master that only plays one: it hears, and answers as it is told.
+
+use crate::test_slave::DEADLINE;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{post, put};
+use axum::{Json, Router};
+use clusterrunner_common::api::{
+    ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, ResultReport, SlaveState,
+    StateReport, Success,
+};
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::http::{refusal, serve};
+use clusterrunner_common::secret::Secret;
+use clusterrunner_common::signed::{Gate, Signed, SignedUpload};
+use http_body_util::BodyExt as _;
+use reqwest::Method;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) const SECRET: &str = "a secret for the slave's tests";
+
+/// What a slave told the master.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    Connected {
+        slave: String,
+        num_executors: u32,
+    },
+    Heartbeat {
+        slave_id: u64,
+    },
+    Report {
+        build: Option<u64>,
+        state: SlaveState,
+        reason: Option<String>,
+    },
+    /// Also when the answer was a refusal.
+    Result(UploadedResult),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct UploadedResult {
+    pub(crate) build: u64,
+    pub(crate) subjob: u32,
+    pub(crate) report: ResultReport,
+    /// Members of the archive: files with their content, links with `-> target`, directories with
+    /// `/` at the end of the name and nothing in them.
+    pub(crate) members: BTreeMap<String, Vec<u8>>,
+}
+
+impl UploadedResult {
+    /// The text of a file in the archive.
+    #[track_caller]
+    pub(crate) fn text(&self, name: &str) -> String {
+        let content = self.members.get(name);
+        let content =
+            content.unwrap_or_else(|| panic!("{name} is not in {:?}", self.members.keys()));
+        String::from_utf8(content.clone()).unwrap()
+    }
+}
+
+/// How the master behaves.
+#[derive(Debug)]
+pub(crate) struct Manners {
+    pub(crate) slave_id: u64,
+    pub(crate) counts_on_slave: bool,
+    pub(crate) resumed: bool,
+    /// Sent to this URL while the slave still waits for the answer to its next connect.
+    pub(crate) order_while_connecting: Option<(String, Value)>,
+    /// Statuses for the next results; 200 when there are none.
+    pub(crate) result_statuses: VecDeque<u16>,
+    /// Statuses for the next state reports; 200 when there are none.
+    pub(crate) report_statuses: VecDeque<u16>,
+}
+
+#[derive(Clone)]
+pub(crate) struct FakeMaster {
+    pub(crate) address: String,
+    pub(crate) manners: Arc<Mutex<Manners>>,
+    heard: Arc<watch::Sender<Vec<Heard>>>,
+    _ends: Arc<DropGuard>,
+}
+
+pub(crate) fn secret() -> Secret {
+    Secret::new(SECRET.to_owned()).unwrap()
+}
+
+impl FakeMaster {
+    pub(crate) async fn start() -> Self {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    pub(crate) fn start_on(listener: TcpListener) -> Self {
+        let stop = CancellationToken::new();
+        let master = Self {
+            address: listener.local_addr().unwrap().to_string(),
+            manners: Arc::new(Mutex::new(Manners {
+                slave_id: 1,
+                counts_on_slave: true,
+                resumed: false,
+                order_while_connecting: None,
+                result_statuses: VecDeque::new(),
+                report_statuses: VecDeque::new(),
+            })),
+            heard: Arc::new(watch::Sender::new(Vec::new())),
+            _ends: Arc::new(stop.clone().drop_guard()),
+        };
+        let routes = Router::new()
+            .route("/v1/slave", post(connect))
+            .route("/v1/slave/{id}", put(report))
+            .route("/v1/slave/{id}/heartbeat", post(heartbeat))
+            .route("/v1/build/{build}/subjob/{subjob}/result", post(result))
+            .with_state(Shared {
+                manners: Arc::clone(&master.manners),
+                heard: Arc::clone(&master.heard),
+            });
+        let gate = Gate::new(secret(), Duration::from_secs(60), |_, _| false);
+        let routes = gate.guard(routes);
+        tokio::spawn(serve(listener, routes, stop, Duration::from_millis(100)));
+        master
+    }
+
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        self.heard.borrow().clone()
+    }
+
+    /// Waits until the slave has told something that fits, the `nth` time (from 1).
+    pub(crate) async fn hears_nth(&self, nth: usize, fits: impl Fn(&Heard) -> bool) -> Heard {
+        let mut heard = self.heard.subscribe();
+        let enough = |heard: &Vec<Heard>| heard.iter().filter(|one| fits(one)).count() >= nth;
+        let waited = tokio::time::timeout(DEADLINE, heard.wait_for(enough)).await;
+        let Ok(Ok(heard)) = waited else {
+            panic!("heard only {:#?}", self.heard());
+        };
+        heard
+            .iter()
+            .filter(|one| fits(one))
+            .nth(nth - 1)
+            .unwrap()
+            .clone()
+    }
+
+    pub(crate) async fn hears(&self, fits: impl Fn(&Heard) -> bool) -> Heard {
+        self.hears_nth(1, fits).await
+    }
+
+    /// Waits for the first report of this state about a build; returns its reason.
+    pub(crate) async fn hears_state(&self, wanted: SlaveState, about: u64) -> Option<String> {
+        let fits = |heard: &Heard| matches!(heard, Heard::Report { build, state, .. } if *state == wanted && *build == Some(about));
+        match self.hears(fits).await {
+            Heard::Report { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits for the `nth` result.
+    pub(crate) async fn hears_result(&self, nth: usize) -> UploadedResult {
+        match self
+            .hears_nth(nth, |heard| matches!(heard, Heard::Result(_)))
+            .await
+        {
+            Heard::Result(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn results(&self) -> Vec<UploadedResult> {
+        let result = |heard| match heard {
+            Heard::Result(result) => Some(result),
+            _ => None,
+        };
+        self.heard().into_iter().filter_map(result).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    manners: Arc<Mutex<Manners>>,
+    heard: Arc<watch::Sender<Vec<Heard>>>,
+}
+
+impl Shared {
+    fn hear(&self, heard: Heard) {
+        self.heard.send_modify(|all| all.push(heard));
+    }
+}
+
+async fn connect(
+    State(shared): State<Shared>,
+    Signed(request): Signed<ConnectRequest>,
+) -> (StatusCode, Json<ConnectAnswer>) {
+    assert_eq!(request.protocol, Some(2));
+    assert!(request.session_id.is_some());
+    let order = shared.manners.lock().unwrap().order_while_connecting.take();
+    if let Some((url, body)) = order {
+        let caller = Caller::new(Some(secret()), DEADLINE).unwrap();
+        let orderer = caller.clone();
+        tokio::spawn(async move {
+            let _: Value = orderer.send(Method::POST, &url, &body).await.unwrap();
+        });
+        // Many round trips, so that the order has surely arrived.
+        for _ in 0..100 {
+            let status = format!("{}/v1", request.slave);
+            let _: Value = caller.get(&status).await.unwrap();
+        }
+    }
+    let answer = {
+        let mut manners = shared.manners.lock().unwrap();
+        manners.counts_on_slave = true;
+        ConnectAnswer {
+            status: "SUCCESS".to_owned(),
+            slave_id: manners.slave_id.to_string(),
+            protocol: Some(2),
+            resumed: manners.resumed,
+        }
+    };
+    shared.hear(Heard::Connected {
+        slave: request.slave,
+        num_executors: request.num_executors,
+    });
+    (StatusCode::CREATED, Json(answer))
+}
+
+async fn heartbeat(
+    State(shared): State<Shared>,
+    Path(slave_id): Path<u64>,
+    Signed(request): Signed<HeartbeatRequest>,
+) -> Json<HeartbeatAnswer> {
+    assert!(request.slave.heartbeat && request.slave.session_id.is_some());
+    shared.hear(Heard::Heartbeat { slave_id });
+    let is_alive = shared.manners.lock().unwrap().counts_on_slave;
+    Json(HeartbeatAnswer { is_alive })
+}
+
+fn answer(status: Option<u16>) -> Response {
+    match status {
+        None | Some(200) => Json(Success::default()).into_response(),
+        Some(other) => refusal(StatusCode::from_u16(other).unwrap(), "as the test wants it"),
+    }
+}
+
+async fn report(
+    State(shared): State<Shared>,
+    Path(_): Path<u64>,
+    Signed(request): Signed<StateReport>,
+) -> Response {
+    let report = request.slave;
+    shared.hear(Heard::Report {
+        build: report.build_id.map(|build| build.0),
+        state: report.state,
+        reason: report.reason,
+    });
+    let status = shared.manners.lock().unwrap().report_statuses.pop_front();
+    answer(status)
+}
+
+async fn result(
+    State(shared): State<Shared>,
+    Path((build, subjob)): Path<(u64, u32)>,
+    upload: SignedUpload,
+) -> Response {
+    let SignedUpload { request, verdict } = upload;
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert!(verdict.is_genuine());
+    let length = head.headers[header::CONTENT_LENGTH].to_str().unwrap();
+    assert_eq!(length, body.len().to_string());
+    let mut request = Request::new(Body::from(body));
+    *request.headers_mut() = head.headers;
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut parts = Multipart::from_request(request, &()).await.unwrap();
+    let first = parts.next_field().await.unwrap().unwrap();
+    assert_eq!(first.name(), Some("__encoded_body__"));
+    let report = serde_json::from_slice(&first.bytes().await.unwrap()).unwrap();
+    let second = parts.next_field().await.unwrap().unwrap();
+    assert_eq!(
+        (second.name(), second.file_name()),
+        (Some("file"), Some("payload"))
+    );
+    assert_eq!(second.content_type(), Some("application/x-compressed"));
+    let members = unpack(&second.bytes().await.unwrap());
+    assert!(parts.next_field().await.unwrap().is_none());
+    shared.hear(Heard::Result(UploadedResult {
+        build,
+        subjob,
+        report,
+        members,
+    }));
+    let status = shared.manners.lock().unwrap().result_statuses.pop_front();
+    answer(status)
+}
+
+fn unpack(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
+    let mut members = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut content = Vec::new();
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => name.push('/'),
+            tar::EntryType::Symlink => {
+                let target = entry.link_name().unwrap().unwrap();
+                content = format!("-> {}", target.display()).into_bytes();
+            }
+            _ => drop(std::io::Read::read_to_end(&mut entry, &mut content).unwrap()),
+        }
+        members.insert(name, content);
+    }
+    members
+}

@@ -1,0 +1,222 @@
+//! A slave in this process, in a base directory of its own.
+
+use crate::fake_master::{FakeMaster, Heard, SECRET, secret};
+use clusterrunner_common::api::{SetupJob, SetupRequest, SlaveStatusBody, SubjobRequest};
+use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::ids::{Attempt, BuildId};
+use clusterrunner_common::settings::{Overrides, SlaveSettings, load_slave};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes nearly as long, unless it never ends.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A slave in this process, with its own base directory and a project.
+pub(crate) struct TestSlave {
+    pub(crate) address: String,
+    pub(crate) data: PathBuf,
+    pub(crate) project: PathBuf,
+    pub(crate) stop: CancellationToken,
+    pub(crate) caller: Caller,
+    served: JoinHandle<()>,
+    base: tempfile::TempDir,
+}
+
+/// A place for a slave that does not run yet.
+pub(crate) struct Place {
+    pub(crate) base: tempfile::TempDir,
+    pub(crate) listener: TcpListener,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        Self {
+            base: tempfile::tempdir().unwrap(),
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        let port = self.listener.local_addr().unwrap().port();
+        self.base.path().join(format!("base/slave-{port}"))
+    }
+
+    pub(crate) fn start(self, master: &str, num_executors: u32) -> TestSlave {
+        let settings = settings(self.base.path(), master, num_executors);
+        let stop = CancellationToken::new();
+        let address = self.listener.local_addr().unwrap().to_string();
+        let data = self.data();
+        let project = self.base.path().join("project");
+        std::fs::create_dir_all(&project).unwrap();
+        let served = clusterrunner_slave::serve(settings, self.listener, stop.clone());
+        TestSlave {
+            address,
+            data,
+            project,
+            served: tokio::spawn(async move { Box::pin(served).await.unwrap() }),
+            stop,
+            caller: Caller::new(Some(secret()), DEADLINE).unwrap(),
+            base: self.base,
+        }
+    }
+}
+
+fn settings(base: &Path, master: &str, num_executors: u32) -> SlaveSettings {
+    let file = base.join("clusterrunner.conf");
+    std::fs::write(&file, format!("[general]\nsecret = {SECRET:?}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (host, port) = master.rsplit_once(':').unwrap();
+    let flags = Overrides::new()
+        .set("base_directory", base.join("base").display())
+        .set("bind_address", "127.0.0.1")
+        .set("master_hostname", host)
+        .set("master_port", port)
+        .set("num_executors", num_executors)
+        .set("heartbeat_interval", 1)
+        .set("atom_kill_grace", 1)
+        .set("default_http_timeout", 10);
+    load_slave(Some(&file), |_| None, &flags).unwrap()
+}
+
+/// The commands of a job for [`TestSlave::set_up`].
+pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> SetupJob {
+    SetupJob {
+        name: "test".to_owned(),
+        setup_build: setup_build.map(str::to_owned),
+        teardown_build: teardown_build.map(str::to_owned),
+    }
+}
+
+impl TestSlave {
+    pub(crate) async fn start(master: &FakeMaster, num_executors: u32) -> Self {
+        let slave = Place::new().await.start(&master.address, num_executors);
+        master
+            .hears(|heard| matches!(heard, Heard::Heartbeat { .. }))
+            .await;
+        slave
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn send(&self, path: &str, body: &Value) -> Result<Value, CallError> {
+        self.caller.send(Method::POST, &self.url(path), body).await
+    }
+
+    pub(crate) fn setup_body(&self, job: SetupJob) -> Value {
+        let parameters = json!({"type": "directory", "project_directory": self.project});
+        let Value::Object(project_type_params) = parameters else {
+            unreachable!()
+        };
+        serde_json::to_value(SetupRequest {
+            project_type_params,
+            build_executor_start_index: 5,
+            commit: None,
+            job: Some(job),
+        })
+        .unwrap()
+    }
+
+    /// Orders a set-up in the test's project directory.
+    pub(crate) async fn set_up(&self, build: u64, job: SetupJob) {
+        let body = self.setup_body(job);
+        self.send(&format!("/v1/build/{build}/setup"), &body)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn start_subjob(
+        &self,
+        build: u64,
+        subjob: u32,
+        attempt: u32,
+        commands: &[&str],
+    ) -> Result<Value, CallError> {
+        let body = SubjobRequest {
+            atomic_commands: commands.iter().map(|&command| command.to_owned()).collect(),
+            attempt: Some(Attempt(attempt)),
+        };
+        let body = serde_json::to_value(body).unwrap();
+        self.send(&format!("/v1/build/{build}/subjob/{subjob}"), &body)
+            .await
+    }
+
+    pub(crate) async fn tear_down(&self, build: u64) {
+        self.send(&format!("/v1/build/{build}/teardown"), &json!({}))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn status(&self) -> SlaveStatusBody {
+        self.caller.get(&self.url("/v1")).await.unwrap()
+    }
+
+    /// Waits until a look at the slave shows what is wanted.
+    pub(crate) async fn shows(&self, wanted: impl Fn(&SlaveStatusBody) -> bool) {
+        let look = async {
+            while !wanted(&self.status().await) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, look).await.unwrap();
+    }
+
+    pub(crate) fn artifacts(&self, build: u64) -> PathBuf {
+        self.data.join("artifacts").join(BuildId(build).to_string())
+    }
+
+    /// Stops it and waits for its end.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        self.has_ended().await;
+    }
+
+    /// Waits for its end, and looks that it left nothing in its base directory.
+    pub(crate) async fn has_ended(self) -> tempfile::TempDir {
+        tokio::time::timeout(DEADLINE, self.served)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(marked_processes(&self.data), Vec::<u32>::new());
+        for emptied in ["work", "artifacts", "results"] {
+            let left = std::fs::read_dir(self.data.join(emptied)).unwrap();
+            assert_eq!(left.count(), 0, "{emptied}");
+        }
+        assert!(!self.data.join("slave.pid").exists());
+        self.base
+    }
+}
+
+/// Waits until a file is there and has a text that ends with a newline.
+pub(crate) async fn text_of(path: PathBuf) -> String {
+    let look = async {
+        loop {
+            match std::fs::read_to_string(&path) {
+                Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, look).await.unwrap()
+}
+
+/// Processes that were started by the slave with this data directory.
+pub(crate) fn marked_processes(data: &Path) -> Vec<u32> {
+    let mark = format!("CLUSTERRUNNER_PROCESS_MARK={}:", data.display());
+    let ids = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let marked = |id: &u32| {
+        std::fs::read(format!("/proc/{id}/environ")).is_ok_and(|environment| {
+            let mut entries = environment.split(|byte| *byte == 0);
+            entries.any(|entry| entry.starts_with(mark.as_bytes()))
+        })
+    };
+    ids.filter(marked).collect()
+}
