@@ -46,6 +46,9 @@ pub enum ServeError {
     /// Its data directory can not be used.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The base directory has no absolute path.
+    #[error("could not find the base directory: {0}")]
+    Directory(#[source] std::io::Error),
     /// Its facts can not be read or stored.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -74,7 +77,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (general, service) = (&settings.general, &settings.service);
-    let directory = general.base_directory.join("master");
+    let directory = std::path::absolute(general.base_directory.join("master"))
+        .map_err(ServeError::Directory)?;
     let _lock = DataDirectoryLock::take(&directory, "master")?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, service.atom_kill_grace).await;

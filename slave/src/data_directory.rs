@@ -14,9 +14,9 @@
 
 use crate::work::HandOut;
 use clusterrunner_common::artifact::directory_name;
+use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
 use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SubjobId};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -26,23 +26,17 @@ use std::path::{Path, PathBuf};
 pub(crate) struct DataDirectory {
     path: PathBuf,
     session: SessionId,
-    /// Held, not used: the lock lasts as long as the open file.
-    _lock: File,
+    /// Held, not used.
+    _lock: DataDirectoryLock,
 }
 
 /// Why the directory can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirectoryError {
-    /// Another slave works there.
-    #[error(
-        "another slave already uses {}: stop it, or start this one on another port or with another base_directory",
-        .path.display()
-    )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// It can not be made, read or emptied.
+    /// Another slave works there, or it can not be made.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It can not be found or emptied.
     #[error("could not {step} {}: {source}", .path.display())]
     Unusable {
         /// What was tried.
@@ -61,7 +55,7 @@ fn unusable(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDi
 }
 
 impl DataDirectory {
-    /// Takes `<base>/slave-<port>/` into use, empty but for its mirrors. Blocks.
+    /// Takes `<base>/slave-<port>/` for this process. Blocks.
     pub(crate) fn open(
         base: &Path,
         port: u16,
@@ -69,34 +63,24 @@ impl DataDirectory {
     ) -> Result<Self, DataDirectoryError> {
         let base = std::path::absolute(base).map_err(unusable("find", base))?;
         let path = base.join(format!("slave-{port}"));
-        make_private(&path).map_err(unusable("make", &path))?;
-        let lock_path = path.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(unusable("open", &lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirectoryError::InUse { path }),
-            Err(error) => return Err(unusable("lock", &lock_path)(error.into())),
-        }
-        for part in ["work", "artifacts", "results"] {
-            let part = path.join(part);
-            remove_all(&part).map_err(unusable("empty", &part))?;
-            make_private(&part).map_err(unusable("make", &part))?;
-        }
-        let mirrors = path.join("repos");
-        make_private(&mirrors).map_err(unusable("make", &mirrors))?;
-        let pid_file = path.join("slave.pid");
-        std::fs::write(&pid_file, format!("{}\n", std::process::id()))
-            .map_err(unusable("write", &pid_file))?;
+        let lock = DataDirectoryLock::take(&path, "slave")?;
         Ok(Self {
             path,
             session,
             _lock: lock,
         })
+    }
+
+    /// Empties it but for its mirrors. To be called once nothing of an earlier life runs any more.
+    /// Blocks.
+    pub(crate) fn empty(&self) -> Result<(), DataDirectoryError> {
+        for part in ["work", "artifacts", "results"] {
+            let part = self.path.join(part);
+            remove_all(&part).map_err(unusable("empty", &part))?;
+            make_private(&part).map_err(unusable("make", &part))?;
+        }
+        let mirrors = self.mirrors();
+        make_private(&mirrors).map_err(unusable("make", &mirrors))
     }
 
     /// The directory itself.
@@ -166,13 +150,6 @@ impl DataDirectory {
     }
 }
 
-impl Drop for DataDirectory {
-    fn drop(&mut self) {
-        // Left behind, it names a process that is gone: whoever reads it must check that anyway.
-        std::fs::remove_file(self.path.join("slave.pid")).ok();
-    }
-}
-
 /// Makes a directory and those above it, for this user only.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -235,6 +212,7 @@ mod tests {
     fn a_start_keeps_the_mirrors_and_nothing_else() {
         let base = tempfile::tempdir().unwrap();
         let data = open(base.path(), 1).unwrap();
+        data.empty().unwrap();
         let stale = data.artifacts(BuildId(1)).join("locked");
         make_private(&stale).unwrap();
         make_private(&data.mirrors().join("kept")).unwrap();
@@ -242,6 +220,7 @@ mod tests {
         std::fs::set_permissions(&stale, std::fs::Permissions::from_mode(0o500)).unwrap();
         drop(data);
         let data = open(base.path(), 1).unwrap();
+        data.empty().unwrap();
         assert!(!data.artifacts(BuildId(1)).exists());
         assert!(data.mirrors().join("kept").exists());
     }

@@ -98,8 +98,13 @@ pub async fn serve(
         let open = move || DataDirectory::open(&base, address.port(), session);
         Arc::new(tokio::task::spawn_blocking(open).await??)
     };
-    // What an earlier life of this slave may have left running.
+    // What an earlier life of this slave may have left running, and then what that left on disk.
     end_marked(&data.mark(), service.atom_kill_grace).await;
+    let empty = {
+        let data = Arc::clone(&data);
+        move || data.empty()
+    };
+    tokio::task::spawn_blocking(empty).await??;
 
     let timeout = general.default_http_timeout;
     let api = MasterApi {

@@ -196,6 +196,7 @@ mod tests {
         fn new() -> Self {
             let base = tempfile::tempdir().unwrap();
             let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
+            data.empty().unwrap();
             Self {
                 base,
                 data,

@@ -2,6 +2,7 @@
 //! seeded walks against model slaves.
 
 mod builds;
+mod purity;
 mod scenario;
 mod scheduling;
 mod slaves;

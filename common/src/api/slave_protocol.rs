@@ -1,0 +1,211 @@
+//! What master and slaves say to each other.
+
+use crate::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Body of `POST /v1/slave`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectRequest {
+    /// `host:port` at which the master reaches the slave.
+    pub slave: String,
+    /// How many subjobs it runs at a time; at least 1.
+    pub num_executors: u32,
+    /// The life of the slave's process.
+    #[serde(default)]
+    pub session_id: Option<SessionId>,
+    /// Ours: see [`PROTOCOL`].
+    #[serde(default)]
+    pub protocol: Option<u32>,
+    /// Ours: the registration that the slave knows itself by, if it was connected before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slave_id: Option<SlaveId>,
+}
+
+/// Answer to `POST /v1/slave`: status 201.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectAnswer {
+    /// `SUCCESS`.
+    pub status: String,
+    /// The slave's id, as text (the original's form).
+    pub slave_id: String,
+    /// Ours: the protocol both will speak.
+    #[serde(default)]
+    pub protocol: Option<u32>,
+    /// Ours: true when the registration that the slave knows itself by still counts, and with it
+    /// everything that was handed out; otherwise the slave drops all work it has.
+    #[serde(default)]
+    pub resumed: bool,
+}
+
+/// Body of `POST /v1/slave/<id>/heartbeat`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatRequest {
+    /// Who.
+    pub slave: Heartbeat,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// True.
+    pub heartbeat: bool,
+    /// Ours: the life of the slave's process.
+    #[serde(default)]
+    pub session_id: Option<SessionId>,
+}
+
+/// Answer to a heartbeat. A slave that is told `false`, or gets 404, connects anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// Whether the master counts on this slave.
+    pub is_alive: bool,
+}
+
+/// What a slave reports about itself; the original's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SlaveState {
+    /// A build is set up: subjobs may come.
+    SetupComplete,
+    /// A build could not be set up.
+    SetupFailed,
+    /// A build is torn down.
+    Idle,
+    /// The process is ending; what it ran is not finished.
+    Disconnected,
+}
+
+/// Body of `PUT /v1/slave/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateReport {
+    /// The report.
+    pub slave: StateReportBody,
+}
+
+/// What a slave reports. Repeating a report does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateReportBody {
+    /// What happened.
+    pub state: SlaveState,
+    /// Ours: which build it is about (all but `DISCONNECTED`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<BuildId>,
+    /// Ours: the life of the slave's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Ours: why a set-up failed, with the end of its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Body of the slave's `POST /v1/build/<id>/setup`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetupRequest {
+    /// The build's request.
+    pub project_type_params: Map<String, Value>,
+    /// `BUILD_EXECUTOR_INDEX` of the slave's executor 0.
+    pub build_executor_start_index: u32,
+    /// Ours: the commit to check out (git only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Ours: what the master read from the job; an original master lets the slave read it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<SetupJob>,
+}
+
+/// The parts of a job that a slave needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupJob {
+    /// Its name.
+    pub name: String,
+    /// Joined command, run once before the first subjob.
+    #[serde(default)]
+    pub setup_build: Option<String>,
+    /// Joined command, run once at the end.
+    #[serde(default)]
+    pub teardown_build: Option<String>,
+}
+
+/// Body of the slave's `POST /v1/build/<id>/subjob/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjobRequest {
+    /// Atom, a blank, and the job's command; the index is the atom's id.
+    pub atomic_commands: Vec<String>,
+    /// Ours: the number of this hand-out; absent from an original master.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// Answer of a slave that took a subjob: status 201. Also given, and without effect, when it has
+/// that attempt already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjobAccepted {
+    /// `SUCCESS`.
+    pub status: String,
+    /// The executor that runs it; absent while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
+}
+
+/// The field `__encoded_body__` of a result upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultReport {
+    /// The slave's address exactly as at connect.
+    pub slave: String,
+    /// Which executor ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric_data: Option<ResultMetrics>,
+    /// Ours: the slave's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slave_id: Option<SlaveId>,
+    /// Ours: the life of the slave's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Ours: the hand-out that this is the result of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// Part of [`ResultReport`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultMetrics {
+    /// Which executor ran the subjob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
+}
+
+/// `GET /v1` of a slave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveStatusBody {
+    /// The slave.
+    pub slave: SlaveStatusView,
+}
+
+/// A slave about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveStatusView {
+    /// False once it is ending.
+    pub is_alive: bool,
+    /// Its master as configured.
+    pub master_url: String,
+    /// The build it is set up for; the oldest where there are several.
+    pub current_build_id: Option<BuildId>,
+    /// Null before it is connected.
+    pub slave_id: Option<SlaveId>,
+    /// Its executors.
+    pub executors: Vec<ExecutorView>,
+    /// The life of its process.
+    pub session_id: SessionId,
+}
+
+/// An executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorView {
+    /// Its index.
+    pub id: ExecutorIndex,
+    /// What it runs.
+    pub current_build: Option<BuildId>,
+    /// What it runs.
+    pub current_subjob: Option<SubjobId>,
+}
