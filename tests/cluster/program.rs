@@ -1,0 +1,36 @@
+//! The program under test: built once for each run of the tests, so that it is never an old one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The `clusterrunner` program of the profile that these tests are built in.
+pub(crate) fn clusterrunner() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    // `<target>/<profile>/deps/cluster-<hash>`
+    let test = std::env::current_exe().unwrap();
+    let profile_directory = test.parent().and_then(Path::parent).unwrap();
+    let target = profile_directory.parent().unwrap();
+    let profile = match profile_directory.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let built = Command::new(cargo)
+        .args(["build", "--package", "clusterrunner-client", "--quiet"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "the program under test could not be built:\n{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    profile_directory.join("clusterrunner")
+}
