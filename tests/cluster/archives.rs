@@ -20,10 +20,7 @@ pub(crate) enum Member {
 pub(crate) async fn tar_of(farm: &Farm, build: BuildId) -> BTreeMap<String, Member> {
     let path = farm.path("artifacts.tar.gz");
     let client = farm.client();
-    client
-        .download(build, Archive::TarGz, &path)
-        .await
-        .unwrap();
+    client.download(build, Archive::TarGz, &path).await.unwrap();
     let mut archive = tar::Archive::new(GzDecoder::new(File::open(path).unwrap()));
     let mut members = BTreeMap::new();
     for entry in archive.entries().unwrap() {

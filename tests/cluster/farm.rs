@@ -143,7 +143,10 @@ impl Farm {
         format!("{}:{}", self.address, self.slave_port(slave))
     }
 
-    #[expect(clippy::unused_self, reason = "an address and a port are asked for alike")]
+    #[expect(
+        clippy::unused_self,
+        reason = "an address and a port are asked for alike"
+    )]
     fn slave_port(&self, slave: usize) -> u16 {
         MASTER_PORT + 1 + u16::try_from(slave).unwrap()
     }

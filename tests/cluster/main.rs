@@ -13,7 +13,10 @@ mod archives;
 mod farm;
 mod processes;
 mod program;
+mod raw;
 mod repository;
 mod wait;
 
+mod projects;
+mod submitting;
 mod whole_build;

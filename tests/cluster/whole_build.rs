@@ -210,9 +210,7 @@ async fn two_hundred_atoms_on_three_slaves() {
     assert_eq!(build.num_subjobs, total as u64);
     assert_eq!(
         build.details,
-        Some(format!(
-            "{total} of {total} subjobs are complete (100.0%)."
-        ))
+        Some(format!("{total} of {total} subjobs are complete (100.0%)."))
     );
     let slaves: BTreeSet<String> = (0..3).map(|slave| farm.slave_address(slave)).collect();
     for subjob in &subjobs {
