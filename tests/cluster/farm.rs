@@ -257,6 +257,16 @@ impl Farm {
         stop(&mut self.slaves[slave])
     }
 
+    /// Makes a slave hang.
+    pub(crate) fn pause_slave(&self, slave: usize) {
+        processes::signal(self.slaves[slave].child.id(), Signal::STOP);
+    }
+
+    /// Lets a slave that hangs go on.
+    pub(crate) fn resume_slave(&self, slave: usize) {
+        processes::signal(self.slaves[slave].child.id(), Signal::CONT);
+    }
+
     /// Whether a slave's process has ended.
     pub(crate) fn has_ended(&mut self, slave: usize) -> bool {
         self.slaves[slave].child.try_wait().unwrap().is_some()

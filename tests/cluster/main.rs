@@ -17,6 +17,11 @@ mod raw;
 mod repository;
 mod wait;
 
+mod canceling;
+mod joining;
+mod master_faults;
 mod projects;
+mod signatures;
+mod slave_faults;
 mod submitting;
 mod whole_build;
