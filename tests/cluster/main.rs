@@ -17,9 +17,11 @@ mod raw;
 mod repository;
 mod wait;
 
+mod atoms;
 mod canceling;
 mod joining;
 mod master_faults;
+mod odd_projects;
 mod projects;
 mod signatures;
 mod slave_faults;
