@@ -299,6 +299,9 @@ pub struct ConnectRequest {
     /// Ours: see [`PROTOCOL`].
     #[serde(default)]
     pub protocol: Option<u32>,
+    /// Ours: the registration that the slave knows itself by, if it was connected before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slave_id: Option<SlaveId>,
 }
 
 /// Answer to `POST /v1/slave`: status 201.
@@ -311,8 +314,8 @@ pub struct ConnectAnswer {
     /// Ours: the protocol both will speak.
     #[serde(default)]
     pub protocol: Option<u32>,
-    /// Ours: true when the master knows this session already and everything it handed out still
-    /// counts; otherwise the slave drops all work it has.
+    /// Ours: true when the registration that the slave knows itself by still counts, and with it
+    /// everything that was handed out; otherwise the slave drops all work it has.
     #[serde(default)]
     pub resumed: bool,
 }

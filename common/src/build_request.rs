@@ -54,7 +54,7 @@ pub enum ProjectSource {
     Git {
         /// Where to fetch it from.
         url: String,
-        /// Only a label: every fetch goes to `url`. Kept because the documented API has it.
+        /// `origin`, or the URL of a fork of the repository that has the branch or commit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         remote: Option<String>,
         /// Branch, tag or full ref name.

@@ -123,7 +123,7 @@ async fn connect(
     let mut backoff = Backoff::slow();
     loop {
         let closed = registration.admission.write().await;
-        match api.connect().await {
+        match api.connect(registration.id()).await {
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
                     tell_of_end(failures);

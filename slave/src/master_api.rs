@@ -74,13 +74,17 @@ pub(crate) struct MasterApi {
 }
 
 impl MasterApi {
-    /// Asks to be taken in.
-    pub(crate) async fn connect(&self) -> Result<ConnectAnswer, CallError> {
+    /// Asks to be taken in, or back under the registration that we know ourselves by.
+    pub(crate) async fn connect(
+        &self,
+        known_as: Option<SlaveId>,
+    ) -> Result<ConnectAnswer, CallError> {
         let request = ConnectRequest {
             slave: self.own_address.clone(),
             num_executors: self.num_executors,
             session_id: Some(self.session.clone()),
             protocol: Some(PROTOCOL),
+            slave_id: known_as,
         };
         let url = format!("{}/v1/slave", self.master);
         self.caller.send(Method::POST, &url, &request).await

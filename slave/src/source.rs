@@ -4,7 +4,7 @@ use crate::data_directory::{DataDirectory, remove_all};
 use crate::work::SetupOrder;
 use clusterrunner_common::build_request::ProjectSource;
 use clusterrunner_common::git::{
-    CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror,
+    CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror, Revision,
 };
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files_within};
@@ -88,6 +88,7 @@ impl Sources {
             }
             ProjectSource::Git {
                 url,
+                remote,
                 branch,
                 project_directory,
                 ..
@@ -97,7 +98,12 @@ impl Sources {
                 let work_tree = data.work_tree(order.build);
                 let mirror = self.mirror(data, &url);
                 lock(&self.work_trees).insert(order.build, Arc::clone(&mirror));
-                check_out(mirror, &commit, branch.clone(), work_tree.clone(), stop).await?;
+                let revision = Revision {
+                    remote: remote.clone(),
+                    branch: branch.clone(),
+                    hash: Some(commit.to_string()),
+                };
+                check_out(mirror, revision, work_tree.clone(), stop).await?;
                 inside(work_tree, project_directory.as_deref(), &url, commit).await?
             }
         };
@@ -168,8 +174,7 @@ async fn is_directory(path: &Path) -> bool {
 
 async fn check_out(
     mirror: SharedMirror,
-    commit: &CommitId,
-    branch: Option<String>,
+    revision: Revision,
     work_tree: PathBuf,
     stop: &CancellationToken,
 ) -> Result<(), SourceError> {
@@ -177,10 +182,10 @@ async fn check_out(
         mirror = mirror.lock_owned() => mirror,
         () = stop.cancelled() => return Err(SourceError::Canceled),
     };
-    let (commit, stop) = (commit.clone(), stop.clone());
+    let stop = stop.clone();
     // Ends soon after `stop` by itself, and keeps the mirror locked until then.
     spawn_blocking(move || {
-        mirror.fetch_commit(&commit, branch.as_deref(), &stop)?;
+        let commit = mirror.fetch(&revision, &stop)?;
         mirror.check_out(&commit, &work_tree, &stop)
     })
     .await??;

@@ -243,6 +243,8 @@ impl Mirror {
             })?;
         let pin = format!("{PINS}/{commit}");
         if repository.refname_to_id(&pin).ok() != Some(commit) {
+            mirror_files::sync_objects(&self.directory)
+                .map_err(|error| self.error("write to", &error.to_string()))?;
             repository
                 .reference(&pin, commit, true, "")
                 .map_err(|error| self.error("write to", error.message()))?;

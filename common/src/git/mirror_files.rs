@@ -59,8 +59,6 @@ pub(super) fn configure(repository: &Repository, remote_url: &str) -> Result<(),
     let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
     let wanted = [
         ("core.bare", "true"),
-        // A commit that was reported as fetched survives a power cut.
-        ("core.fsyncobjectfiles", "true"),
         // No maintenance by git programs behind our back.
         ("gc.auto", "0"),
         ("remote.origin.url", remote_url),
@@ -77,12 +75,32 @@ pub(super) fn configure(repository: &Repository, remote_url: &str) -> Result<(),
         "core.sparsecheckout",
         "core.autocrlf",
         "core.ignorestat",
+        // git programs warn of it, and their output belongs to the build.
+        "core.fsyncobjectfiles",
     ] {
         if config.get_string(unwanted).is_ok() {
             config.remove(unwanted)?;
         }
     }
     Ok(())
+}
+
+/// Brings all objects to disk, so that a commit that was reported as fetched survives a power cut. What is there
+/// already costs next to nothing.
+pub(super) fn sync_objects(directory: &Path) -> io::Result<()> {
+    sync_below(&directory.join("objects"))
+}
+
+fn sync_below(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_below(&entry.path())?;
+        } else {
+            fs::File::open(entry.path())?.sync_all()?;
+        }
+    }
+    fs::File::open(directory)?.sync_all()
 }
 
 /// Whether the directory could be a mirror that is damaged, and not something else that a mistaken setting points at.

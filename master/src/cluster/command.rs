@@ -39,6 +39,8 @@ pub enum Command {
         session: SessionId,
         /// How many subjobs it runs at a time.
         num_executors: u32,
+        /// The registration that it knows itself by.
+        known_as: Option<SlaveId>,
     },
     /// A slave is not to be counted on any more.
     GiveSlaveUp {

@@ -60,7 +60,8 @@ impl Cluster {
                 url,
                 session,
                 num_executors,
-            } => Ok(self.connect(url, session, num_executors)),
+                known_as,
+            } => Ok(self.connect(url, session, num_executors, known_as)),
             Command::GiveSlaveUp { slave, reason } => {
                 let alive = self.slave(slave).is_some_and(Slave::is_alive);
                 Ok(unless(!alive, Fact::SlaveLost { slave, reason }))
@@ -176,17 +177,30 @@ impl Cluster {
             .copied())
     }
 
-    /// A slave that is known and alive in the same life goes on as it is. Any other one at the
-    /// same address has been started again and lost what it had.
-    fn connect(&self, url: String, session: SessionId, num_executors: u32) -> Vec<Fact> {
+    /// A slave that is alive in the same life, under the registration that it knows itself by, goes
+    /// on as it is. Any other one at the same address was started again, or never heard of its
+    /// registration, and has nothing of what was handed out under it.
+    fn connect(
+        &self,
+        url: String,
+        session: SessionId,
+        num_executors: u32,
+        known_as: Option<SlaveId>,
+    ) -> Vec<Fact> {
         let mut facts = Vec::new();
         if let Some(known) = self.slave_at(&url) {
-            if known.session == session && known.num_executors == num_executors {
+            let is_same_life = known.session == session;
+            if is_same_life && known_as == Some(known.id) && known.num_executors == num_executors {
                 return facts;
             }
+            let reason = if is_same_life {
+                "it connected anew"
+            } else {
+                "it was started again"
+            };
             facts.push(Fact::SlaveLost {
                 slave: known.id,
-                reason: "it was started again".to_owned(),
+                reason: reason.to_owned(),
             });
         }
         facts.push(Fact::SlaveConnected {

@@ -28,6 +28,7 @@ pub(super) async fn connect(
         url: request.slave,
         session,
         num_executors: request.num_executors,
+        known_as: request.slave_id,
     });
     let new = connected.await?.iter().find_map(|event| match &event.fact {
         Fact::SlaveConnected { slave, .. } => Some(*slave),

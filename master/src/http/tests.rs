@@ -103,9 +103,10 @@ impl Master {
             .await
     }
 
-    async fn connect(&self, session: &str) -> Value {
+    async fn connect(&self, session: &str, known_as: Option<u64>) -> Value {
         let body = json!({
             "slave": "127.0.0.1:1", "num_executors": 2, "session_id": session, "protocol": 2,
+            "slave_id": known_as,
         });
         let (status, answer) = self.signed("POST", "/v1/slave", &body).await;
         assert_eq!(status, 201, "{answer}");
@@ -212,7 +213,7 @@ async fn a_build_is_canceled_with_the_originals_words() {
 async fn nothing_that_changes_something_is_open_to_strangers() {
     let master = Master::start();
     master.documented("POST", "/v1/build", BUILD).await;
-    master.connect("a").await;
+    master.connect("a", None).await;
     let before = (master.get("/v1/build").await, master.get("/v1/slave").await);
     for (method, path) in [
         ("POST", "/v1/build"),
@@ -253,12 +254,12 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
 #[tokio::test]
 async fn a_slave_that_comes_back_in_the_same_life_goes_on() {
     let master = Master::start();
-    let first = master.connect("a").await;
+    let first = master.connect("a", None).await;
     assert_eq!(
         (&first["slave_id"], &first["resumed"]),
         (&json!("1"), &json!(false))
     );
-    let again = master.connect("a").await;
+    let again = master.connect("a", Some(1)).await;
     assert_eq!(
         (&again["slave_id"], &again["resumed"]),
         (&json!("1"), &json!(true))
@@ -270,7 +271,7 @@ async fn a_slave_that_comes_back_in_the_same_life_goes_on() {
         alive
     );
 
-    let second = master.connect("b").await;
+    let second = master.connect("b", Some(1)).await;
     assert_eq!(
         (&second["slave_id"], &second["resumed"]),
         (&json!("2"), &json!(false))

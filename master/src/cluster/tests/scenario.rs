@@ -12,6 +12,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use serde_json::json;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// No turn of these small clusters needs as many; a turn that does will never end.
 const MAX_EVENTS_PER_TURN: usize = 10_000;
@@ -71,12 +72,24 @@ impl Scenario {
         for event in self.cluster.decide(command, at)? {
             self.take(event, &mut turn);
         }
+        self.rest(at, &mut turn);
+        Ok(turn)
+    }
+
+    /// Time passes and nothing is said.
+    pub(super) fn wait(&mut self, time: Duration) -> Turn {
+        self.now += u64::try_from(time.as_millis()).unwrap();
+        let mut turn = Turn::default();
+        self.rest(Timestamp(self.now), &mut turn);
+        turn
+    }
+
+    fn rest(&mut self, at: Timestamp, turn: &mut Turn) {
         while let Some(event) = self.cluster.follow_up(at) {
-            self.take(event, &mut turn);
+            self.take(event, turn);
             assert!(turn.events.len() < MAX_EVENTS_PER_TURN, "never at rest");
         }
         self.check_nothing_waits();
-        Ok(turn)
     }
 
     /// At rest, no executor is free that a build which is ready on its slave may use.
@@ -116,11 +129,24 @@ impl Scenario {
         assert_eq!(self.cluster, before);
     }
 
+    /// Connects a slave that knows of its registration, if it has one.
     pub(super) fn connect(&mut self, url: &str, session: &str, num_executors: u32) -> Turn {
+        let known_as = self.cluster.slave_at(url).map(|slave| slave.id);
+        self.connect_as(url, session, num_executors, known_as)
+    }
+
+    pub(super) fn connect_as(
+        &mut self,
+        url: &str,
+        session: &str,
+        num_executors: u32,
+        known_as: Option<SlaveId>,
+    ) -> Turn {
         self.tell(Command::ConnectSlave {
             url: url.to_owned(),
             session: SessionId(session.to_owned()),
             num_executors,
+            known_as,
         })
     }
 

@@ -4,6 +4,7 @@ use super::scenario::{Scenario, big_plan, finished, hand_out, plan, stale};
 use crate::cluster::build::BuildState;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::slave::Presence;
+use crate::cluster::{MAX_SETUPS, SLAVE_RETURN};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 
 #[test]
@@ -17,6 +18,17 @@ fn connecting_again_in_the_same_life_changes_nothing() {
     farm.set_up(1, 1);
     farm.connect("a", "life 1", 2).check_nothing();
     farm.check_running(&[1]);
+}
+
+#[test]
+fn a_slave_that_never_heard_of_its_registration_has_nothing_of_it() {
+    let mut farm = Scenario::with_slaves(&[("a", 1)]);
+    farm.build(plan(&["A"]));
+    farm.connect_as("a", "life 1", 1, None).check_facts(&[
+        "slave 1 lost: it connected anew",
+        "slave 2 connected: a, life 1, 1 executors",
+        "1 to slave 2 from index 1",
+    ]);
 }
 
 #[test]
@@ -60,7 +72,7 @@ fn a_slave_that_was_started_again_has_lost_what_it_ran() {
 fn another_number_of_executors_is_another_life() {
     let mut farm = Scenario::with_slaves(&[("a", 2)]);
     farm.connect("a", "life 1", 3).check_facts(&[
-        "slave 1 lost: it was started again",
+        "slave 1 lost: it connected anew",
         "slave 2 connected: a, life 1, 3 executors",
     ]);
 }
@@ -97,8 +109,7 @@ fn a_slave_that_was_given_up_must_connect_again() {
     farm.lose(1)
         .check(&["slave 1 lost: silent"], &["close slave 1"]);
     let presence = &farm.cluster.slave(SlaveId(1)).unwrap().presence;
-    let reason = "silent".to_owned();
-    assert_eq!(*presence, Presence::Lost { reason });
+    assert!(matches!(presence, Presence::Lost { reason, .. } if reason == "silent"));
     let report = Command::ReportSetUp {
         slave: SlaveId(1),
         session: SessionId("life 1".to_owned()),
@@ -174,14 +185,33 @@ fn a_build_that_no_living_slave_can_set_up_fails_with_every_reason() {
 }
 
 #[test]
-fn a_lost_slave_does_not_keep_a_hopeless_build_alive() {
+fn a_hopeless_build_waits_a_while_for_a_lost_slave_that_could_help() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
     farm.build(big_plan(2, 0, 0));
     farm.setup_failed(1, 1, "no compiler");
-    farm.lose(2).check_facts(&[
-        "slave 2 lost: silent",
-        "1 failed: No slave could set this build up. a: no compiler",
+    farm.lose(2).check_facts(&["slave 2 lost: silent"]);
+    farm.wait(SLAVE_RETURN / 2).check_nothing();
+    farm.connect("b", "life 2", 1).check_facts(&[
+        "slave 3 connected: b, life 2, 1 executors",
+        "1 to slave 3 from index 2",
     ]);
+    farm.lose(3);
+    farm.wait(SLAVE_RETURN).check_facts(&[
+        "1 failed: No slave could set this build up. a: no compiler\nb: it was lost while it set the build up: silent",
+    ]);
+}
+
+#[test]
+fn a_set_up_that_takes_its_slave_down_each_time_is_given_up() {
+    let mut farm = Scenario::with_slaves(&[("a", 1)]);
+    farm.build(plan(&["A"]));
+    for life in 1..=MAX_SETUPS {
+        assert!(matches!(farm.state(1), BuildState::Building(_)));
+        farm.lose(u64::from(life));
+        farm.connect("a", &format!("life {}", life + 1), 1);
+    }
+    let state = farm.state(1);
+    assert!(matches!(state, BuildState::Error { reason } if reason.contains("it was lost while")));
 }
 
 #[test]
@@ -199,13 +229,15 @@ fn a_build_waits_while_there_is_no_slave() {
 }
 
 #[test]
-fn a_failed_set_up_is_remembered_over_a_restart_of_the_slave() {
+fn a_slave_that_failed_is_asked_again_after_a_restart_only() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
     farm.build(big_plan(2, 0, 0));
-    farm.setup_failed(1, 1, "no compiler");
+    farm.setup_failed(1, 1, "no compiler")
+        .check_facts(&["1 not ready on slave 1: no compiler"]);
     farm.connect("a", "life 2", 1).check_facts(&[
         "slave 1 lost: it was started again",
         "slave 3 connected: a, life 2, 1 executors",
+        "1 to slave 3 from index 2",
     ]);
 }
 

@@ -131,6 +131,8 @@ impl World {
                     url: url(machine),
                     session: session.clone(),
                     num_executors: self.machines[machine].num_executors,
+                    // It asks only when it knows of no registration.
+                    known_as: None,
                 });
                 if told.is_some() {
                     let slave = self.master.farm.cluster.slave_at(&url(machine)).unwrap().id;
