@@ -11,6 +11,7 @@
 
 mod archives;
 mod farm;
+mod machine;
 mod processes;
 mod program;
 mod raw;
@@ -19,6 +20,7 @@ mod wait;
 
 mod atoms;
 mod canceling;
+mod command_line;
 mod joining;
 mod master_faults;
 mod odd_projects;
