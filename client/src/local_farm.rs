@@ -222,8 +222,7 @@ impl Starter<'_> {
             ));
         }
         let port = self.settings.port.to_string();
-        let here = Ipv4Addr::LOCALHOST.to_string();
-        let mut master = self.spawn("master", &["--port", &port, "--bind-address", &here])?;
+        let mut master = self.spawn("master", &["--port", &port])?;
         self.wait(&mut master, |probe| matches!(probe, Probe::Master(_)))
             .await?;
         Ok(master)
@@ -295,11 +294,7 @@ impl Starter<'_> {
         let errors = output.try_clone().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.arg(what).args(arguments);
-        // Slaves have no flags for these. The name of the machine may lead to another of its addresses,
-        // where a slave that listens locally would not be found.
-        for key in ["CLUSTERRUNNER_BIND_ADDRESS", "CLUSTERRUNNER_HOSTNAME"] {
-            command.env(key, Ipv4Addr::LOCALHOST.to_string());
-        }
+        command.args(["--bind-address", &Ipv4Addr::LOCALHOST.to_string()]);
         if let Some(file) = &self.settings.config_file {
             command.arg("--config-file").arg(file);
         }

@@ -27,6 +27,7 @@ use build::Build;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use slave::Slave;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 const FIRST_SLAVE: SlaveId = SlaveId(0);
 const LAST_SLAVE: SlaveId = SlaveId(u64::MAX);
@@ -34,6 +35,13 @@ const LAST_SLAVE: SlaveId = SlaveId(u64::MAX);
 /// How often a subjob is handed out before its build is given up: something about it keeps taking
 /// its slaves down, and a build must end.
 pub const MAX_ATTEMPTS: u32 = 5;
+
+/// How often slaves at one address may fail to set a build up, each after a restart, before the
+/// address is not asked any more.
+pub const MAX_SETUPS: u32 = 3;
+
+/// How long a build waits for a slave that was lost to come back, where no other can set it up.
+pub const SLAVE_RETURN: Duration = Duration::from_secs(60);
 
 /// How many builds are prepared at a time.
 pub const MAX_PREPARATIONS: usize = 8;

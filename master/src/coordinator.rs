@@ -214,6 +214,8 @@ impl Coordinator {
                 .ok();
             self.liveness.forget(slave);
         }
+        // Some things follow from the mere passing of time.
+        self.follow_up(Timestamp::now(), turn);
     }
 
     /// Decides a command and all that follows, and takes it into the state. A refusal leaves no
@@ -224,10 +226,14 @@ impl Coordinator {
         for event in &events {
             self.apply(event, turn);
         }
+        self.follow_up(at, turn);
+        Ok(events)
+    }
+
+    fn follow_up(&mut self, at: Timestamp, turn: &mut Turn) {
         while let Some(event) = self.cluster.follow_up(at) {
             self.apply(&event, turn);
         }
-        Ok(events)
     }
 
     fn apply(&mut self, event: &Event, turn: &mut Turn) {

@@ -101,6 +101,9 @@ impl Deliveries {
                             "a result was not delivered; trying on"
                         );
                     }
+                    if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
+                        self.registration.doubt();
+                    }
                 }
                 Verdict::Unwanted => {
                     tracing::info!(

@@ -20,7 +20,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// Shows how far one build is, on standard error.
 pub(crate) struct Progress {
     started: Instant,
-    building_since: Instant,
+    pace: Pace,
     shown: Shown,
 }
 
@@ -98,6 +98,7 @@ impl Progress {
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  ({elapsed})") {
                 bar.set_style(style);
             }
+            bar.set_message(Stage::Queued.words());
             bar.enable_steady_tick(TICK);
             Shown::Bar(bar)
         } else {
@@ -109,7 +110,7 @@ impl Progress {
         };
         Self {
             started: Instant::now(),
-            building_since: Instant::now(),
+            pace: Pace::start(),
             shown,
         }
     }
@@ -127,10 +128,10 @@ impl Progress {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
                 if stage != Stage::Building {
-                    self.building_since = Instant::now();
+                    self.pace = Pace::start();
                 }
-                let building_for = self.building_since.elapsed();
-                bar.set_message(beside_spinner(build, stage, building_for));
+                self.pace.note(build.num_atoms_completed);
+                bar.set_message(beside_spinner(build, stage, &self.pace));
             }
             Shown::Lines {
                 last,
@@ -175,7 +176,7 @@ impl Drop for Progress {
 
 /// The text beside the spinner. It holds the bar as well: a bar and its text that change one after the
 /// other can be seen to disagree.
-fn beside_spinner(build: &BuildView, stage: Stage, building_for: Duration) -> String {
+fn beside_spinner(build: &BuildView, stage: Stage, pace: &Pace) -> String {
     let (Stage::Building, Some(atoms)) = (stage, build.num_atoms) else {
         return stage.words().to_owned();
     };
@@ -188,12 +189,50 @@ fn beside_spinner(build: &BuildView, stage: Stage, building_for: Duration) -> St
         build.num_atoms_failed,
         build.num_atoms_in_progress
     );
-    if done > 0 {
-        #[expect(clippy::cast_precision_loss, reason = "only an estimate")]
-        let left = building_for.as_secs_f64() / done as f64 * (atoms - done) as f64;
-        text.push_str(&format!(", about {} left", duration(left.round())));
+    if let Some(left) = pace.time_left(done, atoms - done) {
+        text.push_str(&format!(", about {left} left"));
     }
     text
+}
+
+/// How fast atoms end, for an estimate of the rest.
+struct Pace {
+    began: Instant,
+    /// How many atoms had ended when the last one did, and when that was.
+    last: (u64, Instant),
+}
+
+impl Pace {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            last: (0, now),
+        }
+    }
+
+    fn note(&mut self, done: u64) {
+        if done != self.last.0 {
+            self.last = (done, Instant::now());
+        }
+    }
+
+    /// In words, if anything is known. It counts down from one ended atom to the next.
+    fn time_left(&self, done: u64, left: u64) -> Option<String> {
+        if done == 0 {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "only an estimate")]
+        let atoms_left_per_ended = left as f64 / done as f64;
+        let until_last = self.last.1.duration_since(self.began).as_secs_f64();
+        let left = until_last * atoms_left_per_ended - self.last.1.elapsed().as_secs_f64();
+        let whole = left.round().max(1.0);
+        Some(if whole < 60.0 {
+            format!("{whole} s")
+        } else {
+            duration(whole)
+        })
+    }
 }
 
 fn in_words(build: &BuildView, stage: Stage) -> String {
@@ -235,12 +274,18 @@ mod tests {
             num_atoms_failed: 1,
             num_atoms_in_progress: 3,
         };
+        let mut pace = Pace::start();
+        // Two atoms in four seconds, the second of them now.
+        if let Some(began) = Instant::now().checked_sub(Duration::from_secs(4)) {
+            pace.began = began;
+        }
+        pace.note(2);
         assert_eq!(
-            beside_spinner(&build, Stage::of(&build), Duration::from_secs(4)),
-            "[==========                    ] 2/6 atoms, 1 failed, 3 running, about 8.0 s left"
+            beside_spinner(&build, Stage::of(&build), &pace),
+            "[==========                    ] 2/6 atoms, 1 failed, 3 running, about 8 s left"
         );
         assert_eq!(
-            beside_spinner(&build, Stage::Archiving, Duration::ZERO),
+            beside_spinner(&build, Stage::Archiving, &pace),
             "packing the results"
         );
     }

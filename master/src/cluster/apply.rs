@@ -79,7 +79,7 @@ impl Cluster {
                 self.slaves.insert(*slave, new);
                 self.change_slave(*slave, |_| {});
             }
-            Fact::SlaveLost { slave, reason } => self.lose_slave(*slave, reason),
+            Fact::SlaveLost { slave, reason } => self.lose_slave(*slave, reason, at),
             Fact::SetupRequested {
                 slave,
                 build,
@@ -102,7 +102,7 @@ impl Cluster {
                 let url = self.known_slave_mut(*slave).url.clone();
                 let failed = self.build_mut(*build);
                 failed.take_back(*slave, reason);
-                failed.setup_failures.insert(url, reason.clone());
+                failed.note_setup_failure(*slave, url, reason);
             }
             Fact::TeardownRequested { slave, build } => {
                 self.leftover.remove(&(*slave, *build));
@@ -213,20 +213,28 @@ impl Cluster {
         }
     }
 
-    fn lose_slave(&mut self, id: SlaveId, reason: &str) {
+    fn lose_slave(&mut self, id: SlaveId, reason: &str, at: Timestamp) {
         let mut builds = BTreeMap::new();
         self.change_slave(id, |slave| {
             builds = std::mem::take(&mut slave.builds);
             slave.running.clear();
             slave.presence = Presence::Lost {
                 reason: reason.to_owned(),
+                at,
             };
         });
-        let returned = format!("slave {} was lost: {reason}", self.known_slave_mut(id).url);
-        for build in builds.into_keys() {
+        let url = self.known_slave_mut(id).url.clone();
+        let returned = format!("slave {url} was lost: {reason}");
+        for (build, place) in builds {
             self.setting_up.remove(&(build, id));
             self.leftover.remove(&(id, build));
-            self.build_mut(build).take_back(id, &returned);
+            let building = self.build_mut(build);
+            building.take_back(id, &returned);
+            // A set-up that takes its slave down must not be asked for again and again.
+            if matches!(place, BuildOnSlave::SettingUp { .. }) {
+                let reason = format!("it was lost while it set the build up: {reason}");
+                building.note_setup_failure(id, url.clone(), &reason);
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a build is and where it stands.
 
+use super::MAX_SETUPS;
 use super::event::{AtomOutcome, Plan};
+use super::slave::Slave;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -31,8 +33,19 @@ pub struct Build {
     pub atoms_failed: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
-    /// Slaves that could not set it up, by their address, and why. They are not asked again.
-    pub setup_failures: BTreeMap<String, String>,
+    /// Slaves that could not set it up, by their address.
+    pub setup_failures: BTreeMap<String, SetupFailure>,
+}
+
+/// What is known of an address whose slaves could not set a build up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupFailure {
+    /// The registration that failed last. It is not asked again; one after a restart is.
+    pub slave: SlaveId,
+    /// How often slaves at this address failed.
+    pub times: u32,
+    /// Why the last one did.
+    pub reason: String,
 }
 
 /// Where a build stands.
@@ -199,6 +212,26 @@ impl Build {
     /// Ids and subjobs, in order.
     pub fn numbered_subjobs(&self) -> impl Iterator<Item = (SubjobId, &Subjob)> {
         (0..).map(SubjobId).zip(&self.subjobs)
+    }
+
+    /// Whether it is worth while to ask a slave to set it up: this registration has not failed at
+    /// it, and its address not too often.
+    #[must_use]
+    pub fn may_be_set_up_by(&self, slave: &Slave) -> bool {
+        self.setup_failures
+            .get(&slave.url)
+            .is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
+    }
+
+    pub(super) fn note_setup_failure(&mut self, slave: SlaveId, url: String, reason: &str) {
+        let failure = self.setup_failures.entry(url).or_insert(SetupFailure {
+            slave,
+            times: 0,
+            reason: String::new(),
+        });
+        failure.slave = slave;
+        failure.times += 1;
+        reason.clone_into(&mut failure.reason);
     }
 
     /// Enters the state in which slaves run it, if it is not there yet.

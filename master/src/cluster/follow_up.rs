@@ -3,7 +3,8 @@
 
 use super::build::{Build, BuildState};
 use super::event::{Event, Fact};
-use super::{Cluster, MAX_ATTEMPTS, MAX_PREPARATIONS, slave_allocator};
+use super::slave::{Presence, Slave};
+use super::{Cluster, MAX_ATTEMPTS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, slave_allocator};
 use clusterrunner_common::clock::Timestamp;
 
 impl Cluster {
@@ -13,7 +14,7 @@ impl Cluster {
     pub fn follow_up(&self, at: Timestamp) -> Option<Event> {
         let fact = self
             .next_preparation()
-            .or_else(|| self.next_ending())
+            .or_else(|| self.next_ending(at))
             .or_else(|| self.next_teardown())
             .or_else(|| slave_allocator::next(self))?;
         Some(Event { at, fact })
@@ -29,13 +30,13 @@ impl Cluster {
         Some(Fact::PreparationStarted { build })
     }
 
-    fn next_ending(&self) -> Option<Fact> {
+    fn next_ending(&self, at: Timestamp) -> Option<Fact> {
         let mut working = self.working.iter().filter_map(|id| self.builds.get(id));
-        working.find_map(|build| self.ending(build))
+        working.find_map(|build| self.ending(build, at))
     }
 
     /// The end of a build's work, if it has come: all results are there, or none can come.
-    fn ending(&self, build: &Build) -> Option<Fact> {
+    fn ending(&self, build: &Build, at: Timestamp) -> Option<Fact> {
         if build.num_unstarted() == 0 {
             let done = build.num_running() == 0;
             return done.then_some(Fact::ArchivingStarted { build: build.id });
@@ -62,24 +63,34 @@ impl Cluster {
                 });
             }
         }
-        self.setup_hopeless(build)
+        self.setup_hopeless(build, at)
     }
 
-    /// A build fails when every living slave was tried and none can set it up. While there is no
-    /// slave at all it waits for one.
-    fn setup_hopeless(&self, build: &Build) -> Option<Fact> {
-        if build.setup_failures.is_empty() {
+    /// A build fails when every living slave was tried and none can set it up, and none that could
+    /// may be expected back. While there is no slave at all it waits for one.
+    fn setup_hopeless(&self, build: &Build, at: Timestamp) -> Option<Fact> {
+        if build.setup_failures.is_empty() || build.num_running() > 0 {
             return None;
         }
-        let mut alive = self.slaves().filter(|slave| slave.is_alive()).peekable();
-        alive.peek()?;
-        if !alive.all(|slave| build.setup_failures.contains_key(&slave.url)) {
+        let is_alive = |slave: &Slave| slave.is_alive();
+        let may_help = |slave: &Slave| match &slave.presence {
+            Presence::Alive => build.may_be_set_up_by(slave),
+            Presence::Lost { at: since, .. } => {
+                let is_fit = build
+                    .setup_failures
+                    .get(&slave.url)
+                    .is_none_or(|failure| failure.times < MAX_SETUPS);
+                is_fit && since.until(at) < SLAVE_RETURN
+            }
+            Presence::Replaced => false,
+        };
+        if !self.slaves().any(is_alive) || self.slaves().any(may_help) {
             return None;
         }
         let reasons: Vec<String> = build
             .setup_failures
             .iter()
-            .map(|(url, reason)| format!("{url}: {reason}"))
+            .map(|(url, failure)| format!("{url}: {}", failure.reason))
             .collect();
         Some(Fact::BuildFailed {
             build: build.id,

@@ -1,5 +1,6 @@
 //! What a slave is, as the master sees it, and where it stands.
 
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ pub enum Presence {
     Lost {
         /// Why it was given up.
         reason: String,
+        /// Since when.
+        at: Timestamp,
     },
     /// Another registration has its address now; kept since results name it.
     Replaced,

@@ -52,12 +52,11 @@ fn bring(cluster: &Cluster, slave: &Slave, hungry: &Hungry<'_>) -> Option<Fact> 
         Some(BuildOnSlave::Ready) => hand_out(slave, build),
         Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::TearingDown) => None,
         None => {
-            let refused = build.setup_failures.contains_key(&slave.url);
             let is_wanted = || {
                 let wants_slave = || num_coming(cluster, build) < num_missing(build);
                 *hungry.wants_slave.get_or_init(wants_slave)
             };
-            (!refused && is_wanted()).then_some(Fact::SetupRequested {
+            (build.may_be_set_up_by(slave) && is_wanted()).then_some(Fact::SetupRequested {
                 slave: slave.id,
                 build: build.id,
                 start_index: build.next_executor_index,
