@@ -78,6 +78,8 @@ pub fn router(api: Api, gate: &Arc<Gate>) -> Router {
         .route("/version", get(reads::version));
     let slaves = Router::new()
         .route("/slave", get(reads::slaves).post(slaves::connect))
+        .route("/slave/shutdown", post(slaves::shut_down_some))
+        .route("/slave/{slave}/shutdown", post(slaves::shut_down))
         .route("/slave/{slave}", get(reads::slave).put(slaves::report))
         .route("/slave/{slave}/heartbeat", post(slaves::heartbeat))
         .route(
