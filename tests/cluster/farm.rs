@@ -272,6 +272,14 @@ impl Farm {
         self.slaves[slave].child.try_wait().unwrap().is_some()
     }
 
+    /// Waits for a slave to end by itself.
+    pub(crate) async fn end_of_slave(&mut self, slave: usize) -> ExitStatus {
+        let child = &mut self.slaves[slave].child;
+        let ended = is_true_within(STOP_LIMIT, || child.try_wait().unwrap().is_some());
+        assert!(ended, "slave {slave} does not end");
+        child.wait().unwrap()
+    }
+
     /// What a daemon has printed so far: `master` or `slave 0`.
     pub(crate) fn output(&self, daemon: &str) -> String {
         let bytes = fs::read(self.path("output").join(daemon)).unwrap_or_default();
