@@ -4,6 +4,7 @@ mod build;
 mod cancel;
 mod interrupt;
 mod logs;
+mod manual;
 mod progress;
 mod request;
 mod shutdown;
@@ -42,6 +43,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
+        Command::Completions(options) => Ok(manual::completions(&options)),
+        Command::Man(options) => manual::man(&options),
         Command::Stop => stop::run(&common),
     }
 }

@@ -107,6 +107,19 @@ Examples:
 Ends the daemons of this base directory only: slaves first, then the master. What they had
 acknowledged is on disk; atoms that were running are run again after the next start.")]
     Stop,
+    /// Print a script that completes this command's words in a shell
+    #[command(after_help = "\
+Examples:
+  clusterrunner completions bash > ~/.local/share/bash-completion/completions/clusterrunner
+  clusterrunner completions zsh > ~/.zfunc/_clusterrunner        with ~/.zfunc in $fpath
+  clusterrunner completions fish > ~/.config/fish/completions/clusterrunner.fish")]
+    Completions(CompletionsOptions),
+    /// Print the manual page, or write the pages of all subcommands
+    #[command(after_help = "\
+Examples:
+  clusterrunner man | man -l -
+  clusterrunner man --output ~/.local/share/man/man1")]
+    Man(ManOptions),
 }
 
 fn build_help() -> String {
@@ -273,6 +286,32 @@ pub(crate) struct ShutdownOptions {
     pub(crate) slave_ids: Vec<SlaveId>,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner completions`.
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsOptions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// A shell that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash, with the bash-completion package
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// Options of `clusterrunner man`.
+#[derive(Args, Debug)]
+pub(crate) struct ManOptions {
+    /// Write clusterrunner.1 and a page for each subcommand into this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Options of `clusterrunner validate`.
