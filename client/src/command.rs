@@ -2,6 +2,7 @@
 
 mod build;
 mod cancel;
+mod deploy;
 mod interrupt;
 mod logs;
 mod manual;
@@ -45,6 +46,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),
         Command::Man(options) => manual::man(&options),
+        Command::Deploy(options) => wait_for(deploy::run(*options, common)),
         Command::Stop => stop::run(&common),
     }
 }
