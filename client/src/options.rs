@@ -1,10 +1,14 @@
 //! The command line: every subcommand, every option, and the help that teaches them.
 
+mod farm;
+
+pub(crate) use farm::{DeployOptions, ShutdownOptions};
+
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 
 const ABOUT: &str =
@@ -103,7 +107,7 @@ Examples:
   clusterrunner shutdown --master-url farm.example.org:43000 --all-slaves")]
     Shutdown(ShutdownOptions),
     /// Bring this program and its settings to machines by ssh, and start a farm there
-    #[command(after_help = deploy_help())]
+    #[command(after_help = farm::DEPLOY_HELP)]
     Deploy(Box<DeployOptions>),
     /// End the slaves and the master that run on this machine
     #[command(after_help = "\
@@ -123,22 +127,6 @@ Examples:
   clusterrunner man | man -l -
   clusterrunner man --output ~/.local/share/man/man1")]
     Man(ManOptions),
-}
-
-fn deploy_help() -> String {
-    "\
-Copies this program and your settings file (with its secret, mode 0600) into the remote directory of
-each machine, stops what runs there, starts the master and then the slaves, and waits until all have
-registered. Machines are written [USER@]HOST[:SSH-PORT] and must let you in without a question: with a
-key, and known to your known_hosts. The slaves find the master, and the master the slaves, by these
-names. `localhost` is this machine, without ssh. What was deployed before is replaced; builds that ran
-are continued by the new farm.
-
-Examples:
-  clusterrunner deploy --master farm-1 --slaves farm-1 farm-2 farm-3 --num-executors 8
-  clusterrunner deploy -m ci@farm-1:2222 -s ci@farm-2 -o IdentityFile=~/.ssh/farm
-  clusterrunner deploy            the machines of `master_hostname` and `slaves` in the settings"
-        .to_owned()
 }
 
 fn build_help() -> String {
@@ -292,48 +280,6 @@ pub(crate) struct SlavesOptions {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner shutdown`.
-#[derive(Args, Debug)]
-pub(crate) struct ShutdownOptions {
-    /// All slaves of the master
-    #[arg(short, long)]
-    pub(crate) all_slaves: bool,
-    /// A slave by its number in `clusterrunner slaves`; may be repeated
-    #[arg(short, long = "slave-id", value_name = "ID", num_args = 1.., action = clap::ArgAction::Append)]
-    pub(crate) slave_ids: Vec<SlaveId>,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner deploy`.
-#[derive(Args, Debug)]
-pub(crate) struct DeployOptions {
-    /// The machine of the master [default: `master_hostname` of the settings]
-    #[arg(short, long, value_name = "HOST")]
-    pub(crate) master: Option<String>,
-    /// The master's port [default: `port` of the settings, 43000]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) master_port: Option<u16>,
-    /// The machines of the slaves [default: `slaves` of the settings]
-    #[arg(short, long, value_name = "HOST", num_args = 1..)]
-    pub(crate) slaves: Option<Vec<String>>,
-    /// The slaves' port [default: `port` of the settings, 43001]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) slave_port: Option<u16>,
-    /// How many subjobs each slave runs at the same time [default: as the settings say]
-    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) num_executors: Option<u32>,
-    /// Where everything lies on each machine; below the home directory if it is no absolute path
-    #[arg(long, value_name = "DIR", default_value = ".clusterrunner")]
-    pub(crate) remote_directory: String,
-    /// An option for ssh, as in ssh_config; may be repeated
-    #[arg(short = 'o', long = "ssh-option", value_name = "KEY=VALUE")]
-    pub(crate) ssh_options: Vec<String>,
-    /// How long the master may take to answer, and then the slaves to register
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) deadline: u64,
 }
 
 /// Options of `clusterrunner completions`.
