@@ -10,6 +10,7 @@
 )]
 
 mod archives;
+mod daemon;
 mod farm;
 mod machine;
 mod processes;
@@ -21,6 +22,7 @@ mod wait;
 mod atoms;
 mod canceling;
 mod command_line;
+mod daemons;
 mod joining;
 mod master_faults;
 mod odd_projects;
