@@ -21,6 +21,7 @@ mod wait;
 
 mod atoms;
 mod canceling;
+mod chaos;
 mod command_line;
 mod daemons;
 mod joining;
