@@ -411,6 +411,10 @@ impl Drop for Farm {
         }
         // Now that nobody starts new ones.
         processes::kill_with_text(&self.mark());
+        let removed = fs::remove_dir_all(self.directory.path());
+        if !panicking && checked.is_ok() {
+            removed.expect("nobody uses the directory any more");
+        }
         if let Err(failure) = checked {
             std::panic::resume_unwind(failure);
         }
