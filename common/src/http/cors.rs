@@ -7,25 +7,33 @@ use regex::Regex;
 #[derive(Clone, Debug, Default)]
 pub struct AllowedOrigins(Option<Regex>);
 
+/// The pattern is no regular expression, or one of a kind that is not supported, such as one with
+/// look-ahead.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a regular expression: {0}")]
+pub struct InvalidPattern(#[from] regex::Error);
+
 impl AllowedOrigins {
     /// The origins that match `pattern` from their beginning to their end; none without a pattern.
     ///
     /// # Errors
-    /// The pattern is no regular expression.
-    pub fn new(pattern: Option<&str>) -> Result<Self, regex::Error> {
+    /// See [`InvalidPattern`].
+    pub fn new(pattern: Option<&str>) -> Result<Self, InvalidPattern> {
         let Some(pattern) = pattern else {
             return Ok(Self(None));
         };
         // Compiled as it stands first: in the frame a stray parenthesis could mean something else.
         Regex::new(pattern)?;
-        Regex::new(&format!(r"\A(?:{pattern})\z")).map(|regex| Self(Some(regex)))
+        let framed = Regex::new(&format!(r"\A(?:{pattern})\z"))?;
+        Ok(Self(Some(framed)))
     }
 
     /// Says in an answer whether the page that asked may read it.
     pub(super) fn answer(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         let Some(regex) = &self.0 else { return };
         answer.append(header::VARY, HeaderValue::from_static("Origin"));
-        let allowed = origin.filter(|origin| origin.to_str().is_ok_and(|text| regex.is_match(text)));
+        let allowed =
+            origin.filter(|origin| origin.to_str().is_ok_and(|text| regex.is_match(text)));
         let Some(origin) = allowed else { return };
         // What an answer allows to everybody stays allowed to everybody.
         if !answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {

@@ -147,7 +147,9 @@ async fn finished(
             return Response::from_parts(parts, Body::empty());
         }
     }
-    parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, body.len().into());
     Response::from_parts(parts, Body::from(body))
 }
 

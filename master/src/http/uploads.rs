@@ -13,12 +13,18 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{ResultReport, Success};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use clusterrunner_common::signed::SignedUpload;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufReader};
 use tokio::io::AsyncWriteExt as _;
 
 /// The largest JSON part of an upload.
 const MAX_REPORT: usize = 64 << 10;
+
+/// What the original says to a GET: single results can not be read, only the build's archives.
+pub(super) async fn nothing_to_read() -> Json<Value> {
+    Json(json!({"status": "not implemented"}))
+}
 
 pub(super) async fn receive(
     State(api): State<Api>,
