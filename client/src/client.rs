@@ -5,7 +5,8 @@
 use crate::error::ClientError;
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, MasterBody, MasterView,
-    QueueBody, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody, VersionBody,
+    QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody,
+    VersionBody,
 };
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::caller::{CallError, Caller};
@@ -243,6 +244,19 @@ impl Client {
     pub async fn slaves(&self) -> Result<Vec<SlaveView>, ClientError> {
         let body: SlavesBody = self.read("/v1/slave").await?;
         Ok(body.slaves)
+    }
+
+    /// Has slaves end as soon as they have finished what they run. Repeated only while the connection
+    /// itself is refused: a slave that is gone already is unknown the second time.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn shut_down_slaves(&self, slaves: &ShutdownRequest) -> Result<(), ClientError> {
+        let url = self.url("/v1/slave/shutdown");
+        self.repeat(ClientError::never_arrived, async || {
+            Ok(self.caller.order(Method::POST, &url, slaves).await?)
+        })
+        .await
     }
 
     /// The master's version.

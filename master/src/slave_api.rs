@@ -30,10 +30,17 @@ pub struct SlaveCalls {
     tasks: JoinSet<()>,
 }
 
+/// What a slave is to be told.
+#[derive(Debug)]
+enum Order {
+    About(BuildId, SlaveCall),
+    End,
+}
+
 #[derive(Debug)]
 struct OpenSlave {
     /// Unbounded: what waits here is bounded by the slave's executors and builds.
-    calls: mpsc::UnboundedSender<(BuildId, SlaveCall)>,
+    calls: mpsc::UnboundedSender<Order>,
     stop: CancellationToken,
 }
 
@@ -81,9 +88,18 @@ impl SlaveCalls {
 
     /// Calls a slave, after all earlier calls to it.
     pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
+        self.order(slave, Order::About(build, call));
+    }
+
+    /// Tells a slave to end, after all earlier calls to it.
+    pub fn end(&self, slave: SlaveId) {
+        self.order(slave, Order::End);
+    }
+
+    fn order(&self, slave: SlaveId, order: Order) {
         if let Some(open) = self.open.get(&slave) {
             // Its task ends only when it is closed.
-            drop(open.calls.send((build, call)));
+            drop(open.calls.send(order));
         }
     }
 }
@@ -99,38 +115,49 @@ struct Line {
 }
 
 impl Line {
-    async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<(BuildId, SlaveCall)>) {
-        while let Some((build, call)) = inbox.recv().await {
-            let Err(failure) = self.until_answered(build, &call).await else {
+    async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = inbox.recv().await {
+            let answer = self.until_answered(&order).await;
+            let Some(command) = self.meaning(&order, answer) else {
                 continue;
             };
-            let command = self.meaning(build, &call, &failure);
             if self.cluster.command(command).await.is_err() {
-                tracing::debug!(slave.id = self.slave.0, "a refusal came too late to matter");
+                tracing::debug!(slave.id = self.slave.0, "an answer came too late to matter");
             }
         }
     }
 
     /// Calls again and again while nobody answers, for as long as patience lasts.
-    async fn until_answered(&self, build: BuildId, call: &SlaveCall) -> Result<(), CallError> {
+    async fn until_answered(&self, order: &Order) -> Result<(), CallError> {
         let mut pause = FIRST_PAUSE;
         let began = tokio::time::Instant::now();
         loop {
-            let error = match self.once(build, call).await {
+            let error = match self.once(order).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             if !may_pass(&error) || began.elapsed() >= self.patience {
                 return Err(error);
             }
-            tracing::debug!(slave.id = self.slave.0, build.id = build.0, %error, "calling again");
+            tracing::debug!(slave.id = self.slave.0, %error, "calling again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn once(&self, build: BuildId, call: &SlaveCall) -> Result<(), CallError> {
+    async fn once(&self, order: &Order) -> Result<(), CallError> {
         let headers = [("expected-session-id", self.session.to_string())];
+        let (build, call) = match order {
+            Order::About(build, call) => (build, call),
+            Order::End => {
+                let url = format!("{}/v1/kill", self.url);
+                let body = b"{}".to_vec();
+                let answer = self
+                    .caller
+                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
+                return answer.await.map(|_| ());
+            }
+        };
         let base = format!("{}/v1/build/{build}", self.url);
         match call {
             SlaveCall::SetUp(request) => {
@@ -159,19 +186,26 @@ impl Line {
         }
     }
 
-    /// What a failed call means to the cluster.
-    fn meaning(&self, build: BuildId, call: &SlaveCall, failure: &CallError) -> Command {
+    /// What a slave's answer means to the cluster; nothing, if it does what it is told and reports
+    /// later.
+    fn meaning(&self, order: &Order, answer: Result<(), CallError>) -> Option<Command> {
         let slave = self.slave;
+        let (build, call) = match order {
+            // It ends, or another life of it is there that was not meant.
+            Order::End => return Some(Command::ReportEnding { slave }),
+            Order::About(build, call) => (*build, call),
+        };
+        let failure = answer.err()?;
         if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
             let reason = "it was started again".to_owned();
-            return Command::GiveSlaveUp { slave, reason };
+            return Some(Command::GiveSlaveUp { slave, reason });
         }
-        if may_pass(failure) {
+        if may_pass(&failure) {
             // If it lives it will connect again, and clear away what it has.
             let reason = format!("the master can not call it: {failure}");
-            return Command::GiveSlaveUp { slave, reason };
+            return Some(Command::GiveSlaveUp { slave, reason });
         }
-        match call {
+        Some(match call {
             SlaveCall::TearDown => Command::ReportTornDown { slave, build },
             SlaveCall::SetUp(_) | SlaveCall::Start { .. } => {
                 let reason = failure.to_string();
@@ -181,7 +215,7 @@ impl Line {
                     reason,
                 }
             }
-        }
+        })
     }
 }
 
@@ -236,7 +270,9 @@ mod tests {
             patience: Duration::from_millis(200),
         };
         let (calls, inbox) = mpsc::unbounded_channel();
-        calls.send((BuildId(1), SlaveCall::TearDown)).unwrap();
+        calls
+            .send(Order::About(BuildId(1), SlaveCall::TearDown))
+            .unwrap();
         drop(calls);
         line.carry_out(inbox).await;
         let presence = cluster.read(|cluster| cluster.slave(SlaveId(1)).unwrap().presence.clone());

@@ -1,7 +1,7 @@
 //! A farm of real daemons on one machine, with a base directory, a secret and a loopback address of
 //! its own, so that any number of farms run side by side on the same ports.
 
-use crate::daemon::{Daemon, own_address};
+use crate::daemon::{Daemon, STOP_LIMIT, own_address};
 use crate::processes;
 use crate::program::clusterrunner;
 use crate::wait::{PATIENCE, is_true_within, wait_for};
@@ -256,6 +256,14 @@ impl Farm {
     /// Whether a slave's process has ended.
     pub(crate) fn has_ended(&mut self, slave: usize) -> bool {
         self.slaves[slave].has_ended()
+    }
+
+    /// Waits for a slave to end by itself.
+    pub(crate) async fn end_of_slave(&mut self, slave: usize) -> ExitStatus {
+        let child = &mut self.slaves[slave].child;
+        let ended = is_true_within(STOP_LIMIT, || child.try_wait().unwrap().is_some());
+        assert!(ended, "slave {slave} does not end");
+        child.wait().unwrap()
     }
 
     /// What a daemon has printed so far: `master` or `slave 0`.

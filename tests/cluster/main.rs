@@ -28,6 +28,7 @@ mod joining;
 mod master_faults;
 mod odd_projects;
 mod projects;
+mod shutdown;
 mod signatures;
 mod slave_faults;
 mod submitting;
