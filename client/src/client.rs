@@ -130,7 +130,7 @@ impl Client {
     pub async fn submit_params(&self, params: &Map<String, Value>) -> Result<BuildId, ClientError> {
         let url = self.url("/v1/build");
         let accepted: Accepted = self
-            .repeat(ClientError::never_arrived, async || {
+            .repeat(ClientError::never_arrived, || async {
                 Ok(self.caller.send(Method::POST, &url, params).await?)
             })
             .await?;
@@ -145,7 +145,7 @@ impl Client {
         let url = self.url(&format!("/v1/build/{build}"));
         let order = json!({"status": "canceled"});
         let _answer: Value = self
-            .repeat(ClientError::is_passing, async || {
+            .repeat(ClientError::is_passing, || async {
                 Ok(self.caller.send(Method::PUT, &url, &order).await?)
             })
             .await?;
@@ -282,7 +282,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let url = self.url(path);
-        self.repeat(ClientError::is_passing, async || {
+        self.repeat(ClientError::is_passing, || async {
             Ok(self.caller.get(&url).await?)
         })
         .await
@@ -300,7 +300,7 @@ impl Client {
         path: &Path,
     ) -> Result<(), ClientError> {
         let url = self.url(&format!("/v1/build/{build}/{archive}"));
-        self.repeat(ClientError::is_passing, async || {
+        self.repeat(ClientError::is_passing, || async {
             self.download_once(build, &url, path).await
         })
         .await
@@ -339,10 +339,11 @@ impl Client {
     }
 
     /// Calls until there is an answer, an error that is not `worth_repeating`, or no patience left.
-    async fn repeat<T>(
+    async fn repeat<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         worth_repeating: fn(&ClientError) -> bool,
-        call: impl AsyncFn() -> Result<T, ClientError>,
+        // Not `AsyncFn`: a future that awaits one is not known to be `Send`, so nobody could spawn it.
+        call: impl Fn() -> F,
     ) -> Result<T, ClientError> {
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;

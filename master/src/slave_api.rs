@@ -17,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a slave may leave a call unanswered. Its signs of life say only that it reaches the
+/// master; where the master does not reach it, builds must not wait for it for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The slaves that can be called.
 #[derive(Debug)]
 pub struct SlaveCalls {
@@ -63,6 +67,7 @@ impl SlaveCalls {
             slave,
             url,
             session,
+            patience: PATIENCE,
         };
         let stopped = stop.clone();
         self.tasks.spawn(async move {
@@ -106,6 +111,7 @@ struct Line {
     slave: SlaveId,
     url: String,
     session: SessionId,
+    patience: Duration,
 }
 
 impl Line {
@@ -121,17 +127,16 @@ impl Line {
         }
     }
 
-    /// Calls again and again while nobody answers: whether the slave is lost is the lease's affair.
+    /// Calls again and again while nobody answers, for as long as patience lasts.
     async fn until_answered(&self, order: &Order) -> Result<(), CallError> {
         let mut pause = FIRST_PAUSE;
+        let began = tokio::time::Instant::now();
         loop {
             let error = match self.once(order).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            // A signature can be too old for a moment only, when clocks or restarts are in play.
-            let passing = error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED);
-            if !passing {
+            if !may_pass(&error) || began.elapsed() >= self.patience {
                 return Err(error);
             }
             tracing::debug!(slave.id = self.slave.0, %error, "calling again");
@@ -190,15 +195,20 @@ impl Line {
             Order::End => return Some(Command::ReportEnding { slave }),
             Order::About(build, call) => (*build, call),
         };
-        let refusal = answer.err()?;
-        if refusal.status() == Some(StatusCode::PRECONDITION_FAILED) {
+        let failure = answer.err()?;
+        if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
             let reason = "it was started again".to_owned();
+            return Some(Command::GiveSlaveUp { slave, reason });
+        }
+        if may_pass(&failure) {
+            // If it lives it will connect again, and clear away what it has.
+            let reason = format!("the master can not call it: {failure}");
             return Some(Command::GiveSlaveUp { slave, reason });
         }
         Some(match call {
             SlaveCall::TearDown => Command::ReportTornDown { slave, build },
             SlaveCall::SetUp(_) | SlaveCall::Start { .. } => {
-                let reason = refusal.to_string();
+                let reason = failure.to_string();
                 Command::ReportRefusal {
                     slave,
                     build,
@@ -209,9 +219,69 @@ impl Line {
     }
 }
 
+/// Whether the same call may succeed later. A signature can be too old for a moment only, when
+/// clocks or restarts are in play.
+fn may_pass(error: &CallError) -> bool {
+    error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED)
+}
+
 fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
     serde_json::to_vec(body).map_err(|source| CallError::Malformed {
         url: String::new(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::Coordinator;
+    use crate::journal::Journal;
+    use clusterrunner_common::secret::Secret;
+
+    #[tokio::test]
+    async fn a_slave_that_can_not_be_called_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&directory.path().join("journal")).unwrap();
+        let lease = Duration::from_secs(60);
+        let (coordinator, cluster, _effects) = Coordinator::recover(journal, lease).unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(coordinator.run(stop.clone()));
+        // A port that was free a moment ago and that nobody listens on.
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let session = SessionId("a".to_owned());
+        let connect = Command::ConnectSlave {
+            url: free.to_string(),
+            session: session.clone(),
+            num_executors: 1,
+            known_as: None,
+        };
+        cluster.command(connect).await.unwrap();
+        let secret = Secret::new("a secret for tests".to_owned()).unwrap();
+        let line = Line {
+            caller: Caller::new(Some(secret), Duration::from_secs(5)).unwrap(),
+            cluster: cluster.clone(),
+            slave: SlaveId(1),
+            url: free.to_string(),
+            session,
+            patience: Duration::from_millis(200),
+        };
+        let (calls, inbox) = mpsc::unbounded_channel();
+        calls
+            .send(Order::About(BuildId(1), SlaveCall::TearDown))
+            .unwrap();
+        drop(calls);
+        line.carry_out(inbox).await;
+        let presence = cluster.read(|cluster| cluster.slave(SlaveId(1)).unwrap().presence.clone());
+        let presence = format!("{:?}", presence.await.unwrap());
+        assert!(
+            presence.contains("the master can not call it"),
+            "{presence}"
+        );
+        stop.cancel();
+        running.await.unwrap().unwrap();
+    }
 }

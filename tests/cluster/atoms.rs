@@ -261,3 +261,55 @@ async fn a_running_atom_can_be_followed() {
     let atom = farm.atoms(build).await.remove(0);
     assert_eq!(farm.console(build, &atom).await, "early 1\nlate\n");
 }
+
+/// Whatever an atom does to its artifact directory, there is a result, and it is not the atom's word
+/// that counts.
+#[tokio::test]
+async fn odd_artifacts_do_no_harm() {
+    let repository = Repository::with_jobs(
+        r#"Job:
+  commands:
+    - cd "$ARTIFACT_DIR"
+    - eval "$DO"
+  atomizers:
+    - DO: cat list
+"#,
+    );
+    let deeds = [
+        "rm -rf ../*",
+        "echo 0 > clusterrunner_exit_code; echo lie > clusterrunner_console_output; exit 4",
+        "rm clusterrunner_console_output; mkdir clusterrunner_console_output clusterrunner_exit_code",
+        "mkfifo pipe; ln -s /etc/passwd outside; ln -s . inside; ln -s nowhere dangling",
+        "mkdir locked; echo x > locked/file; chmod 0 locked/file locked",
+        "cd ..; rmdir artifact_5_0 2>/dev/null || rm -r artifact_5_0; echo file > artifact_5_0",
+        "echo x > 'name with blanks'; echo x > -dash; echo x > ünïcode",
+    ];
+    repository.commit(&[("list", &deeds.join("\n"))]);
+    let farm = Farm::start(&[1]).await;
+    let build = farm.run(&repository.request()).await;
+    assert_eq!(build.status, BuildStatus::Finished, "{build:?}");
+    let codes: Vec<Option<i32>> = farm
+        .atoms(build.id)
+        .await
+        .iter()
+        .map(|atom| atom.exit_code)
+        .collect();
+    let expected = [0, 4, 0, 0, 0, 0, 0].map(Some);
+    assert_eq!(codes, expected);
+    let zip = zip_of(&farm, build.id).await;
+    for (subjob, code) in codes.iter().enumerate() {
+        let name = format!("artifact_{subjob}_0/clusterrunner_exit_code");
+        let text = format!("{}\n", code.unwrap());
+        assert_eq!(
+            zip.get(&name).map(Vec::as_slice),
+            Some(text.as_bytes()),
+            "{name}"
+        );
+    }
+    let passwd = fs::read("/etc/passwd").unwrap();
+    assert!(zip.values().all(|content| *content != passwd));
+    for name in ["name with blanks", "-dash", "ünïcode"] {
+        assert_eq!(zip[&format!("artifact_6_0/{name}")], b"x\n", "{name}");
+    }
+    farm.wait_for_rest().await;
+}

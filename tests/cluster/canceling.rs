@@ -74,6 +74,7 @@ async fn check_next_build(farm: &Farm) {
     for atom in farm.atoms(build.id).await {
         assert_eq!(farm.console(build.id, &atom).await, "on\n");
     }
+    farm.wait_for_rest().await;
 }
 
 #[tokio::test]
@@ -137,6 +138,39 @@ async fn a_build_is_canceled_while_it_is_prepared_or_set_up() {
         check_canceled(&farm, build).await;
         check_next_build(&farm).await;
     }
+}
+
+/// Orders to cancel meet builds in whatever they are just doing.
+#[tokio::test]
+async fn builds_are_canceled_at_any_moment() {
+    let repository = Repository::with_jobs(
+        "Job:\n  setup_build: [sleep 0.02]\n  commands: [echo \"$N\", sleep 0.02]\n  atomizers: [{N: seq 1 8}]\n",
+    );
+    let farm = Farm::start(&[2, 2]).await;
+    let client = farm.client();
+    let mut builds = Vec::new();
+    for round in 0..30_u64 {
+        let build = farm.submit(&repository.request()).await;
+        builds.push(build);
+        // From at once to after the end, so that each step of a build is hit by some.
+        tokio::time::sleep(Duration::from_millis(round * 15)).await;
+        if round % 5 != 0 {
+            client.cancel(build).await.unwrap();
+        }
+    }
+    for (round, build) in builds.into_iter().enumerate() {
+        let view = farm.end_of(build).await;
+        match view.status {
+            BuildStatus::Finished => {
+                assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+                assert_eq!(view.num_atoms_completed, 8);
+            }
+            BuildStatus::Canceled => assert_ne!(round % 5, 0, "{view:?}"),
+            _ => panic!("{view:?}"),
+        }
+    }
+    farm.wait_for_rest().await;
+    check_next_build(&farm).await;
 }
 
 /// A child that an atom leaves in the background does not hold the atom up, and is gone after the

@@ -1,6 +1,7 @@
 //! A farm of real daemons on one machine, with a base directory, a secret and a loopback address of
 //! its own, so that any number of farms run side by side on the same ports.
 
+use crate::daemon::{Daemon, STOP_LIMIT, own_address};
 use crate::processes;
 use crate::program::clusterrunner;
 use crate::wait::{PATIENCE, is_true_within, wait_for};
@@ -13,26 +14,15 @@ use rustix::process::Signal;
 use serde_json::{Map, Value};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// The port of every farm's master.
 const MASTER_PORT: u16 = 43000;
-
-/// How long a daemon may take to end when it is asked to.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
-
-/// A running daemon.
-pub(crate) struct Daemon {
-    name: String,
-    child: Child,
-}
 
 /// A master and its slaves.
 pub(crate) struct Farm {
@@ -66,7 +56,7 @@ impl Farm {
             .tempdir()
             .unwrap();
         let farm = Self {
-            address: own_address(),
+            address: own_address(MASTER_PORT),
             // Different from farm to farm, so that a call to the wrong one would be noticed.
             secret: format!("secret of {}", directory.path().display()),
             directory,
@@ -190,7 +180,11 @@ impl Farm {
             .spawn()
             .unwrap();
         let name = name.to_owned();
-        Daemon { name, child }
+        Daemon {
+            name,
+            child,
+            was_killed: false,
+        }
     }
 
     /// Starts the master, or starts it again, and waits until it answers.
@@ -233,43 +227,35 @@ impl Farm {
     /// Kills the master without warning.
     pub(crate) fn kill_master(&mut self) {
         let mut master = self.master.take().expect("there is a master");
-        processes::kill_group(master.child.id());
-        master.child.wait().unwrap();
+        master.kill();
         self.killed = true;
     }
 
     /// Asks the master to end and waits for that.
     pub(crate) fn stop_master(&mut self) -> ExitStatus {
         let mut master = self.master.take().expect("there is a master");
-        stop(&mut master)
+        master.stop()
     }
 
     /// Kills a slave without warning; what it ran goes on.
     pub(crate) fn kill_slave(&mut self, slave: usize) {
-        let child = &mut self.slaves[slave].child;
-        processes::kill_group(child.id());
-        child.wait().unwrap();
+        self.slaves[slave].kill();
         self.killed = true;
     }
 
     /// Asks a slave to end and waits for that.
     pub(crate) fn stop_slave(&mut self, slave: usize) -> ExitStatus {
-        stop(&mut self.slaves[slave])
+        self.slaves[slave].stop()
     }
 
-    /// Makes a slave hang.
-    pub(crate) fn pause_slave(&self, slave: usize) {
-        processes::signal(self.slaves[slave].child.id(), Signal::STOP);
-    }
-
-    /// Lets a slave that hangs go on.
-    pub(crate) fn resume_slave(&self, slave: usize) {
-        processes::signal(self.slaves[slave].child.id(), Signal::CONT);
+    /// Pauses a slave, or lets it go on.
+    pub(crate) fn signal_slave(&self, slave: usize, signal: Signal) {
+        self.slaves[slave].signal(signal);
     }
 
     /// Whether a slave's process has ended.
     pub(crate) fn has_ended(&mut self, slave: usize) -> bool {
-        self.slaves[slave].child.try_wait().unwrap().is_some()
+        self.slaves[slave].has_ended()
     }
 
     /// Waits for a slave to end by itself.
@@ -295,6 +281,43 @@ impl Farm {
             (alive == number).then_some(slaves)
         })
         .await
+    }
+
+    /// Waits until the master and its slaves have nothing left to do: no executor in use, no build set
+    /// up anywhere, no file of one on any slave that was not killed.
+    pub(crate) async fn wait_for_rest(&self) {
+        let client = self.client();
+        wait_for("the farm is at rest", async || {
+            let slaves = client.slaves().await.unwrap();
+            let idle = |slave: &SlaveView| {
+                slave.num_executors_in_use == 0 && slave.current_build_id.is_none()
+            };
+            let at_rest = slaves.iter().filter(|slave| slave.is_alive).all(idle);
+            (at_rest && self.leftovers().is_empty()).then_some(())
+        })
+        .await;
+    }
+
+    /// What builds have left in the directories of the slaves.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let mut left = Vec::new();
+        for (slave, _) in (0..)
+            .zip(&self.slaves)
+            .filter(|(_, slave)| !slave.was_killed)
+        {
+            let directory = format!("base/slave-{}", self.slave_port(slave));
+            for part in ["work", "artifacts", "results"] {
+                let entries = fs::read_dir(self.path(&directory).join(part));
+                left.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+            }
+        }
+        left
+    }
+
+    /// Pauses the master, or lets it go on.
+    pub(crate) fn signal_master(&self, signal: Signal) {
+        let master = self.master.as_ref().expect("there is a master");
+        master.signal(signal);
     }
 
     /// Submits a build.
@@ -354,8 +377,8 @@ impl Farm {
         let daemons = slaves.chain(self.master.as_mut());
         for daemon in daemons {
             // One that the test ended has been looked at there.
-            if daemon.child.try_wait().unwrap().is_none() {
-                let status = stop(daemon);
+            if !daemon.has_ended() {
+                let status = daemon.stop();
                 assert!(status.success(), "{} ended with {status}", daemon.name);
             }
         }
@@ -392,38 +415,16 @@ impl Drop for Farm {
             self.show_logs();
         }
         for daemon in self.slaves.iter_mut().chain(self.master.as_mut()) {
-            processes::kill_group(daemon.child.id());
-            daemon.child.wait().ok();
+            daemon.kill();
         }
         // Now that nobody starts new ones.
         processes::kill_with_text(&self.mark());
+        let removed = fs::remove_dir_all(self.directory.path());
+        if !panicking && checked.is_ok() {
+            removed.expect("nobody uses the directory any more");
+        }
         if let Err(failure) = checked {
             std::panic::resume_unwind(failure);
-        }
-    }
-}
-
-fn stop(daemon: &mut Daemon) -> ExitStatus {
-    processes::signal(daemon.child.id(), Signal::TERM);
-    let ended = is_true_within(STOP_LIMIT, || daemon.child.try_wait().unwrap().is_some());
-    assert!(
-        ended,
-        "{} has not ended {STOP_LIMIT:?} after it was asked to",
-        daemon.name
-    );
-    daemon.child.wait().unwrap()
-}
-
-/// A loopback address that no other farm uses: all of 127.0.0.0/8 is this machine.
-fn own_address() -> String {
-    static FARMS: AtomicU8 = AtomicU8::new(0);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    loop {
-        let farm = FARMS.fetch_add(1, Ordering::Relaxed);
-        let address = format!("127.{}.{low}.{farm}", high.max(1));
-        // Two test programs with ids 65,536 apart would have the same addresses.
-        if TcpListener::bind((address.as_str(), MASTER_PORT)).is_ok() {
-            return address;
         }
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod archives;
+mod daemon;
 mod farm;
 mod machine;
 mod processes;
@@ -20,7 +21,9 @@ mod wait;
 
 mod atoms;
 mod canceling;
+mod chaos;
 mod command_line;
+mod daemons;
 mod joining;
 mod master_faults;
 mod odd_projects;

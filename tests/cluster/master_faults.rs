@@ -3,13 +3,16 @@
 
 use crate::archives::{tar_of, zip_of};
 use crate::farm::Farm;
+use crate::processes;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use crate::whole_build::{ATOMS, check_results, many_atoms, number, runs};
 use clusterrunner_common::api::{AtomState, BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 /// The atoms that have a result, by their numbers.
 async fn completed(farm: &Farm, build: BuildId) -> BTreeSet<u32> {
@@ -138,6 +141,111 @@ async fn a_master_is_killed_while_it_archives() {
     for subjob in 0..6 {
         assert_eq!(zip[&format!("artifact_{subjob}_0/noise")].len(), 8_000_000);
     }
+}
+
+/// The power fails: master and slaves are gone at once.
+#[tokio::test]
+async fn everything_is_killed_in_mid_build() {
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.05"))]);
+    let mut farm = Farm::start(&[2, 2]).await;
+    let build = farm.submit(&repository.request()).await;
+    let mut kept = BTreeSet::new();
+    wait_for("some atoms have a result", async || {
+        kept = completed(&farm, build).await;
+        (kept.len() >= 60).then_some(())
+    })
+    .await;
+    farm.kill_master();
+    farm.kill_slave(0);
+    farm.kill_slave(1);
+    // The master waits for the slaves that it knew, but not for ever.
+    farm.start_master().await;
+    let view = farm.client().build(build).await.unwrap();
+    assert_eq!(view.status, BuildStatus::Building, "{view:?}");
+    farm.restart_slave(0, 1);
+    farm.start_slave(2);
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    let runs = runs(&log);
+    for atom in kept {
+        assert_eq!(
+            runs[&atom], 1,
+            "atom {atom} ran again after it was finished"
+        );
+    }
+}
+
+/// A master that does nothing for longer than its patience with slaves has no reason to blame them.
+#[tokio::test]
+async fn a_master_hangs_for_a_while() {
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.05"))]);
+    let farm = Farm::start(&[2, 2]).await;
+    let build = farm.submit(&repository.request()).await;
+    wait_for("some atoms have a result", async || {
+        (completed(&farm, build).await.len() >= 40).then_some(())
+    })
+    .await;
+    farm.signal_master(Signal::STOP);
+    // There is nothing to wait for: this time is what the test is about.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    farm.signal_master(Signal::CONT);
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    farm.wait_for_slaves(2).await;
+}
+
+/// What was answered with 202 is there, however soon the master dies.
+#[tokio::test]
+async fn an_accepted_build_is_never_lost() {
+    let repository =
+        Repository::with_jobs("Job:\n  commands: [echo]\n  atomizers: [{N: echo 1}]\n");
+    let mut farm = Farm::start(&[]).await;
+    let mut accepted = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..3 {
+            accepted.push(farm.submit(&repository.request()).await);
+        }
+        farm.kill_master();
+        farm.start_master().await;
+    }
+    let builds = farm.client().builds().await.unwrap();
+    let known: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
+    assert_eq!(known, accepted);
+    assert_eq!(known, (1..=15).map(BuildId).collect::<Vec<_>>());
+    farm.start_slave(2);
+    for build in known {
+        let view = farm.end_of(build).await;
+        assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    }
+}
+
+/// A canceled build stays canceled, and what it ran is ended, although the master dies at once.
+#[tokio::test]
+async fn a_cancel_survives_a_restart() {
+    let repository = Repository::empty();
+    let marker = &format!("MARKER={}", repository.path().display());
+    let job = format!(
+        "Job:\n  commands: [export {marker}, setsid sleep 300]\n  atomizers: [{{N: seq 1 4}}]\n"
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let mut farm = Farm::start(&[2]).await;
+    let build = farm.submit(&repository.request()).await;
+    wait_for("atoms run", async || {
+        (processes::with_text(marker).len() >= 2).then_some(())
+    })
+    .await;
+    farm.client().cancel(build).await.unwrap();
+    farm.kill_master();
+    farm.start_master().await;
+    farm.wait_for_slaves(1).await;
+    assert_eq!(farm.end_of(build).await.status, BuildStatus::Canceled);
+    farm.wait_for_rest().await;
+    let left = processes::with_text(marker);
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// What is over stays as it was, and stays readable.

@@ -95,3 +95,29 @@ async fn each_build_tests_the_commit_it_was_made_for() {
         assert_eq!(outcomes(&farm, build).await, expected(version, failing));
     }
 }
+
+/// Many builds of several projects, submitted by several clients at once.
+#[tokio::test]
+async fn many_builds_of_several_projects() {
+    let projects = [("one", 1), ("two", 20), ("three", 0)]
+        .map(|(version, failing)| (project(version, &failing.to_string()), version, failing));
+    let farm = Farm::start(&[2, 2, 1]).await;
+    let client = farm.client();
+    let mut submissions = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let (project, ..) = &projects[number % 3];
+        let (client, request) = (client.clone(), crate::farm::object(&project.request()));
+        submissions.spawn(async move { (client.submit_params(&request).await.unwrap(), number) });
+    }
+    let mut builds = submissions.join_all().await;
+    builds.sort_unstable();
+    let ids: Vec<BuildId> = builds.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, (1..=12).map(BuildId).collect::<Vec<_>>());
+    for (build, number) in builds {
+        let (_, version, failing) = &projects[number % 3];
+        let view = farm.end_of(build).await;
+        assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
+        assert_eq!(outcomes(&farm, build).await, expected(version, *failing));
+    }
+    farm.wait_for_rest().await;
+}

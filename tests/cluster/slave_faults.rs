@@ -8,6 +8,7 @@ use crate::wait::wait_for;
 use crate::whole_build::{ATOMS, check_results, many_atoms, runs};
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
+use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -49,6 +50,7 @@ impl Scene {
     async fn check_end(&self, lost_at_most: usize) {
         let view = self.farm.end_of(self.build).await;
         check_results(&self.farm, &view).await;
+        self.farm.wait_for_rest().await;
         let runs = runs(&self.log);
         assert_eq!(runs.len(), ATOMS as usize);
         let again = runs.values().filter(|times| **times > 1).count();
@@ -127,12 +129,40 @@ async fn the_only_slave_is_stopped_and_comes_back() {
 #[tokio::test]
 async fn a_slave_hangs_for_a_while() {
     let scene = Scene::set(&[2, 2]).await;
-    scene.farm.pause_slave(1);
+    scene.farm.signal_slave(1, Signal::STOP);
     let slaves = scene.farm.wait_for_slaves(1).await;
     assert_eq!(slaves.iter().filter(|slave| !slave.is_alive).count(), 1);
-    scene.farm.resume_slave(1);
+    scene.farm.signal_slave(1, Signal::CONT);
     scene.check_end(HELD).await;
     scene.farm.wait_for_slaves(2).await;
+}
+
+/// What a killed slave leaves running is ended when the slave is started again, before it takes work.
+#[tokio::test]
+async fn a_slave_that_comes_back_ends_what_its_last_life_left() {
+    let repository = Repository::empty();
+    let first = repository.outside("first");
+    let marker = &format!("MARKER={}", repository.path().display());
+    let job = format!(
+        "Job:\n  commands:\n    - export {marker}\n    - mkdir '{}' && setsid sleep 300 || echo again\n  \
+         atomizers: [{{N: echo 1}}]\n",
+        first.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let mut farm = Farm::start(&[1]).await;
+    let build = farm.submit(&repository.request()).await;
+    wait_for("the atom waits", async || {
+        (first.exists() && !processes::with_text(marker).is_empty()).then_some(())
+    })
+    .await;
+    farm.kill_slave(0);
+    assert!(!processes::with_text(marker).is_empty());
+    farm.restart_slave(0, 1);
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let left = processes::with_text(marker);
+    assert!(left.is_empty(), "{left:?}");
+    farm.wait_for_rest().await;
 }
 
 /// An atom that ends its slave each time is not handed out for ever.

@@ -200,6 +200,7 @@ async fn two_hundred_atoms_on_three_slaves() {
     let build = farm.run(&repository.request()).await;
     check_results(&farm, &build).await;
     check_timestamps(&build);
+    farm.wait_for_rest().await;
     assert_eq!(build.commit, Some(commit));
     assert_eq!(
         serde_json::Value::Object(build.request_params.clone()),

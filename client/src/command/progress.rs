@@ -270,6 +270,7 @@ mod tests {
             request_params: Map::new(),
             state_timestamps: [].into_iter().collect(),
             commit: None,
+            artifacts: None,
             num_atoms_completed: 2,
             num_atoms_failed: 1,
             num_atoms_in_progress: 3,
