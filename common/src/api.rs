@@ -110,6 +110,10 @@ pub struct BuildView {
     pub request_params: Map<String, Value>,
     /// Unix seconds at which each state was entered, by its name in lower case; null if it was not.
     pub state_timestamps: IndexMap<String, Option<f64>>,
+    /// The path of its archive once there is one; the documentation names it, the original never
+    /// gave it.
+    #[serde(default)]
+    pub artifacts: Option<String>,
     /// Ours: the commit that is built, once it is known (git only).
     #[serde(default)]
     pub commit: Option<String>,

@@ -1,4 +1,13 @@
-//! Serving HTTP, the same for both daemons: one accept loop, uniform refusals, tolerant paths.
+//! Serving HTTP, the same for both daemons: one accept loop, uniform refusals, tolerant paths, and
+//! the rules that hold for every route.
+
+pub mod cors;
+pub mod page;
+pub mod routes;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+pub mod version;
 
 use crate::api::ErrorBody;
 use axum::Json;
@@ -129,24 +138,4 @@ pub fn failure(status: StatusCode, error: impl Into<String>) -> Response {
         error: error.into(),
     };
     (status, Json(body)).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check_tidy(given: &str, expected: &str) {
-        let request = Request::builder().uri(given).body(Body::empty()).unwrap();
-        let tidied = tidy_path(request);
-        assert_eq!(tidied.uri().to_string(), expected);
-        assert_eq!(tidied.extensions().get::<RequestLine>().unwrap().0, given);
-    }
-
-    #[test]
-    fn a_slash_at_the_end_of_a_path_makes_no_difference() {
-        check_tidy("/v1/build/1/", "/v1/build/1");
-        check_tidy("/v1/build/1/?a=b/", "/v1/build/1?a=b/");
-        check_tidy("/v1/build", "/v1/build");
-        check_tidy("/", "/");
-    }
 }

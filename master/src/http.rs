@@ -5,6 +5,7 @@ mod console;
 mod downloads;
 mod error;
 mod reads;
+mod routes;
 mod slaves;
 #[cfg(test)]
 mod tests;
@@ -13,14 +14,14 @@ mod uploads;
 use crate::coordinator::ClusterHandle;
 use crate::results::Results;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::{self, Next};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
+use clusterrunner_common::http::rules::Rules;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::signed::Gate;
 use serde::de::DeserializeOwned;
@@ -42,89 +43,40 @@ pub struct Api {
 }
 
 /// The requests for which the documented digest of the body alone is enough: submitting a build
-/// and changing one.
+/// and changing one, under each of their paths.
 pub fn takes_body_digest(method: &Method, path: &str) -> bool {
-    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+    let path = unversioned.unwrap_or(path);
     match *method {
-        Method::POST => path == "/build",
-        Method::PUT => path
-            .strip_prefix("/build/")
+        Method::POST => matches!(path, "/build" | "/builds"),
+        Method::PUT => ["/build/", "/builds/"]
+            .iter()
+            .find_map(|builds| path.strip_prefix(builds))
             .is_some_and(|id| !id.contains('/')),
         _ => false,
     }
 }
 
-/// All routes, behind the gate. The documentation's paths without a version answer as their `/v1`
-/// forms do.
-pub fn router(api: Api, gate: &Arc<Gate>) -> Router {
-    let builds = Router::new()
-        .route("/build", get(reads::builds).post(builds::submit))
-        .route("/build/{build}", get(reads::build).put(builds::change))
-        .route("/build/{build}/result", get(downloads::redirect))
-        .route("/build/{build}/artifacts.tar.gz", get(downloads::tar))
-        .route("/build/{build}/artifacts.zip", get(downloads::zip))
-        .route("/build/{build}/subjob", get(reads::subjobs))
-        .route("/build/{build}/subjob/{subjob}", get(reads::subjob))
-        .route("/build/{build}/subjob/{subjob}/atom", get(reads::atoms))
-        .route(
-            "/build/{build}/subjob/{subjob}/atom/{atom}",
-            get(reads::atom),
-        )
-        .route(
-            "/build/{build}/subjob/{subjob}/atom/{atom}/console",
-            get(console::console),
-        )
-        .route("/queue", get(reads::queue))
-        .route("/version", get(reads::version));
-    let slaves = Router::new()
-        .route("/slave", get(reads::slaves).post(slaves::connect))
-        .route("/slave/{slave}", get(reads::slave).put(slaves::report))
-        .route("/slave/{slave}/heartbeat", post(slaves::heartbeat))
-        .route(
-            "/build/{build}/subjob/{subjob}/result",
-            post(uploads::receive).layer(DefaultBodyLimit::disable()),
-        );
+/// All routes, behind the gate and the rules that hold for every request.
+pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
-    let router = Router::new()
-        .route("/v1", get(reads::master))
-        .nest("/v1", builds.clone().merge(slaves))
-        .merge(builds)
+    let (router, routes) = routes::table().build();
+    let router = router
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "There is no such route.") })
         .method_not_allowed_fallback(|method: Method| async move {
             let error = format!("This route does not take {method}.");
             refusal(StatusCode::METHOD_NOT_ALLOWED, error)
         })
         .with_state(api);
-    gate.guard(router)
-        .layer(middleware::from_fn(move |request: Request, next: Next| {
-            let session = session.clone();
-            async move { with_session(&session, request, next).await }
-        }))
-}
-
-/// Refuses a request that is meant for an earlier life of this process, before anything else, and
-/// says on every answer which life this is.
-async fn with_session(session: &SessionId, request: Request, next: Next) -> Response {
-    let expected = ["session-id", "expected-session-id"]
-        .into_iter()
-        .find_map(|name| request.headers().get(name))
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let mut response = match expected {
-        Some(expected) if expected != session.0 => refusal(
-            StatusCode::PRECONDITION_FAILED,
-            format!("Specified session id: {expected} has expired and is invalid."),
-        ),
-        _ => next.run(request).await,
+    let rules = Rules {
+        session,
+        routes,
+        origins,
     };
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&session.0) {
-        headers.insert("session-id", value);
-    }
-    headers.insert("api-version", HeaderValue::from_static("1"));
-    response
+    rules.around(gate.guard(router))
 }
 
-/// The ids in a path; anything that is no number is refused as JSON.
+/// The ids in a path; what is no number leads nowhere.
 pub(crate) struct Path<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -135,7 +87,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Ok(axum::extract::Path(ids)) => Ok(Self(ids)),
             Err(error) => {
                 let message = format!("Ids in a path are whole numbers: {}.", error.body_text());
-                Err(refusal(StatusCode::BAD_REQUEST, message))
+                Err(refusal(StatusCode::NOT_FOUND, message))
             }
         }
     }

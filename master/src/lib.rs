@@ -25,6 +25,7 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
 use clusterrunner_common::git::GitOptions;
+use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::MasterSettings;
@@ -57,6 +58,9 @@ pub enum ServeError {
     /// It can not call slaves.
     #[error(transparent)]
     Caller(#[from] CallError),
+    /// A setting can not be used.
+    #[error("setting \"cors_allowed_origins_regex\": {0}")]
+    Origins(#[from] InvalidPattern),
     /// What an earlier process left can not be cleared away.
     #[error("could not clear away what an earlier process left: {0}")]
     Leftovers(#[source] std::io::Error),
@@ -79,6 +83,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (general, service) = (&settings.general, &settings.service);
+    let origins = AllowedOrigins::new(service.cors_allowed_origins_regex.as_deref())?;
     let directory = std::path::absolute(general.base_directory.join("master"))
         .map_err(ServeError::Directory)?;
     let _lock = DataDirectoryLock::take(&directory, "master")?;
@@ -117,7 +122,7 @@ pub async fn serve(
         session: SessionId::from_random(random_bytes()),
         allow_local_sources: service.allow_local_sources,
     };
-    let routes = http::router(api, &gate);
+    let routes = http::router(api, &gate, origins);
     let address = listener.local_addr().map_err(ServeError::Address)?;
     tracing::info!(
         data_directory = %directory.display(),

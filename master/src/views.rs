@@ -34,6 +34,8 @@ pub fn build(build: &Build) -> BuildView {
         },
         request_params: build.request.to_params(),
         state_timestamps: state_timestamps(build),
+        artifacts: (build.state == BuildState::Finished)
+            .then(|| format!("/v1/build/{}/artifacts.tar.gz", build.id)),
         commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
         num_atoms_completed: build.atoms_completed,
         num_atoms_failed: build.atoms_failed,

@@ -2,37 +2,32 @@
 
 mod console;
 mod error;
+mod routes;
 
 use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::data_directory::DataDirectory;
 use crate::work::{Answer, Command, HandOut, SetupOrder};
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobRequest,
     Success, VersionBody,
 };
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::http::cors::AllowedOrigins;
+use clusterrunner_common::http::rules::Rules;
+use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
 use clusterrunner_common::signed::{Gate, Signed};
 use error::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// The version of the API, in answers and in `GET /v1/version`.
-const API_VERSION: u32 = 1;
-
-/// Headers by which a caller says whom it expects to find here; the second one is the older name.
-const EXPECTED_SESSION_HEADERS: [&str; 2] = ["expected-session-id", "session-id"];
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
@@ -58,58 +53,20 @@ struct ExecutorBody {
     executor: ExecutorView,
 }
 
-/// All routes, behind the gate.
-pub(crate) fn router(api: Api, gate: &Arc<Gate>) -> Router {
+/// All routes, behind the gate and the rules that hold for every request.
+pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
-    let routes = Router::new()
-        .route("/v1", get(status))
-        .route("/v1/version", get(version))
-        .route("/v1/executor", get(executors))
-        .route("/v1/executor/{executor}", get(executor))
-        .route("/v1/build/{build}/setup", post(set_up))
-        .route("/v1/build/{build}/teardown", post(tear_down))
-        .route("/v1/build/{build}/subjob/{subjob}", post(start_subjob))
-        .route(
-            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console",
-            get(console::console),
-        )
-        .route("/v1/kill", post(kill))
+    let (router, routes) = routes::table().build();
+    let router = router
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(api);
-    gate.guard(routes)
-        .layer(middleware::from_fn(move |request: Request, next: Next| {
-            let session = session.clone();
-            async move { in_session(&session, request, next).await }
-        }))
-}
-
-/// Refuses calls that are meant for an earlier life of this process, before all else; says in
-/// every answer which life this is.
-async fn in_session(session: &SessionId, request: Request, next: Next) -> Response {
-    let mut response = match stranger(session, request.headers()) {
-        Some(given) => ApiError::OtherSession { given }.into_response(),
-        None => next.run(request).await,
+    let rules = Rules {
+        session,
+        routes,
+        origins,
     };
-    let headers = response.headers_mut();
-    if let Ok(session) = HeaderValue::from_str(&session.0) {
-        headers.insert(HeaderName::from_static("session-id"), session);
-    }
-    headers.insert(
-        HeaderName::from_static("api-version"),
-        HeaderValue::from(API_VERSION),
-    );
-    response
-}
-
-/// The session that the caller expects, if it is another one.
-fn stranger(session: &SessionId, headers: &HeaderMap) -> Option<String> {
-    let given = |name| headers.get(name).map(HeaderValue::as_bytes);
-    EXPECTED_SESSION_HEADERS
-        .into_iter()
-        .filter_map(given)
-        .find(|given| *given != session.0.as_bytes())
-        .map(|given| String::from_utf8_lossy(given).into_owned())
+    rules.around(gate.guard(router))
 }
 
 /// The ids in a path. What is no id names nothing that is here.
@@ -144,11 +101,21 @@ async fn status(State(api): State<Api>) -> Json<SlaveStatusBody> {
     })
 }
 
-async fn version() -> Json<VersionBody> {
+async fn version(version: ApiVersion) -> Json<VersionBody> {
     Json(VersionBody {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        api_version: API_VERSION,
+        api_version: version.number(),
     })
+}
+
+/// No events are kept yet; null is what the original says where there are none to read.
+async fn events() -> Json<Value> {
+    Json(json!({"events": null}))
+}
+
+/// What the original says to a GET of a subjob.
+async fn nothing_to_read() -> Json<Value> {
+    Json(json!({"comment": "not implemented"}))
 }
 
 async fn executors(State(api): State<Api>) -> Json<ExecutorsBody> {

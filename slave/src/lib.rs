@@ -24,6 +24,7 @@ use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::git::GitOptions;
+use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
@@ -63,6 +64,9 @@ pub enum ServeError {
     /// It can not call the master.
     #[error(transparent)]
     Caller(#[from] CallError),
+    /// A setting can not be used.
+    #[error("setting \"cors_allowed_origins_regex\": {0}")]
+    Origins(#[from] InvalidPattern),
     /// The address that it listens on is not known.
     #[error("could not find out the address that is listened on: {0}")]
     Address(#[source] std::io::Error),
@@ -84,6 +88,7 @@ pub async fn serve(
     let SlaveSettings {
         general, service, ..
     } = &settings;
+    let origins = AllowedOrigins::new(service.cors_allowed_origins_regex.as_deref())?;
     let secret = general.secret_or_generate()?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let master = format!("{}:{}", general.master_hostname, settings.master_port);
@@ -148,6 +153,7 @@ pub async fn serve(
             stop: stop.clone(),
         },
         &gate,
+        origins,
     );
     tracing::info!(
         data_directory = %data.path().display(),

@@ -8,11 +8,15 @@ use crate::cluster::command::Refusal;
 use crate::views;
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderName, header};
 use clusterrunner_common::api::{
     AtomBody, AtomsBody, BuildBody, BuildsBody, MasterBody, MasterView, QueueBody, SlaveBody,
     SlavesBody, SubjobBody, SubjobsBody, VersionBody,
 };
+use clusterrunner_common::http::page::Page;
+use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use serde_json::{Value, json};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -35,18 +39,28 @@ pub(super) async fn master(State(api): State<Api>) -> Answer<MasterBody> {
     }))
 }
 
-pub(super) async fn version() -> Json<VersionBody> {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
+pub(super) async fn version(version: ApiVersion) -> Json<VersionBody> {
     Json(VersionBody {
-        version,
-        api_version: 1,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api_version: version.number(),
     })
 }
 
-pub(super) async fn builds(State(api): State<Api>) -> Answer<BuildsBody> {
+/// No events are kept yet; null is what the original says where there are none to read.
+pub(super) async fn events() -> Json<Value> {
+    Json(json!({"events": null}))
+}
+
+/// Nothing is measured yet: an exposition without metrics.
+pub(super) async fn metrics() -> ([(HeaderName, &'static str); 1], &'static str) {
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], "")
+}
+
+pub(super) async fn builds(State(api): State<Api>, page: Page) -> Answer<BuildsBody> {
     let builds = api
         .cluster
-        .read(|cluster| cluster.builds().map(views::build).collect())
+        .read(move |cluster| page.of(cluster.builds()).map(views::build).collect())
         .await?;
     Ok(Json(BuildsBody { builds }))
 }
@@ -72,11 +86,12 @@ pub(super) async fn build(State(api): State<Api>, Path(id): Path<BuildId>) -> An
 pub(super) async fn subjobs(
     State(api): State<Api>,
     Path(id): Path<BuildId>,
+    page: Page,
 ) -> Answer<SubjobsBody> {
     let subjobs = api.cluster.read(move |cluster| {
         let build = known(cluster, id)?;
         let view = |(id, subjob)| views::subjob(cluster, build, id, subjob);
-        Ok::<_, Refusal>(build.numbered_subjobs().map(view).collect())
+        Ok::<_, Refusal>(page.of(build.numbered_subjobs()).map(view).collect())
     });
     Ok(Json(SubjobsBody {
         subjobs: subjobs.await??,
@@ -100,11 +115,13 @@ pub(super) async fn subjob(
 pub(super) async fn atoms(
     State(api): State<Api>,
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
+    page: Page,
 ) -> Answer<AtomsBody> {
     let atoms = api.cluster.read(move |cluster| {
         let build = known(cluster, id)?;
         let subjob = known_subjob(build, subjob_id)?;
-        Ok::<_, Refusal>(views::atoms(build, subjob_id, subjob).collect())
+        let atoms = views::atoms(build, subjob_id, subjob);
+        Ok::<_, Refusal>(page.of(atoms).collect())
     });
     Ok(Json(AtomsBody {
         atoms: atoms.await??,

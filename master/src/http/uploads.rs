@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{ResultReport, Success};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use clusterrunner_common::signed::SignedUpload;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::time::Duration;
@@ -25,6 +26,11 @@ const MAX_REPORT: usize = 64 << 10;
 /// How long an upload may bring nothing: a slave that died in the middle leaves no trace on its
 /// connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the original says to a GET: single results can not be read, only the build's archives.
+pub(super) async fn nothing_to_read() -> Json<Value> {
+    Json(json!({"status": "not implemented"}))
+}
 
 pub(super) async fn receive(
     State(api): State<Api>,

@@ -19,18 +19,34 @@ use tokio::task::spawn_blocking;
 /// How much is read at a time: large consoles are read to their end to be counted.
 const BUFFER: usize = 1 << 16;
 
+/// What a console answers; a refusal, too, may be shown by a page from anywhere, such as the
+/// dashboard of a master on another host.
+type Answer = (
+    [(HeaderName, &'static str); 1],
+    Result<Json<ConsoleBody>, ApiError>,
+);
+
 /// `GET .../console?max_lines&offset_line`.
 pub(super) async fn console(
     State(api): State<Api>,
-    Ids((build, subjob, atom)): Ids<(BuildId, SubjobId, AtomId)>,
+    Ids(ids): Ids<(BuildId, SubjobId, AtomId)>,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<([(HeaderName, &'static str); 1], Json<ConsoleBody>), ApiError> {
-    let max_lines = match number(&query, "max_lines")? {
+) -> Answer {
+    let piece = piece(&api, ids, &query).await;
+    ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], piece)
+}
+
+async fn piece(
+    api: &Api,
+    (build, subjob, atom): (BuildId, SubjobId, AtomId),
+    query: &HashMap<String, String>,
+) -> Result<Json<ConsoleBody>, ApiError> {
+    let max_lines = match number(query, "max_lines")? {
         None => DEFAULT_MAX_LINES,
         // Too few lines are refused below, in the right words.
         Some(max_lines) => usize::try_from(max_lines).unwrap_or(0),
     };
-    let offset_line = match number(&query, "offset_line")? {
+    let offset_line = match number(query, "offset_line")? {
         None => None,
         Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
     };
@@ -56,9 +72,7 @@ pub(super) async fn console(
         tracing::error!(%error, "reading a console broke off");
         ApiError::Internal
     })??;
-    // The dashboard of a master on another host may show it.
-    let headers = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
-    Ok((headers, Json(body)))
+    Ok(Json(body))
 }
 
 fn number(query: &HashMap<String, String>, name: &'static str) -> Result<Option<i64>, ApiError> {

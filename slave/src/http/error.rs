@@ -15,8 +15,6 @@ pub(super) enum ApiError {
     NotFound,
     #[error("This route does not take this method; the header Allow lists those it takes.")]
     MethodNotAllowed,
-    #[error("Specified session id: {given} has expired and is invalid.")]
-    OtherSession { given: String },
     #[error("Executor {0} does not exist on this slave.")]
     UnknownExecutor(ExecutorIndex),
     #[error(
@@ -55,7 +53,6 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::OtherSession { .. } => StatusCode::PRECONDITION_FAILED,
             Self::OtherProtocol { .. }
             | Self::NulInCommand
             | Self::InvalidProject(_)

@@ -157,8 +157,12 @@ async fn reads_are_open_and_refusals_are_json() {
         1
     );
 
-    let (code, headers, body) = call(&slave, "GET", "/v1/kill", &[], "").await;
-    assert_eq!((code, headers["allow"].to_str().unwrap()), (405, "POST"));
+    let (code, _, body) = call(&slave, "GET", "/v1/kill", &[], "").await;
+    assert_eq!((code, body.as_str()), (200, r#"{"child_routes":{}}"#));
+    let signed = [signature("DELETE", "/v1/kill", "")];
+    let (code, headers, body) = call(&slave, "DELETE", "/v1/kill", &signed, "").await;
+    let allowed = headers["allow"].to_str().unwrap();
+    assert_eq!((code, allowed), (405, "GET,HEAD,POST"));
     assert!(serde_json::from_str::<Value>(&body).unwrap()["error"].is_string());
     for path in ["/nowhere", "/v1/executor/2", "/v1/executor/x"] {
         let (code, headers, body) = call(&slave, "GET", path, &[], "").await;

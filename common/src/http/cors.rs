@@ -1,0 +1,79 @@
+//! Web pages of which origins may read the API.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use regex::Regex;
+
+/// The origins that a setting allows; by default none.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedOrigins(Option<Regex>);
+
+/// The pattern is no regular expression, or one of a kind that is not supported, such as one with
+/// look-ahead.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a regular expression: {0}")]
+pub struct InvalidPattern(#[from] regex::Error);
+
+impl AllowedOrigins {
+    /// The origins that match `pattern` from their beginning to their end; none without a pattern.
+    ///
+    /// # Errors
+    /// See [`InvalidPattern`].
+    pub fn new(pattern: Option<&str>) -> Result<Self, InvalidPattern> {
+        let Some(pattern) = pattern else {
+            return Ok(Self(None));
+        };
+        // Compiled as it stands first: in the frame a stray parenthesis could mean something else.
+        Regex::new(pattern)?;
+        let framed = Regex::new(&format!(r"\A(?:{pattern})\z"))?;
+        Ok(Self(Some(framed)))
+    }
+
+    /// Says in an answer whether the page that asked may read it.
+    pub(super) fn answer(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+        let Some(regex) = &self.0 else { return };
+        answer.append(header::VARY, HeaderValue::from_static("Origin"));
+        let allowed =
+            origin.filter(|origin| origin.to_str().is_ok_and(|text| regex.is_match(text)));
+        let Some(origin) = allowed else { return };
+        // What an answer allows to everybody stays allowed to everybody.
+        if !answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        let headers = "Content-Type, Accept, X-Requested-With, Session, Session-Id";
+        answer.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static(headers),
+        );
+        answer.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(pattern: Option<&str>, origin: &str) -> bool {
+        let mut answer = HeaderMap::new();
+        let origin = HeaderValue::from_str(origin).unwrap();
+        let origins = AllowedOrigins::new(pattern).unwrap();
+        origins.answer(Some(&origin), &mut answer);
+        match answer.get(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            Some(value) => value == origin,
+            None => false,
+        }
+    }
+
+    #[test]
+    fn an_origin_must_match_as_a_whole() {
+        let pattern = Some(r"https?://(dash|www)\.example\.com");
+        assert!(allowed(pattern, "http://dash.example.com"));
+        assert!(!allowed(pattern, "http://dash.example.com.evil.org"));
+        assert!(!allowed(pattern, "http://evil.org/http://dash.example.com"));
+        assert!(!allowed(Some("http://a|http://b"), "http://a.evil.org"));
+        assert!(!allowed(None, "http://dash.example.com"));
+        assert!(AllowedOrigins::new(Some("a)(?:b")).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! Which part of a list is wanted: `?offset=...&limit=...` on version 2 paths.
+
+use super::refusal;
+use super::routes::Reached;
+use super::version::ApiVersion;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use std::ops::Range;
+
+const DEFAULT_LIMIT: usize = 20;
+const MAX_LIMIT: usize = 200;
+
+/// A part of a list. As an extractor it is the whole list on version 1 paths, whatever the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    offset: usize,
+    limit: usize,
+}
+
+/// A number that is none. The text goes to the caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{name}' must be a whole number, not '{value}'.")]
+pub struct InvalidPage {
+    name: &'static str,
+    value: String,
+}
+
+impl Page {
+    /// The whole list.
+    pub const ALL: Self = Self {
+        offset: 0,
+        limit: usize::MAX,
+    };
+
+    /// Reads the two parameters; what is below zero counts as zero, and a limit is at most 200.
+    ///
+    /// # Errors
+    /// One of them is no whole number.
+    pub fn parse(offset: Option<&str>, limit: Option<&str>) -> Result<Self, InvalidPage> {
+        let offset = offset.map(|text| number("offset", text)).transpose()?;
+        let limit = limit.map(|text| number("limit", text)).transpose()?;
+        Ok(Self {
+            offset: offset.unwrap_or(0),
+            limit: limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+        })
+    }
+
+    /// The indexes of the page in a list of `length` entries; none where it lies behind the end.
+    #[must_use]
+    pub fn range(self, length: usize) -> Range<usize> {
+        let start = self.offset.min(length);
+        start..start.saturating_add(self.limit).min(length)
+    }
+
+    /// The entries of the page.
+    pub fn of<I: Iterator>(self, entries: I) -> impl Iterator<Item = I::Item> {
+        entries.skip(self.offset).take(self.limit)
+    }
+}
+
+fn number(name: &'static str, value: &str) -> Result<usize, InvalidPage> {
+    match value.trim().parse::<i128>() {
+        Ok(number) => Ok(usize::try_from(number.max(0)).unwrap_or(usize::MAX)),
+        Err(_) => Err(InvalidPage {
+            name,
+            value: value.to_owned(),
+        }),
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let reached = parts.extensions.get::<Reached>();
+        if reached.is_none_or(|reached| reached.version() == ApiVersion::V1) {
+            return Ok(Self::ALL);
+        }
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.body_text()))?;
+        // Of a parameter that is given twice the last one counts, as in the original.
+        let last = |name| {
+            let mut given = query.iter().rev().filter(|(given, _)| given == name);
+            given.next().map(|(_, value)| value.as_str())
+        };
+        Self::parse(last("offset"), last("limit"))
+            .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// Recorded from the original, after it had put the numbers into their bounds.
+    #[test]
+    fn pages_are_those_of_the_original() {
+        let vectors = include_str!("../../testdata/vectors/pagination.json");
+        let vectors: Value = serde_json::from_str(vectors).unwrap();
+        for case in vectors["cases"].as_array().unwrap() {
+            let number = |name: &str| case[name].as_u64().map(|number| number.to_string());
+            let page = Page::parse(number("offset").as_deref(), number("limit").as_deref());
+            let length = usize::try_from(case["length"].as_u64().unwrap()).unwrap();
+            let found = page.unwrap().range(length).collect::<Vec<_>>();
+            let (start, end) = (case["start"].as_u64(), case["end"].as_u64());
+            let expected: Vec<_> = (start.unwrap()..end.unwrap()).collect();
+            assert_eq!(found.len(), expected.len(), "{case}");
+            assert_eq!(found.first().map(|i| *i as u64), expected.first().copied());
+            let entries = page_entries(case, length);
+            assert_eq!(entries, found, "{case}");
+        }
+    }
+
+    fn page_entries(case: &Value, length: usize) -> Vec<usize> {
+        let number = |name: &str| case[name].as_u64().map(|number| number.to_string());
+        let page = Page::parse(number("offset").as_deref(), number("limit").as_deref());
+        page.unwrap().of(0..length).collect()
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_put_into_them_and_others_are_named() {
+        let parse = |offset, limit| Page::parse(offset, limit);
+        assert_eq!(parse(Some("-3"), Some("-1")).unwrap().range(9), 0..0);
+        assert_eq!(parse(None, Some("500")).unwrap().range(999), 0..200);
+        let huge = "99999999999999999999";
+        assert_eq!(parse(Some(huge), Some(huge)).unwrap().range(9), 9..9);
+        for (offset, limit, name) in [
+            (Some("x"), None, "'offset'"),
+            (Some(""), None, "'offset'"),
+            (Some("1"), Some("1.5"), "'limit'"),
+        ] {
+            let error = parse(offset, limit).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+        assert_eq!(Page::ALL.range(7), 0..7);
+    }
+}

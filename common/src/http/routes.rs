@@ -1,0 +1,260 @@
+//! The routes of a daemon, each told once: from this table come the paths that are listened on, in
+//! both versions, and the object `child_routes` of every answer to a GET.
+
+use super::version::ApiVersion;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::routing::{MethodRouter, get};
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// A daemon's routes with their handlers.
+#[derive(Debug)]
+pub struct RouteTable<S> {
+    overview: MethodRouter<S>,
+    entries: Vec<(Names, MethodRouter<S>)>,
+}
+
+/// What a route is called.
+#[derive(Clone, Copy, Debug)]
+struct Names {
+    /// In the `child_routes` of its parent.
+    label: &'static str,
+    /// Its template in version 1, without the prefix `/v1`.
+    v1: &'static str,
+    /// Its template in version 2.
+    v2: &'static str,
+}
+
+/// A route that has no content of its own: a GET shows what is below it.
+pub fn parent<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
+    get(async || Json(json!({})))
+}
+
+impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
+    /// A table with the route `/v1`; `/` and `/v2` show what is below them.
+    pub fn new(overview: MethodRouter<S>) -> Self {
+        Self {
+            overview,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Adds a route by the label that its parent lists it under and its templates in both versions,
+    /// without a prefix. Variable parts, which are whole numbers, are written as `child_routes`
+    /// shows them: `[build_id]`, or `(\d+)`.
+    #[must_use]
+    pub fn route(
+        mut self,
+        label: &'static str,
+        v1: &'static str,
+        v2: &'static str,
+        methods: MethodRouter<S>,
+    ) -> Self {
+        self.entries.push((Names { label, v1, v2 }, methods));
+        self
+    }
+
+    /// The router, and the routes to look paths up in. Version 1 is below `/v1`, version 2 without a
+    /// prefix and below `/v2`; the singular paths of version 1 are there without a prefix too, as
+    /// the original's documentation has them.
+    pub fn build(self) -> (Router<S>, Routes) {
+        let names: Vec<Names> = self.entries.iter().map(|(names, _)| *names).collect();
+        let v1_top = children(&names, "", ApiVersion::V1);
+        let v2_top = children(&names, "", ApiVersion::V2);
+        let empty = Map::new;
+        let mut router = Router::new()
+            .route("/v1", self.overview)
+            .route("/", parent())
+            .route("/v2", parent());
+        let root_v1 = Map::from_iter([("v1".to_owned(), Value::from("/v1"))]);
+        let mut known = vec![
+            Route::new("/v1", ApiVersion::V1, v1_top, empty()),
+            Route::new("/", ApiVersion::V2, root_v1, v2_top.clone()),
+            Route::new("/v2", ApiVersion::V2, empty(), v2_top),
+        ];
+        for (Names { v1, v2, .. }, methods) in self.entries {
+            let below_v1 = children(&names, v1, ApiVersion::V1);
+            let below_v2 = children(&names, v2, ApiVersion::V2);
+            let mut add = |template: &str, version| {
+                let path = axum_path(template);
+                router = std::mem::take(&mut router).route(&path, methods.clone());
+                known.push(match version {
+                    ApiVersion::V1 => Route::new(template, version, below_v1.clone(), empty()),
+                    ApiVersion::V2 => Route::new(template, version, empty(), below_v2.clone()),
+                });
+            };
+            add(&format!("/v1{v1}"), ApiVersion::V1);
+            add(v2, ApiVersion::V2);
+            add(&format!("/v2{v2}"), ApiVersion::V2);
+            if v1 != v2 {
+                add(v1, ApiVersion::V1);
+            }
+        }
+        (router, Routes(known.into()))
+    }
+}
+
+/// The routes of one version directly below a template, in the order of the table.
+fn children(names: &[Names], parent: &str, version: ApiVersion) -> Map<String, Value> {
+    let (prefix, template): (_, fn(&Names) -> &'static str) = match version {
+        ApiVersion::V1 => ("/v1", |names| names.v1),
+        ApiVersion::V2 => ("", |names| names.v2),
+    };
+    let below = names.iter().filter(|names| {
+        let rest = template(names).strip_prefix(parent);
+        let last = rest.and_then(|rest| rest.strip_prefix('/'));
+        last.is_some_and(|last| !last.is_empty() && !last.contains('/'))
+    });
+    let entry = |names: &Names| {
+        let path = format!("{prefix}{}", template(names));
+        (names.label.to_owned(), Value::from(path))
+    };
+    below.map(entry).collect()
+}
+
+fn is_variable(part: &str) -> bool {
+    part.starts_with(['[', '('])
+}
+
+fn axum_path(template: &str) -> String {
+    let part = |(index, part): (usize, &str)| match part {
+        part if is_variable(part) => format!("{{id{index}}}"),
+        part => part.to_owned(),
+    };
+    let parts: Vec<String> = template.split('/').enumerate().map(part).collect();
+    parts.join("/")
+}
+
+/// The routes that a daemon has, to look paths up in.
+#[derive(Clone, Debug)]
+pub struct Routes(Arc<[Route]>);
+
+#[derive(Debug)]
+struct Route {
+    template: String,
+    version: ApiVersion,
+    /// `child_routes` as JSON, for those who ask in version 1 and in version 2.
+    children: [String; 2],
+}
+
+impl Route {
+    fn new(
+        template: &str,
+        version: ApiVersion,
+        v1: Map<String, Value>,
+        v2: Map<String, Value>,
+    ) -> Self {
+        Self {
+            template: template.to_owned(),
+            version,
+            children: [v1, v2].map(|children| Value::Object(children).to_string()),
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let is_number =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut parts = path.split('/');
+        self.template.split('/').all(|wanted| {
+            let part = parts.next();
+            part.is_some_and(|part| match is_variable(wanted) {
+                true => is_number(part),
+                false => part == wanted,
+            })
+        }) && parts.next().is_none()
+    }
+}
+
+impl Routes {
+    /// The route that a path, without a slash at its end, leads to.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Reached> {
+        let index = self.0.iter().position(|route| route.matches(path))?;
+        Some(Reached {
+            routes: self.clone(),
+            index,
+        })
+    }
+}
+
+/// The route that a request has reached; an extension of requests.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    routes: Routes,
+    index: usize,
+}
+
+impl Reached {
+    fn route(&self) -> &Route {
+        &self.routes.0[self.index]
+    }
+
+    /// The version that its path belongs to.
+    #[must_use]
+    pub fn version(&self) -> ApiVersion {
+        self.route().version
+    }
+
+    /// Its template, such as `/v1/build/[build_id]`: one text for all builds.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.route().template
+    }
+
+    /// `child_routes` as JSON for whoever asks in `version`.
+    pub(super) fn children(&self, version: ApiVersion) -> &str {
+        let [v1, v2] = &self.route().children;
+        match version {
+            ApiVersion::V1 => v1,
+            ApiVersion::V2 => v2,
+        }
+    }
+}
+
+/// The version in which the answer to a request speaks.
+impl<S: Send + Sync> FromRequestParts<S> for ApiVersion {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let negotiated = parts.extensions.get::<Self>().copied();
+        Ok(negotiated.unwrap_or_else(|| Self::of_path(parts.uri.path())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_its_route_in_every_form() {
+        let table = RouteTable::<()>::new(parent())
+            .route("builds", "/build", "/builds", parent())
+            .route("build", "/build/[build_id]", "/builds/[build_id]", parent())
+            .route("queue", "/queue", "/queue", parent());
+        let (_, routes) = table.build();
+        let children = |path, version| {
+            let found = routes.find(path);
+            found.map(|reached| reached.children(version).to_owned())
+        };
+        let (v1, v2) = (ApiVersion::V1, ApiVersion::V2);
+        let below_builds = Some(r#"{"build":"/v1/build/[build_id]"}"#.to_owned());
+        assert_eq!(children("/v1/build", v1), below_builds);
+        assert_eq!(children("/build", v1), below_builds);
+        assert_eq!(children("/build", v2).unwrap(), "{}");
+        let below_builds = Some(r#"{"build":"/builds/[build_id]"}"#.to_owned());
+        assert_eq!(children("/builds", v2), below_builds);
+        assert_eq!(children("/v2/builds", v2), below_builds);
+        assert_eq!(children("/", v1).unwrap(), r#"{"v1":"/v1"}"#);
+        let top = r#"{"builds":"/builds","queue":"/queue"}"#;
+        assert_eq!(children("/", v2).unwrap(), top);
+        assert_eq!(children("/v2", v2).unwrap(), top);
+        let found = routes.find("/v1/build/17").unwrap();
+        assert_eq!(found.template(), "/v1/build/[build_id]");
+        for unknown in ["/v1/build/x", "/v1/build/+1", "/v1/build/1/2", "/v3", ""] {
+            assert!(routes.find(unknown).is_none(), "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What holds for every request and every answer of both daemons, whatever the route: the session
+//! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
+
+use super::cors::AllowedOrigins;
+use super::refusal;
+use super::routes::{Reached, Routes};
+use super::version::ApiVersion;
+use crate::ids::SessionId;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// Headers by which a caller says which life of the process it means; the first one given counts.
+const EXPECTED_SESSION_HEADERS: [&str; 2] = ["session-id", "expected-session-id"];
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+
+/// How many hexadecimal digits an ETag has: enough that two answers never share one.
+const ETAG_DIGITS: usize = 40;
+
+/// The rules, and what they need to know of a daemon.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The life of the process.
+    pub session: SessionId,
+    /// Its routes.
+    pub routes: Routes,
+    /// Whose web pages may read it.
+    pub origins: AllowedOrigins,
+}
+
+impl Rules {
+    /// Puts the rules around all of `router`, before it chooses a route.
+    pub fn around(self, router: Router) -> Router {
+        let rules = Arc::new(self);
+        let inside = Router::new().fallback_service(router);
+        inside.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let rules = Arc::clone(&rules);
+            async move { rules.apply(request, next).await }
+        }))
+    }
+
+    async fn apply(&self, mut request: Request, next: Next) -> Response {
+        let reached = self.routes.find(request.uri().path());
+        let version = version(&request, reached.as_ref());
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+        let method = request.method().clone();
+        if method == Method::HEAD {
+            *request.method_mut() = Method::GET;
+        }
+        request.extensions_mut().insert(version);
+        if let Some(reached) = &reached {
+            request.extensions_mut().insert(reached.clone());
+        }
+        let mut response = match self.stranger(request.headers()) {
+            Some(given) => refusal(
+                StatusCode::PRECONDITION_FAILED,
+                format!("Specified session id: {given} has expired and is invalid."),
+            ),
+            None if method == Method::OPTIONS && reached.is_some() => {
+                Json(json!({})).into_response()
+            }
+            None => next.run(request).await,
+        };
+        if is_json(&response) {
+            let is_read = matches!(method, Method::GET | Method::HEAD);
+            let children = reached.as_ref().filter(|_| is_read);
+            let children = children.map(|reached| reached.children(version));
+            response = finished(response, children, is_read, known.as_ref()).await;
+        }
+        let headers = response.headers_mut();
+        if let Ok(session) = HeaderValue::from_str(&self.session.0) {
+            headers.insert(HeaderName::from_static("session-id"), session);
+        }
+        let number = HeaderValue::from(version.number());
+        headers.insert(HeaderName::from_static("api-version"), number);
+        self.origins.answer(origin.as_ref(), headers);
+        if method == Method::HEAD {
+            // The headers, the length among them, stay those of a GET.
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    /// The session that the caller means, if it is another one.
+    fn stranger(&self, headers: &HeaderMap) -> Option<String> {
+        let mut given = EXPECTED_SESSION_HEADERS.into_iter();
+        let given = given.find_map(|name| headers.get(name))?.as_bytes();
+        (given != self.session.0.as_bytes()).then(|| String::from_utf8_lossy(given).into_owned())
+    }
+}
+
+fn version(request: &Request, reached: Option<&Reached>) -> ApiVersion {
+    let accepts = request.headers().get_all(header::ACCEPT);
+    let mut accepts = accepts.iter().filter_map(|accept| accept.to_str().ok());
+    accepts
+        .find_map(ApiVersion::accepted)
+        .unwrap_or_else(|| match reached {
+            Some(reached) => reached.version(),
+            None => ApiVersion::of_path(request.uri().path()),
+        })
+}
+
+fn is_json(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+/// A JSON answer with its child routes and its ETag, or 304 where the caller has it already.
+async fn finished(
+    response: Response,
+    children: Option<&str>,
+    is_read: bool,
+    known: Option<&HeaderValue>,
+) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body = match to_bytes(body, usize::MAX).await {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be made");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let body = match children {
+        Some(children) => with_children(&body, children),
+        None => body,
+    };
+    parts.headers.insert(header::CONTENT_TYPE, JSON);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    if is_read && parts.status == StatusCode::OK {
+        let digest = hex::encode(Sha256::digest(&body));
+        let etag = format!("\"{}\"", &digest[..ETAG_DIGITS]);
+        let is_known = known.is_some_and(|known| names(known, &etag));
+        if let Ok(etag) = HeaderValue::from_str(&etag) {
+            parts.headers.insert(header::ETAG, etag);
+        }
+        if is_known {
+            parts.status = StatusCode::NOT_MODIFIED;
+            parts.headers.remove(header::CONTENT_TYPE);
+            return Response::from_parts(parts, Body::empty());
+        }
+    }
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, body.len().into());
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// Puts `child_routes` behind the members of a JSON object, which may be very long.
+fn with_children(body: &[u8], children: &str) -> Bytes {
+    let Some(members) = body.strip_suffix(b"}") else {
+        return Bytes::copy_from_slice(body);
+    };
+    let comma: &[u8] = if members == b"{" { b"" } else { b"," };
+    let children = format!("\"child_routes\":{children}}}");
+    [members, comma, children.as_bytes()].concat().into()
+}
+
+/// Whether an `If-None-Match` header names an ETag; weak ones count, as the standard has it.
+fn names(known: &HeaderValue, etag: &str) -> bool {
+    let tags = known.to_str().unwrap_or_default().split(',');
+    let mut tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == "*" || tag == etag)
+}

@@ -1,0 +1,119 @@
+//! The master's routes.
+
+use super::{Api, builds, console, downloads, reads, slaves, uploads};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use clusterrunner_common::http::routes::{RouteTable, parent};
+
+/// Each route by its label, its path in version 1 and in version 2, and what it does.
+pub(super) fn table() -> RouteTable<Api> {
+    let builds_and_slaves = slave_routes(build_routes(top()));
+    builds_and_slaves.route("eventlog", "/eventlog", "/eventlog", get(reads::events))
+}
+
+fn top() -> RouteTable<Api> {
+    RouteTable::new(get(reads::master))
+        .route("metrics", "/metrics", "/metrics", get(reads::metrics))
+        .route("version", "/version", "/version", get(reads::version))
+}
+
+fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
+    table
+        .route(
+            "builds",
+            "/build",
+            "/builds",
+            get(reads::builds).post(builds::submit),
+        )
+        .route(
+            "build",
+            "/build/[build_id]",
+            "/builds/[build_id]",
+            get(reads::build).put(builds::change),
+        )
+        .route(
+            "result",
+            "/build/[build_id]/result",
+            "/builds/[build_id]/result",
+            get(downloads::redirect),
+        )
+        .route(
+            "artifacts.tar.gz",
+            "/build/[build_id]/artifacts.tar.gz",
+            "/builds/[build_id]/artifacts.tar.gz",
+            get(downloads::tar),
+        )
+        .route(
+            "artifacts.zip",
+            "/build/[build_id]/artifacts.zip",
+            "/builds/[build_id]/artifacts.zip",
+            get(downloads::zip),
+        )
+        .route(
+            "subjobs",
+            "/build/[build_id]/subjob",
+            "/builds/[build_id]/subjobs",
+            get(reads::subjobs),
+        )
+        .route(
+            "subjob",
+            "/build/[build_id]/subjob/[subjob_id]",
+            "/builds/[build_id]/subjobs/[subjob_id]",
+            get(reads::subjob),
+        )
+        .route(
+            "atoms",
+            "/build/[build_id]/subjob/[subjob_id]/atom",
+            "/builds/[build_id]/subjobs/[subjob_id]/atoms",
+            get(reads::atoms),
+        )
+        .route(
+            "atom",
+            "/build/[build_id]/subjob/[subjob_id]/atom/[atom_id]",
+            "/builds/[build_id]/subjobs/[subjob_id]/atoms/[atom_id]",
+            get(reads::atom),
+        )
+        .route(
+            "console",
+            "/build/[build_id]/subjob/[subjob_id]/atom/[atom_id]/console",
+            "/builds/[build_id]/subjobs/[subjob_id]/atoms/[atom_id]/console",
+            get(console::console),
+        )
+        .route(
+            "result",
+            "/build/[build_id]/subjob/[subjob_id]/result",
+            "/builds/[build_id]/subjobs/[subjob_id]/result",
+            get(uploads::nothing_to_read)
+                .merge(post(uploads::receive).layer(DefaultBodyLimit::disable())),
+        )
+        .route("queue", "/queue", "/queue", get(reads::queue))
+}
+
+fn slave_routes(table: RouteTable<Api>) -> RouteTable<Api> {
+    table
+        .route(
+            "slaves",
+            "/slave",
+            "/slaves",
+            get(reads::slaves).post(slaves::connect),
+        )
+        .route(
+            "slave",
+            "/slave/[slave_id]",
+            "/slaves/[slave_id]",
+            get(reads::slave).put(slaves::report),
+        )
+        .route("shutdown", "/slave/shutdown", "/slaves/shutdown", parent())
+        .route(
+            "shutdown",
+            "/slave/[slave_id]/shutdown",
+            "/slaves/[slave_id]/shutdown",
+            parent(),
+        )
+        .route(
+            "heartbeat",
+            "/slave/[slave_id]/heartbeat",
+            "/slaves/[slave_id]/heartbeat",
+            parent().post(slaves::heartbeat),
+        )
+}

@@ -1,0 +1,65 @@
+//! The slave's routes.
+
+use super::{Api, console};
+use axum::routing::get;
+use clusterrunner_common::http::routes::{RouteTable, parent};
+
+/// Each route by its label, its path in version 1 and in version 2, and what it does. That some
+/// variable parts have no name is the original's doing.
+pub(super) fn table() -> RouteTable<Api> {
+    RouteTable::new(get(super::status))
+        .route("version", "/version", "/version", get(super::version))
+        .route("builds", "/build", "/builds", parent())
+        .route("build", r"/build/(\d+)", r"/builds/(\d+)", parent())
+        .route(
+            "setup",
+            r"/build/(\d+)/setup",
+            r"/builds/(\d+)/setup",
+            parent().post(super::set_up),
+        )
+        .route(
+            "teardown",
+            r"/build/(\d+)/teardown",
+            r"/builds/(\d+)/teardown",
+            parent().post(super::tear_down),
+        )
+        .route(
+            "subjobs",
+            r"/build/(\d+)/subjob",
+            r"/builds/(\d+)/subjobs",
+            parent(),
+        )
+        .route(
+            "subjob",
+            r"/build/(\d+)/subjob/[subjob_id]",
+            r"/builds/(\d+)/subjobs/[subjob_id]",
+            get(super::nothing_to_read).post(super::start_subjob),
+        )
+        .route(
+            "atoms",
+            r"/build/(\d+)/subjob/[subjob_id]/atom",
+            r"/builds/(\d+)/subjobs/[subjob_id]/atoms",
+            parent(),
+        )
+        .route(
+            r"(\d+)",
+            r"/build/(\d+)/subjob/[subjob_id]/atom/(\d+)",
+            r"/builds/(\d+)/subjobs/[subjob_id]/atoms/(\d+)",
+            parent(),
+        )
+        .route(
+            "console",
+            r"/build/(\d+)/subjob/[subjob_id]/atom/(\d+)/console",
+            r"/builds/(\d+)/subjobs/[subjob_id]/atoms/(\d+)/console",
+            get(console::console),
+        )
+        .route("executors", "/executor", "/executor", get(super::executors))
+        .route(
+            "executor",
+            "/executor/[executor_id]",
+            "/executor/[executor_id]",
+            get(super::executor),
+        )
+        .route("eventlog", "/eventlog", "/eventlog", get(super::events))
+        .route("kill", "/kill", "/kill", parent().post(super::kill))
+}
