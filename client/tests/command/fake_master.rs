@@ -287,6 +287,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
             ("job_name".to_owned(), json!("Unit")),
         ]),
         state_timestamps: serde_json::from_value(entered).unwrap(),
+        artifacts: None,
         commit: None,
         num_atoms_completed: 0,
         num_atoms_failed: 0,
