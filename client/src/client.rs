@@ -5,7 +5,8 @@
 use crate::error::ClientError;
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, MasterBody, MasterView,
-    QueueBody, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody, VersionBody,
+    QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody,
+    VersionBody,
 };
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::caller::{CallError, Caller};
@@ -129,7 +130,7 @@ impl Client {
     pub async fn submit_params(&self, params: &Map<String, Value>) -> Result<BuildId, ClientError> {
         let url = self.url("/v1/build");
         let accepted: Accepted = self
-            .repeat(ClientError::never_arrived, async || {
+            .repeat(ClientError::never_arrived, || async {
                 Ok(self.caller.send(Method::POST, &url, params).await?)
             })
             .await?;
@@ -144,7 +145,7 @@ impl Client {
         let url = self.url(&format!("/v1/build/{build}"));
         let order = json!({"status": "canceled"});
         let _answer: Value = self
-            .repeat(ClientError::is_passing, async || {
+            .repeat(ClientError::is_passing, || async {
                 Ok(self.caller.send(Method::PUT, &url, &order).await?)
             })
             .await?;
@@ -245,6 +246,19 @@ impl Client {
         Ok(body.slaves)
     }
 
+    /// Has slaves end as soon as they have finished what they run. Repeated only while the connection
+    /// itself is refused: a slave that is gone already is unknown the second time.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn shut_down_slaves(&self, slaves: &ShutdownRequest) -> Result<(), ClientError> {
+        let url = self.url("/v1/slave/shutdown");
+        self.repeat(ClientError::never_arrived, async || {
+            Ok(self.caller.order(Method::POST, &url, slaves).await?)
+        })
+        .await
+    }
+
     /// The master's version.
     ///
     /// # Errors
@@ -268,7 +282,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let url = self.url(path);
-        self.repeat(ClientError::is_passing, async || {
+        self.repeat(ClientError::is_passing, || async {
             Ok(self.caller.get(&url).await?)
         })
         .await
@@ -286,7 +300,7 @@ impl Client {
         path: &Path,
     ) -> Result<(), ClientError> {
         let url = self.url(&format!("/v1/build/{build}/{archive}"));
-        self.repeat(ClientError::is_passing, async || {
+        self.repeat(ClientError::is_passing, || async {
             self.download_once(build, &url, path).await
         })
         .await
@@ -325,10 +339,11 @@ impl Client {
     }
 
     /// Calls until there is an answer, an error that is not `worth_repeating`, or no patience left.
-    async fn repeat<T>(
+    async fn repeat<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         worth_repeating: fn(&ClientError) -> bool,
-        call: impl AsyncFn() -> Result<T, ClientError>,
+        // Not `AsyncFn`: a future that awaits one is not known to be `Send`, so nobody could spawn it.
+        call: impl Fn() -> F,
     ) -> Result<T, ClientError> {
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;

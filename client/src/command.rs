@@ -6,6 +6,7 @@ mod interrupt;
 mod logs;
 mod progress;
 mod request;
+mod shutdown;
 mod status;
 mod stop;
 mod table;
@@ -40,6 +41,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Validate(options) => validate::run(&options),
+        Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Stop => stop::run(&common),
     }
 }

@@ -4,7 +4,7 @@ use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::path::PathBuf;
 
 const ABOUT: &str =
@@ -92,6 +92,16 @@ Example:
 Example:
   clusterrunner slave --master-url farm.example.org:43000 --num-executors 8")]
     Slave(SlaveOptions),
+    /// Have slaves end, wherever they run, when they have finished what they are running
+    #[command(after_help = "\
+A slave that is told to end takes no new work, finishes the atoms that it runs, clears its builds
+away and ends. `clusterrunner slaves` shows it as shutting down until then. What it did not begin
+goes to other slaves; a build that has no other waits for one.
+
+Examples:
+  clusterrunner shutdown --slave-id 3 --slave-id 4
+  clusterrunner shutdown --master-url farm.example.org:43000 --all-slaves")]
+    Shutdown(ShutdownOptions),
     /// End the slaves and the master that run on this machine
     #[command(after_help = "\
 Ends the daemons of this base directory only: slaves first, then the master. What they had
@@ -248,6 +258,19 @@ pub(crate) struct SlavesOptions {
     /// Print what the master's API says
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner shutdown`.
+#[derive(Args, Debug)]
+pub(crate) struct ShutdownOptions {
+    /// All slaves of the master
+    #[arg(short, long)]
+    pub(crate) all_slaves: bool,
+    /// A slave by its number in `clusterrunner slaves`; may be repeated
+    #[arg(short, long = "slave-id", value_name = "ID", num_args = 1.., action = clap::ArgAction::Append)]
+    pub(crate) slave_ids: Vec<SlaveId>,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

@@ -256,6 +256,17 @@ pub struct SlavesBody {
     pub slaves: Vec<SlaveView>,
 }
 
+/// `POST /v1/slave/shutdown`: `{"shutdown_all": true}` or `{"slaves": [1, 2]}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutdownRequest {
+    /// Whether all slaves are meant, whatever `slaves` says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shutdown_all: bool,
+    /// Those that are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slaves: Option<Vec<SlaveId>>,
+}
+
 /// `GET /v1` of a master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterBody {

@@ -161,6 +161,42 @@ impl Caller {
         self.send_bytes(method, url, body, &[]).await
     }
 
+    /// Sends JSON, signed; all that counts of the answer is that it is no refusal.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn order<B: Serialize + Sync + ?Sized>(
+        &self,
+        method: Method,
+        url: &str,
+        body: &B,
+    ) -> Result<(), CallError> {
+        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+            url: url.to_owned(),
+            source,
+        })?;
+        let (url, request) = self.signed_request(method, url, body)?;
+        accepted(&url, request).await.map(|_| ())
+    }
+
+    fn signed_request(
+        &self,
+        method: Method,
+        url: &str,
+        body: Vec<u8>,
+    ) -> Result<(Url, RequestBuilder), CallError> {
+        let url = parse(url)?;
+        let signature = self.signature(&method, &url, &content_digest(&body))?;
+        let request = self
+            .http
+            .request(method, url.clone())
+            .timeout(self.timeout)
+            .header(SIGNATURE_HEADER, signature)
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(body);
+        Ok((url, request))
+    }
+
     /// Sends bytes, signed, and reads JSON. `headers` come on top.
     ///
     /// # Errors
@@ -172,15 +208,7 @@ impl Caller {
         body: Vec<u8>,
         headers: &[(&'static str, String)],
     ) -> Result<T, CallError> {
-        let url = parse(url)?;
-        let signature = self.signature(&method, &url, &content_digest(&body))?;
-        let mut request = self
-            .http
-            .request(method, url.clone())
-            .timeout(self.timeout)
-            .header(SIGNATURE_HEADER, signature)
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(body);
+        let (url, mut request) = self.signed_request(method, url, body)?;
         for (name, value) in headers {
             request = request.header(*name, value);
         }

@@ -1,4 +1,4 @@
-//! The door: every request that changes something passes [`Gate::check`], and every handler of one
+//! The door: every request that changes something passes the [`Gate`], and every handler of one
 //! takes its body through [`Signed`], which only the gate can make.
 
 #[cfg(test)]

@@ -59,12 +59,14 @@ pub struct Cluster {
     preparing: BTreeMap<String, BuildId>,
     /// Builds that slaves may work on.
     working: BTreeSet<BuildId>,
-    /// Living slaves with free executors, by how many.
+    /// Slaves that take work and have free executors, by how many.
     roomy: BTreeSet<(usize, SlaveId)>,
     /// Set-ups under way on living slaves.
     setting_up: BTreeSet<(BuildId, SlaveId)>,
     /// Builds on living slaves that slaves may not work on any more.
     leftover: BTreeSet<(SlaveId, BuildId)>,
+    /// Living slaves that are to end.
+    shutting_down: BTreeSet<SlaveId>,
 }
 
 impl Cluster {
@@ -85,11 +87,15 @@ impl Cluster {
         self.slaves.get(&id)
     }
 
-    /// All slaves that were not replaced by a newer registration, in the order of their ids.
+    /// All slaves that were neither shut down nor replaced by a newer registration, in the order of
+    /// their ids.
     pub fn slaves(&self) -> impl Iterator<Item = &Slave> {
-        self.slaves
-            .values()
-            .filter(|slave| slave.presence != slave::Presence::Replaced)
+        self.slaves.values().filter(|slave| slave.is_listed())
+    }
+
+    /// The slaves that the master still has something to say to, in the order of their ids.
+    pub fn called_slaves(&self) -> impl Iterator<Item = &Slave> {
+        self.slaves.values().filter(|slave| slave.is_called())
     }
 
     /// The living slave at an address.
@@ -97,6 +103,11 @@ impl Cluster {
     pub fn slave_at(&self, url: &str) -> Option<&Slave> {
         self.slaves()
             .find(|slave| slave.is_alive() && slave.url == url)
+    }
+
+    /// The latest registration of an address, whatever became of it.
+    fn latest_at(&self, url: &str) -> Option<&Slave> {
+        self.slaves.values().rev().find(|slave| slave.url == url)
     }
 
     fn next_build_id(&self) -> BuildId {

@@ -151,9 +151,9 @@ impl Coordinator {
     /// # Errors
     /// The journal failed: what was decided last is neither answered nor done.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JournalError> {
-        let alive = self.cluster.slaves().filter(|slave| slave.is_alive());
-        let alive: Vec<SlaveId> = alive.map(|slave| slave.id).collect();
-        for slave in alive {
+        let called = self.cluster.called_slaves();
+        let called: Vec<SlaveId> = called.map(|slave| slave.id).collect();
+        for slave in called {
             self.liveness.heard(slave, self.now());
         }
         let mut first = Turn::default();
@@ -240,7 +240,9 @@ impl Coordinator {
         self.cluster.apply(event);
         match &event.fact {
             Fact::SlaveConnected { slave, .. } => self.liveness.heard(*slave, self.now()),
-            Fact::SlaveLost { slave, .. } => self.liveness.forget(*slave),
+            Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
+                self.liveness.forget(*slave);
+            }
             _ => {}
         }
         tell(event);
@@ -296,6 +298,15 @@ fn tell(event: &Event) {
         Fact::SlaveLost { slave, reason } => {
             tracing::warn!(slave.id = slave.0, %reason, "slave lost");
         }
+        Fact::ShutdownRequested { slave } => {
+            tracing::info!(slave.id = slave.0, "slave takes no more work and is to end");
+        }
+        Fact::EndRequested { slave } => {
+            tracing::info!(
+                slave.id = slave.0,
+                "slave has no work left and is told to end"
+            );
+        }
         Fact::SetupFailed {
             slave,
             build,
@@ -313,6 +324,7 @@ fn tell(event: &Event) {
             slave.id = slave.0, build.id = build.0, subjob.id = subjob.0, %reason,
             "a subjob came back without a usable result"
         ),
+        Fact::SlaveEnded { slave } => tracing::info!(slave.id = slave.0, "slave ends"),
         Fact::PreparationStarted { .. }
         | Fact::ArchivingStarted { .. }
         | Fact::SetupRequested { .. }

@@ -127,6 +127,7 @@ impl Dispatcher {
                 session,
             } => self.slaves.open(slave, url, session),
             Effect::CloseSlave { slave } => self.slaves.close(slave),
+            Effect::EndSlave { slave } => self.slaves.end(slave),
             Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),
         }
     }

@@ -17,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a slave may leave a call unanswered. Its signs of life say only that it reaches the
+/// master; where the master does not reach it, builds must not wait for it for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The slaves that can be called.
 #[derive(Debug)]
 pub struct SlaveCalls {
@@ -26,10 +30,17 @@ pub struct SlaveCalls {
     tasks: JoinSet<()>,
 }
 
+/// What a slave is to be told.
+#[derive(Debug)]
+enum Order {
+    About(BuildId, SlaveCall),
+    End,
+}
+
 #[derive(Debug)]
 struct OpenSlave {
     /// Unbounded: what waits here is bounded by the slave's executors and builds.
-    calls: mpsc::UnboundedSender<(BuildId, SlaveCall)>,
+    calls: mpsc::UnboundedSender<Order>,
     stop: CancellationToken,
 }
 
@@ -56,6 +67,7 @@ impl SlaveCalls {
             slave,
             url,
             session,
+            patience: PATIENCE,
         };
         let stopped = stop.clone();
         self.tasks.spawn(async move {
@@ -76,9 +88,18 @@ impl SlaveCalls {
 
     /// Calls a slave, after all earlier calls to it.
     pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
+        self.order(slave, Order::About(build, call));
+    }
+
+    /// Tells a slave to end, after all earlier calls to it.
+    pub fn end(&self, slave: SlaveId) {
+        self.order(slave, Order::End);
+    }
+
+    fn order(&self, slave: SlaveId, order: Order) {
         if let Some(open) = self.open.get(&slave) {
             // Its task ends only when it is closed.
-            drop(open.calls.send((build, call)));
+            drop(open.calls.send(order));
         }
     }
 }
@@ -90,42 +111,53 @@ struct Line {
     slave: SlaveId,
     url: String,
     session: SessionId,
+    patience: Duration,
 }
 
 impl Line {
-    async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<(BuildId, SlaveCall)>) {
-        while let Some((build, call)) = inbox.recv().await {
-            let Err(refusal) = self.until_answered(build, &call).await else {
+    async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = inbox.recv().await {
+            let answer = self.until_answered(&order).await;
+            let Some(command) = self.meaning(&order, answer) else {
                 continue;
             };
-            let command = self.meaning(build, &call, &refusal);
             if self.cluster.command(command).await.is_err() {
-                tracing::debug!(slave.id = self.slave.0, "a refusal came too late to matter");
+                tracing::debug!(slave.id = self.slave.0, "an answer came too late to matter");
             }
         }
     }
 
-    /// Calls again and again while nobody answers: whether the slave is lost is the lease's affair.
-    async fn until_answered(&self, build: BuildId, call: &SlaveCall) -> Result<(), CallError> {
+    /// Calls again and again while nobody answers, for as long as patience lasts.
+    async fn until_answered(&self, order: &Order) -> Result<(), CallError> {
         let mut pause = FIRST_PAUSE;
+        let began = tokio::time::Instant::now();
         loop {
-            let error = match self.once(build, call).await {
+            let error = match self.once(order).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            // A signature can be too old for a moment only, when clocks or restarts are in play.
-            let passing = error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED);
-            if !passing {
+            if !may_pass(&error) || began.elapsed() >= self.patience {
                 return Err(error);
             }
-            tracing::debug!(slave.id = self.slave.0, build.id = build.0, %error, "calling again");
+            tracing::debug!(slave.id = self.slave.0, %error, "calling again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn once(&self, build: BuildId, call: &SlaveCall) -> Result<(), CallError> {
+    async fn once(&self, order: &Order) -> Result<(), CallError> {
         let headers = [("expected-session-id", self.session.to_string())];
+        let (build, call) = match order {
+            Order::About(build, call) => (build, call),
+            Order::End => {
+                let url = format!("{}/v1/kill", self.url);
+                let body = b"{}".to_vec();
+                let answer = self
+                    .caller
+                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
+                return answer.await.map(|_| ());
+            }
+        };
         let base = format!("{}/v1/build/{build}", self.url);
         match call {
             SlaveCall::SetUp(request) => {
@@ -154,25 +186,43 @@ impl Line {
         }
     }
 
-    /// What a slave's refusal means to the cluster.
-    fn meaning(&self, build: BuildId, call: &SlaveCall, refusal: &CallError) -> Command {
+    /// What a slave's answer means to the cluster; nothing, if it does what it is told and reports
+    /// later.
+    fn meaning(&self, order: &Order, answer: Result<(), CallError>) -> Option<Command> {
         let slave = self.slave;
-        if refusal.status() == Some(StatusCode::PRECONDITION_FAILED) {
+        let (build, call) = match order {
+            // It ends, or another life of it is there that was not meant.
+            Order::End => return Some(Command::ReportEnding { slave }),
+            Order::About(build, call) => (*build, call),
+        };
+        let failure = answer.err()?;
+        if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
             let reason = "it was started again".to_owned();
-            return Command::GiveSlaveUp { slave, reason };
+            return Some(Command::GiveSlaveUp { slave, reason });
         }
-        match call {
+        if may_pass(&failure) {
+            // If it lives it will connect again, and clear away what it has.
+            let reason = format!("the master can not call it: {failure}");
+            return Some(Command::GiveSlaveUp { slave, reason });
+        }
+        Some(match call {
             SlaveCall::TearDown => Command::ReportTornDown { slave, build },
             SlaveCall::SetUp(_) | SlaveCall::Start { .. } => {
-                let reason = refusal.to_string();
+                let reason = failure.to_string();
                 Command::ReportRefusal {
                     slave,
                     build,
                     reason,
                 }
             }
-        }
+        })
     }
+}
+
+/// Whether the same call may succeed later. A signature can be too old for a moment only, when
+/// clocks or restarts are in play.
+fn may_pass(error: &CallError) -> bool {
+    error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED)
 }
 
 fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
@@ -180,4 +230,58 @@ fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
         url: String::new(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::Coordinator;
+    use crate::journal::Journal;
+    use clusterrunner_common::secret::Secret;
+
+    #[tokio::test]
+    async fn a_slave_that_can_not_be_called_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&directory.path().join("journal")).unwrap();
+        let lease = Duration::from_secs(60);
+        let (coordinator, cluster, _effects) = Coordinator::recover(journal, lease).unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(coordinator.run(stop.clone()));
+        // A port that was free a moment ago and that nobody listens on.
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let session = SessionId("a".to_owned());
+        let connect = Command::ConnectSlave {
+            url: free.to_string(),
+            session: session.clone(),
+            num_executors: 1,
+            known_as: None,
+        };
+        cluster.command(connect).await.unwrap();
+        let secret = Secret::new("a secret for tests".to_owned()).unwrap();
+        let line = Line {
+            caller: Caller::new(Some(secret), Duration::from_secs(5)).unwrap(),
+            cluster: cluster.clone(),
+            slave: SlaveId(1),
+            url: free.to_string(),
+            session,
+            patience: Duration::from_millis(200),
+        };
+        let (calls, inbox) = mpsc::unbounded_channel();
+        calls
+            .send(Order::About(BuildId(1), SlaveCall::TearDown))
+            .unwrap();
+        drop(calls);
+        line.carry_out(inbox).await;
+        let presence = cluster.read(|cluster| cluster.slave(SlaveId(1)).unwrap().presence.clone());
+        let presence = format!("{:?}", presence.await.unwrap());
+        assert!(
+            presence.contains("the master can not call it"),
+            "{presence}"
+        );
+        stop.cancel();
+        running.await.unwrap().unwrap();
+    }
 }

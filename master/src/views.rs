@@ -183,6 +183,6 @@ pub fn slave(slave: &Slave) -> SlaveView {
         num_executors_in_use: u32::try_from(slave.running.len()).unwrap_or(u32::MAX),
         current_build_id: current.map(|(build, _)| *build),
         is_alive: slave.is_alive(),
-        is_in_shutdown_mode: false,
+        is_in_shutdown_mode: slave.was_shut_down(),
     }
 }

@@ -14,7 +14,7 @@ pub struct SlaveOptions {
     ///
     /// Slaves on one machine need different ports. 0 lets the system choose one. Everything this
     /// slave keeps lies in `slave-<port>` below the base directory, among it `slave.pid` with its
-    /// process id. Setting: port in [slave], 43001 by default.
+    /// process id. Setting: `port` of the section slave, 43001 by default.
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<u16>,
 

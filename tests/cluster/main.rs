@@ -1,1 +1,35 @@
-//! Whole clusters: the real programs on free ports of the loopback interface, with real repositories.
+//! Whole clusters: the real programs on loopback addresses of their own, with real repositories.
+//!
+//! Each test starts a [`farm::Farm`], drives it as a user or a slave would, and compares what comes
+//! back with what it knows beforehand. A farm that goes out of scope ends its daemons and checks that
+//! nothing of them is left.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that can not go on should say where it stopped"
+)]
+
+mod archives;
+mod daemon;
+mod farm;
+mod machine;
+mod processes;
+mod program;
+mod raw;
+mod repository;
+mod wait;
+
+mod atoms;
+mod canceling;
+mod chaos;
+mod command_line;
+mod daemons;
+mod joining;
+mod master_faults;
+mod odd_projects;
+mod projects;
+mod shutdown;
+mod signatures;
+mod slave_faults;
+mod submitting;
+mod whole_build;

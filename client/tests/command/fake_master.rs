@@ -3,7 +3,7 @@
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     AtomBody, AtomState, AtomView, BuildBody, BuildResult, BuildStatus, BuildView, BuildsBody,
@@ -41,6 +41,8 @@ pub(crate) struct Script {
     /// What came in.
     pub(crate) submitted: Vec<Value>,
     pub(crate) canceled: bool,
+    /// The orders to shut slaves down.
+    pub(crate) shutdowns: Vec<Value>,
     /// Whether an order to cancel is taken and not carried out.
     pub(crate) slow_to_cancel: bool,
 }
@@ -68,6 +70,7 @@ impl FakeMaster {
             submission: Ok(()),
             submitted: Vec::new(),
             canceled: false,
+            shutdowns: Vec::new(),
             slow_to_cancel: false,
         }));
         Self::listen("127.0.0.1:0".parse().unwrap(), script)
@@ -127,6 +130,7 @@ fn router(script: Arc<Mutex<Script>>) -> Router {
         .route("/v1/version", get(version))
         .route("/v1/queue", get(queue))
         .route("/v1/slave", get(slaves))
+        .route("/v1/slave/shutdown", post(shut_down))
         .route("/v1/build", get(builds).post(submit))
         .route("/v1/build/{build}", get(build).put(cancel))
         .route("/v1/build/{build}/subjob", get(subjobs))
@@ -210,6 +214,15 @@ async fn cancel(State(script): Shared, Signed(order): Signed<Value>) -> Json<Suc
     assert_eq!(order, json!({"status": "canceled"}));
     script.lock().unwrap().canceled = true;
     Json(Success::default())
+}
+
+async fn shut_down(State(script): Shared, Signed(order): Signed<Value>) -> Response {
+    if order == json!({"slaves": [99]}) {
+        let error = "Requested slave (slave_id=99) does not exist.";
+        return refusal(StatusCode::NOT_FOUND, error);
+    }
+    script.lock().unwrap().shutdowns.push(order);
+    StatusCode::OK.into_response()
 }
 
 async fn subjobs(State(script): Shared) -> Json<SubjobsBody> {

@@ -2,6 +2,7 @@
 
 use crate::fake_master::FakeMaster;
 use crate::run::User;
+use serde_json::json;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -129,6 +130,41 @@ fn the_master_that_the_settings_name_is_used() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(master.script().submitted.len(), 1);
+}
+
+#[test]
+fn slaves_are_shut_down() {
+    let user = User::new();
+    let master = FakeMaster::start([]);
+    user.run_at(&master, &["shutdown"])
+        .expect_code(1)
+        .expect(&[], &["error: No slaves specified to shutdown.\n"]);
+    for arguments in [
+        &["shutdown", "--slave-id", "1", "-s", "2"][..],
+        &["shutdown", "-s", "1", "2"],
+        &["shutdown", "-a"],
+        &["shutdown", "--all-slaves"],
+    ] {
+        let ended = user.run_at(&master, arguments).expect_code(0);
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+    }
+    let (two, all) = (json!({"slaves": [1, 2]}), json!({"shutdown_all": true}));
+    assert_eq!(
+        master.script().shutdowns,
+        [two.clone(), two, all.clone(), all.clone()]
+    );
+    user.run_at(&master, &["shutdown", "-s", "99"])
+        .expect_code(5)
+        .expect(&[], &["Requested slave (slave_id=99) does not exist."]);
+    user.run(&["shutdown", "-s", "all"]).expect_code(2);
+    // Without an address it is the master that the settings name.
+    let output = user
+        .command(&["shutdown", "-a"])
+        .env("CLUSTERRUNNER_PORT", master.address.port().to_string())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(master.script().shutdowns.last(), Some(&all));
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub struct ConnectRequest {
     /// The life of the slave's process.
     #[serde(default)]
     pub session_id: Option<SessionId>,
-    /// Ours: see [`PROTOCOL`].
+    /// Ours: see [`super::PROTOCOL`].
     #[serde(default)]
     pub protocol: Option<u32>,
     /// Ours: the registration that the slave knows itself by, if it was connected before.

@@ -80,6 +80,14 @@ impl Cluster {
                 self.change_slave(*slave, |_| {});
             }
             Fact::SlaveLost { slave, reason } => self.lose_slave(*slave, reason, at),
+            Fact::ShutdownRequested { slave } => self.enter_shutdown(*slave),
+            Fact::EndRequested { slave } => {
+                self.shutting_down.remove(slave);
+                self.change_slave(*slave, |slave| slave.presence = Presence::Ending);
+            }
+            Fact::SlaveEnded { slave } => {
+                self.change_slave(*slave, |slave| slave.presence = Presence::ShutDown);
+            }
             Fact::SetupRequested {
                 slave,
                 build,
@@ -218,11 +226,14 @@ impl Cluster {
         self.change_slave(id, |slave| {
             builds = std::mem::take(&mut slave.builds);
             slave.running.clear();
-            slave.presence = Presence::Lost {
-                reason: reason.to_owned(),
-                at,
+            slave.presence = if slave.was_shut_down() {
+                Presence::ShutDown
+            } else {
+                let reason = reason.to_owned();
+                Presence::Lost { reason, at }
             };
         });
+        self.shutting_down.remove(&id);
         let url = self.known_slave_mut(id).url.clone();
         let returned = format!("slave {url} was lost: {reason}");
         for (build, place) in builds {
@@ -235,6 +246,20 @@ impl Cluster {
                 let reason = format!("it was lost while it set the build up: {reason}");
                 building.note_setup_failure(id, url.clone(), &reason);
             }
+        }
+    }
+
+    fn enter_shutdown(&mut self, id: SlaveId) {
+        self.change_slave(id, |slave| {
+            slave.presence = if slave.is_alive() {
+                Presence::ShuttingDown
+            } else {
+                // A slave that is lost has nothing to finish, and cannot be told.
+                Presence::ShutDown
+            };
+        });
+        if self.known_slave_mut(id).is_alive() {
+            self.shutting_down.insert(id);
         }
     }
 

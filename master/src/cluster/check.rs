@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState};
-use super::slave::BuildOnSlave;
+use super::slave::{BuildOnSlave, Presence};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +101,7 @@ impl Cluster {
                 })?;
             } else {
                 must(slave.running.is_empty() && slave.builds.is_empty(), || {
-                    format!("slave {id} is lost and still holds work")
+                    format!("slave {id} is not alive and still holds work")
                 })?;
             }
             must(slave.running.len() <= slave.num_executors as usize, || {
@@ -158,6 +158,12 @@ impl Cluster {
             .collect();
         must(self.roomy == roomy, || {
             "slaves with free executors".to_owned()
+        })?;
+        let shutting_down = self.slaves.values();
+        let shutting_down = shutting_down.filter(|s| s.presence == Presence::ShuttingDown);
+        let shutting_down: BTreeSet<SlaveId> = shutting_down.map(|slave| slave.id).collect();
+        must(self.shutting_down == shutting_down, || {
+            "slaves that are to end".to_owned()
         })?;
         let mut setting_up = BTreeSet::new();
         let mut leftover = BTreeSet::new();

@@ -49,6 +49,16 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Somebody wants slaves to end as soon as they have finished what they run.
+    ShutDownSlaves {
+        /// Which; all of them or none are asked.
+        slaves: SlaveChoice,
+    },
+    /// A slave was told to end and has heard it, or can not be told any more.
+    ReportEnding {
+        /// Which.
+        slave: SlaveId,
+    },
     /// A slave has set a build up.
     ReportSetUp {
         /// Who.
@@ -115,6 +125,15 @@ pub enum Command {
     Start,
 }
 
+/// Which slaves are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlaveChoice {
+    /// All that are listed.
+    All,
+    /// These.
+    Named(Vec<SlaveId>),
+}
+
 /// One numbered hand-out of a subjob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandOut {
@@ -140,6 +159,9 @@ pub enum Refusal {
     /// No such slave, or one that was given up: it must connect again.
     #[error("Invalid slave id: {0}. Connect again.")]
     UnknownSlave(SlaveId),
+    /// An order names a slave that is not listed.
+    #[error("Requested slave (slave_id={0}) does not exist.")]
+    NoSuchSlave(SlaveId),
     /// The slave was started again since.
     #[error("Specified session id: {0} has expired and is invalid.")]
     SessionExpired(SessionId),

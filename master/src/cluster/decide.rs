@@ -3,11 +3,12 @@
 use super::Cluster;
 use super::atom_grouper;
 use super::build::{Build, BuildState};
-use super::command::{Command, HandOut, Refusal};
+use super::command::{Command, HandOut, Refusal, SlaveChoice};
 use super::event::{AtomOutcome, Event, Fact};
-use super::slave::{BuildOnSlave, Slave};
+use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use std::collections::BTreeMap;
 
 impl Cluster {
     /// What a command means now: the facts that follow from it directly, none if it is a
@@ -63,8 +64,14 @@ impl Cluster {
                 known_as,
             } => Ok(self.connect(url, session, num_executors, known_as)),
             Command::GiveSlaveUp { slave, reason } => {
-                let alive = self.slave(slave).is_some_and(Slave::is_alive);
-                Ok(unless(!alive, Fact::SlaveLost { slave, reason }))
+                let called = self.slave(slave).is_some_and(Slave::is_called);
+                Ok(unless(!called, Fact::SlaveLost { slave, reason }))
+            }
+            Command::ShutDownSlaves { slaves } => self.shut_down(&slaves),
+            Command::ReportEnding { slave } => {
+                let ending = |slave: &Slave| slave.presence == Presence::Ending;
+                let expected = self.slave(slave).is_some_and(ending);
+                Ok(unless(!expected, Fact::SlaveEnded { slave }))
             }
             Command::ReportSetUp {
                 slave,
@@ -145,6 +152,25 @@ impl Cluster {
         }
     }
 
+    /// All that are named are in shutdown mode from now on, or none if one of them is not listed.
+    fn shut_down(&self, choice: &SlaveChoice) -> Result<Vec<Fact>, Refusal> {
+        let listed = |id: &SlaveId| {
+            let slave = self.slave(*id).filter(|slave| slave.is_listed());
+            slave.ok_or(Refusal::NoSuchSlave(*id))
+        };
+        let slaves: BTreeMap<SlaveId, &Slave> = match choice {
+            SlaveChoice::All => self.slaves().map(|slave| (slave.id, slave)).collect(),
+            SlaveChoice::Named(ids) => ids
+                .iter()
+                .map(|id| Ok((*id, listed(id)?)))
+                .collect::<Result<_, Refusal>>()?,
+        };
+        let new = slaves.values().filter(|slave| !slave.was_shut_down());
+        Ok(new
+            .map(|slave| Fact::ShutdownRequested { slave: slave.id })
+            .collect())
+    }
+
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
         self.build(id).ok_or(Refusal::UnknownBuild(id))
     }
@@ -179,7 +205,7 @@ impl Cluster {
 
     /// A slave that is alive in the same life, under the registration that it knows itself by, goes
     /// on as it is. Any other one at the same address was started again, or never heard of its
-    /// registration, and has nothing of what was handed out under it.
+    /// registration, and has nothing of what was handed out under it. A life that is to end stays so.
     fn connect(
         &self,
         url: String,
@@ -188,9 +214,13 @@ impl Cluster {
         known_as: Option<SlaveId>,
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
-        if let Some(known) = self.slave_at(&url) {
+        let before = self.latest_at(&url);
+        let is_to_end =
+            before.is_some_and(|slave| slave.was_shut_down() && slave.session == session);
+        if let Some(known) = before.filter(|slave| slave.is_called()) {
             let is_same_life = known.session == session;
-            if is_same_life && known_as == Some(known.id) && known.num_executors == num_executors {
+            let is_same = known.is_alive() && known.num_executors == num_executors;
+            if is_same && is_same_life && known_as == Some(known.id) {
                 return facts;
             }
             let reason = if is_same_life {
@@ -203,12 +233,16 @@ impl Cluster {
                 reason: reason.to_owned(),
             });
         }
+        let slave = self.next_slave_id();
         facts.push(Fact::SlaveConnected {
-            slave: self.next_slave_id(),
+            slave,
             url,
             session,
             num_executors,
         });
+        if is_to_end {
+            facts.push(Fact::ShutdownRequested { slave });
+        }
         facts
     }
 

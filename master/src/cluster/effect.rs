@@ -48,6 +48,11 @@ pub enum Effect {
         /// Which.
         slave: SlaveId,
     },
+    /// Tell a slave to end, after all that was said to it before.
+    EndSlave {
+        /// Which.
+        slave: SlaveId,
+    },
     /// Call a slave.
     Call {
         /// Which.

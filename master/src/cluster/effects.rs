@@ -4,7 +4,7 @@ use super::Cluster;
 use super::build::{Build, BuildState};
 use super::effect::{Effect, SlaveCall};
 use super::event::{Event, Fact};
-use super::slave::{BuildOnSlave, Slave};
+use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
 use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
@@ -24,7 +24,10 @@ impl Cluster {
             Fact::SlaveConnected { slave, .. } => {
                 self.slave(*slave).map(open).into_iter().collect()
             }
-            Fact::SlaveLost { slave, .. } => vec![Effect::CloseSlave { slave: *slave }],
+            Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
+                vec![Effect::CloseSlave { slave: *slave }]
+            }
+            Fact::EndRequested { slave } => vec![Effect::EndSlave { slave: *slave }],
             Fact::SetupRequested {
                 slave,
                 build,
@@ -45,6 +48,7 @@ impl Cluster {
             Fact::TeardownRequested { slave, build } => vec![tear_down(*slave, *build)],
             Fact::BuildQueued { .. }
             | Fact::BuildPrepared { .. }
+            | Fact::ShutdownRequested { .. }
             | Fact::SetupCompleted { .. }
             | Fact::SetupFailed { .. }
             | Fact::TeardownCompleted { .. }
@@ -57,8 +61,11 @@ impl Cluster {
     /// state asks for again. Whoever has done it already says so once more.
     fn under_way(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for slave in self.slaves.values().filter(|slave| slave.is_alive()) {
+        for slave in self.called_slaves() {
             effects.push(open(slave));
+            if slave.presence == Presence::Ending {
+                effects.push(Effect::EndSlave { slave: slave.id });
+            }
             for (build, place) in &slave.builds {
                 match place {
                     BuildOnSlave::SettingUp { start_index } => {

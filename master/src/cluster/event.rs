@@ -85,6 +85,21 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// Somebody wants a slave to end: it takes no new work from now on.
+    ShutdownRequested {
+        /// Which.
+        slave: SlaveId,
+    },
+    /// A slave in shutdown mode has nothing left and is told to end. It leaves the list.
+    EndRequested {
+        /// Which.
+        slave: SlaveId,
+    },
+    /// A slave that was told to end is not called any more.
+    SlaveEnded {
+        /// Which.
+        slave: SlaveId,
+    },
     /// A slave was chosen to work on a build.
     SetupRequested {
         /// Who.

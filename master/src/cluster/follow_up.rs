@@ -3,9 +3,10 @@
 
 use super::build::{Build, BuildState};
 use super::event::{Event, Fact};
-use super::slave::{Presence, Slave};
+use super::slave::{BuildOnSlave, Presence, Slave};
 use super::{Cluster, MAX_ATTEMPTS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, slave_allocator};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
 
 impl Cluster {
     /// The next thing that follows from the state; `None` when the cluster is at rest. Each
@@ -16,6 +17,7 @@ impl Cluster {
             .next_preparation()
             .or_else(|| self.next_ending(at))
             .or_else(|| self.next_teardown())
+            .or_else(|| self.next_of_shutdown())
             .or_else(|| slave_allocator::next(self))?;
         Some(Event { at, fact })
     }
@@ -66,13 +68,12 @@ impl Cluster {
         self.setup_hopeless(build, at)
     }
 
-    /// A build fails when every living slave was tried and none can set it up, and none that could
-    /// may be expected back. While there is no slave at all it waits for one.
+    /// A build fails when every slave that takes work was tried and none can set it up, and none that
+    /// could may be expected back. While there is no such slave at all it waits for one.
     fn setup_hopeless(&self, build: &Build, at: Timestamp) -> Option<Fact> {
         if build.setup_failures.is_empty() || build.num_running() > 0 {
             return None;
         }
-        let is_alive = |slave: &Slave| slave.is_alive();
         let may_help = |slave: &Slave| match &slave.presence {
             Presence::Alive => build.may_be_set_up_by(slave),
             Presence::Lost { at: since, .. } => {
@@ -82,9 +83,11 @@ impl Cluster {
                     .is_none_or(|failure| failure.times < MAX_SETUPS);
                 is_fit && since.until(at) < SLAVE_RETURN
             }
-            Presence::Replaced => false,
+            Presence::ShuttingDown | Presence::Ending | Presence::ShutDown | Presence::Replaced => {
+                false
+            }
         };
-        if !self.slaves().any(is_alive) || self.slaves().any(may_help) {
+        if !self.slaves().any(Slave::takes_work) || self.slaves().any(may_help) {
             return None;
         }
         let reasons: Vec<String> = build
@@ -101,5 +104,23 @@ impl Cluster {
     fn next_teardown(&self) -> Option<Fact> {
         let (slave, build) = *self.leftover.first()?;
         Some(Fact::TeardownRequested { slave, build })
+    }
+
+    /// A slave that is to end clears away each build of which it runs nothing any more, and ends when
+    /// it has none.
+    fn next_of_shutdown(&self) -> Option<Fact> {
+        let mut ending = self.shutting_down.iter().filter_map(|id| self.slave(*id));
+        ending.find_map(|slave| {
+            let id = slave.id;
+            if slave.builds.is_empty() {
+                return Some(Fact::EndRequested { slave: id });
+            }
+            let is_done = |(build, place): &(&BuildId, &BuildOnSlave)| {
+                **place != BuildOnSlave::TearingDown && slave.num_running(**build) == 0
+            };
+            let (build, _) = slave.builds.iter().find(is_done)?;
+            let build = *build;
+            Some(Fact::TeardownRequested { slave: id, build })
+        })
     }
 }

@@ -28,6 +28,12 @@ pub struct Slave {
 pub enum Presence {
     /// It gives signs of life.
     Alive,
+    /// It gives signs of life, finishes what it runs and takes nothing new.
+    ShuttingDown,
+    /// It is told to end and has not said yet that it heard. It is not listed any more.
+    Ending,
+    /// It was shut down, or lost after that was asked for; kept since results name it.
+    ShutDown,
     /// It does not, or said that it ends.
     Lost {
         /// Why it was given up.
@@ -54,16 +60,51 @@ pub enum BuildOnSlave {
 }
 
 impl Slave {
-    /// Whether it is counted on.
+    /// Whether what it says counts.
     #[must_use]
     pub fn is_alive(&self) -> bool {
+        match self.presence {
+            Presence::Alive | Presence::ShuttingDown => true,
+            Presence::Ending | Presence::ShutDown | Presence::Lost { .. } | Presence::Replaced => {
+                false
+            }
+        }
+    }
+
+    /// Whether it takes new work.
+    #[must_use]
+    pub fn takes_work(&self) -> bool {
         self.presence == Presence::Alive
+    }
+
+    /// Whether the master still has something to say to it.
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.is_alive() || self.presence == Presence::Ending
+    }
+
+    /// Whether it is shown to users.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        match self.presence {
+            Presence::Alive | Presence::ShuttingDown | Presence::Lost { .. } => true,
+            Presence::Ending | Presence::ShutDown | Presence::Replaced => false,
+        }
+    }
+
+    /// Whether this life of it is to end, or has ended, because somebody wants it to.
+    #[must_use]
+    pub fn was_shut_down(&self) -> bool {
+        match self.presence {
+            Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => true,
+            Presence::Alive | Presence::Lost { .. } | Presence::Replaced => false,
+        }
     }
 
     /// How many more subjobs it can run now.
     #[must_use]
     pub fn num_free(&self) -> usize {
-        if self.is_alive() {
+        if self.takes_work() {
             (self.num_executors as usize).saturating_sub(self.running.len())
         } else {
             0

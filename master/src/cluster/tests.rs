@@ -5,5 +5,6 @@ mod builds;
 mod purity;
 mod scenario;
 mod scheduling;
+mod shutdown;
 mod slaves;
 mod walk;

@@ -63,7 +63,10 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Refused(
-                Refusal::UnknownBuild(_) | Refusal::UnknownSubjob(_) | Refusal::UnknownSlave(_),
+                Refusal::UnknownBuild(_)
+                | Refusal::UnknownSubjob(_)
+                | Refusal::UnknownSlave(_)
+                | Refusal::NoSuchSlave(_),
             )
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)

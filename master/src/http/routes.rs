@@ -103,12 +103,17 @@ fn slave_routes(table: RouteTable<Api>) -> RouteTable<Api> {
             "/slaves/[slave_id]",
             get(reads::slave).put(slaves::report),
         )
-        .route("shutdown", "/slave/shutdown", "/slaves/shutdown", parent())
+        .route(
+            "shutdown",
+            "/slave/shutdown",
+            "/slaves/shutdown",
+            parent().post(slaves::shut_down_some),
+        )
         .route(
             "shutdown",
             "/slave/[slave_id]/shutdown",
             "/slaves/[slave_id]/shutdown",
-            parent(),
+            parent().post(slaves::shut_down),
         )
         .route(
             "heartbeat",

@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::cluster::command::{Command, Refusal};
+use crate::cluster::command::{Command, Refusal, SlaveChoice};
 use crate::cluster::event::Fact;
 use crate::coordinator::Gone;
 use crate::views;
@@ -10,12 +10,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, SlaveState,
-    SlaveView, StateReport, StateReportBody,
+    ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, ShutdownRequest,
+    SlaveState, SlaveView, StateReport, StateReportBody,
 };
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::signed::Signed;
 use serde::Serialize;
+use serde_json::Value;
 
 /// A slave joins the farm, or comes back.
 pub(super) async fn connect(
@@ -92,6 +93,43 @@ pub(super) async fn heartbeat(
     known.await??;
     api.cluster.heard(slave).await?;
     Ok(Json(HeartbeatAnswer { is_alive: true }))
+}
+
+/// Somebody wants one slave to end. The answer has no body, as the original's.
+pub(super) async fn shut_down(
+    State(api): State<Api>,
+    Path(slave): Path<SlaveId>,
+    Signed(_): Signed<Value>,
+) -> Result<StatusCode, ApiError> {
+    order_shutdown(&api, SlaveChoice::Named(vec![slave])).await
+}
+
+/// Somebody wants several slaves, or all, to end. The answer has no body, as the original's.
+pub(super) async fn shut_down_some(
+    State(api): State<Api>,
+    Signed(request): Signed<ShutdownRequest>,
+) -> Result<StatusCode, ApiError> {
+    let slaves = match request {
+        ShutdownRequest {
+            shutdown_all: true, ..
+        } => SlaveChoice::All,
+        ShutdownRequest {
+            slaves: Some(slaves),
+            ..
+        } => SlaveChoice::Named(slaves),
+        ShutdownRequest { slaves: None, .. } => {
+            let error = "Say which slaves: {\"shutdown_all\": true} or {\"slaves\": [1, 2]}.";
+            return Err(ApiError::Invalid(error.to_owned()));
+        }
+    };
+    order_shutdown(&api, slaves).await
+}
+
+async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, ApiError> {
+    api.cluster
+        .command(Command::ShutDownSlaves { slaves })
+        .await?;
+    Ok(StatusCode::OK)
 }
 
 fn needed_session(session: Option<SessionId>) -> Result<SessionId, ApiError> {

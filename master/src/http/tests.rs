@@ -126,8 +126,21 @@ impl Master {
     }
 
     async fn connect(&self, session: &str, known_as: Option<u64>) -> Value {
+        self.connect_at("127.0.0.1:1", session, known_as).await
+    }
+
+    async fn slave_ids(&self) -> Vec<u64> {
+        let (_, body) = self.get("/v1/slave").await;
+        let slaves = body["slaves"].as_array().unwrap();
+        slaves
+            .iter()
+            .map(|slave| slave["id"].as_u64().unwrap())
+            .collect()
+    }
+
+    async fn connect_at(&self, url: &str, session: &str, known_as: Option<u64>) -> Value {
         let body = json!({
-            "slave": "127.0.0.1:1", "num_executors": 2, "session_id": session, "protocol": 2,
+            "slave": url, "num_executors": 2, "session_id": session, "protocol": 2,
             "slave_id": known_as,
         });
         let (status, answer) = self.signed("POST", "/v1/slave", &body).await;
@@ -245,6 +258,8 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v1/slave"),
         ("PUT", "/v1/slave/1"),
         ("POST", "/v1/slave/1/heartbeat"),
+        ("POST", "/v1/slave/1/shutdown"),
+        ("POST", "/v1/slave/shutdown"),
         ("POST", "/v1/build/1/subjob/0/result"),
         ("DELETE", "/v1/build/1"),
         ("POST", "/v1/anything/else"),
@@ -329,6 +344,54 @@ async fn a_slave_that_comes_back_in_the_same_life_goes_on() {
         status == 400 && answer["error"].as_str().unwrap().contains("TIRED"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn slaves_are_shut_down_one_by_one_or_all_together() {
+    let master = Master::start();
+    for port in 1..=3 {
+        master
+            .connect_at(&format!("127.0.0.1:{port}"), "a", None)
+            .await;
+    }
+    let some = "/v1/slave/shutdown";
+    let unknown = json!({"error": "Requested slave (slave_id=99) does not exist."});
+    let (status, answer) = master
+        .signed("POST", some, &json!({"slaves": [1, 99]}))
+        .await;
+    assert_eq!((status, &answer), (404, &unknown));
+    let answer = master
+        .signed("POST", "/v1/slave/99/shutdown", &json!({}))
+        .await;
+    assert_eq!(answer, (404, unknown));
+    for neither in [
+        json!({}),
+        json!({"shutdown_all": false}),
+        json!({"slaves": 1}),
+    ] {
+        let (status, answer) = master.signed("POST", some, &neither).await;
+        assert!(status == 400 && answer["error"].is_string(), "{answer}");
+    }
+    assert_eq!(master.slave_ids().await, [1, 2, 3], "nobody was touched");
+
+    let ok = (200, Value::Null);
+    assert_eq!(
+        master
+            .signed("POST", "/v1/slave/2/shutdown", &json!({}))
+            .await,
+        ok
+    );
+    assert_eq!(master.get("/v1/slave/2").await.0, 404);
+    assert_eq!(master.slave_ids().await, [1, 3]);
+    let end = json!({"slave": {"state": "DISCONNECTED", "session_id": "a"}});
+    assert_eq!(master.signed("PUT", "/v1/slave/2", &end).await.0, 404);
+    let chosen = json!({"slaves": [3]});
+    assert_eq!(master.signed("POST", some, &chosen).await, ok);
+    assert_eq!(master.slave_ids().await, [1]);
+    let all = json!({"shutdown_all": true});
+    assert_eq!(master.signed("POST", some, &all).await, ok);
+    assert_eq!(master.signed("POST", some, &all).await, ok);
+    assert!(master.slave_ids().await.is_empty());
 }
 
 #[tokio::test]

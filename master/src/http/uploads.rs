@@ -6,6 +6,7 @@ use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
 use crate::results::{Incoming, Results, outcomes};
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest as _, State};
 use axum::http::StatusCode;
@@ -16,10 +17,15 @@ use clusterrunner_common::signed::SignedUpload;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 /// The largest JSON part of an upload.
 const MAX_REPORT: usize = 64 << 10;
+
+/// How long an upload may bring nothing: a slave that died in the middle leaves no trace on its
+/// connection.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the original says to a GET: single results can not be read, only the build's archives.
 pub(super) async fn nothing_to_read() -> Json<Value> {
@@ -201,9 +207,15 @@ fn broken_off(error: &axum::extract::multipart::MultipartError) -> ApiError {
     invalid(format!("The upload broke off: {}.", error.body_text()))
 }
 
+async fn next_chunk(part: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
+    let chunk = tokio::time::timeout(IDLE_LIMIT, part.chunk()).await;
+    let chunk = chunk.map_err(|_| invalid("The upload stopped in the middle."))?;
+    chunk.map_err(|error| broken_off(&error))
+}
+
 async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
     let mut text = Vec::new();
-    while let Some(chunk) = part.chunk().await.map_err(|error| broken_off(&error))? {
+    while let Some(chunk) = next_chunk(part).await? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_REPORT {
             return Err(invalid("The field __encoded_body__ is too long."));
@@ -215,7 +227,7 @@ async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
 async fn save(part: &mut Field<'_>, incoming: &Incoming) -> Result<(), ApiError> {
     let file = incoming.file().try_clone().map_err(disk)?;
     let mut file = tokio::fs::File::from_std(file);
-    while let Some(chunk) = part.chunk().await.map_err(|error| broken_off(&error))? {
+    while let Some(chunk) = next_chunk(part).await? {
         file.write_all(&chunk).await.map_err(disk)?;
     }
     file.flush().await.map_err(disk)

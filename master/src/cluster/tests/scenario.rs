@@ -3,7 +3,7 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::build::BuildState;
-use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::cluster::command::{Command, HandOut, Refusal, SlaveChoice};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
 use crate::cluster::slave::BuildOnSlave;
@@ -154,6 +154,12 @@ impl Scenario {
         let reason = "silent".to_owned();
         let slave = SlaveId(slave);
         self.tell(Command::GiveSlaveUp { slave, reason })
+    }
+
+    pub(super) fn shut_down(&mut self, slaves: &[u64]) -> Turn {
+        let slaves = slaves.iter().copied().map(SlaveId).collect();
+        let slaves = SlaveChoice::Named(slaves);
+        self.tell(Command::ShutDownSlaves { slaves })
     }
 
     pub(super) fn queue(&mut self, project: &str) -> Turn {
@@ -333,6 +339,9 @@ fn fact_text(fact: &Fact) -> String {
             num_executors,
         } => format!("slave {slave} connected: {url}, {session}, {num_executors} executors"),
         Fact::SlaveLost { slave, reason } => format!("slave {slave} lost: {reason}"),
+        Fact::ShutdownRequested { slave } => format!("slave {slave} to shut down"),
+        Fact::EndRequested { slave } => format!("slave {slave} to end"),
+        Fact::SlaveEnded { slave } => format!("slave {slave} ended"),
         Fact::SetupRequested {
             slave,
             build,
@@ -391,6 +400,7 @@ fn effect_text(effect: &Effect) -> String {
             session,
         } => format!("open slave {slave}: {url}, {session}"),
         Effect::CloseSlave { slave } => format!("close slave {slave}"),
+        Effect::EndSlave { slave } => format!("slave {slave}: end"),
         Effect::Call { slave, build, call } => match call {
             SlaveCall::SetUp(request) => format!(
                 "slave {slave}: set up {build} from index {}",

@@ -27,6 +27,8 @@ struct Tally {
     failed: usize,
     canceled: usize,
     slaves_lost: usize,
+    slaves_shut_down: usize,
+    slaves_told_again: usize,
     setups_failed: usize,
     results_unusable: usize,
     handed_out_again: usize,
@@ -71,6 +73,9 @@ fn walk(seed: u64) -> Tally {
     check_history(farm);
     for slave in farm.cluster.slaves() {
         assert!(slave.builds.is_empty(), "left on a slave: {slave:?}");
+    }
+    for slave in farm.cluster.called_slaves() {
+        assert!(!slave.was_shut_down(), "it was to end: {slave:?}");
     }
     for build in farm.cluster.builds() {
         assert!(build.is_over(), "{build:?}");
@@ -161,6 +166,9 @@ fn check_history(farm: &Scenario) {
             | Fact::BuildPrepared { .. }
             | Fact::ArchivingStarted { .. }
             | Fact::SlaveConnected { .. }
+            | Fact::ShutdownRequested { .. }
+            | Fact::EndRequested { .. }
+            | Fact::SlaveEnded { .. }
             | Fact::SetupRequested { .. }
             | Fact::SetupCompleted { .. }
             | Fact::TeardownRequested { .. }
@@ -170,12 +178,14 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 11] {
+    fn parts(&mut self) -> [&mut usize; 13] {
         [
             &mut self.finished,
             &mut self.failed,
             &mut self.canceled,
             &mut self.slaves_lost,
+            &mut self.slaves_shut_down,
+            &mut self.slaves_told_again,
             &mut self.setups_failed,
             &mut self.results_unusable,
             &mut self.handed_out_again,

@@ -3,6 +3,7 @@
 //! It knows what it was asked for by registration, build, subjob and attempt, so that whatever
 //! comes twice is done once; and it repeats each report until the master answers it.
 
+use super::master::Asked;
 use super::oracle;
 use super::random::Random;
 use crate::cluster::effect::SlaveCall;
@@ -52,8 +53,7 @@ pub(super) enum ToMachine {
         session: SessionId,
         slave: SlaveId,
         number: u64,
-        build: BuildId,
-        call: SlaveCall,
+        asked: Asked,
     },
 }
 
@@ -84,6 +84,8 @@ pub(super) enum Work {
 pub(super) enum Act {
     Send(ToMaster),
     Begin(Work),
+    /// The process ends.
+    End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -182,14 +184,22 @@ impl Machine {
                 session,
                 slave,
                 number,
-                build,
-                call,
-            } => {
+                asked,
+            } => match asked {
+                // Whatever registration it is meant for: it is the life that counts.
+                Asked::End if session == self.session() => {
+                    let (call, refusal) = (number, None);
+                    let mut acts = self.ending();
+                    acts.push(Act::Send(ToMaster::Answer { call, refusal }));
+                    acts.push(Act::End);
+                    return acts;
+                }
                 // A call that is meant for another life or registration is not answered.
-                if session == self.session() && self.adopt(slave) {
+                Asked::About(build, call) if session == self.session() && self.adopt(slave) => {
                     return self.called(slave, number, build, call, random);
                 }
-            }
+                Asked::About(..) | Asked::End => {}
+            },
         }
         Vec::new()
     }

@@ -24,9 +24,16 @@ pub(super) struct Master {
     /// Slaves that may be called: their machine, their session, their last sign of life.
     open: BTreeMap<SlaveId, (usize, SessionId, u64)>,
     /// Calls without an answer.
-    pub(super) calls: BTreeMap<u64, (SlaveId, BuildId, SlaveCall)>,
+    pub(super) calls: BTreeMap<u64, (SlaveId, Asked)>,
     num_calls: u64,
     pub(super) tally: Tally,
+}
+
+/// What a machine is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    About(BuildId, SlaveCall),
+    End,
 }
 
 pub(super) fn url(machine: usize) -> String {
@@ -109,14 +116,13 @@ impl World {
     }
 
     fn call(&mut self, number: u64) {
-        let (slave, build, call) = self.master.calls[&number].clone();
+        let (slave, asked) = self.master.calls[&number].clone();
         let (machine, session, _) = self.master.open[&slave].clone();
         let message = ToMachine::Call {
             session,
             slave,
             number,
-            build,
-            call,
+            asked,
         };
         self.send_to_machine(machine, message);
     }
@@ -135,7 +141,8 @@ impl World {
                     known_as: None,
                 });
                 if told.is_some() {
-                    let slave = self.master.farm.cluster.slave_at(&url(machine)).unwrap().id;
+                    let cluster = &self.master.farm.cluster;
+                    let slave = cluster.latest_at(&url(machine)).unwrap().id;
                     self.sign_of_life(slave);
                     self.send_to_machine(machine, ToMachine::Connected { session, slave });
                 }
@@ -159,14 +166,18 @@ impl World {
                 report,
             } => self.reported(machine, session, number, report),
             ToMaster::Answer { call, refusal } => {
-                let known = self.master.calls.remove(&call);
-                if let Some(((slave, build, _), reason)) = known.zip(refusal) {
-                    self.tell(Command::ReportRefusal {
-                        slave,
-                        build,
-                        reason,
-                    });
-                }
+                let command = match (self.master.calls.remove(&call), refusal) {
+                    (Some((slave, Asked::End)), _) => Command::ReportEnding { slave },
+                    (Some((slave, Asked::About(build, _))), Some(reason)) => {
+                        Command::ReportRefusal {
+                            slave,
+                            build,
+                            reason,
+                        }
+                    }
+                    (Some((_, Asked::About(..))), None) | (None, _) => return,
+                };
+                self.tell(command);
             }
         }
     }
@@ -264,14 +275,19 @@ impl World {
                     self.master.open.remove(&slave).expect("it was open");
                     self.master.calls.retain(|_, (called, ..)| *called != slave);
                 }
+                Effect::EndSlave { slave } => self.ask(slave, Asked::End),
                 Effect::Call { slave, build, call } => {
-                    self.master.num_calls += 1;
-                    let number = self.master.num_calls;
-                    self.master.calls.insert(number, (slave, build, call));
-                    self.call(number);
+                    self.ask(slave, Asked::About(build, call));
                 }
             }
         }
+    }
+
+    fn ask(&mut self, slave: SlaveId, asked: Asked) {
+        self.master.num_calls += 1;
+        let number = self.master.num_calls;
+        self.master.calls.insert(number, (slave, asked));
+        self.call(number);
     }
 
     fn report_from_adapter(&mut self, command: Command) {
@@ -301,12 +317,17 @@ impl World {
 impl Tally {
     fn count(&mut self, turn: &Turn, is_result: bool) {
         self.repeated_results += usize::from(is_result && turn.events.is_empty());
+        let is = |wanted: fn(&Fact) -> bool| turn.events.iter().any(|event| wanted(&event.fact));
+        let is_told_again = is(|fact| matches!(fact, Fact::SlaveConnected { .. }))
+            && is(|fact| matches!(fact, Fact::ShutdownRequested { .. }));
+        self.slaves_told_again += usize::from(is_told_again);
         for event in &turn.events {
             match &event.fact {
                 Fact::BuildFinished { .. } => self.finished += 1,
                 Fact::BuildFailed { .. } => self.failed += 1,
                 Fact::BuildCanceled { .. } => self.canceled += 1,
                 Fact::SlaveLost { .. } => self.slaves_lost += 1,
+                Fact::SlaveEnded { .. } => self.slaves_shut_down += 1,
                 Fact::SetupFailed { .. } => self.setups_failed += 1,
                 Fact::SubjobReturned { .. } => self.results_unusable += 1,
                 Fact::SubjobHandedOut { attempt, .. } => {
@@ -321,7 +342,10 @@ impl Tally {
         match refusal {
             Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
-            Refusal::SessionExpired(_) | Refusal::UnknownBuild(_) | Refusal::UnknownSubjob(_) => {}
+            Refusal::SessionExpired(_)
+            | Refusal::NoSuchSlave(_)
+            | Refusal::UnknownBuild(_)
+            | Refusal::UnknownSubjob(_) => {}
         }
     }
 }

@@ -5,9 +5,9 @@ use super::machine::{Act, Machine, ToMachine, ToMaster, Work};
 use super::master::Master;
 use super::random::Random;
 use crate::cluster::build::Build;
-use crate::cluster::command::Command;
+use crate::cluster::command::{Command, SlaveChoice};
 use crate::cluster::tests::scenario::request;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeMap;
 
 /// Faults happen before this moment; from then on the network only delays and repeats, so that
@@ -40,6 +40,7 @@ pub(super) enum Fault {
     MasterCrashes,
     UserQueues(u64),
     UserCancels(BuildId),
+    UserShutsDown(SlaveChoice),
 }
 
 /// How bad the network is, in 1000.
@@ -102,6 +103,14 @@ impl World {
         for _ in 0..self.random.below(3) {
             let build = BuildId(self.random.between(1, 6));
             self.fault(Fault::UserCancels(build));
+        }
+        for _ in 0..[0, 0, 1, 3][self.random.index(4)] {
+            let slave = SlaveId(self.random.between(1, 6));
+            let slaves = match self.random.below(3) {
+                0 => SlaveChoice::All,
+                _ => SlaveChoice::Named(vec![slave]),
+            };
+            self.fault(Fault::UserShutsDown(slaves));
         }
         let troubles = [0, 2, 5][self.random.index(3)];
         for _ in 0..troubles {
@@ -212,6 +221,11 @@ impl World {
                     self.tell(Command::CancelBuild { build });
                 }
             }
+            Fault::UserShutsDown(slaves) => {
+                if self.master.is_up {
+                    self.tell(Command::ShutDownSlaves { slaves });
+                }
+            }
         }
     }
 
@@ -230,6 +244,8 @@ impl World {
                     let duration = self.random.between(1, 60);
                     self.schedule(duration, Happening::WorkDone(index, life, work));
                 }
+                // Somebody starts it again: without slaves no build would end.
+                Act::End => self.crash_machine(index),
             }
         }
     }

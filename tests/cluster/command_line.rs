@@ -1,0 +1,289 @@
+//! The `clusterrunner` command as its users meet it.
+
+use crate::farm::Farm;
+use crate::machine::{Ended, Machine, files_below, interrupt};
+use crate::repository::Repository;
+use crate::wait::{is_true_within, wait_for};
+use clusterrunner_common::ids::BuildId;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+const PASSING: &str = "Unit:
+  commands:
+    - echo \"this is $N\"
+    - echo \"$N\" > \"$ARTIFACT_DIR/made\"
+  atomizers:
+    - N: printf 'one\\ntwo\\n'
+";
+
+const FAILING: &str = "Unit:
+  commands:
+    - echo \"this is $N\"
+    - test \"$N\" = good
+  atomizers:
+    - N: printf 'good\\nbad\\n'
+";
+
+fn json_of(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:#?}"))
+}
+
+#[test]
+fn from_nothing_to_results_and_back() {
+    let machine = Machine::new(PASSING);
+    let built = machine.run_to(0, &["build"]);
+    assert!(built.stdout.contains("Build id: 1"), "{built:#?}");
+    assert!(built.stdout.contains("NO_FAILURES"), "{built:#?}");
+    let results = machine.path("project/build_results");
+    for (atom, value) in [(0, "one"), (1, "two")] {
+        let directory = results.join(format!("artifact_{atom}_0"));
+        let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+        assert_eq!(read("made"), format!("{value}\n"));
+        assert_eq!(
+            read("clusterrunner_console_output"),
+            format!("this is {value}\n")
+        );
+        assert_eq!(read("clusterrunner_exit_code"), "0\n");
+    }
+    assert!(!results.join("failures.txt").exists());
+    let first_results = files_below(&results).len();
+
+    // The secret was made, and is nobody else's to read.
+    let settings = machine.path("base/clusterrunner.conf");
+    let text = fs::read_to_string(&settings).unwrap();
+    let secret = text
+        .lines()
+        .find_map(|line| line.strip_prefix("secret = "))
+        .unwrap();
+    assert_eq!(secret.trim_matches(['"', '\'']).len(), 64);
+    let mode = fs::metadata(&settings).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // The farm goes on running; the next build keeps what the first one left.
+    let running = machine.processes().len();
+    machine.write_jobs(FAILING);
+    let built = machine.run_to(1, &["build"]);
+    assert!(built.stdout.contains("Build id: 2"), "{built:#?}");
+    assert!(built.stdout.contains("FAILURE"), "{built:#?}");
+    assert_eq!(machine.processes().len(), running);
+    let failures = fs::read_to_string(results.join("failures.txt")).unwrap();
+    assert_eq!(failures, "artifact_1_0");
+    let earlier = machine.path("project/build_results.1");
+    assert_eq!(files_below(&earlier).len(), first_results);
+    let made = fs::read_to_string(earlier.join("artifact_0_0/made")).unwrap();
+    assert_eq!(made, "one\n");
+
+    check_reading(&machine);
+
+    let stopped = machine.run_to(0, &["stop"]);
+    assert_eq!(stopped.stdout.matches("Stopped").count(), 2, "{stopped:#?}");
+    assert!(is_true_within(Duration::from_secs(5), || machine
+        .processes()
+        .is_empty()));
+    machine.run_to(5, &["status"]);
+    let again = machine.run_to(0, &["stop"]);
+    assert!(
+        again.stdout.contains("No ClusterRunner is running"),
+        "{again:#?}"
+    );
+
+    // What was there is there again.
+    machine.write_jobs(PASSING);
+    let built = machine.run_to(0, &["build"]);
+    assert!(built.stdout.contains("Build id: 3"), "{built:#?}");
+}
+
+/// The commands that only look, after builds 1 (passed) and 2 (failed).
+fn check_reading(machine: &Machine) {
+    let status = machine.run_to(0, &["status"]);
+    for word in ["passed", "failed", "1 slave"] {
+        assert!(status.stdout.contains(word), "{word}: {status:#?}");
+    }
+    let status = machine.run_to(0, &["status", "2"]);
+    assert!(status.stdout.contains("artifact_1_0"), "{status:#?}");
+    let status = json_of(&machine.run_to(0, &["status", "2", "--json"]));
+    assert_eq!(status["build"]["status"], "FINISHED");
+    assert_eq!(status["build"]["result"], "FAILURE");
+    let status = json_of(&machine.run_to(0, &["status", "--json"]));
+    assert_eq!(status["builds"].as_array().unwrap().len(), 2);
+    let slaves = json_of(&machine.run_to(0, &["slaves", "--json"]));
+    assert_eq!(slaves["slaves"].as_array().unwrap().len(), 1);
+    assert!(machine.run_to(0, &["slaves"]).stdout.contains("alive"));
+
+    let logs = machine.run_to(0, &["logs", "2"]);
+    for word in ["N=\"good\"", "N=\"bad\"", "passed", "exit code 1"] {
+        assert!(logs.stdout.contains(word), "{word}: {logs:#?}");
+    }
+    for atom in ["1_0", "1.0", "artifact_1_0"] {
+        let logs = machine.run_to(0, &["logs", "2", atom]);
+        assert_eq!(logs.stdout, "this is bad\n", "{atom}");
+    }
+    let followed = machine.run_to(0, &["logs", "1", "1_0", "--follow"]);
+    assert_eq!(followed.stdout, "this is two\n");
+    machine.run_to(2, &["logs", "2", "first"]);
+    machine.run_to(5, &["status", "99"]);
+    machine.run_to(5, &["logs", "2", "7_0"]);
+}
+
+#[tokio::test]
+async fn ctrl_c_cancels_the_build() {
+    let machine = Machine::new(
+        "Unit:\n  commands: [touch started, sleep 300]\n  atomizers: [{N: seq 1 2}]\n",
+    );
+    let build = machine.start(&["build"]);
+    let started = machine.path("project/started");
+    wait_for("an atom runs", async || started.exists().then_some(())).await;
+    interrupt(&build);
+    let ended = Ended::from(build.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    let status = json_of(&machine.run_to(0, &["status", "1", "--json"]));
+    assert_eq!(status["build"]["status"], "CANCELED");
+    wait_for("the atoms are gone", async || {
+        let atoms = crate::processes::with_text(machine.path("project").to_str().unwrap());
+        atoms.is_empty().then_some(())
+    })
+    .await;
+    assert!(!machine.path("project/build_results").exists());
+    // The farm is as good as before.
+    machine.write_jobs(PASSING);
+    machine.run_to(0, &["build"]);
+}
+
+#[test]
+fn validate_says_what_is_wrong_and_where() {
+    let machine = Machine::new(PASSING);
+    let fine = machine.run_to(0, &["validate"]);
+    assert!(fine.stdout.contains("fine"), "{fine:#?}");
+    machine.write_jobs("Unit:\n  commands: [echo]\n  atomizer: [{N: echo}]\n");
+    let wrong = machine.run_to(1, &["validate"]);
+    let text = wrong.stdout + &wrong.stderr;
+    assert!(text.contains("clusterrunner.yaml:3"), "{text}");
+    assert!(text.contains("atomizers"), "{text}");
+    machine.run_to(2, &["validate", "no-such-directory"]);
+    assert_eq!(machine.processes().len(), 0, "nothing was started for that");
+}
+
+#[test]
+fn a_build_that_can_not_begin_ends_with_the_right_code() {
+    let machine = Machine::new(PASSING);
+    let began = Instant::now();
+    let nobody = ["--master-url", "127.0.0.1:1"];
+    for arguments in [
+        &["build", "git", "--url", "https://example.org/a.git"][..],
+        &["build"],
+        &["status"],
+        &["slaves"],
+        &["logs", "1"],
+        &["cancel", "1"],
+    ] {
+        let ended = machine.run(&[arguments, &nobody[..]].concat());
+        assert_eq!(ended.code, Some(5), "{arguments:?}: {ended:#?}");
+        assert!(ended.stderr.contains("127.0.0.1:1"), "{ended:#?}");
+    }
+    // Each of them tries for some seconds, not for the minute that a build rides through.
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        began.elapsed()
+    );
+    machine.run_to(2, &["build", "--no-such-option"]);
+    machine.run_to(2, &["build", "git"]);
+    machine.run_to(2, &[]);
+    fs::remove_file(machine.path("project/clusterrunner.yaml")).unwrap();
+    let no_file = machine.run_to(2, &["build"]);
+    assert!(
+        no_file.stderr.contains("clusterrunner.yaml"),
+        "{no_file:#?}"
+    );
+    assert_eq!(machine.processes().len(), 0, "nothing was started for that");
+}
+
+/// All exit codes, against a farm that somebody else runs.
+#[tokio::test]
+async fn builds_on_a_farm_end_with_the_documented_codes() {
+    let repository = Repository::empty();
+    repository.commit(&[(
+        "clusterrunner.yaml",
+        "Pass:\n  commands: [echo \"$N\"]\n  atomizers: [{N: seq 1 3}]\n\
+         Fail:\n  commands: ['false']\n  atomizers: [{N: seq 1 3}]\n\
+         Wait:\n  commands: [sleep 300]\n  atomizers: [{N: seq 1 3}]\n",
+    )]);
+    let farm = Farm::start(&[2]).await;
+    let desk = farm.path("desk");
+    fs::create_dir(&desk).unwrap();
+    let (url, master) = (repository.path().to_str().unwrap(), farm.master_address());
+    let arguments = |job: &'static str| {
+        [
+            "build",
+            "git",
+            "--url",
+            url,
+            "--master-url",
+            &master,
+            "-j",
+            job,
+        ]
+        .map(str::to_owned)
+    };
+    let run = async |job| {
+        let mut command = farm.command();
+        command.args(arguments(job)).current_dir(&desk);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        Ended::from(output.await.unwrap())
+    };
+    for (job, code, said) in [
+        ("Pass", 0, "NO_FAILURES"),
+        ("Fail", 1, "FAILURE"),
+        ("None", 3, "\"None\""),
+    ] {
+        let ended = run(job).await;
+        assert_eq!(ended.code, Some(code), "{ended:#?}");
+        assert!(ended.stdout.contains(said), "{ended:#?}");
+    }
+    let failures = fs::read_to_string(desk.join("build_results/failures.txt")).unwrap();
+    assert_eq!(failures.split('\n').count(), 3);
+    assert!(desk.join("build_results.1").exists());
+
+    // Somebody else cancels it.
+    let client = farm.client();
+    let (ended, ()) = tokio::join!(run("Wait"), async {
+        wait_for("it runs", async || {
+            let build = client.build(BuildId(4)).await.ok()?;
+            (build.num_atoms_in_progress > 0).then_some(())
+        })
+        .await;
+        client.cancel(BuildId(4)).await.unwrap();
+    });
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+}
+
+/// A build rides through a restart of the master.
+#[tokio::test]
+async fn a_waiting_command_outlives_the_master() {
+    let repository = Repository::empty();
+    let (started, release) = (repository.outside("started"), repository.outside("release"));
+    let job = format!(
+        "Job:\n  commands:\n    - touch '{}'\n    - until test -e '{}'; do sleep 0.02; done\n    - echo done\n  \
+         atomizers: [{{N: seq 1 2}}]\n",
+        started.display(),
+        release.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let mut farm = Farm::start(&[1]).await;
+    let (url, master) = (repository.path().to_str().unwrap(), farm.master_address());
+    let mut command = farm.command();
+    command
+        .args(["build", "--master-url", &master, "git", "--url", url])
+        .current_dir(farm.path("home"));
+    let waiting = tokio::task::spawn_blocking(move || command.output().unwrap());
+    wait_for("an atom runs", async || started.exists().then_some(())).await;
+    farm.kill_master();
+    farm.start_master().await;
+    fs::write(&release, "").unwrap();
+    let ended = Ended::from(waiting.await.unwrap());
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let console = farm.path("home/build_results/artifact_1_0/clusterrunner_console_output");
+    assert_eq!(fs::read_to_string(console).unwrap(), "done\n");
+}

@@ -1,0 +1,323 @@
+//! Projects and requests that can not be built, or only just: each ends in the right state, with a
+//! message that names the cause.
+
+use crate::archives::{Member, tar_of, zip_of};
+use crate::farm::{Extra, Farm};
+use crate::repository::Repository;
+use crate::wait::wait_for_at_most;
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+const JOB: &str = "Job:\n  commands: [echo on]\n  atomizers: [{N: seq 1 2}]\n";
+
+/// Runs a build that must end in an error whose message has all of `parts`.
+async fn check_error(farm: &Farm, request: &Value, parts: &[&str]) -> String {
+    let build = farm.run(request).await;
+    assert_eq!(build.status, BuildStatus::Error, "{build:?}");
+    assert_eq!((&build.result, &build.failed_atoms), (&None, &None));
+    assert_eq!(build.state_timestamps["finished"], None);
+    assert!(build.state_timestamps["error"].is_some());
+    let message = build.error_message.unwrap();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+    message
+}
+
+async fn check_good(farm: &Farm, request: &Value, consoles: &[&str]) -> BuildView {
+    let build = farm.run(request).await;
+    assert_eq!(build.status, BuildStatus::Finished, "{build:?}");
+    assert_eq!(build.result, Some(BuildResult::NoFailures));
+    let mut found = Vec::new();
+    for atom in farm.atoms(build.id).await {
+        found.push(farm.console(build.id, &atom).await);
+    }
+    assert_eq!(found, consoles);
+    build
+}
+
+#[tokio::test]
+async fn what_can_not_be_prepared_says_why() {
+    let farm = Farm::start(&[1]).await;
+    let empty = Repository::empty();
+    check_error(&farm, &empty.request(), &["is empty"]).await;
+    let mut no_branch = empty.request();
+    no_branch.as_object_mut().unwrap().remove("branch");
+    check_error(&farm, &no_branch, &["is empty"]).await;
+
+    let without = Repository::empty();
+    without.commit(&[("README", "nothing here")]);
+    check_error(&farm, &without.request(), &["clusterrunner.yaml"]).await;
+    check_error(
+        &farm,
+        &without.request_with(json!({"branch": "nowhere"})),
+        &["nowhere"],
+    )
+    .await;
+    check_error(
+        &farm,
+        &without.request_with(json!({"hash": "0123456789abcdef0123456789abcdef01234567"})),
+        &["0123456789abcdef0123456789abcdef01234567"],
+    )
+    .await;
+    check_error(
+        &farm,
+        &without.request_with(json!({"project_directory": "inside/nowhere"})),
+        &["inside/nowhere"],
+    )
+    .await;
+    let gone = json!({"type": "git", "url": farm.path("no-such-repository")});
+    check_error(&farm, &gone, &["no-such-repository"]).await;
+    let gone = json!({"type": "directory", "project_directory": farm.path("no-such-directory")});
+    check_error(&farm, &gone, &["no-such-directory"]).await;
+
+    let good = Repository::with_jobs(JOB);
+    check_error(
+        &farm,
+        &good.request_with(json!({"job_name": "Other"})),
+        &["\"Other\"", "Job"],
+    )
+    .await;
+    check_error(
+        &farm,
+        &good.request_with(json!({"config": {"commands": ["true"]}})),
+        &["atomizers"],
+    )
+    .await;
+    let missing = format!("file://{}", farm.path("missing.txt").display());
+    check_error(
+        &farm,
+        &good.request_with(json!({"remote_files": {"here.txt": missing}})),
+        &["here.txt", "missing.txt"],
+    )
+    .await;
+    check_error(
+        &farm,
+        &good.request_with(json!({"remote_files": {"../out.txt": "http://127.0.0.1:1/x"}})),
+        &["../out.txt"],
+    )
+    .await;
+    check_good(&farm, &good.request(), &["on\n", "on\n"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_job_file_is_named_with_its_line() {
+    let farm = Farm::start(&[1]).await;
+    for (jobs, parts) in [
+        (
+            "Job:\n  commands: [true\n  atomizers: x\n",
+            &["clusterrunner.yaml:3"][..],
+        ),
+        (
+            "Job:\n  commands: [echo]\n  atomizers: [{N: seq 1 2}]\n  setup_bild: [echo]\n",
+            &["\"Job\"", "\"setup_bild\"", "clusterrunner.yaml:4"],
+        ),
+        (
+            "Job:\n  commands: echo\n  atomizers: [{N: seq 1 2}]\n",
+            &["\"Job\"", "\"commands\"", "clusterrunner.yaml:2"],
+        ),
+        ("Job:\n  commands: [echo]\n", &["\"Job\"", "atomizers"]),
+        ("- a\n- b\n", &["dictionary"]),
+        ("", &["clusterrunner.yaml"]),
+        (
+            "A:\n  commands: [echo]\n  atomizers: [{N: echo}]\nB:\n  commands: [echo]\n  atomizers: [{N: echo}]\n",
+            &["Multiple jobs", "A", "B"],
+        ),
+    ] {
+        let repository = Repository::with_jobs(jobs);
+        check_error(&farm, &repository.request(), parts).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_ends_the_build_soon() {
+    let farm = Farm::start(&[1]).await;
+    let client = farm.client();
+    for url in [
+        "http://127.0.0.1:1/project.git",
+        "git://127.0.0.1:1/project.git",
+        "ssh://127.0.0.1:1/project.git",
+    ] {
+        let build = farm.submit(&json!({"type": "git", "url": url})).await;
+        let limit = Duration::from_secs(45);
+        let view = wait_for_at_most(limit, "the build is given up", async || {
+            let view = client.build(build).await.unwrap();
+            view.status.is_over().then_some(view)
+        })
+        .await;
+        assert_eq!(view.status, BuildStatus::Error, "{view:?}");
+        let message = view.error_message.unwrap();
+        assert!(message.contains("127.0.0.1"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_atomizer_shows_its_output() {
+    let farm = Farm::start(&[1]).await;
+    let repository = Repository::with_jobs(
+        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: echo 'what went wrong'; echo 'and more' >&2; exit 3\n",
+    );
+    let parts = [
+        "Atomizer command failed!",
+        "what went wrong",
+        "and more",
+        "3",
+    ];
+    check_error(&farm, &repository.request(), &parts).await;
+    let repository = Repository::with_jobs(
+        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: no-such-program-here\n",
+    );
+    let parts = ["Atomizer command failed!", "no-such-program-here", "127"];
+    check_error(&farm, &repository.request(), &parts).await;
+}
+
+#[tokio::test]
+async fn a_build_without_atoms_is_finished() {
+    let silent = Repository::with_jobs("Job:\n  commands: ['false']\n  atomizers: [{N: 'true'}]\n");
+    // No slave is needed for nothing.
+    let farm = Farm::start(&[]).await;
+    let override_ = silent.request_with(json!({"atoms_override": []}));
+    for request in [silent.request(), override_] {
+        let build = check_good(&farm, &request, &[]).await;
+        assert_eq!((build.num_atoms, build.num_subjobs), (Some(0), 0));
+        assert_eq!(build.failed_atoms, Some(Vec::new()));
+        let details = build.details.unwrap();
+        assert!(details.contains("no atoms"), "{details}");
+        let root = BTreeMap::from([("./".to_owned(), Member::Directory)]);
+        assert_eq!(tar_of(&farm, build.id).await, root);
+        assert_eq!(zip_of(&farm, build.id).await, BTreeMap::new());
+    }
+}
+
+#[tokio::test]
+async fn a_set_up_that_fails_everywhere_ends_the_build() {
+    let farm = Farm::start(&[1, 2]).await;
+    let repository = Repository::with_jobs(
+        "Job:\n  setup_build:\n    - echo 'no compiler here'\n    - exit 7\n  commands: [echo never]\n  \
+         atomizers: [{N: seq 1 9}]\n",
+    );
+    let slaves = [farm.slave_address(0), farm.slave_address(1)];
+    let message = check_error(&farm, &repository.request(), &[&slaves[0], &slaves[1], "7"]).await;
+    assert_eq!(message.matches("no compiler here").count(), 2, "{message}");
+    // Nobody holds it against the slaves.
+    let good = Repository::with_jobs(JOB);
+    check_good(&farm, &good.request(), &["on\n", "on\n"]).await;
+}
+
+#[tokio::test]
+async fn a_set_up_that_fails_on_one_slave_leaves_the_build_to_others() {
+    let farm = Farm::start(&[1, 1]).await;
+    // Each slave has a work tree of its own; only the first one to ask gets through.
+    let repository = Repository::empty();
+    let once = repository.outside("once");
+    let job = format!(
+        "Job:\n  setup_build:\n    - mkdir '{}'\n  commands: [echo on]\n  atomizers: [{{N: seq 1 2}}]\n",
+        once.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    check_good(&farm, &repository.request(), &["on\n", "on\n"]).await;
+}
+
+#[tokio::test]
+async fn a_job_can_come_with_the_request() {
+    let farm = Farm::start(&[1]).await;
+    let repository = Repository::empty();
+    repository.commit(&[
+        ("text", "from the repository\n"),
+        ("sub/text", "from below\n"),
+    ]);
+    repository.commit(&[(
+        "sub/clusterrunner.yaml",
+        "Below:\n  commands: [cat text]\n  atomizers: [{N: echo 1}]\n",
+    )]);
+    let config = json!({"commands": ["cat text", "echo $N"], "atomizers": [{"N": "seq 1 2"}]});
+    let request = repository.request_with(json!({"config": config}));
+    let from = "from the repository\n";
+    check_good(
+        &farm,
+        &request,
+        &[&format!("{from}1\n"), &format!("{from}2\n")],
+    )
+    .await;
+
+    let request = repository.request_with(json!({
+        "config": config, "atoms_override": ["export N=\"x\";", "export N=y;", "N='z z';"],
+    }));
+    let expected = ["x", "y", "z z"].map(|n| format!("{from}{n}\n"));
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    check_good(&farm, &request, &expected).await;
+
+    let request = repository.request_with(json!({"project_directory": "sub"}));
+    check_good(&farm, &request, &["from below\n"]).await;
+    check_error(&farm, &repository.request(), &["clusterrunner.yaml"]).await;
+}
+
+#[tokio::test]
+async fn remote_files_are_there_for_atomizers_and_atoms() {
+    let farm = Farm::start(&[1, 1]).await;
+    let (list, text) = (farm.path("list of atoms"), farm.path("text"));
+    fs::write(&list, "a\nb\n").unwrap();
+    fs::write(&text, "fetched\n").unwrap();
+    let url = |path: &std::path::Path| {
+        format!("file://{}", path.display().to_string().replace(' ', "%20"))
+    };
+    let repository = Repository::with_jobs(
+        "Job:\n  commands: [cat deep/text list, echo $N]\n  atomizers: [{N: cat list}]\n",
+    );
+    let request = repository.request_with(json!({
+        "remote_files": {"list": url(&list), "deep/text": url(&text)},
+    }));
+    let expected = ["fetched\na\nb\na\n", "fetched\na\nb\nb\n"];
+    check_good(&farm, &request, &expected).await;
+}
+
+#[tokio::test]
+async fn a_directory_is_built_in_place() {
+    let farm = Farm::start(&[2]).await;
+    let project = farm.path("project with blanks");
+    fs::create_dir(&project).unwrap();
+    fs::write(
+        project.join("clusterrunner.yaml"),
+        "Job:\n  commands: [pwd, touch \"made_$N\"]\n  atomizers: [{N: seq 1 2}]\n  teardown_build: [touch torn_down]\n",
+    )
+    .unwrap();
+    let request = json!({"type": "directory", "project_directory": project});
+    let expected = format!("{}\n", project.display());
+    let build = check_good(&farm, &request, &[&expected, &expected]).await;
+    assert_eq!(build.commit, None);
+    for made in ["made_1", "made_2"] {
+        assert!(project.join(made).exists(), "{made}");
+    }
+    crate::wait::wait_for("teardown_build has run", async || {
+        project.join("torn_down").exists().then_some(())
+    })
+    .await;
+}
+
+/// Where anybody may reach the master, builds can not name what is on its disk.
+#[tokio::test]
+async fn local_sources_can_be_forbidden() {
+    let mut farm = Farm::with(&Extra {
+        general: "allow_local_sources = False",
+        ..Extra::default()
+    });
+    farm.start_all(&[1]).await;
+    let repository = Repository::with_jobs(JOB);
+    for url in [
+        repository.path().display().to_string(),
+        format!("file://{}", repository.path().display()),
+    ] {
+        let request = json!({"type": "git", "url": url});
+        let request = crate::farm::object(&request);
+        let refusal = farm.client().submit_params(&request).await.unwrap_err();
+        assert_eq!(refusal.status().map(|s| s.as_u16()), Some(400), "{refusal}");
+        assert!(
+            refusal.to_string().contains("allow_local_sources"),
+            "{refusal}"
+        );
+    }
+    assert_eq!(farm.client().builds().await.unwrap(), []);
+}

@@ -1,0 +1,349 @@
+//! Every call that changes something, as a stranger would try it: nothing happens.
+
+use crate::farm::Farm;
+use crate::raw::{Proof, Raw};
+use crate::repository::Repository;
+use crate::wait::wait_for;
+use clusterrunner_common::api::{BuildResult, BuildStatus, SlaveView};
+use clusterrunner_common::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, content_digest};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::secret::Secret;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What `signature_max_age` is by default, and then some.
+const TOO_LONG_MS: u64 = 301_000;
+
+/// A farm in the middle of a build: subjob 0 runs on the only slave until a file appears.
+struct Scene {
+    farm: Farm,
+    slave: SlaveView,
+    build: BuildId,
+    repository: Repository,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let repository = Repository::empty();
+        let (started, release) = (repository.outside("started"), repository.outside("release"));
+        let job = format!(
+            "Job:\n  commands:\n    - touch '{}'\n    - until test -e '{}'; do sleep 0.02; done\n    - echo genuine\n  \
+             atomizers: [{{N: seq 1 2}}]\n  max_executors: 1\n",
+            started.display(),
+            release.display()
+        );
+        repository.commit(&[("clusterrunner.yaml", &job)]);
+        let farm = Farm::start(&[1]).await;
+        let build = farm.submit(&repository.request()).await;
+        wait_for("the first atom runs", async || {
+            started.exists().then_some(())
+        })
+        .await;
+        let client = farm.client();
+        // From here on nothing changes by itself.
+        wait_for("the master knows that it runs", async || {
+            let view = client.build(build).await.unwrap();
+            (view.num_atoms_in_progress >= 1).then_some(())
+        })
+        .await;
+        let slave = farm.wait_for_slaves(1).await.remove(0);
+        Self {
+            farm,
+            slave,
+            build,
+            repository,
+        }
+    }
+
+    /// Everything that master and slave show.
+    async fn state(&self) -> Vec<Value> {
+        let mut state = Vec::new();
+        for (server, path) in [
+            (self.farm.master_address(), "/v1/slave"),
+            (self.farm.master_address(), "/v1/build"),
+            (self.farm.master_address(), "/v1/build/1/subjob"),
+            (self.farm.slave_address(0), "/v1"),
+        ] {
+            let read = Raw::json("GET", &server, path, &Value::Null);
+            let answer = read.send(&Vec::new()).await;
+            assert_eq!(answer.status, 200);
+            state.push(answer.body);
+        }
+        state
+    }
+
+    /// All calls between master and slave, made as well as somebody can who knows everything but
+    /// the secret.
+    fn calls(&self) -> Vec<Raw> {
+        let (master, slave) = (self.farm.master_address(), self.farm.slave_address(0));
+        let (id, session) = (self.slave.id, &self.slave.session_id);
+        let report =
+            |state| json!({"slave": {"state": state, "build_id": 1, "session_id": session}});
+        let of_slave = format!("/v1/slave/{id}");
+        let connect = json!({
+            "slave": self.slave.url, "num_executors": 5, "session_id": "stranger", "protocol": 2,
+        });
+        let heartbeat = json!({"slave": {"heartbeat": true, "session_id": session}});
+        let setup = json!({
+            "project_type_params": self.repository.request(),
+            "build_executor_start_index": 0,
+            "commit": self.repository.git(&["rev-parse", "HEAD"]),
+            "job": {"name": "Job", "setup_build": "touch /nowhere"},
+        });
+        let subjob = json!({"atomic_commands": ["touch /nowhere"], "attempt": 2});
+        let mut calls = vec![
+            Raw::json("POST", &master, "/v1/slave", &connect),
+            Raw::json(
+                "POST",
+                &master,
+                &format!("{of_slave}/heartbeat"),
+                &heartbeat,
+            ),
+            self.result(1),
+            Raw::json("POST", &slave, "/v1/build/2/setup", &setup),
+            Raw::json("POST", &slave, "/v1/build/1/subjob/0", &subjob),
+            Raw::json("POST", &slave, "/v1/build/1/subjob/1", &subjob),
+            Raw::json("POST", &slave, "/v1/build/1/teardown", &json!({})),
+            Raw::json("POST", &slave, "/v1/kill", &json!({})),
+        ];
+        for state in ["SETUP_COMPLETE", "SETUP_FAILED", "IDLE", "DISCONNECTED"] {
+            calls.push(Raw::json("PUT", &master, &of_slave, &report(state)));
+        }
+        calls
+    }
+
+    /// A result of subjob 0 that says something else than the atom would.
+    fn result(&self, attempt: u32) -> Raw {
+        let report = json!({
+            "slave": self.slave.url, "metric_data": {"executor_id": 0}, "slave_id": self.slave.id,
+            "session_id": self.slave.session_id, "attempt": attempt,
+        });
+        let mut body = format!(
+            "--X\r\nContent-Disposition: form-data; name=\"__encoded_body__\"\r\n\r\n{report}\r\n--X\r\n\
+             Content-Disposition: form-data; name=\"file\"; filename=\"payload\"\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend(forged_archive());
+        body.extend(b"\r\n--X--\r\n");
+        Raw {
+            method: "POST",
+            server: self.farm.master_address(),
+            path: "/v1/build/1/subjob/0/result".to_owned(),
+            content_type: Some("multipart/form-data; boundary=X".to_owned()),
+            body,
+        }
+    }
+
+    /// Lets the build end; it must not have noticed anything.
+    async fn finish(&self) {
+        std::fs::write(self.repository.outside("release"), "").unwrap();
+        let end = self.farm.end_of(self.build).await;
+        assert_eq!(end.status, BuildStatus::Finished, "{end:?}");
+        assert_eq!(end.result, Some(BuildResult::NoFailures), "{end:?}");
+        for atom in self.farm.atoms(self.build).await {
+            let console = self.farm.console(self.build, &atom).await;
+            assert_eq!(console, "genuine\n");
+        }
+        assert!(!Path::new("/nowhere").exists());
+    }
+}
+
+fn forged_archive() -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, content) in [
+        ("clusterrunner_console_output", "forged\n"),
+        ("clusterrunner_command", "true\n"),
+        ("clusterrunner_time", "0.01\n"),
+        ("clusterrunner_exit_code", "1\n"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        let path = format!("artifact_0_0/{name}");
+        tar.append_data(&mut header, path, content.as_bytes())
+            .unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+/// Proofs that are none, by what is wrong with them.
+fn false_proofs(call: &Raw, secret: &Secret) -> Vec<(&'static str, Proof)> {
+    let now = Timestamp::now();
+    let changed = |change: fn(&mut Raw)| {
+        let mut other = call.clone();
+        change(&mut other);
+        other.signature(secret)
+    };
+    let other_secret = Secret::new("another secret".to_owned()).unwrap();
+    let cut = |proof: Proof| {
+        let cut = |(name, text): (_, String)| (name, text[..text.len() - 1].to_owned());
+        proof.into_iter().map(cut).collect()
+    };
+    vec![
+        ("unsigned", Vec::new()),
+        ("only the body's digest", call.body_digest(secret)),
+        ("another secret", call.signature(&other_secret)),
+        (
+            "stale",
+            call.signature_of(secret, Timestamp(now.0 - TOO_LONG_MS)),
+        ),
+        (
+            "from the future",
+            call.signature_of(secret, Timestamp(now.0 + TOO_LONG_MS)),
+        ),
+        ("for another path", changed(|call| call.path.push('0'))),
+        ("for a query", changed(|call| call.path.push_str("?a=1"))),
+        ("for another method", changed(|call| call.method = "DELETE")),
+        ("for another body", changed(|call| call.body.push(b' '))),
+        ("for no body", changed(|call| call.body = Vec::new())),
+        ("malformed", cut(call.signature(secret))),
+        (
+            "a digest in place of a signature",
+            vec![(SIGNATURE_HEADER, call.body_digest(secret).remove(0).1)],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn calls_without_a_right_signature_change_nothing() {
+    let scene = Scene::set().await;
+    let secret = scene.farm.secret();
+    let before = scene.state().await;
+    for call in scene.calls() {
+        for (what, proof) in false_proofs(&call, &secret) {
+            let answer = call.send(&proof).await;
+            let which = format!(
+                "{} {} with a signature that is {what}",
+                call.method, call.path
+            );
+            assert_eq!(answer.status, 401, "{which}: {answer:?}");
+            assert_ne!(answer.error(), "", "{which}");
+        }
+    }
+    assert_eq!(scene.state().await, before);
+    scene.finish().await;
+}
+
+/// A signature that was good for one call is good for no other one, and not for the same again.
+#[tokio::test]
+async fn a_signature_is_good_once_and_for_one_call() {
+    let scene = Scene::set().await;
+    let secret = scene.farm.secret();
+    let before = scene.state().await;
+    let calls = scene.calls();
+    for call in &calls {
+        // The same route on the same daemon, with content that means nothing: it is authentic, so it
+        // gets past the gate, and changes nothing.
+        let mut harmless = call.clone();
+        harmless.content_type = None;
+        harmless.body = b"{\"slave\": 7, \"atomic_commands\": 7}".to_vec();
+        if call.path.ends_with("/kill") || call.path.ends_with("/teardown") {
+            continue;
+        }
+        let proof = harmless.signature(&secret);
+        let first = harmless.send(&proof).await;
+        assert_eq!(
+            first.status, 400,
+            "{} {}: {first:?}",
+            call.method, call.path
+        );
+        let again = harmless.send(&proof).await;
+        assert_eq!(
+            again.status, 401,
+            "{} {}: {again:?}",
+            call.method, call.path
+        );
+        assert!(again.error().contains("used before"), "{again:?}");
+        for other in &calls {
+            let rerouted = Raw {
+                method: other.method,
+                server: other.server.clone(),
+                path: other.path.clone(),
+                ..harmless.clone()
+            };
+            if (rerouted.method, &rerouted.path) != (call.method, &call.path) {
+                let fresh = harmless.signature(&secret);
+                let answer = rerouted.send(&fresh).await;
+                assert_eq!(
+                    answer.status, 401,
+                    "made for {} {}, sent to {} {}: {answer:?}",
+                    call.method, call.path, other.method, other.path
+                );
+            }
+        }
+    }
+    assert_eq!(scene.state().await, before);
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_can_not_be_replayed() {
+    let scene = Scene::set().await;
+    let heartbeat = scene.calls().remove(1);
+    let proof = heartbeat.signature(&scene.farm.secret());
+    let first = heartbeat.send(&proof).await;
+    assert_eq!((first.status, first.body), (200, json!({"is_alive": true})));
+    let again = heartbeat.send(&proof).await;
+    assert_eq!(again.status, 401, "{again:?}");
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_result_counts_only_as_it_was_signed_and_for_its_attempt() {
+    let scene = Scene::set().await;
+    let secret = scene.farm.secret();
+    let before = scene.state().await;
+
+    // The head is signed as it should be, but the body is another one of the same length.
+    let genuine = scene.result(1);
+    let mut forged = genuine.clone();
+    let last = forged.body.len() - 20;
+    forged.body[last] ^= 1;
+    let answer = forged.send(&genuine.upload_signature(&secret)).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    // The body's digest is stated as it is, but was not signed.
+    let mut proof = genuine.signature(&secret);
+    proof.push((CONTENT_DIGEST_HEADER, content_digest(&forged.body)));
+    let answer = forged.send(&proof).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    // Cut short.
+    let mut short = genuine.clone();
+    short.body.truncate(last);
+    let answer = short.send(&genuine.upload_signature(&secret)).await;
+    assert!((400..=401).contains(&answer.status), "{answer:?}");
+    assert_eq!(scene.state().await, before);
+
+    for attempt in [0, 2, 3, u32::MAX] {
+        let stale = scene.result(attempt);
+        let answer = stale.send(&stale.upload_signature(&secret)).await;
+        assert_eq!(answer.status, 409, "attempt {attempt}: {answer:?}");
+    }
+    assert_eq!(scene.state().await, before);
+    scene.finish().await;
+
+    // Once there is a result, another one neither replaces it nor does harm.
+    let done = scene.state().await;
+    let late = scene.result(1);
+    let answer = late.send(&late.upload_signature(&secret)).await;
+    assert!([200, 409].contains(&answer.status), "{answer:?}");
+    let after = scene.state().await;
+    assert_eq!(after[..3], done[..3]);
+    let atom = scene.farm.atoms(scene.build).await.remove(0);
+    assert_eq!(scene.farm.console(scene.build, &atom).await, "genuine\n");
+}
+
+#[tokio::test]
+async fn a_signed_kill_ends_the_slave_in_order() {
+    let mut farm = Farm::start(&[1]).await;
+    let kill = Raw::json("POST", &farm.slave_address(0), "/v1/kill", &json!({}));
+    let answer = kill.send(&kill.signature(&farm.secret())).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    wait_for("the slave has ended", async || {
+        farm.has_ended(0).then_some(())
+    })
+    .await;
+    farm.wait_for_slaves(0).await;
+}
