@@ -269,6 +269,7 @@ mod tests {
             result: None,
             request_params: Map::new(),
             state_timestamps: [].into_iter().collect(),
+            artifacts: None,
             commit: None,
             artifacts: None,
             num_atoms_completed: 2,
