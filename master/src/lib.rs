@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod http;
 pub mod journal;
 pub mod liveness;
+pub mod metrics;
 pub mod options;
 pub mod preparer;
 pub mod project_locks;
