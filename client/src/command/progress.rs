@@ -271,7 +271,6 @@ mod tests {
             state_timestamps: [].into_iter().collect(),
             artifacts: None,
             commit: None,
-            artifacts: None,
             num_atoms_completed: 2,
             num_atoms_failed: 1,
             num_atoms_in_progress: 3,
