@@ -401,6 +401,8 @@ async fn what_is_not_there_is_told_in_json() {
         ("GET", "/v1/nothing", 404),
         ("GET", "/v1/build/7", 404),
         ("GET", "/v1/build/seven", 404),
+        ("GET", "/v1/build/+1", 404),
+        ("GET", "/v1/build/99999999999999999999", 404),
         ("GET", "/v1/build/7/subjob", 404),
         ("GET", "/v1/build/7/artifacts.zip", 404),
         ("GET", "/v1/build/7/subjob/0/atom/0/console", 404),
