@@ -21,6 +21,7 @@ use axum::response::Response;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
+use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::Rules;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::signed::Gate;
@@ -83,12 +84,16 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(ids)) => Ok(Self(ids)),
-            Err(error) => {
-                let message = format!("Ids in a path are whole numbers: {}.", error.body_text());
-                Err(refusal(StatusCode::NOT_FOUND, message))
-            }
+        let not_found = |why: &str| {
+            let message = format!("There is no such route: ids in a path are whole numbers{why}.");
+            refusal(StatusCode::NOT_FOUND, message)
+        };
+        if parts.extensions.get::<Reached>().is_none() {
+            return Err(not_found(""));
         }
+        let ids = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        let axum::extract::Path(ids) =
+            ids.map_err(|error| not_found(&format!(" ({})", error.body_text())))?;
+        Ok(Self(ids))
     }
 }

@@ -169,10 +169,12 @@ fn seconds(outcome: &AtomOutcome) -> f64 {
 /// A slave.
 #[must_use]
 pub fn slave(slave: &Slave) -> SlaveView {
+    // One that is cleared away counts until that is done, as in the original.
+    let is_leaving = |place: &BuildOnSlave| *place == BuildOnSlave::TearingDown;
     let current = slave
         .builds
         .iter()
-        .find(|(_, place)| **place != BuildOnSlave::TearingDown);
+        .min_by_key(|(_, place)| is_leaving(place));
     SlaveView {
         url: slave.url.clone(),
         id: slave.id,

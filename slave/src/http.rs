@@ -18,6 +18,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::http::cors::AllowedOrigins;
+use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::Rules;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
@@ -76,6 +77,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Ids<T> 
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // Digits only: a sign, too, would be parsed as a number.
+        if parts.extensions.get::<Reached>().is_none() {
+            return Err(ApiError::NotFound);
+        }
         match Path::from_request_parts(parts, state).await {
             Ok(Path(ids)) => Ok(Self(ids)),
             Err(_) => Err(ApiError::NotFound),

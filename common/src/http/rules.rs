@@ -49,8 +49,7 @@ impl Rules {
     async fn apply(&self, mut request: Request, next: Next) -> Response {
         let reached = self.routes.find(request.uri().path());
         let version = version(&request, reached.as_ref());
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+        let asked = request.headers().clone();
         let method = request.method().clone();
         if method == Method::HEAD {
             *request.method_mut() = Method::GET;
@@ -73,7 +72,7 @@ impl Rules {
             let is_read = matches!(method, Method::GET | Method::HEAD);
             let children = reached.as_ref().filter(|_| is_read);
             let children = children.map(|reached| reached.children(version));
-            response = finished(response, children, is_read, known.as_ref()).await;
+            response = finished(response, children, is_read, &asked).await;
         }
         let headers = response.headers_mut();
         if let Ok(session) = HeaderValue::from_str(&self.session.0) {
@@ -81,7 +80,7 @@ impl Rules {
         }
         let number = HeaderValue::from(version.number());
         headers.insert(HeaderName::from_static("api-version"), number);
-        self.origins.answer(origin.as_ref(), headers);
+        self.origins.answer(asked.get(header::ORIGIN), headers);
         if method == Method::HEAD {
             // The headers, the length among them, stay those of a GET.
             *response.body_mut() = Body::empty();
@@ -118,7 +117,7 @@ async fn finished(
     response: Response,
     children: Option<&str>,
     is_read: bool,
-    known: Option<&HeaderValue>,
+    asked: &HeaderMap,
 ) -> Response {
     let (mut parts, body) = response.into_parts();
     let body = match to_bytes(body, usize::MAX).await {
@@ -137,7 +136,7 @@ async fn finished(
     if is_read && parts.status == StatusCode::OK {
         let digest = hex::encode(Sha256::digest(&body));
         let etag = format!("\"{}\"", &digest[..ETAG_DIGITS]);
-        let is_known = known.is_some_and(|known| names(known, &etag));
+        let is_known = is_known(asked, &etag);
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             parts.headers.insert(header::ETAG, etag);
         }
@@ -163,9 +162,14 @@ fn with_children(body: &[u8], children: &str) -> Bytes {
     [members, comma, children.as_bytes()].concat().into()
 }
 
-/// Whether an `If-None-Match` header names an ETag; weak ones count, as the standard has it.
-fn names(known: &HeaderValue, etag: &str) -> bool {
-    let tags = known.to_str().unwrap_or_default().split(',');
-    let mut tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.any(|tag| tag == "*" || tag == etag)
+/// Whether the `If-None-Match` headers of a request name an ETag; weak ones count, as the standard
+/// has it.
+#[must_use]
+pub fn is_known(asked: &HeaderMap, etag: &str) -> bool {
+    let known = asked.get_all(header::IF_NONE_MATCH).iter();
+    let mut tags = known.flat_map(|known| known.to_str().unwrap_or_default().split(','));
+    tags.any(|tag| {
+        let tag = tag.trim().trim_start_matches("W/");
+        tag == "*" || tag == etag
+    })
 }

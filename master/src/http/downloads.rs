@@ -7,7 +7,9 @@ use crate::cluster::command::Refusal;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::http::rules::is_known;
 use clusterrunner_common::ids::BuildId;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use tower_http::services::ServeFile;
 
@@ -49,14 +51,28 @@ async fn serve(
     if !finished.await?? {
         return Err(ApiError::NotReady);
     }
+    let disk = |source| ApiError::Disk {
+        what: "Reading an archive",
+        source,
+    };
+    let metadata = tokio::fs::metadata(&path).await.map_err(disk)?;
+    let etag = etag(&metadata);
+    if is_known(request.headers(), &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
     let mime = content_type.parse().map_err(|_| ApiError::NotReady)?;
     let served = ServeFile::new_with_mime(path, &mime)
         .try_call(request)
         .await;
-    served
-        .map(IntoResponse::into_response)
-        .map_err(|source| ApiError::Disk {
-            what: "Reading an archive",
-            source,
-        })
+    let served = served.map_err(disk)?.into_response();
+    if served.status().is_success() {
+        return Ok(([(header::ETAG, etag)], served).into_response());
+    }
+    Ok(served)
+}
+
+/// An archive never changes once it is there, so its time and length tell it from all others.
+fn etag(metadata: &std::fs::Metadata) -> String {
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    format!("\"{seconds:x}-{nanoseconds:x}-{:x}\"", metadata.len())
 }

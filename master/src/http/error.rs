@@ -31,7 +31,7 @@ pub(crate) enum ApiError {
     Invalid(String),
     #[error("Invalid atom id: {0}.")]
     UnknownAtom(AtomId),
-    #[error("Invalid slave id: {0}.")]
+    #[error("Requested slave (slave_id={0}) does not exist.")]
     UnknownSlave(SlaveId),
     #[error("Console output does not exist on this host for build {0}, subjob {1}, atom {2}.")]
     NoConsole(BuildId, SubjobId, AtomId),

@@ -5,7 +5,7 @@ use crate::coordinator::Coordinator;
 use crate::journal::Journal;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use clusterrunner_common::auth::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
 };
@@ -16,14 +16,22 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tower::ServiceExt as _;
 
+mod golden;
+
 struct Master {
     routes: Router,
     secret: Secret,
+    cluster: ClusterHandle,
+    results: Results,
     _directory: tempfile::TempDir,
 }
 
 impl Master {
     fn start() -> Self {
+        Self::start_with("a secret for tests", "this-life", None)
+    }
+
+    fn start_with(secret: &str, session: &str, origins: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
@@ -36,29 +44,33 @@ impl Master {
                 .await
                 .unwrap();
         });
-        let secret = Secret::new("a secret for tests".to_owned()).unwrap();
+        let results = Results::new(directory.path().join("results"));
         let api = Api {
-            cluster,
-            results: Results::new(directory.path().join("results")),
+            cluster: cluster.clone(),
+            results: results.clone(),
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
-            session: SessionId("this-life".to_owned()),
-            allow_local_sources: false,
+            session: SessionId(session.to_owned()),
+            allow_local_sources: secret == golden::SECRET,
         };
+        let secret = Secret::new(secret.to_owned()).unwrap();
         let gate = Gate::new(secret.clone(), Duration::from_secs(300), takes_body_digest);
         Self {
-            routes: router(api, &gate, AllowedOrigins::default()),
+            routes: router(api, &gate, AllowedOrigins::new(origins).unwrap()),
             secret,
+            cluster,
+            results,
             _directory: directory,
         }
     }
 
-    async fn call(
+    /// A plain call: status, headers, body.
+    async fn exchange(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> (u16, Value) {
+    ) -> (u16, HeaderMap, Vec<u8>) {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -68,10 +80,19 @@ impl Master {
         }
         let request = tidy_path(request.body(Body::from(body.to_owned())).unwrap());
         let response = self.routes.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
-            .await
-            .unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (parts.status.as_u16(), parts.headers, body.to_vec())
+    }
+
+    async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let (status, _, body) = self.exchange(method, path, headers, body).await;
         let json = if body.is_empty() {
             Value::Null
         } else {
@@ -380,6 +401,8 @@ async fn what_is_not_there_is_told_in_json() {
         ("GET", "/v1/nothing", 404),
         ("GET", "/v1/build/7", 404),
         ("GET", "/v1/build/seven", 404),
+        ("GET", "/v1/build/+1", 404),
+        ("GET", "/v1/build/99999999999999999999", 404),
         ("GET", "/v1/build/7/subjob", 404),
         ("GET", "/v1/build/7/artifacts.zip", 404),
         ("GET", "/v1/build/7/subjob/0/atom/0/console", 404),

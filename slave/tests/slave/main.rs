@@ -7,6 +7,7 @@
 
 mod connection;
 mod fake_master;
+mod golden;
 mod orders;
 mod test_slave;
 mod work;
