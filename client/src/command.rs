@@ -2,8 +2,10 @@
 
 mod build;
 mod cancel;
+mod deploy;
 mod interrupt;
 mod logs;
+mod manual;
 mod progress;
 mod request;
 mod shutdown;
@@ -42,6 +44,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
+        Command::Completions(options) => Ok(manual::completions(&options)),
+        Command::Man(options) => manual::man(&options),
+        Command::Deploy(options) => wait_for(deploy::run(*options, common)),
         Command::Stop => stop::run(&common),
     }
 }

@@ -1,10 +1,14 @@
 //! The command line: every subcommand, every option, and the help that teaches them.
 
+mod farm;
+
+pub(crate) use farm::{DeployOptions, ShutdownOptions};
+
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 
 const ABOUT: &str =
@@ -102,11 +106,27 @@ Examples:
   clusterrunner shutdown --slave-id 3 --slave-id 4
   clusterrunner shutdown --master-url farm.example.org:43000 --all-slaves")]
     Shutdown(ShutdownOptions),
+    /// Bring this program and its settings to machines by ssh, and start a farm there
+    #[command(after_help = farm::DEPLOY_HELP)]
+    Deploy(Box<DeployOptions>),
     /// End the slaves and the master that run on this machine
     #[command(after_help = "\
 Ends the daemons of this base directory only: slaves first, then the master. What they had
 acknowledged is on disk; atoms that were running are run again after the next start.")]
     Stop,
+    /// Print a script that completes this command's words in a shell
+    #[command(after_help = "\
+Examples:
+  clusterrunner completions bash > ~/.local/share/bash-completion/completions/clusterrunner
+  clusterrunner completions zsh > ~/.zfunc/_clusterrunner        with ~/.zfunc in $fpath
+  clusterrunner completions fish > ~/.config/fish/completions/clusterrunner.fish")]
+    Completions(CompletionsOptions),
+    /// Print the manual page, or write the pages of all subcommands
+    #[command(after_help = "\
+Examples:
+  clusterrunner man | man -l -
+  clusterrunner man --output ~/.local/share/man/man1")]
+    Man(ManOptions),
 }
 
 fn build_help() -> String {
@@ -262,17 +282,30 @@ pub(crate) struct SlavesOptions {
     pub(crate) master: MasterAddress,
 }
 
-/// Options of `clusterrunner shutdown`.
+/// Options of `clusterrunner completions`.
 #[derive(Args, Debug)]
-pub(crate) struct ShutdownOptions {
-    /// All slaves of the master
-    #[arg(short, long)]
-    pub(crate) all_slaves: bool,
-    /// A slave by its number in `clusterrunner slaves`; may be repeated
-    #[arg(short, long = "slave-id", value_name = "ID", num_args = 1.., action = clap::ArgAction::Append)]
-    pub(crate) slave_ids: Vec<SlaveId>,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
+pub(crate) struct CompletionsOptions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// A shell that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash, with the bash-completion package
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// Options of `clusterrunner man`.
+#[derive(Args, Debug)]
+pub(crate) struct ManOptions {
+    /// Write clusterrunner.1 and a page for each subcommand into this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Options of `clusterrunner validate`.

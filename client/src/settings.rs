@@ -58,6 +58,36 @@ impl Settings {
         absolute(&read(common)?.general.base_directory)
     }
 
+    /// The text of the settings file for other machines.
+    pub(crate) fn to_deploy(common: &CommonOptions) -> Result<String, Trouble> {
+        let file = read(common)?.general.config_file;
+        let shown = file.display();
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| Trouble::new(format!("could not read {shown}: {error}")))?;
+        let home_only = |variable: &str| environment(variable).filter(|_| variable == "HOME");
+        let alone = load_client(Some(&file), home_only, &Overrides::new()).map_err(wrong)?;
+        if alone.general.secret.is_none() {
+            let trouble =
+                Trouble::usage(format!("{shown} has no secret, and each machine needs it"));
+            return Err(trouble.hint("write the line `secret = ...` into it, below [general]"));
+        }
+        for (key, why) in [
+            (
+                "hostname",
+                "every machine would have the same name; remove the line",
+            ),
+            (
+                "base_directory",
+                "remove the line, and say it with --remote-directory",
+            ),
+        ] {
+            if sets(&text, key) {
+                return Err(Trouble::usage(format!("{shown} sets `{key}`")).hint(why));
+            }
+        }
+        Ok(text)
+    }
+
     /// The port of a slave on this machine.
     pub(crate) fn slave_port(common: &CommonOptions) -> Result<u16, Trouble> {
         let slave = load_slave(
@@ -76,6 +106,14 @@ fn read(common: &CommonOptions) -> Result<ClientSettings, Trouble> {
         &Overrides::new(),
     )
     .map_err(wrong)
+}
+
+/// Whether a settings file has a line for a key.
+fn sets(text: &str, key: &str) -> bool {
+    text.lines().any(|line| {
+        let value = line.trim_start().strip_prefix(key).map(str::trim_start);
+        value.is_some_and(|value| value.starts_with(['=', ':']))
+    })
 }
 
 fn environment(variable: &str) -> Option<String> {

@@ -11,8 +11,10 @@ pub mod dispatcher;
 pub mod http;
 pub mod journal;
 pub mod liveness;
+pub mod metrics;
 pub mod options;
 pub mod preparer;
+pub mod project_locks;
 pub mod results;
 pub mod slave_api;
 pub mod views;
@@ -33,6 +35,7 @@ use coordinator::Coordinator;
 use dispatcher::Dispatcher;
 use journal::{Journal, JournalError};
 use preparer::Preparer;
+use project_locks::ProjectLocks;
 use results::Results;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -109,6 +112,7 @@ pub async fn serve(
         mark,
         kill_grace: service.atom_kill_grace,
         hostname: general.hostname.clone(),
+        projects: ProjectLocks::default(),
     };
     let dispatcher = Dispatcher::new(preparer, results.clone(), caller.clone(), cluster.clone());
     let gate = Gate::new(secret, service.signature_max_age, http::takes_body_digest);

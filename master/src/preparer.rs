@@ -3,6 +3,7 @@
 
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
+use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
@@ -13,6 +14,7 @@ use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 /// The file that holds a project's jobs.
@@ -39,6 +41,8 @@ pub struct Preparer {
     pub kill_grace: Duration,
     /// This machine, for messages.
     pub hostname: String,
+    /// Who uses which project's directory.
+    pub projects: ProjectLocks,
 }
 
 /// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
@@ -129,6 +133,12 @@ impl Preparer {
         request: &BuildRequest,
         stop: &CancellationToken,
     ) -> Result<Plan, PreparationError> {
+        // Held to the end: the atomizers read the directory too. All that is awaited below ends soon
+        // after `stop`, and is awaited to its end.
+        let _only_user = tokio::select! {
+            () = stop.cancelled() => return Err(PreparationError::Canceled),
+            lock = self.lock(request) => lock?,
+        };
         let (project, commit) = self.fetch(request, stop).await?;
         let files = fetch_remote_files(
             &request.remote_files,
@@ -154,6 +164,17 @@ impl Preparer {
             max_executors_per_slave: job.max_executors_per_slave,
             atoms,
         })
+    }
+
+    async fn lock(&self, request: &BuildRequest) -> Result<OwnedMutexGuard<()>, PreparationError> {
+        let directory = match &request.project {
+            ProjectSource::Directory { project_directory } => PathBuf::from(project_directory),
+            ProjectSource::Git { url, .. } => {
+                let url = GitUrl::parse(url, self.git.allow_local_sources)?;
+                self.work_trees.join(url.directory_name())
+            }
+        };
+        Ok(self.projects.lock(&directory).await)
     }
 
     /// Brings the project here; says where it is, and at which commit.

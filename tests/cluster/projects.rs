@@ -5,7 +5,9 @@ use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
+use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A job whose atoms print the file `version`, as long as there is one.
 const PRINT_VERSION: &str = "Print:
@@ -84,7 +86,7 @@ async fn each_build_tests_the_commit_it_was_made_for() {
     let new = repository.commit(&[("version", "new\n"), ("failing", "20")]);
     let second = farm.submit(&repository.request()).await;
     assert_eq!(prepared(second).await, new);
-    let by_hash = repository.request_with(serde_json::json!({"hash": old}));
+    let by_hash = repository.request_with(json!({"hash": old}));
     let third = farm.submit(&by_hash).await;
     assert_eq!(prepared(third).await, old);
 
@@ -120,4 +122,57 @@ async fn many_builds_of_several_projects() {
         assert_eq!(outcomes(&farm, build).await, expected(version, *failing));
     }
     farm.wait_for_rest().await;
+}
+
+/// Two preparations never share a work tree: not while a canceled one still ends, and not because the
+/// repository has two names.
+#[tokio::test]
+async fn one_build_of_a_repository_is_prepared_at_a_time() {
+    let repository = Repository::empty();
+    let at = |name: &str| repository.outside(name);
+    let (lock, started, release) = (at("lock"), at("started"), at("release"));
+    let take = format!(
+        "exec 9> '{}'; flock -n 9 && echo alone || echo shared",
+        lock.display()
+    );
+    let job = format!(
+        "Slow:\n  commands: [echo]\n  atomizers:\n    - N: {take}; trap '' TERM; touch '{}'; until test -e '{}'; do sleep 0.02; done\n\
+         Quick:\n  commands: [echo]\n  atomizers:\n    - N: {take}\n",
+        started.display(),
+        release.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let farm = Farm::start(&[1]).await;
+    let client = farm.client();
+    let by_url = format!("file://{}", repository.path().display());
+    for canceled in [true, false] {
+        let slow = repository.request_with(json!({"job_name": "Slow"}));
+        let slow = farm.submit(&slow).await;
+        wait_for("the slow atomizer runs", async || {
+            started.exists().then_some(())
+        })
+        .await;
+        std::fs::remove_file(&started).unwrap();
+        let mut quick = repository.request_with(json!({"job_name": "Quick"}));
+        if canceled {
+            // It does not end when it is asked to, so it goes on for the grace time.
+            client.cancel(slow).await.unwrap();
+        } else {
+            quick["url"] = json!(by_url);
+        }
+        let quick = farm.submit(&quick).await;
+        wait_for("it is the quick build's turn", async || {
+            client.build(quick).await.unwrap().state_timestamps["preparing"]
+        })
+        .await;
+        if !canceled {
+            // Nothing tells that it does not begin, so it gets the time that it would need.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            std::fs::write(&release, "").unwrap();
+        }
+        let view = farm.end_of(quick).await;
+        assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+        let atom = farm.atoms(quick).await.remove(0);
+        assert_eq!(atom.command_string, "export N=\"alone\";");
+    }
 }

@@ -4,6 +4,7 @@ use crate::farm::Farm;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use crate::whole_build::{ATOMS, check_results, many_atoms, runs};
+use clusterrunner_common::api::{BuildResult, BuildStatus};
 use std::process::Stdio;
 
 fn shut_down(farm: &Farm, arguments: &[&str]) {
@@ -59,4 +60,33 @@ async fn a_slave_finishes_what_it_runs_and_ends_while_the_build_goes_on() {
     // A slave that is started in its place works.
     farm.restart_slave(1, 2);
     farm.wait_for_slaves(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_dies_meanwhile_still_ends_the_slave_and_the_build_waits_for_another() {
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    let jobs = format!(
+        "Slow:\n  commands:\n    - echo \"$N\" >> '{}'\n    - sleep 2\n  atomizers:\n    - N: seq 1 3\n",
+        log.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &jobs)]);
+    let mut farm = Farm::start(&[1]).await;
+    let build = farm.submit(&repository.request()).await;
+    wait_for("the first atom runs", async || {
+        (!runs(&log).is_empty()).then_some(())
+    })
+    .await;
+    shut_down(&farm, &["--all-slaves"]);
+    farm.kill_master();
+    farm.start_master().await;
+    assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
+    assert!(farm.client().slaves().await.unwrap().is_empty());
+    let view = farm.client().build(build).await.unwrap();
+    assert_eq!(view.status, BuildStatus::Building);
+    assert_eq!(view.num_atoms_completed, 1, "what it ran counts");
+    farm.start_slave(2);
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures));
+    assert!(runs(&log).values().all(|times| *times == 1));
 }

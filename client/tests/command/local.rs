@@ -168,6 +168,47 @@ fn slaves_are_shut_down() {
 }
 
 #[test]
+fn completions_and_the_manual_know_every_subcommand() {
+    let user = User::new();
+    let help = user.run(&["--help"]).expect_code(0).stdout;
+    let commands = help.split_once("Commands:\n").unwrap().1;
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(names.len() > 10 && names.contains(&"shutdown"), "{names:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = user.run(&["completions", shell]).expect_code(0).stdout;
+        assert!(script.lines().count() > 50, "{script}");
+        for text in names.iter().chain(&["all-slaves", "job-name"]) {
+            assert!(script.contains(text), "{text} in {script}");
+        }
+    }
+    let checked = user.command(&["completions", "bash"]).output().unwrap();
+    let script = user.path("completions");
+    std::fs::write(&script, checked.stdout).unwrap();
+    let bash = Command::new("bash").arg("-n").arg(&script).output();
+    assert!(bash.unwrap().status.success());
+    user.run(&["completions", "tcsh"]).expect_code(2);
+
+    let page = user.run(&["man"]).expect_code(0).stdout;
+    user.run(&["man", "--output", "pages/man1"]).expect_code(0);
+    for name in names {
+        assert!(
+            page.contains(&format!("clusterrunner\\-{name}(1)")),
+            "{page}"
+        );
+        let written = user.path(&format!("pages/man1/clusterrunner-{name}.1"));
+        let written = std::fs::read_to_string(written).unwrap();
+        assert!(written.contains(".SH SYNOPSIS"), "{written}");
+    }
+    user.run(&["man", "--output", "project/clusterrunner.yaml"])
+        .expect_code(5)
+        .expect(&[], &["error: could not write manual pages into "]);
+}
+
+#[test]
 fn help_and_version_are_there() {
     let user = User::new();
     let version = format!("ClusterRunner {}\n", env!("CARGO_PKG_VERSION"));

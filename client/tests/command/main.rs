@@ -7,7 +7,9 @@
 )]
 
 mod build;
+mod deploy;
 mod fake_master;
 mod local;
 mod look;
 mod run;
+mod ssh_server;

@@ -5,7 +5,7 @@ use super::{Api, Path};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::command::Refusal;
-use crate::views;
+use crate::{metrics, views};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
@@ -51,10 +51,13 @@ pub(super) async fn events() -> Json<Value> {
     Json(json!({"events": null}))
 }
 
-/// Nothing is measured yet: an exposition without metrics.
-pub(super) async fn metrics() -> ([(HeaderName, &'static str); 1], &'static str) {
+/// What is measured, for Prometheus.
+pub(super) async fn metrics(
+    State(api): State<Api>,
+) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
+    let text = api.cluster.read(metrics::exposition).await?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], "")
+    Ok(([(header::CONTENT_TYPE, content_type)], text))
 }
 
 pub(super) async fn builds(State(api): State<Api>, page: Page) -> Answer<BuildsBody> {

@@ -1,0 +1,62 @@
+//! Options of the commands that change a whole farm.
+
+use super::MasterAddress;
+use clap::Args;
+use clusterrunner_common::ids::SlaveId;
+
+/// What `deploy` does, for those who use it for the first time.
+pub(super) const DEPLOY_HELP: &str = "\
+Copies this program and your settings file (with its secret, mode 0600) into the remote directory
+of each machine, stops what runs there, starts the master and then the slaves, and waits until all
+have registered. What was deployed before is replaced; the new farm goes on with its builds.
+
+Machines are written [USER@]HOST[:SSH-PORT] and must let you in without a question: with a key, and
+known to your known_hosts. Slaves and master find each other by these names. `localhost` is this
+machine, without ssh.
+
+Examples:
+  clusterrunner deploy --master farm-1 --slaves farm-1 farm-2 farm-3 --num-executors 8
+  clusterrunner deploy -m ci@farm-1:2222 -s ci@farm-2 -o IdentityFile=~/.ssh/farm
+  clusterrunner deploy            the machines of `master_hostname` and `slaves` in the settings";
+
+/// Options of `clusterrunner shutdown`.
+#[derive(Args, Debug)]
+pub(crate) struct ShutdownOptions {
+    /// All slaves of the master
+    #[arg(short, long)]
+    pub(crate) all_slaves: bool,
+    /// A slave by its number in `clusterrunner slaves`; may be repeated
+    #[arg(short, long = "slave-id", value_name = "ID", num_args = 1.., action = clap::ArgAction::Append)]
+    pub(crate) slave_ids: Vec<SlaveId>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner deploy`.
+#[derive(Args, Debug)]
+pub(crate) struct DeployOptions {
+    /// The machine of the master [default: `master_hostname` of the settings]
+    #[arg(short, long, value_name = "HOST")]
+    pub(crate) master: Option<String>,
+    /// The master's port [default: `port` of the settings, 43000]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) master_port: Option<u16>,
+    /// The machines of the slaves [default: `slaves` of the settings]
+    #[arg(short, long, value_name = "HOST", num_args = 1..)]
+    pub(crate) slaves: Option<Vec<String>>,
+    /// The slaves' port [default: `port` of the settings, 43001]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) slave_port: Option<u16>,
+    /// How many subjobs each slave runs at the same time [default: as the settings say]
+    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) num_executors: Option<u32>,
+    /// Where everything lies on each machine; below the home directory if it is no absolute path
+    #[arg(long, value_name = "DIR", default_value = ".clusterrunner")]
+    pub(crate) remote_directory: String,
+    /// An option for ssh, as in ssh_config; may be repeated
+    #[arg(short = 'o', long = "ssh-option", value_name = "KEY=VALUE")]
+    pub(crate) ssh_options: Vec<String>,
+    /// How long the master may take to answer, and then the slaves to register
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) deadline: u64,
+}

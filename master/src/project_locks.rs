@@ -1,0 +1,48 @@
+//! One user at a time for each project directory of the master.
+//!
+//! The core prepares one build of a project at a time, but it counts a canceled build as over at once,
+//! while its checkout and its atomizer still need a moment to end; and one repository can have
+//! several names. Two preparations in one directory would give a build the atoms of another commit.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+/// The locks of all projects. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct ProjectLocks(Arc<Mutex<HashMap<PathBuf, Arc<AsyncMutex<()>>>>>);
+
+impl ProjectLocks {
+    /// Waits until nobody else uses `directory`; it is the caller's until the guard is dropped.
+    pub async fn lock(&self, directory: &Path) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that nobody holds or waits for are only in this map.
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(locks.entry(directory.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_directory_has_one_user_at_a_time() {
+        let locks = ProjectLocks::default();
+        let (one, other) = (Path::new("/one"), Path::new("/other"));
+        let held = locks.lock(one).await;
+        let _different = locks.lock(other).await;
+        let second = tokio::time::timeout(Duration::from_millis(10), locks.lock(one)).await;
+        assert!(second.is_err(), "two users");
+        drop(held);
+        drop(locks.lock(one).await);
+        drop(locks.lock(Path::new("/third")).await);
+        let known = locks.0.lock().unwrap().len();
+        assert_eq!(known, 2, "what nobody uses is forgotten");
+    }
+}
