@@ -60,7 +60,7 @@ pub enum ServeError {
     #[error(transparent)]
     Caller(#[from] CallError),
     /// A setting can not be used.
-    #[error("setting \"cors_allowed_origins_regex\": {0}")]
+    #[error(transparent)]
     Origins(#[from] InvalidPattern),
     /// What an earlier process left can not be cleared away.
     #[error("could not clear away what an earlier process left: {0}")]

@@ -65,7 +65,7 @@ pub enum ServeError {
     #[error(transparent)]
     Caller(#[from] CallError),
     /// A setting can not be used.
-    #[error("setting \"cors_allowed_origins_regex\": {0}")]
+    #[error(transparent)]
     Origins(#[from] InvalidPattern),
     /// The address that it listens on is not known.
     #[error("could not find out the address that is listened on: {0}")]

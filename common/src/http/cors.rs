@@ -10,8 +10,14 @@ pub struct AllowedOrigins(Option<Regex>);
 /// The pattern is no regular expression, or one of a kind that is not supported, such as one with
 /// look-ahead.
 #[derive(Debug, thiserror::Error)]
-#[error("expected a regular expression: {0}")]
-pub struct InvalidPattern(#[from] regex::Error);
+#[error("setting \"cors_allowed_origins_regex\": expected a regular expression: {0}")]
+pub struct InvalidPattern(String);
+
+impl From<regex::Error> for InvalidPattern {
+    fn from(error: regex::Error) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl AllowedOrigins {
     /// The origins that match `pattern` from their beginning to their end; none without a pattern.

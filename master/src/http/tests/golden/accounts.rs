@@ -70,7 +70,7 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         because: "an unknown atom is not found, not an internal error",
     },
     Exception {
-        fixtures: &[133, 142, 143, 156, 157, 163, 164, 170, 171, 172],
+        fixtures: &[133, 142, 143, 156, 157, 163, 164, 170, 171, 172, 174, 175],
         differs: &["error", "status=401"],
         because: "a request that changes something is first of all asked for its signature, which \
                   from slaves is one over the whole request",
@@ -147,7 +147,7 @@ pub(super) const NOT_ALONE: &[NotAlone] = &[
         because: "the build that the original stores for a request that it refuses",
     },
     NotAlone {
-        fixtures: &[174, 175, 237, 252, 253, 254, 255],
+        fixtures: &[237, 252, 253, 254, 255],
         because: "slaves that are told to shut down",
     },
     NotAlone {
