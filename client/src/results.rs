@@ -4,6 +4,7 @@
 mod place;
 mod unpack;
 
+use place::Place;
 pub use place::{KEPT, put_in_place};
 pub use unpack::{Unpacked, unpack};
 
@@ -44,6 +45,17 @@ pub enum ResultsError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Something else is where the results should go.
+    #[error(
+        "{} is not a place for results: {why}. Name a new or empty directory, or one that holds earlier results",
+        .path.display()
+    )]
+    Taken {
+        /// What was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The name of the directory of results is no name.
     #[error("'{}' can not be a directory for results", .path.display())]
     NoName {
@@ -71,6 +83,15 @@ pub struct Fetched {
     pub moved_to: Option<PathBuf>,
 }
 
+/// Whether results can be put into `directory`: to be asked before a build is begun for them.
+///
+/// # Errors
+/// It holds something else, or nothing can be written there.
+pub fn check(directory: &Path) -> Result<(), ResultsError> {
+    // Made to see whether it can be, and removed at once.
+    Place::find(directory)?.workshop("check.").map(drop)
+}
+
 /// Fetches the results of a finished build into `directory`. Everything happens in a directory
 /// beside it first, so `directory` holds one build's complete results or another's, never a mixture.
 ///
@@ -81,19 +102,11 @@ pub async fn fetch(
     build: BuildId,
     directory: &Path,
 ) -> Result<Fetched, ResultsError> {
-    let directory = std::path::absolute(directory)
-        .map_err(ResultsError::disk("find the directory", directory))?;
-    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
-        return Err(ResultsError::NoName { path: directory });
-    };
-    std::fs::create_dir_all(parent).map_err(ResultsError::disk("make the directory", parent))?;
-    let workshop = tempfile::Builder::new()
-        .prefix(&format!(".{}.{build}.", name.to_string_lossy()))
-        .tempdir_in(parent)
-        .map_err(ResultsError::disk("make a directory in", parent))?;
+    let place = Place::find(directory)?;
+    let workshop = place.workshop(&format!("{build}."))?;
     let archive = workshop.path().join("artifacts.zip");
     client.download(build, Archive::Zip, &archive).await?;
-    let target = directory.clone();
+    let target = place.target;
     let unpacking = tokio::task::spawn_blocking(move || {
         let results = workshop.path().join("results");
         let unpacked = unpack(&archive, &results)?;

@@ -33,6 +33,13 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let interrupt = Interrupt::listen()?;
     let request = request(&options)?;
+    if !options.no_results {
+        // Better now than when the build is over.
+        results::check(&options.results_dir).map_err(|error| {
+            Trouble::usage(error.to_string())
+                .hint("--results-dir names it, --no-results does without")
+        })?;
+    }
     let settings = Settings::load(&common)?;
     let master = match &options.master.master_url {
         Some(url) => url.clone(),

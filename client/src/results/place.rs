@@ -13,6 +13,72 @@ pub const KEPT: usize = 5;
 /// that ended in the same directory in the same moment.
 const TRIES: usize = 10;
 
+/// The name that results have where nobody says otherwise. Whatever directory has it is taken for old
+/// results, since the original puts its there as well.
+const USUAL_NAME: &str = "build_results";
+
+/// Where results go.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The directory that they will be, as an absolute path.
+    pub(super) target: PathBuf,
+    parent: PathBuf,
+    name: OsString,
+}
+
+impl Place {
+    /// Looks at a place, and refuses one that holds anything but old results.
+    pub(super) fn find(directory: &Path) -> Result<Self, ResultsError> {
+        let target = std::path::absolute(directory)
+            .map_err(ResultsError::disk("find the directory", directory))?;
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(ResultsError::NoName { path: target });
+        };
+        if directory.file_name().is_none() {
+            return Err(ResultsError::NoName {
+                path: directory.to_owned(),
+            });
+        }
+        let place = Self {
+            parent: parent.to_owned(),
+            name: name.to_owned(),
+            target: target.clone(),
+        };
+        let taken = |why| {
+            Err(ResultsError::Taken {
+                path: target.clone(),
+                why,
+            })
+        };
+        let here = std::env::current_dir().unwrap_or_default();
+        match target.symlink_metadata() {
+            Err(_) => Ok(place),
+            Ok(_) if here.starts_with(&target) => taken("you are in it"),
+            Ok(found) if !found.is_dir() => taken("it is no directory"),
+            Ok(_) if place.name == USUAL_NAME || build_of(&target).is_some() => Ok(place),
+            Ok(_) => {
+                let mut entries = std::fs::read_dir(&target)
+                    .map_err(ResultsError::disk("read the directory", &target))?;
+                match entries.next() {
+                    None => Ok(place),
+                    Some(_) => taken("it holds other files"),
+                }
+            }
+        }
+    }
+
+    /// A new directory beside it, on the same file system.
+    pub(super) fn workshop(&self, suffix: &str) -> Result<tempfile::TempDir, ResultsError> {
+        let parent = &self.parent;
+        std::fs::create_dir_all(parent)
+            .map_err(ResultsError::disk("make the directory", parent))?;
+        tempfile::Builder::new()
+            .prefix(&format!(".{}.{suffix}", self.name.to_string_lossy()))
+            .tempdir_in(parent)
+            .map_err(ResultsError::disk("make a directory in", parent))
+    }
+}
+
 /// Makes `results` the directory `target`. What was there is moved to `<target>.<its build>`; of
 /// those, the [`KEPT`] newest are kept. A directory that this program did not make is moved to
 /// `<target>.before-<build>` and never deleted. Says where the old results are.
@@ -175,6 +241,37 @@ mod tests {
             "{names:?}"
         );
         assert_eq!(names.len(), 1 + KEPT + 2);
+    }
+
+    #[test]
+    fn nothing_but_old_results_is_ever_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        std::fs::write(root.join("file"), "mine").unwrap();
+        std::fs::create_dir_all(root.join("project/src")).unwrap();
+        std::fs::create_dir(root.join("empty")).unwrap();
+        std::fs::create_dir(root.join("build_results")).unwrap();
+        std::os::unix::fs::symlink(root.join("empty"), root.join("link")).unwrap();
+        for fit in ["new", "new/deeper", "empty", "build_results"] {
+            assert!(Place::find(&root.join(fit)).is_ok(), "{fit}");
+        }
+        let here = std::env::current_dir().unwrap();
+        let above = here.parent().unwrap();
+        for unfit in [
+            &root.join("file"),
+            &root.join("project"),
+            &root.join("link"),
+            &here,
+            above,
+        ] {
+            let error = Place::find(unfit).unwrap_err().to_string();
+            assert!(error.contains("is not a place for results"), "{error}");
+        }
+        for unfit in [".", "..", "/", "x/.."] {
+            assert!(Place::find(Path::new(unfit)).is_err(), "{unfit}");
+        }
+        place(root, 3);
+        assert!(Place::find(&root.join("build_results")).is_ok());
     }
 
     #[test]
