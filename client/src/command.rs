@@ -81,7 +81,7 @@ pub(crate) fn client_of(
     patience: u64,
     settings: &Settings,
 ) -> Result<Client, Trouble> {
-    let caller = Caller::new(Some(settings.secret.clone()), settings.http_timeout)?;
+    let caller = Caller::new(settings.secret.clone(), settings.http_timeout)?;
     let client = Client::new(caller, master, Duration::from_secs(patience));
     let listener = |outage: Outage<'_>| match outage {
         Outage::Began { error, patience } => output::note(format!(

@@ -11,7 +11,7 @@ pub(crate) async fn run_master(
     common: &CommonOptions,
 ) -> Result<(), Trouble> {
     let ended = Box::pin(clusterrunner_master::run(options, common)).await;
-    ended.map_err(|error| Trouble::new(format!("{error:#}")))
+    ended.map_err(|error| Trouble::new(error.to_string()))
 }
 
 /// Runs a slave until it is told to stop.
@@ -20,5 +20,5 @@ pub(crate) async fn run_slave(
     common: &CommonOptions,
 ) -> Result<(), Trouble> {
     let ended = Box::pin(clusterrunner_slave::run(options, common)).await;
-    ended.map_err(|error| Trouble::new(format!("{error:#}")))
+    ended.map_err(|error| Trouble::new(error.to_string()))
 }

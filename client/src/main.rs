@@ -12,6 +12,7 @@ mod settings;
 mod trouble;
 
 use clap::Parser as _;
+use clusterrunner_client::exit_code::ExitCode as Code;
 use options::Options;
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
     let options = Options::parse();
     output::set_quiet(options.common.quiet);
     match command::run(options) {
+        // What was asked for was not seen.
+        Ok(Code::Success) if output::has_failed() => Code::Trouble.into(),
         Ok(code) => code.into(),
         Err(trouble) => {
             trouble.show();

@@ -19,6 +19,7 @@ pub(crate) const FAINT: Style = Style::new().effects(Effects::DIMMED);
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 static CLOSED: AtomicBool = AtomicBool::new(false);
+static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Leaves out notes from now on (`--quiet`).
 pub(crate) fn set_quiet(quiet: bool) {
@@ -34,6 +35,11 @@ pub(crate) fn is_quiet() -> bool {
 /// then, since the exit code still counts; who only prints can stop.
 pub(crate) fn is_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
+}
+
+/// Whether something could not be printed although somebody wanted it, as on a full disk.
+pub(crate) fn has_failed() -> bool {
+    FAILED.load(Ordering::Relaxed)
 }
 
 /// Prints a line of the result.
@@ -58,8 +64,15 @@ pub(crate) fn pass_on(text: &str) {
 }
 
 fn notice_end(printed: std::io::Result<()>) {
-    if printed.is_err() {
-        CLOSED.store(true, Ordering::Relaxed);
+    let Err(error) = printed else {
+        return;
+    };
+    CLOSED.store(true, Ordering::Relaxed);
+    let nobody_reads = error.kind() == std::io::ErrorKind::BrokenPipe;
+    if !nobody_reads && !FAILED.swap(true, Ordering::Relaxed) {
+        complain(format!(
+            "error: could not write to standard output: {error}"
+        ));
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) struct Settings {
     pub(crate) base_directory: PathBuf,
     /// Where the daemons of this machine log.
     pub(crate) log_directory: PathBuf,
-    pub(crate) secret: Secret,
+    /// Signs what changes something; reads need none.
+    pub(crate) secret: Option<Secret>,
     /// This machine's name.
     pub(crate) hostname: String,
     /// The master's port.
@@ -31,10 +32,20 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings; the secret is generated where there is none yet.
+    /// Reads the settings, and generates a secret where there is none yet: for a farm that may have
+    /// to be started here.
+    pub(crate) fn load_with_secret(common: &CommonOptions) -> Result<Self, Trouble> {
+        let secret = read(common)?.general.secret_or_generate().map_err(wrong)?;
+        let settings = Self::load(common)?;
+        Ok(Self {
+            secret: Some(secret),
+            ..settings
+        })
+    }
+
+    /// Reads the settings, and changes nothing.
     pub(crate) fn load(common: &CommonOptions) -> Result<Self, Trouble> {
         let ClientSettings { general, port } = read(common)?;
-        let secret = general.secret_or_generate().map_err(wrong)?;
         let config_file = match &common.config_file {
             Some(path) => Some(absolute(path)?),
             None => None,
@@ -43,7 +54,7 @@ impl Settings {
         Ok(Self {
             log_directory: base_directory.join("log"),
             base_directory,
-            secret,
+            secret: general.secret,
             hostname: general.hostname,
             port,
             master_hostname: general.master_hostname,

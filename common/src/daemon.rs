@@ -60,10 +60,10 @@ pub fn stop_on_signal() -> io::Result<CancellationToken> {
 
 /// The port could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("could not listen on {address}: {source}{}", cure(.source))]
+#[error("could not listen on {address}: {reason}{}", cure(.reason))]
 pub struct ListenError {
     address: SocketAddr,
-    source: io::Error,
+    reason: io::Error,
 }
 
 fn cure(error: &io::Error) -> &'static str {
@@ -85,7 +85,7 @@ fn cure(error: &io::Error) -> &'static str {
 /// It is taken, or not this machine's.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ListenError { address, source })
+    bound.map_err(|reason| ListenError { address, reason })
 }
 
 /// A data directory that this process alone uses, with its pid in `<name>.pid`. The lock goes with

@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     match Box::pin(run(options, &common)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

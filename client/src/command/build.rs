@@ -40,7 +40,7 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
                 .hint("--results-dir names it, --no-results does without")
         })?;
     }
-    let settings = Settings::load(&common)?;
+    let settings = Settings::load_with_secret(&common)?;
     let master = match &options.master.master_url {
         Some(url) => url.clone(),
         None => match interrupt

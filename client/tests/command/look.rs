@@ -195,3 +195,48 @@ fn cancel_says_what_it_did() {
     let master = FakeMaster::start([canceled()]);
     user.run_at(&master, &["cancel", "1"]).expect_code(0);
 }
+
+#[test]
+fn who_only_looks_needs_no_secret_and_gets_none() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    let address = master.address.to_string();
+    let ran = |arguments: &[&str]| {
+        let mut command = user.command(&[arguments, &["--master-url", &address]].concat());
+        command.env_remove("CLUSTERRUNNER_SECRET").output().unwrap()
+    };
+    for command in [
+        &["status"][..],
+        &["status", "1"],
+        &["slaves"],
+        &["logs", "1"],
+    ] {
+        let output = ran(command);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {complaint}");
+    }
+    let output = ran(&["cancel", "1"]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{complaint}");
+    assert!(complaint.contains("no secret is known"), "{complaint}");
+    assert!(!user.path("base/clusterrunner.conf").exists());
+}
+
+#[test]
+fn what_can_not_be_printed_is_no_success() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, Vec::new())]);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let address = master.address.to_string();
+    let mut command = user.command(&["status", "--master-url", &address]);
+    let output = command.stdout(full).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{complaint}");
+    assert!(
+        complaint.contains("could not write to standard output"),
+        "{complaint}"
+    );
+}
