@@ -131,18 +131,24 @@ pub async fn serve(
         "master listens on http://{address}"
     );
 
-    // The coordinator goes last, so that the others can report to the end; if it goes first, its
-    // journal has failed and all must go.
+    // The coordinator goes last, so that the others can report to the end. If it goes first its
+    // journal has failed, and if one of the two breaks off nothing works any more: all must go then,
+    // which the guards see to also where a task panics.
     let end = CancellationToken::new();
     let coordinating = tokio::spawn({
-        let (end, stop) = (end.clone(), stop.clone());
+        let (end, with_all) = (end.clone(), stop.clone().drop_guard());
         async move {
-            let ended = coordinator.run(end).await;
-            stop.cancel();
-            ended
+            let _with_all = with_all;
+            coordinator.run(end).await
         }
     });
-    let dispatching = tokio::spawn(dispatcher.run(effects, stop.clone()));
+    let dispatching = tokio::spawn({
+        let (stop, with_all) = (stop.clone(), stop.clone().drop_guard());
+        async move {
+            let _with_all = with_all;
+            dispatcher.run(effects, stop).await;
+        }
+    });
     clusterrunner_common::http::serve(listener, routes, stop, DRAIN).await;
     dispatching.await?;
     end.cancel();
