@@ -17,6 +17,7 @@ mod check;
 mod decide;
 mod effects;
 mod follow_up;
+mod restore;
 mod slave_allocator;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use check::Inconsistency;
 
 use build::Build;
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use serde::{Deserialize, Serialize};
 use slave::Slave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,26 +48,40 @@ pub const SLAVE_RETURN: Duration = Duration::from_secs(60);
 /// How many builds are prepared at a time.
 pub const MAX_PREPARATIONS: usize = 8;
 
-/// Everything the master knows.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Everything the master knows. What is not skipped is stored in snapshots, the builds apart from it:
+/// see [`Cluster::restore`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cluster {
+    /// Ids go on from here, whatever was forgotten since.
+    last_build: u64,
+    last_slave: u64,
+    #[serde(skip)]
     builds: BTreeMap<BuildId, Build>,
     slaves: BTreeMap<SlaveId, Slave>,
 
-    // What follows is derived from the above and kept for speed; `check` compares.
+    // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
+    // it anew.
     /// Builds that wait to be prepared.
+    #[serde(skip)]
     queued: BTreeSet<BuildId>,
     /// Builds that are being prepared, by project: one at a time for each.
+    #[serde(skip)]
     preparing: BTreeMap<String, BuildId>,
     /// Builds that slaves may work on.
+    #[serde(skip)]
     working: BTreeSet<BuildId>,
     /// Slaves that take work and have free executors, by how many.
+    #[serde(skip)]
     roomy: BTreeSet<(usize, SlaveId)>,
     /// Set-ups under way on living slaves.
+    #[serde(skip)]
     setting_up: BTreeSet<(BuildId, SlaveId)>,
     /// Builds on living slaves that slaves may not work on any more.
+    #[serde(skip)]
     leftover: BTreeSet<(SlaveId, BuildId)>,
     /// Living slaves that are to end.
+    #[serde(skip)]
     shutting_down: BTreeSet<SlaveId>,
 }
 
@@ -111,10 +127,10 @@ impl Cluster {
     }
 
     fn next_build_id(&self) -> BuildId {
-        BuildId(self.builds.last_key_value().map_or(0, |(id, _)| id.0) + 1)
+        BuildId(self.last_build + 1)
     }
 
     fn next_slave_id(&self) -> SlaveId {
-        SlaveId(self.slaves.last_key_value().map_or(0, |(id, _)| id.0) + 1)
+        SlaveId(self.last_slave + 1)
     }
 }

@@ -5,12 +5,13 @@ use crate::cluster::Cluster;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::Effect;
 use crate::cluster::event::{Event, Fact};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use crate::liveness::Liveness;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How many messages may wait; whoever sends one more waits.
@@ -102,6 +103,7 @@ pub struct Coordinator {
     started: Instant,
     inbox: mpsc::Receiver<Message>,
     effects: mpsc::UnboundedSender<Effect>,
+    snapshot: Option<JoinHandle<Result<WrittenSnapshot, JournalError>>>,
 }
 
 /// What one turn has gathered until its events are on disk.
@@ -125,8 +127,7 @@ impl Coordinator {
         mut journal: Journal,
         lease: Duration,
     ) -> Result<(Self, ClusterHandle, mpsc::UnboundedReceiver<Effect>), JournalError> {
-        let mut cluster = Cluster::default();
-        journal.replay(|event| cluster.apply(event))?;
+        let cluster = journal.recover()?;
         let (inbox_sender, inbox) = mpsc::channel(INBOX);
         let (effects, effects_receiver) = mpsc::unbounded_channel();
         let coordinator = Self {
@@ -136,6 +137,7 @@ impl Coordinator {
             started: Instant::now(),
             inbox,
             effects,
+            snapshot: None,
         };
         Ok((
             coordinator,
@@ -165,11 +167,12 @@ impl Coordinator {
             let mut turn = Turn::default();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return self.close().await,
+                written = end_of(&mut self.snapshot) => self.end_snapshot(written?),
                 _ = look.tick() => self.give_up_the_silent(&mut turn),
                 message = self.inbox.recv() => match message {
                     Some(message) => self.take(message, &mut turn),
-                    None => return Ok(()),
+                    None => return self.close().await,
                 },
             }
             for _ in 1..TURN {
@@ -179,7 +182,36 @@ impl Coordinator {
                 }
             }
             self.finish(turn).await?;
+            if self.snapshot.is_none() && self.journal.needs_snapshot() {
+                self.begin_snapshot();
+            }
         }
+    }
+
+    /// Has a snapshot written while the work goes on: taking it costs little, since a copy of the
+    /// cluster shares what is big.
+    fn begin_snapshot(&mut self) {
+        let pending = self.journal.begin_snapshot(&self.cluster);
+        self.snapshot = pending.map(|pending| tokio::task::spawn_blocking(|| pending.write()));
+    }
+
+    fn end_snapshot(&mut self, written: WrittenSnapshot) {
+        self.snapshot = None;
+        self.journal.end_snapshot(&written);
+        tracing::debug!(events = self.journal.len(), "snapshot written");
+    }
+
+    /// Leaves a snapshot for the next start.
+    async fn close(mut self) -> Result<(), JournalError> {
+        if self.snapshot.is_some() {
+            let written = end_of(&mut self.snapshot).await?;
+            self.end_snapshot(written);
+        }
+        self.begin_snapshot();
+        if self.snapshot.is_some() {
+            end_of(&mut self.snapshot).await?;
+        }
+        Ok(())
     }
 
     fn now(&self) -> Duration {
@@ -267,6 +299,18 @@ impl Coordinator {
             look(&self.cluster);
         }
         Ok(())
+    }
+}
+
+/// Waits for a snapshot that is being written; for ever where there is none.
+async fn end_of(
+    snapshot: &mut Option<JoinHandle<Result<WrittenSnapshot, JournalError>>>,
+) -> Result<WrittenSnapshot, JournalError> {
+    match snapshot {
+        Some(writing) => writing
+            .await
+            .unwrap_or_else(|error| Err(JournalError::Sync(std::io::Error::other(error)))),
+        None => std::future::pending().await,
     }
 }
 

@@ -8,6 +8,7 @@ use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl Cluster {
     /// Takes a fact into the state.
@@ -19,6 +20,7 @@ impl Cluster {
         match &event.fact {
             Fact::MasterStarted => {}
             Fact::BuildQueued { build, request } => {
+                self.last_build = build.0;
                 let new = Build::new(*build, (**request).clone(), at);
                 self.builds.insert(*build, new);
                 self.queued.insert(*build);
@@ -42,7 +44,8 @@ impl Cluster {
                 prepared.timestamps.prepared = Some(at);
                 prepared.plan = Some((**plan).clone());
                 prepared.num_atoms = subjobs.iter().map(|atoms| atoms.len() as u64).sum();
-                prepared.subjobs = subjobs.iter().cloned().map(Subjob::new).collect();
+                let new = subjobs.iter().cloned().map(Subjob::new);
+                prepared.subjobs = new.map(Arc::new).collect();
                 self.working.insert(*build);
             }
             Fact::BuildFailed { build, reason } => {
@@ -66,6 +69,7 @@ impl Cluster {
                 session,
                 num_executors,
             } => {
+                self.last_slave = slave.0;
                 self.replace_registrations(url);
                 let new = Slave {
                     id: *slave,
@@ -264,16 +268,18 @@ impl Cluster {
     }
 
     fn set_up(&mut self, slave: SlaveId, build: BuildId, start_index: u32, at: Timestamp) {
-        let mut num_executors = 0;
+        let (mut num_executors, mut url) = (0, String::new());
         self.change_slave(slave, |slave| {
             slave
                 .builds
                 .insert(build, BuildOnSlave::SettingUp { start_index });
             num_executors = slave.num_executors;
+            url.clone_from(&slave.url);
         });
         self.setting_up.insert((build, slave));
         let building = self.build_mut(build);
         building.next_executor_index = start_index.saturating_add(num_executors);
+        building.slave_urls.insert(slave, url);
         building.start_building(at);
     }
 

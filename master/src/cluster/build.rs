@@ -6,10 +6,13 @@ use super::slave::Slave;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-/// A build.
-#[derive(Clone, Debug, PartialEq)]
+/// A build. Stored in two parts, itself and its subjobs: there may be very many of them. A new field
+/// needs `#[serde(default)]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Build {
     /// Its id.
     pub id: BuildId,
@@ -21,8 +24,10 @@ pub struct Build {
     pub timestamps: Timestamps,
     /// What is to be run, once that is known. Its `atoms` are empty: they are in the subjobs.
     pub plan: Option<Plan>,
-    /// Its subjobs; the index is the id.
-    pub subjobs: Vec<Subjob>,
+    /// Its subjobs; the index is the id. Shared with copies of the build until they change, so that a
+    /// copy of a big one costs next to nothing.
+    #[serde(skip)]
+    pub subjobs: Vec<Arc<Subjob>>,
     /// How many atoms its subjobs have.
     pub num_atoms: u64,
     /// How many subjobs have a result.
@@ -35,10 +40,14 @@ pub struct Build {
     pub next_executor_index: u32,
     /// Slaves that could not set it up, by their address.
     pub setup_failures: BTreeMap<String, SetupFailure>,
+    /// The addresses of the slaves that were chosen for it: results name them when the slaves are
+    /// long forgotten.
+    #[serde(default)]
+    pub slave_urls: BTreeMap<SlaveId, String>,
 }
 
 /// What is known of an address whose slaves could not set a build up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupFailure {
     /// The registration that failed last. It is not asked again; one after a restart is.
     pub slave: SlaveId,
@@ -49,7 +58,8 @@ pub struct SetupFailure {
 }
 
 /// Where a build stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BuildState {
     /// It waits for its turn to be prepared.
     Queued,
@@ -73,7 +83,7 @@ pub enum BuildState {
 }
 
 /// Which subjobs still have no result.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Those that no slave has, in the order in which they are handed out.
     pub unstarted: VecDeque<SubjobId>,
@@ -81,23 +91,29 @@ pub struct Progress {
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
 }
 
-/// A batch of atoms that is handed out as one piece.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A batch of atoms that is handed out as one piece. Stored very often, so what is not known yet is
+/// left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subjob {
     /// Its atoms, such as `export TEST="x";`; the index is the id.
     pub atoms: Vec<String>,
     /// How often it was handed out.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
     /// Who had it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slave: Option<SlaveId>,
     /// Why its last hand-out brought no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_return: Option<String>,
     /// Its result: the hand-out that counted, and one outcome for each atom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<(Attempt, Vec<AtomOutcome>)>,
 }
 
 /// When a build entered which state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Timestamps {
     /// It was accepted.
     pub queued: Option<Timestamp>,
@@ -133,6 +149,7 @@ impl Build {
             atoms_failed: 0,
             next_executor_index: 0,
             setup_failures: BTreeMap::new(),
+            slave_urls: BTreeMap::new(),
         }
     }
 
@@ -200,18 +217,18 @@ impl Build {
     /// A subjob.
     #[must_use]
     pub fn subjob(&self, id: SubjobId) -> Option<&Subjob> {
-        self.subjobs.get(id.0 as usize)
+        self.subjobs.get(id.0 as usize).map(Arc::as_ref)
     }
 
     pub(super) fn subjob_mut(&mut self, id: SubjobId) -> &mut Subjob {
-        self.subjobs
-            .get_mut(id.0 as usize)
-            .expect("events name subjobs that exist")
+        let subjob = self.subjobs.get_mut(id.0 as usize);
+        Arc::make_mut(subjob.expect("events name subjobs that exist"))
     }
 
     /// Ids and subjobs, in order.
     pub fn numbered_subjobs(&self) -> impl Iterator<Item = (SubjobId, &Subjob)> {
-        (0..).map(SubjobId).zip(&self.subjobs)
+        let subjobs = self.subjobs.iter().map(Arc::as_ref);
+        (0..).map(SubjobId).zip(subjobs)
     }
 
     /// Whether it is worth while to ask a slave to set it up: this registration has not failed at
@@ -306,6 +323,14 @@ impl Build {
         }
         self.subjob_mut(subjob).last_return = Some(reason.to_owned());
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Subjob {

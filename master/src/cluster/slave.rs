@@ -2,10 +2,11 @@
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A slave's registration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A slave's registration. It is stored: a new field needs `#[serde(default)]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slave {
     /// Its id.
     pub id: SlaveId,
@@ -24,7 +25,8 @@ pub struct Slave {
 }
 
 /// Whether a slave is counted on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// It gives signs of life.
     Alive,
@@ -46,7 +48,8 @@ pub enum Presence {
 }
 
 /// How far a build is on a slave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BuildOnSlave {
     /// It was asked to set the build up; its executors count from this `BUILD_EXECUTOR_INDEX`.
     SettingUp {

@@ -2,7 +2,7 @@
 //! name all that came out.
 
 use crate::cluster::Cluster;
-use crate::cluster::build::BuildState;
+use crate::cluster::build::{Build, BuildState, Subjob};
 use crate::cluster::command::{Command, HandOut, Refusal, SlaveChoice};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
@@ -12,6 +12,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use serde_json::json;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// No turn of these small clusters needs as many; a turn that does will never end.
@@ -22,6 +23,8 @@ const MAX_EVENTS_PER_TURN: usize = 10_000;
 pub(super) struct Scenario {
     pub(super) cluster: Cluster,
     pub(super) journal: Vec<Event>,
+    /// A snapshot as it would be stored, and how many events it holds.
+    snapshot: Option<(usize, Stored)>,
     now: u64,
 }
 
@@ -115,6 +118,10 @@ impl Scenario {
         turn.effects.extend(self.cluster.effects(&event));
         self.journal.push(event.clone());
         turn.events.push(event);
+        // At any moment, not only between two turns.
+        if self.journal.len().is_multiple_of(SNAPSHOT_EVERY) {
+            self.snapshot = Some((self.journal.len(), Stored::new(&self.cluster)));
+        }
     }
 
     #[track_caller]
@@ -235,6 +242,21 @@ impl Scenario {
         assert_eq!(running, expected, "executors per build");
     }
 
+    /// A start from the snapshot and what came after it gives the same as one from all events.
+    fn check_snapshot(&self, replayed: &Cluster) {
+        let Some((events, snapshot)) = &self.snapshot else {
+            return;
+        };
+        let mut restored = snapshot.restored();
+        if let Err(broken) = restored.check() {
+            panic!("restored from a snapshot: {broken}");
+        }
+        for event in &self.journal[*events..] {
+            restored.apply(event);
+        }
+        assert_eq!(restored, *replayed, "a snapshot gives another state");
+    }
+
     /// What a master that starts on this journal would know.
     pub(super) fn replayed(&self) -> Cluster {
         let mut replayed = Cluster::default();
@@ -244,7 +266,42 @@ impl Scenario {
             assert_eq!(read, *event, "{stored}");
             replayed.apply(&read);
         }
+        self.check_snapshot(&replayed);
         replayed
+    }
+}
+
+/// How many events there are from one snapshot to the next.
+const SNAPSHOT_EVERY: usize = 37;
+
+/// A cluster as a snapshot stores it.
+struct Stored {
+    cluster: String,
+    builds: Vec<(String, String)>,
+}
+
+impl Stored {
+    fn new(cluster: &Cluster) -> Self {
+        let text = |build: &Build| {
+            let subjobs: Vec<&Subjob> = build.subjobs.iter().map(Arc::as_ref).collect();
+            let subjobs = serde_json::to_string(&subjobs).unwrap();
+            (serde_json::to_string(build).unwrap(), subjobs)
+        };
+        Self {
+            cluster: serde_json::to_string(cluster).unwrap(),
+            builds: cluster.builds().map(text).collect(),
+        }
+    }
+
+    fn restored(&self) -> Cluster {
+        let cluster: Cluster = serde_json::from_str(&self.cluster).unwrap();
+        let builds = self.builds.iter().map(|(build, subjobs)| {
+            let mut build: Build = serde_json::from_str(build).unwrap();
+            let subjobs: Vec<Subjob> = serde_json::from_str(subjobs).unwrap();
+            build.subjobs = subjobs.into_iter().map(Arc::new).collect();
+            build
+        });
+        cluster.restore(builds)
     }
 }
 

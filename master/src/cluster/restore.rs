@@ -1,0 +1,76 @@
+//! Makes a cluster whole that was read from a snapshot.
+
+use super::Cluster;
+use super::build::{Build, BuildState};
+use super::slave::{BuildOnSlave, Presence};
+use clusterrunner_common::ids::{BuildId, SlaveId};
+
+impl Cluster {
+    /// Gives a cluster as it was stored its builds back, and makes anew what is derived.
+    #[must_use]
+    pub fn restore(mut self, builds: impl IntoIterator<Item = Build>) -> Self {
+        self.builds = builds.into_iter().map(|build| (build.id, build)).collect();
+        for build in self.builds.values() {
+            match build.state {
+                BuildState::Queued => {
+                    self.queued.insert(build.id);
+                }
+                BuildState::Preparing => {
+                    let project = build.request.project_key();
+                    self.preparing.insert(project, build.id);
+                }
+                BuildState::Prepared | BuildState::Building(_) => {
+                    self.working.insert(build.id);
+                }
+                BuildState::Archiving
+                | BuildState::Finished
+                | BuildState::Error { .. }
+                | BuildState::Canceled => {}
+            }
+        }
+        for slave in self.slaves.values() {
+            if slave.num_free() > 0 {
+                self.roomy.insert((slave.num_free(), slave.id));
+            }
+            if slave.presence == Presence::ShuttingDown {
+                self.shutting_down.insert(slave.id);
+            }
+            for (build, place) in &slave.builds {
+                if matches!(place, BuildOnSlave::SettingUp { .. }) {
+                    self.setting_up.insert((*build, slave.id));
+                }
+                if !self.working.contains(build) && *place != BuildOnSlave::TearingDown {
+                    self.leftover.insert((slave.id, *build));
+                }
+            }
+        }
+        self
+    }
+
+    /// As [`Cluster::restore`] where some builds may be missing. No slave keeps what it had: it
+    /// connects anew, and what it ran goes back to the queues.
+    #[must_use]
+    pub fn restore_damaged(mut self, builds: impl IntoIterator<Item = Build>) -> Self {
+        self.slaves.clear();
+        let mut cluster = self.restore(builds);
+        for build in cluster.builds.values_mut() {
+            let running: Vec<SlaveId> = build
+                .progress()
+                .into_iter()
+                .flat_map(|progress| progress.running.values().map(|(slave, _)| *slave))
+                .collect();
+            for slave in running {
+                build.take_back(slave, "the master's journal was repaired");
+            }
+            cluster.last_build = cluster.last_build.max(build.id.0);
+            let slaves = build.slave_urls.last_key_value().map_or(0, |(id, _)| id.0);
+            cluster.last_slave = cluster.last_slave.max(slaves);
+        }
+        cluster
+    }
+
+    /// Never gives a build an id up to `last` again.
+    pub(crate) fn reserve_ids(&mut self, last: BuildId) {
+        self.last_build = self.last_build.max(last.0);
+    }
+}

@@ -1,0 +1,245 @@
+//! Builds that are over: out of memory, in trees of their own.
+
+use super::JournalError;
+use super::record::{Damage, Record, Records, leading, piece_key, put};
+use super::snapshot::{SUBJOBS_PER_RECORD, chunks};
+use super::store::{Store, remove};
+use crate::cluster::build::{Build, BuildState, Subjob};
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use serde::{Deserialize, Serialize};
+use sled::Batch;
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// How many readers there are at a time; more wait.
+const READERS: usize = 4;
+
+/// A build that is over, without its subjobs: what lists and its own page show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndedBuild {
+    /// The build; its list of subjobs is empty.
+    pub build: Build,
+    /// How many subjobs it has.
+    pub num_subjobs: u32,
+    /// The subjobs with failed atoms, if it is finished.
+    pub failed: Vec<(SubjobId, Subjob)>,
+}
+
+/// The builds that are over. Clones share them.
+#[derive(Clone, Debug)]
+pub struct EndedBuilds {
+    store: Store,
+    readers: Arc<Semaphore>,
+}
+
+impl EndedBuilds {
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            readers: Arc::new(Semaphore::new(READERS)),
+        }
+    }
+
+    /// Reads in a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.readers).acquire_owned().await.ok();
+        let store = self.store.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read(&store)
+        });
+        let broken_off = |error| JournalError::Sync(std::io::Error::other(error));
+        reading.await.map_err(broken_off)?
+    }
+
+    /// A build, if it is kept.
+    ///
+    /// # Errors
+    /// Its record is damaged, or the disk refuses.
+    pub async fn build(&self, id: BuildId) -> Result<Option<EndedBuild>, JournalError> {
+        self.read(move |store| head(store, id)).await
+    }
+
+    /// What `view` makes of each of these builds that is kept.
+    ///
+    /// # Errors
+    /// As [`EndedBuilds::build`].
+    pub async fn builds<T: Send + 'static>(
+        &self,
+        ids: Vec<BuildId>,
+        view: fn(&EndedBuild) -> T,
+    ) -> Result<Vec<T>, JournalError> {
+        self.read(move |store| {
+            let mut views = Vec::with_capacity(ids.len());
+            for id in ids {
+                views.extend(head(store, id)?.as_ref().map(view));
+            }
+            Ok(views)
+        })
+        .await
+    }
+
+    /// A build with some of its subjobs, those with these numbers.
+    ///
+    /// # Errors
+    /// As [`EndedBuilds::build`].
+    pub async fn subjobs(
+        &self,
+        id: BuildId,
+        numbers: impl FnOnce(usize) -> Range<usize> + Send + 'static,
+    ) -> Result<Option<(EndedBuild, Vec<(SubjobId, Subjob)>)>, JournalError> {
+        self.read(move |store| {
+            let Some(head) = head(store, id)? else {
+                return Ok(None);
+            };
+            let numbers = numbers(head.num_subjobs as usize);
+            let mut subjobs = Vec::new();
+            for chunk in
+                numbers.start / SUBJOBS_PER_RECORD..numbers.end.div_ceil(SUBJOBS_PER_RECORD)
+            {
+                let first = chunk * SUBJOBS_PER_RECORD;
+                for (number, subjob) in (first..).zip(chunk_of(store, id, chunk)?) {
+                    if numbers.contains(&number) {
+                        let number = u32::try_from(number).unwrap_or(u32::MAX);
+                        subjobs.push((SubjobId(number), subjob));
+                    }
+                }
+            }
+            Ok(Some((head, subjobs)))
+        })
+        .await
+    }
+
+    /// Stores builds that are over, and returns when they are on disk. To store one again does no
+    /// harm. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn keep(&self, builds: &[Build]) -> Result<(), JournalError> {
+        for build in builds {
+            write(&self.store, build)?;
+        }
+        self.store.sync()
+    }
+
+    /// Removes what is stored of a build. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn remove(&self, build: BuildId) -> Result<(), JournalError> {
+        let key = build.0.to_be_bytes();
+        for tree in [&self.store.ended, &self.store.ended_subjobs] {
+            remove(tree, tree.scan_prefix(key))?;
+        }
+        Ok(())
+    }
+
+    /// All that are stored, in order. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn ids(&self) -> Result<Vec<BuildId>, JournalError> {
+        let mut ids = Vec::new();
+        for key in self.store.ended.iter().keys() {
+            let id = leading(&key.map_err(JournalError::Read)?).map(BuildId);
+            if ids.last() != id.as_ref() {
+                ids.extend(id);
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// The head goes last: whoever finds it finds all of the build.
+pub(super) fn write(store: &Store, build: &Build) -> Result<(), JournalError> {
+    let is_finished = build.state == BuildState::Finished;
+    let has_failed = |subjob: &Subjob| {
+        let mut outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
+        outcomes.any(|outcome| outcome.exit_code != 0)
+    };
+    let failed = build
+        .numbered_subjobs()
+        .filter(|(_, subjob)| is_finished && has_failed(subjob));
+    let head = EndedBuild {
+        build: Build {
+            subjobs: Vec::new(),
+            ..build.clone()
+        },
+        num_subjobs: u32::try_from(build.subjobs.len()).unwrap_or(u32::MAX),
+        failed: failed.map(|(id, subjob)| (id, subjob.clone())).collect(),
+    };
+    for (chunk, subjobs) in chunks(build) {
+        insert(&store.ended_subjobs, &chunk_key(build.id, chunk), &subjobs)?;
+    }
+    insert(&store.ended, &build.id.0.to_be_bytes(), &head)
+}
+
+pub(super) fn insert(
+    tree: &sled::Tree,
+    key: &[u8],
+    value: &impl Serialize,
+) -> Result<(), JournalError> {
+    let text = serde_json::to_vec(value).map_err(JournalError::Encode)?;
+    let mut batch = Batch::default();
+    put(&mut batch, key, &text)?;
+    tree.apply_batch(batch).map_err(JournalError::Append)
+}
+
+pub(super) fn chunk_key(build: BuildId, chunk: usize) -> Vec<u8> {
+    let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
+    [&build.0.to_be_bytes()[..], &chunk.to_be_bytes()].concat()
+}
+
+/// The part that a record of subjobs is.
+pub(super) fn chunk(key: &[u8]) -> Option<u32> {
+    let chunk = key.get(8..)?.try_into().ok()?;
+    Some(u32::from_be_bytes(chunk))
+}
+
+/// The name of a record of either tree for a person.
+pub(super) fn place(key: &[u8]) -> String {
+    let build = leading(key).unwrap_or_default();
+    match chunk(key) {
+        Some(chunk) => {
+            let first = u64::from(chunk) * SUBJOBS_PER_RECORD as u64;
+            let last = first + SUBJOBS_PER_RECORD as u64 - 1;
+            format!("subjobs {first} to {last} of the ended build {build}")
+        }
+        None => format!("the ended build {build}"),
+    }
+}
+
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    record: Result<Record, Damage>,
+) -> Result<T, JournalError> {
+    let record = record.map_err(|damage| JournalError::record(place(&damage.key), damage.what))?;
+    let parsed = serde_json::from_slice(&record.text);
+    parsed.map_err(|error| JournalError::record(place(&record.key), error.to_string()))
+}
+
+fn head(store: &Store, id: BuildId) -> Result<Option<EndedBuild>, JournalError> {
+    let key = id.0.to_be_bytes();
+    // Most questions are about builds that are not here, and need no range.
+    if !store
+        .ended
+        .contains_key(piece_key(&key, 0))
+        .map_err(JournalError::Read)?
+    {
+        return Ok(None);
+    }
+    let record = Records::below(&store.ended, &key).next().transpose()?;
+    record.map(parse).transpose()
+}
+
+fn chunk_of(store: &Store, id: BuildId, chunk: usize) -> Result<Vec<Subjob>, JournalError> {
+    let key = chunk_key(id, chunk);
+    match Records::below(&store.ended_subjobs, &key).next() {
+        Some(record) => parse(record?),
+        None => Err(JournalError::record(place(&key), "it is missing")),
+    }
+}

@@ -1,0 +1,249 @@
+//! A journal as text, one JSON value in a line: a backup, and the way to look inside.
+//!
+//! The first line is `{"journal": {"format": 2, "events": N}}`, the last `{"end": LINES}`. Between
+//! them, in this order: the state after N events as `cluster`, `build` and `subjobs`, the events since
+//! as `event`, and the builds that are over as `ended` and `ended_subjobs`.
+
+use super::record::{Damage, Record, Records, leading};
+use super::store::Store;
+use super::{FORMAT, JournalError, ended, snapshot};
+use crate::cluster::Cluster;
+use crate::cluster::build::{Build, Subjob};
+use crate::cluster::event::Event;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+/// Why an export could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The journal can not be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The export itself can not be read or written.
+    #[error("could not write or read the export: {0}")]
+    Io(#[from] io::Error),
+    /// A line is not one of an export.
+    #[error("line {line} of the export {what}")]
+    Line {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// What an export begins with.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    events: u64,
+}
+
+/// How an export went.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// How many lines were written.
+    pub lines: u64,
+    /// The records that could not be written since they are damaged, in words.
+    pub damages: Vec<String>,
+}
+
+struct Exporter<'a, W> {
+    out: &'a mut W,
+    done: Exported,
+}
+
+impl<W: Write> Exporter<'_, W> {
+    fn line(&mut self, kind: &str, text: &[u8]) -> io::Result<()> {
+        write!(self.out, "{{\"{kind}\":")?;
+        self.out.write_all(text)?;
+        self.out.write_all(b"}\n")?;
+        self.done.lines += 1;
+        Ok(())
+    }
+
+    /// Writes the records of a tree; `line` gives the kind and the text of one.
+    fn tree(
+        &mut self,
+        records: Records,
+        line: impl Fn(&Record) -> (&'static str, Vec<u8>),
+        place: fn(&[u8]) -> String,
+    ) -> Result<(), ExportError> {
+        for record in records {
+            match record? {
+                Ok(record) => {
+                    let (kind, text) = line(&record);
+                    self.line(kind, &text)?;
+                }
+                Err(Damage { key, what, .. }) => {
+                    let damage = format!("{} is damaged ({what})", place(&key));
+                    self.done.damages.push(damage);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A piece of a build's subjobs, or an event, with its place.
+fn placed(fields: &[(&str, u64)], name: &str, text: &[u8]) -> Vec<u8> {
+    let mut placed = b"{".to_vec();
+    for (field, value) in fields {
+        placed.extend_from_slice(format!("\"{field}\":{value},").as_bytes());
+    }
+    placed.extend_from_slice(format!("\"{name}\":").as_bytes());
+    placed.extend_from_slice(text);
+    placed.push(b'}');
+    placed
+}
+
+fn event_place(key: &[u8]) -> String {
+    format!("event {}", leading(key).unwrap_or_default())
+}
+
+/// Writes the journal in `directory`, which nobody else may use. What is damaged is left out and
+/// told. Blocks.
+///
+/// # Errors
+/// The engine can not open it, or `out` takes no more.
+pub fn export(directory: &Path, out: &mut impl Write) -> Result<Exported, ExportError> {
+    export_store(&Store::open(directory)?, out)
+}
+
+pub(super) fn export_store(store: &Store, out: &mut impl Write) -> Result<Exported, ExportError> {
+    let meta = snapshot::read_meta(store)?;
+    let events = meta.map_or(0, |meta| meta.events);
+    let header = Header {
+        format: FORMAT,
+        events,
+    };
+    let header = serde_json::to_vec(&header).map_err(JournalError::Encode)?;
+    let mut exporter = Exporter {
+        out,
+        done: Exported::default(),
+    };
+    exporter.line("journal", &header)?;
+    let state = Records::below(&store.snapshots, &events.to_be_bytes());
+    exporter.tree(state, snapshot_line, snapshot::place)?;
+    let since = Records::from(&store.events, &events.to_be_bytes());
+    let event_line = |record: &Record| {
+        let number = leading(&record.key).unwrap_or_default();
+        ("event", placed(&[("number", number)], "what", &record.text))
+    };
+    exporter.tree(since, event_line, event_place)?;
+    let heads = Records::from(&store.ended, &[]);
+    exporter.tree(heads, |r| ("ended", r.text.clone()), ended::place)?;
+    let subjobs = Records::from(&store.ended_subjobs, &[]);
+    let subjobs_line = |record: &Record| {
+        let build = leading(&record.key).unwrap_or_default();
+        let chunk = ended::chunk(&record.key).unwrap_or_default();
+        let fields = [("build", build), ("part", u64::from(chunk))];
+        ("ended_subjobs", placed(&fields, "subjobs", &record.text))
+    };
+    exporter.tree(subjobs, subjobs_line, ended::place)?;
+    let lines = exporter.done.lines + 1;
+    exporter.line("end", lines.to_string().as_bytes())?;
+    exporter.out.flush()?;
+    Ok(exporter.done)
+}
+
+fn snapshot_line(record: &Record) -> (&'static str, Vec<u8>) {
+    match snapshot::subjobs_at(&record.key) {
+        Some((build, chunk)) => {
+            let fields = [("build", build.0), ("part", chunk as u64)];
+            ("subjobs", placed(&fields, "subjobs", &record.text))
+        }
+        None if snapshot::is_cluster(&record.key) => ("cluster", record.text.clone()),
+        None => ("build", record.text.clone()),
+    }
+}
+
+/// One line of an export.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Journal(Header),
+    Cluster(Box<Cluster>),
+    Build(Box<Build>),
+    Subjobs(Part),
+    Event { number: u64, what: Value },
+    Ended(Box<super::EndedBuild>),
+    EndedSubjobs(Part),
+    End(u64),
+}
+
+#[derive(Deserialize)]
+struct Part {
+    build: clusterrunner_common::ids::BuildId,
+    part: usize,
+    subjobs: Vec<Subjob>,
+}
+
+/// Stores an export in `store`, which is empty. Blocks.
+pub(super) fn import(store: &Store, lines: impl BufRead) -> Result<(), ExportError> {
+    let mut header = None;
+    let mut writer = snapshot::Writer::new(&store.snapshots);
+    let mut ended = false;
+    for (number, line) in (1..).zip(lines.lines()) {
+        let text = line?;
+        let wrong = |what: String| ExportError::Line { line: number, what };
+        if ended {
+            return Err(wrong("comes after the end".to_owned()));
+        }
+        let line: Line = serde_json::from_str(&text)
+            .map_err(|error| wrong(format!("is not one of an export: {error}")))?;
+        let events = match (&line, &header) {
+            (Line::Journal(_), None) => 0,
+            (Line::Journal(_), Some(_)) => return Err(wrong("begins anew".to_owned())),
+            (_, Some(Header { events, .. })) => *events,
+            (_, None) => return Err(wrong("is not the beginning of an export".to_owned())),
+        };
+        match line {
+            Line::Journal(found) if found.format > FORMAT => {
+                return Err(ExportError::Journal(JournalError::Format {
+                    found: found.format,
+                    known: FORMAT,
+                }));
+            }
+            Line::Journal(found) => header = Some(found),
+            Line::Cluster(cluster) => writer.cluster(events, &cluster)?,
+            Line::Build(build) => writer.build(events, &build)?,
+            Line::Subjobs(part) => {
+                let subjobs: Vec<&Subjob> = part.subjobs.iter().collect();
+                writer.subjobs(events, part.build, part.part, &subjobs)?;
+            }
+            Line::Event { number, what } => {
+                serde_json::from_value::<Event>(what.clone())
+                    .map_err(|error| wrong(format!("holds no event: {error}")))?;
+                ended::insert(&store.events, &number.to_be_bytes(), &what)?;
+            }
+            Line::Ended(build) => {
+                let key = build.build.id.0.to_be_bytes();
+                ended::insert(&store.ended, &key, &build)?;
+            }
+            Line::EndedSubjobs(part) => {
+                let key = ended::chunk_key(part.build, part.part);
+                ended::insert(&store.ended_subjobs, &key, &part.subjobs)?;
+            }
+            Line::End(lines) if lines != number => {
+                return Err(wrong(format!("is the end, but an export of {lines} lines")));
+            }
+            Line::End(_) => ended = true,
+        }
+    }
+    let Some(Header { events, .. }) = header.filter(|_| ended) else {
+        return Err(ExportError::Line {
+            line: 0,
+            what: "is missing: the export is cut off, its last line must be {\"end\":LINES}"
+                .to_owned(),
+        });
+    };
+    let written = writer.finish()?;
+    if written.records > 0 {
+        snapshot::count(store, events, written)?;
+    }
+    store.sync()?;
+    Ok(())
+}
