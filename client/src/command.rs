@@ -4,6 +4,7 @@ mod build;
 mod cancel;
 mod deploy;
 mod interrupt;
+mod journal;
 mod logs;
 mod manual;
 mod progress;
@@ -47,6 +48,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Completions(options) => Ok(manual::completions(&options)),
         Command::Man(options) => manual::man(&options),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),
+        Command::Journal(options) => journal::run(&options, &common),
         Command::Stop => stop::run(&common),
     }
 }

@@ -7,8 +7,8 @@ use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 pub enum ExitCode {
     /// Everything went well; of a build: all atoms passed.
     Success = 0,
-    /// The build is finished and at least one atom failed; `validate` found problems; `shutdown` was
-    /// told of no slave.
+    /// The build is finished and at least one atom failed; `validate` or `journal` found problems;
+    /// `shutdown` was told of no slave.
     AtomsFailed = 1,
     /// The command line, or what it names, is wrong.
     Usage = 2,
@@ -25,7 +25,7 @@ const MEANINGS: [(ExitCode, &str); 6] = [
     (ExitCode::Success, "success: all atoms passed"),
     (
         ExitCode::AtomsFailed,
-        "at least one atom failed (validate: the file has problems; shutdown: no slave was named)",
+        "at least one atom failed (validate: the file has problems; journal: it is damaged; shutdown: no slave was named)",
     ),
     (
         ExitCode::Usage,

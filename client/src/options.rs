@@ -2,7 +2,7 @@
 
 mod farm;
 
-pub(crate) use farm::{DeployOptions, ShutdownOptions};
+pub(crate) use farm::{DeployOptions, JournalOptions, JournalTask, ShutdownOptions};
 
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
@@ -114,6 +114,9 @@ Examples:
 Ends the daemons of this base directory only: slaves first, then the master. What they had
 acknowledged is on disk; atoms that were running are run again after the next start.")]
     Stop,
+    /// Look after the journal of a master that is stopped: what is there, a backup, a repair
+    #[command(after_help = farm::JOURNAL_HELP)]
+    Journal(JournalOptions),
     /// Print a script that completes this command's words in a shell
     #[command(after_help = "\
 Examples:

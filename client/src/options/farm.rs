@@ -1,8 +1,9 @@
 //! Options of the commands that change a whole farm.
 
 use super::MasterAddress;
-use clap::Args;
+use clap::{Args, Subcommand};
 use clusterrunner_common::ids::SlaveId;
+use std::path::PathBuf;
 
 /// What `deploy` does, for those who use it for the first time.
 pub(super) const DEPLOY_HELP: &str = "\
@@ -59,4 +60,45 @@ pub(crate) struct DeployOptions {
     /// How long the master may take to answer, and then the slaves to register
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) deadline: u64,
+}
+
+pub(crate) const JOURNAL_HELP: &str = "\
+The journal is where the master keeps what has happened, in `master/journal` of the base directory. The
+master must be stopped. What is looked at is a copy, which needs as much room for a while.
+
+Examples:
+  clusterrunner journal verify                     exit code 1 if anything is damaged, and which
+  clusterrunner journal export -o backup.jsonl     all of it as JSON lines
+  clusterrunner journal repair                     what a repair would lose; changes nothing
+  clusterrunner journal repair --yes               does it, and keeps the damaged journal beside it
+  clusterrunner journal repair --from backup.jsonl --yes
+                                                   goes back to an export";
+
+/// Options of `clusterrunner journal`.
+#[derive(Args, Debug)]
+pub(crate) struct JournalOptions {
+    #[command(subcommand)]
+    pub(crate) task: JournalTask,
+}
+
+/// What to do with a journal.
+#[derive(Subcommand, Debug)]
+pub(crate) enum JournalTask {
+    /// Say what is in the journal and what is wrong with it
+    Verify,
+    /// Write everything in the journal as JSON lines
+    Export {
+        /// Into this file instead of the standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make a journal without what is damaged, or from an export; the old one is kept
+    Repair {
+        /// From this export, whatever the journal holds
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// Do it; without this, only say what would be lost
+        #[arg(long)]
+        yes: bool,
+    },
 }

@@ -3,7 +3,7 @@
 //! The damaged one is never changed: it is read as a copy, and kept under another name.
 
 use super::examine::{Findings, examine_store};
-use super::export::{ExportError, import};
+use super::export::{ExportError, Exported, export_store, import};
 use super::record::{Records, leading};
 use super::store::Store;
 use super::{JournalError, snapshot};
@@ -11,7 +11,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use sled::Tree;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// A repaired journal beside the one it is to take the place of. Removed again when it is dropped.
@@ -69,21 +69,27 @@ fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// It can not be copied, or the engine can not open or read it.
 pub fn examine_copy(journal: &Path) -> Result<Findings, JournalError> {
-    with_copy(journal, |store, copy| examine_store(store, copy))
+    with_copy(journal, |store, _| examine_store(store, journal))
 }
 
-fn with_copy<T>(
+/// Exports a copy of a journal, so that nothing of it changes. Blocks.
+///
+/// # Errors
+/// As [`examine_copy`], or `out` takes no more.
+pub fn export_copy(journal: &Path, out: &mut impl Write) -> Result<Exported, ExportError> {
+    with_copy(journal, |store, _| export_store(store, out))
+}
+
+fn with_copy<T, E: From<JournalError>>(
     journal: &Path,
-    read: impl FnOnce(&Store, &Path) -> Result<T, JournalError>,
-) -> Result<T, JournalError> {
+    read: impl FnOnce(&Store, &Path) -> Result<T, E>,
+) -> Result<T, E> {
     let failed = JournalError::open(journal);
     let copy = Scratch::new(beside(journal, ".copy")).map_err(&failed)?;
     copy_directory(journal, &copy.0).map_err(&failed)?;
     let told_of = |error| told_of(error, &copy.0, journal);
     let store = Store::open(&copy.0).map_err(told_of)?;
-    let read = read(&store, &copy.0);
-    drop(store);
-    read.map_err(told_of)
+    read(&store, &copy.0)
 }
 
 /// The same error about the journal itself, and not about its copy.
@@ -109,15 +115,15 @@ impl Repair {
     pub fn of_damaged(journal: &Path) -> Result<Self, JournalError> {
         let repaired = beside(journal, ".repaired");
         let scratch = Scratch::new(repaired.clone()).map_err(JournalError::open(&repaired))?;
-        let findings = with_copy(journal, |old, copy| {
-            let findings = examine_store(old, copy)?;
+        let findings = with_copy(journal, |old, _| {
+            let findings = examine_store(old, journal)?;
             let new = Store::open(&scratch.0)?;
             snapshot::write(&new, &findings.cluster, findings.events)?;
             let is_whole = |build: BuildId| findings.whole.contains(&build);
             copy_records(&old.ended, &new.ended, is_whole)?;
             copy_records(&old.ended_subjobs, &new.ended_subjobs, is_whole)?;
             new.sync()?;
-            Ok(findings)
+            Ok::<_, JournalError>(findings)
         })?;
         std::mem::forget(scratch);
         Ok(Self {
