@@ -65,6 +65,7 @@ impl Cluster {
                 url,
                 session,
                 num_executors,
+                is_legacy,
             } => {
                 self.replace_registrations(url);
                 let new = Slave {
@@ -72,6 +73,7 @@ impl Cluster {
                     url: url.clone(),
                     session: session.clone(),
                     num_executors: *num_executors,
+                    is_legacy: *is_legacy,
                     presence: Presence::Alive,
                     builds: BTreeMap::new(),
                     running: BTreeSet::new(),
