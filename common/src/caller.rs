@@ -2,7 +2,8 @@
 
 use crate::api::ErrorBody;
 use crate::auth::{
-    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest, content_digest,
+    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest,
+    content_digest,
 };
 use crate::clock::{Timestamp, random_bytes};
 use crate::http::install_crypto;

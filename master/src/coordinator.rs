@@ -198,7 +198,11 @@ impl Coordinator {
 
     fn begin_lease(&mut self, slave: SlaveId) {
         self.liveness.heard(slave, self.now());
-        if self.cluster.slave(slave).is_some_and(|known| known.is_legacy) {
+        if self
+            .cluster
+            .slave(slave)
+            .is_some_and(|known| known.is_legacy)
+        {
             self.liveness.lease(slave, self.legacy_lease);
         }
     }

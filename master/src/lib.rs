@@ -131,7 +131,9 @@ pub async fn serve(
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
     }
-    let legacy = service.accept_legacy_peers.then_some(http::legacy_proof as _);
+    let legacy = service
+        .accept_legacy_peers
+        .then_some(http::legacy_proof as _);
     let gate = Gate::with_legacy_peers(
         secret,
         service.signature_max_age,

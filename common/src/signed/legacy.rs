@@ -48,8 +48,11 @@ struct Wrapped {
 /// Whether the body may be such a form: only unsigned ones are, as in the original.
 pub(super) fn may_be_form(request: &Request) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let is_form = content_type
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let is_form = content_type.is_some_and(|value| {
+        value
+            .as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
     is_form && request.extensions().get() == Some(&Proof::Nothing)
 }
 

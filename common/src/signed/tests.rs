@@ -175,10 +175,7 @@ async fn peers_of_the_original_are_let_in_where_that_is_allowed_and_told_apart()
         answer(&app, "POST", "/v1/slave", &[], "{}").await,
         good("Nothing")
     );
-    assert_eq!(
-        answer(&app, "POST", "/v1/kill", &digest, "{}").await.0,
-        401
-    );
+    assert_eq!(answer(&app, "POST", "/v1/kill", &digest, "{}").await.0, 401);
     let signed = signature("PUT", PATH, "{}");
     let headers = [(SIGNATURE_HEADER, signed.as_str())];
     assert_eq!(

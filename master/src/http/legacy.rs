@@ -106,8 +106,16 @@ mod tests {
             check(Method::PUT, &format!("{v}/slave{s}/1"), BodyDigest);
             check(Method::POST, &format!("{v}/slave{s}/1"), Bound);
             check(Method::POST, &format!("{v}/slave{s}/shutdown"), BodyDigest);
-            check(Method::POST, &format!("{v}/slave{s}/1/shutdown"), BodyDigest);
-            check(Method::POST, &format!("{v}/slave{s}/1/heartbeat"), BodyDigest);
+            check(
+                Method::POST,
+                &format!("{v}/slave{s}/1/shutdown"),
+                BodyDigest,
+            );
+            check(
+                Method::POST,
+                &format!("{v}/slave{s}/1/heartbeat"),
+                BodyDigest,
+            );
             check(Method::POST, &format!("{result}/more"), Bound);
             check(Method::DELETE, &format!("{v}/slave{s}/1"), Bound);
         }

@@ -29,11 +29,12 @@ pub(super) async fn receive_result(
     if part.name() != Some("__encoded_body__") {
         return Err(invalid("The first field must be __encoded_body__."));
     }
-    let report: ResultReport = serde_json::from_slice(&small(&mut part).await?).map_err(|error| {
-        invalid(format!(
-            "The field __encoded_body__ is not as it should be: {error}."
-        ))
-    })?;
+    let report: ResultReport =
+        serde_json::from_slice(&small(&mut part).await?).map_err(|error| {
+            invalid(format!(
+                "The field __encoded_body__ is not as it should be: {error}."
+            ))
+        })?;
     drop(part);
     let meant = api
         .cluster
@@ -53,7 +54,12 @@ pub(super) async fn receive_result(
     save(&mut file, &incoming).await?;
     drop(file);
     // Only now it is sure that nothing of it is missing.
-    if parts.next_field().await.map_err(|error| broken_off(&error))?.is_some() {
+    if parts
+        .next_field()
+        .await
+        .map_err(|error| broken_off(&error))?
+        .is_some()
+    {
         return Err(invalid("There must be nothing behind the file."));
     }
     api.cluster.heard(hand_out.slave).await?;
@@ -72,22 +78,34 @@ async fn record(
     num_atoms: usize,
     payload: Incoming,
 ) -> Result<(), ApiError> {
-    let HandOut { build, subjob, attempt, .. } = hand_out;
+    let HandOut {
+        build,
+        subjob,
+        attempt,
+        ..
+    } = hand_out;
     let lasting = api.results.of_subjob(build, subjob, attempt);
     let read = tokio::task::spawn_blocking(move || {
         let archive = File::open(payload.path()).map_err(disk)?;
         match outcomes(BufReader::new(archive), subjob, num_atoms) {
+            // Another upload of it is being recorded.
+            Ok(_) if lasting.exists() => Ok(None),
             Ok(outcomes) => {
                 payload.keep(&lasting).map_err(disk)?;
-                Ok(Command::ReportFinished { hand_out, outcomes })
+                Ok(Some(Command::ReportFinished { hand_out, outcomes }))
             }
-            Err(unusable) => Ok::<_, ApiError>(Command::ReportUnusable {
+            Err(unusable) => Ok::<_, ApiError>(Some(Command::ReportUnusable {
                 hand_out,
                 reason: format!("its result can not be used: {unusable}"),
-            }),
+            })),
         }
     });
-    let command = read.await.map_err(|error| disk(io::Error::other(error)))??;
+    let command = read
+        .await
+        .map_err(|error| disk(io::Error::other(error)))??;
+    let Some(command) = command else {
+        return Ok(());
+    };
     match api.cluster.command(command).await {
         Err(CommandFailure::Refused(refusal @ Refusal::StaleAttempt { .. })) => {
             remove_stale(api, &CommandFailure::Refused(refusal), hand_out);

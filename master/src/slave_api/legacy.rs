@@ -47,7 +47,11 @@ pub(super) fn is_refusal(error: &CallError) -> bool {
 }
 
 /// The fields that the original sends, in the values that make its slave build what ours build.
-fn setup_params(request: &SetupRequest, build: BuildId, links: &ProjectLinks) -> Map<String, Value> {
+fn setup_params(
+    request: &SetupRequest,
+    build: BuildId,
+    links: &ProjectLinks,
+) -> Map<String, Value> {
     let mut params = request.project_type_params.clone();
     params.remove("hash");
     if let Some(commit) = &request.commit {
