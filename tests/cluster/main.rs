@@ -25,6 +25,7 @@ mod chaos;
 mod command_line;
 mod daemons;
 mod joining;
+mod legacy;
 mod master_faults;
 mod odd_projects;
 mod projects;
