@@ -46,7 +46,7 @@ pub struct ConnectAnswer {
     /// The slave's id, as text (the original's form).
     pub slave_id: String,
     /// Ours: the protocol both will speak.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u32>,
     /// Ours: true when the registration that the slave knows itself by still counts, and with it
     /// everything that was handed out; otherwise the slave drops all work it has.

@@ -177,7 +177,7 @@ pub enum Refusal {
     )]
     AddressTaken(String),
     /// A result came from where no slave of the original ever was.
-    #[error("No slave of the original ever connected as '{0}'.")]
+    #[error("Requested slave (slave_url={0}) does not exist.")]
     UnknownAddress(String),
     /// What came without a full signature is about a slave that signs fully.
     #[error("Slave {0} speaks protocol 2: its calls need the header ClusterRunner-Signature.")]

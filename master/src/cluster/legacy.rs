@@ -58,13 +58,13 @@ impl Cluster {
         Ok(facts)
     }
 
-    /// The living slave of the original that a call without a full signature is about.
+    /// The slave of the original that a call without a full signature is about; it may be lost.
     ///
     /// # Errors
-    /// The slave is unknown or given up, or is one that signs.
+    /// The slave is not listed, or is one that signs.
     pub fn known_legacy_slave(&self, id: SlaveId) -> Result<&Slave, Refusal> {
-        let slave = self.slave(id).filter(|slave| slave.is_alive());
-        let slave = slave.ok_or(Refusal::UnknownSlave(id))?;
+        let slave = self.slave(id).filter(|slave| slave.is_listed());
+        let slave = slave.ok_or(Refusal::NoSuchSlave(id))?;
         if slave.is_legacy {
             Ok(slave)
         } else {

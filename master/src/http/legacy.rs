@@ -58,9 +58,10 @@ pub(super) fn command(
     report: StateReportBody,
 ) -> Result<Option<Command>, Refusal> {
     let slave = cluster.known_legacy_slave(id)?;
+    // One that is lost has none.
     let on_record = slave.builds.first_key_value();
     let Some((build, place)) = on_record.map(|(build, place)| (*build, *place)) else {
-        let gives_up = report.state == SlaveState::Disconnected;
+        let gives_up = report.state == SlaveState::Disconnected && slave.is_alive();
         return Ok(gives_up.then(|| disconnected(id)));
     };
     let is_setting_up = matches!(place, BuildOnSlave::SettingUp { .. });

@@ -5,6 +5,7 @@ use super::{Api, Path, legacy};
 use crate::cluster::Cluster;
 use crate::cluster::command::{Command, Refusal, SlaveChoice};
 use crate::cluster::event::Fact;
+use crate::cluster::slave::Slave;
 use crate::coordinator::Gone;
 use crate::views;
 use axum::Json;
@@ -136,8 +137,10 @@ pub(super) async fn heartbeat(
     if proof.is_weak() {
         let known = api
             .cluster
-            .read(move |cluster| cluster.known_legacy_slave(slave).map(|_| ()));
-        known.await??;
+            .read(move |cluster| cluster.known_legacy_slave(slave).map(Slave::is_alive));
+        if !known.await?? {
+            return Ok(Json(HeartbeatAnswer { is_alive: false }));
+        }
     } else {
         let session = needed_session(request.slave.session_id)?;
         let known = api
