@@ -1,7 +1,10 @@
 //! Calling a daemon over HTTP, each try signed anew.
 
 use crate::api::ErrorBody;
-use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
+use crate::auth::{
+    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest,
+    content_digest,
+};
 use crate::clock::{Timestamp, random_bytes};
 use crate::http::install_crypto;
 use crate::secret::Secret;
@@ -81,6 +84,16 @@ impl CallError {
         match self {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
+        }
+    }
+
+    /// Whether the call can not have arrived: there was no connection.
+    #[must_use]
+    pub fn never_arrived(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.is_connect(),
+            Self::Client(_) | Self::Address { .. } | Self::NoSecret => true,
+            Self::Refused { .. } | Self::Malformed { .. } => false,
         }
     }
 
@@ -234,6 +247,69 @@ impl Caller {
             .post(url.clone())
             .header(SIGNATURE_HEADER, signature)
             .header(CONTENT_DIGEST_HEADER, content_digest)
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::CONTENT_LENGTH, length)
+            .body(body);
+        json(&url, accepted(&url, request).await?).await
+    }
+
+    /// Sends bytes to a peer of the original, with the digest of the body alone, and reads JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send_to_original<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: Vec<u8>,
+        headers: &[(&'static str, String)],
+    ) -> Result<T, CallError> {
+        let secret = self.secret.as_ref().ok_or(CallError::NoSecret)?;
+        let digest = (BODY_DIGEST_HEADER, body_digest(secret, &body));
+        self.send_unsigned(method, url, body, &[headers, &[digest]].concat())
+            .await
+    }
+
+    /// Sends bytes to a peer of the original that asks for no proof, and reads JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send_unsigned<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: Vec<u8>,
+        headers: &[(&'static str, String)],
+    ) -> Result<T, CallError> {
+        let url = parse(url)?;
+        let mut request = self
+            .http
+            .request(method, url.clone())
+            .timeout(self.timeout)
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        json(&url, accepted(&url, request).await?).await
+    }
+
+    /// Streams a body of known length to a master of the original, which asks for no signature
+    /// there, and reads JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn upload_to_original<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        content_type: &str,
+        length: u64,
+        body: reqwest::Body,
+    ) -> Result<T, CallError> {
+        let url = parse(url)?;
+        let request = self
+            .http
+            .post(url.clone())
             .header(header::CONTENT_TYPE, content_type)
             .header(header::CONTENT_LENGTH, length)
             .body(body);

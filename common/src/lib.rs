@@ -14,6 +14,7 @@ pub mod git;
 pub mod http;
 pub mod ids;
 pub mod job_config;
+pub mod job_file;
 pub mod logging;
 mod nearest;
 pub mod remote_files;

@@ -76,6 +76,8 @@ pub struct ServiceSettings {
     pub bind_address: IpAddr,
     /// Whether builds may name directories and repositories of this machine by path.
     pub allow_local_sources: bool,
+    /// Whether masters, slaves and clients of the original are let in with what they send as proof.
+    pub accept_legacy_peers: bool,
     /// How old a signature may be.
     pub signature_max_age: Duration,
     /// How long a git server may be silent.
@@ -97,6 +99,8 @@ pub struct MasterSettings {
     pub service: ServiceSettings,
     /// A slave that was silent for this long is given up.
     pub slave_lost_after: Duration,
+    /// The same for slaves of the original, which give signs of life more seldom.
+    pub legacy_slave_lost_after: Duration,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -195,6 +199,7 @@ pub fn load_master(
         general: general(config_file, &layers)?,
         service: service(&layers)?,
         slave_lost_after: slave_lost_after(&layers)?,
+        legacy_slave_lost_after: legacy_slave_lost_after(&layers)?,
         get_project_from_master: layers.boolean("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         unresponsive_slaves_cleanup_interval: layers
@@ -356,6 +361,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         allow_local_sources: layers
             .optional_boolean("allow_local_sources")?
             .unwrap_or(bind_address.is_loopback()),
+        accept_legacy_peers: layers.boolean("accept_legacy_peers")?,
         signature_max_age: layers.seconds("signature_max_age")?,
         fetch_timeout: layers.seconds("fetch_timeout")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
@@ -382,6 +388,20 @@ fn slave_lost_after(layers: &Layers<'_>) -> Result<Duration, SettingsError> {
         });
     }
     Ok(lost_after)
+}
+
+/// Slaves of the original call every 60 s unless their own file says otherwise.
+fn legacy_slave_lost_after(layers: &Layers<'_>) -> Result<Duration, SettingsError> {
+    const THREE_OF_THEIR_HEARTBEATS: Duration = Duration::from_secs(180);
+    let of_all = slave_lost_after(layers)?;
+    let is_set = layers
+        .seconds_for("slave_lost_after", Program::Master.section())?
+        .is_some();
+    Ok(if is_set {
+        of_all
+    } else {
+        of_all.max(THREE_OF_THEIR_HEARTBEATS)
+    })
 }
 
 fn node_name() -> Result<String, SettingsError> {

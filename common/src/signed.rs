@@ -1,8 +1,11 @@
 //! The door: every request that changes something passes the [`Gate`], and every handler of one
 //! takes its body through [`Signed`], which only the gate can make.
 
+mod legacy;
 #[cfg(test)]
 mod tests;
+
+pub use legacy::Proof;
 
 use crate::auth::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
@@ -33,6 +36,8 @@ pub struct Gate {
     secret: Secret,
     seen: Mutex<SeenSignatures>,
     takes_body_digest: fn(&Method, &str) -> bool,
+    /// What peers of the original send, where they are let in.
+    legacy: Option<fn(&Method, &str) -> Proof>,
 }
 
 /// Whether the body of a request was the one that was signed.
@@ -97,10 +102,23 @@ impl Gate {
         max_age: Duration,
         takes_body_digest: fn(&Method, &str) -> bool,
     ) -> Arc<Self> {
+        Self::with_legacy_peers(secret, max_age, takes_body_digest, None)
+    }
+
+    /// As [`Gate::new`]; where `legacy` is given, requests without a bound signature may also come
+    /// with the [`Proof`] that it names for their route. Handlers must ask which proof there was.
+    #[must_use]
+    pub fn with_legacy_peers(
+        secret: Secret,
+        max_age: Duration,
+        takes_body_digest: fn(&Method, &str) -> bool,
+        legacy: Option<fn(&Method, &str) -> Proof>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             secret,
             seen: Mutex::new(SeenSignatures::new(max_age, Timestamp::now())),
             takes_body_digest,
+            legacy,
         })
     }
 
@@ -134,14 +152,24 @@ impl Gate {
 
     async fn open(&self, request: Request) -> Result<Request, Closed> {
         if let Some(signature) = header_text(&request, SIGNATURE_HEADER) {
+            let mut request = request;
+            request.extensions_mut().insert(Proof::Bound);
             let claimed = ClaimedSignature::parse(&signature)?;
             return match header_text(&request, CONTENT_DIGEST_HEADER) {
                 Some(digest) => self.open_to_upload(request, &claimed, digest),
                 None => self.open_to_signature(request, &claimed).await,
             };
         }
-        if !(self.takes_body_digest)(request.method(), request.uri().path()) {
-            return Err(SignatureError::Missing.into());
+        let proof = self.least_proof(request.method(), request.uri().path());
+        let mut request = request;
+        request.extensions_mut().insert(proof);
+        match proof {
+            Proof::Bound => return Err(SignatureError::Missing.into()),
+            Proof::Nothing => {
+                request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+                return Ok(request);
+            }
+            Proof::BodyDigest => {}
         }
         let digest = header_text(&request, BODY_DIGEST_HEADER).unwrap_or_default();
         let (mut request, body) = buffered(request).await?;
@@ -150,6 +178,14 @@ impl Gate {
         }
         request.extensions_mut().insert(BodyVerdict::new(GENUINE));
         Ok(request)
+    }
+
+    fn least_proof(&self, method: &Method, path: &str) -> Proof {
+        if (self.takes_body_digest)(method, path) {
+            return Proof::BodyDigest;
+        }
+        self.legacy
+            .map_or(Proof::Bound, |legacy| legacy(method, path))
     }
 
     async fn open_to_signature(
@@ -280,12 +316,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
         let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
             return Err(Closed::from(SignatureError::Missing).into_response());
         };
+        let form = legacy::may_be_form(&request);
         let (_, body) = buffered(request)
             .await
             .map_err(IntoResponse::into_response)?;
         if !verdict.is(GENUINE) {
             return Err(Closed::from(SignatureError::WrongBody).into_response());
         }
+        let wrapped = form.then(|| legacy::unwrapped(&body)).flatten();
+        let body = wrapped.map_or(body, Bytes::from);
         let text = if body.is_empty() { b"{}" } else { &*body };
         serde_json::from_slice(text).map(Self).map_err(|error| {
             let message = match error.classify() {

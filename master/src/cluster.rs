@@ -17,6 +17,7 @@ mod check;
 mod decide;
 mod effects;
 mod follow_up;
+mod legacy;
 mod restore;
 mod slave_allocator;
 #[cfg(test)]

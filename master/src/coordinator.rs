@@ -100,6 +100,8 @@ pub struct Coordinator {
     cluster: Cluster,
     journal: Journal,
     liveness: Liveness,
+    /// How long a slave of the original may be silent.
+    legacy_lease: Duration,
     started: Instant,
     inbox: mpsc::Receiver<Message>,
     effects: mpsc::UnboundedSender<Effect>,
@@ -134,6 +136,7 @@ impl Coordinator {
             cluster,
             journal,
             liveness: Liveness::new(lease),
+            legacy_lease: lease,
             started: Instant::now(),
             inbox,
             effects,
@@ -148,6 +151,13 @@ impl Coordinator {
         ))
     }
 
+    /// Gives slaves of the original another lease.
+    #[must_use]
+    pub fn with_legacy_lease(mut self, lease: Duration) -> Self {
+        self.legacy_lease = lease;
+        self
+    }
+
     /// Works until `stop`, or until the journal fails.
     ///
     /// # Errors
@@ -156,7 +166,7 @@ impl Coordinator {
         let called = self.cluster.called_slaves();
         let called: Vec<SlaveId> = called.map(|slave| slave.id).collect();
         for slave in called {
-            self.liveness.heard(slave, self.now());
+            self.begin_lease(slave);
         }
         let mut first = Turn::default();
         self.decide(Command::Start, &mut first).ok();
@@ -218,6 +228,17 @@ impl Coordinator {
         self.started.elapsed()
     }
 
+    fn begin_lease(&mut self, slave: SlaveId) {
+        self.liveness.heard(slave, self.now());
+        if self
+            .cluster
+            .slave(slave)
+            .is_some_and(|known| known.is_legacy)
+        {
+            self.liveness.lease(slave, self.legacy_lease);
+        }
+    }
+
     fn take(&mut self, message: Message, turn: &mut Turn) {
         match message {
             Message::Command(command, sender) => {
@@ -271,7 +292,7 @@ impl Coordinator {
     fn apply(&mut self, event: &Event, turn: &mut Turn) {
         self.cluster.apply(event);
         match &event.fact {
-            Fact::SlaveConnected { slave, .. } => self.liveness.heard(*slave, self.now()),
+            Fact::SlaveConnected { slave, .. } => self.begin_lease(*slave),
             Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
                 self.liveness.forget(*slave);
             }

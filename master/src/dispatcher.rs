@@ -6,7 +6,7 @@ use crate::cluster::effect::Effect;
 use crate::coordinator::ClusterHandle;
 use crate::preparer::Preparer;
 use crate::results::Results;
-use crate::slave_api::SlaveCalls;
+use crate::slave_api::{ProjectLinks, SlaveCalls};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::BuildId;
 use std::collections::HashMap;
@@ -38,11 +38,12 @@ impl Dispatcher {
         results: Results,
         caller: Caller,
         cluster: ClusterHandle,
+        links: ProjectLinks,
     ) -> Self {
         Self {
             preparer,
             results,
-            slaves: SlaveCalls::new(caller, cluster.clone()),
+            slaves: SlaveCalls::new(caller, cluster.clone(), links),
             cluster,
             under_way: HashMap::new(),
             num_started: 0,
@@ -125,7 +126,8 @@ impl Dispatcher {
                 slave,
                 url,
                 session,
-            } => self.slaves.open(slave, url, session),
+                is_legacy,
+            } => self.slaves.open(slave, url, session, is_legacy),
             Effect::CloseSlave { slave } => self.slaves.close(slave),
             Effect::EndSlave { slave } => self.slaves.end(slave),
             Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),

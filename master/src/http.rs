@@ -4,12 +4,16 @@ mod builds;
 mod console;
 mod downloads;
 mod error;
+mod legacy;
+mod legacy_uploads;
 mod reads;
 mod routes;
 mod slaves;
 #[cfg(test)]
 mod tests;
 mod uploads;
+
+pub use legacy::{LEGACY_WARNING, legacy_proof};
 
 use crate::coordinator::ClusterHandle;
 use crate::results::Results;

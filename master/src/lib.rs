@@ -37,6 +37,7 @@ use journal::{Journal, JournalError};
 use preparer::Preparer;
 use project_locks::ProjectLocks;
 use results::Results;
+use slave_api::ProjectLinks;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -99,6 +100,7 @@ pub async fn serve(
         Coordinator::recover(Journal::open(&journal_directory)?, lease)
     });
     let (coordinator, cluster, effects) = recovered.await??;
+    let coordinator = coordinator.with_legacy_lease(settings.legacy_slave_lost_after);
     let caller = Caller::new(Some(secret.clone()), general.default_http_timeout)?;
     let preparer = Preparer {
         mirrors: directory.join("repos"),
@@ -114,13 +116,35 @@ pub async fn serve(
         hostname: general.hostname.clone(),
         projects: ProjectLocks::default(),
     };
-    let dispatcher = Dispatcher::new(preparer, results.clone(), caller.clone(), cluster.clone());
-    let gate = Gate::new(secret, service.signature_max_age, http::takes_body_digest);
+    let session = SessionId::from_random(random_bytes());
+    let links = ProjectLinks {
+        directory: settings.build_symlink_directory.clone(),
+        session: session.clone(),
+    };
+    let dispatcher = Dispatcher::new(
+        preparer,
+        results.clone(),
+        caller.clone(),
+        cluster.clone(),
+        links,
+    );
+    if service.accept_legacy_peers {
+        tracing::warn!("{}", http::LEGACY_WARNING);
+    }
+    let legacy = service
+        .accept_legacy_peers
+        .then_some(http::legacy_proof as _);
+    let gate = Gate::with_legacy_peers(
+        secret,
+        service.signature_max_age,
+        http::takes_body_digest,
+        legacy,
+    );
     let api = http::Api {
         cluster,
         results,
         caller,
-        session: SessionId::from_random(random_bytes()),
+        session,
         allow_local_sources: service.allow_local_sources,
     };
     let routes = http::router(api, &gate, origins);

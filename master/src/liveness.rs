@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Liveness {
     lease: Duration,
     last_heard: BTreeMap<SlaveId, Duration>,
+    /// Leases other than the usual one.
+    own_leases: BTreeMap<SlaveId, Duration>,
     last_look: Duration,
 }
 
@@ -24,6 +26,7 @@ impl Liveness {
         Self {
             lease,
             last_heard: BTreeMap::new(),
+            own_leases: BTreeMap::new(),
             last_look: Duration::ZERO,
         }
     }
@@ -39,9 +42,15 @@ impl Liveness {
         self.last_heard.insert(slave, now);
     }
 
+    /// A slave has a lease of its own from now on.
+    pub fn lease(&mut self, slave: SlaveId, lease: Duration) {
+        self.own_leases.insert(slave, lease);
+    }
+
     /// A slave does not count any more.
     pub fn forget(&mut self, slave: SlaveId) {
         self.last_heard.remove(&slave);
+        self.own_leases.remove(&slave);
     }
 
     /// The slaves whose lease is over. After a stall of the master itself every lease begins anew:
@@ -55,8 +64,9 @@ impl Liveness {
             }
         }
         let silent = self.last_heard.iter();
+        let lease = |slave| self.own_leases.get(slave).unwrap_or(&self.lease);
         silent
-            .filter(|(_, last)| now.saturating_sub(**last) >= self.lease)
+            .filter(|(slave, last)| now.saturating_sub(**last) >= *lease(slave))
             .map(|(slave, _)| *slave)
             .collect()
     }
@@ -87,6 +97,15 @@ mod tests {
         assert_eq!(silent_after(&mut liveness, 16..31), []);
         liveness.forget(SLAVE);
         assert_eq!(silent_after(&mut liveness, 31..60), []);
+    }
+
+    #[test]
+    fn a_slave_may_have_a_lease_of_its_own() {
+        let mut liveness = Liveness::new(LEASE);
+        liveness.heard(SLAVE, Duration::ZERO);
+        liveness.lease(SLAVE, 4 * LEASE);
+        assert_eq!(silent_after(&mut liveness, 0..60), []);
+        assert_eq!(silent_after(&mut liveness, 60..61), [SLAVE]);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job_config::{Job, JobConfig, JobConfigError, atoms_from_output};
+use clusterrunner_common::job_config::{Job, atoms_from_output};
+use clusterrunner_common::job_file::{JobFileError, read_job};
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,6 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-/// The file that holds a project's jobs.
-const JOB_FILE: &str = "clusterrunner.yaml";
-/// The most of a job file that is read; any more is no job file.
-const MAX_JOB_FILE: u64 = 8 << 20;
 /// The most output of an atomizer that is taken for atoms: some millions of them.
 const MAX_ATOMIZER_OUTPUT: u64 = 256 << 20;
 /// How much of a failed atomizer's output is shown.
@@ -68,19 +65,8 @@ enum PreparationError {
     NoProjectDirectory(String),
     #[error(transparent)]
     RemoteFile(#[from] RemoteFileError),
-    #[error(
-        "Could not find project yaml file {}. Every project needs one at its top; `clusterrunner validate` \
-         checks it.",
-        .0.display()
-    )]
-    NoJobFile(PathBuf),
-    #[error("Could not read {}: {source}.", .path.display())]
-    JobFile {
-        path: PathBuf,
-        source: std::io::Error,
-    },
     #[error(transparent)]
-    Job(#[from] JobConfigError),
+    Job(#[from] JobFileError),
     #[error(transparent)]
     Shell(#[from] CommandError),
     #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
@@ -149,7 +135,8 @@ impl Preparer {
             () = stop.cancelled() => return Err(PreparationError::Canceled),
             fetched = files => fetched?,
         }
-        let (job_name, job) = read_job(request, &project)?;
+        let (config, job_name) = (request.config.as_ref(), request.job_name.as_deref());
+        let (job_name, job) = read_job(config, job_name, &project)?;
         let atoms = match &request.atoms_override {
             Some(atoms) => atoms.clone(),
             None => self.atomize(build, &job, &project, stop).await?,
@@ -302,30 +289,6 @@ fn project_inside(work_tree: &Path, inside: &str) -> Result<PathBuf, Preparation
     } else {
         Err(missing())
     }
-}
-
-fn read_job(request: &BuildRequest, project: &Path) -> Result<(String, Job), PreparationError> {
-    if let Some(config) = &request.config {
-        let name = request.job_name.as_deref();
-        let job = Job::from_inline_named(name, &serde_json::Value::Object(config.clone()))?;
-        return Ok((name.unwrap_or("None").to_owned(), job));
-    }
-    let path = project.join(JOB_FILE);
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => PreparationError::NoJobFile(path.clone()),
-        _ => PreparationError::JobFile {
-            path: path.clone(),
-            source,
-        },
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(&path).map_err(failed)?;
-    file.take(MAX_JOB_FILE)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    let config = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE)?;
-    let (name, job) = config.job(request.job_name.as_deref())?;
-    Ok((name.to_owned(), job.clone()))
 }
 
 fn read_from_start(mut file: std::fs::File) -> std::io::Result<String> {

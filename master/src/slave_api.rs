@@ -1,6 +1,10 @@
 //! Calls slaves: one task for each, so that its calls arrive in their order and a slow slave keeps
 //! nobody else waiting.
 
+mod legacy;
+
+pub use legacy::ProjectLinks;
+
 use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
@@ -26,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct SlaveCalls {
     caller: Caller,
     cluster: ClusterHandle,
+    links: ProjectLinks,
     open: HashMap<SlaveId, OpenSlave>,
     tasks: JoinSet<()>,
 }
@@ -47,17 +52,18 @@ struct OpenSlave {
 impl SlaveCalls {
     /// Nobody to call yet. Answers go to `cluster` as commands.
     #[must_use]
-    pub fn new(caller: Caller, cluster: ClusterHandle) -> Self {
+    pub fn new(caller: Caller, cluster: ClusterHandle, links: ProjectLinks) -> Self {
         Self {
             caller,
             cluster,
+            links,
             open: HashMap::new(),
             tasks: JoinSet::new(),
         }
     }
 
     /// From now on this slave can be called.
-    pub fn open(&mut self, slave: SlaveId, url: String, session: SessionId) {
+    pub fn open(&mut self, slave: SlaveId, url: String, session: SessionId, is_legacy: bool) {
         while self.tasks.try_join_next().is_some() {}
         let (calls, inbox) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
@@ -68,6 +74,7 @@ impl SlaveCalls {
             url,
             session,
             patience: PATIENCE,
+            legacy: is_legacy.then(|| self.links.clone()),
         };
         let stopped = stop.clone();
         self.tasks.spawn(async move {
@@ -112,6 +119,8 @@ struct Line {
     url: String,
     session: SessionId,
     patience: Duration,
+    /// Given where the slave is one of the original.
+    legacy: Option<ProjectLinks>,
 }
 
 impl Line {
@@ -136,7 +145,11 @@ impl Line {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if !may_pass(&error) || began.elapsed() >= self.patience {
+            let may_repeat = match self.legacy {
+                Some(_) => legacy::may_repeat(order, &error),
+                None => may_pass(&error),
+            };
+            if !may_repeat || began.elapsed() >= self.patience {
                 return Err(error);
             }
             tracing::debug!(slave.id = self.slave.0, %error, "calling again");
@@ -146,6 +159,9 @@ impl Line {
     }
 
     async fn once(&self, order: &Order) -> Result<(), CallError> {
+        if let Some(links) = &self.legacy {
+            return self.once_as_original(order, links).await;
+        }
         let headers = [("expected-session-id", self.session.to_string())];
         let (build, call) = match order {
             Order::About(build, call) => (build, call),
@@ -200,7 +216,11 @@ impl Line {
             let reason = "it was started again".to_owned();
             return Some(Command::GiveSlaveUp { slave, reason });
         }
-        if may_pass(&failure) {
+        let is_lost = match self.legacy {
+            Some(_) => !legacy::is_refusal(&failure),
+            None => may_pass(&failure),
+        };
+        if is_lost {
             // If it lives it will connect again, and clear away what it has.
             let reason = format!("the master can not call it: {failure}");
             return Some(Command::GiveSlaveUp { slave, reason });
@@ -268,6 +288,7 @@ mod tests {
             url: free.to_string(),
             session,
             patience: Duration::from_millis(200),
+            legacy: None,
         };
         let (calls, inbox) = mpsc::unbounded_channel();
         calls

@@ -178,7 +178,7 @@ pub fn slave(slave: &Slave) -> SlaveView {
     SlaveView {
         url: slave.url.clone(),
         id: slave.id,
-        session_id: Some(slave.session.clone()),
+        session_id: Some(slave.session.clone()).filter(|session| !session.0.is_empty()),
         num_executors: slave.num_executors,
         num_executors_in_use: u32::try_from(slave.running.len()).unwrap_or(u32::MAX),
         current_build_id: current.map(|(build, _)| *build),

@@ -127,7 +127,7 @@ async fn connect(
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
                     tell_of_end(failures);
-                    take_over(&answer, id, work, registration).await;
+                    take_over(api, &answer, id, work, registration).await;
                     drop(closed);
                     return id;
                 }
@@ -144,6 +144,7 @@ async fn connect(
 }
 
 async fn take_over(
+    api: &MasterApi,
     answer: &ConnectAnswer,
     id: SlaveId,
     work: &WorkHandle,
@@ -154,9 +155,13 @@ async fn take_over(
         resumed = answer.resumed,
         "connected to the master"
     );
-    if answer.protocol != Some(PROTOCOL) {
+    let speaks_ours = answer.protocol == Some(PROTOCOL);
+    api.dialect.learn(!speaks_ours && api.accepts_original);
+    if api.dialect.is_original() {
+        tracing::info!("the master is one of the original ClusterRunner");
+    } else if !speaks_ours {
         tracing::warn!(
-            "the master does not speak protocol {PROTOCOL}: this slave can not work for it"
+            "the master does not speak protocol {PROTOCOL}: this slave can not work for it. If it is one of the original ClusterRunner, set accept_legacy_peers = True"
         );
     }
     let connected = Command::Connected {

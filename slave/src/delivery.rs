@@ -25,6 +25,9 @@ const SMALL_RESULT: u64 = 1 << 20;
 /// How much of a large result is read at a time.
 const CHUNK: usize = 1 << 17;
 
+/// How often a result is offered to a master of the original that refuses it.
+const TRIES_OF_THE_ORIGINAL: u32 = 5;
+
 /// Everything that deliveries share.
 #[derive(Debug)]
 pub(crate) struct Deliveries {
@@ -82,6 +85,7 @@ impl Deliveries {
     ) -> DeliveryOutcome {
         let mut backoff = Backoff::quick();
         let mut failures = Failures::default();
+        let mut refused = 0;
         loop {
             let id = self.registration.some_id().await;
             let error = match self.deliver_once(archive, hand_out, executor, id).await {
@@ -92,6 +96,15 @@ impl Deliveries {
                     return DeliveryOutcome::Rejected(format!("could not read {file}: {error}"));
                 }
             };
+            // A master of the original counts each upload that it refuses, and may never take it.
+            refused += u32::from(error.status().is_some());
+            if self.api.dialect.is_original() && refused >= TRIES_OF_THE_ORIGINAL {
+                tracing::error!(
+                    build.id = %hand_out.build, subjob.id = %hand_out.subjob, %error,
+                    "the master refused a result again and again; it is dropped, as the original does"
+                );
+                return DeliveryOutcome::Over;
+            }
             match verdict(&error) {
                 Verdict::TryAgain => {
                     if failures.is_new(&error) {

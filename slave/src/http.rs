@@ -2,12 +2,14 @@
 
 mod console;
 mod error;
+mod legacy;
 mod routes;
 
 use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::data_directory::DataDirectory;
-use crate::work::{Answer, Command, HandOut, SetupOrder};
+use crate::master_api::Dialect;
+use crate::work::{Answer, Command, HandOut, JobSource, SetupOrder};
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -16,18 +18,20 @@ use clusterrunner_common::api::{
     ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobRequest,
     Success, VersionBody,
 };
+use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::Rules;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
-use clusterrunner_common::signed::{Gate, Signed};
+use clusterrunner_common::signed::{Gate, Proof, Signed};
 use error::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::RwLockReadGuard;
 use tokio_util::sync::CancellationToken;
 
 /// What the handlers need.
@@ -35,11 +39,24 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Api {
     pub(crate) work: WorkHandle,
     pub(crate) registration: Registration,
+    pub(crate) dialect: Dialect,
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) session: SessionId,
     pub(crate) master_url: String,
     /// Ends the process in order.
     pub(crate) stop: CancellationToken,
+}
+
+impl Api {
+    /// Lets an order in; one without a full signature only from a master of the original, which
+    /// this slave has then connected to.
+    async fn admit(&self, proof: Proof) -> Result<RwLockReadGuard<'_, ()>, ApiError> {
+        let admitted = self.registration.admit().await;
+        if proof.is_weak() && !self.dialect.is_original() {
+            return Err(ApiError::MustSign(SignatureError::Missing));
+        }
+        Ok(admitted)
+    }
 }
 
 /// `{"executors": [...]}`.
@@ -53,6 +70,8 @@ struct ExecutorsBody {
 struct ExecutorBody {
     executor: ExecutorView,
 }
+
+pub(crate) use legacy::{LEGACY_WARNING, legacy_proof};
 
 /// All routes, behind the gate and the rules that hold for every request.
 pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
@@ -144,10 +163,15 @@ async fn executor(
 async fn set_up(
     State(api): State<Api>,
     Ids(build): Ids<BuildId>,
+    proof: Proof,
     Signed(request): Signed<SetupRequest>,
 ) -> Result<Json<Success>, ApiError> {
-    let order = setup_order(build, request)?;
-    let _admitted = api.registration.admit().await;
+    let _admitted = api.admit(proof).await?;
+    let order = if proof.is_weak() {
+        legacy::setup_order(build, request)?
+    } else {
+        setup_order(build, request)?
+    };
     api.work.send(Command::SetUp(Box::new(order))).await?;
     Ok(Json(Success::default()))
 }
@@ -167,13 +191,14 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         source: project.project,
         remote_files: project.remote_files,
         commit: request.commit,
-        job,
+        job: JobSource::Order(job),
     })
 }
 
 async fn start_subjob(
     State(api): State<Api>,
     Ids((build, subjob)): Ids<(BuildId, SubjobId)>,
+    proof: Proof,
     Signed(request): Signed<SubjobRequest>,
 ) -> Result<(StatusCode, Json<SubjobAccepted>), ApiError> {
     let nul = |command: &String| command.contains('\0');
@@ -188,7 +213,7 @@ async fn start_subjob(
         },
         atomic_commands: request.atomic_commands,
     };
-    let _admitted = api.registration.admit().await;
+    let _admitted = api.admit(proof).await?;
     let executor_id = match api.work.send(command).await? {
         Answer::Subjob(executor) => executor,
         Answer::Done => None,
@@ -203,15 +228,21 @@ async fn start_subjob(
 async fn tear_down(
     State(api): State<Api>,
     Ids(build): Ids<BuildId>,
+    proof: Proof,
     Signed(_): Signed<Value>,
 ) -> Result<Json<Success>, ApiError> {
-    let _admitted = api.registration.admit().await;
+    let _admitted = api.admit(proof).await?;
     api.work.send(Command::TearDown(build)).await?;
     Ok(Json(Success::default()))
 }
 
-async fn kill(State(api): State<Api>, Signed(_): Signed<Value>) -> Json<Success> {
+async fn kill(
+    State(api): State<Api>,
+    proof: Proof,
+    Signed(_): Signed<Value>,
+) -> Result<Json<Success>, ApiError> {
+    let _admitted = api.admit(proof).await?;
     tracing::info!("told to end by a signed call");
     api.stop.cancel();
-    Json(Success::default())
+    Ok(Json(Success::default()))
 }

@@ -32,7 +32,7 @@ use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
 use data_directory::DataDirectory;
 use delivery::Deliveries;
-use master_api::MasterApi;
+use master_api::{Dialect, MasterApi};
 use reports::Reports;
 use setup::Setup;
 use source::Sources;
@@ -119,6 +119,8 @@ pub async fn serve(
         own_address: own_address.clone(),
         session: session.clone(),
         num_executors: settings.num_executors,
+        accepts_original: service.accept_legacy_peers,
+        dialect: Dialect::default(),
     };
     let registration = Registration::new();
     let uploads = usize::try_from(settings.num_executors).unwrap_or(1) + SPARE_UPLOADS;
@@ -142,11 +144,19 @@ pub async fn serve(
 
     // A child, so that a call that ends this slave ends nothing else of the process.
     let stop = stop.child_token();
-    let gate = Gate::new(secret, service.signature_max_age, |_, _| false);
+    if service.accept_legacy_peers {
+        tracing::warn!("{}", http::LEGACY_WARNING);
+    }
+    let legacy = service
+        .accept_legacy_peers
+        .then_some(http::legacy_proof as _);
+    let max_age = service.signature_max_age;
+    let gate = Gate::with_legacy_peers(secret, max_age, |_, _| false, legacy);
     let routes = http::router(
         http::Api {
             work: work.clone(),
             registration: registration.clone(),
+            dialect: api.dialect.clone(),
             data: Arc::clone(&data),
             session,
             master_url: master.clone(),

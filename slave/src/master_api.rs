@@ -8,7 +8,11 @@ use clusterrunner_common::api::{
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{ExecutorIndex, SessionId, SlaveId};
 use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// First pause after a failed call that is made again until it succeeds.
@@ -58,6 +62,20 @@ impl Failures {
     }
 }
 
+/// Whether the master is one of the original: what it says of itself at each connect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dialect(Arc<AtomicBool>);
+
+impl Dialect {
+    pub(crate) fn is_original(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn learn(&self, is_original: bool) {
+        self.0.store(is_original, Ordering::Release);
+    }
+}
+
 /// The master, as this slave talks to it.
 #[derive(Clone, Debug)]
 pub(crate) struct MasterApi {
@@ -71,6 +89,9 @@ pub(crate) struct MasterApi {
     pub(crate) own_address: String,
     pub(crate) session: SessionId,
     pub(crate) num_executors: u32,
+    /// Whether a master of the original may be served.
+    pub(crate) accepts_original: bool,
+    pub(crate) dialect: Dialect,
 }
 
 impl MasterApi {
@@ -95,11 +116,11 @@ impl MasterApi {
         let request = HeartbeatRequest {
             slave: Heartbeat {
                 heartbeat: true,
-                session_id: Some(self.session.clone()),
+                session_id: self.own(self.session.clone()),
             },
         };
         let url = format!("{}/v1/slave/{id}/heartbeat", self.master);
-        self.caller.send(Method::POST, &url, &request).await
+        self.send(Method::POST, &url, &request).await
     }
 
     /// Tells about ourselves.
@@ -108,11 +129,40 @@ impl MasterApi {
         id: SlaveId,
         report: StateReportBody,
     ) -> Result<(), CallError> {
-        let request = StateReport { slave: report };
+        let request = StateReport {
+            slave: StateReportBody {
+                state: report.state,
+                build_id: report.build_id.and_then(|build| self.own(build)),
+                session_id: report.session_id.and_then(|session| self.own(session)),
+                reason: report.reason.and_then(|reason| self.own(reason)),
+            },
+        };
         let url = format!("{}/v1/slave/{id}", self.master);
         // What the master says beside the status is of no use to us.
-        let _answer: Value = self.caller.send(Method::PUT, &url, &request).await?;
+        let _answer: Value = self.send(Method::PUT, &url, &request).await?;
         Ok(())
+    }
+
+    /// What the original's calls do not have.
+    fn own<T>(&self, field: T) -> Option<T> {
+        (!self.dialect.is_original()).then_some(field)
+    }
+
+    async fn send<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: &B,
+    ) -> Result<T, CallError> {
+        if !self.dialect.is_original() {
+            return self.caller.send(method, url, body).await;
+        }
+        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+            url: url.to_owned(),
+            source,
+        })?;
+        let answer = self.caller.send_to_original(method, url, body, &[]);
+        answer.await
     }
 
     /// What goes with a result.
@@ -127,9 +177,9 @@ impl MasterApi {
             metric_data: Some(ResultMetrics {
                 executor_id: Some(executor),
             }),
-            slave_id: Some(id),
-            session_id: Some(self.session.clone()),
-            attempt: Some(hand_out.attempt),
+            slave_id: self.own(id),
+            session_id: self.own(self.session.clone()),
+            attempt: self.own(hand_out.attempt),
         }
     }
 
@@ -144,6 +194,13 @@ impl MasterApi {
     ) -> Result<(), CallError> {
         let HandOut { build, subjob, .. } = hand_out;
         let url = format!("{}/v1/build/{build}/subjob/{subjob}/result", self.master);
+        if self.dialect.is_original() {
+            let sent = self
+                .uploader
+                .upload_to_original(&url, content_type, length, body);
+            let _answer: Value = sent.await?;
+            return Ok(());
+        }
         let _answer: Value = self
             .uploader
             .upload(&url, content_type, length, digest, body)

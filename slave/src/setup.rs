@@ -2,10 +2,12 @@
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
 use crate::source::{SourceError, Sources};
-use crate::work::{Project, SetupOrder, SetupOutcome};
+use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
+use clusterrunner_common::api::SetupJob;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::console;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job_file::{JobFileError, read_job};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -38,6 +40,10 @@ enum SetupError {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Job(#[from] JobFileError),
+    #[error("reading the job broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
     #[error("the set-up was canceled")]
     Canceled,
 }
@@ -62,11 +68,20 @@ impl Setup {
                 };
             }
         };
+        let job = match job(order.job, &directory).await {
+            Ok(job) => job,
+            Err(error) => {
+                return SetupOutcome::Failed {
+                    reason: error.to_string(),
+                    left: None,
+                };
+            }
+        };
         let project = Project {
             directory,
-            teardown_build: order.job.teardown_build,
+            teardown_build: job.teardown_build,
         };
-        let Some(setup_build) = &order.job.setup_build else {
+        let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
         };
         match self
@@ -197,6 +212,21 @@ impl Setup {
             Err(source) => Err(SetupError::Output { path, source }),
         }
     }
+}
+
+async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> {
+    let (name, config) = match source {
+        JobSource::Order(job) => return Ok(job),
+        JobSource::Project { name, config } => (name, config),
+    };
+    let project = project.to_owned();
+    let read = move || read_job(config.as_ref(), name.as_deref(), &project);
+    let (name, job) = spawn_blocking(read).await??;
+    Ok(SetupJob {
+        name,
+        setup_build: job.setup_build,
+        teardown_build: job.teardown_build,
+    })
 }
 
 /// The end of a command's output, to go behind a message; empty when there is none.

@@ -93,7 +93,9 @@ impl Sources {
                 project_directory,
                 ..
             } => {
-                let commit: CommitId = order.commit.as_deref().unwrap_or_default().parse()?;
+                // A master of the original names a branch only, mostly one that it made for this.
+                let commit: Option<CommitId> =
+                    order.commit.as_deref().map(str::parse).transpose()?;
                 let url = GitUrl::parse(url, self.git.allow_local_sources)?;
                 let work_tree = data.work_tree(order.build);
                 let mirror = self.mirror(data, &url);
@@ -101,9 +103,9 @@ impl Sources {
                 let revision = Revision {
                     remote: remote.clone(),
                     branch: branch.clone(),
-                    hash: Some(commit.to_string()),
+                    hash: commit.map(|commit| commit.to_string()),
                 };
-                check_out(mirror, revision, work_tree.clone(), stop).await?;
+                let commit = check_out(mirror, revision, work_tree.clone(), stop).await?;
                 inside(work_tree, project_directory.as_deref(), &url, commit).await?
             }
         };
@@ -177,19 +179,19 @@ async fn check_out(
     revision: Revision,
     work_tree: PathBuf,
     stop: &CancellationToken,
-) -> Result<(), SourceError> {
+) -> Result<CommitId, SourceError> {
     let mirror = tokio::select! {
         mirror = mirror.lock_owned() => mirror,
         () = stop.cancelled() => return Err(SourceError::Canceled),
     };
     let stop = stop.clone();
     // Ends soon after `stop` by itself, and keeps the mirror locked until then.
-    spawn_blocking(move || {
+    let checked_out = spawn_blocking(move || {
         let commit = mirror.fetch(&revision, &stop)?;
-        mirror.check_out(&commit, &work_tree, &stop)
-    })
-    .await??;
-    Ok(())
+        mirror.check_out(&commit, &work_tree, &stop)?;
+        Ok::<_, GitError>(commit)
+    });
+    Ok(checked_out.await??)
 }
 
 async fn inside(

@@ -146,6 +146,11 @@ impl Farm {
         Secret::new(self.secret.clone()).unwrap()
     }
 
+    /// The farm's secret, for programs that are not ours.
+    pub(crate) fn secret_text(&self) -> &str {
+        &self.secret
+    }
+
     /// A client that signs with the farm's secret and rides through a restart of the master.
     pub(crate) fn client(&self) -> Client {
         let caller = Caller::new(Some(self.secret()), Duration::from_secs(30)).unwrap();

@@ -26,6 +26,7 @@ mod command_line;
 mod daemons;
 mod joining;
 mod journal;
+mod legacy;
 mod master_faults;
 mod odd_projects;
 mod projects;

@@ -1,7 +1,8 @@
 //! What master and slaves say to each other.
 
 use crate::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// Body of `POST /v1/slave`.
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 pub struct ConnectRequest {
     /// `host:port` at which the master reaches the slave.
     pub slave: String,
-    /// How many subjobs it runs at a time; at least 1.
+    /// How many subjobs it runs at a time; at least 1. The original takes a text of digits, too.
+    #[serde(deserialize_with = "number_or_digits")]
     pub num_executors: u32,
     /// The life of the slave's process.
     #[serde(default)]
@@ -22,6 +24,20 @@ pub struct ConnectRequest {
     pub slave_id: Option<SlaveId>,
 }
 
+fn number_or_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Number(u32),
+        Digits(String),
+    }
+    let wrong = || D::Error::custom("num_executors must be a whole number of at least 1");
+    match Given::deserialize(deserializer).map_err(|_| wrong())? {
+        Given::Number(number) => Ok(number),
+        Given::Digits(digits) => digits.parse().map_err(|_| wrong()),
+    }
+}
+
 /// Answer to `POST /v1/slave`: status 201.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectAnswer {
@@ -30,7 +46,7 @@ pub struct ConnectAnswer {
     /// The slave's id, as text (the original's form).
     pub slave_id: String,
     /// Ours: the protocol both will speak.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u32>,
     /// Ours: true when the registration that the slave knows itself by still counts, and with it
     /// everything that was handed out; otherwise the slave drops all work it has.
@@ -51,7 +67,7 @@ pub struct Heartbeat {
     /// True.
     pub heartbeat: bool,
     /// Ours: the life of the slave's process.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
 }
 

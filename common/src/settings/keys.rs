@@ -130,6 +130,7 @@ pub(super) const KEYS: &[Key] = &[
     all("port", PORT),
     all("bind_address", Kind::Address),
     all("allow_local_sources", Kind::Boolean),
+    all("accept_legacy_peers", Kind::Boolean),
     all("signature_max_age", Kind::Seconds { least: 1 }),
     all("default_http_timeout", Kind::Seconds { least: 1 }),
     all("fetch_timeout", Kind::Seconds { least: 1 }),

@@ -94,6 +94,7 @@ fn defaults_of_the_master() {
         general,
         service,
         slave_lost_after,
+        legacy_slave_lost_after,
         get_project_from_master,
         build_symlink_directory,
         unresponsive_slaves_cleanup_interval,
@@ -129,6 +130,8 @@ fn defaults_of_the_master() {
     );
     assert_eq!(service.cors_allowed_origins_regex, None);
     assert_eq!(slave_lost_after, Duration::from_secs(15));
+    assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
+    assert!(!service.accept_legacy_peers);
     assert!(get_project_from_master);
     assert_eq!(
         build_symlink_directory,

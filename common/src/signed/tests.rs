@@ -140,3 +140,67 @@ async fn an_upload_is_proved_by_its_head_and_checked_while_it_streams() {
         401
     );
 }
+
+/// The same routes where peers of the original are let in: `/v1/slave/1` with a digest of the body,
+/// `/v1/slave` with nothing.
+fn app_with_legacy_peers() -> Router {
+    let tell = |proof: Proof, Signed(body): Signed<serde_json::Value>| async move {
+        format!("{proof:?} {body}")
+    };
+    let router = Router::new()
+        .route(PATH, put(tell))
+        .route("/v1/slave", post(tell))
+        .route("/v1/kill", post(tell));
+    let legacy = |method: &Method, path: &str| match (method.as_str(), path) {
+        ("PUT", PATH) => Proof::BodyDigest,
+        ("POST", "/v1/slave") => Proof::Nothing,
+        _ => Proof::Bound,
+    };
+    let age = Duration::from_secs(300);
+    Gate::with_legacy_peers(secret(), age, |_, _| false, Some(legacy)).guard(router)
+}
+
+#[tokio::test]
+async fn peers_of_the_original_are_let_in_where_that_is_allowed_and_told_apart() {
+    let app = app_with_legacy_peers();
+    let digest = body_digest(&secret(), b"{}");
+    let digest = [(BODY_DIGEST_HEADER, digest.as_str())];
+    let good = |proof: &str| (200, format!("{proof} {{}}"));
+    assert_eq!(
+        answer(&app, "PUT", PATH, &digest, "{}").await,
+        good("BodyDigest")
+    );
+    assert_eq!(answer(&app, "PUT", PATH, &[], "{}").await.0, 401);
+    assert_eq!(
+        answer(&app, "POST", "/v1/slave", &[], "{}").await,
+        good("Nothing")
+    );
+    assert_eq!(answer(&app, "POST", "/v1/kill", &digest, "{}").await.0, 401);
+    let signed = signature("PUT", PATH, "{}");
+    let headers = [(SIGNATURE_HEADER, signed.as_str())];
+    assert_eq!(
+        answer(&app, "PUT", PATH, &headers, "{}").await,
+        good("Bound")
+    );
+    // A signature that is there must be right, also where none is needed.
+    let headers = [(SIGNATURE_HEADER, signed.as_str())];
+    assert_eq!(
+        answer(&app, "POST", "/v1/slave", &headers, "{}").await.0,
+        401
+    );
+}
+
+#[tokio::test]
+async fn an_unsigned_body_may_stand_in_a_form() {
+    let app = app_with_legacy_peers();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = "__encoded_body__=%7B%22slave%22%3A+%22a%3A1%22%7D";
+    assert_eq!(
+        answer(&app, "POST", "/v1/slave", &form, body).await,
+        (200, "Nothing {\"slave\":\"a:1\"}".to_owned())
+    );
+    assert_eq!(answer(&app, "POST", "/v1/slave", &form, "x=1").await.0, 400);
+    let digest = body_digest(&secret(), body.as_bytes());
+    let headers = [form[0], (BODY_DIGEST_HEADER, digest.as_str())];
+    assert_eq!(answer(&app, "PUT", PATH, &headers, body).await.0, 400);
+}

@@ -68,6 +68,7 @@ impl Cluster {
                 url,
                 session,
                 num_executors,
+                is_legacy,
             } => {
                 self.last_slave = slave.0;
                 self.replace_registrations(url);
@@ -76,6 +77,7 @@ impl Cluster {
                     url: url.clone(),
                     session: session.clone(),
                     num_executors: *num_executors,
+                    is_legacy: *is_legacy,
                     presence: Presence::Alive,
                     builds: BTreeMap::new(),
                     running: BTreeSet::new(),

@@ -42,6 +42,15 @@ pub enum Command {
         /// The registration that it knows itself by.
         known_as: Option<SlaveId>,
     },
+    /// A slave of the original offers itself. Whatever it had before it has no more.
+    ConnectLegacySlave {
+        /// Its address as it says it.
+        url: String,
+        /// The life of its process; empty where it does not tell.
+        session: SessionId,
+        /// How many subjobs it runs at a time.
+        num_executors: u32,
+    },
     /// A slave is not to be counted on any more.
     GiveSlaveUp {
         /// Which.
@@ -162,6 +171,17 @@ pub enum Refusal {
     /// An order names a slave that is not listed.
     #[error("Requested slave (slave_id={0}) does not exist.")]
     NoSuchSlave(SlaveId),
+    /// A slave of the original can not take the place of one that signs and is alive.
+    #[error(
+        "A slave of protocol 2 is alive at {0}: end it before one of the original takes its address."
+    )]
+    AddressTaken(String),
+    /// A result came from where no slave of the original ever was.
+    #[error("Requested slave (slave_url={0}) does not exist.")]
+    UnknownAddress(String),
+    /// What came without a full signature is about a slave that signs fully.
+    #[error("Slave {0} speaks protocol 2: its calls need the header ClusterRunner-Signature.")]
+    NotLegacy(SlaveId),
     /// The slave was started again since.
     #[error("Specified session id: {0} has expired and is invalid.")]
     SessionExpired(SessionId),

@@ -23,7 +23,7 @@ impl Cluster {
 
     fn facts(&self, command: Command) -> Result<Vec<Fact>, Refusal> {
         match command {
-            Command::Start => Ok(vec![Fact::MasterStarted]),
+            Command::Start => Ok(self.start()),
             Command::QueueBuild { request } => Ok(vec![Fact::BuildQueued {
                 build: self.next_build_id(),
                 request,
@@ -63,6 +63,11 @@ impl Cluster {
                 num_executors,
                 known_as,
             } => Ok(self.connect(url, session, num_executors, known_as)),
+            Command::ConnectLegacySlave {
+                url,
+                session,
+                num_executors,
+            } => self.connect_legacy(url, session, num_executors),
             Command::GiveSlaveUp { slave, reason } => {
                 let called = self.slave(slave).is_some_and(Slave::is_called);
                 Ok(unless(!called, Fact::SlaveLost { slave, reason }))
@@ -89,7 +94,7 @@ impl Cluster {
                 reason,
             } => {
                 let place = self.place(slave, &session, build)?;
-                Ok(setup_failed(slave, build, place, reason))
+                Ok(self.setup_failed(slave, build, place, reason))
             }
             Command::ReportRefusal {
                 slave,
@@ -99,7 +104,7 @@ impl Cluster {
                 let place = self
                     .slave(slave)
                     .and_then(|slave| slave.builds.get(&build).copied());
-                Ok(setup_failed(slave, build, place, reason))
+                Ok(self.setup_failed(slave, build, place, reason))
             }
             Command::ReportTornDown { slave, build } => {
                 let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
@@ -239,6 +244,7 @@ impl Cluster {
             url,
             session,
             num_executors,
+            is_legacy: false,
         });
         if is_to_end {
             facts.push(Fact::ShutdownRequested { slave });
@@ -288,24 +294,4 @@ impl Cluster {
 
 fn unless(not_now: bool, fact: Fact) -> Vec<Fact> {
     if not_now { Vec::new() } else { vec![fact] }
-}
-
-/// A slave that can not clear a build away has nothing of it that the master could wait for.
-fn setup_failed(
-    slave: SlaveId,
-    build: BuildId,
-    place: Option<BuildOnSlave>,
-    reason: String,
-) -> Vec<Fact> {
-    match place {
-        None => Vec::new(),
-        Some(BuildOnSlave::TearingDown) => vec![Fact::TeardownCompleted { slave, build }],
-        Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::Ready) => {
-            vec![Fact::SetupFailed {
-                slave,
-                build,
-                reason,
-            }]
-        }
-    }
 }

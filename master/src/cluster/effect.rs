@@ -42,6 +42,8 @@ pub enum Effect {
         url: String,
         /// The life that is meant.
         session: SessionId,
+        /// Whether it is to be called as the original calls.
+        is_legacy: bool,
     },
     /// A slave is not to be called any more.
     CloseSlave {

@@ -156,6 +156,7 @@ fn open(slave: &Slave) -> Effect {
         slave: slave.id,
         url: slave.url.clone(),
         session: slave.session.clone(),
+        is_legacy: slave.is_legacy,
     }
 }
 

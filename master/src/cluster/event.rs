@@ -77,6 +77,9 @@ pub enum Fact {
         session: SessionId,
         /// How many subjobs it runs at a time.
         num_executors: u32,
+        /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_legacy: bool,
     },
     /// A slave is not counted on any more; what it ran goes back to the queues.
     SlaveLost {

@@ -6,7 +6,7 @@ use super::event::{Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
 use super::{Cluster, MAX_ATTEMPTS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, slave_allocator};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 
 impl Cluster {
     /// The next thing that follows from the state; `None` when the cluster is at rest. Each
@@ -102,7 +102,12 @@ impl Cluster {
     }
 
     fn next_teardown(&self) -> Option<Fact> {
-        let (slave, build) = *self.leftover.first()?;
+        let mut leftover = self.leftover.iter();
+        let may_hear = |(slave, build): &&(SlaveId, BuildId)| {
+            let slave = self.slave(*slave);
+            slave.is_some_and(|slave| !slave.must_finish_setup(*build))
+        };
+        let (slave, build) = *leftover.find(may_hear)?;
         Some(Fact::TeardownRequested { slave, build })
     }
 
@@ -116,7 +121,9 @@ impl Cluster {
                 return Some(Fact::EndRequested { slave: id });
             }
             let is_done = |(build, place): &(&BuildId, &BuildOnSlave)| {
-                **place != BuildOnSlave::TearingDown && slave.num_running(**build) == 0
+                **place != BuildOnSlave::TearingDown
+                    && slave.num_running(**build) == 0
+                    && !slave.must_finish_setup(**build)
             };
             let (build, _) = slave.builds.iter().find(is_done)?;
             let build = *build;

@@ -16,6 +16,8 @@ pub struct Slave {
     pub session: SessionId,
     /// How many subjobs it runs at a time.
     pub num_executors: u32,
+    /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
+    pub is_legacy: bool,
     /// Whether it is counted on.
     pub presence: Presence,
     /// The builds it was set up for, and how far that is. Several builds share its executors.
@@ -102,6 +104,14 @@ impl Slave {
             Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => true,
             Presence::Alive | Presence::Lost { .. } | Presence::Replaced => false,
         }
+    }
+
+    /// Whether it is to hear nothing more about a build yet: a slave of the original that is told to
+    /// clear away what it still sets up would report the set-up later, as if of the next build.
+    #[must_use]
+    pub fn must_finish_setup(&self, build: BuildId) -> bool {
+        let place = self.builds.get(&build);
+        self.is_legacy && matches!(place, Some(BuildOnSlave::SettingUp { .. }))
     }
 
     /// How many more subjobs it can run now.

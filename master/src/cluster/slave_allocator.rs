@@ -56,13 +56,33 @@ fn bring(cluster: &Cluster, slave: &Slave, hungry: &Hungry<'_>) -> Option<Fact> 
                 let wants_slave = || num_coming(cluster, build) < num_missing(build);
                 *hungry.wants_slave.get_or_init(wants_slave)
             };
-            (build.may_be_set_up_by(slave) && is_wanted()).then_some(Fact::SetupRequested {
-                slave: slave.id,
-                build: build.id,
-                start_index: build.next_executor_index,
-            })
+            if !build.may_be_set_up_by(slave) || !is_wanted() {
+                return None;
+            }
+            match slave.builds.first_key_value() {
+                Some((held, place)) if slave.is_legacy => {
+                    let held = cluster.builds.get(held)?;
+                    makes_room(slave, held, *place)
+                }
+                Some(_) | None => Some(Fact::SetupRequested {
+                    slave: slave.id,
+                    build: build.id,
+                    start_index: build.next_executor_index,
+                }),
+            }
         }
     }
+}
+
+/// A slave of the original has one build at a time: it gives up one of which it runs nothing and
+/// will be given nothing now.
+fn makes_room(slave: &Slave, held: &Build, place: BuildOnSlave) -> Option<Fact> {
+    let is_hungry = held.num_unstarted() > 0 && held.num_running() < held.max_executors();
+    let is_done = place == BuildOnSlave::Ready && slave.running.is_empty() && !is_hungry;
+    is_done.then_some(Fact::TeardownRequested {
+        slave: slave.id,
+        build: held.id,
+    })
 }
 
 fn hand_out(slave: &Slave, build: &Build) -> Option<Fact> {

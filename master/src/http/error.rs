@@ -4,6 +4,7 @@ use crate::cluster::command::Refusal;
 use crate::coordinator::{CommandFailure, Gone};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::InvalidRequest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::console::ConsoleError;
@@ -29,6 +30,9 @@ pub(crate) enum ApiError {
     InvalidChange(String),
     #[error("{0}")]
     Invalid(String),
+    /// Only with a full signature.
+    #[error(transparent)]
+    MustSign(SignatureError),
     #[error("Invalid atom id: {0}.")]
     UnknownAtom(AtomId),
     #[error("Requested slave (slave_id={0}) does not exist.")]
@@ -66,13 +70,17 @@ impl ApiError {
                 Refusal::UnknownBuild(_)
                 | Refusal::UnknownSubjob(_)
                 | Refusal::UnknownSlave(_)
-                | Refusal::NoSuchSlave(_),
+                | Refusal::NoSuchSlave(_)
+                | Refusal::UnknownAddress(_),
             )
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
-            Self::Refused(Refusal::StaleAttempt { .. }) => StatusCode::CONFLICT,
+            Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
+            Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_)) => {
+                StatusCode::CONFLICT
+            }
             Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }

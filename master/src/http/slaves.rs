@@ -1,9 +1,11 @@
 //! What slaves tell the master about themselves.
 
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, legacy};
+use crate::cluster::Cluster;
 use crate::cluster::command::{Command, Refusal, SlaveChoice};
 use crate::cluster::event::Fact;
+use crate::cluster::slave::Slave;
 use crate::coordinator::Gone;
 use crate::views;
 use axum::Json;
@@ -13,16 +15,21 @@ use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, ShutdownRequest,
     SlaveState, SlaveView, StateReport, StateReportBody,
 };
+use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
-use clusterrunner_common::signed::Signed;
+use clusterrunner_common::signed::{Proof, Signed};
 use serde::Serialize;
 use serde_json::Value;
 
 /// A slave joins the farm, or comes back.
 pub(super) async fn connect(
     State(api): State<Api>,
+    proof: Proof,
     Signed(request): Signed<ConnectRequest>,
 ) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
+    if proof.is_weak() {
+        return connect_legacy(&api, request).await;
+    }
     let session = check(&request)?;
     let url = request.slave.clone();
     let connected = api.cluster.command(Command::ConnectSlave {
@@ -54,10 +61,44 @@ pub(super) async fn connect(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
+/// A slave of the original joins the farm. It is asked for no signature, so it can take no place
+/// of a slave that signs.
+async fn connect_legacy(
+    api: &Api,
+    request: ConnectRequest,
+) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
+    if request.protocol.is_some() {
+        return Err(ApiError::MustSign(SignatureError::Missing));
+    }
+    let scheme_ends = request.slave.find("://").map_or(0, |at| at + "://".len());
+    let address = request.slave.get(scheme_ends..).unwrap_or_default();
+    check_slave(address, request.num_executors)?;
+    let session = request.session_id.unwrap_or(SessionId(String::new()));
+    if session.0.len() > 128 || !session.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let error = "Field 'session_id' must be a text of at most 128 characters.";
+        return Err(ApiError::Invalid(error.to_owned()));
+    }
+    let connected = api.cluster.command(Command::ConnectLegacySlave {
+        url: request.slave,
+        session,
+        num_executors: request.num_executors,
+    });
+    let new = connected.await?.iter().find_map(|event| match &event.fact {
+        Fact::SlaveConnected { slave, .. } => Some(*slave),
+        _ => None,
+    });
+    let answer = ConnectAnswer {
+        status: "SUCCESS".to_owned(),
+        slave_id: new.ok_or(Gone)?.to_string(),
+        protocol: None,
+        resumed: false,
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
-    let address = request.slave.rsplit_once(':');
-    let is_address = address.is_some_and(|(host, port)| {
+    let is_address = address.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty()
             && !host.contains(['/', '@', '?', '#', ' '])
             && port.parse::<u16>().is_ok_and(|port| port > 0)
@@ -65,13 +106,19 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
     if !is_address {
         return invalid("Field 'slave' must be the slave's own address, host:port.");
     }
-    if request.num_executors == 0 {
+    if num_executors == 0 {
         return invalid("Field 'num_executors' must be at least 1.");
     }
+    Ok(())
+}
+
+fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
+    let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
+    check_slave(&request.slave, request.num_executors)?;
     if request.protocol != Some(PROTOCOL) {
         return Err(ApiError::Invalid(format!(
-            "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are not \
-             served by this version."
+            "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are served \
+             with accept_legacy_peers = True in clusterrunner.conf only."
         )));
     }
     match &request.session_id {
@@ -84,13 +131,23 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
 pub(super) async fn heartbeat(
     State(api): State<Api>,
     Path(slave): Path<SlaveId>,
+    proof: Proof,
     Signed(request): Signed<HeartbeatRequest>,
 ) -> Result<Json<HeartbeatAnswer>, ApiError> {
-    let session = needed_session(request.slave.session_id)?;
-    let known = api
-        .cluster
-        .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
-    known.await??;
+    if proof.is_weak() {
+        let known = api
+            .cluster
+            .read(move |cluster| cluster.known_legacy_slave(slave).map(Slave::is_alive));
+        if !known.await?? {
+            return Ok(Json(HeartbeatAnswer { is_alive: false }));
+        }
+    } else {
+        let session = needed_session(request.slave.session_id)?;
+        let known = api
+            .cluster
+            .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
+        known.await??;
+    }
     api.cluster.heard(slave).await?;
     Ok(Json(HeartbeatAnswer { is_alive: true }))
 }
@@ -147,8 +204,16 @@ pub(super) struct Reported {
 pub(super) async fn report(
     State(api): State<Api>,
     Path(slave): Path<SlaveId>,
+    proof: Proof,
     Signed(StateReport { slave: report }): Signed<StateReport>,
 ) -> Result<Json<Reported>, ApiError> {
+    if proof.is_weak() {
+        let meant = move |cluster: &Cluster| legacy::command(cluster, slave, report);
+        if let Some(command) = api.cluster.read(meant).await?? {
+            api.cluster.command(command).await?;
+        }
+        return reported(&api, slave).await;
+    }
     let session = needed_session(report.session_id.clone())?;
     let known = {
         let session = session.clone();
@@ -163,6 +228,10 @@ pub(super) async fn report(
         Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {}
         Err(error) => return Err(error.into()),
     }
+    reported(&api, slave).await
+}
+
+async fn reported(api: &Api, slave: SlaveId) -> Result<Json<Reported>, ApiError> {
     api.cluster.heard(slave).await?;
     let view = api
         .cluster

@@ -12,6 +12,7 @@ use clusterrunner_common::auth::{
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::http::tidy_path;
 use clusterrunner_common::secret::Secret;
+use clusterrunner_common::signed::Proof;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tower::ServiceExt as _;
@@ -32,6 +33,15 @@ impl Master {
     }
 
     fn start_with(secret: &str, session: &str, origins: Option<&str>) -> Self {
+        Self::start_with_peers(secret, session, origins, None)
+    }
+
+    fn start_with_peers(
+        secret: &str,
+        session: &str,
+        origins: Option<&str>,
+        legacy: Option<fn(&Method, &str) -> Proof>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
@@ -53,7 +63,8 @@ impl Master {
             allow_local_sources: secret == golden::SECRET,
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
-        let gate = Gate::new(secret.clone(), Duration::from_secs(300), takes_body_digest);
+        let age = Duration::from_secs(300);
+        let gate = Gate::with_legacy_peers(secret.clone(), age, takes_body_digest, legacy);
         Self {
             routes: router(api, &gate, AllowedOrigins::new(origins).unwrap()),
             secret,

@@ -1,7 +1,7 @@
 //! The results that slaves upload: streamed to disk first, counted then, acknowledged last.
 
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, legacy_uploads};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
 use crate::results::{Incoming, Results, outcomes};
@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{ResultReport, Success};
 use clusterrunner_common::ids::{BuildId, SubjobId};
-use clusterrunner_common::signed::SignedUpload;
+use clusterrunner_common::signed::{Proof, SignedUpload};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -35,9 +35,15 @@ pub(super) async fn nothing_to_read() -> Json<Value> {
 pub(super) async fn receive(
     State(api): State<Api>,
     Path((build, subjob)): Path<(BuildId, SubjobId)>,
+    proof: Proof,
     upload: SignedUpload,
 ) -> Response {
-    match receive_result(&api, build, subjob, upload).await {
+    let received = if proof.is_weak() {
+        legacy_uploads::receive_result(&api, build, subjob, upload.request).await
+    } else {
+        receive_result(&api, build, subjob, upload).await
+    };
+    match received {
         Ok(()) => (StatusCode::OK, Json(Success::default())).into_response(),
         Err(error) => error.into_response(),
     }
@@ -110,7 +116,7 @@ async fn receive_result(
 }
 
 /// The hand-out stopped counting while its result came in; nothing will ever ask for the file.
-fn remove_stale(api: &Api, failure: &CommandFailure, hand_out: HandOut) {
+pub(super) fn remove_stale(api: &Api, failure: &CommandFailure, hand_out: HandOut) {
     if matches!(
         failure,
         CommandFailure::Refused(Refusal::StaleAttempt { .. })
@@ -128,14 +134,14 @@ fn remove_stale(api: &Api, failure: &CommandFailure, hand_out: HandOut) {
     }
 }
 
-fn disk(source: io::Error) -> ApiError {
+pub(super) fn disk(source: io::Error) -> ApiError {
     ApiError::Disk {
         what: "Storing a result",
         source,
     }
 }
 
-fn invalid(error: impl Into<String>) -> ApiError {
+pub(super) fn invalid(error: impl Into<String>) -> ApiError {
     ApiError::Invalid(error.into())
 }
 
@@ -203,17 +209,17 @@ async fn store(
     Ok((report, payload))
 }
 
-fn broken_off(error: &axum::extract::multipart::MultipartError) -> ApiError {
+pub(super) fn broken_off(error: &axum::extract::multipart::MultipartError) -> ApiError {
     invalid(format!("The upload broke off: {}.", error.body_text()))
 }
 
-async fn next_chunk(part: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
+pub(super) async fn next_chunk(part: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
     let chunk = tokio::time::timeout(IDLE_LIMIT, part.chunk()).await;
     let chunk = chunk.map_err(|_| invalid("The upload stopped in the middle."))?;
     chunk.map_err(|error| broken_off(&error))
 }
 
-async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
     let mut text = Vec::new();
     while let Some(chunk) = next_chunk(part).await? {
         text.extend_from_slice(&chunk);
@@ -224,7 +230,7 @@ async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
     Ok(text)
 }
 
-async fn save(part: &mut Field<'_>, incoming: &Incoming) -> Result<(), ApiError> {
+pub(super) async fn save(part: &mut Field<'_>, incoming: &Incoming) -> Result<(), ApiError> {
     let file = incoming.file().try_clone().map_err(disk)?;
     let mut file = tokio::fs::File::from_std(file);
     while let Some(chunk) = next_chunk(part).await? {

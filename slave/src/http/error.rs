@@ -3,6 +3,7 @@
 use crate::work::Refusal;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::InvalidRequest;
 use clusterrunner_common::console::ConsoleError;
 use clusterrunner_common::http::refusal;
@@ -21,6 +22,9 @@ pub(super) enum ApiError {
         "Field '{missing}' is missing: this slave does not support the protocol of this master yet; use a master of the same version."
     )]
     OtherProtocol { missing: &'static str },
+    /// Only with a full signature.
+    #[error(transparent)]
+    MustSign(SignatureError),
     #[error("An atom's command must not contain NUL characters.")]
     NulInCommand,
     #[error(transparent)]
@@ -52,6 +56,7 @@ impl ApiError {
             Self::NotFound | Self::UnknownExecutor(_) | Self::NoConsole { .. } => {
                 StatusCode::NOT_FOUND
             }
+            Self::MustSign(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OtherProtocol { .. }
             | Self::NulInCommand

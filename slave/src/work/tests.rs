@@ -18,11 +18,11 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
         },
         remote_files: IndexMap::new(),
         commit: None,
-        job: SetupJob {
+        job: JobSource::Order(SetupJob {
             name: "job".to_owned(),
             setup_build: None,
             teardown_build: None,
-        },
+        }),
     })
 }
 

@@ -4,6 +4,7 @@ use clusterrunner_common::api::{SetupJob, SlaveState};
 use clusterrunner_common::build_request::ProjectSource;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use indexmap::IndexMap;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -36,7 +37,19 @@ pub(crate) struct SetupOrder {
     pub(crate) remote_files: IndexMap<String, String>,
     /// The commit to check out; there for git only.
     pub(crate) commit: Option<String>,
-    pub(crate) job: SetupJob,
+    pub(crate) job: JobSource,
+}
+
+/// Where a build's job is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum JobSource {
+    /// The master has read it.
+    Order(SetupJob),
+    /// A master of the original leaves the reading to its slaves.
+    Project {
+        name: Option<String>,
+        config: Option<Map<String, Value>>,
+    },
 }
 
 /// A build's project as it lies on this slave.

@@ -394,7 +394,11 @@ fn fact_text(fact: &Fact) -> String {
             url,
             session,
             num_executors,
-        } => format!("slave {slave} connected: {url}, {session}, {num_executors} executors"),
+            is_legacy,
+        } => {
+            let kind = if *is_legacy { "legacy slave" } else { "slave" };
+            format!("{kind} {slave} connected: {url}, {session}, {num_executors} executors")
+        }
         Fact::SlaveLost { slave, reason } => format!("slave {slave} lost: {reason}"),
         Fact::ShutdownRequested { slave } => format!("slave {slave} to shut down"),
         Fact::EndRequested { slave } => format!("slave {slave} to end"),
@@ -455,6 +459,7 @@ fn effect_text(effect: &Effect) -> String {
             slave,
             url,
             session,
+            is_legacy: _,
         } => format!("open slave {slave}: {url}, {session}"),
         Effect::CloseSlave { slave } => format!("close slave {slave}"),
         Effect::EndSlave { slave } => format!("slave {slave}: end"),

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod farm;
+mod legacy;
 #[path = "../../../../common/testdata/golden.rs"]
 mod replay;
 

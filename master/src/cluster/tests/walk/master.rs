@@ -267,6 +267,7 @@ impl World {
                     slave,
                     url,
                     session,
+                    is_legacy: _,
                 } => {
                     let opened = (machine_at(&url), session, self.now);
                     self.master.open.insert(slave, opened);
@@ -343,6 +344,9 @@ impl Tally {
             Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
             Refusal::SessionExpired(_)
+            | Refusal::AddressTaken(_)
+            | Refusal::NotLegacy(_)
+            | Refusal::UnknownAddress(_)
             | Refusal::NoSuchSlave(_)
             | Refusal::UnknownBuild(_)
             | Refusal::UnknownSubjob(_) => {}

@@ -160,3 +160,27 @@ pub(super) const NOT_ALONE: &[NotAlone] = &[
         because: "a whole run of the command line client",
     },
 ];
+
+/// With `accept_legacy_peers`.
+pub(super) const LEGACY_EXCEPTIONS: &[Exception] = &[
+    Exception {
+        fixtures: &[54],
+        differs: &["slave.num_executors_in_use"],
+        because: "subjobs are given out at once, not one after the other behind the answer",
+    },
+    Exception {
+        fixtures: &[158, 160],
+        differs: &["error"],
+        because: "the words say what would be right",
+    },
+    Exception {
+        fixtures: &[170, 171, 172, 175],
+        differs: &["error", "status=400"],
+        because: "what is malformed is refused with 400 and a word about the form",
+    },
+];
+
+/// All others that are replayed so.
+pub(super) const LEGACY_REPRODUCED: &[u16] = &[
+    1, 2, 17, 19, 50, 57, 79, 96, 100, 156, 157, 159, 173, 174, 242, 243, 244, 245, 246,
+];

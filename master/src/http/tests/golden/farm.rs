@@ -5,7 +5,10 @@ use super::{Master, SECRET};
 use crate::archiver;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Plan};
+use crate::http::legacy_proof;
+use axum::http::Method;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::signed::Proof;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
@@ -26,6 +29,22 @@ impl Farm {
         Self { master }
     }
 
+    /// A master with `accept_legacy_peers`.
+    pub(super) fn start_with_legacy_peers(session: &str) -> Self {
+        let legacy = Some(legacy_proof as fn(&Method, &str) -> Proof);
+        let master = Master::start_with_peers(SECRET, session, None, legacy);
+        Self { master }
+    }
+
+    pub(super) async fn connect_legacy(&self, url: &str, session: &str, num_executors: u32) {
+        let connect = Command::ConnectLegacySlave {
+            url: url.to_owned(),
+            session: SessionId(session.to_owned()),
+            num_executors,
+        };
+        self.command(connect).await;
+    }
+
     /// Sends the recorded requests one after the other and counts the answers.
     pub(super) async fn replay(&self, score: &mut Score, numbers: impl IntoIterator<Item = u16>) {
         for number in numbers {
@@ -35,7 +54,7 @@ impl Farm {
         }
     }
 
-    async fn send(&self, fixture: &Fixture) -> Answer {
+    pub(super) async fn send(&self, fixture: &Fixture) -> Answer {
         let mut headers = fixture.headers.clone();
         // An ETag is the server's own affair: the recorded one stands for ours.
         if let Some(known) = headers.iter_mut().find(|(name, _)| name == "if-none-match") {

@@ -1,0 +1,116 @@
+//! The results that slaves of the original upload: unsigned, naming no attempt. They count for the
+//! hand-out that their slave has when the upload begins. Whatever becomes of one, the slave is told
+//! 200: it would send it again otherwise, and a second time it might be taken for another.
+
+use super::Api;
+use super::error::ApiError;
+use super::uploads::{broken_off, disk, invalid, next_chunk, remove_stale, save, small};
+use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::coordinator::CommandFailure;
+use crate::results::{Incoming, outcomes};
+use axum::extract::FromRequest as _;
+use axum::extract::Request;
+use axum::extract::multipart::{Field, Multipart};
+use clusterrunner_common::api::ResultReport;
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use std::fs::File;
+use std::io::{self, BufReader};
+
+pub(super) async fn receive_result(
+    api: &Api,
+    build: BuildId,
+    subjob: SubjobId,
+    request: Request,
+) -> Result<(), ApiError> {
+    let mut parts = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
+    let mut part = next_part(&mut parts).await?;
+    if part.name() != Some("__encoded_body__") {
+        return Err(invalid("The first field must be __encoded_body__."));
+    }
+    let report: ResultReport =
+        serde_json::from_slice(&small(&mut part).await?).map_err(|error| {
+            invalid(format!(
+                "The field __encoded_body__ is not as it should be: {error}."
+            ))
+        })?;
+    drop(part);
+    let meant = api
+        .cluster
+        .read(move |cluster| cluster.legacy_hand_out(&report.slave, build, subjob));
+    // Before the file comes: what is handed out meanwhile is not what it is the result of.
+    let meant = meant.await??;
+    let mut file = next_part(&mut parts).await?;
+    if file.name() != Some("file") {
+        return Err(invalid("Result file not provided"));
+    }
+    let Some((hand_out, num_atoms)) = meant else {
+        while next_chunk(&mut file).await?.is_some() {}
+        tracing::info!(build.id = %build, subjob.id = %subjob, "a result that does not count is dropped");
+        return Ok(());
+    };
+    let incoming = api.results.incoming(build).map_err(disk)?;
+    save(&mut file, &incoming).await?;
+    drop(file);
+    // Only now it is sure that nothing of it is missing.
+    if parts
+        .next_field()
+        .await
+        .map_err(|error| broken_off(&error))?
+        .is_some()
+    {
+        return Err(invalid("There must be nothing behind the file."));
+    }
+    api.cluster.heard(hand_out.slave).await?;
+    record(api, hand_out, num_atoms, incoming).await
+}
+
+async fn next_part(parts: &mut Multipart) -> Result<Field<'_>, ApiError> {
+    let part = parts.next_field().await;
+    let part = part.map_err(|error| broken_off(&error))?;
+    part.ok_or_else(|| invalid("Result file not provided"))
+}
+
+async fn record(
+    api: &Api,
+    hand_out: HandOut,
+    num_atoms: usize,
+    payload: Incoming,
+) -> Result<(), ApiError> {
+    let HandOut {
+        build,
+        subjob,
+        attempt,
+        ..
+    } = hand_out;
+    let lasting = api.results.of_subjob(build, subjob, attempt);
+    let read = tokio::task::spawn_blocking(move || {
+        let archive = File::open(payload.path()).map_err(disk)?;
+        match outcomes(BufReader::new(archive), subjob, num_atoms) {
+            // Another upload of it is being recorded.
+            Ok(_) if lasting.exists() => Ok(None),
+            Ok(outcomes) => {
+                payload.keep(&lasting).map_err(disk)?;
+                Ok(Some(Command::ReportFinished { hand_out, outcomes }))
+            }
+            Err(unusable) => Ok::<_, ApiError>(Some(Command::ReportUnusable {
+                hand_out,
+                reason: format!("its result can not be used: {unusable}"),
+            })),
+        }
+    });
+    let command = read
+        .await
+        .map_err(|error| disk(io::Error::other(error)))??;
+    let Some(command) = command else {
+        return Ok(());
+    };
+    match api.cluster.command(command).await {
+        Err(CommandFailure::Refused(refusal @ Refusal::StaleAttempt { .. })) => {
+            remove_stale(api, &CommandFailure::Refused(refusal), hand_out);
+            Ok(())
+        }
+        done => Ok(done.map(|_| ())?),
+    }
+}

@@ -1,0 +1,385 @@
+//! Peers of the original: programs that do on the wire what its slave, master and client do, in whole
+//! builds with ours. Where the setting is not on, none of them is let in.
+
+mod peers;
+
+use crate::farm::{Extra, Farm};
+use crate::raw::Raw;
+use crate::repository::Repository;
+use crate::wait::wait_for;
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use clusterrunner_common::ids::BuildId;
+use peers::{Peer, python};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+const ACCEPTING: Extra<'_> = Extra {
+    general: "accept_legacy_peers = True",
+    master: "",
+    slave: "",
+};
+
+/// How many atoms [`project`] has, and the one that fails.
+const ATOMS: u32 = 24;
+const FAILING: u32 = 5;
+
+/// A project whose atom N leaves a line in `log` when it runs. Its job file is JSON, which is YAML.
+fn project(log: &Path, pause: &str) -> Repository {
+    let repository = Repository::empty();
+    let job = json!({"Job": {
+        "setup_build": ["echo setup > set_up"],
+        "commands": [
+            "test -f $PROJECT_DIR/set_up",
+            format!("echo \"$N\" >> '{}'", log.display()),
+            format!("sleep {pause}"),
+            "echo \"output of $N\"",
+            format!("test \"$N\" != {FAILING}"),
+        ],
+        "atomizers": [{"N": format!("seq 1 {ATOMS}")}],
+    }});
+    repository.commit(&[("clusterrunner.yaml", &job.to_string())]);
+    repository
+}
+
+/// How often each atom ran.
+fn runs(log: &Path) -> BTreeMap<u32, usize> {
+    let mut runs = BTreeMap::new();
+    for line in fs::read_to_string(log).unwrap_or_default().lines() {
+        *runs.entry(line.parse().unwrap()).or_default() += 1;
+    }
+    runs
+}
+
+/// Every atom has one result, the right one, with its output.
+async fn check_results(farm: &Farm, build: &BuildView) {
+    assert_eq!(build.status, BuildStatus::Finished, "{build:?}");
+    assert_eq!(build.result, Some(BuildResult::Failure));
+    assert_eq!(build.num_atoms_completed, u64::from(ATOMS));
+    assert_eq!(build.num_atoms_failed, 1);
+    let atoms = farm.atoms(build.id).await;
+    for (number, atom) in (1..).zip(&atoms) {
+        assert_eq!(atom.exit_code, Some(i32::from(number == FAILING)));
+        let expected = format!("output of {number}\n");
+        assert_eq!(farm.console(build.id, atom).await, expected);
+    }
+    assert_eq!(atoms.len(), ATOMS as usize);
+}
+
+fn check_ran_once(log: &Path) {
+    let once: BTreeMap<u32, usize> = (1..=ATOMS).map(|atom| (atom, 1)).collect();
+    assert_eq!(runs(log), once);
+}
+
+/// The addresses of the slaves that ran a build.
+async fn workers(farm: &Farm, build: BuildId) -> BTreeMap<String, usize> {
+    let mut workers = BTreeMap::new();
+    for subjob in farm.subjobs(build).await {
+        *workers.entry(subjob.slave.unwrap()).or_default() += 1;
+    }
+    workers
+}
+
+#[tokio::test]
+async fn a_slave_of_the_original_runs_one_build_after_the_other() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0");
+    farm.start_master().await;
+    let said = farm.output("master");
+    assert!(
+        said.contains("WARN") && said.contains("accept_legacy_peers is on"),
+        "{said}"
+    );
+    let mut slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(1).await;
+    // Two at once: it must not be given the second before it has cleared the first away.
+    let builds = [
+        farm.submit(&repository.request()).await,
+        farm.submit(&repository.request()).await,
+    ];
+    for build in builds {
+        let view = farm.end_of(build).await;
+        check_results(&farm, &view).await;
+        let workers = workers(&farm, build).await;
+        assert_eq!(workers.keys().collect::<Vec<_>>(), [&slave.address]);
+    }
+    assert!(runs(&log).values().all(|times| *times == builds.len()));
+    farm.wait_for_rest().await;
+
+    let job = json!({"commands": ["echo $N"], "atomizers": [{"N": "seq 1 3"}],
+                     "setup_build": ["false"]});
+    let inline = repository.request_with(json!({"config": job}));
+    let view = farm.run(&inline).await;
+    assert_eq!(view.status, BuildStatus::Error, "{view:?}");
+    farm.wait_for_rest().await;
+    let job = json!({"commands": ["echo $N"], "atomizers": [{"N": "seq 1 3"}]});
+    let in_place =
+        json!({"type": "directory", "project_directory": repository.path(), "config": job});
+    let view = farm.run(&in_place).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.wait_for_rest().await;
+
+    // The original's client shuts it down, which is told to it in the original's way.
+    let master = farm.master_address();
+    let shutdown = python(
+        &farm,
+        "client.py",
+        &[&master, farm.secret_text(), "shutdown"],
+    );
+    let output = shutdown.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(slave.end().await, Some(0));
+    assert_eq!(slave.wrong(), "");
+}
+
+#[tokio::test]
+async fn slaves_of_both_kinds_share_a_build_that_the_originals_client_submits() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0.1");
+    farm.start_all(&[2]).await;
+    let slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(2).await;
+    let (master, request) = (farm.master_address(), repository.request().to_string());
+    let client = [&master, farm.secret_text(), "build", &request];
+    let output = python(&farm, "client.py", &client)
+        .wait_with_output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["result"], "FAILURE");
+    // Four files of each atom, and the list of those that failed.
+    assert_eq!(
+        told["names"].as_array().unwrap().len(),
+        4 * ATOMS as usize + 1
+    );
+    let build = BuildId(1);
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    check_ran_once(&log);
+    let workers = workers(&farm, build).await;
+    let both = [&farm.slave_address(0), &slave.address];
+    assert!(
+        both.iter().all(|address| workers.contains_key(*address)),
+        "{workers:?}"
+    );
+    farm.wait_for_rest().await;
+    assert_eq!(slave.wrong(), "");
+}
+
+#[tokio::test]
+async fn a_slave_of_the_original_is_killed_and_comes_back() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0.2");
+    farm.start_master().await;
+    let mut slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(1).await;
+    let build = farm.submit(&repository.request()).await;
+    let half_way = async || (runs(&log).len() >= 8).then_some(());
+    wait_for("some atoms have run", half_way).await;
+    slave.kill();
+    assert_eq!(slave.wrong(), "");
+    let again = Peer::slave(&farm, 0, 2);
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    let ran = runs(&log);
+    assert_eq!(ran.len(), ATOMS as usize);
+    let repeated = ran.values().filter(|times| **times > 1).count();
+    // What it ran, and what it had run without the master having heard of it.
+    assert!(repeated <= 4, "{ran:?}");
+    farm.wait_for_rest().await;
+    assert_eq!(again.wrong(), "");
+}
+
+#[tokio::test]
+async fn a_slave_of_the_original_that_is_stopped_reports_killed_atoms_in_vain() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0.2");
+    farm.start_all(&[1]).await;
+    let mut slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(2).await;
+    let build = farm.submit(&repository.request()).await;
+    let half_way = async || (runs(&log).len() >= 8).then_some(());
+    wait_for("some atoms have run", half_way).await;
+    slave.ask_to_end();
+    assert_eq!(slave.end().await, Some(0));
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    farm.wait_for_rest().await;
+    assert_eq!(slave.wrong(), "");
+}
+
+#[tokio::test]
+async fn a_canceled_build_leaves_a_slave_of_the_original_fit_for_the_next() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0.2");
+    farm.start_master().await;
+    let slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(1).await;
+    let build = farm.submit(&repository.request()).await;
+    let begun = async || (runs(&log).len() >= 4).then_some(());
+    wait_for("some atoms have run", begun).await;
+    farm.client().cancel(build).await.unwrap();
+    // Also one that is canceled while it is set up, or before.
+    let another = farm.submit(&repository.request()).await;
+    farm.client().cancel(another).await.unwrap();
+    let view = farm.run(&repository.request()).await;
+    check_results(&farm, &view).await;
+    farm.wait_for_rest().await;
+    assert_eq!(slave.wrong(), "");
+}
+
+#[tokio::test]
+async fn a_master_that_is_killed_gives_the_work_of_slaves_of_the_original_to_others() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0.2");
+    farm.start_all(&[1]).await;
+    let mut slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(2).await;
+    let build = farm.submit(&repository.request()).await;
+    let half_way = async || (runs(&log).len() >= 8).then_some(());
+    wait_for("some atoms have run", half_way).await;
+    farm.kill_master();
+    farm.start_master().await;
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    // Its master does not know what it has: it ends, as it does when its own master starts anew.
+    assert_eq!(slave.end().await, Some(0));
+    farm.wait_for_rest().await;
+}
+
+#[tokio::test]
+async fn a_master_of_the_original_drives_our_slave_through_builds() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let repository = project(&farm.path("runs"), "0");
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    repository.git(&[
+        "update-ref",
+        &format!("refs/clusterrunner/{commit}"),
+        &commit,
+    ]);
+    let atoms: Vec<String> = (1..=5).map(|n| format!("export N=\"{n}\";")).collect();
+    let of_git = json!({
+        "type": "git", "url": repository.path(), "branch": format!("refs/clusterrunner/{commit}"),
+        "build_project_directory": farm.path("link"),
+    });
+    let inline = |setup: &str| {
+        json!({
+            "type": "directory", "project_directory": repository.path(), "build_project_directory": "/x",
+            "config": {"commands": ["true"], "atomizers": [{"N": "seq 1 5"}], "setup_build": [setup]},
+        })
+    };
+    let test = "test -f $PROJECT_DIR/set_up && test $N != 3";
+    let builds = json!([
+        {"params": of_git, "command": test, "atoms": atoms},
+        {"params": inline("false"), "command": "true", "atoms": atoms},
+        {"params": inline("touch made"), "command": "test -f made", "atoms": atoms},
+    ]);
+    let (address, builds) = (farm.master_address(), builds.to_string());
+    let master = python(&farm, "master.py", &[&address, farm.secret_text(), &builds]);
+    let slave = farm.start_slave(2);
+    let output = master.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(farm.end_of_slave(slave).await.code(), Some(0));
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let codes = |failing: Option<u32>| -> Value {
+        let of = |n: u32| {
+            (
+                format!("artifact_{n}_0"),
+                json!(i32::from(failing == Some(n))),
+            )
+        };
+        Value::Object((0..5).map(of).collect())
+    };
+    assert_eq!(
+        done[0],
+        json!({"set_up": "SETUP_COMPLETE", "codes": codes(Some(2))})
+    );
+    assert_eq!(done[1], json!({"set_up": "SETUP_FAILED", "codes": {}}));
+    assert_eq!(
+        done[2],
+        json!({"set_up": "SETUP_COMPLETE", "codes": codes(None)})
+    );
+    let said = farm.output("slave 0");
+    assert!(
+        said.contains("WARN") && said.contains("accept_legacy_peers is on"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn without_the_setting_no_peer_of_the_original_is_let_in() {
+    let farm = Farm::start(&[1]).await;
+    let mut slave = Peer::slave(&farm, 0, 2);
+    assert_eq!(slave.end().await, Some(3));
+    let said = slave.said();
+    assert!(said.contains("connect was refused: 401"), "{said}");
+    let master = farm.master_address();
+    let shutdown = python(
+        &farm,
+        "client.py",
+        &[&master, farm.secret_text(), "shutdown"],
+    );
+    let output = shutdown.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("refused: 401"), "{said}");
+    check_orders_are_refused(&farm).await;
+}
+
+/// What a master of the original says to a slave, made by somebody who saw one of its orders.
+async fn check_orders_are_refused(farm: &Farm) {
+    let slave = farm.slave_address(0);
+    for (path, body) in [
+        (
+            "/v1/build/1/setup",
+            json!({"project_type_params": {}, "build_executor_start_index": 0}),
+        ),
+        ("/v1/build/1/subjob/0", json!({"atomic_commands": ["true"]})),
+        ("/v1/build/1/teardown", json!({})),
+        ("/v1/kill", json!({})),
+    ] {
+        let call = Raw::json("POST", &slave, path, &body);
+        let answer = call.send(&call.body_digest(&farm.secret())).await;
+        assert_eq!(answer.status, 401, "{path}: {}", answer.error());
+    }
+    farm.wait_for_slaves(1).await;
+}
+
+#[tokio::test]
+async fn with_the_setting_our_own_peers_are_as_safe_as_before() {
+    let mut farm = Farm::with(&ACCEPTING);
+    farm.start_all(&[1]).await;
+    // The slave's master is one of ours, so only that one's orders count.
+    check_orders_are_refused(&farm).await;
+    let (master, slave) = (farm.master_address(), farm.slave_address(0));
+    let id = farm.wait_for_slaves(1).await.remove(0).id;
+    let connect = json!({"slave": slave, "num_executors": 1, "session_id": "s"});
+    let connect = Raw::json("POST", &master, "/v1/slave", &connect);
+    let answer = connect.send(&Vec::new()).await;
+    assert_eq!(answer.status, 409, "{}", answer.error());
+    let pretended = json!({"slave": "127.0.0.1:9", "num_executors": 1, "protocol": 2});
+    let pretended = Raw::json("POST", &master, "/v1/slave", &pretended);
+    assert_eq!(pretended.send(&Vec::new()).await.status, 401);
+    let heartbeat = json!({"slave": {"heartbeat": true}});
+    let goodbye = json!({"slave": {"state": "DISCONNECTED"}});
+    for call in [
+        Raw::json(
+            "POST",
+            &master,
+            &format!("/v1/slave/{id}/heartbeat"),
+            &heartbeat,
+        ),
+        Raw::json("PUT", &master, &format!("/v1/slave/{id}"), &goodbye),
+    ] {
+        let answer = call.send(&call.body_digest(&farm.secret())).await;
+        assert_eq!(answer.status, 401, "{}", answer.error());
+        assert_eq!(call.send(&Vec::new()).await.status, 401);
+    }
+    farm.wait_for_slaves(1).await;
+}
