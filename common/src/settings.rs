@@ -80,6 +80,8 @@ pub struct ServiceSettings {
     pub signature_max_age: Duration,
     /// How long a git server may be silent.
     pub fetch_timeout: Duration,
+    /// Bytes of the disk that are kept back; with fewer free, nothing new is begun.
+    pub min_free_space: u64,
     /// The time between SIGTERM and SIGKILL when a command is canceled; may be zero.
     pub atom_kill_grace: Duration,
     /// Whether ssh refuses hosts that are not in `known_hosts`.
@@ -358,6 +360,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
             .unwrap_or(bind_address.is_loopback()),
         signature_max_age: layers.seconds("signature_max_age")?,
         fetch_timeout: layers.seconds("fetch_timeout")?,
+        min_free_space: layers.number("min_free_space")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
         git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
         cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,

@@ -8,6 +8,7 @@ use crate::preparer::Preparer;
 use crate::results::Results;
 use crate::slave_api::SlaveCalls;
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Dispatcher {
     preparer: Preparer,
     results: Results,
+    space: DiskSpace,
     slaves: SlaveCalls,
     cluster: ClusterHandle,
     /// What is done for a build right now: preparing or archiving, never both.
@@ -36,12 +38,14 @@ impl Dispatcher {
     pub fn new(
         preparer: Preparer,
         results: Results,
+        space: DiskSpace,
         caller: Caller,
         cluster: ClusterHandle,
     ) -> Self {
         Self {
             preparer,
             results,
+            space,
             slaves: SlaveCalls::new(caller, cluster.clone()),
             cluster,
             under_way: HashMap::new(),
@@ -101,9 +105,9 @@ impl Dispatcher {
                 results,
                 failures,
             } => {
-                let store = self.results.clone();
+                let (store, space) = (self.results.clone(), self.space.clone());
                 self.start(build, move |stop| {
-                    archiver::archive(store, build, results, failures, stop)
+                    archiver::archive(store, space, build, results, failures, stop)
                 });
             }
             Effect::Abandon { build } => {

@@ -5,6 +5,7 @@ use super::{Master, SECRET};
 use crate::archiver;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Plan};
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -159,7 +160,8 @@ impl Farm {
         let subjobs = subjobs.await.unwrap();
         let results = self.master.results.clone();
         let stop = CancellationToken::new();
-        let done = archiver::archive(results, build, subjobs, Vec::new(), stop).await;
+        let space = DiskSpace::new(std::path::Path::new("/"), 0);
+        let done = archiver::archive(results, space, build, subjobs, Vec::new(), stop).await;
         self.command(done.unwrap()).await;
     }
 
