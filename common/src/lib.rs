@@ -10,6 +10,7 @@ pub mod clock;
 pub mod command;
 pub mod console;
 pub mod daemon;
+pub mod disk_space;
 pub mod git;
 pub mod http;
 pub mod ids;

@@ -82,6 +82,8 @@ pub struct ServiceSettings {
     pub signature_max_age: Duration,
     /// How long a git server may be silent.
     pub fetch_timeout: Duration,
+    /// Bytes of the disk that are kept back; with fewer free, nothing new is begun.
+    pub min_free_space: u64,
     /// The time between SIGTERM and SIGKILL when a command is canceled; may be zero.
     pub atom_kill_grace: Duration,
     /// Whether ssh refuses hosts that are not in `known_hosts`.
@@ -364,6 +366,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         accept_legacy_peers: layers.boolean("accept_legacy_peers")?,
         signature_max_age: layers.seconds("signature_max_age")?,
         fetch_timeout: layers.seconds("fetch_timeout")?,
+        min_free_space: layers.number("min_free_space")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
         git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
         cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,

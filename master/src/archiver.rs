@@ -3,6 +3,7 @@
 use crate::cluster::command::Command;
 use crate::results::{Results, atom_of};
 use clusterrunner_common::artifact::FAILURES_FILE;
+use clusterrunner_common::disk_space::{DiskSpace, is_disk_full};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -10,6 +11,8 @@ use flate2::write::GzEncoder;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use zip::ZipWriter;
@@ -23,23 +26,48 @@ const FILE_MODE: u32 = 0o644;
 /// The size of a tar header's field for a name.
 const SHORT_NAME: usize = 100;
 const BUFFER: usize = 64 << 10;
+/// What archives have beside their members, generously.
+const FRAMES: u64 = 256 << 10;
+/// The pause after the disk was found full.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes both archives and says how it went; `None` if it was told to stop.
+/// Makes both archives and says how it went; `None` if it was told to stop. Waits while the disk has
+/// no place for them.
 pub async fn archive(
     results: Results,
+    space: DiskSpace,
     build: BuildId,
     subjobs: Vec<(SubjobId, Attempt)>,
     failures: Vec<String>,
     stop: CancellationToken,
 ) -> Option<Command> {
-    let work = tokio::task::spawn_blocking({
-        let stop = stop.clone();
-        move || write_archives(&results, build, &subjobs, &failures, &stop)
-    });
-    let done = work
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)));
-    match done {
+    let (subjobs, failures) = (Arc::new(subjobs), Arc::new(failures));
+    let what = format!("archiving build {build}");
+    let done = loop {
+        let work = tokio::task::spawn_blocking({
+            let (results, stop) = (results.clone(), stop.clone());
+            let (subjobs, failures) = (Arc::clone(&subjobs), Arc::clone(&failures));
+            let space = space.clone();
+            move || {
+                let needed = needed_space(&results, build, &subjobs)?;
+                if space.check(needed).is_err() {
+                    return Ok(Some(needed));
+                }
+                write_archives(&results, build, &subjobs, &failures, &stop).map(|()| None)
+            }
+        });
+        let done = work.await;
+        match done.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(Some(needed)) if space.wait_for(needed, &what, &stop).await => {}
+            // Somebody else took the space meanwhile; what was written of the archives is gone.
+            Err(error) if is_disk_full(&error) && !stop.is_cancelled() => {
+                tracing::warn!(build.id = build.0, %error, "the archives found no place; trying on");
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            done => break done,
+        }
+    };
+    match done.map(|_| ()) {
         _ if stop.is_cancelled() => None,
         Ok(()) => Some(Command::ReportArchived { build }),
         Err(error) => Some(Command::ReportArchivingFailed {
@@ -47,6 +75,20 @@ pub async fn archive(
             reason: format!("The archives of the results could not be made: {error}."),
         }),
     }
+}
+
+/// About what both archives will take: each is as large as its parts are together, with room for the
+/// frames.
+fn needed_space(
+    results: &Results,
+    build: BuildId,
+    subjobs: &[(SubjobId, Attempt)],
+) -> io::Result<u64> {
+    let mut sum: u64 = 0;
+    for (subjob, attempt) in subjobs {
+        sum += std::fs::metadata(results.of_subjob(build, *subjob, *attempt))?.len();
+    }
+    Ok(sum.saturating_mul(2).saturating_add(FRAMES))
 }
 
 type TarWriter<'a> = tar::Builder<GzEncoder<BufWriter<&'a File>>>;
@@ -305,7 +347,8 @@ mod tests {
         let subjobs = vec![(SubjobId(0), Attempt(1)), (SubjobId(1), Attempt(1))];
         let failures = vec!["artifact_1_0".to_owned()];
         let stop = CancellationToken::new();
-        let command = archive(results.clone(), BUILD, subjobs, failures, stop).await;
+        let space = DiskSpace::new(directory.path(), 0);
+        let command = archive(results.clone(), space, BUILD, subjobs, failures, stop).await;
         assert_eq!(command, Some(Command::ReportArchived { build: BUILD }));
         assert_eq!(
             tar_names(&results),

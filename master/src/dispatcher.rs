@@ -8,6 +8,7 @@ use crate::preparer::Preparer;
 use crate::results::Results;
 use crate::slave_api::{ProjectLinks, SlaveCalls};
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Dispatcher {
     preparer: Preparer,
     results: Results,
+    space: DiskSpace,
     slaves: SlaveCalls,
     cluster: ClusterHandle,
     /// What is done for a build right now: preparing or archiving, never both.
@@ -36,6 +38,7 @@ impl Dispatcher {
     pub fn new(
         preparer: Preparer,
         results: Results,
+        space: DiskSpace,
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
@@ -43,6 +46,7 @@ impl Dispatcher {
         Self {
             preparer,
             results,
+            space,
             slaves: SlaveCalls::new(caller, cluster.clone(), links),
             cluster,
             under_way: HashMap::new(),
@@ -102,9 +106,9 @@ impl Dispatcher {
                 results,
                 failures,
             } => {
-                let store = self.results.clone();
+                let (store, space) = (self.results.clone(), self.space.clone());
                 self.start(build, move |stop| {
-                    archiver::archive(store, build, results, failures, stop)
+                    archiver::archive(store, space, build, results, failures, stop)
                 });
             }
             Effect::Abandon { build } => {

@@ -23,6 +23,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::routes::Reached;
@@ -39,6 +40,8 @@ pub struct Api {
     pub cluster: ClusterHandle,
     /// Where results lie.
     pub results: Results,
+    /// The space that is left for them.
+    pub space: DiskSpace,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
     /// The life of this process.

@@ -25,6 +25,7 @@ use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
@@ -94,6 +95,11 @@ pub async fn serve(
     let results = Results::new(directory.join("results"));
     results.remove_incoming().map_err(ServeError::Leftovers)?;
 
+    let space = DiskSpace::new(&directory, service.min_free_space);
+    if let Err(short) = space.check(0) {
+        tracing::warn!(error = %short, "this master takes no builds and no results yet");
+    }
+
     let lease = settings.slave_lost_after;
     let journal_directory = directory.join("journal");
     let recovered = tokio::task::spawn_blocking(move || {
@@ -115,6 +121,7 @@ pub async fn serve(
         kill_grace: service.atom_kill_grace,
         hostname: general.hostname.clone(),
         projects: ProjectLocks::default(),
+        space: space.clone(),
     };
     let session = SessionId::from_random(random_bytes());
     let links = ProjectLinks {
@@ -124,6 +131,7 @@ pub async fn serve(
     let dispatcher = Dispatcher::new(
         preparer,
         results.clone(),
+        space.clone(),
         caller.clone(),
         cluster.clone(),
         links,
@@ -143,6 +151,7 @@ pub async fn serve(
     let api = http::Api {
         cluster,
         results,
+        space,
         caller,
         session,
         allow_local_sources: service.allow_local_sources,

@@ -71,6 +71,25 @@ pub fn exposition(cluster: &Cluster) -> String {
     text
 }
 
+/// What is left on the master's disk, as text. Not of the original.
+#[must_use]
+pub fn disk_space(free_bytes: u64, is_short: bool) -> String {
+    let mut text = String::new();
+    let name = "master_disk_free_bytes";
+    family(
+        &mut text,
+        name,
+        "gauge",
+        "Bytes that the master may still write",
+    );
+    line(&mut text, format_args!("{name} {free_bytes}"));
+    let name = "master_disk_short";
+    let help = "1 while less than min_free_space is free: no builds and no results are taken";
+    family(&mut text, name, "gauge", help);
+    line(&mut text, format_args!("{name} {}", u8::from(is_short)));
+    text
+}
+
 fn write_slaves(text: &mut String, cluster: &Cluster) {
     let (mut active, mut idle, mut dead) = (0, 0, 0);
     for slave in cluster.slaves() {

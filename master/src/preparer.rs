@@ -7,6 +7,7 @@ use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::{Job, atoms_from_output};
@@ -40,6 +41,8 @@ pub struct Preparer {
     pub hostname: String,
     /// Who uses which project's directory.
     pub projects: ProjectLocks,
+    /// The space that is left here.
+    pub space: DiskSpace,
 }
 
 /// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
@@ -92,14 +95,37 @@ fn shown(output: &str) -> String {
 }
 
 impl Preparer {
-    /// Prepares a build and says how it went; `None` if it was told to stop.
+    /// Prepares a build and says how it went; `None` if it was told to stop. Waits while the disk is
+    /// nearly full, and begins anew if it becomes so meanwhile.
     pub async fn prepare(
         &self,
         build: BuildId,
         request: BuildRequest,
         stop: CancellationToken,
     ) -> Option<Command> {
-        let prepared = self.plan(build, &request, &stop).await;
+        let what = format!("preparing build {build}");
+        let prepared = loop {
+            if !self.space.wait_for(0, &what, &stop).await {
+                return None;
+            }
+            let try_only = stop.child_token();
+            let planning = self.plan(build, &request, &try_only);
+            tokio::pin!(planning);
+            let prepared = tokio::select! {
+                prepared = &mut planning => prepared,
+                () = self.space.runs_out() => {
+                    try_only.cancel();
+                    planning.await
+                }
+            };
+            if prepared.is_ok() || stop.is_cancelled() {
+                break prepared;
+            }
+            // Whatever it says, it may be for want of space.
+            if !try_only.is_cancelled() && self.space.check(0).is_ok() {
+                break prepared;
+            }
+        };
         match prepared {
             _ if stop.is_cancelled() => None,
             Ok(plan) => Some(Command::ReportPrepared {

@@ -5,6 +5,7 @@ use crate::master_api::{Backoff, Failures, MasterApi};
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::SlaveId;
 use reqwest::StatusCode;
 use std::sync::Arc;
@@ -83,23 +84,42 @@ pub(crate) async fn keep(
     api: MasterApi,
     work: WorkHandle,
     registration: Registration,
+    space: &DiskSpace,
     interval: Duration,
     stop: CancellationToken,
 ) {
     let connected = async {
         let mut failures = Failures::default();
         loop {
+            // Whoever is in contact is given work.
+            space.wait_for(0, "connecting to the master", &stop).await;
             let id = connect(&api, &work, &registration, &mut failures).await;
-            hold(&api, id, &registration, interval, &mut failures).await;
+            let lasting = hold(&api, id, &registration, interval, &mut failures);
+            let no_space = async {
+                while space.check(0).is_ok() || work.view().current_build.is_some() {
+                    tokio::time::sleep(interval).await;
+                }
+            };
+            tokio::select! {
+                () = lasting => {}
+                () = no_space => {
+                    tracing::warn!("this slave leaves the farm until there is space on its disk");
+                    say_goodbye(&api, id).await;
+                }
+            }
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
         () = connected => {}
     }
-    let Some(id) = registration.id() else {
-        return;
-    };
+    if let Some(id) = registration.id() {
+        say_goodbye(&api, id).await;
+    }
+}
+
+/// Tells the master not to count on us any more.
+async fn say_goodbye(api: &MasterApi, id: SlaveId) {
     let report = StateReportBody {
         state: SlaveState::Disconnected,
         build_id: None,
@@ -108,8 +128,8 @@ pub(crate) async fn keep(
     };
     match tokio::time::timeout(GOODBYE_TIMEOUT, api.report(id, report)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::info!(%error, "the master was not told that this slave ends"),
-        Err(_) => tracing::info!("the master did not hear in time that this slave ends"),
+        Ok(Err(error)) => tracing::info!(%error, "the master was not told that this slave goes"),
+        Err(_) => tracing::info!("the master did not hear in time that this slave goes"),
     }
 }
 

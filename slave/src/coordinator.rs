@@ -10,6 +10,7 @@ use crate::work::{
     Answer, Command, DeliveryOutcome, Effect, HandOut, Refusal, RunOutcome, SetupOutcome, Work,
 };
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{BuildId, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
@@ -83,6 +84,7 @@ pub(crate) struct Surroundings {
     pub(crate) reports: Reports,
     pub(crate) session: SessionId,
     pub(crate) kill_grace: Duration,
+    pub(crate) space: DiskSpace,
 }
 
 /// How a build's effects are told to stop.
@@ -222,7 +224,8 @@ impl Coordinator {
                 let ended = move |outcome| Command::RunEnded { hand_out, outcome };
                 let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
                 self.spawn(ended(failed), async move {
-                    let run = subjob_executor::run(&around.data, order, &stop, around.kill_grace);
+                    let (data, space) = (&around.data, &around.space);
+                    let run = subjob_executor::run(data, space, order, &stop, around.kill_grace);
                     ended(run.await)
                 });
             }

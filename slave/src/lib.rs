@@ -23,6 +23,7 @@ pub use options::{SlaveOptions, run};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
@@ -124,12 +125,14 @@ pub async fn serve(
     };
     let registration = Registration::new();
     let uploads = usize::try_from(settings.num_executors).unwrap_or(1) + SPARE_UPLOADS;
+    let space = DiskSpace::new(data.path(), service.min_free_space);
     let surroundings = Arc::new(Surroundings {
         data: Arc::clone(&data),
         setup: Setup {
             data: Arc::clone(&data),
             sources: Sources::new(general.hostname.clone(), git_options(service)),
             kill_grace: service.atom_kill_grace,
+            space: space.clone(),
         },
         deliveries: Deliveries {
             api: api.clone(),
@@ -139,6 +142,7 @@ pub async fn serve(
         reports: Reports::default(),
         session: session.clone(),
         kill_grace: service.atom_kill_grace,
+        space: space.clone(),
     });
     let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
 
@@ -182,6 +186,7 @@ pub async fn serve(
                     api.clone(),
                     work,
                     registration.clone(),
+                    &space,
                     interval,
                     stop.clone()
                 ),

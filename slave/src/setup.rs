@@ -6,6 +6,7 @@ use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
 use clusterrunner_common::api::SetupJob;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::console;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_file::{JobFileError, read_job};
 use std::ffi::OsString;
@@ -54,11 +55,18 @@ pub(crate) struct Setup {
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) sources: Sources,
     pub(crate) kill_grace: Duration,
+    pub(crate) space: DiskSpace,
 }
 
 impl Setup {
     /// Sets a build up; stops soon after `stop`.
     pub(crate) async fn set_up(&self, order: SetupOrder, stop: &CancellationToken) -> SetupOutcome {
+        if let Err(short) = self.space.check(0) {
+            return SetupOutcome::Failed {
+                reason: short.to_string(),
+                left: None,
+            };
+        }
         let directory = match self.sources.fetch(&self.data, &order, stop).await {
             Ok(directory) => directory,
             Err(error) => {

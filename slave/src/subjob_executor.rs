@@ -4,6 +4,7 @@ use crate::data_directory::{DataDirectory, make_private, remove_all};
 use crate::work::{RunOrder, RunOutcome};
 use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
+use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::ids::AtomId;
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,6 +14,9 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How often the space that is left is looked at while an atom runs.
+const SPACE_LOOK: Duration = Duration::from_millis(100);
 
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,11 @@ enum RunError {
     },
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// What an atom does without space says nothing about it.
+    #[error("the disk was full while it ran: {0}")]
+    NoSpace(#[from] ShortOfSpace),
+    #[error("nothing more could be written to the disk while it ran")]
+    DiskUsedUp,
     #[error("a file operation broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
@@ -33,6 +42,7 @@ enum RunError {
 /// Runs a subjob to its end, or until `stop`.
 pub(crate) async fn run(
     data: &DataDirectory,
+    space: &DiskSpace,
     order: RunOrder,
     stop: &CancellationToken,
     grace: Duration,
@@ -41,7 +51,7 @@ pub(crate) async fn run(
         if stop.is_cancelled() {
             return RunOutcome::Canceled;
         }
-        match run_atom(data, &order, atom, command, stop, grace).await {
+        match run_atom(data, space, &order, atom, command, stop, grace).await {
             Ok(Some(_)) => {}
             Ok(None) => return RunOutcome::Canceled,
             Err(error) => {
@@ -58,6 +68,7 @@ pub(crate) async fn run(
 /// Runs one atom; `None` when it was stopped.
 async fn run_atom(
     data: &DataDirectory,
+    space: &DiskSpace,
     order: &RunOrder,
     atom: AtomId,
     command: &str,
@@ -76,7 +87,9 @@ async fn run_atom(
         mark: data.hand_out_mark(order.hand_out),
     };
     let started = Instant::now();
-    let ended = shell_command.run(console, stop, None, grace).await?;
+    let running = shell_command.run(console, stop, None, grace);
+    let (ended, was_used_up) = watched(running, space).await;
+    let ended = ended?;
     let seconds = started.elapsed().as_secs_f64();
     let exit_code = match ended {
         Ended::Exited(_) | Ended::Signaled(_) => ended.exit_code(),
@@ -85,9 +98,27 @@ async fn run_atom(
     let Some(exit_code) = exit_code else {
         return Ok(None);
     };
+    if was_used_up {
+        return Err(RunError::DiskUsedUp);
+    }
+    if exit_code != 0 {
+        space.check(0)?;
+    }
     let command = command.to_owned();
     spawn_blocking(move || write_result(&directory, &command, exit_code, seconds)).await??;
     Ok(Some(exit_code))
+}
+
+/// What comes of a command, and whether the disk was seen without any space while it ran.
+async fn watched<T>(running: impl Future<Output = T>, space: &DiskSpace) -> (T, bool) {
+    let mut was_used_up = false;
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            ended = &mut running => return (ended, was_used_up || space.is_used_up()),
+            () = tokio::time::sleep(SPACE_LOOK) => was_used_up |= space.is_used_up(),
+        }
+    }
 }
 
 fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String, OsString)> {
@@ -189,6 +220,7 @@ mod tests {
     struct Scenario {
         base: tempfile::TempDir,
         data: DataDirectory,
+        space: DiskSpace,
         stop: CancellationToken,
     }
 
@@ -198,6 +230,7 @@ mod tests {
             let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
             data.empty().unwrap();
             Self {
+                space: DiskSpace::new(base.path(), 0),
                 base,
                 data,
                 stop: CancellationToken::new(),
@@ -221,7 +254,24 @@ mod tests {
                 project_directory: self.base.path().to_owned(),
                 atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
             };
-            run(&self.data, order, &self.stop, Duration::from_millis(200)).await
+            run(
+                &self.data,
+                &self.space,
+                order,
+                &self.stop,
+                Duration::from_millis(200),
+            )
+            .await
+        }
+
+        /// What a failed atom means on a disk that is nearly full.
+        async fn check_without_space(&mut self) {
+            self.space = DiskSpace::new(self.base.path(), u64::MAX);
+            assert_eq!(self.run(&["exit 0"]).await, RunOutcome::Completed);
+            match self.run(&["exit 1"]).await {
+                RunOutcome::Trouble(why) => assert!(why.contains("min_free_space"), "{why}"),
+                other => panic!("{other:?}"),
+            }
         }
 
         /// Runs one atom; its files as text.
@@ -239,6 +289,11 @@ mod tests {
             let time = file(TIME_FILE);
             assert!(time.trim_end().parse::<f64>().unwrap() < 20.0, "{time}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_failure_without_space_is_not_the_atoms() {
+        Scenario::new().check_without_space().await;
     }
 
     #[tokio::test]

@@ -18,10 +18,18 @@ const KILLS: usize = 4;
 const STEPS: usize = 14;
 
 /// A sequence of numbers from a seed (xorshift64*).
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// Thrown by the seed of this run.
+    pub(crate) fn from_environment() -> Self {
+        let seed = std::env::var("CLUSTERRUNNER_TEST_SEED");
+        let seed = seed.map_or(SEED, |seed| seed.parse().unwrap());
+        eprintln!("seed {seed}");
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -108,8 +116,7 @@ impl Chaos {
 
 #[tokio::test]
 async fn a_build_comes_through_a_bad_day() {
-    let seed = std::env::var("CLUSTERRUNNER_TEST_SEED").map_or(SEED, |seed| seed.parse().unwrap());
-    eprintln!("seed {seed}");
+    let dice = Dice::from_environment();
     let repository = Repository::empty();
     let log = repository.outside("runs");
     repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.1"))]);
@@ -122,7 +129,7 @@ async fn a_build_comes_through_a_bad_day() {
     let mut chaos = Chaos {
         farm,
         repository,
-        dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+        dice,
         kills: 0,
         small: Vec::new(),
     };

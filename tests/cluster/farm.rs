@@ -12,6 +12,7 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::secret::Secret;
 use rustix::process::Signal;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -33,6 +34,8 @@ pub(crate) struct Farm {
     slaves: Vec<Daemon>,
     /// Whether a daemon was killed, whose commands nobody ended then.
     killed: bool,
+    /// What daemons are started through, by their names.
+    wrappers: BTreeMap<String, Vec<String>>,
 }
 
 /// A daemon's settings beside those that every farm has, by section.
@@ -51,18 +54,24 @@ impl Farm {
 
     /// [`Farm::new`] with settings that the test is about.
     pub(crate) fn with(extra: &Extra<'_>) -> Self {
+        Self::at(own_address(MASTER_PORT), extra)
+    }
+
+    /// [`Farm::with`] whose master has this address.
+    pub(crate) fn at(address: String, extra: &Extra<'_>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("clusterrunner-farm-")
             .tempdir()
             .unwrap();
         let farm = Self {
-            address: own_address(MASTER_PORT),
+            address,
             // Different from farm to farm, so that a call to the wrong one would be noticed.
             secret: format!("secret of {}", directory.path().display()),
             directory,
             master: None,
             slaves: Vec::new(),
             killed: false,
+            wrappers: BTreeMap::new(),
         };
         for sub in ["base", "home", "output"] {
             fs::create_dir(farm.path(sub)).unwrap();
@@ -105,6 +114,21 @@ impl Farm {
             .unwrap()
             .write_all(text.as_bytes())
             .unwrap();
+    }
+
+    /// Has a daemon started through another program: `master` or `slave 0`.
+    pub(crate) fn wrap(&mut self, daemon: &str, wrapper: Vec<String>) {
+        self.wrappers.insert(daemon.to_owned(), wrapper);
+    }
+
+    /// The master's process.
+    pub(crate) fn master_process(&self) -> u32 {
+        self.master.as_ref().expect("there is a master").child.id()
+    }
+
+    /// A slave's process.
+    pub(crate) fn slave_process(&self, slave: usize) -> u32 {
+        self.slaves[slave].child.id()
     }
 
     /// A second settings file that differs in its secret; its path.
@@ -159,7 +183,10 @@ impl Farm {
 
     /// The program with this farm's surroundings and nothing else of ours.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(clusterrunner());
+        self.surrounded(Command::new(clusterrunner()))
+    }
+
+    fn surrounded(&self, mut command: Command) -> Command {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -176,8 +203,16 @@ impl Farm {
             .create(true)
             .open(self.path("output").join(name))
             .unwrap();
+        let command = match self.wrappers.get(name).map(Vec::as_slice) {
+            Some([wrapper, more @ ..]) => {
+                let mut command = Command::new(wrapper);
+                command.args(more).arg(clusterrunner());
+                command
+            }
+            Some([]) | None => Command::new(clusterrunner()),
+        };
         let child = self
-            .command()
+            .surrounded(command)
             .args(arguments)
             .stdout(output.try_clone().unwrap())
             .stderr(output)

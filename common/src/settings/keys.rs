@@ -126,6 +126,13 @@ pub(super) const KEYS: &[Key] = &[
             most: i64::MAX as u64,
         },
     ),
+    all(
+        "min_free_space",
+        Kind::Number {
+            least: 0,
+            most: i64::MAX as u64,
+        },
+    ),
     all("eventlog_filename", Kind::Path),
     all("port", PORT),
     all("bind_address", Kind::Address),

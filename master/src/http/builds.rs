@@ -22,6 +22,7 @@ pub(super) async fn submit(
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
     let request = BuildRequest::from_json(&body)?;
     check_sources(&request, api.allow_local_sources)?;
+    api.space.check(0)?;
     let request = Box::new(request);
     let events = api.cluster.command(Command::QueueBuild { request }).await?;
     let queued = events.iter().find_map(|event| match &event.fact {

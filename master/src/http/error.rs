@@ -8,6 +8,7 @@ use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::InvalidRequest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::console::ConsoleError;
+use clusterrunner_common::disk_space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::git::GitUrlError;
 use clusterrunner_common::http::{failure, refusal};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
@@ -47,6 +48,8 @@ pub(crate) enum ApiError {
     NotReady,
     #[error("The result can not be used: {0}.")]
     UnusableResult(String),
+    #[error(transparent)]
+    NoSpace(#[from] ShortOfSpace),
     #[error("{what} failed on the master: {source}")]
     Disk {
         what: &'static str,
@@ -92,6 +95,8 @@ impl ApiError {
             }
             Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
             Self::NotReady => StatusCode::ACCEPTED,
+            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Console(ConsoleError::Read(_)) | Self::Disk { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -105,9 +110,10 @@ impl IntoResponse for ApiError {
         match self {
             // The original's answers while archives are not there have no body.
             Self::NotReady => status.into_response(),
-            Self::InvalidBuild(_) | Self::InvalidUrl { .. } | Self::InvalidChange(_) => {
-                failure(status, self.to_string())
-            }
+            Self::InvalidBuild(_)
+            | Self::InvalidUrl { .. }
+            | Self::InvalidChange(_)
+            | Self::NoSpace(_) => failure(status, self.to_string()),
             _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(error = %self, "a request failed");
                 refusal(status, "The master could not do this; its log says why.")

@@ -51,7 +51,7 @@ pub(super) async fn receive_result(
         return Ok(());
     };
     let incoming = api.results.incoming(build).map_err(disk)?;
-    save(&mut file, &incoming).await?;
+    save(&mut file, &incoming, &api.space).await?;
     drop(file);
     // Only now it is sure that nothing of it is missing.
     if parts

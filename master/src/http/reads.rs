@@ -55,7 +55,10 @@ pub(super) async fn events() -> Json<Value> {
 pub(super) async fn metrics(
     State(api): State<Api>,
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
-    let text = api.cluster.read(metrics::exposition).await?;
+    let mut text = api.cluster.read(metrics::exposition).await?;
+    if let Some(free) = api.space.free() {
+        text.push_str(&metrics::disk_space(free, api.space.check(0).is_err()));
+    }
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
 }

@@ -10,6 +10,7 @@ use clusterrunner_common::auth::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::http::tidy_path;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::Proof;
@@ -56,6 +57,7 @@ impl Master {
         });
         let results = Results::new(directory.path().join("results"));
         let api = Api {
+            space: DiskSpace::new(directory.path(), 0),
             cluster: cluster.clone(),
             results: results.clone(),
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),

@@ -4,14 +4,15 @@ use super::error::ApiError;
 use super::{Api, Path, legacy_uploads};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
-use crate::results::{Incoming, Results, outcomes};
+use crate::results::{Incoming, outcomes};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest as _, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{ResultReport, Success};
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use clusterrunner_common::signed::{Proof, SignedUpload};
 use serde_json::{Value, json};
@@ -26,6 +27,9 @@ const MAX_REPORT: usize = 64 << 10;
 /// How long an upload may bring nothing: a slave that died in the middle leaves no trace on its
 /// connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// After how many bytes the space that is left is looked at again.
+const SPACE_CHECK: usize = 4 << 20;
 
 /// What the original says to a GET: single results can not be read, only the build's archives.
 pub(super) async fn nothing_to_read() -> Json<Value> {
@@ -63,7 +67,10 @@ async fn receive_result(
             .ok_or(Refusal::UnknownSubjob(subjob))
     });
     known.await??;
-    let (report, payload) = store(&api.results, build, &upload.verdict.clone(), upload).await?;
+    let length = upload.request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    api.space.check(length.unwrap_or(0))?;
+    let (report, payload) = store(api, build, &upload.verdict.clone(), upload).await?;
     let hand_out = hand_out(&report, build, subjob)?;
     let session = report.session_id.clone();
     let wanted = api.cluster.read(move |cluster| {
@@ -164,7 +171,7 @@ fn hand_out(report: &ResultReport, build: BuildId, subjob: SubjobId) -> Result<H
 /// Takes the parts of the upload apart: the report into memory, the archive to disk. The file name
 /// that comes with it means nothing.
 async fn store(
-    results: &Results,
+    api: &Api,
     build: BuildId,
     verdict: &clusterrunner_common::signed::UploadVerdict,
     upload: SignedUpload,
@@ -189,8 +196,8 @@ async fn store(
                 })?);
             }
             Some("file") if payload.is_none() => {
-                let incoming = results.incoming(build).map_err(disk)?;
-                save(&mut part, &incoming).await?;
+                let incoming = api.results.incoming(build).map_err(disk)?;
+                save(&mut part, &incoming, &api.space).await?;
                 payload = Some(incoming);
             }
             _ => {
@@ -230,10 +237,21 @@ pub(super) async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
     Ok(text)
 }
 
-pub(super) async fn save(part: &mut Field<'_>, incoming: &Incoming) -> Result<(), ApiError> {
+pub(super) async fn save(
+    part: &mut Field<'_>,
+    incoming: &Incoming,
+    space: &DiskSpace,
+) -> Result<(), ApiError> {
     let file = incoming.file().try_clone().map_err(disk)?;
     let mut file = tokio::fs::File::from_std(file);
+    let mut unchecked = 0;
     while let Some(chunk) = next_chunk(part).await? {
+        // Many that come at a time can together use up what was enough for each.
+        unchecked += chunk.len();
+        if unchecked >= SPACE_CHECK {
+            space.check(0)?;
+            unchecked = 0;
+        }
         file.write_all(&chunk).await.map_err(disk)?;
     }
     file.flush().await.map_err(disk)

@@ -102,6 +102,7 @@ fn connected() -> Fact {
         url: "a:1".to_owned(),
         session: SessionId("life".to_owned()),
         num_executors: 2,
+        is_legacy: false,
     }
 }
 

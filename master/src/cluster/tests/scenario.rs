@@ -87,6 +87,11 @@ impl Scenario {
         turn
     }
 
+    /// The wall clock is set, forward or back.
+    pub(super) fn set_clock(&mut self, now: u64) {
+        self.now = now;
+    }
+
     fn rest(&mut self, at: Timestamp, turn: &mut Turn) {
         while let Some(event) = self.cluster.follow_up(at) {
             self.take(event, turn);

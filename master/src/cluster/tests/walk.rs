@@ -1,11 +1,32 @@
-//! Seeded walks: the core among model slaves on a network that delays, loses, repeats and reorders,
-//! with machines and masters that die at any moment. Whatever happens, every build ends, and each
-//! atom of a finished build has exactly one outcome, the right one.
+//! Seeded walks: the core among model slaves on a network that delays, loses, repeats, reorders and
+//! falls apart, one way or both, with machines and masters that hang or die at any moment, disks that
+//! are full or fail, and a wall clock that jumps. Whatever happens, every build ends, each atom of a
+//! finished build has exactly one outcome, the one of the attempt that counts, and what was
+//! acknowledged is there. After every event the core is checked; replay equals live.
 //!
-//! `CLUSTERRUNNER_WALK_SEEDS=100000` walks more seeds, `CLUSTERRUNNER_WALK_SEED=17` just one.
+//! `CLUSTERRUNNER_WALK_SEEDS=20000` walks more seeds, as `./check` does; they are shared out to all
+//! processors. The long run is one command and tells how far it is:
+//!
+//! ```sh
+//! CLUSTERRUNNER_WALK_SEEDS=1000000 CARGO_PROFILE_DEV_OPT_LEVEL=2 \
+//!     cargo test -p clusterrunner-master --lib every_build_ends -- --nocapture
+//! ```
+//!
+//! `CLUSTERRUNNER_WALK_SEED=17` walks just one, `CLUSTERRUNNER_WALK_FROM=5000` begins there. A seed
+//! that fails is made smaller by itself; what is printed can be kept as a test in `kept.rs`.
+//!
+//! To add behaviour: what a user does or what goes wrong is a [`plan::Fault`] (say in `Plan::new` or
+//! `Plan::trouble` how often, in `World::fail` what it does); what a slave does is in `machine.rs`,
+//! what stands around the core in the master is in `master.rs`; what a new fact means for who holds
+//! which attempt goes into [`check_history`]; and a number in [`Tally`] proves that the walks meet
+//! it. A new safeguard gets a [`Mutation`] without it.
 
+mod kept;
 mod machine;
 mod master;
+mod mutation;
+mod plan;
+mod quiet;
 mod random;
 mod world;
 
@@ -13,12 +34,20 @@ use super::scenario::Scenario;
 use crate::cluster::build::BuildState;
 use crate::cluster::event::{AtomOutcome, Fact};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use mutation::Mutation;
+use plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use world::World;
 
 /// Enough for every kind of trouble to meet every other, and still a matter of seconds.
 const NUM_SEEDS: u64 = 1000;
+
+/// How often a long run tells how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// What the walks met: walks that meet nothing prove nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,39 +65,85 @@ struct Tally {
     stale_attempts: usize,
     unknown_slaves: usize,
     master_restarts: usize,
+    failed_disks: usize,
+    results_put_off: usize,
+    cuts: usize,
+    clock_jumps: usize,
 }
 
 #[test]
 fn whatever_happens_every_build_ends_and_every_result_counts_once() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
     if let Some(seed) = number("CLUSTERRUNNER_WALK_SEED") {
-        println!("{:#?}", walk(seed));
+        println!("{:#?}", walk(&Plan::new(seed), None));
         return;
     }
     let num_seeds = number("CLUSTERRUNNER_WALK_SEEDS").unwrap_or(NUM_SEEDS);
-    let mut sum = Tally::default();
-    for seed in 0..num_seeds {
-        sum += walk(seed);
-    }
-    println!("{num_seeds} walks met {sum:#?}");
-    assert!(num_seeds < NUM_SEEDS || sum.met_everything(), "{sum:#?}");
-}
-
-/// Names the seed if the walk fails.
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("this walk again: CLUSTERRUNNER_WALK_SEED={}", self.0);
+    let from = number("CLUSTERRUNNER_WALK_FROM").unwrap_or(0);
+    match walk_all(from, from + num_seeds) {
+        Ok(sum) => {
+            println!("{num_seeds} walks met {sum:#?}");
+            assert!(num_seeds < NUM_SEEDS || sum.met_everything(), "{sum:#?}");
+        }
+        Err((seed, Failure(failure))) => {
+            let fails = |plan: &Plan| try_walk(plan, None).err().map(|failure| failure.0);
+            let (plan, failure) = Plan::new(seed).smallest(failure, fails);
+            panic!(
+                "{failure}\nthis walk again: CLUSTERRUNNER_WALK_SEED={seed}\n\
+                 the smallest that fails, for kept.rs: {}",
+                plan.as_rust()
+            );
         }
     }
 }
 
-fn walk(seed: u64) -> Tally {
-    let _named = Named(seed);
-    let mut world = World::new(seed);
+/// Walks these seeds on all processors, until one fails.
+fn walk_all(from: u64, end: u64) -> Result<Tally, (u64, Failure)> {
+    let started = Instant::now();
+    let next = AtomicU64::new(from);
+    let all = Mutex::new((Tally::default(), None, started));
+    let one_thread = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            let walked = try_walk(&Plan::new(seed), None);
+            let mut all = all.lock().unwrap();
+            match walked {
+                Ok(tally) => all.0 += tally,
+                Err(failure) => {
+                    next.store(end, Ordering::Relaxed);
+                    all.1.get_or_insert((seed, failure));
+                }
+            }
+            if all.2.elapsed() > PROGRESS {
+                all.2 = Instant::now();
+                eprintln!("seed {seed} of {end} after {:.0?}", started.elapsed());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(one_thread);
+        }
+    });
+    let (tally, failed, _) = all.into_inner().unwrap();
+    failed.map_or(Ok(tally), Err)
+}
+
+/// What a failed walk said.
+struct Failure(String);
+
+/// A walk whose failure is not the end of everything.
+fn try_walk(plan: &Plan, mutation: Option<Mutation>) -> Result<Tally, Failure> {
+    quiet::caught(|| walk(plan, mutation)).map_err(Failure)
+}
+
+fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
+    let mut world = World::new(plan, mutation);
     world.run();
+    check_promises(&world);
     let farm = &world.master.farm;
     check_history(farm);
     for slave in farm.cluster.slaves() {
@@ -84,23 +159,40 @@ fn walk(seed: u64) -> Tally {
         }
         let command = &build.plan.as_ref().unwrap().command;
         for subjob in &build.subjobs {
-            let (_, found) = subjob.result.as_ref().unwrap();
+            let (attempt, found) = subjob.result.as_ref().unwrap();
             let atoms = subjob.atoms.iter();
-            let right: Vec<_> = atoms.map(|a| oracle(&format!("{a} {command}"))).collect();
+            let right = atoms.map(|atom| oracle(&format!("{atom} {command}"), *attempt));
+            let right: Vec<_> = right.collect();
             assert_eq!(*found, right, "{build:?}");
         }
     }
     world.master.tally
 }
 
-/// How a command ends, wherever and whenever it is run.
-fn oracle(command: &str) -> AtomOutcome {
+/// What users and slaves were told has come to stay.
+fn check_promises(world: &World) {
+    let cluster = &world.master.farm.cluster;
+    for (build, project) in &world.accepted {
+        let found = cluster.build(*build).map(|build| &build.request);
+        let expected = super::scenario::request(project);
+        assert_eq!(found, Some(&expected), "build {build} was accepted");
+    }
+    for hand_out in &world.master.acknowledged {
+        let build = cluster.build(hand_out.build).unwrap();
+        let result = build.subjob(hand_out.subjob).unwrap().result.as_ref();
+        let attempt = result.map(|(attempt, _)| *attempt);
+        assert_eq!(attempt, Some(hand_out.attempt), "{hand_out:?} was heard");
+    }
+}
+
+/// How a command ends, wherever and whenever it is run; how long it takes tells the attempts apart.
+fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
     let bits = command
         .bytes()
         .fold(0, |bits, byte| random::mix(bits ^ u64::from(byte)));
     AtomOutcome {
         exit_code: i32::from(bits % 4 == 0),
-        duration_ms: bits % 1000,
+        duration_ms: random::mix(bits ^ u64::from(attempt.0)) % 1_000_000,
     }
 }
 
@@ -178,7 +270,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 13] {
+    fn parts(&mut self) -> [&mut usize; 17] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -193,6 +285,10 @@ impl Tally {
             &mut self.stale_attempts,
             &mut self.unknown_slaves,
             &mut self.master_restarts,
+            &mut self.failed_disks,
+            &mut self.results_put_off,
+            &mut self.cuts,
+            &mut self.clock_jumps,
         ]
     }
 

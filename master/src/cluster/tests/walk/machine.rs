@@ -104,8 +104,16 @@ pub(super) struct Machine {
     /// Counts the lives of its process; the session is made of it.
     pub(super) life: u64,
     pub(super) is_up: bool,
-    /// Until when nothing reaches it and nothing of it is heard.
-    pub(super) silent_until: u64,
+    /// Whether it never comes back.
+    pub(super) is_gone: bool,
+    /// Until when nothing of it is heard.
+    pub(super) mute_until: u64,
+    /// Until when nothing reaches it.
+    pub(super) deaf_until: u64,
+    /// Until when its process does nothing; what comes meanwhile waits.
+    pub(super) hangs_until: u64,
+    /// Whether it forgets which attempts it has begun.
+    pub(super) forgets_begun: bool,
     pub(super) slave: Option<SlaveId>,
     builds: BTreeMap<(SlaveId, BuildId), Place>,
     begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
@@ -136,7 +144,10 @@ impl Machine {
         *self = Self {
             life: self.life + 1,
             is_up: false,
-            silent_until: self.silent_until,
+            is_gone: self.is_gone,
+            mute_until: self.mute_until,
+            deaf_until: self.deaf_until,
+            forgets_begun: self.forgets_begun,
             // A report of an earlier life must not be taken for one of this life.
             last_report: self.last_report,
             ..reborn
@@ -251,9 +262,11 @@ impl Machine {
             }
             (SlaveCall::Start { subjob, request }, Some(Place::Ready)) => {
                 let attempt = request.attempt.expect("our master numbers its hand-outs");
-                if self.begun.insert((slave, build, subjob, attempt)) {
+                let is_new = self.begun.insert((slave, build, subjob, attempt));
+                if is_new || self.forgets_begun {
+                    assert!(is_new, "attempt {attempt} of {build}.{subjob} runs twice");
                     let commands = request.atomic_commands.iter();
-                    let outcomes = commands.map(|command| oracle(command)).collect();
+                    let outcomes = commands.map(|command| oracle(command, attempt)).collect();
                     acts.push(Act::Begin(Work::Run(
                         slave, build, subjob, attempt, outcomes,
                     )));

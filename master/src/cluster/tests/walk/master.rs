@@ -3,13 +3,19 @@
 
 use super::Tally;
 use super::machine::{About, Report, ToMachine, ToMaster};
+use super::mutation::Mutation;
 use super::world::{Happening, TICK, World};
+use crate::cluster::Cluster;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Fact};
 use crate::cluster::tests::scenario::{Scenario, Turn, big_plan};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Why a silent slave is given up.
+pub(super) const SILENCE: &str = "no sign of life";
 
 /// How long a slave may be silent.
 const LEASE: u64 = 4 * TICK;
@@ -19,14 +25,23 @@ pub(super) struct Master {
     pub(super) farm: Scenario,
     pub(super) is_up: bool,
     life: u64,
-    /// The process dies in the next turn: before it is on disk (0), or right after (1).
-    pub(super) doom_turns: Option<u64>,
+    pub(super) doom: Option<Doom>,
+    pub(super) mutation: Option<Mutation>,
     /// Slaves that may be called: their machine, their session, their last sign of life.
     open: BTreeMap<SlaveId, (usize, SessionId, u64)>,
     /// Calls without an answer.
     pub(super) calls: BTreeMap<u64, (SlaveId, Asked)>,
     num_calls: u64,
+    /// Results that their slaves were told are recorded.
+    pub(super) acknowledged: Vec<HandOut>,
     pub(super) tally: Tally,
+}
+
+/// The process will die after so many more turns, and nobody hears of them.
+pub(super) struct Doom {
+    pub(super) turns: u64,
+    /// If nothing of these turns gets on the disk: how many events are there, and what they say.
+    pub(super) lost: Option<(usize, Cluster)>,
 }
 
 /// What a machine is asked for.
@@ -47,28 +62,54 @@ fn machine_at(at: &str) -> usize {
     number.unwrap().parse().unwrap()
 }
 
-impl World {
-    /// One turn of the coordinator. `None` when the process died in it: nobody gets an answer.
-    pub(super) fn tell(&mut self, command: Command) -> Option<Result<(), Refusal>> {
-        let doom = self.master.doom_turns.take();
-        if doom == Some(0) {
-            self.crash_master();
-            return None;
+impl Master {
+    pub(super) fn new(mutation: Option<Mutation>) -> Self {
+        Self {
+            mutation,
+            ..Self::default()
         }
-        let is_result = matches!(command, Command::ReportFinished { .. });
-        let told = self.master.farm.try_tell(command);
+    }
+}
+
+impl World {
+    /// One turn of the coordinator. `None` when the process dies before anybody is answered.
+    pub(super) fn tell(&mut self, command: Command) -> Option<Result<(), Refusal>> {
+        self.turn(Some(command))
+    }
+
+    /// A turn with a command, or one in which only time has passed.
+    fn turn(&mut self, command: Option<Command>) -> Option<Result<(), Refusal>> {
+        let is_result = matches!(command, Some(Command::ReportFinished { .. }));
+        let clock = self.wall_clock();
+        self.master.farm.set_clock(clock);
+        let told = match command {
+            Some(command) => self.master.take(command),
+            None => Ok(self.master.farm.wait(Duration::ZERO)),
+        };
         match &told {
             Ok(turn) => self.master.tally.count(turn, is_result),
             Err(refusal) => self.master.tally.count_refusal(refusal),
         }
-        if doom.is_some() {
+        let Some(doom) = &mut self.master.doom else {
+            return Some(told.map(|turn| self.carry_out(turn)));
+        };
+        let is_last = doom.turns == 0;
+        doom.turns = doom.turns.saturating_sub(1);
+        let early = self.master.mutation == Some(Mutation::AnswersComeBeforeTheDisk);
+        let told = early.then(|| told.map(|turn| self.carry_out(turn)));
+        if is_last {
             self.crash_master();
-            return None;
         }
-        Some(told.map(|turn| self.carry_out(turn)))
+        told
     }
 
     fn crash_master(&mut self) {
+        let doom = self.master.doom.take();
+        if let Some((num_events, cluster)) = doom.and_then(|doom| doom.lost) {
+            self.master.farm.journal.truncate(num_events);
+            self.master.farm.cluster = cluster;
+            self.master.tally.failed_disks += 1;
+        }
         self.master.is_up = false;
         self.master.life += 1;
         self.master.open.clear();
@@ -88,6 +129,10 @@ impl World {
 
     /// An adapter reports; one of an earlier life is gone with it.
     pub(super) fn master_is_told(&mut self, life: u64, command: Command) {
+        if self.disk_full_until > self.now {
+            // It waits for space.
+            return self.schedule(TICK, Happening::AdapterReports(life, command));
+        }
         if self.master.is_up && self.master.life == life {
             self.tell(command);
         }
@@ -95,9 +140,11 @@ impl World {
 
     /// Calls again whoever did not answer, and gives up whoever is silent.
     pub(super) fn master_tick(&mut self) {
-        let calls: Vec<u64> = self.master.calls.keys().copied().collect();
-        for call in calls {
-            self.call(call);
+        if self.master.mutation != Some(Mutation::CallsAreMadeOnce) {
+            let calls: Vec<u64> = self.master.calls.keys().copied().collect();
+            for call in calls {
+                self.call(call);
+            }
         }
         let now = self.now;
         let is_silent = |seen: u64| now - seen > LEASE;
@@ -108,9 +155,13 @@ impl World {
             .collect();
         for slave in silent {
             if self.master.is_up {
-                let reason = "no sign of life".to_owned();
+                let reason = SILENCE.to_owned();
                 self.tell(Command::GiveSlaveUp { slave, reason });
             }
+        }
+        // Some things follow from the mere passing of time.
+        if self.master.is_up {
+            self.turn(None);
         }
         self.schedule(TICK, Happening::MasterTick);
     }
@@ -152,6 +203,10 @@ impl World {
                 slave,
                 session,
             } => {
+                // A read sees only what is on disk; here nobody will come to read.
+                if self.master.doom.is_some() {
+                    return;
+                }
                 let cluster = &self.master.farm.cluster;
                 if cluster.known_slave(slave, &session).is_ok() {
                     self.sign_of_life(slave);
@@ -203,6 +258,11 @@ impl World {
                 reason: "exit code 1".to_owned(),
             },
             About::TornDown(build) => Command::ReportTornDown { slave, build },
+            About::Finished(..) if self.disk_full_until > self.now => {
+                // 507: the slave keeps it.
+                self.master.tally.results_put_off += 1;
+                return;
+            }
             About::Finished(build, subjob, attempt, outcomes) => {
                 let hand_out = HandOut {
                     slave,
@@ -217,9 +277,18 @@ impl World {
                 reason: "it ends".to_owned(),
             },
         };
+        let result = match &command {
+            Command::ReportFinished { hand_out, .. } => Some(*hand_out),
+            _ => None,
+        };
         let Some(told) = self.tell(command) else {
             return;
         };
+        let farm = &self.master.farm;
+        let is_recorded = |hand_out: &HandOut| farm.cluster.is_repeated(*hand_out) == Ok(true);
+        if told.is_ok() {
+            self.master.acknowledged.extend(result.filter(is_recorded));
+        }
         if let Err(Refusal::UnknownSlave(_) | Refusal::SessionExpired(_)) = told {
             self.send_to_machine(machine, ToMachine::Unknown { slave });
         }

@@ -1,24 +1,31 @@
 //! The world around the core: time, a network that delays, loses, repeats and reorders, machines
-//! that die, and users.
+//! that die, and users. What happens is written in the [`Plan`].
 
 use super::machine::{Act, Machine, ToMachine, ToMaster, Work};
-use super::master::Master;
+use super::master::{Doom, Master};
+use super::mutation::Mutation;
+use super::plan::{Fault, Plan};
 use super::random::Random;
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, SlaveChoice};
+use crate::cluster::event::Fact;
 use crate::cluster::tests::scenario::request;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeMap;
 
 /// Faults happen before this moment; from then on the network only delays and repeats, so that
 /// everything must come to its end.
-const CALM_AT: u64 = 1500;
+pub(super) const CALM_AT: u64 = 1500;
 /// How long the slowest walk may take after that. Hundreds of retries; none that works needs them.
 const PATIENCE: u64 = 20_000;
 /// How long nothing may happen before a walk is over: longer than any message is on its way.
 const QUIET: u64 = 400;
 /// How often a slave gives a sign of life, and everybody says again what was not answered.
 pub(super) const TICK: u64 = 25;
+/// Milliseconds of a unit of time: a tick is a heartbeat of 5 seconds.
+const UNIT_MS: u64 = 200;
+/// What the wall clock shows at the beginning; far from zero, since it may be set back.
+const WALL_CLOCK: u64 = 1_700_000_000_000;
 
 pub(super) enum Happening {
     ToMaster(ToMaster),
@@ -33,101 +40,58 @@ pub(super) enum Happening {
     Fault(Fault),
 }
 
-pub(super) enum Fault {
-    MachineCrashes(usize),
-    MachineEnds(usize),
-    MachineFallsSilent(usize),
-    MasterCrashes,
-    UserQueues(u64),
-    UserCancels(BuildId),
-    UserShutsDown(SlaveChoice),
-}
-
-/// How bad the network is, in 1000.
-struct Weather {
-    loss: u64,
-    repetition: u64,
-    lateness: u64,
-}
-
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     num_scheduled: u64,
-    weather: Weather,
+    plan: Plan,
+    /// How far the master's wall clock is from where it began, beside the time that has passed.
+    clock_offset: i64,
+    /// Until when the master has no place on its disk.
+    pub(super) disk_full_until: u64,
+    master_hangs_until: u64,
+    /// Builds that users were told are accepted, and their projects.
+    pub(super) accepted: Vec<(BuildId, String)>,
     pub(super) machines: Vec<Machine>,
     pub(super) master: Master,
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
-        let weather = Weather {
-            loss: [0, 30, 200][random.index(3)],
-            repetition: [0, 50, 300][random.index(3)],
-            lateness: [0, 20, 150][random.index(3)],
-        };
-        let setup_failures = [0, 0, 50, 300][random.index(4)];
-        let num_machines = random.between(1, 4);
-        let machines = (0..usize::try_from(num_machines).unwrap()).map(|index| {
-            let num_executors = u32::try_from(random.between(1, 3)).unwrap();
-            Machine::new(index, num_executors, setup_failures)
+    pub(super) fn new(plan: &Plan, mutation: Option<Mutation>) -> Self {
+        let machines = plan.executors.iter().enumerate().map(|(index, executors)| {
+            let mut machine = Machine::new(index, *executors, plan.setup_failures);
+            machine.forgets_begun = mutation == Some(Mutation::StartsAreRepeated);
+            machine
         });
-        let machines = machines.collect();
         let mut world = Self {
-            random,
+            random: Random::new(plan.seed),
             now: 0,
             queue: BTreeMap::new(),
             num_scheduled: 0,
-            weather,
-            machines,
-            master: Master::default(),
+            plan: plan.clone(),
+            clock_offset: 0,
+            disk_full_until: 0,
+            master_hangs_until: 0,
+            accepted: Vec::new(),
+            machines: machines.collect(),
+            master: Master::new(mutation),
         };
-        world.fate();
+        world.schedule(0, Happening::MasterStarts);
+        world.schedule(0, Happening::MasterTick);
+        for machine in 0..world.machines.len() {
+            let at = world.random.below(300);
+            world.schedule(at, Happening::MachineTick(machine));
+        }
+        for (at, fault) in &plan.faults {
+            world.schedule(*at, Happening::Fault(*fault));
+        }
         world
     }
 
-    /// What will happen to it, and when.
-    fn fate(&mut self) {
-        self.schedule(0, Happening::MasterStarts);
-        self.schedule(0, Happening::MasterTick);
-        for machine in 0..self.machines.len() {
-            let at = self.random.below(300);
-            self.schedule(at, Happening::MachineTick(machine));
-        }
-        for _ in 0..self.random.between(1, 6) {
-            let project = self.random.below(3);
-            self.fault(Fault::UserQueues(project));
-        }
-        for _ in 0..self.random.below(3) {
-            let build = BuildId(self.random.between(1, 6));
-            self.fault(Fault::UserCancels(build));
-        }
-        for _ in 0..[0, 0, 1, 3][self.random.index(4)] {
-            let slave = SlaveId(self.random.between(1, 6));
-            let slaves = match self.random.below(3) {
-                0 => SlaveChoice::All,
-                _ => SlaveChoice::Named(vec![slave]),
-            };
-            self.fault(Fault::UserShutsDown(slaves));
-        }
-        let troubles = [0, 2, 5][self.random.index(3)];
-        for _ in 0..troubles {
-            let machine = self.random.index(self.machines.len());
-            let fault = match self.random.below(4) {
-                0 => Fault::MachineCrashes(machine),
-                1 => Fault::MachineEnds(machine),
-                2 => Fault::MachineFallsSilent(machine),
-                _ => Fault::MasterCrashes,
-            };
-            self.fault(fault);
-        }
-    }
-
-    fn fault(&mut self, fault: Fault) {
-        let at = self.random.below(CALM_AT);
-        self.schedule(at, Happening::Fault(fault));
+    /// What the master's wall clock shows.
+    pub(super) fn wall_clock(&self) -> u64 {
+        (WALL_CLOCK + self.now * UNIT_MS).saturating_add_signed(self.clock_offset)
     }
 
     pub(super) fn schedule(&mut self, delay: u64, happening: Happening) {
@@ -164,11 +128,28 @@ impl World {
             && self
                 .machines
                 .iter()
-                .all(|m| m.is_up && m.unheard.is_empty())
+                .all(|m| m.is_gone || m.is_up && m.unheard.is_empty())
             && cluster.builds().all(Build::is_over)
     }
 
+    /// When a process goes on that is stopped and would be the one to do this.
+    fn waits_until(&self, happening: &Happening) -> u64 {
+        match happening {
+            Happening::ToMachine(index, _)
+            | Happening::MachineTick(index)
+            | Happening::WorkDone(index, ..) => self.machines[*index].hangs_until,
+            Happening::ToMaster(_) | Happening::MasterTick | Happening::AdapterReports(..) => {
+                self.master_hangs_until
+            }
+            Happening::MachineStarts(_) | Happening::MasterStarts | Happening::Fault(_) => 0,
+        }
+    }
+
     fn happen(&mut self, happening: Happening) {
+        let waits_until = self.waits_until(&happening);
+        if waits_until > self.now {
+            return self.schedule(waits_until - self.now, happening);
+        }
         match happening {
             Happening::ToMaster(message) => self.master_hears(message),
             Happening::ToMachine(index, message) => {
@@ -184,7 +165,9 @@ impl World {
                 }
                 self.schedule(TICK, Happening::MachineTick(index));
             }
-            Happening::MachineStarts(index) => self.machines[index].is_up = true,
+            Happening::MachineStarts(index) => {
+                self.machines[index].is_up = !self.machines[index].is_gone;
+            }
             Happening::WorkDone(index, life, work) => {
                 if self.machines[index].is_up && self.machines[index].life == life {
                     let acts = self.machines[index].done(work, &mut self.random);
@@ -199,34 +182,96 @@ impl World {
     }
 
     fn fail(&mut self, fault: Fault) {
+        let now = self.now;
+        // A smaller plan may have fewer machines.
+        let num_machines = self.machines.len();
+        let on = |index: usize| index % num_machines;
         match fault {
-            Fault::MachineCrashes(index) => self.crash_machine(index),
+            Fault::MachineCrashes(index) => self.crash_machine(on(index)),
             Fault::MachineEnds(index) => {
+                let index = on(index);
                 let acts = self.machines[index].ending();
                 self.act(index, acts);
                 self.crash_machine(index);
             }
-            Fault::MachineFallsSilent(index) => {
-                let silence = self.random.between(10, 400);
-                self.machines[index].silent_until = self.now + silence;
+            Fault::MachineIsGone(index) => {
+                let index = on(index);
+                self.machines[index].is_gone = index > 0;
+                self.crash_machine(index);
             }
-            Fault::MasterCrashes => self.master.doom_turns = Some(self.random.below(2)),
-            Fault::UserQueues(project) if self.master.is_up => {
-                let request = Box::new(request(&format!("project {project}")));
-                self.tell(Command::QueueBuild { request });
+            Fault::MachineHangs(index, time) => self.machines[on(index)].hangs_until = now + time,
+            Fault::CutOff(index, time) => self.cut(on(index), now + time, now + time),
+            Fault::Mute(index, time) => self.cut(on(index), now + time, 0),
+            Fault::Deaf(index, time) => self.cut(on(index), 0, now + time),
+            Fault::Partition(time) => {
+                for index in 0..num_machines {
+                    self.cut(index, now + time, now + time);
+                }
             }
-            Fault::UserQueues(_) => self.schedule(TICK, Happening::Fault(fault)),
+            Fault::MasterCrashes(turns) => self.doom_master(turns, true),
+            Fault::MasterDiskFails(turns) => self.doom_master(turns, false),
+            Fault::MasterHangs(time) => self.master_hangs_until = now + time,
+            Fault::MasterDiskIsFull(time) => self.disk_full_until = now + time,
+            Fault::ClockJumps(milliseconds) => {
+                self.clock_offset += milliseconds;
+                self.master.tally.clock_jumps += 1;
+            }
+            Fault::UserQueues(project) => self.user_queues(project),
             Fault::UserCancels(build) => {
                 if self.master.is_up {
+                    let build = BuildId(build);
                     self.tell(Command::CancelBuild { build });
                 }
             }
-            Fault::UserShutsDown(slaves) => {
+            Fault::UserShutsDown(slave) => {
                 if self.master.is_up {
+                    let named = |slave| SlaveChoice::Named(vec![SlaveId(slave)]);
+                    let slaves = slave.map_or(SlaveChoice::All, named);
                     self.tell(Command::ShutDownSlaves { slaves });
                 }
             }
         }
+    }
+
+    fn cut(&mut self, index: usize, mute_until: u64, deaf_until: u64) {
+        let machine = &mut self.machines[index];
+        machine.mute_until = machine.mute_until.max(mute_until);
+        machine.deaf_until = machine.deaf_until.max(deaf_until);
+        self.master.tally.cuts += 1;
+    }
+
+    fn doom_master(&mut self, turns: u64, is_written: bool) {
+        if self.master.is_up && self.master.doom.is_none() {
+            let farm = &self.master.farm;
+            let on_disk = (farm.journal.len(), farm.cluster.clone());
+            self.master.doom = Some(Doom {
+                turns,
+                lost: (!is_written).then_some(on_disk),
+            });
+        }
+    }
+
+    /// Whoever gets no answer asks again, so a build may be there twice; but what was accepted is
+    /// there.
+    fn user_queues(&mut self, project: u64) {
+        let is_refused = !self.master.is_up || self.disk_full_until > self.now;
+        let name = format!("project {project}");
+        let told = if is_refused {
+            None
+        } else {
+            let request = Box::new(request(&name));
+            self.tell(Command::QueueBuild { request })
+        };
+        if told.is_none() {
+            return self.schedule(TICK, Happening::Fault(Fault::UserQueues(project)));
+        }
+        let queued = self.master.farm.journal.iter().rev();
+        let mut queued = queued.filter_map(|event| match &event.fact {
+            Fact::BuildQueued { build, .. } => Some(*build),
+            _ => None,
+        });
+        self.accepted
+            .extend(queued.next().map(|build| (build, name)));
     }
 
     fn crash_machine(&mut self, index: usize) {
@@ -251,7 +296,7 @@ impl World {
     }
 
     fn send_to_master(&mut self, index: usize, message: ToMaster) {
-        let is_silent = self.machines[index].silent_until > self.now;
+        let is_silent = self.machines[index].mute_until > self.now;
         for delay in self.deliveries(is_silent) {
             self.schedule(delay, Happening::ToMaster(message.clone()));
         }
@@ -265,21 +310,21 @@ impl World {
 
     fn is_reachable(&self, index: usize) -> bool {
         let machine = &self.machines[index];
-        machine.is_up && machine.silent_until <= self.now
+        machine.is_up && machine.deaf_until <= self.now
     }
 
     /// After how long a message arrives: not at all, once, or more than once.
     fn deliveries(&mut self, is_cut_off: bool) -> Vec<u64> {
-        let is_lost = self.now < CALM_AT && self.random.happens(self.weather.loss);
+        let is_lost = self.now < CALM_AT && self.random.happens(self.plan.loss);
         if is_cut_off || is_lost {
             return Vec::new();
         }
         let mut delays = Vec::new();
         loop {
-            let is_late = self.random.happens(self.weather.lateness);
+            let is_late = self.random.happens(self.plan.lateness);
             let longest = if is_late { QUIET / 2 } else { 12 };
             delays.push(self.random.between(1, longest));
-            if !self.random.happens(self.weather.repetition) {
+            if !self.random.happens(self.plan.repetition) {
                 return delays;
             }
         }

@@ -7,6 +7,7 @@ use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Plan};
 use crate::http::legacy_proof;
 use axum::http::Method;
+use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::signed::Proof;
 use flate2::Compression;
@@ -178,7 +179,8 @@ impl Farm {
         let subjobs = subjobs.await.unwrap();
         let results = self.master.results.clone();
         let stop = CancellationToken::new();
-        let done = archiver::archive(results, build, subjobs, Vec::new(), stop).await;
+        let space = DiskSpace::new(std::path::Path::new("/"), 0);
+        let done = archiver::archive(results, space, build, subjobs, Vec::new(), stop).await;
         self.command(done.unwrap()).await;
     }
 

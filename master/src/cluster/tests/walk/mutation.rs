@@ -1,0 +1,188 @@
+//! What the walks are worth: with a safeguard of the program taken away, some walk must fail, and
+//! soon. A safeguard is taken away in the model around the core, or by a hand on the core's state;
+//! the program itself has no switch for it.
+
+use super::master::Master;
+use super::plan::Plan;
+use super::{Failure, try_walk};
+use crate::cluster::build::BuildState;
+use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::cluster::event::{Event, Fact};
+use crate::cluster::tests::scenario::Turn;
+
+/// How many seeds are walked with each; the first that fails must be among them.
+const NUM_SEEDS: u64 = 200;
+
+/// A safeguard that is missing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mutation {
+    /// Fencing: whoever brings a result, and of whichever attempt, it counts for the current one.
+    StaleResultsCount,
+    /// Idempotency of the master: the same result counts each time that it comes.
+    RepeatedResultsCount,
+    /// Idempotency of slaves: what is asked for twice is run twice.
+    StartsAreRepeated,
+    /// Lease expiry: a slave that is silent is waited for.
+    SilentSlavesAreKept,
+    /// Re-queue: what a lost slave ran is not handed out again.
+    LostWorkIsNotQueuedAgain,
+    /// Write before answer: others hear of a turn, and act on it, before it is on disk.
+    AnswersComeBeforeTheDisk,
+    /// A master that starts does not ask again for what was under way.
+    NothingIsAskedForAfterARestart,
+    /// A call that got no answer is not made again.
+    CallsAreMadeOnce,
+    /// A slave that was started again is taken for the life before.
+    NewLivesAreTakenForOld,
+}
+
+const ALL: [Mutation; 9] = [
+    Mutation::StaleResultsCount,
+    Mutation::RepeatedResultsCount,
+    Mutation::StartsAreRepeated,
+    Mutation::SilentSlavesAreKept,
+    Mutation::LostWorkIsNotQueuedAgain,
+    Mutation::AnswersComeBeforeTheDisk,
+    Mutation::NothingIsAskedForAfterARestart,
+    Mutation::CallsAreMadeOnce,
+    Mutation::NewLivesAreTakenForOld,
+];
+
+/// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
+#[test]
+fn a_missing_safeguard_is_found_out() {
+    let mut missed = Vec::new();
+    for mutation in ALL {
+        let failing = (0..NUM_SEEDS).filter(|seed| {
+            let walked = try_walk(&Plan::new(*seed), Some(mutation));
+            walked.is_err()
+        });
+        let failing: Vec<u64> = failing.collect();
+        println!(
+            "{mutation:?}: fails in {} of {NUM_SEEDS} walks, first with seed {:?}",
+            failing.len(),
+            failing.first()
+        );
+        if failing.is_empty() {
+            missed.push(mutation);
+        }
+    }
+    assert!(missed.is_empty(), "nobody misses {missed:?}");
+}
+
+/// A walk that fails is made smaller, fails the same way each time, and is printed as it can be kept.
+#[test]
+fn a_failing_walk_is_made_smaller() {
+    let mutation = Some(Mutation::SilentSlavesAreKept);
+    let fails = |plan: &Plan| try_walk(plan, mutation).err().map(|Failure(text)| text);
+    let (plan, failure) = (0..NUM_SEEDS)
+        .map(Plan::new)
+        .filter(|plan| plan.faults.len() > 5)
+        .find_map(|plan| fails(&plan).map(|failure| (plan, failure)))
+        .unwrap();
+    let before = plan.faults.len();
+    let (smallest, failure) = plan.smallest(failure, fails);
+    println!(
+        "{}\n{}",
+        smallest.as_rust(),
+        failure.lines().next().unwrap()
+    );
+    assert!(smallest.faults.len() < before, "{smallest:?}");
+    assert!(fails(&smallest).is_some());
+    assert!(
+        try_walk(&smallest, None).is_ok(),
+        "only without the safeguard"
+    );
+    assert!(smallest.as_rust().contains("faults: vec![("));
+}
+
+impl Master {
+    /// One command as the core takes it, or as a core without a safeguard would.
+    pub(super) fn take(&mut self, command: Command) -> Result<Turn, Refusal> {
+        match (self.mutation, command) {
+            (Some(Mutation::StaleResultsCount), Command::ReportFinished { hand_out, outcomes }) => {
+                let hand_out = self.current(hand_out);
+                self.farm
+                    .try_tell(Command::ReportFinished { hand_out, outcomes })
+            }
+            (
+                Some(Mutation::RepeatedResultsCount),
+                Command::ReportFinished { hand_out, outcomes },
+            ) if self.farm.cluster.is_repeated(hand_out) == Ok(true) => {
+                let HandOut {
+                    slave,
+                    build,
+                    subjob,
+                    attempt,
+                } = hand_out;
+                let fact = Fact::SubjobFinished {
+                    slave,
+                    build,
+                    subjob,
+                    attempt,
+                    outcomes,
+                };
+                let at = self.farm.journal.last().unwrap().at;
+                let event = Event { at, fact };
+                self.farm.cluster.apply(&event);
+                self.farm.cluster.check().unwrap();
+                self.farm.journal.push(event);
+                Ok(Turn::default())
+            }
+            (Some(Mutation::SilentSlavesAreKept), Command::GiveSlaveUp { reason, .. })
+                if reason == super::master::SILENCE =>
+            {
+                Ok(Turn::default())
+            }
+            (Some(Mutation::LostWorkIsNotQueuedAgain), Command::GiveSlaveUp { slave, .. }) => {
+                for build in self.farm.cluster.builds.values_mut() {
+                    if let BuildState::Building(progress) = &mut build.state {
+                        progress.running.retain(|_, (holder, _)| *holder != slave);
+                    }
+                }
+                let reason = super::master::SILENCE.to_owned();
+                self.farm.try_tell(Command::GiveSlaveUp { slave, reason })
+            }
+            (
+                Some(Mutation::NewLivesAreTakenForOld),
+                Command::ConnectSlave {
+                    url,
+                    num_executors,
+                    session,
+                    ..
+                },
+            ) => {
+                let known = self.farm.cluster.slave_at(&url);
+                let (known_as, session) = known.map_or((None, session), |known| {
+                    (Some(known.id), known.session.clone())
+                });
+                self.farm.try_tell(Command::ConnectSlave {
+                    url,
+                    session,
+                    num_executors,
+                    known_as,
+                })
+            }
+            (Some(Mutation::NothingIsAskedForAfterARestart), Command::Start) => {
+                let mut turn = self.farm.try_tell(Command::Start)?;
+                let is_call = |effect: &crate::cluster::effect::Effect| {
+                    matches!(effect, crate::cluster::effect::Effect::Call { .. })
+                };
+                turn.effects.retain(|effect| !is_call(effect));
+                Ok(turn)
+            }
+            (_, command) => self.farm.try_tell(command),
+        }
+    }
+
+    /// The hand-out of the same subjob that counts now.
+    fn current(&self, hand_out: HandOut) -> HandOut {
+        let build = self.farm.cluster.build(hand_out.build);
+        let running = build.and_then(|build| build.progress()?.running.get(&hand_out.subjob));
+        running.map_or(hand_out, |(slave, attempt)| HandOut {
+            slave: *slave,
+            attempt: *attempt,
+            ..hand_out
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! What happens to a world, written down: made from a seed, made smaller when it fails, and printed
+//! as the Rust that `kept.rs` has.
+
+use super::random::Random;
+use super::world::CALM_AT;
+
+/// How many walks the search for a smaller plan may take.
+const MAX_TRIES: usize = 600;
+
+/// Everything about a walk that is not the program's own doing. The same plan walks the same way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Plan {
+    /// What the chance of the network, of the machines and of the adapters begins with.
+    pub(super) seed: u64,
+    /// How many executors each machine has.
+    pub(super) executors: Vec<u32>,
+    /// How often a set-up fails, in 1000.
+    pub(super) setup_failures: u64,
+    /// How often a message is lost, in 1000.
+    pub(super) loss: u64,
+    /// How often it comes once more, in 1000.
+    pub(super) repetition: u64,
+    /// How often it is so late that others overtake it, in 1000.
+    pub(super) lateness: u64,
+    /// What happens, and when.
+    pub(super) faults: Vec<(u64, Fault)>,
+}
+
+/// What users do, and what goes wrong. Machines are named by index, times are durations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fault {
+    /// It dies and is started again.
+    MachineCrashes(usize),
+    /// It ends as it was asked to, and is started again.
+    MachineEnds(usize),
+    /// It dies for ever.
+    MachineIsGone(usize),
+    /// Its process is stopped for a while: what comes meanwhile waits.
+    MachineHangs(usize, u64),
+    /// Nothing goes to it or comes from it.
+    CutOff(usize, u64),
+    /// What it sends is lost, what is sent to it is not.
+    Mute(usize, u64),
+    /// What is sent to it is lost, what it sends is not.
+    Deaf(usize, u64),
+    /// No machine and the master reach each other.
+    Partition(u64),
+    /// It dies after so many turns, none of which is answered; all of them are on disk.
+    MasterCrashes(u64),
+    /// Its disk fails: it ends after so many turns, none of which is answered or on disk.
+    MasterDiskFails(u64),
+    /// Its process is stopped for a while.
+    MasterHangs(u64),
+    /// No place for results, archives and checkouts; the journal has its reserve.
+    MasterDiskIsFull(u64),
+    /// The master's wall clock jumps by so many milliseconds.
+    ClockJumps(i64),
+    /// A build of one of three projects is wanted.
+    UserQueues(u64),
+    /// This build is not wanted any more.
+    UserCancels(u64),
+    /// This slave is to end, or all are.
+    UserShutsDown(Option<u64>),
+}
+
+impl Plan {
+    /// The plan that a seed stands for.
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut plan = Self {
+            seed: random.number(),
+            loss: [0, 30, 200][random.index(3)],
+            repetition: [0, 50, 300][random.index(3)],
+            lateness: [0, 20, 150][random.index(3)],
+            setup_failures: [0, 0, 50, 300][random.index(4)],
+            ..Self::default()
+        };
+        for _ in 0..random.between(1, 4) {
+            let executors = u32::try_from(random.between(1, 3)).unwrap();
+            plan.executors.push(executors);
+        }
+        for _ in 0..random.between(1, 6) {
+            plan.add(Fault::UserQueues(random.below(3)), &mut random);
+        }
+        for _ in 0..random.below(3) {
+            plan.add(Fault::UserCancels(random.between(1, 6)), &mut random);
+        }
+        for _ in 0..[0, 0, 1, 3][random.index(4)] {
+            let slave = random.between(1, 6);
+            let slave = (random.below(3) > 0).then_some(slave);
+            plan.add(Fault::UserShutsDown(slave), &mut random);
+        }
+        for _ in 0..[0, 3, 8, 16][random.index(4)] {
+            let fault = plan.trouble(&mut random);
+            plan.add(fault, &mut random);
+        }
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    fn add(&mut self, fault: Fault, random: &mut Random) {
+        self.faults.push((random.below(CALM_AT), fault));
+    }
+
+    fn trouble(&self, random: &mut Random) -> Fault {
+        let machine = random.index(self.executors.len());
+        let time = random.between(10, 400);
+        match random.below(17) {
+            0 | 1 => Fault::MachineCrashes(machine),
+            2 => Fault::MachineEnds(machine),
+            // The first stays: without any machine no build would end.
+            3 if machine > 0 => Fault::MachineIsGone(machine),
+            3 | 4 => Fault::MachineHangs(machine, time),
+            5 => Fault::CutOff(machine, time),
+            6 => Fault::Mute(machine, time),
+            7 => Fault::Deaf(machine, time),
+            8 => Fault::Partition(time),
+            9 | 10 => Fault::MasterCrashes(random.below(4)),
+            11 | 12 => Fault::MasterDiskFails(random.below(4)),
+            13 => Fault::MasterHangs(time),
+            14 => Fault::MasterDiskIsFull(time),
+            _ => {
+                const TEN_MINUTES: u64 = 600_000;
+                let size = random.below(2 * TEN_MINUTES).cast_signed();
+                Fault::ClockJumps(size - TEN_MINUTES.cast_signed())
+            }
+        }
+    }
+
+    /// A plan with as little in it as could be found that fails as well, and how it fails.
+    pub(super) fn smallest(
+        self,
+        failure: String,
+        fails: impl Fn(&Self) -> Option<String>,
+    ) -> (Self, String) {
+        let mut found = (self, failure);
+        let mut tries = 0;
+        loop {
+            let mut is_smaller = false;
+            for candidate in found.0.smaller() {
+                tries += 1;
+                if tries > MAX_TRIES {
+                    return found;
+                }
+                if let Some(failure) = fails(&candidate) {
+                    found = (candidate, failure);
+                    is_smaller = true;
+                    break;
+                }
+            }
+            if !is_smaller {
+                return found;
+            }
+        }
+    }
+
+    /// The same with something taken away, the most first.
+    fn smaller(&self) -> Vec<Self> {
+        let mut smaller = Vec::new();
+        let mut size = self.faults.len() / 2;
+        while size > 0 {
+            for start in (0..self.faults.len()).step_by(size) {
+                let mut plan = self.clone();
+                let end = (start + size).min(plan.faults.len());
+                plan.faults.drain(start..end);
+                smaller.push(plan);
+            }
+            size /= 2;
+        }
+        let quieter: [fn(&mut Self); 6] = [
+            |plan| plan.loss = 0,
+            |plan| plan.repetition = 0,
+            |plan| plan.lateness = 0,
+            |plan| plan.setup_failures = 0,
+            |plan| plan.executors.fill(1),
+            |plan| plan.executors.truncate(1),
+        ];
+        for change in quieter {
+            let mut plan = self.clone();
+            change(&mut plan);
+            smaller.push(plan);
+        }
+        smaller.retain(|plan| plan != self);
+        smaller
+    }
+
+    /// As Rust, for `kept.rs`.
+    pub(super) fn as_rust(&self) -> String {
+        format!("{self:?}").replace(": [", ": vec![")
+    }
+}

@@ -1,0 +1,206 @@
+//! Disks that fill up in mid-build: a tiny file system of its own under the directory of the master
+//! or of a slave. It is mounted where only that daemon sees it, so it goes when the daemon goes.
+
+use crate::archives::zip_of;
+use crate::farm::{Extra, Farm};
+use crate::repository::Repository;
+use crate::wait::wait_for;
+use crate::whole_build::{check_results, many_atoms, runs};
+use clusterrunner_common::api::{BuildResult, BuildStatus};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// 4 MiB are kept back.
+const SETTINGS: Extra<'_> = Extra {
+    general: "min_free_space = 4194304",
+    master: "",
+    slave: "",
+};
+
+/// A small disk under a directory of a farm, seen from outside through its daemon.
+struct SmallDisk {
+    inside: PathBuf,
+}
+
+/// Whether this machine lets us mount at all; says so if not.
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["--mount", "true"]).output();
+    let may = tried.is_ok_and(|tried| tried.status.success());
+    if !may {
+        eprintln!("SKIPPED: no mount namespaces here; run as root");
+    }
+    may
+}
+
+impl SmallDisk {
+    /// Has a daemon started with so many MiB under `base/<directory>`.
+    fn under(farm: &mut Farm, daemon: &str, directory: &str, mib: u32) -> PathBuf {
+        let place = farm.path("base").join(directory);
+        fs::create_dir(&place).unwrap();
+        let mount = format!(
+            "mount -t tmpfs -o size={mib}m,mode=700 clusterrunner-test \"$0\" && exec \"$@\""
+        );
+        let place_text = place.to_str().unwrap().to_owned();
+        let wrapper = ["unshare", "--mount", "sh", "-c", &mount, &place_text];
+        farm.wrap(daemon, wrapper.map(str::to_owned).to_vec());
+        place
+    }
+
+    fn of(process: u32, place: &Path) -> Self {
+        let inside = place.strip_prefix("/").unwrap();
+        Self {
+            inside: PathBuf::from(format!("/proc/{process}/root")).join(inside),
+        }
+    }
+
+    fn free(&self) -> u64 {
+        let found = rustix::fs::statvfs(&self.inside).unwrap();
+        found.f_bavail * found.f_frsize
+    }
+
+    /// Uses the space up until so many bytes are left.
+    fn fill(&self, left: u64) {
+        let mut filler = File::create(self.inside.join("filler")).unwrap();
+        let zeros = vec![0; usize::try_from(self.free().saturating_sub(left)).unwrap()];
+        if let Err(error) = filler.write_all(&zeros) {
+            // The daemon writes too.
+            assert_eq!(error.kind(), ErrorKind::StorageFull);
+        }
+    }
+
+    fn clear(&self) {
+        fs::remove_file(self.inside.join("filler")).unwrap();
+    }
+
+    /// Files that are half written, below `results`.
+    fn half_written(&self) -> Vec<String> {
+        let builds = fs::read_dir(self.inside.join("results")).unwrap().flatten();
+        let files = builds.flat_map(|build| fs::read_dir(build.path()).unwrap().flatten());
+        let names = files.map(|file| file.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("incoming-")).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_masters_disk_fills_up() {
+    if !may_mount() {
+        return;
+    }
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.02"))]);
+    let mut farm = Farm::with(&SETTINGS);
+    let place = SmallDisk::under(&mut farm, "master", "master", 48);
+    farm.start_all(&[2, 2]).await;
+    let disk = SmallDisk::of(farm.master_process(), &place);
+    let build = farm.submit(&repository.request()).await;
+    wait_for("some atoms have run", async || {
+        (runs(&log).len() >= 30).then_some(())
+    })
+    .await;
+    disk.fill(2 << 20);
+    wait_for("results are refused", async || {
+        let outputs = [farm.output("slave 0"), farm.output("slave 1")];
+        let is_told = |output: &String| output.contains("507") && output.contains("nearly full");
+        outputs.iter().all(is_told).then_some(())
+    })
+    .await;
+    let client = farm.client();
+    let hasty = farm.client().with_patience(std::time::Duration::ZERO);
+    let request = crate::farm::object(&repository.request());
+    let refused = hasty.submit_params(&request).await.unwrap_err().to_string();
+    for part in [
+        "nearly full",
+        "1 MiB are free",
+        "min_free_space",
+        "Remove files",
+    ] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let metrics = reqwest::get(format!("http://{}/v1/metrics", farm.master_address())).await;
+    let metrics = metrics.unwrap().text().await.unwrap();
+    assert!(metrics.contains("master_disk_short 1\n"), "{metrics}");
+    let view = client.build(build).await.unwrap();
+    assert_eq!(view.status, BuildStatus::Building, "{view:?}");
+    let ran = runs(&log).len();
+    assert!(ran < 200, "all of them ran before the disk was full");
+    assert_eq!(disk.half_written(), [""; 0]);
+
+    disk.clear();
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    assert!(
+        runs(&log).values().all(|times| *times == 1),
+        "no result was lost"
+    );
+    assert_eq!(disk.half_written(), [""; 0]);
+    let next = farm.run(&repository.request()).await;
+    assert_eq!(next.status, BuildStatus::Finished, "{next:?}");
+}
+
+/// The results have their place, the archives of them have not yet.
+#[tokio::test]
+async fn archives_wait_for_space() {
+    if !may_mount() {
+        return;
+    }
+    let repository = Repository::with_jobs(
+        "Job:\n  commands:\n    - head -c 3000000 /dev/urandom > \"$ARTIFACT_DIR/noise\"\n  \
+         atomizers: [{N: seq 1 3}]\n",
+    );
+    let mut farm = Farm::with(&SETTINGS);
+    let place = SmallDisk::under(&mut farm, "master", "master", 64);
+    farm.start_all(&[1]).await;
+    let disk = SmallDisk::of(farm.master_process(), &place);
+    disk.fill(20 << 20);
+    let build = farm.submit(&repository.request()).await;
+    wait_for("the archives wait", async || {
+        let waits = format!("archiving build {build} waits for space");
+        farm.output("master").contains(&waits).then_some(())
+    })
+    .await;
+    let view = farm.client().build(build).await.unwrap();
+    assert!(!view.status.is_over(), "{view:?}");
+    assert_eq!(disk.half_written(), [""; 0]);
+    disk.clear();
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let zip = zip_of(&farm, build).await;
+    for subjob in 0..3 {
+        assert_eq!(zip[&format!("artifact_{subjob}_0/noise")].len(), 3_000_000);
+    }
+}
+
+/// What a slave can not write is no failed test: it goes to the other, and the slave leaves until there
+/// is space.
+#[tokio::test]
+async fn a_slaves_disk_fills_up() {
+    if !may_mount() {
+        return;
+    }
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.05"))]);
+    let mut farm = Farm::with(&SETTINGS);
+    let place = SmallDisk::under(&mut farm, "slave 0", "slave-43001", 32);
+    farm.start_all(&[2, 2]).await;
+    let disk = SmallDisk::of(farm.slave_process(0), &place);
+    let build = farm.submit(&repository.request()).await;
+    wait_for("some atoms have run", async || {
+        (runs(&log).len() >= 40).then_some(())
+    })
+    .await;
+    disk.fill(0);
+    let slaves = farm.wait_for_slaves(1).await;
+    let alive = slaves.iter().find(|slave| slave.is_alive).unwrap();
+    assert_eq!(alive.url, farm.slave_address(1));
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    disk.clear();
+    farm.wait_for_slaves(2).await;
+    let view = farm.run(&repository.request()).await;
+    check_results(&farm, &view).await;
+    farm.wait_for_rest().await;
+}
