@@ -1,7 +1,8 @@
 //! Makes the archives of a build from its subjobs' results: one pass, stream to stream.
 
 use crate::cluster::command::Command;
-use crate::results::{Results, atom_of};
+use crate::cluster::effect::MadeResult;
+use crate::results::{Results, atom_of, make};
 use clusterrunner_common::artifact::FAILURES_FILE;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use flate2::Compression;
@@ -30,11 +31,18 @@ pub async fn archive(
     build: BuildId,
     subjobs: Vec<(SubjobId, Attempt)>,
     failures: Vec<String>,
+    made: Vec<MadeResult>,
     stop: CancellationToken,
 ) -> Option<Command> {
     let work = tokio::task::spawn_blocking({
         let stop = stop.clone();
-        move || write_archives(&results, build, &subjobs, &failures, &stop)
+        move || {
+            // Once more: whoever made them first may not have come to its end.
+            for made in &made {
+                make(&results, build, made)?;
+            }
+            write_archives(&results, build, &subjobs, &failures, &stop)
+        }
     });
     let done = work
         .await
@@ -305,7 +313,7 @@ mod tests {
         let subjobs = vec![(SubjobId(0), Attempt(1)), (SubjobId(1), Attempt(1))];
         let failures = vec!["artifact_1_0".to_owned()];
         let stop = CancellationToken::new();
-        let command = archive(results.clone(), BUILD, subjobs, failures, stop).await;
+        let command = archive(results.clone(), BUILD, subjobs, failures, Vec::new(), stop).await;
         assert_eq!(command, Some(Command::ReportArchived { build: BUILD }));
         assert_eq!(
             tar_names(&results),

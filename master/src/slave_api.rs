@@ -198,7 +198,7 @@ impl Line {
         let failure = answer.err()?;
         if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
             let reason = "it was started again".to_owned();
-            return Some(Command::GiveSlaveUp { slave, reason });
+            return Some(Command::ReportSlaveDied { slave, reason });
         }
         if may_pass(&failure) {
             // If it lives it will connect again, and clear away what it has.

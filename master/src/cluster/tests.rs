@@ -2,6 +2,7 @@
 //! seeded walks against model slaves.
 
 mod builds;
+mod health;
 mod purity;
 mod scenario;
 mod scheduling;

@@ -10,8 +10,9 @@ mod random;
 mod world;
 
 use super::scenario::Scenario;
-use crate::cluster::build::BuildState;
-use crate::cluster::event::{AtomOutcome, Fact};
+use crate::cluster::build::{BuildState, POISON_EXIT_CODE};
+use crate::cluster::event::{AtomOutcome, AtomTrouble, Fact};
+use crate::cluster::health::POISON_AFTER;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
@@ -36,6 +37,13 @@ struct Tally {
     stale_attempts: usize,
     unknown_slaves: usize,
     master_restarts: usize,
+    sick_of_setups: usize,
+    sick_of_failures: usize,
+    sick_of_results: usize,
+    slaves_drained: usize,
+    slaves_released: usize,
+    slaves_reserved: usize,
+    poisoned: usize,
 }
 
 #[test]
@@ -85,13 +93,36 @@ fn walk(seed: u64) -> Tally {
         let command = &build.plan.as_ref().unwrap().command;
         for subjob in &build.subjobs {
             let (_, found) = subjob.result.as_ref().unwrap();
-            let atoms = subjob.atoms.iter();
-            let right: Vec<_> = atoms.map(|a| oracle(&format!("{a} {command}"))).collect();
-            assert_eq!(*found, right, "{build:?}");
+            for (atom, found) in subjob.atoms.iter().zip(found) {
+                // An innocent atom that machines died with three times, by chance, is poison too.
+                if found.trouble.is_some() {
+                    let slaves_lost = POISON_AFTER;
+                    let trouble = Some(AtomTrouble::Poison { slaves_lost });
+                    assert_eq!(
+                        (found.exit_code, found.trouble),
+                        (POISON_EXIT_CODE, trouble)
+                    );
+                    continue;
+                }
+                assert!(!atom.contains(POISON), "{build:?}");
+                let is_right = *found == oracle(&format!("{atom} {command}"));
+                assert!(is_right || *found == SICK_OUTCOME, "{build:?}");
+            }
+            assert_eq!(found.len(), subjob.atoms.len());
         }
     }
     world.master.tally
 }
+
+/// What makes an atom take down every machine that runs it.
+const POISON: &str = " export POISON=1;";
+
+/// How everything ends on a machine that is sick.
+const SICK_OUTCOME: AtomOutcome = AtomOutcome {
+    exit_code: 77,
+    duration_ms: 1,
+    trouble: None,
+};
 
 /// How a command ends, wherever and whenever it is run.
 fn oracle(command: &str) -> AtomOutcome {
@@ -101,6 +132,7 @@ fn oracle(command: &str) -> AtomOutcome {
     AtomOutcome {
         exit_code: i32::from(bits % 4 == 0),
         duration_ms: bits % 1000,
+        trouble: None,
     }
 }
 
@@ -150,7 +182,14 @@ fn check_history(farm: &Scenario) {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
             }
-            Fact::SlaveLost { slave, .. } => held.retain(|_, (holder, _)| holder != slave),
+            Fact::SubjobPoisoned { build, subjob, .. } => {
+                let key = (*build, *subjob);
+                assert!(!held.contains_key(&key), "{event:?}");
+                assert!(results.insert(key), "{event:?}");
+            }
+            Fact::SlaveLost { slave, .. } | Fact::SlaveQuarantined { slave, .. } => {
+                held.retain(|_, (holder, _)| holder != slave)
+            }
             Fact::SetupFailed { slave, build, .. } => {
                 held.retain(|(of, _), (holder, _)| of != build || holder != slave);
             }
@@ -169,6 +208,12 @@ fn check_history(farm: &Scenario) {
             | Fact::ShutdownRequested { .. }
             | Fact::EndRequested { .. }
             | Fact::SlaveEnded { .. }
+            | Fact::DrainRequested { .. }
+            | Fact::DrainEnded { .. }
+            | Fact::SlaveReleased { .. }
+            | Fact::SlaveReserved { .. }
+            | Fact::SubjobSuspected { .. }
+            | Fact::BuildWarned { .. }
             | Fact::SetupRequested { .. }
             | Fact::SetupCompleted { .. }
             | Fact::TeardownRequested { .. }
@@ -178,7 +223,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 13] {
+    fn parts(&mut self) -> [&mut usize; 20] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -193,6 +238,13 @@ impl Tally {
             &mut self.stale_attempts,
             &mut self.unknown_slaves,
             &mut self.master_restarts,
+            &mut self.sick_of_setups,
+            &mut self.sick_of_failures,
+            &mut self.sick_of_results,
+            &mut self.slaves_drained,
+            &mut self.slaves_released,
+            &mut self.slaves_reserved,
+            &mut self.poisoned,
         ]
     }
 

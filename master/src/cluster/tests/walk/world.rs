@@ -1,7 +1,7 @@
 //! The world around the core: time, a network that delays, loses, repeats and reorders, machines
 //! that die, and users.
 
-use super::machine::{Act, Machine, ToMachine, ToMaster, Work};
+use super::machine::{Act, Machine, Sickness, ToMachine, ToMaster, Work};
 use super::master::Master;
 use super::random::Random;
 use crate::cluster::build::Build;
@@ -41,6 +41,10 @@ pub(super) enum Fault {
     UserQueues(u64),
     UserCancels(BuildId),
     UserShutsDown(SlaveChoice),
+    UserDrains(SlaveId),
+    UserUndrains(SlaveId),
+    /// Every machine is mended, and whoever was kept from work is let to it again.
+    Mended,
 }
 
 /// How bad the network is, in 1000.
@@ -74,7 +78,16 @@ impl World {
             let num_executors = u32::try_from(random.between(1, 3)).unwrap();
             Machine::new(index, num_executors, setup_failures)
         });
-        let machines = machines.collect();
+        let mut machines: Vec<Machine> = machines.collect();
+        // The first is always well: without others that do better nobody is sick.
+        for machine in machines.iter_mut().skip(1) {
+            machine.sickness = match random.below(8) {
+                0 => Sickness::SetsNothingUp,
+                1 => Sickness::FailsEverything,
+                2 => Sickness::TearsResults,
+                _ => Sickness::Well,
+            };
+        }
         let mut world = Self {
             random,
             now: 0,
@@ -112,6 +125,12 @@ impl World {
             };
             self.fault(Fault::UserShutsDown(slaves));
         }
+        for _ in 0..[0, 0, 2, 4][self.random.index(4)] {
+            let slave = SlaveId(self.random.between(1, 6));
+            self.fault(Fault::UserDrains(slave));
+            self.fault(Fault::UserUndrains(slave));
+        }
+        self.schedule(CALM_AT, Happening::Fault(Fault::Mended));
         let troubles = [0, 2, 5][self.random.index(3)];
         for _ in 0..troubles {
             let machine = self.random.index(self.machines.len());
@@ -221,6 +240,29 @@ impl World {
                     self.tell(Command::CancelBuild { build });
                 }
             }
+            Fault::UserDrains(slave) => {
+                if self.master.is_up {
+                    self.tell(Command::DrainSlave { slave });
+                }
+            }
+            Fault::UserUndrains(slave) => {
+                if self.master.is_up {
+                    self.tell(Command::UndrainSlave { slave });
+                }
+            }
+            Fault::Mended => {
+                for machine in &mut self.machines {
+                    machine.sickness = Sickness::Well;
+                }
+                let slaves = self.master.farm.cluster.slaves();
+                let kept_out = slaves.filter(|s| s.is_drained || s.quarantine.is_some());
+                for slave in kept_out.map(|slave| slave.id).collect::<Vec<_>>() {
+                    if self.master.is_up {
+                        self.tell(Command::UndrainSlave { slave });
+                    }
+                }
+                self.schedule(8 * TICK, Happening::Fault(Fault::Mended));
+            }
             Fault::UserShutsDown(slaves) => {
                 if self.master.is_up {
                     self.tell(Command::ShutDownSlaves { slaves });
@@ -245,7 +287,7 @@ impl World {
                     self.schedule(duration, Happening::WorkDone(index, life, work));
                 }
                 // Somebody starts it again: without slaves no build would end.
-                Act::End => self.crash_machine(index),
+                Act::End | Act::Die => self.crash_machine(index),
             }
         }
     }

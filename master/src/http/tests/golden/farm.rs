@@ -144,6 +144,7 @@ impl Farm {
             outcomes: vec![AtomOutcome {
                 exit_code,
                 duration_ms: 2010,
+                trouble: None,
             }],
         };
         self.command(finished).await;
@@ -159,7 +160,7 @@ impl Farm {
         let subjobs = subjobs.await.unwrap();
         let results = self.master.results.clone();
         let stop = CancellationToken::new();
-        let done = archiver::archive(results, build, subjobs, Vec::new(), stop).await;
+        let done = archiver::archive(results, build, subjobs, Vec::new(), Vec::new(), stop).await;
         self.command(done.unwrap()).await;
     }
 
