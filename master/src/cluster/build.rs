@@ -36,6 +36,8 @@ pub struct Build {
     pub atoms_completed: u64,
     /// How many atoms have a result other than exit code 0.
     pub atoms_failed: u64,
+    /// How many of these did not end by themselves.
+    pub atoms_in_trouble: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
     /// Slaves that could not set it up, by their address.
@@ -154,6 +156,7 @@ impl Build {
             num_finished: 0,
             atoms_completed: 0,
             atoms_failed: 0,
+            atoms_in_trouble: 0,
             next_executor_index: 0,
             setup_failures: BTreeMap::new(),
             set_up_at: BTreeSet::new(),
@@ -368,6 +371,8 @@ impl Build {
             .iter()
             .filter(|outcome| outcome.exit_code != 0)
             .count();
+        let in_trouble = outcomes.iter().filter(|outcome| outcome.trouble.is_some());
+        self.atoms_in_trouble += in_trouble.count() as u64;
         self.num_finished += 1;
         self.atoms_completed += outcomes.len() as u64;
         self.atoms_failed += failed as u64;

@@ -113,6 +113,8 @@ pub(crate) enum Command {
     },
     CleanUpEnded {
         build: BuildId,
+        /// How `teardown_build` failed, if it did.
+        trouble: Option<String>,
     },
 }
 
