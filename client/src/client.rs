@@ -4,13 +4,13 @@
 
 use crate::error::ClientError;
 use clusterrunner_common::api::{
-    AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, MasterBody, MasterView,
-    QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobView, SubjobsBody,
-    VersionBody,
+    AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, DrainAnswer, MasterBody,
+    MasterView, QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobView,
+    SubjobsBody, VersionBody,
 };
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::caller::{CallError, Caller};
-use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -255,6 +255,23 @@ impl Client {
         let url = self.url("/v1/slave/shutdown");
         self.repeat(ClientError::never_arrived, async || {
             Ok(self.caller.order(Method::POST, &url, slaves).await?)
+        })
+        .await
+    }
+
+    /// Has a slave take no new work, or (`drain` is false) take work again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn drain_slave(
+        &self,
+        slave: SlaveId,
+        drain: bool,
+    ) -> Result<DrainAnswer, ClientError> {
+        let order = if drain { "drain" } else { "undrain" };
+        let url = self.url(&format!("/v1/slave/{slave}/{order}"));
+        self.repeat(ClientError::is_passing, || async {
+            Ok(self.caller.send(Method::POST, &url, &json!({})).await?)
         })
         .await
     }

@@ -3,6 +3,7 @@
 mod build;
 mod cancel;
 mod deploy;
+mod drain;
 mod interrupt;
 mod journal;
 mod logs;
@@ -47,6 +48,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),
         Command::Man(options) => manual::man(&options),
+        Command::Drain(options) => wait_for(drain::run(options, common)),
+        Command::Undrain(options) => wait_for(drain::undo(options, common)),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),
         Command::Journal(options) => journal::run(&options, &common),
         Command::Stop => stop::run(&common),

@@ -7,12 +7,12 @@ use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 pub enum ExitCode {
     /// Everything went well; of a build: all atoms passed.
     Success = 0,
-    /// The build is finished and at least one atom failed; `validate` or `journal` found problems;
-    /// `shutdown` was told of no slave.
+    /// The build is finished and at least one atom failed, ran too long or took slaves down;
+    /// `validate` or `journal` found problems; `shutdown` was told of no slave.
     AtomsFailed = 1,
     /// The command line, or what it names, is wrong.
     Usage = 2,
-    /// The build could not be prepared or run.
+    /// The build could not be prepared or run: no verdict about its atoms.
     BuildError = 3,
     /// The build was canceled, by somebody or with Ctrl-C.
     Canceled = 4,
@@ -25,7 +25,7 @@ const MEANINGS: [(ExitCode, &str); 6] = [
     (ExitCode::Success, "success: all atoms passed"),
     (
         ExitCode::AtomsFailed,
-        "at least one atom failed (validate: the file has problems; journal: it is damaged; shutdown: no slave was named)",
+        "at least one atom failed, timed out or was poison (validate: the file has problems; journal: it is damaged; shutdown: no slave was named)",
     ),
     (
         ExitCode::Usage,

@@ -2,7 +2,9 @@
 
 mod farm;
 
-pub(crate) use farm::{DeployOptions, JournalOptions, JournalTask, ShutdownOptions};
+pub(crate) use farm::{
+    DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
+};
 
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
@@ -106,6 +108,14 @@ Examples:
   clusterrunner shutdown --slave-id 3 --slave-id 4
   clusterrunner shutdown --master-url farm.example.org:43000 --all-slaves")]
     Shutdown(ShutdownOptions),
+    /// Have slaves take no new work; they finish what they run and stay
+    #[command(after_help = farm::DRAIN_HELP)]
+    Drain(DrainOptions),
+    /// Have slaves take work again that were drained or quarantined
+    #[command(after_help = "\
+Example:
+  clusterrunner undrain farm-3")]
+    Undrain(UndrainOptions),
     /// Bring this program and its settings to machines by ssh, and start a farm there
     #[command(after_help = farm::DEPLOY_HELP)]
     Deploy(Box<DeployOptions>),

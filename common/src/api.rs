@@ -126,6 +126,13 @@ pub struct BuildView {
     /// Ours: atoms handed out to slaves and not yet finished.
     #[serde(default)]
     pub num_atoms_in_progress: u64,
+    /// Ours: failed atoms that did not end by themselves: they ran too long, or are poison. Each says
+    /// so in `trouble`.
+    #[serde(default)]
+    pub num_atoms_in_trouble: u64,
+    /// Ours: what went wrong without changing the result, such as a `teardown_build` that failed.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// `{"build": ...}`.
@@ -178,6 +185,9 @@ pub struct AtomView {
     pub id: AtomId,
     /// Its subjob.
     pub subjob_id: SubjobId,
+    /// Ours: what kept it from ending by itself, such as `poison: 3 slaves were lost while they ran it`.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// `{"atom": ...}`.
@@ -238,8 +248,29 @@ pub struct SlaveView {
     pub current_build_id: Option<BuildId>,
     /// Whether it gave a sign of life lately.
     pub is_alive: bool,
-    /// Whether it takes no more work.
+    /// Whether it takes no more work since it is to end.
     pub is_in_shutdown_mode: bool,
+    /// Ours: whether it takes no new work until somebody undrains it.
+    #[serde(default)]
+    pub is_drained: bool,
+    /// Ours: whether it takes no new work since it is sick.
+    #[serde(default)]
+    pub is_quarantined: bool,
+    /// Ours: what makes it sick.
+    #[serde(default)]
+    pub quarantine_reason: Option<String>,
+}
+
+/// Answer to `POST /v1/slave/<id>/drain` and `/undrain`. Ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainAnswer {
+    /// `SUCCESS`.
+    pub status: String,
+    /// The slave as it is now.
+    pub slave: SlaveView,
+    /// Whether it was quarantined and is not any more.
+    #[serde(default)]
+    pub is_released: bool,
 }
 
 /// `{"slave": ...}`.

@@ -58,6 +58,28 @@ pub fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Two tokens: the first SIGTERM or SIGINT cancels the one, the second the other.
+///
+/// # Errors
+/// The signals can not be received.
+pub fn stop_on_second_signal() -> io::Result<(CancellationToken, CancellationToken)> {
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let tokens = [first.clone(), second.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("told to stop");
+            token.cancel();
+        }
+    });
+    Ok((first, second))
+}
+
 /// The port could not be taken.
 #[derive(Debug, thiserror::Error)]
 #[error("could not listen on {address}: {reason}{}", cure(.reason))]

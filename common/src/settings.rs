@@ -126,6 +126,8 @@ pub struct SlaveSettings {
     pub heartbeat_interval: Duration,
     /// Failed heartbeats in a row after which the original's slave ends; at least 1.
     pub heartbeat_failure_threshold: u32,
+    /// Whether a signal lets it finish what it runs before it ends.
+    pub drain_on_stop: bool,
 }
 
 /// Settings of the client commands.
@@ -226,6 +228,7 @@ pub fn load_slave(
         master_port: layers.number("master_port")?,
         heartbeat_interval: layers.seconds("heartbeat_interval")?,
         heartbeat_failure_threshold: layers.number("heartbeat_failure_threshold")?,
+        drain_on_stop: layers.boolean("drain_on_stop")?,
     })
 }
 

@@ -1,7 +1,8 @@
 //! Makes the archives of a build from its subjobs' results: one pass, stream to stream.
 
 use crate::cluster::command::Command;
-use crate::results::{Results, atom_of};
+use crate::cluster::effect::MadeResult;
+use crate::results::{Results, atom_of, make};
 use clusterrunner_common::artifact::FAILURES_FILE;
 use clusterrunner_common::disk_space::{DiskSpace, is_disk_full};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
@@ -39,16 +40,21 @@ pub async fn archive(
     build: BuildId,
     subjobs: Vec<(SubjobId, Attempt)>,
     failures: Vec<String>,
+    made: Vec<MadeResult>,
     stop: CancellationToken,
 ) -> Option<Command> {
-    let (subjobs, failures) = (Arc::new(subjobs), Arc::new(failures));
+    let (subjobs, failures, made) = (Arc::new(subjobs), Arc::new(failures), Arc::new(made));
     let what = format!("archiving build {build}");
     let done = loop {
         let work = tokio::task::spawn_blocking({
             let (results, stop) = (results.clone(), stop.clone());
             let (subjobs, failures) = (Arc::clone(&subjobs), Arc::clone(&failures));
-            let space = space.clone();
+            let (made, space) = (Arc::clone(&made), space.clone());
             move || {
+                // Once more: whoever made them first may not have come to its end.
+                for made in made.iter() {
+                    make(&results, build, made)?;
+                }
                 let needed = needed_space(&results, build, &subjobs)?;
                 if space.check(needed).is_err() {
                     return Ok(Some(needed));
@@ -348,7 +354,8 @@ mod tests {
         let failures = vec!["artifact_1_0".to_owned()];
         let stop = CancellationToken::new();
         let space = DiskSpace::new(directory.path(), 0);
-        let command = archive(results.clone(), space, BUILD, subjobs, failures, stop).await;
+        let made = Vec::new();
+        let command = archive(results.clone(), space, BUILD, subjobs, failures, made, stop).await;
         assert_eq!(command, Some(Command::ReportArchived { build: BUILD }));
         assert_eq!(
             tar_names(&results),

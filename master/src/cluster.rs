@@ -17,6 +17,8 @@ mod check;
 mod decide;
 mod effects;
 mod follow_up;
+pub mod health;
+mod isolation;
 mod legacy;
 mod restore;
 mod slave_allocator;
@@ -35,9 +37,13 @@ use std::time::Duration;
 const FIRST_SLAVE: SlaveId = SlaveId(0);
 const LAST_SLAVE: SlaveId = SlaveId(u64::MAX);
 
-/// How often a subjob is handed out before its build is given up: something about it keeps taking
-/// its slaves down, and a build must end.
+/// How often a subjob may come back without a result from slaves that are there before its build is
+/// given up: a build must end.
 pub const MAX_ATTEMPTS: u32 = 5;
+
+/// How often a subjob is handed out at all before its build is given up. Slaves that are stopped in
+/// order are nobody's fault, but a build must end.
+pub const MAX_HAND_OUTS: u32 = 25;
 
 /// How often slaves at one address may fail to set a build up, each after a restart, before the
 /// address is not asked any more.
@@ -60,6 +66,8 @@ pub struct Cluster {
     #[serde(skip)]
     builds: BTreeMap<BuildId, Build>,
     slaves: BTreeMap<SlaveId, Slave>,
+    /// Addresses whose slaves are to take no new work.
+    drained: BTreeSet<String>,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.
@@ -84,6 +92,18 @@ pub struct Cluster {
     /// Living slaves that are to end.
     #[serde(skip)]
     shutting_down: BTreeSet<SlaveId>,
+    /// Living slaves that take no new work and still have builds.
+    #[serde(skip)]
+    withdrawing: BTreeSet<SlaveId>,
+    /// Slaves that are kept free for suspects, by whose.
+    #[serde(skip)]
+    reserved: BTreeMap<BuildId, SlaveId>,
+    /// Builds with suspects that wait.
+    #[serde(skip)]
+    suspicious: BTreeSet<BuildId>,
+    /// Slaves that are found sick and not quarantined yet, and why. Empty when the cluster is at rest.
+    #[serde(skip)]
+    sick: BTreeMap<SlaveId, String>,
 }
 
 impl Cluster {

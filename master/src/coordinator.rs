@@ -263,7 +263,7 @@ impl Coordinator {
         for slave in self.liveness.silent(now) {
             let reason = "it gave no sign of life for too long".to_owned();
             // A slave that is not alive any more is nothing to give up.
-            self.decide(Command::GiveSlaveUp { slave, reason }, turn)
+            self.decide(Command::ReportSlaveDied { slave, reason }, turn)
                 .ok();
             self.liveness.forget(slave);
         }
@@ -389,6 +389,48 @@ fn tell(event: &Event) {
             slave.id = slave.0, build.id = build.0, subjob.id = subjob.0, %reason,
             "a subjob came back without a usable result"
         ),
+        Fact::DrainRequested { slave } => {
+            tracing::info!(slave.id = slave.0, "slave is drained: it takes no new work");
+        }
+        Fact::DrainEnded { slave } => {
+            tracing::info!(slave.id = slave.0, "slave is not drained any more");
+        }
+        Fact::SlaveQuarantined { slave, reason } => {
+            tracing::warn!(slave.id = slave.0, %reason, "slave is quarantined: it takes no new work");
+        }
+        Fact::SlaveReleased { slave } => {
+            tracing::info!(slave.id = slave.0, "slave is released from quarantine");
+        }
+        Fact::SlaveReserved { slave, build } => {
+            tracing::info!(
+                slave.id = slave.0,
+                build.id = build.0,
+                "slave is kept free for a subjob that slaves were lost with"
+            );
+        }
+        Fact::SubjobSuspected {
+            slave,
+            build,
+            subjob,
+        } => tracing::warn!(
+            slave.id = slave.0,
+            build.id = build.0,
+            subjob.id = subjob.0,
+            "a slave was lost while it ran this subjob"
+        ),
+        Fact::SubjobPoisoned {
+            build,
+            subjob,
+            slaves_lost,
+        } => tracing::warn!(
+            build.id = build.0,
+            subjob.id = subjob.0,
+            slaves_lost,
+            "a subjob is poison: it fails, and the build goes on"
+        ),
+        Fact::BuildWarned { build, warning } => {
+            tracing::warn!(build.id = build.0, %warning, "a build has a warning");
+        }
         Fact::SlaveEnded { slave } => tracing::info!(slave.id = slave.0, "slave ends"),
         Fact::PreparationStarted { .. }
         | Fact::ArchivingStarted { .. }

@@ -105,10 +105,11 @@ impl Dispatcher {
                 build,
                 results,
                 failures,
+                made,
             } => {
                 let (store, space) = (self.results.clone(), self.space.clone());
                 self.start(build, move |stop| {
-                    archiver::archive(store, space, build, results, failures, stop)
+                    archiver::archive(store, space, build, results, failures, made, stop)
                 });
             }
             Effect::Abandon { build } => {
@@ -122,6 +123,17 @@ impl Dispatcher {
                 self.tasks.spawn_blocking(move || {
                     if let Err(error) = results.remove_subjobs(build) {
                         tracing::warn!(build.id = build.0, %error, "could not clear results away");
+                    }
+                    (build, number)
+                });
+            }
+            Effect::MakeResult { build, made } => {
+                let results = self.results.clone();
+                let number = self.next_number();
+                self.tasks.spawn_blocking(move || {
+                    if let Err(error) = crate::results::make(&results, build, &made) {
+                        // The archiver tries again, and fails the build if it can not.
+                        tracing::warn!(build.id = build.0, %error, "could not write a result");
                     }
                     (build, number)
                 });

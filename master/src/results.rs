@@ -2,16 +2,19 @@
 //! `results/<build>/<subjob>.<attempt>.tar.gz` as they came, then `results.tar.gz` and
 //! `results.zip`. Nothing is ever unpacked to files.
 
+use crate::cluster::effect::MadeResult;
 use crate::cluster::event::AtomOutcome;
 use clusterrunner_common::artifact::{
-    CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name,
+    COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name,
 };
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
+use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// The largest exit-code or time file that is read.
@@ -172,6 +175,37 @@ fn spooled(text: &mut impl Read) -> io::Result<File> {
     Ok(file)
 }
 
+/// Writes the result of a subjob that no slave could run, in the layout in which slaves send theirs.
+///
+/// # Errors
+/// The disk refuses.
+pub fn make(results: &Results, build: BuildId, made: &MadeResult) -> io::Result<()> {
+    let incoming = results.incoming(build)?;
+    let gzip = GzEncoder::new(BufWriter::new(incoming.file()), Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (id, atom) in (0..).map(AtomId).zip(&made.atoms) {
+        let directory = directory_name(made.subjob, id);
+        let exit_code = format!("{}\n", atom.exit_code);
+        for (name, content) in [
+            (COMMAND_FILE, atom.command.as_str()),
+            (CONSOLE_FILE, atom.console.as_str()),
+            (EXIT_CODE_FILE, exit_code.as_str()),
+            (TIME_FILE, "0.0\n"),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            tar.append_data(
+                &mut header,
+                format!("{directory}/{name}"),
+                content.as_bytes(),
+            )?;
+        }
+    }
+    tar.into_inner()?.finish()?.flush()?;
+    incoming.keep(&results.of_subjob(build, made.subjob, made.attempt))
+}
+
 /// A file that is still being written. Removed when dropped, unless it was kept.
 #[derive(Debug)]
 pub struct Incoming {
@@ -263,6 +297,7 @@ pub fn outcomes(
             Ok(AtomOutcome {
                 exit_code,
                 duration_ms,
+                trouble: None,
             })
         })
         .collect()
@@ -297,8 +332,6 @@ pub(crate) fn atom_of(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
 
     fn archive(members: &[(&str, &str)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
@@ -330,10 +363,12 @@ mod tests {
             AtomOutcome {
                 exit_code: 0,
                 duration_ms: 1250,
+                trouble: None,
             },
             AtomOutcome {
                 exit_code: -9,
                 duration_ms: 0,
+                trouble: None,
             },
         ];
         assert_eq!(outcomes(&*archive, SubjobId(3), 2).unwrap(), expected);

@@ -214,7 +214,7 @@ impl Line {
         let failure = answer.err()?;
         if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
             let reason = "it was started again".to_owned();
-            return Some(Command::GiveSlaveUp { slave, reason });
+            return Some(Command::ReportSlaveDied { slave, reason });
         }
         let is_lost = match self.legacy {
             Some(_) => !legacy::is_refusal(&failure),

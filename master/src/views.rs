@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, BuildState, Subjob};
-use crate::cluster::event::AtomOutcome;
+use crate::cluster::event::{AtomOutcome, AtomTrouble};
 use crate::cluster::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::api::{
     AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
@@ -10,6 +10,52 @@ use clusterrunner_common::api::{
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, SubjobId};
 use indexmap::IndexMap;
+
+/// A build, and what it waits for.
+#[must_use]
+pub fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
+    let mut view = build(known);
+    if let Some(waits) = waits(cluster, known) {
+        let details = view.details.take().unwrap_or_default();
+        view.details = Some(format!("{details} {waits}").trim_start().to_owned());
+    }
+    view
+}
+
+/// Why nothing of a build runs though something could.
+fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
+    if build.num_unstarted() == 0 || build.num_running() > 0 {
+        return None;
+    }
+    let (mut drained, mut quarantined, mut ending, mut lost) = (0, 0, 0, 0);
+    for slave in cluster.slaves() {
+        if slave.takes_work() {
+            return None;
+        }
+        let why = match (slave.is_alive(), slave.was_shut_down()) {
+            (false, _) => &mut lost,
+            (true, true) => &mut ending,
+            (true, false) if slave.quarantine.is_some() => &mut quarantined,
+            (true, false) => &mut drained,
+        };
+        *why += 1;
+    }
+    let counts = [
+        (drained, "drained"),
+        (quarantined, "quarantined"),
+        (ending, "shutting down"),
+        (lost, "lost"),
+    ];
+    let counts = counts.iter().filter(|(number, _)| *number > 0);
+    let counts: Vec<String> = counts
+        .map(|(number, why)| format!("{number} {why}"))
+        .collect();
+    Some(if counts.is_empty() {
+        "It waits: there is no slave.".to_owned()
+    } else {
+        format!("It waits: no slave takes work: {}.", counts.join(", "))
+    })
+}
 
 /// A build.
 #[must_use]
@@ -40,6 +86,8 @@ pub fn build(build: &Build) -> BuildView {
         num_atoms_completed: build.atoms_completed,
         num_atoms_failed: build.atoms_failed,
         num_atoms_in_progress: num_atoms_in_progress(build),
+        num_atoms_in_trouble: build.atoms_in_trouble,
+        warnings: build.warnings.clone(),
     }
 }
 
@@ -154,6 +202,7 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
                 },
                 id: atom,
                 subjob_id: id,
+                trouble: outcome.and_then(|outcome| outcome.trouble).map(trouble),
             }
         })
 }
@@ -164,6 +213,15 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
 )]
 fn seconds(outcome: &AtomOutcome) -> f64 {
     outcome.duration_ms as f64 / 1000.0
+}
+
+fn trouble(trouble: AtomTrouble) -> String {
+    match trouble {
+        AtomTrouble::TimedOut { after_s } => format!("timed out: it ran longer than {after_s} s"),
+        AtomTrouble::Poison { slaves_lost } => {
+            format!("poison: {slaves_lost} slaves were lost while they ran it")
+        }
+    }
 }
 
 /// A slave.
@@ -184,5 +242,8 @@ pub fn slave(slave: &Slave) -> SlaveView {
         current_build_id: current.map(|(build, _)| *build),
         is_alive: slave.is_alive(),
         is_in_shutdown_mode: slave.was_shut_down(),
+        is_drained: slave.is_drained,
+        is_quarantined: slave.quarantine.is_some(),
+        quarantine_reason: slave.quarantine.clone(),
     }
 }

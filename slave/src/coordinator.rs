@@ -155,7 +155,7 @@ impl Coordinator {
         answer_to: Option<oneshot::Sender<Result<Answer, Refusal>>>,
     ) {
         match &command {
-            Command::CleanUpEnded { build } => {
+            Command::CleanUpEnded { build, .. } => {
                 tracing::info!(build.id = %build, "the build is torn down");
                 self.stops.remove(build);
             }
@@ -254,10 +254,9 @@ impl Coordinator {
             }
             Effect::CleanUp { build, project } => {
                 let hurry = self.stops.entry(build).or_default().hurry.clone();
-                let ended = Command::CleanUpEnded { build };
-                self.spawn(ended.clone(), async move {
-                    around.setup.clean_up(build, project, &hurry).await;
-                    ended
+                let ended = move |trouble| Command::CleanUpEnded { build, trouble };
+                self.spawn(ended(Some(BROKE_OFF.to_owned())), async move {
+                    ended(around.setup.clean_up(build, project, &hurry).await)
                 });
             }
             Effect::Cancel(hand_out) => self.stop_of(hand_out).cancel(),
@@ -279,10 +278,10 @@ impl Coordinator {
 
     fn report(&self, build: BuildId, state: SlaveState, reason: Option<String>) {
         match &reason {
-            Some(reason) => {
+            Some(reason) if state == SlaveState::SetupFailed => {
                 tracing::warn!(build.id = %build, reason, "this slave can not work on a build")
             }
-            None => tracing::debug!(build.id = %build, ?state, "reporting to the master"),
+            _ => tracing::debug!(build.id = %build, ?state, "reporting to the master"),
         }
         let report = StateReportBody {
             state,

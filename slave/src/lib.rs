@@ -15,6 +15,7 @@ mod result_archive;
 mod setup;
 mod source;
 mod subjob_executor;
+mod withdrawal;
 mod work;
 
 pub use data_directory::DataDirectoryError;
@@ -84,6 +85,20 @@ pub enum ServeError {
 pub async fn serve(
     settings: SlaveSettings,
     listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    serve_until_withdrawn(settings, listener, CancellationToken::new(), stop).await
+}
+
+/// The same, and `withdraw` ends it as well: it then takes no new work, finishes and delivers what
+/// it runs, and returns.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve_until_withdrawn(
+    settings: SlaveSettings,
+    listener: TcpListener,
+    withdraw: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let SlaveSettings {
@@ -182,9 +197,10 @@ pub async fn serve(
         async {
             tokio::join!(
                 coordinator.run(stop.clone()),
+                withdrawal::when_asked(&api, &work, &registration, &withdraw, &stop),
                 connection::keep(
                     api.clone(),
-                    work,
+                    work.clone(),
                     registration.clone(),
                     &space,
                     interval,

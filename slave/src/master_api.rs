@@ -123,6 +123,13 @@ impl MasterApi {
         self.send(Method::POST, &url, &request).await
     }
 
+    /// Asks for no new work, and to be ended when what we have is done.
+    pub(crate) async fn withdraw(&self, id: SlaveId) -> Result<(), CallError> {
+        let url = format!("{}/v1/slave/{id}/shutdown", self.master);
+        let nothing = serde_json::json!({});
+        self.caller.order(Method::POST, &url, &nothing).await
+    }
+
     /// Tells about ourselves.
     pub(crate) async fn report(
         &self,

@@ -1,10 +1,11 @@
 //! The command line of a slave, and running one from it.
 
-use crate::serve;
-use clusterrunner_common::daemon::{CommonOptions, listen, stop_on_signal};
+use crate::serve_until_withdrawn;
+use clusterrunner_common::daemon::{CommonOptions, listen, stop_on_second_signal, stop_on_signal};
 use clusterrunner_common::logging;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
 use std::net::{IpAddr, SocketAddr};
+use tokio_util::sync::CancellationToken;
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the
 /// settings file.
@@ -38,6 +39,13 @@ pub struct SlaveOptions {
     /// Setting: bind_address, 0.0.0.0 by default.
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Option<IpAddr>,
+
+    /// On SIGTERM or Ctrl-C finish and deliver what runs, take nothing new, and then end.
+    ///
+    /// A second signal ends the slave at once: what runs then is run again elsewhere. Without this
+    /// the first does so. Setting: drain_on_stop, False by default.
+    #[arg(long)]
+    pub drain: bool,
 }
 
 /// Where a master listens, as it is written on the command line.
@@ -90,6 +98,7 @@ impl SlaveOptions {
             .set_if_given("master_port", master.and_then(|master| master.port))
             .set_if_given("num_executors", self.num_executors)
             .set_if_given("bind_address", self.bind_address)
+            .set_if_given("drain_on_stop", self.drain.then_some("True"))
             .set_if_given("log_level", common.log_level());
         let environment = |name: &str| std::env::var(name).ok();
         load_slave(common.config_file.as_deref(), environment, &flags)
@@ -111,8 +120,12 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     )?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
-    let stop = stop_on_signal()?;
-    serve(settings, listener, stop).await?;
+    let (withdraw, stop) = if settings.drain_on_stop {
+        stop_on_second_signal()?
+    } else {
+        (CancellationToken::new(), stop_on_signal()?)
+    };
+    serve_until_withdrawn(settings, listener, withdraw, stop).await?;
     Ok(())
 }
 

@@ -129,18 +129,23 @@ impl Setup {
     }
 
     /// Undoes all of a build: `teardown_build`, whatever still runs, every file. Nothing that
-    /// fails here fails more than itself. `hurry` gives `teardown_build` a time limit.
+    /// fails here fails more than itself. `hurry` gives `teardown_build` a time limit. Says how
+    /// `teardown_build` failed, if it did.
     pub(crate) async fn clean_up(
         &self,
         build: BuildId,
         project: Option<Project>,
         hurry: &CancellationToken,
-    ) {
+    ) -> Option<String> {
+        let mut trouble = None;
         if let Some(project) = &project
             && let Some(teardown_build) = &project.teardown_build
         {
-            self.run_teardown(build, teardown_build, project, hurry)
-                .await;
+            let torn_down = self.run_teardown(build, teardown_build, project, hurry);
+            trouble = torn_down.await.err();
+            if let Some(trouble) = &trouble {
+                tracing::warn!(build.id = %build, "{trouble}");
+            }
         }
         end_marked(&self.data.build_mark(build), self.kill_grace).await;
         self.sources.remove_work_tree(&self.data, build).await;
@@ -155,6 +160,7 @@ impl Setup {
         if let Err(error) = removed.await {
             tracing::error!(build.id = %build, %error, "the removal of a build's files broke off");
         }
+        trouble
     }
 
     async fn run_teardown(
@@ -163,14 +169,11 @@ impl Setup {
         teardown_build: &str,
         project: &Project,
         hurry: &CancellationToken,
-    ) {
-        let (output, file) = match self.output(build, "teardown_build_output").await {
-            Ok(output) => output,
-            Err(error) => {
-                tracing::warn!(build.id = %build, %error, "teardown_build was not run");
-                return;
-            }
-        };
+    ) -> Result<(), String> {
+        let not_run =
+            |error: &dyn std::fmt::Display| format!("teardown_build was not run: {error}");
+        let made = self.output(build, "teardown_build_output").await;
+        let (output, file) = made.map_err(|error| not_run(&error))?;
         let cut_off = CancellationToken::new();
         let command = self.command(build, teardown_build, project);
         let run = command.run(file, &cut_off, None, self.kill_grace);
@@ -182,16 +185,15 @@ impl Setup {
         };
         let ended = tokio::select! {
             ended = run => ended,
-            () = limit => return,
+            () = limit => Ok(Ended::TimedOut),
         };
-        match ended {
-            Ok(Ended::Exited(0)) => {}
-            Ok(ended) => {
-                let output = last_lines(output).await;
-                tracing::warn!(build.id = %build, ?ended, "teardown_build failed{output}");
-            }
-            Err(error) => tracing::warn!(build.id = %build, %error, "teardown_build was not run"),
-        }
+        let how = match ended.map_err(|error| not_run(&error))? {
+            Ended::Exited(0) => return Ok(()),
+            Ended::Exited(code) => format!("exited with {code}"),
+            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+            Ended::Canceled | Ended::TimedOut => "took too long and was ended".to_owned(),
+        };
+        Err(format!("teardown_build {how}{}", last_lines(output).await))
     }
 
     fn command(&self, build: BuildId, line: &str, project: &Project) -> ShellCommand {

@@ -142,7 +142,9 @@ impl Work {
                 };
                 self.step_ended(hand_out, trouble, &mut effects);
             }
-            Command::CleanUpEnded { build } => self.clean_up_ended(build, &mut effects),
+            Command::CleanUpEnded { build, trouble } => {
+                self.clean_up_ended(build, trouble, &mut effects);
+            }
         }
         self.start_waiting(&mut effects);
         let answer = match asked_for {
@@ -275,6 +277,6 @@ fn setup_failed(build: BuildId, reason: String) -> Effect {
     report(build, SlaveState::SetupFailed, Some(reason))
 }
 
-fn idle(build: BuildId) -> Effect {
-    report(build, SlaveState::Idle, None)
+fn idle(build: BuildId, trouble: Option<String>) -> Effect {
+    report(build, SlaveState::Idle, trouble)
 }

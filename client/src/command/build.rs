@@ -172,8 +172,17 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
             };
             output::say(format!("Build {id} result was {}", styled(style, result)));
             output::say(styled(STRONG, summary(build, seconds)));
+            if build.num_atoms_in_trouble > 0 {
+                output::say(format!(
+                    "{} of them ran too long or took slaves down; `clusterrunner status {id}` says which",
+                    build.num_atoms_in_trouble
+                ));
+            }
         }
         BuildStatus::Queued | BuildStatus::Building => {}
+    }
+    for warning in &build.warnings {
+        output::complain(format!("warning: {warning}"));
     }
 }
 

@@ -274,6 +274,8 @@ mod tests {
             num_atoms_completed: 2,
             num_atoms_failed: 1,
             num_atoms_in_progress: 3,
+            num_atoms_in_trouble: 0,
+            warnings: Vec::new(),
         };
         let mut pace = Pace::start();
         // Two atoms in four seconds, the second of them now.

@@ -2,7 +2,7 @@
 
 use super::progress::Stage;
 use super::table::{Cell, Table};
-use super::text::{count, duration, ended, name, setting};
+use super::text::{count, duration, how_it_ended, name, setting};
 use super::{connect, impatient};
 use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
@@ -87,6 +87,19 @@ pub(crate) async fn slaves(
         ]);
     }
     table.print();
+    for slave in &slaves {
+        if let Some(reason) = &slave.quarantine_reason {
+            let what = format!(
+                "slave {} ({}) is quarantined: {reason}",
+                slave.id, slave.url
+            );
+            output::say(styled(BAD, what));
+            output::note(format!(
+                "`clusterrunner undrain {}` lets it work again",
+                slave.id
+            ));
+        }
+    }
     Ok(ExitCode::Success)
 }
 
@@ -94,8 +107,16 @@ fn slave_state(slave: &SlaveView) -> (Style, &'static str) {
     match (slave.is_alive, slave.is_in_shutdown_mode) {
         (false, _) => (BAD, "lost"),
         (true, true) => (NOTICE, "shutting down"),
+        (true, false) if slave.is_quarantined => (BAD, "quarantined"),
+        (true, false) if slave.is_drained && is_busy(slave) => (NOTICE, "draining"),
+        (true, false) if slave.is_drained => (NOTICE, "drained"),
         (true, false) => (GOOD, "alive"),
     }
+}
+
+/// Whether a slave still has something to finish or to clear away.
+pub(super) fn is_busy(slave: &SlaveView) -> bool {
+    slave.is_alive && (slave.num_executors_in_use > 0 || slave.current_build_id.is_some())
 }
 
 async fn print_json(client: &Client, path: &str) -> Result<(), Trouble> {
@@ -172,6 +193,9 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     if let Some(details) = &build.details {
         line("details", details);
     }
+    for warning in &build.warnings {
+        line("warning", warning);
+    }
     line("began", &began(&build));
     if let Some(seconds) = took(&build) {
         line("time", &duration(seconds));
@@ -189,7 +213,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         for atom in failed.iter().take(LISTED_ATOMS) {
             table.add([
                 name(atom).into(),
-                Cell::styled(BAD, atom.exit_code.map_or_else(|| "-".to_owned(), ended)),
+                Cell::styled(BAD, how_it_ended(atom)),
                 atom.actual_time
                     .map_or_else(|| "-".to_owned(), duration)
                     .into(),

@@ -85,10 +85,12 @@ impl Daemon {
 
     fn end(&self, what: &str) -> Result<(), Trouble> {
         let pid = self.pid.as_raw_nonzero();
-        if self.signal(Signal::TERM)? && !self.is_gone_within(GRACE) {
+        // A slave with `drain_on_stop` ends at the second signal.
+        let is_asked = self.signal(Signal::TERM)? && !self.is_gone_within(GRACE);
+        if is_asked && self.signal(Signal::TERM)? && !self.is_gone_within(GRACE) {
             output::complain(format!(
                 "the {what} (process {pid}) did not end within {} s and is killed",
-                GRACE.as_secs()
+                2 * GRACE.as_secs()
             ));
             self.signal(Signal::KILL)?;
             self.is_gone_within(KILL_GRACE);

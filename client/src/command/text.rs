@@ -44,6 +44,15 @@ pub(crate) fn ended(exit_code: i32) -> String {
     format!("ended by signal {signal}{name}")
 }
 
+/// How an atom with a result ended, in a few words.
+pub(crate) fn how_it_ended(atom: &AtomView) -> String {
+    match (&atom.trouble, atom.exit_code) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some(code)) => ended(code),
+        (None, None) => "no exit code".to_owned(),
+    }
+}
+
 /// An atom's setting without the shell around it: `TEST="x"` for `export TEST="x";`.
 pub(crate) fn setting(atom: &AtomView) -> &str {
     let text = atom.command_string.trim();

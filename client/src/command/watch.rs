@@ -1,10 +1,10 @@
 //! Following a build to its end: progress, and every failed atom as soon as it is known.
 
 use super::progress::{Progress, Stage};
-use super::text::{duration, ended, name, setting};
+use super::text::{duration, how_it_ended, name, setting};
 use crate::output::{BAD, FAINT, styled};
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomView, BuildView};
+use clusterrunner_common::api::{AtomView, BuildView, SlaveView};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -95,10 +95,7 @@ impl<'a> Watch<'a> {
         if !self.shown.insert((atom.subjob_id, atom.id)) || self.shown.len() > SHOWN_AT_ALL {
             return Ok(());
         }
-        let mut how = match atom.exit_code {
-            Some(code) => ended(code),
-            None => "no exit code".to_owned(),
-        };
+        let mut how = how_it_ended(atom);
         if let Some(seconds) = atom.actual_time {
             how = format!("{how}, {}", duration(seconds));
         }
@@ -153,7 +150,13 @@ impl<'a> Watch<'a> {
 
     /// Tells the user once when the build waits for slaves that are not there.
     async fn look_for_slaves(&mut self, build: &BuildView) -> Result<(), ClientError> {
-        if Stage::of(build) != Stage::WaitingForSlave {
+        let waits = match Stage::of(build) {
+            Stage::WaitingForSlave => true,
+            Stage::Building => build.num_atoms_in_progress == 0,
+            Stage::Queued | Stage::Preparing | Stage::Archiving | Stage::Over => false,
+        };
+        if !waits {
+            self.waiting_since = None;
             return Ok(());
         }
         let waits_for = self
@@ -164,6 +167,15 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         let slaves = self.client.slaves().await?;
+        let takes_none = |slave: &SlaveView| {
+            slave.is_drained || slave.is_quarantined || slave.is_in_shutdown_mode
+        };
+        let mut alive = slaves.iter().filter(|slave| slave.is_alive).peekable();
+        if alive.peek().is_some() && alive.all(takes_none) {
+            let details = build.details.as_deref().unwrap_or_default();
+            self.progress
+                .note(format!("{details} See `clusterrunner slaves`."));
+        }
         if !slaves.iter().any(|slave| slave.is_alive) {
             self.progress.note(format!(
                 "the master has no slaves, so the build waits; start one with `clusterrunner slave --master-url {}`",

@@ -20,6 +20,40 @@ Examples:
   clusterrunner deploy -m ci@farm-1:2222 -s ci@farm-2 -o IdentityFile=~/.ssh/farm
   clusterrunner deploy            the machines of `master_hostname` and `slaves` in the settings";
 
+/// What `drain` means.
+pub(super) const DRAIN_HELP: &str = "\
+A drained slave finishes the atoms that it runs, clears its builds away, takes nothing new and stays
+connected, also over restarts of the master and of the slave at the same address, until `clusterrunner
+undrain`. Use it before work on a machine. `clusterrunner slaves` shows it.
+
+Examples:
+  clusterrunner drain 3 4                 by the numbers in `clusterrunner slaves`
+  clusterrunner drain farm-3:43001        by the address
+  clusterrunner drain --wait farm-3       all slaves of a host; returns when they are idle";
+
+/// Options of `clusterrunner drain`.
+#[derive(Args, Debug)]
+pub(crate) struct DrainOptions {
+    /// A slave's number, its HOST:PORT, or the host of several
+    #[arg(required = true, value_name = "SLAVE")]
+    pub(crate) slaves: Vec<String>,
+    /// Return when they run nothing any more
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner undrain`.
+#[derive(Args, Debug)]
+pub(crate) struct UndrainOptions {
+    /// A slave's number, its HOST:PORT, or the host of several
+    #[arg(required = true, value_name = "SLAVE")]
+    pub(crate) slaves: Vec<String>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
 /// Options of `clusterrunner shutdown`.
 #[derive(Args, Debug)]
 pub(crate) struct ShutdownOptions {

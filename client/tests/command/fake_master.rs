@@ -305,6 +305,8 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         num_atoms_completed: 0,
         num_atoms_failed: 0,
         num_atoms_in_progress: 0,
+        num_atoms_in_trouble: 0,
+        warnings: Vec::new(),
     }
 }
 
@@ -355,6 +357,7 @@ pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> 
         state,
         id: AtomId(0),
         subjob_id: SubjobId(subjob),
+        trouble: None,
     }
 }
 
@@ -368,5 +371,8 @@ fn slave() -> SlaveView {
         current_build_id: Some(BuildId(1)),
         is_alive: true,
         is_in_shutdown_mode: false,
+        is_drained: false,
+        is_quarantined: false,
+        quarantine_reason: None,
     }
 }

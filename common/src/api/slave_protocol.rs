@@ -110,7 +110,8 @@ pub struct StateReportBody {
     /// Ours: the life of the slave's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
-    /// Ours: why a set-up failed, with the end of its output.
+    /// Ours: why a set-up failed, with the end of its output; with `IDLE` what went wrong when the
+    /// build was torn down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

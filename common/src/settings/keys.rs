@@ -159,6 +159,7 @@ pub(super) const KEYS: &[Key] = &[
     slave("master_port", PORT),
     slave("heartbeat_interval", Kind::Seconds { least: 1 }),
     slave("heartbeat_failure_threshold", COUNT),
+    slave("drain_on_stop", Kind::Boolean),
 ];
 
 pub(super) fn key(name: &str) -> Option<&'static Key> {

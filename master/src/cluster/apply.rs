@@ -4,9 +4,10 @@
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
 use super::event::{Event, Fact};
+use super::health::Record;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ impl Cluster {
     pub fn apply(&mut self, event: &Event) {
         let at = event.at;
         match &event.fact {
-            Fact::MasterStarted => {}
+            Fact::MasterStarted => self.outlive_master(),
             Fact::BuildQueued { build, request } => {
                 self.last_build = build.0;
                 let new = Build::new(*build, (**request).clone(), at);
@@ -71,6 +72,11 @@ impl Cluster {
                 is_legacy,
             } => {
                 self.last_slave = slave.0;
+                let before = self
+                    .latest_at(url)
+                    .filter(|slave| slave.session == *session);
+                // The same life of its process: whatever made it sick is still there.
+                let quarantine = before.and_then(|slave| slave.quarantine.clone());
                 self.replace_registrations(url);
                 let new = Slave {
                     id: *slave,
@@ -81,6 +87,10 @@ impl Cluster {
                     presence: Presence::Alive,
                     builds: BTreeMap::new(),
                     running: BTreeSet::new(),
+                    is_drained: self.drained.contains(url),
+                    quarantine,
+                    reserved_for: None,
+                    record: Record::default(),
                 };
                 self.slaves.insert(*slave, new);
                 self.change_slave(*slave, |_| {});
@@ -94,6 +104,42 @@ impl Cluster {
             Fact::SlaveEnded { slave } => {
                 self.change_slave(*slave, |slave| slave.presence = Presence::ShutDown);
             }
+            Fact::DrainRequested { slave } => {
+                let url = self.known_slave_mut(*slave).url.clone();
+                self.drained.insert(url);
+                self.end_reservation(*slave);
+                self.change_slave(*slave, |slave| slave.is_drained = true);
+            }
+            Fact::DrainEnded { slave } => {
+                let url = self.known_slave_mut(*slave).url.clone();
+                self.drained.remove(&url);
+                self.change_slave(*slave, |slave| slave.is_drained = false);
+            }
+            Fact::SlaveQuarantined { slave, reason } => self.quarantine(*slave, reason),
+            Fact::SlaveReleased { slave } => self.release_from_quarantine(*slave),
+            Fact::SlaveReserved { slave, build } => {
+                self.reserved.insert(*build, *slave);
+                self.change_slave(*slave, |slave| slave.reserved_for = Some(*build));
+            }
+            Fact::SubjobSuspected { build, subjob, .. } => {
+                self.build_mut(*build).suspect(*subjob);
+                self.settle_if_suspicious(*build);
+            }
+            Fact::SubjobPoisoned {
+                build,
+                subjob,
+                slaves_lost,
+            } => {
+                let poisoned = self.build_mut(*build);
+                let subjob_state = poisoned.subjob_mut(*subjob);
+                let attempt = Attempt(subjob_state.attempts);
+                let outcomes = subjob_state.poisoned(*slaves_lost);
+                poisoned.finish_subjob(*subjob, attempt, outcomes);
+                self.settle_suspects(*build);
+            }
+            Fact::BuildWarned { build, warning } => {
+                self.build_mut(*build).warnings.push(warning.clone());
+            }
             Fact::SetupRequested {
                 slave,
                 build,
@@ -106,6 +152,7 @@ impl Cluster {
                 self.change_slave(*slave, |slave| {
                     slave.builds.insert(*build, BuildOnSlave::Ready);
                 });
+                self.note_setup(*slave, *build);
             }
             Fact::SetupFailed {
                 slave,
@@ -115,8 +162,11 @@ impl Cluster {
                 self.drop_build(*slave, *build);
                 let url = self.known_slave_mut(*slave).url.clone();
                 let failed = self.build_mut(*build);
+                failed.waste(*slave);
                 failed.take_back(*slave, reason);
                 failed.note_setup_failure(*slave, url, reason);
+                self.note_failed_setup(*slave, *build);
+                self.settle_suspects(*build);
             }
             Fact::TeardownRequested { slave, build } => {
                 self.leftover.remove(&(*slave, *build));
@@ -136,6 +186,7 @@ impl Cluster {
                 self.change_slave(*slave, |slave| {
                     slave.running.insert((*build, *subjob));
                 });
+                self.settle_if_suspicious(*build);
             }
             Fact::SubjobFinished {
                 slave,
@@ -145,8 +196,13 @@ impl Cluster {
                 outcomes,
             } => {
                 self.release(*slave, *build, *subjob);
+                let finished = self.build_mut(*build).subjob_mut(*subjob);
+                let unusable_from = std::mem::take(&mut finished.unusable_from);
+                self.note_result(*slave, *build, &unusable_from, outcomes);
                 self.build_mut(*build)
                     .finish_subjob(*subjob, *attempt, outcomes.clone());
+                self.judge(*slave);
+                self.settle_if_suspicious(*build);
             }
             Fact::SubjobReturned {
                 slave,
@@ -156,7 +212,11 @@ impl Cluster {
                 ..
             } => {
                 self.release(*slave, *build, *subjob);
+                let returned = self.build_mut(*build).subjob_mut(*subjob);
+                returned.wasted += 1;
+                returned.unusable_from.insert(*slave);
                 self.build_mut(*build).return_subjob(*subjob, reason);
+                self.settle_if_suspicious(*build);
             }
         }
     }
@@ -173,8 +233,9 @@ impl Cluster {
             .expect("events name slaves that exist")
     }
 
-    /// Changes a slave and keeps the order of slaves by free executors.
-    fn change_slave(&mut self, id: SlaveId, change: impl FnOnce(&mut Slave)) {
+    /// Changes a slave and keeps the indexes of slaves by free executors and by what they are to
+    /// clear away.
+    pub(super) fn change_slave(&mut self, id: SlaveId, change: impl FnOnce(&mut Slave)) {
         let slave = self
             .slaves
             .get_mut(&id)
@@ -183,6 +244,60 @@ impl Cluster {
         change(slave);
         if slave.num_free() > 0 {
             self.roomy.insert((slave.num_free(), id));
+        }
+        if slave.withdraws() {
+            self.withdrawing.insert(id);
+        } else {
+            self.withdrawing.remove(&id);
+        }
+    }
+
+    /// What happens to a slave from now on may be older than this life of the master.
+    fn outlive_master(&mut self) {
+        for build in self.builds.values_mut() {
+            let running = build.progress().into_iter().flat_map(|p| p.running.keys());
+            for subjob in running.copied().collect::<Vec<_>>() {
+                build.subjob_mut(subjob).outlived_master = true;
+            }
+        }
+    }
+
+    /// All that a sick slave has goes elsewhere.
+    fn quarantine(&mut self, id: SlaveId, reason: &str) {
+        self.sick.remove(&id);
+        self.end_reservation(id);
+        let mut builds = Vec::new();
+        self.change_slave(id, |slave| {
+            builds = slave.builds.keys().copied().collect();
+            slave.running.clear();
+            slave.quarantine = Some(reason.to_owned());
+        });
+        let url = self.known_slave_mut(id).url.clone();
+        let returned = format!("slave {url} was quarantined: {reason}");
+        for build in builds {
+            self.build_mut(build).take_back(id, &returned);
+            self.settle_suspects(build);
+        }
+    }
+
+    /// A slave begins anew, also with builds that it could not set up.
+    fn release_from_quarantine(&mut self, id: SlaveId) {
+        self.change_slave(id, |slave| {
+            slave.quarantine = None;
+            slave.record = Record::default();
+        });
+        let url = self.known_slave_mut(id).url.clone();
+        for build in self.working.clone() {
+            self.build_mut(build).setup_failures.remove(&url);
+        }
+    }
+
+    fn settle_if_suspicious(&mut self, build: BuildId) {
+        let aside = self
+            .build(build)
+            .is_some_and(|b| b.set_aside().next().is_some());
+        if aside || self.suspicious.contains(&build) || self.reserved.contains_key(&build) {
+            self.settle_suspects(build);
         }
     }
 
@@ -206,6 +321,7 @@ impl Cluster {
             .map(|(subjob, (slave, _))| (*subjob, *slave))
             .collect();
         build.state = state;
+        self.settle_suspects(id);
         for (subjob, slave) in running {
             self.release(slave, id, subjob);
         }
@@ -228,6 +344,8 @@ impl Cluster {
     }
 
     fn lose_slave(&mut self, id: SlaveId, reason: &str, at: Timestamp) {
+        self.sick.remove(&id);
+        self.end_reservation(id);
         let mut builds = BTreeMap::new();
         self.change_slave(id, |slave| {
             builds = std::mem::take(&mut slave.builds);
@@ -252,10 +370,12 @@ impl Cluster {
                 let reason = format!("it was lost while it set the build up: {reason}");
                 building.note_setup_failure(id, url.clone(), &reason);
             }
+            self.settle_if_suspicious(build);
         }
     }
 
     fn enter_shutdown(&mut self, id: SlaveId) {
+        self.end_reservation(id);
         self.change_slave(id, |slave| {
             slave.presence = if slave.is_alive() {
                 Presence::ShuttingDown
@@ -289,6 +409,9 @@ impl Cluster {
     fn drop_build(&mut self, slave: SlaveId, build: BuildId) {
         self.setting_up.remove(&(build, slave));
         self.leftover.remove(&(slave, build));
+        if self.reserved.get(&build) == Some(&slave) {
+            self.end_reservation(slave);
+        }
         self.change_slave(slave, |slave| {
             slave.builds.remove(&build);
             slave.running.retain(|(running, _)| *running != build);

@@ -1,14 +1,19 @@
 //! What a build is and where it stands.
 
 use super::MAX_SETUPS;
-use super::event::{AtomOutcome, Plan};
+use super::event::{AtomOutcome, AtomTrouble, Plan};
+use super::health::{ISOLATE_AFTER, POISON_AFTER};
 use super::slave::Slave;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+/// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
+/// where they could not run a command.
+pub const POISON_EXIT_CODE: i32 = 125;
 
 /// A build. Stored in two parts, itself and its subjobs: there may be very many of them. A new field
 /// needs `#[serde(default)]`.
@@ -36,6 +41,8 @@ pub struct Build {
     pub atoms_completed: u64,
     /// How many atoms have a result other than exit code 0.
     pub atoms_failed: u64,
+    /// How many of these did not end by themselves.
+    pub atoms_in_trouble: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
     /// Slaves that could not set it up, by their address.
@@ -44,6 +51,10 @@ pub struct Build {
     /// long forgotten.
     #[serde(default)]
     pub slave_urls: BTreeMap<SlaveId, String>,
+    /// Addresses of slaves that set it up and have not lost it since.
+    pub set_up_at: BTreeSet<String>,
+    /// What went wrong without changing its result, for the user.
+    pub warnings: Vec<String>,
 }
 
 /// What is known of an address whose slaves could not set a build up.
@@ -87,6 +98,9 @@ pub enum BuildState {
 pub struct Progress {
     /// Those that no slave has, in the order in which they are handed out.
     pub unstarted: VecDeque<SubjobId>,
+    /// Those that no slave has and not every slave may have: suspects, and those with a result
+    /// that could not be used. They go before the others.
+    pub set_aside: BTreeSet<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
 }
@@ -106,6 +120,17 @@ pub struct Subjob {
     /// Why its last hand-out brought no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_return: Option<String>,
+    /// Why its last slave was lost, once that made it poison.
+    pub last_loss: Option<String>,
+    /// How many slaves were lost while they ran it, other than by being stopped.
+    pub slaves_lost: u32,
+    /// How many of its hand-outs brought nothing although their slave is there.
+    pub wasted: u32,
+    /// Slaves that sent a result of it that could not be used.
+    pub unusable_from: BTreeSet<SlaveId>,
+    /// Whether the master was started again since it was handed out last: if its slave is lost now,
+    /// that may be older than the subjob's start.
+    pub outlived_master: bool,
     /// Its result: the hand-out that counted, and one outcome for each atom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<(Attempt, Vec<AtomOutcome>)>,
@@ -147,9 +172,12 @@ impl Build {
             num_finished: 0,
             atoms_completed: 0,
             atoms_failed: 0,
+            atoms_in_trouble: 0,
             next_executor_index: 0,
             setup_failures: BTreeMap::new(),
             slave_urls: BTreeMap::new(),
+            set_up_at: BTreeSet::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -186,9 +214,33 @@ impl Build {
     pub fn num_unstarted(&self) -> usize {
         match &self.state {
             BuildState::Prepared => self.subjobs.len(),
-            BuildState::Building(progress) => progress.unstarted.len(),
+            BuildState::Building(progress) => progress.unstarted.len() + progress.set_aside.len(),
             _ => 0,
         }
+    }
+
+    /// Its waiting subjobs that not every slave may have.
+    pub fn set_aside(&self) -> impl Iterator<Item = (SubjobId, &Subjob)> {
+        let ids = self.progress().into_iter();
+        let ids = ids.flat_map(|progress| &progress.set_aside);
+        ids.filter_map(|id| Some((*id, self.subjob(*id)?)))
+    }
+
+    /// The waiting subjob that is to run alone next.
+    #[must_use]
+    pub fn waiting_suspect(&self) -> Option<SubjobId> {
+        let mut aside = self.set_aside();
+        aside
+            .find(|(_, subjob)| subjob.is_suspect())
+            .map(|(id, _)| id)
+    }
+
+    /// Whether a suspect of it waits or runs.
+    #[must_use]
+    pub(super) fn has_suspects(&self) -> bool {
+        let running = self.progress().into_iter().flat_map(|p| p.running.keys());
+        let mut running = running.filter_map(|id| self.subjob(*id));
+        self.waiting_suspect().is_some() || running.any(Subjob::is_suspect)
     }
 
     /// How many executors work on it.
@@ -218,6 +270,13 @@ impl Build {
     #[must_use]
     pub fn subjob(&self, id: SubjobId) -> Option<&Subjob> {
         self.subjobs.get(id.0 as usize).map(Arc::as_ref)
+    }
+
+    /// The commands of a subjob's atoms, as slaves run them.
+    pub(super) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
+        let command = &self.plan.as_ref()?.command;
+        let atoms = self.subjob(id)?.atoms.iter();
+        Some(atoms.map(|atom| format!("{atom} {command}")).collect())
     }
 
     pub(super) fn subjob_mut(&mut self, id: SubjobId) -> &mut Subjob {
@@ -257,24 +316,43 @@ impl Build {
             self.timestamps.building = Some(at);
             self.state = BuildState::Building(Progress {
                 unstarted: self.numbered_subjobs().map(|(id, _)| id).collect(),
+                set_aside: BTreeSet::new(),
                 running: BTreeMap::new(),
             });
         }
     }
 
+    /// What a slave has of it.
+    pub(super) fn held_by(&self, slave: SlaveId) -> Vec<SubjobId> {
+        let running = self.progress().into_iter().flat_map(|p| &p.running);
+        let held = running.filter(|(_, (holder, _))| *holder == slave);
+        held.map(|(subjob, _)| *subjob).collect()
+    }
+
     /// Takes all that `slave` runs back into the queue, to its front: it has waited longest.
     pub(super) fn take_back(&mut self, slave: SlaveId, reason: &str) {
-        let BuildState::Building(progress) = &self.state else {
-            return;
-        };
-        let held: Vec<SubjobId> = progress
-            .running
-            .iter()
-            .filter(|(_, (holder, _))| *holder == slave)
-            .map(|(subjob, _)| *subjob)
-            .collect();
-        for subjob in held.into_iter().rev() {
+        for subjob in self.held_by(slave).into_iter().rev() {
             self.return_subjob(subjob, reason);
+        }
+    }
+
+    /// Counts a slave that was lost with a subjob, which waits again by now.
+    pub(super) fn suspect(&mut self, id: SubjobId) {
+        let subjob = self.subjob_mut(id);
+        subjob.slaves_lost += 1;
+        if subjob.is_suspect()
+            && let BuildState::Building(progress) = &mut self.state
+            && let Some(place) = progress.unstarted.iter().position(|other| *other == id)
+        {
+            progress.unstarted.remove(place);
+            progress.set_aside.insert(id);
+        }
+    }
+
+    /// Notes that the hand-outs a slave has bring nothing although the slave is there.
+    pub(super) fn waste(&mut self, slave: SlaveId) {
+        for subjob in self.held_by(slave) {
+            self.subjob_mut(subjob).wasted += 1;
         }
     }
 
@@ -283,11 +361,12 @@ impl Build {
         let handed_out = self.subjob_mut(subjob);
         handed_out.attempts = attempt.0;
         handed_out.slave = Some(slave);
+        handed_out.outlived_master = false;
         if let BuildState::Building(progress) = &mut self.state {
             // It is the first in all but hand-made cases, and the queue may be very long.
             if progress.unstarted.front() == Some(&subjob) {
                 progress.unstarted.pop_front();
-            } else {
+            } else if !progress.set_aside.remove(&subjob) {
                 progress.unstarted.retain(|waiting| *waiting != subjob);
             }
             progress.running.insert(subjob, (slave, attempt));
@@ -303,25 +382,35 @@ impl Build {
     ) {
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
+            progress.set_aside.remove(&subjob);
         }
         let failed = outcomes
             .iter()
             .filter(|outcome| outcome.exit_code != 0)
             .count();
+        let in_trouble = outcomes.iter().filter(|outcome| outcome.trouble.is_some());
+        self.atoms_in_trouble += in_trouble.count() as u64;
         self.num_finished += 1;
         self.atoms_completed += outcomes.len() as u64;
         self.atoms_failed += failed as u64;
         let finished = self.subjob_mut(subjob);
-        finished.last_return = None;
+        let last_return = finished.last_return.take();
+        finished.last_loss = last_return.filter(|_| finished.is_poison());
         finished.result = Some((attempt, outcomes));
     }
 
     pub(super) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
+        let returned = self.subjob_mut(subjob);
+        returned.last_return = Some(reason.to_owned());
+        let is_for_all = !returned.is_suspect() && returned.unusable_from.is_empty();
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
-            progress.unstarted.push_front(subjob);
+            if is_for_all {
+                progress.unstarted.push_front(subjob);
+            } else {
+                progress.set_aside.insert(subjob);
+            }
         }
-        self.subjob_mut(subjob).last_return = Some(reason.to_owned());
     }
 }
 
@@ -340,8 +429,36 @@ impl Subjob {
             attempts: 0,
             slave: None,
             last_return: None,
+            last_loss: None,
+            slaves_lost: 0,
+            wasted: 0,
+            unusable_from: BTreeSet::new(),
+            outlived_master: false,
             result: None,
         }
+    }
+
+    /// Whether it may only run alone on a slave.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.slaves_lost >= ISOLATE_AFTER
+    }
+
+    /// Whether it is not to be run again.
+    #[must_use]
+    pub fn is_poison(&self) -> bool {
+        self.slaves_lost >= POISON_AFTER
+    }
+
+    /// The result of a subjob that is poison. Every subjob has one atom; where one had several, each
+    /// would have to run by itself first, so that only the guilty one fails.
+    pub(super) fn poisoned(&self, slaves_lost: u32) -> Vec<AtomOutcome> {
+        let outcome = |_: &String| AtomOutcome {
+            exit_code: POISON_EXIT_CODE,
+            duration_ms: 0,
+            trouble: Some(AtomTrouble::Poison { slaves_lost }),
+        };
+        self.atoms.iter().map(outcome).collect()
     }
 
     /// The number of the next hand-out.

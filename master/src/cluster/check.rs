@@ -1,8 +1,8 @@
 //! What must hold in every state. Tests ask after every event.
 
 use super::Cluster;
-use super::build::{Build, BuildState};
-use super::slave::{BuildOnSlave, Presence};
+use super::build::{Build, BuildState, Subjob};
+use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,12 @@ impl Cluster {
         let id = build.id;
         if let BuildState::Building(progress) = &build.state {
             let mut seen = BTreeSet::new();
-            for subjob in progress.unstarted.iter().chain(progress.running.keys()) {
+            for subjob in progress
+                .unstarted
+                .iter()
+                .chain(&progress.set_aside)
+                .chain(progress.running.keys())
+            {
                 must(seen.insert(*subjob), || {
                     format!("build {id} holds subjob {subjob} twice")
                 })?;
@@ -48,6 +53,11 @@ impl Cluster {
                 })?;
             }
             for (subjob, (slave, attempt)) in &progress.running {
+                let alone = |s: &Slave| s.running.len() == 1;
+                let is_suspect = build.subjob(*subjob).is_some_and(Subjob::is_suspect);
+                must(!is_suspect || self.slave(*slave).is_some_and(alone), || {
+                    format!("build {id}: suspect subjob {subjob} does not run alone")
+                })?;
                 let holder = self.slave(*slave);
                 must(
                     holder.is_some_and(|s| s.running.contains(&(id, *subjob))),
@@ -104,6 +114,10 @@ impl Cluster {
                     format!("slave {id} is not alive and still holds work")
                 })?;
             }
+            must(
+                slave.quarantine.is_none() || slave.running.is_empty(),
+                || format!("slave {id} is quarantined and still runs something"),
+            )?;
             must(slave.running.len() <= slave.num_executors as usize, || {
                 format!("slave {id} runs more subjobs than it has executors")
             })?;
@@ -165,6 +179,23 @@ impl Cluster {
         must(self.shutting_down == shutting_down, || {
             "slaves that are to end".to_owned()
         })?;
+        let withdrawing = self.slaves.values().filter(|slave| slave.withdraws());
+        let withdrawing: BTreeSet<SlaveId> = withdrawing.map(|slave| slave.id).collect();
+        must(self.withdrawing == withdrawing, || {
+            "slaves that are to clear their builds away".to_owned()
+        })?;
+        let reserved = self.slaves.values();
+        let reserved = reserved.filter_map(|slave| Some((slave.reserved_for?, slave.id)));
+        must(self.reserved == reserved.collect(), || {
+            "slaves that are kept for suspects".to_owned()
+        })?;
+        let suspicious = those(|build| build.waiting_suspect().is_some());
+        must(self.suspicious == suspicious, || {
+            "builds with suspects".to_owned()
+        })?;
+        let is_kept_out = |slave: &Slave| slave.is_drained == self.drained.contains(&slave.url);
+        let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
+        must(alive.all(is_kept_out), || "drained slaves".to_owned())?;
         let mut setting_up = BTreeSet::new();
         let mut leftover = BTreeSet::new();
         for slave in self.slaves.values() {

@@ -58,6 +58,32 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A slave died: nobody said that it would end, and what it ran may be why.
+    ReportSlaveDied {
+        /// Which.
+        slave: SlaveId,
+        /// What shows it.
+        reason: String,
+    },
+    /// Somebody wants a slave to take no new work.
+    DrainSlave {
+        /// Which.
+        slave: SlaveId,
+    },
+    /// Somebody wants a slave to take work again, be it drained or quarantined.
+    UndrainSlave {
+        /// Which.
+        slave: SlaveId,
+    },
+    /// Something about a build went wrong on a slave that does not change the build's result.
+    WarnOfBuild {
+        /// Who says so.
+        slave: SlaveId,
+        /// Which build.
+        build: BuildId,
+        /// What.
+        warning: String,
+    },
     /// Somebody wants slaves to end as soon as they have finished what they run.
     ShutDownSlaves {
         /// Which; all of them or none are asked.

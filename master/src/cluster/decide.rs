@@ -7,8 +7,13 @@ use super::command::{Command, HandOut, Refusal, SlaveChoice};
 use super::event::{AtomOutcome, Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
+
+/// How many warnings a build keeps.
+const MAX_WARNINGS: usize = 10;
+/// How many characters of each.
+const MAX_WARNING: usize = 2_000;
 
 impl Cluster {
     /// What a command means now: the facts that follow from it directly, none if it is a
@@ -72,6 +77,30 @@ impl Cluster {
                 let called = self.slave(slave).is_some_and(Slave::is_called);
                 Ok(unless(!called, Fact::SlaveLost { slave, reason }))
             }
+            Command::ReportSlaveDied { slave, reason } => {
+                let called = self.slave(slave).is_some_and(Slave::is_called);
+                Ok(if called {
+                    self.died(slave, reason)
+                } else {
+                    Vec::new()
+                })
+            }
+            Command::DrainSlave { slave } => {
+                let drained = self.listed_slave(slave)?.is_drained;
+                Ok(unless(drained, Fact::DrainRequested { slave }))
+            }
+            Command::UndrainSlave { slave } => {
+                let known = self.listed_slave(slave)?;
+                let mut facts = unless(!known.is_drained, Fact::DrainEnded { slave });
+                let well = known.quarantine.is_none();
+                facts.extend(unless(well, Fact::SlaveReleased { slave }));
+                Ok(facts)
+            }
+            Command::WarnOfBuild {
+                slave,
+                build,
+                warning,
+            } => Ok(self.warn(slave, build, &warning)?.into_iter().collect()),
             Command::ShutDownSlaves { slaves } => self.shut_down(&slaves),
             Command::ReportEnding { slave } => {
                 let ending = |slave: &Slave| slave.presence == Presence::Ending;
@@ -159,21 +188,57 @@ impl Cluster {
 
     /// All that are named are in shutdown mode from now on, or none if one of them is not listed.
     fn shut_down(&self, choice: &SlaveChoice) -> Result<Vec<Fact>, Refusal> {
-        let listed = |id: &SlaveId| {
-            let slave = self.slave(*id).filter(|slave| slave.is_listed());
-            slave.ok_or(Refusal::NoSuchSlave(*id))
-        };
         let slaves: BTreeMap<SlaveId, &Slave> = match choice {
             SlaveChoice::All => self.slaves().map(|slave| (slave.id, slave)).collect(),
             SlaveChoice::Named(ids) => ids
                 .iter()
-                .map(|id| Ok((*id, listed(id)?)))
+                .map(|id| Ok((*id, self.listed_slave(*id)?)))
                 .collect::<Result<_, Refusal>>()?,
         };
         let new = slaves.values().filter(|slave| !slave.was_shut_down());
         Ok(new
             .map(|slave| Fact::ShutdownRequested { slave: slave.id })
             .collect())
+    }
+
+    fn listed_slave(&self, id: SlaveId) -> Result<&Slave, Refusal> {
+        let slave = self.slave(id).filter(|slave| slave.is_listed());
+        slave.ok_or(Refusal::NoSuchSlave(id))
+    }
+
+    /// A slave is lost, and each subjob that it ran may be why.
+    fn died(&self, slave: SlaveId, reason: String) -> Vec<Fact> {
+        let running = self
+            .slave(slave)
+            .into_iter()
+            .flat_map(|slave| &slave.running);
+        let is_suspect = |(build, subjob): &&(BuildId, SubjobId)| {
+            let subjob = self.build(*build).and_then(|build| build.subjob(*subjob));
+            subjob.is_some_and(|subjob| !subjob.outlived_master)
+        };
+        let suspected = |(build, subjob): &(BuildId, SubjobId)| Fact::SubjobSuspected {
+            slave,
+            build: *build,
+            subjob: *subjob,
+        };
+        let lost = std::iter::once(Fact::SlaveLost { slave, reason });
+        lost.chain(running.filter(is_suspect).map(suspected))
+            .collect()
+    }
+
+    /// A warning names its slave; beyond a certain number they say nothing new.
+    fn warn(&self, slave: SlaveId, id: BuildId, text: &str) -> Result<Option<Fact>, Refusal> {
+        let build = self.known_build(id)?;
+        let who = self.slave(slave).ok_or(Refusal::UnknownSlave(slave))?;
+        let text: String = text.chars().take(MAX_WARNING).collect();
+        let warning = match build.warnings.len() {
+            known if known < MAX_WARNINGS => format!("slave {}: {text}", who.url),
+            MAX_WARNINGS => "there were more warnings like these".to_owned(),
+            _ => return Ok(None),
+        };
+        // The slave repeats its report until it hears an answer.
+        let known = build.warnings.contains(&warning);
+        Ok((!known).then_some(Fact::BuildWarned { build: id, warning }))
     }
 
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
@@ -233,10 +298,15 @@ impl Cluster {
             } else {
                 "it was started again"
             };
-            facts.push(Fact::SlaveLost {
-                slave: known.id,
-                reason: reason.to_owned(),
-            });
+            let reason = reason.to_owned();
+            if is_same_life || known.was_shut_down() {
+                facts.push(Fact::SlaveLost {
+                    slave: known.id,
+                    reason,
+                });
+            } else {
+                facts = self.died(known.id, reason);
+            }
         }
         let slave = self.next_slave_id();
         facts.push(Fact::SlaveConnected {

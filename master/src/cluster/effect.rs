@@ -28,6 +28,15 @@ pub enum Effect {
         results: Vec<(SubjobId, Attempt)>,
         /// Names of the artifact directories of failed atoms, in order.
         failures: Vec<String>,
+        /// Those of the results that no slave brought.
+        made: Vec<MadeResult>,
+    },
+    /// Make the result of a subjob that no slave could run.
+    MakeResult {
+        /// Of which build.
+        build: BuildId,
+        /// What to make.
+        made: MadeResult,
     },
     /// Clear away what the archives of a build were made of.
     ClearResults {
@@ -64,6 +73,28 @@ pub enum Effect {
         /// What to say.
         call: SlaveCall,
     },
+}
+
+/// A result that the master makes itself, since no slave lived to bring one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeResult {
+    /// Of which subjob.
+    pub subjob: SubjobId,
+    /// The hand-out that it stands for.
+    pub attempt: Attempt,
+    /// One for each atom, in order.
+    pub atoms: Vec<MadeAtom>,
+}
+
+/// What is in the artifact directory of an atom that no slave could run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeAtom {
+    /// What was to be run.
+    pub command: String,
+    /// The exit code that is recorded.
+    pub exit_code: i32,
+    /// In place of what it would have printed.
+    pub console: String,
 }
 
 /// What a slave can be told about a build.

@@ -1,9 +1,9 @@
 //! What the world must be asked to do because of an event.
 
 use super::Cluster;
-use super::build::{Build, BuildState};
-use super::effect::{Effect, SlaveCall};
-use super::event::{Event, Fact};
+use super::build::{Build, BuildState, POISON_EXIT_CODE};
+use super::effect::{Effect, MadeAtom, MadeResult, SlaveCall};
+use super::event::{AtomTrouble, Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
 use clusterrunner_common::artifact::directory_name;
@@ -46,9 +46,24 @@ impl Cluster {
                 .into_iter()
                 .collect(),
             Fact::TeardownRequested { slave, build } => vec![tear_down(*slave, *build)],
+            Fact::SubjobPoisoned { build, subjob, .. } => {
+                let made = self.build(*build).and_then(|b| made(b, *subjob));
+                let effect = made.map(|made| Effect::MakeResult {
+                    build: *build,
+                    made,
+                });
+                effect.into_iter().collect()
+            }
             Fact::BuildQueued { .. }
             | Fact::BuildPrepared { .. }
+            | Fact::BuildWarned { .. }
             | Fact::ShutdownRequested { .. }
+            | Fact::DrainRequested { .. }
+            | Fact::DrainEnded { .. }
+            | Fact::SlaveQuarantined { .. }
+            | Fact::SlaveReleased { .. }
+            | Fact::SlaveReserved { .. }
+            | Fact::SubjobSuspected { .. }
             | Fact::SetupCompleted { .. }
             | Fact::SetupFailed { .. }
             | Fact::TeardownCompleted { .. }
@@ -109,6 +124,10 @@ impl Cluster {
             build,
             results: finished.numbered_subjobs().filter_map(attempt).collect(),
             failures: failed_directories(finished),
+            made: finished
+                .numbered_subjobs()
+                .filter_map(|(id, _)| made(finished, id))
+                .collect(),
         })
     }
 
@@ -137,13 +156,8 @@ impl Cluster {
         attempt: Attempt,
     ) -> Option<Effect> {
         let building = self.build(build)?;
-        let command = &building.plan.as_ref()?.command;
-        let atoms = &building.subjob(subjob)?.atoms;
         let request = SubjobRequest {
-            atomic_commands: atoms
-                .iter()
-                .map(|atom| format!("{atom} {command}"))
-                .collect(),
+            atomic_commands: building.commands_of(subjob)?,
             attempt: Some(attempt),
         };
         let call = SlaveCall::Start { subjob, request };
@@ -176,4 +190,31 @@ fn failed_directories(build: &Build) -> Vec<String> {
         }
     }
     failed
+}
+
+/// The result of a subjob that is poison; `None` for all others.
+fn made(build: &Build, id: SubjobId) -> Option<MadeResult> {
+    let subjob = build.subjob(id)?;
+    let (attempt, outcomes) = subjob.result.as_ref()?;
+    let lost = outcomes.iter().find_map(|outcome| match outcome.trouble {
+        Some(AtomTrouble::Poison { slaves_lost }) => Some(slaves_lost),
+        Some(AtomTrouble::TimedOut { .. }) | None => None,
+    })?;
+    let last = subjob.last_loss.as_deref().unwrap_or("it is not known why");
+    let console = format!(
+        "ClusterRunner did not run this atom to its end: {lost} slaves were lost while they ran it, \
+         the last one while it ran nothing else.\nThe last time: {last}.\nIt is taken for the cause \
+         and failed as poison with exit code {POISON_EXIT_CODE}; see the logs of these slaves and of \
+         their machines (out of memory?).\n"
+    );
+    let atoms = build.commands_of(id)?.into_iter().map(|command| MadeAtom {
+        command,
+        exit_code: POISON_EXIT_CODE,
+        console: console.clone(),
+    });
+    Some(MadeResult {
+        subjob: id,
+        attempt: *attempt,
+        atoms: atoms.collect(),
+    })
 }

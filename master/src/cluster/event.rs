@@ -142,6 +142,61 @@ pub enum Fact {
         /// Which build.
         build: BuildId,
     },
+    /// A slave is to take no new work until that is taken back, whatever becomes of its process.
+    DrainRequested {
+        /// Which; what is drained is its address.
+        slave: SlaveId,
+    },
+    /// A drained address takes work again.
+    DrainEnded {
+        /// Which slave is there.
+        slave: SlaveId,
+    },
+    /// A slave is sick: it takes no new work in this life of its process, and what it runs goes
+    /// back to the queues.
+    SlaveQuarantined {
+        /// Which.
+        slave: SlaveId,
+        /// What speaks against it.
+        reason: String,
+    },
+    /// Somebody says that a quarantined slave is well again.
+    SlaveReleased {
+        /// Which.
+        slave: SlaveId,
+    },
+    /// A slave is kept free for the suspect subjobs of a build.
+    SlaveReserved {
+        /// Which.
+        slave: SlaveId,
+        /// For which build.
+        build: BuildId,
+    },
+    /// A slave was lost while it ran a subjob, and the subjob may be why.
+    SubjobSuspected {
+        /// Who is lost.
+        slave: SlaveId,
+        /// Of which build.
+        build: BuildId,
+        /// Which.
+        subjob: SubjobId,
+    },
+    /// A subjob is not run again: it takes its slaves down. Its atoms have failed.
+    SubjobPoisoned {
+        /// Of which build.
+        build: BuildId,
+        /// Which.
+        subjob: SubjobId,
+        /// How many slaves it took down.
+        slaves_lost: u32,
+    },
+    /// Something about a build went wrong that does not change its result.
+    BuildWarned {
+        /// Which.
+        build: BuildId,
+        /// What, for the user.
+        warning: String,
+    },
     /// A subjob was given to a slave.
     SubjobHandedOut {
         /// Who.
@@ -188,6 +243,25 @@ pub struct AtomOutcome {
     pub exit_code: i32,
     /// How long it took.
     pub duration_ms: u64,
+    /// What kept it from ending by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<AtomTrouble>,
+}
+
+/// What kept an atom from ending by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtomTrouble {
+    /// It ran longer than it may.
+    TimedOut {
+        /// Its limit.
+        after_s: u64,
+    },
+    /// Slaves were lost whenever they ran it.
+    Poison {
+        /// How many.
+        slaves_lost: u32,
+    },
 }
 
 /// What preparing a build found.

@@ -4,7 +4,10 @@
 use super::build::{Build, BuildState};
 use super::event::{Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
-use super::{Cluster, MAX_ATTEMPTS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, slave_allocator};
+use super::{
+    Cluster, MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, isolation,
+    slave_allocator,
+};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 
@@ -16,8 +19,11 @@ impl Cluster {
         let fact = self
             .next_preparation()
             .or_else(|| self.next_ending(at))
+            .or_else(|| self.next_quarantine())
             .or_else(|| self.next_teardown())
+            .or_else(|| self.next_withdrawal())
             .or_else(|| self.next_of_shutdown())
+            .or_else(|| isolation::next(self))
             .or_else(|| slave_allocator::next(self))?;
         Some(Event { at, fact })
     }
@@ -44,20 +50,25 @@ impl Cluster {
             return done.then_some(Fact::ArchivingStarted { build: build.id });
         }
         if let BuildState::Building(progress) = &build.state {
-            let exhausted = progress
-                .unstarted
-                .front()
-                .and_then(|id| Some((id, build.subjob(*id)?)))
-                .filter(|(_, subjob)| subjob.attempts >= MAX_ATTEMPTS);
+            let next = progress.unstarted.front();
+            let next = next.and_then(|id| Some((*id, build.subjob(*id)?)));
+            let exhausted = next
+                .into_iter()
+                .chain(build.set_aside())
+                .find(|(_, subjob)| {
+                    !subjob.is_poison()
+                        && (subjob.wasted >= MAX_ATTEMPTS || subjob.attempts >= MAX_HAND_OUTS)
+                });
             if let Some((id, subjob)) = exhausted {
                 let last = subjob
                     .last_return
                     .as_deref()
                     .unwrap_or("it never came back");
                 let reason = format!(
-                    "Subjob {id} ({}) was handed out {MAX_ATTEMPTS} times and brought no result. \
+                    "Subjob {id} ({}) was handed out {} times and brought no result. \
                      The last time: {last}.",
-                    subjob.atoms.join(" ")
+                    subjob.atoms.join(" "),
+                    subjob.attempts
                 );
                 return Some(Fact::BuildFailed {
                     build: build.id,
@@ -101,6 +112,14 @@ impl Cluster {
         })
     }
 
+    fn next_quarantine(&self) -> Option<Fact> {
+        let (slave, reason) = self.sick.first_key_value()?;
+        Some(Fact::SlaveQuarantined {
+            slave: *slave,
+            reason: reason.clone(),
+        })
+    }
+
     fn next_teardown(&self) -> Option<Fact> {
         let mut leftover = self.leftover.iter();
         let may_hear = |(slave, build): &&(SlaveId, BuildId)| {
@@ -120,14 +139,27 @@ impl Cluster {
             if slave.builds.is_empty() {
                 return Some(Fact::EndRequested { slave: id });
             }
-            let is_done = |(build, place): &(&BuildId, &BuildOnSlave)| {
-                **place != BuildOnSlave::TearingDown
-                    && slave.num_running(**build) == 0
-                    && !slave.must_finish_setup(**build)
-            };
-            let (build, _) = slave.builds.iter().find(is_done)?;
-            let build = *build;
-            Some(Fact::TeardownRequested { slave: id, build })
+            clearing(slave)
         })
     }
+
+    /// A slave that is drained or quarantined clears its builds away too, but stays.
+    fn next_withdrawal(&self) -> Option<Fact> {
+        let mut withdrawing = self.withdrawing.iter().filter_map(|id| self.slave(*id));
+        withdrawing.find_map(clearing)
+    }
+}
+
+/// The next build that a slave can clear away because it runs nothing of it.
+fn clearing(slave: &Slave) -> Option<Fact> {
+    let is_done = |(build, place): &(&BuildId, &BuildOnSlave)| {
+        **place != BuildOnSlave::TearingDown
+            && slave.num_running(**build) == 0
+            && !slave.must_finish_setup(**build)
+    };
+    let (build, _) = slave.builds.iter().find(is_done)?;
+    Some(Fact::TeardownRequested {
+        slave: slave.id,
+        build: *build,
+    })
 }

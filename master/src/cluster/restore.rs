@@ -11,6 +11,9 @@ impl Cluster {
     pub fn restore(mut self, builds: impl IntoIterator<Item = Build>) -> Self {
         self.builds = builds.into_iter().map(|build| (build.id, build)).collect();
         for build in self.builds.values() {
+            if build.waiting_suspect().is_some() {
+                self.suspicious.insert(build.id);
+            }
             match build.state {
                 BuildState::Queued => {
                     self.queued.insert(build.id);
@@ -34,6 +37,12 @@ impl Cluster {
             }
             if slave.presence == Presence::ShuttingDown {
                 self.shutting_down.insert(slave.id);
+            }
+            if slave.withdraws() {
+                self.withdrawing.insert(slave.id);
+            }
+            if let Some(build) = slave.reserved_for {
+                self.reserved.insert(build, slave.id);
             }
             for (build, place) in &slave.builds {
                 if matches!(place, BuildOnSlave::SettingUp { .. }) {

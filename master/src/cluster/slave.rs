@@ -1,5 +1,6 @@
 //! What a slave is, as the master sees it, and where it stands.
 
+use super::health::Record;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,14 @@ pub struct Slave {
     pub builds: BTreeMap<BuildId, BuildOnSlave>,
     /// What it runs.
     pub running: BTreeSet<(BuildId, SubjobId)>,
+    /// Whether somebody wants its address to take no new work.
+    pub is_drained: bool,
+    /// Why it is sick, if it is: it takes no new work then.
+    pub quarantine: Option<String>,
+    /// The build whose suspect subjobs it is kept free for, one after the other.
+    pub reserved_for: Option<BuildId>,
+    /// What speaks against it.
+    pub record: Record,
 }
 
 /// Whether a slave is counted on.
@@ -79,7 +88,13 @@ impl Slave {
     /// Whether it takes new work.
     #[must_use]
     pub fn takes_work(&self) -> bool {
-        self.presence == Presence::Alive
+        self.presence == Presence::Alive && !self.is_drained && self.quarantine.is_none()
+    }
+
+    /// Whether it is to clear away what it has, though it stays.
+    pub(super) fn withdraws(&self) -> bool {
+        let is_kept_out = self.is_drained || self.quarantine.is_some();
+        self.is_alive() && is_kept_out && !self.builds.is_empty()
     }
 
     /// Whether the master still has something to say to it.
@@ -117,7 +132,7 @@ impl Slave {
     /// How many more subjobs it can run now.
     #[must_use]
     pub fn num_free(&self) -> usize {
-        if self.takes_work() {
+        if self.takes_work() && self.reserved_for.is_none() {
             (self.num_executors as usize).saturating_sub(self.running.len())
         } else {
             0

@@ -4,9 +4,10 @@
 //! where they are equal. An executor never stays free while a build could use it: a build that is
 //! still being set up on a slave leaves that slave's executors to others meanwhile.
 
-use super::build::Build;
+use super::build::{Build, Subjob};
 use super::slave::{BuildOnSlave, Slave};
 use super::{Cluster, event::Fact};
+use clusterrunner_common::ids::SubjobId;
 use std::cell::OnceCell;
 
 /// The next hand-out or set-up that brings work to a free executor, if there is one.
@@ -18,7 +19,7 @@ pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
         .working
         .iter()
         .filter_map(|id| cluster.builds.get(id))
-        .filter(|build| build.num_unstarted() > 0 && build.num_running() < build.max_executors())
+        .filter(|build| build.num_unstarted() > 0 && num_allowed(cluster, build) > 0)
         .map(|build| Hungry {
             build,
             wants_slave: OnceCell::new(),
@@ -49,11 +50,11 @@ struct Hungry<'a> {
 fn bring(cluster: &Cluster, slave: &Slave, hungry: &Hungry<'_>) -> Option<Fact> {
     let build = hungry.build;
     match slave.builds.get(&build.id) {
-        Some(BuildOnSlave::Ready) => hand_out(slave, build),
+        Some(BuildOnSlave::Ready) => hand_out(cluster, slave, build),
         Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::TearingDown) => None,
         None => {
             let is_wanted = || {
-                let wants_slave = || num_coming(cluster, build) < num_missing(build);
+                let wants_slave = || num_coming(cluster, build) < num_missing(cluster, build);
                 *hungry.wants_slave.get_or_init(wants_slave)
             };
             if !build.may_be_set_up_by(slave) || !is_wanted() {
@@ -85,11 +86,11 @@ fn makes_room(slave: &Slave, held: &Build, place: BuildOnSlave) -> Option<Fact> 
     })
 }
 
-fn hand_out(slave: &Slave, build: &Build) -> Option<Fact> {
+fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
     if slave.num_running(build.id) >= build.max_executors_per_slave() {
         return None;
     }
-    let subjob = *build.progress()?.unstarted.front()?;
+    let subjob = next_subjob(cluster, slave, build)?;
     Some(Fact::SubjobHandedOut {
         slave: slave.id,
         build: build.id,
@@ -98,10 +99,62 @@ fn hand_out(slave: &Slave, build: &Build) -> Option<Fact> {
     })
 }
 
+/// The subjob of a build that a slave with a free executor gets next. Those set aside go first: they
+/// have waited longest. Suspects are not here, see [`super::isolation`].
+pub(super) fn next_subjob(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<SubjobId> {
+    let mut aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
+    let first = aside.next().map(|(id, _)| id);
+    first.or_else(|| build.progress()?.unstarted.front().copied())
+}
+
+fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
+    build.set_aside().filter(|(_, subjob)| !subjob.is_suspect())
+}
+
+/// A subjob whose result from a slave could not be used goes to another one, be it busy now; to the
+/// same one only where there is no other.
+fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) -> bool {
+    let is_better = |other: &Slave| {
+        !subjob.unusable_from.contains(&other.id)
+            && other.takes_work()
+            && match other.builds.get(&build.id) {
+                Some(BuildOnSlave::Ready | BuildOnSlave::SettingUp { .. }) => true,
+                Some(BuildOnSlave::TearingDown) => false,
+                None => build.may_be_set_up_by(other),
+            }
+    };
+    !subjob.unusable_from.contains(&slave.id) || !cluster.slaves().any(is_better)
+}
+
+/// How many more executors may work on the build, beside the one that is kept for its suspects.
+pub(super) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
+    let kept = cluster
+        .reserved
+        .get(&build.id)
+        .and_then(|id| cluster.slaves.get(id));
+    let is_idle = |slave: &Slave| slave.num_running(build.id) == 0;
+    let kept = usize::from(kept.is_some_and(is_idle));
+    build
+        .max_executors()
+        .saturating_sub(build.num_running() + kept)
+}
+
 /// How many more executors the build could keep busy.
-fn num_missing(build: &Build) -> usize {
-    let allowed = build.max_executors().saturating_sub(build.num_running());
-    build.num_unstarted().min(allowed)
+fn num_missing(cluster: &Cluster, build: &Build) -> usize {
+    let waiting = match build.progress() {
+        Some(progress) => progress.unstarted.len() + open(build).count(),
+        None => build.num_unstarted(),
+    };
+    waiting.min(num_allowed(cluster, build))
+}
+
+/// How many waiting subjobs of the build a slave may have.
+fn num_open(cluster: &Cluster, slave: &Slave, build: &Build) -> usize {
+    let Some(progress) = build.progress() else {
+        return build.num_unstarted();
+    };
+    let aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
+    progress.unstarted.len() + aside.count()
 }
 
 /// How many free executors the build can have on slaves that have it, once the set-ups under way
@@ -116,7 +169,10 @@ fn num_coming(cluster: &Cluster, build: &Build) -> usize {
     let usable = |slave: &Slave| {
         let allowed = build.max_executors_per_slave();
         let allowed = allowed.saturating_sub(slave.num_running(build.id));
-        slave.num_free().min(allowed)
+        slave
+            .num_free()
+            .min(allowed)
+            .min(num_open(cluster, slave, build))
     };
     setting_up.chain(ready).map(usable).sum()
 }

@@ -2,6 +2,7 @@
 //! seeded walks against model slaves.
 
 mod builds;
+mod health;
 mod legacy;
 mod purity;
 mod scenario;

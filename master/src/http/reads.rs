@@ -66,7 +66,12 @@ pub(super) async fn metrics(
 pub(super) async fn builds(State(api): State<Api>, page: Page) -> Answer<BuildsBody> {
     let builds = api
         .cluster
-        .read(move |cluster| page.of(cluster.builds()).map(views::build).collect())
+        .read(move |cluster| {
+            let builds = page.of(cluster.builds());
+            builds
+                .map(|build| views::build_of(cluster, build))
+                .collect()
+        })
         .await?;
     Ok(Json(BuildsBody { builds }))
 }
@@ -74,7 +79,9 @@ pub(super) async fn builds(State(api): State<Api>, page: Page) -> Answer<BuildsB
 pub(super) async fn queue(State(api): State<Api>) -> Answer<QueueBody> {
     let queue = api.cluster.read(|cluster| {
         let unfinished = cluster.builds().filter(|build| !build.is_over());
-        unfinished.map(views::build).collect()
+        unfinished
+            .map(|build| views::build_of(cluster, build))
+            .collect()
     });
     Ok(Json(QueueBody {
         queue: queue.await?,
@@ -84,7 +91,7 @@ pub(super) async fn queue(State(api): State<Api>) -> Answer<QueueBody> {
 pub(super) async fn build(State(api): State<Api>, Path(id): Path<BuildId>) -> Answer<BuildBody> {
     let build = api
         .cluster
-        .read(move |cluster| known(cluster, id).map(views::build))
+        .read(move |cluster| known(cluster, id).map(|build| views::build_of(cluster, build)))
         .await??;
     Ok(Json(BuildBody { build }))
 }

@@ -116,6 +116,18 @@ fn slave_routes(table: RouteTable<Api>) -> RouteTable<Api> {
             parent().post(slaves::shut_down),
         )
         .route(
+            "drain",
+            "/slave/[slave_id]/drain",
+            "/slaves/[slave_id]/drain",
+            parent().post(slaves::drain),
+        )
+        .route(
+            "undrain",
+            "/slave/[slave_id]/undrain",
+            "/slaves/[slave_id]/undrain",
+            parent().post(slaves::undrain),
+        )
+        .route(
             "heartbeat",
             "/slave/[slave_id]/heartbeat",
             "/slaves/[slave_id]/heartbeat",

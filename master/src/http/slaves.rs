@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path, legacy};
 use crate::cluster::Cluster;
 use crate::cluster::command::{Command, Refusal, SlaveChoice};
-use crate::cluster::event::Fact;
+use crate::cluster::event::{Event, Fact};
 use crate::cluster::slave::Slave;
 use crate::coordinator::Gone;
 use crate::views;
@@ -12,8 +12,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, ShutdownRequest,
-    SlaveState, SlaveView, StateReport, StateReportBody,
+    ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
+    ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
@@ -189,6 +189,41 @@ async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, Ap
     Ok(StatusCode::OK)
 }
 
+/// Somebody wants a slave to take no new work.
+pub(super) async fn drain(
+    State(api): State<Api>,
+    Path(slave): Path<SlaveId>,
+    Signed(_): Signed<Value>,
+) -> Result<Json<DrainAnswer>, ApiError> {
+    order_drain(&api, slave, Command::DrainSlave { slave }).await
+}
+
+/// Somebody wants a slave to take work again, be it drained or quarantined.
+pub(super) async fn undrain(
+    State(api): State<Api>,
+    Path(slave): Path<SlaveId>,
+    Signed(_): Signed<Value>,
+) -> Result<Json<DrainAnswer>, ApiError> {
+    order_drain(&api, slave, Command::UndrainSlave { slave }).await
+}
+
+async fn order_drain(
+    api: &Api,
+    slave: SlaveId,
+    order: Command,
+) -> Result<Json<DrainAnswer>, ApiError> {
+    let events = api.cluster.command(order).await?;
+    let is_release = |event: &Event| matches!(event.fact, Fact::SlaveReleased { .. });
+    let view = api
+        .cluster
+        .read(move |cluster| cluster.slave(slave).map(views::slave));
+    Ok(Json(DrainAnswer {
+        status: "SUCCESS".to_owned(),
+        slave: view.await?.ok_or(ApiError::UnknownSlave(slave))?,
+        is_released: events.iter().any(is_release),
+    }))
+}
+
 fn needed_session(session: Option<SessionId>) -> Result<SessionId, ApiError> {
     session.ok_or_else(|| ApiError::Invalid("Field 'slave.session_id' is missing.".to_owned()))
 }
@@ -221,12 +256,19 @@ pub(super) async fn report(
             .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()))
     };
     known.await??;
+    let warning = warning(slave, &report);
     let command = command(slave, session, report)?;
     match api.cluster.command(command).await {
         Ok(_) => {}
         // The slave must not go on repeating what means nothing any more.
         Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {}
         Err(error) => return Err(error.into()),
+    }
+    if let Some(warning) = warning {
+        match api.cluster.command(warning).await {
+            Ok(_) | Err(crate::coordinator::CommandFailure::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     reported(&api, slave).await
 }
@@ -240,6 +282,18 @@ async fn reported(api: &Api, slave: SlaveId) -> Result<Json<Reported>, ApiError>
         status: "SUCCESS",
         slave: view.await?,
     }))
+}
+
+/// A build is torn down, but something went wrong with it.
+fn warning(slave: SlaveId, report: &StateReportBody) -> Option<Command> {
+    if report.state != SlaveState::Idle {
+        return None;
+    }
+    Some(Command::WarnOfBuild {
+        slave,
+        build: report.build_id?,
+        warning: report.reason.clone()?,
+    })
 }
 
 fn command(

@@ -124,6 +124,7 @@ fn finished(build: u64, subjob: u32) -> Fact {
         outcomes: vec![AtomOutcome {
             exit_code: i32::from(subjob == 1),
             duration_ms: 7,
+            trouble: None,
         }],
     }
 }

@@ -7,7 +7,7 @@ impl Work {
     pub(super) fn tear_down(&mut self, id: BuildId, effects: &mut Vec<Effect>) {
         match self.builds.get_mut(&id).map(|build| &mut build.stage) {
             // The answer or the report was lost: saying it again lets the master go on.
-            None => effects.push(idle(id)),
+            None => effects.push(idle(id, None)),
             Some(Stage::Ending {
                 report_idle, next, ..
             }) => {
@@ -72,7 +72,12 @@ impl Work {
         }
     }
 
-    pub(super) fn clean_up_ended(&mut self, id: BuildId, effects: &mut Vec<Effect>) {
+    pub(super) fn clean_up_ended(
+        &mut self,
+        id: BuildId,
+        trouble: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(Build {
             stage: Stage::Ending {
                 report_idle, next, ..
@@ -85,7 +90,7 @@ impl Work {
         match next {
             // Refused only while we stop, and then nobody waits for it.
             Some(order) => drop(self.set_up(order, effects)),
-            None if report_idle && !self.stopping => effects.push(idle(id)),
+            None if report_idle && !self.stopping => effects.push(idle(id, trouble)),
             None => {}
         }
     }

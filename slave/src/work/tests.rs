@@ -41,6 +41,11 @@ pub(super) fn hand_out(build: BuildId, subjob: u32, attempt: u32) -> HandOut {
     }
 }
 
+fn cleaned_up() -> Command {
+    let (build, trouble) = (B, None);
+    Command::CleanUpEnded { build, trouble }
+}
+
 /// A short name of an effect, for comparisons.
 fn name(effect: &Effect) -> String {
     match effect {
@@ -159,7 +164,7 @@ fn a_subjob_goes_from_hand_out_to_delivery_and_its_build_is_torn_down() {
     scenario.check(delivered(subjob), &[]);
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
     scenario.check(Command::TearDown(B), &[]);
-    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 Idle"]);
     scenario.check(Command::TearDown(B), &["report 7 Idle"]);
 }
 
@@ -283,7 +288,7 @@ fn a_tear_down_waits_for_what_it_cancels() {
     scenario.check(Command::TearDown(B), &["cancel 7", "hurry 7"]);
     scenario.check(delivered(first), &[]);
     scenario.check(ran(second, RunOutcome::Canceled), &["clean up 7"]);
-    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 Idle"]);
 }
 
 #[test]
@@ -300,7 +305,7 @@ fn a_tear_down_stops_a_set_up() {
         outcome: failed,
     };
     scenario.check(ended, &["clean up 7"]);
-    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 Idle"]);
 }
 
 #[test]
@@ -318,7 +323,7 @@ fn a_failed_set_up_is_reported_and_cleaned_up() {
     scenario.check(ended, &["report 7 SetupFailed", "hurry 7", "clean up 7"]);
     // The master may tear down, or try again, before we are through.
     scenario.check(Command::SetUp(order(B)), &[]);
-    scenario.check(Command::CleanUpEnded { build: B }, &["set up 7"]);
+    scenario.check(cleaned_up(), &["set up 7"]);
     scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
 }
 
@@ -337,7 +342,7 @@ fn trouble_of_our_own_gives_the_build_back() {
         &["clean up 7"],
     );
     scenario.check(Command::TearDown(B), &[]);
-    scenario.check(Command::CleanUpEnded { build: B }, &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 Idle"]);
 }
 
 #[test]
@@ -358,7 +363,7 @@ fn a_master_that_forgot_us_frees_us_of_all_work() {
         ran(hand_out(B, 0, 1), RunOutcome::Canceled),
         &["clean up 7"],
     );
-    scenario.check(Command::CleanUpEnded { build: B }, &["set up 7"]);
+    scenario.check(cleaned_up(), &["set up 7"]);
     scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
     scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
 }
@@ -375,7 +380,7 @@ fn a_stop_ends_everything_and_takes_no_more() {
         ran(hand_out(B, 0, 1), RunOutcome::Canceled),
         &["clean up 7"],
     );
-    scenario.check(Command::CleanUpEnded { build: B }, &[]);
+    scenario.check(cleaned_up(), &[]);
     assert!(scenario.work.is_over());
     let mut idle = Scenario::new(1);
     idle.check(Command::Stop, &[]);

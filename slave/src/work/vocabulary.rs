@@ -126,6 +126,8 @@ pub(crate) enum Command {
     },
     CleanUpEnded {
         build: BuildId,
+        /// How `teardown_build` failed, if it did.
+        trouble: Option<String>,
     },
 }
 

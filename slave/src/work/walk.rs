@@ -120,7 +120,10 @@ impl Walk {
                     DeliveryOutcome::Rejected(trouble())
                 },
             },
-            Effect::CleanUp { build, .. } => Command::CleanUpEnded { build },
+            Effect::CleanUp { build, .. } => Command::CleanUpEnded {
+                build,
+                trouble: None,
+            },
             other => panic!("{other:?} does not end"),
         };
         self.give(command);

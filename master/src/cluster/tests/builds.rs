@@ -301,14 +301,15 @@ fn an_exhausted_subjob_ends_its_build_also_behind_another_one() {
     for attempt in 1..MAX_ATTEMPTS {
         farm.tell(unusable(hand_out(1, 1, 1, attempt)));
     }
+    // What is lost with a slave that is gone is not the subjob's fault.
     farm.lose(1);
     farm.connect("b", "life 1", 1);
-    farm.set_up(2, 1).check_facts(&[
-        "1 ready on slave 2",
-        "1.0 to slave 2, attempt 2",
-        "1 failed: Subjob 1 (export T=B;) was handed out 5 times and brought no result. \
-         The last time: slave a was lost: silent.",
-        "1 off slave 2",
+    farm.set_up(2, 1)
+        .check_facts(&["1 ready on slave 2", "1.1 to slave 2, attempt 6"]);
+    farm.setup_failed(2, 1, "its files are gone").check_facts(&[
+        "1 not ready on slave 2: its files are gone",
+        "1 failed: Subjob 1 (export T=B;) was handed out 6 times and brought no result. \
+         The last time: its files are gone.",
     ]);
 }
 

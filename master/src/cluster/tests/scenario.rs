@@ -7,6 +7,7 @@ use crate::cluster::command::{Command, HandOut, Refusal, SlaveChoice};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
 use crate::cluster::slave::BuildOnSlave;
+use crate::cluster::slave_allocator::{next_subjob, num_allowed};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
@@ -105,7 +106,8 @@ impl Scenario {
         for build in self.cluster.builds().filter(|b| b.num_unstarted() > 0) {
             for slave in self.cluster.slaves().filter(|s| s.num_free() > 0) {
                 let is_ready = slave.builds.get(&build.id) == Some(&BuildOnSlave::Ready);
-                let may_have_more = build.num_running() < build.max_executors()
+                let may_have_more = num_allowed(&self.cluster, build) > 0
+                    && next_subjob(&self.cluster, slave, build).is_some()
                     && slave.num_running(build.id) < build.max_executors_per_slave();
                 assert!(
                     !(is_ready && may_have_more),
@@ -166,6 +168,22 @@ impl Scenario {
         let reason = "silent".to_owned();
         let slave = SlaveId(slave);
         self.tell(Command::GiveSlaveUp { slave, reason })
+    }
+
+    pub(super) fn die(&mut self, slave: u64) -> Turn {
+        let reason = "silent".to_owned();
+        let slave = SlaveId(slave);
+        self.tell(Command::ReportSlaveDied { slave, reason })
+    }
+
+    pub(super) fn drain(&mut self, slave: u64) -> Turn {
+        let slave = SlaveId(slave);
+        self.tell(Command::DrainSlave { slave })
+    }
+
+    pub(super) fn undrain(&mut self, slave: u64) -> Turn {
+        let slave = SlaveId(slave);
+        self.tell(Command::UndrainSlave { slave })
     }
 
     pub(super) fn shut_down(&mut self, slaves: &[u64]) -> Turn {
@@ -364,6 +382,7 @@ pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
     let outcome = |exit_code: &i32| AtomOutcome {
         exit_code: *exit_code,
         duration_ms: 5,
+        trouble: None,
     };
     let outcomes = exit_codes.iter().map(outcome).collect();
     Command::ReportFinished { hand_out, outcomes }
@@ -408,6 +427,24 @@ fn fact_text(fact: &Fact) -> String {
         Fact::ShutdownRequested { slave } => format!("slave {slave} to shut down"),
         Fact::EndRequested { slave } => format!("slave {slave} to end"),
         Fact::SlaveEnded { slave } => format!("slave {slave} ended"),
+        Fact::DrainRequested { slave } => format!("slave {slave} drained"),
+        Fact::DrainEnded { slave } => format!("slave {slave} undrained"),
+        Fact::SlaveQuarantined { slave, reason } => {
+            format!("slave {slave} quarantined: {reason}")
+        }
+        Fact::SlaveReleased { slave } => format!("slave {slave} released"),
+        Fact::SlaveReserved { slave, build } => format!("slave {slave} kept for {build}"),
+        Fact::SubjobSuspected {
+            slave,
+            build,
+            subjob,
+        } => format!("{build}.{subjob} suspected with slave {slave}"),
+        Fact::SubjobPoisoned {
+            build,
+            subjob,
+            slaves_lost,
+        } => format!("{build}.{subjob} poisoned: {slaves_lost} slaves"),
+        Fact::BuildWarned { build, warning } => format!("{build} warned: {warning}"),
         Fact::SetupRequested {
             slave,
             build,
@@ -455,9 +492,18 @@ fn effect_text(effect: &Effect) -> String {
             build,
             results,
             failures,
+            ..
         } => {
             let results: Vec<String> = results.iter().map(|(s, a)| format!("{s}@{a}")).collect();
             format!("archive {build}: {results:?}, failed {failures:?}").replace('"', "")
+        }
+        Effect::MakeResult { build, made } => {
+            format!(
+                "make {build}.{}@{}: {} atoms",
+                made.subjob,
+                made.attempt,
+                made.atoms.len()
+            )
         }
         Effect::ClearResults { build } => format!("clear {build}"),
         Effect::OpenSlave {

@@ -40,6 +40,8 @@ fn a_slave_that_was_started_again_has_lost_what_it_ran() {
     farm.connect("a", "life 2", 2).check(
         &[
             "slave 1 lost: it was started again",
+            "1.1 suspected with slave 1",
+            "1.2 suspected with slave 1",
             "slave 2 connected: a, life 2, 2 executors",
             "1 to slave 2 from index 2",
         ],
@@ -158,8 +160,10 @@ fn where_one_slave_can_not_set_up_the_others_go_on() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
     farm.build(big_plan(2, 0, 0));
     farm.set_up(1, 1);
-    farm.setup_failed(2, 1, "no compiler")
-        .check(&["1 not ready on slave 2: no compiler"], &[]);
+    farm.setup_failed(2, 1, "no compiler").check_facts(&[
+        "1 not ready on slave 2: no compiler",
+        "slave 2 quarantined: it could not set up build 1, which others could: no compiler",
+    ]);
     farm.setup_failed(2, 1, "no compiler").check_nothing();
     farm.finish(hand_out(1, 1, 0, 1));
     farm.finish(hand_out(1, 1, 1, 1)).check_facts(&[

@@ -31,8 +31,9 @@ mod random;
 mod world;
 
 use super::scenario::Scenario;
-use crate::cluster::build::BuildState;
-use crate::cluster::event::{AtomOutcome, Fact};
+use crate::cluster::build::{BuildState, POISON_EXIT_CODE};
+use crate::cluster::event::{AtomOutcome, AtomTrouble, Fact};
+use crate::cluster::health::POISON_AFTER;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use mutation::Mutation;
 use plan::Plan;
@@ -69,6 +70,13 @@ struct Tally {
     results_put_off: usize,
     cuts: usize,
     clock_jumps: usize,
+    sick_of_setups: usize,
+    sick_of_failures: usize,
+    sick_of_results: usize,
+    slaves_drained: usize,
+    slaves_released: usize,
+    slaves_reserved: usize,
+    poisoned: usize,
 }
 
 #[test]
@@ -160,10 +168,22 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
         let command = &build.plan.as_ref().unwrap().command;
         for subjob in &build.subjobs {
             let (attempt, found) = subjob.result.as_ref().unwrap();
-            let atoms = subjob.atoms.iter();
-            let right = atoms.map(|atom| oracle(&format!("{atom} {command}"), *attempt));
-            let right: Vec<_> = right.collect();
-            assert_eq!(*found, right, "{build:?}");
+            for (atom, found) in subjob.atoms.iter().zip(found) {
+                // An innocent atom that machines died with three times, by chance, is poison too.
+                if found.trouble.is_some() {
+                    let slaves_lost = POISON_AFTER;
+                    let trouble = Some(AtomTrouble::Poison { slaves_lost });
+                    assert_eq!(
+                        (found.exit_code, found.trouble),
+                        (POISON_EXIT_CODE, trouble)
+                    );
+                    continue;
+                }
+                assert!(!atom.contains(POISON), "{build:?}");
+                let is_right = *found == oracle(&format!("{atom} {command}"), *attempt);
+                assert!(is_right || *found == SICK_OUTCOME, "{build:?}");
+            }
+            assert_eq!(found.len(), subjob.atoms.len());
         }
     }
     world.master.tally
@@ -185,6 +205,16 @@ fn check_promises(world: &World) {
     }
 }
 
+/// What makes an atom take down every machine that runs it.
+const POISON: &str = " export POISON=1;";
+
+/// How everything ends on a machine that is sick.
+const SICK_OUTCOME: AtomOutcome = AtomOutcome {
+    exit_code: 77,
+    duration_ms: 1,
+    trouble: None,
+};
+
 /// How a command ends, wherever and whenever it is run; how long it takes tells the attempts apart.
 fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
     let bits = command
@@ -193,6 +223,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
     AtomOutcome {
         exit_code: i32::from(bits % 4 == 0),
         duration_ms: random::mix(bits ^ u64::from(attempt.0)) % 1_000_000,
+        trouble: None,
     }
 }
 
@@ -242,7 +273,14 @@ fn check_history(farm: &Scenario) {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
             }
-            Fact::SlaveLost { slave, .. } => held.retain(|_, (holder, _)| holder != slave),
+            Fact::SubjobPoisoned { build, subjob, .. } => {
+                let key = (*build, *subjob);
+                assert!(!held.contains_key(&key), "{event:?}");
+                assert!(results.insert(key), "{event:?}");
+            }
+            Fact::SlaveLost { slave, .. } | Fact::SlaveQuarantined { slave, .. } => {
+                held.retain(|_, (holder, _)| holder != slave)
+            }
             Fact::SetupFailed { slave, build, .. } => {
                 held.retain(|(of, _), (holder, _)| of != build || holder != slave);
             }
@@ -261,6 +299,12 @@ fn check_history(farm: &Scenario) {
             | Fact::ShutdownRequested { .. }
             | Fact::EndRequested { .. }
             | Fact::SlaveEnded { .. }
+            | Fact::DrainRequested { .. }
+            | Fact::DrainEnded { .. }
+            | Fact::SlaveReleased { .. }
+            | Fact::SlaveReserved { .. }
+            | Fact::SubjobSuspected { .. }
+            | Fact::BuildWarned { .. }
             | Fact::SetupRequested { .. }
             | Fact::SetupCompleted { .. }
             | Fact::TeardownRequested { .. }
@@ -270,7 +314,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 17] {
+    fn parts(&mut self) -> [&mut usize; 24] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -289,6 +333,13 @@ impl Tally {
             &mut self.results_put_off,
             &mut self.cuts,
             &mut self.clock_jumps,
+            &mut self.sick_of_setups,
+            &mut self.sick_of_failures,
+            &mut self.sick_of_results,
+            &mut self.slaves_drained,
+            &mut self.slaves_released,
+            &mut self.slaves_reserved,
+            &mut self.poisoned,
         ]
     }
 

@@ -4,8 +4,8 @@
 //! comes twice is done once; and it repeats each report until the master answers it.
 
 use super::master::Asked;
-use super::oracle;
 use super::random::Random;
+use super::{POISON, SICK_OUTCOME, oracle};
 use crate::cluster::effect::SlaveCall;
 use crate::cluster::event::AtomOutcome;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
@@ -78,10 +78,24 @@ pub(super) enum About {
 pub(super) enum Work {
     SetUp(SlaveId, BuildId),
     Run(SlaveId, BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
+    /// An atom that takes the machine down.
+    RunPoison,
+}
+
+/// What is wrong with a machine, whatever is run on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Sickness {
+    #[default]
+    Well,
+    SetsNothingUp,
+    FailsEverything,
+    TearsResults,
 }
 
 /// What a slave does to the world.
 pub(super) enum Act {
+    /// The machine dies at once, without a word.
+    Die,
     Send(ToMaster),
     Begin(Work),
     /// The process ends.
@@ -93,7 +107,7 @@ enum Place {
     SettingUp,
     Ready,
     Failed,
-    /// Remembered, so that a late set-up does not bring it back.
+    /// Remembered, so that a set-up that was asked for before does not bring it back.
     TornDown,
 }
 
@@ -116,11 +130,13 @@ pub(super) struct Machine {
     pub(super) forgets_begun: bool,
     pub(super) slave: Option<SlaveId>,
     builds: BTreeMap<(SlaveId, BuildId), Place>,
+    newest_calls: BTreeMap<(SlaveId, BuildId), u64>,
     begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
     pub(super) unheard: BTreeMap<u64, Report>,
     last_report: u64,
     /// How often a set-up fails, and a build is lost later, in 1000.
     pub(super) setup_failures: u64,
+    pub(super) sickness: Sickness,
 }
 
 impl Machine {
@@ -150,6 +166,7 @@ impl Machine {
             forgets_begun: self.forgets_begun,
             // A report of an earlier life must not be taken for one of this life.
             last_report: self.last_report,
+            sickness: self.sickness,
             ..reborn
         };
     }
@@ -242,8 +259,16 @@ impl Machine {
         let place = self.builds.get(&(slave, build)).copied();
         let mut refusal = None;
         let mut acts = Vec::new();
+        // Calls about a build are made one after the other: an older one is a late repetition.
+        let newest = self.newest_calls.entry((slave, build)).or_default();
+        let is_new = number > *newest;
+        *newest = number.max(*newest);
         match (call, place) {
             (SlaveCall::SetUp(_), None) => {
+                self.builds.insert((slave, build), Place::SettingUp);
+                acts.push(Act::Begin(Work::SetUp(slave, build)));
+            }
+            (SlaveCall::SetUp(_), Some(Place::Failed | Place::TornDown)) if is_new => {
                 self.builds.insert((slave, build), Place::SettingUp);
                 acts.push(Act::Begin(Work::SetUp(slave, build)));
             }
@@ -266,13 +291,25 @@ impl Machine {
                 if is_new || self.forgets_begun {
                     assert!(is_new, "attempt {attempt} of {build}.{subjob} runs twice");
                     let commands = request.atomic_commands.iter();
-                    let outcomes = commands.map(|command| oracle(command, attempt)).collect();
-                    acts.push(Act::Begin(Work::Run(
-                        slave, build, subjob, attempt, outcomes,
-                    )));
+                    let is_sick = self.sickness == Sickness::FailsEverything;
+                    let outcome = |command| {
+                        if is_sick {
+                            SICK_OUTCOME
+                        } else {
+                            oracle(command, attempt)
+                        }
+                    };
+                    let is_poison = commands.clone().any(|command| command.contains(POISON));
+                    acts.push(Act::Begin(if is_poison {
+                        Work::RunPoison
+                    } else {
+                        let outcomes = commands.map(|command| outcome(command)).collect();
+                        Work::Run(slave, build, subjob, attempt, outcomes)
+                    }));
                 }
             }
             (SlaveCall::Start { .. }, _) => refusal = Some("not set up".to_owned()),
+            (SlaveCall::TearDown, Some(Place::SettingUp | Place::Ready)) if !is_new => {}
             (SlaveCall::TearDown, _) if random.happens(self.setup_failures / 4) => {
                 self.builds.insert((slave, build), Place::TornDown);
                 refusal = Some("its files can not be removed".to_owned());
@@ -294,7 +331,8 @@ impl Machine {
                 let Some(place) = place.filter(|place| **place == Place::SettingUp) else {
                     return Vec::new();
                 };
-                if random.happens(self.setup_failures) {
+                let is_sick = self.sickness == Sickness::SetsNothingUp;
+                if is_sick || random.happens(self.setup_failures) {
                     *place = Place::Failed;
                     self.report(slave, About::SetupFailed(build))
                 } else {
@@ -302,6 +340,7 @@ impl Machine {
                     self.report(slave, About::SetUp(build))
                 }
             }
+            Work::RunPoison => vec![Act::Die],
             // Also after a tear-down: the result may have been on its way.
             Work::Run(slave, build, subjob, attempt, outcomes) => {
                 self.report(slave, About::Finished(build, subjob, attempt, outcomes))

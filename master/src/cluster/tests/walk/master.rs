@@ -1,10 +1,10 @@
 //! What stands around the core in a master: adapters that carry effects out and repeat calls until
 //! they are answered, the watch over leases, and a process that may die in any turn.
 
-use super::Tally;
-use super::machine::{About, Report, ToMachine, ToMaster};
+use super::machine::{About, Report, Sickness, ToMachine, ToMaster};
 use super::mutation::Mutation;
 use super::world::{Happening, TICK, World};
+use super::{POISON, Tally};
 use crate::cluster::Cluster;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
@@ -156,7 +156,7 @@ impl World {
         for slave in silent {
             if self.master.is_up {
                 let reason = SILENCE.to_owned();
-                self.tell(Command::GiveSlaveUp { slave, reason });
+                self.tell(Command::ReportSlaveDied { slave, reason });
             }
         }
         // Some things follow from the mere passing of time.
@@ -270,7 +270,7 @@ impl World {
                     subjob,
                     attempt,
                 };
-                self.upload(hand_out, outcomes)
+                self.upload(machine, hand_out, outcomes)
             }
             About::Ending => Command::GiveSlaveUp {
                 slave,
@@ -296,8 +296,14 @@ impl World {
     }
 
     /// A result as it arrives: now and then damaged.
-    fn upload(&mut self, hand_out: HandOut, mut outcomes: Vec<AtomOutcome>) -> Command {
-        if self.random.happens(30) {
+    fn upload(
+        &mut self,
+        machine: usize,
+        hand_out: HandOut,
+        mut outcomes: Vec<AtomOutcome>,
+    ) -> Command {
+        let is_sick = self.machines[machine].sickness == Sickness::TearsResults;
+        if is_sick || self.random.happens(30) {
             let reason = "torn archive".to_owned();
             return Command::ReportUnusable { hand_out, reason };
         }
@@ -329,6 +335,7 @@ impl World {
                     };
                     self.report_from_adapter(report);
                 }
+                Effect::MakeResult { made, .. } => assert!(!made.atoms.is_empty()),
                 Effect::Abandon { build } | Effect::ClearResults { build } => {
                     assert!(self.master.farm.cluster.build(build).unwrap().is_over());
                 }
@@ -375,9 +382,19 @@ impl World {
         }
         let [num_atoms, max_executors, per_slave] =
             [9, 4, 3].map(|end| u32::try_from(self.random.below(end)).unwrap());
+        // Now and then enough for a slave to fail many of them in a row.
+        let num_atoms = if self.random.happens(150) {
+            40
+        } else {
+            num_atoms
+        };
+        let poison = self.random.happens(100).then(|| self.random.index(9));
         let mut plan = big_plan(num_atoms, max_executors, per_slave);
         for atom in &mut plan.atoms {
             *atom = format!("export BUILD={build}; {atom}");
+        }
+        if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
+            atom.push_str(POISON);
         }
         let plan = Box::new(plan);
         Command::ReportPrepared { build, plan }
@@ -400,6 +417,15 @@ impl Tally {
                 Fact::SlaveEnded { .. } => self.slaves_shut_down += 1,
                 Fact::SetupFailed { .. } => self.setups_failed += 1,
                 Fact::SubjobReturned { .. } => self.results_unusable += 1,
+                Fact::SlaveQuarantined { reason, .. } => {
+                    self.sick_of_setups += usize::from(reason.contains("set up"));
+                    self.sick_of_failures += usize::from(reason.contains("failed while others"));
+                    self.sick_of_results += usize::from(reason.contains("could not be used"));
+                }
+                Fact::DrainRequested { .. } => self.slaves_drained += 1,
+                Fact::SlaveReleased { .. } => self.slaves_released += 1,
+                Fact::SlaveReserved { .. } => self.slaves_reserved += 1,
+                Fact::SubjobPoisoned { .. } => self.poisoned += 1,
                 Fact::SubjobHandedOut { attempt, .. } => {
                     self.handed_out_again += usize::from(attempt.0 > 1);
                 }

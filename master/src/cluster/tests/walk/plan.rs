@@ -1,6 +1,7 @@
 //! What happens to a world, written down: made from a seed, made smaller when it fails, and printed
 //! as the Rust that `kept.rs` has.
 
+use super::machine::Sickness;
 use super::random::Random;
 use super::world::CALM_AT;
 
@@ -22,6 +23,8 @@ pub(super) struct Plan {
     pub(super) repetition: u64,
     /// How often it is so late that others overtake it, in 1000.
     pub(super) lateness: u64,
+    /// What is wrong with the machines, in their order.
+    pub(super) sicknesses: Vec<Sickness>,
     /// What happens, and when.
     pub(super) faults: Vec<(u64, Fault)>,
 }
@@ -61,6 +64,13 @@ pub(super) enum Fault {
     UserCancels(u64),
     /// This slave is to end, or all are.
     UserShutsDown(Option<u64>),
+    /// This slave is to take no new work.
+    UserDrains(u64),
+    /// This slave may take work again.
+    UserUndrains(u64),
+    /// Every machine is mended, and whoever was kept from work is let to it again; and so on from
+    /// then on.
+    Mended,
 }
 
 impl Plan {
@@ -79,6 +89,16 @@ impl Plan {
             let executors = u32::try_from(random.between(1, 3)).unwrap();
             plan.executors.push(executors);
         }
+        // The first is always well: without others that do better nobody is sick.
+        plan.sicknesses = vec![Sickness::Well];
+        for _ in 1..plan.executors.len() {
+            plan.sicknesses.push(match random.below(8) {
+                0 => Sickness::SetsNothingUp,
+                1 => Sickness::FailsEverything,
+                2 => Sickness::TearsResults,
+                _ => Sickness::Well,
+            });
+        }
         for _ in 0..random.between(1, 6) {
             plan.add(Fault::UserQueues(random.below(3)), &mut random);
         }
@@ -89,6 +109,11 @@ impl Plan {
             let slave = random.between(1, 6);
             let slave = (random.below(3) > 0).then_some(slave);
             plan.add(Fault::UserShutsDown(slave), &mut random);
+        }
+        for _ in 0..[0, 0, 2, 4][random.index(4)] {
+            let slave = random.between(1, 6);
+            plan.add(Fault::UserDrains(slave), &mut random);
+            plan.add(Fault::UserUndrains(slave), &mut random);
         }
         for _ in 0..[0, 3, 8, 16][random.index(4)] {
             let fault = plan.trouble(&mut random);
@@ -167,7 +192,8 @@ impl Plan {
             }
             size /= 2;
         }
-        let quieter: [fn(&mut Self); 6] = [
+        let quieter: [fn(&mut Self); 7] = [
+            |plan| plan.sicknesses.clear(),
             |plan| plan.loss = 0,
             |plan| plan.repetition = 0,
             |plan| plan.lateness = 0,

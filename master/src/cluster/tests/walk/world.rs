@@ -1,7 +1,7 @@
 //! The world around the core: time, a network that delays, loses, repeats and reorders, machines
 //! that die, and users. What happens is written in the [`Plan`].
 
-use super::machine::{Act, Machine, ToMachine, ToMaster, Work};
+use super::machine::{Act, Machine, Sickness, ToMachine, ToMaster, Work};
 use super::master::{Doom, Master};
 use super::mutation::Mutation;
 use super::plan::{Fault, Plan};
@@ -64,6 +64,13 @@ impl World {
             machine.forgets_begun = mutation == Some(Mutation::StartsAreRepeated);
             machine
         });
+        // A plan in which nobody is sick says nothing of it.
+        let sicknesses = plan.sicknesses.iter().copied();
+        let sicknesses = sicknesses.chain(std::iter::repeat(Sickness::Well));
+        let machines = machines.zip(sicknesses).map(|(mut machine, sickness)| {
+            machine.sickness = sickness;
+            machine
+        });
         let mut world = Self {
             random: Random::new(plan.seed),
             now: 0,
@@ -83,6 +90,7 @@ impl World {
             let at = world.random.below(300);
             world.schedule(at, Happening::MachineTick(machine));
         }
+        world.schedule(CALM_AT, Happening::Fault(Fault::Mended));
         for (at, fault) in &plan.faults {
             world.schedule(*at, Happening::Fault(*fault));
         }
@@ -223,6 +231,31 @@ impl World {
                     self.tell(Command::CancelBuild { build });
                 }
             }
+            Fault::UserDrains(slave) => {
+                if self.master.is_up {
+                    let slave = SlaveId(slave);
+                    self.tell(Command::DrainSlave { slave });
+                }
+            }
+            Fault::UserUndrains(slave) => {
+                if self.master.is_up {
+                    let slave = SlaveId(slave);
+                    self.tell(Command::UndrainSlave { slave });
+                }
+            }
+            Fault::Mended => {
+                for machine in &mut self.machines {
+                    machine.sickness = Sickness::Well;
+                }
+                let slaves = self.master.farm.cluster.slaves();
+                let kept_out = slaves.filter(|s| s.is_drained || s.quarantine.is_some());
+                for slave in kept_out.map(|slave| slave.id).collect::<Vec<_>>() {
+                    if self.master.is_up {
+                        self.tell(Command::UndrainSlave { slave });
+                    }
+                }
+                self.schedule(8 * TICK, Happening::Fault(Fault::Mended));
+            }
             Fault::UserShutsDown(slave) => {
                 if self.master.is_up {
                     let named = |slave| SlaveChoice::Named(vec![SlaveId(slave)]);
@@ -290,7 +323,7 @@ impl World {
                     self.schedule(duration, Happening::WorkDone(index, life, work));
                 }
                 // Somebody starts it again: without slaves no build would end.
-                Act::End => self.crash_machine(index),
+                Act::End | Act::Die => self.crash_machine(index),
             }
         }
     }

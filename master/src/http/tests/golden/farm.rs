@@ -164,6 +164,7 @@ impl Farm {
             outcomes: vec![AtomOutcome {
                 exit_code,
                 duration_ms: 2010,
+                trouble: None,
             }],
         };
         self.command(finished).await;
@@ -180,7 +181,8 @@ impl Farm {
         let results = self.master.results.clone();
         let stop = CancellationToken::new();
         let space = DiskSpace::new(std::path::Path::new("/"), 0);
-        let done = archiver::archive(results, space, build, subjobs, Vec::new(), stop).await;
+        let (failures, made) = (Vec::new(), Vec::new());
+        let done = archiver::archive(results, space, build, subjobs, failures, made, stop).await;
         self.command(done.unwrap()).await;
     }
 
