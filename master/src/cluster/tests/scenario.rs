@@ -265,6 +265,13 @@ impl Scenario {
         assert_eq!(running, expected, "executors per build");
     }
 
+    /// Loses the events after the first `num_events`, and with them a snapshot that holds some of
+    /// them: none is written before its events.
+    pub(super) fn truncate(&mut self, num_events: usize) {
+        self.journal.truncate(num_events);
+        self.snapshot.take_if(|(events, _)| *events > num_events);
+    }
+
     /// A start from the snapshot and what came after it gives the same as one from all events.
     fn check_snapshot(&self, replayed: &Cluster) {
         let Some((events, snapshot)) = &self.snapshot else {

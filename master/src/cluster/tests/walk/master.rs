@@ -106,7 +106,7 @@ impl World {
     fn crash_master(&mut self) {
         let doom = self.master.doom.take();
         if let Some((num_events, cluster)) = doom.and_then(|doom| doom.lost) {
-            self.master.farm.journal.truncate(num_events);
+            self.master.farm.truncate(num_events);
             self.master.farm.cluster = cluster;
             self.master.tally.failed_disks += 1;
         }
