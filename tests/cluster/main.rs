@@ -29,6 +29,7 @@ mod master_faults;
 mod odd_projects;
 mod projects;
 mod shutdown;
+mod sick_slaves;
 mod signatures;
 mod slave_faults;
 mod submitting;
