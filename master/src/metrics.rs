@@ -68,6 +68,7 @@ pub fn exposition(cluster: &Cluster) -> String {
     write_slaves(&mut text, cluster);
     write_state_durations(&mut text, cluster);
     write_serialized_times(&mut text, cluster);
+    write_kept_out(&mut text, cluster);
     text
 }
 
@@ -88,6 +89,25 @@ pub fn disk_space(free_bytes: u64, is_short: bool) -> String {
     family(&mut text, name, "gauge", help);
     line(&mut text, format_args!("{name} {}", u8::from(is_short)));
     text
+}
+
+/// Slaves that take no new work though they are there. Ours.
+fn write_kept_out(text: &mut String, cluster: &Cluster) {
+    let (mut drained, mut quarantined) = (0, 0);
+    for slave in cluster.slaves().filter(|slave| slave.is_alive()) {
+        drained += u64::from(slave.is_drained);
+        quarantined += u64::from(slave.quarantine.is_some());
+    }
+    let name = "slaves_kept_out";
+    family(
+        text,
+        name,
+        "gauge",
+        "Number of slaves that take no new work",
+    );
+    for (reason, number) in [("drained", drained), ("quarantined", quarantined)] {
+        line(text, format_args!("{name}{{reason=\"{reason}\"}} {number}"));
+    }
 }
 
 fn write_slaves(text: &mut String, cluster: &Cluster) {
@@ -172,7 +192,7 @@ fn write_serialized_times(text: &mut String, cluster: &Cluster) {
 mod tests {
     use super::*;
     use crate::cluster::command::Command;
-    use clusterrunner_common::ids::SessionId;
+    use clusterrunner_common::ids::{SessionId, SlaveId};
 
     #[test]
     fn a_fresh_farm_is_measured() {
@@ -188,6 +208,12 @@ mod tests {
         }
         let text = exposition(&cluster);
         assert!(text.contains("slaves{state=\"idle\"} 1\n"), "{text}");
+        let drain = Command::DrainSlave { slave: SlaveId(1) };
+        for event in cluster.decide(drain, Timestamp(2)).unwrap() {
+            cluster.apply(&event);
+        }
+        let drained = "slaves_kept_out{reason=\"drained\"} 1\n";
+        assert!(exposition(&cluster).contains(drained), "{text}");
         assert!(
             text.contains("serialized_build_time_seconds_bucket{le=\"+Inf\"} 0\n"),
             "{text}"

@@ -185,6 +185,11 @@ pub fn make(results: &Results, build: BuildId, made: &MadeResult) -> io::Result<
     let mut tar = tar::Builder::new(gzip);
     for (id, atom) in (0..).map(AtomId).zip(&made.atoms) {
         let directory = directory_name(made.subjob, id);
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_size(0);
+        tar.append_data(&mut header, format!("{directory}/"), io::empty())?;
         let exit_code = format!("{}\n", atom.exit_code);
         for (name, content) in [
             (COMMAND_FILE, atom.command.as_str()),

@@ -50,11 +50,9 @@ fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
     let counts: Vec<String> = counts
         .map(|(number, why)| format!("{number} {why}"))
         .collect();
-    Some(if counts.is_empty() {
-        "It waits: there is no slave.".to_owned()
-    } else {
-        format!("It waits: no slave takes work: {}.", counts.join(", "))
-    })
+    // Where no slave was kept out, the original's words are enough.
+    let is_kept_out = drained + quarantined + ending > 0;
+    is_kept_out.then(|| format!("It waits: no slave takes work: {}.", counts.join(", ")))
 }
 
 /// A build.

@@ -34,6 +34,7 @@ mod network;
 mod odd_projects;
 mod projects;
 mod shutdown;
+mod sick_slaves;
 mod signatures;
 mod slave_faults;
 mod submitting;

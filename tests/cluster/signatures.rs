@@ -325,6 +325,7 @@ async fn a_result_counts_only_as_it_was_signed_and_for_its_attempt() {
     scene.finish().await;
 
     // Once there is a result, another one neither replaces it nor does harm.
+    scene.farm.wait_for_rest().await;
     let done = scene.state().await;
     let late = scene.result(1);
     let answer = late.send(&late.upload_signature(&secret)).await;

@@ -86,7 +86,7 @@ impl Cluster {
             return None;
         }
         let may_help = |slave: &Slave| match &slave.presence {
-            Presence::Alive => build.may_be_set_up_by(slave),
+            Presence::Alive => slave.takes_work() && build.may_be_set_up_by(slave),
             Presence::Lost { at: since, .. } => {
                 let is_fit = build
                     .setup_failures

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tower::ServiceExt as _;
 
+mod drain;
 mod golden;
 
 struct Master {
@@ -273,6 +274,8 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v1/slave/1/heartbeat"),
         ("POST", "/v1/slave/1/shutdown"),
         ("POST", "/v1/slave/shutdown"),
+        ("POST", "/v1/slave/1/drain"),
+        ("POST", "/v1/slave/1/undrain"),
         ("POST", "/v1/build/1/subjob/0/result"),
         ("DELETE", "/v1/build/1"),
         ("POST", "/v1/anything/else"),

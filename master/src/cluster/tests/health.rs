@@ -52,6 +52,15 @@ fn a_build_that_nobody_can_set_up_is_its_own_fault() {
 }
 
 #[test]
+fn a_build_does_not_wait_for_a_drained_slave_where_all_others_failed() {
+    let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
+    farm.drain(2);
+    farm.build(big_plan(3, 0, 0));
+    farm.setup_failed(1, 1, "exit code 1");
+    assert!(matches!(farm.state(1), BuildState::Error { .. }));
+}
+
+#[test]
 fn a_build_that_most_can_not_set_up_is_its_own_fault() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1), ("c", 1)]);
     farm.build(big_plan(3, 0, 0));

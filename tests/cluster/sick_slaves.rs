@@ -1,0 +1,322 @@
+//! Slaves that are sick or drained, atoms that take slaves down, and what a user sees of it.
+
+use crate::archives::zip_of;
+use crate::farm::{Extra, Farm};
+use crate::repository::Repository;
+use crate::wait::wait_for;
+use crate::whole_build::runs;
+use clusterrunner_common::api::{BuildResult, BuildStatus, SlaveView};
+use clusterrunner_common::ids::BuildId;
+use rustix::process::Signal;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+/// Runs a command of the farm's user.
+fn user(farm: &Farm, arguments: &[&str]) -> Output {
+    let mut command = farm.command();
+    command.args(arguments);
+    command.args(["--master-url", &farm.master_address()]);
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+async fn view_of(farm: &Farm, slave: usize) -> SlaveView {
+    let address = farm.slave_address(slave);
+    let slaves = farm.client().slaves().await.unwrap();
+    let mut found = slaves.into_iter().filter(|view| view.url == address);
+    found.next().expect("it is listed")
+}
+
+async fn wait_for_quarantine(farm: &Farm, slave: usize) -> String {
+    wait_for("the slave is quarantined", async || {
+        let view = view_of(farm, slave).await;
+        assert_eq!(view.is_quarantined, view.quarantine_reason.is_some());
+        view.quarantine_reason
+    })
+    .await
+}
+
+fn project(job: &str) -> Repository {
+    let repository = Repository::empty();
+    repository.commit(&[("clusterrunner.yaml", job)]);
+    repository
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_atom_that_kills_its_slaves_fails_by_itself() {
+    let repository = project(
+        "Job:\n  commands:\n    - if [ \"$N\" = 3 ]; then kill -9 $PPID; sleep 1; fi\n    - echo \"$N\"\n  \
+         atomizers: [{N: seq 1 8}]\n",
+    );
+    let mut farm = Farm::start(&[1, 1, 1]).await;
+    let build = farm.submit(&repository.request()).await;
+    let client = farm.client();
+    let view = wait_for("the build is over", async || {
+        for slave in 0..3 {
+            if farm.has_ended(slave) {
+                farm.restart_slave(slave, 1);
+            }
+        }
+        let view = client.build(build).await.unwrap();
+        view.status.is_over().then_some(view)
+    })
+    .await;
+    assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
+    assert_eq!(view.result, Some(BuildResult::Failure));
+    assert_eq!((view.num_atoms_failed, view.num_atoms_in_trouble), (1, 1));
+    let failed = view.failed_atoms.unwrap();
+    assert_eq!(failed[0].command_string, "export N=\"3\";");
+    assert_eq!(failed[0].exit_code, Some(125));
+    let trouble = failed[0].trouble.as_deref();
+    assert_eq!(
+        trouble,
+        Some("poison: 3 slaves were lost while they ran it")
+    );
+    let console = farm.console(build, &failed[0]).await;
+    assert!(console.contains("3 slaves were lost"), "{console}");
+    let files = zip_of(&farm, build).await;
+    let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
+    let file = |name: &str| text(&format!("artifact_2_0/{name}"));
+    assert_eq!(file("clusterrunner_exit_code"), "125\n");
+    assert!(file("clusterrunner_command").contains("export N=\"3\";"));
+    assert_eq!(file("clusterrunner_console_output"), console);
+    assert_eq!(text("failures.txt"), "artifact_2_0");
+    let shown = said(&user(&farm, &["status", &build.to_string()]));
+    assert!(shown.contains("poison: 3 slaves"), "{shown}");
+    // The last one may be on its way back.
+    for slave in 0..3 {
+        if farm.has_ended(slave) {
+            farm.restart_slave(slave, 1);
+        }
+    }
+    farm.wait_for_slaves(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_that_can_not_set_up_what_others_can_is_quarantined_until_undrained() {
+    let repository = Repository::empty();
+    let mended = repository.outside("mended");
+    // The second slave is told by where its work trees lie.
+    let job = format!(
+        "Job:\n  setup_build:\n    - case \"$PWD\" in *43002*) test -e '{}' || {{ echo no compiler; exit 7; }};; esac\n  \
+         commands: [echo on]\n  atomizers: [{{N: seq 1 4}}]\n",
+        mended.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let farm = Farm::start(&[1, 1]).await;
+    let view = farm.run(&repository.request()).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let reason = wait_for_quarantine(&farm, 1).await;
+    assert!(reason.contains("no compiler"), "{reason}");
+    assert!(reason.contains("exited with 7"), "{reason}");
+    assert!(!view_of(&farm, 0).await.is_quarantined);
+    let shown = said(&user(&farm, &["slaves"]));
+    assert!(shown.contains("quarantined"), "{shown}");
+    assert!(shown.contains("no compiler"), "{shown}");
+
+    fs::write(&mended, "").unwrap();
+    let undrained = said(&user(&farm, &["undrain", &farm.slave_address(1)]));
+    assert!(
+        undrained.contains("released from quarantine"),
+        "{undrained}"
+    );
+    let view = farm.run(&repository.request()).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    assert!(!view_of(&farm, 1).await.is_quarantined);
+    farm.wait_for_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_on_which_everything_fails_is_quarantined() {
+    let repository = Repository::empty();
+    let (passed, failed) = (repository.outside("passed"), repository.outside("failed"));
+    fs::write(&passed, "").unwrap();
+    fs::write(&failed, "").unwrap();
+    // The sick slave fails one atom for each that the other one passes, whoever is faster.
+    let job = format!(
+        "Job:\n  commands:\n    - count() {{ wc -l < \"$1\"; }}\n    - case \"$PWD\" in *43001*) echo x >> '{passed}'; exit 0;; esac\n    \
+         - while [ \"$(count '{passed}')\" -lt \"$(count '{failed}')\" ]; do sleep 0.02; done\n    \
+         - echo x >> '{failed}'; exit 9\n  atomizers: [{{N: seq 1 80}}]\n",
+        passed = passed.display(),
+        failed = failed.display(),
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let farm = Farm::start(&[1, 1]).await;
+    let view = farm.run(&repository.request()).await;
+    assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
+    assert!(view.num_atoms_failed >= 10, "{view:?}");
+    assert_eq!(view.num_atoms_completed, 80);
+    let reason = wait_for_quarantine(&farm, 1).await;
+    assert!(reason.contains("failed while others passed"), "{reason}");
+    farm.wait_for_rest().await;
+}
+
+/// Atoms that each say that they run, and then wait for a file.
+struct Gate {
+    repository: Repository,
+    log: PathBuf,
+    open: PathBuf,
+}
+
+impl Gate {
+    fn new(atoms: u32) -> Self {
+        let repository = Repository::empty();
+        let (log, open) = (repository.outside("runs"), repository.outside("open"));
+        let job = format!(
+            "Job:\n  commands:\n    - echo \"$N\" >> '{}'\n    - until [ -e '{}' ]; do sleep 0.02; done\n    \
+             - echo \"$PWD\"\n  atomizers: [{{N: seq 1 {atoms}}}]\n",
+            log.display(),
+            open.display(),
+        );
+        repository.commit(&[("clusterrunner.yaml", &job)]);
+        Self {
+            repository,
+            log,
+            open,
+        }
+    }
+
+    async fn wait_for_runs(&self, number: usize) {
+        wait_for("atoms wait at the gate", async || {
+            (runs(&self.log).len() >= number).then_some(())
+        })
+        .await;
+    }
+
+    fn open(&self) {
+        fs::write(&self.open, "").unwrap();
+    }
+
+    fn ran_once(&self) -> bool {
+        runs(&self.log).values().all(|times| *times == 1)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_slave_finishes_its_work_and_takes_none_until_undrained() {
+    let gate = Gate::new(4);
+    let mut farm = Farm::start(&[1, 1]).await;
+    let build = farm.submit(&gate.repository.request()).await;
+    gate.wait_for_runs(2).await;
+    let drained = said(&user(&farm, &["drain", &farm.slave_address(0)]));
+    assert!(drained.contains("finishes what it runs"), "{drained}");
+    let view = view_of(&farm, 0).await;
+    assert!(
+        view.is_drained && view.num_executors_in_use == 1,
+        "{view:?}"
+    );
+    gate.open();
+    said(&user(&farm, &["drain", "--wait", &view.id.to_string()]));
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    assert!(gate.ran_once());
+    let of_first = farm.subjobs(build).await;
+    let of_first = of_first
+        .iter()
+        .filter(|subjob| subjob.slave.as_deref() == Some(&farm.slave_address(0)));
+    assert_eq!(of_first.count(), 1, "it ran what it had");
+
+    // Nobody forgets it: not the master, not the slave.
+    farm.stop_master();
+    farm.stop_slave(0);
+    farm.start_master().await;
+    farm.restart_slave(0, 1);
+    let slaves = farm.wait_for_slaves(2).await;
+    let drained: Vec<bool> = slaves.iter().map(|slave| slave.is_drained).collect();
+    assert_eq!(drained.iter().filter(|drained| **drained).count(), 1);
+    let host = farm.slave_address(0);
+    let host = host.rsplit_once(':').unwrap().0;
+    said(&user(&farm, &["drain", host]));
+    let build = farm.submit(&gate.repository.request()).await;
+    let client = farm.client();
+    let details = wait_for("the build is prepared", async || {
+        client.build(build).await.unwrap().details
+    })
+    .await;
+    let waits = "It waits: no slave takes work: 2 drained.";
+    assert!(details.contains(waits), "{details}");
+    said(&user(&farm, &["undrain", host]));
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let unknown = user(&farm, &["drain", "nowhere"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+}
+
+async fn wait_for_withdrawal(farm: &Farm, slave: usize) {
+    wait_for("the slave takes nothing new", async || {
+        view_of(farm, slave).await.is_in_shutdown_mode.then_some(())
+    })
+    .await;
+}
+
+async fn withdrawing(atoms: u32, executors: &[u32]) -> (Farm, Gate, BuildId) {
+    let mut farm = Farm::with(&Extra {
+        slave: "drain_on_stop = True",
+        ..Extra::default()
+    });
+    farm.start_all(executors).await;
+    let gate = Gate::new(atoms);
+    let build = farm.submit(&gate.repository.request()).await;
+    let num_executors: u32 = executors.iter().sum();
+    gate.wait_for_runs(num_executors as usize).await;
+    farm.signal_slave(0, Signal::TERM);
+    wait_for_withdrawal(&farm, 0).await;
+    (farm, gate, build)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_that_drains_on_stop_delivers_what_it_runs_and_ends() {
+    let (mut farm, gate, build) = withdrawing(5, &[1, 1]).await;
+    assert!(!farm.has_ended(0));
+    gate.open();
+    assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    assert!(gate.ran_once());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once_and_its_atom_runs_elsewhere() {
+    let (mut farm, gate, build) = withdrawing(2, &[1]).await;
+    farm.signal_slave(0, Signal::TERM);
+    assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
+    farm.start_slave(1);
+    gate.open();
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    assert_eq!(runs(&gate.log)[&1], 2);
+    // It is stopped by the first signal too where nothing runs.
+    farm.wait_for_rest().await;
+    farm.signal_slave(1, Signal::TERM);
+    assert_eq!(farm.end_of_slave(1).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tear_down_that_fails_is_a_warning() {
+    let repository = project(
+        "Job:\n  commands: [echo on]\n  atomizers: [{N: seq 1 2}]\n  \
+         teardown_build: [echo still mounted, exit 3]\n",
+    );
+    let farm = Farm::start(&[1]).await;
+    let build = farm.run(&repository.request()).await.id;
+    let client = farm.client();
+    let warnings = wait_for("there is a warning", async || {
+        let view = client.build(build).await.unwrap();
+        assert_eq!(view.result, Some(BuildResult::NoFailures));
+        (!view.warnings.is_empty()).then_some(view.warnings)
+    })
+    .await;
+    assert!(
+        warnings[0].contains("teardown_build exited with 3"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains("still mounted"), "{warnings:?}");
+    let shown = said(&user(&farm, &["status", &build.to_string()]));
+    assert!(shown.contains("still mounted"), "{shown}");
+}
