@@ -12,6 +12,7 @@ use clusterrunner_common::ids::BuildId;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::time::Duration;
 
 /// The atoms that have a result, by their numbers.
@@ -175,6 +176,39 @@ async fn everything_is_killed_in_mid_build() {
             "atom {atom} ran again after it was finished"
         );
     }
+}
+
+/// The power fails in the middle of a write: behind what was acknowledged there is the beginning of
+/// something, or nonsense.
+#[tokio::test]
+async fn the_end_of_the_journal_is_torn() {
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.02"))]);
+    let mut farm = Farm::start(&[2, 2]).await;
+    let build = farm.submit(&repository.request()).await;
+    for (least, tail) in [
+        (20, vec![0x5a; 700]),
+        (60, vec![0; 5000]),
+        (100, vec![0xff; 70_000]),
+    ] {
+        let mut kept = BTreeSet::new();
+        wait_for(&format!("{least} atoms have a result"), async || {
+            kept = completed(&farm, build).await;
+            (kept.len() >= least).then_some(())
+        })
+        .await;
+        farm.kill_master();
+        let journal = farm.path("base/master/journal/db");
+        let mut file = fs::File::options().append(true).open(journal).unwrap();
+        file.write_all(&tail).unwrap();
+        farm.start_master().await;
+        let after = completed(&farm, build).await;
+        assert!(kept.is_subset(&after), "results are lost");
+    }
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    assert!(runs(&log).values().all(|times| *times == 1));
 }
 
 /// A master that does nothing for longer than its patience with slaves has no reason to blame them.

@@ -100,6 +100,26 @@ async fn the_only_slave_is_killed_and_comes_back_late() {
     scene.check_end(HELD).await;
 }
 
+/// Machines that are replaced by others: nothing waits for those that were there first.
+#[tokio::test]
+async fn all_slaves_are_killed_and_others_come() {
+    let mut scene = Scene::set(&[2, 2]).await;
+    scene.farm.kill_slave(0);
+    scene.farm.kill_slave(1);
+    scene.farm.wait_for_slaves(0).await;
+    let began = std::time::Instant::now();
+    scene.farm.start_slave(2);
+    scene.farm.start_slave(2);
+    let before = runs(&scene.log).len();
+    scene.wait_for_runs(before + 1).await;
+    eprintln!(
+        "the first new atom ran {:.1?} after they were started",
+        began.elapsed()
+    );
+    scene.check_end(2 * HELD).await;
+    scene.farm.wait_for_slaves(2).await;
+}
+
 /// What the slave ends because it is stopped must not count as failed.
 #[tokio::test]
 async fn a_slave_is_stopped() {
