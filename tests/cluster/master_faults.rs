@@ -5,7 +5,7 @@ use crate::archives::{tar_of, zip_of};
 use crate::farm::Farm;
 use crate::processes;
 use crate::repository::Repository;
-use crate::wait::wait_for;
+use crate::wait::{measure, wait_for};
 use crate::whole_build::{ATOMS, check_results, many_atoms, number, runs};
 use clusterrunner_common::api::{AtomState, BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
@@ -227,6 +227,11 @@ async fn a_master_hangs_for_a_while() {
     // There is nothing to wait for: this time is what the test is about.
     tokio::time::sleep(Duration::from_secs(5)).await;
     farm.signal_master(Signal::CONT);
+    let before = completed(&farm, build).await.len();
+    measure("a master that hung takes results", async || {
+        (completed(&farm, build).await.len() > before).then_some(())
+    })
+    .await;
     let view = farm.end_of(build).await;
     check_results(&farm, &view).await;
     farm.wait_for_slaves(2).await;
