@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -101,13 +102,28 @@ fn cure(error: &io::Error) -> &'static str {
     }
 }
 
+/// How long a port that is taken may take to become free: a child of a daemon that was just killed
+/// has its sockets until it has become another program.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Takes a port to listen on.
 ///
 /// # Errors
 /// It is taken, or not this machine's.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|reason| ListenError { address, reason })
+    let freed = tokio::time::sleep(PORT_PATIENCE);
+    tokio::pin!(freed);
+    loop {
+        match TcpListener::bind(address).await {
+            Err(reason) if reason.kind() == io::ErrorKind::AddrInUse && !freed.is_elapsed() => {
+                tokio::select! {
+                    () = &mut freed => {}
+                    () = tokio::time::sleep(PORT_PATIENCE / 20) => {}
+                }
+            }
+            bound => return bound.map_err(|reason| ListenError { address, reason }),
+        }
+    }
 }
 
 /// A data directory that this process alone uses, with its pid in `<name>.pid`. The lock goes with
@@ -187,6 +203,20 @@ impl Drop for DataDirectoryLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_may_become_free_in_a_moment() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = listen(loopback).await.unwrap();
+        let taken = first.local_addr().unwrap();
+        let error = listen(taken).await.unwrap_err().to_string();
+        assert!(error.contains("Another program has this port"), "{error}");
+        let (second, ()) = tokio::join!(listen(taken), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        assert_eq!(second.unwrap().local_addr().unwrap(), taken);
+    }
 
     #[test]
     fn a_data_directory_has_one_user_at_a_time() {

@@ -4,7 +4,7 @@
 use crate::archives::zip_of;
 use crate::farm::{Extra, Farm};
 use crate::repository::Repository;
-use crate::wait::wait_for;
+use crate::wait::{measure, wait_for};
 use crate::whole_build::{check_results, many_atoms, runs};
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use std::fs::{self, File};
@@ -129,6 +129,12 @@ async fn the_masters_disk_fills_up() {
     assert_eq!(disk.half_written(), [""; 0]);
 
     disk.clear();
+    let before = client.build(build).await.unwrap().num_atoms_completed;
+    measure("results are taken once there is space", async || {
+        let view = client.build(build).await.unwrap();
+        (view.num_atoms_completed > before).then_some(())
+    })
+    .await;
     let view = farm.end_of(build).await;
     check_results(&farm, &view).await;
     assert!(
@@ -193,13 +199,25 @@ async fn a_slaves_disk_fills_up() {
     })
     .await;
     disk.fill(0);
+    let client = farm.client();
+    measure("a slave without space has left", async || {
+        let slaves = client.slaves().await.unwrap();
+        let alive = slaves.iter().filter(|slave| slave.is_alive).count();
+        (alive == 1).then_some(())
+    })
+    .await;
     let slaves = farm.wait_for_slaves(1).await;
     let alive = slaves.iter().find(|slave| slave.is_alive).unwrap();
     assert_eq!(alive.url, farm.slave_address(1));
     let view = farm.end_of(build).await;
     check_results(&farm, &view).await;
     disk.clear();
-    farm.wait_for_slaves(2).await;
+    measure("it is back once there is space", async || {
+        let slaves = client.slaves().await.unwrap();
+        let alive = slaves.iter().filter(|slave| slave.is_alive).count();
+        (alive == 2).then_some(())
+    })
+    .await;
     let view = farm.run(&repository.request()).await;
     check_results(&farm, &view).await;
     farm.wait_for_rest().await;

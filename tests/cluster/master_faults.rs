@@ -5,13 +5,14 @@ use crate::archives::{tar_of, zip_of};
 use crate::farm::Farm;
 use crate::processes;
 use crate::repository::Repository;
-use crate::wait::wait_for;
+use crate::wait::{measure, wait_for};
 use crate::whole_build::{ATOMS, check_results, many_atoms, number, runs};
 use clusterrunner_common::api::{AtomState, BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::time::Duration;
 
 /// The atoms that have a result, by their numbers.
@@ -177,6 +178,39 @@ async fn everything_is_killed_in_mid_build() {
     }
 }
 
+/// The power fails in the middle of a write: behind what was acknowledged there is the beginning of
+/// something, or nonsense.
+#[tokio::test]
+async fn the_end_of_the_journal_is_torn() {
+    let repository = Repository::empty();
+    let log = repository.outside("runs");
+    repository.commit(&[("clusterrunner.yaml", &many_atoms(&log, "0.02"))]);
+    let mut farm = Farm::start(&[2, 2]).await;
+    let build = farm.submit(&repository.request()).await;
+    for (least, tail) in [
+        (20, vec![0x5a; 700]),
+        (60, vec![0; 5000]),
+        (100, vec![0xff; 70_000]),
+    ] {
+        let mut kept = BTreeSet::new();
+        wait_for(&format!("{least} atoms have a result"), async || {
+            kept = completed(&farm, build).await;
+            (kept.len() >= least).then_some(())
+        })
+        .await;
+        farm.kill_master();
+        let journal = farm.path("base/master/journal/db");
+        let mut file = fs::File::options().append(true).open(journal).unwrap();
+        file.write_all(&tail).unwrap();
+        farm.start_master().await;
+        let after = completed(&farm, build).await;
+        assert!(kept.is_subset(&after), "results are lost");
+    }
+    let view = farm.end_of(build).await;
+    check_results(&farm, &view).await;
+    assert!(runs(&log).values().all(|times| *times == 1));
+}
+
 /// A master that does nothing for longer than its patience with slaves has no reason to blame them.
 #[tokio::test]
 async fn a_master_hangs_for_a_while() {
@@ -193,6 +227,11 @@ async fn a_master_hangs_for_a_while() {
     // There is nothing to wait for: this time is what the test is about.
     tokio::time::sleep(Duration::from_secs(5)).await;
     farm.signal_master(Signal::CONT);
+    let before = completed(&farm, build).await.len();
+    measure("a master that hung takes results", async || {
+        (completed(&farm, build).await.len() > before).then_some(())
+    })
+    .await;
     let view = farm.end_of(build).await;
     check_results(&farm, &view).await;
     farm.wait_for_slaves(2).await;

@@ -4,7 +4,7 @@
 use crate::farm::Farm;
 use crate::processes;
 use crate::repository::Repository;
-use crate::wait::wait_for;
+use crate::wait::{measure, wait_for};
 use crate::whole_build::{ATOMS, check_results, many_atoms, runs};
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
@@ -66,6 +66,12 @@ const HELD: usize = 12;
 async fn a_slave_is_killed() {
     let mut scene = Scene::set(&[2, 2, 2]).await;
     scene.farm.kill_slave(1);
+    let client = scene.farm.client();
+    measure("a killed slave is given up", async || {
+        let slaves = client.slaves().await.unwrap();
+        slaves.iter().any(|slave| !slave.is_alive).then_some(())
+    })
+    .await;
     scene.check_end(HELD).await;
     let slaves = scene.farm.wait_for_slaves(2).await;
     let dead: Vec<&str> = slaves
@@ -98,6 +104,24 @@ async fn the_only_slave_is_killed_and_comes_back_late() {
     assert_eq!(view.status, BuildStatus::Building, "it waits: {view:?}");
     scene.farm.restart_slave(0, 2);
     scene.check_end(HELD).await;
+}
+
+/// Machines that are replaced by others: nothing waits for those that were there first.
+#[tokio::test]
+async fn all_slaves_are_killed_and_others_come() {
+    let mut scene = Scene::set(&[2, 2]).await;
+    scene.farm.kill_slave(0);
+    scene.farm.kill_slave(1);
+    scene.farm.wait_for_slaves(0).await;
+    scene.farm.start_slave(2);
+    scene.farm.start_slave(2);
+    let before = runs(&scene.log).len();
+    measure("new slaves run the first atom", async || {
+        (runs(&scene.log).len() > before).then_some(())
+    })
+    .await;
+    scene.check_end(2 * HELD).await;
+    scene.farm.wait_for_slaves(2).await;
 }
 
 /// What the slave ends because it is stopped must not count as failed.
@@ -133,6 +157,12 @@ async fn a_slave_hangs_for_a_while() {
     let slaves = scene.farm.wait_for_slaves(1).await;
     assert_eq!(slaves.iter().filter(|slave| !slave.is_alive).count(), 1);
     scene.farm.signal_slave(1, Signal::CONT);
+    let client = scene.farm.client();
+    measure("a slave that hung is back", async || {
+        let slaves = client.slaves().await.unwrap();
+        (slaves.iter().filter(|slave| slave.is_alive).count() == 2).then_some(())
+    })
+    .await;
     scene.check_end(HELD).await;
     scene.farm.wait_for_slaves(2).await;
 }

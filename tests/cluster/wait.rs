@@ -39,6 +39,17 @@ pub(crate) async fn wait_for_at_most<T>(
     }
 }
 
+/// [`wait_for`], and tells how long it took: `docs/reliability.md` has these figures.
+///
+/// # Panics
+/// As [`wait_for`].
+pub(crate) async fn measure<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    let found = wait_for(what, condition).await;
+    eprintln!("measured: {what}: {:.1?}", started.elapsed());
+    found
+}
+
 /// [`wait_for`] where nothing else goes on, such as in the clean-up of a test.
 pub(crate) fn is_true_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let started = Instant::now();

@@ -122,3 +122,25 @@ impl IntoResponse for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        for (kind, status, text) in [
+            (ErrorKind::StorageFull, 507, "no storage space"),
+            (ErrorKind::QuotaExceeded, 507, "quota exceeded"),
+            (ErrorKind::ReadOnlyFilesystem, 500, "log says why"),
+        ] {
+            let (what, source) = ("Storing a result", Error::from(kind));
+            let error = ApiError::Disk { what, source };
+            let said = error.to_string();
+            let response = error.into_response();
+            assert_eq!(response.status().as_u16(), status, "{said}");
+            assert!(status == 500 || said.contains(text), "{said}");
+        }
+    }
+}
