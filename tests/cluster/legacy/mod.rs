@@ -314,6 +314,40 @@ async fn a_master_of_the_original_drives_our_slave_through_builds() {
 }
 
 #[tokio::test]
+async fn our_slave_finds_out_that_ours_took_the_place_of_an_old_master() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0");
+    let address = farm.master_address();
+    let arguments = [address.as_str(), farm.secret_text(), "[]"];
+    let mut master = python(&farm, "master.py", &arguments);
+    farm.start_slave(2);
+    wait_for("the slave is in contact", async || {
+        let said = farm.output("slave 0");
+        said.contains("one of the original").then_some(())
+    })
+    .await;
+    master.kill().unwrap();
+    master.wait().unwrap();
+    farm.start_master().await;
+    // It has the id there that the slave had, and is none of ours.
+    let taken = json!({"slave": "127.0.0.1:9", "num_executors": 1});
+    let taken = Raw::json("POST", &address, "/v1/slave", &taken);
+    let _answer = taken.send(&Vec::new()).await;
+    wait_for("the slave has connected to ours", async || {
+        let slaves = farm.client().slaves().await.unwrap();
+        let own = farm.slave_address(0);
+        slaves
+            .iter()
+            .any(|slave| slave.url == own && slave.is_alive)
+            .then_some(())
+    })
+    .await;
+    let view = farm.run(&repository.request()).await;
+    check_results(&farm, &view).await;
+}
+
+#[tokio::test]
 async fn without_the_setting_no_peer_of_the_original_is_let_in() {
     let farm = Farm::start(&[1]).await;
     let mut slave = Peer::slave(&farm, 0, 2);

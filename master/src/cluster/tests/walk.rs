@@ -4,6 +4,7 @@
 //!
 //! `CLUSTERRUNNER_WALK_SEEDS=100000` walks more seeds, `CLUSTERRUNNER_WALK_SEED=17` just one.
 
+mod legacy;
 mod machine;
 mod master;
 mod random;
