@@ -17,7 +17,8 @@ use std::path::Path;
 
 const ACCEPTING: Extra<'_> = Extra {
     general: "accept_legacy_peers = True",
-    master: "",
+    // A slave of the original that is given up ends: on a busy machine it needs its time.
+    master: "slave_lost_after = 60",
     slave: "",
 };
 

@@ -46,8 +46,8 @@ struct World {
     farm: Scenario,
     slaves: Vec<Old>,
     calls: BTreeMap<SlaveId, VecDeque<Call>>,
-    /// Uploads that have begun: the slave, the hand-out that was meant then, the exit code.
-    arriving: Vec<(usize, Option<HandOut>, i32)>,
+    /// Uploads that have begun: the hand-out that was meant then, if it counted, and the exit code.
+    arriving: Vec<(Option<HandOut>, i32)>,
 }
 
 fn exit_code(subjob: SubjobId) -> i32 {
@@ -56,15 +56,21 @@ fn exit_code(subjob: SubjobId) -> i32 {
 
 #[test]
 fn slaves_of_the_original_end_every_build_and_every_result_counts_once() {
+    let one = std::env::var("CLUSTERRUNNER_WALK_SEED").ok();
+    let one: Option<u64> = one.map(|seed| seed.parse().unwrap());
+    let seeds = one.map_or(0..NUM_SEEDS, |seed| seed..seed + 1);
     let mut finished = 0;
-    for seed in 0..NUM_SEEDS {
+    for seed in seeds {
         let named = Named(seed);
         let mut world = World::new(seed);
         world.run();
         finished += world.check_end();
         drop(named);
     }
-    assert!(finished > 500, "only {finished} builds finished");
+    assert!(
+        one.is_some() || finished > 500,
+        "only {finished} builds finished"
+    );
 }
 
 impl World {
@@ -307,12 +313,12 @@ impl World {
         let (build, subjob, code) = next;
         let meant = self.farm.cluster.legacy_hand_out(&old.url, build, subjob);
         let hand_out = meant.unwrap().map(|(hand_out, _)| hand_out);
-        self.arriving.push((index, hand_out, code));
+        self.arriving.push((hand_out, code));
     }
 
     fn arrive(&mut self) {
         let arrived = self.random.index(self.arriving.len());
-        let (_, hand_out, exit_code) = self.arriving.swap_remove(arrived);
+        let (hand_out, exit_code) = self.arriving.swap_remove(arrived);
         let Some(hand_out) = hand_out else { return };
         let duration_ms = 1;
         let outcomes = vec![AtomOutcome {
