@@ -174,6 +174,27 @@ impl Caller {
         self.send_bytes(method, url, body, &[]).await
     }
 
+    /// As [`Self::send`]; with the session that the peer says it has, if it does.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send_and_meet<B: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: &B,
+    ) -> Result<(T, Option<String>), CallError> {
+        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+            url: url.to_owned(),
+            source,
+        })?;
+        let (url, request) = self.signed_request(method, url, body)?;
+        let answer = accepted(&url, request).await?;
+        let session = answer.headers().get("session-id");
+        let session = session.and_then(|text| Some(text.to_str().ok()?.to_owned()));
+        Ok((json(&url, answer).await?, session))
+    }
+
     /// Sends JSON, signed; all that counts of the answer is that it is no refusal.
     ///
     /// # Errors

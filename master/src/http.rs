@@ -13,6 +13,8 @@ mod slaves;
 mod tests;
 mod uploads;
 
+#[cfg(test)]
+pub(crate) use legacy::command as legacy_command;
 pub use legacy::{LEGACY_WARNING, legacy_proof};
 
 use crate::coordinator::ClusterHandle;

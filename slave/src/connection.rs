@@ -175,11 +175,9 @@ async fn take_over(
         resumed = answer.resumed,
         "connected to the master"
     );
-    let speaks_ours = answer.protocol == Some(PROTOCOL);
-    api.dialect.learn(!speaks_ours && api.accepts_original);
     if api.dialect.is_original() {
         tracing::info!("the master is one of the original ClusterRunner");
-    } else if !speaks_ours {
+    } else if answer.protocol != Some(PROTOCOL) {
         tracing::warn!(
             "the master does not speak protocol {PROTOCOL}: this slave can not work for it. If it is one of the original ClusterRunner, set accept_legacy_peers = True"
         );
@@ -219,7 +217,10 @@ async fn hold(
             }
             Err(error) => {
                 let refused = error.status().is_some_and(|_| !error.is_passing());
-                if refused && error.status() != Some(StatusCode::UNAUTHORIZED) {
+                // Another master in the place of one of the original asks for more proof than that did.
+                let may_be_clock =
+                    error.status() == Some(StatusCode::UNAUTHORIZED) && !api.dialect.is_original();
+                if refused && !may_be_clock {
                     tracing::warn!(slave.id = %id, %error, "the master does not know this slave; connecting again");
                     return;
                 }

@@ -232,6 +232,9 @@ async fn tear_down(
     Signed(_): Signed<Value>,
 ) -> Result<Json<Success>, ApiError> {
     let _admitted = api.admit(proof).await?;
+    if proof.is_weak() {
+        legacy::check_teardown(build, api.work.view().current_build)?;
+    }
     api.work.send(Command::TearDown(build)).await?;
     Ok(Json(Success::default()))
 }

@@ -11,8 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// First pause after a failed call that is made again until it succeeds.
@@ -64,15 +63,27 @@ impl Failures {
 
 /// Whether the master is one of the original: what it says of itself at each connect.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Dialect(Arc<AtomicBool>);
+pub(crate) struct Dialect(Arc<Mutex<Option<Original>>>);
+
+/// A master of the original.
+#[derive(Clone, Debug)]
+pub(crate) struct Original {
+    /// The life of its process. Calls name it: in another life, our id may be somebody else's.
+    pub(crate) session: Option<String>,
+}
 
 impl Dialect {
     pub(crate) fn is_original(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.original().is_some()
     }
 
-    pub(crate) fn learn(&self, is_original: bool) {
-        self.0.store(is_original, Ordering::Release);
+    fn original(&self) -> Option<Original> {
+        let original = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        original.clone()
+    }
+
+    pub(crate) fn learn(&self, original: Option<Original>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = original;
     }
 }
 
@@ -95,7 +106,8 @@ pub(crate) struct MasterApi {
 }
 
 impl MasterApi {
-    /// Asks to be taken in, or back under the registration that we know ourselves by.
+    /// Asks to be taken in, or back under the registration that we know ourselves by; learns what
+    /// kind of master it is.
     pub(crate) async fn connect(
         &self,
         known_as: Option<SlaveId>,
@@ -108,7 +120,12 @@ impl MasterApi {
             slave_id: known_as,
         };
         let url = format!("{}/v1/slave", self.master);
-        self.caller.send(Method::POST, &url, &request).await
+        let answer = self.caller.send_and_meet(Method::POST, &url, &request);
+        let (answer, session): (ConnectAnswer, _) = answer.await?;
+        let is_original = answer.protocol != Some(PROTOCOL) && self.accepts_original;
+        self.dialect
+            .learn(is_original.then_some(Original { session }));
+        Ok(answer)
     }
 
     /// Gives a sign of life.
@@ -161,14 +178,18 @@ impl MasterApi {
         url: &str,
         body: &B,
     ) -> Result<T, CallError> {
-        if !self.dialect.is_original() {
+        let Some(original) = self.dialect.original() else {
             return self.caller.send(method, url, body).await;
-        }
+        };
         let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
             url: url.to_owned(),
             source,
         })?;
-        let answer = self.caller.send_to_original(method, url, body, &[]);
+        let expected = original
+            .session
+            .map(|session| ("expected-session-id", session));
+        let headers: Vec<_> = expected.into_iter().collect();
+        let answer = self.caller.send_to_original(method, url, body, &headers);
         answer.await
     }
 

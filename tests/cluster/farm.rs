@@ -97,9 +97,13 @@ impl Farm {
     }
 
     fn write_settings(&self, name: &str, secret: &str, extra: &Extra<'_>) {
+        let lease = match extra.master.contains("slave_lost_after") {
+            true => "",
+            false => "slave_lost_after = 3\n",
+        };
         let text = format!(
             "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
-             [master]\nport = {MASTER_PORT}\nslave_lost_after = 3\n{}\n\
+             [master]\nport = {MASTER_PORT}\n{lease}{}\n\
              [slave]\nmaster_hostname = {address}\nmaster_port = {MASTER_PORT}\nheartbeat_interval = 1\n{}\n",
             extra.general,
             extra.master,

@@ -52,7 +52,7 @@ pub fn legacy_proof(method: &Method, path: &str) -> Proof {
 
 /// What a slave of the original reports; `None` where it means nothing now, which is no mistake of
 /// the slave's: it would end if it were refused.
-pub(super) fn command(
+pub(crate) fn command(
     cluster: &Cluster,
     id: SlaveId,
     report: StateReportBody,

@@ -22,6 +22,9 @@ pub(super) enum ApiError {
         "Field '{missing}' is missing: this slave does not support the protocol of this master yet; use a master of the same version."
     )]
     OtherProtocol { missing: &'static str },
+    /// The original's words.
+    #[error("Tried to teardown build {asked}, but slave is running build {current}!")]
+    OtherBuild { asked: BuildId, current: BuildId },
     /// Only with a full signature.
     #[error(transparent)]
     MustSign(SignatureError),
@@ -59,6 +62,7 @@ impl ApiError {
             Self::MustSign(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OtherProtocol { .. }
+            | Self::OtherBuild { .. }
             | Self::NulInCommand
             | Self::InvalidProject(_)
             | Self::NotANumber(_)

@@ -68,6 +68,15 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
     })
 }
 
+/// A slave says `IDLE` without the build that it cleared away: said about another one, it would take
+/// this slave's real build from it.
+pub(super) fn check_teardown(asked: BuildId, current: Option<BuildId>) -> Result<(), ApiError> {
+    match current {
+        Some(current) if current != asked => Err(ApiError::OtherBuild { asked, current }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,8 @@ use std::path::Path;
 
 const ACCEPTING: Extra<'_> = Extra {
     general: "accept_legacy_peers = True",
-    master: "",
+    // A slave of the original that is given up ends: on a busy machine it needs its time.
+    master: "slave_lost_after = 60",
     slave: "",
 };
 
@@ -311,6 +312,40 @@ async fn a_master_of_the_original_drives_our_slave_through_builds() {
         said.contains("WARN") && said.contains("accept_legacy_peers is on"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn our_slave_finds_out_that_ours_took_the_place_of_an_old_master() {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0");
+    let address = farm.master_address();
+    let arguments = [address.as_str(), farm.secret_text(), "[]"];
+    let mut master = python(&farm, "master.py", &arguments);
+    farm.start_slave(2);
+    wait_for("the slave is in contact", async || {
+        let said = farm.output("slave 0");
+        said.contains("one of the original").then_some(())
+    })
+    .await;
+    master.kill().unwrap();
+    master.wait().unwrap();
+    farm.start_master().await;
+    // It has the id there that the slave had, and is none of ours.
+    let taken = json!({"slave": "127.0.0.1:9", "num_executors": 1});
+    let taken = Raw::json("POST", &address, "/v1/slave", &taken);
+    let _answer = taken.send(&Vec::new()).await;
+    wait_for("the slave has connected to ours", async || {
+        let slaves = farm.client().slaves().await.unwrap();
+        let own = farm.slave_address(0);
+        slaves
+            .iter()
+            .any(|slave| slave.url == own && slave.is_alive)
+            .then_some(())
+    })
+    .await;
+    let view = farm.run(&repository.request()).await;
+    check_results(&farm, &view).await;
 }
 
 #[tokio::test]

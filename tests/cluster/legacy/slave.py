@@ -34,6 +34,7 @@ idle = queue.Queue()
 server_lock = threading.Lock()
 running = set()
 running_lock = threading.Lock()
+subjobs = []
 state = {'build': None, 'project': None, 'job': {}, 'start': 0, 'id': None, 'alive': True}
 
 
@@ -82,6 +83,8 @@ def leave(code):
         except OSError:
             pass
         end_atoms()
+        for thread in subjobs:
+            thread.join(timeout=10)
     os._exit(code)
 
 
@@ -109,6 +112,8 @@ def shell(command, directory, exports, output):
     with running_lock:
         running.add(process)
     try:
+        if not state['alive']:
+            process.kill()
         return process.wait()
     finally:
         with running_lock:
@@ -311,8 +316,10 @@ class Slave(http.server.BaseHTTPRequestHandler):
         if idle.empty():
             wrong('more subjobs than executors')
         executor = idle.get()
-        threading.Thread(target=run,
-                         args=(build, subjob, executor, value['atomic_commands'])).start()
+        thread = threading.Thread(target=run,
+                                  args=(build, subjob, executor, value['atomic_commands']))
+        subjobs.append(thread)
+        thread.start()
         return self.answer(201, {'status': 'SUCCESS', 'executor_id': executor})
 
 

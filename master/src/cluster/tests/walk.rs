@@ -22,6 +22,7 @@
 //! it. A new safeguard gets a [`Mutation`] without it.
 
 mod kept;
+mod legacy;
 mod machine;
 mod master;
 mod mutation;

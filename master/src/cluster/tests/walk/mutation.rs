@@ -129,12 +129,15 @@ impl Master {
                 self.farm.journal.push(event);
                 Ok(Turn::default())
             }
-            (Some(Mutation::SilentSlavesAreKept), Command::GiveSlaveUp { reason, .. })
+            (Some(Mutation::SilentSlavesAreKept), Command::ReportSlaveDied { reason, .. })
                 if reason == super::master::SILENCE =>
             {
                 Ok(Turn::default())
             }
-            (Some(Mutation::LostWorkIsNotQueuedAgain), Command::GiveSlaveUp { slave, .. }) => {
+            (
+                Some(Mutation::LostWorkIsNotQueuedAgain),
+                Command::GiveSlaveUp { slave, .. } | Command::ReportSlaveDied { slave, .. },
+            ) => {
                 for build in self.farm.cluster.builds.values_mut() {
                     if let BuildState::Building(progress) = &mut build.state {
                         progress.running.retain(|_, (holder, _)| *holder != slave);
