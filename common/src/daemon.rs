@@ -103,8 +103,8 @@ fn cure(error: &io::Error) -> &'static str {
 }
 
 /// How long a port that is taken may take to become free: a child of a daemon that was just killed
-/// has its sockets until it has become another program.
-const PORT_PATIENCE: Duration = Duration::from_secs(1);
+/// has its sockets until it has become another program. `deploy` watches a daemon for a second only.
+const PORT_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Takes a port to listen on.
 ///
@@ -118,7 +118,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
             Err(reason) if reason.kind() == io::ErrorKind::AddrInUse && !freed.is_elapsed() => {
                 tokio::select! {
                     () = &mut freed => {}
-                    () = tokio::time::sleep(PORT_PATIENCE / 20) => {}
+                    () = tokio::time::sleep(PORT_PATIENCE / 10) => {}
                 }
             }
             bound => return bound.map_err(|reason| ListenError { address, reason }),

@@ -103,11 +103,12 @@ impl Farm {
         };
         let text = format!(
             "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
-             [master]\nport = {MASTER_PORT}\n{lease}{}\n\
+             [master]\nport = {MASTER_PORT}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
              [slave]\nmaster_hostname = {address}\nmaster_port = {MASTER_PORT}\nheartbeat_interval = 1\n{}\n",
             extra.general,
             extra.master,
             extra.slave,
+            links = self.path("links").display(),
             address = self.address,
         );
         OpenOptions::new()

@@ -323,6 +323,7 @@ async fn a_result_counts_only_as_it_was_signed_and_for_its_attempt() {
     }
     assert_eq!(scene.state().await, before);
     scene.finish().await;
+    scene.farm.wait_for_rest().await;
 
     // Once there is a result, another one neither replaces it nor does harm.
     scene.farm.wait_for_rest().await;
