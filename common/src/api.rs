@@ -178,6 +178,9 @@ pub struct AtomView {
     pub id: AtomId,
     /// Its subjob.
     pub subjob_id: SubjobId,
+    /// Ours: what the exit code does not tell, such as `timed out after 600 s`.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// `{"atom": ...}`.

@@ -15,6 +15,7 @@ mod tests;
 pub use error::{Origin, SettingsError};
 pub use secret_file::ensure_secret;
 
+use crate::job_config::{TimeLimit, Timeouts};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
 use file::SettingsFile;
@@ -97,6 +98,8 @@ pub struct MasterSettings {
     pub service: ServiceSettings,
     /// A slave that was silent for this long is given up.
     pub slave_lost_after: Duration,
+    /// How long commands may run whose job does not say.
+    pub default_timeouts: Timeouts,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -116,6 +119,8 @@ pub struct SlaveSettings {
     pub num_executors: u32,
     /// The port of the master on [`GeneralSettings::master_hostname`].
     pub master_port: u16,
+    /// Bytes of an atom's console that are kept; `None` for all.
+    pub max_console_size: Option<u64>,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
     /// Failed heartbeats in a row after which the original's slave ends; at least 1.
@@ -195,6 +200,12 @@ pub fn load_master(
         general: general(config_file, &layers)?,
         service: service(&layers)?,
         slave_lost_after: slave_lost_after(&layers)?,
+        default_timeouts: Timeouts {
+            atom: Some(time_limit(&layers, "default_atom_timeout")?),
+            atomizer: Some(time_limit(&layers, "default_atomizer_timeout")?),
+            setup: Some(time_limit(&layers, "default_setup_timeout")?),
+            teardown: Some(time_limit(&layers, "default_teardown_timeout")?),
+        },
         get_project_from_master: layers.boolean("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         unresponsive_slaves_cleanup_interval: layers
@@ -217,6 +228,10 @@ pub fn load_slave(
         service: service(&layers)?,
         num_executors: layers.number("num_executors")?,
         master_port: layers.number("master_port")?,
+        max_console_size: match layers.number("max_console_size")? {
+            0 => None,
+            bytes => Some(bytes),
+        },
         heartbeat_interval: layers.seconds("heartbeat_interval")?,
         heartbeat_failure_threshold: layers.number("heartbeat_failure_threshold")?,
     })
@@ -382,6 +397,11 @@ fn slave_lost_after(layers: &Layers<'_>) -> Result<Duration, SettingsError> {
         });
     }
     Ok(lost_after)
+}
+
+fn time_limit(layers: &Layers<'_>, key: &'static str) -> Result<TimeLimit, SettingsError> {
+    let limit = layers.seconds(key)?;
+    Ok(TimeLimit::from_seconds(limit.as_secs()))
 }
 
 fn node_name() -> Result<String, SettingsError> {

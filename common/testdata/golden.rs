@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "STATUS",
     "artifacts",
     "commit",
@@ -34,6 +34,7 @@ const OURS: [&str; 7] = [
     "num_atoms_failed",
     "num_atoms_in_progress",
     "resumed",
+    "trouble",
 ];
 
 /// A recorded exchange.

@@ -325,6 +325,14 @@ fn tell(event: &Event) {
             "a subjob came back without a usable result"
         ),
         Fact::SlaveEnded { slave } => tracing::info!(slave.id = slave.0, "slave ends"),
+        Fact::HandOutsKept { slave, hand_outs } => {
+            let number = hand_outs.len();
+            tracing::info!(
+                slave.id = slave.0,
+                number,
+                "results of an earlier life count"
+            );
+        }
         Fact::PreparationStarted { .. }
         | Fact::ArchivingStarted { .. }
         | Fact::SetupRequested { .. }

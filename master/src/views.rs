@@ -89,7 +89,7 @@ fn num_atoms_in_progress(build: &Build) -> u64 {
     let running = build
         .progress()
         .into_iter()
-        .flat_map(|progress| progress.running.keys());
+        .flat_map(|progress| progress.running.keys().chain(progress.kept.keys()));
     let subjobs = running.filter_map(|id| build.subjob(*id));
     subjobs.map(|subjob| subjob.atoms.len() as u64).sum()
 }
@@ -130,9 +130,7 @@ pub fn subjob(cluster: &Cluster, build: &Build, id: SubjobId, subjob: &Subjob) -
 
 /// The atoms of a subjob.
 pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item = AtomView> {
-    let is_running = build
-        .progress()
-        .is_some_and(|p| p.running.contains_key(&id));
+    let is_running = build.progress().is_some_and(|p| p.is_in_progress(id));
     let outcomes = subjob
         .result
         .as_ref()
@@ -154,6 +152,7 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
                 },
                 id: atom,
                 subjob_id: id,
+                trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
             }
         })
 }

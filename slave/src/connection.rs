@@ -1,6 +1,8 @@
 //! Staying in touch with the master: connecting, heartbeats, saying good-bye.
 
 use crate::coordinator::WorkHandle;
+use crate::data_directory::DataDirectory;
+use crate::held_results::HeldResults;
 use crate::master_api::{Backoff, Failures, MasterApi};
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
@@ -52,6 +54,12 @@ impl Registration {
         self.doubt.notify_one();
     }
 
+    /// Gives the registration up: we connect as somebody new, with nothing but what we tell then.
+    pub(crate) fn renounce(&self) {
+        self.id.send_replace(None);
+        self.doubt();
+    }
+
     /// Orders of the master pass here. While we connect they wait: the first of the new
     /// registration may overtake the answer that tells us to forget those of the old one.
     pub(crate) async fn admit(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
@@ -83,13 +91,14 @@ pub(crate) async fn keep(
     api: MasterApi,
     work: WorkHandle,
     registration: Registration,
+    results: (HeldResults, Arc<DataDirectory>),
     interval: Duration,
     stop: CancellationToken,
 ) {
     let connected = async {
         let mut failures = Failures::default();
         loop {
-            let id = connect(&api, &work, &registration, &mut failures).await;
+            let id = connect(&api, &work, &registration, &results, &mut failures).await;
             hold(&api, id, &registration, interval, &mut failures).await;
         }
     };
@@ -118,17 +127,22 @@ async fn connect(
     api: &MasterApi,
     work: &WorkHandle,
     registration: &Registration,
+    (held, data): &(HeldResults, Arc<DataDirectory>),
     failures: &mut Failures,
 ) -> SlaveId {
     let mut backoff = Backoff::slow();
     loop {
         let closed = registration.admission.write().await;
-        match api.connect(registration.id()).await {
+        match api.connect(registration.id(), held.to_tell()).await {
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
                     tell_of_end(failures);
                     take_over(&answer, id, work, registration).await;
                     drop(closed);
+                    if !held.settle(data, &answer.wanted).await {
+                        // It waits for a result that is gone: it must hear that.
+                        registration.renounce();
+                    }
                     return id;
                 }
                 Err(_) => tracing::warn!(
@@ -185,6 +199,9 @@ async fn hold(
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
                     () = registration.doubt.notified() => {}
+                }
+                if registration.id() != Some(id) {
+                    return;
                 }
                 continue;
             }

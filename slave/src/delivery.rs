@@ -3,8 +3,10 @@
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
 use crate::master_api::{Backoff, Failures, MasterApi};
+use crate::result_note::ResultNote;
 use crate::work::{DeliveryOutcome, HandOut};
 use bytes::Bytes;
+use clusterrunner_common::api::ResultReport;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::{ExecutorIndex, SlaveId};
@@ -32,6 +34,8 @@ pub(crate) struct Deliveries {
     pub(crate) registration: Registration,
     /// How many uploads there may be at a time.
     pub(crate) slots: Semaphore,
+    /// Told when the process is to end: results that are not delivered then are kept for the next.
+    pub(crate) ending: CancellationToken,
 }
 
 /// What becomes of a result after a failed try.
@@ -66,20 +70,34 @@ impl Deliveries {
         let archive = data.result_file(hand_out);
         let outcome = tokio::select! {
             () = stop.cancelled() => DeliveryOutcome::Over,
-            outcome = self.keep_trying(&archive, hand_out, executor) => outcome,
+            outcome = self.keep_trying(&archive, hand_out, Some(executor)) => outcome,
         };
+        if stop.is_cancelled() && self.ending.is_cancelled() {
+            match data.hold(hand_out) {
+                Ok(()) => return outcome,
+                Err(error) => {
+                    tracing::warn!(path = %archive.display(), %error, "could not keep a result");
+                }
+            }
+        }
         if let Err(error) = tokio::fs::remove_file(&archive).await {
             tracing::warn!(path = %archive.display(), %error, "could not remove a result");
         }
         outcome
     }
 
+    /// Delivers a result of an earlier life; its file stays.
+    pub(crate) async fn deliver_held(&self, archive: &Path, hand_out: HandOut) -> DeliveryOutcome {
+        self.keep_trying(archive, hand_out, None).await
+    }
+
     async fn keep_trying(
         &self,
         archive: &Path,
         hand_out: HandOut,
-        executor: ExecutorIndex,
+        executor: Option<ExecutorIndex>,
     ) -> DeliveryOutcome {
+        let mut is_synced = false;
         let mut backoff = Backoff::quick();
         let mut failures = Failures::default();
         loop {
@@ -94,6 +112,12 @@ impl Deliveries {
             };
             match verdict(&error) {
                 Verdict::TryAgain => {
+                    // Now that it has to wait it must survive the machine too. Results that are taken
+                    // at once, nearly all, do not pay for that.
+                    if !is_synced {
+                        is_synced = true;
+                        sync(archive).await;
+                    }
                     if failures.is_new(&error) {
                         tracing::warn!(
                             build.id = %hand_out.build, subjob.id = %hand_out.subjob,
@@ -131,16 +155,16 @@ impl Deliveries {
         &self,
         archive: &Path,
         hand_out: HandOut,
-        executor: ExecutorIndex,
+        executor: Option<ExecutorIndex>,
         id: SlaveId,
     ) -> io::Result<Result<(), CallError>> {
         // The semaphore is never closed; were it, the bound would be all that is lost.
         let _slot = self.slots.acquire().await;
         let report = self.api.result_report(id, hand_out, executor);
-        let frame = Frame::new(&serde_json::to_string(&report)?);
-        let (archive, head, tail) = (archive.to_owned(), frame.head, frame.tail);
-        let read = spawn_blocking(move || Upload::read(&archive, head, tail)).await;
+        let archive = archive.to_owned();
+        let read = spawn_blocking(move || Upload::read(&archive, report)).await;
         let Upload {
+            content_type,
             length,
             digest,
             content,
@@ -148,8 +172,24 @@ impl Deliveries {
         let body = content.into_body();
         let uploaded = self
             .api
-            .upload(hand_out, &frame.content_type, length, &digest, body);
+            .upload(hand_out, &content_type, length, &digest, body);
         Ok(uploaded.await)
+    }
+}
+
+/// Brings a result to the disk for good.
+async fn sync(archive: &Path) {
+    let path = archive.to_owned();
+    let synced = spawn_blocking(move || {
+        File::open(&path)?.sync_all()?;
+        match path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    });
+    let synced = synced.await.map_err(io::Error::other).and_then(|done| done);
+    if let Err(error) = synced {
+        tracing::warn!(path = %archive.display(), %error, "a result that waits could not be synced");
     }
 }
 
@@ -183,6 +223,7 @@ impl Frame {
 
 /// A body that is ready to be sent.
 struct Upload {
+    content_type: String,
     length: u64,
     /// Hex SHA-512 of the whole body.
     digest: String,
@@ -199,9 +240,17 @@ enum Content {
 }
 
 impl Upload {
-    /// Reads the file once for the digest. Blocks.
-    fn read(archive: &Path, head: Bytes, tail: Bytes) -> io::Result<Self> {
+    /// Adds to `report` what the archive says of itself, and reads the file once for the digest.
+    /// Blocks.
+    fn read(archive: &Path, mut report: ResultReport) -> io::Result<Self> {
         let mut file = File::open(archive)?;
+        report.atoms = ResultNote::read(&file)?.atoms;
+        io::Seek::rewind(&mut file)?;
+        let Frame {
+            content_type,
+            head,
+            tail,
+        } = Frame::new(&serde_json::to_string(&report)?);
         let file_length = file.metadata()?.len();
         let length = head.len() as u64 + file_length + tail.len() as u64;
         let mut hasher = Sha512::new();
@@ -225,6 +274,7 @@ impl Upload {
             Content::Disk { head, file, tail }
         };
         Ok(Self {
+            content_type,
             length,
             digest: hex::encode(hasher.finalize()),
             content,

@@ -7,11 +7,13 @@ mod connection;
 mod coordinator;
 mod data_directory;
 mod delivery;
+mod held_results;
 mod http;
 mod master_api;
 pub mod options;
 mod reports;
 mod result_archive;
+mod result_note;
 mod setup;
 mod source;
 mod subjob_executor;
@@ -32,12 +34,14 @@ use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
 use data_directory::DataDirectory;
 use delivery::Deliveries;
+use held_results::HeldResults;
 use master_api::MasterApi;
 use reports::Reports;
 use setup::Setup;
 use source::Sources;
 use std::sync::Arc;
 use std::time::Duration;
+use subjob_executor::Limits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -105,11 +109,19 @@ pub async fn serve(
     };
     // What an earlier life of this slave may have left running, and then what that left on disk.
     end_marked(&data.mark(), service.atom_kill_grace).await;
-    let empty = {
+    let collect = {
         let data = Arc::clone(&data);
-        move || data.empty()
+        move || {
+            let collected = HeldResults::collect(&data);
+            let collected = collected.map_err(|source| DataDirectoryError::Left {
+                path: data.path().to_owned(),
+                source,
+            })?;
+            data.empty()?;
+            Ok::<_, DataDirectoryError>(collected)
+        }
     };
-    tokio::task::spawn_blocking(empty).await??;
+    let (held, held_deliveries) = tokio::task::spawn_blocking(collect).await??;
 
     let timeout = general.default_http_timeout;
     let api = MasterApi {
@@ -121,6 +133,8 @@ pub async fn serve(
         num_executors: settings.num_executors,
     };
     let registration = Registration::new();
+    // A child, so that a call that ends this slave ends nothing else of the process.
+    let stop = stop.child_token();
     let uploads = usize::try_from(settings.num_executors).unwrap_or(1) + SPARE_UPLOADS;
     let surroundings = Arc::new(Surroundings {
         data: Arc::clone(&data),
@@ -128,20 +142,23 @@ pub async fn serve(
             data: Arc::clone(&data),
             sources: Sources::new(general.hostname.clone(), git_options(service)),
             kill_grace: service.atom_kill_grace,
+            max_output: settings.max_console_size,
         },
         deliveries: Deliveries {
             api: api.clone(),
             registration: registration.clone(),
             slots: Semaphore::new(uploads),
+            ending: stop.clone(),
         },
         reports: Reports::default(),
         session: session.clone(),
-        kill_grace: service.atom_kill_grace,
+        limits: Limits {
+            kill_grace: service.atom_kill_grace,
+            max_console_size: settings.max_console_size,
+        },
     });
     let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
 
-    // A child, so that a call that ends this slave ends nothing else of the process.
-    let stop = stop.child_token();
     let gate = Gate::new(secret, service.signature_max_age, |_, _| false);
     let routes = http::router(
         http::Api {
@@ -149,6 +166,7 @@ pub async fn serve(
             registration: registration.clone(),
             data: Arc::clone(&data),
             session,
+            max_console_size: settings.max_console_size,
             master_url: master.clone(),
             stop: stop.clone(),
         },
@@ -172,10 +190,12 @@ pub async fn serve(
                     api.clone(),
                     work,
                     registration.clone(),
+                    (held, Arc::clone(&data)),
                     interval,
                     stop.clone()
                 ),
                 surroundings.reports.deliver(&api, &registration, &stop),
+                held_deliveries.run(data, &surroundings.deliveries, &registration, &stop),
             );
             drop(end_listening);
         },

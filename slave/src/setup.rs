@@ -8,7 +8,7 @@ use clusterrunner_common::console;
 use clusterrunner_common::ids::BuildId;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) sources: Sources,
     pub(crate) kill_grace: Duration,
+    /// How much of a command's output is kept.
+    pub(crate) max_output: Option<u64>,
 }
 
 impl Setup {
@@ -65,12 +67,19 @@ impl Setup {
         let project = Project {
             directory,
             teardown_build: order.job.teardown_build,
+            teardown_timeout: order.job.teardown_timeout_s.map(Duration::from_secs),
         };
         let Some(setup_build) = &order.job.setup_build else {
             return SetupOutcome::Complete(project);
         };
         match self
-            .run_setup(order.build, setup_build, &project, stop)
+            .run_setup(
+                order.build,
+                setup_build,
+                order.job.setup_timeout_s,
+                &project,
+                stop,
+            )
             .await
         {
             Ok(()) => SetupOutcome::Complete(project),
@@ -85,23 +94,30 @@ impl Setup {
         &self,
         build: BuildId,
         setup_build: &str,
+        timeout_s: Option<u64>,
         project: &Project,
         stop: &CancellationToken,
     ) -> Result<(), SetupError> {
         let (output, file) = self.output(build, "setup_build_output").await?;
         let ended = self
             .command(build, setup_build, project)
-            .run(file, stop, None, self.kill_grace)
+            .run(
+                file,
+                stop,
+                timeout_s.map(Duration::from_secs),
+                self.kill_grace,
+            )
             .await?;
         let how = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),
-            Ended::Canceled | Ended::TimedOut => return Err(SetupError::Canceled),
+            Ended::TimedOut => format!("timed out after {} s", timeout_s.unwrap_or(0)),
+            Ended::Canceled => return Err(SetupError::Canceled),
         };
         Err(SetupError::Failed {
             how,
-            output: last_lines(output).await,
+            output: last_lines(output, self.max_output).await,
         })
     }
 
@@ -150,7 +166,7 @@ impl Setup {
         };
         let cut_off = CancellationToken::new();
         let command = self.command(build, teardown_build, project);
-        let run = command.run(file, &cut_off, None, self.kill_grace);
+        let run = command.run(file, &cut_off, project.teardown_timeout, self.kill_grace);
         let limit = async {
             hurry.cancelled().await;
             tokio::time::sleep(HURRIED_TEARDOWN).await;
@@ -164,8 +180,16 @@ impl Setup {
         match ended {
             Ok(Ended::Exited(0)) => {}
             Ok(ended) => {
-                let output = last_lines(output).await;
-                tracing::warn!(build.id = %build, ?ended, "teardown_build failed{output}");
+                let how = match (ended, project.teardown_timeout) {
+                    (Ended::TimedOut, Some(limit)) => {
+                        format!("timed out after {} s", limit.as_secs())
+                    }
+                    (Ended::Exited(code), _) => format!("exited with {code}"),
+                    (Ended::Signaled(signal), _) => format!("was ended by signal {signal}"),
+                    (Ended::TimedOut | Ended::Canceled, _) => "was canceled".to_owned(),
+                };
+                let output = last_lines(output, self.max_output).await;
+                tracing::warn!(build.id = %build, "teardown_build {how}{output}");
             }
             Err(error) => tracing::warn!(build.id = %build, %error, "teardown_build was not run"),
         }
@@ -178,6 +202,7 @@ impl Setup {
             working_directory: directory.clone(),
             environment: vec![("PROJECT_DIR".to_owned(), OsString::from(directory))],
             mark: self.data.build_mark(build),
+            max_output: self.max_output,
         }
     }
 
@@ -200,10 +225,10 @@ impl Setup {
 }
 
 /// The end of a command's output, to go behind a message; empty when there is none.
-async fn last_lines(output: PathBuf) -> String {
+async fn last_lines(output: PathBuf, max_size: Option<u64>) -> String {
     let read = move |path: &Path| -> Option<String> {
-        let file = BufReader::new(File::open(path).ok()?);
-        let tail = console::segment(file, REASON_LINES, None, true).ok()?;
+        let file = File::open(path).ok()?;
+        let tail = console::live_segment(file, max_size, REASON_LINES, None, true).ok()?;
         let text = tail.content.trim_end();
         let skipped = text.chars().count().saturating_sub(REASON_CHARACTERS);
         let text: String = text.chars().skip(skipped).collect();

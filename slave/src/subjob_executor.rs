@@ -2,12 +2,15 @@
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
 use crate::work::{RunOrder, RunOutcome};
+use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
+use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::console::Capped;
 use clusterrunner_common::ids::AtomId;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -30,20 +33,45 @@ enum RunError {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+/// What holds for every command that is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Time between asking a process to end and killing it.
+    pub(crate) kill_grace: Duration,
+    /// How many bytes of a console are kept; `None` for all.
+    pub(crate) max_console_size: Option<u64>,
+}
+
+/// How an atom ended that was not stopped.
+#[derive(Clone, Copy, Debug)]
+struct AtomEnd {
+    exit_code: i32,
+    seconds: f64,
+    timed_out: Option<Duration>,
+}
+
 /// Runs a subjob to its end, or until `stop`.
 pub(crate) async fn run(
     data: &DataDirectory,
     order: RunOrder,
     stop: &CancellationToken,
-    grace: Duration,
+    limits: Limits,
 ) -> RunOutcome {
+    let mut reports = Vec::new();
     for (atom, command) in (0..).map(AtomId).zip(&order.atomic_commands) {
         if stop.is_cancelled() {
             return RunOutcome::Canceled;
         }
-        match run_atom(data, &order, atom, command, stop, grace).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return RunOutcome::Canceled,
+        match run_atom(data, &order, atom, command, stop, limits).await {
+            Ok(Some(end)) => reports.extend(end.timed_out.map(|limit| AtomReport {
+                id: atom,
+                timed_out_after_s: Some(limit.as_secs()),
+            })),
+            Ok(None) => {
+                // Also what earlier atoms of it left in the background.
+                end_marked(&data.hand_out_mark(order.hand_out), limits.kill_grace).await;
+                return RunOutcome::Canceled;
+            }
             Err(error) => {
                 return RunOutcome::Trouble(format!(
                     "atom {atom} of subjob {} could not be run: {error}",
@@ -52,7 +80,7 @@ pub(crate) async fn run(
             }
         }
     }
-    RunOutcome::Completed
+    RunOutcome::Completed(reports)
 }
 
 /// Runs one atom; `None` when it was stopped.
@@ -62,8 +90,8 @@ async fn run_atom(
     atom: AtomId,
     command: &str,
     stop: &CancellationToken,
-    grace: Duration,
-) -> Result<Option<i32>, RunError> {
+    limits: Limits,
+) -> Result<Option<AtomEnd>, RunError> {
     let directory = data.artifact_directory(order.hand_out.build, order.hand_out.subjob, atom);
     let console = {
         let directory = directory.clone();
@@ -73,21 +101,30 @@ async fn run_atom(
         command_line: command.to_owned(),
         working_directory: order.project_directory.clone(),
         environment: environment(order, atom, &directory),
-        mark: data.hand_out_mark(order.hand_out),
+        // Of its own: that it runs too long is no matter of the atoms before it.
+        mark: format!("{}{atom}:", data.hand_out_mark(order.hand_out)),
+        max_output: limits.max_console_size,
     };
     let started = Instant::now();
-    let ended = shell_command.run(console, stop, None, grace).await?;
+    let ended = shell_command
+        .run(console, stop, order.timeout, limits.kill_grace)
+        .await?;
     let seconds = started.elapsed().as_secs_f64();
-    let exit_code = match ended {
-        Ended::Exited(_) | Ended::Signaled(_) => ended.exit_code(),
-        Ended::Canceled | Ended::TimedOut => None,
+    let (exit_code, timed_out) = match ended {
+        Ended::Exited(code) => (code, None),
+        Ended::Signaled(signal) => (-signal, None),
+        Ended::TimedOut => (TIMED_OUT_EXIT_CODE, order.timeout),
+        Ended::Canceled => return Ok(None),
     };
-    let Some(exit_code) = exit_code else {
-        return Ok(None);
+    let end = AtomEnd {
+        exit_code,
+        seconds,
+        timed_out,
     };
     let command = command.to_owned();
-    spawn_blocking(move || write_result(&directory, &command, exit_code, seconds)).await??;
-    Ok(Some(exit_code))
+    let max = limits.max_console_size;
+    spawn_blocking(move || write_result(&directory, &command, end, max)).await??;
+    Ok(Some(end))
 }
 
 fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String, OsString)> {
@@ -134,19 +171,25 @@ fn fresh_console(directory: &Path) -> Result<File, RunError> {
 fn write_result(
     directory: &Path,
     command: &str,
-    exit_code: i32,
-    seconds: f64,
+    end: AtomEnd,
+    max_console_size: Option<u64>,
 ) -> Result<(), RunError> {
     if !directory.is_dir() {
         remove_all(directory).map_err(files("replace", directory))?;
         make_private(directory).map_err(files("make", directory))?;
     }
     let console = directory.join(CONSOLE_FILE);
-    if !console
-        .symlink_metadata()
-        .is_ok_and(|found| found.is_file())
-    {
-        replace(&console, b"")?;
+    match console.symlink_metadata() {
+        Ok(found) if found.is_file() => {
+            if max_console_size.is_some_and(|max| found.len() > max) {
+                cut(&console, max_console_size).map_err(files("shorten", &console))?;
+            }
+        }
+        Ok(_) | Err(_) => replace(&console, b"")?,
+    }
+    if let Some(limit) = end.timed_out {
+        let notice = format!("clusterrunner: timed out after {} s\n", limit.as_secs());
+        add_line(&console, &notice).map_err(files("write", &console))?;
     }
     replace(
         &directory.join(COMMAND_FILE),
@@ -154,12 +197,43 @@ fn write_result(
     )?;
     replace(
         &directory.join(TIME_FILE),
-        format!("{seconds:.2}\n").as_bytes(),
+        format!("{:.2}\n", end.seconds).as_bytes(),
     )?;
     replace(
         &directory.join(EXIT_CODE_FILE),
-        format!("{exit_code}\n").as_bytes(),
+        format!("{}\n", end.exit_code).as_bytes(),
     )
+}
+
+/// Opens what is a file; a background child of the atom may still put anything in its place.
+fn open_again(console: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    options
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(console)
+}
+
+/// Makes a console that is too large what is kept of it.
+fn cut(console: &Path, max: Option<u64>) -> io::Result<()> {
+    let mut shown = Capped::new(open_again(console, &mut File::options())?, max)?;
+    // Unlinked, not emptied: what still writes to it must not make a hole in the new one.
+    remove_all(console)?;
+    let mut kept = File::create_new(console)?;
+    io::copy(&mut shown, &mut kept)?;
+    Ok(())
+}
+
+/// Adds a line to the end of a console, whose last line may have no end.
+fn add_line(console: &Path, line: &str) -> io::Result<()> {
+    let mut file = open_again(console, File::options().append(true))?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    let gap = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{gap}{line}").as_bytes())
 }
 
 fn replace(path: &Path, content: &[u8]) -> Result<(), RunError> {
@@ -171,7 +245,7 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), RunError> {
             }
             other => other?,
         };
-        io::Write::write_all(&mut file, content)
+        file.write_all(content)
     };
     write().map_err(files("write", path))
 }
@@ -180,11 +254,12 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), RunError> {
 mod tests {
     use super::*;
     use crate::work::HandOut;
-    use clusterrunner_common::command::end_marked;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;
 
     const SUBJOB: SubjobId = SubjobId(3);
+    const MAX_CONSOLE: u64 = 64 << 10;
+    const COMPLETED: RunOutcome = RunOutcome::Completed(Vec::new());
 
     struct Scenario {
         base: tempfile::TempDir,
@@ -210,6 +285,10 @@ mod tests {
         }
 
         async fn run(&self, atoms: &[&str]) -> RunOutcome {
+            self.run_within(atoms, None).await
+        }
+
+        async fn run_within(&self, atoms: &[&str], timeout: Option<Duration>) -> RunOutcome {
             let order = RunOrder {
                 hand_out: HandOut {
                     build: BuildId(1),
@@ -220,13 +299,18 @@ mod tests {
                 build_executor_index: 11,
                 project_directory: self.base.path().to_owned(),
                 atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
+                timeout,
             };
-            run(&self.data, order, &self.stop, Duration::from_millis(200)).await
+            let limits = Limits {
+                kill_grace: Duration::from_millis(200),
+                max_console_size: Some(MAX_CONSOLE),
+            };
+            run(&self.data, order, &self.stop, limits).await
         }
 
         /// Runs one atom; its files as text.
         async fn check(&self, atom: &str, console: &[u8], exit_code: i32) {
-            assert_eq!(self.run(&[atom]).await, RunOutcome::Completed, "{atom}");
+            assert_eq!(self.run(&[atom]).await, COMPLETED, "{atom}");
             let directory = self.directory(0);
             let file = |name: &str| read_to_string(directory.join(name)).unwrap();
             assert_eq!(
@@ -269,8 +353,8 @@ mod tests {
     async fn each_atom_has_an_empty_artifact_directory() {
         let scenario = Scenario::new();
         let atom = "ls -A $ARTIFACT_DIR; echo x > $ARTIFACT_DIR/x; exit 5";
-        assert_eq!(scenario.run(&[atom, atom]).await, RunOutcome::Completed);
-        assert_eq!(scenario.run(&[atom, atom]).await, RunOutcome::Completed);
+        assert_eq!(scenario.run(&[atom, atom]).await, COMPLETED);
+        assert_eq!(scenario.run(&[atom, atom]).await, COMPLETED);
         for index in [0, 1] {
             let console = read_to_string(scenario.directory(index).join(CONSOLE_FILE)).unwrap();
             assert_eq!(console, format!("{CONSOLE_FILE}\n"), "{index}");
@@ -299,6 +383,58 @@ mod tests {
                 0,
             )
             .await;
+    }
+
+    #[tokio::test]
+    async fn an_atom_that_hangs_is_ended_with_all_that_it_started() {
+        let scenario = Scenario::new();
+        let hanging =
+            "printf begun; setsid bash -c 'trap \"\" TERM; sleep 60' & (sleep 60 &); sleep 60";
+        let atoms = ["sleep 61 & echo a", hanging, "echo c"];
+        let limit = Duration::from_secs(1);
+        let outcome = scenario.run_within(&atoms, Some(limit)).await;
+        let report = AtomReport {
+            id: AtomId(1),
+            timed_out_after_s: Some(1),
+        };
+        assert_eq!(outcome, RunOutcome::Completed(vec![report]));
+        let file = |atom, name| read_to_string(scenario.directory(atom).join(name)).unwrap();
+        assert_eq!(file(1, EXIT_CODE_FILE), "124\n");
+        assert_eq!(
+            file(1, CONSOLE_FILE),
+            "begun\nclusterrunner: timed out after 1 s\n"
+        );
+        assert_eq!(file(2, CONSOLE_FILE), "c\n");
+        // What the first atom left in the background is its own matter, until the build ends.
+        let mark = scenario.data.mark();
+        let marked = |process: std::fs::DirEntry| {
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&mark)
+        };
+        let processes = std::fs::read_dir("/proc").unwrap();
+        let left = processes.flatten().map(marked);
+        assert_eq!(left.filter(|is_marked| *is_marked).count(), 1);
+        end_marked(&mark, Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_flood_the_ends_are_kept() {
+        let scenario = Scenario::new();
+        let atom = "echo first; yes | head -c 20000000; echo last";
+        assert_eq!(scenario.run(&[atom]).await, COMPLETED);
+        let console = read_to_string(scenario.directory(0).join(CONSOLE_FILE)).unwrap();
+        assert!(console.starts_with("first\ny\n"), "{}", &console[..20]);
+        assert!(console.ends_with("y\nlast\n"));
+        assert!(console.contains(" bytes of output were dropped here"));
+        let length = console.len() as u64;
+        assert!(length < MAX_CONSOLE + 200, "{length}");
+    }
+
+    #[tokio::test]
+    async fn an_atom_may_be_longer_than_an_argument() {
+        let scenario = Scenario::new();
+        let atom = format!("text={}; echo ${{#text}}", "x".repeat(300_000));
+        scenario.check(&atom, b"300000\n", 0).await;
     }
 
     #[tokio::test]

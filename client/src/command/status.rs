@@ -2,7 +2,7 @@
 
 use super::progress::Stage;
 use super::table::{Cell, Table};
-use super::text::{count, duration, ended, name, setting};
+use super::text::{count, duration, how_ended, name, setting};
 use super::{connect, impatient};
 use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
@@ -189,7 +189,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         for atom in failed.iter().take(LISTED_ATOMS) {
             table.add([
                 name(atom).into(),
-                Cell::styled(BAD, atom.exit_code.map_or_else(|| "-".to_owned(), ended)),
+                Cell::styled(BAD, how_ended(atom).unwrap_or_else(|| "-".to_owned())),
                 atom.actual_time
                     .map_or_else(|| "-".to_owned(), duration)
                     .into(),

@@ -26,8 +26,13 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// How an atom ended, if it has.
+pub(crate) fn how_ended(atom: &AtomView) -> Option<String> {
+    atom.trouble.clone().or_else(|| atom.exit_code.map(ended))
+}
+
 /// How an atom with this exit code ended.
-pub(crate) fn ended(exit_code: i32) -> String {
+fn ended(exit_code: i32) -> String {
     if exit_code >= 0 {
         return format!("exit code {exit_code}");
     }

@@ -1,7 +1,7 @@
 //! Following a build to its end: progress, and every failed atom as soon as it is known.
 
 use super::progress::{Progress, Stage};
-use super::text::{duration, ended, name, setting};
+use super::text::{duration, how_ended, name, setting};
 use crate::output::{BAD, FAINT, styled};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomView, BuildView};
@@ -95,10 +95,7 @@ impl<'a> Watch<'a> {
         if !self.shown.insert((atom.subjob_id, atom.id)) || self.shown.len() > SHOWN_AT_ALL {
             return Ok(());
         }
-        let mut how = match atom.exit_code {
-            Some(code) => ended(code),
-            None => "no exit code".to_owned(),
-        };
+        let mut how = how_ended(atom).unwrap_or_else(|| "no exit code".to_owned());
         if let Some(seconds) = atom.actual_time {
             how = format!("{how}, {}", duration(seconds));
         }

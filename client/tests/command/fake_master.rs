@@ -355,6 +355,7 @@ pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> 
         state,
         id: AtomId(0),
         subjob_id: SubjobId(subjob),
+        trouble: None,
     }
 }
 

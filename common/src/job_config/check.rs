@@ -2,7 +2,7 @@
 
 use super::document::{Node, Value};
 use super::problem::{Place, Problem, python_type};
-use super::{Atomizer, Job, join_commands};
+use super::{Atomizer, Job, TimeLimit, Timeouts, join_commands};
 use crate::nearest::nearest;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -13,14 +13,23 @@ const SETUP_BUILD: &str = "setup_build";
 const TEARDOWN_BUILD: &str = "teardown_build";
 const MAX_EXECUTORS: &str = "max_executors";
 const MAX_EXECUTORS_PER_SLAVE: &str = "max_executors_per_slave";
+// The limits in time are ours; the original knows no such sections.
+const TIMEOUT: &str = "timeout";
+const ATOMIZER_TIMEOUT: &str = "atomizer_timeout";
+const SETUP_TIMEOUT: &str = "setup_timeout";
+const TEARDOWN_TIMEOUT: &str = "teardown_timeout";
 
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 10] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
     TEARDOWN_BUILD,
     MAX_EXECUTORS,
     MAX_EXECUTORS_PER_SLAVE,
+    TIMEOUT,
+    ATOMIZER_TIMEOUT,
+    SETUP_TIMEOUT,
+    TEARDOWN_TIMEOUT,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -84,6 +93,16 @@ impl Check<'_> {
         let max_executors_per_slave = sections
             .get(MAX_EXECUTORS_PER_SLAVE)
             .and_then(|number| self.limit(MAX_EXECUTORS_PER_SLAVE, number));
+        let mut time_limit = |section| {
+            let value = sections.get(section)?;
+            self.time_limit(section, value)
+        };
+        let timeouts = Timeouts {
+            atom: time_limit(TIMEOUT),
+            atomizer: time_limit(ATOMIZER_TIMEOUT),
+            setup: time_limit(SETUP_TIMEOUT),
+            teardown: time_limit(TEARDOWN_TIMEOUT),
+        };
 
         let missing: Vec<_> = [COMMANDS, ATOMIZERS]
             .into_iter()
@@ -112,6 +131,7 @@ impl Check<'_> {
             teardown_build: teardown_build.filter(|command| !command.is_empty()),
             max_executors,
             max_executors_per_slave,
+            timeouts,
         })
     }
 
@@ -370,6 +390,28 @@ impl Check<'_> {
         let limit = NonZeroU32::new(limit);
         if limit.is_none() {
             self.wrong_value(node, section, EXPECTED, written, CURE);
+        }
+        limit
+    }
+
+    fn time_limit(&mut self, section: &str, node: &Node) -> Option<TimeLimit> {
+        const EXPECTED: &str = "<class 'int'>, <class 'str'>";
+        const CURE: &str =
+            "write seconds such as 600, or a text such as 10m or 1h30m; 0 means no limit";
+        let (limit, found) = match &node.value {
+            Value::Integer(_, Some(number)) if *number >= 0 => (
+                Some(TimeLimit::from_seconds(number.unsigned_abs())),
+                String::new(),
+            ),
+            Value::Integer(written, None) if !written.starts_with('-') => {
+                (Some(TimeLimit::from_seconds(u64::MAX)), String::new())
+            }
+            Value::Integer(written, _) => (None, written.clone()),
+            Value::Text(text) => (TimeLimit::parse(text), format!("\"{text}\"")),
+            other => (None, python_type(other, false)),
+        };
+        if limit.is_none() {
+            self.wrong_value(node, section, EXPECTED, &found, CURE);
         }
         limit
     }

@@ -3,7 +3,7 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
-use super::event::{Event, Fact};
+use super::event::{Event, Fact, KeptHandOut};
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
@@ -75,6 +75,7 @@ impl Cluster {
                     presence: Presence::Alive,
                     builds: BTreeMap::new(),
                     running: BTreeSet::new(),
+                    delivering: BTreeSet::new(),
                 };
                 self.slaves.insert(*slave, new);
                 self.change_slave(*slave, |_| {});
@@ -142,6 +143,18 @@ impl Cluster {
                 self.build_mut(*build)
                     .finish_subjob(*subjob, *attempt, outcomes.clone());
             }
+            Fact::HandOutsKept { slave, hand_outs } => {
+                for hand_out in hand_outs {
+                    let KeptHandOut {
+                        build,
+                        subjob,
+                        attempt,
+                    } = *hand_out;
+                    self.build_mut(build).keep(subjob, *slave, attempt);
+                    let keeper = self.known_slave_mut(*slave);
+                    keeper.delivering.insert((build, subjob));
+                }
+            }
             Fact::SubjobReturned {
                 slave,
                 build,
@@ -196,7 +209,7 @@ impl Cluster {
         let running: Vec<(SubjobId, SlaveId)> = build
             .progress()
             .into_iter()
-            .flat_map(|progress| &progress.running)
+            .flat_map(|progress| progress.running.iter().chain(&progress.kept))
             .map(|(subjob, (slave, _))| (*subjob, *slave))
             .collect();
         build.state = state;
@@ -223,8 +236,10 @@ impl Cluster {
 
     fn lose_slave(&mut self, id: SlaveId, reason: &str, at: Timestamp) {
         let mut builds = BTreeMap::new();
+        let mut delivering = BTreeSet::new();
         self.change_slave(id, |slave| {
             builds = std::mem::take(&mut slave.builds);
+            delivering = std::mem::take(&mut slave.delivering);
             slave.running.clear();
             slave.presence = if slave.was_shut_down() {
                 Presence::ShutDown
@@ -236,6 +251,9 @@ impl Cluster {
         self.shutting_down.remove(&id);
         let url = self.known_slave_mut(id).url.clone();
         let returned = format!("slave {url} was lost: {reason}");
+        for (build, subjob) in delivering.into_iter().rev() {
+            self.build_mut(build).return_subjob(subjob, &returned);
+        }
         for (build, place) in builds {
             self.setting_up.remove(&(build, id));
             self.leftover.remove(&(id, build));
@@ -290,6 +308,7 @@ impl Cluster {
     fn release(&mut self, slave: SlaveId, build: BuildId, subjob: SubjobId) {
         self.change_slave(slave, |slave| {
             slave.running.remove(&(build, subjob));
+            slave.delivering.remove(&(build, subjob));
         });
     }
 }

@@ -79,6 +79,16 @@ pub struct Progress {
     pub unstarted: VecDeque<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+    /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
+    pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+}
+
+impl Progress {
+    /// Whether a slave has the subjob or its result.
+    #[must_use]
+    pub fn is_in_progress(&self, subjob: SubjobId) -> bool {
+        self.running.contains_key(&subjob) || self.kept.contains_key(&subjob)
+    }
 }
 
 /// A batch of atoms that is handed out as one piece.
@@ -180,6 +190,12 @@ impl Build {
         self.progress().map_or(0, |progress| progress.running.len())
     }
 
+    /// How many results are only to be delivered.
+    #[must_use]
+    pub fn num_kept(&self) -> usize {
+        self.progress().map_or(0, |progress| progress.kept.len())
+    }
+
     /// How many executors may work on it at a time.
     #[must_use]
     pub fn max_executors(&self) -> usize {
@@ -241,6 +257,7 @@ impl Build {
             self.state = BuildState::Building(Progress {
                 unstarted: self.numbered_subjobs().map(|(id, _)| id).collect(),
                 running: BTreeMap::new(),
+                kept: BTreeMap::new(),
             });
         }
     }
@@ -277,6 +294,17 @@ impl Build {
         }
     }
 
+    /// Notes that a slave still has the result of a subjob that waits for another.
+    pub(super) fn keep(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.unstarted.retain(|waiting| *waiting != subjob);
+            progress.kept.insert(subjob, (slave, attempt));
+        }
+        let kept = self.subjob_mut(subjob);
+        kept.slave = Some(slave);
+        kept.last_return = None;
+    }
+
     /// Records the result of a subjob.
     pub(super) fn finish_subjob(
         &mut self,
@@ -286,6 +314,7 @@ impl Build {
     ) {
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
+            progress.kept.remove(&subjob);
         }
         let failed = outcomes
             .iter()
@@ -302,6 +331,7 @@ impl Build {
     pub(super) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
+            progress.kept.remove(&subjob);
             progress.unstarted.push_front(subjob);
         }
         self.subjob_mut(subjob).last_return = Some(reason.to_owned());

@@ -4,10 +4,11 @@ use super::Cluster;
 use super::atom_grouper;
 use super::build::{Build, BuildState};
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
-use super::event::{AtomOutcome, Event, Fact};
+use super::event::{AtomOutcome, Event, Fact, KeptHandOut};
 use super::slave::{BuildOnSlave, Presence, Slave};
+use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
 
 impl Cluster {
@@ -62,7 +63,8 @@ impl Cluster {
                 session,
                 num_executors,
                 known_as,
-            } => Ok(self.connect(url, session, num_executors, known_as)),
+                finished,
+            } => Ok(self.connect(url, session, num_executors, known_as, &finished)),
             Command::GiveSlaveUp { slave, reason } => {
                 let called = self.slave(slave).is_some_and(Slave::is_called);
                 Ok(unless(!called, Fact::SlaveLost { slave, reason }))
@@ -114,6 +116,7 @@ impl Cluster {
                     attempt,
                 } = hand_out;
                 let repeated = self.is_repeated(hand_out)?;
+                let slave = self.keeper(hand_out).unwrap_or(slave);
                 let fact = match self.misfit(hand_out, &outcomes) {
                     None => Fact::SubjobFinished {
                         slave,
@@ -140,6 +143,7 @@ impl Cluster {
                     attempt,
                 } = hand_out;
                 let repeated = self.is_repeated(hand_out)?;
+                let slave = self.keeper(hand_out).unwrap_or(slave);
                 let fact = Fact::SubjobReturned {
                     slave,
                     build,
@@ -212,6 +216,7 @@ impl Cluster {
         session: SessionId,
         num_executors: u32,
         known_as: Option<SlaveId>,
+        finished: &[FinishedAttempt],
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
         let before = self.latest_at(&url);
@@ -233,6 +238,7 @@ impl Cluster {
                 reason: reason.to_owned(),
             });
         }
+        let hand_outs = self.kept(&url, finished);
         let slave = self.next_slave_id();
         facts.push(Fact::SlaveConnected {
             slave,
@@ -240,6 +246,9 @@ impl Cluster {
             session,
             num_executors,
         });
+        if !hand_outs.is_empty() {
+            facts.push(Fact::HandOutsKept { slave, hand_outs });
+        }
         if is_to_end {
             facts.push(Fact::ShutdownRequested { slave });
         }
@@ -256,7 +265,7 @@ impl Cluster {
         let subjob = subjob.ok_or(Refusal::UnknownSubjob(hand_out.subjob))?;
         if let Some((attempt, _)) = &subjob.result
             && *attempt == hand_out.attempt
-            && subjob.slave == Some(hand_out.slave)
+            && self.is_the_same_machine(subjob.slave, hand_out.slave)
         {
             return Ok(true);
         }
@@ -266,11 +275,82 @@ impl Cluster {
         if running == Some(&(hand_out.slave, hand_out.attempt)) {
             return Ok(false);
         }
+        if self.keeper(hand_out).is_some() {
+            return Ok(false);
+        }
         Err(Refusal::StaleAttempt {
             build: hand_out.build,
             subjob: hand_out.subjob,
             attempt: hand_out.attempt,
         })
+    }
+
+    /// Who is to deliver the result of this hand-out, if it is one that outlived its slave's process.
+    /// An upload that the earlier life began may still come in: it brings the same result.
+    fn keeper(&self, hand_out: HandOut) -> Option<SlaveId> {
+        let progress = self.build(hand_out.build)?.progress()?;
+        let (keeper, attempt) = *progress.kept.get(&hand_out.subjob)?;
+        let is_it =
+            attempt == hand_out.attempt && self.is_the_same_machine(Some(keeper), hand_out.slave);
+        is_it.then_some(keeper)
+    }
+
+    /// Whether two registrations are of one address.
+    fn is_the_same_machine(&self, one: Option<SlaveId>, other: SlaveId) -> bool {
+        let url = |id| self.slave(id).map(|slave| &slave.url);
+        one == Some(other) || one.is_some_and(|one| url(one).is_some() && url(one) == url(other))
+    }
+
+    /// Which of the results that a slave still has count: those of hand-outs to its address after
+    /// which nobody else was asked. What it held is returned before, since its earlier life is over.
+    fn kept(&self, at: &str, finished: &[FinishedAttempt]) -> Vec<KeptHandOut> {
+        let mut kept: BTreeMap<(BuildId, SubjobId), KeptHandOut> = BTreeMap::new();
+        for claim in finished {
+            let hand_out = KeptHandOut {
+                build: claim.build_id,
+                subjob: claim.subjob_id,
+                attempt: claim.attempt,
+            };
+            if self.may_be_kept(at, claim) {
+                kept.insert((claim.build_id, claim.subjob_id), hand_out);
+            }
+        }
+        kept.into_values().collect()
+    }
+
+    fn may_be_kept(&self, at: &str, claim: &FinishedAttempt) -> bool {
+        let build = self.build(claim.build_id);
+        let Some(subjob) = build.and_then(|build| build.subjob(claim.subjob_id)) else {
+            return false;
+        };
+        let is_open = build.is_some_and(|build| build.progress().is_some());
+        let is_current = subjob.result.is_none() && subjob.attempts == claim.attempt.0;
+        // Attempts are counted anew where the master's own disk was lost; lives are not.
+        let was_here = |slave: &Slave| slave.url == at && slave.session == claim.session_id;
+        let holder = subjob.slave.and_then(|id| self.slave(id));
+        is_open
+            && is_current
+            && holder.is_some_and(|holder| holder.url == at)
+            && self.slaves.values().any(was_here)
+    }
+
+    /// What a living slave is to deliver of earlier lives.
+    #[must_use]
+    pub fn to_be_delivered(&self, slave: SlaveId) -> Vec<KeptHandOut> {
+        let delivering = self.slave(slave).map(|slave| &slave.delivering);
+        let kept = delivering
+            .into_iter()
+            .flatten()
+            .filter_map(|(build, subjob)| {
+                let progress = self.build(*build)?.progress()?;
+                let (_, attempt) = *progress.kept.get(subjob)?;
+                Some(KeptHandOut {
+                    build: *build,
+                    subjob: *subjob,
+                    attempt,
+                })
+            });
+        kept.collect()
     }
 
     /// Why a result can not be that of its subjob: an atom would have no outcome, or two.

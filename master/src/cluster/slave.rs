@@ -21,6 +21,9 @@ pub struct Slave {
     pub builds: BTreeMap<BuildId, BuildOnSlave>,
     /// What it runs.
     pub running: BTreeSet<(BuildId, SubjobId)>,
+    /// What an earlier life of it has run, of which it still has the result. No executor is needed
+    /// for that, nor that the build is set up.
+    pub delivering: BTreeSet<(BuildId, SubjobId)>,
 }
 
 /// Whether a slave is counted on.

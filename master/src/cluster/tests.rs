@@ -2,6 +2,7 @@
 //! seeded walks against model slaves.
 
 mod builds;
+mod kept_results;
 mod purity;
 mod scenario;
 mod scheduling;

@@ -7,9 +7,11 @@ use crate::cluster::command::{Command, HandOut, Refusal, SlaveChoice};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
 use crate::cluster::slave::BuildOnSlave;
+use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::Timeouts;
 use serde_json::json;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -147,6 +149,32 @@ impl Scenario {
             session: SessionId(session.to_owned()),
             num_executors,
             known_as,
+            finished: Vec::new(),
+        })
+    }
+
+    /// Connects a slave in a new life that has results of the life `of`: build, subjob and attempt.
+    pub(super) fn connect_with(
+        &mut self,
+        url: &str,
+        session: &str,
+        of: &str,
+        results: &[(u64, u32, u32)],
+    ) -> Turn {
+        let finished = results
+            .iter()
+            .map(|(build, subjob, attempt)| FinishedAttempt {
+                build_id: BuildId(*build),
+                subjob_id: SubjobId(*subjob),
+                attempt: Attempt(*attempt),
+                session_id: SessionId(of.to_owned()),
+            });
+        self.tell(Command::ConnectSlave {
+            url: url.to_owned(),
+            session: SessionId(session.to_owned()),
+            num_executors: 2,
+            known_as: None,
+            finished: finished.collect(),
         })
     }
 
@@ -275,6 +303,7 @@ pub(super) fn plan(atoms: &[&str]) -> Plan {
         teardown_build: None,
         max_executors: None,
         max_executors_per_slave: None,
+        timeouts: Timeouts::default(),
         atoms: atoms.iter().copied().map(atom).collect(),
     }
 }
@@ -284,6 +313,7 @@ pub(super) fn big_plan(num_atoms: u32, max_executors: u32, per_slave: u32) -> Pl
     Plan {
         max_executors: NonZeroU32::new(max_executors),
         max_executors_per_slave: NonZeroU32::new(per_slave),
+        timeouts: Timeouts::default(),
         atoms: (0..num_atoms).map(|n| atom(&n.to_string())).collect(),
         ..plan(&[])
     }
@@ -302,6 +332,7 @@ pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
     let outcome = |exit_code: &i32| AtomOutcome {
         exit_code: *exit_code,
         duration_ms: 5,
+        trouble: None,
     };
     let outcomes = exit_codes.iter().map(outcome).collect();
     Command::ReportFinished { hand_out, outcomes }
@@ -338,6 +369,13 @@ fn fact_text(fact: &Fact) -> String {
             session,
             num_executors,
         } => format!("slave {slave} connected: {url}, {session}, {num_executors} executors"),
+        Fact::HandOutsKept { slave, hand_outs } => {
+            let kept = hand_outs
+                .iter()
+                .map(|kept| format!("{}/{}.{}", kept.build, kept.subjob, kept.attempt));
+            let kept: Vec<_> = kept.collect();
+            format!("slave {slave} keeps {}", kept.join(", "))
+        }
         Fact::SlaveLost { slave, reason } => format!("slave {slave} lost: {reason}"),
         Fact::ShutdownRequested { slave } => format!("slave {slave} to shut down"),
         Fact::EndRequested { slave } => format!("slave {slave} to end"),

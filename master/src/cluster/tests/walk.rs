@@ -36,6 +36,7 @@ struct Tally {
     stale_attempts: usize,
     unknown_slaves: usize,
     master_restarts: usize,
+    results_kept: usize,
 }
 
 #[test]
@@ -101,6 +102,7 @@ fn oracle(command: &str) -> AtomOutcome {
     AtomOutcome {
         exit_code: i32::from(bits % 4 == 0),
         duration_ms: bits % 1000,
+        trouble: None,
     }
 }
 
@@ -150,6 +152,18 @@ fn check_history(farm: &Scenario) {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
             }
+            Fact::HandOutsKept { slave, hand_outs } => {
+                for kept in hand_outs {
+                    let key = (kept.build, kept.subjob);
+                    // Nobody else was asked since, and nobody has it now.
+                    assert_eq!(last.get(&key), Some(&kept.attempt), "{event:?}");
+                    assert!(
+                        !over.contains(&kept.build) && !results.contains(&key),
+                        "{event:?}"
+                    );
+                    assert_eq!(held.insert(key, (*slave, kept.attempt)), None, "{event:?}");
+                }
+            }
             Fact::SlaveLost { slave, .. } => held.retain(|_, (holder, _)| holder != slave),
             Fact::SetupFailed { slave, build, .. } => {
                 held.retain(|(of, _), (holder, _)| of != build || holder != slave);
@@ -178,7 +192,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 13] {
+    fn parts(&mut self) -> [&mut usize; 14] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -193,6 +207,7 @@ impl Tally {
             &mut self.stale_attempts,
             &mut self.unknown_slaves,
             &mut self.master_restarts,
+            &mut self.results_kept,
         ]
     }
 

@@ -6,6 +6,7 @@ use crate::archiver;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Plan};
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::Timeouts;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
@@ -78,6 +79,7 @@ impl Farm {
             session: SessionId(session.to_owned()),
             num_executors,
             known_as: None,
+            finished: Vec::new(),
         };
         self.command(connect).await;
     }
@@ -91,6 +93,7 @@ impl Farm {
             teardown_build: None,
             max_executors: None,
             max_executors_per_slave: None,
+            timeouts: Timeouts::default(),
             atoms: atoms.to_vec(),
         };
         let build = BuildId(build);
@@ -144,6 +147,7 @@ impl Farm {
             outcomes: vec![AtomOutcome {
                 exit_code,
                 duration_ms: 2010,
+                trouble: None,
             }],
         };
         self.command(finished).await;
