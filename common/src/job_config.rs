@@ -7,6 +7,7 @@
 mod check;
 mod commands;
 mod document;
+mod limits;
 mod problem;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! `work` decides and knows nothing of the world; `coordinator` owns it and has its decisions
 //! carried out by the other modules, which report back to it.
 
+mod atom_files;
 mod connection;
 mod coordinator;
 mod data_directory;

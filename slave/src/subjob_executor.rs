@@ -1,17 +1,13 @@
 //! Runs the atoms of a subjob one after the other, each in its own fresh artifact directory.
 
-use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::atom_files::{AtomEnd, AtomFileError, fresh_console, write_result};
+use crate::data_directory::DataDirectory;
 use crate::work::{RunOrder, RunOutcome};
 use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
-use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
-use clusterrunner_common::console::Capped;
 use clusterrunner_common::ids::AtomId;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -20,13 +16,8 @@ use tokio_util::sync::CancellationToken;
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
-    #[error("could not {step} {}: {source}", .path.display())]
-    Files {
-        step: &'static str,
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Files(#[from] AtomFileError),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error("a file operation broke off: {0}")]
@@ -40,14 +31,6 @@ pub(crate) struct Limits {
     pub(crate) kill_grace: Duration,
     /// How many bytes of a console are kept; `None` for all.
     pub(crate) max_console_size: Option<u64>,
-}
-
-/// How an atom ended that was not stopped.
-#[derive(Clone, Copy, Debug)]
-struct AtomEnd {
-    exit_code: i32,
-    seconds: f64,
-    timed_out: Option<Duration>,
 }
 
 /// Runs a subjob to its end, or until `stop`.
@@ -145,117 +128,14 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
     .into()
 }
 
-fn files<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RunError + 'a {
-    move |source| RunError::Files {
-        step,
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// An empty artifact directory with an empty console file in it.
-fn fresh_console(directory: &Path) -> Result<File, RunError> {
-    remove_all(directory).map_err(files("empty", directory))?;
-    make_private(directory).map_err(files("make", directory))?;
-    let console = directory.join(CONSOLE_FILE);
-    // Appending: a command may empty the file behind our back and must not leave a hole.
-    File::options()
-        .append(true)
-        .create_new(true)
-        .open(&console)
-        .map_err(files("make", &console))
-}
-
-/// Writes what is known after the end, over whatever the atom put in its place. The exit code
-/// comes last: where it is, the atom has ended.
-fn write_result(
-    directory: &Path,
-    command: &str,
-    end: AtomEnd,
-    max_console_size: Option<u64>,
-) -> Result<(), RunError> {
-    if !directory.is_dir() {
-        remove_all(directory).map_err(files("replace", directory))?;
-        make_private(directory).map_err(files("make", directory))?;
-    }
-    let console = directory.join(CONSOLE_FILE);
-    match console.symlink_metadata() {
-        Ok(found) if found.is_file() => {
-            if max_console_size.is_some_and(|max| found.len() > max) {
-                cut(&console, max_console_size).map_err(files("shorten", &console))?;
-            }
-        }
-        Ok(_) | Err(_) => replace(&console, b"")?,
-    }
-    if let Some(limit) = end.timed_out {
-        let notice = format!("clusterrunner: timed out after {} s\n", limit.as_secs());
-        add_line(&console, &notice).map_err(files("write", &console))?;
-    }
-    replace(
-        &directory.join(COMMAND_FILE),
-        format!("{command}\n").as_bytes(),
-    )?;
-    replace(
-        &directory.join(TIME_FILE),
-        format!("{:.2}\n", end.seconds).as_bytes(),
-    )?;
-    replace(
-        &directory.join(EXIT_CODE_FILE),
-        format!("{}\n", end.exit_code).as_bytes(),
-    )
-}
-
-/// Opens what is a file; a background child of the atom may still put anything in its place.
-fn open_again(console: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    options
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(console)
-}
-
-/// Makes a console that is too large what is kept of it.
-fn cut(console: &Path, max: Option<u64>) -> io::Result<()> {
-    let mut shown = Capped::new(open_again(console, &mut File::options())?, max)?;
-    // Unlinked, not emptied: what still writes to it must not make a hole in the new one.
-    remove_all(console)?;
-    let mut kept = File::create_new(console)?;
-    io::copy(&mut shown, &mut kept)?;
-    Ok(())
-}
-
-/// Adds a line to the end of a console, whose last line may have no end.
-fn add_line(console: &Path, line: &str) -> io::Result<()> {
-    let mut file = open_again(console, File::options().append(true))?;
-    let length = file.metadata()?.len();
-    let mut last = [b'\n'];
-    if length > 0 {
-        file.read_exact_at(&mut last, length - 1)?;
-    }
-    let gap = if last == *b"\n" { "" } else { "\n" };
-    file.write_all(format!("{gap}{line}").as_bytes())
-}
-
-fn replace(path: &Path, content: &[u8]) -> Result<(), RunError> {
-    let write = || {
-        let mut file = match File::create_new(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                remove_all(path)?;
-                File::create_new(path)?
-            }
-            other => other?,
-        };
-        file.write_all(content)
-    };
-    write().map_err(files("write", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::work::HandOut;
+    use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;
+    use std::path::PathBuf;
 
     const SUBJOB: SubjobId = SubjobId(3);
     const MAX_CONSOLE: u64 = 64 << 10;
@@ -415,6 +295,21 @@ mod tests {
         let left = processes.flatten().map(marked);
         assert_eq!(left.filter(|is_marked| *is_marked).count(), 1);
         end_marked(&mark, Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn an_atom_that_locks_its_console_is_told_all_the_same() {
+        let scenario = Scenario::new();
+        let atom = "chmod 000 $ARTIFACT_DIR/clusterrunner_console_output; sleep 60";
+        scenario
+            .run_within(&[atom], Some(Duration::from_secs(1)))
+            .await;
+        let console = scenario.directory(0).join(CONSOLE_FILE);
+        let metadata = console.symlink_metadata().unwrap();
+        assert_eq!(
+            metadata.len(),
+            "clusterrunner: timed out after 1 s\n".len() as u64
+        );
     }
 
     #[tokio::test]
