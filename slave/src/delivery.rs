@@ -38,6 +38,17 @@ pub(crate) struct Deliveries {
     pub(crate) ending: CancellationToken,
 }
 
+/// How trying to deliver a result ended.
+#[derive(Debug)]
+pub(crate) enum DeliveryEnd {
+    /// The master has it.
+    Taken,
+    /// The master does not want it from this registration.
+    Unwanted(SlaveId),
+    /// The master will never take it as it is.
+    Rejected(String),
+}
+
 /// What becomes of a result after a failed try.
 enum Verdict {
     TryAgain,
@@ -70,7 +81,10 @@ impl Deliveries {
         let archive = data.result_file(hand_out);
         let outcome = tokio::select! {
             () = stop.cancelled() => DeliveryOutcome::Over,
-            outcome = self.keep_trying(&archive, hand_out, Some(executor)) => outcome,
+            end = self.keep_trying(&archive, hand_out, Some(executor)) => match end {
+                DeliveryEnd::Taken | DeliveryEnd::Unwanted(_) => DeliveryOutcome::Over,
+                DeliveryEnd::Rejected(reason) => DeliveryOutcome::Rejected(reason),
+            },
         };
         if stop.is_cancelled() && self.ending.is_cancelled() {
             match data.hold(hand_out) {
@@ -87,7 +101,7 @@ impl Deliveries {
     }
 
     /// Delivers a result of an earlier life; its file stays.
-    pub(crate) async fn deliver_held(&self, archive: &Path, hand_out: HandOut) -> DeliveryOutcome {
+    pub(crate) async fn deliver_held(&self, archive: &Path, hand_out: HandOut) -> DeliveryEnd {
         self.keep_trying(archive, hand_out, None).await
     }
 
@@ -96,18 +110,18 @@ impl Deliveries {
         archive: &Path,
         hand_out: HandOut,
         executor: Option<ExecutorIndex>,
-    ) -> DeliveryOutcome {
+    ) -> DeliveryEnd {
         let mut is_synced = false;
         let mut backoff = Backoff::quick();
         let mut failures = Failures::default();
         loop {
             let id = self.registration.some_id().await;
             let error = match self.deliver_once(archive, hand_out, executor, id).await {
-                Ok(Ok(())) => return DeliveryOutcome::Over,
+                Ok(Ok(())) => return DeliveryEnd::Taken,
                 Ok(Err(error)) => error,
                 Err(error) => {
                     let file = archive.display();
-                    return DeliveryOutcome::Rejected(format!("could not read {file}: {error}"));
+                    return DeliveryEnd::Rejected(format!("could not read {file}: {error}"));
                 }
             };
             match verdict(&error) {
@@ -137,13 +151,13 @@ impl Deliveries {
                     );
                     // If that is since it forgot us, connecting again sets things right.
                     self.registration.doubt();
-                    return DeliveryOutcome::Over;
+                    return DeliveryEnd::Unwanted(id);
                 }
                 Verdict::Rejected => {
                     let subjob = hand_out.subjob;
                     let reason =
                         format!("the result of subjob {subjob} can not be delivered: {error}");
-                    return DeliveryOutcome::Rejected(reason);
+                    return DeliveryEnd::Rejected(reason);
                 }
             }
             backoff.pause().await;

@@ -6,9 +6,9 @@
 
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
-use crate::delivery::Deliveries;
+use crate::delivery::{Deliveries, DeliveryEnd};
 use crate::result_note::ResultNote;
-use crate::work::{DeliveryOutcome, HandOut};
+use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use futures_util::StreamExt as _;
@@ -41,7 +41,7 @@ enum Stage {
     Found,
     /// It is being delivered.
     Wanted,
-    /// Done with; an answer that was on its way meanwhile may still want it.
+    /// The master has it; an answer that was on its way meanwhile may still want it.
     Delivered,
 }
 
@@ -151,16 +151,23 @@ impl HeldResults {
         num_here == wanted.len()
     }
 
-    fn ended(&self, hand_out: HandOut, outcome: &DeliveryOutcome) {
+    /// Notes how a delivery ended. Says whether that was its end: a registration that did not want it
+    /// may be an old one. Then the newest decides, which perhaps wants it; it is set before its
+    /// answer is settled, so either of the two sees what the other did.
+    fn ended(&self, hand_out: HandOut, end: &DeliveryEnd, registration: &Registration) -> bool {
         let mut held = self.lock();
-        match outcome {
-            DeliveryOutcome::Over => {
+        match end {
+            DeliveryEnd::Taken => {
                 if let Some(held) = held.get_mut(&hand_out) {
                     held.stage = Stage::Delivered;
                 }
             }
-            DeliveryOutcome::Rejected(_) => drop(held.remove(&hand_out)),
+            DeliveryEnd::Unwanted(id) if registration.id() != Some(*id) => return false,
+            DeliveryEnd::Unwanted(_) | DeliveryEnd::Rejected(_) => {
+                held.remove(&hand_out);
+            }
         }
+        true
     }
 }
 
@@ -196,15 +203,19 @@ impl HeldDeliveries {
             loop {
                 tokio::select! {
                     Some(hand_out) = self.wanted.recv() => {
-                        let path = data.held_file(hand_out);
+                        let (path, results) = (data.held_file(hand_out), &self.results);
                         under_way.push(async move {
-                            (hand_out, deliveries.deliver_held(&path, hand_out).await)
+                            loop {
+                                let end = deliveries.deliver_held(&path, hand_out).await;
+                                if results.ended(hand_out, &end, registration) {
+                                    return (hand_out, end);
+                                }
+                            }
                         });
                     }
-                    Some((hand_out, outcome)) = under_way.next() => {
-                        self.results.ended(hand_out, &outcome);
+                    Some((hand_out, end)) = under_way.next() => {
                         remove(&data, hand_out).await;
-                        if let DeliveryOutcome::Rejected(reason) = outcome {
+                        if let DeliveryEnd::Rejected(reason) = end {
                             tracing::warn!(reason, "a result of an earlier life can not be delivered");
                             // Connecting without it tells the master not to wait for it.
                             registration.renounce();

@@ -339,6 +339,18 @@ impl Machine {
         if !wanted.iter().all(is_there) {
             self.slave = None;
         }
+        // What is under way is sent anew: a refusal of the older report, which may still come, was
+        // meant for a registration before this.
+        let under_way = std::mem::take(&mut self.unheard).into_iter();
+        let (again, others) = under_way.partition(|(_, report)| {
+            matches!(&report.about, About::Finished(build, subjob, attempt, _)
+                if wanted.iter().any(|kept| (kept.build, kept.subjob, kept.attempt) == (*build, *subjob, *attempt)))
+        });
+        self.unheard = others;
+        let again: BTreeMap<u64, Report> = again;
+        for report in again.into_values() {
+            acts.extend(self.report(slave, report.about));
+        }
         for (held, outcomes) in std::mem::take(&mut self.held) {
             let (build, subjob, attempt) = (held.build_id, held.subjob_id, held.attempt);
             let hand_out = KeptHandOut {
