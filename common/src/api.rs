@@ -185,7 +185,8 @@ pub struct AtomView {
     pub id: AtomId,
     /// Its subjob.
     pub subjob_id: SubjobId,
-    /// Ours: what kept it from ending by itself, such as `poison: 3 slaves were lost while they ran it`.
+    /// Ours: what the exit code does not tell, such as `timed out after 600 s`, or what kept it from
+    /// ending by itself, such as `poison: 3 slaves were lost while they ran it`.
     #[serde(default)]
     pub trouble: Option<String>,
 }

@@ -1,8 +1,10 @@
 //! Running one shell command in a process group of its own, and ending all of what it started.
 
+use crate::console::keep_capped;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -20,6 +22,13 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 /// How long it surely takes a process to replace its program.
 const SECOND_LOOK: Duration = Duration::from_millis(5);
 
+/// The longest single argument that Linux gives to a program, less the byte that ends it.
+const LONGEST_ARGUMENT: usize = 32 * 4096 - 1;
+
+/// Runs a script that stands in standard input, and gives the script an empty one. It is read
+/// anew from its file, so no command finds any of it there.
+const SCRIPT_FROM_INPUT: &str = "exec 3<&0 </dev/null; . /dev/fd/3";
+
 /// How often marked processes are looked for and killed; each round gets all there are, so more
 /// than a few rounds are needed only by something that forks faster than it can be killed.
 const SWEEP_ROUNDS: usize = 50;
@@ -35,6 +44,9 @@ pub struct ShellCommand {
     pub environment: Vec<(String, OsString)>,
     /// The value of [`MARK_VARIABLE`]. Marks are compared by prefix, so `a:1:` covers `a:1:2`.
     pub mark: String,
+    /// How many bytes of its output are to be kept on the disk while it runs: beginning and end of
+    /// it, see [`crate::console::Capped`]. `None` for all.
+    pub max_output: Option<u64>,
 }
 
 /// How a command ended.
@@ -64,6 +76,9 @@ pub enum CommandError {
         #[source]
         source: std::io::Error,
     },
+    /// It is too long for an argument, and its script could not be written.
+    #[error("could not write the script of a long command: {0}")]
+    Script(#[source] std::io::Error),
     /// Its end could not be awaited.
     #[error("could not wait for a command: {0}")]
     Wait(#[source] std::io::Error),
@@ -86,6 +101,13 @@ impl ShellCommand {
         limit: Option<Duration>,
         grace: Duration,
     ) -> Result<Ended, CommandError> {
+        let watched = self.max_output.map(|max| (output.try_clone(), max));
+        let capped = async move {
+            match watched {
+                Some((Ok(file), max)) => keep_capped(file, max).await,
+                Some((Err(_), _)) | None => std::future::pending().await,
+            }
+        };
         let mut child = self.start(output)?;
         let timed_out = async {
             match limit {
@@ -93,14 +115,21 @@ impl ShellCommand {
                 None => std::future::pending().await,
             }
         };
-        let ended = tokio::select! {
-            biased;
-            status = child.wait() => return status.map(ended).map_err(CommandError::Wait),
-            () = stop.cancelled() => Ended::Canceled,
-            () = timed_out => Ended::TimedOut,
+        let run = async {
+            let ended = tokio::select! {
+                biased;
+                status = child.wait() => return status.map(ended).map_err(CommandError::Wait),
+                () = stop.cancelled() => Ended::Canceled,
+                () = timed_out => Ended::TimedOut,
+            };
+            self.end(&mut child, grace).await?;
+            Ok(ended)
         };
-        self.end(&mut child, grace).await?;
-        Ok(ended)
+        tokio::select! {
+            biased;
+            ended = run => ended,
+            never = capped => match never {},
+        }
     }
 
     fn start(&self, output: File) -> Result<Child, CommandError> {
@@ -111,6 +140,12 @@ impl ShellCommand {
             )
         } else {
             ("/bin/sh", self.command_line.clone())
+        };
+        let (line, input) = if line.len() > LONGEST_ARGUMENT {
+            let script = script(&line).map_err(CommandError::Script)?;
+            (SCRIPT_FROM_INPUT.to_owned(), Stdio::from(script))
+        } else {
+            (line, Stdio::null())
         };
         let failed = |source| CommandError::Start {
             shell,
@@ -123,7 +158,7 @@ impl ShellCommand {
             .arg("-c")
             .arg(line)
             .current_dir(&self.working_directory)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(output)
             .stderr(errors)
             .process_group(0)
@@ -149,6 +184,15 @@ impl ShellCommand {
         signal_group(group, Signal::KILL);
         child.wait().await.map(|_| ()).map_err(CommandError::Wait)
     }
+}
+
+/// A nameless file that closes its own descriptor first, so that no command inherits it.
+fn script(line: &str) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(b"exec 3<&-\n")?;
+    file.write_all(line.as_bytes())?;
+    file.write_all(b"\n")?;
+    Ok(file)
 }
 
 fn signal_group(group: Option<Pid>, signal: Signal) {
@@ -271,6 +315,7 @@ mod tests {
             working_directory: std::env::temp_dir(),
             environment: vec![("GREETING".to_owned(), "hello".into())],
             mark: format!("{mark}:{}:", std::process::id()),
+            max_output: None,
         }
     }
 
@@ -300,6 +345,20 @@ mod tests {
             Ended::Exited(1),
             "a pipe fails with any of its parts"
         );
+    }
+
+    #[tokio::test]
+    async fn a_command_may_be_longer_than_an_argument() {
+        let long = "x".repeat(2 * LONGEST_ARGUMENT);
+        let line = format!(
+            "text='{long}'; echo ${{#text}} $0 $#; cat; ls /dev/fd | wc -w; false | true; echo $?; exit 3"
+        );
+        let (long_ended, long_output) = run(&command(&line, "l"), None).await;
+        let (ended, output) = run(&command(&line.replace(&long, ""), "l"), None).await;
+        assert_eq!(long_ended, Ended::Exited(3));
+        assert_eq!(ended, long_ended);
+        let number = format!("{}", long.len());
+        assert_eq!(long_output, output.replacen('0', &number, 1));
     }
 
     #[tokio::test]

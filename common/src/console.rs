@@ -1,8 +1,14 @@
 //! A piece of an atom's console output, by lines: the same on master and slave.
 
+mod cap;
+
+pub use cap::Capped;
+pub(crate) use cap::keep_capped;
+
 use crate::api::ConsoleBody;
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Seek};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek};
 
 /// How many lines are given when nobody says how many.
 pub const DEFAULT_MAX_LINES: usize = 50;
@@ -89,6 +95,49 @@ pub fn segment<R: BufRead + Seek>(
         total_num_lines,
         content: String::from_utf8_lossy(&bytes).into_owned(),
     })
+}
+
+/// How much of a file is read at a time: large consoles are read to their end to be counted.
+const BUFFER: usize = 1 << 16;
+
+/// Gives a piece of the console of an atom that may still run, of which at most `max_size` bytes
+/// are kept.
+///
+/// Where the middle is dropped the end moves on all the time, and no line of it has a number that
+/// lasts. Whoever asks by number is shown what comes before the gap, and waits there for the atom's
+/// end; whoever asks for the last lines gets them.
+///
+/// # Errors
+/// See [`ConsoleError`].
+pub fn live_segment(
+    file: File,
+    max_size: Option<u64>,
+    max_lines: usize,
+    offset_line: Option<u64>,
+    ended: bool,
+) -> Result<ConsoleBody, ConsoleError> {
+    let capped = if ended {
+        Capped::new(file, max_size)?
+    } else {
+        Capped::growing(file, max_size, MAX_CONTENT as u64)?
+    };
+    let is_cut = capped.is_cut() && !ended;
+    let shown = if is_cut && offset_line.is_some() {
+        capped.only_head()
+    } else {
+        capped
+    };
+    let reader = BufReader::with_capacity(BUFFER, shown);
+    match (segment(reader, max_lines, offset_line, ended), offset_line) {
+        // Lines that were shown before the gap came are behind it now.
+        (Err(ConsoleError::OffsetTooHigh { .. }), Some(offset_line)) if is_cut => Ok(ConsoleBody {
+            offset_line,
+            num_lines: 0,
+            total_num_lines: offset_line,
+            content: String::new(),
+        }),
+        (piece, _) => piece,
+    }
 }
 
 struct Counted {

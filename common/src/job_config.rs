@@ -7,12 +7,15 @@
 mod check;
 mod commands;
 mod document;
+mod limits;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 
 pub use commands::{atom_command, atoms_from_output, join_commands};
 pub use problem::{Place, Problem};
+pub use time_limit::{TimeLimit, Timeouts};
 
 use crate::nearest::nearest;
 use document::{Node, Value};
@@ -42,6 +45,9 @@ pub struct Job {
     /// Most executors of one slave; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_executors_per_slave: Option<NonZeroU32>,
+    /// How long each of its commands may run.
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
 }
 
 /// One entry of `atomizers`: each line that `command` prints becomes an atom that sets the variable `name`.

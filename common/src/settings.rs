@@ -15,6 +15,7 @@ mod tests;
 pub use error::{Origin, SettingsError};
 pub use secret_file::ensure_secret;
 
+use crate::job_config::{TimeLimit, Timeouts};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
 use file::SettingsFile;
@@ -103,6 +104,8 @@ pub struct MasterSettings {
     pub slave_lost_after: Duration,
     /// The same for slaves of the original, which give signs of life more seldom.
     pub legacy_slave_lost_after: Duration,
+    /// How long commands may run whose job does not say.
+    pub default_timeouts: Timeouts,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -122,6 +125,8 @@ pub struct SlaveSettings {
     pub num_executors: u32,
     /// The port of the master on [`GeneralSettings::master_hostname`].
     pub master_port: u16,
+    /// Bytes of an atom's console that are kept; `None` for all.
+    pub max_console_size: Option<u64>,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
     /// Failed heartbeats in a row after which the original's slave ends; at least 1.
@@ -204,6 +209,12 @@ pub fn load_master(
         service: service(&layers)?,
         slave_lost_after: slave_lost_after(&layers)?,
         legacy_slave_lost_after: legacy_slave_lost_after(&layers)?,
+        default_timeouts: Timeouts {
+            atom: Some(time_limit(&layers, "default_atom_timeout")?),
+            atomizer: Some(time_limit(&layers, "default_atomizer_timeout")?),
+            setup: Some(time_limit(&layers, "default_setup_timeout")?),
+            teardown: Some(time_limit(&layers, "default_teardown_timeout")?),
+        },
         get_project_from_master: layers.boolean("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         unresponsive_slaves_cleanup_interval: layers
@@ -226,6 +237,10 @@ pub fn load_slave(
         service: service(&layers)?,
         num_executors: layers.number("num_executors")?,
         master_port: layers.number("master_port")?,
+        max_console_size: match layers.number("max_console_size")? {
+            0 => None,
+            bytes => Some(bytes),
+        },
         heartbeat_interval: layers.seconds("heartbeat_interval")?,
         heartbeat_failure_threshold: layers.number("heartbeat_failure_threshold")?,
         drain_on_stop: layers.boolean("drain_on_stop")?,
@@ -408,6 +423,11 @@ fn legacy_slave_lost_after(layers: &Layers<'_>) -> Result<Duration, SettingsErro
     } else {
         of_all.max(THREE_OF_THEIR_HEARTBEATS)
     })
+}
+
+fn time_limit(layers: &Layers<'_>, key: &'static str) -> Result<TimeLimit, SettingsError> {
+    let limit = layers.seconds(key)?;
+    Ok(TimeLimit::from_seconds(limit.as_secs()))
 }
 
 fn node_name() -> Result<String, SettingsError> {

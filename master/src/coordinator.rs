@@ -432,6 +432,14 @@ fn tell(event: &Event) {
             tracing::warn!(build.id = build.0, %warning, "a build has a warning");
         }
         Fact::SlaveEnded { slave } => tracing::info!(slave.id = slave.0, "slave ends"),
+        Fact::HandOutsKept { slave, hand_outs } => {
+            let number = hand_outs.len();
+            tracing::info!(
+                slave.id = slave.0,
+                number,
+                "results of an earlier life count"
+            );
+        }
         Fact::PreparationStarted { .. }
         | Fact::ArchivingStarted { .. }
         | Fact::SetupRequested { .. }

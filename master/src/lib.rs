@@ -119,6 +119,7 @@ pub async fn serve(
         },
         mark,
         kill_grace: service.atom_kill_grace,
+        default_timeouts: settings.default_timeouts,
         hostname: general.hostname.clone(),
         projects: ProjectLocks::default(),
         space: space.clone(),

@@ -202,6 +202,7 @@ mod tests {
             session: SessionId("a".to_owned()),
             num_executors: 1,
             known_as: None,
+            finished: Vec::new(),
         };
         for event in cluster.decide(connect, Timestamp(1)).unwrap() {
             cluster.apply(&event);

@@ -10,7 +10,7 @@ use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marke
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job_config::{Job, atoms_from_output};
+use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_output};
 use clusterrunner_common::job_file::{JobFileError, read_job};
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
 use std::io::Read as _;
@@ -37,6 +37,8 @@ pub struct Preparer {
     pub mark: String,
     /// Time between asking a process to end and killing it.
     pub kill_grace: Duration,
+    /// How long commands may run whose job does not say.
+    pub default_timeouts: Timeouts,
     /// This machine, for messages.
     pub hostname: String,
     /// Who uses which project's directory.
@@ -163,9 +165,13 @@ impl Preparer {
         }
         let (config, job_name) = (request.config.as_ref(), request.job_name.as_deref());
         let (job_name, job) = read_job(config, job_name, &project)?;
+        let timeouts = job.timeouts.or(self.default_timeouts);
         let atoms = match &request.atoms_override {
             Some(atoms) => atoms.clone(),
-            None => self.atomize(build, &job, &project, stop).await?,
+            None => {
+                let limit = timeouts.atomizer.and_then(TimeLimit::duration);
+                self.atomize(build, &job, &project, limit, stop).await?
+            }
         };
         Ok(Plan {
             commit,
@@ -175,6 +181,7 @@ impl Preparer {
             teardown_build: job.teardown_build,
             max_executors: job.max_executors,
             max_executors_per_slave: job.max_executors_per_slave,
+            timeouts,
             atoms,
         })
     }
@@ -247,12 +254,13 @@ impl Preparer {
         build: BuildId,
         job: &Job,
         project: &Path,
+        limit: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<Vec<String>, PreparationError> {
         let mut atoms = Vec::new();
         for atomizer in &job.atomizers {
             let output = self
-                .run_atomizer(build, &atomizer.command, project, stop)
+                .run_atomizer(build, &atomizer.command, project, limit, stop)
                 .await?;
             let values = atoms_from_output(&atomizer.name, &output, &project.to_string_lossy());
             atoms.extend(values);
@@ -265,6 +273,7 @@ impl Preparer {
         build: BuildId,
         command: &str,
         project: &Path,
+        limit: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<String, PreparationError> {
         let file = tempfile::tempfile().map_err(PreparationError::Output)?;
@@ -273,9 +282,10 @@ impl Preparer {
             working_directory: project.to_owned(),
             environment: vec![("PROJECT_DIR".to_owned(), project.into())],
             mark: format!("{}{build}:{}:", self.mark, hex_of_random()),
+            max_output: None,
         };
         let output = file.try_clone().map_err(PreparationError::Output)?;
-        let ended = shell.run(output, stop, None, self.kill_grace).await;
+        let ended = shell.run(output, stop, limit, self.kill_grace).await;
         // What an atomizer leaves in the background is nobody's any more.
         end_marked(&shell.mark, self.kill_grace).await;
         let text = read_from_start(file).map_err(PreparationError::Output)?;
@@ -283,7 +293,10 @@ impl Preparer {
             Ended::Exited(0) => return Ok(text),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),
-            Ended::TimedOut => "took too long".to_owned(),
+            Ended::TimedOut => format!(
+                "timed out after {} s",
+                limit.map_or(0, |limit| limit.as_secs())
+            ),
             Ended::Canceled => return Err(PreparationError::Canceled),
         };
         Err(PreparationError::Atomizer {

@@ -3,7 +3,8 @@
 //! `results.zip`. Nothing is ever unpacked to files.
 
 use crate::cluster::effect::MadeResult;
-use crate::cluster::event::AtomOutcome;
+use crate::cluster::event::{AtomOutcome, AtomTrouble};
+use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::artifact::{
     COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name,
 };
@@ -35,6 +36,9 @@ pub enum UnusableResult {
     /// A member lies outside the directories of the subjob's atoms.
     #[error("the member '{0}' does not belong to an atom of this subjob")]
     StrayMember(String),
+    /// What its slave reports beside it contradicts it.
+    #[error("the report about atom {0} does not fit the result")]
+    ReportMisfit(AtomId),
     /// An atom's exit code is missing or no number.
     #[error("{directory}/{EXIT_CODE_FILE} is missing or holds no number")]
     NoExitCode {
@@ -308,6 +312,30 @@ pub fn outcomes(
         .collect()
 }
 
+/// Adds what the slave says beside the archive.
+///
+/// # Errors
+/// [`UnusableResult::ReportMisfit`]: an atom that is not there, or has another exit code than one
+/// that timed out.
+pub fn add_reports(
+    outcomes: &mut [AtomOutcome],
+    reports: &[AtomReport],
+) -> Result<(), UnusableResult> {
+    for report in reports {
+        let misfit = UnusableResult::ReportMisfit(report.id);
+        let Some(after_s) = report.timed_out_after_s else {
+            continue;
+        };
+        match outcomes.get_mut(report.id.0 as usize) {
+            Some(outcome) if outcome.exit_code == TIMED_OUT_EXIT_CODE => {
+                outcome.trouble = Some(AtomTrouble::TimedOut { after_s });
+            }
+            Some(_) | None => return Err(misfit),
+        }
+    }
+    Ok(())
+}
+
 fn no_exit_code(subjob: SubjobId, atom: AtomId) -> UnusableResult {
     let directory = directory_name(subjob, atom);
     UnusableResult::NoExitCode { directory }
@@ -377,6 +405,27 @@ mod tests {
             },
         ];
         assert_eq!(outcomes(&*archive, SubjobId(3), 2).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_report_must_fit_the_archive() {
+        let outcome = |exit_code| AtomOutcome {
+            exit_code,
+            duration_ms: 0,
+            trouble: None,
+        };
+        let report = |id| AtomReport {
+            id: AtomId(id),
+            timed_out_after_s: Some(7),
+        };
+        let mut outcomes = [outcome(1), outcome(TIMED_OUT_EXIT_CODE)];
+        add_reports(&mut outcomes, &[report(1)]).unwrap();
+        let trouble = outcomes[1].trouble.unwrap();
+        assert_eq!(trouble, AtomTrouble::TimedOut { after_s: 7 });
+        assert_eq!(outcomes[0], outcome(1));
+        for misfit in [0, 2] {
+            add_reports(&mut outcomes, &[report(misfit)]).unwrap_err();
+        }
     }
 
     #[test]

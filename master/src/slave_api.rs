@@ -278,6 +278,7 @@ mod tests {
             session: session.clone(),
             num_executors: 1,
             known_as: None,
+            finished: Vec::new(),
         };
         cluster.command(connect).await.unwrap();
         let secret = Secret::new("a secret for tests".to_owned()).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, BuildState, Subjob};
-use crate::cluster::event::{AtomOutcome, AtomTrouble};
+use crate::cluster::event::AtomOutcome;
 use crate::cluster::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::api::{
     AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
@@ -135,7 +135,7 @@ fn num_atoms_in_progress(build: &Build) -> u64 {
     let running = build
         .progress()
         .into_iter()
-        .flat_map(|progress| progress.running.keys());
+        .flat_map(|progress| progress.running.keys().chain(progress.kept.keys()));
     let subjobs = running.filter_map(|id| build.subjob(*id));
     subjobs.map(|subjob| subjob.atoms.len() as u64).sum()
 }
@@ -176,9 +176,7 @@ pub fn subjob(cluster: &Cluster, build: &Build, id: SubjobId, subjob: &Subjob) -
 
 /// The atoms of a subjob.
 pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item = AtomView> {
-    let is_running = build
-        .progress()
-        .is_some_and(|p| p.running.contains_key(&id));
+    let is_running = build.progress().is_some_and(|p| p.is_in_progress(id));
     let outcomes = subjob
         .result
         .as_ref()
@@ -200,7 +198,7 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
                 },
                 id: atom,
                 subjob_id: id,
-                trouble: outcome.and_then(|outcome| outcome.trouble).map(trouble),
+                trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
             }
         })
 }
@@ -211,15 +209,6 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
 )]
 fn seconds(outcome: &AtomOutcome) -> f64 {
     outcome.duration_ms as f64 / 1000.0
-}
-
-fn trouble(trouble: AtomTrouble) -> String {
-    match trouble {
-        AtomTrouble::TimedOut { after_s } => format!("timed out: it ran longer than {after_s} s"),
-        AtomTrouble::Poison { slaves_lost } => {
-            format!("poison: {slaves_lost} slaves were lost while they ran it")
-        }
-    }
 }
 
 /// A slave.

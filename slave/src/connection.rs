@@ -1,6 +1,8 @@
 //! Staying in touch with the master: connecting, heartbeats, saying good-bye.
 
 use crate::coordinator::WorkHandle;
+use crate::data_directory::DataDirectory;
+use crate::held_results::HeldResults;
 use crate::master_api::{Backoff, Failures, MasterApi};
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
@@ -53,6 +55,12 @@ impl Registration {
         self.doubt.notify_one();
     }
 
+    /// Gives the registration up: we connect as somebody new, with nothing but what we tell then.
+    pub(crate) fn renounce(&self) {
+        self.id.send_replace(None);
+        self.doubt();
+    }
+
     /// Orders of the master pass here. While we connect they wait: the first of the new
     /// registration may overtake the answer that tells us to forget those of the old one.
     pub(crate) async fn admit(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
@@ -85,6 +93,7 @@ pub(crate) async fn keep(
     work: WorkHandle,
     registration: Registration,
     space: &DiskSpace,
+    results: (HeldResults, Arc<DataDirectory>),
     interval: Duration,
     stop: CancellationToken,
 ) {
@@ -93,7 +102,7 @@ pub(crate) async fn keep(
         loop {
             // Whoever is in contact is given work.
             space.wait_for(0, "connecting to the master", &stop).await;
-            let id = connect(&api, &work, &registration, &mut failures).await;
+            let id = connect(&api, &work, &registration, &results, &mut failures).await;
             let lasting = hold(&api, id, &registration, interval, &mut failures);
             let no_space = async {
                 while space.check(0).is_ok() || work.view().current_build.is_some() {
@@ -138,17 +147,22 @@ async fn connect(
     api: &MasterApi,
     work: &WorkHandle,
     registration: &Registration,
+    (held, data): &(HeldResults, Arc<DataDirectory>),
     failures: &mut Failures,
 ) -> SlaveId {
     let mut backoff = Backoff::slow();
     loop {
         let closed = registration.admission.write().await;
-        match api.connect(registration.id()).await {
+        match api.connect(registration.id(), held.to_tell()).await {
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
                     tell_of_end(failures);
                     take_over(api, &answer, id, work, registration).await;
                     drop(closed);
+                    if !held.settle(data, &answer.wanted).await {
+                        // It waits for a result that is gone: it must hear that.
+                        registration.renounce();
+                    }
                     return id;
                 }
                 Err(_) => tracing::warn!(
@@ -208,6 +222,9 @@ async fn hold(
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
                     () = registration.doubt.notified() => {}
+                }
+                if registration.id() != Some(id) {
+                    return;
                 }
                 continue;
             }

@@ -4,8 +4,9 @@ use crate::data_directory::{DataDirectory, make_private};
 use crate::delivery::Deliveries;
 use crate::reports::Reports;
 use crate::result_archive;
+use crate::result_note::ResultNote;
 use crate::setup::Setup;
-use crate::subjob_executor;
+use crate::subjob_executor::{self, Limits};
 use crate::work::{
     Answer, Command, DeliveryOutcome, Effect, HandOut, Refusal, RunOutcome, SetupOutcome, Work,
 };
@@ -17,7 +18,6 @@ use std::collections::HashMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ pub(crate) struct Surroundings {
     pub(crate) deliveries: Deliveries,
     pub(crate) reports: Reports,
     pub(crate) session: SessionId,
-    pub(crate) kill_grace: Duration,
+    pub(crate) limits: Limits,
     pub(crate) space: DiskSpace,
 }
 
@@ -225,18 +225,20 @@ impl Coordinator {
                 let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
                 self.spawn(ended(failed), async move {
                     let (data, space) = (&around.data, &around.space);
-                    let run = subjob_executor::run(data, space, order, &stop, around.kill_grace);
+                    let run = subjob_executor::run(data, space, order, &stop, around.limits);
                     ended(run.await)
                 });
             }
             Effect::Pack {
                 hand_out,
                 num_atoms,
+                reports,
             } => {
+                let note = ResultNote::new(hand_out, around.session.clone(), reports);
                 let stop = self.stop_of(hand_out);
                 let ended = move |trouble| Command::PackEnded { hand_out, trouble };
                 self.spawn(ended(Some(BROKE_OFF.to_owned())), async move {
-                    ended(pack(around, hand_out, num_atoms, stop).await.err())
+                    ended(pack(around, note, num_atoms, stop).await.err())
                 });
             }
             Effect::Deliver { hand_out, executor } => {
@@ -295,16 +297,16 @@ impl Coordinator {
 
 async fn pack(
     around: Arc<Surroundings>,
-    hand_out: HandOut,
+    note: ResultNote,
     num_atoms: u32,
     stop: CancellationToken,
 ) -> Result<(), String> {
     let packed = spawn_blocking(move || {
-        let data = &around.data;
+        let (data, hand_out) = (&around.data, note.hand_out());
         make_private(&data.results(hand_out.build)).map_err(|error| error.to_string())?;
         let artifacts = data.artifacts(hand_out.build);
         let archive = data.result_file(hand_out);
-        result_archive::pack(&artifacts, hand_out.subjob, num_atoms, &archive, &stop)
+        result_archive::pack(&artifacts, &note, num_atoms, &archive, &stop)
             .map_err(|error| error.to_string())
     });
     let packed = packed.await.map_err(io::Error::other);

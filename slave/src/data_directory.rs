@@ -8,9 +8,11 @@
 //! artifacts/<build>/artifact_<S>_<K>/ $ARTIFACT_DIR of an atom
 //! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote
 //! results/<build>/results_<S>.<attempt>.tar.gz   waits for the master to take it
+//! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
 //! ```
 //!
-//! All but `repos/` is gone when a build is torn down, and at the next start.
+//! All but `repos/` is gone when a build is torn down, and at the next start. Only results that the
+//! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;
 use clusterrunner_common::artifact::directory_name;
@@ -36,6 +38,15 @@ pub enum DataDirectoryError {
     /// Another slave works there, or it can not be made.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// What an earlier life left can not be looked through.
+    #[error("could not look for results of an earlier life in {}: {source}", .path.display())]
+    Left {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It can not be found or emptied.
     #[error("could not {step} {}: {source}", .path.display())]
     Unusable {
@@ -129,6 +140,38 @@ impl DataDirectory {
             .join(format!("results_{subjob}.{attempt}.tar.gz"))
     }
 
+    /// Where a packed result waits that outlived its slave's process.
+    pub(crate) fn held_file(&self, hand_out: HandOut) -> PathBuf {
+        let HandOut {
+            build,
+            subjob,
+            attempt,
+        } = hand_out;
+        self.path
+            .join("held")
+            .join(format!("{build}.{subjob}.{attempt}.tar.gz"))
+    }
+
+    /// Puts a result aside for the next life. Blocks.
+    pub(crate) fn hold(&self, hand_out: HandOut) -> io::Result<()> {
+        let held = self.held_file(hand_out);
+        std::fs::rename(self.result_file(hand_out), held)
+    }
+
+    /// The packed results that earlier lives left, whole or not. Blocks.
+    pub(crate) fn left_results(&self) -> io::Result<Vec<PathBuf>> {
+        let held = self.path.join("held");
+        make_private(&held)?;
+        let mut left = entries(&held)?;
+        let results = self.path.join("results");
+        if results.is_dir() {
+            for build in entries(&results)? {
+                left.extend(entries(&build)?);
+            }
+        }
+        Ok(left)
+    }
+
     /// Begins the mark of every process that any slave in this directory ever started.
     pub(crate) fn mark(&self) -> String {
         format!("{}:", self.path.display())
@@ -148,6 +191,11 @@ impl DataDirectory {
         } = hand_out;
         format!("{}{subjob}.{attempt}:", self.build_mark(build))
     }
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)?;
+    entries.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// Makes a directory and those above it, for this user only.

@@ -3,8 +3,10 @@
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
 use crate::master_api::{Backoff, Failures, MasterApi};
+use crate::result_note::ResultNote;
 use crate::work::{DeliveryOutcome, HandOut};
 use bytes::Bytes;
+use clusterrunner_common::api::ResultReport;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::{ExecutorIndex, SlaveId};
@@ -35,6 +37,19 @@ pub(crate) struct Deliveries {
     pub(crate) registration: Registration,
     /// How many uploads there may be at a time.
     pub(crate) slots: Semaphore,
+    /// Told when the process is to end: results that are not delivered then are kept for the next.
+    pub(crate) ending: CancellationToken,
+}
+
+/// How trying to deliver a result ended.
+#[derive(Debug)]
+pub(crate) enum DeliveryEnd {
+    /// The master has it.
+    Taken,
+    /// The master does not want it from this registration.
+    Unwanted(SlaveId),
+    /// The master will never take it as it is.
+    Rejected(String),
 }
 
 /// What becomes of a result after a failed try.
@@ -69,31 +84,48 @@ impl Deliveries {
         let archive = data.result_file(hand_out);
         let outcome = tokio::select! {
             () = stop.cancelled() => DeliveryOutcome::Over,
-            outcome = self.keep_trying(&archive, hand_out, executor) => outcome,
+            end = self.keep_trying(&archive, hand_out, Some(executor)) => match end {
+                DeliveryEnd::Taken | DeliveryEnd::Unwanted(_) => DeliveryOutcome::Over,
+                DeliveryEnd::Rejected(reason) => DeliveryOutcome::Rejected(reason),
+            },
         };
+        if stop.is_cancelled() && self.ending.is_cancelled() {
+            match data.hold(hand_out) {
+                Ok(()) => return outcome,
+                Err(error) => {
+                    tracing::warn!(path = %archive.display(), %error, "could not keep a result");
+                }
+            }
+        }
         if let Err(error) = tokio::fs::remove_file(&archive).await {
             tracing::warn!(path = %archive.display(), %error, "could not remove a result");
         }
         outcome
     }
 
+    /// Delivers a result of an earlier life; its file stays.
+    pub(crate) async fn deliver_held(&self, archive: &Path, hand_out: HandOut) -> DeliveryEnd {
+        self.keep_trying(archive, hand_out, None).await
+    }
+
     async fn keep_trying(
         &self,
         archive: &Path,
         hand_out: HandOut,
-        executor: ExecutorIndex,
-    ) -> DeliveryOutcome {
+        executor: Option<ExecutorIndex>,
+    ) -> DeliveryEnd {
+        let mut is_synced = false;
         let mut backoff = Backoff::quick();
         let mut failures = Failures::default();
         let mut refused = 0;
         loop {
             let id = self.registration.some_id().await;
             let error = match self.deliver_once(archive, hand_out, executor, id).await {
-                Ok(Ok(())) => return DeliveryOutcome::Over,
+                Ok(Ok(())) => return DeliveryEnd::Taken,
                 Ok(Err(error)) => error,
                 Err(error) => {
                     let file = archive.display();
-                    return DeliveryOutcome::Rejected(format!("could not read {file}: {error}"));
+                    return DeliveryEnd::Rejected(format!("could not read {file}: {error}"));
                 }
             };
             // A master of the original counts each upload that it refuses, and may never take it.
@@ -103,10 +135,16 @@ impl Deliveries {
                     build.id = %hand_out.build, subjob.id = %hand_out.subjob, %error,
                     "the master refused a result again and again; it is dropped, as the original does"
                 );
-                return DeliveryOutcome::Over;
+                return DeliveryEnd::Unwanted(id);
             }
             match verdict(&error) {
                 Verdict::TryAgain => {
+                    // Now that it has to wait it must survive the machine too. Results that are taken
+                    // at once, nearly all, do not pay for that.
+                    if !is_synced {
+                        is_synced = true;
+                        sync(archive).await;
+                    }
                     if failures.is_new(&error) {
                         tracing::warn!(
                             build.id = %hand_out.build, subjob.id = %hand_out.subjob,
@@ -126,13 +164,13 @@ impl Deliveries {
                     );
                     // If that is since it forgot us, connecting again sets things right.
                     self.registration.doubt();
-                    return DeliveryOutcome::Over;
+                    return DeliveryEnd::Unwanted(id);
                 }
                 Verdict::Rejected => {
                     let subjob = hand_out.subjob;
                     let reason =
                         format!("the result of subjob {subjob} can not be delivered: {error}");
-                    return DeliveryOutcome::Rejected(reason);
+                    return DeliveryEnd::Rejected(reason);
                 }
             }
             backoff.pause().await;
@@ -144,16 +182,16 @@ impl Deliveries {
         &self,
         archive: &Path,
         hand_out: HandOut,
-        executor: ExecutorIndex,
+        executor: Option<ExecutorIndex>,
         id: SlaveId,
     ) -> io::Result<Result<(), CallError>> {
         // The semaphore is never closed; were it, the bound would be all that is lost.
         let _slot = self.slots.acquire().await;
         let report = self.api.result_report(id, hand_out, executor);
-        let frame = Frame::new(&serde_json::to_string(&report)?);
-        let (archive, head, tail) = (archive.to_owned(), frame.head, frame.tail);
-        let read = spawn_blocking(move || Upload::read(&archive, head, tail)).await;
+        let archive = archive.to_owned();
+        let read = spawn_blocking(move || Upload::read(&archive, report)).await;
         let Upload {
+            content_type,
             length,
             digest,
             content,
@@ -161,8 +199,24 @@ impl Deliveries {
         let body = content.into_body();
         let uploaded = self
             .api
-            .upload(hand_out, &frame.content_type, length, &digest, body);
+            .upload(hand_out, &content_type, length, &digest, body);
         Ok(uploaded.await)
+    }
+}
+
+/// Brings a result to the disk for good.
+async fn sync(archive: &Path) {
+    let path = archive.to_owned();
+    let synced = spawn_blocking(move || {
+        File::open(&path)?.sync_all()?;
+        match path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    });
+    let synced = synced.await.map_err(io::Error::other).and_then(|done| done);
+    if let Err(error) = synced {
+        tracing::warn!(path = %archive.display(), %error, "a result that waits could not be synced");
     }
 }
 
@@ -196,6 +250,7 @@ impl Frame {
 
 /// A body that is ready to be sent.
 struct Upload {
+    content_type: String,
     length: u64,
     /// Hex SHA-512 of the whole body.
     digest: String,
@@ -212,9 +267,17 @@ enum Content {
 }
 
 impl Upload {
-    /// Reads the file once for the digest. Blocks.
-    fn read(archive: &Path, head: Bytes, tail: Bytes) -> io::Result<Self> {
+    /// Adds to `report` what the archive says of itself, and reads the file once for the digest.
+    /// Blocks.
+    fn read(archive: &Path, mut report: ResultReport) -> io::Result<Self> {
         let mut file = File::open(archive)?;
+        report.atoms = ResultNote::read(&file)?.atoms;
+        io::Seek::rewind(&mut file)?;
+        let Frame {
+            content_type,
+            head,
+            tail,
+        } = Frame::new(&serde_json::to_string(&report)?);
         let file_length = file.metadata()?.len();
         let length = head.len() as u64 + file_length + tail.len() as u64;
         let mut hasher = Sha512::new();
@@ -238,6 +301,7 @@ impl Upload {
             Content::Disk { head, file, tail }
         };
         Ok(Self {
+            content_type,
             length,
             digest: hex::encode(hasher.finalize()),
             content,

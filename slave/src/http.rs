@@ -31,6 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::RwLockReadGuard;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,8 @@ pub(crate) struct Api {
     pub(crate) dialect: Dialect,
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) session: SessionId,
+    /// How much of a console is kept.
+    pub(crate) max_console_size: Option<u64>,
     pub(crate) master_url: String,
     /// Ends the process in order.
     pub(crate) stop: CancellationToken,
@@ -212,6 +215,7 @@ async fn start_subjob(
             attempt: request.attempt.unwrap_or(Attempt::FIRST),
         },
         atomic_commands: request.atomic_commands,
+        timeout: request.timeout_s.map(Duration::from_secs),
     };
     let _admitted = api.admit(proof).await?;
     let executor_id = match api.work.send(command).await? {

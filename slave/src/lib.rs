@@ -3,15 +3,18 @@
 //! `work` decides and knows nothing of the world; `coordinator` owns it and has its decisions
 //! carried out by the other modules, which report back to it.
 
+mod atom_files;
 mod connection;
 mod coordinator;
 mod data_directory;
 mod delivery;
+mod held_results;
 mod http;
 mod master_api;
 pub mod options;
 mod reports;
 mod result_archive;
+mod result_note;
 mod setup;
 mod source;
 mod subjob_executor;
@@ -34,12 +37,14 @@ use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
 use data_directory::DataDirectory;
 use delivery::Deliveries;
+use held_results::HeldResults;
 use master_api::{Dialect, MasterApi};
 use reports::Reports;
 use setup::Setup;
 use source::Sources;
 use std::sync::Arc;
 use std::time::Duration;
+use subjob_executor::Limits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -121,11 +126,19 @@ pub async fn serve_until_withdrawn(
     };
     // What an earlier life of this slave may have left running, and then what that left on disk.
     end_marked(&data.mark(), service.atom_kill_grace).await;
-    let empty = {
+    let collect = {
         let data = Arc::clone(&data);
-        move || data.empty()
+        move || {
+            let collected = HeldResults::collect(&data);
+            let collected = collected.map_err(|source| DataDirectoryError::Left {
+                path: data.path().to_owned(),
+                source,
+            })?;
+            data.empty()?;
+            Ok::<_, DataDirectoryError>(collected)
+        }
     };
-    tokio::task::spawn_blocking(empty).await??;
+    let (held, held_deliveries) = tokio::task::spawn_blocking(collect).await??;
 
     let timeout = general.default_http_timeout;
     let api = MasterApi {
@@ -139,6 +152,8 @@ pub async fn serve_until_withdrawn(
         dialect: Dialect::default(),
     };
     let registration = Registration::new();
+    // A child, so that a call that ends this slave ends nothing else of the process.
+    let stop = stop.child_token();
     let uploads = usize::try_from(settings.num_executors).unwrap_or(1) + SPARE_UPLOADS;
     let space = DiskSpace::new(data.path(), service.min_free_space);
     let surroundings = Arc::new(Surroundings {
@@ -148,21 +163,24 @@ pub async fn serve_until_withdrawn(
             sources: Sources::new(general.hostname.clone(), git_options(service)),
             kill_grace: service.atom_kill_grace,
             space: space.clone(),
+            max_output: settings.max_console_size,
         },
         deliveries: Deliveries {
             api: api.clone(),
             registration: registration.clone(),
             slots: Semaphore::new(uploads),
+            ending: stop.clone(),
         },
         reports: Reports::default(),
         session: session.clone(),
-        kill_grace: service.atom_kill_grace,
+        limits: Limits {
+            kill_grace: service.atom_kill_grace,
+            max_console_size: settings.max_console_size,
+        },
         space: space.clone(),
     });
     let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
 
-    // A child, so that a call that ends this slave ends nothing else of the process.
-    let stop = stop.child_token();
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
     }
@@ -178,6 +196,7 @@ pub async fn serve_until_withdrawn(
             dialect: api.dialect.clone(),
             data: Arc::clone(&data),
             session,
+            max_console_size: settings.max_console_size,
             master_url: master.clone(),
             stop: stop.clone(),
         },
@@ -203,10 +222,12 @@ pub async fn serve_until_withdrawn(
                     work.clone(),
                     registration.clone(),
                     &space,
+                    (held, Arc::clone(&data)),
                     interval,
                     stop.clone()
                 ),
                 surroundings.reports.deliver(&api, &registration, &stop),
+                held_deliveries.run(data, &surroundings.deliveries, &registration, &stop),
             );
             drop(end_listening);
         },

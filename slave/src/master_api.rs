@@ -2,8 +2,8 @@
 
 use crate::work::HandOut;
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, Heartbeat, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
-    ResultMetrics, ResultReport, StateReport, StateReportBody,
+    ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
+    PROTOCOL, ResultMetrics, ResultReport, StateReport, StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{ExecutorIndex, SessionId, SlaveId};
@@ -111,6 +111,7 @@ impl MasterApi {
     pub(crate) async fn connect(
         &self,
         known_as: Option<SlaveId>,
+        finished: Vec<FinishedAttempt>,
     ) -> Result<ConnectAnswer, CallError> {
         let request = ConnectRequest {
             slave: self.own_address.clone(),
@@ -118,6 +119,7 @@ impl MasterApi {
             session_id: Some(self.session.clone()),
             protocol: Some(PROTOCOL),
             slave_id: known_as,
+            finished,
         };
         let url = format!("{}/v1/slave", self.master);
         let answer = self.caller.send_and_meet(Method::POST, &url, &request);
@@ -198,16 +200,17 @@ impl MasterApi {
         &self,
         id: SlaveId,
         hand_out: HandOut,
-        executor: ExecutorIndex,
+        executor: Option<ExecutorIndex>,
     ) -> ResultReport {
         ResultReport {
             slave: self.own_address.clone(),
-            metric_data: Some(ResultMetrics {
+            metric_data: executor.map(|executor| ResultMetrics {
                 executor_id: Some(executor),
             }),
             slave_id: self.own(id),
             session_id: self.own(self.session.clone()),
             attempt: self.own(hand_out.attempt),
+            atoms: Vec::new(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Packs the artifact directories of a subjob into the archive that the master takes.
 
+use crate::result_note::ResultNote;
 use clusterrunner_common::artifact::directory_name;
-use clusterrunner_common::ids::{AtomId, SubjobId};
-use flate2::Compression;
+use clusterrunner_common::ids::AtomId;
 use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
 use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -36,15 +37,15 @@ pub(crate) enum PackError {
 type Archive = Builder<GzEncoder<BufWriter<File>>>;
 
 /// Packs `artifact_<subjob>_<atom>` of each atom, from below `artifacts` into the file `archive`.
-/// Symbolic links stay links; what is neither file, directory nor link is left out. Blocks.
+/// The archive's header says `note`. Symbolic links stay links; what is neither file, directory nor link is left out. Blocks.
 pub(crate) fn pack(
     artifacts: &Path,
-    subjob: SubjobId,
+    note: &ResultNote,
     num_atoms: u32,
     archive: &Path,
     stop: &CancellationToken,
 ) -> Result<(), PackError> {
-    let packed = write_archive(artifacts, subjob, num_atoms, archive, stop);
+    let packed = write_archive(artifacts, note, num_atoms, archive, stop);
     if packed.is_err() {
         // The build's clean-up removes it in any case.
         std::fs::remove_file(archive).ok();
@@ -54,7 +55,7 @@ pub(crate) fn pack(
 
 fn write_archive(
     artifacts: &Path,
-    subjob: SubjobId,
+    note: &ResultNote,
     num_atoms: u32,
     archive: &Path,
     stop: &CancellationToken,
@@ -64,7 +65,10 @@ fn write_archive(
         source,
     };
     let file = File::create(archive).map_err(write)?;
-    let mut tar = Builder::new(GzEncoder::new(BufWriter::new(file), LEVEL));
+    let subjob = note.hand_out().subjob;
+    let comment = note.to_comment().map_err(write)?;
+    let gzip = GzBuilder::new().comment(comment);
+    let mut tar = Builder::new(gzip.write(BufWriter::new(file), LEVEL));
     tar.follow_symlinks(false);
     for atom in (0..num_atoms).map(AtomId) {
         let name = PathBuf::from(directory_name(subjob, atom));
@@ -177,7 +181,51 @@ impl Read for Exactly<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::HandOut;
+    use clusterrunner_common::api::AtomReport;
+    use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
     use std::collections::BTreeMap;
+
+    fn note() -> ResultNote {
+        let hand_out = HandOut {
+            build: BuildId(7),
+            subjob: SubjobId(1),
+            attempt: Attempt(2),
+        };
+        let report = AtomReport {
+            id: AtomId(2),
+            timed_out_after_s: Some(5),
+        };
+        ResultNote::new(hand_out, SessionId("s".to_owned()), vec![report])
+    }
+
+    #[test]
+    fn a_torn_or_damaged_archive_is_found_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let atom = directory.path().join("artifact_1_0");
+        std::fs::create_dir(&atom).unwrap();
+        std::fs::write(atom.join("file"), "some text").unwrap();
+        let archive = directory.path().join("archive");
+        pack(
+            directory.path(),
+            &note(),
+            1,
+            &archive,
+            &CancellationToken::new(),
+        )
+        .unwrap();
+        let whole = std::fs::read(&archive).unwrap();
+        assert_eq!(ResultNote::read(&whole[..]).unwrap(), note());
+        for length in 0..whole.len() {
+            let torn = ResultNote::read_checked(&whole[..length]);
+            assert!(torn.is_err(), "{length} of {}", whole.len());
+        }
+        // A bit of the checksum stands for any other.
+        let mut damaged = whole;
+        let checksum = damaged.len() - 5;
+        damaged[checksum] ^= 1;
+        ResultNote::read_checked(&damaged[..]).unwrap_err();
+    }
 
     fn members(archive: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         let file = flate2::read::GzDecoder::new(File::open(archive).unwrap());
@@ -205,7 +253,9 @@ mod tests {
         let archive = directory.path().join("archive");
         let stop = CancellationToken::new();
         // The third atom left nothing at all.
-        pack(directory.path(), SubjobId(1), 3, &archive, &stop).unwrap();
+        pack(directory.path(), &note(), 3, &archive, &stop).unwrap();
+        let found = ResultNote::read_checked(File::open(&archive).unwrap()).unwrap();
+        assert_eq!(found, note());
         let members = members(&archive);
         let names: Vec<_> = members.keys().collect();
         let root = Path::new("artifact_1_0");
@@ -250,7 +300,7 @@ mod tests {
         let archive = directory.path().join("archive");
         let stop = CancellationToken::new();
         stop.cancel();
-        pack(directory.path(), SubjobId(1), 1, &archive, &stop).unwrap_err();
+        pack(directory.path(), &note(), 1, &archive, &stop).unwrap_err();
         assert!(!archive.exists());
     }
 }

@@ -8,10 +8,11 @@ use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marke
 use clusterrunner_common::console;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job_config::TimeLimit;
 use clusterrunner_common::job_file::{JobFileError, read_job};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) sources: Sources,
     pub(crate) kill_grace: Duration,
     pub(crate) space: DiskSpace,
+    /// How much of a command's output is kept.
+    pub(crate) max_output: Option<u64>,
 }
 
 impl Setup {
@@ -88,12 +91,19 @@ impl Setup {
         let project = Project {
             directory,
             teardown_build: job.teardown_build,
+            teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
         };
         match self
-            .run_setup(order.build, setup_build, &project, stop)
+            .run_setup(
+                order.build,
+                setup_build,
+                job.setup_timeout_s,
+                &project,
+                stop,
+            )
             .await
         {
             Ok(()) => SetupOutcome::Complete(project),
@@ -108,23 +118,30 @@ impl Setup {
         &self,
         build: BuildId,
         setup_build: &str,
+        timeout_s: Option<u64>,
         project: &Project,
         stop: &CancellationToken,
     ) -> Result<(), SetupError> {
         let (output, file) = self.output(build, "setup_build_output").await?;
         let ended = self
             .command(build, setup_build, project)
-            .run(file, stop, None, self.kill_grace)
+            .run(
+                file,
+                stop,
+                timeout_s.map(Duration::from_secs),
+                self.kill_grace,
+            )
             .await?;
         let how = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),
-            Ended::Canceled | Ended::TimedOut => return Err(SetupError::Canceled),
+            Ended::TimedOut => format!("timed out after {} s", timeout_s.unwrap_or(0)),
+            Ended::Canceled => return Err(SetupError::Canceled),
         };
         Err(SetupError::Failed {
             how,
-            output: last_lines(output).await,
+            output: last_lines(output, self.max_output).await,
         })
     }
 
@@ -176,7 +193,7 @@ impl Setup {
         let (output, file) = made.map_err(|error| not_run(&error))?;
         let cut_off = CancellationToken::new();
         let command = self.command(build, teardown_build, project);
-        let run = command.run(file, &cut_off, None, self.kill_grace);
+        let run = command.run(file, &cut_off, project.teardown_timeout, self.kill_grace);
         let limit = async {
             hurry.cancelled().await;
             tokio::time::sleep(HURRIED_TEARDOWN).await;
@@ -187,13 +204,20 @@ impl Setup {
             ended = run => ended,
             () = limit => Ok(Ended::TimedOut),
         };
-        let how = match ended.map_err(|error| not_run(&error))? {
-            Ended::Exited(0) => return Ok(()),
-            Ended::Exited(code) => format!("exited with {code}"),
-            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
-            Ended::Canceled | Ended::TimedOut => "took too long and was ended".to_owned(),
+        let how = match (
+            ended.map_err(|error| not_run(&error))?,
+            project.teardown_timeout,
+        ) {
+            (Ended::Exited(0), _) => return Ok(()),
+            (Ended::Exited(code), _) => format!("exited with {code}"),
+            (Ended::Signaled(signal), _) => format!("was ended by signal {signal}"),
+            (Ended::TimedOut, Some(limit)) if !hurry.is_cancelled() => {
+                format!("timed out after {} s", limit.as_secs())
+            }
+            (Ended::Canceled | Ended::TimedOut, _) => "took too long and was ended".to_owned(),
         };
-        Err(format!("teardown_build {how}{}", last_lines(output).await))
+        let output = last_lines(output, self.max_output).await;
+        Err(format!("teardown_build {how}{output}"))
     }
 
     fn command(&self, build: BuildId, line: &str, project: &Project) -> ShellCommand {
@@ -203,6 +227,7 @@ impl Setup {
             working_directory: directory.clone(),
             environment: vec![("PROJECT_DIR".to_owned(), OsString::from(directory))],
             mark: self.data.build_mark(build),
+            max_output: self.max_output,
         }
     }
 
@@ -232,18 +257,21 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
     let project = project.to_owned();
     let read = move || read_job(config.as_ref(), name.as_deref(), &project);
     let (name, job) = spawn_blocking(read).await??;
+    let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
     Ok(SetupJob {
         name,
+        setup_timeout_s: seconds(job.timeouts.setup),
+        teardown_timeout_s: seconds(job.timeouts.teardown),
         setup_build: job.setup_build,
         teardown_build: job.teardown_build,
     })
 }
 
 /// The end of a command's output, to go behind a message; empty when there is none.
-async fn last_lines(output: PathBuf) -> String {
+async fn last_lines(output: PathBuf, max_size: Option<u64>) -> String {
     let read = move |path: &Path| -> Option<String> {
-        let file = BufReader::new(File::open(path).ok()?);
-        let tail = console::segment(file, REASON_LINES, None, true).ok()?;
+        let file = File::open(path).ok()?;
+        let tail = console::live_segment(file, max_size, REASON_LINES, None, true).ok()?;
         let text = tail.content.trim_end();
         let skipped = text.chars().count().saturating_sub(REASON_CHARACTERS);
         let text: String = text.chars().skip(skipped).collect();

@@ -1,15 +1,14 @@
 //! Runs the atoms of a subjob one after the other, each in its own fresh artifact directory.
 
-use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::atom_files::{AtomEnd, AtomFileError, fresh_console, write_result};
+use crate::data_directory::DataDirectory;
 use crate::work::{RunOrder, RunOutcome};
-use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
+use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
+use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::ids::AtomId;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -21,13 +20,8 @@ const SPACE_LOOK: Duration = Duration::from_millis(100);
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
-    #[error("could not {step} {}: {source}", .path.display())]
-    Files {
-        step: &'static str,
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Files(#[from] AtomFileError),
     #[error(transparent)]
     Command(#[from] CommandError),
     /// What an atom does without space says nothing about it.
@@ -39,21 +33,38 @@ enum RunError {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+/// What holds for every command that is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Time between asking a process to end and killing it.
+    pub(crate) kill_grace: Duration,
+    /// How many bytes of a console are kept; `None` for all.
+    pub(crate) max_console_size: Option<u64>,
+}
+
 /// Runs a subjob to its end, or until `stop`.
 pub(crate) async fn run(
     data: &DataDirectory,
     space: &DiskSpace,
     order: RunOrder,
     stop: &CancellationToken,
-    grace: Duration,
+    limits: Limits,
 ) -> RunOutcome {
+    let mut reports = Vec::new();
     for (atom, command) in (0..).map(AtomId).zip(&order.atomic_commands) {
         if stop.is_cancelled() {
             return RunOutcome::Canceled;
         }
-        match run_atom(data, space, &order, atom, command, stop, grace).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return RunOutcome::Canceled,
+        match run_atom(data, space, &order, atom, command, stop, limits).await {
+            Ok(Some(end)) => reports.extend(end.timed_out.map(|limit| AtomReport {
+                id: atom,
+                timed_out_after_s: Some(limit.as_secs()),
+            })),
+            Ok(None) => {
+                // Also what earlier atoms of it left in the background.
+                end_marked(&data.hand_out_mark(order.hand_out), limits.kill_grace).await;
+                return RunOutcome::Canceled;
+            }
             Err(error) => {
                 return RunOutcome::Trouble(format!(
                     "atom {atom} of subjob {} could not be run: {error}",
@@ -62,7 +73,7 @@ pub(crate) async fn run(
             }
         }
     }
-    RunOutcome::Completed
+    RunOutcome::Completed(reports)
 }
 
 /// Runs one atom; `None` when it was stopped.
@@ -73,8 +84,8 @@ async fn run_atom(
     atom: AtomId,
     command: &str,
     stop: &CancellationToken,
-    grace: Duration,
-) -> Result<Option<i32>, RunError> {
+    limits: Limits,
+) -> Result<Option<AtomEnd>, RunError> {
     let directory = data.artifact_directory(order.hand_out.build, order.hand_out.subjob, atom);
     let console = {
         let directory = directory.clone();
@@ -84,19 +95,25 @@ async fn run_atom(
         command_line: command.to_owned(),
         working_directory: order.project_directory.clone(),
         environment: environment(order, atom, &directory),
-        mark: data.hand_out_mark(order.hand_out),
+        // Of its own: that it runs too long is no matter of the atoms before it.
+        mark: format!("{}{atom}:", data.hand_out_mark(order.hand_out)),
+        max_output: limits.max_console_size,
     };
     let started = Instant::now();
-    let running = shell_command.run(console, stop, None, grace);
+    let running = shell_command.run(console, stop, order.timeout, limits.kill_grace);
     let (ended, was_used_up) = watched(running, space).await;
     let ended = ended?;
     let seconds = started.elapsed().as_secs_f64();
-    let exit_code = match ended {
-        Ended::Exited(_) | Ended::Signaled(_) => ended.exit_code(),
-        Ended::Canceled | Ended::TimedOut => None,
+    let (exit_code, timed_out) = match ended {
+        Ended::Exited(code) => (code, None),
+        Ended::Signaled(signal) => (-signal, None),
+        Ended::TimedOut => (TIMED_OUT_EXIT_CODE, order.timeout),
+        Ended::Canceled => return Ok(None),
     };
-    let Some(exit_code) = exit_code else {
-        return Ok(None);
+    let end = AtomEnd {
+        exit_code,
+        seconds,
+        timed_out,
     };
     if was_used_up {
         return Err(RunError::DiskUsedUp);
@@ -105,8 +122,9 @@ async fn run_atom(
         space.check(0)?;
     }
     let command = command.to_owned();
-    spawn_blocking(move || write_result(&directory, &command, exit_code, seconds)).await??;
-    Ok(Some(exit_code))
+    let max = limits.max_console_size;
+    spawn_blocking(move || write_result(&directory, &command, end, max)).await??;
+    Ok(Some(end))
 }
 
 /// What comes of a command, and whether the disk was seen without any space while it ran.
@@ -139,83 +157,18 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
     .into()
 }
 
-fn files<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RunError + 'a {
-    move |source| RunError::Files {
-        step,
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// An empty artifact directory with an empty console file in it.
-fn fresh_console(directory: &Path) -> Result<File, RunError> {
-    remove_all(directory).map_err(files("empty", directory))?;
-    make_private(directory).map_err(files("make", directory))?;
-    let console = directory.join(CONSOLE_FILE);
-    // Appending: a command may empty the file behind our back and must not leave a hole.
-    File::options()
-        .append(true)
-        .create_new(true)
-        .open(&console)
-        .map_err(files("make", &console))
-}
-
-/// Writes what is known after the end, over whatever the atom put in its place. The exit code
-/// comes last: where it is, the atom has ended.
-fn write_result(
-    directory: &Path,
-    command: &str,
-    exit_code: i32,
-    seconds: f64,
-) -> Result<(), RunError> {
-    if !directory.is_dir() {
-        remove_all(directory).map_err(files("replace", directory))?;
-        make_private(directory).map_err(files("make", directory))?;
-    }
-    let console = directory.join(CONSOLE_FILE);
-    if !console
-        .symlink_metadata()
-        .is_ok_and(|found| found.is_file())
-    {
-        replace(&console, b"")?;
-    }
-    replace(
-        &directory.join(COMMAND_FILE),
-        format!("{command}\n").as_bytes(),
-    )?;
-    replace(
-        &directory.join(TIME_FILE),
-        format!("{seconds:.2}\n").as_bytes(),
-    )?;
-    replace(
-        &directory.join(EXIT_CODE_FILE),
-        format!("{exit_code}\n").as_bytes(),
-    )
-}
-
-fn replace(path: &Path, content: &[u8]) -> Result<(), RunError> {
-    let write = || {
-        let mut file = match File::create_new(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                remove_all(path)?;
-                File::create_new(path)?
-            }
-            other => other?,
-        };
-        io::Write::write_all(&mut file, content)
-    };
-    write().map_err(files("write", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::work::HandOut;
-    use clusterrunner_common::command::end_marked;
+    use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;
+    use std::path::PathBuf;
 
     const SUBJOB: SubjobId = SubjobId(3);
+    const MAX_CONSOLE: u64 = 64 << 10;
+    const COMPLETED: RunOutcome = RunOutcome::Completed(Vec::new());
 
     struct Scenario {
         base: tempfile::TempDir,
@@ -243,6 +196,10 @@ mod tests {
         }
 
         async fn run(&self, atoms: &[&str]) -> RunOutcome {
+            self.run_within(atoms, None).await
+        }
+
+        async fn run_within(&self, atoms: &[&str], timeout: Option<Duration>) -> RunOutcome {
             let order = RunOrder {
                 hand_out: HandOut {
                     build: BuildId(1),
@@ -253,21 +210,20 @@ mod tests {
                 build_executor_index: 11,
                 project_directory: self.base.path().to_owned(),
                 atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
+                timeout,
             };
-            run(
-                &self.data,
-                &self.space,
-                order,
-                &self.stop,
-                Duration::from_millis(200),
-            )
-            .await
+            let limits = Limits {
+                kill_grace: Duration::from_millis(200),
+                max_console_size: Some(MAX_CONSOLE),
+            };
+            run(&self.data, &self.space, order, &self.stop, limits).await
         }
 
         /// What a failed atom means on a disk that is nearly full.
         async fn check_without_space(&mut self) {
             self.space = DiskSpace::new(self.base.path(), u64::MAX);
-            assert_eq!(self.run(&["exit 0"]).await, RunOutcome::Completed);
+            let completed = RunOutcome::Completed(Vec::new());
+            assert_eq!(self.run(&["exit 0"]).await, completed);
             match self.run(&["exit 1"]).await {
                 RunOutcome::Trouble(why) => assert!(why.contains("min_free_space"), "{why}"),
                 other => panic!("{other:?}"),
@@ -276,7 +232,7 @@ mod tests {
 
         /// Runs one atom; its files as text.
         async fn check(&self, atom: &str, console: &[u8], exit_code: i32) {
-            assert_eq!(self.run(&[atom]).await, RunOutcome::Completed, "{atom}");
+            assert_eq!(self.run(&[atom]).await, COMPLETED, "{atom}");
             let directory = self.directory(0);
             let file = |name: &str| read_to_string(directory.join(name)).unwrap();
             assert_eq!(
@@ -324,8 +280,8 @@ mod tests {
     async fn each_atom_has_an_empty_artifact_directory() {
         let scenario = Scenario::new();
         let atom = "ls -A $ARTIFACT_DIR; echo x > $ARTIFACT_DIR/x; exit 5";
-        assert_eq!(scenario.run(&[atom, atom]).await, RunOutcome::Completed);
-        assert_eq!(scenario.run(&[atom, atom]).await, RunOutcome::Completed);
+        assert_eq!(scenario.run(&[atom, atom]).await, COMPLETED);
+        assert_eq!(scenario.run(&[atom, atom]).await, COMPLETED);
         for index in [0, 1] {
             let console = read_to_string(scenario.directory(index).join(CONSOLE_FILE)).unwrap();
             assert_eq!(console, format!("{CONSOLE_FILE}\n"), "{index}");
@@ -354,6 +310,73 @@ mod tests {
                 0,
             )
             .await;
+    }
+
+    #[tokio::test]
+    async fn an_atom_that_hangs_is_ended_with_all_that_it_started() {
+        let scenario = Scenario::new();
+        let hanging =
+            "printf begun; setsid bash -c 'trap \"\" TERM; sleep 60' & (sleep 60 &); sleep 60";
+        let atoms = ["sleep 61 & echo a", hanging, "echo c"];
+        let limit = Duration::from_secs(1);
+        let outcome = scenario.run_within(&atoms, Some(limit)).await;
+        let report = AtomReport {
+            id: AtomId(1),
+            timed_out_after_s: Some(1),
+        };
+        assert_eq!(outcome, RunOutcome::Completed(vec![report]));
+        let file = |atom, name| read_to_string(scenario.directory(atom).join(name)).unwrap();
+        assert_eq!(file(1, EXIT_CODE_FILE), "124\n");
+        assert_eq!(
+            file(1, CONSOLE_FILE),
+            "begun\nclusterrunner: timed out after 1 s\n"
+        );
+        assert_eq!(file(2, CONSOLE_FILE), "c\n");
+        // What the first atom left in the background is its own matter, until the build ends.
+        let mark = scenario.data.mark();
+        let marked = |process: std::fs::DirEntry| {
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&mark)
+        };
+        let processes = std::fs::read_dir("/proc").unwrap();
+        let left = processes.flatten().map(marked);
+        assert_eq!(left.filter(|is_marked| *is_marked).count(), 1);
+        end_marked(&mark, Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn an_atom_that_locks_its_console_is_told_all_the_same() {
+        let scenario = Scenario::new();
+        let atom = "chmod 000 $ARTIFACT_DIR/clusterrunner_console_output; sleep 60";
+        scenario
+            .run_within(&[atom], Some(Duration::from_secs(1)))
+            .await;
+        let console = scenario.directory(0).join(CONSOLE_FILE);
+        let metadata = console.symlink_metadata().unwrap();
+        assert_eq!(
+            metadata.len(),
+            "clusterrunner: timed out after 1 s\n".len() as u64
+        );
+    }
+
+    #[tokio::test]
+    async fn of_a_flood_the_ends_are_kept() {
+        let scenario = Scenario::new();
+        let atom = "echo first; yes | head -c 20000000; echo last";
+        assert_eq!(scenario.run(&[atom]).await, COMPLETED);
+        let console = read_to_string(scenario.directory(0).join(CONSOLE_FILE)).unwrap();
+        assert!(console.starts_with("first\ny\n"), "{}", &console[..20]);
+        assert!(console.ends_with("y\nlast\n"));
+        assert!(console.contains(" bytes of output were dropped here"));
+        let length = console.len() as u64;
+        assert!(length < MAX_CONSOLE + 200, "{length}");
+    }
+
+    #[tokio::test]
+    async fn an_atom_may_be_longer_than_an_argument() {
+        let scenario = Scenario::new();
+        let atom = format!("text={}; echo ${{#text}}", "x".repeat(300_000));
+        scenario.check(&atom, b"300000\n", 0).await;
     }
 
     #[tokio::test]

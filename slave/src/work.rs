@@ -22,6 +22,7 @@ pub(crate) use vocabulary::*;
 use clusterrunner_common::api::{ExecutorView, SlaveState};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// How many subjobs may wait. Masters keep a slave's queue little longer than its executors; the
 /// bound only keeps a broken one from filling our memory.
@@ -40,6 +41,7 @@ pub(crate) struct Work {
 struct Waiting {
     hand_out: HandOut,
     atomic_commands: Vec<String>,
+    timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -119,9 +121,15 @@ impl Work {
             Command::StartSubjob {
                 hand_out,
                 atomic_commands,
+                timeout,
             } => {
                 asked_for = Some(hand_out);
-                self.start_subjob(hand_out, atomic_commands, &mut effects)?;
+                let waiting = Waiting {
+                    hand_out,
+                    atomic_commands,
+                    timeout,
+                };
+                self.start_subjob(waiting, &mut effects)?;
             }
             Command::TearDown(build) => self.tear_down(build, &mut effects),
             Command::Connected { resumed } => self.connected(resumed, &mut effects),

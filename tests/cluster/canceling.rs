@@ -140,6 +140,65 @@ async fn a_build_is_canceled_while_it_is_prepared_or_set_up() {
     }
 }
 
+/// Wherever a build is, processes that ignore the request to end and have left their session are
+/// reached, also those whose parents are gone.
+#[tokio::test]
+async fn stubborn_children_are_reached_in_every_state() {
+    for state in ["atomizers", "setup_build", "commands", "teardown_build"] {
+        let repository = Repository::empty();
+        let directory = repository.path().display();
+        let stubborn = format!(
+            "export MARKER='{directory}/.git/atom'; \
+             setsid bash -c 'trap \"\" TERM; sleep 301 & sleep 302; sleep 303' & \
+             (setsid bash -c 'trap \"\" TERM; (sleep 304; sleep 305) & sleep 306; sleep 307' &); \
+             trap '' TERM; touch '{directory}/.git/there'; sleep 308; sleep 309"
+        );
+        let of = |part: &str, otherwise: &str| {
+            let command = if part == state {
+                stubborn.as_str()
+            } else {
+                otherwise
+            };
+            command.to_owned()
+        };
+        // It may go on after the cancel, to clear away; but not for ever.
+        let job = format!(
+            "Job:\n  teardown_timeout: 1\n  setup_build:\n    - |-\n      {}\n  commands:\n    - |-\n      {}\n  \
+             teardown_build:\n    - |-\n      {}\n  atomizers:\n    - N: |-\n        {}\n",
+            of("setup_build", "echo"),
+            of(
+                "commands",
+                if state == "teardown_build" {
+                    "sleep 310"
+                } else {
+                    "echo"
+                }
+            ),
+            of("teardown_build", "echo"),
+            of("atomizers", "seq 1 2"),
+        );
+        repository.commit(&[("clusterrunner.yaml", &job)]);
+        let farm = Farm::start(&[1]).await;
+        let build = farm.submit(&repository.request()).await;
+        if state == "teardown_build" {
+            wait_for("an atom runs", async || {
+                let view = farm.client().build(build).await.unwrap();
+                (view.num_atoms_in_progress > 0).then_some(())
+            })
+            .await;
+            farm.client().cancel(build).await.unwrap();
+        }
+        wait_for("the stubborn step runs", async || {
+            repository.outside("there").exists().then_some(())
+        })
+        .await;
+        farm.client().cancel(build).await.unwrap();
+        wait_until_gone(crate::wait::PATIENCE, &repository).await;
+        check_canceled(&farm, build).await;
+        check_next_build(&farm).await;
+    }
+}
+
 /// Orders to cancel meet builds in whatever they are just doing.
 #[tokio::test]
 async fn builds_are_canceled_at_any_moment() {

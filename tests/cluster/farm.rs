@@ -351,7 +351,7 @@ impl Farm {
             .filter(|(_, slave)| !slave.was_killed)
         {
             let directory = format!("base/slave-{}", self.slave_port(slave));
-            for part in ["work", "artifacts", "results"] {
+            for part in ["work", "artifacts", "results", "held"] {
                 let entries = fs::read_dir(self.path(&directory).join(part));
                 left.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
             }

@@ -1,7 +1,7 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
 use super::table::{Cell, Table};
-use super::text::{duration, ended, name, parse_atom, setting};
+use super::text::{duration, how_ended, name, parse_atom, setting};
 use super::{connect, impatient};
 use crate::options::{CommonOptions, LogsOptions};
 use crate::output::{self, BAD, GOOD};
@@ -75,9 +75,9 @@ async fn list(client: &Client, build: BuildId) -> Result<(), Trouble> {
 }
 
 fn state(atom: &AtomView) -> (Style, String) {
-    match (atom.state, atom.exit_code) {
-        (_, Some(0)) => (GOOD, "passed".to_owned()),
-        (_, Some(code)) => (BAD, ended(code)),
+    match (atom.state, how_ended(atom)) {
+        (_, Some(_)) if atom.exit_code == Some(0) => (GOOD, "passed".to_owned()),
+        (_, Some(how)) => (BAD, how),
         (AtomState::NotStarted, None) => (Style::new(), "waiting".to_owned()),
         (AtomState::InProgress, None) => (Style::new(), "running".to_owned()),
         (AtomState::Completed, None) => (BAD, "no exit code".to_owned()),

@@ -26,8 +26,13 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// How an atom ended, if it has.
+pub(crate) fn how_ended(atom: &AtomView) -> Option<String> {
+    atom.trouble.clone().or_else(|| atom.exit_code.map(ended))
+}
+
 /// How an atom with this exit code ended.
-pub(crate) fn ended(exit_code: i32) -> String {
+fn ended(exit_code: i32) -> String {
     if exit_code >= 0 {
         return format!("exit code {exit_code}");
     }
@@ -46,11 +51,7 @@ pub(crate) fn ended(exit_code: i32) -> String {
 
 /// How an atom with a result ended, in a few words.
 pub(crate) fn how_it_ended(atom: &AtomView) -> String {
-    match (&atom.trouble, atom.exit_code) {
-        (Some(trouble), _) => trouble.clone(),
-        (None, Some(code)) => ended(code),
-        (None, None) => "no exit code".to_owned(),
-    }
+    how_ended(atom).unwrap_or_else(|| "no exit code".to_owned())
 }
 
 /// An atom's setting without the shell around it: `TEST="x"` for `export TEST="x";`.

@@ -109,6 +109,20 @@ fn describe(name: &str, job: &Job) {
         ));
     }
     for (limit, what) in [
+        (job.timeouts.atomizer, "atomizer"),
+        (job.timeouts.setup, "setup_build"),
+        (job.timeouts.atom, "atom"),
+        (job.timeouts.teardown, "teardown_build"),
+    ] {
+        match limit.map(|limit| (limit, limit.seconds())) {
+            Some((limit, Some(_))) => {
+                output::say(format!("  {what} ends after {limit} at the latest"))
+            }
+            Some((_, None)) => output::say(format!("  {what} may run for ever")),
+            None => {}
+        }
+    }
+    for (limit, what) in [
         (job.max_executors, "in all"),
         (job.max_executors_per_slave, "per slave"),
     ] {

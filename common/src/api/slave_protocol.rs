@@ -1,6 +1,6 @@
 //! What master and slaves say to each other.
 
-use crate::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -22,6 +22,22 @@ pub struct ConnectRequest {
     /// Ours: the registration that the slave knows itself by, if it was connected before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slave_id: Option<SlaveId>,
+    /// Ours: results of earlier lives that the slave still has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finished: Vec<FinishedAttempt>,
+}
+
+/// A hand-out whose result outlived the process of the slave that ran it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedAttempt {
+    /// Of which build.
+    pub build_id: BuildId,
+    /// Which subjob.
+    pub subjob_id: SubjobId,
+    /// The number that it was handed out under.
+    pub attempt: Attempt,
+    /// The life that ran it.
+    pub session_id: SessionId,
 }
 
 fn number_or_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -52,6 +68,10 @@ pub struct ConnectAnswer {
     /// everything that was handed out; otherwise the slave drops all work it has.
     #[serde(default)]
     pub resumed: bool,
+    /// Ours: which results of earlier lives are wanted, by build, subjob and attempt; the slave drops
+    /// the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<(BuildId, SubjobId, Attempt)>,
 }
 
 /// Body of `POST /v1/slave/<id>/heartbeat`.
@@ -142,6 +162,12 @@ pub struct SetupJob {
     /// Joined command, run once at the end.
     #[serde(default)]
     pub teardown_build: Option<String>,
+    /// How long `setup_build` may run; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_timeout_s: Option<u64>,
+    /// How long `teardown_build` may run; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teardown_timeout_s: Option<u64>,
 }
 
 /// Body of the slave's `POST /v1/build/<id>/subjob/<id>`.
@@ -152,6 +178,9 @@ pub struct SubjobRequest {
     /// Ours: the number of this hand-out; absent from an original master.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// Ours: how long each atom may run; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
 }
 
 /// Answer of a slave that took a subjob: status 201. Also given, and without effect, when it has
@@ -182,7 +211,24 @@ pub struct ResultReport {
     /// Ours: the hand-out that this is the result of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// Ours: what the archive does not say about its atoms; those of which there is nothing to say
+    /// are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub atoms: Vec<AtomReport>,
 }
+
+/// Part of [`ResultReport`]: about one atom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtomReport {
+    /// Which.
+    pub id: AtomId,
+    /// It was ended since it ran longer than this; its exit code is [`TIMED_OUT_EXIT_CODE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timed_out_after_s: Option<u64>,
+}
+
+/// The exit code of an atom that ran longer than it may, as that of timeout(1).
+pub const TIMED_OUT_EXIT_CODE: i32 = 124;
 
 /// Part of [`ResultReport`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

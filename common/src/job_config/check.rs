@@ -2,10 +2,9 @@
 
 use super::document::{Node, Value};
 use super::problem::{Place, Problem, python_type};
-use super::{Atomizer, Job, join_commands};
+use super::{Atomizer, Job, Timeouts, join_commands};
 use crate::nearest::nearest;
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 
 const COMMANDS: &str = "commands";
 const ATOMIZERS: &str = "atomizers";
@@ -13,14 +12,23 @@ const SETUP_BUILD: &str = "setup_build";
 const TEARDOWN_BUILD: &str = "teardown_build";
 const MAX_EXECUTORS: &str = "max_executors";
 const MAX_EXECUTORS_PER_SLAVE: &str = "max_executors_per_slave";
+// The limits in time are ours; the original knows no such sections.
+const TIMEOUT: &str = "timeout";
+const ATOMIZER_TIMEOUT: &str = "atomizer_timeout";
+const SETUP_TIMEOUT: &str = "setup_timeout";
+const TEARDOWN_TIMEOUT: &str = "teardown_timeout";
 
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 10] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
     TEARDOWN_BUILD,
     MAX_EXECUTORS,
     MAX_EXECUTORS_PER_SLAVE,
+    TIMEOUT,
+    ATOMIZER_TIMEOUT,
+    SETUP_TIMEOUT,
+    TEARDOWN_TIMEOUT,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -44,7 +52,7 @@ pub(super) fn check_job(
     }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     file: &'a str,
     job: &'a str,
     problems: Vec<Problem>,
@@ -84,6 +92,16 @@ impl Check<'_> {
         let max_executors_per_slave = sections
             .get(MAX_EXECUTORS_PER_SLAVE)
             .and_then(|number| self.limit(MAX_EXECUTORS_PER_SLAVE, number));
+        let mut time_limit = |section| {
+            let value = sections.get(section)?;
+            self.time_limit(section, value)
+        };
+        let timeouts = Timeouts {
+            atom: time_limit(TIMEOUT),
+            atomizer: time_limit(ATOMIZER_TIMEOUT),
+            setup: time_limit(SETUP_TIMEOUT),
+            teardown: time_limit(TEARDOWN_TIMEOUT),
+        };
 
         let missing: Vec<_> = [COMMANDS, ATOMIZERS]
             .into_iter()
@@ -112,6 +130,7 @@ impl Check<'_> {
             teardown_build: teardown_build.filter(|command| !command.is_empty()),
             max_executors,
             max_executors_per_slave,
+            timeouts,
         })
     }
 
@@ -341,40 +360,14 @@ impl Check<'_> {
         good
     }
 
-    fn limit(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
-        const EXPECTED: &str = "<class 'int'>";
-        const CURE: &str = "write a whole number of 1 or more, without quotes, or leave the section out for no limit";
-        let Value::Integer(written, number) = &node.value else {
-            self.wrong_value(
-                node,
-                section,
-                EXPECTED,
-                &python_type(&node.value, false),
-                CURE,
-            );
-            return None;
-        };
-        // Very large numbers were a way to say "no limit", and beyond 32 bits they still are.
-        let at_most = || {
-            if written.starts_with('-') {
-                0
-            } else {
-                u32::MAX
-            }
-        };
-        let limit = match number {
-            Some(number) if *number <= 0 => 0,
-            Some(number) => u32::try_from(*number).unwrap_or_else(|_| at_most()),
-            None => at_most(),
-        };
-        let limit = NonZeroU32::new(limit);
-        if limit.is_none() {
-            self.wrong_value(node, section, EXPECTED, written, CURE);
-        }
-        limit
-    }
-
-    fn wrong_value(&mut self, node: &Node, section: &str, expected: &str, found: &str, cure: &str) {
+    pub(super) fn wrong_value(
+        &mut self,
+        node: &Node,
+        section: &str,
+        expected: &str,
+        found: &str,
+        cure: &str,
+    ) {
         let message = format!(
             "Definition for job \"{}\" contains an invalid value for config section \"{section}\". Parser expected one \
              of [{expected}] but found {found}.",

@@ -18,7 +18,7 @@ fn parse(text: &str) -> JobConfig {
 #[test]
 fn reads_a_whole_file() {
     let config = parse(
-        "# comment\nPHPUnit:\n    max_executors: 5\n    max_executors_per_slave: 010\n    setup_build:\n        - composer \
+        "# comment\nPHPUnit:\n    max_executors: 5\n    max_executors_per_slave: 010\n    timeout: 90\n    setup_timeout: 1h30m\n    setup_build:\n        - composer \
          install;\n        - ./warm &\n        - touch ready\n    commands:\n        - export A='x y'\n        -\n        \
          - |\n            if true; then\n                phpunit $TEST\n            fi\n    teardown_build: [rm -rf tmp]\n    \
          atomizers:\n        - TEST: find $PROJECT_DIR -name '*Test.php'\n          N: seq 2\n        - TEST: \"echo \
@@ -48,6 +48,11 @@ fn reads_a_whole_file() {
             teardown_build: Some("rm -rf tmp".into()),
             max_executors: NonZeroU32::new(5),
             max_executors_per_slave: NonZeroU32::new(8),
+            timeouts: Timeouts {
+                atom: TimeLimit::parse("90"),
+                setup: TimeLimit::parse("5400"),
+                ..Timeouts::default()
+            },
         }
     );
 }

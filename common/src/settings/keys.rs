@@ -150,6 +150,10 @@ pub(super) const KEYS: &[Key] = &[
     all("https_key_file", Kind::NotSupported),
     all("get_project_from_master", Kind::Boolean),
     master("slave_lost_after", Kind::Seconds { least: 1 }),
+    master("default_atom_timeout", Kind::Seconds { least: 0 }),
+    master("default_atomizer_timeout", Kind::Seconds { least: 0 }),
+    master("default_setup_timeout", Kind::Seconds { least: 0 }),
+    master("default_teardown_timeout", Kind::Seconds { least: 0 }),
     master("build_symlink_directory", Kind::Path),
     master(
         "unresponsive_slaves_cleanup_interval",
@@ -157,6 +161,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     slave("num_executors", COUNT),
     slave("master_port", PORT),
+    slave(
+        "max_console_size",
+        Kind::Number {
+            least: 0,
+            most: i64::MAX as u64,
+        },
+    ),
     slave("heartbeat_interval", Kind::Seconds { least: 1 }),
     slave("heartbeat_failure_threshold", COUNT),
     slave("drain_on_stop", Kind::Boolean),

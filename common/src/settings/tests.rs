@@ -95,6 +95,7 @@ fn defaults_of_the_master() {
         service,
         slave_lost_after,
         legacy_slave_lost_after,
+        default_timeouts,
         get_project_from_master,
         build_symlink_directory,
         unresponsive_slaves_cleanup_interval,
@@ -132,6 +133,14 @@ fn defaults_of_the_master() {
     assert_eq!(slave_lost_after, Duration::from_secs(15));
     assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
     assert!(!service.accept_legacy_peers);
+    let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
+    assert_eq!(seconds(default_timeouts.atom), Some(6 * 3600));
+    let others = [
+        default_timeouts.atomizer,
+        default_timeouts.setup,
+        default_timeouts.teardown,
+    ];
+    assert_eq!(others.map(seconds), [Some(3600); 3]);
     assert!(get_project_from_master);
     assert_eq!(
         build_symlink_directory,
@@ -151,6 +160,7 @@ fn defaults_of_slave_and_client() {
         (slave.service.port, slave.master_port, slave.num_executors),
         (43001, 43000, 1)
     );
+    assert_eq!(slave.max_console_size, Some(64 << 20),);
     assert_eq!(
         (slave.heartbeat_interval, slave.heartbeat_failure_threshold),
         (Duration::from_secs(5), 10)

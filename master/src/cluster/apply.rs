@@ -3,7 +3,7 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
-use super::event::{Event, Fact};
+use super::event::{Event, Fact, KeptHandOut};
 use super::health::Record;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
@@ -91,6 +91,7 @@ impl Cluster {
                     quarantine,
                     reserved_for: None,
                     record: Record::default(),
+                    delivering: BTreeSet::new(),
                 };
                 self.slaves.insert(*slave, new);
                 self.change_slave(*slave, |_| {});
@@ -203,6 +204,19 @@ impl Cluster {
                     .finish_subjob(*subjob, *attempt, outcomes.clone());
                 self.judge(*slave);
                 self.settle_if_suspicious(*build);
+            }
+            Fact::HandOutsKept { slave, hand_outs } => {
+                for hand_out in hand_outs {
+                    let KeptHandOut {
+                        build,
+                        subjob,
+                        attempt,
+                    } = *hand_out;
+                    self.build_mut(build).keep(subjob, *slave, attempt);
+                    let keeper = self.known_slave_mut(*slave);
+                    keeper.delivering.insert((build, subjob));
+                    self.settle_if_suspicious(build);
+                }
             }
             Fact::SubjobReturned {
                 slave,
@@ -317,7 +331,7 @@ impl Cluster {
         let running: Vec<(SubjobId, SlaveId)> = build
             .progress()
             .into_iter()
-            .flat_map(|progress| &progress.running)
+            .flat_map(|progress| progress.running.iter().chain(&progress.kept))
             .map(|(subjob, (slave, _))| (*subjob, *slave))
             .collect();
         build.state = state;
@@ -347,8 +361,10 @@ impl Cluster {
         self.sick.remove(&id);
         self.end_reservation(id);
         let mut builds = BTreeMap::new();
+        let mut delivering = BTreeSet::new();
         self.change_slave(id, |slave| {
             builds = std::mem::take(&mut slave.builds);
+            delivering = std::mem::take(&mut slave.delivering);
             slave.running.clear();
             slave.presence = if slave.was_shut_down() {
                 Presence::ShutDown
@@ -360,6 +376,10 @@ impl Cluster {
         self.shutting_down.remove(&id);
         let url = self.known_slave_mut(id).url.clone();
         let returned = format!("slave {url} was lost: {reason}");
+        for (build, subjob) in delivering.into_iter().rev() {
+            self.build_mut(build).return_subjob(subjob, &returned);
+            self.settle_if_suspicious(build);
+        }
         for (build, place) in builds {
             self.setting_up.remove(&(build, id));
             self.leftover.remove(&(id, build));
@@ -421,6 +441,7 @@ impl Cluster {
     fn release(&mut self, slave: SlaveId, build: BuildId, subjob: SubjobId) {
         self.change_slave(slave, |slave| {
             slave.running.remove(&(build, subjob));
+            slave.delivering.remove(&(build, subjob));
         });
     }
 }

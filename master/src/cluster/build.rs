@@ -103,6 +103,16 @@ pub struct Progress {
     pub set_aside: BTreeSet<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+    /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
+    pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+}
+
+impl Progress {
+    /// Whether a slave has the subjob or its result.
+    #[must_use]
+    pub fn is_in_progress(&self, subjob: SubjobId) -> bool {
+        self.running.contains_key(&subjob) || self.kept.contains_key(&subjob)
+    }
 }
 
 /// A batch of atoms that is handed out as one piece. Stored very often, so what is not known yet is
@@ -249,6 +259,12 @@ impl Build {
         self.progress().map_or(0, |progress| progress.running.len())
     }
 
+    /// How many results are only to be delivered.
+    #[must_use]
+    pub fn num_kept(&self) -> usize {
+        self.progress().map_or(0, |progress| progress.kept.len())
+    }
+
     /// How many executors may work on it at a time.
     #[must_use]
     pub fn max_executors(&self) -> usize {
@@ -318,6 +334,7 @@ impl Build {
                 unstarted: self.numbered_subjobs().map(|(id, _)| id).collect(),
                 set_aside: BTreeSet::new(),
                 running: BTreeMap::new(),
+                kept: BTreeMap::new(),
             });
         }
     }
@@ -373,6 +390,18 @@ impl Build {
         }
     }
 
+    /// Notes that a slave still has the result of a subjob that waits for another.
+    pub(super) fn keep(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.unstarted.retain(|waiting| *waiting != subjob);
+            progress.set_aside.remove(&subjob);
+            progress.kept.insert(subjob, (slave, attempt));
+        }
+        let kept = self.subjob_mut(subjob);
+        kept.slave = Some(slave);
+        kept.last_return = None;
+    }
+
     /// Records the result of a subjob.
     pub(super) fn finish_subjob(
         &mut self,
@@ -383,6 +412,7 @@ impl Build {
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
             progress.set_aside.remove(&subjob);
+            progress.kept.remove(&subjob);
         }
         let failed = outcomes
             .iter()
@@ -405,6 +435,7 @@ impl Build {
         let is_for_all = !returned.is_suspect() && returned.unusable_from.is_empty();
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
+            progress.kept.remove(&subjob);
             if is_for_all {
                 progress.unstarted.push_front(subjob);
             } else {

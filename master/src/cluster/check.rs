@@ -42,6 +42,7 @@ impl Cluster {
                 .iter()
                 .chain(&progress.set_aside)
                 .chain(progress.running.keys())
+                .chain(progress.kept.keys())
             {
                 must(seen.insert(*subjob), || {
                     format!("build {id} holds subjob {subjob} twice")
@@ -67,6 +68,23 @@ impl Cluster {
                 must(current == Some(attempt.0), || {
                     format!(
                         "build {id}: subjob {subjob} runs as attempt {attempt}, not {current:?}"
+                    )
+                })?;
+            }
+            for (subjob, (slave, attempt)) in &progress.kept {
+                let holder = self.slave(*slave);
+                must(
+                    holder.is_some_and(|s| s.delivering.contains(&(id, *subjob))),
+                    || {
+                        format!(
+                            "build {id}: slave {slave} does not know that it has subjob {subjob}"
+                        )
+                    },
+                )?;
+                let current = build.subjob(*subjob).map(|state| state.attempts);
+                must(current == Some(attempt.0), || {
+                    format!(
+                        "build {id}: attempt {attempt} of subjob {subjob} is kept, not {current:?}"
                     )
                 })?;
             }
@@ -110,7 +128,10 @@ impl Cluster {
                     format!("two living slaves have the address {}", slave.url)
                 })?;
             } else {
-                must(slave.running.is_empty() && slave.builds.is_empty(), || {
+                let holds_nothing = slave.running.is_empty()
+                    && slave.delivering.is_empty()
+                    && slave.builds.is_empty();
+                must(holds_nothing, || {
                     format!("slave {id} is not alive and still holds work")
                 })?;
             }
@@ -133,6 +154,15 @@ impl Cluster {
                     slave.builds.get(build) == Some(&BuildOnSlave::Ready),
                     || format!("slave {id} runs build {build} without having set it up"),
                 )?;
+            }
+            for (build, subjob) in &slave.delivering {
+                let kept = self.build(*build).and_then(Build::progress);
+                let holder = kept.and_then(|p| p.kept.get(subjob));
+                must(holder.is_some_and(|(holder, _)| *holder == id), || {
+                    format!(
+                        "slave {id} delivers subjob {subjob} of build {build}, which knows nothing"
+                    )
+                })?;
             }
             for (build, running) in per_build {
                 let limit = self.build(build).map_or(0, Build::max_executors_per_slave);

@@ -1,6 +1,7 @@
 //! What the cluster can be asked or told.
 
 use super::event::{AtomOutcome, Plan};
+use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 
@@ -41,6 +42,8 @@ pub enum Command {
         num_executors: u32,
         /// The registration that it knows itself by.
         known_as: Option<SlaveId>,
+        /// Results of earlier lives that it still has on its disk.
+        finished: Vec<FinishedAttempt>,
     },
     /// A slave of the original offers itself. Whatever it had before it has no more.
     ConnectLegacySlave {

@@ -4,8 +4,9 @@ use super::Cluster;
 use super::atom_grouper;
 use super::build::{Build, BuildState};
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
-use super::event::{AtomOutcome, Event, Fact};
+use super::event::{AtomOutcome, Event, Fact, KeptHandOut};
 use super::slave::{BuildOnSlave, Presence, Slave};
+use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
@@ -67,7 +68,8 @@ impl Cluster {
                 session,
                 num_executors,
                 known_as,
-            } => Ok(self.connect(url, session, num_executors, known_as)),
+                finished,
+            } => Ok(self.connect(url, session, num_executors, known_as, &finished)),
             Command::ConnectLegacySlave {
                 url,
                 session,
@@ -80,7 +82,7 @@ impl Cluster {
             Command::ReportSlaveDied { slave, reason } => {
                 let called = self.slave(slave).is_some_and(Slave::is_called);
                 Ok(if called {
-                    self.died(slave, reason)
+                    self.died(slave, reason, &[])
                 } else {
                     Vec::new()
                 })
@@ -148,6 +150,7 @@ impl Cluster {
                     attempt,
                 } = hand_out;
                 let repeated = self.is_repeated(hand_out)?;
+                let slave = self.keeper(hand_out).unwrap_or(slave);
                 let fact = match self.misfit(hand_out, &outcomes) {
                     None => Fact::SubjobFinished {
                         slave,
@@ -174,6 +177,7 @@ impl Cluster {
                     attempt,
                 } = hand_out;
                 let repeated = self.is_repeated(hand_out)?;
+                let slave = self.keeper(hand_out).unwrap_or(slave);
                 let fact = Fact::SubjobReturned {
                     slave,
                     build,
@@ -207,7 +211,7 @@ impl Cluster {
     }
 
     /// A slave is lost, and each subjob that it ran may be why.
-    fn died(&self, slave: SlaveId, reason: String) -> Vec<Fact> {
+    fn died(&self, slave: SlaveId, reason: String, finished: &[KeptHandOut]) -> Vec<Fact> {
         let running = self
             .slave(slave)
             .into_iter()
@@ -216,14 +220,18 @@ impl Cluster {
             let subjob = self.build(*build).and_then(|build| build.subjob(*subjob));
             subjob.is_some_and(|subjob| !subjob.outlived_master)
         };
+        let is_under_way = |(build, subjob): &&(BuildId, SubjobId)| {
+            let is_it = |kept: &KeptHandOut| (kept.build, kept.subjob) == (*build, *subjob);
+            !finished.iter().any(is_it)
+        };
         let suspected = |(build, subjob): &(BuildId, SubjobId)| Fact::SubjobSuspected {
             slave,
             build: *build,
             subjob: *subjob,
         };
         let lost = std::iter::once(Fact::SlaveLost { slave, reason });
-        lost.chain(running.filter(is_suspect).map(suspected))
-            .collect()
+        let suspects = running.filter(is_under_way).filter(is_suspect);
+        lost.chain(suspects.map(suspected)).collect()
     }
 
     /// A warning names its slave; beyond a certain number they say nothing new.
@@ -282,8 +290,10 @@ impl Cluster {
         session: SessionId,
         num_executors: u32,
         known_as: Option<SlaveId>,
+        finished: &[FinishedAttempt],
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
+        let hand_outs = self.kept(&url, finished);
         let before = self.latest_at(&url);
         let is_to_end =
             before.is_some_and(|slave| slave.was_shut_down() && slave.session == session);
@@ -305,7 +315,7 @@ impl Cluster {
                     reason,
                 });
             } else {
-                facts = self.died(known.id, reason);
+                facts = self.died(known.id, reason, &hand_outs);
             }
         }
         let slave = self.next_slave_id();
@@ -316,6 +326,9 @@ impl Cluster {
             num_executors,
             is_legacy: false,
         });
+        if !hand_outs.is_empty() {
+            facts.push(Fact::HandOutsKept { slave, hand_outs });
+        }
         if is_to_end {
             facts.push(Fact::ShutdownRequested { slave });
         }
@@ -332,7 +345,7 @@ impl Cluster {
         let subjob = subjob.ok_or(Refusal::UnknownSubjob(hand_out.subjob))?;
         if let Some((attempt, _)) = &subjob.result
             && *attempt == hand_out.attempt
-            && subjob.slave == Some(hand_out.slave)
+            && self.is_the_same_machine(subjob.slave, hand_out.slave)
         {
             return Ok(true);
         }
@@ -342,11 +355,82 @@ impl Cluster {
         if running == Some(&(hand_out.slave, hand_out.attempt)) {
             return Ok(false);
         }
+        if self.keeper(hand_out).is_some() {
+            return Ok(false);
+        }
         Err(Refusal::StaleAttempt {
             build: hand_out.build,
             subjob: hand_out.subjob,
             attempt: hand_out.attempt,
         })
+    }
+
+    /// Who is to deliver the result of this hand-out, if it is one that outlived its slave's process.
+    /// An upload that the earlier life began may still come in: it brings the same result.
+    fn keeper(&self, hand_out: HandOut) -> Option<SlaveId> {
+        let progress = self.build(hand_out.build)?.progress()?;
+        let (keeper, attempt) = *progress.kept.get(&hand_out.subjob)?;
+        let is_it =
+            attempt == hand_out.attempt && self.is_the_same_machine(Some(keeper), hand_out.slave);
+        is_it.then_some(keeper)
+    }
+
+    /// Whether two registrations are of one address.
+    fn is_the_same_machine(&self, one: Option<SlaveId>, other: SlaveId) -> bool {
+        let url = |id| self.slave(id).map(|slave| &slave.url);
+        one == Some(other) || one.is_some_and(|one| url(one).is_some() && url(one) == url(other))
+    }
+
+    /// Which of the results that a slave still has count: those of hand-outs to its address after
+    /// which nobody else was asked. What it held is returned before, since its earlier life is over.
+    fn kept(&self, at: &str, finished: &[FinishedAttempt]) -> Vec<KeptHandOut> {
+        let mut kept: BTreeMap<(BuildId, SubjobId), KeptHandOut> = BTreeMap::new();
+        for claim in finished {
+            let hand_out = KeptHandOut {
+                build: claim.build_id,
+                subjob: claim.subjob_id,
+                attempt: claim.attempt,
+            };
+            if self.may_be_kept(at, claim) {
+                kept.insert((claim.build_id, claim.subjob_id), hand_out);
+            }
+        }
+        kept.into_values().collect()
+    }
+
+    fn may_be_kept(&self, at: &str, claim: &FinishedAttempt) -> bool {
+        let build = self.build(claim.build_id);
+        let Some(subjob) = build.and_then(|build| build.subjob(claim.subjob_id)) else {
+            return false;
+        };
+        let is_open = build.is_some_and(|build| build.progress().is_some());
+        let is_current = subjob.result.is_none() && subjob.attempts == claim.attempt.0;
+        // Attempts are counted anew where the master's own disk was lost; lives are not.
+        let was_here = |slave: &Slave| slave.url == at && slave.session == claim.session_id;
+        let holder = subjob.slave.and_then(|id| self.slave(id));
+        is_open
+            && is_current
+            && holder.is_some_and(|holder| holder.url == at)
+            && self.slaves.values().any(was_here)
+    }
+
+    /// What a living slave is to deliver of earlier lives.
+    #[must_use]
+    pub fn to_be_delivered(&self, slave: SlaveId) -> Vec<KeptHandOut> {
+        let delivering = self.slave(slave).map(|slave| &slave.delivering);
+        let kept = delivering
+            .into_iter()
+            .flatten()
+            .filter_map(|(build, subjob)| {
+                let progress = self.build(*build)?.progress()?;
+                let (_, attempt) = *progress.kept.get(subjob)?;
+                Some(KeptHandOut {
+                    build: *build,
+                    subjob: *subjob,
+                    attempt,
+                })
+            });
+        kept.collect()
     }
 
     /// Why a result can not be that of its subjob: an atom would have no outcome, or two.

@@ -8,6 +8,7 @@ use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
 use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::TimeLimit;
 
 impl Cluster {
     /// What to do because of an event that was just applied.
@@ -68,6 +69,7 @@ impl Cluster {
             | Fact::SetupFailed { .. }
             | Fact::TeardownCompleted { .. }
             | Fact::SubjobFinished { .. }
+            | Fact::HandOutsKept { .. }
             | Fact::SubjobReturned { .. } => Vec::new(),
         }
     }
@@ -142,6 +144,8 @@ impl Cluster {
                 name: plan.job_name.clone(),
                 setup_build: plan.setup_build.clone(),
                 teardown_build: plan.teardown_build.clone(),
+                setup_timeout_s: plan.timeouts.setup.and_then(TimeLimit::seconds),
+                teardown_timeout_s: plan.timeouts.teardown.and_then(TimeLimit::seconds),
             }),
         };
         let call = SlaveCall::SetUp(Box::new(request));
@@ -156,9 +160,11 @@ impl Cluster {
         attempt: Attempt,
     ) -> Option<Effect> {
         let building = self.build(build)?;
+        let plan = building.plan.as_ref()?;
         let request = SubjobRequest {
             atomic_commands: building.commands_of(subjob)?,
             attempt: Some(attempt),
+            timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
         };
         let call = SlaveCall::Start { subjob, request };
         Some(Effect::Call { slave, build, call })

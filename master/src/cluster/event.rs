@@ -5,6 +5,7 @@
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::Timeouts;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
@@ -221,6 +222,14 @@ pub enum Fact {
         /// One for each of its atoms.
         outcomes: Vec<AtomOutcome>,
     },
+    /// A slave that was lost is back in another life and still has results that nobody else was asked
+    /// for since: they are waited for.
+    HandOutsKept {
+        /// Who, by its new registration.
+        slave: SlaveId,
+        /// Which.
+        hand_outs: Vec<KeptHandOut>,
+    },
     /// A hand-out brought no result; the subjob goes back to the queue.
     SubjobReturned {
         /// Who had it.
@@ -236,6 +245,17 @@ pub enum Fact {
     },
 }
 
+/// A hand-out whose result outlived the slave's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptHandOut {
+    /// Of which build.
+    pub build: BuildId,
+    /// Which subjob.
+    pub subjob: SubjobId,
+    /// The number that it was handed out under.
+    pub attempt: Attempt,
+}
+
 /// How one atom ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtomOutcome {
@@ -243,12 +263,12 @@ pub struct AtomOutcome {
     pub exit_code: i32,
     /// How long it took.
     pub duration_ms: u64,
-    /// What kept it from ending by itself.
+    /// What its exit code does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<AtomTrouble>,
 }
 
-/// What kept an atom from ending by itself.
+/// Why an atom has no end of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AtomTrouble {
@@ -262,6 +282,20 @@ pub enum AtomTrouble {
         /// How many.
         slaves_lost: u32,
     },
+}
+
+impl std::fmt::Display for AtomTrouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TimedOut { after_s } => write!(f, "timed out after {after_s} s"),
+            Self::Poison { slaves_lost } => {
+                write!(
+                    f,
+                    "poison: {slaves_lost} slaves were lost while they ran it"
+                )
+            }
+        }
+    }
 }
 
 /// What preparing a build found.
@@ -281,6 +315,9 @@ pub struct Plan {
     pub max_executors: Option<NonZeroU32>,
     /// How many executors of one slave may work on it at a time.
     pub max_executors_per_slave: Option<NonZeroU32>,
+    /// How long its commands may run; what is not said there has no limit.
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
     /// Its atoms in the atomizers' order, such as `export TEST="x";`. Emptied once they are grouped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub atoms: Vec<String>,

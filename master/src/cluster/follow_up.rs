@@ -46,7 +46,7 @@ impl Cluster {
     /// The end of a build's work, if it has come: all results are there, or none can come.
     fn ending(&self, build: &Build, at: Timestamp) -> Option<Fact> {
         if build.num_unstarted() == 0 {
-            let done = build.num_running() == 0;
+            let done = build.num_running() == 0 && build.num_kept() == 0;
             return done.then_some(Fact::ArchivingStarted { build: build.id });
         }
         if let BuildState::Building(progress) = &build.state {
@@ -82,7 +82,7 @@ impl Cluster {
     /// A build fails when every slave that takes work was tried and none can set it up, and none that
     /// could may be expected back. While there is no such slave at all it waits for one.
     fn setup_hopeless(&self, build: &Build, at: Timestamp) -> Option<Fact> {
-        if build.setup_failures.is_empty() || build.num_running() > 0 {
+        if build.setup_failures.is_empty() || build.num_running() > 0 || build.num_kept() > 0 {
             return None;
         }
         let may_help = |slave: &Slave| match &slave.presence {
@@ -136,7 +136,7 @@ impl Cluster {
         let mut ending = self.shutting_down.iter().filter_map(|id| self.slave(*id));
         ending.find_map(|slave| {
             let id = slave.id;
-            if slave.builds.is_empty() {
+            if slave.builds.is_empty() && slave.delivering.is_empty() {
                 return Some(Fact::EndRequested { slave: id });
             }
             clearing(slave)

@@ -3,7 +3,7 @@
 use super::Cluster;
 use super::build::{Build, BuildState};
 use super::slave::{BuildOnSlave, Presence};
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 
 impl Cluster {
     /// Gives a cluster as it was stored its builds back, and makes anew what is derived.
@@ -68,8 +68,14 @@ impl Cluster {
                 .into_iter()
                 .flat_map(|progress| progress.running.values().map(|(slave, _)| *slave))
                 .collect();
+            let kept = build.progress().into_iter();
+            let kept: Vec<SubjobId> = kept.flat_map(|p| p.kept.keys().copied()).collect();
+            let reason = "the master's journal was repaired";
             for slave in running {
-                build.take_back(slave, "the master's journal was repaired");
+                build.take_back(slave, reason);
+            }
+            for subjob in kept {
+                build.return_subjob(subjob, reason);
             }
             cluster.last_build = cluster.last_build.max(build.id.0);
             let slaves = build.slave_urls.last_key_value().map_or(0, |(id, _)| id.0);

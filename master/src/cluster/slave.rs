@@ -33,6 +33,9 @@ pub struct Slave {
     pub reserved_for: Option<BuildId>,
     /// What speaks against it.
     pub record: Record,
+    /// What an earlier life of it has run, of which it still has the result. No executor is needed
+    /// for that, nor that the build is set up.
+    pub delivering: BTreeSet<(BuildId, SubjobId)>,
 }
 
 /// Whether a slave is counted on.

@@ -3,6 +3,7 @@
 
 mod builds;
 mod health;
+mod kept_results;
 mod legacy;
 mod purity;
 mod scenario;

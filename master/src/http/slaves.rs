@@ -37,6 +37,7 @@ pub(super) async fn connect(
         session,
         num_executors: request.num_executors,
         known_as: request.slave_id,
+        finished: request.finished,
     });
     let new = connected.await?.iter().find_map(|event| match &event.fact {
         Fact::SlaveConnected { slave, .. } => Some(*slave),
@@ -52,11 +53,18 @@ pub(super) async fn connect(
         }
     };
     api.cluster.heard(slave).await?;
+    let wanted = api
+        .cluster
+        .read(move |cluster| cluster.to_be_delivered(slave));
+    let wanted = wanted.await?.into_iter();
     let answer = ConnectAnswer {
         status: "SUCCESS".to_owned(),
         slave_id: slave.to_string(),
         protocol: Some(PROTOCOL),
         resumed: new.is_none(),
+        wanted: wanted
+            .map(|kept| (kept.build, kept.subjob, kept.attempt))
+            .collect(),
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -92,6 +100,7 @@ async fn connect_legacy(
         slave_id: new.ok_or(Gone)?.to_string(),
         protocol: None,
         resumed: false,
+        wanted: Vec::new(),
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }

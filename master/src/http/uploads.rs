@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path, legacy_uploads};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
-use crate::results::{Incoming, outcomes};
+use crate::results::{Incoming, add_reports, outcomes};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
@@ -89,7 +89,12 @@ async fn receive_result(
     let lasting = api.results.of_subjob(build, subjob, hand_out.attempt);
     let read = tokio::task::spawn_blocking(move || {
         let archive = File::open(payload.path()).map_err(disk)?;
-        match outcomes(BufReader::new(archive), subjob, num_atoms) {
+        let outcomes = outcomes(BufReader::new(archive), subjob, num_atoms);
+        let outcomes = outcomes.and_then(|mut outcomes| {
+            add_reports(&mut outcomes, &report.atoms)?;
+            Ok(outcomes)
+        });
+        match outcomes {
             Ok(outcomes) => {
                 payload.keep(&lasting).map_err(disk)?;
                 Ok(Ok(outcomes))

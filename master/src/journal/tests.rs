@@ -68,6 +68,7 @@ fn failed(build: u64, reason: String) -> Fact {
 fn running(build: u64, num_subjobs: u32) -> Vec<Fact> {
     let (id, slave) = (BuildId(build), SlaveId(1));
     let plan = Plan {
+        timeouts: clusterrunner_common::job_config::Timeouts::default(),
         commit: None,
         job_name: "unit".to_owned(),
         command: "run".to_owned(),

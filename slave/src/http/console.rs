@@ -7,17 +7,14 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
-use clusterrunner_common::console::{DEFAULT_MAX_LINES, segment};
+use clusterrunner_common::console::{DEFAULT_MAX_LINES, live_segment};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tokio::task::spawn_blocking;
-
-/// How much is read at a time: large consoles are read to their end to be counted.
-const BUFFER: usize = 1 << 16;
 
 /// What a console answers; a refusal, too, may be shown by a page from anywhere, such as the
 /// dashboard of a master on another host.
@@ -51,6 +48,7 @@ async fn piece(
         Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
     };
     let directory = api.data.artifact_directory(build, subjob, atom);
+    let max_size = api.max_console_size;
     let read = spawn_blocking(move || {
         let missing = |error: io::Error| {
             if error.kind() != io::ErrorKind::NotFound {
@@ -65,8 +63,7 @@ async fn piece(
         // Looked at first: what is written between the two looks is then shown next time.
         let ended = directory.join(EXIT_CODE_FILE).exists();
         let file = open(&directory.join(CONSOLE_FILE)).map_err(missing)?;
-        let reader = BufReader::with_capacity(BUFFER, file);
-        segment(reader, max_lines, offset_line, ended).map_err(ApiError::from)
+        live_segment(file, max_size, max_lines, offset_line, ended).map_err(ApiError::from)
     });
     let body = read.await.map_err(|error| {
         tracing::error!(%error, "reading a console broke off");

@@ -9,10 +9,10 @@ use clusterrunner_common::ids::ExecutorIndex;
 impl Work {
     pub(super) fn start_subjob(
         &mut self,
-        hand_out: HandOut,
-        atomic_commands: Vec<String>,
+        new: Waiting,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
+        let hand_out = new.hand_out;
         let HandOut {
             build,
             subjob,
@@ -46,10 +46,7 @@ impl Work {
         effects.extend(older.map(|older| Effect::Cancel(*older)));
         self.waiting
             .retain(|other| (other.hand_out.build, other.hand_out.subjob) != (build, subjob));
-        self.waiting.push_back(Waiting {
-            hand_out,
-            atomic_commands,
-        });
+        self.waiting.push_back(new);
         Ok(())
     }
 
@@ -85,6 +82,7 @@ impl Work {
                 build_executor_index: build.start_index.saturating_add(index),
                 project_directory: project.directory.clone(),
                 atomic_commands: waiting.atomic_commands,
+                timeout: waiting.timeout,
             }));
         }
     }
@@ -109,7 +107,7 @@ impl Work {
             executor.take_if(|running| *running == hand_out);
         }
         let trouble = match outcome {
-            RunOutcome::Completed => {
+            RunOutcome::Completed(reports) => {
                 let Some(Step::Running {
                     executor,
                     num_atoms,
@@ -121,6 +119,7 @@ impl Work {
                 return effects.push(Effect::Pack {
                     hand_out,
                     num_atoms,
+                    reports,
                 });
             }
             RunOutcome::Canceled => None,

@@ -22,6 +22,8 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             name: "job".to_owned(),
             setup_build: None,
             teardown_build: None,
+            setup_timeout_s: None,
+            teardown_timeout_s: None,
         }),
     })
 }
@@ -30,6 +32,7 @@ pub(super) fn project() -> Project {
     Project {
         directory: PathBuf::from("/project"),
         teardown_build: None,
+        teardown_timeout: None,
     }
 }
 
@@ -133,6 +136,7 @@ fn start(hand_out: HandOut) -> Command {
     Command::StartSubjob {
         hand_out,
         atomic_commands: vec!["true".to_owned()],
+        timeout: None,
     }
 }
 
@@ -159,7 +163,10 @@ fn a_subjob_goes_from_hand_out_to_delivery_and_its_build_is_torn_down() {
     let mut scenario = Scenario::ready(1);
     let subjob = hand_out(B, 0, 1);
     scenario.check(start(subjob), &["run 7/0.1 on 0"]);
-    scenario.check(ran(subjob, RunOutcome::Completed), &["pack 7/0.1"]);
+    scenario.check(
+        ran(subjob, RunOutcome::Completed(Vec::new())),
+        &["pack 7/0.1"],
+    );
     scenario.check(packed(subjob), &["deliver 7/0.1"]);
     scenario.check(delivered(subjob), &[]);
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
@@ -193,7 +200,10 @@ fn repeated_orders_have_no_effect() {
     let subjob = hand_out(B, 0, 1);
     scenario.check(start(subjob), &["run 7/0.1 on 0"]);
     scenario.check(start(subjob), &[]);
-    scenario.check(ran(subjob, RunOutcome::Completed), &["pack 7/0.1"]);
+    scenario.check(
+        ran(subjob, RunOutcome::Completed(Vec::new())),
+        &["pack 7/0.1"],
+    );
     scenario.check(start(subjob), &[]);
     scenario.check(packed(subjob), &["deliver 7/0.1"]);
     scenario.check(delivered(subjob), &[]);
@@ -211,7 +221,7 @@ fn subjobs_wait_for_the_set_up_and_run_in_order() {
         &["report 7 SetupComplete", "run 7/4.1 on 0"],
     );
     scenario.check(
-        ran(hand_out(B, 4, 1), RunOutcome::Completed),
+        ran(hand_out(B, 4, 1), RunOutcome::Completed(Vec::new())),
         &["pack 7/4.1", "run 7/2.1 on 0"],
     );
 }
@@ -239,8 +249,11 @@ fn only_the_newest_attempt_counts() {
         },
     );
     // It had just ended by itself: not reported all the same.
-    scenario.check(ran(old, RunOutcome::Completed), &["run 7/0.2 on 0"]);
-    scenario.check(ran(new, RunOutcome::Completed), &["pack 7/0.2"]);
+    scenario.check(
+        ran(old, RunOutcome::Completed(Vec::new())),
+        &["run 7/0.2 on 0"],
+    );
+    scenario.check(ran(new, RunOutcome::Completed(Vec::new())), &["pack 7/0.2"]);
     scenario.check(start(hand_out(B, 0, 3)), &["cancel 7/0.2"]);
     scenario.check(packed(new), &["run 7/0.3 on 0"]);
 }
@@ -252,7 +265,7 @@ fn an_attempt_that_waits_gives_way_to_a_newer_one() {
     scenario.check(start(hand_out(B, 1, 1)), &[]);
     scenario.check(start(hand_out(B, 1, 2)), &[]);
     scenario.check(
-        ran(hand_out(B, 0, 1), RunOutcome::Completed),
+        ran(hand_out(B, 0, 1), RunOutcome::Completed(Vec::new())),
         &["pack 7/0.1", "run 7/1.2 on 0"],
     );
 }
@@ -281,7 +294,10 @@ fn a_tear_down_waits_for_what_it_cancels() {
     let mut scenario = Scenario::ready(1);
     let (first, second) = (hand_out(B, 0, 1), hand_out(B, 1, 1));
     scenario.check(start(first), &["run 7/0.1 on 0"]);
-    scenario.check(ran(first, RunOutcome::Completed), &["pack 7/0.1"]);
+    scenario.check(
+        ran(first, RunOutcome::Completed(Vec::new())),
+        &["pack 7/0.1"],
+    );
     scenario.check(packed(first), &["deliver 7/0.1"]);
     scenario.check(start(second), &["run 7/1.1 on 0"]);
     scenario.check(start(hand_out(B, 2, 1)), &[]);

@@ -1,12 +1,13 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
-use clusterrunner_common::api::{SetupJob, SlaveState};
+use clusterrunner_common::api::{AtomReport, SetupJob, SlaveState};
 use clusterrunner_common::build_request::ProjectSource;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// One hand-out of a subjob: what runs, is packed and is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,8 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
     /// What `teardown_build` is, once `setup_build` has begun; nothing is to be undone before that.
     pub(crate) teardown_build: Option<String>,
+    /// How long that may run.
+    pub(crate) teardown_timeout: Option<Duration>,
 }
 
 /// How a set-up ended.
@@ -75,8 +78,8 @@ pub(crate) enum SetupOutcome {
 /// How the run of a subjob ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RunOutcome {
-    /// Every atom has a result.
-    Completed,
+    /// Every atom has a result; what their files do not say comes with it.
+    Completed(Vec<AtomReport>),
     /// We ended it; there is no result.
     Canceled,
     /// The slave itself could not run it.
@@ -99,6 +102,8 @@ pub(crate) enum Command {
     StartSubjob {
         hand_out: HandOut,
         atomic_commands: Vec<String>,
+        /// How long each atom may run.
+        timeout: Option<Duration>,
     },
     TearDown(BuildId),
     /// The master took us in. `resumed`: everything it handed out before still counts.
@@ -168,7 +173,11 @@ pub(crate) enum Effect {
     /// Ends in `RunEnded`.
     Run(RunOrder),
     /// Ends in `PackEnded`.
-    Pack { hand_out: HandOut, num_atoms: u32 },
+    Pack {
+        hand_out: HandOut,
+        num_atoms: u32,
+        reports: Vec<AtomReport>,
+    },
     /// Ends in `DeliveryEnded`.
     Deliver {
         hand_out: HandOut,
@@ -205,4 +214,6 @@ pub(crate) struct RunOrder {
     pub(crate) project_directory: PathBuf,
     /// Atom, a blank, and the job's command; the index is the atom's id.
     pub(crate) atomic_commands: Vec<String>,
+    /// How long each of them may run.
+    pub(crate) timeout: Option<Duration>,
 }

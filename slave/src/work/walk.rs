@@ -103,7 +103,7 @@ impl Walk {
             Effect::Run(order) => Command::RunEnded {
                 hand_out: order.hand_out,
                 outcome: match (goes_well, self.chance.below(2)) {
-                    (true, _) => RunOutcome::Completed,
+                    (true, _) => RunOutcome::Completed(Vec::new()),
                     (false, 0) => RunOutcome::Canceled,
                     (false, _) => RunOutcome::Trouble(trouble()),
                 },
@@ -138,6 +138,7 @@ impl Walk {
                 self.give(Command::StartSubjob {
                     hand_out,
                     atomic_commands: vec!["true".to_owned()],
+                    timeout: None,
                 });
             }
             10 => self.give(Command::TearDown(build)),
@@ -197,6 +198,7 @@ fn an_attempt_is_run_at_most_once_while_its_build_is_here() {
                 None => Command::StartSubjob {
                     hand_out: hand_out(BuildId(1), chance.number(3), 1 + chance.number(5)),
                     atomic_commands: Vec::new(),
+                    timeout: None,
                 },
             };
             let Ok((_, effects)) = work.handle(command) else {

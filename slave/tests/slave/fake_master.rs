@@ -220,6 +220,7 @@ async fn connect(
             slave_id: manners.slave_id.to_string(),
             protocol: Some(2),
             resumed: manners.resumed,
+            wanted: Vec::new(),
         }
     };
     shared.hear(Heard::Connected {

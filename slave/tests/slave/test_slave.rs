@@ -90,6 +90,8 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         name: "test".to_owned(),
         setup_build: setup_build.map(str::to_owned),
         teardown_build: teardown_build.map(str::to_owned),
+        setup_timeout_s: None,
+        teardown_timeout_s: None,
     }
 }
 
@@ -142,6 +144,7 @@ impl TestSlave {
         let body = SubjobRequest {
             atomic_commands: commands.iter().map(|&command| command.to_owned()).collect(),
             attempt: Some(Attempt(attempt)),
+            timeout_s: None,
         };
         let body = serde_json::to_value(body).unwrap();
         self.send(&format!("/v1/build/{build}/subjob/{subjob}"), &body)

@@ -408,6 +408,24 @@ fn limits() {
 }
 
 #[test]
+fn limits_in_time_are_seconds_or_texts_with_units() {
+    for (section, column, found) in [
+        ("timeout: -1", 12, "but found -1"),
+        ("timeout: soon", 12, "but found \"soon\""),
+        ("setup_timeout: 1.5", 18, "<class 'float'>"),
+        ("teardown_timeout: [5]", 21, "<class 'list'>"),
+        ("atomizer_timeout:", 19, "<class 'NoneType'>"),
+    ] {
+        check_section(section, column, found, "0 means no limit");
+    }
+    check_section("time_out: 5", 3, "\"time_out\"", "write \"timeout\"");
+    let inline = json!({"commands": ["a"], "atomizers": [{"T": "ls"}], "timeout": "10m", "teardown_timeout": 0});
+    let timeouts = Job::from_inline(&inline).unwrap().timeouts;
+    assert_eq!(timeouts.atom.and_then(TimeLimit::seconds), Some(600));
+    assert_eq!(timeouts.teardown, Some(TimeLimit::from_seconds(0)));
+}
+
+#[test]
 fn columns_count_characters() {
     check_mistake(
         "Prüfung: {commands: [ä, 5], atomizers: [{T: ls}]}",

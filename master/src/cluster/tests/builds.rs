@@ -6,9 +6,11 @@ use super::scenario::{
 use crate::cluster::build::BuildState;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
+use crate::cluster::event::Plan;
 use crate::cluster::{MAX_ATTEMPTS, MAX_PREPARATIONS};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::{TimeLimit, Timeouts};
 
 #[test]
 fn a_build_goes_from_its_request_to_its_archives() {
@@ -76,13 +78,25 @@ fn effects_carry_all_that_is_needed() {
             name: "unit".to_owned(),
             setup_build: Some("make ready".to_owned()),
             teardown_build: None,
+            setup_timeout_s: Some(20),
+            teardown_timeout_s: None,
         }),
     };
     let call = |call| {
         let (slave, build) = (SlaveId(1), BuildId(1));
         [Effect::Call { slave, build, call }]
     };
-    let effects = farm.prepared(1, plan(&["A"])).effects;
+    let limited = Plan {
+        timeouts: Timeouts {
+            atom: TimeLimit::parse("10"),
+            setup: TimeLimit::parse("20"),
+            // No limit, which is said by nothing.
+            teardown: TimeLimit::parse("0"),
+            ..Timeouts::default()
+        },
+        ..plan(&["A"])
+    };
+    let effects = farm.prepared(1, limited).effects;
     assert_eq!(effects, call(SlaveCall::SetUp(Box::new(set_up))));
 
     let start = |attempt| SlaveCall::Start {
@@ -90,6 +104,7 @@ fn effects_carry_all_that_is_needed() {
         request: SubjobRequest {
             atomic_commands: vec!["export T=A; run".to_owned()],
             attempt: Some(Attempt(attempt)),
+            timeout_s: Some(10),
         },
     };
     assert_eq!(farm.set_up(1, 1).effects, call(start(1)));

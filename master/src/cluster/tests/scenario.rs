@@ -8,9 +8,11 @@ use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
 use crate::cluster::slave::BuildOnSlave;
 use crate::cluster::slave_allocator::{next_subjob, num_allowed};
+use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::Timeouts;
 use serde_json::json;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -161,6 +163,32 @@ impl Scenario {
             session: SessionId(session.to_owned()),
             num_executors,
             known_as,
+            finished: Vec::new(),
+        })
+    }
+
+    /// Connects a slave in a new life that has results of the life `of`: build, subjob and attempt.
+    pub(super) fn connect_with(
+        &mut self,
+        url: &str,
+        session: &str,
+        of: &str,
+        results: &[(u64, u32, u32)],
+    ) -> Turn {
+        let finished = results
+            .iter()
+            .map(|(build, subjob, attempt)| FinishedAttempt {
+                build_id: BuildId(*build),
+                subjob_id: SubjobId(*subjob),
+                attempt: Attempt(*attempt),
+                session_id: SessionId(of.to_owned()),
+            });
+        self.tell(Command::ConnectSlave {
+            url: url.to_owned(),
+            session: SessionId(session.to_owned()),
+            num_executors: 2,
+            known_as: None,
+            finished: finished.collect(),
         })
     }
 
@@ -362,6 +390,7 @@ pub(super) fn plan(atoms: &[&str]) -> Plan {
         teardown_build: None,
         max_executors: None,
         max_executors_per_slave: None,
+        timeouts: Timeouts::default(),
         atoms: atoms.iter().copied().map(atom).collect(),
     }
 }
@@ -371,6 +400,7 @@ pub(super) fn big_plan(num_atoms: u32, max_executors: u32, per_slave: u32) -> Pl
     Plan {
         max_executors: NonZeroU32::new(max_executors),
         max_executors_per_slave: NonZeroU32::new(per_slave),
+        timeouts: Timeouts::default(),
         atoms: (0..num_atoms).map(|n| atom(&n.to_string())).collect(),
         ..plan(&[])
     }
@@ -429,6 +459,13 @@ fn fact_text(fact: &Fact) -> String {
         } => {
             let kind = if *is_legacy { "legacy slave" } else { "slave" };
             format!("{kind} {slave} connected: {url}, {session}, {num_executors} executors")
+        }
+        Fact::HandOutsKept { slave, hand_outs } => {
+            let kept = hand_outs
+                .iter()
+                .map(|kept| format!("{}/{}.{}", kept.build, kept.subjob, kept.attempt));
+            let kept: Vec<_> = kept.collect();
+            format!("slave {slave} keeps {}", kept.join(", "))
         }
         Fact::SlaveLost { slave, reason } => format!("slave {slave} lost: {reason}"),
         Fact::ShutdownRequested { slave } => format!("slave {slave} to shut down"),

@@ -78,6 +78,7 @@ struct Tally {
     slaves_released: usize,
     slaves_reserved: usize,
     poisoned: usize,
+    results_kept: usize,
 }
 
 #[test]
@@ -234,6 +235,8 @@ fn check_history(farm: &Scenario) {
     type Key = (BuildId, SubjobId);
     let mut held: BTreeMap<Key, (SlaveId, Attempt)> = BTreeMap::new();
     let mut last: BTreeMap<Key, Attempt> = BTreeMap::new();
+    // What is only to be delivered; a set-up that fails is no matter of that.
+    let mut kept: BTreeSet<(Key, Attempt)> = BTreeSet::new();
     let mut results: BTreeSet<Key> = BTreeSet::new();
     let mut over: BTreeSet<BuildId> = BTreeSet::new();
     for event in &farm.journal {
@@ -279,11 +282,27 @@ fn check_history(farm: &Scenario) {
                 assert!(!held.contains_key(&key), "{event:?}");
                 assert!(results.insert(key), "{event:?}");
             }
-            Fact::SlaveLost { slave, .. } | Fact::SlaveQuarantined { slave, .. } => {
-                held.retain(|_, (holder, _)| holder != slave)
+            Fact::HandOutsKept { slave, hand_outs } => {
+                for one in hand_outs {
+                    let key = (one.build, one.subjob);
+                    // Nobody else was asked since, and nobody has it now.
+                    assert_eq!(last.get(&key), Some(&one.attempt), "{event:?}");
+                    assert!(
+                        !over.contains(&one.build) && !results.contains(&key),
+                        "{event:?}"
+                    );
+                    assert_eq!(held.insert(key, (*slave, one.attempt)), None, "{event:?}");
+                    kept.insert((key, one.attempt));
+                }
             }
+            Fact::SlaveLost { slave, .. } => held.retain(|_, (holder, _)| holder != slave),
+            Fact::SlaveQuarantined { slave, .. } => held.retain(|key, (holder, attempt)| {
+                holder != slave || kept.contains(&(*key, *attempt))
+            }),
             Fact::SetupFailed { slave, build, .. } => {
-                held.retain(|(of, _), (holder, _)| of != build || holder != slave);
+                held.retain(|key, (holder, attempt)| {
+                    key.0 != *build || holder != slave || kept.contains(&(*key, *attempt))
+                });
             }
             Fact::BuildFailed { build, .. }
             | Fact::BuildCanceled { build }
@@ -315,7 +334,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 24] {
+    fn parts(&mut self) -> [&mut usize; 25] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -341,6 +360,7 @@ impl Tally {
             &mut self.slaves_released,
             &mut self.slaves_reserved,
             &mut self.poisoned,
+            &mut self.results_kept,
         ]
     }
 

@@ -7,7 +7,8 @@ use super::master::Asked;
 use super::random::Random;
 use super::{POISON, SICK_OUTCOME, oracle};
 use crate::cluster::effect::SlaveCall;
-use crate::cluster::event::AtomOutcome;
+use crate::cluster::event::{AtomOutcome, KeptHandOut};
+use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,7 @@ pub(super) enum ToMaster {
     Connect {
         machine: usize,
         session: SessionId,
+        finished: Vec<FinishedAttempt>,
     },
     Heartbeat {
         machine: usize,
@@ -29,10 +31,7 @@ pub(super) enum ToMaster {
         report: Report,
     },
     /// The slave has taken a call, or refuses it.
-    Answer {
-        call: u64,
-        refusal: Option<String>,
-    },
+    Answer { call: u64, refusal: Option<String> },
 }
 
 #[derive(Clone, Debug)]
@@ -40,15 +39,12 @@ pub(super) enum ToMachine {
     Connected {
         session: SessionId,
         slave: SlaveId,
+        wanted: Vec<KeptHandOut>,
     },
     /// A registration does not count any more.
-    Unknown {
-        slave: SlaveId,
-    },
+    Unknown { slave: SlaveId },
     /// A report was heard, be it taken or refused.
-    Heard {
-        number: u64,
-    },
+    Heard { number: u64 },
     Call {
         session: SessionId,
         slave: SlaveId,
@@ -133,6 +129,10 @@ pub(super) struct Machine {
     newest_calls: BTreeMap<(SlaveId, BuildId), u64>,
     begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
     pub(super) unheard: BTreeMap<u64, Report>,
+    /// Whether it has heard what its registration is from the answer itself; a call may overtake that.
+    is_settled: bool,
+    /// Results of earlier lives, on the disk: what the master was asked about, and the outcomes.
+    held: Vec<(FinishedAttempt, Vec<AtomOutcome>)>,
     last_report: u64,
     /// How often a set-up fails, and a build is lost later, in 1000.
     pub(super) setup_failures: u64,
@@ -154,8 +154,21 @@ impl Machine {
         SessionId(format!("life {} of {}", self.life, self.index))
     }
 
-    /// The process dies and forgets everything.
+    /// The process dies and forgets everything but the results on its disk.
     pub(super) fn crash(&mut self) {
+        let session_id = self.session();
+        let mut held = std::mem::take(&mut self.held);
+        for report in std::mem::take(&mut self.unheard).into_values() {
+            if let About::Finished(build_id, subjob_id, attempt, outcomes) = report.about {
+                let finished = FinishedAttempt {
+                    build_id,
+                    subjob_id,
+                    attempt,
+                    session_id: session_id.clone(),
+                };
+                held.push((finished, outcomes));
+            }
+        }
         let reborn = Self::new(self.index, self.num_executors, self.setup_failures);
         *self = Self {
             life: self.life + 1,
@@ -167,6 +180,7 @@ impl Machine {
             // A report of an earlier life must not be taken for one of this life.
             last_report: self.last_report,
             sickness: self.sickness,
+            held,
             ..reborn
         };
     }
@@ -174,8 +188,12 @@ impl Machine {
     /// Says again whatever was not answered, and that it lives.
     pub(super) fn tick(&self) -> Vec<Act> {
         let (machine, session) = (self.index, self.session());
-        let sign_of_life = match self.slave {
-            None => ToMaster::Connect { machine, session },
+        let sign_of_life = match self.slave.filter(|_| self.is_settled) {
+            None => ToMaster::Connect {
+                machine,
+                session,
+                finished: self.held.iter().map(|(held, _)| held.clone()).collect(),
+            },
             Some(slave) => ToMaster::Heartbeat {
                 machine,
                 slave,
@@ -195,9 +213,14 @@ impl Machine {
 
     pub(super) fn take(&mut self, message: ToMachine, random: &mut Random) -> Vec<Act> {
         match message {
-            ToMachine::Connected { session, slave } => {
-                if session == self.session() {
-                    self.adopt(slave);
+            ToMachine::Connected {
+                session,
+                slave,
+                wanted,
+            } => {
+                if session == self.session() && self.adopt(slave) {
+                    self.is_settled = true;
+                    return self.deliver(slave, &wanted);
                 }
             }
             ToMachine::Unknown { slave } => {
@@ -238,6 +261,7 @@ impl Machine {
         if self.slave.is_some_and(|known| known > slave) {
             return false;
         }
+        self.is_settled &= self.slave == Some(slave);
         self.slave = Some(slave);
         self.builds.retain(|(of, _), _| *of == slave);
         self.begun.retain(|(of, ..)| *of == slave);
@@ -346,6 +370,52 @@ impl Machine {
                 self.report(slave, About::Finished(build, subjob, attempt, outcomes))
             }
         }
+    }
+
+    /// Delivers the results of earlier lives that are wanted, and drops the others. If one is wanted
+    /// that it does not have any more, it connects anew to say so.
+    fn deliver(&mut self, slave: SlaveId, wanted: &[KeptHandOut]) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let is_there = |kept: &KeptHandOut| {
+            let is_held = |held: &FinishedAttempt| {
+                (held.build_id, held.subjob_id, held.attempt)
+                    == (kept.build, kept.subjob, kept.attempt)
+            };
+            let is_under_way = |report: &Report| {
+                matches!(&report.about, About::Finished(build, subjob, attempt, _)
+                    if (*build, *subjob, *attempt) == (kept.build, kept.subjob, kept.attempt))
+            };
+            self.held.iter().any(|(held, _)| is_held(held))
+                || self.unheard.values().any(is_under_way)
+        };
+        if !wanted.iter().all(is_there) {
+            self.slave = None;
+        }
+        // What is under way is sent anew: a refusal of the older report, which may still come, was
+        // meant for a registration before this.
+        let under_way = std::mem::take(&mut self.unheard).into_iter();
+        let (again, others) = under_way.partition(|(_, report)| {
+            matches!(&report.about, About::Finished(build, subjob, attempt, _)
+                if wanted.iter().any(|kept| (kept.build, kept.subjob, kept.attempt) == (*build, *subjob, *attempt)))
+        });
+        self.unheard = others;
+        let again: BTreeMap<u64, Report> = again;
+        for report in again.into_values() {
+            acts.extend(self.report(slave, report.about));
+        }
+        for (held, outcomes) in std::mem::take(&mut self.held) {
+            let (build, subjob, attempt) = (held.build_id, held.subjob_id, held.attempt);
+            let hand_out = KeptHandOut {
+                build,
+                subjob,
+                attempt,
+            };
+            if wanted.contains(&hand_out) {
+                let about = About::Finished(build, subjob, attempt, outcomes);
+                acts.extend(self.report(slave, about));
+            }
+        }
+        acts
     }
 
     fn report(&mut self, slave: SlaveId, about: About) -> Vec<Act> {

@@ -183,19 +183,30 @@ impl World {
             return;
         }
         match message {
-            ToMaster::Connect { machine, session } => {
+            ToMaster::Connect {
+                machine,
+                session,
+                finished,
+            } => {
                 let told = self.tell(Command::ConnectSlave {
                     url: url(machine),
                     session: session.clone(),
                     num_executors: self.machines[machine].num_executors,
                     // It asks only when it knows of no registration.
                     known_as: None,
+                    finished,
                 });
                 if told.is_some() {
                     let cluster = &self.master.farm.cluster;
                     let slave = cluster.latest_at(&url(machine)).unwrap().id;
                     self.sign_of_life(slave);
-                    self.send_to_machine(machine, ToMachine::Connected { session, slave });
+                    let wanted = self.master.farm.cluster.to_be_delivered(slave);
+                    let connected = ToMachine::Connected {
+                        session,
+                        slave,
+                        wanted,
+                    };
+                    self.send_to_machine(machine, connected);
                 }
             }
             ToMaster::Heartbeat {
@@ -426,6 +437,7 @@ impl Tally {
                 Fact::SlaveReleased { .. } => self.slaves_released += 1,
                 Fact::SlaveReserved { .. } => self.slaves_reserved += 1,
                 Fact::SubjobPoisoned { .. } => self.poisoned += 1,
+                Fact::HandOutsKept { hand_outs, .. } => self.results_kept += hand_outs.len(),
                 Fact::SubjobHandedOut { attempt, .. } => {
                     self.handed_out_again += usize::from(attempt.0 > 1);
                 }

@@ -152,6 +152,7 @@ impl Master {
                     url,
                     num_executors,
                     session,
+                    finished,
                     ..
                 },
             ) => {
@@ -164,6 +165,7 @@ impl Master {
                     session,
                     num_executors,
                     known_as,
+                    finished,
                 })
             }
             (Some(Mutation::NothingIsAskedForAfterARestart), Command::Start) => {

@@ -9,6 +9,7 @@ use crate::http::legacy_proof;
 use axum::http::Method;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::job_config::Timeouts;
 use clusterrunner_common::signed::Proof;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -98,6 +99,7 @@ impl Farm {
             session: SessionId(session.to_owned()),
             num_executors,
             known_as: None,
+            finished: Vec::new(),
         };
         self.command(connect).await;
     }
@@ -111,6 +113,7 @@ impl Farm {
             teardown_build: None,
             max_executors: None,
             max_executors_per_slave: None,
+            timeouts: Timeouts::default(),
             atoms: atoms.to_vec(),
         };
         let build = BuildId(build);
