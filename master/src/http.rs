@@ -4,6 +4,7 @@ mod builds;
 mod console;
 mod downloads;
 mod error;
+mod kept;
 mod reads;
 mod routes;
 mod slaves;
@@ -12,6 +13,7 @@ mod tests;
 mod uploads;
 
 use crate::coordinator::ClusterHandle;
+use crate::journal::EndedBuilds;
 use crate::results::Results;
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -35,6 +37,8 @@ pub struct Api {
     pub cluster: ClusterHandle,
     /// Where results lie.
     pub results: Results,
+    /// Builds that are put away.
+    pub ended: EndedBuilds,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
     /// The life of this process.

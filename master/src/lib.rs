@@ -96,9 +96,11 @@ pub async fn serve(
     let lease = settings.slave_lost_after;
     let journal_directory = directory.join("journal");
     let recovered = tokio::task::spawn_blocking(move || {
-        Coordinator::recover(Journal::open(&journal_directory)?, lease)
+        let journal = Journal::open(&journal_directory)?;
+        let ended = journal.ended();
+        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, ended))
     });
-    let (coordinator, cluster, effects) = recovered.await??;
+    let ((coordinator, cluster, effects), ended) = recovered.await??;
     let caller = Caller::new(Some(secret.clone()), general.default_http_timeout)?;
     let preparer = Preparer {
         mirrors: directory.join("repos"),
@@ -119,6 +121,7 @@ pub async fn serve(
     let api = http::Api {
         cluster,
         results,
+        ended,
         caller,
         session: SessionId::from_random(random_bytes()),
         allow_local_sources: service.allow_local_sources,

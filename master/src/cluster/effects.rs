@@ -47,6 +47,8 @@ impl Cluster {
                 .collect(),
             Fact::TeardownRequested { slave, build } => vec![tear_down(*slave, *build)],
             Fact::BuildQueued { .. }
+            | Fact::BuildRetired { .. }
+            | Fact::SlaveForgotten { .. }
             | Fact::BuildPrepared { .. }
             | Fact::ShutdownRequested { .. }
             | Fact::SetupCompleted { .. }

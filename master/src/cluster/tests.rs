@@ -3,6 +3,7 @@
 
 mod builds;
 mod purity;
+mod retiring;
 mod scenario;
 mod scheduling;
 mod shutdown;

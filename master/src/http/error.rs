@@ -2,6 +2,7 @@
 
 use crate::cluster::command::Refusal;
 use crate::coordinator::{CommandFailure, Gone};
+use crate::journal::JournalError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::build_request::InvalidRequest;
@@ -43,6 +44,8 @@ pub(crate) enum ApiError {
     NotReady,
     #[error("The result can not be used: {0}.")]
     UnusableResult(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("{what} failed on the master: {source}")]
     Disk {
         what: &'static str,
@@ -64,6 +67,7 @@ impl ApiError {
         match self {
             Self::Refused(
                 Refusal::UnknownBuild(_)
+                | Refusal::ForgottenBuild(_)
                 | Refusal::UnknownSubjob(_)
                 | Refusal::UnknownSlave(_)
                 | Refusal::NoSuchSlave(_),
@@ -84,7 +88,7 @@ impl ApiError {
             }
             Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
             Self::NotReady => StatusCode::ACCEPTED,
-            Self::Console(ConsoleError::Read(_)) | Self::Disk { .. } => {
+            Self::Console(ConsoleError::Read(_)) | Self::Journal(_) | Self::Disk { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }

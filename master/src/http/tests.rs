@@ -35,6 +35,7 @@ impl Master {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
+        let ended = journal.ended();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
@@ -48,6 +49,7 @@ impl Master {
         let api = Api {
             cluster: cluster.clone(),
             results: results.clone(),
+            ended,
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             session: SessionId(session.to_owned()),
             allow_local_sources: secret == golden::SECRET,

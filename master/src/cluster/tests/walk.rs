@@ -36,6 +36,8 @@ struct Tally {
     stale_attempts: usize,
     unknown_slaves: usize,
     master_restarts: usize,
+    retired: usize,
+    slaves_forgotten: usize,
 }
 
 #[test]
@@ -77,7 +79,8 @@ fn walk(seed: u64) -> Tally {
     for slave in farm.cluster.called_slaves() {
         assert!(!slave.was_shut_down(), "it was to end: {slave:?}");
     }
-    for build in farm.cluster.builds() {
+    for (id, build) in farm.cluster.all_builds() {
+        let build = build.unwrap_or_else(|| &world.master.kept[&id]);
         assert!(build.is_over(), "{build:?}");
         if build.state != BuildState::Finished {
             continue;
@@ -165,6 +168,8 @@ fn check_history(farm: &Scenario) {
             | Fact::PreparationStarted { .. }
             | Fact::BuildPrepared { .. }
             | Fact::ArchivingStarted { .. }
+            | Fact::BuildRetired { .. }
+            | Fact::SlaveForgotten { .. }
             | Fact::SlaveConnected { .. }
             | Fact::ShutdownRequested { .. }
             | Fact::EndRequested { .. }
@@ -178,7 +183,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 13] {
+    fn parts(&mut self) -> [&mut usize; 15] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -193,6 +198,8 @@ impl Tally {
             &mut self.stale_attempts,
             &mut self.unknown_slaves,
             &mut self.master_restarts,
+            &mut self.retired,
+            &mut self.slaves_forgotten,
         ]
     }
 

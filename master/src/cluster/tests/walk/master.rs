@@ -4,6 +4,7 @@
 use super::Tally;
 use super::machine::{About, Report, ToMachine, ToMaster};
 use super::world::{Happening, TICK, World};
+use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Fact};
@@ -27,6 +28,8 @@ pub(super) struct Master {
     pub(super) calls: BTreeMap<u64, (SlaveId, Asked)>,
     num_calls: u64,
     pub(super) tally: Tally,
+    /// Builds that were put away.
+    pub(super) kept: BTreeMap<BuildId, Build>,
 }
 
 /// What a machine is asked for.
@@ -112,7 +115,27 @@ impl World {
                 self.tell(Command::GiveSlaveUp { slave, reason });
             }
         }
+        if self.master.is_up {
+            self.tell(Command::ForgetSlaves);
+        }
+        self.put_ended_builds_away();
         self.schedule(TICK, Happening::MasterTick);
+    }
+
+    fn put_ended_builds_away(&mut self) {
+        if !self.master.is_up || self.random.happens(500) {
+            return;
+        }
+        let retirable = self.master.farm.cluster.retirable().cloned();
+        let retirable: Vec<Build> = retirable.collect();
+        let builds = retirable.iter().map(|build| build.id).collect();
+        for build in retirable {
+            self.master.kept.insert(build.id, build);
+        }
+        let life = self.master.life;
+        let delay = self.random.below(60);
+        let kept = Command::ReportKept { builds };
+        self.schedule(delay, Happening::AdapterReports(life, kept));
     }
 
     fn call(&mut self, number: u64) {
@@ -330,6 +353,8 @@ impl Tally {
                 Fact::SlaveEnded { .. } => self.slaves_shut_down += 1,
                 Fact::SetupFailed { .. } => self.setups_failed += 1,
                 Fact::SubjobReturned { .. } => self.results_unusable += 1,
+                Fact::BuildRetired { .. } => self.retired += 1,
+                Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
                 Fact::SubjobHandedOut { attempt, .. } => {
                     self.handed_out_again += usize::from(attempt.0 > 1);
                 }
@@ -345,6 +370,7 @@ impl Tally {
             Refusal::SessionExpired(_)
             | Refusal::NoSuchSlave(_)
             | Refusal::UnknownBuild(_)
+            | Refusal::ForgottenBuild(_)
             | Refusal::UnknownSubjob(_) => {}
         }
     }
