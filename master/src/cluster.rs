@@ -21,13 +21,16 @@ pub mod health;
 mod isolation;
 mod legacy;
 mod restore;
+mod retire;
 mod slave_allocator;
 #[cfg(test)]
 mod tests;
 
 pub use check::Inconsistency;
 
+use crate::metrics::Measures;
 use build::Build;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use serde::{Deserialize, Serialize};
 use slave::Slave;
@@ -55,6 +58,20 @@ pub const SLAVE_RETURN: Duration = Duration::from_secs(60);
 /// How many builds are prepared at a time.
 pub const MAX_PREPARATIONS: usize = 8;
 
+/// A build that is over and put away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When it was put away.
+    pub at: Timestamp,
+}
+
+/// How long a slave is listed that was lost.
+pub const LOST_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How many slaves that were shut down are remembered: one that comes back in the same life is told
+/// to end again.
+pub const SHUT_DOWN_KEPT: usize = 1000;
+
 /// Everything the master knows. What is not skipped is stored in snapshots, the builds apart from it:
 /// see [`Cluster::restore`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +85,10 @@ pub struct Cluster {
     slaves: BTreeMap<SlaveId, Slave>,
     /// Addresses whose slaves are to take no new work.
     drained: BTreeSet<String>,
+    /// Builds that are over and put away: they are not in memory any more.
+    ended: BTreeMap<BuildId, Ended>,
+    /// What was measured of those.
+    measures: Measures,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.
@@ -113,7 +134,7 @@ impl Cluster {
         self.builds.get(&id)
     }
 
-    /// All builds in the order of their ids.
+    /// All builds that are not put away, in the order of their ids.
     pub fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> {
         self.builds.values()
     }

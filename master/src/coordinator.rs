@@ -2,13 +2,14 @@
 //! a turn are one write and one flush, and only then is anybody answered and anything done.
 
 use crate::cluster::Cluster;
+use crate::cluster::build::Build;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::Effect;
 use crate::cluster::event::{Event, Fact};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use crate::liveness::Liveness;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::SlaveId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,6 +20,9 @@ const INBOX: usize = 4096;
 
 /// How many commands share one flush at most.
 const TURN: usize = 512;
+
+/// How many builds are put away at a time.
+const KEPT: usize = 256;
 
 type Answer = Result<Vec<Event>, Refusal>;
 type Look = Box<dyn FnOnce(&Cluster) + Send>;
@@ -106,6 +110,8 @@ pub struct Coordinator {
     inbox: mpsc::Receiver<Message>,
     effects: mpsc::UnboundedSender<Effect>,
     snapshot: Option<JoinHandle<Result<WrittenSnapshot, JournalError>>>,
+    /// Builds that are being put away.
+    keeping: Option<JoinHandle<Result<Vec<BuildId>, JournalError>>>,
 }
 
 /// What one turn has gathered until its events are on disk.
@@ -141,6 +147,7 @@ impl Coordinator {
             inbox,
             effects,
             snapshot: None,
+            keeping: None,
         };
         Ok((
             coordinator,
@@ -179,7 +186,11 @@ impl Coordinator {
                 biased;
                 () = stop.cancelled() => return self.close().await,
                 written = end_of(&mut self.snapshot) => self.end_snapshot(written?),
-                _ = look.tick() => self.give_up_the_silent(&mut turn),
+                kept = end_of(&mut self.keeping) => self.retire(kept?, &mut turn),
+                _ = look.tick() => {
+                    self.give_up_the_silent(&mut turn);
+                    self.put_ended_builds_away();
+                }
                 message = self.inbox.recv() => match message {
                     Some(message) => self.take(message, &mut turn),
                     None => return self.close().await,
@@ -198,6 +209,28 @@ impl Coordinator {
         }
     }
 
+    /// Has builds that are over stored apart while the work goes on; they leave memory once that is done.
+    fn put_ended_builds_away(&mut self) {
+        if self.keeping.is_some() {
+            return;
+        }
+        let builds: Vec<Build> = self.cluster.retirable().take(KEPT).cloned().collect();
+        if builds.is_empty() {
+            return;
+        }
+        let ended = self.journal.ended();
+        self.keeping = Some(tokio::task::spawn_blocking(move || {
+            ended.keep(&builds)?;
+            Ok(builds.iter().map(|build| build.id).collect())
+        }));
+    }
+
+    fn retire(&mut self, builds: Vec<BuildId>, turn: &mut Turn) {
+        self.keeping = None;
+        // What is not over any more can not be.
+        self.decide(Command::ReportKept { builds }, turn).ok();
+    }
+
     /// Has a snapshot written while the work goes on: taking it costs little, since a copy of the
     /// cluster shares what is big.
     fn begin_snapshot(&mut self) {
@@ -213,6 +246,10 @@ impl Coordinator {
 
     /// Leaves a snapshot for the next start.
     async fn close(mut self) -> Result<(), JournalError> {
+        if let Some(keeping) = self.keeping.take() {
+            // Kept again at the next start: nothing says yet that it is done.
+            keeping.await.ok();
+        }
         if self.snapshot.is_some() {
             let written = end_of(&mut self.snapshot).await?;
             self.end_snapshot(written);
@@ -267,6 +304,7 @@ impl Coordinator {
                 .ok();
             self.liveness.forget(slave);
         }
+        self.decide(Command::ForgetSlaves, turn).ok();
         // Some things follow from the mere passing of time.
         self.follow_up(Timestamp::now(), turn);
     }
@@ -323,11 +361,11 @@ impl Coordinator {
     }
 }
 
-/// Waits for a snapshot that is being written; for ever where there is none.
-async fn end_of(
-    snapshot: &mut Option<JoinHandle<Result<WrittenSnapshot, JournalError>>>,
-) -> Result<WrittenSnapshot, JournalError> {
-    match snapshot {
+/// Waits for something that is being written; for ever where there is nothing.
+async fn end_of<T>(
+    writing: &mut Option<JoinHandle<Result<T, JournalError>>>,
+) -> Result<T, JournalError> {
+    match writing {
         Some(writing) => writing
             .await
             .unwrap_or_else(|error| Err(JournalError::Sync(std::io::Error::other(error)))),
@@ -442,6 +480,8 @@ fn tell(event: &Event) {
         }
         Fact::PreparationStarted { .. }
         | Fact::ArchivingStarted { .. }
+        | Fact::BuildRetired { .. }
+        | Fact::SlaveForgotten { .. }
         | Fact::SetupRequested { .. }
         | Fact::SetupCompleted { .. }
         | Fact::TeardownRequested { .. }

@@ -4,6 +4,7 @@ mod builds;
 mod console;
 mod downloads;
 mod error;
+mod kept;
 mod legacy;
 mod legacy_uploads;
 mod reads;
@@ -18,6 +19,7 @@ pub(crate) use legacy::command as legacy_command;
 pub use legacy::{LEGACY_WARNING, legacy_proof};
 
 use crate::coordinator::ClusterHandle;
+use crate::journal::EndedBuilds;
 use crate::results::Results;
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -44,6 +46,8 @@ pub struct Api {
     pub results: Results,
     /// The space that is left for them.
     pub space: DiskSpace,
+    /// Builds that are put away.
+    pub ended: EndedBuilds,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
     /// The life of this process.

@@ -103,9 +103,11 @@ pub async fn serve(
     let lease = settings.slave_lost_after;
     let journal_directory = directory.join("journal");
     let recovered = tokio::task::spawn_blocking(move || {
-        Coordinator::recover(Journal::open(&journal_directory)?, lease)
+        let journal = Journal::open(&journal_directory)?;
+        let ended = journal.ended();
+        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, ended))
     });
-    let (coordinator, cluster, effects) = recovered.await??;
+    let ((coordinator, cluster, effects), ended) = recovered.await??;
     let coordinator = coordinator.with_legacy_lease(settings.legacy_slave_lost_after);
     let caller = Caller::new(Some(secret.clone()), general.default_http_timeout)?;
     let preparer = Preparer {
@@ -153,6 +155,7 @@ pub async fn serve(
         cluster,
         results,
         space,
+        ended,
         caller,
         session,
         allow_local_sources: service.allow_local_sources,

@@ -4,6 +4,8 @@
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, BuildState};
 use clusterrunner_common::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Upper bounds in seconds of both histograms; the original client library's defaults.
@@ -12,7 +14,7 @@ const BUCKETS: [f64; 14] = [
 ];
 
 /// How often values lay within which bounds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Histogram {
     within: [u64; BUCKETS.len()],
     count: u64,
@@ -51,6 +53,31 @@ impl Histogram {
     }
 }
 
+/// What is measured of builds. Of those that leave memory this is what stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Measures {
+    state_durations: BTreeMap<String, Histogram>,
+    serialized_times: Histogram,
+}
+
+impl Measures {
+    /// Counts a build as it stands.
+    pub(crate) fn observe(&mut self, build: &Build) {
+        for (state, duration) in state_durations(build) {
+            let histogram = self.state_durations.entry(state.to_owned()).or_default();
+            histogram.observe(duration);
+        }
+        if build.state == BuildState::Finished {
+            let results = build.subjobs.iter().filter_map(|s| s.result.as_ref());
+            let outcomes = results.flat_map(|(_, outcomes)| outcomes);
+            let total: u64 = outcomes.map(|outcome| outcome.duration_ms).sum();
+            let total = std::time::Duration::from_millis(total);
+            self.serialized_times.observe(total.as_secs_f64());
+        }
+    }
+}
+
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a String can not fail.
     writeln!(text, "{arguments}").ok();
@@ -66,8 +93,12 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
 pub fn exposition(cluster: &Cluster) -> String {
     let mut text = String::new();
     write_slaves(&mut text, cluster);
-    write_state_durations(&mut text, cluster);
-    write_serialized_times(&mut text, cluster);
+    let mut measures = cluster.measures().clone();
+    for build in cluster.builds() {
+        measures.observe(build);
+    }
+    write_state_durations(&mut text, &measures);
+    write_serialized_times(&mut text, &measures);
     write_kept_out(&mut text, cluster);
     text
 }
@@ -148,44 +179,20 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     from.until(to).as_secs_f64()
 }
 
-fn write_state_durations(text: &mut String, cluster: &Cluster) {
-    let mut states: Vec<(&str, Histogram)> = Vec::new();
-    for (state, duration) in cluster.builds().flat_map(state_durations) {
-        match states.iter_mut().find(|(known, _)| *known == state) {
-            Some((_, histogram)) => histogram.observe(duration),
-            None => {
-                let mut histogram = Histogram::default();
-                histogram.observe(duration);
-                states.push((state, histogram));
-            }
-        }
-    }
+fn write_state_durations(text: &mut String, measures: &Measures) {
     let name = "build_state_duration_seconds";
     let help = "Total amount of time a build spends in each build state";
     family(text, name, "histogram", help);
-    for (state, histogram) in states {
+    for (state, histogram) in &measures.state_durations {
         histogram.write(text, name, &format!("state=\"{state}\","));
     }
 }
 
-fn write_serialized_times(text: &mut String, cluster: &Cluster) {
-    let mut histogram = Histogram::default();
-    let finished = cluster
-        .builds()
-        .filter(|build| build.state == BuildState::Finished);
-    for build in finished {
-        let results = build
-            .subjobs
-            .iter()
-            .filter_map(|subjob| subjob.result.as_ref());
-        let outcomes = results.flat_map(|(_, outcomes)| outcomes);
-        let total: u64 = outcomes.map(|outcome| outcome.duration_ms).sum();
-        histogram.observe(std::time::Duration::from_millis(total).as_secs_f64());
-    }
+fn write_serialized_times(text: &mut String, measures: &Measures) {
     let name = "serialized_build_time_seconds";
     let help = "Total amount of time that would have been consumed by builds if all work was done serially";
     family(text, name, "histogram", help);
-    histogram.write(text, name, "");
+    measures.serialized_times.write(text, name, "");
 }
 
 #[cfg(test)]

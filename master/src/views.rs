@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::cluster::build::{Build, BuildState, Subjob};
 use crate::cluster::event::AtomOutcome;
 use crate::cluster::slave::{BuildOnSlave, Slave};
+use crate::journal::EndedBuild;
 use clusterrunner_common::api::{
     AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
 };
@@ -58,19 +59,35 @@ fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
 /// A build.
 #[must_use]
 pub fn build(build: &Build) -> BuildView {
-    let status = status(build);
+    assemble(build, build.subjobs.len(), build.numbered_subjobs())
+}
+
+/// A build that is put away.
+#[must_use]
+pub fn ended_build(ended: &EndedBuild) -> BuildView {
+    let failed = ended.failed.iter().map(|(id, subjob)| (*id, subjob));
+    assemble(&ended.build, ended.num_subjobs as usize, failed)
+}
+
+/// `subjobs` are at least those with failed atoms.
+fn assemble<'a>(
+    build: &'a Build,
+    num_subjobs: usize,
+    subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+) -> BuildView {
+    let status = status(build, num_subjobs);
     let is_building = matches!(status, BuildStatus::Building | BuildStatus::Finished);
     BuildView {
         id: build.id,
         status,
-        details: details(build),
+        details: details(build, num_subjobs),
         error_message: match &build.state {
             BuildState::Error { reason } => Some(reason.clone()),
             _ => None,
         },
         num_atoms: is_building.then_some(build.num_atoms),
-        num_subjobs: build.subjobs.len() as u64,
-        failed_atoms: failed_atoms(build),
+        num_subjobs: num_subjobs as u64,
+        failed_atoms: failed_atoms(build, subjobs),
         result: match build.state {
             BuildState::Finished if build.atoms_failed == 0 => Some(BuildResult::NoFailures),
             BuildState::Finished | BuildState::Canceled => Some(BuildResult::Failure),
@@ -89,11 +106,11 @@ pub fn build(build: &Build) -> BuildView {
     }
 }
 
-fn status(build: &Build) -> BuildStatus {
+fn status(build: &Build, num_subjobs: usize) -> BuildStatus {
     match build.state {
         BuildState::Queued | BuildState::Preparing | BuildState::Prepared => BuildStatus::Queued,
         // Without atoms no slave was ever chosen, and the original never shows such a build at work.
-        BuildState::Archiving if build.subjobs.is_empty() => BuildStatus::Queued,
+        BuildState::Archiving if num_subjobs == 0 => BuildStatus::Queued,
         BuildState::Building(_) | BuildState::Archiving => BuildStatus::Building,
         BuildState::Finished => BuildStatus::Finished,
         BuildState::Error { .. } => BuildStatus::Error,
@@ -101,12 +118,12 @@ fn status(build: &Build) -> BuildStatus {
     }
 }
 
-fn details(build: &Build) -> Option<String> {
+fn details(build: &Build, num_subjobs: usize) -> Option<String> {
     build.plan.as_ref()?;
-    if build.subjobs.is_empty() {
+    if num_subjobs == 0 {
         return Some("This build has no atoms: its atomizers printed nothing.".to_owned());
     }
-    let (done, total) = (build.num_finished, build.subjobs.len());
+    let (done, total) = (build.num_finished, num_subjobs);
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let percent = 100.0 * done as f64 / total as f64;
     Some(format!(
@@ -115,15 +132,16 @@ fn details(build: &Build) -> Option<String> {
 }
 
 /// The original shows an empty list for a canceled build, whatever failed before.
-fn failed_atoms(build: &Build) -> Option<Vec<AtomView>> {
+fn failed_atoms<'a>(
+    build: &'a Build,
+    subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+) -> Option<Vec<AtomView>> {
     match build.state {
         BuildState::Finished => {}
         BuildState::Canceled => return Some(Vec::new()),
         _ => return None,
     }
-    let atoms = build
-        .numbered_subjobs()
-        .flat_map(|(id, subjob)| atoms(build, id, subjob));
+    let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob));
     Some(
         atoms
             .filter(|atom| atom.exit_code.is_some_and(|code| code != 0))
@@ -161,8 +179,8 @@ fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
 
 /// A subjob.
 #[must_use]
-pub fn subjob(cluster: &Cluster, build: &Build, id: SubjobId, subjob: &Subjob) -> SubjobView {
-    let slave = subjob.slave.and_then(|slave| cluster.slave(slave));
+pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob) -> SubjobView {
+    let slave = subjob.slave.and_then(|slave| build.slave_urls.get(&slave));
     SubjobView {
         id,
         command: build
@@ -170,7 +188,7 @@ pub fn subjob(cluster: &Cluster, build: &Build, id: SubjobId, subjob: &Subjob) -
             .as_ref()
             .map_or_else(String::new, |plan| plan.command.clone()),
         atoms: atoms(build, id, subjob).collect(),
-        slave: slave.map(|slave| slave.url.clone()),
+        slave: slave.cloned(),
     }
 }
 

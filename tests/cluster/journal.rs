@@ -7,7 +7,7 @@ use crate::wait::wait_for;
 use clusterrunner_common::api::BuildView;
 use clusterrunner_common::ids::BuildId;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Atoms of a build that is big enough to bring a snapshot with it.
 const MANY: u64 = 20_000;
@@ -18,31 +18,31 @@ fn journal(farm: &Farm, arguments: &[&str]) -> Ended {
     command.output().unwrap().into()
 }
 
-/// A project with many atoms of more than 100 bytes.
-fn many_atoms() -> Repository {
-    let long = "x".repeat(100);
+/// A project with many atoms, each with a long beginning.
+fn with_atoms(number: u64, length: usize) -> Repository {
+    let long = "x".repeat(length);
     Repository::with_jobs(&format!(
-        "Job:\n  commands: [echo]\n  atomizers: [{{N: seq -f '{long}%.0f' 1 {MANY}}}]\n"
+        "Job:\n  commands: [echo]\n  atomizers: [{{N: seq -f '{long}%.0f' 1 {number}}}]\n"
     ))
 }
 
-async fn prepared(farm: &Farm, build: BuildId) -> BuildView {
+async fn prepared(farm: &Farm, build: BuildId, num_atoms: u64) -> BuildView {
     let client = farm.client();
     wait_for("it is prepared", async || {
         let view = client.build(build).await.unwrap();
-        (view.num_subjobs == MANY).then_some(view)
+        (view.num_subjobs == num_atoms).then_some(view)
     })
     .await
 }
 
 #[tokio::test]
 async fn a_master_is_killed_around_its_snapshots() {
-    let repository = many_atoms();
+    let repository = with_atoms(MANY, 100);
     let mut farm = Farm::start(&[]).await;
     let mut views: Vec<BuildView> = Vec::new();
     for round in 0..5 {
         let build = farm.submit(&repository.request()).await;
-        views.push(prepared(&farm, build).await);
+        views.push(prepared(&farm, build, MANY).await);
         // Nothing to wait for: the moment of the death is what the rounds differ in.
         tokio::time::sleep(Duration::from_millis(60 * round)).await;
         farm.kill_master();
@@ -145,4 +145,37 @@ async fn a_damaged_disk_is_named_and_repaired_only_when_told_to() {
     assert!((1..10).contains(&builds.len()), "{builds:?}");
     let next = farm.submit(&repository.request()).await;
     assert_eq!(next.0, builds.len() as u64 + 1);
+}
+
+/// How long the start takes is printed, for docs/reliability.md: `cargo test -p clusterrunner-tests
+/// hundred_thousand -- --nocapture`.
+#[tokio::test]
+async fn a_master_starts_with_a_hundred_thousand_unfinished_atoms() {
+    const ATOMS: u64 = 100_000;
+    let repository = with_atoms(ATOMS, 8);
+    let mut farm = Farm::start(&[2]).await;
+    let build = farm.submit(&repository.request()).await;
+    prepared(&farm, build, ATOMS).await;
+    let client = farm.client();
+    wait_for("some atoms have a result", async || {
+        let view = client.build(build).await.unwrap();
+        (view.num_atoms_completed >= 100).then_some(())
+    })
+    .await;
+    farm.stop_slave(0);
+    let before = client.build(build).await.unwrap();
+    for how in ["killed", "stopped"] {
+        if how == "killed" {
+            farm.kill_master();
+        } else {
+            assert!(farm.stop_master().success());
+        }
+        let begin = Instant::now();
+        farm.start_master().await;
+        println!("{how}: first answer after {:?}", begin.elapsed());
+        let after = client.build(build).await.unwrap();
+        assert_eq!(after.num_atoms_completed, before.num_atoms_completed);
+        assert_eq!(after.num_atoms, Some(ATOMS));
+    }
+    client.cancel(build).await.unwrap();
 }

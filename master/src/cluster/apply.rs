@@ -64,6 +64,8 @@ impl Cluster {
                 finished.state = BuildState::Finished;
                 finished.timestamps.finished = Some(at);
             }
+            Fact::BuildRetired { build } => self.retire(*build, at),
+            Fact::SlaveForgotten { slave } => self.forget_slave(*slave),
             Fact::SlaveConnected {
                 slave,
                 url,

@@ -30,6 +30,7 @@ impl Cluster {
             self.check_build(build)?;
         }
         self.check_slaves()?;
+        self.check_ended()?;
         self.check_derived()
     }
 
@@ -168,6 +169,23 @@ impl Cluster {
                 let limit = self.build(build).map_or(0, Build::max_executors_per_slave);
                 must(running <= limit, || {
                     format!("slave {id} runs too much of build {build}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ended(&self) -> Result<(), Inconsistency> {
+        for id in self.ended.keys() {
+            must(
+                !self.builds.contains_key(id) && id.0 <= self.last_build,
+                || format!("build {id} is put away and is not"),
+            )?;
+        }
+        for slave in self.slaves.values() {
+            for build in slave.builds.keys() {
+                must(self.builds.contains_key(build), || {
+                    format!("slave {} has build {build}, which is not there", slave.id)
                 })?;
             }
         }

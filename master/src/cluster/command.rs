@@ -159,6 +159,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Builds that are over are stored apart.
+    ReportKept {
+        /// Which.
+        builds: Vec<BuildId>,
+    },
+    /// Time has passed: slaves of long ago can be forgotten.
+    ForgetSlaves,
     /// The master process has begun its work, after replay.
     Start,
 }
@@ -191,6 +198,9 @@ pub enum Refusal {
     /// No such build.
     #[error("Invalid build id: {0}.")]
     UnknownBuild(BuildId),
+    /// There was such a build, but nothing of it is kept any more.
+    #[error("Invalid build id: {0}. This build is not kept any more.")]
+    ForgottenBuild(BuildId),
     /// No such subjob in the build.
     #[error("Invalid subjob id: {0}.")]
     UnknownSubjob(SubjobId),

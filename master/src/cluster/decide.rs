@@ -23,17 +23,20 @@ impl Cluster {
     /// # Errors
     /// When the state does not allow it.
     pub fn decide(&self, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-        let facts = self.facts(command)?;
+        let facts = self.facts(command, at)?;
         Ok(facts.into_iter().map(|fact| Event { at, fact }).collect())
     }
 
-    fn facts(&self, command: Command) -> Result<Vec<Fact>, Refusal> {
+    fn facts(&self, command: Command, at: Timestamp) -> Result<Vec<Fact>, Refusal> {
         match command {
             Command::Start => Ok(self.start()),
+            Command::ReportKept { builds } => Ok(self.retired(&builds)),
+            Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
             Command::QueueBuild { request } => Ok(vec![Fact::BuildQueued {
                 build: self.next_build_id(),
                 request,
             }]),
+            Command::CancelBuild { build } if self.is_ended(build) => Ok(Vec::new()),
             Command::CancelBuild { build } => {
                 let over = self.known_build(build)?.is_over();
                 Ok(unless(over, Fact::BuildCanceled { build }))
@@ -250,7 +253,11 @@ impl Cluster {
     }
 
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
-        self.build(id).ok_or(Refusal::UnknownBuild(id))
+        self.build(id).ok_or(if self.is_forgotten(id) {
+            Refusal::ForgottenBuild(id)
+        } else {
+            Refusal::UnknownBuild(id)
+        })
     }
 
     /// Whether a call comes from a living slave in the life that the master knows.
@@ -273,7 +280,9 @@ impl Cluster {
         session: &SessionId,
         build: BuildId,
     ) -> Result<Option<BuildOnSlave>, Refusal> {
-        self.known_build(build)?;
+        if !self.is_ended(build) {
+            self.known_build(build)?;
+        }
         Ok(self
             .known_slave(slave, session)?
             .builds
@@ -340,6 +349,14 @@ impl Cluster {
     /// # Errors
     /// Unknown build or subjob, or a hand-out that is not the current one.
     pub fn is_repeated(&self, hand_out: HandOut) -> Result<bool, Refusal> {
+        let stale = Refusal::StaleAttempt {
+            build: hand_out.build,
+            subjob: hand_out.subjob,
+            attempt: hand_out.attempt,
+        };
+        if self.is_ended(hand_out.build) {
+            return Err(stale);
+        }
         let build = self.known_build(hand_out.build)?;
         let subjob = build.subjob(hand_out.subjob);
         let subjob = subjob.ok_or(Refusal::UnknownSubjob(hand_out.subjob))?;
@@ -358,11 +375,7 @@ impl Cluster {
         if self.keeper(hand_out).is_some() {
             return Ok(false);
         }
-        Err(Refusal::StaleAttempt {
-            build: hand_out.build,
-            subjob: hand_out.subjob,
-            attempt: hand_out.attempt,
-        })
+        Err(stale)
     }
 
     /// Who is to deliver the result of this hand-out, if it is one that outlived its slave's process.

@@ -56,6 +56,8 @@ impl Cluster {
                 effect.into_iter().collect()
             }
             Fact::BuildQueued { .. }
+            | Fact::BuildRetired { .. }
+            | Fact::SlaveForgotten { .. }
             | Fact::BuildPrepared { .. }
             | Fact::BuildWarned { .. }
             | Fact::ShutdownRequested { .. }

@@ -68,6 +68,16 @@ pub enum Fact {
         /// Which.
         build: BuildId,
     },
+    /// It is over, no slave has anything of it, and it is stored apart: it leaves memory.
+    BuildRetired {
+        /// Which.
+        build: BuildId,
+    },
+    /// Nothing will be heard of a slave any more, and nobody wants to see it.
+    SlaveForgotten {
+        /// Which.
+        slave: SlaveId,
+    },
     /// A slave joined the farm.
     SlaveConnected {
         /// Its new id.

@@ -6,6 +6,7 @@ mod health;
 mod kept_results;
 mod legacy;
 mod purity;
+mod retiring;
 mod scenario;
 mod scheduling;
 mod shutdown;

@@ -1,7 +1,7 @@
 //! Submitting a build, and canceling one.
 
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, kept};
 use crate::cluster::command::Command;
 use crate::cluster::event::Fact;
 use crate::coordinator::Gone;
@@ -67,11 +67,7 @@ pub(super) async fn change(
         let error = "The request body must be an object: {\"status\": \"canceled\"}.";
         return Err(ApiError::InvalidChange(error.to_owned()));
     };
-    api.cluster
-        .read(move |cluster| cluster.build(build).is_some())
-        .await?
-        .then_some(())
-        .ok_or(crate::cluster::command::Refusal::UnknownBuild(build))?;
+    kept::live(&api, build, |_, _| Ok(())).await?;
     if let Some(key) = changes.keys().find(|key| *key != "status") {
         let error = format!("Key ({key}) is not in list of allowed keys (status)");
         return Err(ApiError::InvalidChange(error));

@@ -2,7 +2,8 @@
 //! slave that runs it, through the master, so that nobody else needs to reach slaves.
 
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, kept};
+use crate::cluster::build::Subjob;
 use crate::cluster::command::Refusal;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -79,14 +80,10 @@ async fn place(
     subjob: SubjobId,
     atom: AtomId,
 ) -> Result<Place, ApiError> {
-    let found = api.cluster.read(move |cluster| {
-        let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
+    let live = kept::live(api, build, move |cluster, known| {
         let state = known.subjob(subjob).ok_or(Refusal::UnknownSubjob(subjob))?;
-        if atom.0 as usize >= state.atoms.len() {
-            return Err(ApiError::UnknownAtom(atom));
-        }
-        if let Some((attempt, _)) = &state.result {
-            return Ok(Place::Here(*attempt));
+        if let Some(attempt) = attempt_that_counted(state, atom)? {
+            return Ok(Place::Here(attempt));
         }
         let running = known
             .progress()
@@ -94,7 +91,19 @@ async fn place(
         let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
         Ok(slave.map_or(Place::Nowhere, |slave| Place::OnSlave(slave.url.clone())))
     });
-    found.await?
+    if let Some(place) = live.await? {
+        return Ok(place);
+    }
+    let (_, state) = kept::ended_subjob(api, build, subjob).await?;
+    Ok(attempt_that_counted(&state, atom)?.map_or(Place::Nowhere, Place::Here))
+}
+
+/// The hand-out whose result an atom has, if it has one.
+fn attempt_that_counted(subjob: &Subjob, atom: AtomId) -> Result<Option<Attempt>, ApiError> {
+    if atom.0 as usize >= subjob.atoms.len() {
+        return Err(ApiError::UnknownAtom(atom));
+    }
+    Ok(subjob.result.as_ref().map(|(attempt, _)| *attempt))
 }
 
 /// Which lines are wanted.

@@ -1,9 +1,8 @@
 //! The archives of a build, as streams.
 
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, kept};
 use crate::cluster::build::BuildState;
-use crate::cluster::command::Refusal;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -44,11 +43,14 @@ async fn serve(
     content_type: &'static str,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let finished = api.cluster.read(move |cluster| {
-        let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
-        Ok::<_, Refusal>(known.state == BuildState::Finished)
+    let live = kept::live(api, build, |_, build| {
+        Ok(build.state == BuildState::Finished)
     });
-    if !finished.await?? {
+    let is_finished = match live.await? {
+        Some(is_finished) => is_finished,
+        None => kept::ended(api, build).await?.build.state == BuildState::Finished,
+    };
+    if !is_finished {
         return Err(ApiError::NotReady);
     }
     let disk = |source| ApiError::Disk {

@@ -2,6 +2,7 @@
 
 use crate::cluster::command::Refusal;
 use crate::coordinator::{CommandFailure, Gone};
+use crate::journal::JournalError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::auth::SignatureError;
@@ -50,6 +51,8 @@ pub(crate) enum ApiError {
     UnusableResult(String),
     #[error(transparent)]
     NoSpace(#[from] ShortOfSpace),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("{what} failed on the master: {source}")]
     Disk {
         what: &'static str,
@@ -71,6 +74,7 @@ impl ApiError {
         match self {
             Self::Refused(
                 Refusal::UnknownBuild(_)
+                | Refusal::ForgottenBuild(_)
                 | Refusal::UnknownSubjob(_)
                 | Refusal::UnknownSlave(_)
                 | Refusal::NoSuchSlave(_)
@@ -97,7 +101,7 @@ impl ApiError {
             Self::NotReady => StatusCode::ACCEPTED,
             Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Console(ConsoleError::Read(_)) | Self::Disk { .. } => {
+            Self::Console(ConsoleError::Read(_)) | Self::Journal(_) | Self::Disk { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }

@@ -1,7 +1,7 @@
 //! Plain reads: the cluster as views.
 
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, kept};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::command::Refusal;
@@ -19,10 +19,6 @@ use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use serde_json::{Value, json};
 
 type Answer<T> = Result<Json<T>, ApiError>;
-
-fn known(cluster: &Cluster, id: BuildId) -> Result<&Build, Refusal> {
-    cluster.build(id).ok_or(Refusal::UnknownBuild(id))
-}
 
 fn known_subjob(build: &Build, id: SubjobId) -> Result<&Subjob, Refusal> {
     build.subjob(id).ok_or(Refusal::UnknownSubjob(id))
@@ -64,15 +60,23 @@ pub(super) async fn metrics(
 }
 
 pub(super) async fn builds(State(api): State<Api>, page: Page) -> Answer<BuildsBody> {
-    let builds = api
+    let (mut builds, ended) = api
         .cluster
         .read(move |cluster| {
-            let builds = page.of(cluster.builds());
-            builds
-                .map(|build| views::build_of(cluster, build))
-                .collect()
+            let (mut live, mut ended) = (Vec::new(), Vec::new());
+            for (id, build) in page.of(cluster.all_builds()) {
+                match build {
+                    Some(build) => live.push(views::build_of(cluster, build)),
+                    None => ended.push(id),
+                }
+            }
+            (live, ended)
         })
         .await?;
+    if !ended.is_empty() {
+        builds.extend(api.ended.builds(ended, views::ended_build).await?);
+        builds.sort_by_key(|build| build.id);
+    }
     Ok(Json(BuildsBody { builds }))
 }
 
@@ -89,10 +93,11 @@ pub(super) async fn queue(State(api): State<Api>) -> Answer<QueueBody> {
 }
 
 pub(super) async fn build(State(api): State<Api>, Path(id): Path<BuildId>) -> Answer<BuildBody> {
-    let build = api
-        .cluster
-        .read(move |cluster| known(cluster, id).map(|build| views::build_of(cluster, build)))
-        .await??;
+    let view = |cluster: &Cluster, build: &Build| Ok(views::build_of(cluster, build));
+    let build = match kept::live(&api, id, view).await? {
+        Some(build) => build,
+        None => views::ended_build(&kept::ended(&api, id).await?),
+    };
     Ok(Json(BuildBody { build }))
 }
 
@@ -101,28 +106,47 @@ pub(super) async fn subjobs(
     Path(id): Path<BuildId>,
     page: Page,
 ) -> Answer<SubjobsBody> {
-    let subjobs = api.cluster.read(move |cluster| {
-        let build = known(cluster, id)?;
-        let view = |(id, subjob)| views::subjob(cluster, build, id, subjob);
-        Ok::<_, Refusal>(page.of(build.numbered_subjobs()).map(view).collect())
+    let live = kept::live(&api, id, move |_, build| {
+        let view = |(id, subjob)| views::subjob(build, id, subjob);
+        Ok(page.of(build.numbered_subjobs()).map(view).collect())
     });
-    Ok(Json(SubjobsBody {
-        subjobs: subjobs.await??,
-    }))
+    let subjobs = match live.await? {
+        Some(subjobs) => subjobs,
+        None => {
+            let found = api.ended.subjobs(id, move |length| page.range(length));
+            let (ended, subjobs) = found.await?.ok_or(Refusal::ForgottenBuild(id))?;
+            let view = |(id, subjob): &(SubjobId, Subjob)| views::subjob(&ended.build, *id, subjob);
+            subjobs.iter().map(view).collect()
+        }
+    };
+    Ok(Json(SubjobsBody { subjobs }))
+}
+
+/// What `view` makes of a subjob, wherever its build is.
+async fn of_subjob<T: Send + 'static>(
+    api: &Api,
+    id: BuildId,
+    subjob_id: SubjobId,
+    view: impl Fn(&Build, &Subjob) -> T + Clone + Send + 'static,
+) -> Result<T, ApiError> {
+    let of_live = view.clone();
+    let live = kept::live(api, id, move |_, build| {
+        Ok(of_live(build, known_subjob(build, subjob_id)?))
+    });
+    if let Some(seen) = live.await? {
+        return Ok(seen);
+    }
+    let (ended, subjob) = kept::ended_subjob(api, id, subjob_id).await?;
+    Ok(view(&ended.build, &subjob))
 }
 
 pub(super) async fn subjob(
     State(api): State<Api>,
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
 ) -> Answer<SubjobBody> {
-    let subjob = api.cluster.read(move |cluster| {
-        let build = known(cluster, id)?;
-        let subjob = known_subjob(build, subjob_id)?;
-        Ok::<_, Refusal>(views::subjob(cluster, build, subjob_id, subjob))
-    });
-    Ok(Json(SubjobBody {
-        subjob: subjob.await??,
-    }))
+    let view = move |build: &Build, subjob: &Subjob| views::subjob(build, subjob_id, subjob);
+    let subjob = of_subjob(&api, id, subjob_id, view).await?;
+    Ok(Json(SubjobBody { subjob }))
 }
 
 pub(super) async fn atoms(
@@ -130,28 +154,22 @@ pub(super) async fn atoms(
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
     page: Page,
 ) -> Answer<AtomsBody> {
-    let atoms = api.cluster.read(move |cluster| {
-        let build = known(cluster, id)?;
-        let subjob = known_subjob(build, subjob_id)?;
-        let atoms = views::atoms(build, subjob_id, subjob);
-        Ok::<_, Refusal>(page.of(atoms).collect())
-    });
-    Ok(Json(AtomsBody {
-        atoms: atoms.await??,
-    }))
+    let view = move |build: &Build, subjob: &Subjob| {
+        page.of(views::atoms(build, subjob_id, subjob)).collect()
+    };
+    let atoms = of_subjob(&api, id, subjob_id, view).await?;
+    Ok(Json(AtomsBody { atoms }))
 }
 
 pub(super) async fn atom(
     State(api): State<Api>,
     Path((id, subjob_id, atom_id)): Path<(BuildId, SubjobId, AtomId)>,
 ) -> Answer<AtomBody> {
-    let atom = api.cluster.read(move |cluster| {
-        let build = known(cluster, id)?;
-        let subjob = known_subjob(build, subjob_id)?;
-        let mut atoms = views::atoms(build, subjob_id, subjob);
-        Ok::<_, Refusal>(atoms.find(|atom| atom.id == atom_id))
-    });
-    let atom = atom.await??.ok_or(ApiError::UnknownAtom(atom_id))?;
+    let view = move |build: &Build, subjob: &Subjob| {
+        views::atoms(build, subjob_id, subjob).find(|atom| atom.id == atom_id)
+    };
+    let atom = of_subjob(&api, id, subjob_id, view).await?;
+    let atom = atom.ok_or(ApiError::UnknownAtom(atom_id))?;
     Ok(Json(AtomBody { atom }))
 }
 

@@ -47,6 +47,7 @@ impl Master {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
+        let ended = journal.ended();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
@@ -61,6 +62,7 @@ impl Master {
             space: DiskSpace::new(directory.path(), 0),
             cluster: cluster.clone(),
             results: results.clone(),
+            ended,
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             session: SessionId(session.to_owned()),
             allow_local_sources: secret == golden::SECRET,

@@ -60,6 +60,10 @@ async fn receive_result(
     upload: SignedUpload,
 ) -> Result<(), ApiError> {
     let known = api.cluster.read(move |cluster| {
+        if cluster.is_ended(build) {
+            // Its hand-out is found to be stale below.
+            return Ok(());
+        }
         let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
         known
             .subjob(subjob)

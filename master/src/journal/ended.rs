@@ -3,7 +3,7 @@
 use super::JournalError;
 use super::record::{Damage, Record, Records, leading, piece_key, put};
 use super::snapshot::{SUBJOBS_PER_RECORD, chunks};
-use super::store::{Store, remove};
+use super::store::Store;
 use crate::cluster::build::{Build, BuildState, Subjob};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use serde::{Deserialize, Serialize};
@@ -125,33 +125,6 @@ impl EndedBuilds {
             write(&self.store, build)?;
         }
         self.store.sync()
-    }
-
-    /// Removes what is stored of a build. Blocks.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub(crate) fn remove(&self, build: BuildId) -> Result<(), JournalError> {
-        let key = build.0.to_be_bytes();
-        for tree in [&self.store.ended, &self.store.ended_subjobs] {
-            remove(tree, tree.scan_prefix(key))?;
-        }
-        Ok(())
-    }
-
-    /// All that are stored, in order. Blocks.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub(crate) fn ids(&self) -> Result<Vec<BuildId>, JournalError> {
-        let mut ids = Vec::new();
-        for key in self.store.ended.iter().keys() {
-            let id = leading(&key.map_err(JournalError::Read)?).map(BuildId);
-            if ids.last() != id.as_ref() {
-                ids.extend(id);
-            }
-        }
-        Ok(ids)
     }
 }
 

@@ -450,6 +450,8 @@ fn fact_text(fact: &Fact) -> String {
         Fact::BuildCanceled { build } => format!("{build} canceled"),
         Fact::ArchivingStarted { build } => format!("{build} archiving"),
         Fact::BuildFinished { build } => format!("{build} finished"),
+        Fact::BuildRetired { build } => format!("{build} retired"),
+        Fact::SlaveForgotten { slave } => format!("slave {slave} forgotten"),
         Fact::SlaveConnected {
             slave,
             url,

@@ -79,6 +79,8 @@ struct Tally {
     slaves_reserved: usize,
     poisoned: usize,
     results_kept: usize,
+    retired: usize,
+    slaves_forgotten: usize,
 }
 
 #[test]
@@ -162,7 +164,8 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     for slave in farm.cluster.called_slaves() {
         assert!(!slave.was_shut_down(), "it was to end: {slave:?}");
     }
-    for build in farm.cluster.builds() {
+    for (id, build) in farm.cluster.all_builds() {
+        let build = build.unwrap_or_else(|| &world.master.kept[&id]);
         assert!(build.is_over(), "{build:?}");
         if build.state != BuildState::Finished {
             continue;
@@ -315,6 +318,8 @@ fn check_history(farm: &Scenario) {
             | Fact::PreparationStarted { .. }
             | Fact::BuildPrepared { .. }
             | Fact::ArchivingStarted { .. }
+            | Fact::BuildRetired { .. }
+            | Fact::SlaveForgotten { .. }
             | Fact::SlaveConnected { .. }
             | Fact::ShutdownRequested { .. }
             | Fact::EndRequested { .. }
@@ -334,7 +339,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 25] {
+    fn parts(&mut self) -> [&mut usize; 27] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -361,6 +366,8 @@ impl Tally {
             &mut self.slaves_reserved,
             &mut self.poisoned,
             &mut self.results_kept,
+            &mut self.retired,
+            &mut self.slaves_forgotten,
         ]
     }
 

@@ -28,6 +28,12 @@ fn state(build: &Build) -> String {
     )
 }
 
+#[test]
+fn there_is_one_of_each_format() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/journals");
+    assert_eq!(directory.read_dir().unwrap().count(), FORMAT as usize);
+}
+
 /// 165 events of a walk: a master that restarts, slaves that are lost, builds with every end.
 #[test]
 fn format_1_events_only() {
@@ -48,3 +54,40 @@ const EXPECTED_1: [&str; 6] = [
     "finished: 5 of 5, 0 failed",
     "finished: 0 of 0, 0 failed",
 ];
+
+/// The same after a snapshot: four builds put away, one in work, and events since.
+#[tokio::test]
+async fn format_2_a_snapshot_and_ended_builds() {
+    let directory = recorded(2);
+    let findings = examine::examine(directory.path()).unwrap();
+    assert_eq!(findings.problems, []);
+    assert_eq!((findings.events, findings.in_snapshot), (181, Some(178)));
+    let master = Master::start(directory.path()).unwrap();
+    let ended = master.journal.ended();
+    let mut builds = Vec::new();
+    for (id, live) in master.cluster.all_builds() {
+        builds.push(match live {
+            Some(build) => state(build),
+            None => {
+                let (head, subjobs) = ended.subjobs(id, |n| 0..n).await.unwrap().unwrap();
+                assert_eq!(subjobs.len(), head.num_subjobs as usize);
+                let results = subjobs.iter().filter(|(_, s)| s.result.is_some());
+                assert_eq!(results.count(), head.build.num_finished);
+                format!("put away, {}", state(&head.build))
+            }
+        });
+    }
+    assert_eq!(
+        builds,
+        [
+            "put away, finished: 7 of 0, 1 failed",
+            "put away, finished: 3 of 0, 0 failed",
+            "put away, finished: 8 of 0, 3 failed",
+            "put away, error: 3 of 0, 0 failed",
+            EXPECTED_1[4],
+            EXPECTED_1[5],
+            "building: 2 of 70, 2 failed",
+            "error: 0 of 0, 0 failed",
+        ]
+    );
+}

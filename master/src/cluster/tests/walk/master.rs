@@ -6,6 +6,7 @@ use super::mutation::Mutation;
 use super::world::{Happening, TICK, World};
 use super::{POISON, Tally};
 use crate::cluster::Cluster;
+use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Fact};
@@ -35,6 +36,8 @@ pub(super) struct Master {
     /// Results that their slaves were told are recorded.
     pub(super) acknowledged: Vec<HandOut>,
     pub(super) tally: Tally,
+    /// Builds that were put away.
+    pub(super) kept: BTreeMap<BuildId, Build>,
 }
 
 /// The process will die after so many more turns, and nobody hears of them.
@@ -163,7 +166,27 @@ impl World {
         if self.master.is_up {
             self.turn(None);
         }
+        if self.master.is_up {
+            self.tell(Command::ForgetSlaves);
+        }
+        self.put_ended_builds_away();
         self.schedule(TICK, Happening::MasterTick);
+    }
+
+    fn put_ended_builds_away(&mut self) {
+        if !self.master.is_up || self.random.happens(500) {
+            return;
+        }
+        let retirable = self.master.farm.cluster.retirable().cloned();
+        let retirable: Vec<Build> = retirable.collect();
+        let builds = retirable.iter().map(|build| build.id).collect();
+        for build in retirable {
+            self.master.kept.insert(build.id, build);
+        }
+        let life = self.master.life;
+        let delay = self.random.below(60);
+        let kept = Command::ReportKept { builds };
+        self.schedule(delay, Happening::AdapterReports(life, kept));
     }
 
     fn call(&mut self, number: u64) {
@@ -438,6 +461,8 @@ impl Tally {
                 Fact::SlaveReserved { .. } => self.slaves_reserved += 1,
                 Fact::SubjobPoisoned { .. } => self.poisoned += 1,
                 Fact::HandOutsKept { hand_outs, .. } => self.results_kept += hand_outs.len(),
+                Fact::BuildRetired { .. } => self.retired += 1,
+                Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
                 Fact::SubjobHandedOut { attempt, .. } => {
                     self.handed_out_again += usize::from(attempt.0 > 1);
                 }
@@ -456,6 +481,7 @@ impl Tally {
             | Refusal::UnknownAddress(_)
             | Refusal::NoSuchSlave(_)
             | Refusal::UnknownBuild(_)
+            | Refusal::ForgottenBuild(_)
             | Refusal::UnknownSubjob(_) => {}
         }
     }
