@@ -4,6 +4,7 @@
 //! `conf/clusterrunner.conf` documents every key and, parsed as the lowest layer, is the defaults. No global:
 //! each program loads its struct once and hands out what its parts need.
 
+mod environment;
 mod error;
 mod file;
 mod keys;
@@ -12,11 +13,13 @@ mod secret_file;
 #[cfg(test)]
 mod tests;
 
+pub use environment::{UnknownVariable, unknown_variables, unknown_variables_here};
 pub use error::{Origin, SettingsError};
 pub use secret_file::ensure_secret;
 
 use crate::logging::LogLevel;
 use crate::secret::Secret;
+use crate::tls::{Authorities, HttpsSettings, Identity};
 use file::SettingsFile;
 use keys::Program;
 use layers::{Layers, expand_home, no_default};
@@ -38,6 +41,10 @@ pub struct GeneralSettings {
     pub config_file: PathBuf,
     /// The shared secret; `None` until there is one, see [`GeneralSettings::secret_or_generate`].
     pub secret: Option<Secret>,
+    /// Opens reads where they need a proof; it opens nothing else.
+    pub read_token: Option<Secret>,
+    /// HTTPS, for those who listen and those who call.
+    pub https: HttpsSettings,
     /// Where all files are kept; not checked to exist.
     pub base_directory: PathBuf,
     /// The name by which others reach this machine.
@@ -55,12 +62,12 @@ pub struct GeneralSettings {
     /// Bytes after which the log file is rotated.
     pub max_log_file_size: u64,
     /// Where events are written.
-    pub event_log: EventLog,
+    pub event_log: EventLogTarget,
 }
 
 /// Where the event log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventLog {
+pub enum EventLogTarget {
     /// To standard output.
     Stdout,
     /// To this file.
@@ -76,6 +83,8 @@ pub struct ServiceSettings {
     pub bind_address: IpAddr,
     /// Whether builds may name directories and repositories of this machine by path.
     pub allow_local_sources: bool,
+    /// Whether reads, too, need a signature or the read token.
+    pub require_signed_reads: bool,
     /// How old a signature may be.
     pub signature_max_age: Duration,
     /// How long a git server may be silent.
@@ -291,8 +300,6 @@ fn layers<'a>(
         defaults,
     };
     layers.check_flags()?;
-    layers.refuse("https_cert_file")?;
-    layers.refuse("https_key_file")?;
     Ok((path, layers))
 }
 
@@ -327,12 +334,14 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
     };
     let logs = base_directory.join("log");
     let event_log = match layers.path("eventlog_filename")? {
-        name if name == Path::new("STDOUT") => EventLog::Stdout,
-        name => EventLog::File(logs.join(name)),
+        name if name == Path::new("STDOUT") => EventLogTarget::Stdout,
+        name => EventLogTarget::File(logs.join(name)),
     };
     Ok(GeneralSettings {
         config_file,
-        secret: layers.secret()?,
+        secret: layers.secret("secret")?,
+        read_token: layers.secret("read_token")?,
+        https: https(layers)?,
         hostname: match layers.optional_text("hostname")? {
             Some(name) => name,
             None => node_name()?,
@@ -348,6 +357,31 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
     })
 }
 
+fn https(layers: &Layers<'_>) -> Result<HttpsSettings, SettingsError> {
+    const CERTIFICATE: &str = "https_cert_file";
+    const KEY: &str = "https_key_file";
+    let half = |set, missing| SettingsError::HalfIdentity { set, missing };
+    let files = (
+        layers.optional_path(CERTIFICATE)?,
+        layers.optional_path(KEY)?,
+    );
+    let identity = match files {
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(half(CERTIFICATE, KEY)),
+        (None, Some(_)) => return Err(half(KEY, CERTIFICATE)),
+    };
+    let authorities = match layers.optional_path("https_ca_file")? {
+        Some(name) if name == Path::new("SYSTEM") => Some(Authorities::System),
+        Some(file) => Some(Authorities::File(file)),
+        None => None,
+    };
+    Ok(HttpsSettings {
+        identity,
+        authorities,
+    })
+}
+
 fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
     let bind_address = layers.address("bind_address")?;
     Ok(ServiceSettings {
@@ -356,6 +390,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         allow_local_sources: layers
             .optional_boolean("allow_local_sources")?
             .unwrap_or(bind_address.is_loopback()),
+        require_signed_reads: layers.boolean("require_signed_reads")?,
         signature_max_age: layers.seconds("signature_max_age")?,
         fetch_timeout: layers.seconds("fetch_timeout")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
@@ -401,6 +436,30 @@ impl GeneralSettings {
         match &self.secret {
             Some(secret) => Ok(secret.clone()),
             None => ensure_secret(&self.config_file),
+        }
+    }
+    /// The same for the slave that listens on `port`: slaves of one machine must not write into one
+    /// file. Only the slave on the usual port has the names as they are set.
+    #[must_use]
+    pub fn with_files_of_slave(self, port: u16) -> Self {
+        const USUAL_PORT: u16 = 43001;
+        if port == USUAL_PORT {
+            return self;
+        }
+        let own = |path: &Path| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let ending = path.extension().map(|ending| ending.to_string_lossy());
+            let ending = ending.map_or_else(String::new, |ending| format!(".{ending}"));
+            path.with_file_name(format!("{stem}_{port}{ending}"))
+        };
+        let event_log = match &self.event_log {
+            EventLogTarget::Stdout => EventLogTarget::Stdout,
+            EventLogTarget::File(path) => EventLogTarget::File(own(path)),
+        };
+        Self {
+            log_file: own(&self.log_file),
+            event_log,
+            ..self
         }
     }
 }

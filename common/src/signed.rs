@@ -1,6 +1,7 @@
 //! The door: every request that changes something passes the [`Gate`], and every handler of one
 //! takes its body through [`Signed`], which only the gate can make.
 
+mod reads;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use reads::{Reads, UnprovedRead};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha512};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -33,6 +35,7 @@ pub struct Gate {
     secret: Secret,
     seen: Mutex<SeenSignatures>,
     takes_body_digest: fn(&Method, &str) -> bool,
+    reads: Reads,
 }
 
 /// Whether the body of a request was the one that was signed.
@@ -56,6 +59,7 @@ impl BodyVerdict {
 /// Why a request does not pass.
 enum Closed {
     Unproved(SignatureError),
+    UnprovedRead(UnprovedRead),
     TooLarge,
     Unreadable(String),
     LengthRequired,
@@ -71,6 +75,7 @@ impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
             Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
             Self::TooLarge => refusal(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("The request body must not be larger than {MAX_BUFFERED_BODY} bytes."),
@@ -101,6 +106,7 @@ impl Gate {
             secret,
             seen: Mutex::new(SeenSignatures::new(max_age, Timestamp::now())),
             takes_body_digest,
+            reads: Reads::Open,
         })
     }
 
@@ -118,7 +124,10 @@ impl Gate {
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         ) {
-            return next.run(request).await;
+            return match self.check_read(&request) {
+                Ok(()) => next.run(request).await,
+                Err(closed) => closed.into_response(),
+            };
         }
         let request = match self.open(request).await {
             Ok(request) => request,
@@ -287,7 +296,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
             return Err(Closed::from(SignatureError::WrongBody).into_response());
         }
         let text = if body.is_empty() { b"{}" } else { &*body };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
+        crate::json::from_slice(text).map(Self).map_err(|error| {
             let message = match error.classify() {
                 serde_json::error::Category::Data => format!("Invalid request body: {error}."),
                 _ => "Invalid JSON in request body.".to_owned(),

@@ -4,6 +4,7 @@ use crate::archiver;
 use crate::cluster::command::Command;
 use crate::cluster::effect::Effect;
 use crate::coordinator::ClusterHandle;
+use crate::metrics::{InternalError, Measured};
 use crate::preparer::Preparer;
 use crate::results::Results;
 use crate::slave_api::SlaveCalls;
@@ -20,6 +21,7 @@ pub struct Dispatcher {
     preparer: Preparer,
     results: Results,
     slaves: SlaveCalls,
+    measured: Measured,
     cluster: ClusterHandle,
     /// What is done for a build right now: preparing or archiving, never both.
     under_way: HashMap<BuildId, (u64, CancellationToken)>,
@@ -38,11 +40,13 @@ impl Dispatcher {
         results: Results,
         caller: Caller,
         cluster: ClusterHandle,
+        measured: Measured,
     ) -> Self {
         Self {
             preparer,
             results,
-            slaves: SlaveCalls::new(caller, cluster.clone()),
+            slaves: SlaveCalls::new(caller, cluster.clone(), measured.clone()),
+            measured,
             cluster,
             under_way: HashMap::new(),
             num_started: 0,
@@ -101,9 +105,13 @@ impl Dispatcher {
                 results,
                 failures,
             } => {
-                let store = self.results.clone();
-                self.start(build, move |stop| {
-                    archiver::archive(store, build, results, failures, stop)
+                let (store, measured) = (self.results.clone(), self.measured.clone());
+                self.start(build, move |stop| async move {
+                    let ended = archiver::archive(store, build, results, failures, stop).await;
+                    if matches!(ended, Some(Command::ReportArchivingFailed { .. })) {
+                        measured.count(InternalError::PostBuildFailure);
+                    }
+                    ended
                 });
             }
             Effect::Abandon { build } => {

@@ -4,6 +4,7 @@
 use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
+use crate::metrics::{InternalError, Measured};
 use clusterrunner_common::api::{SubjobAccepted, Success};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct SlaveCalls {
     caller: Caller,
     cluster: ClusterHandle,
+    measured: Measured,
     open: HashMap<SlaveId, OpenSlave>,
     tasks: JoinSet<()>,
 }
@@ -47,10 +49,11 @@ struct OpenSlave {
 impl SlaveCalls {
     /// Nobody to call yet. Answers go to `cluster` as commands.
     #[must_use]
-    pub fn new(caller: Caller, cluster: ClusterHandle) -> Self {
+    pub fn new(caller: Caller, cluster: ClusterHandle, measured: Measured) -> Self {
         Self {
             caller,
             cluster,
+            measured,
             open: HashMap::new(),
             tasks: JoinSet::new(),
         }
@@ -64,6 +67,7 @@ impl SlaveCalls {
         let line = Line {
             caller: self.caller.clone(),
             cluster: self.cluster.clone(),
+            measured: self.measured.clone(),
             slave,
             url,
             session,
@@ -108,6 +112,7 @@ impl SlaveCalls {
 struct Line {
     caller: Caller,
     cluster: ClusterHandle,
+    measured: Measured,
     slave: SlaveId,
     url: String,
     session: SessionId,
@@ -136,6 +141,9 @@ impl Line {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
+            if error.status().is_none() {
+                self.measured.count(InternalError::NetworkRequestFailure);
+            }
             if !may_pass(&error) || began.elapsed() >= self.patience {
                 return Err(error);
             }
@@ -222,7 +230,9 @@ impl Line {
 /// Whether the same call may succeed later. A signature can be too old for a moment only, when
 /// clocks or restarts are in play.
 fn may_pass(error: &CallError) -> bool {
-    error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED)
+    error.is_passing()
+        || error.status() == Some(StatusCode::UNAUTHORIZED)
+        || matches!(error, CallError::Insecure { .. })
 }
 
 fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
@@ -264,6 +274,7 @@ mod tests {
         let line = Line {
             caller: Caller::new(Some(secret), Duration::from_secs(5)).unwrap(),
             cluster: cluster.clone(),
+            measured: Measured::default(),
             slave: SlaveId(1),
             url: free.to_string(),
             session,

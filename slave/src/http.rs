@@ -8,15 +8,17 @@ use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::data_directory::DataDirectory;
 use crate::work::{Answer, Command, HandOut, SetupOrder};
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobRequest,
     Success, VersionBody,
 };
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::Rules;
@@ -36,6 +38,7 @@ pub(crate) struct Api {
     pub(crate) work: WorkHandle,
     pub(crate) registration: Registration,
     pub(crate) data: Arc<DataDirectory>,
+    pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     pub(crate) master_url: String,
     /// Ends the process in order.
@@ -66,6 +69,7 @@ pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Rou
         session,
         routes,
         origins,
+        observer: None,
     };
     rules.around(gate.guard(router))
 }
@@ -113,9 +117,9 @@ async fn version(version: ApiVersion) -> Json<VersionBody> {
     })
 }
 
-/// No events are kept yet; null is what the original says where there are none to read.
-async fn events() -> Json<Value> {
-    Json(json!({"events": null}))
+/// The latest events: `?since_id` or `?since_timestamp`.
+async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
+    api.events.answer(query.as_deref())
 }
 
 /// What the original says to a GET of a subjob.

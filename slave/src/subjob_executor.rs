@@ -1,6 +1,7 @@
 //! Runs the atoms of a subjob one after the other, each in its own fresh artifact directory.
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::event_log::SubjobEvents;
 use crate::work::{RunOrder, RunOutcome};
 use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
@@ -36,12 +37,29 @@ pub(crate) async fn run(
     order: RunOrder,
     stop: &CancellationToken,
     grace: Duration,
+    events: &SubjobEvents,
+) -> RunOutcome {
+    events.subjob_started();
+    let outcome = run_atoms(data, order, stop, grace, events).await;
+    events.subjob_finished();
+    outcome
+}
+
+async fn run_atoms(
+    data: &DataDirectory,
+    order: RunOrder,
+    stop: &CancellationToken,
+    grace: Duration,
+    events: &SubjobEvents,
 ) -> RunOutcome {
     for (atom, command) in (0..).map(AtomId).zip(&order.atomic_commands) {
         if stop.is_cancelled() {
             return RunOutcome::Canceled;
         }
-        match run_atom(data, &order, atom, command, stop, grace).await {
+        events.atom_started(atom);
+        let ended = run_atom(data, &order, atom, command, stop, grace).await;
+        events.atom_finished(atom, ended.as_ref().ok().copied().flatten());
+        match ended {
             Ok(Some(_)) => {}
             Ok(None) => return RunOutcome::Canceled,
             Err(error) => {
@@ -181,6 +199,7 @@ mod tests {
     use super::*;
     use crate::work::HandOut;
     use clusterrunner_common::command::end_marked;
+    use clusterrunner_common::event_log::EventLog;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;
 
@@ -221,7 +240,9 @@ mod tests {
                 project_directory: self.base.path().to_owned(),
                 atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
             };
-            run(&self.data, order, &self.stop, Duration::from_millis(200)).await
+            let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
+            let grace = Duration::from_millis(200);
+            run(&self.data, order, &self.stop, grace, &events).await
         }
 
         /// Runs one atom; its files as text.

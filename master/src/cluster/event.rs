@@ -178,6 +178,9 @@ pub enum Fact {
     },
 }
 
+/// The reason of [`Fact::SlaveLost`] where a slave says itself that it ends.
+pub const STOPPED: &str = "it was stopped";
+
 /// How one atom ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtomOutcome {

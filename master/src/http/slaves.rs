@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::{Api, Path};
 use crate::cluster::command::{Command, Refusal, SlaveChoice};
-use crate::cluster::event::Fact;
+use crate::cluster::event::{Fact, STOPPED};
 use crate::coordinator::Gone;
 use crate::views;
 use axum::Json;
@@ -201,7 +201,7 @@ fn command(
         },
         SlaveState::Disconnected => Command::GiveSlaveUp {
             slave,
-            reason: "it was stopped".to_owned(),
+            reason: STOPPED.to_owned(),
         },
     })
 }

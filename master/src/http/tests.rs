@@ -17,6 +17,8 @@ use std::time::Duration;
 use tower::ServiceExt as _;
 
 mod golden;
+mod operations;
+mod wild;
 
 struct Master {
     routes: Router,
@@ -36,6 +38,8 @@ impl Master {
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
+        let events = EventLog::in_memory();
+        let coordinator = coordinator.telling(crate::event_log::listener(events.clone()));
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
             let _effects = effects;
@@ -49,6 +53,8 @@ impl Master {
             cluster: cluster.clone(),
             results: results.clone(),
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
+            events,
+            measured: Measured::default(),
             session: SessionId(session.to_owned()),
             allow_local_sources: secret == golden::SECRET,
         };

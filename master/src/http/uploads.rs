@@ -4,6 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
+use crate::metrics::InternalError;
 use crate::results::{Incoming, Results, outcomes};
 use axum::Json;
 use axum::body::Bytes;
@@ -39,7 +40,12 @@ pub(super) async fn receive(
 ) -> Response {
     match receive_result(&api, build, subjob, upload).await {
         Ok(()) => (StatusCode::OK, Json(Success::default())).into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            if matches!(error, ApiError::Disk { .. }) {
+                api.measured.count(InternalError::SubjobWriteFailure);
+            }
+            error.into_response()
+        }
     }
 }
 
