@@ -245,20 +245,21 @@ impl EventLog {
 }
 
 impl Log {
-    /// Both ids and times only grow, as far as the clock does.
+    /// Ids grow by one, so one is found at once. Times are looked at from the newest back, since whoever
+    /// asks again asks for little.
     fn since(&self, since: Since) -> impl Iterator<Item = &Kept> {
         let first = match since {
             Since::Always => 0,
             Since::Timestamp(seconds) => {
-                let newer = |kept: &Kept| kept.at.as_unix_seconds() > seconds;
-                self.kept.iter().position(newer).unwrap_or(self.kept.len())
+                let newer = |kept: &&Kept| kept.at.as_unix_seconds() > seconds;
+                self.kept.len() - self.kept.iter().rev().take_while(newer).count()
             }
             Since::Id(id) => {
-                let is_it = |kept: &Kept| i64::try_from(kept.id) == Ok(id);
-                self.kept
-                    .iter()
-                    .position(is_it)
-                    .map_or(0, |index| index + 1)
+                let oldest = self.kept.front().map_or(0, |kept| kept.id);
+                let index = u64::try_from(id).ok().and_then(|id| id.checked_sub(oldest));
+                let index = index.and_then(|index| usize::try_from(index).ok());
+                let index = index.filter(|index| *index < self.kept.len());
+                index.map_or(0, |index| index + 1)
             }
         };
         self.kept.iter().skip(first)

@@ -105,8 +105,13 @@ pub async fn serve_secured(
             tokio::spawn(told(connection));
             continue;
         };
+        let stop = stop.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, stream)).await {
+            let shaken = tokio::select! {
+                () = stop.cancelled() => return,
+                shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, stream)) => shaken,
+            };
+            match shaken {
                 Ok(Ok(stream)) => {
                     let connection = http.serve_connection(TokioIo::new(stream), service);
                     told(watcher.watch(connection)).await;

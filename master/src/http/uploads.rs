@@ -181,7 +181,7 @@ async fn store(
         match part.name() {
             Some("__encoded_body__") if report.is_none() => {
                 let text = small(&mut part).await?;
-                let parsed = serde_json::from_slice::<ResultReport>(&text);
+                let parsed = clusterrunner_common::json::from_slice::<ResultReport>(&text);
                 report = Some(parsed.map_err(|error| {
                     invalid(format!(
                         "The field __encoded_body__ is not as it should be: {error}."
