@@ -14,7 +14,7 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
-use axum::http::{Request, StatusCode, Uri};
+use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -47,6 +47,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Path and query exactly as on the request line, before any tidying: what a signature covers.
 #[derive(Clone, Debug)]
 pub struct RequestLine(pub String);
+
+/// The method of a request as it was sent: a HEAD goes on as a GET, but is signed as what it is.
+#[derive(Clone, Debug)]
+pub struct SentMethod(pub Method);
 
 /// Chooses the TLS implementation for every client of this process; later calls change nothing.
 pub fn install_crypto() {

@@ -10,7 +10,7 @@ use crate::auth::{
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest,
 };
 use crate::clock::Timestamp;
-use crate::http::{MAX_BUFFERED_BODY, RequestLine, refusal};
+use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
 use crate::secret::Secret;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -194,10 +194,11 @@ impl Gate {
         content_digest: &str,
     ) -> Result<(), SignatureError> {
         let line = request.extensions().get::<RequestLine>();
+        let sent = request.extensions().get::<SentMethod>();
         claimed.verify(
             &self.secret,
             SignedParts {
-                method: request.method().as_str(),
+                method: sent.map_or(request.method(), |sent| &sent.0).as_str(),
                 path_and_query: line.map_or_else(
                     || {
                         request

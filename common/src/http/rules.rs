@@ -1,6 +1,7 @@
 //! What holds for every request and every answer of both daemons, whatever the route: the session
 //! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
 
+use super::SentMethod;
 use super::cors::AllowedOrigins;
 use super::refusal;
 use super::routes::{Reached, Routes};
@@ -74,6 +75,7 @@ impl Rules {
         let asked = request.headers().clone();
         let method = request.method().clone();
         if method == Method::HEAD {
+            request.extensions_mut().insert(SentMethod(Method::HEAD));
             *request.method_mut() = Method::GET;
         }
         request.extensions_mut().insert(version);

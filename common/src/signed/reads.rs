@@ -85,6 +85,10 @@ mod tests {
     use super::*;
     use crate::auth::Signed;
     use crate::clock::{Timestamp, random_bytes};
+    use crate::http::cors::AllowedOrigins;
+    use crate::http::routes::{RouteTable, parent};
+    use crate::http::rules::Rules;
+    use crate::ids::SessionId;
     use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
@@ -104,8 +108,17 @@ mod tests {
         fn with(token: Option<&str>) -> Self {
             let gate = Gate::new(secret(SECRET), Duration::from_secs(300), |_, _| false)
                 .with_proved_reads(token.map(secret));
-            let routes = Router::new().route("/x", get(async || "read").put(async || "changed"));
-            Self(gate.guard(routes))
+            let methods = get(async || "read").put(async || "changed");
+            let (router, routes) = RouteTable::new(parent())
+                .route("x", "/x", "/x", methods)
+                .build();
+            let rules = Rules {
+                session: SessionId("this life".to_owned()),
+                routes,
+                origins: AllowedOrigins::new(None).unwrap(),
+                observer: None,
+            };
+            Self(rules.around(gate.guard(router)))
         }
 
         async fn call(&self, method: &str, headers: &[(&str, &str)]) -> (u16, String) {
@@ -169,6 +182,9 @@ mod tests {
             (200, "read".to_owned())
         );
         assert_eq!(guarded.call("GET", &headers).await.0, 401);
+        let signed = signature("HEAD", SECRET);
+        let head = guarded.call("HEAD", &[(SIGNATURE_HEADER, &signed)]).await;
+        assert_eq!(head.0, 200, "what is signed is what was sent");
         for (method, key) in [("PUT", SECRET), ("GET", "another secret")] {
             let signed = signature(method, key);
             let (status, _) = guarded.call("GET", &[(SIGNATURE_HEADER, &signed)]).await;
