@@ -5,11 +5,10 @@ use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_diges
 use crate::clock::{Timestamp, random_bytes};
 use crate::http::install_crypto;
 use crate::secret::Secret;
-use crate::tls::{HttpsSettings, TlsError};
+use crate::tls::{self, HttpsSettings, TlsError};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io;
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -360,7 +359,7 @@ async fn json<T: DeserializeOwned>(url: &Url, response: Response) -> Result<T, C
 }
 
 fn unreachable(url: &Url, source: reqwest::Error) -> CallError {
-    if let Some(reason) = insecure(&source) {
+    if let Some(reason) = tls::failure(&source) {
         let url = shown(url);
         return CallError::Insecure { url, reason };
     }
@@ -368,46 +367,6 @@ fn unreachable(url: &Url, source: reqwest::Error) -> CallError {
         url: shown(url),
         source: source.without_url(),
     }
-}
-
-/// What is wrong with the TLS of a connection, if that is what failed.
-fn insecure(error: &reqwest::Error) -> Option<String> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // Inside an `io::Error` the TLS error is its content, not its source.
-        let inside = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let tls = match inside {
-            Some(inside) => inside.downcast_ref::<rustls::Error>(),
-            None => error.downcast_ref::<rustls::Error>(),
-        };
-        if let Some(tls) = tls {
-            return Some(tls_reason(tls));
-        }
-        cause = match inside {
-            Some(inside) => Some(inside),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-fn tls_reason(error: &rustls::Error) -> String {
-    let cure = match error {
-        rustls::Error::InvalidMessage(_) => {
-            ". It seems to speak plain HTTP: use http://, or remove https_ca_file and https_cert_file here"
-        }
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
-        ) => ". Name the file of its authority, or of the certificate itself, as https_ca_file",
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForName
-            | rustls::CertificateError::NotValidForNameContext { .. },
-        ) => ". The certificate must name the host by which it is called (subjectAltName)",
-        _ => "",
-    };
-    format!("{error}{cure}")
 }
 
 fn shown(url: &Url) -> String {

@@ -7,8 +7,10 @@
 mod environment;
 mod error;
 mod file;
+mod https;
 mod keys;
 mod layers;
+mod log_files;
 mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ pub use secret_file::ensure_secret;
 
 use crate::logging::LogLevel;
 use crate::secret::Secret;
-use crate::tls::{Authorities, HttpsSettings, Identity};
+use crate::tls::HttpsSettings;
 use file::SettingsFile;
 use keys::Program;
 use layers::{Layers, expand_home, no_default};
@@ -341,7 +343,7 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
         config_file,
         secret: layers.secret("secret")?,
         read_token: layers.secret("read_token")?,
-        https: https(layers)?,
+        https: https::settings(layers)?,
         hostname: match layers.optional_text("hostname")? {
             Some(name) => name,
             None => node_name()?,
@@ -354,31 +356,6 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
         max_log_file_size: layers.number("max_log_file_size")?,
         event_log,
         base_directory,
-    })
-}
-
-fn https(layers: &Layers<'_>) -> Result<HttpsSettings, SettingsError> {
-    const CERTIFICATE: &str = "https_cert_file";
-    const KEY: &str = "https_key_file";
-    let half = |set, missing| SettingsError::HalfIdentity { set, missing };
-    let files = (
-        layers.optional_path(CERTIFICATE)?,
-        layers.optional_path(KEY)?,
-    );
-    let identity = match files {
-        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => return Err(half(CERTIFICATE, KEY)),
-        (None, Some(_)) => return Err(half(KEY, CERTIFICATE)),
-    };
-    let authorities = match layers.optional_path("https_ca_file")? {
-        Some(name) if name == Path::new("SYSTEM") => Some(Authorities::System),
-        Some(file) => Some(Authorities::File(file)),
-        None => None,
-    };
-    Ok(HttpsSettings {
-        identity,
-        authorities,
     })
 }
 
@@ -436,30 +413,6 @@ impl GeneralSettings {
         match &self.secret {
             Some(secret) => Ok(secret.clone()),
             None => ensure_secret(&self.config_file),
-        }
-    }
-    /// The same for the slave that listens on `port`: slaves of one machine must not write into one
-    /// file. Only the slave on the usual port has the names as they are set.
-    #[must_use]
-    pub fn with_files_of_slave(self, port: u16) -> Self {
-        const USUAL_PORT: u16 = 43001;
-        if port == USUAL_PORT {
-            return self;
-        }
-        let own = |path: &Path| {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let ending = path.extension().map(|ending| ending.to_string_lossy());
-            let ending = ending.map_or_else(String::new, |ending| format!(".{ending}"));
-            path.with_file_name(format!("{stem}_{port}{ending}"))
-        };
-        let event_log = match &self.event_log {
-            EventLogTarget::Stdout => EventLogTarget::Stdout,
-            EventLogTarget::File(path) => EventLogTarget::File(own(path)),
-        };
-        Self {
-            log_file: own(&self.log_file),
-            event_log,
-            ..self
         }
     }
 }

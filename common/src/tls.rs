@@ -208,5 +208,45 @@ impl Authorities {
     }
 }
 
+/// What is wrong with the TLS of a connection, if that is what failed.
+pub(crate) fn failure(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        // Inside an `io::Error` the TLS error is its content, not its source.
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let tls = match inside {
+            Some(inside) => inside.downcast_ref::<rustls::Error>(),
+            None => error.downcast_ref::<rustls::Error>(),
+        };
+        if let Some(tls) = tls {
+            return Some(reason(tls));
+        }
+        cause = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn reason(error: &rustls::Error) -> String {
+    let cure = match error {
+        rustls::Error::InvalidMessage(_) => {
+            ". It seems to speak plain HTTP: use http://, or remove https_ca_file and https_cert_file here"
+        }
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => ". Name the file of its authority, or of the certificate itself, as https_ca_file",
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForName
+            | rustls::CertificateError::NotValidForNameContext { .. },
+        ) => ". The certificate must name the host by which it is called (subjectAltName)",
+        _ => "",
+    };
+    format!("{error}{cure}")
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod secrets;
 
 use super::*;
+use crate::tls::{Authorities, Identity};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
