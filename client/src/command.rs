@@ -30,12 +30,19 @@ use clusterrunner_client::Client;
 use clusterrunner_client::client::Outage;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::settings::unknown_variables_here;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Does what the command line says.
 pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
     let common = options.common;
+    // A daemon tells its own log.
+    if !matches!(options.command, Command::Master(_) | Command::Slave(_)) {
+        for unknown in unknown_variables_here() {
+            output::note(unknown.to_string());
+        }
+    }
     match options.command {
         Command::Master(options) => serve(daemons::run_master(options, &common)),
         Command::Slave(options) => serve(daemons::run_slave(options, &common)),
@@ -86,7 +93,9 @@ pub(crate) fn client_of(
     patience: u64,
     settings: &Settings,
 ) -> Result<Client, Trouble> {
-    let caller = Caller::new(settings.secret.clone(), settings.http_timeout)?;
+    let secret = settings.secret.clone();
+    let caller = Caller::with_https(secret, settings.http_timeout, &settings.https)?
+        .with_read_token(settings.read_token.clone());
     let client = Client::new(caller, master, Duration::from_secs(patience));
     let listener = |outage: Outage<'_>| match outage {
         Outage::Began { error, patience } => output::note(format!(

@@ -11,7 +11,7 @@ pub(crate) async fn run_master(
     common: &CommonOptions,
 ) -> Result<(), Trouble> {
     let ended = Box::pin(clusterrunner_master::run(options, common)).await;
-    ended.map_err(|error| Trouble::new(error.to_string()))
+    ended.map_err(|error| trouble(&error, clusterrunner_master::is_wrong_setting(&error)))
 }
 
 /// Runs a slave until it is told to stop.
@@ -20,5 +20,12 @@ pub(crate) async fn run_slave(
     common: &CommonOptions,
 ) -> Result<(), Trouble> {
     let ended = Box::pin(clusterrunner_slave::run(options, common)).await;
-    ended.map_err(|error| Trouble::new(error.to_string()))
+    ended.map_err(|error| trouble(&error, clusterrunner_slave::is_wrong_setting(&error)))
+}
+
+fn trouble(error: &anyhow::Error, is_wrong_setting: bool) -> Trouble {
+    match is_wrong_setting {
+        true => Trouble::usage(error.to_string()),
+        false => Trouble::new(error.to_string()),
+    }
 }

@@ -8,7 +8,9 @@ use crate::options::CommonOptions;
 use crate::output;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
+use clusterrunner_client::ClientError;
 use clusterrunner_common::api::SlaveView;
+use clusterrunner_common::caller::CallError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -158,6 +160,7 @@ async fn probe(address: &str, settings: &Settings) -> Result<Probe, Trouble> {
     match tokio::time::timeout(PROBE_LIMIT, client.master_view()).await {
         Ok(Ok(master)) => Ok(Probe::Master(master.slaves)),
         Ok(Err(error)) if error.is_unreachable() => Ok(Probe::Nobody),
+        Ok(Err(error @ ClientError::Call(CallError::Insecure { .. }))) => Err(error.into()),
         Err(_) => Ok(Probe::Nobody),
         Ok(Err(_)) => Ok(Probe::Stranger),
     }
@@ -196,8 +199,13 @@ impl Starter<'_> {
             }
             Probe::Stranger | Probe::Nobody => {
                 output::note(format!(
-                    "No master runs on this machine: starting one at {}, with a slave. They go on \
+                    "No master runs on this machine: starting one at {}{}, with a slave. They go on \
                      running for the next build; `clusterrunner stop` ends them.",
+                    if self.settings.https.is_on() {
+                        "https://"
+                    } else {
+                        ""
+                    },
                     self.address
                 ));
                 let master = self.start_master(&pid_file).await?;

@@ -169,7 +169,8 @@ where N is their build. The first Ctrl-C cancels the build, a second one quits a
 /// Where the master is.
 #[derive(Args, Debug)]
 pub(crate) struct MasterAddress {
-    /// The master's address [default: `hostname`:`port` of the settings]
+    /// The master's address, with https:// before it where only the master's settings are for HTTPS
+    /// [default: `hostname`:`port` of the settings]
     #[arg(short, long, global = true, value_name = "HOST:PORT")]
     pub(crate) master_url: Option<String>,
     /// Go on for so long while the master does not answer, such as during its restart

@@ -6,6 +6,7 @@ use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::{
     ClientSettings, Overrides, SettingsError, load_client, load_slave,
 };
+use clusterrunner_common::tls::HttpsSettings;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub(crate) struct Settings {
     /// The machines that slaves run on.
     pub(crate) slaves: Vec<String>,
     pub(crate) http_timeout: Duration,
+    /// Opens reads where there is no secret to sign them with.
+    pub(crate) read_token: Option<Secret>,
+    /// Whether addresses mean HTTPS, and who is believed.
+    pub(crate) https: HttpsSettings,
     /// The file that was named on the command line.
     pub(crate) config_file: Option<PathBuf>,
 }
@@ -60,6 +65,8 @@ impl Settings {
             master_hostname: general.master_hostname,
             slaves: general.slaves,
             http_timeout: general.default_http_timeout,
+            read_token: general.read_token,
+            https: general.https,
             config_file,
         })
     }

@@ -51,7 +51,10 @@ impl Trouble {
 
 impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
-        let trouble = Self::new(error.to_string());
+        let trouble = match &error {
+            ClientError::Call(CallError::Tls(_)) => Self::usage(error.to_string()),
+            _ => Self::new(error.to_string()),
+        };
         match &error {
             ClientError::Call(call) => match hint_for(call) {
                 Some(hint) => trouble.hint(hint),
@@ -97,6 +100,10 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Malformed { .. } => {
             Some("is this really the address of a ClusterRunner master?")
         }
-        CallError::Client(_) | CallError::Refused { .. } | CallError::NoSecret => None,
+        CallError::Insecure { .. }
+        | CallError::Tls(_)
+        | CallError::Client(_)
+        | CallError::Refused { .. }
+        | CallError::NoSecret => None,
     }
 }

@@ -8,6 +8,7 @@ use crate::auth::{
 use crate::clock::{Timestamp, random_bytes};
 use crate::http::install_crypto;
 use crate::secret::Secret;
+use crate::tls::{self, HttpsSettings, TlsError};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Caller {
     http: reqwest::Client,
     secret: Option<Secret>,
+    read_token: Option<Secret>,
+    scheme: &'static str,
     timeout: Duration,
 }
 
@@ -45,6 +48,17 @@ pub enum CallError {
         #[source]
         source: reqwest::Error,
     },
+    /// There is somebody, but no secure connection to them.
+    #[error("there is no secure connection to {url}: {reason}")]
+    Insecure {
+        /// Whom.
+        url: String,
+        /// What is wrong, and perhaps what helps.
+        reason: String,
+    },
+    /// What is set about HTTPS is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The peer answered with a status of 400 or above.
     #[error("{url} refused with status {}: {error}", .status.as_u16())]
     Refused {
@@ -92,7 +106,11 @@ impl CallError {
     pub fn never_arrived(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => source.is_connect(),
-            Self::Client(_) | Self::Address { .. } | Self::NoSecret => true,
+            Self::Client(_)
+            | Self::Address { .. }
+            | Self::Insecure { .. }
+            | Self::Tls(_)
+            | Self::NoSecret => true,
             Self::Refused { .. } | Self::Malformed { .. } => false,
         }
     }
@@ -110,20 +128,42 @@ impl CallError {
                         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
                     )
             }
-            Self::Client(_) | Self::Address { .. } | Self::NoSecret => false,
+            Self::Client(_)
+            | Self::Address { .. }
+            | Self::Insecure { .. }
+            | Self::Tls(_)
+            | Self::NoSecret => false,
         }
     }
 }
 
 impl Caller {
-    /// A caller; without a secret it can only read. `timeout` bounds each call but the streaming
-    /// ones, where it bounds each wait for more bytes.
+    /// A caller that means HTTP by an address without a scheme; without a secret it can only read.
+    /// `timeout` bounds each call but the streaming ones, where it bounds each wait for more bytes.
     ///
     /// # Errors
     /// When the HTTP client can not be made.
     pub fn new(secret: Option<Secret>, timeout: Duration) -> Result<Self, CallError> {
+        Self::with_https(secret, timeout, &HttpsSettings::default())
+    }
+
+    /// A caller that means by an address what the settings do, and believes whom they name.
+    ///
+    /// # Errors
+    /// When the HTTP client can not be made, or the authorities' file is of no use.
+    pub fn with_https(
+        secret: Option<Secret>,
+        timeout: Duration,
+        https: &HttpsSettings,
+    ) -> Result<Self, CallError> {
         install_crypto();
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(authorities) = &https.authorities
+            && let Some(certificates) = authorities.certificates()?
+        {
+            builder = builder.tls_certs_only(certificates);
+        }
+        let http = builder
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .read_timeout(timeout)
             .tcp_nodelay(true)
@@ -134,8 +174,16 @@ impl Caller {
         Ok(Self {
             http,
             secret,
+            read_token: None,
+            scheme: https.scheme(),
             timeout,
         })
+    }
+
+    /// The same caller; while it has no secret it shows this token with its reads.
+    #[must_use]
+    pub fn with_read_token(self, read_token: Option<Secret>) -> Self {
+        Self { read_token, ..self }
     }
 
     /// Reads JSON.
@@ -143,8 +191,8 @@ impl Caller {
     /// # Errors
     /// See [`CallError`].
     pub async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, CallError> {
-        let url = parse(url)?;
-        let request = self.http.get(url.clone()).timeout(self.timeout);
+        let url = self.parse(url)?;
+        let request = self.read_request(&url)?.timeout(self.timeout);
         json(&url, accepted(&url, request).await?).await
     }
 
@@ -153,8 +201,8 @@ impl Caller {
     /// # Errors
     /// See [`CallError`]; a status below 400 is the caller's to judge.
     pub async fn get_stream(&self, url: &str) -> Result<Response, CallError> {
-        let url = parse(url)?;
-        accepted(&url, self.http.get(url.clone())).await
+        let url = self.parse(url)?;
+        accepted(&url, self.read_request(&url)?).await
     }
 
     /// Sends JSON, signed, and reads JSON.
@@ -213,13 +261,26 @@ impl Caller {
         accepted(&url, request).await.map(|_| ())
     }
 
+    /// A read, with what proves who reads, which some farms ask for.
+    fn read_request(&self, url: &Url) -> Result<RequestBuilder, CallError> {
+        let request = self.http.get(url.clone());
+        Ok(match (&self.secret, &self.read_token) {
+            (Some(_), _) => request.header(
+                SIGNATURE_HEADER,
+                self.signature(&Method::GET, url, &content_digest(b""))?,
+            ),
+            (None, Some(token)) => request.bearer_auth(token.expose()),
+            (None, None) => request,
+        })
+    }
+
     fn signed_request(
         &self,
         method: Method,
         url: &str,
         body: Vec<u8>,
     ) -> Result<(Url, RequestBuilder), CallError> {
-        let url = parse(url)?;
+        let url = self.parse(url)?;
         let signature = self.signature(&method, &url, &content_digest(&body))?;
         let request = self
             .http
@@ -261,7 +322,7 @@ impl Caller {
         content_digest: &str,
         body: reqwest::Body,
     ) -> Result<T, CallError> {
-        let url = parse(url)?;
+        let url = self.parse(url)?;
         let signature = self.signature(&Method::POST, &url, content_digest)?;
         let request = self
             .http
@@ -302,7 +363,7 @@ impl Caller {
         body: Vec<u8>,
         headers: &[(&'static str, String)],
     ) -> Result<T, CallError> {
-        let url = parse(url)?;
+        let url = self.parse(url)?;
         let mut request = self
             .http
             .request(method, url.clone())
@@ -327,7 +388,7 @@ impl Caller {
         length: u64,
         body: reqwest::Body,
     ) -> Result<T, CallError> {
-        let url = parse(url)?;
+        let url = self.parse(url)?;
         let request = self
             .http
             .post(url.clone())
@@ -335,6 +396,20 @@ impl Caller {
             .header(header::CONTENT_LENGTH, length)
             .body(body);
         json(&url, accepted(&url, request).await?).await
+    }
+
+    fn parse(&self, url: &str) -> Result<Url, CallError> {
+        let with_scheme = if url.contains("://") {
+            url.to_owned()
+        } else {
+            format!("{}://{url}", self.scheme)
+        };
+        match Url::parse(&with_scheme) {
+            Ok(parsed) if parsed.has_host() => Ok(parsed),
+            _ => Err(CallError::Address {
+                url: url.to_owned(),
+            }),
+        }
     }
 
     fn signature(&self, method: &Method, url: &Url, digest: &str) -> Result<String, CallError> {
@@ -349,20 +424,6 @@ impl Caller {
             content_digest: digest,
         };
         Ok(signed.sign(secret, Timestamp::now(), random_bytes()))
-    }
-}
-
-fn parse(url: &str) -> Result<Url, CallError> {
-    let with_scheme = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
-    };
-    match Url::parse(&with_scheme) {
-        Ok(parsed) if parsed.has_host() => Ok(parsed),
-        _ => Err(CallError::Address {
-            url: url.to_owned(),
-        }),
     }
 }
 
@@ -399,6 +460,10 @@ async fn json<T: DeserializeOwned>(url: &Url, response: Response) -> Result<T, C
 }
 
 fn unreachable(url: &Url, source: reqwest::Error) -> CallError {
+    if let Some(reason) = tls::failure(&source) {
+        let url = shown(url);
+        return CallError::Insecure { url, reason };
+    }
     CallError::Unreachable {
         url: shown(url),
         source: source.without_url(),

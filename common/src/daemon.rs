@@ -1,6 +1,7 @@
 //! What both daemons do as processes: stop on a signal, own their data directory, leave a pid file.
 
 use crate::logging::LogLevel;
+use crate::settings::unknown_variables_here;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
@@ -79,6 +80,13 @@ pub fn stop_on_second_signal() -> io::Result<(CancellationToken, CancellationTok
         }
     });
     Ok((first, second))
+}
+
+/// Tells the log of variables of the environment that were probably meant as settings.
+pub fn warn_of_unknown_variables() {
+    for unknown in unknown_variables_here() {
+        tracing::warn!("{unknown}");
+    }
 }
 
 /// The port could not be taken.

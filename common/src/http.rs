@@ -14,16 +14,21 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
-use axum::http::{Request, StatusCode, Uri};
+use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use std::io;
 use std::sync::Once;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 /// The largest body that is held in memory. Uploads are streamed and not bound by it.
@@ -36,9 +41,16 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause after a failed accept, which mostly means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Path and query exactly as on the request line, before any tidying: what a signature covers.
 #[derive(Clone, Debug)]
 pub struct RequestLine(pub String);
+
+/// The method of a request as it was sent: a HEAD goes on as a GET, but is signed as what it is.
+#[derive(Clone, Debug)]
+pub struct SentMethod(pub Method);
 
 /// Chooses the TLS implementation for every client of this process; later calls change nothing.
 pub fn install_crypto() {
@@ -53,6 +65,17 @@ pub fn install_crypto() {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    serve_secured(listener, router, None, stop, drain).await;
+}
+
+/// As [`serve`]; with `tls`, connections are taken over TLS only.
+pub async fn serve_secured(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
     stop: CancellationToken,
     drain: Duration,
 ) {
@@ -80,10 +103,25 @@ pub async fn serve(
             router.clone(),
             |request: Request<Incoming>| tidy_path(request.map(Body::new)),
         ));
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, watcher) = (http.clone(), connections.watcher());
+        let Some(tls) = tls.clone() else {
+            let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(told(connection));
+            continue;
+        };
+        let stop = stop.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            let shaken = tokio::select! {
+                () = stop.cancelled() => return,
+                shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, stream)) => shaken,
+            };
+            match shaken {
+                Ok(Ok(stream)) => {
+                    let connection = http.serve_connection(TokioIo::new(stream), service);
+                    told(watcher.watch(connection)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS connection did not come about"),
+                Err(_) => tracing::debug!("a TLS connection did not come about in time"),
             }
         });
     }
@@ -94,6 +132,33 @@ pub async fn serve(
     {
         tracing::warn!("requests still in flight were cut off at the end");
     }
+}
+
+async fn told(connection: impl Future<Output = hyper::Result<()>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Speaks TLS with whoever does; tells others, whose mistake is mostly a forgotten `s`.
+async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+        let body = json!({"error": "This port speaks HTTPS: use https:// instead of http://."});
+        let body = body.to_string();
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=UTF-8\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What is still unread at the close would make the system throw the answer away.
+        let mut rest = stream.take(MAX_BUFFERED_BODY as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+        return Err(io::Error::other("the peer speaks plain HTTP"));
+    }
+    tls.accept(stream).await
 }
 
 /// Takes a slash off the end of the path, so that `/v1/build/1/` is `/v1/build/1`, and keeps the

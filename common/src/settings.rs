@@ -4,20 +4,25 @@
 //! `conf/clusterrunner.conf` documents every key and, parsed as the lowest layer, is the defaults. No global:
 //! each program loads its struct once and hands out what its parts need.
 
+mod environment;
 mod error;
 mod file;
+mod https;
 mod keys;
 mod layers;
+mod log_files;
 mod secret_file;
 #[cfg(test)]
 mod tests;
 
+pub use environment::{UnknownVariable, unknown_variables, unknown_variables_here};
 pub use error::{Origin, SettingsError};
 pub use secret_file::ensure_secret;
 
 use crate::job_config::{TimeLimit, Timeouts};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
+use crate::tls::HttpsSettings;
 use file::SettingsFile;
 use keys::Program;
 use layers::{Layers, expand_home, no_default};
@@ -39,6 +44,10 @@ pub struct GeneralSettings {
     pub config_file: PathBuf,
     /// The shared secret; `None` until there is one, see [`GeneralSettings::secret_or_generate`].
     pub secret: Option<Secret>,
+    /// Opens reads where they need a proof; it opens nothing else.
+    pub read_token: Option<Secret>,
+    /// HTTPS, for those who listen and those who call.
+    pub https: HttpsSettings,
     /// Where all files are kept; not checked to exist.
     pub base_directory: PathBuf,
     /// The name by which others reach this machine.
@@ -56,12 +65,12 @@ pub struct GeneralSettings {
     /// Bytes after which the log file is rotated.
     pub max_log_file_size: u64,
     /// Where events are written.
-    pub event_log: EventLog,
+    pub event_log: EventLogTarget,
 }
 
 /// Where the event log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventLog {
+pub enum EventLogTarget {
     /// To standard output.
     Stdout,
     /// To this file.
@@ -79,6 +88,8 @@ pub struct ServiceSettings {
     pub allow_local_sources: bool,
     /// Whether masters, slaves and clients of the original are let in with what they send as proof.
     pub accept_legacy_peers: bool,
+    /// Whether reads, too, need a signature or the read token.
+    pub require_signed_reads: bool,
     /// How old a signature may be.
     pub signature_max_age: Duration,
     /// How long a git server may be silent.
@@ -316,8 +327,6 @@ fn layers<'a>(
         defaults,
     };
     layers.check_flags()?;
-    layers.refuse("https_cert_file")?;
-    layers.refuse("https_key_file")?;
     Ok((path, layers))
 }
 
@@ -352,12 +361,14 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
     };
     let logs = base_directory.join("log");
     let event_log = match layers.path("eventlog_filename")? {
-        name if name == Path::new("STDOUT") => EventLog::Stdout,
-        name => EventLog::File(logs.join(name)),
+        name if name == Path::new("STDOUT") => EventLogTarget::Stdout,
+        name => EventLogTarget::File(logs.join(name)),
     };
     Ok(GeneralSettings {
         config_file,
-        secret: layers.secret()?,
+        secret: layers.secret("secret")?,
+        read_token: layers.secret("read_token")?,
+        https: https::settings(layers)?,
         hostname: match layers.optional_text("hostname")? {
             Some(name) => name,
             None => node_name()?,
@@ -382,6 +393,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
             .optional_boolean("allow_local_sources")?
             .unwrap_or(bind_address.is_loopback()),
         accept_legacy_peers: layers.boolean("accept_legacy_peers")?,
+        require_signed_reads: layers.boolean("require_signed_reads")?,
         signature_max_age: layers.seconds("signature_max_age")?,
         fetch_timeout: layers.seconds("fetch_timeout")?,
         min_free_space: layers.number("min_free_space")?,

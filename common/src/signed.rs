@@ -2,6 +2,7 @@
 //! takes its body through [`Signed`], which only the gate can make.
 
 mod legacy;
+mod reads;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use crate::auth::{
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest,
 };
 use crate::clock::Timestamp;
-use crate::http::{MAX_BUFFERED_BODY, RequestLine, refusal};
+use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
 use crate::secret::Secret;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,6 +23,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use reads::{Reads, UnprovedRead};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha512};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -38,6 +40,7 @@ pub struct Gate {
     takes_body_digest: fn(&Method, &str) -> bool,
     /// What peers of the original send, where they are let in.
     legacy: Option<fn(&Method, &str) -> Proof>,
+    reads: Reads,
 }
 
 /// Whether the body of a request was the one that was signed.
@@ -61,6 +64,7 @@ impl BodyVerdict {
 /// Why a request does not pass.
 enum Closed {
     Unproved(SignatureError),
+    UnprovedRead(UnprovedRead),
     TooLarge,
     Unreadable(String),
     LengthRequired,
@@ -76,6 +80,7 @@ impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
             Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
             Self::TooLarge => refusal(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("The request body must not be larger than {MAX_BUFFERED_BODY} bytes."),
@@ -119,6 +124,7 @@ impl Gate {
             seen: Mutex::new(SeenSignatures::new(max_age, Timestamp::now())),
             takes_body_digest,
             legacy,
+            reads: Reads::Open,
         })
     }
 
@@ -136,7 +142,10 @@ impl Gate {
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         ) {
-            return next.run(request).await;
+            return match self.check_read(&request) {
+                Ok(()) => next.run(request).await,
+                Err(closed) => closed.into_response(),
+            };
         }
         let request = match self.open(request).await {
             Ok(request) => request,
@@ -221,10 +230,11 @@ impl Gate {
         content_digest: &str,
     ) -> Result<(), SignatureError> {
         let line = request.extensions().get::<RequestLine>();
+        let sent = request.extensions().get::<SentMethod>();
         claimed.verify(
             &self.secret,
             SignedParts {
-                method: request.method().as_str(),
+                method: sent.map_or(request.method(), |sent| &sent.0).as_str(),
                 path_and_query: line.map_or_else(
                     || {
                         request
@@ -326,7 +336,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
         let wrapped = form.then(|| legacy::unwrapped(&body)).flatten();
         let body = wrapped.map_or(body, Bytes::from);
         let text = if body.is_empty() { b"{}" } else { &*body };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
+        crate::json::from_slice(text).map(Self).map_err(|error| {
             let message = match error.classify() {
                 serde_json::error::Category::Data => format!("Invalid request body: {error}."),
                 _ => "Invalid JSON in request body.".to_owned(),

@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::Effect;
-use crate::cluster::event::{Event, Fact};
+use crate::cluster::event::{Event, Fact, STOPPED};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use crate::liveness::Liveness;
 use clusterrunner_common::clock::Timestamp;
@@ -98,8 +98,10 @@ impl ClusterHandle {
     }
 }
 
+/// Is told of events once they are on disk, with the cluster that has taken them in.
+type Listener = Box<dyn FnMut(&Cluster, &[Event]) + Send>;
+
 /// The task's own state.
-#[derive(Debug)]
 pub struct Coordinator {
     cluster: Cluster,
     journal: Journal,
@@ -112,6 +114,7 @@ pub struct Coordinator {
     snapshot: Option<JoinHandle<Result<WrittenSnapshot, JournalError>>>,
     /// Builds that are being put away.
     keeping: Option<JoinHandle<Result<Vec<BuildId>, JournalError>>>,
+    listener: Listener,
 }
 
 /// What one turn has gathered until its events are on disk.
@@ -148,6 +151,7 @@ impl Coordinator {
             effects,
             snapshot: None,
             keeping: None,
+            listener: Box::new(|_, _| {}),
         };
         Ok((
             coordinator,
@@ -163,6 +167,15 @@ impl Coordinator {
     pub fn with_legacy_lease(mut self, lease: Duration) -> Self {
         self.legacy_lease = lease;
         self
+    }
+
+    /// The same coordinator; it tells `listener`, which must not take long, of what happens from now on.
+    #[must_use]
+    pub fn telling(self, listener: impl FnMut(&Cluster, &[Event]) + Send + 'static) -> Self {
+        Self {
+            listener: Box::new(listener),
+            ..self
+        }
     }
 
     /// Works until `stop`, or until the journal fails.
@@ -345,6 +358,7 @@ impl Coordinator {
     async fn finish(&mut self, turn: Turn) -> Result<(), JournalError> {
         if !turn.events.is_empty() {
             self.journal.append(&turn.events).await?;
+            (self.listener)(&self.cluster, &turn.events);
         }
         for (sender, answer) in turn.answers {
             // Whoever gave the command may have left; it counts all the same.
@@ -397,6 +411,9 @@ fn tell(event: &Event) {
             ..
         } => {
             tracing::info!(slave.id = slave.0, %url, num_executors, "slave connected");
+        }
+        Fact::SlaveLost { slave, reason } if reason == STOPPED => {
+            tracing::info!(slave.id = slave.0, "slave was stopped");
         }
         Fact::SlaveLost { slave, reason } => {
             tracing::warn!(slave.id = slave.0, %reason, "slave lost");

@@ -4,6 +4,7 @@ use crate::archiver;
 use crate::cluster::command::Command;
 use crate::cluster::effect::Effect;
 use crate::coordinator::ClusterHandle;
+use crate::metrics::{InternalError, Measured};
 use crate::preparer::Preparer;
 use crate::results::Results;
 use crate::slave_api::{ProjectLinks, SlaveCalls};
@@ -22,6 +23,7 @@ pub struct Dispatcher {
     results: Results,
     space: DiskSpace,
     slaves: SlaveCalls,
+    measured: Measured,
     cluster: ClusterHandle,
     /// What is done for a build right now: preparing or archiving, never both.
     under_way: HashMap<BuildId, (u64, CancellationToken)>,
@@ -42,12 +44,14 @@ impl Dispatcher {
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
+        measured: Measured,
     ) -> Self {
         Self {
             preparer,
             results,
             space,
-            slaves: SlaveCalls::new(caller, cluster.clone(), links),
+            slaves: SlaveCalls::new(caller, cluster.clone(), links, measured.clone()),
+            measured,
             cluster,
             under_way: HashMap::new(),
             num_started: 0,
@@ -108,8 +112,14 @@ impl Dispatcher {
                 made,
             } => {
                 let (store, space) = (self.results.clone(), self.space.clone());
-                self.start(build, move |stop| {
-                    archiver::archive(store, space, build, results, failures, made, stop)
+                let measured = self.measured.clone();
+                self.start(build, move |stop| async move {
+                    let ended =
+                        archiver::archive(store, space, build, results, failures, made, stop).await;
+                    if matches!(ended, Some(Command::ReportArchivingFailed { .. })) {
+                        measured.count(InternalError::PostBuildFailure);
+                    }
+                    ended
                 });
             }
             Effect::Abandon { build } => {

@@ -20,6 +20,7 @@ pub use legacy::{LEGACY_WARNING, legacy_proof};
 
 use crate::coordinator::ClusterHandle;
 use crate::journal::EndedBuilds;
+use crate::metrics::Measured;
 use crate::results::Results;
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -28,6 +29,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::routes::Reached;
@@ -50,6 +52,10 @@ pub struct Api {
     pub ended: EndedBuilds,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
+    /// What has happened, for those who ask.
+    pub events: EventLog,
+    /// What is counted.
+    pub measured: Measured,
     /// The life of this process.
     pub session: SessionId,
     /// Whether builds may name repositories of this machine by path.
@@ -74,6 +80,7 @@ pub fn takes_body_digest(method: &Method, path: &str) -> bool {
 /// All routes, behind the gate and the rules that hold for every request.
 pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
+    let observer = Some(api.measured.observer());
     let (router, routes) = routes::table().build();
     let router = router
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "There is no such route.") })
@@ -86,6 +93,7 @@ pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
         session,
         routes,
         origins,
+        observer,
     };
     rules.around(gate.guard(router))
 }

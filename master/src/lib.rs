@@ -8,6 +8,7 @@ pub mod archiver;
 pub mod cluster;
 pub mod coordinator;
 pub mod dispatcher;
+pub mod event_log;
 pub mod http;
 pub mod journal;
 pub mod liveness;
@@ -19,22 +20,25 @@ pub mod results;
 pub mod slave_api;
 pub mod views;
 
-pub use options::{MasterOptions, run};
+pub use options::{MasterOptions, is_wrong_setting, run};
 
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
 use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::event_log::{EventLog, EventLogError};
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::MasterSettings;
 use clusterrunner_common::signed::Gate;
+use clusterrunner_common::tls::TlsError;
 use coordinator::Coordinator;
 use dispatcher::Dispatcher;
 use journal::{Journal, JournalError};
+use metrics::Measured;
 use preparer::Preparer;
 use project_locks::ProjectLocks;
 use results::Results;
@@ -58,6 +62,12 @@ pub enum ServeError {
     /// Its facts can not be read or stored.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// It can not speak HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its event log can not be written.
+    #[error(transparent)]
+    EventLog(#[from] EventLogError),
     /// It can not call slaves.
     #[error(transparent)]
     Caller(#[from] CallError),
@@ -75,6 +85,17 @@ pub enum ServeError {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+impl ServeError {
+    /// Whether a setting is wrong, and not this machine.
+    #[must_use]
+    pub fn is_wrong_setting(&self) -> bool {
+        matches!(
+            self,
+            Self::Tls(_) | Self::Origins(_) | Self::Caller(CallError::Tls(_))
+        )
+    }
+}
+
 /// Is a master until `stop`: replays its journal, then listens.
 ///
 /// # Errors
@@ -86,6 +107,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (general, service) = (&settings.general, &settings.service);
+    let tls = general.https.acceptor()?;
     let origins = AllowedOrigins::new(service.cors_allowed_origins_regex.as_deref())?;
     let directory = std::path::absolute(general.base_directory.join("master"))
         .map_err(ServeError::Directory)?;
@@ -108,8 +130,16 @@ pub async fn serve(
         Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, ended))
     });
     let ((coordinator, cluster, effects), ended) = recovered.await??;
-    let coordinator = coordinator.with_legacy_lease(settings.legacy_slave_lost_after);
-    let caller = Caller::new(Some(secret.clone()), general.default_http_timeout)?;
+    let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
+    let coordinator = coordinator
+        .with_legacy_lease(settings.legacy_slave_lost_after)
+        .telling(event_log::listener(events.clone()));
+    let measured = Measured::default();
+    let caller = Caller::with_https(
+        Some(secret.clone()),
+        general.default_http_timeout,
+        &general.https,
+    )?;
     let preparer = Preparer {
         mirrors: directory.join("repos"),
         work_trees: directory.join("work"),
@@ -125,6 +155,7 @@ pub async fn serve(
         hostname: general.hostname.clone(),
         projects: ProjectLocks::default(),
         space: space.clone(),
+        measured: measured.clone(),
     };
     let session = SessionId::from_random(random_bytes());
     let links = ProjectLinks {
@@ -138,6 +169,7 @@ pub async fn serve(
         caller.clone(),
         cluster.clone(),
         links,
+        measured.clone(),
     );
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
@@ -151,12 +183,18 @@ pub async fn serve(
         http::takes_body_digest,
         legacy,
     );
+    let gate = match service.require_signed_reads {
+        true => gate.with_proved_reads(general.read_token.clone()),
+        false => gate,
+    };
     let api = http::Api {
         cluster,
         results,
         space,
         ended,
         caller,
+        events,
+        measured,
         session,
         allow_local_sources: service.allow_local_sources,
     };
@@ -165,7 +203,8 @@ pub async fn serve(
     tracing::info!(
         data_directory = %directory.display(),
         config_file = %general.config_file.display(),
-        "master listens on http://{address}"
+        "master listens on {}://{address}",
+        general.https.scheme()
     );
 
     // The coordinator goes last, so that the others can report to the end. If it goes first its
@@ -186,7 +225,7 @@ pub async fn serve(
             dispatcher.run(effects, stop).await;
         }
     });
-    clusterrunner_common::http::serve(listener, routes, stop, DRAIN).await;
+    clusterrunner_common::http::serve_secured(listener, routes, tls, stop, DRAIN).await;
     dispatching.await?;
     end.cancel();
     coordinating.await??;

@@ -1,82 +1,22 @@
 //! What the master measures, in the text format of Prometheus (version 0.0.4) under the original's
-//! names. Pure: all of it follows from the cluster, so it goes on over restarts.
+//! names. What is told of builds and slaves follows from the cluster, so it goes on over restarts; the
+//! rest is of this process.
+
+mod histogram;
+mod measured;
+mod measures;
+mod process;
+
+pub use measured::{InternalError, Measured};
+pub use measures::Measures;
 
 use crate::cluster::Cluster;
-use crate::cluster::build::{Build, BuildState};
-use clusterrunner_common::clock::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Upper bounds in seconds of both histograms; the original client library's defaults.
-const BUCKETS: [f64; 14] = [
+/// Upper bounds in seconds of the histograms of builds; the original client library's defaults.
+const BUCKETS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-
-/// How often values lay within which bounds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Histogram {
-    within: [u64; BUCKETS.len()],
-    count: u64,
-    sum: f64,
-}
-
-impl Histogram {
-    fn observe(&mut self, seconds: f64) {
-        for (within, bound) in self.within.iter_mut().zip(BUCKETS) {
-            *within += u64::from(seconds <= bound);
-        }
-        self.count += 1;
-        self.sum += seconds;
-    }
-
-    /// `labels` is empty or ends with a comma.
-    fn write(&self, text: &mut String, name: &str, labels: &str) {
-        for (within, bound) in self.within.iter().zip(BUCKETS) {
-            line(
-                text,
-                format_args!("{name}_bucket{{{labels}le=\"{bound:?}\"}} {within}"),
-            );
-        }
-        line(
-            text,
-            format_args!("{name}_bucket{{{labels}le=\"+Inf\"}} {}", self.count),
-        );
-        let labels = labels.trim_end_matches(',');
-        let labels = if labels.is_empty() {
-            String::new()
-        } else {
-            format!("{{{labels}}}")
-        };
-        line(text, format_args!("{name}_count{labels} {}", self.count));
-        line(text, format_args!("{name}_sum{labels} {}", self.sum));
-    }
-}
-
-/// What is measured of builds. Of those that leave memory this is what stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Measures {
-    state_durations: BTreeMap<String, Histogram>,
-    serialized_times: Histogram,
-}
-
-impl Measures {
-    /// Counts a build as it stands.
-    pub(crate) fn observe(&mut self, build: &Build) {
-        for (state, duration) in state_durations(build) {
-            let histogram = self.state_durations.entry(state.to_owned()).or_default();
-            histogram.observe(duration);
-        }
-        if build.state == BuildState::Finished {
-            let results = build.subjobs.iter().filter_map(|s| s.result.as_ref());
-            let outcomes = results.flat_map(|(_, outcomes)| outcomes);
-            let total: u64 = outcomes.map(|outcome| outcome.duration_ms).sum();
-            let total = std::time::Duration::from_millis(total);
-            self.serialized_times.observe(total.as_secs_f64());
-        }
-    }
-}
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a String can not fail.
@@ -88,17 +28,26 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     line(text, format_args!("# TYPE {name} {kind}"));
 }
 
-/// Everything measured, as text.
+/// What is measured of this process. Reads files below `/proc`, which the system keeps in memory.
 #[must_use]
-pub fn exposition(cluster: &Cluster) -> String {
+pub fn of_process(measured: &Measured) -> String {
     let mut text = String::new();
-    write_slaves(&mut text, cluster);
+    process::write(&mut text);
+    measured.write_requests(&mut text);
+    measured.write_errors(&mut text);
+    text
+}
+
+/// What is measured of builds and slaves.
+#[must_use]
+pub fn of_cluster(cluster: &Cluster) -> String {
+    let mut text = String::new();
     let mut measures = cluster.measures().clone();
     for build in cluster.builds() {
         measures.observe(build);
     }
-    write_state_durations(&mut text, &measures);
-    write_serialized_times(&mut text, &measures);
+    measures.write(&mut text);
+    write_slaves(&mut text, cluster);
     write_kept_out(&mut text, cluster);
     text
 }
@@ -156,49 +105,11 @@ fn write_slaves(text: &mut String, cluster: &Cluster) {
     }
 }
 
-/// How long a build was in each state that it has left. The end of preparing is the beginning of
-/// waiting for a slave; a build that failed or was canceled left its last state then.
-fn state_durations(build: &Build) -> impl Iterator<Item = (&'static str, f64)> {
-    let times = &build.timestamps;
-    let over = times.finished.or(times.error).or(times.canceled);
-    let stages = [
-        ("QUEUED", times.queued, times.preparing),
-        ("PREPARING", times.preparing, times.prepared),
-        ("PREPARED", times.prepared, times.building),
-        ("BUILDING", times.building, None),
-    ];
-    stages
-        .into_iter()
-        .filter_map(move |(state, entered, left)| {
-            let left = left.or(over)?;
-            Some((state, seconds(entered?, left)))
-        })
-}
-
-fn seconds(from: Timestamp, to: Timestamp) -> f64 {
-    from.until(to).as_secs_f64()
-}
-
-fn write_state_durations(text: &mut String, measures: &Measures) {
-    let name = "build_state_duration_seconds";
-    let help = "Total amount of time a build spends in each build state";
-    family(text, name, "histogram", help);
-    for (state, histogram) in &measures.state_durations {
-        histogram.write(text, name, &format!("state=\"{state}\","));
-    }
-}
-
-fn write_serialized_times(text: &mut String, measures: &Measures) {
-    let name = "serialized_build_time_seconds";
-    let help = "Total amount of time that would have been consumed by builds if all work was done serially";
-    family(text, name, "histogram", help);
-    measures.serialized_times.write(text, name, "");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::command::Command;
+    use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{SessionId, SlaveId};
 
     #[test]
@@ -214,14 +125,14 @@ mod tests {
         for event in cluster.decide(connect, Timestamp(1)).unwrap() {
             cluster.apply(&event);
         }
-        let text = exposition(&cluster);
+        let text = of_cluster(&cluster);
         assert!(text.contains("slaves{state=\"idle\"} 1\n"), "{text}");
         let drain = Command::DrainSlave { slave: SlaveId(1) };
         for event in cluster.decide(drain, Timestamp(2)).unwrap() {
             cluster.apply(&event);
         }
         let drained = "slaves_kept_out{reason=\"drained\"} 1\n";
-        assert!(exposition(&cluster).contains(drained), "{text}");
+        assert!(of_cluster(&cluster).contains(drained), "{text}");
         assert!(
             text.contains("serialized_build_time_seconds_bucket{le=\"+Inf\"} 0\n"),
             "{text}"
@@ -231,28 +142,24 @@ mod tests {
             "{text}"
         );
     }
-
     #[test]
-    fn a_histogram_counts_upwards() {
-        let mut histogram = Histogram::default();
-        for value in [0.001, 0.2, 100.0] {
-            histogram.observe(value);
-        }
-        let mut text = String::new();
-        histogram.write(&mut text, "x", "state=\"A\",");
-        assert!(
-            text.contains("x_bucket{state=\"A\",le=\"0.005\"} 1\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("x_bucket{state=\"A\",le=\"1.0\"} 2\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("x_bucket{state=\"A\",le=\"+Inf\"} 3\n"),
-            "{text}"
-        );
-        assert!(text.contains("x_count{state=\"A\"} 3\n"), "{text}");
-        assert!(text.contains("x_sum{state=\"A\"} 100.201\n"), "{text}");
+    fn the_process_is_measured() {
+        let measured = Measured::default();
+        measured.count(InternalError::AtomizerFailure);
+        let text = of_process(&measured);
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name} in {text}"))
+                .trim()
+                .parse::<f64>()
+                .unwrap()
+        };
+        let resident = value("process_resident_memory_bytes ");
+        assert!(resident > 100_000.0 && resident <= value("process_virtual_memory_bytes "));
+        assert!(value("process_open_fds ") >= 1.0 && value("process_max_fds ") >= 1.0);
+        assert!(value("process_cpu_seconds_total ") >= 0.0);
+        let started = value("process_start_time_seconds ");
+        assert!(started > 1.6e9, "{started}");
+        assert_eq!(value("internal_errors{type=\"AtomizerFailure\"} "), 1.0);
     }
 }

@@ -1,9 +1,11 @@
 //! The command line of a master, and its life as a process.
 
-use crate::serve;
-use clusterrunner_common::daemon::{CommonOptions, listen, stop_on_signal};
+use crate::{ServeError, serve};
+use clusterrunner_common::daemon::{
+    CommonOptions, listen, stop_on_signal, warn_of_unknown_variables,
+};
 use clusterrunner_common::logging;
-use clusterrunner_common::settings::{Overrides, load_master};
+use clusterrunner_common::settings::{Overrides, SettingsError, load_master};
 use std::net::{IpAddr, SocketAddr};
 
 /// Options of a master. What is not given comes from the settings.
@@ -15,6 +17,10 @@ pub struct MasterOptions {
     /// Listen on this address; 127.0.0.1 keeps the farm on this machine [default: 0.0.0.0]
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Option<IpAddr>,
+    /// Write events to this file, in the directory `log` below the base directory unless it is a whole
+    /// path, or to STDOUT [default: eventlog_master.log]
+    #[arg(long, value_name = "FILE")]
+    pub eventlog_file: Option<String>,
 }
 
 /// Runs a master until it is told to stop by SIGTERM or SIGINT.
@@ -25,6 +31,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let flags = Overrides::new()
         .set_if_given("port", options.port)
         .set_if_given("bind_address", options.bind_address)
+        .set_if_given("eventlog_filename", options.eventlog_file)
         .set_if_given("log_level", common.log_level());
     let environment = |name: &str| std::env::var(name).ok();
     let settings = load_master(common.config_file.as_deref(), environment, &flags)?;
@@ -35,10 +42,20 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
         Some(&general.log_file),
         general.max_log_file_size,
     )?;
+    warn_of_unknown_variables();
     let secret = general.secret_or_generate()?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
     let stop = stop_on_signal()?;
     serve(settings, secret, listener, stop).await?;
     Ok(())
+}
+
+/// Whether a master could not start because a setting is wrong.
+#[must_use]
+pub fn is_wrong_setting(error: &anyhow::Error) -> bool {
+    error.is::<SettingsError>()
+        || error
+            .downcast_ref::<ServeError>()
+            .is_some_and(ServeError::is_wrong_setting)
 }

@@ -3,6 +3,7 @@
 
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
+use crate::metrics::{InternalError, Measured};
 use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::random_bytes;
@@ -45,6 +46,8 @@ pub struct Preparer {
     pub projects: ProjectLocks,
     /// The space that is left here.
     pub space: DiskSpace,
+    /// Where failing atomizers are counted.
+    pub measured: Measured,
 }
 
 /// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
@@ -135,6 +138,9 @@ impl Preparer {
                 plan: Box::new(plan),
             }),
             Err(error) => {
+                if matches!(error, PreparationError::Atomizer { .. }) {
+                    self.measured.count(InternalError::AtomizerFailure);
+                }
                 let reason = error.to_string();
                 Some(Command::ReportPreparationFailed { build, reason })
             }

@@ -8,6 +8,7 @@ pub use legacy::ProjectLinks;
 use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
+use crate::metrics::{InternalError, Measured};
 use clusterrunner_common::api::{SubjobAccepted, Success};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
@@ -31,6 +32,7 @@ pub struct SlaveCalls {
     caller: Caller,
     cluster: ClusterHandle,
     links: ProjectLinks,
+    measured: Measured,
     open: HashMap<SlaveId, OpenSlave>,
     tasks: JoinSet<()>,
 }
@@ -52,11 +54,17 @@ struct OpenSlave {
 impl SlaveCalls {
     /// Nobody to call yet. Answers go to `cluster` as commands.
     #[must_use]
-    pub fn new(caller: Caller, cluster: ClusterHandle, links: ProjectLinks) -> Self {
+    pub fn new(
+        caller: Caller,
+        cluster: ClusterHandle,
+        links: ProjectLinks,
+        measured: Measured,
+    ) -> Self {
         Self {
             caller,
             cluster,
             links,
+            measured,
             open: HashMap::new(),
             tasks: JoinSet::new(),
         }
@@ -70,6 +78,7 @@ impl SlaveCalls {
         let line = Line {
             caller: self.caller.clone(),
             cluster: self.cluster.clone(),
+            measured: self.measured.clone(),
             slave,
             url,
             session,
@@ -115,6 +124,7 @@ impl SlaveCalls {
 struct Line {
     caller: Caller,
     cluster: ClusterHandle,
+    measured: Measured,
     slave: SlaveId,
     url: String,
     session: SessionId,
@@ -145,6 +155,9 @@ impl Line {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
+            if error.status().is_none() {
+                self.measured.count(InternalError::NetworkRequestFailure);
+            }
             let may_repeat = match self.legacy {
                 Some(_) => legacy::may_repeat(order, &error),
                 None => may_pass(&error),
@@ -242,7 +255,9 @@ impl Line {
 /// Whether the same call may succeed later. A signature can be too old for a moment only, when
 /// clocks or restarts are in play.
 fn may_pass(error: &CallError) -> bool {
-    error.is_passing() || error.status() == Some(StatusCode::UNAUTHORIZED)
+    error.is_passing()
+        || error.status() == Some(StatusCode::UNAUTHORIZED)
+        || matches!(error, CallError::Insecure { .. })
 }
 
 fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
@@ -285,6 +300,7 @@ mod tests {
         let line = Line {
             caller: Caller::new(Some(secret), Duration::from_secs(5)).unwrap(),
             cluster: cluster.clone(),
+            measured: Measured::default(),
             slave: SlaveId(1),
             url: free.to_string(),
             session,

@@ -2,6 +2,7 @@
 
 use crate::data_directory::{DataDirectory, make_private};
 use crate::delivery::Deliveries;
+use crate::event_log::SubjobEvents;
 use crate::reports::Reports;
 use crate::result_archive;
 use crate::result_note::ResultNote;
@@ -12,6 +13,7 @@ use crate::work::{
 };
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::ids::{BuildId, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
@@ -82,6 +84,7 @@ pub(crate) struct Surroundings {
     pub(crate) setup: Setup,
     pub(crate) deliveries: Deliveries,
     pub(crate) reports: Reports,
+    pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     pub(crate) limits: Limits,
     pub(crate) space: DiskSpace,
@@ -92,6 +95,8 @@ pub(crate) struct Surroundings {
 struct BuildStops {
     all: CancellationToken,
     hurry: CancellationToken,
+    /// For the event log.
+    job_name: String,
     hand_outs: HashMap<HandOut, CancellationToken>,
 }
 
@@ -201,7 +206,9 @@ impl Coordinator {
             Effect::SetUp(order) => {
                 let build = order.build;
                 tracing::info!(build.id = %build, "setting a build up");
-                let stop = self.stops.entry(build).or_default().all.clone();
+                let stops = self.stops.entry(build).or_default();
+                stops.job_name = order.job.job_name().unwrap_or_default().to_owned();
+                let stop = stops.all.clone();
                 let failed = SetupOutcome::Failed {
                     reason: BROKE_OFF.to_owned(),
                     left: None,
@@ -221,11 +228,15 @@ impl Coordinator {
                 let executor = order.executor;
                 tracing::debug!(build.id = %build, subjob.id = %subjob, %attempt, %executor, "running a subjob");
                 let stop = self.stop_of(hand_out);
+                let job_name = self.stops.get(&build).map(|stops| stops.job_name.clone());
+                let events =
+                    SubjobEvents::new(around.events.clone(), &order, job_name.unwrap_or_default());
                 let ended = move |outcome| Command::RunEnded { hand_out, outcome };
                 let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
                 self.spawn(ended(failed), async move {
                     let (data, space) = (&around.data, &around.space);
-                    let run = subjob_executor::run(data, space, order, &stop, around.limits);
+                    let limits = around.limits;
+                    let run = subjob_executor::run(data, space, order, &stop, limits, &events);
                     ended(run.await)
                 });
             }

@@ -10,9 +10,10 @@ use crate::coordinator::{WorkHandle, WorkView};
 use crate::data_directory::DataDirectory;
 use crate::master_api::Dialect;
 use crate::work::{Answer, Command, HandOut, JobSource, SetupOrder};
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobRequest,
@@ -20,6 +21,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::Rules;
@@ -42,6 +44,7 @@ pub(crate) struct Api {
     pub(crate) registration: Registration,
     pub(crate) dialect: Dialect,
     pub(crate) data: Arc<DataDirectory>,
+    pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     /// How much of a console is kept.
     pub(crate) max_console_size: Option<u64>,
@@ -88,6 +91,7 @@ pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Rou
         session,
         routes,
         origins,
+        observer: None,
     };
     rules.around(gate.guard(router))
 }
@@ -135,9 +139,9 @@ async fn version(version: ApiVersion) -> Json<VersionBody> {
     })
 }
 
-/// No events are kept yet; null is what the original says where there are none to read.
-async fn events() -> Json<Value> {
-    Json(json!({"events": null}))
+/// The latest events: `?since_id` or `?since_timestamp`.
+async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
+    api.events.answer(query.as_deref())
 }
 
 /// What the original says to a GET of a subjob.

@@ -8,6 +8,7 @@ mod connection;
 mod coordinator;
 mod data_directory;
 mod delivery;
+mod event_log;
 mod held_results;
 mod http;
 mod master_api;
@@ -22,17 +23,19 @@ mod withdrawal;
 mod work;
 
 pub use data_directory::DataDirectoryError;
-pub use options::{SlaveOptions, run};
+pub use options::{SlaveOptions, is_wrong_setting, run};
 
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::event_log::{EventLog, EventLogError};
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
+use clusterrunner_common::tls::TlsError;
 use connection::Registration;
 use coordinator::{Coordinator, Surroundings};
 use data_directory::DataDirectory;
@@ -68,6 +71,12 @@ pub enum ServeError {
     /// Its data directory can not be used.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
+    /// It can not speak HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its event log can not be written.
+    #[error(transparent)]
+    EventLog(#[from] EventLogError),
     /// It can not call the master.
     #[error(transparent)]
     Caller(#[from] CallError),
@@ -80,6 +89,17 @@ pub enum ServeError {
     /// One of its parts ended for a reason that nobody foresaw.
     #[error("a part of the slave broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
+}
+
+impl ServeError {
+    /// Whether a setting is wrong, and not this machine.
+    #[must_use]
+    pub fn is_wrong_setting(&self) -> bool {
+        matches!(
+            self,
+            Self::Secret(_) | Self::Tls(_) | Self::Origins(_) | Self::Caller(CallError::Tls(_))
+        )
+    }
 }
 
 /// Is a slave until `stop`, or until a signed call ends it; then cancels what runs, tears its
@@ -109,6 +129,7 @@ pub async fn serve_until_withdrawn(
     let SlaveSettings {
         general, service, ..
     } = &settings;
+    let tls = general.https.acceptor()?;
     let origins = AllowedOrigins::new(service.cors_allowed_origins_regex.as_deref())?;
     let secret = general.secret_or_generate()?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
@@ -140,10 +161,13 @@ pub async fn serve_until_withdrawn(
     };
     let (held, held_deliveries) = tokio::task::spawn_blocking(collect).await??;
 
+    let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
+    event_log::started(&events);
     let timeout = general.default_http_timeout;
+    let caller = |timeout| Caller::with_https(Some(secret.clone()), timeout, &general.https);
     let api = MasterApi {
-        caller: Caller::new(Some(secret.clone()), timeout.min(SHORT_CALL))?,
-        uploader: Caller::new(Some(secret.clone()), timeout)?,
+        caller: caller(timeout.min(SHORT_CALL))?,
+        uploader: caller(timeout)?,
         master: master.clone(),
         own_address: own_address.clone(),
         session: session.clone(),
@@ -172,6 +196,7 @@ pub async fn serve_until_withdrawn(
             ending: stop.clone(),
         },
         reports: Reports::default(),
+        events: events.clone(),
         session: session.clone(),
         limits: Limits {
             kill_grace: service.atom_kill_grace,
@@ -189,12 +214,17 @@ pub async fn serve_until_withdrawn(
         .then_some(http::legacy_proof as _);
     let max_age = service.signature_max_age;
     let gate = Gate::with_legacy_peers(secret, max_age, |_, _| false, legacy);
+    let gate = match service.require_signed_reads {
+        true => gate.with_proved_reads(general.read_token.clone()),
+        false => gate,
+    };
     let routes = http::router(
         http::Api {
             work: work.clone(),
             registration: registration.clone(),
             dialect: api.dialect.clone(),
             data: Arc::clone(&data),
+            events,
             session,
             max_console_size: settings.max_console_size,
             master_url: master.clone(),
@@ -203,16 +233,17 @@ pub async fn serve_until_withdrawn(
         &gate,
         origins,
     );
+    let scheme = general.https.scheme();
     tracing::info!(
         data_directory = %data.path().display(),
-        "slave listens on http://{own_address}, master {master}"
+        "slave listens on {scheme}://{own_address}, master {scheme}://{master}"
     );
     // It answers until all is cleaned up: reads still work then, and orders are refused.
     let listening = CancellationToken::new();
     let end_listening = listening.clone().drop_guard();
     let interval = settings.heartbeat_interval;
     tokio::join!(
-        clusterrunner_common::http::serve(listener, routes, listening, DRAIN),
+        clusterrunner_common::http::serve_secured(listener, routes, tls, listening, DRAIN),
         async {
             tokio::join!(
                 coordinator.run(stop.clone()),

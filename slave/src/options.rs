@@ -1,7 +1,9 @@
 //! The command line of a slave, and running one from it.
 
-use crate::serve_until_withdrawn;
-use clusterrunner_common::daemon::{CommonOptions, listen, stop_on_second_signal, stop_on_signal};
+use crate::{ServeError, serve_until_withdrawn};
+use clusterrunner_common::daemon::{
+    CommonOptions, listen, stop_on_second_signal, stop_on_signal, warn_of_unknown_variables,
+};
 use clusterrunner_common::logging;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
 use std::net::{IpAddr, SocketAddr};
@@ -46,11 +48,17 @@ pub struct SlaveOptions {
     /// the first does so. Setting: drain_on_stop, False by default.
     #[arg(long)]
     pub drain: bool,
+
+    /// Write events to this file, in the directory `log` below the base directory unless it is a whole
+    /// path, or to STDOUT. Setting: eventlog_filename.
+    #[arg(long, value_name = "FILE")]
+    pub eventlog_file: Option<String>,
 }
 
 /// Where a master listens, as it is written on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterAddress {
+    is_https: bool,
     host: String,
     port: Option<u16>,
 }
@@ -63,9 +71,13 @@ pub struct InvalidMasterAddress;
 impl std::str::FromStr for MasterAddress {
     type Err = InvalidMasterAddress;
 
-    /// Reads `HOST:PORT` or `HOST`; `http://` before it and a slash behind it do not matter.
+    /// Reads `HOST:PORT` or `HOST`; `http://` before it and a slash behind it do not matter. `https://`
+    /// says that the settings must be for HTTPS, which they alone decide.
     fn from_str(text: &str) -> Result<Self, InvalidMasterAddress> {
-        let text = text.strip_prefix("http://").unwrap_or(text);
+        let (is_https, text) = match text.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("http://").unwrap_or(text)),
+        };
         let text = text.trim_end_matches('/');
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
@@ -79,6 +91,7 @@ impl std::str::FromStr for MasterAddress {
             return Err(InvalidMasterAddress);
         }
         Ok(Self {
+            is_https,
             host: host.to_owned(),
             port,
         })
@@ -99,9 +112,14 @@ impl SlaveOptions {
             .set_if_given("num_executors", self.num_executors)
             .set_if_given("bind_address", self.bind_address)
             .set_if_given("drain_on_stop", self.drain.then_some("True"))
+            .set_if_given("eventlog_filename", self.eventlog_file.as_ref())
             .set_if_given("log_level", common.log_level());
         let environment = |name: &str| std::env::var(name).ok();
-        load_slave(common.config_file.as_deref(), environment, &flags)
+        let settings = load_slave(common.config_file.as_deref(), environment, &flags)?;
+        if master.is_some_and(|master| master.is_https) && !settings.general.https.is_on() {
+            return Err(SettingsError::NoHttps);
+        }
+        Ok(settings)
     }
 }
 
@@ -111,6 +129,13 @@ impl SlaveOptions {
 /// When it can not start; the message says what to do.
 pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Result<()> {
     let settings = options.load(common)?;
+    let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
+    let listener = listen(address).await?;
+    let port = listener.local_addr()?.port();
+    let settings = SlaveSettings {
+        general: settings.general.with_files_of_slave(port),
+        ..settings
+    };
     let general = &settings.general;
     logging::start(
         general.log_level,
@@ -118,6 +143,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
         Some(&general.log_file),
         general.max_log_file_size,
     )?;
+    warn_of_unknown_variables();
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
     let (withdraw, stop) = if settings.drain_on_stop {
@@ -129,12 +155,22 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     Ok(())
 }
 
+/// Whether a slave could not start because a setting is wrong.
+#[must_use]
+pub fn is_wrong_setting(error: &anyhow::Error) -> bool {
+    error.is::<SettingsError>()
+        || error
+            .downcast_ref::<ServeError>()
+            .is_some_and(ServeError::is_wrong_setting)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn address(host: &str, port: Option<u16>) -> Result<MasterAddress, InvalidMasterAddress> {
         Ok(MasterAddress {
+            is_https: false,
             host: host.to_owned(),
             port,
         })
@@ -147,19 +183,13 @@ mod tests {
             "http://m.example:43000/".parse(),
             address("m.example", Some(43000))
         );
+        let secure: MasterAddress = "https://m:1".parse().unwrap();
+        assert!(secure.is_https && secure.host == "m");
         assert_eq!("[::1]:2".parse(), address("[::1]", Some(2)));
         assert_eq!("[::1]".parse(), address("[::1]", None));
         assert_eq!("m".parse(), address("m", None));
         for wrong in [
-            "",
-            ":1",
-            "m:",
-            "m:x",
-            "m:70000",
-            "::1",
-            "a b:1",
-            "https://m:1",
-            "m/x",
+            "", ":1", "m:", "m:x", "m:70000", "::1", "a b:1", "https://", "m/x",
         ] {
             assert_eq!(
                 wrong.parse::<MasterAddress>(),

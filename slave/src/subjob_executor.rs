@@ -2,6 +2,7 @@
 
 use crate::atom_files::{AtomEnd, AtomFileError, fresh_console, write_result};
 use crate::data_directory::DataDirectory;
+use crate::event_log::SubjobEvents;
 use crate::work::{RunOrder, RunOutcome};
 use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
@@ -49,13 +50,32 @@ pub(crate) async fn run(
     order: RunOrder,
     stop: &CancellationToken,
     limits: Limits,
+    events: &SubjobEvents,
+) -> RunOutcome {
+    events.subjob_started();
+    let outcome = run_atoms(data, space, order, stop, limits, events).await;
+    events.subjob_finished();
+    outcome
+}
+
+async fn run_atoms(
+    data: &DataDirectory,
+    space: &DiskSpace,
+    order: RunOrder,
+    stop: &CancellationToken,
+    limits: Limits,
+    events: &SubjobEvents,
 ) -> RunOutcome {
     let mut reports = Vec::new();
     for (atom, command) in (0..).map(AtomId).zip(&order.atomic_commands) {
         if stop.is_cancelled() {
             return RunOutcome::Canceled;
         }
-        match run_atom(data, space, &order, atom, command, stop, limits).await {
+        events.atom_started(atom);
+        let ended = run_atom(data, space, &order, atom, command, stop, limits).await;
+        let exit_code = |end: AtomEnd| end.exit_code;
+        events.atom_finished(atom, ended.as_ref().ok().copied().flatten().map(exit_code));
+        match ended {
             Ok(Some(end)) => reports.extend(end.timed_out.map(|limit| AtomReport {
                 id: atom,
                 timed_out_after_s: Some(limit.as_secs()),
@@ -162,6 +182,7 @@ mod tests {
     use super::*;
     use crate::work::HandOut;
     use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
+    use clusterrunner_common::event_log::EventLog;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;
     use std::path::PathBuf;
@@ -216,7 +237,9 @@ mod tests {
                 kill_grace: Duration::from_millis(200),
                 max_console_size: Some(MAX_CONSOLE),
             };
-            run(&self.data, &self.space, order, &self.stop, limits).await
+            let (data, space, stop) = (&self.data, &self.space, &self.stop);
+            let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
+            run(data, space, order, stop, limits, &events).await
         }
 
         /// What a failed atom means on a disk that is nearly full.

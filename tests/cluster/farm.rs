@@ -10,6 +10,7 @@ use clusterrunner_common::api::{AtomView, BuildView, SlaveView, SubjobView};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::secret::Secret;
+use clusterrunner_common::tls::{Authorities, HttpsSettings};
 use rustix::process::Signal;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) struct Farm {
     directory: TempDir,
     address: String,
     secret: String,
+    https: HttpsSettings,
     master: Option<Daemon>,
     slaves: Vec<Daemon>,
     /// Whether a daemon was killed, whose commands nobody ended then.
@@ -68,6 +70,7 @@ impl Farm {
             // Different from farm to farm, so that a call to the wrong one would be noticed.
             secret: format!("secret of {}", directory.path().display()),
             directory,
+            https: HttpsSettings::default(),
             master: None,
             slaves: Vec::new(),
             killed: false,
@@ -78,6 +81,24 @@ impl Farm {
         }
         farm.write_settings("clusterrunner.conf", &farm.secret, extra);
         farm
+    }
+
+    /// The address that all daemons of this farm listen on.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Makes all of this farm speak HTTPS with a certificate, which its client believes.
+    pub(crate) fn secure(&mut self, certificate: &Path, key: &Path) {
+        let file = self.path("base/clusterrunner.conf");
+        let text = fs::read_to_string(&file).unwrap();
+        let https = format!(
+            "https_cert_file = {cert}\nhttps_key_file = {}\nhttps_ca_file = {cert}\n[master]\n",
+            key.display(),
+            cert = certificate.display()
+        );
+        fs::write(file, text.replacen("[master]\n", &https, 1)).unwrap();
+        self.https.authorities = Some(Authorities::File(certificate.to_owned()));
     }
 
     /// A farm with a master and a slave for each number of executors, all in contact.
@@ -182,7 +203,8 @@ impl Farm {
 
     /// A client that signs with the farm's secret and rides through a restart of the master.
     pub(crate) fn client(&self) -> Client {
-        let caller = Caller::new(Some(self.secret()), Duration::from_secs(30)).unwrap();
+        let (secret, timeout) = (Some(self.secret()), Duration::from_secs(30));
+        let caller = Caller::with_https(secret, timeout, &self.https).unwrap();
         Client::new(caller, &self.master_address(), PATIENCE)
     }
 

@@ -119,6 +119,16 @@ fn is_variable(part: &str) -> bool {
     part.starts_with(['[', '('])
 }
 
+/// A template as the original's regular expression, which its metrics show.
+fn endpoint(template: &str) -> String {
+    let part = |part| if is_variable(part) { r"(\d+)" } else { part };
+    let parts: Vec<&str> = template.split('/').map(part).collect();
+    match parts.join("/").as_str() {
+        "/" => "/".to_owned(),
+        path => format!("{path}/?"),
+    }
+}
+
 fn axum_path(template: &str) -> String {
     let part = |(index, part): (usize, &str)| match part {
         part if is_variable(part) => format!("{{id{index}}}"),
@@ -135,6 +145,7 @@ pub struct Routes(Arc<[Route]>);
 #[derive(Debug)]
 struct Route {
     template: String,
+    endpoint: String,
     version: ApiVersion,
     /// `child_routes` as JSON, for those who ask in version 1 and in version 2.
     children: [String; 2],
@@ -149,6 +160,7 @@ impl Route {
     ) -> Self {
         Self {
             template: template.to_owned(),
+            endpoint: endpoint(template),
             version,
             children: [v1, v2].map(|children| Value::Object(children).to_string()),
         }
@@ -169,6 +181,11 @@ impl Route {
 }
 
 impl Routes {
+    /// The templates of all routes, such as `/v1/build/[build_id]`.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|route| route.template.as_str())
+    }
+
     /// The route that a path, without a slash at its end, leads to.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Reached> {
@@ -202,6 +219,18 @@ impl Reached {
     #[must_use]
     pub fn template(&self) -> &str {
         &self.route().template
+    }
+
+    /// Its template as the original's regular expression, such as `/v1/build/(\d+)/?`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.route().endpoint
+    }
+
+    /// Tells the routes of a daemon apart.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// `child_routes` as JSON for whoever asks in `version`.
@@ -253,6 +282,8 @@ mod tests {
         assert_eq!(children("/v2", v2).unwrap(), top);
         let found = routes.find("/v1/build/17").unwrap();
         assert_eq!(found.template(), "/v1/build/[build_id]");
+        assert_eq!(found.endpoint(), r"/v1/build/(\d+)/?");
+        assert_eq!(routes.find("/").unwrap().endpoint(), "/");
         for unknown in ["/v1/build/x", "/v1/build/+1", "/v1/build/1/2", "/v3", ""] {
             assert!(routes.find(unknown).is_none(), "{unknown}");
         }

@@ -1,6 +1,7 @@
 //! What holds for every request and every answer of both daemons, whatever the route: the session
 //! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
 
+use super::SentMethod;
 use super::cors::AllowedOrigins;
 use super::refusal;
 use super::routes::{Reached, Routes};
@@ -24,8 +25,13 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UT
 /// How many hexadecimal digits an ETag has: enough that two answers never share one.
 const ETAG_DIGITS: usize = 40;
 
+/// Is told of every answer: the method, the route (none if there is no such route), the status, and how
+/// long it took to the head of the answer.
+pub type Observer =
+    Arc<dyn Fn(&Method, Option<&Reached>, StatusCode, std::time::Duration) + Send + Sync>;
+
 /// The rules, and what they need to know of a daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rules {
     /// The life of the process.
     pub session: SessionId,
@@ -33,6 +39,8 @@ pub struct Rules {
     pub routes: Routes,
     /// Whose web pages may read it.
     pub origins: AllowedOrigins,
+    /// Who is told of each answer.
+    pub observer: Option<Observer>,
 }
 
 impl Rules {
@@ -42,16 +50,32 @@ impl Rules {
         let inside = Router::new().fallback_service(router);
         inside.layer(middleware::from_fn(move |request: Request, next: Next| {
             let rules = Arc::clone(&rules);
-            async move { rules.apply(request, next).await }
+            async move { rules.observed(request, next).await }
         }))
     }
 
-    async fn apply(&self, mut request: Request, next: Next) -> Response {
+    async fn observed(&self, request: Request, next: Next) -> Response {
         let reached = self.routes.find(request.uri().path());
+        let Some(observer) = &self.observer else {
+            return self.apply(request, reached, next).await;
+        };
+        let (method, began) = (request.method().clone(), std::time::Instant::now());
+        let response = self.apply(request, reached.clone(), next).await;
+        observer(
+            &method,
+            reached.as_ref(),
+            response.status(),
+            began.elapsed(),
+        );
+        response
+    }
+
+    async fn apply(&self, mut request: Request, reached: Option<Reached>, next: Next) -> Response {
         let version = version(&request, reached.as_ref());
         let asked = request.headers().clone();
         let method = request.method().clone();
         if method == Method::HEAD {
+            request.extensions_mut().insert(SentMethod(Method::HEAD));
             *request.method_mut() = Method::GET;
         }
         request.extensions_mut().insert(version);

@@ -41,6 +41,7 @@ fn router() -> Router {
         session: SessionId("this-life".to_owned()),
         routes,
         origins: AllowedOrigins::new(Some("http://dash.*")).unwrap(),
+        observer: None,
     };
     rules.around(router)
 }

@@ -133,21 +133,27 @@ pub enum SettingsError {
         /// What is there; never a secret.
         found: String,
     },
-    /// A setting of the original that does nothing here and must not be believed to.
-    #[error(
-        "{origin}: setting \"{key}\" is not supported yet; remove it, and protect the connections by other means"
-    )]
-    NotSupported {
-        /// The line, variable or flag.
-        origin: Origin,
-        /// The key.
-        key: String,
+    /// A certificate without its key, or the other way round.
+    #[error("setting \"{set}\" is there but \"{missing}\" is not: HTTPS needs both, or neither")]
+    HalfIdentity {
+        /// The key that is set.
+        set: &'static str,
+        /// The one that is not.
+        missing: &'static str,
     },
+    /// The master is to be called over HTTPS, and nothing else of this program is.
+    #[error(
+        "the master's address begins with https:// but no HTTPS is set up here: set https_ca_file, and \
+         https_cert_file and https_key_file for a daemon"
+    )]
+    NoHttps,
     /// The secret is of no use.
-    #[error("{origin}: {source}")]
+    #[error("{origin}: setting \"{key}\": {source}")]
     Secret {
         /// The line, variable or flag.
         origin: Origin,
+        /// `secret` or `read_token`.
+        key: &'static str,
         /// Why.
         source: SecretError,
     },

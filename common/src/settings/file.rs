@@ -116,9 +116,9 @@ impl SettingsFile {
 
     /// Whether the file is one that others must not read.
     pub(super) fn holds_secret(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|(_, found)| found.key == "secret" && !found.is_empty_secret())
+        self.entries.iter().any(|(_, found)| {
+            matches!(found.key, "secret" | "read_token") && !found.is_empty_secret()
+        })
     }
 }
 

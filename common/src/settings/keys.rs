@@ -44,8 +44,6 @@ pub(super) enum Kind {
     Address,
     Level,
     Secret,
-    /// Setting it is an error.
-    NotSupported,
 }
 
 pub(super) struct Key {
@@ -146,8 +144,11 @@ pub(super) const KEYS: &[Key] = &[
     all("slaves", Kind::List),
     all("master_hostname", Kind::Text),
     all("cors_allowed_origins_regex", Kind::Text),
-    all("https_cert_file", Kind::NotSupported),
-    all("https_key_file", Kind::NotSupported),
+    all("https_cert_file", Kind::Path),
+    all("https_key_file", Kind::Path),
+    all("https_ca_file", Kind::Path),
+    all("require_signed_reads", Kind::Boolean),
+    all("read_token", Kind::Secret),
     all("get_project_from_master", Kind::Boolean),
     master("slave_lost_after", Kind::Seconds { least: 1 }),
     master("default_atom_timeout", Kind::Seconds { least: 0 }),
@@ -211,10 +212,6 @@ impl Found {
     pub(super) fn read(&self) -> Result<Value, SettingsError> {
         let kind = key(self.key).map_or(Kind::Text, |key| key.kind);
         match (kind, self.values.as_slice()) {
-            (Kind::NotSupported, _) => Err(SettingsError::NotSupported {
-                origin: self.origin.clone(),
-                key: self.key.to_owned(),
-            }),
             (Kind::List, values) => Ok(Value::List(
                 values
                     .iter()
@@ -227,6 +224,7 @@ impl Found {
                     .map(Value::Secret)
                     .map_err(|source| SettingsError::Secret {
                         origin: self.origin.clone(),
+                        key: self.key,
                         source,
                     })
             }
@@ -293,7 +291,7 @@ fn read_one(kind: Kind, text: &str) -> (Option<Value>, String) {
             text.parse().ok().map(Value::Level),
             format!("one of {}", LogLevel::NAMES.join(", ")),
         ),
-        Kind::Text | Kind::Path | Kind::List | Kind::Secret | Kind::NotSupported => {
+        Kind::Text | Kind::Path | Kind::List | Kind::Secret => {
             (Some(Value::Text(text.to_owned())), "a text".to_owned())
         }
     }

@@ -80,18 +80,12 @@ impl Layers<'_> {
         Ok(())
     }
 
-    /// A setting that must stay away: an error if it is anywhere.
-    pub(super) fn refuse(&self, key: &'static str) -> Result<(), SettingsError> {
-        self.find(key)
-            .map_or(Ok(()), |found| found.read().map(drop))
-    }
-
     fn read(&self, key: &'static str) -> Result<Option<Value>, SettingsError> {
         self.find(key).map(|found| found.read()).transpose()
     }
 
-    pub(super) fn secret(&self) -> Result<Option<Secret>, SettingsError> {
-        Ok(self.read("secret")?.and_then(|value| {
+    pub(super) fn secret(&self, key: &'static str) -> Result<Option<Secret>, SettingsError> {
+        Ok(self.read(key)?.and_then(|value| {
             if let Value::Secret(secret) = value {
                 Some(secret)
             } else {

@@ -72,6 +72,7 @@ fn secret_of(file: &SettingsFile, path: &Path) -> Option<Result<Secret, Settings
         other => other.clone(),
     };
     Some(Secret::new(text).map_err(|source| SettingsError::Secret {
+        key: "secret",
         origin: origin(),
         source,
     }))

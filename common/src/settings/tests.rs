@@ -3,6 +3,7 @@
 mod secrets;
 
 use super::*;
+use crate::tls::{Authorities, Identity};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -117,7 +118,7 @@ fn defaults_of_the_master() {
     assert_eq!(general.log_file, base.join("log/clusterrunner_master.log"));
     assert_eq!(
         general.event_log,
-        EventLog::File(base.join("log/eventlog_master.log"))
+        EventLogTarget::File(base.join("log/eventlog_master.log"))
     );
     assert_eq!(
         (service.port, service.bind_address),
@@ -198,13 +199,13 @@ fn the_shipped_file_documents_every_key_in_its_section() {
     // Uncommenting a line must not be a mistake either, apart from the value that is missing.
     let settings: String = SHIPPED_SETTINGS
         .lines()
-        .filter(|line| !line.starts_with("# https_"))
         .map(|line| match line.strip_prefix("# ") {
             Some("secret =") | Some("slave_lost_after = 15") => {
                 line.trim_start_matches("# ").to_owned() + "\n"
             }
             Some(line) => {
                 line.replace("allow_local_sources =", "allow_local_sources = True")
+                    .replace("read_token =", "read_token = long enough")
                     .replace("e =", "e = x")
                     + "\n"
             }
@@ -280,7 +281,7 @@ fn paths_and_special_names() {
     let master = Place::new(file).with("HOME", "/home/u").master();
     assert_eq!(master.general.base_directory, Path::new("/home/u/cr"));
     assert_eq!(master.general.log_file, Path::new("/var/log/x.log"));
-    assert_eq!(master.general.event_log, EventLog::Stdout);
+    assert_eq!(master.general.event_log, EventLogTarget::Stdout);
     assert_eq!(master.build_symlink_directory, Path::new("/home/u"));
     assert_eq!(master.general.log_level, LogLevel::Warning);
     assert!(
@@ -306,6 +307,59 @@ fn local_sources_follow_the_address_unless_said() {
         "[master]\nbind_address = 127.0.0.1\nallow_local_sources = FALSE\n"
     ));
     assert!(allowed("[master]\nallow_local_sources = true\n"));
+}
+
+#[test]
+fn https_is_on_where_a_certificate_or_an_authority_is_named() {
+    let https = |file: &str| Place::new(file).master().general.https;
+    assert_eq!(https("[general]\n").scheme(), "http");
+    let identity = Some(Identity {
+        certificate: "/c.pem".into(),
+        key: "/k.pem".into(),
+    });
+    let daemon = https("[master]\nhttps_cert_file = /c.pem\nhttps_key_file = /k.pem\n");
+    assert_eq!((daemon.scheme(), daemon.identity), ("https", identity));
+    let client = https("[general]\nhttps_ca_file = /ca.pem\n");
+    let file = Some(Authorities::File("/ca.pem".into()));
+    assert_eq!((client.scheme(), client.authorities), ("https", file));
+    let system = https("[general]\nhttps_ca_file = SYSTEM\n");
+    assert_eq!(system.authorities, Some(Authorities::System));
+    let half = Place::new("[slave]\nhttps_cert_file = /c.pem\n");
+    assert_eq!(half.master().general.https, HttpsSettings::default());
+    let error = load_slave(None, half.environment(), &Overrides::new()).unwrap_err();
+    let expected = "\"https_cert_file\" is there but \"https_key_file\" is not";
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[test]
+fn a_read_token_is_as_private_as_the_secret() {
+    let place = Place::new("[general]\nread_token = 'a token for reads'\n");
+    let master = place.master();
+    assert!(master.general.read_token.is_some() && master.general.secret.is_none());
+    assert!(!master.service.require_signed_reads);
+    fs::set_permissions(place.file(), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(place.error().contains("chmod 600"), "{}", place.error());
+}
+
+#[test]
+fn slaves_of_one_machine_have_their_own_files() {
+    let base = |slave: GeneralSettings| {
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let EventLogTarget::File(events) = &slave.event_log else {
+            panic!("{slave:?}");
+        };
+        (name(&slave.log_file), name(events))
+    };
+    let slave = || Place::empty().slave().general;
+    let names = |log: &str, events: &str| (log.to_owned(), events.to_owned());
+    assert_eq!(
+        base(slave().with_files_of_slave(43001)),
+        names("clusterrunner_slave.log", "eventlog_slave.log")
+    );
+    assert_eq!(
+        base(slave().with_files_of_slave(43002)),
+        names("clusterrunner_slave_43002.log", "eventlog_slave_43002.log")
+    );
 }
 
 #[test]
@@ -406,9 +460,9 @@ fn mistakes_name_line_and_cure() {
         &["no meaning in [slave]", "[master] or [general]"],
     );
     check_mistake(
-        "[general]\nhttps_cert_file = x.pem\n",
+        "[general]\nread_token = short\n",
         2,
-        &["not supported yet"],
+        &["read_token", "only 5 characters"],
     );
     check_mistake("[general]\nsecret = short12\n", 2, &["only 7 characters"]);
     check_mistake("[general]\nsecret = None\n", 2, &["only 4 characters"]);
@@ -424,7 +478,10 @@ fn mistakes_elsewhere() {
     let error = Place::empty()
         .with("CLUSTERRUNNER_HTTPS_KEY_FILE", "x")
         .error();
-    assert!(error.contains("not supported yet"), "{error}");
+    assert!(
+        error.contains("\"https_key_file\" is there but \"https_cert_file\" is not"),
+        "{error}"
+    );
     let place = Place::empty();
     let load = |flags| {
         load_master(None, place.environment(), &flags)

@@ -266,6 +266,9 @@ pub struct KeptHandOut {
     pub attempt: Attempt,
 }
 
+/// The reason of [`Fact::SlaveLost`] where a slave says itself that it ends.
+pub const STOPPED: &str = "it was stopped";
+
 /// How one atom ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtomOutcome {

@@ -7,8 +7,9 @@ use crate::cluster::build::{Build, Subjob};
 use crate::cluster::command::Refusal;
 use crate::{metrics, views};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, header};
+use axum::response::Response;
 use clusterrunner_common::api::{
     AtomBody, AtomsBody, BuildBody, BuildsBody, MasterBody, MasterView, QueueBody, SlaveBody,
     SlavesBody, SubjobBody, SubjobsBody, VersionBody,
@@ -16,7 +17,6 @@ use clusterrunner_common::api::{
 use clusterrunner_common::http::page::Page;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
-use serde_json::{Value, json};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -42,16 +42,17 @@ pub(super) async fn version(version: ApiVersion) -> Json<VersionBody> {
     })
 }
 
-/// No events are kept yet; null is what the original says where there are none to read.
-pub(super) async fn events() -> Json<Value> {
-    Json(json!({"events": null}))
+/// The latest events: `?since_id` or `?since_timestamp`.
+pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
+    api.events.answer(query.as_deref())
 }
 
 /// What is measured, for Prometheus.
 pub(super) async fn metrics(
     State(api): State<Api>,
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
-    let mut text = api.cluster.read(metrics::exposition).await?;
+    let mut text = metrics::of_process(&api.measured);
+    text.push_str(&api.cluster.read(metrics::of_cluster).await?);
     if let Some(free) = api.space.free() {
         text.push_str(&metrics::disk_space(free, api.space.check(0).is_err()));
     }

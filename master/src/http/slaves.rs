@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path, legacy};
 use crate::cluster::Cluster;
 use crate::cluster::command::{Command, Refusal, SlaveChoice};
-use crate::cluster::event::{Event, Fact};
+use crate::cluster::event::{Event, Fact, STOPPED};
 use crate::cluster::slave::Slave;
 use crate::coordinator::Gone;
 use crate::views;
@@ -333,7 +333,7 @@ fn command(
         },
         SlaveState::Disconnected => Command::GiveSlaveUp {
             slave,
-            reason: "it was stopped".to_owned(),
+            reason: STOPPED.to_owned(),
         },
     })
 }

@@ -20,6 +20,8 @@ use tower::ServiceExt as _;
 
 mod drain;
 mod golden;
+mod operations;
+mod wild;
 
 struct Master {
     routes: Router,
@@ -49,6 +51,8 @@ impl Master {
         let lease = Duration::from_secs(60);
         let ended = journal.ended();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
+        let events = EventLog::in_memory();
+        let coordinator = coordinator.telling(crate::event_log::listener(events.clone()));
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
             let _effects = effects;
@@ -64,6 +68,8 @@ impl Master {
             results: results.clone(),
             ended,
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
+            events,
+            measured: Measured::default(),
             session: SessionId(session.to_owned()),
             allow_local_sources: secret == golden::SECRET,
         };

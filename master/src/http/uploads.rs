@@ -4,6 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path, legacy_uploads};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
+use crate::metrics::InternalError;
 use crate::results::{Incoming, add_reports, outcomes};
 use axum::Json;
 use axum::body::Bytes;
@@ -49,7 +50,12 @@ pub(super) async fn receive(
     };
     match received {
         Ok(()) => (StatusCode::OK, Json(Success::default())).into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            if matches!(error, ApiError::Disk { .. }) {
+                api.measured.count(InternalError::SubjobWriteFailure);
+            }
+            error.into_response()
+        }
     }
 }
 
@@ -197,7 +203,7 @@ async fn store(
         match part.name() {
             Some("__encoded_body__") if report.is_none() => {
                 let text = small(&mut part).await?;
-                let parsed = serde_json::from_slice::<ResultReport>(&text);
+                let parsed = clusterrunner_common::json::from_slice::<ResultReport>(&text);
                 report = Some(parsed.map_err(|error| {
                     invalid(format!(
                         "The field __encoded_body__ is not as it should be: {error}."

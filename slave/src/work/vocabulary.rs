@@ -53,6 +53,16 @@ pub(crate) enum JobSource {
     },
 }
 
+impl JobSource {
+    /// The job's name, where it is known before the project is there.
+    pub(crate) fn job_name(&self) -> Option<&str> {
+        match self {
+            Self::Order(job) => Some(&job.name),
+            Self::Project { name, .. } => name.as_deref(),
+        }
+    }
+}
+
 /// A build's project as it lies on this slave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Project {

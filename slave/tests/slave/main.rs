@@ -10,4 +10,5 @@ mod fake_master;
 mod golden;
 mod orders;
 mod test_slave;
+mod wild;
 mod work;

@@ -3,6 +3,7 @@
 use super::scenario::{Scenario, big_plan, finished, hand_out, stale, unusable};
 use crate::cluster::build::BuildState;
 use crate::cluster::command::Command;
+use crate::cluster::event::{Event, Fact};
 
 /// A build of three subjobs, two of which slave 1 at `a` has.
 fn farm() -> Scenario {
@@ -98,7 +99,8 @@ fn a_slave_that_is_to_end_delivers_first() {
 fn only_what_nobody_else_was_asked_for_is_kept() {
     let check_none_kept = |mut farm: Scenario, of: &str, results: &[(u64, u32, u32)]| {
         let mut turn = farm.connect_with("a", "life 2", of, results);
-        turn.facts.retain(|fact| !fact.contains("suspected"));
+        let is_suspicion = |event: &Event| matches!(event.fact, Fact::SubjobSuspected { .. });
+        turn.events.retain(|event| !is_suspicion(event));
         turn.check_facts(&[
             "slave 1 lost: it was started again",
             "slave 2 connected: a, life 2, 2 executors",

@@ -1,0 +1,358 @@
+//! The event log: what has happened, for programs, in the original's form. Each event is a line of
+//! JSON in a file, or on standard output; the latest are also kept in memory to be asked for.
+//!
+//! Owns form, file and memory. Which events there are is for each daemon to say.
+
+use crate::clock::Timestamp;
+use crate::http::refusal;
+use crate::logging::RotatingFile;
+use crate::settings::EventLogTarget;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing_subscriber::fmt::MakeWriter as _;
+
+/// How many events are kept in memory, as in the original; some 20 MB.
+const MOST_KEPT: usize = 100_000;
+
+/// What happened: a tag and what belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    tag: &'static str,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Entry {
+    /// An event without anything that belongs to it.
+    #[must_use]
+    pub fn new(tag: &'static str) -> Self {
+        let fields = Vec::new();
+        Self { tag, fields }
+    }
+
+    /// The same event with one field more.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// As one line of JSON, without its end.
+    fn text(self, id: u64, at: Timestamp) -> String {
+        let mut event: Map<String, Value> = self
+            .fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        event.insert("__id__".to_owned(), id.into());
+        event.insert("__tag__".to_owned(), self.tag.into());
+        event.insert("__timestamp__".to_owned(), at.as_unix_seconds().into());
+        Value::Object(event).to_string()
+    }
+}
+
+/// An event log. Cheap to clone; clones are the same log.
+#[derive(Clone, Debug)]
+pub struct EventLog(Arc<Mutex<Log>>);
+
+#[derive(Debug)]
+struct Log {
+    last_id: u64,
+    kept: VecDeque<Kept>,
+    target: Target,
+    /// Whether the last write failed: a full disk is worth a line once.
+    is_failing: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    id: u64,
+    at: Timestamp,
+    text: Arc<str>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Memory,
+    Stdout,
+    File(RotatingFile),
+}
+
+/// The event log's file can not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("could not open the event log {}: {source} (setting eventlog_filename)", .path.display())]
+pub struct EventLogError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Which events are asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Since {
+    /// All that are kept.
+    Always,
+    /// Those that are newer, in Unix seconds.
+    Timestamp(f64),
+    /// Those after the event with this id; all, if it is not kept.
+    Id(i64),
+}
+
+/// A query that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinceError {
+    /// One of the two is to be left out.
+    #[error("Give 'since_id' or 'since_timestamp', not both.")]
+    Both,
+    /// A value is not what it should be.
+    #[error("'{name}' must be {wanted}, not '{given}'.")]
+    Value {
+        /// Which.
+        name: &'static str,
+        /// What is right.
+        wanted: &'static str,
+        /// What is there.
+        given: String,
+    },
+}
+
+impl Since {
+    /// Reads the query of a request; other parameters mean nothing here.
+    ///
+    /// # Errors
+    /// [`SinceError`]
+    pub fn parse(query: &str) -> Result<Self, SinceError> {
+        let value = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        let wrong = |name, wanted, given: &str| SinceError::Value {
+            name,
+            wanted,
+            given: given.to_owned(),
+        };
+        match (value("since_id"), value("since_timestamp")) {
+            (Some(_), Some(_)) => Err(SinceError::Both),
+            (None, None) => Ok(Self::Always),
+            (Some(id), None) => {
+                let wrong = |_| wrong("since_id", "the id of an event, a whole number", id);
+                id.parse().map(Self::Id).map_err(wrong)
+            }
+            (None, Some(time)) => match time.parse::<f64>() {
+                Ok(seconds) if seconds.is_finite() => Ok(Self::Timestamp(seconds)),
+                _ => Err(wrong(
+                    "since_timestamp",
+                    "a number of seconds since 1970",
+                    time,
+                )),
+            },
+        }
+    }
+}
+
+impl EventLog {
+    /// Opens the log that the settings name; its file is rotated like the log's.
+    ///
+    /// # Errors
+    /// The file can not be made.
+    pub fn open(target: &EventLogTarget, max_file_size: u64) -> Result<Self, EventLogError> {
+        let target = match target {
+            EventLogTarget::Stdout => Target::Stdout,
+            EventLogTarget::File(path) => {
+                let opened = RotatingFile::open(path, max_file_size);
+                Target::File(opened.map_err(|source| EventLogError {
+                    path: path.clone(),
+                    source,
+                })?)
+            }
+        };
+        Ok(Self::to(target))
+    }
+
+    /// A log that is written nowhere.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::to(Target::Memory)
+    }
+
+    fn to(target: Target) -> Self {
+        Self(Arc::new(Mutex::new(Log {
+            last_id: 0,
+            kept: VecDeque::new(),
+            target,
+            is_failing: false,
+        })))
+    }
+
+    /// Notes events that happened at the same moment, as one write. Like a line of the log it goes to
+    /// the system's cache at once and is not waited for on disk.
+    pub fn record(&self, happened: impl IntoIterator<Item = (Timestamp, Entry)>) {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = String::new();
+        for (at, entry) in happened {
+            log.last_id += 1;
+            let id = log.last_id;
+            let text = entry.text(id, at);
+            if !matches!(log.target, Target::Memory) {
+                lines.push_str(&text);
+                lines.push('\n');
+            }
+            if matches!(log.target, Target::Stdout) {
+                continue;
+            }
+            if log.kept.len() == MOST_KEPT {
+                log.kept.pop_front();
+            }
+            let text = text.into();
+            log.kept.push_back(Kept { id, at, text });
+        }
+        if !lines.is_empty() {
+            log.write(&lines);
+        }
+    }
+
+    /// The body of an answer, `{"events": [...]}`, oldest first. As in the original, there are none to ask
+    /// for where they go to standard output.
+    #[must_use]
+    pub fn body(&self, since: Since) -> String {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(log.target, Target::Stdout) {
+            return r#"{"events":null}"#.to_owned();
+        }
+        let texts: Vec<Arc<str>> = log
+            .since(since)
+            .map(|kept| Arc::clone(&kept.text))
+            .collect();
+        drop(log);
+        format!(r#"{{"events":[{}]}}"#, texts.join(","))
+    }
+
+    /// Answers `GET eventlog` with this query.
+    #[must_use]
+    pub fn answer(&self, query: Option<&str>) -> Response {
+        match Since::parse(query.unwrap_or_default()) {
+            Ok(since) => {
+                let json = [(header::CONTENT_TYPE, "application/json")];
+                (json, self.body(since)).into_response()
+            }
+            Err(error) => refusal(StatusCode::BAD_REQUEST, error.to_string()),
+        }
+    }
+}
+
+impl Log {
+    /// Ids grow by one, so one is found at once. Times are looked at from the newest back, since whoever
+    /// asks again asks for little.
+    fn since(&self, since: Since) -> impl Iterator<Item = &Kept> {
+        let first = match since {
+            Since::Always => 0,
+            Since::Timestamp(seconds) => {
+                let newer = |kept: &&Kept| kept.at.as_unix_seconds() > seconds;
+                self.kept.len() - self.kept.iter().rev().take_while(newer).count()
+            }
+            Since::Id(id) => {
+                let oldest = self.kept.front().map_or(0, |kept| kept.id);
+                let index = u64::try_from(id).ok().and_then(|id| id.checked_sub(oldest));
+                let index = index.and_then(|index| usize::try_from(index).ok());
+                let index = index.filter(|index| *index < self.kept.len());
+                index.map_or(0, |index| index + 1)
+            }
+        };
+        self.kept.iter().skip(first)
+    }
+
+    fn write(&mut self, lines: &str) {
+        let written = match &self.target {
+            Target::Memory => Ok(()),
+            Target::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout
+                    .write_all(lines.as_bytes())
+                    .and_then(|()| stdout.flush())
+            }
+            Target::File(file) => file.make_writer().write_all(lines.as_bytes()),
+        };
+        if let Err(error) = &written
+            && !self.is_failing
+        {
+            tracing::warn!(%error, "events could not be written to the event log");
+        }
+        self.is_failing = written.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(number: u64) -> EventLog {
+        let log = EventLog::in_memory();
+        for n in 1..=number {
+            log.record([(Timestamp(n * 1000), Entry::new("T").with("n", n))]);
+        }
+        log
+    }
+
+    fn ids(log: &EventLog, query: &str) -> Vec<u64> {
+        let body: Value = serde_json::from_str(&log.body(Since::parse(query).unwrap())).unwrap();
+        let events = body["events"].as_array().unwrap().iter();
+        events
+            .map(|event| event["__id__"].as_u64().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn an_event_has_the_originals_form() {
+        let log = log_of(1);
+        let event = r#"{"n":1,"__id__":1,"__tag__":"T","__timestamp__":1.0}"#;
+        assert_eq!(
+            log.body(Since::Always),
+            format!(r#"{{"events":[{event}]}}"#)
+        );
+    }
+
+    #[test]
+    fn one_asks_for_what_is_new() {
+        let log = log_of(4);
+        assert_eq!(ids(&log, ""), [1, 2, 3, 4]);
+        assert_eq!(ids(&log, "since_id=2&x=y"), [3, 4]);
+        assert!(ids(&log, "since_id=4").is_empty());
+        assert_eq!(ids(&log, "since_id=9"), [1, 2, 3, 4]);
+        assert_eq!(ids(&log, "since_id=-1"), [1, 2, 3, 4]);
+        assert_eq!(ids(&log, "since_timestamp=2.0"), [3, 4]);
+        assert!(ids(&log, "since_timestamp=1e9").is_empty());
+        for (query, words) in [
+            ("since_id=1&since_timestamp=1", "not both"),
+            ("since_id=", "whole number"),
+            ("since_id=1.5", "whole number"),
+            ("since_timestamp=now", "number of seconds"),
+            ("since_timestamp=NaN", "number of seconds"),
+        ] {
+            let error = Since::parse(query).unwrap_err().to_string();
+            assert!(error.contains(words), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_file_has_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log/events.log");
+        let log = EventLog::open(&EventLogTarget::File(path.clone()), 1 << 30).unwrap();
+        let number = MOST_KEPT as u64 + 3;
+        log.record((1..=number).map(|n| (Timestamp(n), Entry::new("T"))));
+        let kept = ids(&log, "");
+        assert_eq!((kept.len(), kept.first()), (MOST_KEPT, Some(&4)));
+        assert_eq!(ids(&log, "since_id=2").len(), MOST_KEPT);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count() as u64, number);
+        let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(first["__tag__"], "T");
+        let blocked = EventLogTarget::File(path.join("below a file"));
+        let error = EventLog::open(&blocked, 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("eventlog_filename"), "{error}");
+    }
+}

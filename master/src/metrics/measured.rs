@@ -1,0 +1,128 @@
+//! What is counted while the process lives: how long requests take, and what went wrong inside. As in
+//! the original it begins anew with the process.
+
+use super::histogram::Histogram;
+use super::{family, line};
+use axum::http::{Method, StatusCode};
+use clusterrunner_common::http::routes::Reached;
+use clusterrunner_common::http::rules::Observer;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds in seconds, the original's.
+const REQUEST_BUCKETS: &[f64] = &[
+    0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 50.0,
+];
+
+/// The counts. Cheap to clone; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Measured(Arc<Counts>);
+
+/// Route, method and status.
+type Answered = (usize, &'static str, u16);
+
+/// The route's endpoint, and how long it took.
+type Timed = (String, Histogram);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Bounded by what routes, methods and statuses there are.
+    requests: Mutex<BTreeMap<Answered, Timed>>,
+    errors: [AtomicU64; InternalError::ALL.len()],
+}
+
+/// What can go wrong inside the master, in the original's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InternalError {
+    /// An atomizer's command failed.
+    AtomizerFailure,
+    /// A slave did not answer a call.
+    NetworkRequestFailure,
+    /// The archives of a build could not be made.
+    PostBuildFailure,
+    /// A result could not be stored.
+    SubjobWriteFailure,
+}
+
+impl InternalError {
+    const ALL: [Self; 4] = [
+        Self::AtomizerFailure,
+        Self::NetworkRequestFailure,
+        Self::PostBuildFailure,
+        Self::SubjobWriteFailure,
+    ];
+}
+
+impl Measured {
+    /// Counts an error.
+    pub fn count(&self, error: InternalError) {
+        self.0.errors[error as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts requests as they are answered.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        let measured = self.clone();
+        Arc::new(move |method, reached, status, took| {
+            if let Some(reached) = reached {
+                measured.answered(method, reached, status, took);
+            }
+        })
+    }
+
+    /// As in the original, downloads of archives are not counted: they take what the reader takes.
+    fn answered(&self, method: &Method, reached: &Reached, status: StatusCode, took: Duration) {
+        let endpoint = reached.endpoint();
+        if endpoint.contains("/artifacts.") {
+            return;
+        }
+        let method = match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::HEAD => "HEAD",
+            Method::OPTIONS => "OPTIONS",
+            // Anybody can make up methods; labels must not grow with them.
+            _ => "OTHER",
+        };
+        let requests = self.0.requests.lock();
+        let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
+        let key = (reached.index(), method, status.as_u16());
+        let (_, histogram) = requests
+            .entry(key)
+            .or_insert_with(|| (endpoint.to_owned(), Histogram::new(REQUEST_BUCKETS)));
+        histogram.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn write_requests(&self, text: &mut String) {
+        let name = "http_request_duration_seconds";
+        family(
+            text,
+            name,
+            "histogram",
+            "Latency of HTTP requests in seconds",
+        );
+        let requests = self.0.requests.lock();
+        let requests = requests.unwrap_or_else(PoisonError::into_inner);
+        for ((_, method, status), (endpoint, histogram)) in requests.iter() {
+            // In a label a backslash is written twice.
+            let endpoint = endpoint.replace('\\', r"\\");
+            let labels =
+                format!("endpoint=\"{endpoint}\",method=\"{method}\",status=\"{status}\",");
+            histogram.write(text, name, &labels);
+        }
+    }
+
+    pub(super) fn write_errors(&self, text: &mut String) {
+        let name = "internal_errors";
+        family(text, name, "counter", "Total number of internal errors");
+        for error in InternalError::ALL {
+            let count = self.0.errors[error as usize].load(Ordering::Relaxed);
+            if count > 0 {
+                line(text, format_args!("{name}{{type=\"{error:?}\"}} {count}"));
+            }
+        }
+    }
+}
