@@ -42,6 +42,7 @@ pub struct Build {
     /// How many atoms have a result other than exit code 0.
     pub atoms_failed: u64,
     /// How many of these did not end by themselves.
+    #[serde(default)]
     pub atoms_in_trouble: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
@@ -52,8 +53,10 @@ pub struct Build {
     #[serde(default)]
     pub slave_urls: BTreeMap<SlaveId, String>,
     /// Addresses of slaves that set it up and have not lost it since.
+    #[serde(default)]
     pub set_up_at: BTreeSet<String>,
     /// What went wrong without changing its result, for the user.
+    #[serde(default)]
     pub warnings: Vec<String>,
 }
 
@@ -100,10 +103,12 @@ pub struct Progress {
     pub unstarted: VecDeque<SubjobId>,
     /// Those that no slave has and not every slave may have: suspects, and those with a result
     /// that could not be used. They go before the others.
+    #[serde(default)]
     pub set_aside: BTreeSet<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
     /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
+    #[serde(default)]
     pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
 }
 
@@ -131,15 +136,20 @@ pub struct Subjob {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_return: Option<String>,
     /// Why its last slave was lost, once that made it poison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_loss: Option<String>,
     /// How many slaves were lost while they ran it, other than by being stopped.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub slaves_lost: u32,
     /// How many of its hand-outs brought nothing although their slave is there.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub wasted: u32,
     /// Slaves that sent a result of it that could not be used.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unusable_from: BTreeSet<SlaveId>,
     /// Whether the master was started again since it was handed out last: if its slave is lost now,
     /// that may be older than the subjob's start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outlived_master: bool,
     /// Its result: the hand-out that counted, and one outcome for each atom.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,7 @@ pub struct Slave {
     /// How many subjobs it runs at a time.
     pub num_executors: u32,
     /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
+    #[serde(default)]
     pub is_legacy: bool,
     /// Whether it is counted on.
     pub presence: Presence,
@@ -26,15 +27,20 @@ pub struct Slave {
     /// What it runs.
     pub running: BTreeSet<(BuildId, SubjobId)>,
     /// Whether somebody wants its address to take no new work.
+    #[serde(default)]
     pub is_drained: bool,
     /// Why it is sick, if it is: it takes no new work then.
+    #[serde(default)]
     pub quarantine: Option<String>,
     /// The build whose suspect subjobs it is kept free for, one after the other.
+    #[serde(default)]
     pub reserved_for: Option<BuildId>,
     /// What speaks against it.
+    #[serde(default)]
     pub record: Record,
     /// What an earlier life of it has run, of which it still has the result. No executor is needed
     /// for that, nor that the build is set up.
+    #[serde(default)]
     pub delivering: BTreeSet<(BuildId, SubjobId)>,
 }
 

@@ -1,23 +1,28 @@
 //! Histograms in the text format.
 
-use super::line;
+use super::{BUCKETS, line};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// How often values lay within which bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Histogram {
-    bounds: Cow<'static, [f64]>,
+    /// Those that are stored are all of builds.
+    #[serde(skip, default = "of_builds")]
+    bounds: &'static [f64],
     within: Vec<u64>,
     count: u64,
     sum: f64,
+}
+
+fn of_builds() -> &'static [f64] {
+    BUCKETS
 }
 
 impl Histogram {
     /// Nothing observed yet. `bounds` are the upper bounds in seconds, from low to high.
     pub(super) fn new(bounds: &'static [f64]) -> Self {
         Self {
-            bounds: Cow::Borrowed(bounds),
+            bounds,
             within: vec![0; bounds.len()],
             count: 0,
             sum: 0.0,
@@ -25,7 +30,7 @@ impl Histogram {
     }
 
     pub(super) fn observe(&mut self, seconds: f64) {
-        for (within, bound) in self.within.iter_mut().zip(&*self.bounds) {
+        for (within, bound) in self.within.iter_mut().zip(self.bounds) {
             *within += u64::from(seconds <= *bound);
         }
         self.count += 1;

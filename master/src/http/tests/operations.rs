@@ -159,6 +159,9 @@ async fn requests_are_measured_by_the_originals_endpoints() {
             "build_state_duration_seconds histogram",
             "serialized_build_time_seconds histogram",
             "slaves gauge",
+            "slaves_kept_out gauge",
+            "master_disk_free_bytes gauge",
+            "master_disk_short gauge",
         ]
     );
 }
