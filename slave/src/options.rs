@@ -144,8 +144,6 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
         general.max_log_file_size,
     )?;
     warn_of_unknown_variables();
-    let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
-    let listener = listen(address).await?;
     let (withdraw, stop) = if settings.drain_on_stop {
         stop_on_second_signal()?
     } else {
