@@ -39,7 +39,7 @@ impl Histogram {
 
     /// `labels` is empty or ends with a comma.
     pub(super) fn write(&self, text: &mut String, name: &str, labels: &str) {
-        for (within, bound) in self.within.iter().zip(&*self.bounds) {
+        for (within, bound) in self.within.iter().zip(self.bounds) {
             line(
                 text,
                 format_args!("{name}_bucket{{{labels}le=\"{bound:?}\"}} {within}"),
