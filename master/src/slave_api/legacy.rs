@@ -94,8 +94,9 @@ impl Line {
             }
             SlaveCall::Start { subjob, request } => {
                 let request = SubjobRequest {
+                    atomic_commands: request.atomic_commands.clone(),
                     attempt: None,
-                    ..request.clone()
+                    timeout_s: None,
                 };
                 let url = format!("{base}/subjob/{subjob}");
                 self.tell::<SubjobAccepted>(&url, encode(&request)?).await
