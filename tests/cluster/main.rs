@@ -20,6 +20,7 @@ mod repository;
 mod wait;
 
 mod atoms;
+mod bad_line;
 mod canceling;
 mod chaos;
 mod command_line;

@@ -47,6 +47,8 @@ pub(crate) enum ApiError {
     SlaveConsole(#[source] CallError),
     #[error("The artifacts are not ready yet.")]
     NotReady,
+    #[error("The upload broke off in the middle; send it again.")]
+    BrokenOff,
     #[error("The result can not be used: {0}.")]
     UnusableResult(String),
     #[error(transparent)]
@@ -99,6 +101,7 @@ impl ApiError {
             }
             Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
             Self::NotReady => StatusCode::ACCEPTED,
+            Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
             Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Console(ConsoleError::Read(_)) | Self::Journal(_) | Self::Disk { .. } => {
