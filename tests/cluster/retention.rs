@@ -1,15 +1,16 @@
 //! What is over is kept within bounds, and goes whole.
 
 use crate::archives::zip_of;
-use crate::farm::{Extra, Farm};
+use crate::farm::{Extra, Farm, object};
 use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_for_at_most};
 use clusterrunner_common::api::BuildResult;
 use clusterrunner_common::ids::BuildId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 const BUILDS: [BuildId; 4] = [BuildId(1), BuildId(2), BuildId(3), BuildId(4)];
 
@@ -210,4 +211,53 @@ async fn wrong_bounds_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains(key), "{text}");
     }
+}
+
+/// How much memory the master has is printed, for docs/journal.md:
+/// `CLUSTERRUNNER_ENDED_BUILDS=10000 cargo test --release -p clusterrunner-tests ended_builds -- --nocapture`
+/// after `cargo build --release --workspace`.
+#[tokio::test]
+async fn ended_builds_take_little_memory() {
+    const USERS: usize = 16;
+    let number = std::env::var("CLUSTERRUNNER_ENDED_BUILDS");
+    let number: usize = number.map_or(320, |text| text.parse().unwrap());
+    let farm = Farm::start(&[]).await;
+    let resident = async || {
+        let text = reqwest::get(format!("http://{}/v1/metrics", farm.master_address()));
+        let text = text.await.unwrap().text().await.unwrap();
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim().parse::<f64>().unwrap()
+        };
+        let megabytes = value("process_resident_memory_bytes ") / 1e6;
+        (value("master_builds_kept "), megabytes)
+    };
+    let before = resident().await;
+    let mut users = tokio::task::JoinSet::new();
+    for user in 0..USERS {
+        let directory = farm.path(&format!("project-{user}"));
+        fs::create_dir(&directory).unwrap();
+        let client = farm.client();
+        users.spawn(async move {
+            let request = json!({"type": "directory", "project_directory": directory});
+            for _ in 0..number / USERS {
+                // There is no clusterrunner.yaml: it is over as soon as it is looked at.
+                client.submit_params(&object(&request)).await.unwrap();
+            }
+        });
+    }
+    while let Some(user) = users.join_next().await {
+        user.unwrap();
+    }
+    let expected = number / USERS * USERS;
+    let after = wait_for_at_most(Duration::from_secs(600), "all are put away", async || {
+        let (kept, megabytes) = resident().await;
+        (kept.to_string() == expected.to_string()).then_some(megabytes)
+    })
+    .await;
+    println!(
+        "resident: {:.0} MB without builds, {after:.0} MB with {expected} that are over",
+        before.1
+    );
+    assert!(after < 100.0, "{after} MB");
 }
