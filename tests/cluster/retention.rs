@@ -214,15 +214,14 @@ async fn wrong_bounds_are_refused() {
 }
 
 /// How much memory the master has is printed, for docs/journal.md:
-/// `CLUSTERRUNNER_ENDED_BUILDS=10000 cargo test --release -p clusterrunner-tests ended_builds -- --nocapture`
-/// after `cargo build --release --workspace`.
+/// `CLUSTERRUNNER_ENDED_BUILDS=10000 cargo test -p clusterrunner-tests ended_builds -- --nocapture`.
 #[tokio::test]
 async fn ended_builds_take_little_memory() {
     const USERS: usize = 16;
     let number = std::env::var("CLUSTERRUNNER_ENDED_BUILDS");
     let number: usize = number.map_or(320, |text| text.parse().unwrap());
-    let farm = Farm::start(&[]).await;
-    let resident = async || {
+    let mut farm = Farm::start(&[]).await;
+    let resident = async |farm: &Farm| {
         let text = reqwest::get(format!("http://{}/v1/metrics", farm.master_address()));
         let text = text.await.unwrap().text().await.unwrap();
         let value = |name: &str| {
@@ -232,7 +231,7 @@ async fn ended_builds_take_little_memory() {
         let megabytes = value("process_resident_memory_bytes ") / 1e6;
         (value("master_builds_kept "), megabytes)
     };
-    let before = resident().await;
+    let before = resident(&farm).await;
     let mut users = tokio::task::JoinSet::new();
     for user in 0..USERS {
         let directory = farm.path(&format!("project-{user}"));
@@ -251,13 +250,17 @@ async fn ended_builds_take_little_memory() {
     }
     let expected = number / USERS * USERS;
     let after = wait_for_at_most(Duration::from_secs(600), "all are put away", async || {
-        let (kept, megabytes) = resident().await;
+        let (kept, megabytes) = resident(&farm).await;
         (kept.to_string() == expected.to_string()).then_some(megabytes)
     })
     .await;
+    assert!(farm.stop_master().success());
+    farm.start_master().await;
+    let (kept, restarted) = resident(&farm).await;
+    assert_eq!(kept.to_string(), expected.to_string());
+    assert!(restarted < 100.0, "{restarted} MB");
     println!(
-        "resident: {:.0} MB without builds, {after:.0} MB with {expected} that are over",
+        "resident: {:.0} MB without builds, {after:.0} MB with {expected} that are over, {restarted:.0} MB after a restart",
         before.1
     );
-    assert!(after < 100.0, "{after} MB");
 }
