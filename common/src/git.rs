@@ -36,6 +36,7 @@ mod work_tree;
 pub use commit_id::{CommitId, InvalidCommitId};
 pub use error::GitError;
 pub use mirror::{Mirror, Revision};
+pub(crate) use mirror_files::remove_all;
 pub use options::GitOptions;
 pub(crate) use url::redact_url;
 pub use url::{GitUrl, GitUrlError};

@@ -11,6 +11,7 @@ mod https;
 mod keys;
 mod layers;
 mod log_files;
+mod retention;
 mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use secret_file::ensure_secret;
 
 use crate::job_config::{TimeLimit, Timeouts};
 use crate::logging::LogLevel;
+use crate::retention::{BuildBounds, ProjectBounds};
 use crate::secret::Secret;
 use crate::tls::HttpsSettings;
 use file::SettingsFile;
@@ -100,6 +102,8 @@ pub struct ServiceSettings {
     pub atom_kill_grace: Duration,
     /// Whether ssh refuses hosts that are not in `known_hosts`.
     pub git_strict_host_key_checking: bool,
+    /// How much of the copies of projects is kept that nobody uses.
+    pub kept_projects: ProjectBounds,
     /// A regular expression for the `Origin` of web pages that may use the API.
     pub cors_allowed_origins_regex: Option<String>,
 }
@@ -117,6 +121,8 @@ pub struct MasterSettings {
     pub legacy_slave_lost_after: Duration,
     /// How long commands may run whose job does not say.
     pub default_timeouts: Timeouts,
+    /// How much is kept of builds that are over.
+    pub kept_builds: BuildBounds,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -226,6 +232,7 @@ pub fn load_master(
             setup: Some(time_limit(&layers, "default_setup_timeout")?),
             teardown: Some(time_limit(&layers, "default_teardown_timeout")?),
         },
+        kept_builds: retention::builds(&layers)?,
         get_project_from_master: layers.boolean("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         unresponsive_slaves_cleanup_interval: layers
@@ -399,6 +406,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         min_free_space: layers.number("min_free_space")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
         git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
+        kept_projects: retention::projects(layers)?,
         cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,
     })
 }

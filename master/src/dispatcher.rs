@@ -4,9 +4,11 @@ use crate::archiver;
 use crate::cluster::command::Command;
 use crate::cluster::effect::Effect;
 use crate::coordinator::ClusterHandle;
+use crate::journal::EndedBuilds;
 use crate::metrics::{InternalError, Measured};
 use crate::preparer::Preparer;
 use crate::results::Results;
+use crate::retention::Remover;
 use crate::slave_api::{ProjectLinks, SlaveCalls};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk_space::DiskSpace;
@@ -21,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 pub struct Dispatcher {
     preparer: Preparer,
     results: Results,
+    remover: Remover,
     space: DiskSpace,
     slaves: SlaveCalls,
     measured: Measured,
     cluster: ClusterHandle,
-    /// What is done for a build right now: preparing or archiving, never both.
+    /// What is done for a build right now: preparing, archiving or removing, never two of them.
     under_way: HashMap<BuildId, (u64, CancellationToken)>,
     num_started: u64,
     tasks: JoinSet<Ended>,
@@ -44,10 +47,12 @@ impl Dispatcher {
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
-        measured: Measured,
+        ended: EndedBuilds,
     ) -> Self {
+        let measured = preparer.measured.clone();
         Self {
             preparer,
+            remover: Remover::new(results.clone(), ended, measured.clone()),
             results,
             space,
             slaves: SlaveCalls::new(caller, cluster.clone(), links, measured.clone()),
@@ -136,6 +141,10 @@ impl Dispatcher {
                     }
                     (build, number)
                 });
+            }
+            Effect::RemoveBuild { build } => {
+                let remover = self.remover.clone();
+                self.start(build, move |stop| remover.remove(build, stop));
             }
             Effect::MakeResult { build, made } => {
                 let results = self.results.clone();

@@ -17,6 +17,7 @@ pub mod options;
 pub mod preparer;
 pub mod project_locks;
 pub mod results;
+pub mod retention;
 pub mod slave_api;
 pub mod views;
 
@@ -42,6 +43,7 @@ use metrics::Measured;
 use preparer::Preparer;
 use project_locks::ProjectLocks;
 use results::Results;
+use retention::{Keeper, Projects};
 use slave_api::ProjectLinks;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -140,9 +142,15 @@ pub async fn serve(
         general.default_http_timeout,
         &general.https,
     )?;
-    let preparer = Preparer {
+    let projects = Projects {
         mirrors: directory.join("repos"),
         work_trees: directory.join("work"),
+        locks: ProjectLocks::default(),
+        bounds: service.kept_projects,
+    };
+    let preparer = Preparer {
+        mirrors: projects.mirrors.clone(),
+        work_trees: projects.work_trees.clone(),
         git: GitOptions {
             allow_local_sources: service.allow_local_sources,
             strict_host_key_checking: service.git_strict_host_key_checking,
@@ -153,7 +161,7 @@ pub async fn serve(
         kill_grace: service.atom_kill_grace,
         default_timeouts: settings.default_timeouts,
         hostname: general.hostname.clone(),
-        projects: ProjectLocks::default(),
+        projects: projects.locks.clone(),
         space: space.clone(),
         measured: measured.clone(),
     };
@@ -169,6 +177,13 @@ pub async fn serve(
         caller.clone(),
         cluster.clone(),
         links,
+        ended.clone(),
+    );
+    let keeper = Keeper::new(
+        cluster.clone(),
+        results.clone(),
+        settings.kept_builds,
+        projects,
         measured.clone(),
     );
     if service.accept_legacy_peers {
@@ -225,8 +240,10 @@ pub async fn serve(
             dispatcher.run(effects, stop).await;
         }
     });
+    let keeping = tokio::spawn(keeper.run(stop.clone()));
     clusterrunner_common::http::serve_secured(listener, routes, tls, stop, DRAIN).await;
     dispatching.await?;
+    keeping.await?;
     end.cancel();
     coordinating.await??;
     tracing::info!("the master has ended");

@@ -13,6 +13,7 @@ use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirro
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_output};
 use clusterrunner_common::job_file::{JobFileError, read_job};
+use clusterrunner_common::kept_projects;
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -242,6 +243,8 @@ impl Preparer {
                     move || {
                         let commit = mirror.fetch(&revision, &stop)?;
                         mirror.check_out(&commit, &work_tree, &stop)?;
+                        // Unused for longer it only seems, and is fetched again.
+                        kept_projects::touch(&work_tree).ok();
                         Ok::<_, GitError>(commit)
                     }
                 });

@@ -90,7 +90,31 @@ impl Results {
         Ok(Incoming { path, file })
     }
 
-    /// Removes what an earlier process left half written.
+    /// How many bytes there are of a build.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn size(&self, build: BuildId) -> io::Result<u64> {
+        let mut bytes = 0;
+        for file in entries(&self.of_build(build))? {
+            bytes += file.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+
+    /// Removes all that there is of a build; nothing where there is nothing. Whoever reads one of its
+    /// files goes on.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, build: BuildId) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.of_build(build)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what an earlier process left half written, and directories of which nothing is left.
     ///
     /// # Errors
     /// The disk refuses.
@@ -99,29 +123,38 @@ impl Results {
             return Ok(());
         }
         for build in std::fs::read_dir(&self.directory)? {
-            for file in std::fs::read_dir(build?.path())? {
+            let build = build?.path();
+            for file in std::fs::read_dir(&build)? {
                 let file = file?;
                 if file.file_name().to_string_lossy().starts_with("incoming-") {
                     std::fs::remove_file(file.path())?;
                 }
             }
+            match std::fs::remove_dir(build) {
+                Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                    return Err(error);
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
 
-    /// Removes the subjobs' archives once the build's archives hold them.
+    /// Removes the subjobs' archives once the build's archives hold them, or nobody is to have them;
+    /// how many there were.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn remove_subjobs(&self, build: BuildId) -> io::Result<()> {
-        for file in std::fs::read_dir(self.of_build(build))? {
-            let file = file?;
+    pub fn remove_subjobs(&self, build: BuildId) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in entries(&self.of_build(build))? {
             let name = file.file_name();
             if !matches!(name.to_str(), Some("results.tar.gz" | "results.zip")) {
                 std::fs::remove_file(file.path())?;
+                removed += 1;
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Opens the console output of an atom with a result: from its subjob's archive, or from the
@@ -144,6 +177,15 @@ impl Results {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What is in a directory; nothing where there is none.
+fn entries(directory: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod options;
 mod reports;
 mod result_archive;
 mod result_note;
+mod retention;
 mod setup;
 mod source;
 mod subjob_executor;
@@ -247,6 +248,7 @@ pub async fn serve_until_withdrawn(
         async {
             tokio::join!(
                 coordinator.run(stop.clone()),
+                retention::keep(&surroundings, service.kept_projects, &stop),
                 withdrawal::when_asked(&api, &work, &registration, &withdraw, &stop),
                 connection::keep(
                     api.clone(),

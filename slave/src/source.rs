@@ -3,11 +3,14 @@
 use crate::data_directory::{DataDirectory, remove_all};
 use crate::work::SetupOrder;
 use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::{
     CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror, Revision,
 };
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::kept_projects::{bound, find, remove_unnamed, touch, unname};
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files_within};
+use clusterrunner_common::retention::ProjectBounds;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -143,6 +146,37 @@ impl Sources {
         Arc::clone(mirror)
     }
 
+    /// Removes mirrors that are beyond the bounds and that no build uses. Blocks.
+    pub(crate) fn remove_surplus(
+        &self,
+        data: &DataDirectory,
+        bounds: &ProjectBounds,
+    ) -> io::Result<()> {
+        let parents = [data.mirrors()];
+        remove_unnamed(&parents)?;
+        let found = find(&parents, bounds.max_bytes.is_some())?;
+        bound(&found, bounds, Timestamp::now(), |project| {
+            // Nobody gets a mirror as long as this is locked.
+            let mut mirrors = lock(&self.mirrors);
+            let directory = data.mirrors().join(&project.name);
+            let users = mirrors
+                .get(&directory)
+                .map_or(0, |m| Arc::strong_count(m) - 1);
+            if users > 0 {
+                return false;
+            }
+            let name = project.name.to_string_lossy();
+            if let Err(error) = unname(&parents, &project.name) {
+                tracing::warn!(project = %name, %error, "could not remove a mirror");
+                return false;
+            }
+            mirrors.remove(&directory);
+            tracing::info!(project = %name, bytes = project.bytes, "a mirror that nobody uses is removed");
+            true
+        });
+        remove_unnamed(&parents)
+    }
+
     /// Removes what a git build was checked out to; nothing where there is nothing.
     pub(crate) async fn remove_work_tree(&self, data: &DataDirectory, build: BuildId) {
         let Some(mirror) = lock(&self.work_trees).remove(&build) else {
@@ -156,6 +190,7 @@ impl Sources {
                 // What is no work tree yet, or not any more, is in the way all the same.
                 remove_all(&path)?;
             }
+            note_use(&mirror);
             io::Result::Ok(())
         });
         if let Err(error) = removed
@@ -166,6 +201,11 @@ impl Sources {
             tracing::warn!(build.id = %build, %error, "could not remove a work tree");
         }
     }
+}
+
+/// A mirror whose use can not be noted only seems unused for longer, and is fetched again.
+fn note_use(mirror: &Mirror) {
+    touch(mirror.directory()).ok();
 }
 
 async fn is_directory(path: &Path) -> bool {
@@ -189,6 +229,7 @@ async fn check_out(
     let checked_out = spawn_blocking(move || {
         let commit = mirror.fetch(&revision, &stop)?;
         mirror.check_out(&commit, &work_tree, &stop)?;
+        note_use(&mirror);
         Ok::<_, GitError>(commit)
     });
     Ok(checked_out.await??)
@@ -212,4 +253,39 @@ async fn inside(
         url: url.to_string(),
         commit,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::ids::SessionId;
+
+    #[test]
+    fn only_mirrors_that_no_build_uses_go() {
+        let base = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
+        let sources = Sources::new("here".to_owned(), GitOptions::default());
+        let mirrors = ["used", "known", "unknown"].map(|name| {
+            let url = GitUrl::parse(&format!("https://example.org/{name}"), false).unwrap();
+            std::fs::create_dir_all(data.mirrors().join(url.directory_name())).unwrap();
+            url
+        });
+        let used = sources.mirror(&data, &mirrors[0]);
+        drop(sources.mirror(&data, &mirrors[1]));
+        let bounds = ProjectBounds {
+            max_age: Some(std::time::Duration::ZERO),
+            max_bytes: None,
+        };
+        let left = || {
+            sources.remove_surplus(&data, &bounds).unwrap();
+            let is_left = |url: &GitUrl| data.mirrors().join(url.directory_name()).exists();
+            mirrors.each_ref().map(is_left)
+        };
+        assert_eq!(left(), [true, false, false]);
+        lock(&sources.work_trees).insert(BuildId(1), used);
+        assert_eq!(left(), [true, false, false]);
+        lock(&sources.work_trees).clear();
+        assert_eq!(left(), [false; 3]);
+        assert_eq!(std::fs::read_dir(data.mirrors()).unwrap().count(), 0);
+    }
 }

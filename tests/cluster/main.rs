@@ -39,6 +39,7 @@ mod network;
 mod odd_projects;
 mod operations;
 mod projects;
+mod retention;
 mod shutdown;
 mod sick_slaves;
 mod signatures;

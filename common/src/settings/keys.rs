@@ -110,6 +110,16 @@ const COUNT: Kind = Kind::Number {
     most: u32::MAX as u64,
 };
 
+/// 0 for no bound. A hundred years and more than any disk has.
+const DAYS: Kind = Kind::Number {
+    least: 0,
+    most: 36_500,
+};
+const BOUND: Kind = Kind::Number {
+    least: 0,
+    most: i64::MAX as u64,
+};
+
 pub(super) const KEYS: &[Key] = &[
     all("secret", Kind::Secret),
     all("base_directory", Kind::Path),
@@ -150,6 +160,12 @@ pub(super) const KEYS: &[Key] = &[
     all("require_signed_reads", Kind::Boolean),
     all("read_token", Kind::Secret),
     all("get_project_from_master", Kind::Boolean),
+    all("keep_projects_days", DAYS),
+    all("keep_projects_bytes", BOUND),
+    master("keep_builds_days", DAYS),
+    master("keep_builds", BOUND),
+    master("keep_results_bytes", BOUND),
+    master("keep_partial_results_days", DAYS),
     master("slave_lost_after", Kind::Seconds { least: 1 }),
     master("default_atom_timeout", Kind::Seconds { least: 0 }),
     master("default_atomizer_timeout", Kind::Seconds { least: 0 }),

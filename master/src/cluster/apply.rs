@@ -65,6 +65,8 @@ impl Cluster {
                 finished.timestamps.finished = Some(at);
             }
             Fact::BuildRetired { build } => self.retire(*build, at),
+            Fact::BuildForgotten { build, .. } => self.forget(*build),
+            Fact::BuildCleared { build } => self.note_cleared(*build),
             Fact::SlaveForgotten { slave } => self.forget_slave(*slave),
             Fact::SlaveConnected {
                 slave,

@@ -182,6 +182,11 @@ impl Cluster {
                 || format!("build {id} is put away and is not"),
             )?;
         }
+        for id in self.to_be_cleared() {
+            must(self.is_forgotten(*id), || {
+                format!("build {id} is forgotten and is not")
+            })?;
+        }
         for slave in self.slaves.values() {
             for build in slave.builds.keys() {
                 must(self.builds.contains_key(build), || {

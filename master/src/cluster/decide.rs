@@ -31,6 +31,11 @@ impl Cluster {
         match command {
             Command::Start => Ok(self.start()),
             Command::ReportKept { builds } => Ok(self.retired(&builds)),
+            Command::ForgetBuilds { bounds, sizes } => Ok(self.beyond(&bounds, &sizes, at)),
+            Command::ReportCleared { build } => {
+                let expected = self.to_be_cleared().contains(&build);
+                Ok(unless(!expected, Fact::BuildCleared { build }))
+            }
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
             Command::QueueBuild { request } => Ok(vec![Fact::BuildQueued {
                 build: self.next_build_id(),
@@ -280,7 +285,7 @@ impl Cluster {
         session: &SessionId,
         build: BuildId,
     ) -> Result<Option<BuildOnSlave>, Refusal> {
-        if !self.is_ended(build) {
+        if !self.was_put_away(build) {
             self.known_build(build)?;
         }
         Ok(self
@@ -354,7 +359,7 @@ impl Cluster {
             subjob: hand_out.subjob,
             attempt: hand_out.attempt,
         };
-        if self.is_ended(hand_out.build) {
+        if self.was_put_away(hand_out.build) {
             return Err(stale);
         }
         let build = self.known_build(hand_out.build)?;

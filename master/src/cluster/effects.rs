@@ -22,6 +22,7 @@ impl Cluster {
             }
             Fact::ArchivingStarted { build } => self.archive(*build).into_iter().collect(),
             Fact::BuildFinished { build } => vec![Effect::ClearResults { build: *build }],
+            Fact::BuildForgotten { build, .. } => vec![Effect::RemoveBuild { build: *build }],
             Fact::SlaveConnected { slave, .. } => {
                 self.slave(*slave).map(open).into_iter().collect()
             }
@@ -57,6 +58,7 @@ impl Cluster {
             }
             Fact::BuildQueued { .. }
             | Fact::BuildRetired { .. }
+            | Fact::BuildCleared { .. }
             | Fact::SlaveForgotten { .. }
             | Fact::BuildPrepared { .. }
             | Fact::BuildWarned { .. }
@@ -111,6 +113,8 @@ impl Cluster {
                 | BuildState::Canceled => {}
             }
         }
+        let forgotten = self.forgotten.iter();
+        effects.extend(forgotten.map(|build| Effect::RemoveBuild { build: *build }));
         effects
     }
 

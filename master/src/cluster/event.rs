@@ -73,6 +73,18 @@ pub enum Fact {
         /// Which.
         build: BuildId,
     },
+    /// It was put away, and is not kept any longer. Its id is not used again.
+    BuildForgotten {
+        /// Which.
+        build: BuildId,
+        /// Which bound it was beyond.
+        bound: Bound,
+    },
+    /// Nothing of a forgotten build is on the disk any more.
+    BuildCleared {
+        /// Which.
+        build: BuildId,
+    },
     /// Nothing will be heard of a slave any more, and nobody wants to see it.
     SlaveForgotten {
         /// Which.
@@ -264,6 +276,28 @@ pub struct KeptHandOut {
     pub subjob: SubjobId,
     /// The number that it was handed out under.
     pub attempt: Attempt,
+}
+
+/// Why a build is not kept any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// It ended too long ago.
+    Age,
+    /// There were too many.
+    Number,
+    /// The results of all were too large.
+    Bytes,
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Age => "it is too old (keep_builds_days)",
+            Self::Number => "there are too many (keep_builds)",
+            Self::Bytes => "the results of all are too large (keep_results_bytes)",
+        })
+    }
 }
 
 /// The reason of [`Fact::SlaveLost`] where a slave says itself that it ends.

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::http::rules::is_known;
 use clusterrunner_common::ids::BuildId;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use tower_http::services::ServeFile;
@@ -57,7 +58,14 @@ async fn serve(
         what: "Reading an archive",
         source,
     };
-    let metadata = tokio::fs::metadata(&path).await.map_err(disk)?;
+    let metadata = match tokio::fs::metadata(&path).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // It may have been removed after the look.
+            kept::live(api, build, |_, _| Ok(())).await?;
+            return Err(disk(error));
+        }
+        found => found.map_err(disk)?,
+    };
     let etag = etag(&metadata);
     if is_known(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -67,6 +75,9 @@ async fn serve(
         .try_call(request)
         .await;
     let served = served.map_err(disk)?.into_response();
+    if served.status() == StatusCode::NOT_FOUND {
+        kept::live(api, build, |_, _| Ok(())).await?;
+    }
     if served.status().is_success() {
         return Ok(([(header::ETAG, etag)], served).into_response());
     }

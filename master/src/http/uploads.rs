@@ -71,7 +71,11 @@ async fn receive_result(
             // Its hand-out is found to be stale below.
             return Ok(());
         }
-        let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
+        let unknown = match cluster.is_forgotten(build) {
+            true => Refusal::ForgottenBuild(build),
+            false => Refusal::UnknownBuild(build),
+        };
+        let known = cluster.build(build).ok_or(unknown)?;
         known
             .subjob(subjob)
             .map(|_| ())

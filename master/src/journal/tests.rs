@@ -328,4 +328,18 @@ async fn builds_that_are_over_are_read_from_their_own_place() {
         assert_eq!(found.1, expected.collect::<Vec<_>>());
     }
     assert_eq!(ended.build(BuildId(2)).await.unwrap(), None);
+    // Removing one leaves the others as they are, and may be repeated.
+    let next = Build {
+        id: BuildId(2),
+        ..master.build(1).clone()
+    };
+    ended.keep(&[next]).unwrap();
+    ended.remove(build).unwrap();
+    ended.remove(build).unwrap();
+    assert_eq!(ended.build(build).await.unwrap(), None);
+    assert_eq!(ended.subjobs(build, |n| 0..n).await.unwrap(), None);
+    let views = ended.builds(vec![build, BuildId(2)], |ended| ended.build.id);
+    assert_eq!(views.await.unwrap(), [BuildId(2)]);
+    let (_, kept) = ended.subjobs(BuildId(2), |n| 0..n).await.unwrap().unwrap();
+    assert_eq!(kept.len(), 150);
 }

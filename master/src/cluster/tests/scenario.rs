@@ -451,6 +451,8 @@ fn fact_text(fact: &Fact) -> String {
         Fact::ArchivingStarted { build } => format!("{build} archiving"),
         Fact::BuildFinished { build } => format!("{build} finished"),
         Fact::BuildRetired { build } => format!("{build} retired"),
+        Fact::BuildForgotten { build, bound } => format!("{build} forgotten: {bound:?}"),
+        Fact::BuildCleared { build } => format!("{build} cleared"),
         Fact::SlaveForgotten { slave } => format!("slave {slave} forgotten"),
         Fact::SlaveConnected {
             slave,
@@ -552,6 +554,7 @@ fn effect_text(effect: &Effect) -> String {
             )
         }
         Effect::ClearResults { build } => format!("clear {build}"),
+        Effect::RemoveBuild { build } => format!("remove {build}"),
         Effect::OpenSlave {
             slave,
             url,

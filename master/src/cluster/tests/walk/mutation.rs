@@ -34,9 +34,11 @@ pub(super) enum Mutation {
     CallsAreMadeOnce,
     /// A slave that was started again is taken for the life before.
     NewLivesAreTakenForOld,
+    /// What is to be removed is asked for once, and a master that dies has not done it.
+    RemovalsAreAskedForOnce,
 }
 
-const ALL: [Mutation; 9] = [
+const ALL: [Mutation; 10] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -46,6 +48,7 @@ const ALL: [Mutation; 9] = [
     Mutation::NothingIsAskedForAfterARestart,
     Mutation::CallsAreMadeOnce,
     Mutation::NewLivesAreTakenForOld,
+    Mutation::RemovalsAreAskedForOnce,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -174,6 +177,14 @@ impl Master {
                     matches!(effect, crate::cluster::effect::Effect::Call { .. })
                 };
                 turn.effects.retain(|effect| !is_call(effect));
+                Ok(turn)
+            }
+            (Some(Mutation::RemovalsAreAskedForOnce), Command::Start) => {
+                let mut turn = self.farm.try_tell(Command::Start)?;
+                let is_removal = |effect: &crate::cluster::effect::Effect| {
+                    matches!(effect, crate::cluster::effect::Effect::RemoveBuild { .. })
+                };
+                turn.effects.retain(|effect| !is_removal(effect));
                 Ok(turn)
             }
             (_, command) => self.farm.try_tell(command),
