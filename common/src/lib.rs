@@ -18,6 +18,7 @@ pub mod ids;
 pub mod job_config;
 pub mod job_file;
 pub mod json;
+pub mod labels;
 pub mod logging;
 mod nearest;
 pub mod remote_files;

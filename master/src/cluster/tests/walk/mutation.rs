@@ -151,6 +151,7 @@ impl Master {
                 Command::ConnectSlave {
                     url,
                     num_executors,
+                    labels,
                     session,
                     finished,
                     ..
@@ -164,6 +165,7 @@ impl Master {
                     url,
                     session,
                     num_executors,
+                    labels,
                     known_as,
                     finished,
                 })
