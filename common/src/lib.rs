@@ -19,6 +19,7 @@ pub mod job_config;
 pub mod job_file;
 pub mod json;
 pub mod kept_projects;
+pub mod labels;
 pub mod logging;
 mod nearest;
 pub mod remote_files;

@@ -28,6 +28,7 @@ use crate::tls::HttpsSettings;
 use file::SettingsFile;
 use keys::Program;
 use layers::{Layers, expand_home, no_default};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -140,6 +141,8 @@ pub struct SlaveSettings {
     pub service: ServiceSettings,
     /// Subjobs at the same time; at least 1.
     pub num_executors: u32,
+    /// What jobs may ask for in a slave.
+    pub labels: BTreeSet<String>,
     /// The port of the master on [`GeneralSettings::master_hostname`].
     pub master_port: u16,
     /// Bytes of an atom's console that are kept; `None` for all.
@@ -254,6 +257,7 @@ pub fn load_slave(
         general: general(config_file, &layers)?,
         service: service(&layers)?,
         num_executors: layers.number("num_executors")?,
+        labels: layers.list_if_given("labels")?.into_iter().collect(),
         master_port: layers.number("master_port")?,
         max_console_size: match layers.number("max_console_size")? {
             0 => None,

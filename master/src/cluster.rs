@@ -8,9 +8,11 @@
 pub mod atom_grouper;
 pub mod build;
 pub mod command;
+pub mod durations;
 pub mod effect;
 pub mod event;
 pub mod slave;
+pub mod unstarted;
 
 mod apply;
 mod check;

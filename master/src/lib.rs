@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod event_log;
 pub mod http;
 pub mod journal;
+pub mod learning;
 pub mod liveness;
 pub mod metrics;
 pub mod options;
@@ -19,6 +20,7 @@ pub mod project_locks;
 pub mod results;
 pub mod retention;
 pub mod slave_api;
+pub mod timing_files;
 pub mod views;
 
 pub use options::{MasterOptions, is_wrong_setting, run};
@@ -39,6 +41,7 @@ use clusterrunner_common::tls::TlsError;
 use coordinator::Coordinator;
 use dispatcher::Dispatcher;
 use journal::{Journal, JournalError};
+use learning::Durations;
 use metrics::Measured;
 use preparer::Preparer;
 use project_locks::ProjectLocks;
@@ -128,14 +131,21 @@ pub async fn serve(
     let journal_directory = directory.join("journal");
     let recovered = tokio::task::spawn_blocking(move || {
         let journal = Journal::open(&journal_directory)?;
-        let ended = journal.ended();
-        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, ended))
+        let kept = (journal.ended(), journal.timings());
+        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, kept))
     });
-    let ((coordinator, cluster, effects), ended) = recovered.await??;
+    let ((coordinator, cluster, effects), (ended, timings)) = recovered.await??;
     let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
+    let mut to_event_log = event_log::listener(events.clone());
+    let (mut to_learning, heard) = learning::listener();
     let coordinator = coordinator
         .with_legacy_lease(settings.legacy_slave_lost_after)
-        .telling(event_log::listener(events.clone()));
+        .telling(move |cluster, events| {
+            to_event_log(cluster, events);
+            to_learning(cluster, events);
+        });
+    // It ends with the coordinator, which alone tells it something.
+    let learning = tokio::spawn(learning::learn(timings.clone(), heard));
     let measured = Measured::default();
     let caller = Caller::with_https(
         Some(secret.clone()),
@@ -162,6 +172,10 @@ pub async fn serve(
         default_timeouts: settings.default_timeouts,
         hostname: general.hostname.clone(),
         projects: projects.locks.clone(),
+        durations: Durations {
+            timings,
+            files: timing_files::directory(&general.base_directory),
+        },
         space: space.clone(),
         measured: measured.clone(),
     };
@@ -246,6 +260,7 @@ pub async fn serve(
     keeping.await?;
     end.cancel();
     coordinating.await??;
+    learning.await?;
     tracing::info!("the master has ended");
     Ok(())
 }

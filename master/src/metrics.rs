@@ -127,6 +127,7 @@ mod tests {
             url: "a:1".to_owned(),
             session: SessionId("a".to_owned()),
             num_executors: 1,
+            labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
         };

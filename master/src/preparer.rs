@@ -3,6 +3,7 @@
 
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
+use crate::learning::Durations;
 use crate::metrics::{InternalError, Measured};
 use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
@@ -45,6 +46,8 @@ pub struct Preparer {
     pub hostname: String,
     /// Who uses which project's directory.
     pub projects: ProjectLocks,
+    /// What is known of how long atoms take.
+    pub durations: Durations,
     /// The space that is left here.
     pub space: DiskSpace,
     /// Where failing atomizers are counted.
@@ -180,6 +183,7 @@ impl Preparer {
                 self.atomize(build, &job, &project, limit, stop).await?
             }
         };
+        let (atoms, expected_ms) = self.durations.expected(request, &job_name, atoms).await;
         Ok(Plan {
             commit,
             job_name,
@@ -188,8 +192,11 @@ impl Preparer {
             teardown_build: job.teardown_build,
             max_executors: job.max_executors,
             max_executors_per_slave: job.max_executors_per_slave,
+            labels: job.labels,
+            priority: job.priority,
             timeouts,
             atoms,
+            expected_ms,
         })
     }
 

@@ -292,6 +292,7 @@ mod tests {
             url: free.to_string(),
             session: session.clone(),
             num_executors: 1,
+            labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
         };

@@ -173,6 +173,7 @@ pub async fn serve_until_withdrawn(
         own_address: own_address.clone(),
         session: session.clone(),
         num_executors: settings.num_executors,
+        labels: settings.labels.clone(),
         accepts_original: service.accept_legacy_peers,
         dialect: Dialect::default(),
     };

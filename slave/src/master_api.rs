@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ pub(crate) struct MasterApi {
     pub(crate) own_address: String,
     pub(crate) session: SessionId,
     pub(crate) num_executors: u32,
+    /// What builds may ask for in a slave.
+    pub(crate) labels: BTreeSet<String>,
     /// Whether a master of the original may be served.
     pub(crate) accepts_original: bool,
     pub(crate) dialect: Dialect,
@@ -116,6 +119,7 @@ impl MasterApi {
         let request = ConnectRequest {
             slave: self.own_address.clone(),
             num_executors: self.num_executors,
+            labels: self.labels.clone(),
             session_id: Some(self.session.clone()),
             protocol: Some(PROTOCOL),
             slave_id: known_as,

@@ -25,6 +25,7 @@ mod canceling;
 mod chaos;
 mod command_line;
 mod daemons;
+mod durations;
 mod full_disk;
 mod guarded_reads;
 mod held_results;

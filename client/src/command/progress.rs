@@ -130,7 +130,8 @@ impl Progress {
                 if stage != Stage::Building {
                     self.pace = Pace::start();
                 }
-                self.pace.note(build.num_atoms_completed);
+                self.pace
+                    .note(build.num_atoms_completed, build.seconds_left);
                 bar.set_message(beside_spinner(build, stage, &self.pace));
             }
             Shown::Lines {
@@ -200,6 +201,8 @@ struct Pace {
     began: Instant,
     /// How many atoms had ended when the last one did, and when that was.
     last: (u64, Instant),
+    /// How many seconds the master expects, and when it first said so.
+    foretold: Option<(f64, Instant)>,
 }
 
 impl Pace {
@@ -208,17 +211,25 @@ impl Pace {
         Self {
             began: now,
             last: (0, now),
+            foretold: None,
         }
     }
 
-    fn note(&mut self, done: u64) {
+    fn note(&mut self, done: u64, seconds_left: Option<f64>) {
         if done != self.last.0 {
             self.last = (done, Instant::now());
+        }
+        if self.foretold.map(|(seconds, _)| seconds) != seconds_left {
+            self.foretold = seconds_left.map(|seconds| (seconds, Instant::now()));
         }
     }
 
     /// In words, if anything is known. It counts down from one ended atom to the next.
     fn time_left(&self, done: u64, left: u64) -> Option<String> {
+        // Who knows how long each atom takes knows better than the pace so far.
+        if let Some((seconds, since)) = self.foretold {
+            return Some(in_units(seconds - since.elapsed().as_secs_f64()));
+        }
         if done == 0 {
             return None;
         }
@@ -226,12 +237,16 @@ impl Pace {
         let atoms_left_per_ended = left as f64 / done as f64;
         let until_last = self.last.1.duration_since(self.began).as_secs_f64();
         let left = until_last * atoms_left_per_ended - self.last.1.elapsed().as_secs_f64();
-        let whole = left.round().max(1.0);
-        Some(if whole < 60.0 {
-            format!("{whole} s")
-        } else {
-            duration(whole)
-        })
+        Some(in_units(left))
+    }
+}
+
+fn in_units(seconds: f64) -> String {
+    let whole = seconds.round().max(1.0);
+    if whole < 60.0 {
+        format!("{whole} s")
+    } else {
+        duration(whole)
     }
 }
 
@@ -239,13 +254,18 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
     match (stage, &build.details, build.num_atoms) {
         // Masters of the original count subjobs only.
         (Stage::Building, Some(details), _) if build.num_atoms_completed == 0 => details.clone(),
-        (Stage::Building, _, Some(atoms)) => format!(
-            "{} of {} done, {} failed, {} running",
-            build.num_atoms_completed,
-            count(atoms, "atom"),
-            build.num_atoms_failed,
-            build.num_atoms_in_progress
-        ),
+        (Stage::Building, _, Some(atoms)) => {
+            let left = build.seconds_left.map_or_else(String::new, |seconds| {
+                format!(", about {} left", in_units(seconds))
+            });
+            format!(
+                "{} of {} done, {} failed, {} running{left}",
+                build.num_atoms_completed,
+                count(atoms, "atom"),
+                build.num_atoms_failed,
+                build.num_atoms_in_progress
+            )
+        }
         _ => stage.words().to_owned(),
     }
 }
@@ -276,17 +296,21 @@ mod tests {
             num_atoms_in_progress: 3,
             num_atoms_in_trouble: 0,
             warnings: Vec::new(),
+            seconds_left: None,
         };
         let mut pace = Pace::start();
         // Two atoms in four seconds, the second of them now.
         if let Some(began) = Instant::now().checked_sub(Duration::from_secs(4)) {
             pace.began = began;
         }
-        pace.note(2);
+        pace.note(2, None);
         assert_eq!(
             beside_spinner(&build, Stage::of(&build), &pace),
             "[==========                    ] 2/6 atoms, 1 failed, 3 running, about 8 s left"
         );
+        pace.note(2, Some(90.2));
+        let shown = beside_spinner(&build, Stage::of(&build), &pace);
+        assert!(shown.ends_with(", about 1 min 30 s left"), "{shown}");
         assert_eq!(
             beside_spinner(&build, Stage::Archiving, &pace),
             "packing the results"

@@ -307,6 +307,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         num_atoms_in_progress: 0,
         num_atoms_in_trouble: 0,
         warnings: Vec::new(),
+        seconds_left: None,
     }
 }
 
@@ -371,6 +372,7 @@ fn slave() -> SlaveView {
         current_build_id: Some(BuildId(1)),
         is_alive: true,
         is_in_shutdown_mode: false,
+        labels: Vec::new(),
         is_drained: false,
         is_quarantined: false,
         quarantine_reason: None,

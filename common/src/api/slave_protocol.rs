@@ -4,6 +4,7 @@ use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, Su
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Body of `POST /v1/slave`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct ConnectRequest {
     /// Ours: the registration that the slave knows itself by, if it was connected before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slave_id: Option<SlaveId>,
+    /// Ours: what builds may ask for in a slave.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
     /// Ours: results of earlier lives that the slave still has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished: Vec<FinishedAttempt>,

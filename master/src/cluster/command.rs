@@ -5,7 +5,7 @@ use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::retention::BuildBounds;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An order or a report. It may be wrong, late or repeated: [`super::Cluster::decide`] judges it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,8 @@ pub enum Command {
         session: SessionId,
         /// How many subjobs it runs at a time.
         num_executors: u32,
+        /// What builds may ask for in a slave.
+        labels: BTreeSet<String>,
         /// The registration that it knows itself by.
         known_as: Option<SlaveId>,
         /// Results of earlier lives that it still has on its disk.

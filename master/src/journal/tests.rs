@@ -77,6 +77,7 @@ fn running(build: u64, num_subjobs: u32) -> Vec<Fact> {
         max_executors: None,
         max_executors_per_slave: None,
         atoms: Vec::new(),
+        ..Plan::default()
     };
     vec![
         queued(build),
@@ -104,6 +105,7 @@ fn connected() -> Fact {
         session: SessionId("life".to_owned()),
         num_executors: 2,
         is_legacy: false,
+        labels: std::collections::BTreeSet::new(),
     }
 }
 

@@ -41,6 +41,7 @@ fn plan(atoms: &[&str]) -> Box<Plan> {
         max_executors: None,
         max_executors_per_slave: None,
         atoms: atoms.iter().map(|&atom| atom.to_owned()).collect(),
+        ..Plan::default()
     })
 }
 

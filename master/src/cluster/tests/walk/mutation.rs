@@ -154,6 +154,7 @@ impl Master {
                 Command::ConnectSlave {
                     url,
                     num_executors,
+                    labels,
                     session,
                     finished,
                     ..
@@ -167,6 +168,7 @@ impl Master {
                     url,
                     session,
                     num_executors,
+                    labels,
                     known_as,
                     finished,
                 })
