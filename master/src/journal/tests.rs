@@ -19,9 +19,25 @@ struct Master {
     cluster: Cluster,
 }
 
+/// The engine's own thread may have the files for a moment after their journal was dropped.
+fn opened(directory: &Path) -> Result<Journal, JournalError> {
+    let began = std::time::Instant::now();
+    loop {
+        match Journal::open(directory) {
+            Err(error)
+                if error.to_string().contains("WouldBlock")
+                    && began.elapsed() < std::time::Duration::from_secs(30) =>
+            {
+                std::thread::yield_now();
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl Master {
     fn start(directory: &Path) -> Result<Self, JournalError> {
-        let mut journal = Journal::open(directory)?;
+        let mut journal = opened(directory)?;
         let cluster = journal.recover()?;
         cluster.check().unwrap();
         Ok(Self { journal, cluster })
