@@ -228,7 +228,10 @@ fn a_directory_without_jobs_is_refused_with_an_example() {
     std::fs::create_dir(user.path("empty")).unwrap();
     user.run(&["build", "empty"]).expect_code(2).expect(
         &[],
-        &["error: there is no clusterrunner.yaml in ", "  atomizers:"],
+        &[
+            "/clusterrunner.yaml\nhint: it says what to run",
+            "  atomizers:",
+        ],
     );
     user.run(&["build", "nowhere"])
         .expect_code(2)
