@@ -246,7 +246,8 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
         (Stage::Building, None)
             if build.num_atoms_in_progress == 0 && build.num_atoms_completed == 0 =>
         {
-            "none running yet: slaves are being set up, or are busy".to_owned()
+            let atoms = count(build.num_atoms.unwrap_or(0), "atom");
+            return format!("{atoms} waiting: slaves are being set up, or are busy");
         }
         _ => format!("{} running", build.num_atoms_in_progress),
     };
@@ -340,7 +341,7 @@ mod tests {
         );
         assert_eq!(
             in_words(&build(6, 0), Stage::Building),
-            "0 of 6 atoms done, 0 failed, none running yet: slaves are being set up, or are busy"
+            "6 atoms waiting: slaves are being set up, or are busy"
         );
     }
 }
