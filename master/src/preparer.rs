@@ -174,7 +174,13 @@ impl Preparer {
             fetched = files => fetched?,
         }
         let (config, job_name) = (request.config.as_ref(), request.job_name.as_deref());
-        let (job_name, job) = read_job(config, job_name, &project)?;
+        let (job_name, job) =
+            read_job(config, job_name, &project).map_err(|error| match &request.project {
+                ProjectSource::Git {
+                    project_directory, ..
+                } => error.in_repository(project_directory.as_deref()),
+                ProjectSource::Directory { .. } => error,
+            })?;
         let timeouts = job.timeouts.or(self.default_timeouts);
         let atoms = match &request.atoms_override {
             Some(atoms) => atoms.clone(),

@@ -369,7 +369,7 @@ fn slave() -> SlaveView {
         session_id: None,
         num_executors: 8,
         num_executors_in_use: 3,
-        current_build_id: Some(BuildId(1)),
+        current_build_id: Some(BuildId(7)),
         is_alive: true,
         is_in_shutdown_mode: false,
         labels: Vec::new(),
