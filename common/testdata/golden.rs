@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "STATUS",
     "artifacts",
     "commit",
@@ -39,6 +39,7 @@ const OURS: [&str; 15] = [
     "num_atoms_in_trouble",
     "quarantine_reason",
     "resumed",
+    "source",
     "trouble",
     "undrain",
     "warnings",

@@ -18,6 +18,7 @@ pub mod preparer;
 pub mod project_locks;
 pub mod results;
 pub mod slave_api;
+pub mod sources;
 pub mod views;
 
 pub use options::{MasterOptions, is_wrong_setting, run};
@@ -43,6 +44,7 @@ use preparer::Preparer;
 use project_locks::ProjectLocks;
 use results::Results;
 use slave_api::ProjectLinks;
+use sources::Sources;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -140,15 +142,23 @@ pub async fn serve(
         general.default_http_timeout,
         &general.https,
     )?;
+    let git = GitOptions {
+        allow_local_sources: service.allow_local_sources,
+        strict_host_key_checking: service.git_strict_host_key_checking,
+        connect_timeout: service.fetch_timeout,
+        ..GitOptions::default()
+    };
+    let sources = Sources::new(
+        &directory,
+        git.clone(),
+        settings.get_project_from_master,
+        space.clone(),
+        stop.clone(),
+    );
     let preparer = Preparer {
-        mirrors: directory.join("repos"),
+        mirrors: sources.mirrors.clone(),
         work_trees: directory.join("work"),
-        git: GitOptions {
-            allow_local_sources: service.allow_local_sources,
-            strict_host_key_checking: service.git_strict_host_key_checking,
-            connect_timeout: service.fetch_timeout,
-            ..GitOptions::default()
-        },
+        git,
         mark,
         kill_grace: service.atom_kill_grace,
         default_timeouts: settings.default_timeouts,
@@ -170,7 +180,8 @@ pub async fn serve(
         cluster.clone(),
         links,
         measured.clone(),
-    );
+    )
+    .giving_projects(settings.get_project_from_master);
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
     }
@@ -191,6 +202,7 @@ pub async fn serve(
         cluster,
         results,
         space,
+        sources,
         ended,
         caller,
         events,
