@@ -37,6 +37,7 @@ mod master_faults;
 mod network;
 mod odd_projects;
 mod operations;
+mod project_from_master;
 mod projects;
 mod shutdown;
 mod sick_slaves;

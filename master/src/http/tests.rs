@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 mod drain;
 mod golden;
 mod operations;
+mod sources;
 mod wild;
 
 struct Master {
