@@ -19,8 +19,11 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// How many answers are kept for those who ask the same. Each holds its packs open.
+/// How many answers are kept for those who ask the same.
 const KEPT: usize = 16;
+
+/// How many packs they may hold open together; a process has some 1,000 files.
+const KEPT_OPEN: usize = 128;
 
 /// How many packs are made at a time; each takes a processor and memory.
 const MADE_AT_A_TIME: usize = 2;
@@ -241,7 +244,14 @@ impl Sources {
         let found = found.unwrap_or_else(|| (question, Arc::default()));
         let cell = Arc::clone(&found.1);
         kept.push_front(found);
-        kept.truncate(KEPT);
+        let mut open = 0;
+        let fitting = kept.iter().take(KEPT).take_while(|(_, cell)| {
+            open += cell.get().map_or(1, |answer| answer.packs.len());
+            open <= KEPT_OPEN
+        });
+        // Whoever asks now is served, and so are those who wait for the same.
+        let fitting = fitting.count().max(1);
+        kept.truncate(fitting);
         cell
     }
 }

@@ -122,11 +122,11 @@ impl Sources {
                 };
                 let commit = match commit {
                     Some(commit) if order.source_from_master => {
-                        self.from_master(data, order.build, url, commit, revision, stop)
+                        self.take_from_master(data, order.build, url, commit, revision, stop)
                             .await?
                     }
                     _ => {
-                        self.from_repository(data, order.build, url, revision, stop)
+                        self.fetch_from_repository(data, order.build, url, revision, stop)
                             .await?
                     }
                 };
@@ -159,7 +159,7 @@ impl Sources {
         })
     }
 
-    async fn from_repository(
+    async fn fetch_from_repository(
         &self,
         data: &DataDirectory,
         build: BuildId,
@@ -185,7 +185,7 @@ impl Sources {
 
     /// Takes the commit from the master, however long that is away; what it can not give is fetched
     /// from the repository.
-    async fn from_master(
+    async fn take_from_master(
         &self,
         data: &DataDirectory,
         build: BuildId,
@@ -233,7 +233,7 @@ impl Sources {
             build.id = %build, url = %name, refusal,
             "the master can not give a project; fetching it from its repository"
         );
-        self.from_repository(data, build, url, revision, stop)
+        self.fetch_from_repository(data, build, url, revision, stop)
             .await
             .map_err(|source| SourceError::NotGiven {
                 refusal,

@@ -130,7 +130,7 @@ fn a_commit_is_taken_with_its_history_and_the_next_one_alone() {
     is_sound(&taking);
     let (all, little) = (giver.sizes(), next.sizes());
     assert!(all[0] > 50_000 && little[0] < 3_000, "{all:?} {little:?}");
-    assert_eq!(next.given.borrow()[0].0.have, [first.clone()]);
+    assert_eq!(next.given.borrow()[0].0.have, std::slice::from_ref(&first));
 
     // What is there is not asked for again, and what is older is there too.
     take(&taking, &giver).unwrap();
