@@ -64,6 +64,13 @@ impl Dispatcher {
         }
     }
 
+    /// The same, and slaves get projects from the master if `given`.
+    #[must_use]
+    pub fn giving_projects(mut self, given: bool) -> Self {
+        self.slaves = self.slaves.giving_projects(given);
+        self
+    }
+
     /// Works until `stop`, then ends what is under way and waits for it: commands that it started
     /// must not outlive it.
     pub async fn run(

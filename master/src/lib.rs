@@ -20,6 +20,7 @@ pub mod project_locks;
 pub mod results;
 pub mod retention;
 pub mod slave_api;
+pub mod sources;
 pub mod timing_files;
 pub mod views;
 
@@ -48,6 +49,7 @@ use project_locks::ProjectLocks;
 use results::Results;
 use retention::{Keeper, Projects};
 use slave_api::ProjectLinks;
+use sources::Sources;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -152,8 +154,21 @@ pub async fn serve(
         general.default_http_timeout,
         &general.https,
     )?;
+    let git = GitOptions {
+        allow_local_sources: service.allow_local_sources,
+        strict_host_key_checking: service.git_strict_host_key_checking,
+        connect_timeout: service.fetch_timeout,
+        ..GitOptions::default()
+    };
+    let sources = Sources::new(
+        &directory,
+        git.clone(),
+        settings.get_project_from_master,
+        space.clone(),
+        stop.clone(),
+    );
     let projects = Projects {
-        mirrors: directory.join("repos"),
+        mirrors: sources.mirrors.clone(),
         work_trees: directory.join("work"),
         locks: ProjectLocks::default(),
         bounds: service.kept_projects,
@@ -161,12 +176,7 @@ pub async fn serve(
     let preparer = Preparer {
         mirrors: projects.mirrors.clone(),
         work_trees: projects.work_trees.clone(),
-        git: GitOptions {
-            allow_local_sources: service.allow_local_sources,
-            strict_host_key_checking: service.git_strict_host_key_checking,
-            connect_timeout: service.fetch_timeout,
-            ..GitOptions::default()
-        },
+        git,
         mark,
         kill_grace: service.atom_kill_grace,
         default_timeouts: settings.default_timeouts,
@@ -192,7 +202,8 @@ pub async fn serve(
         cluster.clone(),
         links,
         ended.clone(),
-    );
+    )
+    .giving_projects(settings.get_project_from_master);
     let keeper = Keeper::new(
         cluster.clone(),
         results.clone(),
@@ -220,6 +231,7 @@ pub async fn serve(
         cluster,
         results,
         space,
+        sources,
         ended,
         caller,
         events,

@@ -12,6 +12,7 @@ mod event_log;
 mod held_results;
 mod http;
 mod master_api;
+mod master_source;
 pub mod options;
 mod reports;
 mod result_archive;
@@ -186,7 +187,11 @@ pub async fn serve_until_withdrawn(
         data: Arc::clone(&data),
         setup: Setup {
             data: Arc::clone(&data),
-            sources: Sources::new(general.hostname.clone(), git_options(service)),
+            sources: Sources::new(
+                general.hostname.clone(),
+                git_options(service),
+                (api.clone(), registration.clone()),
+            ),
             kill_grace: service.atom_kill_grace,
             space: space.clone(),
             max_output: settings.max_console_size,

@@ -39,6 +39,7 @@ mod master_faults;
 mod network;
 mod odd_projects;
 mod operations;
+mod project_from_master;
 mod projects;
 mod retention;
 mod shutdown;

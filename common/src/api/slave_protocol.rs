@@ -1,5 +1,6 @@
 //! What master and slaves say to each other.
 
+use crate::git::PackRequest;
 use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -150,9 +151,26 @@ pub struct SetupRequest {
     /// Ours: the commit to check out (git only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Ours: whether the slave gets the commit from the master, with [`SourceRequest`]. URLs then have
+    /// no credentials.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_from_master: bool,
     /// Ours: what the master read from the job; an original master lets the slave read it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<SetupJob>,
+}
+
+/// Body of the master's `POST /v1/build/<id>/source`: ours. The answer is what
+/// [`PackSource`](crate::git::PackSource) reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRequest {
+    /// Who asks.
+    pub slave_id: SlaveId,
+    /// The life of the slave's process.
+    pub session_id: SessionId,
+    /// What of the build's project is asked for.
+    #[serde(flatten)]
+    pub packs: PackRequest,
 }
 
 /// The parts of a job that a slave needs.

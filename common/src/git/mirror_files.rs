@@ -91,7 +91,7 @@ pub(super) fn sync_objects(directory: &Path) -> io::Result<()> {
     sync_below(&directory.join("objects"))
 }
 
-fn sync_below(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_below(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -146,6 +146,7 @@ impl Cluster {
             project_type_params: building.request.to_params(),
             build_executor_start_index: start_index,
             commit: plan.commit.clone(),
+            source_from_master: false,
             job: Some(SetupJob {
                 name: plan.job_name.clone(),
                 setup_build: plan.setup_build.clone(),

@@ -3,6 +3,7 @@
 use crate::cluster::command::Refusal;
 use crate::coordinator::{CommandFailure, Gone};
 use crate::journal::JournalError;
+use crate::sources::SourceError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::auth::SignatureError;
@@ -45,6 +46,10 @@ pub(crate) enum ApiError {
     Console(#[from] ConsoleError),
     #[error("The slave that runs this atom does not give its console output: {0}.")]
     SlaveConsole(#[source] CallError),
+    #[error("Build {0} is not being built now, so nobody needs its project.")]
+    NotBuilding(BuildId),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("The artifacts are not ready yet.")]
     NotReady,
     #[error("The upload broke off in the middle; send it again.")]
@@ -87,9 +92,9 @@ impl ApiError {
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
             Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
-            Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_)) => {
-                StatusCode::CONFLICT
-            }
+            Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_))
+            | Self::NotBuilding(_)
+            | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }
