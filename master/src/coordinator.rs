@@ -1,11 +1,13 @@
 //! Owns the [`Cluster`]: one task, one bounded inbox. Commands are decided in turns; the events of
 //! a turn are one write and one flush, and only then is anybody answered and anything done.
 
+mod story;
+
 use crate::cluster::Cluster;
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::Effect;
-use crate::cluster::event::{Event, Fact, STOPPED};
+use crate::cluster::event::{Event, Fact};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use crate::liveness::Liveness;
 use clusterrunner_common::clock::Timestamp;
@@ -349,7 +351,7 @@ impl Coordinator {
             }
             _ => {}
         }
-        tell(event);
+        story::tell(event);
         turn.effects.extend(self.cluster.effects(event));
         turn.events.push(event.clone());
     }
@@ -384,130 +386,5 @@ async fn end_of<T>(
             .await
             .unwrap_or_else(|error| Err(JournalError::Sync(std::io::Error::other(error)))),
         None => std::future::pending().await,
-    }
-}
-
-/// Tells the log what a person following the farm wants to know.
-fn tell(event: &Event) {
-    match &event.fact {
-        Fact::MasterStarted => tracing::debug!("the master starts its work"),
-        Fact::BuildQueued { build, .. } => tracing::info!(build.id = build.0, "build queued"),
-        Fact::BuildPrepared { build, subjobs, .. } => {
-            tracing::info!(
-                build.id = build.0,
-                subjobs = subjobs.len(),
-                "build prepared"
-            );
-        }
-        Fact::BuildFailed { build, reason } => {
-            tracing::warn!(build.id = build.0, %reason, "build ended with an error");
-        }
-        Fact::BuildCanceled { build } => tracing::info!(build.id = build.0, "build canceled"),
-        Fact::BuildFinished { build } => tracing::info!(build.id = build.0, "build finished"),
-        Fact::BuildForgotten { build, bound } => {
-            tracing::info!(build.id = build.0, reason = %bound, "a build that is over is removed");
-        }
-        Fact::SlaveConnected {
-            slave,
-            url,
-            num_executors,
-            ..
-        } => {
-            tracing::info!(slave.id = slave.0, %url, num_executors, "slave connected");
-        }
-        Fact::SlaveLost { slave, reason } if reason == STOPPED => {
-            tracing::info!(slave.id = slave.0, "slave was stopped");
-        }
-        Fact::SlaveLost { slave, reason } => {
-            tracing::warn!(slave.id = slave.0, %reason, "slave lost");
-        }
-        Fact::ShutdownRequested { slave } => {
-            tracing::info!(slave.id = slave.0, "slave takes no more work and is to end");
-        }
-        Fact::EndRequested { slave } => {
-            tracing::info!(
-                slave.id = slave.0,
-                "slave has no work left and is told to end"
-            );
-        }
-        Fact::SetupFailed {
-            slave,
-            build,
-            reason,
-        } => {
-            tracing::warn!(slave.id = slave.0, build.id = build.0, %reason, "set-up failed");
-        }
-        Fact::SubjobReturned {
-            slave,
-            build,
-            subjob,
-            reason,
-            ..
-        } => tracing::warn!(
-            slave.id = slave.0, build.id = build.0, subjob.id = subjob.0, %reason,
-            "a subjob came back without a usable result"
-        ),
-        Fact::DrainRequested { slave } => {
-            tracing::info!(slave.id = slave.0, "slave is drained: it takes no new work");
-        }
-        Fact::DrainEnded { slave } => {
-            tracing::info!(slave.id = slave.0, "slave is not drained any more");
-        }
-        Fact::SlaveQuarantined { slave, reason } => {
-            tracing::warn!(slave.id = slave.0, %reason, "slave is quarantined: it takes no new work");
-        }
-        Fact::SlaveReleased { slave } => {
-            tracing::info!(slave.id = slave.0, "slave is released from quarantine");
-        }
-        Fact::SlaveReserved { slave, build } => {
-            tracing::info!(
-                slave.id = slave.0,
-                build.id = build.0,
-                "slave is kept free for a subjob that slaves were lost with"
-            );
-        }
-        Fact::SubjobSuspected {
-            slave,
-            build,
-            subjob,
-        } => tracing::warn!(
-            slave.id = slave.0,
-            build.id = build.0,
-            subjob.id = subjob.0,
-            "a slave was lost while it ran this subjob"
-        ),
-        Fact::SubjobPoisoned {
-            build,
-            subjob,
-            slaves_lost,
-        } => tracing::warn!(
-            build.id = build.0,
-            subjob.id = subjob.0,
-            slaves_lost,
-            "a subjob is poison: it fails, and the build goes on"
-        ),
-        Fact::BuildWarned { build, warning } => {
-            tracing::warn!(build.id = build.0, %warning, "a build has a warning");
-        }
-        Fact::SlaveEnded { slave } => tracing::info!(slave.id = slave.0, "slave ends"),
-        Fact::HandOutsKept { slave, hand_outs } => {
-            let number = hand_outs.len();
-            tracing::info!(
-                slave.id = slave.0,
-                number,
-                "results of an earlier life count"
-            );
-        }
-        Fact::PreparationStarted { .. }
-        | Fact::ArchivingStarted { .. }
-        | Fact::BuildRetired { .. }
-        | Fact::BuildCleared { .. }
-        | Fact::SlaveForgotten { .. }
-        | Fact::SetupRequested { .. }
-        | Fact::SetupCompleted { .. }
-        | Fact::TeardownRequested { .. }
-        | Fact::TeardownCompleted { .. }
-        | Fact::SubjobHandedOut { .. }
-        | Fact::SubjobFinished { .. } => tracing::debug!(event = ?event.fact, "event"),
     }
 }
