@@ -117,9 +117,22 @@ fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
     })
 }
 
+/// Whether a slave runs a suspect, which runs alone. It need not be reserved any more: one that was
+/// drained and let to work again meanwhile is not.
+fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
+    slave.running.iter().any(|(build, subjob)| {
+        let build = cluster.builds.get(build);
+        let subjob = build.and_then(|build| build.subjob(*subjob));
+        subjob.is_some_and(Subjob::is_suspect)
+    })
+}
+
 /// The subjob of a build that a slave with a free executor gets next. Those set aside go first: they
 /// have waited longest. Suspects are not here, see [`super::isolation`].
 pub(super) fn next_subjob(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<SubjobId> {
+    if runs_suspect(cluster, slave) {
+        return None;
+    }
     let mut aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
     let first = aside.next().map(|(id, _)| id);
     first.or_else(|| build.progress()?.unstarted.front())

@@ -1,6 +1,8 @@
 //! Walks that once failed, or that show what a fault does: they must never fail again.
 
-use super::plan::Fault::{CutOff, MachineIsGone, MasterDiskFails, UserQueues};
+use super::plan::Fault::{
+    CutOff, MachineIsGone, MasterCrashes, MasterDiskFails, MasterHangs, UserDrains, UserQueues,
+};
 use super::plan::Plan;
 use super::try_walk;
 
@@ -38,6 +40,32 @@ fn one_machine_is_cut_off_and_one_is_gone() {
             (0, UserQueues(0)),
             (200, CutOff(1, 150)),
             (220, MachineIsGone(2)),
+        ],
+        ..Plan::default()
+    });
+}
+
+/// A slave that runs a suspect is drained and let to work again: the suspect must stay alone.
+#[test]
+fn a_suspects_slave_is_drained_and_undrained() {
+    check(&Plan {
+        seed: 15_360_580_087_607_932_072,
+        executors: vec![1, 1, 2],
+        setup_failures: 300,
+        loss: 200,
+        repetition: 50,
+        lateness: 20,
+        faults: vec![
+            (27, UserQueues(1)),
+            (123, CutOff(2, 363)),
+            (374, UserQueues(0)),
+            (534, UserQueues(1)),
+            (614, UserDrains(2)),
+            (777, MachineIsGone(2)),
+            (812, UserDrains(5)),
+            (812, MasterCrashes(2)),
+            (935, MasterHangs(329)),
+            (1008, MasterDiskFails(1)),
         ],
         ..Plan::default()
     });
