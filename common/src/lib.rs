@@ -17,6 +17,7 @@ pub mod job_config;
 pub mod logging;
 mod nearest;
 pub mod remote_files;
+pub mod result_block;
 pub mod secret;
 pub mod settings;
 pub mod signed;
