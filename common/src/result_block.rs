@@ -12,7 +12,7 @@ mod reader;
 mod tests;
 mod writer;
 
-pub use reader::{BlockError, CheckedResult, check_block, content_of};
+pub use reader::{BlockError, CheckedResult, check_block, content_of, copy_results, members};
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 
 use crate::artifact::FAILURES_FILE;

@@ -1,12 +1,13 @@
 //! Reading blocks: the master's side. Nothing in them is believed.
 
 use super::member::RECORD;
-use super::{ROOT, stays_inside};
+use super::{LEVEL, ROOT, stays_inside};
 use crate::artifact::{EXIT_CODE_FILE, directory_name, parse_directory_name};
 use crate::ids::{AtomId, SubjobId};
 use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Component, Path};
 use tar::{Archive, EntryType};
 
@@ -125,6 +126,61 @@ pub fn content_of<T>(
         }
     }
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// Makes a block of some results of another: `parts` are their offsets and lengths in bytes of the
+/// uncompressed block, in its order. Returns the offsets that they have in the new one.
+///
+/// # Errors
+/// The block can not be read, or the new one not be written.
+pub fn copy_results(
+    block: impl BufRead,
+    parts: impl Iterator<Item = (u64, u64)>,
+    out: impl Write,
+) -> io::Result<Vec<u64>> {
+    let mut block = GzDecoder::new(block);
+    let mut out = GzEncoder::new(out, LEVEL);
+    let (mut position, mut written) = (0, 0);
+    let mut offsets = Vec::new();
+    for (offset, length) in parts {
+        io::copy(&mut (&mut block).take(offset - position), &mut io::sink())?;
+        io::copy(&mut (&mut block).take(length), &mut out)?;
+        offsets.push(written);
+        position = offset + length;
+        written += length;
+    }
+    out.finish()?;
+    Ok(offsets)
+}
+
+/// Goes through the regular files of an uncompressed block, or of the ending of an archive: `each`
+/// gets a file's path in the archive without the `./`, its mode, its size and its content. Gives
+/// back what it read from, at the end of the block.
+///
+/// # Errors
+/// The block can not be read, or `each` failed.
+pub fn members<R: Read>(
+    block: R,
+    mut each: impl FnMut(&Path, u32, u64, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<R> {
+    let mut archive = Archive::new(block);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type() == EntryType::Regular {
+            let mode = entry.header().mode()? & 0o777;
+            let path = entry.path()?.into_owned();
+            let size = entry.size();
+            each(
+                path.strip_prefix(ROOT).unwrap_or(&path),
+                mode,
+                size,
+                &mut entry,
+            )?;
+        }
+    }
+    let mut block = archive.into_inner();
+    io::copy(&mut block, &mut io::sink())?;
+    Ok(block)
 }
 
 /// Where a reading of a block stands.
