@@ -21,6 +21,7 @@ pub mod json;
 pub mod logging;
 mod nearest;
 pub mod remote_files;
+pub mod result_block;
 pub mod secret;
 pub mod settings;
 pub mod signed;

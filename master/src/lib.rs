@@ -18,6 +18,7 @@ pub mod preparer;
 pub mod project_locks;
 pub mod results;
 pub mod slave_api;
+pub mod store;
 pub mod views;
 
 pub use options::{MasterOptions, is_wrong_setting, run};

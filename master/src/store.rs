@@ -1,0 +1,235 @@
+//! The results of all builds on the master's disk: `results/<build>/`.
+//!
+//! Results come in blocks ([`clusterrunner_common::result_block`]) and stay as they came: one after
+//! the other in the build's file `blocks` (large ones in files of their own), with an `index` that
+//! says where each result lies. `archive.json` says of an ended build which pieces make its
+//! archive. A build thus has a handful of files, however many atoms it has.
+//!
+//! What is acknowledged is on disk: [`Results::append`] returns after the sync, which it shares with
+//! whoever else waits.
+
+mod archive;
+mod build_store;
+mod incoming;
+mod index;
+mod tar_stream;
+#[cfg(test)]
+mod tests;
+mod writer;
+mod zip_stream;
+
+pub use build_store::StoredConsole;
+pub use incoming::Incoming;
+
+use archive::Archive;
+use build_store::{BuildStore, NewBlock, NewContent};
+use bytes::Bytes;
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
+use clusterrunner_common::result_block::CheckedResult;
+use futures_util::Stream;
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+use writer::Writer;
+
+/// How many builds' stores are kept open while nobody uses them.
+const KEPT_OPEN: usize = 16;
+
+/// The results of all builds. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Results {
+    stores: Arc<Stores>,
+    writer: Writer,
+}
+
+/// A block as it came in.
+#[derive(Debug)]
+pub enum Block {
+    /// A small one.
+    Memory(Vec<u8>),
+    /// A large one.
+    File(Incoming),
+}
+
+impl Results {
+    /// Results below `directory`. Starts the thread that writes them.
+    ///
+    /// # Errors
+    /// There can be no thread.
+    pub fn new(directory: PathBuf) -> io::Result<Self> {
+        let stores = Arc::new(Stores {
+            directory,
+            open: Mutex::default(),
+        });
+        let writer = Writer::start(Arc::clone(&stores))?;
+        Ok(Self { stores, writer })
+    }
+
+    /// A new file for a large block that is still coming in. Removed when dropped, unless it is
+    /// appended.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn incoming(&self, build: BuildId) -> io::Result<Incoming> {
+        Incoming::new(&self.stores.of_build(build))
+    }
+
+    /// Removes what an earlier process left half written. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_incoming(&self) -> io::Result<()> {
+        if !self.stores.directory.exists() {
+            return Ok(());
+        }
+        for build in std::fs::read_dir(&self.stores.directory)? {
+            incoming::remove_leftovers(&build?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a block: what `check_block` found in it, with the hand-outs that its results are of.
+    /// Returns when it is on disk. A result that is there already is kept once more; the later one
+    /// is read.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn append(
+        &self,
+        build: BuildId,
+        block: Block,
+        results: Vec<(CheckedResult, Attempt)>,
+    ) -> io::Result<()> {
+        let placed = results
+            .into_iter()
+            .map(|(result, attempt)| ((result.subjob, attempt), result.offset, result.length));
+        let block = NewBlock {
+            results: placed.collect(),
+            content: match block {
+                Block::Memory(bytes) => NewContent::Memory(bytes),
+                Block::File(file) => NewContent::File(file),
+            },
+        };
+        self.writer.append(build, block).await
+    }
+
+    /// Opens the console output of an atom with a result. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or there is no such result (`NotFound`).
+    pub fn console(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        attempt: Attempt,
+        atom: AtomId,
+    ) -> io::Result<StoredConsole> {
+        self.stores
+            .open(build, false)?
+            .console(subjob, attempt, atom)
+    }
+
+    /// Makes the archive of a build out of these results, so that [`Self::archive`] finds it; told
+    /// to stop, it may be left unmade. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or one of the results is not there.
+    pub fn make_archive(
+        &self,
+        build: BuildId,
+        results: &[(SubjobId, Attempt)],
+        failures: &[String],
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        let store = self.stores.open(build, true)?;
+        Archive::make(&store, results, failures, stop)
+    }
+
+    /// The archive of an ended build. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or it was not made (`NotFound`).
+    pub fn archive(&self, build: BuildId) -> io::Result<BuildArchive> {
+        let store = self.stores.open(build, false)?;
+        let archive = Archive::read(&store)?;
+        Ok(BuildArchive { store, archive })
+    }
+
+    /// Removes all of a build. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, build: BuildId) -> io::Result<()> {
+        self.stores.lock().remove(&build);
+        match std::fs::remove_dir_all(self.stores.of_build(build)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// The archive of an ended build.
+#[derive(Debug)]
+pub struct BuildArchive {
+    store: Arc<BuildStore>,
+    archive: Archive,
+}
+
+impl BuildArchive {
+    /// The length of `artifacts.tar.gz` in bytes.
+    #[must_use]
+    pub fn tar_length(&self) -> u64 {
+        self.archive.length()
+    }
+
+    /// The bytes of `artifacts.tar.gz` in `range`.
+    pub fn tar(&self, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+        tar_stream::stream(&self.store, &self.archive, range)
+    }
+
+    /// `artifacts.zip`, made while it is read. It ends in an error if something goes wrong.
+    pub fn zip(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+        zip_stream::stream(self.store, self.archive)
+    }
+}
+
+/// The stores of all builds, the open ones at hand.
+#[derive(Debug)]
+struct Stores {
+    directory: PathBuf,
+    open: Mutex<HashMap<BuildId, Arc<BuildStore>>>,
+}
+
+impl Stores {
+    fn of_build(&self, build: BuildId) -> PathBuf {
+        self.directory.join(build.to_string())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Arc<BuildStore>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store of a build; `make`s it if there is none.
+    fn open(&self, build: BuildId, make: bool) -> io::Result<Arc<BuildStore>> {
+        // Held while it opens: two openings of one store would not know of each other's results.
+        let mut open = self.lock();
+        if let Some(store) = open.get(&build) {
+            return Ok(Arc::clone(store));
+        }
+        let store = Arc::new(BuildStore::open(self.of_build(build), make)?);
+        if open.len() >= KEPT_OPEN {
+            // The lowest id is the oldest build, the least likely to be asked for again.
+            let unused = open
+                .iter()
+                .filter(|(_, store)| Arc::strong_count(store) == 1);
+            if let Some(oldest) = unused.map(|(build, _)| *build).min() {
+                open.remove(&oldest);
+            }
+        }
+        open.insert(build, Arc::clone(&store));
+        Ok(store)
+    }
+}
