@@ -6,13 +6,17 @@
 //! a [`beginning`] and an [`ending`]: nothing is ever unpacked and packed again. Many small results
 //! share a block, which is what makes them cheap; a large one has its own.
 
+mod convert;
 mod member;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use reader::{BlockError, CheckedResult, check_block, content_of, copy_results, members};
+pub use convert::convert_archive;
+pub use reader::{
+    BlockError, CheckedAtom, CheckedResult, check_block, content_of, copy_results, members,
+};
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 
 use crate::artifact::FAILURES_FILE;

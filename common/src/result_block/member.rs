@@ -59,3 +59,22 @@ fn fill(field: &mut [u8; SHORT_NAME], text: &[u8]) {
         *to = *from;
     }
 }
+
+/// Counts what is written.
+#[derive(Debug)]
+pub(super) struct Counted<W> {
+    pub(super) inner: W,
+    pub(super) written: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

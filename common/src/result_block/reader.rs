@@ -2,7 +2,7 @@
 
 use super::member::RECORD;
 use super::{LEVEL, ROOT, stays_inside};
-use crate::artifact::{EXIT_CODE_FILE, directory_name, parse_directory_name};
+use crate::artifact::{EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name};
 use crate::ids::{AtomId, SubjobId};
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
@@ -11,8 +11,8 @@ use std::io::{self, BufRead, Read, Write};
 use std::path::{Component, Path};
 use tar::{Archive, EntryType};
 
-/// The longest exit-code file.
-const MAX_EXIT_CODE: u64 = 16;
+/// How much is read of a file that holds a number.
+const MAX_NUMBER: u64 = 64;
 
 /// What is wrong with a block. The text goes to the slave and into the log.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,15 @@ pub enum BlockError {
     TooLong,
 }
 
+impl BlockError {
+    /// An atom that must have an exit code has none.
+    #[must_use]
+    pub fn no_exit_code(subjob: SubjobId, atom: AtomId) -> Self {
+        let directory = directory_name(subjob, atom);
+        Self::NoExitCode { directory }
+    }
+}
+
 /// What a block holds of one subjob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedResult {
@@ -44,8 +53,17 @@ pub struct CheckedResult {
     pub offset: u64,
     /// How long it is, in the same bytes.
     pub length: u64,
-    /// The exit code of each atom.
-    pub exit_codes: Vec<i32>,
+    /// Its atoms, from 0 on.
+    pub atoms: Vec<CheckedAtom>,
+}
+
+/// What a block says of one atom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckedAtom {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// How long it took; 0 if that is not said.
+    pub duration_ms: u64,
 }
 
 /// Reads a block through and says what is in it, in its order. Each subjob comes once, its atoms
@@ -82,12 +100,12 @@ pub fn check_block(block: impl BufRead) -> Result<Vec<CheckedResult>, BlockError
             return Err(stray());
         }
         if inside == Path::new(EXIT_CODE_FILE) && walk.exit_code.is_none() {
-            let mut text = String::new();
-            let read = (&mut entry).take(MAX_EXIT_CODE).read_to_string(&mut text);
-            walk.exit_code = read.ok().and_then(|_| text.trim().parse().ok());
+            walk.exit_code = number(&mut entry);
             if walk.exit_code.is_none() {
                 return Err(walk.no_exit_code());
             }
+        } else if inside == Path::new(TIME_FILE) {
+            walk.duration_ms = number(&mut entry).map_or(0, milliseconds);
         }
         walk.end = end;
     }
@@ -183,6 +201,22 @@ pub fn members<R: Read>(
     Ok(block)
 }
 
+/// A file that holds one number.
+pub(super) fn number<T: std::str::FromStr>(file: impl Read) -> Option<T> {
+    let mut text = String::new();
+    file.take(MAX_NUMBER).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and a wrong duration does no harm"
+)]
+pub(super) fn milliseconds(seconds: f64) -> u64 {
+    (seconds * 1000.0).round() as u64
+}
+
 /// Where a reading of a block stands.
 #[derive(Default)]
 struct Walk {
@@ -191,6 +225,7 @@ struct Walk {
     /// Whose directory it is in.
     atom: Option<(SubjobId, AtomId)>,
     exit_code: Option<i32>,
+    duration_ms: u64,
     end: u64,
 }
 
@@ -216,7 +251,7 @@ impl Walk {
                 subjob,
                 offset: begin,
                 length: 0,
-                exit_codes: Vec::new(),
+                atoms: Vec::new(),
             });
         }
         self.atom = Some(owner);
@@ -226,10 +261,13 @@ impl Walk {
     /// Leaves the atom that it is in, which must have all that it needs.
     fn leave_atom(&mut self) -> Result<(), BlockError> {
         if let (Some(_), Some(result)) = (self.atom, self.results.last_mut()) {
-            let Some(code) = self.exit_code.take() else {
+            let Some(exit_code) = self.exit_code.take() else {
                 return Err(self.no_exit_code());
             };
-            result.exit_codes.push(code);
+            result.atoms.push(CheckedAtom {
+                exit_code,
+                duration_ms: std::mem::take(&mut self.duration_ms),
+            });
         }
         Ok(())
     }
@@ -242,8 +280,7 @@ impl Walk {
 
     fn no_exit_code(&self) -> BlockError {
         let (subjob, atom) = self.atom.unwrap_or((SubjobId(0), AtomId(0)));
-        let directory = directory_name(subjob, atom);
-        BlockError::NoExitCode { directory }
+        BlockError::no_exit_code(subjob, atom)
     }
 
     fn finish(mut self) -> Result<Vec<CheckedResult>, BlockError> {
@@ -256,7 +293,11 @@ impl Walk {
 /// Whose file a member of a block is, and its path inside that atom's directory. `None` for a path
 /// that is absolute, climbs, or does not begin with an artifact directory.
 fn atom_of(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
-    let path = path.strip_prefix(ROOT).ok()?;
+    in_directory(path.strip_prefix(ROOT).ok()?)
+}
+
+/// The same for a path without the `./`.
+pub(super) fn in_directory(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
     let is_plain = |part| matches!(part, Component::Normal(_));
     if !path.components().all(is_plain) {
         return None;

@@ -18,6 +18,10 @@ fn atom<'a>(console: &'a [u8], exit_code: i32, artifacts: Option<&'a Path>) -> A
     }
 }
 
+fn codes(result: &CheckedResult) -> Vec<i32> {
+    result.atoms.iter().map(|atom| atom.exit_code).collect()
+}
+
 fn block(fill: impl FnOnce(&mut BlockWriter<Vec<u8>>)) -> (Vec<u8>, Vec<ResultPlace>) {
     let mut writer = BlockWriter::new(Vec::new(), CancellationToken::new());
     fill(&mut writer);
@@ -80,8 +84,9 @@ fn a_block_says_what_is_in_it_and_one_file_can_be_read() {
         block.add(AtomId(1), &atom(b"other", -1, None)).unwrap();
     });
     let found = check_block(&*bytes).unwrap();
-    assert_eq!(found[0].exit_codes, [0]);
-    assert_eq!(found[1].exit_codes, [7, -1]);
+    assert_eq!(codes(&found[0]), [0]);
+    assert_eq!(codes(&found[1]), [7, -1]);
+    assert_eq!(found[1].atoms[1].duration_ms, 1260);
     for (found, place) in found.iter().zip(&places) {
         let checked = (found.subjob, found.offset, found.length);
         assert_eq!(checked, (place.subjob, place.offset, place.length));
@@ -114,7 +119,7 @@ fn what_an_atom_left_comes_along_but_nothing_from_elsewhere() {
         block.begin(SubjobId(3), Attempt(1));
         block.add(AtomId(0), &atom(b"", 1, Some(root))).unwrap();
     });
-    assert_eq!(check_block(&*bytes).unwrap()[0].exit_codes, [1]);
+    assert_eq!(codes(&check_block(&*bytes).unwrap()[0]), [1]);
     let members = members(&[bytes, ending(&[]).unwrap()].concat());
     let inside = |name: &str| members.get(&Path::new("./artifact_3_0").join(name));
     assert_eq!(inside(&format!("sub/deep/{long}")).unwrap(), "long");
@@ -220,4 +225,88 @@ fn a_block_with_anything_wrong_is_refused() {
         let odd = ("./artifact_3_0/odd", kind, target, "");
         check(&forged(&[good, odd]), "does not belong");
     }
+}
+
+/// An archive of files given by name and content, as slaves of the original make theirs.
+fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    for (name, content) in files {
+        let mut header = file_header(content.len() as u64, 5);
+        header.set_mode(0o4751);
+        write_member(&mut out, header, name.as_bytes(), None, content.as_bytes()).unwrap();
+    }
+    out.write_all(&[0; 1024]).unwrap();
+    out.finish().unwrap()
+}
+
+#[test]
+fn an_archive_becomes_a_block() {
+    let files = [
+        ("artifact_3_1/clusterrunner_exit_code", "-9\n"),
+        ("artifact_3_0/clusterrunner_console_output", "hello\n"),
+        ("artifact_3_0/clusterrunner_exit_code", "0\n"),
+        ("artifact_3_0/clusterrunner_time", "1.25\n"),
+        ("artifact_3_0/sub/clusterrunner_exit_code", "not ours"),
+    ];
+    let mut bytes = Vec::new();
+    let found = convert_archive(&*archive(&files), SubjobId(3), 2, &mut bytes).unwrap();
+    let expected = [(0, 1250), (-9, 0)].map(|(exit_code, duration_ms)| CheckedAtom {
+        exit_code,
+        duration_ms,
+    });
+    assert_eq!(found.atoms, expected);
+    let console = content_of(&*bytes, 0, found.length, CONSOLE, |file| {
+        let mut text = String::new();
+        file.read_to_string(&mut text).map(|_| text)
+    });
+    assert_eq!(console.unwrap(), "hello\n");
+    let members = members(&[bytes, ending(&[]).unwrap()].concat());
+    assert_eq!(members.len(), files.len());
+    for (name, content) in files {
+        assert_eq!(members[&Path::new("./").join(name)], content);
+    }
+}
+
+#[test]
+fn an_archive_with_anything_wrong_becomes_no_block() {
+    let check = |archive: &[u8], expected: &str| {
+        let found = convert_archive(archive, SubjobId(3), 1, io::sink());
+        let found = found.unwrap_err().to_string();
+        assert!(found.contains(expected), "{found} lacks {expected}");
+    };
+    let exit_code = |text| archive(&[("artifact_3_0/clusterrunner_exit_code", text)]);
+    check(b"plain text", "not a gzip");
+    check(&archive(&[]), "artifact_3_0/clusterrunner_exit_code is missing");
+    check(&exit_code("zero"), "holds no number");
+    for stray in [
+        "/etc/passwd",
+        "../x",
+        "artifact_3_0/../../x",
+        "artifact_4_0/x",
+        "artifact_3_1/x",
+        "x",
+    ] {
+        check(&archive(&[(stray, "")]), "does not belong");
+    }
+    let whole = exit_code("0");
+    for length in 0..whole.len() {
+        check(&whole[..length], "");
+    }
+}
+
+#[test]
+fn a_block_may_say_more_in_its_header() {
+    let fill = |mut writer: BlockWriter<Vec<u8>>| {
+        writer.begin(SubjobId(3), Attempt(1));
+        writer.add(AtomId(0), &atom(b"x", 0, None)).unwrap();
+        writer
+    };
+    let (comment, go_on) = ("a comment".to_owned(), CancellationToken::new());
+    let writer = BlockWriter::with_comment(comment.clone(), Vec::new(), go_on.clone());
+    let (block, _) = fill(writer).finish().unwrap();
+    assert_eq!(check_block(&*block).unwrap().len(), 1);
+    let writer = BlockWriter::for_the_original(comment, Vec::new(), go_on);
+    let archive = fill(writer).finish_archive().unwrap();
+    assert!(members(&archive).contains_key(Path::new(CONSOLE)));
+    convert_archive(&*archive, SubjobId(3), 1, io::sink()).unwrap();
 }

@@ -1,9 +1,10 @@
 //! Making blocks: the slave's side.
 
-use super::member::write_member;
+use super::member::{Counted, RECORD, write_member};
 use super::{LEVEL, ROOT, directory_header, file_header, stays_inside};
 use crate::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name};
 use crate::ids::{AtomId, Attempt, SubjobId};
+use flate2::GzBuilder;
 use flate2::write::GzEncoder;
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata};
@@ -72,19 +73,38 @@ pub struct ResultPlace {
 pub struct BlockWriter<W: Write> {
     out: Counted<GzEncoder<W>>,
     places: Vec<ResultPlace>,
+    /// What every name begins with.
+    root: &'static str,
     stop: CancellationToken,
 }
 
 impl<W: Write> BlockWriter<W> {
     /// Begins a block. Packing of files ends early at `stop`.
     pub fn new(out: W, stop: CancellationToken) -> Self {
+        Self::begun(GzBuilder::new(), ROOT, out, stop)
+    }
+
+    /// Begins a block with a comment in its header, which readers of archives do not show. It must
+    /// be shorter than 64 KiB and have no NUL.
+    pub fn with_comment(comment: String, out: W, stop: CancellationToken) -> Self {
+        Self::begun(GzBuilder::new().comment(comment), ROOT, out, stop)
+    }
+
+    /// Begins an archive as a master of the original expects it, with such a comment: its names
+    /// begin with the directories of the atoms. To be ended by [`Self::finish_archive`].
+    pub fn for_the_original(comment: String, out: W, stop: CancellationToken) -> Self {
+        Self::begun(GzBuilder::new().comment(comment), "", out, stop)
+    }
+
+    fn begun(gzip: GzBuilder, root: &'static str, out: W, stop: CancellationToken) -> Self {
         let out = Counted {
-            inner: GzEncoder::new(out, LEVEL),
+            inner: gzip.write(out, LEVEL),
             written: 0,
         };
         Self {
             out,
             places: Vec::new(),
+            root,
             stop,
         }
     }
@@ -116,7 +136,7 @@ impl<W: Write> BlockWriter<W> {
         let Some(subjob) = self.places.last().map(|place| place.subjob) else {
             return Err(io::Error::other("an atom outside of a result").into());
         };
-        let name = format!("{ROOT}{}/", directory_name(subjob, atom));
+        let name = format!("{}{}/", self.root, directory_name(subjob, atom));
         let time = result.ended_at;
         write_member(
             &mut self.out,
@@ -156,6 +176,15 @@ impl<W: Write> BlockWriter<W> {
     /// It can not be written.
     pub fn finish(self) -> io::Result<(W, Vec<ResultPlace>)> {
         Ok((self.out.inner.finish()?, self.places))
+    }
+
+    /// Ends it with the end of an archive.
+    ///
+    /// # Errors
+    /// It can not be written.
+    pub fn finish_archive(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 2 * RECORD as usize])?;
+        self.out.inner.finish()
     }
 
     fn add_text(&mut self, name: &str, time: u64, text: &[u8]) -> io::Result<()> {
@@ -285,23 +314,5 @@ impl Read for Exactly<'_> {
         };
         self.remaining -= read as u64;
         Ok(read)
-    }
-}
-
-#[derive(Debug)]
-struct Counted<W> {
-    inner: W,
-    written: u64,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        self.written += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
