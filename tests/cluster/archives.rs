@@ -3,7 +3,7 @@
 use crate::farm::Farm;
 use clusterrunner_client::client::Archive;
 use clusterrunner_common::ids::BuildId;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
@@ -21,7 +21,7 @@ pub(crate) async fn tar_of(farm: &Farm, build: BuildId) -> BTreeMap<String, Memb
     let path = farm.path("artifacts.tar.gz");
     let client = farm.client();
     client.download(build, Archive::TarGz, &path).await.unwrap();
-    let mut archive = tar::Archive::new(GzDecoder::new(File::open(path).unwrap()));
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(File::open(path).unwrap()));
     let mut members = BTreeMap::new();
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();

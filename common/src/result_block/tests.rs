@@ -276,7 +276,10 @@ fn an_archive_with_anything_wrong_becomes_no_block() {
     };
     let exit_code = |text| archive(&[("artifact_3_0/clusterrunner_exit_code", text)]);
     check(b"plain text", "not a gzip");
-    check(&archive(&[]), "artifact_3_0/clusterrunner_exit_code is missing");
+    check(
+        &archive(&[]),
+        "artifact_3_0/clusterrunner_exit_code is missing",
+    );
     check(&exit_code("zero"), "holds no number");
     for stray in [
         "/etc/passwd",

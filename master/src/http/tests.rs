@@ -61,7 +61,7 @@ impl Master {
                 .await
                 .unwrap();
         });
-        let results = Results::new(directory.path().join("results"));
+        let results = Results::new(directory.path().join("results")).unwrap();
         let api = Api {
             space: DiskSpace::new(directory.path(), 0),
             cluster: cluster.clone(),

@@ -6,7 +6,8 @@ use super::index::Key;
 use clusterrunner_common::result_block::{beginning, copy_results, ending};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 const ARCHIVE: &str = "archive.json";
@@ -82,13 +83,21 @@ impl Archive {
         File::open(store.directory())?.sync_all()
     }
 
-    /// Reads what [`Self::make`] found out.
+    /// Reads what [`Self::make`] found out, and when that was.
     ///
     /// # Errors
     /// The disk refuses, or it was not made (`NotFound`).
-    pub(super) fn read(store: &BuildStore) -> io::Result<Self> {
-        let text = std::fs::read(store.directory().join(ARCHIVE))?;
-        Ok(serde_json::from_slice(&text)?)
+    pub(super) fn read(store: &BuildStore) -> io::Result<(Self, SystemTime)> {
+        let mut file = File::open(store.directory().join(ARCHIVE))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let made_at = file.metadata()?.modified()?;
+        Ok((serde_json::from_slice(&text)?, made_at))
+    }
+
+    /// Whether it needs this file of the store.
+    pub(super) fn uses(&self, file: u64) -> bool {
+        self.pieces.iter().any(|piece| piece.file == file)
     }
 
     /// The length of the archive in bytes.

@@ -27,13 +27,20 @@ pub(super) fn stream(
     archive: Archive,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let (sender, receiver) = mpsc::channel(WAITING);
-    tokio::task::spawn_blocking(move || {
-        let out = BufWriter::with_capacity(CHUNK, Chunks(sender.clone()));
-        if let Err(error) = write(&store, &archive, out) {
+    let (out, failed) = (Chunks(sender.clone()), sender.clone());
+    // A thread of its own: slow readers must not use up those that others wait for.
+    let thread = std::thread::Builder::new().name("zip".to_owned());
+    let started = thread.spawn(move || {
+        if let Err(error) = write(&store, &archive, BufWriter::with_capacity(CHUNK, out)) {
             // Whoever reads may have left, which may be the error.
-            sender.blocking_send(Err(error)).ok();
+            failed.blocking_send(Err(error)).ok();
         }
     });
+    if let Err(error) = started {
+        // There is room for it: nothing was sent yet.
+        sender.try_send(Err(error)).ok();
+    }
+    drop(sender);
     futures_util::stream::unfold(receiver, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
     })

@@ -5,7 +5,7 @@ use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::result_block::content_of;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
@@ -17,6 +17,8 @@ const SMALL_CONSOLE: u64 = 1 << 20;
 
 const BLOCKS: &str = "blocks";
 const INDEX: &str = "index";
+/// What the names of files with one large block begin with.
+const LARGE: &str = "block-";
 
 /// A block on its way into the store, and what it holds.
 #[derive(Debug)]
@@ -49,8 +51,12 @@ impl BuildStore {
     /// # Errors
     /// The disk refuses, or there is no store (`NotFound`) and none is to be made.
     pub(super) fn open(directory: PathBuf, make: bool) -> io::Result<Self> {
-        if make {
+        if make && !directory.exists() {
             std::fs::create_dir_all(&directory)?;
+            // What was made on the way must be as lasting as what comes into it.
+            for above in directory.ancestors().skip(1).take(2) {
+                File::open(above)?.sync_all()?;
+            }
         }
         let open = |name| {
             let mut options = File::options();
@@ -174,6 +180,38 @@ impl BuildStore {
         Ok(added)
     }
 
+    /// Whether the result of a hand-out is there.
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.index().places.contains_key(&key)
+    }
+
+    /// Removes the files of large blocks that neither hold a result's latest copy nor are `needed`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn remove_unused(&self, needed: impl Fn(u64) -> bool) -> io::Result<()> {
+        let one_at_a_time = self.appending.lock();
+        let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
+        let latest: HashSet<u64> = {
+            let index = self.index();
+            index
+                .places
+                .values()
+                .map(|place| place.block.file)
+                .collect()
+        };
+        for file in std::fs::read_dir(&self.directory)? {
+            let file = file?;
+            let name = file.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(LARGE));
+            let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
+            if number.is_some_and(|number| !needed(number) && !latest.contains(&number)) {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The blocks that hold the results of these hand-outs, in their order.
     ///
     /// # Errors
@@ -213,18 +251,7 @@ impl BuildStore {
         let place = place.ok_or_else(|| missing(key))?;
         let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
         let block = self.read_block(place.block)?;
-        content_of(block, place.offset, place.length, &name, |text| {
-            let mut start = Vec::new();
-            text.take(SMALL_CONSOLE).read_to_end(&mut start)?;
-            if (start.len() as u64) < SMALL_CONSOLE {
-                return Ok(StoredConsole::Memory(Cursor::new(start)));
-            }
-            let mut file = tempfile::tempfile()?;
-            io::Write::write_all(&mut file, &start)?;
-            io::copy(text, &mut file)?;
-            file.rewind()?;
-            Ok(StoredConsole::File(BufReader::new(file)))
-        })
+        content_of(block, place.offset, place.length, &name, StoredConsole::of)
     }
 
     /// A block, compressed as it is.
@@ -246,7 +273,7 @@ impl BuildStore {
     }
 
     fn large(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("block-{number:016x}"))
+        self.directory.join(format!("{LARGE}{number:016x}"))
     }
 
     /// Where it lies.
@@ -280,4 +307,20 @@ pub enum StoredConsole {
     Memory(Cursor<Vec<u8>>),
     /// A long one.
     File(BufReader<File>),
+}
+
+impl StoredConsole {
+    /// Compressed text can not be searched from its end, so it is laid out.
+    pub(super) fn of(text: &mut dyn Read) -> io::Result<Self> {
+        let mut start = Vec::new();
+        text.take(SMALL_CONSOLE).read_to_end(&mut start)?;
+        if (start.len() as u64) < SMALL_CONSOLE {
+            return Ok(Self::Memory(Cursor::new(start)));
+        }
+        let mut file = tempfile::tempfile()?;
+        io::Write::write_all(&mut file, &start)?;
+        io::copy(text, &mut file)?;
+        file.rewind()?;
+        Ok(Self::File(BufReader::new(file)))
+    }
 }
