@@ -39,17 +39,23 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use writer::Writer;
 
 /// How many builds' stores are kept open while nobody uses them.
 const KEPT_OPEN: usize = 16;
 
+/// How many blocks of more than a little may wait in memory at a time.
+const IN_MEMORY: usize = 64;
+
 /// The results of all builds. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Results {
     stores: Arc<Stores>,
     writer: Writer,
+    /// How many blocks of more than a little may wait in memory.
+    memory: Arc<Semaphore>,
 }
 
 /// A block as it came in.
@@ -72,7 +78,17 @@ impl Results {
             open: Mutex::default(),
         });
         let writer = Writer::start(Arc::clone(&stores))?;
-        Ok(Self { stores, writer })
+        Ok(Self {
+            stores,
+            writer,
+            memory: Arc::new(Semaphore::new(IN_MEMORY)),
+        })
+    }
+
+    /// Leave to keep one block of more than a little in memory, if there is room for it.
+    #[must_use]
+    pub fn room_in_memory(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.memory).try_acquire_owned().ok()
     }
 
     /// A new file for a large block that is still coming in. Removed when dropped, unless it is

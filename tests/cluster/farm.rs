@@ -315,16 +315,6 @@ impl Farm {
         self.slaves[slave].stop()
     }
 
-    /// The master's process.
-    pub(crate) fn master_id(&self) -> u32 {
-        self.master.as_ref().expect("there is a master").child.id()
-    }
-
-    /// A slave's process.
-    pub(crate) fn slave_id(&self, slave: usize) -> u32 {
-        self.slaves[slave].child.id()
-    }
-
     /// Pauses a slave, or lets it go on.
     pub(crate) fn signal_slave(&self, slave: usize, signal: Signal) {
         self.slaves[slave].signal(signal);

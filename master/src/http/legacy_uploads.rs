@@ -4,10 +4,12 @@
 
 use super::Api;
 use super::error::ApiError;
-use super::uploads::{broken_off, check, disk, invalid, next_chunk, remove_stale, save, small};
+use super::uploads::{
+    Payload, broken_off, check, disk, invalid, next_chunk, remove_stale, save, small,
+};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
-use crate::results::{Block, outcomes};
+use crate::results::outcomes;
 use axum::extract::FromRequest as _;
 use axum::extract::Request;
 use axum::extract::multipart::{Field, Multipart};
@@ -73,10 +75,12 @@ async fn record(
     api: &Api,
     hand_out: HandOut,
     num_atoms: usize,
-    payload: Block,
+    payload: Payload,
 ) -> Result<(), ApiError> {
     let HandOut { build, attempt, .. } = hand_out;
-    let command = match check(api, hand_out, payload, num_atoms).await? {
+    // Until the end of this, when the block is stored.
+    let Payload { block, room: _room } = payload;
+    let command = match check(api, hand_out, block, num_atoms).await? {
         Ok((block, result)) => {
             let outcomes = outcomes(&result);
             let stored = api.results.append(build, block, vec![(result, attempt)]);

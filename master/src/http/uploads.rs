@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The largest JSON part of an upload.
 const MAX_REPORT: usize = 64 << 10;
@@ -29,8 +30,11 @@ const MAX_REPORT: usize = 64 << 10;
 /// connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Results up to this size are kept in memory until they are stored.
-const SMALL_RESULT: usize = 4 << 20;
+/// Results up to this size are kept in memory until they are stored,
+const SMALL_RESULT: usize = 256 << 10;
+
+/// and those up to this size if not too many are already.
+const MEDIUM_RESULT: usize = 4 << 20;
 
 /// After how many bytes the space that is left is looked at again.
 const SPACE_CHECK: usize = 4 << 20;
@@ -99,7 +103,9 @@ async fn receive_result(
     if repeated {
         return Ok(());
     }
-    let checked = check(api, hand_out, payload, num_atoms).await?;
+    // Until the end of this, when the block is stored.
+    let Payload { block, room: _room } = payload;
+    let checked = check(api, hand_out, block, num_atoms).await?;
     let checked = checked.and_then(|(block, result)| {
         let mut outcomes = outcomes(&result);
         add_reports(&mut outcomes, &report.atoms)?;
@@ -133,16 +139,22 @@ async fn receive_result(
     }
 }
 
+/// A result that came in, and the leave to hold it in memory if it needs one.
+pub(super) struct Payload {
+    pub(super) block: Block,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
 /// Looks a result through that came for this hand-out. The inner error says why it can not be used.
 pub(super) async fn check(
     api: &Api,
     hand_out: HandOut,
-    payload: Block,
+    received: Block,
     num_atoms: usize,
 ) -> Result<Result<(Block, CheckedResult), UnusableResult>, ApiError> {
     let results = api.results.clone();
     let checked = tokio::task::spawn_blocking(move || {
-        results.check(hand_out.build, payload, hand_out.subjob, num_atoms)
+        results.check(hand_out.build, received, hand_out.subjob, num_atoms)
     });
     let checked = checked
         .await
@@ -207,7 +219,7 @@ async fn store(
     build: BuildId,
     verdict: &clusterrunner_common::signed::UploadVerdict,
     upload: SignedUpload,
-) -> Result<(ResultReport, Block), ApiError> {
+) -> Result<(ResultReport, Payload), ApiError> {
     let mut parts = Multipart::from_request(upload.request, &())
         .await
         .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
@@ -272,8 +284,9 @@ pub(super) async fn save(
     part: &mut Field<'_>,
     api: &Api,
     build: BuildId,
-) -> Result<Block, ApiError> {
+) -> Result<Payload, ApiError> {
     let mut bytes = Vec::new();
+    let mut room = None;
     let mut unchecked = 0;
     while let Some(chunk) = next_chunk(part).await? {
         // Many that come at a time can together use up what was enough for each.
@@ -283,11 +296,16 @@ pub(super) async fn save(
             unchecked = 0;
         }
         bytes.extend_from_slice(&chunk);
-        if bytes.len() > SMALL_RESULT {
-            return save_large(part, api, build, &bytes).await;
+        if bytes.len() > SMALL_RESULT && room.is_none() {
+            room = api.results.room_in_memory();
+        }
+        if bytes.len() > SMALL_RESULT && (room.is_none() || bytes.len() > MEDIUM_RESULT) {
+            let block = save_large(part, api, build, &bytes).await?;
+            return Ok(Payload { block, room: None });
         }
     }
-    Ok(Block::Memory(bytes))
+    let block = Block::Memory(bytes);
+    Ok(Payload { block, room })
 }
 
 async fn save_large(

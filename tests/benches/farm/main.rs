@@ -9,7 +9,6 @@
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 
 #[path = "../../cluster/daemon.rs"]
-#[expect(dead_code, reason = "made for tests, which use more of it")]
 mod daemon;
 #[path = "../../cluster/farm.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
@@ -117,12 +116,12 @@ impl Bench {
         let request = self.request("trivial", atoms, "true");
         let before = floor::atoms_per_second(FLOOR_ATOMS);
         let (master, slave) = (
-            Usage::of(self.farm.master_id()),
-            Usage::of(self.farm.slave_id(0)),
+            Usage::of(self.farm.master_process()),
+            Usage::of(self.farm.slave_process(0)),
         );
         let view = self.run(&request).await;
-        let master = Usage::of(self.farm.master_id()).since(master);
-        let slave = Usage::of(self.farm.slave_id(0)).since(slave);
+        let master = Usage::of(self.farm.master_process()).since(master);
+        let slave = Usage::of(self.farm.slave_process(0)).since(slave);
         let after = floor::atoms_per_second(FLOOR_ATOMS);
         let floor = f64::midpoint(before, after);
         let seconds = seconds(&view, "prepared", "finished");
