@@ -7,6 +7,7 @@
 //! and 200 of them at once. `TMPDIR` says on which file system; `--peers` adds xargs and GNU
 //! parallel, where they are installed. Figures are printed as they come.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
+#![expect(clippy::unwrap_used, reason = "made of the parts of tests")]
 
 #[path = "../../cluster/daemon.rs"]
 mod daemon;
