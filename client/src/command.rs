@@ -59,7 +59,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Undrain(options) => wait_for(drain::undo(options, common)),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),
         Command::Journal(options) => journal::run(&options, &common),
-        Command::Stop => stop::run(&common),
+        Command::Stop(options) => wait_for(stop::run(options, common)),
     }
 }
 
@@ -110,11 +110,18 @@ pub(crate) fn client_of(
 /// A client of the master that the command line or the settings name.
 async fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
     let settings = Settings::load(common)?;
-    let master = match &address.master_url {
-        Some(url) => url.clone(),
+    let master = match address.with_port(settings.port) {
+        Some(master) => master,
         None => local_farm::find(&settings).await?,
     };
+    tell_whom(&master, &settings);
     client_of(&master, address.patience, &settings)
+}
+
+/// Says under `--verbose` which master is asked, and whose settings are used.
+fn tell_whom(master: &str, settings: &Settings) {
+    let file = settings.file.display();
+    output::detail(format!("master {master}, settings {file}"));
 }
 
 /// The same client for a look at a farm: where no master is now, the user wants to know it now.

@@ -25,11 +25,11 @@ const MEANINGS: [(ExitCode, &str); 6] = [
     (ExitCode::Success, "success: all atoms passed"),
     (
         ExitCode::AtomsFailed,
-        "at least one atom failed, timed out or was poison (validate: the file has problems; journal: it is damaged; shutdown: no slave was named)",
+        "an atom failed, timed out or was poison; validate, journal: something is wrong or\n     damaged, or `repair` would lose something; shutdown: no slave was named",
     ),
     (
         ExitCode::Usage,
-        "wrong usage: an option, a path or the settings",
+        "wrong usage: an option, a path, a build, a slave or the settings",
     ),
     (
         ExitCode::BuildError,

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    output::set_quiet(options.common.quiet);
+    output::set_volume(options.common.quiet, options.common.verbose);
     match command::run(options) {
         // What was asked for was not seen.
         Ok(Code::Success) if output::has_failed() => Code::Trouble.into(),

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
 use std::path::PathBuf;
 
 const ABOUT: &str =
@@ -122,8 +123,13 @@ Example:
     /// End the slaves and the master that run on this machine
     #[command(after_help = "\
 Ends the daemons of this base directory only: slaves first, then the master. What they had
-acknowledged is on disk; atoms that were running are run again after the next start.")]
-    Stop,
+acknowledged is on disk; atoms that were running are run again after the next start. With --drain slaves finish the atoms that
+they run first; Ctrl-C ends the waiting, not the draining.
+
+Examples:
+  clusterrunner stop                at once
+  clusterrunner stop --drain        when the running atoms are finished")]
+    Stop(StopOptions),
     /// Look after the journal of a master that is stopped: what is there, a backup, a repair
     #[command(after_help = farm::JOURNAL_HELP)]
     Journal(JournalOptions),
@@ -169,13 +175,55 @@ where N is their build. The first Ctrl-C cancels the build, a second one quits a
 /// Where the master is.
 #[derive(Args, Debug)]
 pub(crate) struct MasterAddress {
-    /// The master's address, with https:// before it where only the master's settings are for HTTPS
+    /// The master's address, with https:// before it if the settings here are not for HTTPS
     /// [default: `hostname`:`port` of the settings]
-    #[arg(short, long, global = true, value_name = "HOST:PORT")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "HOST:PORT",
+        value_parser = master_address,
+        display_order = 800
+    )]
     pub(crate) master_url: Option<String>,
     /// Go on for so long while the master does not answer, such as during its restart
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        display_order = 801
+    )]
     pub(crate) patience: u64,
+}
+
+/// Refuses what is no address before anything is called.
+fn master_address(text: &str) -> Result<String, InvalidMasterAddress> {
+    text.parse::<ParsedAddress>()?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+impl MasterAddress {
+    /// The address that was given, with the usual port where it names none.
+    pub(crate) fn with_port(&self, usual: u16) -> Option<String> {
+        let given = self.master_url.as_ref()?;
+        let host = given
+            .split_once("://")
+            .map_or(given.as_str(), |(_, host)| host);
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.ends_with(']'));
+        Some(match has_port {
+            true => given.clone(),
+            false => format!("{given}:{usual}"),
+        })
+    }
+}
+
+/// The number of a build or of a slave.
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number, as `clusterrunner status` and `slaves` show it")
 }
 
 /// Options of `clusterrunner build`. They may stand before and after the project type.
@@ -254,7 +302,8 @@ pub(crate) struct DirectoryOptions {
 /// Options of `clusterrunner status`.
 #[derive(Args, Debug)]
 pub(crate) struct StatusOptions {
-    /// One build
+    /// One build, by its number
+    #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: Option<BuildId>,
     /// Print what the master's API says
     #[arg(long)]
@@ -266,7 +315,8 @@ pub(crate) struct StatusOptions {
 /// Options of `clusterrunner logs`.
 #[derive(Args, Debug)]
 pub(crate) struct LogsOptions {
-    /// The build
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
     pub(crate) atom: Option<String>,
@@ -280,7 +330,8 @@ pub(crate) struct LogsOptions {
 /// Options of `clusterrunner cancel`.
 #[derive(Args, Debug)]
 pub(crate) struct CancelOptions {
-    /// The build
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
@@ -294,6 +345,14 @@ pub(crate) struct SlavesOptions {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner stop`.
+#[derive(Args, Debug)]
+pub(crate) struct StopOptions {
+    /// Wait until the slaves have finished and delivered the atoms that they run
+    #[arg(long)]
+    pub(crate) drain: bool,
 }
 
 /// Options of `clusterrunner completions`.
@@ -358,6 +417,26 @@ mod tests {
             assert_eq!(options.master.master_url.as_deref(), Some("h:1"), "{line}");
             assert_eq!(options.job_name.as_deref(), Some("J"), "{line}");
             assert!(matches!(options.project, Some(ProjectOptions::Git(git)) if git.url == "U"));
+        }
+    }
+
+    #[test]
+    fn a_master_without_a_port_has_the_usual_one() {
+        for (given, meant) in [
+            ("farm", "farm:43000"),
+            ("farm:1", "farm:1"),
+            ("https://farm/", "https://farm:43000"),
+            ("http://farm:1", "http://farm:1"),
+            ("[::1]", "[::1]:43000"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            let options = build_options(&format!("clusterrunner build -m {given}"));
+            let meant = Some(meant.to_owned());
+            assert_eq!(options.master.with_port(43000), meant, "{given}");
+        }
+        for wrong in ["farm:99999", "farm:1/v1", "::1", "a b"] {
+            let refused = Options::try_parse_from(["clusterrunner", "status", "-m", wrong]);
+            assert_eq!(refused.unwrap_err().exit_code(), 2, "{wrong}");
         }
     }
 

@@ -18,12 +18,19 @@ pub(crate) const STRONG: Style = Style::new().effects(Effects::BOLD);
 pub(crate) const FAINT: Style = Style::new().effects(Effects::DIMMED);
 
 static QUIET: AtomicBool = AtomicBool::new(false);
+static VERBOSE: AtomicBool = AtomicBool::new(false);
 static CLOSED: AtomicBool = AtomicBool::new(false);
 static FAILED: AtomicBool = AtomicBool::new(false);
 
-/// Leaves out notes from now on (`--quiet`).
-pub(crate) fn set_quiet(quiet: bool) {
+/// How much is said from now on (`--quiet`, `--verbose`).
+pub(crate) fn set_volume(quiet: bool, verbose: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
+    VERBOSE.store(verbose, Ordering::Relaxed);
+}
+
+/// Whether details are wanted.
+pub(crate) fn is_verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
 }
 
 /// Whether notes are left out.
@@ -53,6 +60,13 @@ pub(crate) fn say(line: impl Display) {
     );
 }
 
+/// Prints a line on the way to a result, unless `--quiet` was given.
+pub(crate) fn tell(line: impl Display) {
+    if !is_quiet() {
+        say(line);
+    }
+}
+
 /// Prints what an atom printed, exactly as it is: colours in it are its own, and belong into a file too.
 pub(crate) fn pass_on(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -79,6 +93,13 @@ fn notice_end(printed: std::io::Result<()>) {
 /// Prints a line about what is going on, unless `--quiet` was given.
 pub(crate) fn note(line: impl Display) {
     if !is_quiet() {
+        complain(line);
+    }
+}
+
+/// Prints a line for who wants to know more, if `--verbose` was given.
+pub(crate) fn detail(line: impl Display) {
+    if is_verbose() {
         complain(line);
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) read_token: Option<Secret>,
     /// Whether addresses mean HTTPS, and who is believed.
     pub(crate) https: HttpsSettings,
+    /// The settings file, which need not exist.
+    pub(crate) file: PathBuf,
     /// The file that was named on the command line.
     pub(crate) config_file: Option<PathBuf>,
 }
@@ -67,6 +69,7 @@ impl Settings {
             http_timeout: general.default_http_timeout,
             read_token: general.read_token,
             https: general.https,
+            file: general.config_file,
             config_file,
         })
     }

@@ -51,6 +51,9 @@ impl Trouble {
 
 impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
+        if let Some(unknown) = unknown(&error) {
+            return unknown;
+        }
         let trouble = match &error {
             ClientError::Call(CallError::Tls(_)) => Self::usage(error.to_string()),
             _ => Self::new(error.to_string()),
@@ -83,6 +86,24 @@ impl From<ResultsError> for Trouble {
     }
 }
 
+/// The user named something that the master does not know, which it says in the original's words.
+fn unknown(error: &ClientError) -> Option<Trouble> {
+    let ClientError::Call(CallError::Refused { url, status, error }) = error else {
+        return None;
+    };
+    if status.as_u16() != 404 {
+        return None;
+    }
+    let number = |before: &str, after: &str| error.strip_prefix(before)?.strip_suffix(after);
+    if let Some(build) = number("Invalid build id: ", ".") {
+        let trouble = Trouble::usage(format!("the master {url} has no build {build}"));
+        return Some(trouble.hint("`clusterrunner status` lists the builds that it knows"));
+    }
+    let slave = number("Requested slave (slave_id=", ") does not exist.")?;
+    let trouble = Trouble::usage(format!("the master {url} has no slave {slave}"));
+    Some(trouble.hint("`clusterrunner slaves` lists the slaves that it knows"))
+}
+
 fn hint_for(error: &CallError) -> Option<&'static str> {
     match error {
         CallError::Unreachable { .. } => Some(
@@ -91,11 +112,11 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Refused { status, .. } if status.as_u16() == 401 => Some(
             "master and client must have the same `secret` in their clusterrunner.conf, and clocks that agree",
         ),
-        CallError::Refused { status, .. } if status.as_u16() == 404 => {
-            Some("`clusterrunner status` lists the builds that the master knows")
-        }
         CallError::Address { .. } => {
             Some("write the master's address as HOST:PORT, such as farm.example.org:43000")
+        }
+        CallError::Refused { status, .. } if status.as_u16() == 404 => {
+            Some("is this really the address of a ClusterRunner master?")
         }
         CallError::Malformed { .. } => {
             Some("is this really the address of a ClusterRunner master?")

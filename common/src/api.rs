@@ -133,6 +133,10 @@ pub struct BuildView {
     /// Ours: what went wrong without changing the result, such as a `teardown_build` that failed.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Ours: about how long it will still take at the pace of the executors that it has now; null
+    /// while none runs its atoms, or where nothing is known of how long they take.
+    #[serde(default)]
+    pub seconds_left: Option<f64>,
 }
 
 /// `{"build": ...}`.
@@ -251,6 +255,9 @@ pub struct SlaveView {
     pub is_alive: bool,
     /// Whether it takes no more work since it is to end.
     pub is_in_shutdown_mode: bool,
+    /// Ours: what jobs may ask for in it.
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// Ours: whether it takes no new work until somebody undrains it.
     #[serde(default)]
     pub is_drained: bool,

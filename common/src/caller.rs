@@ -261,6 +261,24 @@ impl Caller {
         accepted(&url, request).await.map(|_| ())
     }
 
+    /// Sends JSON, signed, and starts to read something large.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a status below 400 is the caller's to judge.
+    pub async fn send_for_stream<B: Serialize + Sync + ?Sized>(
+        &self,
+        method: Method,
+        url: &str,
+        body: &B,
+    ) -> Result<Response, CallError> {
+        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+            url: url.to_owned(),
+            source,
+        })?;
+        let (url, request) = self.signed_bytes(method, url, body)?;
+        accepted(&url, request).await
+    }
+
     /// A read, with what proves who reads, which some farms ask for.
     fn read_request(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         let request = self.http.get(url.clone());
@@ -280,12 +298,22 @@ impl Caller {
         url: &str,
         body: Vec<u8>,
     ) -> Result<(Url, RequestBuilder), CallError> {
+        let (url, request) = self.signed_bytes(method, url, body)?;
+        Ok((url, request.timeout(self.timeout)))
+    }
+
+    /// Without a limit for the whole call.
+    fn signed_bytes(
+        &self,
+        method: Method,
+        url: &str,
+        body: Vec<u8>,
+    ) -> Result<(Url, RequestBuilder), CallError> {
         let url = self.parse(url)?;
         let signature = self.signature(&method, &url, &content_digest(&body))?;
         let request = self
             .http
             .request(method, url.clone())
-            .timeout(self.timeout)
             .header(SIGNATURE_HEADER, signature)
             .header(header::CONTENT_LENGTH, body.len())
             .body(body);

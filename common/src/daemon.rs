@@ -16,13 +16,19 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct CommonOptions {
     /// Read the settings from this file [default: clusterrunner.conf in the base directory]
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, value_name = "FILE", display_order = 900)]
     pub config_file: Option<PathBuf>,
-    /// Say more about what is going on
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    /// Say more: which master and settings are used, each atom of a build; daemons log their calls
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "quiet",
+        display_order = 901
+    )]
     pub verbose: bool,
     /// Say only results and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 902)]
     pub quiet: bool,
 }
 
@@ -60,26 +66,36 @@ pub fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Two tokens: the first SIGTERM or SIGINT cancels the one, the second the other.
+/// Two tokens, to drain and to stop. SIGUSR1, by which `clusterrunner stop --drain` asks, cancels the
+/// first; SIGTERM and SIGINT cancel the second, but with `drain_first` the first if nobody has yet.
 ///
 /// # Errors
 /// The signals can not be received.
-pub fn stop_on_second_signal() -> io::Result<(CancellationToken, CancellationToken)> {
-    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+pub fn drain_or_stop_on_signal(
+    drain_first: bool,
+) -> io::Result<(CancellationToken, CancellationToken)> {
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let tokens = [first.clone(), second.clone()];
+    let mut ask = signal(SignalKind::user_defined1())?;
+    let tokens = (drain.clone(), stop.clone());
     tokio::spawn(async move {
-        for token in tokens {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        while !stop.is_cancelled() {
+            let only_drain = tokio::select! {
+                _ = terminate.recv() => drain_first && !drain.is_cancelled(),
+                _ = interrupt.recv() => drain_first && !drain.is_cancelled(),
+                _ = ask.recv() => true,
+            };
+            if only_drain {
+                tracing::info!("told to finish what runs, and then to stop");
+                drain.cancel();
+            } else {
+                tracing::info!("told to stop");
+                stop.cancel();
             }
-            tracing::info!("told to stop");
-            token.cancel();
         }
     });
-    Ok((first, second))
+    Ok(tokens)
 }
 
 /// Tells the log of variables of the environment that were probably meant as settings.

@@ -1,7 +1,8 @@
 //! Repositories: which ones may be used, a bare mirror of each, and work trees at exactly one commit.
 //!
 //! A [`Mirror`] is the only way in. [`Mirror::fetch`] brings it up to date and settles the one commit that a build is
-//! about; [`Mirror::check_out`] puts exactly that commit into a directory. Everything runs inside this process through
+//! about; [`Mirror::check_out`] puts exactly that commit into a directory. A commit can also be taken from another
+//! machine's mirror: [`Mirror::packs_for`] there, [`Mirror::take_commit`] here. Everything runs inside this process through
 //! libgit2, never through a shell; the only program started is `ssh`, for ssh URLs, with an argument vector.
 //!
 //! All functions **block**: call them through `spawn_blocking`, never directly from async code (they would panic
@@ -25,8 +26,10 @@ mod mirror;
 mod mirror_files;
 mod mirror_packs;
 mod options;
+mod packs;
 mod remote_refs;
 mod submodules;
+mod taking;
 mod tracked;
 mod tracking_refs;
 mod transport;
@@ -36,6 +39,9 @@ mod work_tree;
 pub use commit_id::{CommitId, InvalidCommitId};
 pub use error::GitError;
 pub use mirror::{Mirror, Revision};
+pub(crate) use mirror_files::remove_all;
 pub use options::GitOptions;
+pub use packs::{PackHeader, PackRequest, Packs};
+pub use taking::{PackError, PackSource};
 pub(crate) use url::redact_url;
 pub use url::{GitUrl, GitUrlError};

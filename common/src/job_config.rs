@@ -21,7 +21,7 @@ use crate::nearest::nearest;
 use document::{Node, Value};
 use problem::python_list;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 /// What to run for one job.
@@ -45,9 +45,23 @@ pub struct Job {
     /// Most executors of one slave; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_executors_per_slave: Option<NonZeroU32>,
+    /// Only slaves that have all of these get its builds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Builds with a higher one go first; 0 where nothing is said.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: i32,
     /// How long each of its commands may run.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_usual(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// One entry of `atomizers`: each line that `command` prints becomes an atom that sets the variable `name`.

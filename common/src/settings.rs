@@ -11,6 +11,7 @@ mod https;
 mod keys;
 mod layers;
 mod log_files;
+mod retention;
 mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,13 @@ pub use secret_file::ensure_secret;
 
 use crate::job_config::{TimeLimit, Timeouts};
 use crate::logging::LogLevel;
+use crate::retention::{BuildBounds, ProjectBounds};
 use crate::secret::Secret;
 use crate::tls::HttpsSettings;
 use file::SettingsFile;
 use keys::Program;
 use layers::{Layers, expand_home, no_default};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -100,6 +103,8 @@ pub struct ServiceSettings {
     pub atom_kill_grace: Duration,
     /// Whether ssh refuses hosts that are not in `known_hosts`.
     pub git_strict_host_key_checking: bool,
+    /// How much of the copies of projects is kept that nobody uses.
+    pub kept_projects: ProjectBounds,
     /// A regular expression for the `Origin` of web pages that may use the API.
     pub cors_allowed_origins_regex: Option<String>,
 }
@@ -117,6 +122,8 @@ pub struct MasterSettings {
     pub legacy_slave_lost_after: Duration,
     /// How long commands may run whose job does not say.
     pub default_timeouts: Timeouts,
+    /// How much is kept of builds that are over.
+    pub kept_builds: BuildBounds,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -134,6 +141,8 @@ pub struct SlaveSettings {
     pub service: ServiceSettings,
     /// Subjobs at the same time; at least 1.
     pub num_executors: u32,
+    /// What jobs may ask for in a slave.
+    pub labels: BTreeSet<String>,
     /// The port of the master on [`GeneralSettings::master_hostname`].
     pub master_port: u16,
     /// Bytes of an atom's console that are kept; `None` for all.
@@ -226,6 +235,7 @@ pub fn load_master(
             setup: Some(time_limit(&layers, "default_setup_timeout")?),
             teardown: Some(time_limit(&layers, "default_teardown_timeout")?),
         },
+        kept_builds: retention::builds(&layers)?,
         get_project_from_master: layers.boolean("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         unresponsive_slaves_cleanup_interval: layers
@@ -247,6 +257,7 @@ pub fn load_slave(
         general: general(config_file, &layers)?,
         service: service(&layers)?,
         num_executors: layers.number("num_executors")?,
+        labels: layers.list_if_given("labels")?.into_iter().collect(),
         master_port: layers.number("master_port")?,
         max_console_size: match layers.number("max_console_size")? {
             0 => None,
@@ -399,6 +410,7 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         min_free_space: layers.number("min_free_space")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
         git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
+        kept_projects: retention::projects(layers)?,
         cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,
     })
 }

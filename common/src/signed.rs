@@ -85,8 +85,9 @@ impl IntoResponse for Closed {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("The request body must not be larger than {MAX_BUFFERED_BODY} bytes."),
             ),
+            // The sender may have done nothing wrong: it tries again.
             Self::Unreadable(error) => refusal(
-                StatusCode::BAD_REQUEST,
+                StatusCode::REQUEST_TIMEOUT,
                 format!("The request body could not be read: {error}."),
             ),
             Self::LengthRequired => refusal(

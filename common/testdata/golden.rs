@@ -26,19 +26,22 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 15] = [
+const OURS: [&str; 18] = [
     "STATUS",
     "artifacts",
     "commit",
     "drain",
     "is_drained",
     "is_quarantined",
+    "labels",
     "num_atoms_completed",
     "num_atoms_failed",
     "num_atoms_in_progress",
     "num_atoms_in_trouble",
+    "seconds_left",
     "quarantine_reason",
     "resumed",
+    "source",
     "trouble",
     "undrain",
     "warnings",

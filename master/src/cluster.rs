@@ -8,15 +8,18 @@
 pub mod atom_grouper;
 pub mod build;
 pub mod command;
+pub mod durations;
 pub mod effect;
 pub mod event;
 pub mod slave;
+pub mod unstarted;
 
 mod apply;
 mod check;
 mod decide;
 mod effects;
 mod follow_up;
+mod forget;
 pub mod health;
 mod isolation;
 mod legacy;
@@ -65,6 +68,9 @@ pub struct Ended {
     pub at: Timestamp,
 }
 
+/// How many builds are forgotten at a time: the disk is to keep up.
+pub const FORGOTTEN_AT_A_TIME: usize = 64;
+
 /// How long a slave is listed that was lost.
 pub const LOST_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -87,7 +93,9 @@ pub struct Cluster {
     drained: BTreeSet<String>,
     /// Builds that are over and put away: they are not in memory any more.
     ended: BTreeMap<BuildId, Ended>,
-    /// What was measured of those.
+    /// Builds that are forgotten and whose files may still be there.
+    forgotten: BTreeSet<BuildId>,
+    /// What was measured of those that were put away.
     measures: Measures,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes

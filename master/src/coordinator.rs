@@ -404,6 +404,9 @@ fn tell(event: &Event) {
         }
         Fact::BuildCanceled { build } => tracing::info!(build.id = build.0, "build canceled"),
         Fact::BuildFinished { build } => tracing::info!(build.id = build.0, "build finished"),
+        Fact::BuildForgotten { build, bound } => {
+            tracing::info!(build.id = build.0, reason = %bound, "a build that is over is removed");
+        }
         Fact::SlaveConnected {
             slave,
             url,
@@ -498,6 +501,7 @@ fn tell(event: &Event) {
         Fact::PreparationStarted { .. }
         | Fact::ArchivingStarted { .. }
         | Fact::BuildRetired { .. }
+        | Fact::BuildCleared { .. }
         | Fact::SlaveForgotten { .. }
         | Fact::SetupRequested { .. }
         | Fact::SetupCompleted { .. }

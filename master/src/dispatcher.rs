@@ -4,9 +4,11 @@ use crate::archiver;
 use crate::cluster::command::Command;
 use crate::cluster::effect::Effect;
 use crate::coordinator::ClusterHandle;
+use crate::journal::EndedBuilds;
 use crate::metrics::{InternalError, Measured};
 use crate::preparer::Preparer;
 use crate::results::Results;
+use crate::retention::Remover;
 use crate::slave_api::{ProjectLinks, SlaveCalls};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk_space::DiskSpace;
@@ -21,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 pub struct Dispatcher {
     preparer: Preparer,
     results: Results,
+    remover: Remover,
     space: DiskSpace,
     slaves: SlaveCalls,
     measured: Measured,
     cluster: ClusterHandle,
-    /// What is done for a build right now: preparing or archiving, never both.
+    /// What is done for a build right now: preparing, archiving or removing, never two of them.
     under_way: HashMap<BuildId, (u64, CancellationToken)>,
     num_started: u64,
     tasks: JoinSet<Ended>,
@@ -44,10 +47,12 @@ impl Dispatcher {
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
-        measured: Measured,
+        ended: EndedBuilds,
     ) -> Self {
+        let measured = preparer.measured.clone();
         Self {
             preparer,
+            remover: Remover::new(results.clone(), ended, measured.clone()),
             results,
             space,
             slaves: SlaveCalls::new(caller, cluster.clone(), links, measured.clone()),
@@ -57,6 +62,13 @@ impl Dispatcher {
             num_started: 0,
             tasks: JoinSet::new(),
         }
+    }
+
+    /// The same, and slaves get projects from the master if `given`.
+    #[must_use]
+    pub fn giving_projects(mut self, given: bool) -> Self {
+        self.slaves = self.slaves.giving_projects(given);
+        self
     }
 
     /// Works until `stop`, then ends what is under way and waits for it: commands that it started
@@ -136,6 +148,10 @@ impl Dispatcher {
                     }
                     (build, number)
                 });
+            }
+            Effect::RemoveBuild { build } => {
+                let remover = self.remover.clone();
+                self.start(build, move |stop| remover.remove(build, stop));
             }
             Effect::MakeResult { build, made } => {
                 let results = self.results.clone();

@@ -112,10 +112,14 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<Entry> {
             of_slave("SLAVE_QUARANTINED", *slave).with("reason", reason.as_str())
         }
         Fact::SlaveReleased { slave } => of_slave("SLAVE_RELEASED", *slave),
-        // These are our own housekeeping.
-        Fact::BuildRetired { .. } | Fact::SlaveForgotten { .. } | Fact::SlaveReserved { .. } => {
-            return Vec::new();
+        Fact::BuildForgotten { build, bound } => {
+            of_build("BUILD_REMOVED", *build).with("reason", bound.to_string())
         }
+        // These are our own housekeeping.
+        Fact::BuildRetired { .. }
+        | Fact::BuildCleared { .. }
+        | Fact::SlaveForgotten { .. }
+        | Fact::SlaveReserved { .. } => return Vec::new(),
     };
     vec![entry]
 }

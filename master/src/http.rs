@@ -10,6 +10,7 @@ mod legacy_uploads;
 mod reads;
 mod routes;
 mod slaves;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -22,6 +23,7 @@ use crate::coordinator::ClusterHandle;
 use crate::journal::EndedBuilds;
 use crate::metrics::Measured;
 use crate::results::Results;
+use crate::sources::Sources;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -50,6 +52,8 @@ pub struct Api {
     pub space: DiskSpace,
     /// Builds that are put away.
     pub ended: EndedBuilds,
+    /// Projects, for slaves.
+    pub sources: Sources,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
     /// What has happened, for those who ask.

@@ -17,10 +17,12 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod timings;
 
 pub use ended::{EndedBuild, EndedBuilds};
 pub use error::JournalError;
 pub use live::Problem;
+pub use timings::{JobKey, Run, Timings};
 
 use crate::cluster::Cluster;
 use crate::cluster::event::Event;
@@ -123,6 +125,12 @@ impl Journal {
     #[must_use]
     pub fn ended(&self) -> EndedBuilds {
         EndedBuilds::new(self.store.clone())
+    }
+
+    /// How long atoms took.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        Timings::new(self.store.clone())
     }
 
     /// Whether so much has happened since the latest snapshot that a new one is worth its price.

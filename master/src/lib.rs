@@ -11,13 +11,17 @@ pub mod dispatcher;
 pub mod event_log;
 pub mod http;
 pub mod journal;
+pub mod learning;
 pub mod liveness;
 pub mod metrics;
 pub mod options;
 pub mod preparer;
 pub mod project_locks;
 pub mod results;
+pub mod retention;
 pub mod slave_api;
+pub mod sources;
+pub mod timing_files;
 pub mod views;
 
 pub use options::{MasterOptions, is_wrong_setting, run};
@@ -38,11 +42,14 @@ use clusterrunner_common::tls::TlsError;
 use coordinator::Coordinator;
 use dispatcher::Dispatcher;
 use journal::{Journal, JournalError};
+use learning::Durations;
 use metrics::Measured;
 use preparer::Preparer;
 use project_locks::ProjectLocks;
 use results::Results;
+use retention::{Keeper, Projects};
 use slave_api::ProjectLinks;
+use sources::Sources;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -129,34 +136,59 @@ pub async fn serve(
     let journal_directory = directory.join("journal");
     let recovered = tokio::task::spawn_blocking(move || {
         let journal = Journal::open(&journal_directory)?;
-        let ended = journal.ended();
-        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, ended))
+        let kept = (journal.ended(), journal.timings());
+        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, kept))
     });
-    let ((coordinator, cluster, effects), ended) = recovered.await??;
+    let ((coordinator, cluster, effects), (ended, timings)) = recovered.await??;
     let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
+    let mut to_event_log = event_log::listener(events.clone());
+    let (mut to_learning, heard) = learning::listener();
     let coordinator = coordinator
         .with_legacy_lease(settings.legacy_slave_lost_after)
-        .telling(event_log::listener(events.clone()));
+        .telling(move |cluster, events| {
+            to_event_log(cluster, events);
+            to_learning(cluster, events);
+        });
+    // It ends with the coordinator, which alone tells it something.
+    let learning = tokio::spawn(learning::learn(timings.clone(), heard));
     let measured = Measured::default();
     let caller = Caller::with_https(
         Some(secret.clone()),
         general.default_http_timeout,
         &general.https,
     )?;
-    let preparer = Preparer {
-        mirrors: directory.join("repos"),
+    let git = GitOptions {
+        allow_local_sources: service.allow_local_sources,
+        strict_host_key_checking: service.git_strict_host_key_checking,
+        connect_timeout: service.fetch_timeout,
+        ..GitOptions::default()
+    };
+    let sources = Sources::new(
+        &directory,
+        git.clone(),
+        settings.get_project_from_master,
+        space.clone(),
+        stop.clone(),
+    );
+    let projects = Projects {
+        mirrors: sources.mirrors.clone(),
         work_trees: directory.join("work"),
-        git: GitOptions {
-            allow_local_sources: service.allow_local_sources,
-            strict_host_key_checking: service.git_strict_host_key_checking,
-            connect_timeout: service.fetch_timeout,
-            ..GitOptions::default()
-        },
+        locks: ProjectLocks::default(),
+        bounds: service.kept_projects,
+    };
+    let preparer = Preparer {
+        mirrors: projects.mirrors.clone(),
+        work_trees: projects.work_trees.clone(),
+        git,
         mark,
         kill_grace: service.atom_kill_grace,
         default_timeouts: settings.default_timeouts,
         hostname: general.hostname.clone(),
-        projects: ProjectLocks::default(),
+        projects: projects.locks.clone(),
+        durations: Durations {
+            timings,
+            files: timing_files::directory(&general.base_directory),
+        },
         space: space.clone(),
         measured: measured.clone(),
     };
@@ -172,6 +204,14 @@ pub async fn serve(
         caller.clone(),
         cluster.clone(),
         links,
+        ended.clone(),
+    )
+    .giving_projects(settings.get_project_from_master);
+    let keeper = Keeper::new(
+        cluster.clone(),
+        results.clone(),
+        settings.kept_builds,
+        projects,
         measured.clone(),
     );
     if service.accept_legacy_peers {
@@ -194,6 +234,7 @@ pub async fn serve(
         cluster,
         results,
         space,
+        sources,
         ended,
         caller,
         events,
@@ -228,10 +269,13 @@ pub async fn serve(
             dispatcher.run(effects, stop).await;
         }
     });
+    let keeping = tokio::spawn(keeper.run(stop.clone()));
     clusterrunner_common::http::serve_secured(listener, routes, tls, stop, DRAIN).await;
     dispatching.await?;
+    keeping.await?;
     end.cancel();
     coordinating.await??;
+    learning.await?;
     tracing::info!("the master has ended");
     Ok(())
 }

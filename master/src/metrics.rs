@@ -7,7 +7,7 @@ mod measured;
 mod measures;
 mod process;
 
-pub use measured::{InternalError, Measured};
+pub use measured::{InternalError, Measured, Removed};
 pub use measures::Measures;
 
 use crate::cluster::Cluster;
@@ -35,6 +35,7 @@ pub fn of_process(measured: &Measured) -> String {
     process::write(&mut text);
     measured.write_requests(&mut text);
     measured.write_errors(&mut text);
+    measured.write_removed(&mut text);
     text
 }
 
@@ -49,6 +50,13 @@ pub fn of_cluster(cluster: &Cluster) -> String {
     measures.write(&mut text);
     write_slaves(&mut text, cluster);
     write_kept_out(&mut text, cluster);
+    let name = "master_builds_kept";
+    let help = "Builds that are over and put away, until they are removed";
+    family(&mut text, name, "gauge", help);
+    line(
+        &mut text,
+        format_args!("{name} {}", cluster.ended().count()),
+    );
     text
 }
 
@@ -119,6 +127,7 @@ mod tests {
             url: "a:1".to_owned(),
             session: SessionId("a".to_owned()),
             num_executors: 1,
+            labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
         };
@@ -146,6 +155,7 @@ mod tests {
     fn the_process_is_measured() {
         let measured = Measured::default();
         measured.count(InternalError::AtomizerFailure);
+        measured.removed(Removed::Project);
         let text = of_process(&measured);
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -161,5 +171,6 @@ mod tests {
         let started = value("process_start_time_seconds ");
         assert!(started > 1.6e9, "{started}");
         assert_eq!(value("internal_errors{type=\"AtomizerFailure\"} "), 1.0);
+        assert_eq!(value("master_removed_total{what=\"projects\"} "), 1.0);
     }
 }

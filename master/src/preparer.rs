@@ -3,6 +3,7 @@
 
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
+use crate::learning::Durations;
 use crate::metrics::{InternalError, Measured};
 use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
@@ -13,6 +14,7 @@ use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirro
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_output};
 use clusterrunner_common::job_file::{JobFileError, read_job};
+use clusterrunner_common::kept_projects;
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,8 @@ pub struct Preparer {
     pub hostname: String,
     /// Who uses which project's directory.
     pub projects: ProjectLocks,
+    /// What is known of how long atoms take.
+    pub durations: Durations,
     /// The space that is left here.
     pub space: DiskSpace,
     /// Where failing atomizers are counted.
@@ -170,7 +174,13 @@ impl Preparer {
             fetched = files => fetched?,
         }
         let (config, job_name) = (request.config.as_ref(), request.job_name.as_deref());
-        let (job_name, job) = read_job(config, job_name, &project)?;
+        let (job_name, job) =
+            read_job(config, job_name, &project).map_err(|error| match &request.project {
+                ProjectSource::Git {
+                    project_directory, ..
+                } => error.in_repository(project_directory.as_deref()),
+                ProjectSource::Directory { .. } => error,
+            })?;
         let timeouts = job.timeouts.or(self.default_timeouts);
         let atoms = match &request.atoms_override {
             Some(atoms) => atoms.clone(),
@@ -179,6 +189,7 @@ impl Preparer {
                 self.atomize(build, &job, &project, limit, stop).await?
             }
         };
+        let (atoms, expected_ms) = self.durations.expected(request, &job_name, atoms).await;
         Ok(Plan {
             commit,
             job_name,
@@ -187,8 +198,11 @@ impl Preparer {
             teardown_build: job.teardown_build,
             max_executors: job.max_executors,
             max_executors_per_slave: job.max_executors_per_slave,
+            labels: job.labels,
+            priority: job.priority,
             timeouts,
             atoms,
+            expected_ms,
         })
     }
 
@@ -242,6 +256,8 @@ impl Preparer {
                     move || {
                         let commit = mirror.fetch(&revision, &stop)?;
                         mirror.check_out(&commit, &work_tree, &stop)?;
+                        // Unused for longer it only seems, and is fetched again.
+                        kept_projects::touch(&work_tree).ok();
                         Ok::<_, GitError>(commit)
                     }
                 });

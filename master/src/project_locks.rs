@@ -14,6 +14,14 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 pub struct ProjectLocks(Arc<Mutex<HashMap<PathBuf, Arc<AsyncMutex<()>>>>>);
 
 impl ProjectLocks {
+    /// The same if nobody else uses it now or waits for it.
+    #[must_use]
+    pub fn try_lock(&self, directory: &Path) -> Option<OwnedMutexGuard<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = Arc::clone(locks.entry(directory.to_owned()).or_default());
+        lock.try_lock_owned().ok()
+    }
+
     /// Waits until nobody else uses `directory`; it is the caller's until the guard is dropped.
     pub async fn lock(&self, directory: &Path) -> OwnedMutexGuard<()> {
         let lock = {
@@ -39,7 +47,9 @@ mod tests {
         let _different = locks.lock(other).await;
         let second = tokio::time::timeout(Duration::from_millis(10), locks.lock(one)).await;
         assert!(second.is_err(), "two users");
+        assert!(locks.try_lock(one).is_none(), "two users");
         drop(held);
+        drop(locks.try_lock(one).unwrap());
         drop(locks.lock(one).await);
         drop(locks.lock(Path::new("/third")).await);
         let known = locks.0.lock().unwrap().len();

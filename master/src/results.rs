@@ -36,7 +36,7 @@ use futures_util::Stream;
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -100,7 +100,20 @@ impl Results {
         Incoming::new(&self.stores.of_build(build))
     }
 
-    /// Removes what an earlier process left half written. Blocks.
+    /// How many bytes there are of a build. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn size(&self, build: BuildId) -> io::Result<u64> {
+        let mut bytes = 0;
+        for file in entries(&self.stores.of_build(build))? {
+            bytes += file.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+
+    /// Removes what an earlier process left half written, and directories of which nothing is left.
+    /// Blocks.
     ///
     /// # Errors
     /// The disk refuses.
@@ -109,9 +122,30 @@ impl Results {
             return Ok(());
         }
         for build in std::fs::read_dir(&self.stores.directory)? {
-            incoming::remove_leftovers(&build?.path())?;
+            let build = build?.path();
+            incoming::remove_leftovers(&build)?;
+            match std::fs::remove_dir(build) {
+                Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                    return Err(error);
+                }
+                _ => {}
+            }
         }
         Ok(())
+    }
+
+    /// Removes the results of a build that has no archive; how many files there were. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_partial(&self, build: BuildId) -> io::Result<usize> {
+        let directory = self.stores.of_build(build);
+        if Archive::is_in(&directory) || old_files::has_archive(&directory) {
+            return Ok(0);
+        }
+        let files = entries(&directory)?.len();
+        self.remove(build)?;
+        Ok(files)
     }
 
     /// Keeps a block: what `check_block` found in it, with the hand-outs that its results are of.
@@ -272,6 +306,15 @@ impl BuildArchive {
     /// `artifacts.zip`, made while it is read. It ends in an error if something goes wrong.
     pub fn zip(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         zip_stream::stream(self.store, self.archive)
+    }
+}
+
+/// What is in a directory; nothing where there is none.
+fn entries(directory: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

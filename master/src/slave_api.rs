@@ -2,6 +2,7 @@
 //! nobody else waiting.
 
 mod legacy;
+mod project;
 
 pub use legacy::ProjectLinks;
 
@@ -32,6 +33,7 @@ pub struct SlaveCalls {
     caller: Caller,
     cluster: ClusterHandle,
     links: ProjectLinks,
+    gives_projects: bool,
     measured: Measured,
     open: HashMap<SlaveId, OpenSlave>,
     tasks: JoinSet<()>,
@@ -64,9 +66,19 @@ impl SlaveCalls {
             caller,
             cluster,
             links,
+            gives_projects: false,
             measured,
             open: HashMap::new(),
             tasks: JoinSet::new(),
+        }
+    }
+
+    /// The same, and slaves are told to get projects from the master if `given`.
+    #[must_use]
+    pub fn giving_projects(self, given: bool) -> Self {
+        Self {
+            gives_projects: given,
+            ..self
         }
     }
 
@@ -84,6 +96,7 @@ impl SlaveCalls {
             session,
             patience: PATIENCE,
             legacy: is_legacy.then(|| self.links.clone()),
+            gives_projects: self.gives_projects,
         };
         let stopped = stop.clone();
         self.tasks.spawn(async move {
@@ -131,6 +144,7 @@ struct Line {
     patience: Duration,
     /// Given where the slave is one of the original.
     legacy: Option<ProjectLinks>,
+    gives_projects: bool,
 }
 
 impl Line {
@@ -190,7 +204,10 @@ impl Line {
         let base = format!("{}/v1/build/{build}", self.url);
         match call {
             SlaveCall::SetUp(request) => {
-                let body = encode(request)?;
+                let body = match self.gives_projects {
+                    true => encode(&project::from_master(request))?,
+                    false => encode(request)?,
+                };
                 let url = format!("{base}/setup");
                 let answer = self
                     .caller
@@ -292,6 +309,7 @@ mod tests {
             url: free.to_string(),
             session: session.clone(),
             num_executors: 1,
+            labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
         };
@@ -301,6 +319,7 @@ mod tests {
             caller: Caller::new(Some(secret), Duration::from_secs(5)).unwrap(),
             cluster: cluster.clone(),
             measured: Measured::default(),
+            gives_projects: false,
             slave: SlaveId(1),
             url: free.to_string(),
             session,

@@ -29,7 +29,7 @@ fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
         return None;
     }
     let (mut drained, mut quarantined, mut ending, mut lost) = (0, 0, 0, 0);
-    for slave in cluster.slaves() {
+    for slave in cluster.slaves().filter(|slave| build.suits(slave)) {
         if slave.takes_work() {
             return None;
         }
@@ -53,7 +53,22 @@ fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
         .collect();
     // Where no slave was kept out, the original's words are enough.
     let is_kept_out = drained + quarantined + ending > 0;
-    is_kept_out.then(|| format!("It waits: no slave takes work: {}.", counts.join(", ")))
+    match build.labels() {
+        None => {
+            is_kept_out.then(|| format!("It waits: no slave takes work: {}.", counts.join(", ")))
+        }
+        Some(labels) => {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            let counts = match counts.as_slice() {
+                [] => String::new(),
+                counts => format!(": {}", counts.join(", ")),
+            };
+            let labels = labels.join(", ");
+            Some(format!(
+                "It waits: no slave that takes work has the labels {labels}{counts}."
+            ))
+        }
+    }
 }
 
 /// A build.
@@ -103,6 +118,7 @@ fn assemble<'a>(
         num_atoms_in_progress: num_atoms_in_progress(build),
         num_atoms_in_trouble: build.atoms_in_trouble,
         warnings: build.warnings.clone(),
+        seconds_left: seconds_left(build),
     }
 }
 
@@ -147,6 +163,25 @@ fn failed_atoms<'a>(
             .filter(|atom| atom.exit_code.is_some_and(|code| code != 0))
             .collect(),
     )
+}
+
+/// What is left of its atoms at the pace of the executors that it has now; nothing where nothing is
+/// known of how long they take, or none of them runs.
+fn seconds_left(build: &Build) -> Option<f64> {
+    let progress = build.progress()?;
+    let running = progress.running.keys().chain(progress.kept.keys());
+    let running = running.filter_map(|id| build.subjob(*id));
+    let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
+    let (mut sum, mut longest) = (0, 0);
+    for subjob in running {
+        sum += subjob.expected_ms();
+        longest = longest.max(subjob.expected_ms());
+    }
+    let waiting = progress.unstarted.expected_ms() + aside.sum::<u64>();
+    // When they began is not known here: on average they are half done.
+    let executors = build.num_running() as u64;
+    let left_ms = ((waiting + sum / 2).checked_div(executors)?).max(longest / 2);
+    (left_ms > 0).then(|| seconds_of(&left_ms))
 }
 
 fn num_atoms_in_progress(build: &Build) -> u64 {
@@ -206,7 +241,10 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
             let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
             AtomView {
                 command_string: command.clone(),
-                expected_time: None,
+                expected_time: subjob
+                    .atoms_expected_ms
+                    .get(atom.0 as usize)
+                    .map(seconds_of),
                 actual_time: outcome.map(seconds),
                 exit_code: outcome.map(|outcome| outcome.exit_code),
                 state: match (outcome, is_running) {
@@ -223,10 +261,15 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
 
 #[expect(
     clippy::cast_precision_loss,
+    clippy::trivially_copy_pass_by_ref,
     reason = "a duration in milliseconds fits a double"
 )]
+fn seconds_of(milliseconds: &u64) -> f64 {
+    *milliseconds as f64 / 1000.0
+}
+
 fn seconds(outcome: &AtomOutcome) -> f64 {
-    outcome.duration_ms as f64 / 1000.0
+    seconds_of(&outcome.duration_ms)
 }
 
 /// A slave.
@@ -248,6 +291,7 @@ pub fn slave(slave: &Slave) -> SlaveView {
         is_alive: slave.is_alive(),
         is_in_shutdown_mode: slave.was_shut_down(),
         is_drained: slave.is_drained,
+        labels: slave.labels.iter().cloned().collect(),
         is_quarantined: slave.quarantine.is_some(),
         quarantine_reason: slave.quarantine.clone(),
     }

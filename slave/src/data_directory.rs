@@ -3,7 +3,7 @@
 //! ```text
 //! lock                                flock of the process that uses the directory
 //! slave.pid                           its process id; there while it listens
-//! repos/                              mirrors of repositories, kept from build to build
+//! repos/                              mirrors of repositories, kept from build to build within bounds
 //! work/<build>/                       work tree of a git build
 //! artifacts/<build>/artifact_<S>_<K>/ $ARTIFACT_DIR of an atom
 //! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote

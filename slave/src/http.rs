@@ -198,6 +198,7 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         source: project.project,
         remote_files: project.remote_files,
         commit: request.commit,
+        source_from_master: request.source_from_master,
         job: JobSource::Order(job),
     })
 }

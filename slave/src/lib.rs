@@ -12,10 +12,12 @@ mod event_log;
 mod held_results;
 mod http;
 mod master_api;
+mod master_source;
 pub mod options;
 mod reports;
 mod result_archive;
 mod result_note;
+mod retention;
 mod setup;
 mod source;
 mod subjob_executor;
@@ -172,6 +174,7 @@ pub async fn serve_until_withdrawn(
         own_address: own_address.clone(),
         session: session.clone(),
         num_executors: settings.num_executors,
+        labels: settings.labels.clone(),
         accepts_original: service.accept_legacy_peers,
         dialect: Dialect::default(),
     };
@@ -184,7 +187,11 @@ pub async fn serve_until_withdrawn(
         data: Arc::clone(&data),
         setup: Setup {
             data: Arc::clone(&data),
-            sources: Sources::new(general.hostname.clone(), git_options(service)),
+            sources: Sources::new(
+                general.hostname.clone(),
+                git_options(service),
+                (api.clone(), registration.clone()),
+            ),
             kill_grace: service.atom_kill_grace,
             space: space.clone(),
             max_output: settings.max_console_size,
@@ -247,6 +254,7 @@ pub async fn serve_until_withdrawn(
         async {
             tokio::join!(
                 coordinator.run(stop.clone()),
+                retention::keep(&surroundings, service.kept_projects, &stop),
                 withdrawal::when_asked(&api, &work, &registration, &withdraw, &stop),
                 connection::keep(
                     api.clone(),

@@ -3,14 +3,16 @@
 use crate::work::HandOut;
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
-    PROTOCOL, ResultMetrics, ResultReport, StateReport, StateReportBody,
+    PROTOCOL, ResultMetrics, ResultReport, SourceRequest, StateReport, StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
-use clusterrunner_common::ids::{ExecutorIndex, SessionId, SlaveId};
-use reqwest::{Method, StatusCode};
+use clusterrunner_common::git::PackRequest;
+use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
+use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,7 +94,7 @@ impl Dialect {
 pub(crate) struct MasterApi {
     /// For what is short: a master that hangs is then found out soon.
     pub(crate) caller: Caller,
-    /// For results.
+    /// For results and projects.
     pub(crate) uploader: Caller,
     /// The master's `host:port`.
     pub(crate) master: String,
@@ -100,6 +102,8 @@ pub(crate) struct MasterApi {
     pub(crate) own_address: String,
     pub(crate) session: SessionId,
     pub(crate) num_executors: u32,
+    /// What builds may ask for in a slave.
+    pub(crate) labels: BTreeSet<String>,
     /// Whether a master of the original may be served.
     pub(crate) accepts_original: bool,
     pub(crate) dialect: Dialect,
@@ -116,6 +120,7 @@ impl MasterApi {
         let request = ConnectRequest {
             slave: self.own_address.clone(),
             num_executors: self.num_executors,
+            labels: self.labels.clone(),
             session_id: Some(self.session.clone()),
             protocol: Some(PROTOCOL),
             slave_id: known_as,
@@ -193,6 +198,23 @@ impl MasterApi {
         let headers: Vec<_> = expected.into_iter().collect();
         let answer = self.caller.send_to_original(method, url, body, &headers);
         answer.await
+    }
+
+    /// Asks for a build's project.
+    pub(crate) async fn source(
+        &self,
+        id: SlaveId,
+        build: BuildId,
+        packs: &PackRequest,
+    ) -> Result<Response, CallError> {
+        let request = SourceRequest {
+            slave_id: id,
+            session_id: self.session.clone(),
+            packs: packs.clone(),
+        };
+        let url = format!("{}/v1/build/{build}/source", self.master);
+        let asked = self.uploader.send_for_stream(Method::POST, &url, &request);
+        asked.await
     }
 
     /// What goes with a result.

@@ -2,18 +2,17 @@
 
 use crate::{ServeError, serve_until_withdrawn};
 use clusterrunner_common::daemon::{
-    CommonOptions, listen, stop_on_second_signal, stop_on_signal, warn_of_unknown_variables,
+    CommonOptions, drain_or_stop_on_signal, listen, warn_of_unknown_variables,
 };
 use clusterrunner_common::logging;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
 use std::net::{IpAddr, SocketAddr};
-use tokio_util::sync::CancellationToken;
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the
 /// settings file.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SlaveOptions {
-    /// The port to listen on; the master calls the slave there.
+    /// Listen on this port, where the master calls the slave [default: 43001]
     ///
     /// Slaves on one machine need different ports. 0 lets the system choose one. Everything this
     /// slave keeps lies in `slave-<port>` below the base directory, among it `slave.pid` with its
@@ -21,14 +20,14 @@ pub struct SlaveOptions {
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<u16>,
 
-    /// The master to work for, such as `build-master:43000`.
+    /// The master to work for, such as `build-master:43000` [default: localhost:43000]
     ///
     /// The slave connects to it, and tries again for as long as it is not there. Settings:
     /// master_hostname and master_port, `localhost:43000` by default.
     #[arg(short, long, value_name = "HOST:PORT")]
     pub master_url: Option<MasterAddress>,
 
-    /// How many subjobs to run at the same time.
+    /// How many atoms to run at the same time [default: 1]
     ///
     /// As a rule the number of CPU cores, or less where the tests need much memory. Atoms tell
     /// their executors apart by $MACHINE_EXECUTOR_INDEX, for example to use different ports.
@@ -36,21 +35,21 @@ pub struct SlaveOptions {
     #[arg(short = 'e', long, value_name = "NUMBER")]
     pub num_executors: Option<u32>,
 
-    /// The address to listen on; 127.0.0.1 for a slave that works for this machine's master only.
+    /// Listen on this address; 127.0.0.1 for a slave of this machine's master [default: 0.0.0.0]
     ///
     /// Setting: bind_address, 0.0.0.0 by default.
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Option<IpAddr>,
 
-    /// On SIGTERM or Ctrl-C finish and deliver what runs, take nothing new, and then end.
+    /// On SIGTERM or Ctrl-C finish and deliver what runs, take nothing new, and then end
     ///
     /// A second signal ends the slave at once: what runs then is run again elsewhere. Without this
     /// the first does so. Setting: drain_on_stop, False by default.
     #[arg(long)]
     pub drain: bool,
 
-    /// Write events to this file, in the directory `log` below the base directory unless it is a whole
-    /// path, or to STDOUT. Setting: eventlog_filename.
+    /// Write events to this file, in the directory `log` below the base directory unless it is a
+    /// whole path, or to STDOUT [default: eventlog_slave.log]
     #[arg(long, value_name = "FILE")]
     pub eventlog_file: Option<String>,
 }
@@ -144,11 +143,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
         general.max_log_file_size,
     )?;
     warn_of_unknown_variables();
-    let (withdraw, stop) = if settings.drain_on_stop {
-        stop_on_second_signal()?
-    } else {
-        (CancellationToken::new(), stop_on_signal()?)
-    };
+    let (withdraw, stop) = drain_or_stop_on_signal(settings.drain_on_stop)?;
     serve_until_withdrawn(settings, listener, withdraw, stop).await?;
     Ok(())
 }

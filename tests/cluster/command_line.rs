@@ -123,8 +123,8 @@ fn check_reading(machine: &Machine) {
     let followed = machine.run_to(0, &["logs", "1", "1_0", "--follow"]);
     assert_eq!(followed.stdout, "this is two\n");
     machine.run_to(2, &["logs", "2", "first"]);
-    machine.run_to(5, &["status", "99"]);
-    machine.run_to(5, &["logs", "2", "7_0"]);
+    machine.run_to(2, &["status", "99"]);
+    machine.run_to(2, &["logs", "2", "7_0"]);
 }
 
 #[tokio::test]
@@ -286,4 +286,45 @@ async fn a_waiting_command_outlives_the_master() {
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     let console = farm.path("home/build_results/artifact_1_0/clusterrunner_console_output");
     assert_eq!(fs::read_to_string(console).unwrap(), "done\n");
+}
+
+#[test]
+fn a_stop_that_drains_lets_atoms_finish_and_names_what_is_left() {
+    let machine = Machine::new(
+        "Unit:
+  commands:
+    - echo begin >> \"$PROJECT_DIR/ran\"
+    - until test -e \"$PROJECT_DIR/go\"; do sleep 0.05; done
+    - echo end >> \"$PROJECT_DIR/ran\"
+  max_executors: 1
+  atomizers:
+    - N: seq 2
+",
+    );
+    let ran = || fs::read_to_string(machine.path("project/ran")).unwrap_or_default();
+    let mut build = machine.start(&["build"]);
+    assert!(is_true_within(Duration::from_secs(30), || ran() == "begin\n"));
+    let stop = machine.start(&["stop", "--drain"]);
+    // The slave has heard of it when it takes nothing new.
+    assert!(is_true_within(Duration::from_secs(30), || {
+        let slaves = machine.run(&["slaves"]).stdout;
+        slaves.contains("shutting down")
+    }));
+    fs::write(machine.path("project/go"), "").unwrap();
+    let stopped: Ended = stop.wait_with_output().unwrap().into();
+    assert_eq!(stopped.code, Some(0), "{stopped:#?}");
+    assert_eq!(ran(), "begin\nend\n");
+    let left = "Build 1 is not over: it goes on when the master is started again.\n";
+    assert!(stopped.stdout.ends_with(left), "{stopped:#?}");
+    build.kill().unwrap();
+    build.wait().unwrap();
+    // The atom that was finished is not run again.
+    machine.run_to(0, &["build"]);
+    assert!(is_true_within(Duration::from_secs(30), || {
+        machine
+            .run(&["status", "1"])
+            .stdout
+            .contains("Build 1: passed")
+    }));
+    assert_eq!(ran().matches("begin").count(), 4, "two of each build");
 }

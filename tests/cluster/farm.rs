@@ -272,9 +272,14 @@ impl Farm {
 
     /// Starts one more slave with other settings than the farm's.
     pub(crate) fn start_slave_with(&mut self, executors: u32, settings: &Path) -> usize {
-        let slave = self.slaves.len();
         let more = ["--config-file", settings.to_str().unwrap()];
-        let daemon = self.spawn_slave(slave, executors, &more);
+        self.start_slave_with_arguments(executors, &more)
+    }
+
+    /// Starts one more slave with more on its command line.
+    pub(crate) fn start_slave_with_arguments(&mut self, executors: u32, more: &[&str]) -> usize {
+        let slave = self.slaves.len();
+        let daemon = self.spawn_slave(slave, executors, more);
         self.slaves.push(daemon);
         slave
     }

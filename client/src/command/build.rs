@@ -1,22 +1,23 @@
 //! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
 
-use super::client_of;
 use super::interrupt::Interrupt;
 use super::request::request;
+use super::status::stages;
 use super::text::{count, duration};
 use super::watch::Watch;
+use super::{client_of, tell_whom};
 use crate::local_farm;
 use crate::options::{BuildOptions, CommonOptions};
-use crate::output::{self, BAD, GOOD, STRONG, styled};
+use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results;
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::BuildId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being
 /// started, and soon enough to learn that there is none.
@@ -28,6 +29,12 @@ const SUBMISSION_GRACE: Duration = Duration::from_secs(2);
 
 /// How long the end of a canceled build is waited for.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// How long `build` stays for slaves that clear a finished build away.
+const CLEARING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at them.
+const CLEARING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs a build to its end.
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
@@ -41,8 +48,8 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
         })?;
     }
     let settings = Settings::load_with_secret(&common)?;
-    let master = match &options.master.master_url {
-        Some(url) => url.clone(),
+    let master = match options.master.with_port(settings.port) {
+        Some(master) => master,
         None => match interrupt
             .unless(local_farm::find_or_start(&settings, &common))
             .await
@@ -51,13 +58,14 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
             None => return Ok(ExitCode::Canceled),
         },
     };
+    tell_whom(&master, &settings);
     let client = client_of(&master, options.master.patience, &settings)?;
     let patience = Duration::from_secs(options.master.patience);
     let first = client.with_patience(FIRST_CONTACT.min(patience));
     let Some(build) = submit(&first, &request, &interrupt).await? else {
         return Ok(ExitCode::Canceled);
     };
-    output::say(format!("Build is running. (Build id: {build})"));
+    output::tell(format!("Build is running. (Build id: {build})"));
     let mut watch = Watch::start(&client, build);
     let Some(end) = interrupt.unless(watch.follow()).await else {
         drop(watch);
@@ -81,7 +89,53 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
             Some(Err(error)) => Trouble::from(error).show(),
         }
     }
+    if end.status == BuildStatus::Finished {
+        interrupt.unless(await_clearing(&client, &end)).await;
+    }
     Ok(code)
+}
+
+/// `teardown_build` runs when the result is known already. One that fails soon is told, of one that takes
+/// long it is said where to look; trouble with the master is of no interest any more.
+async fn await_clearing(client: &Client, end: &BuildView) {
+    let client = client.with_patience(Duration::ZERO);
+    let began = Instant::now();
+    let mut told = end.warnings.len();
+    loop {
+        // In this order: what a slave reports when it is done is in a later answer.
+        let Ok(slaves) = client.slaves().await else {
+            return;
+        };
+        let Ok(build) = client.build(end.id).await else {
+            return;
+        };
+        for warning in build.warnings.iter().skip(told) {
+            warn(warning);
+        }
+        told = told.max(build.warnings.len());
+        let is_there =
+            |slave: &&SlaveView| slave.is_alive && slave.current_build_id == Some(end.id);
+        let left = slaves.iter().filter(is_there).count();
+        if left == 0 {
+            return;
+        }
+        if began.elapsed() > CLEARING_PATIENCE {
+            output::note(format!(
+                "{} still running teardown_build; `clusterrunner status {}` says if it fails",
+                match left {
+                    1 => "1 slave is".to_owned(),
+                    more => format!("{more} slaves are"),
+                },
+                end.id
+            ));
+            return;
+        }
+        tokio::time::sleep(CLEARING_PAUSE).await;
+    }
+}
+
+fn warn(warning: &str) {
+    output::complain(format!("{} {warning}", styled(NOTICE, "warning:")));
 }
 
 /// Submits the build; `None` when the user wants an end instead.
@@ -165,12 +219,12 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
         }
         BuildStatus::Canceled => output::say(format!("Build {id} was canceled.")),
         BuildStatus::Finished => {
-            output::say(format!("Build is finished. (Build id: {id})"));
+            output::tell(format!("Build is finished. (Build id: {id})"));
             let (style, result) = match build.result {
                 Some(BuildResult::NoFailures) => (GOOD, "NO_FAILURES"),
                 Some(BuildResult::Failure) | None => (BAD, "FAILURE"),
             };
-            output::say(format!("Build {id} result was {}", styled(style, result)));
+            output::tell(format!("Build {id} result was {}", styled(style, result)));
             output::say(styled(STRONG, summary(build, seconds)));
             if build.num_atoms_in_trouble > 0 {
                 output::say(format!(
@@ -182,7 +236,13 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
         BuildStatus::Queued | BuildStatus::Building => {}
     }
     for warning in &build.warnings {
-        output::complain(format!("warning: {warning}"));
+        warn(warning);
+    }
+    if let Some(commit) = &build.commit {
+        output::detail(format!("commit {commit}"));
+    }
+    for (state, seconds) in stages(build) {
+        output::detail(format!("{state} for {}", duration(seconds)));
     }
 }
 
@@ -208,6 +268,12 @@ fn say_where(options: &BuildOptions, fetched: &results::Fetched) {
         count(fetched.unpacked.files, "file")
     ));
     if let Some(old) = &fetched.moved_to {
+        let old = match options.results_dir.is_absolute() {
+            true => old.clone(),
+            false => options
+                .results_dir
+                .with_file_name(old.file_name().unwrap_or_default()),
+        };
         output::note(format!("earlier results: {}", old.display()));
     }
     if fetched.unpacked.links_left_out > 0 {

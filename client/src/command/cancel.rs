@@ -22,6 +22,6 @@ pub(crate) async fn run(
         return Ok(ExitCode::Success);
     }
     client.cancel(build).await?;
-    output::say(format!("Build {build} is canceled."));
+    output::tell(format!("Build {build} is canceled."));
     Ok(ExitCode::Success)
 }

@@ -8,6 +8,7 @@ pub(crate) use host::Host;
 
 use super::client_of;
 use super::table::{Cell, Table};
+use super::text::count;
 use crate::options::{CommonOptions, DeployOptions};
 use crate::output::{self, BAD, GOOD};
 use crate::settings::Settings;
@@ -140,7 +141,8 @@ impl Deployment {
     async fn carry_out(&mut self) {
         let number = self.plan.machines.len();
         output::note(format!(
-            "Copying to {number} machine(s), and stopping what runs there."
+            "Copying to {}, and stopping what runs there.",
+            machines(number)
         ));
         let load = Arc::clone(&self.load);
         let all = self.plan.machines.iter().map(|_| true).collect();
@@ -297,8 +299,13 @@ impl Deployment {
         }
         let (failed, all) = (reasons.len(), self.plan.machines.len());
         Err(Trouble::new(format!(
-            "{failed} of {all} machine(s) failed:\n{}",
+            "{failed} of {} failed:\n{}",
+            machines(all),
             reasons.join("\n")
         )))
     }
+}
+
+fn machines(number: usize) -> String {
+    count(u64::try_from(number).unwrap_or(u64::MAX), "machine")
 }

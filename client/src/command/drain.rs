@@ -27,7 +27,7 @@ pub(crate) async fn run(options: DrainOptions, common: CommonOptions) -> Result<
         } else {
             ""
         };
-        output::say(format!(
+        output::tell(format!(
             "Slave {} ({}) is drained{doing}.",
             slave.id, slave.url
         ));
@@ -55,7 +55,7 @@ pub(crate) async fn undo(
             (false, true) => "takes work again",
             (false, false) => "was neither drained nor quarantined",
         };
-        output::say(format!("Slave {} ({}) {what}.", slave.id, slave.url));
+        output::tell(format!("Slave {} ({}) {what}.", slave.id, slave.url));
     }
     Ok(ExitCode::Success)
 }

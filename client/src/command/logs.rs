@@ -42,12 +42,33 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         atom,
         line: 0,
     };
-    if options.follow {
-        console.follow().await?;
-    } else {
-        console.print_what_is_there().await?;
+    let printed = match options.follow {
+        true => console.follow().await,
+        false => console.print_what_is_there().await,
+    };
+    match printed {
+        Ok(()) => Ok(ExitCode::Success),
+        // The build is there, so it is the atom that is not.
+        Err(error) if error.status().is_some_and(|status| status == 404) => {
+            Err(no_such_atom(&first, options.build, text).await)
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(ExitCode::Success)
+}
+
+async fn no_such_atom(client: &Client, build: BuildId, atom: &str) -> Trouble {
+    let is_there = parse_atom(atom).map(|(subjob, atom)| client.atom(build, subjob, atom));
+    let is_there = match is_there {
+        Some(asked) => asked.await.is_ok(),
+        None => false,
+    };
+    if is_there {
+        return Trouble::new(format!("atom {atom} of build {build} has no output yet"))
+            .hint("it has not begun to run; --follow waits for it");
+    }
+    Trouble::usage(format!("build {build} has no atom {atom}")).hint(format!(
+        "`clusterrunner logs {build}` lists the atoms that it has"
+    ))
 }
 
 async fn list(client: &Client, build: BuildId) -> Result<(), Trouble> {

@@ -3,15 +3,15 @@
 use super::text::{count, duration};
 use crate::output;
 use clusterrunner_common::api::{BuildStatus, BuildView};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::fmt::Display;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::fmt::{Display, Write};
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 /// How often the bar is drawn when nothing changes, so that its clock runs.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Characters of the bar.
+/// Characters of the bar, which is cut off where the terminal is too narrow for it.
 const BAR_WIDTH: usize = 30;
 
 /// The shortest time between two lines about the same stage.
@@ -95,8 +95,14 @@ impl Progress {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::no_length();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  ({elapsed})") {
-                bar.set_style(style);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {time}  {wide_msg}") {
+                bar.set_style(style.with_key(
+                    "time",
+                    |state: &ProgressState, out: &mut dyn Write| {
+                        // There is nobody to tell.
+                        write!(out, "{}", duration(state.elapsed().as_secs_f64())).ok();
+                    },
+                ));
             }
             bar.set_message(Stage::Queued.words());
             bar.enable_steady_tick(TICK);
@@ -130,7 +136,8 @@ impl Progress {
                 if stage != Stage::Building {
                     self.pace = Pace::start();
                 }
-                self.pace.note(build.num_atoms_completed);
+                self.pace
+                    .note(build.num_atoms_completed, build.seconds_left);
                 bar.set_message(beside_spinner(build, stage, &self.pace));
             }
             Shown::Lines {
@@ -175,24 +182,27 @@ impl Drop for Progress {
 }
 
 /// The text beside the spinner. It holds the bar as well: a bar and its text that change one after the
-/// other can be seen to disagree.
+/// other can be seen to disagree. The bar comes last, as a narrow terminal shows the beginning only.
 fn beside_spinner(build: &BuildView, stage: Stage, pace: &Pace) -> String {
     let (Stage::Building, Some(atoms)) = (stage, build.num_atoms) else {
-        return stage.words().to_owned();
+        return in_words(build, stage);
     };
+    if build.num_atoms_in_progress == 0
+        && (build.num_atoms_completed == 0 || waits_for(build).is_some())
+    {
+        return in_words(build, stage);
+    }
     let done = build.num_atoms_completed.min(atoms);
     let width = u64::try_from(BAR_WIDTH).unwrap_or_default();
     let filled = usize::try_from(done * width / atoms.max(1)).unwrap_or(BAR_WIDTH);
     let mut text = format!(
-        "[{:<BAR_WIDTH$}] {done}/{atoms} atoms, {} failed, {} running",
-        "=".repeat(filled),
-        build.num_atoms_failed,
-        build.num_atoms_in_progress
+        "{done}/{atoms} atoms, {} failed, {} running",
+        build.num_atoms_failed, build.num_atoms_in_progress
     );
     if let Some(left) = pace.time_left(done, atoms - done) {
         text.push_str(&format!(", about {left} left"));
     }
-    text
+    format!("{text}  [{:<BAR_WIDTH$}]", "=".repeat(filled))
 }
 
 /// How fast atoms end, for an estimate of the rest.
@@ -200,6 +210,8 @@ struct Pace {
     began: Instant,
     /// How many atoms had ended when the last one did, and when that was.
     last: (u64, Instant),
+    /// How many seconds the master expects, and when it first said so.
+    foretold: Option<(f64, Instant)>,
 }
 
 impl Pace {
@@ -208,17 +220,25 @@ impl Pace {
         Self {
             began: now,
             last: (0, now),
+            foretold: None,
         }
     }
 
-    fn note(&mut self, done: u64) {
+    fn note(&mut self, done: u64, seconds_left: Option<f64>) {
         if done != self.last.0 {
             self.last = (done, Instant::now());
+        }
+        if self.foretold.map(|(seconds, _)| seconds) != seconds_left {
+            self.foretold = seconds_left.map(|seconds| (seconds, Instant::now()));
         }
     }
 
     /// In words, if anything is known. It counts down from one ended atom to the next.
     fn time_left(&self, done: u64, left: u64) -> Option<String> {
+        // Who knows how long each atom takes knows better than the pace so far.
+        if let Some((seconds, since)) = self.foretold {
+            return Some(in_units(seconds - since.elapsed().as_secs_f64()));
+        }
         if done == 0 {
             return None;
         }
@@ -226,28 +246,52 @@ impl Pace {
         let atoms_left_per_ended = left as f64 / done as f64;
         let until_last = self.last.1.duration_since(self.began).as_secs_f64();
         let left = until_last * atoms_left_per_ended - self.last.1.elapsed().as_secs_f64();
-        let whole = left.round().max(1.0);
-        Some(if whole < 60.0 {
-            format!("{whole} s")
-        } else {
-            duration(whole)
-        })
+        Some(in_units(left))
     }
 }
 
+fn in_units(seconds: f64) -> String {
+    duration(seconds.round().max(1.0))
+}
+
 fn in_words(build: &BuildView, stage: Stage) -> String {
+    let waits = match (stage, waits_for(build)) {
+        (Stage::WaitingForSlave, Some(why)) => return format!("waiting: {why}"),
+        (Stage::Building, Some(why)) => format!("waiting: {why}"),
+        (Stage::Building, None)
+            if build.num_atoms_in_progress == 0 && build.num_atoms_completed == 0 =>
+        {
+            let atoms = count(build.num_atoms.unwrap_or(0), "atom");
+            return format!("{atoms} waiting: slaves are being set up, or are busy");
+        }
+        _ => format!("{} running", build.num_atoms_in_progress),
+    };
     match (stage, &build.details, build.num_atoms) {
         // Masters of the original count subjobs only.
-        (Stage::Building, Some(details), _) if build.num_atoms_completed == 0 => details.clone(),
-        (Stage::Building, _, Some(atoms)) => format!(
-            "{} of {} done, {} failed, {} running",
-            build.num_atoms_completed,
-            count(atoms, "atom"),
-            build.num_atoms_failed,
-            build.num_atoms_in_progress
-        ),
+        (Stage::Building, Some(details), _)
+            if build.num_atoms_completed == 0 && !details.starts_with("0 of ") =>
+        {
+            details.clone()
+        }
+        (Stage::Building, _, Some(atoms)) => {
+            let left = build.seconds_left.map_or_else(String::new, |seconds| {
+                format!(", about {} left", in_units(seconds))
+            });
+            format!(
+                "{} of {} done, {} failed, {waits}{left}",
+                build.num_atoms_completed,
+                count(atoms, "atom"),
+                build.num_atoms_failed
+            )
+        }
         _ => stage.words().to_owned(),
     }
+}
+
+/// Why nothing of a build runs, if its master says so: `no slave takes work: 1 drained`.
+pub(super) fn waits_for(build: &BuildView) -> Option<&str> {
+    let (_, why) = build.details.as_deref()?.split_once("It waits: ")?;
+    Some(why.trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -256,40 +300,72 @@ mod tests {
     use clusterrunner_common::ids::BuildId;
     use serde_json::Map;
 
-    #[test]
-    fn the_bar_shows_what_is_done_and_what_is_left() {
-        let build = BuildView {
+    fn build(atoms: u64, done: u64) -> BuildView {
+        BuildView {
             id: BuildId(1),
             status: BuildStatus::Building,
             details: None,
             error_message: None,
-            num_atoms: Some(6),
-            num_subjobs: 6,
+            num_atoms: Some(atoms),
+            num_subjobs: atoms,
             failed_atoms: None,
             result: None,
             request_params: Map::new(),
             state_timestamps: [].into_iter().collect(),
             artifacts: None,
             commit: None,
-            num_atoms_completed: 2,
-            num_atoms_failed: 1,
-            num_atoms_in_progress: 3,
+            num_atoms_completed: done,
+            num_atoms_failed: 0,
+            num_atoms_in_progress: 0,
             num_atoms_in_trouble: 0,
             warnings: Vec::new(),
+            seconds_left: None,
+        }
+    }
+
+    #[test]
+    fn the_bar_shows_what_is_done_and_what_is_left() {
+        let build = BuildView {
+            num_atoms_failed: 1,
+            num_atoms_in_progress: 3,
+            ..build(6, 2)
         };
         let mut pace = Pace::start();
         // Two atoms in four seconds, the second of them now.
         if let Some(began) = Instant::now().checked_sub(Duration::from_secs(4)) {
             pace.began = began;
         }
-        pace.note(2);
+        pace.note(2, None);
         assert_eq!(
             beside_spinner(&build, Stage::of(&build), &pace),
-            "[==========                    ] 2/6 atoms, 1 failed, 3 running, about 8 s left"
+            "2/6 atoms, 1 failed, 3 running, about 8.0 s left  [==========                    ]"
         );
+        pace.note(2, Some(90.2));
+        let shown = beside_spinner(&build, Stage::of(&build), &pace);
+        assert!(shown.contains(", about 1 min 30 s left"), "{shown}");
         assert_eq!(
             beside_spinner(&build, Stage::Archiving, &pace),
             "packing the results"
+        );
+    }
+
+    #[test]
+    fn a_build_that_waits_says_why() {
+        let waiting = |details: &str| BuildView {
+            details: Some(details.to_owned()),
+            ..build(6, 2)
+        };
+        let kept_out =
+            "2 of 6 subjobs are complete (33.3%). It waits: no slave takes work: 1 drained.";
+        let expected = "2 of 6 atoms done, 0 failed, waiting: no slave takes work: 1 drained";
+        assert_eq!(in_words(&waiting(kept_out), Stage::Building), expected);
+        assert_eq!(
+            in_words(&waiting(kept_out), Stage::WaitingForSlave),
+            "waiting: no slave takes work: 1 drained"
+        );
+        assert_eq!(
+            in_words(&build(6, 0), Stage::Building),
+            "6 atoms waiting: slaves are being set up, or are busy"
         );
     }
 }

@@ -3,14 +3,13 @@
 use crate::options::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 use crate::trouble::Trouble;
 use clusterrunner_common::build_request::BuildRequest;
+pub(crate) use clusterrunner_common::job_file::JOB_FILE;
+use clusterrunner_common::job_file::{JobFileError, read_job_file};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The file that describes a project's jobs.
-pub(crate) const JOB_FILE: &str = "clusterrunner.yaml";
-
 /// The smallest useful job file, for those who have none yet.
-pub(crate) const JOB_FILE_EXAMPLE: &str = "\
+const JOB_FILE_EXAMPLE: &str = "\
 Tests:
   commands:
     - echo \"testing $NAME\"
@@ -89,13 +88,23 @@ fn local_body(options: &BuildOptions) -> Result<Map<String, Value>, Trouble> {
         let trouble = Trouble::usage(format!("'{}' is not a directory", given.display()));
         return Err(trouble.hint(format!("name the directory that the {JOB_FILE} is in")));
     }
-    if options.config.is_none() && !found.join(JOB_FILE).is_file() {
-        let trouble = Trouble::usage(format!("there is no {JOB_FILE} in {}", found.display()));
-        return Err(trouble.hint(format!(
-            "it says what to run; begin with this, and see `clusterrunner validate`:\n\n{JOB_FILE_EXAMPLE}\n"
-        )));
+    if options.config.is_none() {
+        job_file(&found.join(JOB_FILE))?;
     }
     directory(&found)
+}
+
+/// What is in the job file of a project on this machine.
+pub(crate) fn job_file(path: &Path) -> Result<Vec<u8>, Trouble> {
+    read_job_file(path).map_err(|error| match error {
+        JobFileError::Missing(path) => {
+            let hint = format!(
+                "it says what to run; begin with this, and see `clusterrunner validate`:\n\n{JOB_FILE_EXAMPLE}\n"
+            );
+            Trouble::usage(format!("there is no {}", path.display())).hint(hint)
+        }
+        other => Trouble::usage(other.to_string().trim_end_matches('.')),
+    })
 }
 
 fn directory(path: &Path) -> Result<Map<String, Value>, Trouble> {

@@ -1,6 +1,6 @@
 //! `clusterrunner status` and `clusterrunner slaves`.
 
-use super::progress::Stage;
+use super::progress::{Stage, waits_for};
 use super::table::{Cell, Table};
 use super::text::{count, duration, how_it_ended, name, setting};
 use super::{connect, impatient};
@@ -190,8 +190,13 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         "atoms",
         &format!("{}, {} failed", atoms(&build), failed_atoms(&build)),
     );
-    if let Some(details) = &build.details {
-        line("details", details);
+    // How much is done stands above, in atoms.
+    match (&build.details, waits_for(&build)) {
+        (_, Some(why)) => line("waits", why),
+        (Some(details), None) if !details.contains("subjobs are complete") => {
+            line("details", details);
+        }
+        (_, None) => {}
     }
     for warning in &build.warnings {
         line("warning", warning);
@@ -274,7 +279,7 @@ fn entered(build: &BuildView) -> Vec<(&str, f64)> {
 }
 
 /// How long the build was in each state it has left.
-fn stages(build: &BuildView) -> Vec<(String, f64)> {
+pub(super) fn stages(build: &BuildView) -> Vec<(String, f64)> {
     let entered = entered(build);
     entered
         .windows(2)

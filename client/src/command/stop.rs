@@ -1,13 +1,16 @@
 //! `clusterrunner stop`: end the daemons of this base directory, by the process ids they left there.
 
-use crate::options::CommonOptions;
+use super::client_of;
+use crate::options::{CommonOptions, StopOptions};
 use crate::output;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::ids::BuildId;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,24 +24,83 @@ const KILL_GRACE: Duration = Duration::from_secs(2);
 /// Pause between two looks whether a process is still there.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a master may take to say what it works on.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
 /// Ends slaves, then the master. The order spares the master from handing work of slaves that are
 /// about to go to others.
-pub(crate) fn run(common: &CommonOptions) -> Result<ExitCode, Trouble> {
-    let base = Settings::base_directory(common)?;
-    let mut found = false;
-    for (what, pid_file) in pid_files(&base) {
-        if let Some(daemon) = Daemon::find(&pid_file) {
-            found = true;
-            daemon.end(&what)?;
-        }
-    }
-    if !found {
-        output::say(format!(
+pub(crate) async fn run(options: StopOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    let base = Settings::base_directory(&common)?;
+    let master = Daemon::find(&master_pid_file(&base));
+    let slaves: Vec<(String, Daemon)> = slave_pid_files(&base)
+        .into_iter()
+        .filter_map(|(what, pid_file)| Some((what, Daemon::find(&pid_file)?)))
+        .collect();
+    if master.is_none() && slaves.is_empty() {
+        output::tell(format!(
             "No ClusterRunner is running for {}.",
             base.display()
         ));
+        return Ok(ExitCode::Success);
+    }
+    if options.drain {
+        drain(&slaves)?;
+    }
+    // Asked before its slaves go, told when all is done.
+    let unfinished = match &master {
+        Some(master) => unfinished(master, &common).await,
+        None => Vec::new(),
+    };
+    for (what, slave) in &slaves {
+        slave.end(what)?;
+    }
+    if let Some(master) = &master {
+        master.end("master")?;
+    }
+    match unfinished.as_slice() {
+        [] => {}
+        [one] => output::say(format!(
+            "Build {one} is not over: it goes on when the master is started again."
+        )),
+        builds => {
+            let builds: Vec<String> = builds.iter().map(BuildId::to_string).collect();
+            output::say(format!(
+                "Builds {} are not over: they go on when the master is started again.",
+                builds.join(", ")
+            ));
+        }
     }
     Ok(ExitCode::Success)
+}
+
+/// Waits until the slaves have finished what they run, however long that takes.
+fn drain(slaves: &[(String, Daemon)]) -> Result<(), Trouble> {
+    for (what, slave) in slaves {
+        if slave.signal(Signal::USR1)? {
+            output::note(format!("The {what} finishes the atoms that it runs."));
+        }
+    }
+    for (_, slave) in slaves {
+        while !slave.is_gone_within(GRACE) {}
+    }
+    Ok(())
+}
+
+/// The builds that a master of this machine has not brought to an end, as far as it says so in time.
+async fn unfinished(master: &Daemon, common: &CommonOptions) -> Vec<BuildId> {
+    let Ok(settings) = Settings::load(common) else {
+        return Vec::new();
+    };
+    let port = master.port().unwrap_or(settings.port);
+    let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+    let Ok(client) = client_of(&address, 0, &settings) else {
+        return Vec::new();
+    };
+    match tokio::time::timeout(ANSWER_LIMIT, client.queue()).await {
+        Ok(Ok(builds)) => builds.iter().map(|build| build.id).collect(),
+        // It may be hung, which is why it is stopped.
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
 }
 
 /// The master's pid file.
@@ -46,8 +108,8 @@ pub(crate) fn master_pid_file(base: &Path) -> PathBuf {
     base.join("master").join("master.pid")
 }
 
-/// What may run, and the file with its process id; slaves first.
-fn pid_files(base: &Path) -> Vec<(String, PathBuf)> {
+/// The slaves that may run, and the files with their process ids.
+fn slave_pid_files(base: &Path) -> Vec<(String, PathBuf)> {
     let mut files: Vec<(String, PathBuf)> = fs::read_dir(base)
         .into_iter()
         .flatten()
@@ -62,7 +124,6 @@ fn pid_files(base: &Path) -> Vec<(String, PathBuf)> {
         })
         .collect();
     files.sort();
-    files.push(("master".to_owned(), master_pid_file(base)));
     files
 }
 
@@ -83,6 +144,15 @@ impl Daemon {
         (is_clusterrunner(pid) && !is_gone(pid)).then_some(Self { pid, handle })
     }
 
+    /// The port on its command line.
+    fn port(&self) -> Option<u16> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid.as_raw_nonzero())).ok()?;
+        let line = String::from_utf8_lossy(&line);
+        let mut arguments = line.split('\0');
+        arguments.find(|argument| matches!(*argument, "--port" | "-p"))?;
+        arguments.next()?.parse().ok()
+    }
+
     fn end(&self, what: &str) -> Result<(), Trouble> {
         let pid = self.pid.as_raw_nonzero();
         // A slave with `drain_on_stop` ends at the second signal.
@@ -95,7 +165,7 @@ impl Daemon {
             self.signal(Signal::KILL)?;
             self.is_gone_within(KILL_GRACE);
         }
-        output::say(format!("Stopped the {what} (process {pid})."));
+        output::tell(format!("Stopped the {what} (process {pid})."));
         Ok(())
     }
 

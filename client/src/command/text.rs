@@ -4,13 +4,13 @@ use clusterrunner_common::api::AtomView;
 use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, SubjobId};
 
-/// A time span for a human: `40 ms`, `12.3 s`, `4 min 10 s`, `2 h 3 min`, `3 d 4 h`.
+/// A time span for a human, everywhere the same: `40 ms`, `12.3 s`, `4 min 10 s`, `2 h 3 min`, `3 d 4 h`.
 pub(crate) fn duration(seconds: f64) -> String {
-    if (0.0005..0.0995).contains(&seconds) {
-        return format!("{:.0} ms", seconds * 1000.0);
+    if seconds < 0.0995 {
+        return format!("{:.0} ms", seconds.max(0.0) * 1000.0);
     }
     if seconds < 59.95 {
-        return format!("{:.1} s", seconds.max(0.0));
+        return format!("{seconds:.1} s");
     }
     #[expect(
         clippy::cast_possible_truncation,
@@ -86,8 +86,8 @@ mod tests {
     #[test]
     fn time_spans_are_short_and_readable() {
         for (seconds, text) in [
-            (-1.0, "0.0 s"),
-            (0.0, "0.0 s"),
+            (-1.0, "0 ms"),
+            (0.0, "0 ms"),
             (0.04, "40 ms"),
             (12.34, "12.3 s"),
             (59.99, "1 min 0 s"),

@@ -1,6 +1,6 @@
 //! `clusterrunner validate`: what is wrong in a `clusterrunner.yaml`, or what it will do.
 
-use super::request::{JOB_FILE, JOB_FILE_EXAMPLE};
+use super::request::{JOB_FILE, job_file};
 use super::text::count;
 use crate::options::ValidateOptions;
 use crate::output::{self, BAD, GOOD, STRONG, styled};
@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// Checks a file.
 pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
-    let path = file(&options.path)?;
+    let path = file(&options.path);
     let shown = path.display().to_string();
-    let bytes = std::fs::read(&path)
-        .map_err(|error| Trouble::usage(format!("could not read {shown}: {error}")))?;
+    let bytes = job_file(&path)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..valid]
@@ -56,17 +55,13 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
 }
 
 /// The file that a path means.
-fn file(path: &Path) -> Result<PathBuf, Trouble> {
-    let path = if path.is_dir() {
+fn file(path: &Path) -> PathBuf {
+    let path = if path.is_dir() && !path.ends_with(JOB_FILE) {
         path.join(JOB_FILE)
     } else {
         path.to_owned()
     };
-    if path.is_file() {
-        return Ok(path.strip_prefix("./").map(Path::to_owned).unwrap_or(path));
-    }
-    let trouble = Trouble::usage(format!("there is no {}", path.display()));
-    Err(trouble.hint(format!("begin with this:\n\n{JOB_FILE_EXAMPLE}\n")))
+    path.strip_prefix("./").map(Path::to_owned).unwrap_or(path)
 }
 
 fn complain(file: &str, problems: &[&Problem]) -> ExitCode {

@@ -1,10 +1,10 @@
 //! Following a build to its end: progress, and every failed atom as soon as it is known.
 
-use super::progress::{Progress, Stage};
+use super::progress::{Progress, Stage, waits_for};
 use super::text::{duration, how_it_ended, name, setting};
-use crate::output::{BAD, FAINT, styled};
+use crate::output::{self, BAD, FAINT, styled};
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomView, BuildView, SlaveView};
+use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -17,6 +17,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Lines of output shown of a failed atom.
 const SHOWN_LINES: u64 = 20;
+
+/// Characters shown of each of them.
+const SHOWN_WIDTH: usize = 500;
 
 /// Failed atoms shown with their output; a build in which everything fails has one cause.
 const SHOWN_WITH_OUTPUT: usize = 20;
@@ -37,6 +40,8 @@ pub(crate) struct Watch<'a> {
     /// How it is shown.
     pub(crate) progress: Progress,
     shown: HashSet<(SubjobId, AtomId)>,
+    /// Atoms that passed and were told of; empty without `--verbose`.
+    passed: HashSet<(SubjobId, AtomId)>,
     next_failures: Instant,
     waiting_since: Option<Instant>,
 }
@@ -49,6 +54,7 @@ impl<'a> Watch<'a> {
             build,
             progress: Progress::start(),
             shown: HashSet::new(),
+            passed: HashSet::new(),
             next_failures: Instant::now(),
             waiting_since: None,
         }
@@ -65,6 +71,12 @@ impl<'a> Watch<'a> {
                     self.show_failure(atom).await?;
                 }
                 self.say_what_is_left();
+                if output::is_verbose() && build.status == BuildStatus::Finished {
+                    let subjobs = self.client.subjobs(self.build).await?;
+                    for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
+                        self.show_pass(atom);
+                    }
+                }
                 return Ok(build);
             }
             self.look_for_failures(&build).await?;
@@ -76,7 +88,10 @@ impl<'a> Watch<'a> {
 
     async fn look_for_failures(&mut self, build: &BuildView) -> Result<(), ClientError> {
         let known = u64::try_from(self.shown.len()).unwrap_or(u64::MAX);
-        let nothing_new = build.num_atoms_failed <= known;
+        let passed = u64::try_from(self.passed.len()).unwrap_or(u64::MAX);
+        let nothing_passed =
+            !output::is_verbose() || build.num_atoms_completed <= passed.saturating_add(known);
+        let nothing_new = build.num_atoms_failed <= known && nothing_passed;
         if nothing_new || self.shown.len() >= SHOWN_AT_ALL || Instant::now() < self.next_failures {
             return Ok(());
         }
@@ -87,8 +102,21 @@ impl<'a> Watch<'a> {
             if atom.exit_code.is_some_and(|code| code != 0) {
                 self.show_failure(atom).await?;
             }
+            self.show_pass(atom);
         }
         Ok(())
+    }
+
+    /// What is only told to those who want details.
+    fn show_pass(&mut self, atom: &AtomView) {
+        let has_passed = output::is_verbose() && atom.exit_code == Some(0);
+        if has_passed && self.passed.insert((atom.subjob_id, atom.id)) {
+            let time = atom
+                .actual_time
+                .map_or_else(String::new, |seconds| format!("  ({})", duration(seconds)));
+            self.progress
+                .note(format!("passed {}  {}{time}", name(atom), setting(atom)));
+        }
     }
 
     async fn show_failure(&mut self, atom: &AtomView) -> Result<(), ClientError> {
@@ -105,7 +133,7 @@ impl<'a> Watch<'a> {
             name(atom),
             setting(atom)
         );
-        if self.shown.len() <= SHOWN_WITH_OUTPUT {
+        if self.shown.len() <= SHOWN_WITH_OUTPUT && !output::is_quiet() {
             text.push_str(&self.end_of_output(atom).await?);
         }
         self.progress.say(text);
@@ -133,7 +161,10 @@ impl<'a> Watch<'a> {
         }
         for line in console.content.lines() {
             text.push_str("\n    ");
-            text.push_str(line);
+            match line.char_indices().nth(SHOWN_WIDTH) {
+                None => text.push_str(line),
+                Some((end, _)) => text.push_str(&format!("{} ...", &line[..end])),
+            }
         }
         Ok(text)
     }
@@ -159,24 +190,19 @@ impl<'a> Watch<'a> {
             self.waiting_since = None;
             return Ok(());
         }
-        let waits_for = self
+        let waited = self
             .waiting_since
             .get_or_insert_with(Instant::now)
             .elapsed();
-        if waits_for < SLAVE_PATIENCE || waits_for > SLAVE_PATIENCE + LONGEST_PAUSE {
+        if waited < SLAVE_PATIENCE || waited > SLAVE_PATIENCE + LONGEST_PAUSE {
             return Ok(());
         }
         let slaves = self.client.slaves().await?;
-        let takes_none = |slave: &SlaveView| {
-            slave.is_drained || slave.is_quarantined || slave.is_in_shutdown_mode
-        };
-        let mut alive = slaves.iter().filter(|slave| slave.is_alive).peekable();
-        if alive.peek().is_some() && alive.all(takes_none) {
-            let details = build.details.as_deref().unwrap_or_default();
-            self.progress
-                .note(format!("{details} See `clusterrunner slaves`."));
-        }
-        if !slaves.iter().any(|slave| slave.is_alive) {
+        if let Some(why) = waits_for(build) {
+            self.progress.note(format!(
+                "the build waits: {why}; see `clusterrunner slaves`"
+            ));
+        } else if !slaves.iter().any(|slave| slave.is_alive) {
             self.progress.note(format!(
                 "the master has no slaves, so the build waits; start one with `clusterrunner slave --master-url {}`",
                 self.client.master()

@@ -23,8 +23,8 @@ Examples:
 /// What `drain` means.
 pub(super) const DRAIN_HELP: &str = "\
 A drained slave finishes the atoms that it runs, clears its builds away, takes nothing new and stays
-connected, also over restarts of the master and of the slave at the same address, until `clusterrunner
-undrain`. Use it before work on a machine. `clusterrunner slaves` shows it.
+connected, also over restarts of the master and of the slave at the same address, until
+`clusterrunner undrain`. Use it before work on a machine. `clusterrunner slaves` shows it.
 
 Examples:
   clusterrunner drain 3 4                 by the numbers in `clusterrunner slaves`
@@ -61,7 +61,7 @@ pub(crate) struct ShutdownOptions {
     #[arg(short, long)]
     pub(crate) all_slaves: bool,
     /// A slave by its number in `clusterrunner slaves`; may be repeated
-    #[arg(short, long = "slave-id", value_name = "ID", num_args = 1.., action = clap::ArgAction::Append)]
+    #[arg(short, long = "slave-id", value_name = "ID", num_args = 1.., value_parser = super::number::<SlaveId>, action = clap::ArgAction::Append)]
     pub(crate) slave_ids: Vec<SlaveId>,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
@@ -82,7 +82,7 @@ pub(crate) struct DeployOptions {
     /// The slaves' port [default: `port` of the settings, 43001]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) slave_port: Option<u16>,
-    /// How many subjobs each slave runs at the same time [default: as the settings say]
+    /// How many atoms each slave runs at the same time [default: as the settings say]
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) num_executors: Option<u32>,
     /// Where everything lies on each machine; below the home directory if it is no absolute path
@@ -97,8 +97,8 @@ pub(crate) struct DeployOptions {
 }
 
 pub(crate) const JOURNAL_HELP: &str = "\
-The journal is where the master keeps what has happened, in `master/journal` of the base directory. The
-master must be stopped. What is looked at is a copy, which needs as much room for a while.
+The journal is where the master keeps what has happened, in `master/journal` of the base directory.
+The master must be stopped. What is looked at is a copy, which needs as much room for a while.
 
 Examples:
   clusterrunner journal verify                     exit code 1 if anything is damaged, and which

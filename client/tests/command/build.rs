@@ -228,7 +228,10 @@ fn a_directory_without_jobs_is_refused_with_an_example() {
     std::fs::create_dir(user.path("empty")).unwrap();
     user.run(&["build", "empty"]).expect_code(2).expect(
         &[],
-        &["error: there is no clusterrunner.yaml in ", "  atomizers:"],
+        &[
+            "/clusterrunner.yaml\nhint: it says what to run",
+            "  atomizers:",
+        ],
     );
     user.run(&["build", "nowhere"])
         .expect_code(2)
@@ -281,4 +284,61 @@ fn what_is_asked_for_is_what_is_sent() {
             &[],
             &["error: --config is no JSON", "hint: a job looks like"],
         );
+}
+
+#[test]
+fn quiet_leaves_the_result_and_verbose_adds_details() {
+    let user = User::new();
+    let failed = atom_of(0, AtomState::Completed, Some(3));
+    let master = FakeMaster::start([finished(2, vec![failed])]);
+    let ended = user
+        .run_at(&master, &["-q", "build", "project"])
+        .expect_code(1);
+    let (first, second) = ended.stdout.split_once('\n').unwrap();
+    assert_eq!(
+        first,
+        "FAILED artifact_0_0  TEST=\"test_0\"  (exit code 3, 1.2 s)"
+    );
+    assert!(
+        second.starts_with("Build 1 is finished: 1 passed, 1 failed in "),
+        "{ended:?}"
+    );
+    assert_eq!((second.lines().count(), ended.stderr.as_str()), (1, ""));
+    let details = format!("master {}, settings ", master.address);
+    user.run_at(&master, &["-v", "build", "project"])
+        .expect_code(1)
+        .expect(&["Build is running. (Build id: 1)\n"], &[&details]);
+}
+
+#[test]
+fn a_warning_that_comes_after_the_end_is_told() {
+    let user = User::new();
+    let warned = BuildView {
+        warnings: vec!["teardown_build failed on slave 1".to_owned()],
+        ..finished(1, vec![])
+    };
+    let master = FakeMaster::start([finished(1, vec![]), warned]);
+    let ended = user.run_at(&master, BUILD).expect_code(0);
+    let told = ended
+        .stderr
+        .matches("warning: teardown_build failed on slave 1\n");
+    assert_eq!(told.count(), 1, "{ended:?}");
+}
+
+#[test]
+fn a_build_that_waits_says_why() {
+    let user = User::new();
+    let waits = BuildView {
+        details: Some(
+            "0 of 2 subjobs are complete (0.0%). It waits: no slave takes work: 1 drained."
+                .to_owned(),
+        ),
+        num_atoms_in_progress: 0,
+        ..building(2, 0, 0)
+    };
+    let master = FakeMaster::start([waits, finished(2, vec![])]);
+    user.run_at(&master, BUILD).expect_code(0).expect(
+        &[],
+        &["0 of 2 atoms done, 0 failed, waiting: no slave takes work: 1 drained ("],
+    );
 }

@@ -136,7 +136,7 @@ fn a_farm_is_deployed_by_ssh_and_replaced_by_the_next_one() {
     let ended = deployer.deploy(&arguments).expect_code(0).expect(
         &["Machine", &one, &two, "master, slave", "running"],
         &[
-            "Copying to 2 machine(s)",
+            "Copying to 2 machines",
             "Starting the master on",
             "2 of 2 slave(s) have registered.",
         ],
@@ -189,7 +189,7 @@ fn each_machine_that_failed_is_named_with_the_reason() {
     let ended = ended.expect_code(5).expect(
         &["running", "failed"],
         &[
-            "error: 1 of 2 machine(s) failed:\n",
+            "error: 1 of 2 machines failed:\n",
             "copying the program failed",
             "Connection refused",
         ],

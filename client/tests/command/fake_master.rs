@@ -307,6 +307,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         num_atoms_in_progress: 0,
         num_atoms_in_trouble: 0,
         warnings: Vec::new(),
+        seconds_left: None,
     }
 }
 
@@ -368,9 +369,10 @@ fn slave() -> SlaveView {
         session_id: None,
         num_executors: 8,
         num_executors_in_use: 3,
-        current_build_id: Some(BuildId(1)),
+        current_build_id: Some(BuildId(7)),
         is_alive: true,
         is_in_shutdown_mode: false,
+        labels: Vec::new(),
         is_drained: false,
         is_quarantined: false,
         quarantine_reason: None,

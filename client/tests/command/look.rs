@@ -65,12 +65,12 @@ fn status_of_a_build_shows_why_it_failed() {
             &["`clusterrunner logs 1 artifact_1_0`"],
         );
     user.run_at(&master, &["status", "7"])
-        .expect_code(5)
+        .expect_code(2)
         .expect(
             &[],
             &[
-                "error: ",
-                "Invalid build id: 7.",
+                "error: the master ",
+                " has no build 7\n",
                 "hint: `clusterrunner status` lists",
             ],
         );
@@ -98,7 +98,7 @@ fn slaves_are_listed() {
     let user = User::new();
     let master = FakeMaster::start([]);
     user.run_at(&master, &["slaves"]).expect_code(0).expect(
-        &["Slave  Address         State  Executors      Build\n1      10.0.0.7:43001  alive  3 of 8 in use  1\n"],
+        &["Slave  Address         State  Executors      Build\n1      10.0.0.7:43001  alive  3 of 8 in use  7\n"],
         &[],
     );
     master.script().slaves.clear();

@@ -1,9 +1,11 @@
 //! What master and slaves say to each other.
 
+use crate::git::PackRequest;
 use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Body of `POST /v1/slave`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ pub struct ConnectRequest {
     /// Ours: the registration that the slave knows itself by, if it was connected before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slave_id: Option<SlaveId>,
+    /// Ours: what builds may ask for in a slave.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
     /// Ours: results of earlier lives that the slave still has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished: Vec<FinishedAttempt>,
@@ -146,9 +151,26 @@ pub struct SetupRequest {
     /// Ours: the commit to check out (git only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Ours: whether the slave gets the commit from the master, with [`SourceRequest`]. URLs then have
+    /// no credentials.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_from_master: bool,
     /// Ours: what the master read from the job; an original master lets the slave read it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<SetupJob>,
+}
+
+/// Body of the master's `POST /v1/build/<id>/source`: ours. The answer is what
+/// [`PackSource`](crate::git::PackSource) reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRequest {
+    /// Who asks.
+    pub slave_id: SlaveId,
+    /// The life of the slave's process.
+    pub session_id: SessionId,
+    /// What of the build's project is asked for.
+    #[serde(flatten)]
+    pub packs: PackRequest,
 }
 
 /// The parts of a job that a slave needs.

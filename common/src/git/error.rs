@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{CommitId, GitUrlError};
+use super::{CommitId, GitUrlError, PackError};
 
 /// Why a repository could not be fetched or checked out.
 ///
@@ -44,6 +44,15 @@ pub enum GitError {
         url: String,
         /// What the other side or the network said.
         reason: String,
+    },
+    /// Another mirror did not give it.
+    #[error("could not take the commit of {url} from the master: {source}")]
+    Pack {
+        /// The repository, without credentials.
+        url: String,
+        /// Why.
+        #[source]
+        source: PackError,
     },
     /// There is no commit at all.
     #[error("{url} is empty: it has no branch and no commit yet")]
@@ -152,6 +161,17 @@ pub enum GitError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl GitError {
+    /// Why the packs of the repository, or of one of its submodules, did not come, if that is what failed.
+    pub fn pack_error(&self) -> Option<&PackError> {
+        match self {
+            Self::Pack { source, .. } => Some(source),
+            Self::Submodule { source, .. } => source.pack_error(),
+            _ => None,
+        }
+    }
 }
 
 fn list_branches(existing: &[String], total: usize) -> String {

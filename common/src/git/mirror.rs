@@ -224,7 +224,7 @@ impl Mirror {
     }
 
     /// Follows annotated tags to their commit and keeps that alive.
-    fn pin(
+    pub(super) fn pin(
         &self,
         repository: &Repository,
         url: &GitUrl,
@@ -258,6 +258,8 @@ impl Mirror {
     /// Opens the mirror, making it if it is not there or broken.
     pub(super) fn open(&self) -> Result<Repository, GitError> {
         mirror_files::clear_leftovers(&self.directory);
+        super::taking::clear_incoming(&self.directory);
+        self.finish_taking()?;
         let shown_url = self.url.to_string();
         if self.directory.exists() {
             let opened = mirror_files::open_here(&self.directory).and_then(|repository| {

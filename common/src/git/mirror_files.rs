@@ -91,7 +91,7 @@ pub(super) fn sync_objects(directory: &Path) -> io::Result<()> {
     sync_below(&directory.join("objects"))
 }
 
-fn sync_below(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_below(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -168,7 +168,7 @@ pub(super) fn thin_out_pins(directory: &Path) -> io::Result<()> {
 
 /// Removes a whole directory tree (or a file), also if a build has taken away its own permission to write in it.
 /// It is no error if there is nothing.
-pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -6,10 +6,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use git2::{Oid, Repository, Tree};
-use tokio_util::sync::CancellationToken;
+use git2::{ObjectType, Oid, Repository, Tree};
 
-use super::mirror_files::remove_all;
+use super::mirror_files::{open_here, remove_all};
+use super::work_tree::{CheckOut, MAXIMUM_DEPTH};
 use super::{CommitId, GitError, GitUrl, Mirror};
 
 /// Where a mirror has the mirrors of its submodules.
@@ -34,8 +34,8 @@ pub(super) fn check_out(
     tree: &Tree<'_>,
     submodules: &[(PathBuf, Oid)],
     work_tree: &Path,
-    cancel: &CancellationToken,
-    depth: usize,
+    how: CheckOut<'_>,
+    inside: &[String],
 ) -> Result<(), GitError> {
     let entries = read_entries(repository, tree);
     for (path, oid) in submodules {
@@ -64,19 +64,17 @@ pub(super) fn check_out(
             empty(&place)?;
             continue;
         };
-        let url = entry
-            .url
-            .as_deref()
-            .ok_or_else(|| refused("it has no url in .gitmodules".to_owned()))?;
-        let url = resolve(mirror, url).map_err(|error| refused(error.to_string()))?;
-        let directory = mirror.directory().join(FOLDER).join(url.directory_name());
-        let submodule = Mirror::with_shared_options(directory, url, mirror.options().clone());
+        let submodule = mirror_of(mirror, entry).map_err(refused)?;
         let commit = CommitId::from_oid(*oid);
         // `branch = .` means the branch of the repository around it, which is not known here.
         let branch = entry.branch.as_deref().filter(|branch| *branch != ".");
-        submodule
-            .fetch_commit(&commit, branch, cancel)
-            .and_then(|()| submodule.check_out_at_depth(&commit, &place, cancel, depth))
+        let deeper = [inside, std::slice::from_ref(&shown)].concat();
+        let brought = match how.packs {
+            Some(packs) => submodule.take(&commit, &deeper, packs, how.cancel),
+            None => submodule.fetch_commit(&commit, branch, how.cancel),
+        };
+        brought
+            .and_then(|()| submodule.check_out_inside(&commit, &place, how, &deeper))
             .map_err(|error| match error {
                 GitError::Canceled => GitError::Canceled,
                 error => GitError::Submodule {
@@ -86,6 +84,54 @@ pub(super) fn check_out(
             })?;
     }
     Ok(())
+}
+
+/// The mirror of the submodule, or what is wrong with its entry.
+fn mirror_of(mirror: &Mirror, entry: &Entry) -> Result<Mirror, String> {
+    let url = entry
+        .url
+        .as_deref()
+        .ok_or_else(|| "it has no url in .gitmodules".to_owned())?;
+    let url = resolve(mirror, url).map_err(|error| error.to_string())?;
+    let directory = mirror.directory().join(FOLDER).join(url.directory_name());
+    let options = mirror.options().clone();
+    Ok(Mirror::with_shared_options(directory, url, options))
+}
+
+/// Follows the paths of submodules from `commit` of `mirror`; the mirror and the commit that they lead to.
+pub(super) fn descend(
+    mirror: &Mirror,
+    commit: &CommitId,
+    paths: &[String],
+) -> Result<(Mirror, CommitId), GitError> {
+    let (mut mirror, mut commit) = (mirror.clone(), commit.clone());
+    if paths.len() > MAXIMUM_DEPTH {
+        return Err(mirror.error("give from", "submodules are nested too deep"));
+    }
+    for path in paths {
+        let (within, id) = (mirror.clone(), commit.clone());
+        let failed = |reason: String| GitError::SubmoduleEntry {
+            path: path.clone(),
+            url: within.url().to_string(),
+            reason,
+        };
+        let in_words = |error: git2::Error| failed(error.message().to_owned());
+        let repository = open_here(within.directory()).map_err(in_words)?;
+        let found = id.to_oid().and_then(|oid| repository.find_commit(oid));
+        let tree = found.and_then(|found| found.tree()).map_err(in_words)?;
+        let wanted = tree.get_path(Path::new(path)).map_err(in_words)?;
+        if wanted.kind() != Some(ObjectType::Commit) {
+            return Err(failed("it is no submodule".to_owned()));
+        }
+        let entries = read_entries(&repository, &tree);
+        let entry = entries
+            .iter()
+            .find(|entry| entry.path.as_deref() == Some(path.as_str()))
+            .ok_or_else(|| failed("it is not in .gitmodules".to_owned()))?;
+        mirror = mirror_of(&within, entry).map_err(failed)?;
+        commit = CommitId::from_oid(wanted.id());
+    }
+    Ok((mirror, commit))
 }
 
 fn empty(place: &Path) -> Result<(), GitError> {

@@ -164,6 +164,19 @@ impl GitUrl {
         format!("{readable}-{}", &digest[..16])
     }
 
+    /// The URL for other machines: without user name and password where these let somebody in.
+    pub fn without_credentials(&self) -> String {
+        let Place::Http(url) = &self.place else {
+            return self.address();
+        };
+        let mut url = url.clone();
+        match url.set_password(None).and_then(|()| url.set_username("")) {
+            Ok(()) => url.into(),
+            // They only fail for URLs that can have no credentials.
+            Err(()) => self.to_string(),
+        }
+    }
+
     /// The whole URL, with credentials, as libgit2 is told it.
     pub(super) fn address(&self) -> String {
         match &self.place {

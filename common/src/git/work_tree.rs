@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::mirror_files::{open_here, remove_all};
 use super::tracked::{TimesOfChange, Tracked};
-use super::{CommitId, GitError, Mirror, submodules};
+use super::{CommitId, GitError, Mirror, PackSource, submodules};
 
 /// Index flags with which a build can make git overlook changes: "assume valid", and in the second word "skip
 /// worktree".
@@ -25,7 +25,15 @@ const ASSUME_VALID: u16 = 0x8000;
 const SKIP_WORK_TREE: u16 = 0x4000;
 
 /// Submodules in submodules; more is a mistake, or an attack on the disk.
-const MAXIMUM_DEPTH: usize = 10;
+pub(super) const MAXIMUM_DEPTH: usize = 10;
+
+/// What goes down through all submodules.
+#[derive(Clone, Copy)]
+pub(super) struct CheckOut<'a> {
+    pub(super) cancel: &'a CancellationToken,
+    /// Where submodules come from, unless it is their repositories.
+    pub(super) packs: Option<&'a dyn PackSource>,
+}
 
 impl Mirror {
     /// Makes `work_tree` hold exactly `commit`, which must have been fetched: tracked files as they were committed,
@@ -43,7 +51,27 @@ impl Mirror {
         work_tree: &Path,
         cancel: &CancellationToken,
     ) -> Result<(), GitError> {
-        self.check_out_at_depth(commit, work_tree, cancel, 0)
+        let how = CheckOut {
+            cancel,
+            packs: None,
+        };
+        self.check_out_inside(commit, work_tree, how, &[])
+    }
+
+    /// As [`check_out`](Self::check_out); submodules that are not here are taken from `packs`, not from their
+    /// repositories.
+    ///
+    /// # Errors
+    /// As there, and [`GitError::Pack`].
+    pub fn check_out_with(
+        &self,
+        commit: &CommitId,
+        work_tree: &Path,
+        packs: &dyn PackSource,
+        cancel: &CancellationToken,
+    ) -> Result<(), GitError> {
+        let packs = Some(packs);
+        self.check_out_inside(commit, work_tree, CheckOut { cancel, packs }, &[])
     }
 
     /// Removes the work tree, and what the mirror knows of it and of its submodules. It is no error if there is none.
@@ -57,13 +85,15 @@ impl Mirror {
         remove_all(&link.administration).map_err(in_step("remove", &link.administration))
     }
 
-    pub(super) fn check_out_at_depth(
+    /// `inside` are the paths of the submodules that lead here.
+    pub(super) fn check_out_inside(
         &self,
         commit: &CommitId,
         work_tree: &Path,
-        cancel: &CancellationToken,
-        depth: usize,
+        how: CheckOut<'_>,
+        inside: &[String],
     ) -> Result<(), GitError> {
+        let cancel = how.cancel;
         let link = WorkTree::at(self.directory(), work_tree)?;
         let failed = |error: git2::Error| GitError::CheckOut {
             commit: commit.clone(),
@@ -94,7 +124,7 @@ impl Mirror {
         if tracked.submodules.is_empty() {
             return Ok(());
         }
-        if depth == MAXIMUM_DEPTH {
+        if inside.len() == MAXIMUM_DEPTH {
             return Err(GitError::SubmoduleEntry {
                 path: tracked.submodules[0].0.to_string_lossy().into_owned(),
                 url: self.url().to_string(),
@@ -107,8 +137,8 @@ impl Mirror {
             &tree,
             &tracked.submodules,
             &link.path,
-            cancel,
-            depth + 1,
+            how,
+            inside,
         )
     }
 }

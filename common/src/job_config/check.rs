@@ -18,7 +18,11 @@ const ATOMIZER_TIMEOUT: &str = "atomizer_timeout";
 const SETUP_TIMEOUT: &str = "setup_timeout";
 const TEARDOWN_TIMEOUT: &str = "teardown_timeout";
 
-const SECTIONS: [&str; 10] = [
+// What slaves it needs and how urgent it is are ours, too.
+const LABELS: &str = "labels";
+const PRIORITY: &str = "priority";
+
+const SECTIONS: [&str; 12] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -29,6 +33,8 @@ const SECTIONS: [&str; 10] = [
     ATOMIZER_TIMEOUT,
     SETUP_TIMEOUT,
     TEARDOWN_TIMEOUT,
+    LABELS,
+    PRIORITY,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -92,6 +98,12 @@ impl Check<'_> {
         let max_executors_per_slave = sections
             .get(MAX_EXECUTORS_PER_SLAVE)
             .and_then(|number| self.limit(MAX_EXECUTORS_PER_SLAVE, number));
+        let labels = sections
+            .get(LABELS)
+            .and_then(|list| self.labels(LABELS, list));
+        let priority = sections
+            .get(PRIORITY)
+            .and_then(|number| self.priority(PRIORITY, number));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -130,6 +142,8 @@ impl Check<'_> {
             teardown_build: teardown_build.filter(|command| !command.is_empty()),
             max_executors,
             max_executors_per_slave,
+            labels: labels.unwrap_or_default(),
+            priority: priority.unwrap_or_default(),
             timeouts,
         })
     }

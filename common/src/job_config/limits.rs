@@ -1,10 +1,16 @@
-//! The sections of a job that are numbers: how many executors, and how long.
+//! The sections of a job that say where and when it runs: how many executors, how long, which slaves, how
+//! urgent.
 
 use super::TimeLimit;
 use super::check::Check;
 use super::document::{Node, Value};
 use super::problem::python_type;
+use crate::labels::{LABEL_FORM, MAX_LABELS, is_label};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+
+/// Priorities lie between this and its negative.
+const MOST_PRIORITY: i32 = 1000;
 
 impl Check<'_> {
     pub(super) fn limit(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
@@ -60,5 +66,67 @@ impl Check<'_> {
             self.wrong_value(node, section, EXPECTED, &found, CURE);
         }
         limit
+    }
+
+    pub(super) fn labels(&mut self, section: &str, node: &Node) -> Option<BTreeSet<String>> {
+        const EXPECTED: &str = "(<class 'list'>, <class 'str'>)";
+        let elements = match &node.value {
+            Value::List(elements) if elements.len() <= MAX_LABELS => elements.as_slice(),
+            // One label needs no list.
+            Value::Text(_) => std::slice::from_ref(node),
+            Value::List(_) => {
+                let cure = format!("write at most {MAX_LABELS} labels");
+                self.wrong_value(node, section, EXPECTED, "a longer list", &cure);
+                return None;
+            }
+            other => {
+                let found = python_type(other, false);
+                let cure = "write a list of labels, such as [gpu, big]";
+                self.wrong_value(node, section, EXPECTED, &found, cure);
+                return None;
+            }
+        };
+        let mut labels = BTreeSet::new();
+        for element in elements {
+            match &element.value {
+                Value::Text(text) if is_label(text) => {
+                    labels.insert(text.clone());
+                }
+                Value::Text(text) => {
+                    let found = format!("\"{text}\"");
+                    let cure = format!("write {LABEL_FORM}");
+                    self.wrong_value(element, section, EXPECTED, &found, &cure);
+                    return None;
+                }
+                other => {
+                    let found = python_type(other, true);
+                    let cure = match other.scalar_text() {
+                        Some(text) => format!("put it in quotes: \"{text}\""),
+                        None => format!("write {LABEL_FORM}"),
+                    };
+                    self.wrong_value(element, section, EXPECTED, &found, &cure);
+                    return None;
+                }
+            }
+        }
+        Some(labels)
+    }
+
+    pub(super) fn priority(&mut self, section: &str, node: &Node) -> Option<i32> {
+        const EXPECTED: &str = "<class 'int'>";
+        let (number, found) = match &node.value {
+            Value::Integer(written, number) => (*number, written.clone()),
+            other => (None, python_type(other, false)),
+        };
+        let number = number.and_then(|number| i32::try_from(number).ok());
+        let number = number.filter(|n| (-MOST_PRIORITY..=MOST_PRIORITY).contains(n));
+        if number.is_none() {
+            let cure = format!(
+                "write a whole number between -{MOST_PRIORITY} and {MOST_PRIORITY}, without quotes; higher ones go \
+                 first, 0 is the usual one"
+            );
+            self.wrong_value(node, section, EXPECTED, &found, &cure);
+        }
+        number
     }
 }

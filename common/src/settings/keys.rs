@@ -1,6 +1,7 @@
 //! Every key: who uses it and what its values look like.
 
 use super::error::{Origin, SettingsError};
+use crate::labels::{LABEL_FORM, is_label};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
 use std::net::IpAddr;
@@ -41,6 +42,8 @@ pub(super) enum Kind {
         least: u64,
     },
     List,
+    /// A list of texts that [`is_label`] takes.
+    Labels,
     Address,
     Level,
     Secret,
@@ -110,6 +113,16 @@ const COUNT: Kind = Kind::Number {
     most: u32::MAX as u64,
 };
 
+/// 0 for no bound. A hundred years and more than any disk has.
+const DAYS: Kind = Kind::Number {
+    least: 0,
+    most: 36_500,
+};
+const BOUND: Kind = Kind::Number {
+    least: 0,
+    most: i64::MAX as u64,
+};
+
 pub(super) const KEYS: &[Key] = &[
     all("secret", Kind::Secret),
     all("base_directory", Kind::Path),
@@ -150,6 +163,12 @@ pub(super) const KEYS: &[Key] = &[
     all("require_signed_reads", Kind::Boolean),
     all("read_token", Kind::Secret),
     all("get_project_from_master", Kind::Boolean),
+    all("keep_projects_days", DAYS),
+    all("keep_projects_bytes", BOUND),
+    master("keep_builds_days", DAYS),
+    master("keep_builds", BOUND),
+    master("keep_results_bytes", BOUND),
+    master("keep_partial_results_days", DAYS),
     master("slave_lost_after", Kind::Seconds { least: 1 }),
     master("default_atom_timeout", Kind::Seconds { least: 0 }),
     master("default_atomizer_timeout", Kind::Seconds { least: 0 }),
@@ -161,6 +180,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Seconds { least: 1 },
     ),
     slave("num_executors", COUNT),
+    slave("labels", Kind::Labels),
     slave("master_port", PORT),
     slave(
         "max_console_size",
@@ -211,8 +231,13 @@ impl Found {
     /// Reads the value as its key wants it.
     pub(super) fn read(&self) -> Result<Value, SettingsError> {
         let kind = key(self.key).map_or(Kind::Text, |key| key.kind);
+        if kind == Kind::Labels
+            && let Some(wrong) = self.values.iter().find(|v| !v.is_empty() && !is_label(v))
+        {
+            return Err(self.wrong(LABEL_FORM, format!("\"{wrong}\"")));
+        }
         match (kind, self.values.as_slice()) {
-            (Kind::List, values) => Ok(Value::List(
+            (Kind::List | Kind::Labels, values) => Ok(Value::List(
                 values
                     .iter()
                     .filter(|value| !value.is_empty())
@@ -291,7 +316,7 @@ fn read_one(kind: Kind, text: &str) -> (Option<Value>, String) {
             text.parse().ok().map(Value::Level),
             format!("one of {}", LogLevel::NAMES.join(", ")),
         ),
-        Kind::Text | Kind::Path | Kind::List | Kind::Secret => {
+        Kind::Text | Kind::Path | Kind::List | Kind::Labels | Kind::Secret => {
             (Some(Value::Text(text.to_owned())), "a text".to_owned())
         }
     }

@@ -181,6 +181,14 @@ impl Layers<'_> {
         }
     }
 
+    /// As [`Layers::list`], empty where nobody says anything.
+    pub(super) fn list_if_given(&self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        match self.read(key)? {
+            Some(Value::List(values)) => Ok(values),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     pub(super) fn address(&self, key: &'static str) -> Result<IpAddr, SettingsError> {
         match self.read(key)? {
             Some(Value::Address(address)) => Ok(address),

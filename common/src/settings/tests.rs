@@ -97,6 +97,7 @@ fn defaults_of_the_master() {
         slave_lost_after,
         legacy_slave_lost_after,
         default_timeouts,
+        kept_builds,
         get_project_from_master,
         build_symlink_directory,
         unresponsive_slaves_cleanup_interval,
@@ -134,6 +135,19 @@ fn defaults_of_the_master() {
     assert_eq!(slave_lost_after, Duration::from_secs(15));
     assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
     assert!(!service.accept_legacy_peers);
+    let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
+    let expected = BuildBounds {
+        max_age: days(30),
+        max_number: Some(10_000),
+        max_bytes: None,
+        max_partial_age: days(1),
+    };
+    assert_eq!(kept_builds, expected);
+    let expected = ProjectBounds {
+        max_age: days(14),
+        max_bytes: None,
+    };
+    assert_eq!(service.kept_projects, expected);
     let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
     assert_eq!(seconds(default_timeouts.atom), Some(6 * 3600));
     let others = [

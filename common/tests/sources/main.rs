@@ -10,6 +10,7 @@ mod daemon;
 mod http;
 mod https;
 mod local;
+mod packs;
 mod remote_files;
 mod repository;
 mod server;

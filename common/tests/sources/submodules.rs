@@ -8,7 +8,7 @@ use crate::repository::{Source, TestMirror, git};
 use crate::server::HttpServer;
 
 /// Adds `url` at `path` with the commit `of`, without fetching it.
-fn add(source: &Source, path: &str, url: &str, of: &CommitId) {
+pub(crate) fn add(source: &Source, path: &str, url: &str, of: &CommitId) {
     source.git(&[
         "config",
         "-f",
@@ -32,7 +32,7 @@ fn add(source: &Source, path: &str, url: &str, of: &CommitId) {
     ]);
 }
 
-fn commit_index(source: &Source) -> CommitId {
+pub(crate) fn commit_index(source: &Source) -> CommitId {
     source.git(&["commit", "--quiet", "--message", "submodules"]);
     source.head()
 }

@@ -3,7 +3,7 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
-use super::event::{Event, Fact, KeptHandOut};
+use super::event::{Event, Fact, KeptHandOut, Plan};
 use super::health::Record;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
@@ -43,9 +43,17 @@ impl Cluster {
                 let prepared = self.build_mut(*build);
                 prepared.state = BuildState::Prepared;
                 prepared.timestamps.prepared = Some(at);
-                prepared.plan = Some((**plan).clone());
+                let expected_ms = plan.expected_ms.clone();
+                prepared.plan = Some(Plan {
+                    expected_ms: Vec::new(),
+                    ..(**plan).clone()
+                });
                 prepared.num_atoms = subjobs.iter().map(|atoms| atoms.len() as u64).sum();
-                let new = subjobs.iter().cloned().map(Subjob::new);
+                let mut expected_ms = expected_ms.into_iter();
+                let new = subjobs.iter().map(|atoms| {
+                    let expected_ms = expected_ms.by_ref().take(atoms.len());
+                    Subjob::new(atoms.clone(), expected_ms.collect())
+                });
                 prepared.subjobs = new.map(Arc::new).collect();
                 self.working.insert(*build);
             }
@@ -65,6 +73,8 @@ impl Cluster {
                 finished.timestamps.finished = Some(at);
             }
             Fact::BuildRetired { build } => self.retire(*build, at),
+            Fact::BuildForgotten { build, .. } => self.forget(*build),
+            Fact::BuildCleared { build } => self.note_cleared(*build),
             Fact::SlaveForgotten { slave } => self.forget_slave(*slave),
             Fact::SlaveConnected {
                 slave,
@@ -72,6 +82,7 @@ impl Cluster {
                 session,
                 num_executors,
                 is_legacy,
+                labels,
             } => {
                 self.last_slave = slave.0;
                 let before = self
@@ -86,6 +97,7 @@ impl Cluster {
                     session: session.clone(),
                     num_executors: *num_executors,
                     is_legacy: *is_legacy,
+                    labels: labels.clone(),
                     presence: Presence::Alive,
                     builds: BTreeMap::new(),
                     running: BTreeSet::new(),

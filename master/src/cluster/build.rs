@@ -4,11 +4,12 @@ use super::MAX_SETUPS;
 use super::event::{AtomOutcome, AtomTrouble, Plan};
 use super::health::{ISOLATE_AFTER, POISON_AFTER};
 use super::slave::Slave;
+use super::unstarted::{Place, Unstarted};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
@@ -100,7 +101,7 @@ pub enum BuildState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Those that no slave has, in the order in which they are handed out.
-    pub unstarted: VecDeque<SubjobId>,
+    pub unstarted: Unstarted,
     /// Those that no slave has and not every slave may have: suspects, and those with a result
     /// that could not be used. They go before the others.
     #[serde(default)]
@@ -126,6 +127,9 @@ impl Progress {
 pub struct Subjob {
     /// Its atoms, such as `export TEST="x";`; the index is the id.
     pub atoms: Vec<String>,
+    /// How long each of them is expected to take; none where nothing is known of the build's atoms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub atoms_expected_ms: Vec<u64>,
     /// How often it was handed out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
@@ -316,13 +320,33 @@ impl Build {
         (0..).map(SubjobId).zip(subjobs)
     }
 
+    /// What it asks for in a slave.
+    #[must_use]
+    pub fn labels(&self) -> Option<&BTreeSet<String>> {
+        let labels = &self.plan.as_ref()?.labels;
+        (!labels.is_empty()).then_some(labels)
+    }
+
+    /// Builds with a higher one go first.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.plan.as_ref().map_or(0, |plan| plan.priority)
+    }
+
+    /// Whether a slave has all that it asks for.
+    #[must_use]
+    pub fn suits(&self, slave: &Slave) -> bool {
+        self.labels()
+            .is_none_or(|labels| labels.is_subset(&slave.labels))
+    }
+
     /// Whether it is worth while to ask a slave to set it up: this registration has not failed at
     /// it, and its address not too often.
     #[must_use]
     pub fn may_be_set_up_by(&self, slave: &Slave) -> bool {
-        self.setup_failures
-            .get(&slave.url)
-            .is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
+        let failure = self.setup_failures.get(&slave.url);
+        self.suits(slave)
+            && failure.is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
     }
 
     pub(super) fn note_setup_failure(&mut self, slave: SlaveId, url: String, reason: &str) {
@@ -341,12 +365,30 @@ impl Build {
         if self.state == BuildState::Prepared {
             self.timestamps.building = Some(at);
             self.state = BuildState::Building(Progress {
-                unstarted: self.numbered_subjobs().map(|(id, _)| id).collect(),
+                unstarted: self
+                    .numbered_subjobs()
+                    .map(|(id, subjob)| Place::of(id, subjob))
+                    .collect(),
                 set_aside: BTreeSet::new(),
                 running: BTreeMap::new(),
                 kept: BTreeMap::new(),
             });
         }
+    }
+
+    /// Brings those of its subjobs that wait in order, after it was read.
+    pub(super) fn order_unstarted(&mut self) {
+        let ordered = self.ordered_unstarted();
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.unstarted = ordered;
+        }
+    }
+
+    /// Those of its subjobs that wait, each where it belongs.
+    pub(super) fn ordered_unstarted(&self) -> Unstarted {
+        let ids = self.progress().into_iter().flat_map(|p| p.unstarted.iter());
+        ids.filter_map(|id| Some(Place::of(id, self.subjob(id)?)))
+            .collect()
     }
 
     /// What a slave has of it.
@@ -367,11 +409,11 @@ impl Build {
     pub(super) fn suspect(&mut self, id: SubjobId) {
         let subjob = self.subjob_mut(id);
         subjob.slaves_lost += 1;
-        if subjob.is_suspect()
+        let (is_suspect, place) = (subjob.is_suspect(), Place::of(id, subjob));
+        if is_suspect
             && let BuildState::Building(progress) = &mut self.state
-            && let Some(place) = progress.unstarted.iter().position(|other| *other == id)
+            && progress.unstarted.remove(place)
         {
-            progress.unstarted.remove(place);
             progress.set_aside.insert(id);
         }
     }
@@ -386,15 +428,14 @@ impl Build {
     /// Notes that a slave has a subjob now.
     pub(super) fn hand_out(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
         let handed_out = self.subjob_mut(subjob);
+        // Where it stands changes with its attempts.
+        let place = Place::of(subjob, handed_out);
         handed_out.attempts = attempt.0;
         handed_out.slave = Some(slave);
         handed_out.outlived_master = false;
         if let BuildState::Building(progress) = &mut self.state {
-            // It is the first in all but hand-made cases, and the queue may be very long.
-            if progress.unstarted.front() == Some(&subjob) {
-                progress.unstarted.pop_front();
-            } else if !progress.set_aside.remove(&subjob) {
-                progress.unstarted.retain(|waiting| *waiting != subjob);
+            if !progress.unstarted.remove(place) {
+                progress.set_aside.remove(&subjob);
             }
             progress.running.insert(subjob, (slave, attempt));
         }
@@ -402,8 +443,9 @@ impl Build {
 
     /// Notes that a slave still has the result of a subjob that waits for another.
     pub(super) fn keep(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        let place = Place::of(subjob, self.subjob_mut(subjob));
         if let BuildState::Building(progress) = &mut self.state {
-            progress.unstarted.retain(|waiting| *waiting != subjob);
+            progress.unstarted.remove(place);
             progress.set_aside.remove(&subjob);
             progress.kept.insert(subjob, (slave, attempt));
         }
@@ -443,11 +485,12 @@ impl Build {
         let returned = self.subjob_mut(subjob);
         returned.last_return = Some(reason.to_owned());
         let is_for_all = !returned.is_suspect() && returned.unusable_from.is_empty();
+        let place = Place::of(subjob, returned);
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
             progress.kept.remove(&subjob);
             if is_for_all {
-                progress.unstarted.push_front(subjob);
+                progress.unstarted.insert(place);
             } else {
                 progress.set_aside.insert(subjob);
             }
@@ -464,9 +507,10 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Subjob {
-    pub(super) fn new(atoms: Vec<String>) -> Self {
+    pub(super) fn new(atoms: Vec<String>, atoms_expected_ms: Vec<u64>) -> Self {
         Self {
             atoms,
+            atoms_expected_ms,
             attempts: 0,
             slave: None,
             last_return: None,
@@ -477,6 +521,13 @@ impl Subjob {
             outlived_master: false,
             result: None,
         }
+    }
+
+    /// How long it is expected to take; 0 where nothing is known.
+    #[must_use]
+    pub fn expected_ms(&self) -> u64 {
+        let atoms = self.atoms_expected_ms.iter();
+        atoms.fold(0, |sum, atom| sum.saturating_add(*atom))
     }
 
     /// Whether it may only run alone on a slave.

@@ -41,14 +41,17 @@ impl Cluster {
             for subjob in progress
                 .unstarted
                 .iter()
-                .chain(&progress.set_aside)
-                .chain(progress.running.keys())
-                .chain(progress.kept.keys())
+                .chain(progress.set_aside.iter().copied())
+                .chain(progress.running.keys().copied())
+                .chain(progress.kept.keys().copied())
             {
-                must(seen.insert(*subjob), || {
+                must(seen.insert(subjob), || {
                     format!("build {id} holds subjob {subjob} twice")
                 })?;
             }
+            must(build.ordered_unstarted() == progress.unstarted, || {
+                format!("build {id}: what waits is out of order")
+            })?;
             for (subjob, state) in build.numbered_subjobs() {
                 must(state.result.is_some() != seen.contains(&subjob), || {
                     format!("build {id}: subjob {subjob} is lost, or waits though it is finished")
@@ -181,6 +184,11 @@ impl Cluster {
                 !self.builds.contains_key(id) && id.0 <= self.last_build,
                 || format!("build {id} is put away and is not"),
             )?;
+        }
+        for id in self.to_be_cleared() {
+            must(self.is_forgotten(*id), || {
+                format!("build {id} is forgotten and is not")
+            })?;
         }
         for slave in self.slaves.values() {
             for build in slave.builds.keys() {

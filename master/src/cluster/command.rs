@@ -4,6 +4,8 @@ use super::event::{AtomOutcome, Plan};
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::retention::BuildBounds;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An order or a report. It may be wrong, late or repeated: [`super::Cluster::decide`] judges it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,8 @@ pub enum Command {
         session: SessionId,
         /// How many subjobs it runs at a time.
         num_executors: u32,
+        /// What builds may ask for in a slave.
+        labels: BTreeSet<String>,
         /// The registration that it knows itself by.
         known_as: Option<SlaveId>,
         /// Results of earlier lives that it still has on its disk.
@@ -164,6 +168,18 @@ pub enum Command {
         /// Which.
         builds: Vec<BuildId>,
     },
+    /// Time has passed, and builds were put away: some may be beyond a bound.
+    ForgetBuilds {
+        /// The bounds.
+        bounds: BuildBounds,
+        /// How many bytes the results of builds have; one that is missing has none.
+        sizes: BTreeMap<BuildId, u64>,
+    },
+    /// Nothing of a forgotten build is on the disk any more.
+    ReportCleared {
+        /// Which.
+        build: BuildId,
+    },
     /// Time has passed: slaves of long ago can be forgotten.
     ForgetSlaves,
     /// The master process has begun its work, after replay.
@@ -199,7 +215,10 @@ pub enum Refusal {
     #[error("Invalid build id: {0}.")]
     UnknownBuild(BuildId),
     /// There was such a build, but nothing of it is kept any more.
-    #[error("Invalid build id: {0}. This build is not kept any more.")]
+    #[error(
+        "Invalid build id: {0}. This build is not kept any more: what is over is removed by age, number and size \
+         (settings keep_builds_days, keep_builds and keep_results_bytes)."
+    )]
     ForgottenBuild(BuildId),
     /// No such subjob in the build.
     #[error("Invalid subjob id: {0}.")]

@@ -9,7 +9,7 @@ use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many warnings a build keeps.
 const MAX_WARNINGS: usize = 10;
@@ -31,6 +31,11 @@ impl Cluster {
         match command {
             Command::Start => Ok(self.start()),
             Command::ReportKept { builds } => Ok(self.retired(&builds)),
+            Command::ForgetBuilds { bounds, sizes } => Ok(self.beyond(&bounds, &sizes, at)),
+            Command::ReportCleared { build } => {
+                let expected = self.to_be_cleared().contains(&build);
+                Ok(unless(!expected, Fact::BuildCleared { build }))
+            }
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
             Command::QueueBuild { request } => Ok(vec![Fact::BuildQueued {
                 build: self.next_build_id(),
@@ -44,6 +49,10 @@ impl Cluster {
             Command::ReportPrepared { build, plan } => {
                 let expected = self.known_build(build)?.state == BuildState::Preparing;
                 let mut plan = plan;
+                // What says nothing certain of which atom says nothing.
+                if plan.expected_ms.len() != plan.atoms.len() {
+                    plan.expected_ms.clear();
+                }
                 let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
                 Ok(unless(
                     !expected,
@@ -70,9 +79,10 @@ impl Cluster {
                 url,
                 session,
                 num_executors,
+                labels,
                 known_as,
                 finished,
-            } => Ok(self.connect(url, session, num_executors, known_as, &finished)),
+            } => Ok(self.connect(url, session, (num_executors, labels), known_as, &finished)),
             Command::ConnectLegacySlave {
                 url,
                 session,
@@ -280,7 +290,7 @@ impl Cluster {
         session: &SessionId,
         build: BuildId,
     ) -> Result<Option<BuildOnSlave>, Refusal> {
-        if !self.is_ended(build) {
+        if !self.was_put_away(build) {
             self.known_build(build)?;
         }
         Ok(self
@@ -297,7 +307,7 @@ impl Cluster {
         &self,
         url: String,
         session: SessionId,
-        num_executors: u32,
+        (num_executors, labels): (u32, BTreeSet<String>),
         known_as: Option<SlaveId>,
         finished: &[FinishedAttempt],
     ) -> Vec<Fact> {
@@ -308,7 +318,8 @@ impl Cluster {
             before.is_some_and(|slave| slave.was_shut_down() && slave.session == session);
         if let Some(known) = before.filter(|slave| slave.is_called()) {
             let is_same_life = known.session == session;
-            let is_same = known.is_alive() && known.num_executors == num_executors;
+            let is_same =
+                known.is_alive() && known.num_executors == num_executors && known.labels == labels;
             if is_same && is_same_life && known_as == Some(known.id) {
                 return facts;
             }
@@ -334,6 +345,7 @@ impl Cluster {
             session,
             num_executors,
             is_legacy: false,
+            labels,
         });
         if !hand_outs.is_empty() {
             facts.push(Fact::HandOutsKept { slave, hand_outs });
@@ -354,7 +366,7 @@ impl Cluster {
             subjob: hand_out.subjob,
             attempt: hand_out.attempt,
         };
-        if self.is_ended(hand_out.build) {
+        if self.was_put_away(hand_out.build) {
             return Err(stale);
         }
         let build = self.known_build(hand_out.build)?;

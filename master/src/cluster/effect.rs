@@ -43,6 +43,11 @@ pub enum Effect {
         /// Which.
         build: BuildId,
     },
+    /// Remove all that is on the disk of a build that is forgotten.
+    RemoveBuild {
+        /// Which.
+        build: BuildId,
+    },
     /// A slave is there to be called.
     OpenSlave {
         /// Which.

@@ -22,6 +22,7 @@ impl Cluster {
             }
             Fact::ArchivingStarted { build } => self.archive(*build).into_iter().collect(),
             Fact::BuildFinished { build } => vec![Effect::ClearResults { build: *build }],
+            Fact::BuildForgotten { build, .. } => vec![Effect::RemoveBuild { build: *build }],
             Fact::SlaveConnected { slave, .. } => {
                 self.slave(*slave).map(open).into_iter().collect()
             }
@@ -57,6 +58,7 @@ impl Cluster {
             }
             Fact::BuildQueued { .. }
             | Fact::BuildRetired { .. }
+            | Fact::BuildCleared { .. }
             | Fact::SlaveForgotten { .. }
             | Fact::BuildPrepared { .. }
             | Fact::BuildWarned { .. }
@@ -111,6 +113,8 @@ impl Cluster {
                 | BuildState::Canceled => {}
             }
         }
+        let forgotten = self.forgotten.iter();
+        effects.extend(forgotten.map(|build| Effect::RemoveBuild { build: *build }));
         effects
     }
 
@@ -142,6 +146,7 @@ impl Cluster {
             project_type_params: building.request.to_params(),
             build_executor_start_index: start_index,
             commit: plan.commit.clone(),
+            source_from_master: false,
             job: Some(SetupJob {
                 name: plan.job_name.clone(),
                 setup_build: plan.setup_build.clone(),

@@ -7,6 +7,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::Timeouts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 /// A fact.
@@ -73,6 +74,18 @@ pub enum Fact {
         /// Which.
         build: BuildId,
     },
+    /// It was put away, and is not kept any longer. Its id is not used again.
+    BuildForgotten {
+        /// Which.
+        build: BuildId,
+        /// Which bound it was beyond.
+        bound: Bound,
+    },
+    /// Nothing of a forgotten build is on the disk any more.
+    BuildCleared {
+        /// Which.
+        build: BuildId,
+    },
     /// Nothing will be heard of a slave any more, and nobody wants to see it.
     SlaveForgotten {
         /// Which.
@@ -91,6 +104,9 @@ pub enum Fact {
         /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_legacy: bool,
+        /// What builds may ask for in a slave.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        labels: BTreeSet<String>,
     },
     /// A slave is not counted on any more; what it ran goes back to the queues.
     SlaveLost {
@@ -266,6 +282,28 @@ pub struct KeptHandOut {
     pub attempt: Attempt,
 }
 
+/// Why a build is not kept any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// It ended too long ago.
+    Age,
+    /// There were too many.
+    Number,
+    /// The results of all were too large.
+    Bytes,
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Age => "it is too old (keep_builds_days)",
+            Self::Number => "there are too many (keep_builds)",
+            Self::Bytes => "the results of all are too large (keep_results_bytes)",
+        })
+    }
+}
+
 /// The reason of [`Fact::SlaveLost`] where a slave says itself that it ends.
 pub const STOPPED: &str = "it was stopped";
 
@@ -312,7 +350,7 @@ impl std::fmt::Display for AtomTrouble {
 }
 
 /// What preparing a build found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The commit that is built (git only).
     pub commit: Option<String>,
@@ -328,10 +366,28 @@ pub struct Plan {
     pub max_executors: Option<NonZeroU32>,
     /// How many executors of one slave may work on it at a time.
     pub max_executors_per_slave: Option<NonZeroU32>,
+    /// Only slaves that have all of these may work on it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Builds with a higher one go first.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: i32,
     /// How long its commands may run; what is not said there has no limit.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
     /// Its atoms in the atomizers' order, such as `export TEST="x";`. Emptied once they are grouped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub atoms: Vec<String>,
+    /// How long each of its atoms is expected to take, in the atomizers' order; none where nothing is
+    /// known. Emptied once they are grouped and that is taken into the state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected_ms: Vec<u64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_usual(priority: &i32) -> bool {
+    *priority == 0
 }

@@ -51,7 +51,7 @@ impl Cluster {
         }
         if let BuildState::Building(progress) = &build.state {
             let next = progress.unstarted.front();
-            let next = next.and_then(|id| Some((*id, build.subjob(*id)?)));
+            let next = next.and_then(|id| Some((id, build.subjob(id)?)));
             let exhausted = next
                 .into_iter()
                 .chain(build.set_aside())
@@ -79,7 +79,7 @@ impl Cluster {
         self.setup_hopeless(build, at)
     }
 
-    /// A build fails when every slave that takes work was tried and none can set it up, and none that
+    /// A build fails when every slave that takes work and suits it was tried and none can set it up, and none that
     /// could may be expected back. While there is no such slave at all it waits for one.
     fn setup_hopeless(&self, build: &Build, at: Timestamp) -> Option<Fact> {
         if build.setup_failures.is_empty() || build.num_running() > 0 || build.num_kept() > 0 {
@@ -88,17 +88,17 @@ impl Cluster {
         let may_help = |slave: &Slave| match &slave.presence {
             Presence::Alive => slave.takes_work() && build.may_be_set_up_by(slave),
             Presence::Lost { at: since, .. } => {
-                let is_fit = build
-                    .setup_failures
-                    .get(&slave.url)
-                    .is_none_or(|failure| failure.times < MAX_SETUPS);
+                let failure = build.setup_failures.get(&slave.url);
+                let is_fit =
+                    build.suits(slave) && failure.is_none_or(|failure| failure.times < MAX_SETUPS);
                 is_fit && since.until(at) < SLAVE_RETURN
             }
             Presence::ShuttingDown | Presence::Ending | Presence::ShutDown | Presence::Replaced => {
                 false
             }
         };
-        if !self.slaves().any(Slave::takes_work) || self.slaves().any(may_help) {
+        let mut suitable = self.slaves().filter(|slave| build.suits(slave));
+        if !suitable.any(Slave::takes_work) || self.slaves().any(may_help) {
             return None;
         }
         let reasons: Vec<String> = build

@@ -51,6 +51,7 @@ impl Cluster {
             session,
             num_executors,
             is_legacy: true,
+            labels: std::collections::BTreeSet::new(),
         });
         if is_to_end {
             facts.push(Fact::ShutdownRequested { slave });

@@ -10,7 +10,8 @@ impl Cluster {
     #[must_use]
     pub fn restore(mut self, builds: impl IntoIterator<Item = Build>) -> Self {
         self.builds = builds.into_iter().map(|build| (build.id, build)).collect();
-        for build in self.builds.values() {
+        for build in self.builds.values_mut() {
+            build.order_unstarted();
             if build.waiting_suspect().is_some() {
                 self.suspicious.insert(build.id);
             }

@@ -20,6 +20,9 @@ pub struct Slave {
     /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
     #[serde(default)]
     pub is_legacy: bool,
+    /// What builds may ask for in a slave.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
     /// Whether it is counted on.
     pub presence: Presence,
     /// The builds it was set up for, and how far that is. Several builds share its executors.

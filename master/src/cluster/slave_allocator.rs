@@ -1,7 +1,9 @@
 //! Which slave works on which build next.
 //!
-//! Builds share the executors evenly: whoever has the fewest running goes first, the older build
-//! where they are equal. An executor never stays free while a build could use it: a build that is
+//! The builds with the highest priority go first. Those of one priority share the executors evenly:
+//! whoever has the fewest running goes first, the older build where they are equal. However much work
+//! of a higher priority there is, one executor goes to each lower one as soon as it is free: all builds
+//! get on. An executor never stays free while a build could use it: a build that is
 //! still being set up on a slave leaves that slave's executors to others meanwhile.
 
 use super::build::{Build, Subjob};
@@ -9,6 +11,8 @@ use super::slave::{BuildOnSlave, Slave};
 use super::{Cluster, event::Fact};
 use clusterrunner_common::ids::SubjobId;
 use std::cell::OnceCell;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// The next hand-out or set-up that brings work to a free executor, if there is one.
 pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
@@ -25,7 +29,13 @@ pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
             wants_slave: OnceCell::new(),
         })
         .collect();
-    hungry.sort_by_key(|hungry| (hungry.build.num_running(), hungry.build.id));
+    let served = served(cluster);
+    hungry.sort_by_key(|hungry| {
+        let build = hungry.build;
+        let is_served = served.contains(&build.priority());
+        let first = (is_served, Reverse(build.priority()));
+        (first, build.num_running(), build.id)
+    });
     // Slaves with the most free executors first: that spreads a small build over the farm.
     for (_, id) in cluster.roomy.iter().rev() {
         let slave = cluster.slaves.get(id)?;
@@ -36,6 +46,14 @@ pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
         }
     }
     None
+}
+
+/// The priorities of which something runs.
+fn served(cluster: &Cluster) -> BTreeSet<i32> {
+    let working = cluster.working.iter();
+    let working = working.filter_map(|id| cluster.builds.get(id));
+    let running = working.filter(|build| build.num_running() > 0);
+    running.map(Build::priority).collect()
 }
 
 /// A build that more executors could work on.
@@ -104,7 +122,7 @@ fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
 pub(super) fn next_subjob(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<SubjobId> {
     let mut aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
     let first = aside.next().map(|(id, _)| id);
-    first.or_else(|| build.progress()?.unstarted.front().copied())
+    first.or_else(|| build.progress()?.unstarted.front())
 }
 
 fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {

@@ -185,7 +185,14 @@ async fn serve_old(
     request: Request,
 ) -> Result<Response, ApiError> {
     let path = api.results.old_archive(build, name);
-    let metadata = tokio::fs::metadata(&path).await.map_err(disk)?;
+    let metadata = match tokio::fs::metadata(&path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // It may have been removed after the look.
+            kept::live(api, build, |_, _| Ok(())).await?;
+            return Err(disk(error));
+        }
+        found => found.map_err(disk)?,
+    };
     let etag = etag(metadata.modified().map_err(disk)?, metadata.len(), "");
     if is_known(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -195,6 +202,9 @@ async fn serve_old(
         .try_call(request)
         .await;
     let served = served.map_err(disk)?.into_response();
+    if served.status() == StatusCode::NOT_FOUND {
+        kept::live(api, build, |_, _| Ok(())).await?;
+    }
     if served.status().is_success() {
         return Ok(([(header::ETAG, etag)], served).into_response());
     }

@@ -3,6 +3,7 @@
 use crate::cluster::command::Refusal;
 use crate::coordinator::{CommandFailure, Gone};
 use crate::journal::JournalError;
+use crate::sources::SourceError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::auth::SignatureError;
@@ -45,8 +46,14 @@ pub(crate) enum ApiError {
     Console(#[from] ConsoleError),
     #[error("The slave that runs this atom does not give its console output: {0}.")]
     SlaveConsole(#[source] CallError),
+    #[error("Build {0} is not being built now, so nobody needs its project.")]
+    NotBuilding(BuildId),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("The artifacts are not ready yet.")]
     NotReady,
+    #[error("The upload broke off in the middle; send it again.")]
+    BrokenOff,
     #[error("The result can not be used: {0}.")]
     UnusableResult(String),
     #[error(transparent)]
@@ -85,9 +92,9 @@ impl ApiError {
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
             Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
-            Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_)) => {
-                StatusCode::CONFLICT
-            }
+            Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_))
+            | Self::NotBuilding(_)
+            | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }
@@ -99,6 +106,7 @@ impl ApiError {
             }
             Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
             Self::NotReady => StatusCode::ACCEPTED,
+            Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
             Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Console(ConsoleError::Read(_)) | Self::Journal(_) | Self::Disk { .. } => {

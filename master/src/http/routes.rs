@@ -1,6 +1,6 @@
 //! The master's routes.
 
-use super::{Api, builds, console, downloads, reads, slaves, uploads};
+use super::{Api, builds, console, downloads, reads, slaves, sources, uploads};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use clusterrunner_common::http::routes::{RouteTable, parent};
@@ -85,6 +85,12 @@ fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
             "/builds/[build_id]/subjobs/[subjob_id]/result",
             get(uploads::nothing_to_read)
                 .merge(post(uploads::receive).layer(DefaultBodyLimit::disable())),
+        )
+        .route(
+            "source",
+            "/build/[build_id]/source",
+            "/builds/[build_id]/source",
+            parent().post(sources::give),
         )
         .route("queue", "/queue", "/queue", get(reads::queue))
 }

@@ -17,6 +17,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use clusterrunner_common::signed::{Proof, Signed};
 use serde::Serialize;
 use serde_json::Value;
@@ -36,6 +37,7 @@ pub(super) async fn connect(
         url: request.slave,
         session,
         num_executors: request.num_executors,
+        labels: request.labels,
         known_as: request.slave_id,
         finished: request.finished,
     });
@@ -128,6 +130,11 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
         return Err(ApiError::Invalid(format!(
             "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are served \
              with accept_legacy_peers = True in clusterrunner.conf only."
+        )));
+    }
+    if request.labels.len() > MAX_LABELS || !request.labels.iter().all(|label| is_label(label)) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'labels' must be a list of at most {MAX_LABELS} {LABEL_FORM}."
         )));
     }
     match &request.session_id {

@@ -11,16 +11,19 @@ use clusterrunner_common::auth::{
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::tidy_path;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::Proof;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 mod drain;
 mod golden;
 mod operations;
+mod sources;
 mod wild;
 
 struct Master {
@@ -62,8 +65,18 @@ impl Master {
                 .unwrap();
         });
         let results = Results::new(directory.path().join("results")).unwrap();
+        let space = DiskSpace::new(directory.path(), 0);
+        let stop = CancellationToken::new();
+        let sources = Sources::new(
+            directory.path(),
+            GitOptions::default(),
+            true,
+            space.clone(),
+            stop,
+        );
         let api = Api {
-            space: DiskSpace::new(directory.path(), 0),
+            space,
+            sources,
             cluster: cluster.clone(),
             results: results.clone(),
             ended,

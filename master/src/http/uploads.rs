@@ -14,6 +14,7 @@ use axum::extract::{FromRequest as _, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{ResultReport, Success};
+use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use clusterrunner_common::result_block::CheckedResult;
 use clusterrunner_common::signed::{Proof, SignedUpload};
@@ -77,7 +78,11 @@ async fn receive_result(
             // Its hand-out is found to be stale below.
             return Ok(());
         }
-        let known = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;
+        let unknown = match cluster.is_forgotten(build) {
+            true => Refusal::ForgottenBuild(build),
+            false => Refusal::UnknownBuild(build),
+        };
+        let known = cluster.build(build).ok_or(unknown)?;
         known
             .subjob(subjob)
             .map(|_| ())
@@ -259,12 +264,27 @@ async fn store(
 }
 
 pub(super) fn broken_off(error: &axum::extract::multipart::MultipartError) -> ApiError {
+    if is_cut_off(error) {
+        return ApiError::BrokenOff;
+    }
     invalid(format!("The upload broke off: {}.", error.body_text()))
+}
+
+/// Whether the connection ended in the middle. The sender did nothing wrong then, and tries again;
+/// a body that is not what was signed ends in an error of the stream, too.
+fn is_cut_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut chain = std::iter::successors(Some(error), |error| error.source());
+    let failed = chain.find_map(|error| error.downcast_ref::<io::Error>());
+    failed.is_some_and(|failed| {
+        !failed
+            .get_ref()
+            .is_some_and(|cause| cause.is::<SignatureError>())
+    })
 }
 
 pub(super) async fn next_chunk(part: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
     let chunk = tokio::time::timeout(IDLE_LIMIT, part.chunk()).await;
-    let chunk = chunk.map_err(|_| invalid("The upload stopped in the middle."))?;
+    let chunk = chunk.map_err(|_| ApiError::BrokenOff)?;
     chunk.map_err(|error| broken_off(&error))
 }
 

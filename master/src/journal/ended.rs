@@ -3,7 +3,7 @@
 use super::JournalError;
 use super::record::{Damage, Record, Records, leading, piece_key, put};
 use super::snapshot::{SUBJOBS_PER_RECORD, chunks};
-use super::store::Store;
+use super::store::{self, Store};
 use crate::cluster::build::{Build, BuildState, Subjob};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,7 @@ impl EndedBuilds {
         ids: Vec<BuildId>,
         view: fn(&EndedBuild) -> T,
     ) -> Result<Vec<T>, JournalError> {
+        // A list goes on where one of them is removed meanwhile.
         self.read(move |store| {
             let mut views = Vec::with_capacity(ids.len());
             for id in ids {
@@ -98,21 +99,38 @@ impl EndedBuilds {
                 return Ok(None);
             };
             let numbers = numbers(head.num_subjobs as usize);
-            let mut subjobs = Vec::new();
+            let mut found = Vec::new();
             for chunk in
                 numbers.start / SUBJOBS_PER_RECORD..numbers.end.div_ceil(SUBJOBS_PER_RECORD)
             {
                 let first = chunk * SUBJOBS_PER_RECORD;
-                for (number, subjob) in (first..).zip(chunk_of(store, id, chunk)?) {
+                let subjobs = match chunk_of(store, id, chunk) {
+                    Err(_) if !is_there(store, id)? => return Ok(None),
+                    subjobs => subjobs?,
+                };
+                for (number, subjob) in (first..).zip(subjobs) {
                     if numbers.contains(&number) {
                         let number = u32::try_from(number).unwrap_or(u32::MAX);
-                        subjobs.push((SubjobId(number), subjob));
+                        found.push((SubjobId(number), subjob));
                     }
                 }
             }
-            Ok(Some((head, subjobs)))
+            Ok(Some((head, found)))
         })
         .await
+    }
+
+    /// Removes a build; nothing where there is nothing. It is on disk with the next event. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn remove(&self, id: BuildId) -> Result<(), JournalError> {
+        let key = id.0.to_be_bytes();
+        // The head goes first: what has none is not there.
+        for tree in [&self.store.ended, &self.store.ended_subjobs] {
+            store::remove(tree, tree.scan_prefix(key))?;
+        }
+        Ok(())
     }
 
     /// Stores builds that are over, and returns when they are on disk. To store one again does no
@@ -198,15 +216,20 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
 fn head(store: &Store, id: BuildId) -> Result<Option<EndedBuild>, JournalError> {
     let key = id.0.to_be_bytes();
     // Most questions are about builds that are not here, and need no range.
-    if !store
-        .ended
-        .contains_key(piece_key(&key, 0))
-        .map_err(JournalError::Read)?
-    {
+    if !is_there(store, id)? {
         return Ok(None);
     }
     let record = Records::below(&store.ended, &key).next().transpose()?;
-    record.map(parse).transpose()
+    match record.map(parse).transpose() {
+        // It is being removed.
+        Err(_) if !is_there(store, id)? => Ok(None),
+        found => found,
+    }
+}
+
+fn is_there(store: &Store, id: BuildId) -> Result<bool, JournalError> {
+    let first = piece_key(&id.0.to_be_bytes(), 0);
+    store.ended.contains_key(first).map_err(JournalError::Read)
 }
 
 fn chunk_of(store: &Store, id: BuildId, chunk: usize) -> Result<Vec<Subjob>, JournalError> {

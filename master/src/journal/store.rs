@@ -33,6 +33,8 @@ pub(super) struct Store {
     pub(super) ended: Tree,
     /// The subjobs of builds that are over, by build and number.
     pub(super) ended_subjobs: Tree,
+    /// How long atoms took, by job and atom.
+    pub(super) timings: Tree,
     data_file: Arc<File>,
     /// How many events were acknowledged.
     pub(super) acknowledged: Arc<Acknowledged>,
@@ -67,13 +69,14 @@ impl Store {
                 tree("meta")?,
                 tree("ended")?,
                 tree("ended_subjobs")?,
+                tree("timings")?,
                 db,
             ))
         }));
         let damaged = |_| JournalError::Damaged {
             directory: directory.to_owned(),
         };
-        let (events, snapshots, meta, ended, ended_subjobs, db) =
+        let (events, snapshots, meta, ended, ended_subjobs, timings, db) =
             opened.map_err(damaged)?.map_err(engine_failed)?;
         let data_file = File::open(directory.join("db")).map_err(&open_failed)?;
         let acknowledged = Acknowledged::open(directory).map_err(&open_failed)?;
@@ -84,6 +87,7 @@ impl Store {
             meta,
             ended,
             ended_subjobs,
+            timings,
             data_file: Arc::new(data_file),
             acknowledged: Arc::new(acknowledged),
         })

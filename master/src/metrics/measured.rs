@@ -31,6 +31,30 @@ struct Counts {
     /// Bounded by what routes, methods and statuses there are.
     requests: Mutex<BTreeMap<Answered, Timed>>,
     errors: [AtomicU64; InternalError::ALL.len()],
+    removed: [AtomicU64; Removed::ALL.len()],
+}
+
+/// What is removed because it is beyond a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A build that is over.
+    Build,
+    /// The results of a build that has no archive.
+    PartialResults,
+    /// A mirror of a repository, with its work tree.
+    Project,
+}
+
+impl Removed {
+    const ALL: [Self; 3] = [Self::Build, Self::PartialResults, Self::Project];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Build => "builds",
+            Self::PartialResults => "partial_results",
+            Self::Project => "projects",
+        }
+    }
 }
 
 /// What can go wrong inside the master, in the original's words.
@@ -59,6 +83,24 @@ impl Measured {
     /// Counts an error.
     pub fn count(&self, error: InternalError) {
         self.0.errors[error as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts something that was removed.
+    pub fn removed(&self, what: Removed) {
+        self.0.removed[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn write_removed(&self, text: &mut String) {
+        let name = "master_removed_total";
+        let help = "Number of things that were removed because they were beyond a bound";
+        family(text, name, "counter", help);
+        for what in Removed::ALL {
+            let count = self.0.removed[what as usize].load(Ordering::Relaxed);
+            line(
+                text,
+                format_args!("{name}{{what=\"{}\"}} {count}", what.label()),
+            );
+        }
     }
 
     /// Counts requests as they are answered.

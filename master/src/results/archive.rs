@@ -7,6 +7,7 @@ use clusterrunner_common::result_block::{beginning, copy_results, ending};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::path::Path;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +82,11 @@ impl Archive {
         incoming.file().write_all(&text)?;
         incoming.keep(&store.directory().join(ARCHIVE))?;
         File::open(store.directory())?.sync_all()
+    }
+
+    /// Whether the directory of a build has one.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(ARCHIVE).exists()
     }
 
     /// Reads what [`Self::make`] found out, and when that was.

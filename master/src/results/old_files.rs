@@ -31,6 +31,12 @@ impl OldArchive {
     }
 }
 
+/// Whether the directory of a build has an archive from before there were blocks.
+pub(super) fn has_archive(directory: &Path) -> bool {
+    let has = |archive: OldArchive| directory.join(archive.file_name()).exists();
+    has(OldArchive::Tar) || has(OldArchive::Zip)
+}
+
 fn of_subjob(directory: &Path, (subjob, attempt): Key) -> PathBuf {
     directory.join(format!("{subjob}.{attempt}.tar.gz"))
 }

@@ -87,6 +87,7 @@ impl Line {
                     project_type_params: setup_params(request, build, links),
                     build_executor_start_index: request.build_executor_start_index,
                     commit: None,
+                    source_from_master: false,
                     job: None,
                 };
                 self.tell::<Success>(&format!("{base}/setup"), encode(&request)?)
@@ -94,8 +95,9 @@ impl Line {
             }
             SlaveCall::Start { subjob, request } => {
                 let request = SubjobRequest {
+                    atomic_commands: request.atomic_commands.clone(),
                     attempt: None,
-                    ..request.clone()
+                    timeout_s: None,
                 };
                 let url = format!("{base}/subjob/{subjob}");
                 self.tell::<SubjobAccepted>(&url, encode(&request)?).await
@@ -141,6 +143,7 @@ mod tests {
             project_type_params: params.as_object().unwrap().clone(),
             build_executor_start_index: 0,
             commit: commit.map(str::to_owned),
+            source_from_master: false,
             job: None,
         };
         let links = ProjectLinks {

@@ -61,6 +61,7 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
         source: project.project,
         remote_files: project.remote_files,
         commit: None,
+        source_from_master: false,
         job: JobSource::Project {
             name: project.job_name,
             config: project.config,

@@ -18,6 +18,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
         },
         remote_files: IndexMap::new(),
         commit: None,
+        source_from_master: false,
         job: JobSource::Order(SetupJob {
             name: "job".to_owned(),
             setup_build: None,

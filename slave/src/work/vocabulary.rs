@@ -38,6 +38,8 @@ pub(crate) struct SetupOrder {
     pub(crate) remote_files: IndexMap<String, String>,
     /// The commit to check out; there for git only.
     pub(crate) commit: Option<String>,
+    /// Whether the master gives that commit.
+    pub(crate) source_from_master: bool,
     pub(crate) job: JobSource,
 }
 

@@ -118,6 +118,7 @@ impl TestSlave {
             unreachable!()
         };
         serde_json::to_value(SetupRequest {
+            source_from_master: false,
             project_type_params,
             build_executor_start_index: 5,
             commit: None,

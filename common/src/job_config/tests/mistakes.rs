@@ -398,6 +398,26 @@ fn limits() {
         "\"max_executors_per_slave\"",
         "1 or more",
     );
+    check_section(
+        "priority: high",
+        13,
+        "but found <class 'str'>",
+        "between -1000 and 1000",
+    );
+    check_section("priority: 1001", 13, "\"priority\"", "0 is the usual one");
+    check_section(
+        "labels: [gpu, 8]",
+        17,
+        "\"labels\"",
+        "put it in quotes: \"8\"",
+    );
+    check_section(
+        "labels: a b",
+        11,
+        "but found \"a b\"",
+        "at most 64 characters",
+    );
+    check_section("labels: {gpu: 1}", 11, "\"labels\"", "[gpu, big]");
     let config = parse(
         "J:\n  commands: [a]\n  atomizers: [{T: ls}]\n  max_executors: 9223372036854775807\n",
     );

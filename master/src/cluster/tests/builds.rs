@@ -74,6 +74,7 @@ fn effects_carry_all_that_is_needed() {
         project_type_params: request("p").to_params(),
         build_executor_start_index: 0,
         commit: Some("c0ffee".to_owned()),
+        source_from_master: false,
         job: Some(SetupJob {
             name: "unit".to_owned(),
             setup_build: Some("make ready".to_owned()),

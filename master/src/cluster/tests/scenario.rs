@@ -14,6 +14,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::Timeouts;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,25 @@ impl Scenario {
             url: url.to_owned(),
             session: SessionId(session.to_owned()),
             num_executors,
+            labels: BTreeSet::new(),
             known_as,
+            finished: Vec::new(),
+        })
+    }
+
+    /// Connects a slave in its first life that has these labels.
+    pub(super) fn connect_labelled(
+        &mut self,
+        url: &str,
+        num_executors: u32,
+        labels: &[&str],
+    ) -> Turn {
+        self.tell(Command::ConnectSlave {
+            url: url.to_owned(),
+            session: SessionId("life 1".to_owned()),
+            num_executors,
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            known_as: None,
             finished: Vec::new(),
         })
     }
@@ -187,6 +206,7 @@ impl Scenario {
             url: url.to_owned(),
             session: SessionId(session.to_owned()),
             num_executors: 2,
+            labels: BTreeSet::new(),
             known_as: None,
             finished: finished.collect(),
         })
@@ -392,6 +412,7 @@ pub(super) fn plan(atoms: &[&str]) -> Plan {
         max_executors_per_slave: None,
         timeouts: Timeouts::default(),
         atoms: atoms.iter().copied().map(atom).collect(),
+        ..Plan::default()
     }
 }
 
@@ -451,6 +472,8 @@ fn fact_text(fact: &Fact) -> String {
         Fact::ArchivingStarted { build } => format!("{build} archiving"),
         Fact::BuildFinished { build } => format!("{build} finished"),
         Fact::BuildRetired { build } => format!("{build} retired"),
+        Fact::BuildForgotten { build, bound } => format!("{build} forgotten: {bound:?}"),
+        Fact::BuildCleared { build } => format!("{build} cleared"),
         Fact::SlaveForgotten { slave } => format!("slave {slave} forgotten"),
         Fact::SlaveConnected {
             slave,
@@ -458,6 +481,7 @@ fn fact_text(fact: &Fact) -> String {
             session,
             num_executors,
             is_legacy,
+            ..
         } => {
             let kind = if *is_legacy { "legacy slave" } else { "slave" };
             format!("{kind} {slave} connected: {url}, {session}, {num_executors} executors")
@@ -552,6 +576,7 @@ fn effect_text(effect: &Effect) -> String {
             )
         }
         Effect::ClearResults { build } => format!("clear {build}"),
+        Effect::RemoveBuild { build } => format!("remove {build}"),
         Effect::OpenSlave {
             slave,
             url,

@@ -80,6 +80,10 @@ struct Tally {
     poisoned: usize,
     results_kept: usize,
     retired: usize,
+    too_old: usize,
+    too_many: usize,
+    too_large: usize,
+    cleared: usize,
     slaves_forgotten: usize,
 }
 
@@ -164,8 +168,13 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     for slave in farm.cluster.called_slaves() {
         assert!(!slave.was_shut_down(), "it was to end: {slave:?}");
     }
-    for (id, build) in farm.cluster.all_builds() {
-        let build = build.unwrap_or_else(|| &world.master.kept[&id]);
+    assert!(farm.cluster.to_be_cleared().is_empty(), "files are left");
+    let removed = world.master.removed.iter();
+    let builds = farm.cluster.all_builds().map(|(id, build)| match build {
+        Some(build) => build,
+        None => &world.master.kept[&id],
+    });
+    for build in builds.chain(removed.map(|(_, build)| build)) {
         assert!(build.is_over(), "{build:?}");
         if build.state != BuildState::Finished {
             continue;
@@ -197,17 +206,22 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
 /// What users and slaves were told has come to stay.
 fn check_promises(world: &World) {
     let cluster = &world.master.farm.cluster;
+    let (kept, removed) = (&world.master.kept, &world.master.removed);
+    for build in removed.keys() {
+        assert!(cluster.is_forgotten(*build), "build {build} is gone");
+    }
+    let find = |id: BuildId| {
+        let put_away = kept.get(&id).or_else(|| removed.get(&id));
+        cluster.build(id).or(put_away)
+    };
     for (build, project) in &world.accepted {
-        let found = cluster
-            .build(*build)
-            .or_else(|| world.master.kept.get(build));
+        let found = find(*build);
         let found = found.map(|build| &build.request);
         let expected = super::scenario::request(project);
         assert_eq!(found, Some(&expected), "build {build} was accepted");
     }
     for hand_out in &world.master.acknowledged {
-        let live = cluster.build(hand_out.build);
-        let build = live.unwrap_or_else(|| &world.master.kept[&hand_out.build]);
+        let build = find(hand_out.build).unwrap();
         let result = build.subjob(hand_out.subjob).unwrap().result.as_ref();
         let attempt = result.map(|(attempt, _)| *attempt);
         assert_eq!(attempt, Some(hand_out.attempt), "{hand_out:?} was heard");
@@ -317,12 +331,14 @@ fn check_history(farm: &Scenario) {
                 assert!(over.insert(*build), "it ends twice: {event:?}");
                 held.retain(|(of, _), _| of != build);
             }
+            Fact::BuildForgotten { build, .. } => assert!(over.contains(build), "{event:?}"),
             Fact::MasterStarted
             | Fact::BuildQueued { .. }
             | Fact::PreparationStarted { .. }
             | Fact::BuildPrepared { .. }
             | Fact::ArchivingStarted { .. }
             | Fact::BuildRetired { .. }
+            | Fact::BuildCleared { .. }
             | Fact::SlaveForgotten { .. }
             | Fact::SlaveConnected { .. }
             | Fact::ShutdownRequested { .. }
@@ -343,7 +359,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 27] {
+    fn parts(&mut self) -> [&mut usize; 31] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -371,6 +387,10 @@ impl Tally {
             &mut self.poisoned,
             &mut self.results_kept,
             &mut self.retired,
+            &mut self.too_old,
+            &mut self.too_many,
+            &mut self.too_large,
+            &mut self.cleared,
             &mut self.slaves_forgotten,
         ]
     }

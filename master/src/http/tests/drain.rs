@@ -51,6 +51,7 @@ async fn a_build_says_why_it_waits_and_what_went_wrong_beside_it() {
         max_executors: None,
         max_executors_per_slave: None,
         atoms: vec!["export T=1;".to_owned()],
+        ..crate::cluster::event::Plan::default()
     };
     let prepared = Command::ReportPrepared {
         build: BuildId(1),

@@ -41,6 +41,7 @@ fn plan(atoms: &[&str]) -> Box<Plan> {
         max_executors: None,
         max_executors_per_slave: None,
         atoms: atoms.iter().map(|&atom| atom.to_owned()).collect(),
+        ..Plan::default()
     })
 }
 
@@ -156,10 +157,12 @@ async fn requests_are_measured_by_the_originals_endpoints() {
             "process_max_fds gauge",
             "http_request_duration_seconds histogram",
             "internal_errors counter",
+            "master_removed_total counter",
             "build_state_duration_seconds histogram",
             "serialized_build_time_seconds histogram",
             "slaves gauge",
             "slaves_kept_out gauge",
+            "master_builds_kept gauge",
             "master_disk_free_bytes gauge",
             "master_disk_short gauge",
         ]

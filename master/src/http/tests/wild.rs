@@ -140,6 +140,7 @@ fn whatever_is_sent_is_refused_in_words_or_understood() {
             max_executors: None,
             max_executors_per_slave: None,
             atoms: vec!["export A=1;".to_owned(), "export A=2;".to_owned()],
+            ..Plan::default()
         });
         for command in [
             Command::ReportPrepared { build, plan },

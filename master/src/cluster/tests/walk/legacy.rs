@@ -162,7 +162,8 @@ impl World {
                 Effect::Call { slave, build, call } => self.call(slave, Call::About(build, call)),
                 Effect::MakeResult { .. }
                 | Effect::Abandon { .. }
-                | Effect::ClearResults { .. } => {}
+                | Effect::ClearResults { .. }
+                | Effect::RemoveBuild { .. } => {}
             }
         }
     }

@@ -9,9 +9,10 @@ use crate::cluster::Cluster;
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
-use crate::cluster::event::{AtomOutcome, Fact};
+use crate::cluster::event::{AtomOutcome, Bound, Fact};
 use crate::cluster::tests::scenario::{Scenario, Turn, big_plan};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::retention::BuildBounds;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Master {
     pub(super) tally: Tally,
     /// Builds that were put away.
     pub(super) kept: BTreeMap<BuildId, Build>,
+    /// Builds that were removed, as they were.
+    pub(super) removed: BTreeMap<BuildId, Build>,
 }
 
 /// The process will die after so many more turns, and nobody hears of them.
@@ -170,7 +173,24 @@ impl World {
             self.tell(Command::ForgetSlaves);
         }
         self.put_ended_builds_away();
+        self.forget_builds();
         self.schedule(TICK, Happening::MasterTick);
+    }
+
+    /// Bounds that most walks come up against, and sizes that are made up.
+    fn forget_builds(&mut self) {
+        if !self.master.is_up {
+            return;
+        }
+        let ended = self.master.farm.cluster.ended();
+        let sizes = ended.map(|(build, _)| (build, build.0 % 3)).collect();
+        let bounds = BuildBounds {
+            max_age: Some(Duration::from_secs(60)),
+            max_number: Some(3),
+            max_bytes: Some(3),
+            max_partial_age: None,
+        };
+        self.tell(Command::ForgetBuilds { bounds, sizes });
     }
 
     fn put_ended_builds_away(&mut self) {
@@ -215,6 +235,7 @@ impl World {
                     url: url(machine),
                     session: session.clone(),
                     num_executors: self.machines[machine].num_executors,
+                    labels: std::collections::BTreeSet::new(),
                     // It asks only when it knows of no registration.
                     known_as: None,
                     finished,
@@ -370,6 +391,13 @@ impl World {
                     self.report_from_adapter(report);
                 }
                 Effect::MakeResult { made, .. } => assert!(!made.atoms.is_empty()),
+                Effect::RemoveBuild { build } => {
+                    // Once more after a restart, where it may be gone already.
+                    if let Some(removed) = self.master.kept.remove(&build) {
+                        self.master.removed.insert(build, removed);
+                    }
+                    self.report_from_adapter(Command::ReportCleared { build });
+                }
                 Effect::Abandon { build } | Effect::ClearResults { build } => {
                     assert!(self.master.farm.cluster.build(build).unwrap().is_over());
                 }
@@ -424,6 +452,10 @@ impl World {
         };
         let poison = self.random.happens(100).then(|| self.random.index(9));
         let mut plan = big_plan(num_atoms, max_executors, per_slave);
+        // Of every other build something is known.
+        if num_atoms % 2 == 1 {
+            plan.expected_ms = (0..u64::from(num_atoms)).map(|n| n * 7 % 5).collect();
+        }
         for atom in &mut plan.atoms {
             *atom = format!("export BUILD={build}; {atom}");
         }
@@ -462,6 +494,12 @@ impl Tally {
                 Fact::SubjobPoisoned { .. } => self.poisoned += 1,
                 Fact::HandOutsKept { hand_outs, .. } => self.results_kept += hand_outs.len(),
                 Fact::BuildRetired { .. } => self.retired += 1,
+                Fact::BuildForgotten { bound, .. } => match bound {
+                    Bound::Age => self.too_old += 1,
+                    Bound::Number => self.too_many += 1,
+                    Bound::Bytes => self.too_large += 1,
+                },
+                Fact::BuildCleared { .. } => self.cleared += 1,
                 Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
                 Fact::SubjobHandedOut { attempt, .. } => {
                     self.handed_out_again += usize::from(attempt.0 > 1);

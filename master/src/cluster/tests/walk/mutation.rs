@@ -34,9 +34,11 @@ pub(super) enum Mutation {
     CallsAreMadeOnce,
     /// A slave that was started again is taken for the life before.
     NewLivesAreTakenForOld,
+    /// What is to be removed is asked for once, and a master that dies has not done it.
+    RemovalsAreAskedForOnce,
 }
 
-const ALL: [Mutation; 9] = [
+const ALL: [Mutation; 10] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -46,6 +48,7 @@ const ALL: [Mutation; 9] = [
     Mutation::NothingIsAskedForAfterARestart,
     Mutation::CallsAreMadeOnce,
     Mutation::NewLivesAreTakenForOld,
+    Mutation::RemovalsAreAskedForOnce,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -151,6 +154,7 @@ impl Master {
                 Command::ConnectSlave {
                     url,
                     num_executors,
+                    labels,
                     session,
                     finished,
                     ..
@@ -164,6 +168,7 @@ impl Master {
                     url,
                     session,
                     num_executors,
+                    labels,
                     known_as,
                     finished,
                 })
@@ -174,6 +179,14 @@ impl Master {
                     matches!(effect, crate::cluster::effect::Effect::Call { .. })
                 };
                 turn.effects.retain(|effect| !is_call(effect));
+                Ok(turn)
+            }
+            (Some(Mutation::RemovalsAreAskedForOnce), Command::Start) => {
+                let mut turn = self.farm.try_tell(Command::Start)?;
+                let is_removal = |effect: &crate::cluster::effect::Effect| {
+                    matches!(effect, crate::cluster::effect::Effect::RemoveBuild { .. })
+                };
+                turn.effects.retain(|effect| !is_removal(effect));
                 Ok(turn)
             }
             (_, command) => self.farm.try_tell(command),

@@ -138,6 +138,7 @@ impl World {
                 .iter()
                 .all(|m| m.is_gone || m.is_up && m.unheard.is_empty())
             && cluster.builds().all(Build::is_over)
+            && cluster.to_be_cleared().is_empty()
     }
 
     /// When a process goes on that is stopped and would be the one to do this.

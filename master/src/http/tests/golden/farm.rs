@@ -99,6 +99,7 @@ impl Farm {
             url: url.to_owned(),
             session: SessionId(session.to_owned()),
             num_executors,
+            labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
         };
@@ -116,6 +117,7 @@ impl Farm {
             max_executors_per_slave: None,
             timeouts: Timeouts::default(),
             atoms: atoms.to_vec(),
+            ..Plan::default()
         };
         let build = BuildId(build);
         let plan = Box::new(plan);

@@ -1,0 +1,133 @@
+//! The real core among model slaves.
+
+use super::suites::Suite;
+use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_master::cluster::Cluster;
+use clusterrunner_master::cluster::command::{Command, HandOut};
+use clusterrunner_master::cluster::event::{AtomOutcome, Fact, Plan};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+
+const BUILD: BuildId = BuildId(1);
+
+struct Farm<'a> {
+    suite: &'a Suite,
+    cluster: Cluster,
+    now: u64,
+    /// What the slaves will say, by time and the order in which it came about.
+    coming: BinaryHeap<Reverse<(u64, usize)>>,
+    commands: Vec<Option<Command>>,
+    /// Which slave of the suite has a registration.
+    slaves: HashMap<SlaveId, usize>,
+    ended: Option<u64>,
+}
+
+/// When the last atom ends.
+pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
+    let mut farm = Farm {
+        suite,
+        cluster: Cluster::default(),
+        now: 0,
+        coming: BinaryHeap::new(),
+        commands: Vec::new(),
+        slaves: HashMap::new(),
+        ended: None,
+    };
+    for (index, slave) in suite.slaves.iter().enumerate() {
+        let connect = Command::ConnectSlave {
+            url: format!("slave:{index}"),
+            session: SessionId("life".to_owned()),
+            num_executors: slave.executors,
+            labels: BTreeSet::new(),
+            known_as: None,
+            finished: Vec::new(),
+        };
+        farm.later(slave.joins, connect);
+    }
+    let request = serde_json::json!({"type": "directory", "project_directory": "/suite"});
+    let request = BuildRequest::from_json(&request).expect("a good request");
+    farm.tell(Command::QueueBuild {
+        request: Box::new(request),
+    });
+    let plan = Plan {
+        atoms: (0..suite.atoms.len()).map(|n| n.to_string()).collect(),
+        expected_ms: expected_ms.to_vec(),
+        ..Plan::default()
+    };
+    farm.tell(Command::ReportPrepared {
+        build: BUILD,
+        plan: Box::new(plan),
+    });
+    while farm.ended.is_none() {
+        let Reverse((at, number)) = farm.coming.pop().expect("a build ends");
+        farm.now = at;
+        let command = farm.commands[number].take().expect("it is said once");
+        farm.tell(command);
+    }
+    farm.ended.unwrap_or_default()
+}
+
+impl Farm<'_> {
+    fn later(&mut self, after: u64, command: Command) {
+        self.coming
+            .push(Reverse((self.now + after, self.commands.len())));
+        self.commands.push(Some(command));
+    }
+
+    fn tell(&mut self, command: Command) {
+        let at = Timestamp(self.now);
+        let events = self.cluster.decide(command, at).expect("nobody is wrong");
+        for event in events {
+            self.cluster.apply(&event);
+            self.carry_out(&event.fact);
+        }
+        while let Some(event) = self.cluster.follow_up(at) {
+            self.cluster.apply(&event);
+            self.carry_out(&event.fact);
+        }
+    }
+
+    fn carry_out(&mut self, fact: &Fact) {
+        match fact {
+            Fact::SlaveConnected { slave, url, .. } => {
+                let index = url.strip_prefix("slave:").and_then(|n| n.parse().ok());
+                self.slaves.insert(*slave, index.expect("its own name"));
+            }
+            Fact::SetupRequested { slave, build, .. } => {
+                let done = Command::ReportSetUp {
+                    slave: *slave,
+                    session: SessionId("life".to_owned()),
+                    build: *build,
+                };
+                self.later(self.suite.setup, done);
+            }
+            Fact::SubjobHandedOut {
+                slave,
+                build,
+                subjob,
+                attempt,
+            } => {
+                let model = &self.suite.slaves[self.slaves[slave]];
+                let duration_ms = self.suite.takes(subjob.0 as usize, model);
+                let done = Command::ReportFinished {
+                    hand_out: HandOut {
+                        slave: *slave,
+                        build: *build,
+                        subjob: *subjob,
+                        attempt: *attempt,
+                    },
+                    outcomes: vec![AtomOutcome {
+                        exit_code: 0,
+                        duration_ms,
+                        trouble: None,
+                    }],
+                };
+                self.later(duration_ms, done);
+            }
+            Fact::ArchivingStarted { .. } => self.ended = Some(self.now),
+            _ => {}
+        }
+    }
+}
