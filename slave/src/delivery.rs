@@ -243,7 +243,8 @@ impl Frame {
         Self {
             content_type: format!("multipart/form-data; boundary={boundary}"),
             head: head.into(),
-            tail: format!("\r\n--{boundary}--\r\n").into(),
+            // Nothing behind it: whoever has read the last part has read all there is.
+            tail: format!("\r\n--{boundary}--").into(),
         }
     }
 }

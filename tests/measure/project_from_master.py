@@ -12,13 +12,14 @@ import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
-PROGRAM = sys.argv[1] if len(sys.argv) > 1 else "target/debug/clusterrunner"
+PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "target/debug/clusterrunner")
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 MASTER, FIRST_SLAVE, SECOND_SLAVE, GIT = 43900, 43901, 43902, 43990
 JOB = "J:\n  commands: [\"true\"]\n  atomizers: [{N: echo 1}]\n"
@@ -131,4 +132,6 @@ def main():
             daemon.wait()
 
 
+# So that whoever ends it leaves nothing behind.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 main()

@@ -256,7 +256,8 @@ async fn store(
     }
     drop(parts);
     if !verdict.is_genuine() {
-        return Err(invalid("The body has more bytes than its parts."));
+        // All parts are there, but not all of what was signed.
+        return Err(ApiError::BrokenOff);
     }
     let report = report.ok_or_else(|| invalid("The field __encoded_body__ is missing."))?;
     let payload = payload.ok_or_else(|| invalid("Result file not provided"))?;
