@@ -23,6 +23,7 @@ pub mod labels;
 pub mod logging;
 mod nearest;
 pub mod remote_files;
+pub mod result_block;
 pub mod retention;
 pub mod secret;
 pub mod settings;

@@ -143,7 +143,7 @@ impl Dispatcher {
                 let results = self.results.clone();
                 let number = self.next_number();
                 self.tasks.spawn_blocking(move || {
-                    if let Err(error) = results.remove_subjobs(build) {
+                    if let Err(error) = results.clear_unused(build) {
                         tracing::warn!(build.id = build.0, %error, "could not clear results away");
                     }
                     (build, number)
@@ -156,8 +156,8 @@ impl Dispatcher {
             Effect::MakeResult { build, made } => {
                 let results = self.results.clone();
                 let number = self.next_number();
-                self.tasks.spawn_blocking(move || {
-                    if let Err(error) = crate::results::make(&results, build, &made) {
+                self.tasks.spawn(async move {
+                    if let Err(error) = archiver::store_made(&results, build, &made).await {
                         // The archiver tries again, and fails the build if it can not.
                         tracing::warn!(build.id = build.0, %error, "could not write a result");
                     }

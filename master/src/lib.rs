@@ -84,6 +84,9 @@ pub enum ServeError {
     /// What an earlier process left can not be cleared away.
     #[error("could not clear away what an earlier process left: {0}")]
     Leftovers(#[source] std::io::Error),
+    /// Nothing can be written by a thread of its own.
+    #[error("could not begin to store results: {0}")]
+    Results(#[source] std::io::Error),
     /// The address that it listens on is not known.
     #[error("could not find out the address that is listened on: {0}")]
     Address(#[source] std::io::Error),
@@ -121,7 +124,7 @@ pub async fn serve(
     let _lock = DataDirectoryLock::take(&directory, "master")?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, service.atom_kill_grace).await;
-    let results = Results::new(directory.join("results"));
+    let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
     results.remove_incoming().map_err(ServeError::Leftovers)?;
 
     let space = DiskSpace::new(&directory, service.min_free_space);

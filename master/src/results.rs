@@ -1,135 +1,129 @@
-//! Where the results of a build lie on the master's disk:
-//! `results/<build>/<subjob>.<attempt>.tar.gz` as they came, then `results.tar.gz` and
-//! `results.zip`. Nothing is ever unpacked to files.
+//! The results of all builds on the master's disk: `results/<build>/`.
+//!
+//! Results come in blocks ([`clusterrunner_common::result_block`]) and stay as they came: one after
+//! the other in the build's file `blocks` (large ones in files of their own), with an `index` that
+//! says where each result lies. `archive.json` says of an ended build which pieces make its
+//! archive. A build thus has a handful of files, however many atoms it has.
+//!
+//! What is acknowledged is on disk: [`Results::append`] returns after the sync, which it shares with
+//! whoever else waits.
 
-use crate::cluster::effect::MadeResult;
-use crate::cluster::event::{AtomOutcome, AtomTrouble};
-use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
-use clusterrunner_common::artifact::{
-    COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name,
-};
-use clusterrunner_common::clock::random_bytes;
+mod archive;
+mod build_store;
+mod incoming;
+mod index;
+mod made;
+mod old_files;
+mod received;
+mod tar_stream;
+#[cfg(test)]
+mod tests;
+mod writer;
+mod zip_stream;
+
+pub use build_store::StoredConsole;
+pub use incoming::Incoming;
+pub use made::block_of;
+pub use old_files::OldArchive;
+pub use received::{UnusableResult, add_reports, outcomes};
+
+use archive::Archive;
+use build_store::{BuildStore, NewBlock, NewContent};
+use bytes::Bytes;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::path::{Component, Path, PathBuf};
+use clusterrunner_common::result_block::CheckedResult;
+use futures_util::Stream;
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use writer::Writer;
 
-/// The largest exit-code or time file that is read.
-const MAX_SMALL_FILE: u64 = 64;
+/// How many builds' stores are kept open while nobody uses them.
+const KEPT_OPEN: usize = 16;
 
-/// The results of all builds.
+/// How many blocks of more than a little may wait in memory at a time.
+const IN_MEMORY: usize = 64;
+
+/// The results of all builds. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Results {
-    directory: PathBuf,
+    stores: Arc<Stores>,
+    writer: Writer,
+    /// How many blocks of more than a little may wait in memory.
+    memory: Arc<Semaphore>,
 }
 
-/// What is wrong with an uploaded result. The text goes to the slave and into the log.
-#[derive(Debug, thiserror::Error)]
-pub enum UnusableResult {
-    /// It is not a gzip-compressed tar archive.
-    #[error("not a gzip-compressed tar archive: {0}")]
-    NotAnArchive(#[source] io::Error),
-    /// A member lies outside the directories of the subjob's atoms.
-    #[error("the member '{0}' does not belong to an atom of this subjob")]
-    StrayMember(String),
-    /// What its slave reports beside it contradicts it.
-    #[error("the report about atom {0} does not fit the result")]
-    ReportMisfit(AtomId),
-    /// An atom's exit code is missing or no number.
-    #[error("{directory}/{EXIT_CODE_FILE} is missing or holds no number")]
-    NoExitCode {
-        /// The atom's directory.
-        directory: String,
-    },
+/// A block as it came in.
+#[derive(Debug)]
+pub enum Block {
+    /// A small one.
+    Memory(Vec<u8>),
+    /// A large one.
+    File(Incoming),
 }
 
 impl Results {
-    /// Results below `directory`.
+    /// Results below `directory`. Starts the thread that writes them.
+    ///
+    /// # Errors
+    /// There can be no thread.
+    pub fn new(directory: PathBuf) -> io::Result<Self> {
+        let stores = Arc::new(Stores {
+            directory,
+            open: Mutex::default(),
+        });
+        let writer = Writer::start(Arc::clone(&stores))?;
+        Ok(Self {
+            stores,
+            writer,
+            memory: Arc::new(Semaphore::new(IN_MEMORY)),
+        })
+    }
+
+    /// Leave to keep one block of more than a little in memory, if there is room for it.
     #[must_use]
-    pub fn new(directory: PathBuf) -> Self {
-        Self { directory }
+    pub fn room_in_memory(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.memory).try_acquire_owned().ok()
     }
 
-    fn of_build(&self, build: BuildId) -> PathBuf {
-        self.directory.join(build.to_string())
-    }
-
-    /// The archive of one subjob, as its slave sent it.
-    #[must_use]
-    pub fn of_subjob(&self, build: BuildId, subjob: SubjobId, attempt: Attempt) -> PathBuf {
-        self.of_build(build)
-            .join(format!("{subjob}.{attempt}.tar.gz"))
-    }
-
-    /// The archive of the whole build as `tar.gz`.
-    #[must_use]
-    pub fn tar(&self, build: BuildId) -> PathBuf {
-        self.of_build(build).join("results.tar.gz")
-    }
-
-    /// The archive of the whole build as `zip`.
-    #[must_use]
-    pub fn zip(&self, build: BuildId) -> PathBuf {
-        self.of_build(build).join("results.zip")
-    }
-
-    /// A new file for something that is still coming in, in the build's own directory so that it
-    /// can be renamed. Removed when dropped, unless it was kept.
+    /// A new file for a large block that is still coming in. Removed when dropped, unless it is
+    /// appended.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn incoming(&self, build: BuildId) -> io::Result<Incoming> {
-        let directory = self.of_build(build);
-        std::fs::create_dir_all(&directory)?;
-        let path = directory.join(format!("incoming-{}", hex(&random_bytes::<8>())));
-        let file = File::create_new(&path)?;
-        Ok(Incoming { path, file })
+        Incoming::new(&self.stores.of_build(build))
     }
 
-    /// How many bytes there are of a build.
+    /// How many bytes there are of a build. Blocks.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn size(&self, build: BuildId) -> io::Result<u64> {
         let mut bytes = 0;
-        for file in entries(&self.of_build(build))? {
+        for file in entries(&self.stores.of_build(build))? {
             bytes += file.metadata()?.len();
         }
         Ok(bytes)
     }
 
-    /// Removes all that there is of a build; nothing where there is nothing. Whoever reads one of its
-    /// files goes on.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn remove(&self, build: BuildId) -> io::Result<()> {
-        match std::fs::remove_dir_all(self.of_build(build)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
     /// Removes what an earlier process left half written, and directories of which nothing is left.
+    /// Blocks.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn remove_incoming(&self) -> io::Result<()> {
-        if !self.directory.exists() {
+        if !self.stores.directory.exists() {
             return Ok(());
         }
-        for build in std::fs::read_dir(&self.directory)? {
+        for build in std::fs::read_dir(&self.stores.directory)? {
             let build = build?.path();
-            for file in std::fs::read_dir(&build)? {
-                let file = file?;
-                if file.file_name().to_string_lossy().starts_with("incoming-") {
-                    std::fs::remove_file(file.path())?;
-                }
-            }
+            incoming::remove_leftovers(&build)?;
             match std::fs::remove_dir(build) {
                 Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
                     return Err(error);
@@ -140,43 +134,178 @@ impl Results {
         Ok(())
     }
 
-    /// Removes the subjobs' archives once the build's archives hold them, or nobody is to have them;
-    /// how many there were.
+    /// Removes the results of a build that has no archive; how many files there were. Blocks.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn remove_subjobs(&self, build: BuildId) -> io::Result<usize> {
-        let mut removed = 0;
-        for file in entries(&self.of_build(build))? {
-            let name = file.file_name();
-            if !matches!(name.to_str(), Some("results.tar.gz" | "results.zip")) {
-                std::fs::remove_file(file.path())?;
-                removed += 1;
-            }
+    pub fn remove_partial(&self, build: BuildId) -> io::Result<usize> {
+        let directory = self.stores.of_build(build);
+        if Archive::is_in(&directory) || old_files::has_archive(&directory) {
+            return Ok(0);
         }
-        Ok(removed)
+        let files = entries(&directory)?.len();
+        self.remove(build)?;
+        Ok(files)
     }
 
-    /// Opens the console output of an atom with a result: from its subjob's archive, or from the
-    /// build's once that took its place.
+    /// Keeps a block: what `check_block` found in it, with the hand-outs that its results are of.
+    /// Returns when it is on disk. A result that is there already is kept once more; the later one
+    /// is read.
     ///
     /// # Errors
-    /// The disk refuses, or there is no such file (`NotFound`).
+    /// The disk refuses.
+    pub async fn append(
+        &self,
+        build: BuildId,
+        block: Block,
+        results: Vec<(CheckedResult, Attempt)>,
+    ) -> io::Result<()> {
+        let placed = results
+            .into_iter()
+            .map(|(result, attempt)| ((result.subjob, attempt), result.offset, result.length));
+        let block = NewBlock {
+            results: placed.collect(),
+            content: match block {
+                Block::Memory(bytes) => NewContent::Memory(bytes),
+                Block::File(file) => NewContent::File(file),
+            },
+        };
+        self.writer.append(build, block).await
+    }
+
+    /// Whether the result of a hand-out is there. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn has(&self, build: BuildId, subjob: SubjobId, attempt: Attempt) -> io::Result<bool> {
+        match self.stores.open(build, false) {
+            Ok(store) => Ok(store.has((subjob, attempt))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the console output of an atom with a result. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or there is no such result (`NotFound`).
     pub fn console(
         &self,
         build: BuildId,
         subjob: SubjobId,
         attempt: Attempt,
         atom: AtomId,
-    ) -> io::Result<File> {
-        let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
-        match File::open(self.of_subjob(build, subjob, attempt)) {
-            Ok(archive) => console_from_tar(archive, &name),
+    ) -> io::Result<StoredConsole> {
+        let store = self.stores.open(build, false);
+        match store.and_then(|store| store.console(subjob, attempt, atom)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                console_from_zip(File::open(self.zip(build))?, &name)
+                let directory = self.stores.of_build(build);
+                old_files::console(&directory, subjob, attempt, atom).map_err(|old| {
+                    match old.kind() {
+                        io::ErrorKind::NotFound => error,
+                        _ => old,
+                    }
+                })
             }
-            Err(error) => Err(error),
+            opened => opened,
         }
+    }
+
+    /// Makes the archive of a build out of these results, so that [`Self::archive`] finds it; told
+    /// to stop, it may be left unmade. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or one of the results is not there.
+    pub fn make_archive(
+        &self,
+        build: BuildId,
+        results: &[(SubjobId, Attempt)],
+        failures: &[String],
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        let store = self.stores.open(build, true)?;
+        old_files::take_in(&store, results)?;
+        Archive::make(&store, results, failures, stop)
+    }
+
+    /// The archive of an ended build. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or it was not made (`NotFound`).
+    pub fn archive(&self, build: BuildId) -> io::Result<BuildArchive> {
+        let store = self.stores.open(build, false)?;
+        let (archive, made_at) = Archive::read(&store)?;
+        Ok(BuildArchive {
+            store,
+            archive,
+            made_at,
+        })
+    }
+
+    /// The archive of a build that ended before there were blocks.
+    #[must_use]
+    pub fn old_archive(&self, build: BuildId, name: OldArchive) -> PathBuf {
+        self.stores.of_build(build).join(name.file_name())
+    }
+
+    /// Removes what the archive of a build does not need. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn clear_unused(&self, build: BuildId) -> io::Result<()> {
+        let archive = match self.archive(build) {
+            // It has no archive of this kind, so nothing is known to be of no use.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            archive => archive?,
+        };
+        archive
+            .store
+            .remove_unused(|file| archive.archive.uses(file))?;
+        old_files::remove(archive.store.directory())
+    }
+
+    /// Removes all of a build. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, build: BuildId) -> io::Result<()> {
+        self.stores.lock().remove(&build);
+        match std::fs::remove_dir_all(self.stores.of_build(build)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// The archive of an ended build.
+#[derive(Debug)]
+pub struct BuildArchive {
+    store: Arc<BuildStore>,
+    archive: Archive,
+    made_at: SystemTime,
+}
+
+impl BuildArchive {
+    /// The length of `artifacts.tar.gz` in bytes.
+    #[must_use]
+    pub fn tar_length(&self) -> u64 {
+        self.archive.length()
+    }
+
+    /// When it was made; it never changes after that.
+    #[must_use]
+    pub fn made_at(&self) -> SystemTime {
+        self.made_at
+    }
+
+    /// The bytes of `artifacts.tar.gz` in `range`.
+    pub fn tar(&self, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+        tar_stream::stream(&self.store, &self.archive, range)
+    }
+
+    /// `artifacts.zip`, made while it is read. It ends in an error if something goes wrong.
+    pub fn zip(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+        zip_stream::stream(self.store, self.archive)
     }
 }
 
@@ -189,310 +318,40 @@ fn entries(directory: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn console_from_tar(archive: File, name: &str) -> io::Result<File> {
-    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(archive)));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.path()?.to_str() == Some(name) {
-            return spooled(&mut entry);
-        }
-    }
-    Err(io::ErrorKind::NotFound.into())
-}
-
-fn console_from_zip(archive: File, name: &str) -> io::Result<File> {
-    let mut archive = zip::ZipArchive::new(BufReader::new(archive))?;
-    match archive.by_name(name) {
-        Ok(mut entry) => spooled(&mut entry),
-        Err(zip::result::ZipError::FileNotFound) => Err(io::ErrorKind::NotFound.into()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Compressed text can not be searched from its end, so it is laid out in a nameless file.
-fn spooled(text: &mut impl Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    io::copy(text, &mut file)?;
-    file.rewind()?;
-    Ok(file)
-}
-
-/// Writes the result of a subjob that no slave could run, in the layout in which slaves send theirs.
-///
-/// # Errors
-/// The disk refuses.
-pub fn make(results: &Results, build: BuildId, made: &MadeResult) -> io::Result<()> {
-    let incoming = results.incoming(build)?;
-    let gzip = GzEncoder::new(BufWriter::new(incoming.file()), Compression::fast());
-    let mut tar = tar::Builder::new(gzip);
-    for (id, atom) in (0..).map(AtomId).zip(&made.atoms) {
-        let directory = directory_name(made.subjob, id);
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(0o755);
-        header.set_size(0);
-        tar.append_data(&mut header, format!("{directory}/"), io::empty())?;
-        let exit_code = format!("{}\n", atom.exit_code);
-        for (name, content) in [
-            (COMMAND_FILE, atom.command.as_str()),
-            (CONSOLE_FILE, atom.console.as_str()),
-            (EXIT_CODE_FILE, exit_code.as_str()),
-            (TIME_FILE, "0.0\n"),
-        ] {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(content.len() as u64);
-            tar.append_data(
-                &mut header,
-                format!("{directory}/{name}"),
-                content.as_bytes(),
-            )?;
-        }
-    }
-    tar.into_inner()?.finish()?.flush()?;
-    incoming.keep(&results.of_subjob(build, made.subjob, made.attempt))
-}
-
-/// A file that is still being written. Removed when dropped, unless it was kept.
+/// The stores of all builds, the open ones at hand.
 #[derive(Debug)]
-pub struct Incoming {
-    path: PathBuf,
-    file: File,
+struct Stores {
+    directory: PathBuf,
+    open: Mutex<HashMap<BuildId, Arc<BuildStore>>>,
 }
 
-impl Incoming {
-    /// The file, to write to or to read from its start.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
+impl Stores {
+    fn of_build(&self, build: BuildId) -> PathBuf {
+        self.directory.join(build.to_string())
     }
 
-    /// Where it lies.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Arc<BuildStore>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings it to disk under its lasting name; a file of that name is replaced.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn keep(self, name: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, name)?;
-        match name.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
+    /// The store of a build; `make`s it if there is none.
+    fn open(&self, build: BuildId, make: bool) -> io::Result<Arc<BuildStore>> {
+        // Held while it opens: two openings of one store would not know of each other's results.
+        let mut open = self.lock();
+        if let Some(store) = open.get(&build) {
+            return Ok(Arc::clone(store));
         }
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        // After `keep` there is nothing of this name any more.
-        std::fs::remove_file(&self.path).ok();
-    }
-}
-
-/// Reads how each atom of a subjob ended from the archive that its slave sent, and checks that it
-/// holds nothing else.
-///
-/// # Errors
-/// See [`UnusableResult`].
-pub fn outcomes(
-    archive: impl Read,
-    subjob: SubjobId,
-    num_atoms: usize,
-) -> Result<Vec<AtomOutcome>, UnusableResult> {
-    let mut exit_codes: BTreeMap<AtomId, i32> = BTreeMap::new();
-    let mut durations: BTreeMap<AtomId, u64> = BTreeMap::new();
-    let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    for entry in archive.entries().map_err(UnusableResult::NotAnArchive)? {
-        let mut entry = entry.map_err(UnusableResult::NotAnArchive)?;
-        let path = entry
-            .path()
-            .map_err(UnusableResult::NotAnArchive)?
-            .into_owned();
-        let stray = || UnusableResult::StrayMember(path.display().to_string());
-        let (owner, rest) = atom_of(&path).ok_or_else(stray)?;
-        if owner.0 != subjob || owner.1.0 as usize >= num_atoms {
-            return Err(stray());
-        }
-        let mut read_small = || {
-            let mut text = String::new();
-            let read = (&mut entry).take(MAX_SMALL_FILE).read_to_string(&mut text);
-            read.ok().map(|_| text.trim().to_owned())
-        };
-        if rest == Path::new(EXIT_CODE_FILE) {
-            let code = read_small().and_then(|text| text.parse().ok());
-            let code = code.ok_or_else(|| no_exit_code(subjob, owner.1))?;
-            exit_codes.insert(owner.1, code);
-        } else if rest == Path::new(TIME_FILE) {
-            let seconds = read_small().and_then(|text| text.parse::<f64>().ok());
-            durations.insert(owner.1, seconds.map_or(0, milliseconds));
-        }
-    }
-    let atoms = (0..num_atoms)
-        .filter_map(|index| u32::try_from(index).ok())
-        .map(AtomId);
-    atoms
-        .map(|atom| {
-            let exit_code = *exit_codes
-                .get(&atom)
-                .ok_or_else(|| no_exit_code(subjob, atom))?;
-            let duration_ms = durations.get(&atom).copied().unwrap_or(0);
-            Ok(AtomOutcome {
-                exit_code,
-                duration_ms,
-                trouble: None,
-            })
-        })
-        .collect()
-}
-
-/// Adds what the slave says beside the archive.
-///
-/// # Errors
-/// [`UnusableResult::ReportMisfit`]: an atom that is not there, or has another exit code than one
-/// that timed out.
-pub fn add_reports(
-    outcomes: &mut [AtomOutcome],
-    reports: &[AtomReport],
-) -> Result<(), UnusableResult> {
-    for report in reports {
-        let misfit = UnusableResult::ReportMisfit(report.id);
-        let Some(after_s) = report.timed_out_after_s else {
-            continue;
-        };
-        match outcomes.get_mut(report.id.0 as usize) {
-            Some(outcome) if outcome.exit_code == TIMED_OUT_EXIT_CODE => {
-                outcome.trouble = Some(AtomTrouble::TimedOut { after_s });
+        let store = Arc::new(BuildStore::open(self.of_build(build), make)?);
+        if open.len() >= KEPT_OPEN {
+            // The lowest id is the oldest build, the least likely to be asked for again.
+            let unused = open
+                .iter()
+                .filter(|(_, store)| Arc::strong_count(store) == 1);
+            if let Some(oldest) = unused.map(|(build, _)| *build).min() {
+                open.remove(&oldest);
             }
-            Some(_) | None => return Err(misfit),
         }
-    }
-    Ok(())
-}
-
-fn no_exit_code(subjob: SubjobId, atom: AtomId) -> UnusableResult {
-    let directory = directory_name(subjob, atom);
-    UnusableResult::NoExitCode { directory }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, and a wrong duration does no harm"
-)]
-fn milliseconds(seconds: f64) -> u64 {
-    (seconds * 1000.0).round() as u64
-}
-
-/// Whose file a member of an archive is, and its path inside that atom's directory. `None` for a
-/// path that is absolute, climbs, or does not begin with an artifact directory.
-pub(crate) fn atom_of(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
-    let is_plain = |part| matches!(part, Component::Normal(_));
-    if !path.components().all(is_plain) {
-        return None;
-    }
-    let directory = path.components().next()?;
-    let owner = parse_directory_name(directory.as_os_str().to_str()?)?;
-    Some((owner, path.strip_prefix(directory).ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn archive(members: &[(&str, &str)]) -> Vec<u8> {
-        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-        for (path, content) in members {
-            let mut header = tar::Header::new_gnu();
-            // Written raw, since the builder itself refuses paths that climb.
-            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
-            header.set_size(content.len() as u64);
-            header.set_cksum();
-            tar.append(&header, content.as_bytes()).unwrap();
-        }
-        tar.into_inner().unwrap().finish().unwrap()
-    }
-
-    fn check_unusable(archive: &[u8], error: &str) {
-        let found = outcomes(archive, SubjobId(3), 1).unwrap_err().to_string();
-        assert!(found.contains(error), "{found}");
-    }
-
-    #[test]
-    fn exit_codes_and_times_are_read() {
-        let archive = archive(&[
-            ("artifact_3_1/clusterrunner_exit_code", "-9\n"),
-            ("artifact_3_0/clusterrunner_exit_code", "0\n"),
-            ("artifact_3_0/clusterrunner_time", "1.25\n"),
-            ("artifact_3_0/sub/clusterrunner_exit_code", "not ours"),
-        ]);
-        let expected = [
-            AtomOutcome {
-                exit_code: 0,
-                duration_ms: 1250,
-                trouble: None,
-            },
-            AtomOutcome {
-                exit_code: -9,
-                duration_ms: 0,
-                trouble: None,
-            },
-        ];
-        assert_eq!(outcomes(&*archive, SubjobId(3), 2).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_report_must_fit_the_archive() {
-        let outcome = |exit_code| AtomOutcome {
-            exit_code,
-            duration_ms: 0,
-            trouble: None,
-        };
-        let report = |id| AtomReport {
-            id: AtomId(id),
-            timed_out_after_s: Some(7),
-        };
-        let mut outcomes = [outcome(1), outcome(TIMED_OUT_EXIT_CODE)];
-        add_reports(&mut outcomes, &[report(1)]).unwrap();
-        let trouble = outcomes[1].trouble.unwrap();
-        assert_eq!(trouble, AtomTrouble::TimedOut { after_s: 7 });
-        assert_eq!(outcomes[0], outcome(1));
-        for misfit in [0, 2] {
-            add_reports(&mut outcomes, &[report(misfit)]).unwrap_err();
-        }
-    }
-
-    #[test]
-    fn an_archive_that_is_damaged_or_holds_others_files_is_unusable() {
-        check_unusable(b"plain text", "not a gzip");
-        check_unusable(
-            &archive(&[]),
-            "artifact_3_0/clusterrunner_exit_code is missing",
-        );
-        check_unusable(
-            &archive(&[("artifact_3_0/clusterrunner_exit_code", "zero")]),
-            "holds no number",
-        );
-        for stray in [
-            "/etc/passwd",
-            "../x",
-            "artifact_3_0/../../x",
-            "artifact_4_0/x",
-            "artifact_3_1/x",
-            "x",
-        ] {
-            check_unusable(&archive(&[(stray, "")]), "does not belong");
-        }
-        let mut torn = archive(&[("artifact_3_0/clusterrunner_exit_code", "0")]);
-        torn.truncate(torn.len() / 2);
-        check_unusable(&torn, "not a gzip");
+        open.insert(build, Arc::clone(&store));
+        Ok(store)
     }
 }

@@ -204,7 +204,7 @@ impl Keeper {
         }
         let (results, measured) = (self.results.clone(), self.measured.clone());
         let thinned = spawn_blocking(move || {
-            let thin = |build: &BuildId| match results.remove_subjobs(*build) {
+            let thin = |build: &BuildId| match results.remove_partial(*build) {
                 Ok(0) => true,
                 Ok(files) => {
                     measured.removed(Removed::PartialResults);
@@ -284,7 +284,6 @@ mod tests {
     use crate::coordinator::Coordinator;
     use crate::journal::Journal;
     use clusterrunner_common::build_request::BuildRequest;
-    use clusterrunner_common::ids::{Attempt, SubjobId};
     use std::path::Path;
 
     fn directory_build(directory: &str) -> BuildRequest {
@@ -328,12 +327,10 @@ mod tests {
             .command(Command::CancelBuild { build })
             .await
             .unwrap();
-        let results = Results::new(directory.join("results"));
-        let incoming = results.incoming(build).unwrap();
-        incoming.file().set_len(100).unwrap();
-        incoming
-            .keep(&results.of_subjob(build, SubjobId(0), Attempt(1)))
-            .unwrap();
+        let results = Results::new(directory.join("results")).unwrap();
+        let of_build = directory.join("results/1");
+        std::fs::create_dir_all(&of_build).unwrap();
+        std::fs::write(of_build.join("blocks"), [0; 100]).unwrap();
         let is_put_away = || cluster.read(|cluster| cluster.ended().count() == 1);
         let put_away = async {
             while !is_put_away().await.unwrap() {

@@ -2,13 +2,13 @@
 //! have done anything to the directory meanwhile.
 
 use crate::data_directory::{make_private, remove_all};
-use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
+use crate::work::AtomEnd;
+use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
 use clusterrunner_common::console::Capped;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A file that the slave could not handle.
 #[derive(Debug, thiserror::Error)]
@@ -18,15 +18,6 @@ pub(crate) struct AtomFileError {
     path: PathBuf,
     #[source]
     source: io::Error,
-}
-
-/// How an atom ended that was not stopped.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AtomEnd {
-    pub(crate) exit_code: i32,
-    pub(crate) seconds: f64,
-    /// Its limit, if it ended by that.
-    pub(crate) timed_out: Option<Duration>,
 }
 
 fn files<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> AtomFileError + 'a {
@@ -50,12 +41,11 @@ pub(crate) fn fresh_console(directory: &Path) -> Result<File, AtomFileError> {
         .map_err(files("make", &console))
 }
 
-/// Writes what is known after the end, over whatever the atom put in its place. The exit code
-/// comes last: where it is, the atom has ended.
+/// Brings the console into the form in which it is kept, and writes the exit code, over whatever the
+/// atom put in its place. Where the exit code is, the atom has ended.
 pub(crate) fn write_result(
     directory: &Path,
-    command: &str,
-    end: AtomEnd,
+    end: &AtomEnd,
     max_console_size: Option<u64>,
 ) -> Result<(), AtomFileError> {
     if !directory.is_dir() {
@@ -81,14 +71,6 @@ pub(crate) fn write_result(
             done => done.map_err(files("write", &console))?,
         }
     }
-    replace(
-        &directory.join(COMMAND_FILE),
-        format!("{command}\n").as_bytes(),
-    )?;
-    replace(
-        &directory.join(TIME_FILE),
-        format!("{:.2}\n", end.seconds).as_bytes(),
-    )?;
     replace(
         &directory.join(EXIT_CODE_FILE),
         format!("{}\n", end.exit_code).as_bytes(),

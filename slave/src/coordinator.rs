@@ -4,17 +4,18 @@ use crate::data_directory::{DataDirectory, make_private};
 use crate::delivery::Deliveries;
 use crate::event_log::SubjobEvents;
 use crate::reports::Reports;
-use crate::result_archive;
+use crate::result_archive::{self, Taker};
 use crate::result_note::ResultNote;
 use crate::setup::Setup;
 use crate::subjob_executor::{self, Limits};
 use crate::work::{
-    Answer, Command, DeliveryOutcome, Effect, HandOut, Refusal, RunOutcome, SetupOutcome, Work,
+    Answer, AtomEnd, Command, DeliveryOutcome, Effect, HandOut, Refusal, RunOutcome, SetupOutcome,
+    Work,
 };
-use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
+use clusterrunner_common::api::{AtomReport, ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::EventLog;
-use clusterrunner_common::ids::{BuildId, SessionId};
+use clusterrunner_common::ids::{AtomId, BuildId, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::io;
@@ -240,16 +241,23 @@ impl Coordinator {
                     ended(run.await)
                 });
             }
-            Effect::Pack {
-                hand_out,
-                num_atoms,
-                reports,
-            } => {
-                let note = ResultNote::new(hand_out, around.session.clone(), reports);
+            Effect::Pack { hand_out, atoms } => {
+                let reports = atoms
+                    .iter()
+                    .zip((0..).map(AtomId))
+                    .filter_map(|(atom, id)| {
+                        let limit = atom.timed_out?;
+                        Some(AtomReport {
+                            id,
+                            timed_out_after_s: Some(limit.as_secs()),
+                        })
+                    });
+                let session = around.session.clone();
+                let note = ResultNote::new(hand_out, session, reports.collect());
                 let stop = self.stop_of(hand_out);
                 let ended = move |trouble| Command::PackEnded { hand_out, trouble };
                 self.spawn(ended(Some(BROKE_OFF.to_owned())), async move {
-                    ended(pack(around, note, num_atoms, stop).await.err())
+                    ended(pack(around, note, atoms, stop).await.err())
                 });
             }
             Effect::Deliver { hand_out, executor } => {
@@ -309,16 +317,17 @@ impl Coordinator {
 async fn pack(
     around: Arc<Surroundings>,
     note: ResultNote,
-    num_atoms: u32,
+    atoms: Vec<AtomEnd>,
     stop: CancellationToken,
 ) -> Result<(), String> {
+    let taker = match around.deliveries.api.dialect.is_original() {
+        true => Taker::Original,
+        false => Taker::Ours,
+    };
     let packed = spawn_blocking(move || {
         let (data, hand_out) = (&around.data, note.hand_out());
         make_private(&data.results(hand_out.build)).map_err(|error| error.to_string())?;
-        let artifacts = data.artifacts(hand_out.build);
-        let archive = data.result_file(hand_out);
-        result_archive::pack(&artifacts, &note, num_atoms, &archive, &stop)
-            .map_err(|error| error.to_string())
+        result_archive::pack(data, &note, &atoms, taker, &stop).map_err(|error| error.to_string())
     });
     let packed = packed.await.map_err(io::Error::other);
     packed

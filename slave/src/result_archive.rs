@@ -1,180 +1,93 @@
-//! Packs the artifact directories of a subjob into the archive that the master takes.
+//! Packs the result of a subjob: a block, as our master keeps it, or the archive that a master of the
+//! original takes.
 
+use crate::data_directory::DataDirectory;
 use crate::result_note::ResultNote;
-use clusterrunner_common::artifact::directory_name;
+use crate::work::AtomEnd;
+use clusterrunner_common::artifact::CONSOLE_FILE;
 use clusterrunner_common::ids::AtomId;
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
-use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, Read, Write as _};
+use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, PackError};
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use tar::{Builder, Header};
+use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
-/// Speed counts here, not size: the way to the master is short.
-const LEVEL: Compression = Compression::new(1);
-
-/// Why there is no archive.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PackError {
-    #[error("could not pack {}: {source}", .path.display())]
-    Entry {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("could not write {}: {source}", .path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("packing was canceled")]
-    Canceled,
+/// Who is to take a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taker {
+    Ours,
+    Original,
 }
 
-type Archive = Builder<GzEncoder<BufWriter<File>>>;
-
-/// Packs `artifact_<subjob>_<atom>` of each atom, from below `artifacts` into the file `archive`.
-/// The archive's header says `note`. Symbolic links stay links; what is neither file, directory nor link is left out. Blocks.
+/// Packs what the atoms of a subjob printed and left, and how they ended, into the file that is
+/// delivered. Its header says `note`. Blocks.
 pub(crate) fn pack(
-    artifacts: &Path,
+    data: &DataDirectory,
     note: &ResultNote,
-    num_atoms: u32,
-    archive: &Path,
+    atoms: &[AtomEnd],
+    taker: Taker,
     stop: &CancellationToken,
 ) -> Result<(), PackError> {
-    let packed = write_archive(artifacts, note, num_atoms, archive, stop);
+    let path = data.result_file(note.hand_out());
+    let packed = write_result(data, note, atoms, taker, &path, stop);
     if packed.is_err() {
         // The build's clean-up removes it in any case.
-        std::fs::remove_file(archive).ok();
+        std::fs::remove_file(&path).ok();
     }
     packed
 }
 
-fn write_archive(
-    artifacts: &Path,
+fn write_result(
+    data: &DataDirectory,
     note: &ResultNote,
-    num_atoms: u32,
-    archive: &Path,
+    atoms: &[AtomEnd],
+    taker: Taker,
+    path: &Path,
     stop: &CancellationToken,
 ) -> Result<(), PackError> {
-    let write = |source| PackError::Write {
-        path: archive.to_owned(),
-        source,
+    let out = BufWriter::new(File::create(path)?);
+    let (comment, stop) = (note.to_comment()?, stop.clone());
+    let mut block = match taker {
+        Taker::Ours => BlockWriter::with_comment(comment, out, stop),
+        Taker::Original => BlockWriter::for_the_original(comment, out, stop),
     };
-    let file = File::create(archive).map_err(write)?;
-    let subjob = note.hand_out().subjob;
-    let comment = note.to_comment().map_err(write)?;
-    let gzip = GzBuilder::new().comment(comment);
-    let mut tar = Builder::new(gzip.write(BufWriter::new(file), LEVEL));
-    tar.follow_symlinks(false);
-    for atom in (0..num_atoms).map(AtomId) {
-        let name = PathBuf::from(directory_name(subjob, atom));
-        let mut waiting = vec![name];
-        while let Some(name) = waiting.pop() {
-            if stop.is_cancelled() {
-                return Err(PackError::Canceled);
-            }
-            let path = artifacts.join(&name);
-            append(&mut tar, &path, &name, &mut waiting, stop)
-                .map_err(|source| PackError::Entry { path, source })?;
-        }
-    }
-    let mut buffered = tar
-        .into_inner()
-        .and_then(GzEncoder::finish)
-        .map_err(write)?;
-    buffered.flush().map_err(write)
-}
-
-/// Appends one entry; what is in a directory goes to `waiting`. An entry that is not readable, or
-/// goes away meanwhile (children of an atom may go on), is left out: one odd file must not cost
-/// the result.
-fn append(
-    tar: &mut Archive,
-    path: &Path,
-    name: &Path,
-    waiting: &mut Vec<PathBuf>,
-    stop: &CancellationToken,
-) -> io::Result<()> {
-    let left_out = |error: &io::Error| {
-        tracing::warn!(path = %path.display(), %error, "an artifact could not be read and is left out");
-    };
-    let metadata = match path.symlink_metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            left_out(&error);
-            return Ok(());
-        }
-    };
-    if metadata.is_dir() {
-        tar.append_data(&mut header(&metadata, 0), name, io::empty())?;
-        match std::fs::read_dir(path) {
-            Ok(entries) => waiting.extend(entries.flatten().map(|e| name.join(e.file_name()))),
-            Err(error) => left_out(&error),
-        }
-    } else if metadata.is_symlink() {
-        match std::fs::read_link(path) {
-            Ok(target) => tar.append_link(&mut header(&metadata, 0), name, target)?,
-            Err(error) => left_out(&error),
-        }
-    } else if metadata.is_file() {
-        // The file may have become something else since: no link is followed, no pipe waited for.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let opened = File::options()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(path);
-        match opened {
-            Ok(file) => {
-                let length = metadata.len();
-                let content = Exactly {
-                    file,
-                    remaining: length,
-                    stop,
-                };
-                tar.append_data(&mut header(&metadata, length), name, content)?;
-            }
-            Err(error) => left_out(&error),
-        }
-    }
-    Ok(())
-}
-
-fn header(metadata: &Metadata, length: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_metadata(metadata);
-    header.set_size(length);
-    header
-}
-
-/// The first `remaining` bytes of a file, filled up with zeros where it has become shorter: an
-/// archive states the length of a file before its content.
-struct Exactly<'a> {
-    file: File,
-    remaining: u64,
-    /// A large file is not packed to its end when nobody wants it any more.
-    stop: &'a CancellationToken,
-}
-
-impl Read for Exactly<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_cancelled() {
-            return Err(io::Error::other("packing was canceled"));
-        }
-        let wanted = usize::try_from(self.remaining).map_or(buffer.len(), |r| r.min(buffer.len()));
-        let buffer = &mut buffer[..wanted];
-        let read = match self.file.read(buffer)? {
-            0 => {
-                buffer.fill(0);
-                wanted
-            }
-            read => read,
+    let hand_out = note.hand_out();
+    block.begin(hand_out.subjob, hand_out.attempt);
+    for (id, atom) in (0..).map(AtomId).zip(atoms) {
+        let directory = data.artifact_directory(hand_out.build, hand_out.subjob, id);
+        let console = open_console(&directory)?;
+        let result = AtomResult {
+            command: &atom.command,
+            exit_code: atom.exit_code,
+            seconds: atom.took.as_secs_f64(),
+            ended_at: atom.ended_at,
+            console: console.as_ref().map_or(Console::Memory(b""), Console::File),
+            artifacts: Some(&directory),
         };
-        self.remaining -= read as u64;
-        Ok(read)
+        block.add(id, &result)?;
+    }
+    let mut out = match taker {
+        Taker::Ours => block.finish()?.0,
+        Taker::Original => block.finish_archive()?,
+    };
+    Ok(out.flush()?)
+}
+
+/// Opens what is a file: what the atom left running may still put anything in its place.
+fn open_console(directory: &Path) -> io::Result<Option<File>> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let opened = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(directory.join(CONSOLE_FILE));
+    match opened {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        Err(error) => {
+            let path = directory.display();
+            tracing::warn!(%path, %error, "the console of an atom could not be read and is left out");
+            Ok(None)
+        }
     }
 }
 
@@ -184,12 +97,62 @@ mod tests {
     use crate::work::HandOut;
     use clusterrunner_common::api::AtomReport;
     use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+    use clusterrunner_common::result_block::{check_block, convert_archive};
     use std::collections::BTreeMap;
+    use std::io::{BufReader, Read as _};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    const SUBJOB: SubjobId = SubjobId(1);
+
+    struct Scenario {
+        _base: tempfile::TempDir,
+        data: DataDirectory,
+        stop: CancellationToken,
+    }
+
+    impl Scenario {
+        fn new() -> Self {
+            let base = tempfile::tempdir().unwrap();
+            let session = SessionId("s".to_owned());
+            let data = DataDirectory::open(base.path(), 1, session).unwrap();
+            data.empty().unwrap();
+            std::fs::create_dir_all(data.results(BuildId(7))).unwrap();
+            Self {
+                _base: base,
+                data,
+                stop: CancellationToken::new(),
+            }
+        }
+
+        /// The artifact directory of an atom, there with a console.
+        fn atom(&self, atom: u32) -> PathBuf {
+            let directory = self
+                .data
+                .artifact_directory(BuildId(7), SUBJOB, AtomId(atom));
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join(CONSOLE_FILE), format!("atom {atom}\n")).unwrap();
+            directory
+        }
+
+        fn pack(&self, num_atoms: usize, taker: Taker) -> Result<PathBuf, PackError> {
+            let end = |exit_code| AtomEnd {
+                command: "true".to_owned(),
+                exit_code,
+                took: Duration::from_millis(1250),
+                ended_at: 1_700_000_000,
+                timed_out: None,
+            };
+            let ends: Vec<AtomEnd> = (0..).take(num_atoms).map(end).collect();
+            pack(&self.data, &note(), &ends, taker, &self.stop)?;
+            Ok(self.data.result_file(note().hand_out()))
+        }
+    }
 
     fn note() -> ResultNote {
         let hand_out = HandOut {
             build: BuildId(7),
-            subjob: SubjobId(1),
+            subjob: SUBJOB,
             attempt: Attempt(2),
         };
         let report = AtomReport {
@@ -200,21 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_or_damaged_archive_is_found_out() {
-        let directory = tempfile::tempdir().unwrap();
-        let atom = directory.path().join("artifact_1_0");
-        std::fs::create_dir(&atom).unwrap();
-        std::fs::write(atom.join("file"), "some text").unwrap();
-        let archive = directory.path().join("archive");
-        pack(
-            directory.path(),
-            &note(),
-            1,
-            &archive,
-            &CancellationToken::new(),
-        )
-        .unwrap();
-        let whole = std::fs::read(&archive).unwrap();
+    fn a_torn_or_damaged_result_is_found_out() {
+        let scenario = Scenario::new();
+        scenario.atom(0);
+        let whole = std::fs::read(scenario.pack(1, Taker::Ours).unwrap()).unwrap();
         assert_eq!(ResultNote::read(&whole[..]).unwrap(), note());
         for length in 0..whole.len() {
             let torn = ResultNote::read_checked(&whole[..length]);
@@ -241,66 +193,55 @@ mod tests {
 
     #[test]
     fn odd_names_and_odd_files_do_not_cost_the_result() {
-        let directory = tempfile::tempdir().unwrap();
-        let atom = directory.path().join("artifact_1_0");
+        let scenario = Scenario::new();
+        let atom = scenario.atom(0);
         let deep = atom.join("d".repeat(200)).join("e".repeat(200));
         std::fs::create_dir_all(&deep).unwrap();
         std::fs::write(deep.join("ü \n"), "deep").unwrap();
         std::fs::create_dir(atom.join("empty")).unwrap();
         std::os::unix::fs::symlink("x".repeat(300), atom.join("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(atom.join("socket")).unwrap();
-        std::fs::create_dir(directory.path().join("artifact_1_1")).unwrap();
-        let archive = directory.path().join("archive");
-        let stop = CancellationToken::new();
-        // The third atom left nothing at all.
-        pack(directory.path(), &note(), 3, &archive, &stop).unwrap();
-        let found = ResultNote::read_checked(File::open(&archive).unwrap()).unwrap();
-        assert_eq!(found, note());
-        let members = members(&archive);
-        let names: Vec<_> = members.keys().collect();
-        let root = Path::new("artifact_1_0");
-        let deep = root.join("d".repeat(200));
-        let deeper = deep.join("e".repeat(200));
-        let file = deeper.join("ü \n");
-        let (empty, link) = (root.join("empty"), root.join("link"));
-        let second = PathBuf::from("artifact_1_1");
-        let expected = [
-            &root.to_owned(),
-            &deep,
-            &deeper,
-            &file,
-            &empty,
-            &link,
-            &second,
-        ];
-        assert_eq!(names, expected);
-        assert_eq!(members[&file], b"deep");
+        // A console that is none any more; the third atom left nothing at all.
+        std::fs::remove_file(scenario.atom(1).join(CONSOLE_FILE)).unwrap();
+        let result = scenario.pack(3, Taker::Ours).unwrap();
+        let block = || BufReader::new(File::open(&result).unwrap());
+        assert_eq!(ResultNote::read_checked(block()).unwrap(), note());
+        let checked = check_block(block()).unwrap().remove(0);
+        let codes: Vec<i32> = checked.atoms.iter().map(|atom| atom.exit_code).collect();
+        assert_eq!(codes, [0, 1, 2]);
+        let members = members(&result);
+        let root = Path::new("./artifact_1_0");
+        let deep = root.join("d".repeat(200)).join("e".repeat(200));
+        assert_eq!(members[&deep.join("ü \n")], b"deep");
+        assert!(members.contains_key(&root.join("empty")));
+        assert!(members.contains_key(&root.join("link")));
+        assert!(!members.contains_key(&root.join("socket")));
+        assert_eq!(members[&root.join(CONSOLE_FILE)], b"atom 0\n");
+        let second = Path::new("./artifact_1_1");
+        assert_eq!(members[&second.join(CONSOLE_FILE)], b"");
+        // Two atoms with nothing but our four files, one with seven more.
+        assert_eq!(members.len(), 3 * 5 + 5);
     }
 
     #[test]
-    fn a_file_that_became_shorter_is_filled_up() {
-        let mut file = tempfile::tempfile().unwrap();
-        io::Write::write_all(&mut file, b"abc").unwrap();
-        io::Seek::rewind(&mut file).unwrap();
-        let stop = CancellationToken::new();
-        let mut exactly = Exactly {
-            file,
-            remaining: 5,
-            stop: &stop,
-        };
-        let mut content = Vec::new();
-        exactly.read_to_end(&mut content).unwrap();
-        assert_eq!(content, b"abc\0\0");
+    fn a_master_of_the_original_gets_a_whole_archive() {
+        let scenario = Scenario::new();
+        scenario.atom(0);
+        let result = scenario.pack(1, Taker::Original).unwrap();
+        let archive = || BufReader::new(File::open(&result).unwrap());
+        assert_eq!(ResultNote::read_checked(archive()).unwrap(), note());
+        convert_archive(archive(), SUBJOB, 1, io::sink()).unwrap();
+        let members = members(&result);
+        let console = Path::new("artifact_1_0").join(CONSOLE_FILE);
+        assert_eq!(members[&console], b"atom 0\n");
     }
 
     #[test]
-    fn nothing_is_left_of_a_canceled_archive() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("artifact_1_0")).unwrap();
-        let archive = directory.path().join("archive");
-        let stop = CancellationToken::new();
-        stop.cancel();
-        pack(directory.path(), &note(), 1, &archive, &stop).unwrap_err();
-        assert!(!archive.exists());
+    fn nothing_is_left_of_a_canceled_result() {
+        let scenario = Scenario::new();
+        scenario.atom(0);
+        scenario.stop.cancel();
+        scenario.pack(1, Taker::Ours).unwrap_err();
+        assert!(!scenario.data.result_file(note().hand_out()).exists());
     }
 }

@@ -1,6 +1,6 @@
 //! What a packed result says about itself: whose it is, and what its files do not tell.
 //!
-//! It stands in the comment of the archive's gzip header, so that it can not get lost or be taken for
+//! It stands in the comment of its gzip header, so that it can not get lost or be taken for
 //! another's, and costs no file of its own. Whoever unpacks the archive does not see it.
 
 use crate::work::HandOut;

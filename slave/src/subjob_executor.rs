@@ -1,10 +1,11 @@
 //! Runs the atoms of a subjob one after the other, each in its own fresh artifact directory.
 
-use crate::atom_files::{AtomEnd, AtomFileError, fresh_console, write_result};
+use crate::atom_files::{AtomFileError, fresh_console, write_result};
 use crate::data_directory::DataDirectory;
 use crate::event_log::SubjobEvents;
-use crate::work::{RunOrder, RunOutcome};
-use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
+use crate::work::{AtomEnd, RunOrder, RunOutcome};
+use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::ids::AtomId;
@@ -66,20 +67,17 @@ async fn run_atoms(
     limits: Limits,
     events: &SubjobEvents,
 ) -> RunOutcome {
-    let mut reports = Vec::new();
+    let mut atoms = Vec::new();
     for (atom, command) in (0..).map(AtomId).zip(&order.atomic_commands) {
         if stop.is_cancelled() {
             return RunOutcome::Canceled;
         }
         events.atom_started(atom);
         let ended = run_atom(data, space, &order, atom, command, stop, limits).await;
-        let exit_code = |end: AtomEnd| end.exit_code;
-        events.atom_finished(atom, ended.as_ref().ok().copied().flatten().map(exit_code));
+        let end = ended.as_ref().ok().and_then(Option::as_ref);
+        events.atom_finished(atom, end.map(|end| end.exit_code));
         match ended {
-            Ok(Some(end)) => reports.extend(end.timed_out.map(|limit| AtomReport {
-                id: atom,
-                timed_out_after_s: Some(limit.as_secs()),
-            })),
+            Ok(Some(end)) => atoms.push(end),
             Ok(None) => {
                 // Also what earlier atoms of it left in the background.
                 end_marked(&data.hand_out_mark(order.hand_out), limits.kill_grace).await;
@@ -93,7 +91,7 @@ async fn run_atoms(
             }
         }
     }
-    RunOutcome::Completed(reports)
+    RunOutcome::Completed(atoms)
 }
 
 /// Runs one atom; `None` when it was stopped.
@@ -123,7 +121,7 @@ async fn run_atom(
     let running = shell_command.run(console, stop, order.timeout, limits.kill_grace);
     let (ended, was_used_up) = watched(running, space).await;
     let ended = ended?;
-    let seconds = started.elapsed().as_secs_f64();
+    let took = started.elapsed();
     let (exit_code, timed_out) = match ended {
         Ended::Exited(code) => (code, None),
         Ended::Signaled(signal) => (-signal, None),
@@ -131,8 +129,10 @@ async fn run_atom(
         Ended::Canceled => return Ok(None),
     };
     let end = AtomEnd {
+        command: command.to_owned(),
         exit_code,
-        seconds,
+        took,
+        ended_at: Timestamp::now().0 / 1000,
         timed_out,
     };
     if was_used_up {
@@ -141,10 +141,9 @@ async fn run_atom(
     if exit_code != 0 {
         space.check(0)?;
     }
-    let command = command.to_owned();
     let max = limits.max_console_size;
-    spawn_blocking(move || write_result(&directory, &command, end, max)).await??;
-    Ok(Some(end))
+    let write = move || write_result(&directory, &end, max).map(|()| end);
+    Ok(Some(spawn_blocking(write).await??))
 }
 
 /// What comes of a command, and whether the disk was seen without any space while it ran.
@@ -181,7 +180,7 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
 mod tests {
     use super::*;
     use crate::work::HandOut;
-    use clusterrunner_common::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE};
+    use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
     use clusterrunner_common::event_log::EventLog;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;
@@ -189,7 +188,6 @@ mod tests {
 
     const SUBJOB: SubjobId = SubjobId(3);
     const MAX_CONSOLE: u64 = 64 << 10;
-    const COMPLETED: RunOutcome = RunOutcome::Completed(Vec::new());
 
     struct Scenario {
         base: tempfile::TempDir,
@@ -245,8 +243,7 @@ mod tests {
         /// What a failed atom means on a disk that is nearly full.
         async fn check_without_space(&mut self) {
             self.space = DiskSpace::new(self.base.path(), u64::MAX);
-            let completed = RunOutcome::Completed(Vec::new());
-            assert_eq!(self.run(&["exit 0"]).await, completed);
+            ends(self.run(&["exit 0"]).await);
             match self.run(&["exit 1"]).await {
                 RunOutcome::Trouble(why) => assert!(why.contains("min_free_space"), "{why}"),
                 other => panic!("{other:?}"),
@@ -255,7 +252,7 @@ mod tests {
 
         /// Runs one atom; its files as text.
         async fn check(&self, atom: &str, console: &[u8], exit_code: i32) {
-            assert_eq!(self.run(&[atom]).await, COMPLETED, "{atom}");
+            let end = ends(self.run(&[atom]).await).remove(0);
             let directory = self.directory(0);
             let file = |name: &str| read_to_string(directory.join(name)).unwrap();
             assert_eq!(
@@ -264,9 +261,16 @@ mod tests {
                 "{atom}"
             );
             assert_eq!(file(EXIT_CODE_FILE), format!("{exit_code}\n"), "{atom}");
-            assert_eq!(file(COMMAND_FILE), format!("{atom}\n"));
-            let time = file(TIME_FILE);
-            assert!(time.trim_end().parse::<f64>().unwrap() < 20.0, "{time}");
+            assert_eq!((end.exit_code, end.command.as_str()), (exit_code, atom));
+            assert!(end.took.as_secs() < 20, "{end:?}");
+        }
+    }
+
+    /// How the atoms of a subjob ended that was not stopped.
+    fn ends(outcome: RunOutcome) -> Vec<AtomEnd> {
+        match outcome {
+            RunOutcome::Completed(ends) => ends,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -303,8 +307,8 @@ mod tests {
     async fn each_atom_has_an_empty_artifact_directory() {
         let scenario = Scenario::new();
         let atom = "ls -A $ARTIFACT_DIR; echo x > $ARTIFACT_DIR/x; exit 5";
-        assert_eq!(scenario.run(&[atom, atom]).await, COMPLETED);
-        assert_eq!(scenario.run(&[atom, atom]).await, COMPLETED);
+        ends(scenario.run(&[atom, atom]).await);
+        ends(scenario.run(&[atom, atom]).await);
         for index in [0, 1] {
             let console = read_to_string(scenario.directory(index).join(CONSOLE_FILE)).unwrap();
             assert_eq!(console, format!("{CONSOLE_FILE}\n"), "{index}");
@@ -343,11 +347,8 @@ mod tests {
         let atoms = ["sleep 61 & echo a", hanging, "echo c"];
         let limit = Duration::from_secs(1);
         let outcome = scenario.run_within(&atoms, Some(limit)).await;
-        let report = AtomReport {
-            id: AtomId(1),
-            timed_out_after_s: Some(1),
-        };
-        assert_eq!(outcome, RunOutcome::Completed(vec![report]));
+        let timed_out: Vec<_> = ends(outcome).iter().map(|end| end.timed_out).collect();
+        assert_eq!(timed_out, [None, Some(limit), None]);
         let file = |atom, name| read_to_string(scenario.directory(atom).join(name)).unwrap();
         assert_eq!(file(1, EXIT_CODE_FILE), "124\n");
         assert_eq!(
@@ -386,7 +387,7 @@ mod tests {
     async fn of_a_flood_the_ends_are_kept() {
         let scenario = Scenario::new();
         let atom = "echo first; yes | head -c 20000000; echo last";
-        assert_eq!(scenario.run(&[atom]).await, COMPLETED);
+        ends(scenario.run(&[atom]).await);
         let console = read_to_string(scenario.directory(0).join(CONSOLE_FILE)).unwrap();
         assert!(console.starts_with("first\ny\n"), "{}", &console[..20]);
         assert!(console.ends_with("y\nlast\n"));

@@ -78,13 +78,8 @@ enum EndingStage {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Running {
-        executor: ExecutorIndex,
-        num_atoms: u32,
-    },
-    Packing {
-        executor: ExecutorIndex,
-    },
+    Running { executor: ExecutorIndex },
+    Packing { executor: ExecutorIndex },
     Delivering,
 }
 

@@ -37,8 +37,14 @@ impl Kills {
         }
     }
 
-    /// Whether a result is half there.
-    fn is_uploading(&self, build: BuildId) -> bool {
+    /// How many bytes of results are stored, acknowledged or not.
+    fn stored(&self, build: BuildId) -> u64 {
+        let blocks = format!("base/master/results/{build}/blocks");
+        fs::metadata(self.farm.path(&blocks)).map_or(0, |blocks| blocks.len())
+    }
+
+    /// Whether something half written is there.
+    fn is_half_written(&self, build: BuildId) -> bool {
         let results = self.farm.path(&format!("base/master/results/{build}"));
         let files = fs::read_dir(results).into_iter().flatten().flatten();
         let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
@@ -93,9 +99,10 @@ async fn a_master_is_killed_at_twenty_points_of_a_build() {
         wait_for(&format!("{least} results"), async || completed(least).await).await;
         if round % 4 == 0 {
             uploading += 1;
-            wait_for("a result is on its way", async || {
+            let before = kills.stored(build);
+            wait_for("a result is being stored", async || {
                 let is_over = completed(ATOMS.into()).await.is_some();
-                (kills.is_uploading(build) || is_over).then_some(())
+                (kills.stored(build) > before || is_over).then_some(())
             })
             .await;
             kills.kill("uploading").await;
@@ -120,5 +127,5 @@ async fn a_master_is_killed_at_twenty_points_of_a_build() {
         "something ran again"
     );
     kills.farm.wait_for_rest().await;
-    assert!(!kills.is_uploading(build), "a half result is left");
+    assert!(!kills.is_half_written(build), "a half result is left");
 }

@@ -38,7 +38,7 @@ pub enum Effect {
         /// What to make.
         made: MadeResult,
     },
-    /// Clear away what the archives of a build were made of.
+    /// Clear away what the archive of a build does not need.
     ClearResults {
         /// Which.
         build: BuildId,

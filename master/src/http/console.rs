@@ -5,12 +5,13 @@ use super::error::ApiError;
 use super::{Api, Path, kept};
 use crate::cluster::build::Subjob;
 use crate::cluster::command::Refusal;
+use crate::results::StoredConsole;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::console::{DEFAULT_MAX_LINES, segment};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
-use std::io::{self, BufReader};
+use std::io;
 
 /// Where the output is.
 enum Place {
@@ -29,16 +30,18 @@ pub(super) async fn console(
     match place(&api, build, subjob, atom).await? {
         Place::Here(attempt) => {
             let read = tokio::task::spawn_blocking(move || {
-                let file = match api.results.console(build, subjob, attempt, atom) {
+                let console = match api.results.console(build, subjob, attempt, atom) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                     opened => opened.map_err(disk)?,
                 };
-                let piece = segment(
-                    BufReader::new(file),
-                    lines.max_lines,
-                    lines.offset_line,
-                    true,
-                );
+                let Lines {
+                    max_lines,
+                    offset_line,
+                } = lines;
+                let piece = match console {
+                    StoredConsole::Memory(text) => segment(text, max_lines, offset_line, true),
+                    StoredConsole::File(text) => segment(text, max_lines, offset_line, true),
+                };
                 Ok::<_, ApiError>(Some(piece?))
             });
             let piece = read

@@ -1,17 +1,24 @@
-//! The archives of a build, as streams.
+//! The archives of a build, as streams made of its stored results.
 
 use super::error::ApiError;
 use super::{Api, Path, kept};
 use crate::cluster::build::BuildState;
+use crate::results::{BuildArchive, OldArchive};
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::http::SentMethod;
 use clusterrunner_common::http::rules::is_known;
 use clusterrunner_common::ids::BuildId;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use httpdate::fmt_http_date;
+use std::io;
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tower_http::services::ServeFile;
+
+const TAR: &str = "application/x-tar";
+const ZIP: &str = "application/zip";
 
 /// The original's way to the archive.
 pub(super) async fn redirect(Path(build): Path<BuildId>) -> Response {
@@ -24,26 +31,131 @@ pub(super) async fn tar(
     Path(build): Path<BuildId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let path = api.results.tar(build);
-    serve(&api, build, path, "application/x-tar", request).await
+    let Some(archive) = finished(&api, build).await? else {
+        return serve_old(&api, build, OldArchive::Tar, TAR, request).await;
+    };
+    let length = archive.tar_length();
+    let etag = etag(archive.made_at(), length, "");
+    if is_known(request.headers(), &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let headers = [
+        (header::CONTENT_TYPE, TAR.to_owned()),
+        (header::ETAG, etag.clone()),
+        (header::LAST_MODIFIED, fmt_http_date(archive.made_at())),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+    ];
+    Ok(match wanted(request.headers(), &etag, length) {
+        Wanted::All => {
+            let body = tar_body(&archive, 0..length, &request);
+            (headers, [(header::CONTENT_LENGTH, length)], body).into_response()
+        }
+        Wanted::Part(range) => {
+            let part = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+            let part_length = [(header::CONTENT_LENGTH, range.end - range.start)];
+            let part = [(header::CONTENT_RANGE, part)];
+            let body = tar_body(&archive, range, &request);
+            let status = StatusCode::PARTIAL_CONTENT;
+            (status, headers, part, part_length, body).into_response()
+        }
+        Wanted::Nothing => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+            (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response()
+        }
+    })
 }
 
+/// It is made while it is sent, so nobody knows its length before, or where a part of it begins.
 pub(super) async fn zip(
     State(api): State<Api>,
     Path(build): Path<BuildId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let path = api.results.zip(build);
-    serve(&api, build, path, "application/zip", request).await
+    let Some(archive) = finished(&api, build).await? else {
+        return serve_old(&api, build, OldArchive::Zip, ZIP, request).await;
+    };
+    let etag = etag(archive.made_at(), archive.tar_length(), "-zip");
+    if is_known(request.headers(), &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let headers = [
+        (header::CONTENT_TYPE, ZIP.to_owned()),
+        (header::ETAG, etag),
+        (header::LAST_MODIFIED, fmt_http_date(archive.made_at())),
+        (header::ACCEPT_RANGES, "none".to_owned()),
+    ];
+    let body = if is_head(&request) {
+        // A stream, so that no length is told.
+        Body::from_stream(futures_util::stream::empty::<io::Result<bytes::Bytes>>())
+    } else {
+        Body::from_stream(archive.zip())
+    };
+    Ok((headers, body).into_response())
 }
 
-async fn serve(
-    api: &Api,
-    build: BuildId,
-    path: PathBuf,
-    content_type: &'static str,
-    request: Request,
-) -> Result<Response, ApiError> {
+fn tar_body(archive: &BuildArchive, range: Range<u64>, request: &Request) -> Body {
+    match is_head(request) {
+        true => Body::empty(),
+        false => Body::from_stream(archive.tar(range)),
+    }
+}
+
+fn is_head(request: &Request) -> bool {
+    let sent = request.extensions().get::<SentMethod>();
+    sent.is_some_and(|SentMethod(method)| method == Method::HEAD)
+}
+
+/// What of an archive is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Part(Range<u64>),
+    Nothing,
+}
+
+/// A single range is given, as far as there is something of it. Several, and what is no range, get
+/// all, as the standard allows; so does who has a part of another archive.
+fn wanted(asked: &HeaderMap, etag: &str, length: u64) -> Wanted {
+    let text = |name| {
+        asked
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    if text(header::IF_RANGE).is_some_and(|part_of| part_of != etag) {
+        return Wanted::All;
+    }
+    let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
+        return Wanted::All;
+    };
+    let Some((first, last)) = range.split_once('-') else {
+        return Wanted::All;
+    };
+    let number = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // What is too large for us is behind every end.
+        is_number.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    let range = match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(length),
+        (Some(first), None) if last.is_empty() => first..length,
+        (None, Some(last)) if first.is_empty() => length.saturating_sub(last)..length,
+        _ => return Wanted::All,
+    };
+    match range.is_empty() {
+        true => Wanted::Nothing,
+        false => Wanted::Part(range),
+    }
+}
+
+fn disk(source: io::Error) -> ApiError {
+    ApiError::Disk {
+        what: "Reading an archive",
+        source,
+    }
+}
+
+/// The archive of a build that is finished, `None` if an earlier version made it.
+async fn finished(api: &Api, build: BuildId) -> Result<Option<BuildArchive>, ApiError> {
     let live = kept::live(api, build, |_, build| {
         Ok(build.state == BuildState::Finished)
     });
@@ -54,19 +166,34 @@ async fn serve(
     if !is_finished {
         return Err(ApiError::NotReady);
     }
-    let disk = |source| ApiError::Disk {
-        what: "Reading an archive",
-        source,
-    };
+    let results = api.results.clone();
+    let archive = tokio::task::spawn_blocking(move || results.archive(build));
+    let archive = archive
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
+    match archive {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        archive => archive.map(Some).map_err(disk),
+    }
+}
+
+async fn serve_old(
+    api: &Api,
+    build: BuildId,
+    name: OldArchive,
+    content_type: &'static str,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let path = api.results.old_archive(build, name);
     let metadata = match tokio::fs::metadata(&path).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // It may have been removed after the look.
             kept::live(api, build, |_, _| Ok(())).await?;
             return Err(disk(error));
         }
         found => found.map_err(disk)?,
     };
-    let etag = etag(&metadata);
+    let etag = etag(metadata.modified().map_err(disk)?, metadata.len(), "");
     if is_known(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -85,7 +212,54 @@ async fn serve(
 }
 
 /// An archive never changes once it is there, so its time and length tell it from all others.
-fn etag(metadata: &std::fs::Metadata) -> String {
-    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    format!("\"{seconds:x}-{nanoseconds:x}-{:x}\"", metadata.len())
+fn etag(made_at: SystemTime, length: u64, form: &str) -> String {
+    let since = made_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, nanoseconds) = (since.as_secs(), since.subsec_nanos());
+    format!("\"{seconds:x}-{nanoseconds:x}-{length:x}{form}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_understood_or_not_heard() {
+        let tag = "\"tag\"";
+        let ask = |headers: &[(header::HeaderName, &str)]| {
+            let mut asked = HeaderMap::new();
+            for (name, value) in headers {
+                asked.insert(name, value.parse().unwrap());
+            }
+            wanted(&asked, tag, 100)
+        };
+        let range = |range| ask(&[(header::RANGE, range)]);
+        assert_eq!(ask(&[]), Wanted::All);
+        for (text, expected) in [
+            ("bytes=0-0", 0..1),
+            ("bytes=10-", 10..100),
+            ("bytes=90-1000", 90..100),
+            ("bytes=-7", 93..100),
+            ("bytes=-1000", 0..100),
+        ] {
+            assert_eq!(range(text), Wanted::Part(expected), "{text}");
+        }
+        for text in [
+            "lines=1-2",
+            "bytes=x",
+            "bytes=5-3",
+            "bytes=5-6-7",
+            "bytes=-",
+            "bytes=0-1,5-6",
+        ] {
+            assert_eq!(range(text), Wanted::All, "{text}");
+        }
+        for text in ["bytes=100-", "bytes=100-120", "bytes=-0"] {
+            assert_eq!(range(text), Wanted::Nothing, "{text}");
+        }
+        let part = (header::RANGE, "bytes=0-9");
+        let same = ask(&[part.clone(), (header::IF_RANGE, tag)]);
+        assert_eq!(same, Wanted::Part(0..10));
+        let other = ask(&[part, (header::IF_RANGE, "\"other\"")]);
+        assert_eq!(other, Wanted::All);
+    }
 }

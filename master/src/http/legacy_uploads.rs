@@ -4,17 +4,17 @@
 
 use super::Api;
 use super::error::ApiError;
-use super::uploads::{broken_off, disk, invalid, next_chunk, remove_stale, save, small};
+use super::uploads::{
+    Payload, broken_off, check, disk, invalid, next_chunk, remove_stale, save, small,
+};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
-use crate::results::{Incoming, outcomes};
+use crate::results::outcomes;
 use axum::extract::FromRequest as _;
 use axum::extract::Request;
 use axum::extract::multipart::{Field, Multipart};
 use clusterrunner_common::api::ResultReport;
 use clusterrunner_common::ids::{BuildId, SubjobId};
-use std::fs::File;
-use std::io::{self, BufReader};
 
 pub(super) async fn receive_result(
     api: &Api,
@@ -50,8 +50,7 @@ pub(super) async fn receive_result(
         tracing::info!(build.id = %build, subjob.id = %subjob, "a result that does not count is dropped");
         return Ok(());
     };
-    let incoming = api.results.incoming(build).map_err(disk)?;
-    save(&mut file, &incoming, &api.space).await?;
+    let payload = save(&mut file, api, build).await?;
     drop(file);
     // Only now it is sure that nothing of it is missing.
     if parts
@@ -63,7 +62,7 @@ pub(super) async fn receive_result(
         return Err(invalid("There must be nothing behind the file."));
     }
     api.cluster.heard(hand_out.slave).await?;
-    record(api, hand_out, num_atoms, incoming).await
+    record(api, hand_out, num_atoms, payload).await
 }
 
 async fn next_part(parts: &mut Multipart) -> Result<Field<'_>, ApiError> {
@@ -76,40 +75,26 @@ async fn record(
     api: &Api,
     hand_out: HandOut,
     num_atoms: usize,
-    payload: Incoming,
+    payload: Payload,
 ) -> Result<(), ApiError> {
-    let HandOut {
-        build,
-        subjob,
-        attempt,
-        ..
-    } = hand_out;
-    let lasting = api.results.of_subjob(build, subjob, attempt);
-    let read = tokio::task::spawn_blocking(move || {
-        let archive = File::open(payload.path()).map_err(disk)?;
-        match outcomes(BufReader::new(archive), subjob, num_atoms) {
-            // Another upload of it is being recorded.
-            Ok(_) if lasting.exists() => Ok(None),
-            Ok(outcomes) => {
-                payload.keep(&lasting).map_err(disk)?;
-                Ok(Some(Command::ReportFinished { hand_out, outcomes }))
-            }
-            Err(unusable) => Ok::<_, ApiError>(Some(Command::ReportUnusable {
-                hand_out,
-                reason: format!("its result can not be used: {unusable}"),
-            })),
+    let HandOut { build, attempt, .. } = hand_out;
+    // Until the end of this, when the block is stored.
+    let Payload { block, room: _room } = payload;
+    let command = match check(api, hand_out, block, num_atoms).await? {
+        Ok((block, result)) => {
+            let outcomes = outcomes(&result);
+            let stored = api.results.append(build, block, vec![(result, attempt)]);
+            stored.await.map_err(disk)?;
+            Command::ReportFinished { hand_out, outcomes }
         }
-    });
-    let command = read
-        .await
-        .map_err(|error| disk(io::Error::other(error)))??;
-    let Some(command) = command else {
-        return Ok(());
+        Err(unusable) => Command::ReportUnusable {
+            hand_out,
+            reason: format!("its result can not be used: {unusable}"),
+        },
     };
     match api.cluster.command(command).await {
         Err(CommandFailure::Refused(refusal @ Refusal::StaleAttempt { .. })) => {
-            remove_stale(api, &CommandFailure::Refused(refusal), hand_out);
-            Ok(())
+            remove_stale(api, &CommandFailure::Refused(refusal), build).await
         }
         done => Ok(done.map(|_| ())?),
     }

@@ -64,7 +64,7 @@ impl Master {
                 .await
                 .unwrap();
         });
-        let results = Results::new(directory.path().join("results"));
+        let results = Results::new(directory.path().join("results")).unwrap();
         let space = DiskSpace::new(directory.path(), 0);
         let stop = CancellationToken::new();
         let sources = Sources::new(

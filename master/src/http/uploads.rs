@@ -1,11 +1,12 @@
-//! The results that slaves upload: streamed to disk first, counted then, acknowledged last.
+//! The results that slaves upload: stored first, counted then, acknowledged last. Small ones wait in
+//! memory until they are stored, large ones are streamed to disk.
 
 use super::error::ApiError;
 use super::{Api, Path, legacy_uploads};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
 use crate::metrics::InternalError;
-use crate::results::{Incoming, add_reports, outcomes};
+use crate::results::{Block, UnusableResult, add_reports, outcomes};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
@@ -14,14 +15,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{ResultReport, Success};
 use clusterrunner_common::auth::SignatureError;
-use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_common::result_block::CheckedResult;
 use clusterrunner_common::signed::{Proof, SignedUpload};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The largest JSON part of an upload.
 const MAX_REPORT: usize = 64 << 10;
@@ -29,6 +30,12 @@ const MAX_REPORT: usize = 64 << 10;
 /// How long an upload may bring nothing: a slave that died in the middle leaves no trace on its
 /// connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Results up to this size are kept in memory until they are stored,
+const SMALL_RESULT: usize = 256 << 10;
+
+/// and those up to this size if not too many are already.
+const MEDIUM_RESULT: usize = 4 << 20;
 
 /// After how many bytes the space that is left is looked at again.
 const SPACE_CHECK: usize = 4 << 20;
@@ -101,37 +108,32 @@ async fn receive_result(
     if repeated {
         return Ok(());
     }
-    let lasting = api.results.of_subjob(build, subjob, hand_out.attempt);
-    let read = tokio::task::spawn_blocking(move || {
-        let archive = File::open(payload.path()).map_err(disk)?;
-        let outcomes = outcomes(BufReader::new(archive), subjob, num_atoms);
-        let outcomes = outcomes.and_then(|mut outcomes| {
-            add_reports(&mut outcomes, &report.atoms)?;
-            Ok(outcomes)
-        });
-        match outcomes {
-            Ok(outcomes) => {
-                payload.keep(&lasting).map_err(disk)?;
-                Ok(Ok(outcomes))
-            }
-            Err(unusable) => Ok::<_, ApiError>(Err(unusable.to_string())),
-        }
+    // Until the end of this, when the block is stored.
+    let Payload { block, room: _room } = payload;
+    let checked = check(api, hand_out, block, num_atoms).await?;
+    let checked = checked.and_then(|(block, result)| {
+        let mut outcomes = outcomes(&result);
+        add_reports(&mut outcomes, &report.atoms)?;
+        Ok((block, result, outcomes))
     });
-    match read
-        .await
-        .map_err(|error| disk(io::Error::other(error)))??
-    {
-        Ok(outcomes) => {
+    match checked {
+        Ok((block, result, outcomes)) => {
+            let stored = vec![(result, hand_out.attempt)];
+            api.results
+                .append(build, block, stored)
+                .await
+                .map_err(disk)?;
             let finished = Command::ReportFinished { hand_out, outcomes };
             match api.cluster.command(finished).await {
                 Ok(_) => Ok(()),
                 Err(failure) => {
-                    remove_stale(api, &failure, hand_out);
+                    remove_stale(api, &failure, build).await?;
                     Err(failure.into())
                 }
             }
         }
-        Err(reason) => {
+        Err(unusable) => {
+            let reason = unusable.to_string();
             let unusable = Command::ReportUnusable {
                 hand_out,
                 reason: format!("its result can not be used: {reason}"),
@@ -142,23 +144,51 @@ async fn receive_result(
     }
 }
 
-/// The hand-out stopped counting while its result came in; nothing will ever ask for the file.
-pub(super) fn remove_stale(api: &Api, failure: &CommandFailure, hand_out: HandOut) {
-    if matches!(
+/// A result that came in, and the leave to hold it in memory if it needs one.
+pub(super) struct Payload {
+    pub(super) block: Block,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// Looks a result through that came for this hand-out. The inner error says why it can not be used.
+pub(super) async fn check(
+    api: &Api,
+    hand_out: HandOut,
+    received: Block,
+    num_atoms: usize,
+) -> Result<Result<(Block, CheckedResult), UnusableResult>, ApiError> {
+    let results = api.results.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        results.check(hand_out.build, received, hand_out.subjob, num_atoms)
+    });
+    let checked = checked
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
+    Ok(checked.map_err(disk)?.map_err(UnusableResult::from))
+}
+
+/// The hand-out stopped counting while its result came in. If its build was even forgotten
+/// meanwhile, nothing will ever ask for what is stored of it.
+pub(super) async fn remove_stale(
+    api: &Api,
+    failure: &CommandFailure,
+    build: BuildId,
+) -> Result<(), ApiError> {
+    if !matches!(
         failure,
-        CommandFailure::Refused(Refusal::StaleAttempt { .. })
+        CommandFailure::Refused(Refusal::StaleAttempt { .. } | Refusal::ForgottenBuild(_))
     ) {
-        let HandOut {
-            build,
-            subjob,
-            attempt,
-            ..
-        } = hand_out;
-        let path = api.results.of_subjob(build, subjob, attempt);
-        if let Err(error) = std::fs::remove_file(path) {
-            tracing::debug!(build.id = build.0, %error, "a stale result was gone already");
+        return Ok(());
+    }
+    let is_forgotten = api.cluster.read(move |cluster| cluster.is_forgotten(build));
+    if is_forgotten.await? {
+        let results = api.results.clone();
+        let removed = tokio::task::spawn_blocking(move || results.remove(build)).await;
+        if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::warn!(build.id = build.0, %error, "could not remove a stale result");
         }
     }
+    Ok(())
 }
 
 pub(super) fn disk(source: io::Error) -> ApiError {
@@ -188,14 +218,13 @@ fn hand_out(report: &ResultReport, build: BuildId, subjob: SubjobId) -> Result<H
     })
 }
 
-/// Takes the parts of the upload apart: the report into memory, the archive to disk. The file name
-/// that comes with it means nothing.
+/// Takes the parts of the upload apart. The file name that comes with it means nothing.
 async fn store(
     api: &Api,
     build: BuildId,
     verdict: &clusterrunner_common::signed::UploadVerdict,
     upload: SignedUpload,
-) -> Result<(ResultReport, Incoming), ApiError> {
+) -> Result<(ResultReport, Payload), ApiError> {
     let mut parts = Multipart::from_request(upload.request, &())
         .await
         .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
@@ -216,9 +245,7 @@ async fn store(
                 })?);
             }
             Some("file") if payload.is_none() => {
-                let incoming = api.results.incoming(build).map_err(disk)?;
-                save(&mut part, &incoming, &api.space).await?;
-                payload = Some(incoming);
+                payload = Some(save(&mut part, api, build).await?);
             }
             _ => {
                 return Err(invalid(
@@ -273,22 +300,54 @@ pub(super) async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
     Ok(text)
 }
 
+/// Reads a result to its end: into memory, or into a file as soon as it is too large.
 pub(super) async fn save(
     part: &mut Field<'_>,
-    incoming: &Incoming,
-    space: &DiskSpace,
-) -> Result<(), ApiError> {
-    let file = incoming.file().try_clone().map_err(disk)?;
-    let mut file = tokio::fs::File::from_std(file);
+    api: &Api,
+    build: BuildId,
+) -> Result<Payload, ApiError> {
+    let mut bytes = Vec::new();
+    let mut room = None;
     let mut unchecked = 0;
     while let Some(chunk) = next_chunk(part).await? {
         // Many that come at a time can together use up what was enough for each.
         unchecked += chunk.len();
         if unchecked >= SPACE_CHECK {
-            space.check(0)?;
+            api.space.check(0)?;
+            unchecked = 0;
+        }
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > SMALL_RESULT && room.is_none() {
+            room = api.results.room_in_memory();
+        }
+        if bytes.len() > SMALL_RESULT && (room.is_none() || bytes.len() > MEDIUM_RESULT) {
+            let block = save_large(part, api, build, &bytes).await?;
+            return Ok(Payload { block, room: None });
+        }
+    }
+    let block = Block::Memory(bytes);
+    Ok(Payload { block, room })
+}
+
+async fn save_large(
+    part: &mut Field<'_>,
+    api: &Api,
+    build: BuildId,
+    beginning: &[u8],
+) -> Result<Block, ApiError> {
+    let incoming = api.results.incoming(build).map_err(disk)?;
+    let file = incoming.file().try_clone().map_err(disk)?;
+    let mut file = tokio::fs::File::from_std(file);
+    file.write_all(beginning).await.map_err(disk)?;
+    let mut unchecked = 0;
+    while let Some(chunk) = next_chunk(part).await? {
+        unchecked += chunk.len();
+        if unchecked >= SPACE_CHECK {
+            api.space.check(0)?;
             unchecked = 0;
         }
         file.write_all(&chunk).await.map_err(disk)?;
     }
-    file.flush().await.map_err(disk)
+    file.flush().await.map_err(disk)?;
+    Ok(Block::File(incoming))
 }

@@ -69,12 +69,7 @@ impl Work {
                 return;
             };
             let executor = ExecutorIndex(index);
-            let num_atoms = u32::try_from(waiting.atomic_commands.len()).unwrap_or(u32::MAX);
-            let step = Step::Running {
-                executor,
-                num_atoms,
-            };
-            build.active.insert(hand_out, step);
+            build.active.insert(hand_out, Step::Running { executor });
             self.executors[free] = Some(hand_out);
             effects.push(Effect::Run(RunOrder {
                 hand_out,
@@ -107,20 +102,12 @@ impl Work {
             executor.take_if(|running| *running == hand_out);
         }
         let trouble = match outcome {
-            RunOutcome::Completed(reports) => {
-                let Some(Step::Running {
-                    executor,
-                    num_atoms,
-                }) = self.step_that_counts(hand_out)
-                else {
+            RunOutcome::Completed(atoms) => {
+                let Some(Step::Running { executor }) = self.step_that_counts(hand_out) else {
                     return self.step_ended(hand_out, None, effects);
                 };
                 self.advance(hand_out, Step::Packing { executor });
-                return effects.push(Effect::Pack {
-                    hand_out,
-                    num_atoms,
-                    reports,
-                });
+                return effects.push(Effect::Pack { hand_out, atoms });
             }
             RunOutcome::Canceled => None,
             RunOutcome::Trouble(reason) => Some(reason),

@@ -1,6 +1,6 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
-use clusterrunner_common::api::{AtomReport, SetupJob, SlaveState};
+use clusterrunner_common::api::{SetupJob, SlaveState};
 use clusterrunner_common::build_request::ProjectSource;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use indexmap::IndexMap;
@@ -87,11 +87,24 @@ pub(crate) enum SetupOutcome {
     },
 }
 
+/// How an atom ended that was not stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AtomEnd {
+    /// As it was run.
+    pub(crate) command: String,
+    pub(crate) exit_code: i32,
+    pub(crate) took: Duration,
+    /// In seconds since 1970.
+    pub(crate) ended_at: u64,
+    /// Its limit, if it ended by that.
+    pub(crate) timed_out: Option<Duration>,
+}
+
 /// How the run of a subjob ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RunOutcome {
-    /// Every atom has a result; what their files do not say comes with it.
-    Completed(Vec<AtomReport>),
+    /// Every atom has a result, in their order.
+    Completed(Vec<AtomEnd>),
     /// We ended it; there is no result.
     Canceled,
     /// The slave itself could not run it.
@@ -187,8 +200,7 @@ pub(crate) enum Effect {
     /// Ends in `PackEnded`.
     Pack {
         hand_out: HandOut,
-        num_atoms: u32,
-        reports: Vec<AtomReport>,
+        atoms: Vec<AtomEnd>,
     },
     /// Ends in `DeliveryEnded`.
     Deliver {

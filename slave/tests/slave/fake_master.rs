@@ -304,10 +304,11 @@ fn unpack(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut members = BTreeMap::new();
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        let mut name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let name = path.strip_prefix("./").unwrap().to_owned();
         let mut content = Vec::new();
         match entry.header().entry_type() {
-            tar::EntryType::Directory => name.push('/'),
+            tar::EntryType::Directory => assert!(name.ends_with('/')),
             tar::EntryType::Symlink => {
                 let target = entry.link_name().unwrap().unwrap();
                 content = format!("-> {}", target.display()).into_bytes();

@@ -6,6 +6,7 @@ use crate::archiver;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Plan};
 use crate::http::legacy_proof;
+use crate::results::Block;
 use axum::http::Method;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
@@ -155,10 +156,11 @@ impl Farm {
         }
         let archive = tar.into_inner().unwrap().finish().unwrap();
         let attempt = Attempt::FIRST;
-        let incoming = self.master.results.incoming(build).unwrap();
-        std::io::Write::write_all(&mut incoming.file(), &archive).unwrap();
-        let lasting = self.master.results.of_subjob(build, subjob, attempt);
-        incoming.keep(&lasting).unwrap();
+        let results = &self.master.results;
+        let checked = results.check(build, Block::Memory(archive), subjob, 1);
+        let (block, result) = checked.unwrap().unwrap();
+        let stored = results.append(build, block, vec![(result, attempt)]);
+        stored.await.unwrap();
         let finished = Command::ReportFinished {
             hand_out: HandOut {
                 slave: SLAVE,

@@ -1,0 +1,96 @@
+//! Blocks: the form in which results travel from slave to master, and in which they are kept.
+//!
+//! A block is one gzip member that holds a piece of a tar archive: for each of its results the
+//! directories of the atoms, as they are in `artifacts.tar.gz`. Members of gzip may simply follow
+//! each other (RFC 1952, 2.2), so the archive of a build is its blocks one after the other, between
+//! a [`beginning`] and an [`ending`]: nothing is ever unpacked and packed again. Many small results
+//! share a block, which is what makes them cheap; a large one has its own.
+
+mod convert;
+mod member;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use convert::convert_archive;
+pub use reader::{
+    BlockError, CheckedAtom, CheckedResult, check_block, content_of, copy_results, members,
+};
+pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
+
+use crate::artifact::FAILURES_FILE;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use member::{RECORD, write_member};
+use std::io::{self, Write as _};
+use std::path::Path;
+use tar::{EntryType, Header};
+
+/// Speed counts here, not size: the way to the master is short.
+const LEVEL: Compression = Compression::new(1);
+
+/// Modes of files and directories that we make ourselves.
+const FILE_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What every name in an archive begins with, as in the original's.
+const ROOT: &str = "./";
+
+/// The gzip member that comes before the blocks of a build.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn beginning() -> io::Result<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    let root = directory_header(0);
+    write_member(&mut out, root, ROOT.as_bytes(), None, io::empty())?;
+    out.finish()
+}
+
+/// The gzip member that comes after the blocks of a build: the list of the directories of failed
+/// atoms, if there are any, and the end of the archive.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn ending(failures: &[String]) -> io::Result<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    if !failures.is_empty() {
+        let text = failures.join("\n");
+        let name = format!("{ROOT}{FAILURES_FILE}");
+        let header = file_header(text.len() as u64, 0);
+        write_member(&mut out, header, name.as_bytes(), None, text.as_bytes())?;
+    }
+    out.write_all(&[0; 2 * RECORD as usize])?;
+    out.finish()
+}
+
+fn file_header(length: u64, mtime: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_mode(FILE_MODE);
+    header.set_mtime(mtime);
+    header.set_size(length);
+    header
+}
+
+fn directory_header(mtime: u64) -> Header {
+    let mut header = file_header(0, mtime);
+    header.set_entry_type(EntryType::Directory);
+    header.set_mode(DIRECTORY_MODE);
+    header
+}
+
+/// Whether a link at `inside` (relative to its atom's directory) points into that directory. Only
+/// such links are kept: whoever unpacks an archive must not write elsewhere through it.
+fn stays_inside(inside: &Path, target: &Path) -> bool {
+    let mut depth = inside.components().count().saturating_sub(1);
+    for part in target.components() {
+        match part {
+            std::path::Component::Normal(_) => depth += 1,
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,318 @@
+//! Making blocks: the slave's side.
+
+use super::member::{Counted, RECORD, write_member};
+use super::{LEVEL, ROOT, directory_header, file_header, stays_inside};
+use crate::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name};
+use crate::ids::{AtomId, Attempt, SubjobId};
+use flate2::GzBuilder;
+use flate2::write::GzEncoder;
+use rustix::fs::OFlags;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use tar::{EntryType, Header};
+use tokio_util::sync::CancellationToken;
+
+/// Names that belong to us in an atom's directory, whatever the atom put there.
+const OURS: [&str; 4] = [CONSOLE_FILE, COMMAND_FILE, EXIT_CODE_FILE, TIME_FILE];
+
+/// Why a block could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The block itself can not be written.
+    #[error("could not write the results: {0}")]
+    Write(#[from] io::Error),
+    /// It was told to stop.
+    #[error("packing was canceled")]
+    Canceled,
+}
+
+/// How one atom ended and what it left.
+#[derive(Debug)]
+pub struct AtomResult<'a> {
+    /// The command as it was run.
+    pub command: &'a str,
+    /// Its exit code; `-N` for an end by signal N.
+    pub exit_code: i32,
+    /// How long it took.
+    pub seconds: f64,
+    /// When it ended, in seconds since 1970.
+    pub ended_at: u64,
+    /// Its output.
+    pub console: Console<'a>,
+    /// Its artifact directory, if it left anything there.
+    pub artifacts: Option<&'a Path>,
+}
+
+/// An atom's output.
+#[derive(Debug)]
+pub enum Console<'a> {
+    /// All of it.
+    Memory(&'a [u8]),
+    /// A file, from its beginning.
+    File(&'a File),
+}
+
+/// Where a result lies in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultPlace {
+    /// Whose.
+    pub subjob: SubjobId,
+    /// Of which hand-out.
+    pub attempt: Attempt,
+    /// Where it begins, in bytes of the uncompressed block.
+    pub offset: u64,
+    /// How long it is, in the same bytes.
+    pub length: u64,
+}
+
+/// A block that is being made.
+#[derive(Debug)]
+pub struct BlockWriter<W: Write> {
+    out: Counted<GzEncoder<W>>,
+    places: Vec<ResultPlace>,
+    /// What every name begins with.
+    root: &'static str,
+    stop: CancellationToken,
+}
+
+impl<W: Write> BlockWriter<W> {
+    /// Begins a block. Packing of files ends early at `stop`.
+    pub fn new(out: W, stop: CancellationToken) -> Self {
+        Self::begun(GzBuilder::new(), ROOT, out, stop)
+    }
+
+    /// Begins a block with a comment in its header, which readers of archives do not show. It must
+    /// be shorter than 64 KiB and have no NUL.
+    pub fn with_comment(comment: String, out: W, stop: CancellationToken) -> Self {
+        Self::begun(GzBuilder::new().comment(comment), ROOT, out, stop)
+    }
+
+    /// Begins an archive as a master of the original expects it, with such a comment: its names
+    /// begin with the directories of the atoms. To be ended by [`Self::finish_archive`].
+    pub fn for_the_original(comment: String, out: W, stop: CancellationToken) -> Self {
+        Self::begun(GzBuilder::new().comment(comment), "", out, stop)
+    }
+
+    fn begun(gzip: GzBuilder, root: &'static str, out: W, stop: CancellationToken) -> Self {
+        let out = Counted {
+            inner: gzip.write(out, LEVEL),
+            written: 0,
+        };
+        Self {
+            out,
+            places: Vec::new(),
+            root,
+            stop,
+        }
+    }
+
+    /// How many bytes there are before compression.
+    #[must_use]
+    pub fn uncompressed_length(&self) -> u64 {
+        self.out.written
+    }
+
+    /// Begins a result; the atoms that follow belong to it.
+    pub fn begin(&mut self, subjob: SubjobId, attempt: Attempt) {
+        self.places.push(ResultPlace {
+            subjob,
+            attempt,
+            offset: self.out.written,
+            length: 0,
+        });
+    }
+
+    /// Adds the next atom of the result begun last: its directory, our four files, then what it
+    /// left itself. Symbolic links inside the directory stay links; those that lead out of it, and
+    /// what is neither file, directory nor link, are left out, as is what can not be read or goes
+    /// away meanwhile: one odd file must not cost the result.
+    ///
+    /// # Errors
+    /// See [`PackError`]. The block is of no use then.
+    pub fn add(&mut self, atom: AtomId, result: &AtomResult<'_>) -> Result<(), PackError> {
+        let Some(subjob) = self.places.last().map(|place| place.subjob) else {
+            return Err(io::Error::other("an atom outside of a result").into());
+        };
+        let name = format!("{}{}/", self.root, directory_name(subjob, atom));
+        let time = result.ended_at;
+        write_member(
+            &mut self.out,
+            directory_header(time),
+            name.as_bytes(),
+            None,
+            io::empty(),
+        )?;
+        let console = format!("{name}{CONSOLE_FILE}");
+        match &result.console {
+            Console::Memory(text) => self.add_text(&console, time, text)?,
+            Console::File(file) => {
+                let length = file.metadata()?.len();
+                let header = file_header(length, time);
+                self.add_file(header, console.as_bytes(), file, length)?;
+            }
+        }
+        for (file, text) in [
+            (COMMAND_FILE, format!("{}\n", result.command)),
+            (EXIT_CODE_FILE, format!("{}\n", result.exit_code)),
+            (TIME_FILE, format!("{:.2}\n", result.seconds)),
+        ] {
+            self.add_text(&format!("{name}{file}"), time, text.as_bytes())?;
+        }
+        if let Some(directory) = result.artifacts {
+            self.add_tree(name.as_bytes(), directory)?;
+        }
+        if let Some(place) = self.places.last_mut() {
+            place.length = self.out.written - place.offset;
+        }
+        Ok(())
+    }
+
+    /// Ends the block.
+    ///
+    /// # Errors
+    /// It can not be written.
+    pub fn finish(self) -> io::Result<(W, Vec<ResultPlace>)> {
+        Ok((self.out.inner.finish()?, self.places))
+    }
+
+    /// Ends it with the end of an archive.
+    ///
+    /// # Errors
+    /// It can not be written.
+    pub fn finish_archive(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 2 * RECORD as usize])?;
+        self.out.inner.finish()
+    }
+
+    fn add_text(&mut self, name: &str, time: u64, text: &[u8]) -> io::Result<()> {
+        let header = file_header(text.len() as u64, time);
+        write_member(&mut self.out, header, name.as_bytes(), None, text)
+    }
+
+    fn add_file(
+        &mut self,
+        header: Header,
+        name: &[u8],
+        file: &File,
+        length: u64,
+    ) -> Result<(), PackError> {
+        let content = Exactly {
+            file,
+            remaining: length,
+            stop: &self.stop,
+        };
+        let written = write_member(&mut self.out, header, name, None, content);
+        if self.stop.is_cancelled() {
+            return Err(PackError::Canceled);
+        }
+        Ok(written?)
+    }
+
+    fn add_tree(&mut self, root_name: &[u8], root: &Path) -> Result<(), PackError> {
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(inside) = waiting.pop() {
+            if self.stop.is_cancelled() {
+                return Err(PackError::Canceled);
+            }
+            let path = root.join(&inside);
+            let found = match path.symlink_metadata() {
+                Ok(found) => found,
+                Err(error) => {
+                    left_out(&path, &error);
+                    continue;
+                }
+            };
+            let mut name = [root_name, inside.as_os_str().as_bytes()].concat();
+            if found.is_dir() {
+                if inside != Path::new("") {
+                    name.push(b'/');
+                    let header = header(&found, 0);
+                    write_member(&mut self.out, header, &name, None, io::empty())?;
+                }
+                match std::fs::read_dir(&path) {
+                    Ok(entries) => waiting.extend(
+                        entries
+                            .flatten()
+                            .map(|entry| inside.join(entry.file_name()))
+                            .filter(|inside| !OURS.iter().any(|ours| inside == Path::new(ours))),
+                    ),
+                    Err(error) => left_out(&path, &error),
+                }
+            } else if found.is_symlink() {
+                match std::fs::read_link(&path) {
+                    Ok(target) if stays_inside(&inside, &target) => {
+                        let mut header = header(&found, 0);
+                        header.set_entry_type(EntryType::Symlink);
+                        let target = Some(target.as_os_str());
+                        write_member(&mut self.out, header, &name, target, io::empty())?;
+                    }
+                    Ok(target) => tracing::warn!(
+                        path = %path.display(), target = %target.display(),
+                        "a symbolic link leads out of its atom's artifacts and is left out"
+                    ),
+                    Err(error) => left_out(&path, &error),
+                }
+            } else if found.is_file() {
+                match open_plainly(&path) {
+                    Ok(file) => {
+                        let length = found.len();
+                        self.add_file(header(&found, length), &name, &file, length)?;
+                    }
+                    Err(error) => left_out(&path, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn left_out(path: &Path, error: &io::Error) {
+    tracing::warn!(path = %path.display(), %error, "an artifact could not be read and is left out");
+}
+
+/// The file may have become something else since: no link is followed, no pipe waited for.
+fn open_plainly(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+}
+
+fn header(metadata: &Metadata, length: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_metadata(metadata);
+    header.set_size(length);
+    header
+}
+
+/// The first `remaining` bytes of a file, filled up with zeros where it has become shorter: an
+/// archive states the length of a file before its content.
+struct Exactly<'a> {
+    file: &'a File,
+    remaining: u64,
+    /// A large file is not packed to its end when nobody wants it any more.
+    stop: &'a CancellationToken,
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_cancelled() {
+            return Err(io::Error::other("packing was canceled"));
+        }
+        let wanted = usize::try_from(self.remaining).map_or(buffer.len(), |r| r.min(buffer.len()));
+        let buffer = &mut buffer[..wanted];
+        let read = match self.file.read(buffer)? {
+            0 => {
+                buffer.fill(0);
+                wanted
+            }
+            read => read,
+        };
+        self.remaining -= read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,197 @@
+//! How the store of results stands a large build.
+//!
+//! `cargo bench -p clusterrunner-master --bench results -- [ATOMS [ATOMS_PER_BLOCK]]` (300000 and 1
+//! if not given) stores so many atoms with 1 KB of output each, as many slaves at a time bring them,
+//! reads consoles and both archives, and removes all again. `TMPDIR` says on which file system.
+//! Figures are printed as they come; those of reading are of files that are still in memory.
+#![expect(clippy::print_stdout, reason = "it is what this program is for")]
+
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
+use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
+use clusterrunner_master::results::{Block, Results, StoredConsole};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const BUILD: BuildId = BuildId(1);
+const ATTEMPT: Attempt = Attempt::FIRST;
+
+/// How many uploads there are at a time.
+const UPLOADS: usize = 64;
+
+/// How many consoles are read.
+const CONSOLES: u32 = 1000;
+
+fn main() {
+    let numbers: Vec<u32> = std::env::args()
+        .skip(1)
+        // What `cargo bench` itself says.
+        .filter(|argument| argument != "--bench")
+        .map(|argument| argument.parse().expect("a number"))
+        .collect();
+    let atoms = numbers.first().copied().unwrap_or(300_000);
+    let in_block = numbers.get(1).copied().unwrap_or(1).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(measure(atoms, in_block));
+}
+
+async fn measure(atoms: u32, in_block: u32) {
+    let directory = tempfile::tempdir().expect("a directory");
+    println!(
+        "{atoms} atoms, {in_block} in a block, in {}",
+        directory.path().display()
+    );
+    let results = Results::new(directory.path().to_owned()).expect("a store");
+    let subjobs = atoms.div_ceil(in_block);
+
+    let started = Instant::now();
+    let stored = futures_util::stream::iter(0..subjobs).map(|subjob| {
+        let results = results.clone();
+        let stored = tokio::spawn(async move { store(&results, SubjobId(subjob), in_block).await });
+        async move { stored.await.expect("a task") }
+    });
+    let () = stored.buffer_unordered(UPLOADS).collect().await;
+    per_second("packed, checked and stored", atoms, started.elapsed());
+    let (bytes, files) = disk_use(&directory.path().join(BUILD.to_string()));
+    println!(
+        "on disk: {:.1} MiB in {files} files ({} bytes for an atom)",
+        mib(bytes),
+        bytes / u64::from(atoms)
+    );
+    println!("memory at most: {:.0} MiB", peak_mib());
+
+    drop(results);
+    let results = Results::new(directory.path().to_owned()).expect("a store");
+    let mut times: Vec<Duration> = (0..CONSOLES)
+        .map(|n| {
+            let atom = u32::try_from(u64::from(n) * 7919 % u64::from(atoms)).unwrap_or(0);
+            let started = Instant::now();
+            let (subjob, atom) = (SubjobId(atom / in_block), AtomId(atom % in_block));
+            let length = read_console(&results, subjob, atom);
+            assert_eq!(length, 1024);
+            started.elapsed()
+        })
+        .collect();
+    println!("the first console after a start: {:.2?}", times[0]);
+    times.sort();
+    println!(
+        "a console: median {:.0?}, 99 % within {:.0?}",
+        times[times.len() / 2],
+        times[times.len() * 99 / 100]
+    );
+
+    let keys: Vec<_> = (0..subjobs).map(|n| (SubjobId(n), ATTEMPT)).collect();
+    let started = Instant::now();
+    let made = results.make_archive(BUILD, &keys, &[], &CancellationToken::new());
+    made.expect("an archive");
+    println!("archive made in {:.1?}", started.elapsed());
+    let archive = results.archive(BUILD).expect("an archive");
+    let length = archive.tar_length();
+    download("artifacts.tar.gz", archive.tar(0..length)).await;
+    download("artifacts.zip", archive.zip()).await;
+    println!("memory at most: {:.0} MiB", peak_mib());
+
+    let started = Instant::now();
+    results.remove(BUILD).expect("a removal");
+    println!("removed in {:.1?}", started.elapsed());
+}
+
+/// Packs the result of a subjob as a slave does, and takes it as the master does.
+async fn store(results: &Results, subjob: SubjobId, num_atoms: u32) {
+    let mut block = BlockWriter::new(Vec::new(), CancellationToken::new());
+    block.begin(subjob, ATTEMPT);
+    for atom in (0..num_atoms).map(AtomId) {
+        let console = console(subjob, atom);
+        let result = AtomResult {
+            command: "export N=\"1\"; true",
+            exit_code: 0,
+            seconds: 0.01,
+            ended_at: 1_700_000_000,
+            console: Console::Memory(&console),
+            artifacts: None,
+        };
+        block.add(atom, &result).expect("a block");
+    }
+    let (bytes, _) = block.finish().expect("a block");
+    let atoms = usize::try_from(num_atoms).expect("a small number");
+    let checked = results.check(BUILD, Block::Memory(bytes), subjob, atoms);
+    let (block, result) = checked.expect("a disk").expect("a right block");
+    let stored = results.append(BUILD, block, vec![(result, ATTEMPT)]);
+    stored.await.expect("a disk");
+}
+
+/// 1 KB of lines as tests print them.
+fn console(subjob: SubjobId, atom: AtomId) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut state = u64::from(subjob.0) << 32 | u64::from(atom.0);
+    while text.len() < 1024 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let line = format!("test case_{:x} ... ok, {} ms\n", state >> 40, state >> 54);
+        text.extend_from_slice(line.as_bytes());
+    }
+    text.truncate(1024);
+    text
+}
+
+fn read_console(results: &Results, subjob: SubjobId, atom: AtomId) -> usize {
+    let mut text = Vec::new();
+    match results
+        .console(BUILD, subjob, ATTEMPT, atom)
+        .expect("a console")
+    {
+        StoredConsole::Memory(mut console) => console.read_to_end(&mut text),
+        StoredConsole::File(mut console) => console.read_to_end(&mut text),
+    }
+    .expect("a console")
+}
+
+async fn download(name: &str, body: impl Stream<Item = io::Result<bytes::Bytes>>) {
+    let started = Instant::now();
+    let mut body = std::pin::pin!(body);
+    let (mut first, mut length) = (None, 0);
+    while let Some(chunk) = body.try_next().await.expect("an archive") {
+        first.get_or_insert_with(|| started.elapsed());
+        length += chunk.len() as u64;
+    }
+    let took = started.elapsed();
+    println!(
+        "{name}: begins after {:.1?}, {:.1} MiB at {:.0} MiB/s",
+        first.unwrap_or_default(),
+        mib(length),
+        mib(length) / took.as_secs_f64()
+    );
+}
+
+fn per_second(what: &str, number: u32, took: Duration) {
+    let rate = f64::from(number) / took.as_secs_f64();
+    println!("{what}: {rate:.0} atoms/s ({took:.1?})");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it is only shown")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn disk_use(directory: &Path) -> (u64, usize) {
+    let files = std::fs::read_dir(directory).expect("a directory");
+    let sizes = files.map(|file| file.and_then(|file| file.metadata()).expect("a file"));
+    let sizes: Vec<u64> = sizes.map(|metadata| metadata.blocks() * 512).collect();
+    (sizes.iter().sum(), sizes.len())
+}
+
+/// The most memory that this process ever had.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|text| text.trim().strip_suffix(" kB"));
+    let kib: f64 = peak.and_then(|text| text.parse().ok()).expect("a peak");
+    kib / 1024.0
+}

@@ -1,0 +1,130 @@
+//! The archive of an ended build: which pieces of which files it consists of.
+
+use super::build_store::{BuildStore, NewBlock, NewContent, UsedBlock};
+use super::incoming::Incoming;
+use super::index::Key;
+use clusterrunner_common::result_block::{beginning, copy_results, ending};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
+
+const ARCHIVE: &str = "archive.json";
+
+/// What `artifacts.tar.gz` consists of, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Archive {
+    pub(super) beginning: Vec<u8>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) ending: Vec<u8>,
+}
+
+/// Part of a file of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Piece {
+    pub(super) file: u64,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+impl Archive {
+    /// Finds out what the archive consists of and brings that to disk. Blocks that hold other
+    /// results as well are made anew without them.
+    ///
+    /// # Errors
+    /// The disk refuses, or one of the results is not there.
+    pub(super) fn make(
+        store: &BuildStore,
+        results: &[Key],
+        failures: &[String],
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        let used = store.blocks_of(results)?;
+        let (whole, partly): (Vec<UsedBlock>, _) = used.into_iter().partition(|b| b.is_whole);
+        let mut blocks: Vec<_> = whole.into_iter().map(|block| block.place).collect();
+        if !partly.is_empty() {
+            let mut anew = Vec::new();
+            let mut keys = Vec::new();
+            for block in partly {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                keys.extend(block.results.iter().map(|(key, ..)| *key));
+                anew.push(without_the_rest(store, &block)?);
+            }
+            store.append(anew)?;
+            blocks.extend(store.blocks_of(&keys)?.into_iter().map(|block| block.place));
+        }
+        let mut pieces: Vec<Piece> = Vec::new();
+        for block in blocks {
+            match pieces.last_mut() {
+                Some(last)
+                    if last.file == block.file && last.offset + last.length == block.offset =>
+                {
+                    last.length += block.length;
+                }
+                _ => pieces.push(Piece {
+                    file: block.file,
+                    offset: block.offset,
+                    length: block.length,
+                }),
+            }
+        }
+        let archive = Self {
+            beginning: beginning()?,
+            pieces,
+            ending: ending(failures)?,
+        };
+        let text = serde_json::to_vec(&archive)?;
+        let incoming = Incoming::new(store.directory())?;
+        incoming.file().write_all(&text)?;
+        incoming.keep(&store.directory().join(ARCHIVE))?;
+        File::open(store.directory())?.sync_all()
+    }
+
+    /// Whether the directory of a build has one.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(ARCHIVE).exists()
+    }
+
+    /// Reads what [`Self::make`] found out, and when that was.
+    ///
+    /// # Errors
+    /// The disk refuses, or it was not made (`NotFound`).
+    pub(super) fn read(store: &BuildStore) -> io::Result<(Self, SystemTime)> {
+        let mut file = File::open(store.directory().join(ARCHIVE))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let made_at = file.metadata()?.modified()?;
+        Ok((serde_json::from_slice(&text)?, made_at))
+    }
+
+    /// Whether it needs this file of the store.
+    pub(super) fn uses(&self, file: u64) -> bool {
+        self.pieces.iter().any(|piece| piece.file == file)
+    }
+
+    /// The length of the archive in bytes.
+    pub(super) fn length(&self) -> u64 {
+        let pieces: u64 = self.pieces.iter().map(|piece| piece.length).sum();
+        self.beginning.len() as u64 + pieces + self.ending.len() as u64
+    }
+}
+
+/// The wanted results of a block as a block of their own.
+fn without_the_rest(store: &BuildStore, block: &UsedBlock) -> io::Result<NewBlock> {
+    let incoming = Incoming::new(store.directory())?;
+    let parts = block
+        .results
+        .iter()
+        .map(|(_, offset, length)| (*offset, *length));
+    let offsets = copy_results(store.read_block(block.place)?, parts, incoming.file())?;
+    let results = block.results.iter().zip(offsets);
+    let results = results.map(|((key, _, length), offset)| (*key, offset, *length));
+    Ok(NewBlock {
+        results: results.collect(),
+        content: NewContent::File(incoming),
+    })
+}

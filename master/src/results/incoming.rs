@@ -1,0 +1,78 @@
+//! Files that are still being written.
+
+use clusterrunner_common::clock::random_bytes;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the names of such files begin with.
+const PREFIX: &str = "incoming-";
+
+/// A file that is still being written. Removed when dropped, unless it was kept.
+#[derive(Debug)]
+pub struct Incoming {
+    path: PathBuf,
+    file: File,
+    number: u64,
+}
+
+impl Incoming {
+    /// A new file in `directory`, which is made if need be.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn new(directory: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        // 0 has another meaning for those who number their files by it.
+        let number = u64::from_be_bytes(random_bytes()).max(1);
+        let path = directory.join(format!("{PREFIX}{number:016x}"));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        Ok(Self { path, file, number })
+    }
+
+    /// The file, to write to or to read from.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// A random number of its own, never 0.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Brings its content to disk under its lasting name; a file of that name is replaced. The
+    /// caller syncs the directory.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn keep(self, name: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.path, name)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // After `keep` there is nothing of this name any more.
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Removes what an earlier process left half written in `directory`.
+///
+/// # Errors
+/// The disk refuses.
+pub(super) fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for file in std::fs::read_dir(directory)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().starts_with(PREFIX) {
+            std::fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}

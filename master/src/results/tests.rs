@@ -1,0 +1,251 @@
+use super::*;
+use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, check_block};
+use flate2::bufread::MultiGzDecoder;
+use futures_util::TryStreamExt as _;
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read as _, Write as _};
+
+const BUILD: BuildId = BuildId(1);
+const ATOM: AtomId = AtomId(0);
+
+struct Scenario {
+    directory: tempfile::TempDir,
+    results: Results,
+}
+
+fn key(subjob: u32, attempt: u32) -> (SubjobId, Attempt) {
+    (SubjobId(subjob), Attempt(attempt))
+}
+
+fn block(keys: &[(SubjobId, Attempt)]) -> Vec<u8> {
+    let mut block = BlockWriter::new(Vec::new(), CancellationToken::new());
+    for (subjob, attempt) in keys {
+        block.begin(*subjob, *attempt);
+        let console = format!("subjob {subjob}, attempt {attempt}\n");
+        let result = AtomResult {
+            command: "true",
+            exit_code: 0,
+            seconds: 0.0,
+            ended_at: 0,
+            console: Console::Memory(console.as_bytes()),
+            artifacts: None,
+        };
+        block.add(ATOM, &result).unwrap();
+    }
+    block.finish().unwrap().0
+}
+
+impl Scenario {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let results = Results::new(directory.path().join("results")).unwrap();
+        Self { directory, results }
+    }
+
+    /// The same files, as a master finds them that was started again.
+    fn restarted(self) -> Self {
+        let results = Results::new(self.directory.path().join("results")).unwrap();
+        Self { results, ..self }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join("results/1").join(name)
+    }
+
+    async fn append(&self, keys: &[(SubjobId, Attempt)], is_large: bool) {
+        let bytes = block(keys);
+        let checked = check_block(&*bytes).unwrap();
+        let results = checked
+            .into_iter()
+            .zip(keys.iter().map(|(_, attempt)| *attempt));
+        let block = if is_large {
+            let file = self.results.incoming(BUILD).unwrap();
+            file.file().write_all(&bytes).unwrap();
+            Block::File(file)
+        } else {
+            Block::Memory(bytes)
+        };
+        self.results
+            .append(BUILD, block, results.collect())
+            .await
+            .unwrap();
+    }
+
+    fn console(&self, key: (SubjobId, Attempt)) -> Option<String> {
+        let mut text = String::new();
+        match self.results.console(BUILD, key.0, key.1, ATOM).ok()? {
+            StoredConsole::Memory(mut found) => found.read_to_string(&mut text).unwrap(),
+            StoredConsole::File(mut found) => found.read_to_string(&mut text).unwrap(),
+        };
+        Some(text)
+    }
+
+    async fn archived(&self, keys: &[(SubjobId, Attempt)]) -> BTreeMap<String, String> {
+        let failures = ["artifact_0_0".to_owned()];
+        let go_on = CancellationToken::new();
+        let made = self.results.make_archive(BUILD, keys, &failures, &go_on);
+        made.unwrap();
+        let archive = self.results.archive(BUILD).unwrap();
+        let length = archive.tar_length();
+        let tar = bytes_of(archive.tar(0..length)).await;
+        assert_eq!(tar.len() as u64, length);
+        for range in [0..1, 5..length - 3, length / 2..length, length - 1..length] {
+            let part = bytes_of(archive.tar(range.clone())).await;
+            let (from, to) = (range.start as usize, range.end as usize);
+            assert_eq!(part, tar[from..to], "{range:?}");
+        }
+        let mut consoles = BTreeMap::new();
+        let mut read = tar::Archive::new(MultiGzDecoder::new(&*tar));
+        let mut files = 0;
+        for entry in read.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            files += usize::from(entry.header().entry_type().is_file());
+            if let Some(name) = name.strip_suffix("/clusterrunner_console_output") {
+                let mut text = String::new();
+                entry.read_to_string(&mut text).unwrap();
+                assert!(
+                    consoles.insert(name.to_owned(), text).is_none(),
+                    "{name} twice"
+                );
+            }
+        }
+        let mut zip = zip::ZipArchive::new(Cursor::new(bytes_of(archive.zip()).await)).unwrap();
+        assert_eq!(zip.len(), files);
+        let mut failures = String::new();
+        zip.by_name("failures.txt")
+            .unwrap()
+            .read_to_string(&mut failures)
+            .unwrap();
+        assert_eq!(failures, "artifact_0_0");
+        consoles
+    }
+}
+
+async fn bytes_of(stream: impl Stream<Item = io::Result<Bytes>>) -> Vec<u8> {
+    let chunks: Vec<Bytes> = stream.try_collect().await.unwrap();
+    chunks.concat()
+}
+
+fn expected(keys: &[(SubjobId, Attempt)]) -> BTreeMap<String, String> {
+    let console = |(subjob, attempt): &(SubjobId, Attempt)| {
+        let text = format!("subjob {subjob}, attempt {attempt}\n");
+        (format!("./artifact_{subjob}_0"), text)
+    };
+    keys.iter().map(console).collect()
+}
+
+#[tokio::test]
+async fn results_are_read_back_one_by_one_and_as_archives() {
+    let scenario = Scenario::new();
+    let keys = [key(2, 1), key(0, 1), key(1, 3), key(7, 1)];
+    scenario.append(&keys[..2], false).await;
+    scenario.append(&keys[2..3], true).await;
+    scenario.append(&keys[3..], false).await;
+    let scenario = scenario.restarted();
+    for key in keys {
+        let text = format!("subjob {}, attempt {}\n", key.0, key.1);
+        assert_eq!(scenario.console(key), Some(text));
+    }
+    assert_eq!(scenario.console(key(2, 2)), None);
+    assert_eq!(scenario.archived(&keys).await, expected(&keys));
+    scenario.results.remove(BUILD).unwrap();
+    assert!(!scenario.file("").exists());
+}
+
+#[tokio::test]
+async fn what_does_not_count_is_not_in_the_archive() {
+    let scenario = Scenario::new();
+    scenario
+        .append(&[key(0, 1), key(1, 1), key(2, 1)], false)
+        .await;
+    scenario.append(&[key(1, 2)], false).await;
+    // A master that was killed before it answered gets it once more.
+    scenario.append(&[key(1, 2), key(3, 1)], false).await;
+    scenario.append(&[key(4, 1)], false).await;
+    let counted = [key(0, 1), key(1, 2), key(2, 1), key(3, 1)];
+    assert_eq!(scenario.archived(&counted).await, expected(&counted));
+    let missing = [key(5, 1)];
+    let made = scenario
+        .results
+        .make_archive(BUILD, &missing, &[], &CancellationToken::new());
+    assert_eq!(made.unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn what_was_torn_at_the_end_is_written_over() {
+    for (file, cut) in [("index", 1), ("blocks", 1)] {
+        let scenario = Scenario::new();
+        scenario.append(&[key(0, 1)], false).await;
+        scenario.append(&[key(1, 1)], false).await;
+        let torn = std::fs::File::options()
+            .write(true)
+            .open(scenario.file(file))
+            .unwrap();
+        torn.set_len(torn.metadata().unwrap().len() - cut).unwrap();
+        let scenario = scenario.restarted();
+        assert!(scenario.console(key(0, 1)).is_some());
+        assert_eq!(scenario.console(key(1, 1)), None, "{file}");
+        scenario.append(&[key(1, 1)], false).await;
+        let keys = [key(0, 1), key(1, 1)];
+        assert_eq!(scenario.archived(&keys).await, expected(&keys));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_build_has_an_archive() {
+    let scenario = Scenario::new();
+    assert_eq!(scenario.archived(&[]).await, BTreeMap::new());
+}
+
+fn old_archive(subjob: u32) -> Vec<u8> {
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (file, text) in [("exit_code", "0\n"), ("console_output", "as it was\n")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        let name = format!("artifact_{subjob}_0/clusterrunner_{file}");
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[tokio::test]
+async fn what_earlier_versions_left_of_a_build_is_taken_over() {
+    let scenario = Scenario::new();
+    scenario.append(&[key(0, 1)], false).await;
+    let old = scenario.file("1.2.tar.gz");
+    std::fs::write(&old, old_archive(1)).unwrap();
+    assert_eq!(scenario.console(key(1, 2)).unwrap(), "as it was\n");
+    assert_eq!(scenario.console(key(1, 1)), None);
+    let keys = [key(0, 1), key(1, 2)];
+    let mut expected = expected(&keys[..1]);
+    expected.insert("./artifact_1_0".to_owned(), "as it was\n".to_owned());
+    assert_eq!(scenario.archived(&keys).await, expected);
+    // What does not count goes, what the archive needs stays.
+    scenario.append(&[key(0, 2)], true).await;
+    scenario.results.clear_unused(BUILD).unwrap();
+    assert!(!old.exists());
+    assert_eq!(scenario.console(key(1, 2)).unwrap(), "as it was\n");
+    assert_eq!(scenario.archived(&keys).await, expected);
+}
+
+#[test]
+fn consoles_of_builds_that_earlier_versions_archived_are_read() {
+    let scenario = Scenario::new();
+    let directory = scenario.file("");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file("artifact_4_0/clusterrunner_console_output", options)
+        .unwrap();
+    zip.write_all(b"from the zip").unwrap();
+    let zip = zip.finish().unwrap().into_inner();
+    let path = scenario.results.old_archive(BUILD, OldArchive::Zip);
+    std::fs::write(path, zip).unwrap();
+    assert_eq!(scenario.console(key(4, 1)).unwrap(), "from the zip");
+    assert_eq!(scenario.console(key(5, 1)), None);
+    let missing = scenario.results.archive(BUILD).unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    scenario.results.clear_unused(BUILD).unwrap();
+}

@@ -1,0 +1,84 @@
+//! The one thread that writes results: whatever waits is written and brought to disk together.
+
+use super::Stores;
+use super::build_store::NewBlock;
+use clusterrunner_common::ids::BuildId;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, mpsc};
+use tokio::sync::oneshot;
+
+/// How many blocks are written with one sync at most.
+const GROUP: usize = 256;
+
+/// How many blocks may wait; whoever brings one more waits.
+const WAITING: usize = 1024;
+
+struct Append {
+    build: BuildId,
+    block: NewBlock,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+/// The way to the thread. It ends when the last of these is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Writer(mpsc::SyncSender<Append>);
+
+impl Writer {
+    pub(super) fn start(stores: Arc<Stores>) -> io::Result<Self> {
+        let (sender, waiting) = mpsc::sync_channel(WAITING);
+        std::thread::Builder::new()
+            .name("results".to_owned())
+            .spawn(move || work(&stores, &waiting))?;
+        Ok(Self(sender))
+    }
+
+    /// Adds a block to a build's store and waits until it is on disk.
+    pub(super) async fn append(&self, build: BuildId, block: NewBlock) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        let append = Append { build, block, done };
+        let sender = self.0.clone();
+        let gone = || io::Error::other("the thread that writes results is gone");
+        match sender.try_send(append) {
+            Ok(()) => {}
+            Err(mpsc::TrySendError::Full(append)) => {
+                let sent = tokio::task::spawn_blocking(move || sender.send(append));
+                sent.await.map_err(io::Error::other)?.map_err(|_| gone())?;
+            }
+            Err(mpsc::TrySendError::Disconnected(_)) => return Err(gone()),
+        }
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+type Waiting = (Vec<NewBlock>, Vec<oneshot::Sender<io::Result<()>>>);
+
+fn work(stores: &Stores, waiting: &mpsc::Receiver<Append>) {
+    while let Ok(first) = waiting.recv() {
+        let mut by_build: BTreeMap<BuildId, Waiting> = BTreeMap::new();
+        for append in std::iter::once(first).chain(waiting.try_iter()).take(GROUP) {
+            let (blocks, done) = by_build.entry(append.build).or_default();
+            blocks.push(append.block);
+            done.push(append.done);
+        }
+        for (build, (blocks, done)) in by_build {
+            let written = stores.open(build, true).and_then(|s| s.append(blocks));
+            for done in done {
+                let told = match &written {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(same(error)),
+                };
+                // Whoever brought it may have left; it is there all the same.
+                done.send(told).ok();
+            }
+        }
+    }
+}
+
+/// The error once more, for each of those who wait.
+fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}

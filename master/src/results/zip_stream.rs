@@ -1,0 +1,104 @@
+//! `artifacts.zip` as a stream: made from the store while it is sent.
+
+use super::archive::Archive;
+use super::build_store::BuildStore;
+use super::index::BlockPlace;
+use bytes::Bytes;
+use clusterrunner_common::result_block::members;
+use flate2::bufread::GzDecoder;
+use futures_util::Stream;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// Fast: the network is mostly quicker than a thorough compressor.
+const COMPRESSION: i64 = 1;
+const CHUNK: usize = 1 << 16;
+/// How many chunks may wait for a slow reader.
+const WAITING: usize = 8;
+
+/// The zip archive with the regular files of the tar archive. It ends in an error, not in an end,
+/// if something can not be read.
+pub(super) fn stream(
+    store: Arc<BuildStore>,
+    archive: Archive,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let (out, failed) = (Chunks(sender.clone()), sender.clone());
+    // A thread of its own: slow readers must not use up those that others wait for.
+    let thread = std::thread::Builder::new().name("zip".to_owned());
+    let started = thread.spawn(move || {
+        if let Err(error) = write(&store, &archive, BufWriter::with_capacity(CHUNK, out)) {
+            // Whoever reads may have left, which may be the error.
+            failed.blocking_send(Err(error)).ok();
+        }
+    });
+    if let Err(error) = started {
+        // There is room for it: nothing was sent yet.
+        sender.try_send(Err(error)).ok();
+    }
+    drop(sender);
+    futures_util::stream::unfold(receiver, |mut receiver| async move {
+        Some((receiver.recv().await?, receiver))
+    })
+}
+
+fn write(store: &BuildStore, archive: &Archive, out: impl Write) -> io::Result<()> {
+    let mut zip = ZipWriter::new_stream(out);
+    for piece in &archive.pieces {
+        let place = BlockPlace {
+            file: piece.file,
+            offset: piece.offset,
+            length: piece.length,
+        };
+        let mut bytes = store.read_block(place)?;
+        // A piece is many blocks; each is a gzip member.
+        while !io::BufRead::fill_buf(&mut bytes)?.is_empty() {
+            let block = GzDecoder::new(bytes);
+            bytes = members(block, |path, mode, size, content| {
+                add(&mut zip, path, mode, size, content)
+            })?
+            .into_inner();
+        }
+    }
+    let ending = GzDecoder::new(&*archive.ending);
+    members(ending, |path, mode, size, content| {
+        add(&mut zip, path, mode, size, content)
+    })?;
+    zip.finish().map_err(io::Error::from)?.into_inner().flush()
+}
+
+fn add(
+    zip: &mut ZipWriter<zip::write::StreamWriter<impl Write>>,
+    path: &Path,
+    mode: u32,
+    size: u64,
+    content: &mut dyn Read,
+) -> io::Result<()> {
+    let options = SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated)
+        .compression_level(Some(COMPRESSION))
+        .large_file(size >= u64::from(u32::MAX))
+        .unix_permissions(mode);
+    zip.start_file(path.to_string_lossy(), options)
+        .map_err(io::Error::from)?;
+    io::copy(content, zip).map(|_| ())
+}
+
+/// Hands what is written to whoever reads.
+struct Chunks(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
