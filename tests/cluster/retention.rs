@@ -63,7 +63,10 @@ async fn the_oldest_builds_go_and_a_download_that_began_goes_on() {
     let mut farm = with_two_builds();
     farm.start_all(&[1]).await;
     farm.run(&noisy.request()).await;
-    let url = format!("http://{}/v1/build/1/artifacts.tar.gz", farm.master_address());
+    let url = format!(
+        "http://{}/v1/build/1/artifacts.tar.gz",
+        farm.master_address()
+    );
     let mut download = reqwest::get(&url).await.unwrap();
     let length = download.content_length().unwrap();
     let mut received = download.chunk().await.unwrap().unwrap().len() as u64;

@@ -260,6 +260,81 @@ pub struct ResultMetrics {
     pub executor_id: Option<ExecutorIndex>,
 }
 
+/// Body of the slave's `POST /v1/build/<id>/subjobs`: ours. Many hand-outs in one call; all are taken,
+/// or none. Taking one again that the slave has already does no harm. The answer is 201
+/// [`Success`](super::Success).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjobsRequest {
+    /// The job's command: each atom runs as the atom, a blank, and this.
+    pub command: String,
+    /// How long each atom may run; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
+    /// In the order in which they are to run.
+    pub subjobs: Vec<SubjobOrder>,
+}
+
+/// Part of [`SubjobsRequest`]: one hand-out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjobOrder {
+    /// Which subjob.
+    pub subjob_id: SubjobId,
+    /// The number of the hand-out.
+    pub attempt: Attempt,
+    /// Its atoms, such as `export TEST="x";`; the index is the atom's id.
+    pub atoms: Vec<String>,
+}
+
+/// The field `__encoded_body__` of the master's `POST /v1/build/<id>/results`: ours. Its file is a block
+/// ([`crate::result_block`]) with exactly these results, in this order. Each is judged by itself; the
+/// answer is 200 [`ResultsAnswer`] once those that count are on the master's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultsReport {
+    /// Who ran them.
+    pub slave_id: SlaveId,
+    /// The life of the slave's process.
+    pub session_id: SessionId,
+    /// At least one.
+    pub results: Vec<ResultEntry>,
+}
+
+/// Part of [`ResultsReport`]: the result of one hand-out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultEntry {
+    /// Of which subjob.
+    pub subjob_id: SubjobId,
+    /// The number of the hand-out.
+    pub attempt: Attempt,
+    /// What the block does not say about its atoms; those of which there is nothing to say are left
+    /// out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub atoms: Vec<AtomReport>,
+}
+
+/// Answer to [`ResultsReport`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultsAnswer {
+    /// `SUCCESS`.
+    pub status: String,
+    /// Those that were not recorded; all others are on disk now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedResult>,
+}
+
+/// Part of [`ResultsAnswer`]: a result that the master does not take, now or ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedResult {
+    /// Of which subjob.
+    pub subjob_id: SubjobId,
+    /// The number of the hand-out.
+    pub attempt: Attempt,
+    /// The HTTP status that it alone would have been answered with, such as 409 for a hand-out that
+    /// does not count any more.
+    pub status: u16,
+    /// Why.
+    pub error: String,
+}
+
 /// `GET /v1` of a slave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlaveStatusBody {

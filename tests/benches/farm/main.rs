@@ -94,7 +94,7 @@ impl Bench {
         let directory = self.projects.join(name);
         std::fs::create_dir_all(&directory).expect("a project directory");
         let job = format!(
-            "{name}:\n  commands:\n    - {command}\n  atomizers:\n    - N: 'seq {atoms}'\n"
+            "{name}:\n  commands:\n    - '{command}'\n  atomizers:\n    - N: 'seq {atoms}'\n"
         );
         std::fs::write(directory.join("clusterrunner.yaml"), job).expect("a project");
         json!({"type": "directory", "project_directory": directory, "job_name": name})
