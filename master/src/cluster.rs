@@ -100,9 +100,9 @@ pub struct Cluster {
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.
-    /// Builds that wait to be prepared.
+    /// Builds that wait to be prepared, by project: there may be very many.
     #[serde(skip)]
-    queued: BTreeSet<BuildId>,
+    queued: BTreeMap<String, BTreeSet<BuildId>>,
     /// Builds that are being prepared, by project: one at a time for each.
     #[serde(skip)]
     preparing: BTreeMap<String, BuildId>,
@@ -145,6 +145,11 @@ impl Cluster {
     /// All builds that are not put away, in the order of their ids.
     pub fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> {
         self.builds.values()
+    }
+
+    /// As [`Cluster::builds`], without those before an id.
+    pub fn builds_from(&self, first: BuildId) -> impl Iterator<Item = &Build> {
+        self.builds.range(first..).map(|(_, build)| build)
     }
 
     /// A slave, also one that is lost.

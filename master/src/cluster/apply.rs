@@ -23,11 +23,12 @@ impl Cluster {
             Fact::BuildQueued { build, request } => {
                 self.last_build = build.0;
                 let new = Build::new(*build, (**request).clone(), at);
+                let queue = self.queued.entry(request.project_key()).or_default();
+                queue.insert(*build);
                 self.builds.insert(*build, new);
-                self.queued.insert(*build);
             }
             Fact::PreparationStarted { build } => {
-                self.queued.remove(build);
+                self.leave_queue(*build);
                 let started = self.build_mut(*build);
                 started.state = BuildState::Preparing;
                 started.timestamps.preparing = Some(at);
@@ -329,6 +330,16 @@ impl Cluster {
         }
     }
 
+    fn leave_queue(&mut self, build: BuildId) {
+        let project = self.build_mut(build).request.project_key();
+        if let Some(queue) = self.queued.get_mut(&project) {
+            queue.remove(&build);
+            if queue.is_empty() {
+                self.queued.remove(&project);
+            }
+        }
+    }
+
     fn stop_preparing(&mut self, build: BuildId) {
         let project = self.build_mut(build).request.project_key();
         if self.preparing.get(&project) == Some(&build) {
@@ -339,7 +350,7 @@ impl Cluster {
     /// No slave works on the build any more: whatever they run of it does not count.
     fn end_build(&mut self, id: BuildId, state: BuildState) {
         self.stop_preparing(id);
-        self.queued.remove(&id);
+        self.leave_queue(id);
         self.working.remove(&id);
         let build = self.build_mut(id);
         let running: Vec<(SubjobId, SlaveId)> = build

@@ -208,10 +208,12 @@ impl Cluster {
                 .map(|b| b.id)
                 .collect()
         };
-        must(
-            self.queued == those(|b| b.state == BuildState::Queued),
-            || "queued".to_owned(),
-        )?;
+        let mut queued: BTreeMap<String, BTreeSet<BuildId>> = BTreeMap::new();
+        for id in those(|b| b.state == BuildState::Queued) {
+            let project = self.builds[&id].request.project_key();
+            queued.entry(project).or_default().insert(id);
+        }
+        must(self.queued == queued, || "queued".to_owned())?;
         must(self.working == those(Build::wants_slaves), || {
             "working".to_owned()
         })?;

@@ -32,9 +32,12 @@ impl Cluster {
         if self.preparing.len() >= MAX_PREPARATIONS {
             return None;
         }
-        let is_free = |build: &&Build| !self.preparing.contains_key(&build.request.project_key());
-        let mut waiting = self.queued.iter().filter_map(|id| self.builds.get(id));
-        let build = waiting.find(is_free)?.id;
+        // Projects, not builds: those that are not free are fewer than `MAX_PREPARATIONS`.
+        let free = self.queued.iter();
+        let free = free.filter(|(project, _)| !self.preparing.contains_key(*project));
+        let build = free
+            .filter_map(|(_, builds)| builds.first().copied())
+            .min()?;
         Some(Fact::PreparationStarted { build })
     }
 

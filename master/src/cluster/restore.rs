@@ -17,7 +17,8 @@ impl Cluster {
             }
             match build.state {
                 BuildState::Queued => {
-                    self.queued.insert(build.id);
+                    let queue = self.queued.entry(build.request.project_key());
+                    queue.or_default().insert(build.id);
                 }
                 BuildState::Preparing => {
                     let project = build.request.project_key();

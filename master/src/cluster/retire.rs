@@ -37,10 +37,19 @@ impl Cluster {
         existed && !self.builds.contains_key(&id) && !self.is_ended(id)
     }
 
-    /// All builds that are kept, in the order of their ids; `None` for one that was put away.
+    /// All builds that are kept; see [`Cluster::all_builds_from`].
     pub fn all_builds(&self) -> impl Iterator<Item = (BuildId, Option<&Build>)> {
-        let mut live = self.builds.iter().peekable();
-        let mut ended = self.ended.keys().peekable();
+        self.all_builds_from(BuildId(0))
+    }
+
+    /// All builds that are kept from this id on, in the order of their ids; `None` for one that was put
+    /// away.
+    pub fn all_builds_from(
+        &self,
+        first: BuildId,
+    ) -> impl Iterator<Item = (BuildId, Option<&Build>)> {
+        let mut live = self.builds.range(first..).peekable();
+        let mut ended = self.ended.range(first..).map(|(id, _)| id).peekable();
         std::iter::from_fn(move || match (live.peek(), ended.peek()) {
             (Some((id, _)), Some(other)) if *other < *id => ended.next().map(|id| (*id, None)),
             (Some(_), _) => live.next().map(|(id, build)| (*id, Some(build))),
