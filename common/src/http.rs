@@ -44,7 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Path and query exactly as on the request line, before any tidying: what a signature covers.
+/// Path and query exactly as on the request line, where they were tidied since: what a signature
+/// covers.
 #[derive(Clone, Debug)]
 pub struct RequestLine(pub String);
 
@@ -162,27 +163,26 @@ async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsSt
 }
 
 /// Takes a slash off the end of the path, so that `/v1/build/1/` is `/v1/build/1`, and keeps the
-/// request line as it was for the signature.
+/// request line as it was for the signature where that makes it another one.
 pub fn tidy_path(mut request: Request<Body>) -> Request<Body> {
-    let uri = request.uri().clone();
-    let line = uri
-        .path_and_query()
-        .map_or("/", PathAndQuery::as_str)
-        .to_owned();
-    let path = uri.path();
+    let path = request.uri().path();
     let tidy = path.trim_end_matches('/');
-    if tidy.len() != path.len() && !tidy.is_empty() {
-        let shortened = match uri.query() {
-            Some(query) => format!("{tidy}?{query}"),
-            None => tidy.to_owned(),
-        };
-        let mut parts = uri.into_parts();
-        parts.path_and_query = shortened.parse().ok();
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
+    if tidy.len() == path.len() || tidy.is_empty() {
+        return request;
     }
-    request.extensions_mut().insert(RequestLine(line));
+    let uri = request.uri().clone();
+    let line = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let line = RequestLine(line.to_owned());
+    let shortened = match uri.query() {
+        Some(query) => format!("{tidy}?{query}"),
+        None => tidy.to_owned(),
+    };
+    let mut parts = uri.into_parts();
+    parts.path_and_query = shortened.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+        request.extensions_mut().insert(line);
+    }
     request
 }
 

@@ -7,6 +7,7 @@ mod error;
 mod kept;
 mod legacy;
 mod legacy_uploads;
+mod lists;
 mod reads;
 mod routes;
 mod slaves;
@@ -22,6 +23,7 @@ pub use legacy::{LEGACY_WARNING, legacy_proof};
 use crate::coordinator::ClusterHandle;
 use crate::journal::EndedBuilds;
 use crate::metrics::Measured;
+use crate::published::Published;
 use crate::results::Results;
 use crate::sources::Sources;
 use axum::Router;
@@ -46,6 +48,8 @@ use std::sync::Arc;
 pub struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
+    /// Builds, for those who only look.
+    pub published: Published,
     /// Where results lie.
     pub results: Results,
     /// The space that is left for them.

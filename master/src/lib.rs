@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod options;
 pub mod preparer;
 pub mod project_locks;
+pub mod published;
 pub mod results;
 pub mod retention;
 pub mod slave_api;
@@ -46,6 +47,7 @@ use learning::Durations;
 use metrics::Measured;
 use preparer::Preparer;
 use project_locks::ProjectLocks;
+use published::Published;
 use results::Results;
 use retention::{Keeper, Projects};
 use slave_api::ProjectLinks;
@@ -143,9 +145,12 @@ pub async fn serve(
     let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
     let mut to_event_log = event_log::listener(events.clone());
     let (mut to_learning, heard) = learning::listener();
+    let published = Published::default();
+    let mut to_readers = published.listener();
     let coordinator = coordinator
         .with_legacy_lease(settings.legacy_slave_lost_after)
         .telling(move |cluster, events| {
+            to_readers(cluster, events);
             to_event_log(cluster, events);
             to_learning(cluster, events);
         });
@@ -232,6 +237,7 @@ pub async fn serve(
     };
     let api = http::Api {
         cluster,
+        published,
         results,
         space,
         sources,

@@ -157,12 +157,16 @@ fn failed_atoms<'a>(
         BuildState::Canceled => return Some(Vec::new()),
         _ => return None,
     }
+    // Mostly there are none, and there may be very many subjobs.
+    let failed = usize::try_from(build.atoms_failed).unwrap_or(usize::MAX);
+    let has_failed = |(_, subjob): &(SubjobId, &Subjob)| {
+        let mut outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
+        outcomes.any(|outcome| outcome.exit_code != 0)
+    };
+    let subjobs = subjobs.filter(has_failed).take(failed);
     let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob));
-    Some(
-        atoms
-            .filter(|atom| atom.exit_code.is_some_and(|code| code != 0))
-            .collect(),
-    )
+    let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));
+    Some(atoms.take(failed).collect())
 }
 
 /// What is left of its atoms at the pace of the executors that it has now; nothing where nothing is

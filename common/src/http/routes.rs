@@ -1,9 +1,12 @@
 //! The routes of a daemon, each told once: from this table come the paths that are listened on, in
 //! both versions, and the object `child_routes` of every answer to a GET.
 
+use super::refusal;
 use super::version::ApiVersion;
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
@@ -115,6 +118,10 @@ fn children(names: &[Names], parent: &str, version: ApiVersion) -> Map<String, V
     below.map(entry).collect()
 }
 
+fn num_slashes(path: &str) -> usize {
+    path.bytes().filter(|byte| *byte == b'/').count()
+}
+
 fn is_variable(part: &str) -> bool {
     part.starts_with(['[', '('])
 }
@@ -145,6 +152,7 @@ pub struct Routes(Arc<[Route]>);
 #[derive(Debug)]
 struct Route {
     template: String,
+    num_slashes: usize,
     endpoint: String,
     version: ApiVersion,
     /// `child_routes` as JSON, for those who ask in version 1 and in version 2.
@@ -160,13 +168,18 @@ impl Route {
     ) -> Self {
         Self {
             template: template.to_owned(),
+            num_slashes: num_slashes(template),
             endpoint: endpoint(template),
             version,
             children: [v1, v2].map(|children| Value::Object(children).to_string()),
         }
     }
 
-    fn matches(&self, path: &str) -> bool {
+    /// `num_slashes` is how many the path has: most routes are ruled out by it.
+    fn matches(&self, path: &str, num_slashes: usize) -> bool {
+        if num_slashes != self.num_slashes {
+            return false;
+        }
         let is_number =
             |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let mut parts = path.split('/');
@@ -189,7 +202,8 @@ impl Routes {
     /// The route that a path, without a slash at its end, leads to.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Reached> {
-        let index = self.0.iter().position(|route| route.matches(path))?;
+        let slashes = num_slashes(path);
+        let index = self.0.iter().position(|r| r.matches(path, slashes))?;
         Some(Reached {
             routes: self.clone(),
             index,
@@ -234,12 +248,23 @@ impl Reached {
     }
 
     /// `child_routes` as JSON for whoever asks in `version`.
-    pub(super) fn children(&self, version: ApiVersion) -> &str {
+    #[must_use]
+    pub fn children(&self, version: ApiVersion) -> &str {
         let [v1, v2] = &self.route().children;
         match version {
             ApiVersion::V1 => v1,
             ApiVersion::V2 => v2,
         }
+    }
+}
+
+/// The route that a request has reached; handlers have one.
+impl<S: Send + Sync> FromRequestParts<S> for Reached {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let reached = parts.extensions.get::<Self>().cloned();
+        reached.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "There is no such route."))
     }
 }
 

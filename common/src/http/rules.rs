@@ -30,6 +30,11 @@ const ETAG_DIGITS: usize = 40;
 pub type Observer =
     Arc<dyn Fn(&Method, Option<&Reached>, StatusCode, std::time::Duration) + Send + Sync>;
 
+/// An extension of answers whose JSON is made while it is sent: it has no ETag, and brings its child
+/// routes along.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed;
+
 /// The rules, and what they need to know of a daemon.
 #[derive(Clone)]
 pub struct Rules {
@@ -46,17 +51,46 @@ pub struct Rules {
 impl Rules {
     /// Puts the rules around all of `router`, before it chooses a route.
     pub fn around(self, router: Router) -> Router {
-        let rules = Arc::new(self);
+        let rules = Arc::new(Applied {
+            session_header: HeaderValue::from_str(&self.session.0).ok(),
+            rules: self,
+        });
         let inside = Router::new().fallback_service(router);
         inside.layer(middleware::from_fn(move |request: Request, next: Next| {
             let rules = Arc::clone(&rules);
             async move { rules.observed(request, next).await }
         }))
     }
+}
 
+/// The rules at work.
+struct Applied {
+    rules: Rules,
+    session_header: Option<HeaderValue>,
+}
+
+/// What an answer depends on of a request's headers, which the handler gets.
+struct Asked {
+    /// Every `If-None-Match`; mostly none.
+    known: HeaderMap,
+    origin: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut known = HeaderMap::new();
+        for value in headers.get_all(header::IF_NONE_MATCH) {
+            known.append(header::IF_NONE_MATCH, value.clone());
+        }
+        let origin = headers.get(header::ORIGIN).cloned();
+        Self { known, origin }
+    }
+}
+
+impl Applied {
     async fn observed(&self, request: Request, next: Next) -> Response {
-        let reached = self.routes.find(request.uri().path());
-        let Some(observer) = &self.observer else {
+        let reached = self.rules.routes.find(request.uri().path());
+        let Some(observer) = &self.rules.observer else {
             return self.apply(request, reached, next).await;
         };
         let (method, began) = (request.method().clone(), std::time::Instant::now());
@@ -72,7 +106,7 @@ impl Rules {
 
     async fn apply(&self, mut request: Request, reached: Option<Reached>, next: Next) -> Response {
         let version = version(&request, reached.as_ref());
-        let asked = request.headers().clone();
+        let asked = Asked::of(request.headers());
         let method = request.method().clone();
         if method == Method::HEAD {
             request.extensions_mut().insert(SentMethod(Method::HEAD));
@@ -92,19 +126,22 @@ impl Rules {
             }
             None => next.run(request).await,
         };
-        if is_json(&response) {
+        if response.extensions().get::<Streamed>().is_some() {
+            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+        } else if is_json(&response) {
             let is_read = matches!(method, Method::GET | Method::HEAD);
             let children = reached.as_ref().filter(|_| is_read);
             let children = children.map(|reached| reached.children(version));
-            response = finished(response, children, is_read, &asked).await;
+            response = finished(response, children, is_read, &asked.known).await;
         }
         let headers = response.headers_mut();
-        if let Ok(session) = HeaderValue::from_str(&self.session.0) {
-            headers.insert(HeaderName::from_static("session-id"), session);
+        // Its text is shared, not copied.
+        if let Some(session) = &self.session_header {
+            headers.insert(HeaderName::from_static("session-id"), session.clone());
         }
         let number = HeaderValue::from(version.number());
         headers.insert(HeaderName::from_static("api-version"), number);
-        self.origins.answer(asked.get(header::ORIGIN), headers);
+        self.rules.origins.answer(asked.origin.as_ref(), headers);
         if method == Method::HEAD {
             // The headers, the length among them, stay those of a GET.
             *response.body_mut() = Body::empty();
@@ -116,7 +153,8 @@ impl Rules {
     fn stranger(&self, headers: &HeaderMap) -> Option<String> {
         let mut given = EXPECTED_SESSION_HEADERS.into_iter();
         let given = given.find_map(|name| headers.get(name))?.as_bytes();
-        (given != self.session.0.as_bytes()).then(|| String::from_utf8_lossy(given).into_owned())
+        (given != self.rules.session.0.as_bytes())
+            .then(|| String::from_utf8_lossy(given).into_owned())
     }
 }
 
@@ -136,48 +174,74 @@ fn is_json(response: &Response) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
 }
 
-/// A JSON answer with its child routes and its ETag, or 304 where the caller has it already.
+/// A JSON answer with its child routes and its ETag, or 304 where the caller has it already. One that
+/// comes with an ETag is whole.
 async fn finished(
-    response: Response,
+    mut response: Response,
     children: Option<&str>,
     is_read: bool,
     asked: &HeaderMap,
 ) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let body = match to_bytes(body, usize::MAX).await {
-        Ok(body) => body,
-        Err(error) => {
-            tracing::error!(%error, "an answer could not be made");
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    if !response.headers().contains_key(header::ETAG) {
+        let (mut parts, body) = response.into_parts();
+        let body = match to_bytes(body, usize::MAX).await {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be made");
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            }
+        };
+        let body = match children {
+            Some(children) => with_children(&body, children),
+            None => body,
+        };
+        let length = body.len().into();
+        parts.headers.insert(header::CONTENT_TYPE, JSON);
+        parts.headers.insert(header::CONTENT_LENGTH, length);
+        if is_read && parts.status == StatusCode::OK {
+            parts.headers.insert(header::ETAG, etag_of(&body));
         }
-    };
-    let body = match children {
-        Some(children) => with_children(&body, children),
-        None => body,
-    };
-    parts.headers.insert(header::CONTENT_TYPE, JSON);
-    parts.headers.remove(header::CONTENT_LENGTH);
-    if is_read && parts.status == StatusCode::OK {
-        let digest = hex::encode(Sha256::digest(&body));
-        let etag = format!("\"{}\"", &digest[..ETAG_DIGITS]);
-        let is_known = is_known(asked, &etag);
-        if let Ok(etag) = HeaderValue::from_str(&etag) {
-            parts.headers.insert(header::ETAG, etag);
-        }
-        if is_known {
-            parts.status = StatusCode::NOT_MODIFIED;
-            parts.headers.remove(header::CONTENT_TYPE);
-            return Response::from_parts(parts, Body::empty());
-        }
+        response = Response::from_parts(parts, Body::from(body));
     }
-    parts
-        .headers
-        .insert(header::CONTENT_LENGTH, body.len().into());
-    Response::from_parts(parts, Body::from(body))
+    let etag = response.headers().get(header::ETAG);
+    let is_known = !asked.is_empty()
+        && etag.is_some_and(|etag| etag.to_str().is_ok_and(|etag| is_known(asked, etag)));
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+/// The whole of a JSON answer that a handler has ready, with the child routes in it.
+#[must_use]
+pub fn whole(body: Bytes, etag: HeaderValue) -> Response {
+    let mut response = Response::new(Body::empty());
+    let length = body.len().into();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::ETAG, etag);
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+/// The ETag of the answer with this body.
+///
+/// # Panics
+/// Never: digits and quotes may stand in a header.
+#[must_use]
+pub fn etag_of(body: &[u8]) -> HeaderValue {
+    let digest = hex::encode(Sha256::digest(body));
+    let etag = HeaderValue::try_from(format!("\"{}\"", &digest[..ETAG_DIGITS]));
+    etag.expect("digits and quotes may stand in a header")
 }
 
 /// Puts `child_routes` behind the members of a JSON object, which may be very long.
-fn with_children(body: &[u8], children: &str) -> Bytes {
+#[must_use]
+pub fn with_children(body: &[u8], children: &str) -> Bytes {
     let Some(members) = body.strip_suffix(b"}") else {
         return Bytes::copy_from_slice(body);
     };

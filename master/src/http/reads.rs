@@ -5,18 +5,21 @@ use super::{Api, Path, kept};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::command::Refusal;
+use crate::published::{Missing, Page};
 use crate::{metrics, views};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, header};
 use axum::response::Response;
 use clusterrunner_common::api::{
-    AtomBody, AtomsBody, BuildBody, BuildsBody, MasterBody, MasterView, QueueBody, SlaveBody,
-    SlavesBody, SubjobBody, SubjobsBody, VersionBody,
+    AtomBody, AtomsBody, MasterBody, MasterView, SlaveBody, SlavesBody, SubjobBody, VersionBody,
 };
-use clusterrunner_common::http::page::Page;
+use clusterrunner_common::http::page;
+use clusterrunner_common::http::routes::Reached;
+use clusterrunner_common::http::rules;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use std::sync::Arc;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -60,67 +63,35 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, content_type)], text))
 }
 
-pub(super) async fn builds(State(api): State<Api>, page: Page) -> Answer<BuildsBody> {
-    let (mut builds, ended) = api
-        .cluster
-        .read(move |cluster| {
-            let (mut live, mut ended) = (Vec::new(), Vec::new());
-            for (id, build) in page.of(cluster.all_builds()) {
-                match build {
-                    Some(build) => live.push(views::build_of(cluster, build)),
-                    None => ended.push(id),
-                }
-            }
-            (live, ended)
-        })
-        .await?;
-    if !ended.is_empty() {
-        builds.extend(api.ended.builds(ended, views::ended_build).await?);
-        builds.sort_by_key(|build| build.id);
-    }
-    Ok(Json(BuildsBody { builds }))
-}
-
-pub(super) async fn queue(State(api): State<Api>) -> Answer<QueueBody> {
-    let queue = api.cluster.read(|cluster| {
-        let unfinished = cluster.builds().filter(|build| !build.is_over());
-        unfinished
-            .map(|build| views::build_of(cluster, build))
-            .collect()
-    });
-    Ok(Json(QueueBody {
-        queue: queue.await?,
-    }))
-}
-
-pub(super) async fn build(State(api): State<Api>, Path(id): Path<BuildId>) -> Answer<BuildBody> {
-    let view = |cluster: &Cluster, build: &Build| Ok(views::build_of(cluster, build));
-    let build = match kept::live(&api, id, view).await? {
-        Some(build) => build,
-        None => views::ended_build(&kept::ended(&api, id).await?),
-    };
-    Ok(Json(BuildBody { build }))
-}
-
-pub(super) async fn subjobs(
+/// A build as it is published. Whoever asks first has it published.
+pub(super) async fn build(
     State(api): State<Api>,
     Path(id): Path<BuildId>,
-    page: Page,
-) -> Answer<SubjobsBody> {
-    let live = kept::live(&api, id, move |_, build| {
-        let view = |(id, subjob)| views::subjob(build, id, subjob);
-        Ok(page.of(build.numbered_subjobs()).map(view).collect())
-    });
-    let subjobs = match live.await? {
-        Some(subjobs) => subjobs,
-        None => {
-            let found = api.ended.subjobs(id, move |length| page.range(length));
-            let (ended, subjobs) = found.await?.ok_or(Refusal::ForgottenBuild(id))?;
-            let view = |(id, subjob): &(SubjobId, Subjob)| views::subjob(&ended.build, *id, subjob);
-            subjobs.iter().map(view).collect()
-        }
+    version: ApiVersion,
+    reached: Reached,
+) -> Result<Response, ApiError> {
+    let page = match api.published.page(id) {
+        Ok(page) => page,
+        Err(missing) => publish(&api, id, missing).await?,
     };
-    Ok(Json(SubjobsBody { subjobs }))
+    let made = page.made(&reached, version);
+    let made = made.map_err(|error| ApiError::Disk {
+        what: "Writing an answer",
+        source: error.into(),
+    })?;
+    Ok(rules::whole(made.body, made.etag))
+}
+
+async fn publish(api: &Api, id: BuildId, missing: Missing) -> Result<Arc<Page>, ApiError> {
+    let missing = Arc::new(missing);
+    let of_live = Arc::clone(&missing);
+    let look = move |cluster: &Cluster, build: &Build| {
+        Ok(of_live.publish(|| views::build_of(cluster, build)))
+    };
+    if let Some(page) = kept::live(api, id, look).await? {
+        return Ok(page);
+    }
+    Ok(missing.publish_read(views::ended_build(&kept::ended(api, id).await?)))
 }
 
 /// What `view` makes of a subjob, wherever its build is.
@@ -153,7 +124,7 @@ pub(super) async fn subjob(
 pub(super) async fn atoms(
     State(api): State<Api>,
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
-    page: Page,
+    page: page::Page,
 ) -> Answer<AtomsBody> {
     let view = move |build: &Build, subjob: &Subjob| {
         page.of(views::atoms(build, subjob_id, subjob)).collect()

@@ -1,6 +1,6 @@
 //! The master's routes.
 
-use super::{Api, builds, console, downloads, reads, slaves, sources, uploads};
+use super::{Api, builds, console, downloads, lists, reads, slaves, sources, uploads};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use clusterrunner_common::http::routes::{RouteTable, parent};
@@ -23,7 +23,7 @@ fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
             "builds",
             "/build",
             "/builds",
-            get(reads::builds).post(builds::submit),
+            get(lists::builds).post(builds::submit),
         )
         .route(
             "build",
@@ -53,7 +53,7 @@ fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
             "subjobs",
             "/build/[build_id]/subjob",
             "/builds/[build_id]/subjobs",
-            get(reads::subjobs),
+            get(lists::subjobs),
         )
         .route(
             "subjob",
@@ -92,7 +92,7 @@ fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
             "/builds/[build_id]/source",
             parent().post(sources::give),
         )
-        .route("queue", "/queue", "/queue", get(reads::queue))
+        .route("queue", "/queue", "/queue", get(lists::queue))
 }
 
 fn slave_routes(table: RouteTable<Api>) -> RouteTable<Api> {

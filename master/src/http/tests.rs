@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 mod drain;
 mod golden;
 mod operations;
+mod reads;
 mod sources;
 mod wild;
 
@@ -55,7 +56,13 @@ impl Master {
         let ended = journal.ended();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         let events = EventLog::in_memory();
-        let coordinator = coordinator.telling(crate::event_log::listener(events.clone()));
+        let published = Published::default();
+        let mut to_readers = published.listener();
+        let mut to_event_log = crate::event_log::listener(events.clone());
+        let coordinator = coordinator.telling(move |cluster, events| {
+            to_readers(cluster, events);
+            to_event_log(cluster, events);
+        });
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
             let _effects = effects;
@@ -78,6 +85,7 @@ impl Master {
             space,
             sources,
             cluster: cluster.clone(),
+            published,
             results: results.clone(),
             ended,
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
@@ -116,7 +124,7 @@ impl Master {
         let request = tidy_path(request.body(Body::from(body.to_owned())).unwrap());
         let response = self.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
         (parts.status.as_u16(), parts.headers, body.to_vec())
     }
 
