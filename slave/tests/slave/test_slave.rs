@@ -92,6 +92,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         teardown_build: teardown_build.map(str::to_owned),
         setup_timeout_s: None,
         teardown_timeout_s: None,
+        max_executors: None,
     }
 }
 
