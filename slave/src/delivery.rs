@@ -46,8 +46,6 @@ pub(crate) struct Deliveries {
 pub(crate) struct Packed {
     pub(crate) file: PathBuf,
     pub(crate) note: ResultNote,
-    /// What is in the file, if it was just made and is small.
-    pub(crate) content: Option<Bytes>,
     /// Who ran the first of them, if it is known.
     pub(crate) executor: Option<ExecutorIndex>,
     /// Whether it is one of many small ones; others do not wait for its like.
@@ -104,10 +102,12 @@ impl Deliveries {
     }
 
     /// Delivers results until the master has said what it thinks of each; the file stays.
-    /// `first_try_failed` is cancelled when it does not come about at once.
+    /// `content` is what is in it, if that is in memory; `first_try_failed` is cancelled when it does not
+    /// come about at once.
     pub(crate) async fn deliver(
         &self,
         packed: &Packed,
+        mut content: Option<Bytes>,
         first_try_failed: &CancellationToken,
     ) -> Vec<(HandOut, DeliveryEnd)> {
         let mut backoff = Backoff::quick();
@@ -124,12 +124,8 @@ impl Deliveries {
                 // It takes the place of one of ours, and knows nothing of these.
                 return all(DeliveryEnd::Unwanted(id));
             }
-            // What was read once is not kept in memory for later tries.
-            let content = packed
-                .content
-                .as_ref()
-                .filter(|_| !first_try_failed.is_cancelled());
-            let error = match self.deliver_once(packed, content, id).await {
+            // It is not kept in memory for later tries.
+            let error = match self.deliver_once(packed, content.take(), id).await {
                 Ok(Ok(rejected)) => return self.ends(packed, &rejected, id),
                 Ok(Err(error)) => error,
                 Err(error) => {
@@ -232,7 +228,7 @@ impl Deliveries {
     async fn deliver_once(
         &self,
         packed: &Packed,
-        content: Option<&Bytes>,
+        content: Option<Bytes>,
         id: SlaveId,
     ) -> io::Result<Result<Vec<RejectedResult>, CallError>> {
         let slots = match packed.is_small {
@@ -254,9 +250,9 @@ impl Deliveries {
             })?,
         };
         let upload = match content {
-            Some(content) if content.len() <= TINY => Upload::of_bytes(&report, content),
-            _ => {
-                let (path, content) = (packed.file.clone(), content.cloned());
+            Some(content) if content.len() <= TINY => Upload::of_bytes(&report, &content),
+            content => {
+                let path = packed.file.clone();
                 let read = spawn_blocking(move || match content {
                     Some(content) => Ok(Upload::of_bytes(&report, &content)),
                     None => Upload::of_file(&report, &path),

@@ -249,13 +249,12 @@ impl HeldDeliveries {
                         let packed = Packed {
                             file,
                             note,
-                            content: None,
                             executor: None,
                             is_small: false,
                         };
                         under_way.push(async move {
                             loop {
-                                let ends = deliveries.deliver(&packed, &CancellationToken::new()).await;
+                                let ends = deliveries.deliver(&packed, None, &CancellationToken::new()).await;
                                 if results.ended(first, &ends, registration) {
                                     return (first, ends);
                                 }

@@ -15,6 +15,7 @@ use crate::delivery::{Deliveries, DeliveryEnd, Packed};
 use crate::result_archive::remove_files;
 use crate::work::{Command, DeliveryOutcome, HandOut};
 use batch::{Batch, PackFailure};
+use bytes::Bytes;
 use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
 use futures_util::FutureExt as _;
 use std::collections::{HashMap, VecDeque};
@@ -196,7 +197,7 @@ impl Outbox {
             let (outbox, batch) = (Arc::clone(self), Arc::clone(batch));
             spawn_blocking(move || outbox.pack(&batch)).await
         };
-        let packed = match packed {
+        let (packed, content) = match packed {
             Ok(Ok(packed)) => packed,
             Ok(Err(PackFailure::Unwanted)) => return over(),
             Ok(Err(PackFailure::Trouble(_))) if batch.stop.is_cancelled() => return over(),
@@ -206,7 +207,7 @@ impl Outbox {
             Err(error) => return batch.all(&DeliveryOutcome::Rejected(error.to_string())),
         };
         (self.tell)(Command::Packed(batch.hand_outs.clone()));
-        let ends = self.deliver(batch, &packed).await;
+        let ends = self.deliver(batch, &packed, content).await;
         let is_delivered = ends.is_some();
         let keeps = match is_delivered {
             // It asks us for consoles until it has the whole build.
@@ -238,9 +239,10 @@ impl Outbox {
         self: &Arc<Self>,
         batch: &Batch,
         packed: &Packed,
+        content: Option<Bytes>,
     ) -> Option<Vec<(HandOut, DeliveryEnd)>> {
         let first_try_failed = CancellationToken::new();
-        let delivering = self.deliveries.deliver(packed, &first_try_failed);
+        let delivering = self.deliveries.deliver(packed, content, &first_try_failed);
         let delivering = batch.stop.run_until_cancelled(delivering);
         tokio::pin!(delivering);
         tokio::select! {
@@ -252,8 +254,9 @@ impl Outbox {
         delivering.await
     }
 
-    /// Packs a batch into its file and removes what its atoms left. Blocks.
-    fn pack(&self, batch: &Arc<Batch>) -> Result<Packed, PackFailure> {
+    /// Packs a batch into its file, of which it returns the content where that is small, and removes
+    /// what its atoms left. Blocks.
+    fn pack(&self, batch: &Arc<Batch>) -> Result<(Packed, Option<Bytes>), PackFailure> {
         let Some(finished) = batch.finished() else {
             return Err(PackFailure::Unwanted);
         };
@@ -270,7 +273,7 @@ impl Outbox {
             remove_files(&finished.atoms);
         }
         match &packed {
-            Ok(packed) => {
+            Ok((packed, _)) => {
                 batch.lies_in(&packed.file);
                 self.keep_in_memory(batch);
             }

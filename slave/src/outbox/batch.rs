@@ -5,6 +5,7 @@ use crate::delivery::Packed;
 use crate::result_archive::{Taker, pack};
 use crate::result_note::{ResultNote, entry};
 use crate::work::{AtomConsole, AtomEnd, DeliveryOutcome, HandOut};
+use bytes::Bytes;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId};
 use clusterrunner_common::result_block::PackError;
 use std::fs::File;
@@ -167,7 +168,8 @@ impl Batch {
         place.memory.is_none() && place.file.is_none()
     }
 
-    /// Writes those of its results that are wanted into a file. Blocks.
+    /// Writes those of its results that are wanted into a file, and returns what is in it where that
+    /// is small. Blocks.
     pub(super) fn pack(
         &self,
         finished: &[Finished],
@@ -175,7 +177,7 @@ impl Batch {
         session: &SessionId,
         is_original: bool,
         ending: &CancellationToken,
-    ) -> Result<Packed, PackFailure> {
+    ) -> Result<(Packed, Option<Bytes>), PackFailure> {
         // What is small is worth keeping even at the end; what is large would hold it up.
         if self.stop.is_cancelled() && !(ending.is_cancelled() && self.is_small) {
             return Err(PackFailure::Unwanted);
@@ -207,13 +209,15 @@ impl Batch {
             Ok(None)
         };
         match write() {
-            Ok(content) => Ok(Packed {
-                executor: Some(first.executor),
-                is_small: self.is_small,
-                content: content.map(Into::into),
-                note,
-                file,
-            }),
+            Ok(content) => {
+                let packed = Packed {
+                    executor: Some(first.executor),
+                    is_small: self.is_small,
+                    note,
+                    file,
+                };
+                Ok((packed, content.map(Bytes::from)))
+            }
             Err(error) => {
                 // The build's clean-up removes it in any case.
                 std::fs::remove_file(&file).ok();
