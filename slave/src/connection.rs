@@ -157,7 +157,7 @@ async fn connect(
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
                     tell_of_end(failures);
-                    take_over(api, &answer, id, work, registration).await;
+                    take_over(api, &answer, id, work, registration);
                     drop(closed);
                     if !held.settle(data, &answer.wanted).await {
                         // It waits for a result that is gone: it must hear that.
@@ -177,7 +177,7 @@ async fn connect(
     }
 }
 
-async fn take_over(
+fn take_over(
     api: &MasterApi,
     answer: &ConnectAnswer,
     id: SlaveId,
@@ -199,7 +199,7 @@ async fn take_over(
     let connected = Command::Connected {
         resumed: answer.resumed,
     };
-    if work.send(connected).await.is_err() {
+    if work.send(connected).is_err() {
         tracing::debug!("connected while the slave ends");
     }
     registration.id.send_replace(Some(id));

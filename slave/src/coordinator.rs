@@ -1,46 +1,40 @@
-//! Owns the slave's [`Work`]: takes commands one at a time and has their effects carried out.
+//! Owns the slave's [`Work`]: whoever brings a command takes the turn, and has its effects carried out
+//! on the spot. Nobody is waited for meanwhile.
 
-use crate::data_directory::{DataDirectory, make_private};
+use crate::data_directory::DataDirectory;
 use crate::delivery::Deliveries;
 use crate::event_log::SubjobEvents;
+use crate::outbox::{Finished, Lanes, Outbox};
 use crate::reports::Reports;
-use crate::result_archive::{self, Taker};
-use crate::result_note::ResultNote;
 use crate::setup::Setup;
 use crate::subjob_executor::{self, Limits};
 use crate::work::{
-    Answer, AtomEnd, Command, DeliveryOutcome, Effect, HandOut, Refusal, RunOutcome, SetupOutcome,
-    Work,
+    Answer, Command, Effect, HandOut, Refusal, RunOrder, RunOutcome, SetupOutcome, Work,
 };
-use clusterrunner_common::api::{AtomReport, ExecutorView, SlaveState, StateReportBody};
+use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::EventLog;
-use clusterrunner_common::ids::{AtomId, BuildId, SessionId};
+use clusterrunner_common::ids::{BuildId, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
-use std::io;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-
-/// How many commands may wait; each is handled in microseconds.
-const INBOX: usize = 256;
+use tokio_util::task::TaskTracker;
 
 /// What is said when one of our own parts panicked; the log has more.
 const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
 
-struct Message {
-    command: Command,
-    answer: oneshot::Sender<Result<Answer, Refusal>>,
-}
-
 /// The only way to the work.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkHandle {
-    inbox: mpsc::Sender<Message>,
-    view: watch::Receiver<WorkView>,
+#[derive(Clone)]
+pub(crate) struct WorkHandle(Arc<Coordinator>);
+
+impl fmt::Debug for WorkHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkHandle").finish_non_exhaustive()
+    }
 }
 
 /// What can be seen of the work from outside.
@@ -51,44 +45,19 @@ pub(crate) struct WorkView {
     pub(crate) is_stopping: bool,
 }
 
-impl WorkView {
-    fn of(work: &Work) -> Self {
-        Self {
-            executors: work.executors(),
-            current_build: work.current_build(),
-            is_stopping: work.is_stopping(),
-        }
-    }
-}
-
-impl WorkHandle {
-    /// Gives a command and waits until it is followed.
-    pub(crate) async fn send(&self, command: Command) -> Result<Answer, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        // If nobody takes it, or answers, the process is at its end.
-        if self.inbox.send(Message { command, answer }).await.is_err() {
-            return Err(Refusal::Ending);
-        }
-        answered.await.unwrap_or(Err(Refusal::Ending))
-    }
-
-    /// The work as it stands.
-    pub(crate) fn view(&self) -> WorkView {
-        self.view.borrow().clone()
-    }
-}
-
 /// What the effects need.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) setup: Setup,
-    pub(crate) deliveries: Deliveries,
+    pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) reports: Reports,
     pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     pub(crate) limits: Limits,
     pub(crate) space: DiskSpace,
+    /// Cancelled when the process is to end.
+    pub(crate) ending: CancellationToken,
 }
 
 /// How a build's effects are told to stop.
@@ -109,105 +78,153 @@ impl BuildStops {
     }
 }
 
-/// Runs until the work is over.
-pub(crate) struct Coordinator {
-    work: Work,
+/// The work, and what its effects need.
+struct Coordinator {
+    turns: Mutex<Turns>,
     surroundings: Arc<Surroundings>,
-    inbox: mpsc::Receiver<Message>,
-    view: watch::Sender<WorkView>,
-    effects: JoinSet<Command>,
+    outbox: Arc<Outbox>,
+    /// All that was begun and has not ended.
+    tasks: TaskTracker,
+    runtime: Handle,
+    /// Cancelled once the work is over.
+    is_over: CancellationToken,
+}
+
+/// What one turn at a time may change.
+struct Turns {
+    work: Work,
     stops: HashMap<BuildId, BuildStops>,
 }
 
-impl Coordinator {
-    /// A coordinator and the way to it.
-    pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> (Self, WorkHandle) {
-        let work = Work::new(num_executors);
-        let (inbox_sender, inbox) = mpsc::channel(INBOX);
-        let (view, viewer) = watch::channel(WorkView::of(&work));
-        let coordinator = Self {
-            work,
-            surroundings,
-            inbox,
-            view,
-            effects: JoinSet::new(),
-            stops: HashMap::new(),
-        };
-        let handle = WorkHandle {
-            inbox: inbox_sender,
-            view: viewer,
-        };
-        (coordinator, handle)
+impl WorkHandle {
+    /// The work of a slave that has nothing to do. To be called in a runtime, which carries its
+    /// effects out.
+    pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> Self {
+        let (tasks, runtime) = (TaskTracker::new(), Handle::current());
+        let coordinator = Arc::new_cyclic(|coordinator: &Weak<Coordinator>| {
+            let coordinator = Weak::clone(coordinator);
+            let outbox = Outbox {
+                data: Arc::clone(&surroundings.data),
+                deliveries: Arc::clone(&surroundings.deliveries),
+                session: surroundings.session.clone(),
+                ending: surroundings.ending.clone(),
+                tell: Box::new(move |command| {
+                    if let Some(coordinator) = coordinator.upgrade() {
+                        coordinator.report(command);
+                    }
+                }),
+                tasks: tasks.clone(),
+                runtime: runtime.clone(),
+                lanes: Mutex::new(Lanes::default()),
+            };
+            Coordinator {
+                turns: Mutex::new(Turns {
+                    work: Work::new(num_executors),
+                    stops: HashMap::new(),
+                }),
+                surroundings,
+                outbox: Arc::new(outbox),
+                tasks,
+                runtime,
+                is_over: CancellationToken::new(),
+            }
+        });
+        Self(coordinator)
     }
 
-    /// Follows commands until `stop`, then until everything is ended and cleaned up.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        while !self.work.is_over() {
-            tokio::select! {
-                () = stop.cancelled(), if !self.work.is_stopping() => self.turn(Command::Stop, None),
-                Some(message) = self.inbox.recv() => self.turn(message.command, Some(message.answer)),
-                Some(ended) = self.effects.join_next() => match ended {
-                    Ok(command) => self.turn(command, None),
-                    // They catch their panics, and nobody aborts them.
-                    Err(error) => tracing::error!(%error, "an effect got lost"),
-                },
-            }
+    /// Gives a command and has it followed.
+    pub(crate) fn send(&self, command: Command) -> Result<Answer, Refusal> {
+        self.0.turn(command)
+    }
+
+    /// The work as it stands.
+    pub(crate) fn view(&self) -> WorkView {
+        let turns = self.0.lock();
+        WorkView {
+            executors: turns.work.executors(),
+            current_build: turns.work.current_build(),
+            is_stopping: turns.work.is_stopping(),
         }
     }
 
-    fn turn(
-        &mut self,
-        command: Command,
-        answer_to: Option<oneshot::Sender<Result<Answer, Refusal>>>,
-    ) {
+    /// Results that are on their way.
+    pub(crate) fn outbox(&self) -> Arc<Outbox> {
+        Arc::clone(&self.0.outbox)
+    }
+
+    /// Waits for the process to be told to end, and then until everything is ended and cleaned up.
+    pub(crate) async fn run(&self) {
+        self.0.surroundings.ending.cancelled().await;
+        self.0.report(Command::Stop);
+        self.0.is_over.cancelled().await;
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl Coordinator {
+    fn lock(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A turn for a command that is never refused.
+    fn report(self: &Arc<Self>, command: Command) {
+        if let Err(refusal) = self.turn(command) {
+            tracing::error!(%refusal, "the end of an effect was refused");
+        }
+    }
+
+    /// One turn. Its effects begin under the lock, so that they do in the order in which they were
+    /// decided; none of them blocks.
+    fn turn(self: &Arc<Self>, command: Command) -> Result<Answer, Refusal> {
+        let mut turns = self.lock();
         match &command {
             Command::CleanUpEnded { build, .. } => {
-                tracing::info!(build.id = %build, "the build is torn down");
-                self.stops.remove(build);
+                turns.stops.remove(build);
             }
-            Command::DeliveryEnded { hand_out, .. } => {
-                if let Some(stops) = self.stops.get_mut(&hand_out.build) {
-                    stops.hand_outs.remove(hand_out);
+            Command::DeliveriesEnded(ends) => {
+                for (hand_out, _) in ends {
+                    if let Some(stops) = turns.stops.get_mut(&hand_out.build) {
+                        stops.hand_outs.remove(hand_out);
+                    }
                 }
             }
             _ => {}
         }
-        let handled = self.work.handle(command);
-        self.view.send_replace(WorkView::of(&self.work));
-        let answer = handled.map(|(answer, effects)| {
-            for effect in effects {
-                self.carry_out(effect);
-            }
-            answer
-        });
-        if let Some(answer_to) = answer_to {
-            // Whoever asked may have gone; what was asked for happens all the same.
-            answer_to.send(answer).ok();
+        let (answer, effects) = turns.work.handle(command)?;
+        for effect in effects {
+            self.carry_out(&mut turns.stops, effect);
         }
+        if turns.work.is_over() {
+            self.is_over.cancel();
+        }
+        Ok(answer)
     }
 
     /// Has something done that ends in a command; should it panic, in `otherwise`.
     fn spawn(
-        &mut self,
+        self: &Arc<Self>,
         otherwise: Command,
         effect: impl Future<Output = Command> + Send + 'static,
     ) {
+        let coordinator = Arc::clone(self);
         let effect = AssertUnwindSafe(effect).catch_unwind();
-        self.effects.spawn(async move {
-            effect.await.unwrap_or_else(|_| {
+        let ending = async move {
+            let ended = effect.await.unwrap_or_else(|_| {
                 tracing::error!(?otherwise, "a part of the slave panicked");
                 otherwise
-            })
-        });
+            });
+            coordinator.report(ended);
+        };
+        self.tasks.spawn_on(ending, &self.runtime);
     }
 
-    fn carry_out(&mut self, effect: Effect) {
-        let around = Arc::clone(&self.surroundings);
+    fn carry_out(self: &Arc<Self>, stops: &mut HashMap<BuildId, BuildStops>, effect: Effect) {
+        let around = &self.surroundings;
         match effect {
             Effect::SetUp(order) => {
                 let build = order.build;
-                tracing::info!(build.id = %build, "setting a build up");
-                let stops = self.stops.entry(build).or_default();
+                let stops = stops.entry(build).or_default();
                 stops.job_name = order.job.job_name().unwrap_or_default().to_owned();
                 let stop = stops.all.clone();
                 let failed = SetupOutcome::Failed {
@@ -215,94 +232,89 @@ impl Coordinator {
                     left: None,
                 };
                 let ended = move |outcome| Command::SetupEnded { build, outcome };
+                let around = Arc::clone(around);
                 self.spawn(ended(failed), async move {
+                    tracing::info!(build.id = %build, "setting a build up");
                     ended(around.setup.set_up(*order, &stop).await)
                 });
             }
             Effect::Run(order) => {
-                let hand_out = order.hand_out;
-                let HandOut {
-                    build,
-                    subjob,
-                    attempt,
-                } = hand_out;
-                let executor = order.executor;
-                tracing::debug!(build.id = %build, subjob.id = %subjob, %attempt, %executor, "running a subjob");
-                let stop = self.stop_of(hand_out);
-                let job_name = self.stops.get(&build).map(|stops| stops.job_name.clone());
-                let events =
-                    SubjobEvents::new(around.events.clone(), &order, job_name.unwrap_or_default());
-                let ended = move |outcome| Command::RunEnded { hand_out, outcome };
-                let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
-                self.spawn(ended(failed), async move {
-                    let (data, space) = (&around.data, &around.space);
-                    let limits = around.limits;
-                    let run = subjob_executor::run(data, space, order, &stop, limits, &events);
-                    ended(run.await)
-                });
+                let stops = stops.entry(order.hand_out.build).or_default();
+                self.run_subjob(order, stops);
             }
-            Effect::Pack { hand_out, atoms } => {
-                let reports = atoms
-                    .iter()
-                    .zip((0..).map(AtomId))
-                    .filter_map(|(atom, id)| {
-                        let limit = atom.timed_out?;
-                        Some(AtomReport {
-                            id,
-                            timed_out_after_s: Some(limit.as_secs()),
-                        })
-                    });
-                let session = around.session.clone();
-                let note = ResultNote::new(hand_out, session, reports.collect());
-                let stop = self.stop_of(hand_out);
-                let ended = move |trouble| Command::PackEnded { hand_out, trouble };
-                self.spawn(ended(Some(BROKE_OFF.to_owned())), async move {
-                    ended(pack(around, note, atoms, stop).await.err())
-                });
-            }
-            Effect::Deliver { hand_out, executor } => {
-                let stop = self.stop_of(hand_out);
-                let ended = move |outcome| Command::DeliveryEnded { hand_out, outcome };
-                let failed = DeliveryOutcome::Rejected(BROKE_OFF.to_owned());
-                self.spawn(ended(failed), async move {
-                    let deliveries = &around.deliveries;
-                    ended(
-                        deliveries
-                            .deliver(&around.data, hand_out, executor, &stop)
-                            .await,
-                    )
-                });
+            Effect::Deliver {
+                hand_out,
+                executor,
+                atoms,
+            } => {
+                let stops = stops.entry(hand_out.build).or_default();
+                let finished = Finished {
+                    hand_out,
+                    executor,
+                    atoms,
+                    stop: stops.hand_out(hand_out),
+                };
+                self.outbox.put(finished, &stops.all);
             }
             Effect::CleanUp { build, project } => {
-                let hurry = self.stops.entry(build).or_default().hurry.clone();
+                self.outbox.forget(build);
+                let hurry = stops.entry(build).or_default().hurry.clone();
                 let ended = move |trouble| Command::CleanUpEnded { build, trouble };
+                let around = Arc::clone(around);
                 self.spawn(ended(Some(BROKE_OFF.to_owned())), async move {
-                    ended(around.setup.clean_up(build, project, &hurry).await)
+                    let trouble = around.setup.clean_up(build, project, &hurry).await;
+                    tracing::info!(build.id = %build, "the build is torn down");
+                    ended(trouble)
                 });
             }
-            Effect::Cancel(hand_out) => self.stop_of(hand_out).cancel(),
-            Effect::CancelBuild(build) => self.stops.entry(build).or_default().all.cancel(),
-            Effect::Hurry(build) => self.stops.entry(build).or_default().hurry.cancel(),
+            Effect::Cancel(hand_out) => {
+                let stops = stops.entry(hand_out.build).or_default();
+                stops.hand_out(hand_out).cancel();
+            }
+            Effect::CancelBuild(build) => {
+                let stops = stops.entry(build).or_default();
+                stops.all.cancel();
+                self.outbox.cancel(build, &stops.all);
+            }
+            Effect::Hurry(build) => stops.entry(build).or_default().hurry.cancel(),
             Effect::Report {
                 build,
                 state,
                 reason,
-            } => self.report(build, state, reason),
+            } => self.tell_master(build, state, reason),
             Effect::ForgetReports => around.reports.forget(),
         }
     }
 
-    fn stop_of(&mut self, hand_out: HandOut) -> CancellationToken {
-        let stops = self.stops.entry(hand_out.build).or_default();
-        stops.hand_out(hand_out)
+    fn run_subjob(self: &Arc<Self>, order: RunOrder, stops: &mut BuildStops) {
+        let hand_out = order.hand_out;
+        let HandOut {
+            build,
+            subjob,
+            attempt,
+        } = hand_out;
+        let around = Arc::clone(&self.surroundings);
+        let stop = stops.hand_out(hand_out);
+        let events = SubjobEvents::new(around.events.clone(), &order, stops.job_name.clone());
+        let ended = move |outcome| Command::RunEnded { hand_out, outcome };
+        let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
+        self.spawn(ended(failed), async move {
+            let executor = order.executor;
+            tracing::debug!(build.id = %build, subjob.id = %subjob, %attempt, %executor, "running a subjob");
+            let (data, space) = (&around.data, &around.space);
+            let limits = around.limits;
+            let run = subjob_executor::run(data, space, order, &stop, limits, &events);
+            ended(run.await)
+        });
     }
 
-    fn report(&self, build: BuildId, state: SlaveState, reason: Option<String>) {
-        match &reason {
-            Some(reason) if state == SlaveState::SetupFailed => {
-                tracing::warn!(build.id = %build, reason, "this slave can not work on a build")
-            }
-            _ => tracing::debug!(build.id = %build, ?state, "reporting to the master"),
+    fn tell_master(self: &Arc<Self>, build: BuildId, state: SlaveState, reason: Option<String>) {
+        if let (Some(reason), SlaveState::SetupFailed) = (reason.clone(), state) {
+            // The log may block, and this is under the lock.
+            let tell = async move {
+                tracing::warn!(build.id = %build, reason, "this slave can not work on a build");
+            };
+            self.tasks.spawn_on(tell, &self.runtime);
         }
         let report = StateReportBody {
             state,
@@ -312,25 +324,4 @@ impl Coordinator {
         };
         self.surroundings.reports.put(build, report);
     }
-}
-
-async fn pack(
-    around: Arc<Surroundings>,
-    note: ResultNote,
-    atoms: Vec<AtomEnd>,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    let taker = match around.deliveries.api.dialect.is_original() {
-        true => Taker::Original,
-        false => Taker::Ours,
-    };
-    let packed = spawn_blocking(move || {
-        let (data, hand_out) = (&around.data, note.hand_out());
-        make_private(&data.results(hand_out.build)).map_err(|error| error.to_string())?;
-        result_archive::pack(data, &note, &atoms, taker, &stop).map_err(|error| error.to_string())
-    });
-    let packed = packed.await.map_err(io::Error::other);
-    packed
-        .map_err(|error| error.to_string())
-        .and_then(|packed| packed)
 }

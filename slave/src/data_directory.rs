@@ -11,14 +11,17 @@
 //! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
 //! ```
 //!
+//! A file of results may hold many; it is named for the first of them.
+//!
 //! All but `repos/` is gone when a build is torn down, and at the next start. Only results that the
 //! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;
 use clusterrunner_common::artifact::directory_name;
+use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
 use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SubjobId};
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -129,7 +132,7 @@ impl DataDirectory {
         self.path.join("results").join(build.to_string())
     }
 
-    /// A packed result.
+    /// A file of packed results of which this is the first.
     pub(crate) fn result_file(&self, hand_out: HandOut) -> PathBuf {
         let HandOut {
             build,
@@ -138,6 +141,20 @@ impl DataDirectory {
         } = hand_out;
         self.results(build)
             .join(format!("results_{subjob}.{attempt}.tar.gz"))
+    }
+
+    /// A file of no name below the results of a build, which goes when it is closed. Blocks.
+    pub(crate) fn scratch_file(&self, build: BuildId) -> io::Result<File> {
+        let number = u64::from_be_bytes(random_bytes());
+        let path = self.results(build).join(format!(".{number:016x}"));
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
     }
 
     /// Where a packed result waits that outlived its slave's process.

@@ -6,14 +6,14 @@
 
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
-use crate::delivery::{Deliveries, DeliveryEnd};
+use crate::delivery::{Deliveries, DeliveryEnd, Packed};
 use crate::result_note::ResultNote;
 use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -24,25 +24,36 @@ use tokio_util::sync::CancellationToken;
 /// The results of earlier lives that are not delivered yet.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldResults {
+    /// Files by the first of their results, after which they are named.
     held: Arc<Mutex<BTreeMap<HandOut, Held>>>,
-    /// Unbounded: each of the results passes once.
+    /// Unbounded: each of the files passes once.
     wanted: mpsc::UnboundedSender<HandOut>,
 }
 
+/// A file of results. It is delivered as it is if any of them is wanted; the master refuses the others.
 #[derive(Debug)]
 struct Held {
     note: ResultNote,
-    stage: Stage,
+    /// Those of its results of which there is still something to say.
+    open: BTreeMap<HandOut, Stage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
     /// The master was not asked, or has not answered.
     Found,
-    /// It is being delivered.
+    /// Its file is being delivered.
     Wanted,
+    /// The same, for the sake of others.
+    Unwanted,
     /// The master has it; an answer that was on its way meanwhile may still want it.
     Delivered,
+}
+
+impl Held {
+    fn is_under_way(&self) -> bool {
+        self.open.values().any(|stage| *stage != Stage::Found)
+    }
 }
 
 /// Delivers what is found to be wanted.
@@ -60,15 +71,18 @@ impl HeldResults {
     /// When the directory can not be read or changed.
     pub(crate) fn collect(data: &DataDirectory) -> io::Result<(Self, HeldDeliveries)> {
         let mut held = BTreeMap::new();
+        let mut number = 0;
         for path in data.left_results()? {
             match checked(&path) {
-                Ok(note) => {
-                    let lasting = data.held_file(note.hand_out());
+                Ok((first, note)) => {
+                    let lasting = data.held_file(first);
                     if lasting != path {
                         std::fs::rename(&path, &lasting)?;
                     }
-                    let stage = Stage::Found;
-                    held.insert(note.hand_out(), Held { note, stage });
+                    let open = note.hand_outs().map(|hand_out| (hand_out, Stage::Found));
+                    let open: BTreeMap<_, _> = open.collect();
+                    number += open.len();
+                    held.insert(first, Held { note, open });
                 }
                 Err(error) => {
                     tracing::info!(path = %path.display(), %error, "a result of an earlier life is of no use");
@@ -77,10 +91,7 @@ impl HeldResults {
             }
         }
         if !held.is_empty() {
-            tracing::info!(
-                number = held.len(),
-                "results of an earlier life were not delivered yet"
-            );
+            tracing::info!(number, "results of an earlier life were not delivered yet");
         }
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let results = Self {
@@ -101,78 +112,105 @@ impl HeldResults {
     /// What to tell the master.
     pub(crate) fn to_tell(&self) -> Vec<FinishedAttempt> {
         let held = self.lock();
-        let open = held
-            .iter()
-            .filter(|(_, held)| held.stage != Stage::Delivered);
-        let told = open.map(|(hand_out, held)| FinishedAttempt {
-            build_id: hand_out.build,
-            subjob_id: hand_out.subjob,
-            attempt: hand_out.attempt,
-            session_id: held.note.session.clone(),
+        let told = held.values().flat_map(|held| {
+            let open = held.open.iter();
+            let open = open.filter(|(_, stage)| **stage != Stage::Delivered);
+            open.map(|(hand_out, _)| FinishedAttempt {
+                build_id: hand_out.build,
+                subjob_id: hand_out.subjob,
+                attempt: hand_out.attempt,
+                session_id: held.note.session.clone(),
+            })
         });
         told.collect()
     }
 
-    /// Takes the master's answer: the others are dropped. Says whether all that it wants is here;
-    /// where it is not, it must be told anew.
+    /// Takes the master's answer: files of which nothing is wanted are dropped. Says whether all that it
+    /// wants is here; where it is not, it must be told anew.
     pub(crate) async fn settle(
         &self,
         data: &Arc<DataDirectory>,
         wanted: &[(BuildId, SubjobId, Attempt)],
     ) -> bool {
         let mut unwanted = Vec::new();
-        let mut num_here = 0;
-        self.lock().retain(|hand_out, held| {
-            let name = (hand_out.build, hand_out.subjob, hand_out.attempt);
-            let is_wanted = wanted.contains(&name);
-            num_here += usize::from(is_wanted);
-            match held.stage {
-                Stage::Found if is_wanted => {
-                    held.stage = Stage::Wanted;
-                    // Its receiver is gone only when the slave ends.
-                    self.wanted.send(*hand_out).ok();
-                    true
+        let mut missing: HashSet<_> = wanted.iter().collect();
+        self.lock().retain(|first, held| {
+            let was_under_way = held.is_under_way();
+            let mut is_wanted = false;
+            for (hand_out, stage) in &mut held.open {
+                let name = (hand_out.build, hand_out.subjob, hand_out.attempt);
+                let this_is_wanted = missing.remove(&name);
+                is_wanted |= this_is_wanted;
+                match stage {
+                    Stage::Found | Stage::Unwanted if this_is_wanted => *stage = Stage::Wanted,
+                    Stage::Found => *stage = Stage::Unwanted,
+                    // The answer to the upload says what becomes of it.
+                    Stage::Wanted | Stage::Unwanted | Stage::Delivered => {}
                 }
-                Stage::Found => {
-                    unwanted.push(*hand_out);
-                    false
-                }
-                // The answer to the upload says what becomes of it.
-                Stage::Wanted | Stage::Delivered => true,
             }
+            if was_under_way {
+                return true;
+            }
+            if is_wanted {
+                // Its receiver is gone only when the slave ends.
+                self.wanted.send(*first).ok();
+            } else {
+                unwanted.push((*first, held.open.len()));
+            }
+            is_wanted
         });
-        for hand_out in unwanted {
+        for (first, number) in unwanted {
             tracing::info!(
-                build.id = %hand_out.build, subjob.id = %hand_out.subjob, attempt = %hand_out.attempt,
-                "a result of an earlier life does not count any more and is dropped"
+                build.id = %first.build, subjob.id = %first.subjob, attempt = %first.attempt, number,
+                "results of an earlier life do not count any more and are dropped"
             );
-            remove(data, hand_out).await;
+            remove(data, first).await;
         }
-        num_here == wanted.len()
+        missing.is_empty()
     }
 
-    /// Notes how a delivery ended. Says whether that was its end: a registration that did not want it
-    /// may be an old one. Then the newest decides, which perhaps wants it; it is set before its
-    /// answer is settled, so either of the two sees what the other did.
-    fn ended(&self, hand_out: HandOut, end: &DeliveryEnd, registration: &Registration) -> bool {
-        let mut held = self.lock();
-        match end {
-            DeliveryEnd::Taken => {
-                if let Some(held) = held.get_mut(&hand_out) {
-                    held.stage = Stage::Delivered;
+    /// The note of a file that is to be delivered.
+    fn note(&self, first: HandOut) -> Option<ResultNote> {
+        self.lock().get(&first).map(|held| held.note.clone())
+    }
+
+    /// Notes how a delivery ended. Says whether that was its end: a registration that did not want
+    /// something may be an old one. Then the newest decides, which perhaps wants it; it is set before
+    /// its answer is settled, so either of the two sees what the other did.
+    fn ended(
+        &self,
+        first: HandOut,
+        ends: &[(HandOut, DeliveryEnd)],
+        registration: &Registration,
+    ) -> bool {
+        let mut all_held = self.lock();
+        let Some(held) = all_held.get_mut(&first) else {
+            return true;
+        };
+        let mut is_over = true;
+        for (hand_out, end) in ends {
+            match end {
+                DeliveryEnd::Taken => drop(held.open.insert(*hand_out, Stage::Delivered)),
+                DeliveryEnd::Unwanted(id)
+                    if registration.id() != Some(*id)
+                        && held.open.get(hand_out) == Some(&Stage::Wanted) =>
+                {
+                    is_over = false;
+                }
+                DeliveryEnd::Unwanted(_) | DeliveryEnd::Rejected(_) => {
+                    held.open.remove(hand_out);
                 }
             }
-            DeliveryEnd::Unwanted(id) if registration.id() != Some(*id) => return false,
-            DeliveryEnd::Unwanted(_) | DeliveryEnd::Rejected(_) => {
-                held.remove(&hand_out);
-            }
         }
-        true
+        if held.open.is_empty() {
+            all_held.remove(&first);
+        }
+        is_over
     }
 }
 
-async fn remove(data: &Arc<DataDirectory>, hand_out: HandOut) {
-    let path = data.held_file(hand_out);
+async fn remove(data: &Arc<DataDirectory>, first: HandOut) {
+    let path = data.held_file(first);
     match tokio::fs::remove_file(&path).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(path = %path.display(), %error, "could not remove a result");
@@ -181,12 +219,15 @@ async fn remove(data: &Arc<DataDirectory>, hand_out: HandOut) {
     }
 }
 
-fn checked(path: &Path) -> io::Result<ResultNote> {
+fn checked(path: &Path) -> io::Result<(HandOut, ResultNote)> {
     let found = path.symlink_metadata()?;
     if !found.is_file() {
         return Err(io::Error::other("it is no file"));
     }
-    ResultNote::read_checked(BufReader::new(File::open(path)?))
+    let note = ResultNote::read_checked(BufReader::new(File::open(path)?))?;
+    let first = note.first();
+    let first = first.ok_or_else(|| io::Error::other("it names no hand-out"))?;
+    Ok((first, note))
 }
 
 impl HeldDeliveries {
@@ -202,21 +243,34 @@ impl HeldDeliveries {
             let mut under_way = FuturesUnordered::new();
             loop {
                 tokio::select! {
-                    Some(hand_out) = self.wanted.recv() => {
-                        let (path, results) = (data.held_file(hand_out), &self.results);
+                    Some(first) = self.wanted.recv() => {
+                        let (file, results) = (data.held_file(first), &self.results);
+                        let Some(note) = results.note(first) else { continue };
+                        let packed = Packed {
+                            file,
+                            note,
+                            executor: None,
+                            is_small: false,
+                        };
                         under_way.push(async move {
                             loop {
-                                let end = deliveries.deliver_held(&path, hand_out).await;
-                                if results.ended(hand_out, &end, registration) {
-                                    return (hand_out, end);
+                                let ends = deliveries.deliver(&packed, None, &CancellationToken::new()).await;
+                                if results.ended(first, &ends, registration) {
+                                    return (first, ends);
                                 }
                             }
                         });
                     }
-                    Some((hand_out, end)) = under_way.next() => {
-                        remove(&data, hand_out).await;
-                        if let DeliveryEnd::Rejected(reason) = end {
-                            tracing::warn!(reason, "a result of an earlier life can not be delivered");
+                    Some((first, ends)) = under_way.next() => {
+                        remove(&data, first).await;
+                        let mut is_missed = false;
+                        for (_, end) in ends {
+                            if let DeliveryEnd::Rejected(reason) = end {
+                                tracing::warn!(reason, "a result of an earlier life can not be delivered");
+                                is_missed = true;
+                            }
+                        }
+                        if is_missed {
                             // Connecting without it tells the master not to wait for it.
                             registration.renounce();
                         }

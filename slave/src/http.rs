@@ -9,15 +9,15 @@ use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::data_directory::DataDirectory;
 use crate::master_api::Dialect;
-use crate::work::{Answer, Command, HandOut, JobSource, SetupOrder};
+use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use axum::{Json, Router};
 use clusterrunner_common::api::{
-    ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobRequest,
-    Success, VersionBody,
+    ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobOrder,
+    SubjobRequest, SubjobsRequest, Success, VersionBody,
 };
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
@@ -179,7 +179,7 @@ async fn set_up(
     } else {
         setup_order(build, request)?
     };
-    api.work.send(Command::SetUp(Box::new(order))).await?;
+    api.work.send(Command::SetUp(Box::new(order)))?;
     Ok(Json(Success::default()))
 }
 
@@ -213,18 +213,18 @@ async fn start_subjob(
     if request.atomic_commands.iter().any(nul) {
         return Err(ApiError::NulInCommand);
     }
-    let command = Command::StartSubjob {
-        hand_out: HandOut {
-            build,
+    let command = Command::StartSubjobs {
+        build,
+        subjobs: vec![OrderedSubjob {
             subjob,
             attempt: request.attempt.unwrap_or(Attempt::FIRST),
-        },
-        atomic_commands: request.atomic_commands,
+            atomic_commands: request.atomic_commands,
+        }],
         timeout: request.timeout_s.map(Duration::from_secs),
     };
     let _admitted = api.admit(proof).await?;
-    let executor_id = match api.work.send(command).await? {
-        Answer::Subjob(executor) => executor,
+    let executor_id = match api.work.send(command)? {
+        Answer::Subjobs(executor) => executor,
         Answer::Done => None,
     };
     let accepted = SubjobAccepted {
@@ -232,6 +232,49 @@ async fn start_subjob(
         executor_id,
     };
     Ok((StatusCode::CREATED, Json(accepted)))
+}
+
+/// Many hand-outs in one call.
+async fn start_subjobs(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    proof: Proof,
+    Signed(request): Signed<SubjobsRequest>,
+) -> Result<(StatusCode, Json<Success>), ApiError> {
+    let SubjobsRequest {
+        command,
+        timeout_s,
+        subjobs,
+    } = request;
+    let mut ordered = Vec::with_capacity(subjobs.len());
+    for order in subjobs {
+        let SubjobOrder {
+            subjob_id: subjob,
+            attempt,
+            atoms,
+        } = order;
+        if atoms.is_empty() {
+            return Err(ApiError::NoAtoms(subjob));
+        }
+        let commands = atoms.into_iter().map(|atom| format!("{atom} {command}"));
+        ordered.push(OrderedSubjob {
+            subjob,
+            attempt,
+            atomic_commands: commands.collect(),
+        });
+    }
+    let mut commands = ordered.iter().flat_map(|order| &order.atomic_commands);
+    if commands.any(|command| command.contains('\0')) {
+        return Err(ApiError::NulInCommand);
+    }
+    let command = Command::StartSubjobs {
+        build,
+        subjobs: ordered,
+        timeout: timeout_s.map(Duration::from_secs),
+    };
+    let _admitted = api.admit(proof).await?;
+    api.work.send(command)?;
+    Ok((StatusCode::CREATED, Json(Success::default())))
 }
 
 async fn tear_down(
@@ -244,7 +287,7 @@ async fn tear_down(
     if proof.is_weak() {
         legacy::check_teardown(build, api.work.view().current_build)?;
     }
-    api.work.send(Command::TearDown(build)).await?;
+    api.work.send(Command::TearDown(build))?;
     Ok(Json(Success::default()))
 }
 

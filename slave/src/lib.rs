@@ -14,6 +14,7 @@ mod http;
 mod master_api;
 mod master_source;
 pub mod options;
+mod outbox;
 mod reports;
 mod result_archive;
 mod result_note;
@@ -21,6 +22,7 @@ mod retention;
 mod setup;
 mod source;
 mod subjob_executor;
+mod upload;
 mod withdrawal;
 mod work;
 
@@ -39,7 +41,7 @@ use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettin
 use clusterrunner_common::signed::Gate;
 use clusterrunner_common::tls::TlsError;
 use connection::Registration;
-use coordinator::{Coordinator, Surroundings};
+use coordinator::{Surroundings, WorkHandle};
 use data_directory::DataDirectory;
 use delivery::Deliveries;
 use held_results::HeldResults;
@@ -51,11 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use subjob_executor::Limits;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-
-/// Uploads beside one for each executor: a few slow ones then do not hold up the rest.
-const SPARE_UPLOADS: usize = 2;
 
 /// The longest that a heartbeat or another short call waits for its answer, whatever the settings
 /// allow: a slave that waits longer would be given up meanwhile.
@@ -181,7 +179,6 @@ pub async fn serve_until_withdrawn(
     let registration = Registration::new();
     // A child, so that a call that ends this slave ends nothing else of the process.
     let stop = stop.child_token();
-    let uploads = usize::try_from(settings.num_executors).unwrap_or(1) + SPARE_UPLOADS;
     let space = DiskSpace::new(data.path(), service.min_free_space);
     let surroundings = Arc::new(Surroundings {
         data: Arc::clone(&data),
@@ -196,12 +193,7 @@ pub async fn serve_until_withdrawn(
             space: space.clone(),
             max_output: settings.max_console_size,
         },
-        deliveries: Deliveries {
-            api: api.clone(),
-            registration: registration.clone(),
-            slots: Semaphore::new(uploads),
-            ending: stop.clone(),
-        },
+        deliveries: Arc::new(Deliveries::new(api.clone(), registration.clone())),
         reports: Reports::default(),
         events: events.clone(),
         session: session.clone(),
@@ -210,8 +202,9 @@ pub async fn serve_until_withdrawn(
             max_console_size: settings.max_console_size,
         },
         space: space.clone(),
+        ending: stop.clone(),
     });
-    let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
+    let work = WorkHandle::new(settings.num_executors, Arc::clone(&surroundings));
 
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
@@ -253,7 +246,7 @@ pub async fn serve_until_withdrawn(
         clusterrunner_common::http::serve_secured(listener, routes, tls, listening, DRAIN),
         async {
             tokio::join!(
-                coordinator.run(stop.clone()),
+                work.run(),
                 retention::keep(&surroundings, service.kept_projects, &stop),
                 withdrawal::when_asked(&api, &work, &registration, &withdraw, &stop),
                 connection::keep(

@@ -1,9 +1,11 @@
 //! The calls that a slave makes to its master.
 
+use crate::upload::Upload;
 use crate::work::HandOut;
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
-    PROTOCOL, ResultMetrics, ResultReport, SourceRequest, StateReport, StateReportBody,
+    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, SourceRequest, StateReport,
+    StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::git::PackRequest;
@@ -217,7 +219,7 @@ impl MasterApi {
         asked.await
     }
 
-    /// What goes with a result.
+    /// What goes with a result to a master of the original.
     pub(crate) fn result_report(
         &self,
         id: SlaveId,
@@ -236,28 +238,45 @@ impl MasterApi {
         }
     }
 
-    /// Sends a result.
-    pub(crate) async fn upload(
+    /// Sends results of a build.
+    pub(crate) async fn upload_results(
+        &self,
+        build: BuildId,
+        upload: Upload,
+    ) -> Result<ResultsAnswer, CallError> {
+        let url = format!("{}/v1/build/{build}/results", self.master);
+        let Upload {
+            content_type,
+            length,
+            digest,
+            content,
+        } = upload;
+        let body = content.into_body();
+        let sent = self
+            .uploader
+            .upload(&url, &content_type, length, &digest, body);
+        sent.await
+    }
+
+    /// Sends a result to a master of the original, which takes one at a time.
+    pub(crate) async fn upload_to_original(
         &self,
         hand_out: HandOut,
-        content_type: &str,
-        length: u64,
-        digest: &str,
-        body: reqwest::Body,
+        upload: Upload,
     ) -> Result<(), CallError> {
         let HandOut { build, subjob, .. } = hand_out;
         let url = format!("{}/v1/build/{build}/subjob/{subjob}/result", self.master);
-        if self.dialect.is_original() {
-            let sent = self
-                .uploader
-                .upload_to_original(&url, content_type, length, body);
-            let _answer: Value = sent.await?;
-            return Ok(());
-        }
-        let _answer: Value = self
+        let Upload {
+            content_type,
+            length,
+            content,
+            ..
+        } = upload;
+        let body = content.into_body();
+        let sent = self
             .uploader
-            .upload(&url, content_type, length, digest, body)
-            .await?;
+            .upload_to_original(&url, &content_type, length, body);
+        let _answer: Value = sent.await?;
         Ok(())
     }
 }

@@ -1,101 +1,115 @@
-//! Packs the result of a subjob: a block, as our master keeps it, or the archive that a master of the
-//! original takes.
+//! Packs results: a block, as our master keeps it, or the archive that a master of the original takes.
 
-use crate::data_directory::DataDirectory;
+use crate::data_directory::remove_all;
 use crate::result_note::ResultNote;
-use crate::work::AtomEnd;
-use clusterrunner_common::artifact::CONSOLE_FILE;
+use crate::work::{AtomConsole, AtomEnd, HandOut};
 use clusterrunner_common::ids::AtomId;
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, PackError};
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
-/// Who is to take a result.
+/// Who is to take results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taker {
     Ours,
     Original,
 }
 
-/// Packs what the atoms of a subjob printed and left, and how they ended, into the file that is
-/// delivered. Its header says `note`. Blocks.
-pub(crate) fn pack(
-    data: &DataDirectory,
+/// Writes what the atoms of some subjobs printed and left, and how they ended, in the form in which it
+/// is delivered. Its header says `note`, which names the same hand-outs in the same order. Blocks.
+pub(crate) fn pack<'a, W: Write>(
+    out: W,
     note: &ResultNote,
-    atoms: &[AtomEnd],
+    results: impl Iterator<Item = (HandOut, &'a [AtomEnd])>,
     taker: Taker,
     stop: &CancellationToken,
-) -> Result<(), PackError> {
-    let path = data.result_file(note.hand_out());
-    let packed = write_result(data, note, atoms, taker, &path, stop);
-    if packed.is_err() {
-        // The build's clean-up removes it in any case.
-        std::fs::remove_file(&path).ok();
-    }
-    packed
-}
-
-fn write_result(
-    data: &DataDirectory,
-    note: &ResultNote,
-    atoms: &[AtomEnd],
-    taker: Taker,
-    path: &Path,
-    stop: &CancellationToken,
-) -> Result<(), PackError> {
-    let out = BufWriter::new(File::create(path)?);
+) -> Result<W, PackError> {
     let (comment, stop) = (note.to_comment()?, stop.clone());
     let mut block = match taker {
         Taker::Ours => BlockWriter::with_comment(comment, out, stop),
         Taker::Original => BlockWriter::for_the_original(comment, out, stop),
     };
-    let hand_out = note.hand_out();
-    block.begin(hand_out.subjob, hand_out.attempt);
-    for (id, atom) in (0..).map(AtomId).zip(atoms) {
-        let directory = data.artifact_directory(hand_out.build, hand_out.subjob, id);
-        let console = open_console(&directory)?;
-        let result = AtomResult {
-            command: &atom.command,
-            exit_code: atom.exit_code,
-            seconds: atom.took.as_secs_f64(),
-            ended_at: atom.ended_at,
-            console: console.as_ref().map_or(Console::Memory(b""), Console::File),
-            artifacts: Some(&directory),
-        };
-        block.add(id, &result)?;
+    for (hand_out, atoms) in results {
+        block.begin(hand_out.subjob, hand_out.attempt);
+        for (id, atom) in (0..).map(AtomId).zip(atoms) {
+            add(&mut block, id, atom)?;
+        }
     }
     let mut out = match taker {
         Taker::Ours => block.finish()?.0,
         Taker::Original => block.finish_archive()?,
     };
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(out)
+}
+
+fn add<W: Write>(block: &mut BlockWriter<W>, id: AtomId, atom: &AtomEnd) -> Result<(), PackError> {
+    let file = match &atom.console {
+        AtomConsole::Memory(_) => None,
+        AtomConsole::File(path) => open_or_leave_out(path),
+    };
+    let console = match (&atom.console, &file) {
+        (AtomConsole::Memory(text), _) => Console::Memory(text),
+        (AtomConsole::File(_), Some(file)) => Console::File(file),
+        (AtomConsole::File(_), None) => Console::Memory(b""),
+    };
+    let result = AtomResult {
+        command: &atom.command,
+        exit_code: atom.exit_code,
+        seconds: atom.took.as_secs_f64(),
+        ended_at: atom.ended_at,
+        console,
+        artifacts: atom.artifacts.as_deref(),
+    };
+    block.add(id, &result)
+}
+
+/// Removes what atoms left on the disk, once it is packed or not wanted any more. Blocks.
+pub(crate) fn remove_files(atoms: &[AtomEnd]) {
+    for atom in atoms {
+        let console = match &atom.console {
+            AtomConsole::File(path) => Some(path),
+            AtomConsole::Memory(_) => None,
+        };
+        for path in console.into_iter().chain(&atom.artifacts) {
+            if let Err(error) = remove_all(path) {
+                // The build's clean-up tries again.
+                tracing::debug!(path = %path.display(), %error, "could not remove what an atom left");
+            }
+        }
+    }
+}
+
+fn open_or_leave_out(path: &Path) -> Option<File> {
+    match open_console(path) {
+        Ok(file) => file,
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "the console of an atom could not be read and is left out");
+            None
+        }
+    }
 }
 
 /// Opens what is a file: what the atom left running may still put anything in its place.
-fn open_console(directory: &Path) -> io::Result<Option<File>> {
+pub(crate) fn open_console(path: &Path) -> io::Result<Option<File>> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let opened = File::options()
+    let file = File::options()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
-        .open(directory.join(CONSOLE_FILE));
-    match opened {
-        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
-        Err(error) => {
-            let path = directory.display();
-            tracing::warn!(%path, %error, "the console of an atom could not be read and is left out");
-            Ok(None)
-        }
-    }
+        .open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::work::HandOut;
-    use clusterrunner_common::api::AtomReport;
+    use crate::data_directory::DataDirectory;
+    use crate::result_note::entry;
+    use clusterrunner_common::artifact::CONSOLE_FILE;
     use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
     use clusterrunner_common::result_block::{check_block, convert_archive};
     use std::collections::BTreeMap;
@@ -135,39 +149,55 @@ mod tests {
             directory
         }
 
-        fn pack(&self, num_atoms: usize, taker: Taker) -> Result<PathBuf, PackError> {
-            let end = |exit_code| AtomEnd {
-                command: "true".to_owned(),
-                exit_code,
-                took: Duration::from_millis(1250),
-                ended_at: 1_700_000_000,
-                timed_out: None,
+        /// Where the atoms left everything in files.
+        fn ends(&self, num_atoms: u32) -> Vec<AtomEnd> {
+            let end = |atom: u32| {
+                let directory = self
+                    .data
+                    .artifact_directory(BuildId(7), SUBJOB, AtomId(atom));
+                AtomEnd {
+                    command: "true".to_owned(),
+                    exit_code: i32::try_from(atom).unwrap(),
+                    took: Duration::from_millis(1250),
+                    ended_at: 1_700_000_000,
+                    timed_out: (atom == 2).then_some(Duration::from_secs(5)),
+                    console: AtomConsole::File(directory.join(CONSOLE_FILE)),
+                    artifacts: Some(directory),
+                }
             };
-            let ends: Vec<AtomEnd> = (0..).take(num_atoms).map(end).collect();
-            pack(&self.data, &note(), &ends, taker, &self.stop)?;
-            Ok(self.data.result_file(note().hand_out()))
+            (0..num_atoms).map(end).collect()
+        }
+
+        fn pack(&self, num_atoms: u32, taker: Taker) -> Result<Vec<u8>, PackError> {
+            let ends = self.ends(num_atoms);
+            let results = [(hand_out(), &ends[..])].into_iter();
+            pack(Vec::new(), &note(num_atoms), results, taker, &self.stop)
         }
     }
 
-    fn note() -> ResultNote {
-        let hand_out = HandOut {
+    fn hand_out() -> HandOut {
+        HandOut {
             build: BuildId(7),
             subjob: SUBJOB,
             attempt: Attempt(2),
-        };
-        let report = AtomReport {
-            id: AtomId(2),
-            timed_out_after_s: Some(5),
-        };
-        ResultNote::new(hand_out, SessionId("s".to_owned()), vec![report])
+        }
+    }
+
+    fn note(num_atoms: u32) -> ResultNote {
+        let ends = Scenario::new().ends(num_atoms);
+        ResultNote {
+            build: BuildId(7),
+            session: SessionId("s".to_owned()),
+            results: vec![entry(hand_out(), &ends)],
+        }
     }
 
     #[test]
     fn a_torn_or_damaged_result_is_found_out() {
         let scenario = Scenario::new();
         scenario.atom(0);
-        let whole = std::fs::read(scenario.pack(1, Taker::Ours).unwrap()).unwrap();
-        assert_eq!(ResultNote::read(&whole[..]).unwrap(), note());
+        let whole = scenario.pack(1, Taker::Ours).unwrap();
+        assert_eq!(ResultNote::read_checked(&whole[..]).unwrap(), note(1));
         for length in 0..whole.len() {
             let torn = ResultNote::read_checked(&whole[..length]);
             assert!(torn.is_err(), "{length} of {}", whole.len());
@@ -179,8 +209,8 @@ mod tests {
         ResultNote::read_checked(&damaged[..]).unwrap_err();
     }
 
-    fn members(archive: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-        let file = flate2::read::GzDecoder::new(File::open(archive).unwrap());
+    fn members(archive: &[u8]) -> BTreeMap<PathBuf, Vec<u8>> {
+        let file = flate2::read::GzDecoder::new(archive);
         let mut archive = tar::Archive::new(file);
         let read = |entry: io::Result<tar::Entry<'_, _>>| {
             let mut entry = entry.unwrap();
@@ -204,9 +234,10 @@ mod tests {
         // A console that is none any more; the third atom left nothing at all.
         std::fs::remove_file(scenario.atom(1).join(CONSOLE_FILE)).unwrap();
         let result = scenario.pack(3, Taker::Ours).unwrap();
-        let block = || BufReader::new(File::open(&result).unwrap());
-        assert_eq!(ResultNote::read_checked(block()).unwrap(), note());
-        let checked = check_block(block()).unwrap().remove(0);
+        let read = ResultNote::read_checked(&result[..]).unwrap();
+        assert_eq!(read, note(3));
+        assert_eq!(read.results[0].atoms[0].timed_out_after_s, Some(5));
+        let checked = check_block(BufReader::new(&result[..])).unwrap().remove(0);
         let codes: Vec<i32> = checked.atoms.iter().map(|atom| atom.exit_code).collect();
         assert_eq!(codes, [0, 1, 2]);
         let members = members(&result);
@@ -228,20 +259,56 @@ mod tests {
         let scenario = Scenario::new();
         scenario.atom(0);
         let result = scenario.pack(1, Taker::Original).unwrap();
-        let archive = || BufReader::new(File::open(&result).unwrap());
-        assert_eq!(ResultNote::read_checked(archive()).unwrap(), note());
-        convert_archive(archive(), SUBJOB, 1, io::sink()).unwrap();
+        assert_eq!(ResultNote::read_checked(&result[..]).unwrap(), note(1));
+        let archive = BufReader::new(&result[..]);
+        convert_archive(archive, SUBJOB, 1, io::sink()).unwrap();
         let members = members(&result);
         let console = Path::new("artifact_1_0").join(CONSOLE_FILE);
         assert_eq!(members[&console], b"atom 0\n");
     }
 
     #[test]
-    fn nothing_is_left_of_a_canceled_result() {
+    fn a_canceled_result_is_not_packed_and_its_files_can_be_removed() {
         let scenario = Scenario::new();
-        scenario.atom(0);
+        let atom = scenario.atom(0);
         scenario.stop.cancel();
         scenario.pack(1, Taker::Ours).unwrap_err();
-        assert!(!scenario.data.result_file(note().hand_out()).exists());
+        remove_files(&scenario.ends(1));
+        assert!(!atom.exists());
+        // What is gone already is no trouble.
+        remove_files(&scenario.ends(1));
+    }
+
+    #[test]
+    fn many_results_share_a_block() {
+        let end = |text: &str| AtomEnd {
+            command: "true".to_owned(),
+            exit_code: 3,
+            took: Duration::ZERO,
+            ended_at: 0,
+            timed_out: None,
+            console: AtomConsole::Memory(text.as_bytes().to_vec()),
+            artifacts: None,
+        };
+        let ends = [vec![end("a"), end("b")], vec![end("c")]];
+        let mut second = hand_out();
+        second.subjob = SubjobId(0);
+        let results = [(hand_out(), &ends[0][..]), (second, &ends[1][..])];
+        let note = ResultNote {
+            build: BuildId(7),
+            session: SessionId("s".to_owned()),
+            results: results.iter().map(|(h, ends)| entry(*h, ends)).collect(),
+        };
+        let stop = CancellationToken::new();
+        let block = pack(Vec::new(), &note, results.into_iter(), Taker::Ours, &stop).unwrap();
+        let read = ResultNote::read_checked(&block[..]).unwrap();
+        assert_eq!(read.hand_outs().collect::<Vec<_>>(), [hand_out(), second]);
+        let checked = check_block(BufReader::new(&block[..])).unwrap();
+        let subjobs: Vec<_> = checked.iter().map(|result| result.subjob).collect();
+        assert_eq!(subjobs, [SUBJOB, SubjobId(0)]);
+        let members = members(&block);
+        let console = |directory: &str| &members[&Path::new(directory).join(CONSOLE_FILE)];
+        assert_eq!(console("./artifact_1_1"), b"b");
+        assert_eq!(console("./artifact_0_0"), b"c");
     }
 }

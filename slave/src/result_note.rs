@@ -1,11 +1,11 @@
-//! What a packed result says about itself: whose it is, and what its files do not tell.
+//! What a file of packed results says about itself: whose they are, and what its files do not tell.
 //!
 //! It stands in the comment of its gzip header, so that it can not get lost or be taken for
 //! another's, and costs no file of its own. Whoever unpacks the archive does not see it.
 
-use crate::work::HandOut;
-use clusterrunner_common::api::AtomReport;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+use crate::work::{AtomEnd, HandOut};
+use clusterrunner_common::api::{AtomReport, ResultEntry};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
@@ -14,52 +14,101 @@ use std::io::{self, Read};
 /// others say by exit code and console that they ran too long.
 const MAX_REPORTS: usize = 1000;
 
-/// Whose result it is.
+/// Whose results they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub(crate) struct ResultNote {
-    build: BuildId,
-    subjob: SubjobId,
-    attempt: Attempt,
-    /// The life of the slave that ran it.
+    pub(crate) build: BuildId,
+    /// The life of the slave that ran them.
     pub(crate) session: SessionId,
-    /// What there is to say about its atoms.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) atoms: Vec<AtomReport>,
+    /// In the order in which they were packed.
+    pub(crate) results: Vec<ResultEntry>,
+}
+
+/// What may be found: an earlier version had one result in a file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Many {
+        build: BuildId,
+        session: SessionId,
+        results: Vec<ResultEntry>,
+    },
+    One {
+        build: BuildId,
+        subjob: SubjobId,
+        attempt: Attempt,
+        session: SessionId,
+        #[serde(default)]
+        atoms: Vec<AtomReport>,
+    },
+}
+
+impl From<Stored> for ResultNote {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Many {
+                build,
+                session,
+                results,
+            } => Self {
+                build,
+                session,
+                results,
+            },
+            Stored::One {
+                build,
+                subjob,
+                attempt,
+                session,
+                atoms,
+            } => Self {
+                build,
+                session,
+                results: vec![ResultEntry {
+                    subjob_id: subjob,
+                    attempt,
+                    atoms,
+                }],
+            },
+        }
+    }
+}
+
+/// What there is to say of a result beside what its files tell.
+pub(crate) fn entry(hand_out: HandOut, atoms: &[AtomEnd]) -> ResultEntry {
+    let reports = (0..).map(AtomId).zip(atoms).filter_map(|(id, atom)| {
+        let limit = atom.timed_out?;
+        Some(AtomReport {
+            id,
+            timed_out_after_s: Some(limit.as_secs()),
+        })
+    });
+    ResultEntry {
+        subjob_id: hand_out.subjob,
+        attempt: hand_out.attempt,
+        atoms: reports.take(MAX_REPORTS).collect(),
+    }
 }
 
 impl ResultNote {
-    pub(crate) fn new(hand_out: HandOut, session: SessionId, mut atoms: Vec<AtomReport>) -> Self {
-        let HandOut {
-            build,
-            subjob,
-            attempt,
-        } = hand_out;
-        atoms.truncate(MAX_REPORTS);
-        Self {
-            build,
-            subjob,
-            attempt,
-            session,
-            atoms,
-        }
+    /// The hand-outs whose results they are.
+    pub(crate) fn hand_outs(&self) -> impl Iterator<Item = HandOut> {
+        self.results.iter().map(|result| HandOut {
+            build: self.build,
+            subjob: result.subjob_id,
+            attempt: result.attempt,
+        })
     }
 
-    pub(crate) fn hand_out(&self) -> HandOut {
-        HandOut {
-            build: self.build,
-            subjob: self.subjob,
-            attempt: self.attempt,
-        }
+    /// The first of them, after which the file is named; no other file has it.
+    pub(crate) fn first(&self) -> Option<HandOut> {
+        self.hand_outs().next()
     }
 
     /// As the comment of a gzip header.
     pub(crate) fn to_comment(&self) -> io::Result<String> {
         Ok(serde_json::to_string(self)?)
-    }
-
-    /// Reads the note of an archive; what follows the header is not looked at.
-    pub(crate) fn read(archive: impl Read) -> io::Result<Self> {
-        Self::of(&GzDecoder::new(archive))
     }
 
     /// Reads the note and all of the archive, whose checksum thereby is checked: it may be half
@@ -78,5 +127,33 @@ impl ResultNote {
         let comment = decoder.header().and_then(flate2::GzHeader::comment);
         let comment = comment.ok_or_else(|| io::Error::other("it does not say whose it is"))?;
         Ok(serde_json::from_slice(comment)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note() -> ResultNote {
+        let result = |subjob| ResultEntry {
+            subjob_id: SubjobId(subjob),
+            attempt: Attempt(2),
+            atoms: Vec::new(),
+        };
+        ResultNote {
+            build: BuildId(7),
+            session: SessionId("s".to_owned()),
+            results: vec![result(4), result(1)],
+        }
+    }
+
+    #[test]
+    fn a_note_is_read_as_it_was_written() {
+        let text = note().to_comment().unwrap();
+        assert_eq!(serde_json::from_str::<ResultNote>(&text).unwrap(), note());
+        let one = r#"{"build":7,"subjob":4,"attempt":2,"session":"s"}"#;
+        let mut expected = note();
+        expected.results.truncate(1);
+        assert_eq!(serde_json::from_str::<ResultNote>(one).unwrap(), expected);
     }
 }

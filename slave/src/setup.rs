@@ -264,6 +264,8 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         teardown_timeout_s: seconds(job.timeouts.teardown),
         setup_build: job.setup_build,
         teardown_build: job.teardown_build,
+        // A master of the original hands out no more than it wants to run.
+        max_executors: None,
     })
 }
 

@@ -3,8 +3,9 @@
 use crate::atom_files::{AtomFileError, fresh_console, write_result};
 use crate::data_directory::DataDirectory;
 use crate::event_log::SubjobEvents;
-use crate::work::{AtomEnd, RunOrder, RunOutcome};
+use crate::work::{AtomConsole, AtomEnd, RunOrder, RunOutcome};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
+use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
@@ -18,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the space that is left is looked at while an atom runs.
 const SPACE_LOOK: Duration = Duration::from_millis(100);
+
+/// Consoles up to this many bytes are kept in memory when their atom has ended.
+const IN_MEMORY: u64 = 64 << 10;
 
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +138,8 @@ async fn run_atom(
         took,
         ended_at: Timestamp::now().0 / 1000,
         timed_out,
+        console: AtomConsole::File(directory.join(CONSOLE_FILE)),
+        artifacts: Some(directory.clone()),
     };
     if was_used_up {
         return Err(RunError::DiskUsedUp);
@@ -142,8 +148,31 @@ async fn run_atom(
         space.check(0)?;
     }
     let max = limits.max_console_size;
-    let write = move || write_result(&directory, &end, max).map(|()| end);
+    let write = move || write_result(&directory, &end, max).map(|()| taken_up(end, &directory));
     Ok(Some(spawn_blocking(write).await??))
+}
+
+/// A console that is small goes to memory, and a directory in which there is nothing but our own files
+/// is none of artifacts.
+fn taken_up(mut end: AtomEnd, directory: &Path) -> AtomEnd {
+    let ours = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name == CONSOLE_FILE || name == EXIT_CODE_FILE
+    };
+    let left = std::fs::read_dir(directory)
+        .map(|mut entries| entries.any(|entry| !entry.as_ref().is_ok_and(ours)));
+    if !left.unwrap_or(true) {
+        end.artifacts = None;
+    }
+    if let AtomConsole::File(path) = &end.console
+        && path
+            .symlink_metadata()
+            .is_ok_and(|found| found.len() <= IN_MEMORY)
+        && let Ok(text) = std::fs::read(path)
+    {
+        end.console = AtomConsole::Memory(text);
+    }
+    end
 }
 
 /// What comes of a command, and whether the disk was seen without any space while it ran.
@@ -180,7 +209,6 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
 mod tests {
     use super::*;
     use crate::work::HandOut;
-    use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
     use clusterrunner_common::event_log::EventLog;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use std::fs::read_to_string;

@@ -7,6 +7,8 @@
 //!
 //! Life of a hand-out: it waits, runs, is packed, is delivered. Two attempts of one subjob share a
 //! directory for artifacts, so a newer one begins when the older one is out of it.
+//!
+//! Builds share the executors evenly: a free one takes from the build that has the fewest.
 
 mod ending;
 mod hand_outs;
@@ -21,37 +23,53 @@ pub(crate) use vocabulary::*;
 
 use clusterrunner_common::api::{ExecutorView, SlaveState};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How many subjobs may wait. Masters keep a slave's queue little longer than its executors; the
 /// bound only keeps a broken one from filling our memory.
 pub(crate) const MAX_WAITING: usize = 10_000;
 
+/// How many bytes of output may wait in memory to be packed before nothing more is begun: a disk that
+/// hangs must not fill our memory.
+pub(crate) const MAX_UNPACKED: usize = 64 << 20;
+
 /// All work of one slave.
 #[derive(Debug)]
 pub(crate) struct Work {
     executors: Vec<Option<HandOut>>,
-    waiting: VecDeque<Waiting>,
     builds: BTreeMap<BuildId, Build>,
+    /// Of all builds together.
+    num_waiting: usize,
+    /// How many hand-outs ever came to wait: what came earlier has a lower number.
+    num_arrived: u64,
+    /// Bytes of output in memory that wait to be packed.
+    unpacked: usize,
     stopping: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    hand_out: HandOut,
-    atomic_commands: Vec<String>,
+    subjob: OrderedSubjob,
     timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Build {
     start_index: u32,
+    /// How many executors it may use.
+    max_executors: usize,
     stage: Stage,
     /// The newest attempt that was handed to us, of each subjob.
     newest: BTreeMap<SubjobId, Attempt>,
+    /// What waits for an executor, by the number of its arrival.
+    waiting: BTreeMap<u64, Waiting>,
+    /// Where each subjob stands in `waiting`: only its newest attempt waits.
+    places: BTreeMap<SubjobId, u64>,
     /// What is under way.
     active: BTreeMap<HandOut, Step>,
+    /// How many executors it uses.
+    num_running: usize,
 }
 
 #[derive(Debug)]
@@ -78,8 +96,13 @@ enum EndingStage {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Running { executor: ExecutorIndex },
-    Packing { executor: ExecutorIndex },
+    Running {
+        executor: ExecutorIndex,
+    },
+    Packing {
+        /// Bytes of output in memory.
+        weight: usize,
+    },
     Delivering,
 }
 
@@ -98,8 +121,10 @@ impl Work {
     pub(crate) fn new(num_executors: u32) -> Self {
         Self {
             executors: (0..num_executors).map(|_| None).collect(),
-            waiting: VecDeque::new(),
             builds: BTreeMap::new(),
+            num_waiting: 0,
+            num_arrived: 0,
+            unpacked: 0,
             stopping: false,
         }
     }
@@ -113,18 +138,13 @@ impl Work {
         let mut asked_for = None;
         match command {
             Command::SetUp(order) => self.set_up(order, &mut effects)?,
-            Command::StartSubjob {
-                hand_out,
-                atomic_commands,
+            Command::StartSubjobs {
+                build,
+                subjobs,
                 timeout,
             } => {
-                asked_for = Some(hand_out);
-                let waiting = Waiting {
-                    hand_out,
-                    atomic_commands,
-                    timeout,
-                };
-                self.start_subjob(waiting, &mut effects)?;
+                asked_for = subjobs.first().map(|first| first.of(build));
+                self.start_subjobs(build, subjobs, timeout, &mut effects)?;
             }
             Command::TearDown(build) => self.tear_down(build, &mut effects),
             Command::Connected { resumed } => self.connected(resumed, &mut effects),
@@ -135,15 +155,19 @@ impl Work {
             Command::RunEnded { hand_out, outcome } => {
                 self.run_ended(hand_out, outcome, &mut effects);
             }
-            Command::PackEnded { hand_out, trouble } => {
-                self.pack_ended(hand_out, trouble, &mut effects);
+            Command::Packed(hand_outs) => {
+                for hand_out in hand_outs {
+                    self.packed(hand_out);
+                }
             }
-            Command::DeliveryEnded { hand_out, outcome } => {
-                let trouble = match outcome {
-                    DeliveryOutcome::Over => None,
-                    DeliveryOutcome::Rejected(reason) => Some(reason),
-                };
-                self.step_ended(hand_out, trouble, &mut effects);
+            Command::DeliveriesEnded(ends) => {
+                for (hand_out, outcome) in ends {
+                    let trouble = match outcome {
+                        DeliveryOutcome::Over => None,
+                        DeliveryOutcome::Rejected(reason) => Some(reason),
+                    };
+                    self.step_ended(hand_out, trouble, &mut effects);
+                }
             }
             Command::CleanUpEnded { build, trouble } => {
                 self.clean_up_ended(build, trouble, &mut effects);
@@ -151,7 +175,7 @@ impl Work {
         }
         self.start_waiting(&mut effects);
         let answer = match asked_for {
-            Some(hand_out) => Answer::Subjob(self.executor_of(hand_out)),
+            Some(hand_out) => Answer::Subjobs(self.executor_of(hand_out)),
             None => Answer::Done,
         };
         Ok((answer, effects))
@@ -183,9 +207,10 @@ impl Work {
     }
 
     fn executor_of(&self, hand_out: HandOut) -> Option<ExecutorIndex> {
-        let mut executors = (0..).zip(&self.executors);
-        let (index, _) = executors.find(|(_, running)| **running == Some(hand_out))?;
-        Some(ExecutorIndex(index))
+        match self.builds.get(&hand_out.build)?.active.get(&hand_out)? {
+            Step::Running { executor } => Some(*executor),
+            Step::Packing { .. } | Step::Delivering => None,
+        }
     }
 
     fn set_up(&mut self, order: Box<SetupOrder>, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
@@ -199,9 +224,16 @@ impl Work {
                     build,
                     Build {
                         start_index: order.start_index,
+                        max_executors: match order.job.max_executors() {
+                            Some(max) => usize::try_from(max.get()).unwrap_or(usize::MAX),
+                            None => usize::MAX,
+                        },
                         stage: Stage::SettingUp,
                         newest: BTreeMap::new(),
+                        waiting: BTreeMap::new(),
+                        places: BTreeMap::new(),
                         active: BTreeMap::new(),
+                        num_running: 0,
                     },
                 );
                 effects.push(Effect::SetUp(order));

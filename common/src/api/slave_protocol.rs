@@ -6,6 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 /// Body of `POST /v1/slave`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +191,10 @@ pub struct SetupJob {
     /// How long `teardown_build` may run; absent for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teardown_timeout_s: Option<u64>,
+    /// How many of its subjobs a slave runs at a time, however many it was handed out; absent for no
+    /// limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_executors: Option<NonZeroU32>,
 }
 
 /// Body of the slave's `POST /v1/build/<id>/subjob/<id>`.

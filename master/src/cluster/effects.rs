@@ -153,6 +153,7 @@ impl Cluster {
                 teardown_build: plan.teardown_build.clone(),
                 setup_timeout_s: plan.timeouts.setup.and_then(TimeLimit::seconds),
                 teardown_timeout_s: plan.timeouts.teardown.and_then(TimeLimit::seconds),
+                max_executors: plan.max_executors_per_slave,
             }),
         };
         let call = SlaveCall::SetUp(Box::new(request));

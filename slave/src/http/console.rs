@@ -2,16 +2,17 @@
 
 use super::error::ApiError;
 use super::{Api, Ids};
+use crate::outbox::EndedConsole;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
-use clusterrunner_common::console::{DEFAULT_MAX_LINES, live_segment};
+use clusterrunner_common::console::{DEFAULT_MAX_LINES, live_segment, segment};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Cursor};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tokio::task::spawn_blocking;
@@ -48,7 +49,7 @@ async fn piece(
         Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
     };
     let directory = api.data.artifact_directory(build, subjob, atom);
-    let max_size = api.max_console_size;
+    let (max_size, outbox) = (api.max_console_size, api.work.outbox());
     let read = spawn_blocking(move || {
         let missing = |error: io::Error| {
             if error.kind() != io::ErrorKind::NotFound {
@@ -62,7 +63,18 @@ async fn piece(
         };
         // Looked at first: what is written between the two looks is then shown next time.
         let ended = directory.join(EXIT_CODE_FILE).exists();
-        let file = open(&directory.join(CONSOLE_FILE)).map_err(missing)?;
+        let (file, ended) = match open(&directory.join(CONSOLE_FILE)) {
+            Ok(file) => (file, ended),
+            // It is on its way to the master.
+            Err(error) => match outbox.console(build, subjob, atom) {
+                Some(EndedConsole::File(file)) => (file, true),
+                Some(EndedConsole::Memory(text)) => {
+                    let text = Cursor::new(text);
+                    return Ok(segment(text, max_lines, offset_line, true)?);
+                }
+                None => return Err(missing(error)),
+            },
+        };
         live_segment(file, max_size, max_lines, offset_line, ended).map_err(ApiError::from)
     });
     let body = read.await.map_err(|error| {

@@ -30,6 +30,8 @@ pub(super) enum ApiError {
     MustSign(SignatureError),
     #[error("An atom's command must not contain NUL characters.")]
     NulInCommand,
+    #[error("Field 'atoms' of subjob {0} is empty: each subjob needs at least one atom.")]
+    NoAtoms(SubjobId),
     #[error(transparent)]
     InvalidProject(#[from] InvalidRequest),
     #[error(transparent)]
@@ -64,6 +66,7 @@ impl ApiError {
             Self::OtherProtocol { .. }
             | Self::OtherBuild { .. }
             | Self::NulInCommand
+            | Self::NoAtoms(_)
             | Self::InvalidProject(_)
             | Self::NotANumber(_)
             | Self::NegativeOffset

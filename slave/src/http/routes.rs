@@ -29,6 +29,13 @@ pub(super) fn table() -> RouteTable<Api> {
             r"/builds/(\d+)/subjobs",
             parent(),
         )
+        // Ours: many at once. Version 2 has the plural for the route above.
+        .route(
+            "hand_outs",
+            r"/build/(\d+)/subjobs",
+            r"/builds/(\d+)/hand_outs",
+            parent().post(super::start_subjobs),
+        )
         .route(
             "subjob",
             r"/build/(\d+)/subjob/[subjob_id]",

@@ -51,9 +51,13 @@ impl Work {
 
     /// Says whether there was any.
     pub(super) fn drop_waiting(&mut self, id: BuildId) -> bool {
-        let before = self.waiting.len();
-        self.waiting.retain(|waiting| waiting.hand_out.build != id);
-        self.waiting.len() != before
+        let Some(build) = self.builds.get_mut(&id) else {
+            return false;
+        };
+        let dropped = std::mem::take(&mut build.waiting).len();
+        build.places.clear();
+        self.num_waiting -= dropped;
+        dropped > 0
     }
 
     pub(super) fn clean_up_if_settled(&mut self, id: BuildId, effects: &mut Vec<Effect>) {

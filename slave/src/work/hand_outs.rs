@@ -1,95 +1,99 @@
 //! The life of a hand-out: it waits, runs, is packed, is delivered.
 
 use super::{
-    Effect, HandOut, MAX_WAITING, Refusal, RunOrder, RunOutcome, Stage, Step, Waiting, Work,
-    setup_failed,
+    AtomEnd, Build, Effect, HandOut, MAX_UNPACKED, MAX_WAITING, OrderedSubjob, Refusal, RunOrder,
+    RunOutcome, Stage, Step, Waiting, Work, setup_failed,
 };
-use clusterrunner_common::ids::ExecutorIndex;
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 impl Work {
-    pub(super) fn start_subjob(
+    pub(super) fn start_subjobs(
         &mut self,
-        new: Waiting,
+        build: BuildId,
+        subjobs: Vec<OrderedSubjob>,
+        timeout: Option<Duration>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let hand_out = new.hand_out;
-        let HandOut {
-            build,
-            subjob,
-            attempt,
-        } = hand_out;
         if self.stopping {
             return Err(Refusal::Ending);
         }
+        let Some(first) = subjobs.first().map(|first| first.subjob) else {
+            return Ok(());
+        };
+        let subjob = first;
         let Some(known) = self.builds.get_mut(&build) else {
             return Err(Refusal::UnknownBuild { build, subjob });
         };
         if matches!(known.stage, Stage::Ending { .. }) {
             return Err(Refusal::BuildEnding { build, subjob });
         }
-        match known.newest.get(&subjob) {
-            Some(newest) if attempt == *newest => return Ok(()),
-            Some(newest) if attempt < *newest => {
-                return Err(Refusal::OldAttempt {
-                    hand_out,
-                    newest: *newest,
-                });
-            }
-            Some(_) | None => {}
-        }
-        let waiting = self.waiting.len();
-        if waiting >= MAX_WAITING {
+        let new = known.new_ones(build, subjobs)?;
+        // One that takes the place of an older attempt is counted as well: it does not matter.
+        let waiting = self.num_waiting;
+        if waiting + new.len() > MAX_WAITING {
             return Err(Refusal::TooManyWaiting { waiting });
         }
-        known.newest.insert(subjob, attempt);
-        let older = known.active.keys().filter(|other| other.subjob == subjob);
-        effects.extend(older.map(|older| Effect::Cancel(*older)));
-        self.waiting
-            .retain(|other| (other.hand_out.build, other.hand_out.subjob) != (build, subjob));
-        self.waiting.push_back(new);
+        for subjob in new {
+            known.newest.insert(subjob.subjob, subjob.attempt);
+            let older = known.attempts_of(build, subjob.subjob);
+            effects.extend(older.map(|(older, _)| Effect::Cancel(*older)));
+            let number = self.num_arrived;
+            self.num_arrived += 1;
+            self.num_waiting += 1;
+            if let Some(older) = known.places.insert(subjob.subjob, number)
+                && known.waiting.remove(&older).is_some()
+            {
+                self.num_waiting -= 1;
+            }
+            known.waiting.insert(number, Waiting { subjob, timeout });
+        }
         Ok(())
     }
 
-    /// Gives free executors what may run, in the order in which it came.
+    /// Gives free executors what may run: of the build that has the fewest, and where several have
+    /// as few, what waits longest.
     pub(super) fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(free) = self.executors.iter().position(Option::is_none) {
-            let may_run = |waiting: &Waiting| self.may_run(waiting.hand_out);
-            let Some(next) = self.waiting.iter().position(may_run) else {
+        while self.num_waiting > 0 && self.unpacked <= MAX_UNPACKED {
+            let Some(free) = self.executors.iter().position(Option::is_none) else {
                 return;
             };
-            let (Some(waiting), Ok(index)) = (self.waiting.remove(next), u32::try_from(free))
-            else {
+            let Ok(index) = u32::try_from(free) else {
                 return;
             };
-            let hand_out = waiting.hand_out;
-            let Some(build) = self.builds.get_mut(&hand_out.build) else {
+            let may_run = self.builds.iter().filter_map(|(id, build)| {
+                let number = build.next_number(*id)?;
+                Some((build.num_running, number, *id))
+            });
+            let Some((_, number, id)) = may_run.min() else {
+                return;
+            };
+            let Some(build) = self.builds.get_mut(&id) else {
                 return;
             };
             let Stage::Ready(project) = &build.stage else {
                 return;
             };
+            let Some(waiting) = build.waiting.remove(&number) else {
+                return;
+            };
+            build.places.remove(&waiting.subjob.subjob);
+            self.num_waiting -= 1;
+            let hand_out = waiting.subjob.of(id);
             let executor = ExecutorIndex(index);
             build.active.insert(hand_out, Step::Running { executor });
+            build.num_running += 1;
             self.executors[free] = Some(hand_out);
             effects.push(Effect::Run(RunOrder {
                 hand_out,
                 executor,
                 build_executor_index: build.start_index.saturating_add(index),
                 project_directory: project.directory.clone(),
-                atomic_commands: waiting.atomic_commands,
+                atomic_commands: waiting.subjob.atomic_commands,
                 timeout: waiting.timeout,
             }));
         }
-    }
-
-    pub(super) fn may_run(&self, hand_out: HandOut) -> bool {
-        self.builds.get(&hand_out.build).is_some_and(|build| {
-            matches!(build.stage, Stage::Ready(_))
-                && !build
-                    .active
-                    .iter()
-                    .any(|(other, step)| other.subjob == hand_out.subjob && step.uses_artifacts())
-        })
     }
 
     pub(super) fn run_ended(
@@ -98,16 +102,29 @@ impl Work {
         outcome: RunOutcome,
         effects: &mut Vec<Effect>,
     ) {
-        for executor in &mut self.executors {
-            executor.take_if(|running| *running == hand_out);
+        let step = self.step_of(hand_out);
+        let Some(Step::Running { executor }) = step else {
+            return;
+        };
+        if let Some(running) = self.executors.get_mut(executor.0 as usize) {
+            *running = None;
+        }
+        if let Some(build) = self.builds.get_mut(&hand_out.build) {
+            build.num_running -= 1;
         }
         let trouble = match outcome {
             RunOutcome::Completed(atoms) => {
-                let Some(Step::Running { executor }) = self.step_that_counts(hand_out) else {
+                if self.step_that_counts(hand_out).is_none() {
                     return self.step_ended(hand_out, None, effects);
-                };
-                self.advance(hand_out, Step::Packing { executor });
-                return effects.push(Effect::Pack { hand_out, atoms });
+                }
+                let weight = atoms.iter().map(weight).sum();
+                self.unpacked += weight;
+                self.advance(hand_out, Step::Packing { weight });
+                return effects.push(Effect::Deliver {
+                    hand_out,
+                    executor,
+                    atoms,
+                });
             }
             RunOutcome::Canceled => None,
             RunOutcome::Trouble(reason) => Some(reason),
@@ -115,30 +132,27 @@ impl Work {
         self.step_ended(hand_out, trouble, effects);
     }
 
-    pub(super) fn pack_ended(
-        &mut self,
-        hand_out: HandOut,
-        trouble: Option<String>,
-        effects: &mut Vec<Effect>,
-    ) {
-        match self.step_that_counts(hand_out) {
-            Some(Step::Packing { executor }) if trouble.is_none() => {
-                self.advance(hand_out, Step::Delivering);
-                effects.push(Effect::Deliver { hand_out, executor });
-            }
-            _ => self.step_ended(hand_out, trouble, effects),
+    pub(super) fn packed(&mut self, hand_out: HandOut) {
+        if let Some(Step::Packing { weight }) = self.step_of(hand_out) {
+            self.unpacked -= weight;
+            self.advance(hand_out, Step::Delivering);
         }
     }
 
+    fn step_of(&self, hand_out: HandOut) -> Option<Step> {
+        let build = self.builds.get(&hand_out.build)?;
+        build.active.get(&hand_out).copied()
+    }
+
     /// Where a hand-out stands, if its result is still wanted.
-    pub(super) fn step_that_counts(&self, hand_out: HandOut) -> Option<Step> {
+    fn step_that_counts(&self, hand_out: HandOut) -> Option<Step> {
         let build = self.builds.get(&hand_out.build)?;
         let is_newest = build.newest.get(&hand_out.subjob) == Some(&hand_out.attempt);
         let is_wanted = is_newest && matches!(build.stage, Stage::Ready(_));
         build.active.get(&hand_out).copied().filter(|_| is_wanted)
     }
 
-    pub(super) fn advance(&mut self, hand_out: HandOut, step: Step) {
+    fn advance(&mut self, hand_out: HandOut, step: Step) {
         if let Some(build) = self.builds.get_mut(&hand_out.build) {
             build.active.insert(hand_out, step);
         }
@@ -152,6 +166,7 @@ impl Work {
         trouble: Option<String>,
         effects: &mut Vec<Effect>,
     ) {
+        self.packed(hand_out);
         let counted = self.step_that_counts(hand_out).is_some();
         if let Some(build) = self.builds.get_mut(&hand_out.build) {
             build.active.remove(&hand_out);
@@ -164,4 +179,65 @@ impl Work {
             _ => self.clean_up_if_settled(hand_out.build, effects),
         }
     }
+}
+
+impl Build {
+    /// Those of the subjobs that are not here yet, as if they came one after the other.
+    fn new_ones(
+        &self,
+        build: BuildId,
+        subjobs: Vec<OrderedSubjob>,
+    ) -> Result<Vec<OrderedSubjob>, Refusal> {
+        let mut newest_of_these: BTreeMap<SubjobId, Attempt> = BTreeMap::new();
+        let mut new = Vec::with_capacity(subjobs.len());
+        for subjob in subjobs {
+            let known = newest_of_these.get(&subjob.subjob);
+            match known.or_else(|| self.newest.get(&subjob.subjob)) {
+                Some(newest) if subjob.attempt == *newest => continue,
+                Some(newest) if subjob.attempt < *newest => {
+                    return Err(Refusal::OldAttempt {
+                        hand_out: subjob.of(build),
+                        newest: *newest,
+                    });
+                }
+                Some(_) | None => {}
+            }
+            newest_of_these.insert(subjob.subjob, subjob.attempt);
+            new.push(subjob);
+        }
+        Ok(new)
+    }
+
+    /// What is under way of a subjob.
+    fn attempts_of(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+    ) -> impl Iterator<Item = (&HandOut, &Step)> {
+        let attempt = |attempt| HandOut {
+            build,
+            subjob,
+            attempt: Attempt(attempt),
+        };
+        self.active.range(attempt(0)..=attempt(u32::MAX))
+    }
+
+    /// Which of those that wait is to run next. An attempt whose older one has not made room is
+    /// passed over; these are few.
+    fn next_number(&self, id: BuildId) -> Option<u64> {
+        if !matches!(self.stage, Stage::Ready(_)) || self.num_running >= self.max_executors {
+            return None;
+        }
+        let mut waiting = self.waiting.iter();
+        let next = waiting.find(|(_, waiting)| {
+            let mut older = self.attempts_of(id, waiting.subjob.subjob);
+            !older.any(|(_, step)| step.uses_artifacts())
+        });
+        next.map(|(number, _)| *number)
+    }
+}
+
+/// How much memory an atom's result takes until it is packed.
+fn weight(atom: &AtomEnd) -> usize {
+    atom.console.weight() + atom.command.len()
 }

@@ -25,6 +25,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             teardown_build: None,
             setup_timeout_s: None,
             teardown_timeout_s: None,
+            max_executors: None,
         }),
     })
 }
@@ -35,6 +36,19 @@ pub(super) fn project() -> Project {
         teardown_build: None,
         teardown_timeout: None,
     }
+}
+
+/// A result of one atom with so much output.
+pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
+    vec![AtomEnd {
+        command: String::new(),
+        exit_code: 0,
+        took: Duration::ZERO,
+        ended_at: 0,
+        timed_out: None,
+        console: AtomConsole::Memory(vec![0; output]),
+        artifacts: None,
+    }]
 }
 
 pub(super) fn hand_out(build: BuildId, subjob: u32, attempt: u32) -> HandOut {
@@ -55,7 +69,6 @@ fn name(effect: &Effect) -> String {
     match effect {
         Effect::SetUp(order) => format!("set up {}", order.build),
         Effect::Run(order) => format!("run {} on {}", short(order.hand_out), order.executor),
-        Effect::Pack { hand_out, .. } => format!("pack {}", short(*hand_out)),
         Effect::Deliver { hand_out, .. } => format!("deliver {}", short(*hand_out)),
         Effect::CleanUp { build, .. } => format!("clean up {build}"),
         Effect::Cancel(hand_out) => format!("cancel {}", short(*hand_out)),
@@ -133,10 +146,20 @@ fn set_up_ended(build: BuildId) -> Command {
     }
 }
 
-fn start(hand_out: HandOut) -> Command {
-    Command::StartSubjob {
-        hand_out,
+pub(super) fn start(hand_out: HandOut) -> Command {
+    start_all(&[hand_out])
+}
+
+/// Hand-outs of one build in one call.
+pub(super) fn start_all(hand_outs: &[HandOut]) -> Command {
+    let subjob = |hand_out: &HandOut| OrderedSubjob {
+        subjob: hand_out.subjob,
+        attempt: hand_out.attempt,
         atomic_commands: vec!["true".to_owned()],
+    };
+    Command::StartSubjobs {
+        build: hand_outs[0].build,
+        subjobs: hand_outs.iter().map(subjob).collect(),
         timeout: None,
     }
 }
@@ -146,17 +169,11 @@ fn ran(hand_out: HandOut, outcome: RunOutcome) -> Command {
 }
 
 fn packed(hand_out: HandOut) -> Command {
-    Command::PackEnded {
-        hand_out,
-        trouble: None,
-    }
+    Command::Packed(vec![hand_out])
 }
 
 fn delivered(hand_out: HandOut) -> Command {
-    Command::DeliveryEnded {
-        hand_out,
-        outcome: DeliveryOutcome::Over,
-    }
+    Command::DeliveriesEnded(vec![(hand_out, DeliveryOutcome::Over)])
 }
 
 #[test]
@@ -166,9 +183,9 @@ fn a_subjob_goes_from_hand_out_to_delivery_and_its_build_is_torn_down() {
     scenario.check(start(subjob), &["run 7/0.1 on 0"]);
     scenario.check(
         ran(subjob, RunOutcome::Completed(Vec::new())),
-        &["pack 7/0.1"],
+        &["deliver 7/0.1"],
     );
-    scenario.check(packed(subjob), &["deliver 7/0.1"]);
+    scenario.check(packed(subjob), &[]);
     scenario.check(delivered(subjob), &[]);
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
     scenario.check(Command::TearDown(B), &[]);
@@ -181,14 +198,14 @@ fn a_run_knows_its_place() {
     let mut scenario = Scenario::ready(2);
     scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
     let (answer, effects) = scenario.work.handle(start(hand_out(B, 1, 1))).unwrap();
-    assert_eq!(answer, Answer::Subjob(Some(ExecutorIndex(1))));
+    assert_eq!(answer, Answer::Subjobs(Some(ExecutorIndex(1))));
     let [Effect::Run(order)] = &effects[..] else {
         panic!("{effects:?}");
     };
     assert_eq!(order.build_executor_index, 11);
     assert_eq!(order.project_directory, PathBuf::from("/project"));
     let (answer, _) = scenario.work.handle(start(hand_out(B, 2, 1))).unwrap();
-    assert_eq!(answer, Answer::Subjob(None));
+    assert_eq!(answer, Answer::Subjobs(None));
 }
 
 #[test]
@@ -203,10 +220,10 @@ fn repeated_orders_have_no_effect() {
     scenario.check(start(subjob), &[]);
     scenario.check(
         ran(subjob, RunOutcome::Completed(Vec::new())),
-        &["pack 7/0.1"],
+        &["deliver 7/0.1"],
     );
     scenario.check(start(subjob), &[]);
-    scenario.check(packed(subjob), &["deliver 7/0.1"]);
+    scenario.check(packed(subjob), &[]);
     scenario.check(delivered(subjob), &[]);
     scenario.check(start(subjob), &[]);
 }
@@ -223,7 +240,7 @@ fn subjobs_wait_for_the_set_up_and_run_in_order() {
     );
     scenario.check(
         ran(hand_out(B, 4, 1), RunOutcome::Completed(Vec::new())),
-        &["pack 7/4.1", "run 7/2.1 on 0"],
+        &["deliver 7/4.1", "run 7/2.1 on 0"],
     );
 }
 
@@ -254,7 +271,10 @@ fn only_the_newest_attempt_counts() {
         ran(old, RunOutcome::Completed(Vec::new())),
         &["run 7/0.2 on 0"],
     );
-    scenario.check(ran(new, RunOutcome::Completed(Vec::new())), &["pack 7/0.2"]);
+    scenario.check(
+        ran(new, RunOutcome::Completed(Vec::new())),
+        &["deliver 7/0.2"],
+    );
     scenario.check(start(hand_out(B, 0, 3)), &["cancel 7/0.2"]);
     scenario.check(packed(new), &["run 7/0.3 on 0"]);
 }
@@ -267,7 +287,7 @@ fn an_attempt_that_waits_gives_way_to_a_newer_one() {
     scenario.check(start(hand_out(B, 1, 2)), &[]);
     scenario.check(
         ran(hand_out(B, 0, 1), RunOutcome::Completed(Vec::new())),
-        &["pack 7/0.1", "run 7/1.2 on 0"],
+        &["deliver 7/0.1", "run 7/1.2 on 0"],
     );
 }
 
@@ -297,9 +317,9 @@ fn a_tear_down_waits_for_what_it_cancels() {
     scenario.check(start(first), &["run 7/0.1 on 0"]);
     scenario.check(
         ran(first, RunOutcome::Completed(Vec::new())),
-        &["pack 7/0.1"],
+        &["deliver 7/0.1"],
     );
-    scenario.check(packed(first), &["deliver 7/0.1"]);
+    scenario.check(packed(first), &[]);
     scenario.check(start(second), &["run 7/1.1 on 0"]);
     scenario.check(start(hand_out(B, 2, 1)), &[]);
     scenario.check(Command::TearDown(B), &["cancel 7", "hurry 7"]);
@@ -417,6 +437,87 @@ fn waiting_subjobs_are_bounded() {
             waiting: MAX_WAITING,
         },
     );
+}
+
+#[test]
+fn many_hand_outs_in_one_call_are_taken_all_or_none() {
+    let mut scenario = Scenario::ready(2);
+    let (first, second, third) = (hand_out(B, 5, 1), hand_out(B, 3, 1), hand_out(B, 4, 1));
+    scenario.check(start(hand_out(B, 9, 2)), &["run 7/9.2 on 0"]);
+    let old = hand_out(B, 9, 1);
+    let newest = Attempt(2);
+    scenario.check_refused(
+        start_all(&[first, second, old]),
+        Refusal::OldAttempt {
+            hand_out: old,
+            newest,
+        },
+    );
+    let again = hand_out(B, 3, 2);
+    scenario.check_refused(
+        start_all(&[again, second]),
+        Refusal::OldAttempt {
+            hand_out: second,
+            newest,
+        },
+    );
+    // Nothing of the refused ones was taken; what is here already does no harm.
+    let call = start_all(&[first, second, hand_out(B, 9, 2), third, first]);
+    scenario.check(call.clone(), &["run 7/5.1 on 1"]);
+    scenario.check(call, &[]);
+    let done = || RunOutcome::Completed(Vec::new());
+    scenario.check(ran(first, done()), &["deliver 7/5.1", "run 7/3.1 on 1"]);
+    scenario.check(ran(second, done()), &["deliver 7/3.1", "run 7/4.1 on 1"]);
+    scenario.check(ran(third, done()), &["deliver 7/4.1"]);
+}
+
+#[test]
+fn a_free_executor_goes_to_the_build_that_has_the_fewest() {
+    let mut scenario = Scenario::ready(3);
+    scenario.check(Command::SetUp(order(OTHER)), &["set up 8"]);
+    scenario.check(set_up_ended(OTHER), &["report 8 SetupComplete"]);
+    let of = |build| {
+        (0..4)
+            .map(|subjob| hand_out(build, subjob, 1))
+            .collect::<Vec<_>>()
+    };
+    let all_three = ["run 7/0.1 on 0", "run 7/1.1 on 1", "run 7/2.1 on 2"];
+    scenario.check(start_all(&of(B)), &all_three);
+    scenario.check(start_all(&of(OTHER)), &[]);
+    let canceled = |subjob| ran(hand_out(B, subjob, 1), RunOutcome::Canceled);
+    // The other build waits for less long, but has none.
+    scenario.check(canceled(0), &["run 8/0.1 on 0"]);
+    scenario.check(canceled(1), &["run 7/3.1 on 1"]);
+    scenario.check(canceled(2), &["run 8/1.1 on 2"]);
+}
+
+#[test]
+fn a_build_has_no_more_executors_than_its_job_allows() {
+    let mut scenario = Scenario::new(3);
+    let mut limited = order(B);
+    let JobSource::Order(job) = &mut limited.job else {
+        panic!("{limited:?}");
+    };
+    job.max_executors = std::num::NonZeroU32::new(1);
+    scenario.check(Command::SetUp(limited), &["set up 7"]);
+    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    let (first, second) = (hand_out(B, 0, 1), hand_out(B, 1, 1));
+    scenario.check(start_all(&[first, second]), &["run 7/0.1 on 0"]);
+    scenario.check(
+        ran(first, RunOutcome::Completed(Vec::new())),
+        &["deliver 7/0.1", "run 7/1.1 on 0"],
+    );
+}
+
+#[test]
+fn nothing_is_begun_while_too_much_waits_to_be_packed() {
+    let mut scenario = Scenario::ready(1);
+    let (first, second) = (hand_out(B, 0, 1), hand_out(B, 1, 1));
+    scenario.check(start_all(&[first, second]), &["run 7/0.1 on 0"]);
+    let much = RunOutcome::Completed(ends(MAX_UNPACKED + 1));
+    scenario.check(ran(first, much), &["deliver 7/0.1"]);
+    scenario.check(packed(first), &["run 7/1.1 on 0"]);
+    scenario.check(delivered(first), &[]);
 }
 
 #[test]

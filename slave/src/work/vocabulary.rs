@@ -6,6 +6,7 @@ use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,6 +64,14 @@ impl JobSource {
             Self::Project { name, .. } => name.as_deref(),
         }
     }
+
+    /// How many of its subjobs may run here at a time, if the master did not see to that.
+    pub(crate) fn max_executors(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::Order(job) => job.max_executors,
+            Self::Project { .. } => None,
+        }
+    }
 }
 
 /// A build's project as it lies on this slave.
@@ -98,6 +107,49 @@ pub(crate) struct AtomEnd {
     pub(crate) ended_at: u64,
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
+    /// What it printed.
+    pub(crate) console: AtomConsole,
+    /// Its artifact directory, if it left anything there. Whoever packed it removes it.
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// What an atom printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AtomConsole {
+    /// All of it.
+    Memory(Vec<u8>),
+    /// A file. Whoever packed it removes it.
+    File(PathBuf),
+}
+
+impl AtomConsole {
+    /// How much memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Memory(text) => text.len(),
+            Self::File(_) => 0,
+        }
+    }
+}
+
+/// One of the subjobs that are handed out in one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderedSubjob {
+    pub(crate) subjob: SubjobId,
+    pub(crate) attempt: Attempt,
+    /// Atom, a blank, and the job's command; the index is the atom's id.
+    pub(crate) atomic_commands: Vec<String>,
+}
+
+impl OrderedSubjob {
+    /// The hand-out that it is, of a build.
+    pub(crate) fn of(&self, build: BuildId) -> HandOut {
+        HandOut {
+            build,
+            subjob: self.subjob,
+            attempt: self.attempt,
+        }
+    }
 }
 
 /// How the run of a subjob ended.
@@ -124,9 +176,10 @@ pub(crate) enum DeliveryOutcome {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     SetUp(Box<SetupOrder>),
-    StartSubjob {
-        hand_out: HandOut,
-        atomic_commands: Vec<String>,
+    /// All are taken, or none.
+    StartSubjobs {
+        build: BuildId,
+        subjobs: Vec<OrderedSubjob>,
         /// How long each atom may run.
         timeout: Option<Duration>,
     },
@@ -145,15 +198,10 @@ pub(crate) enum Command {
         hand_out: HandOut,
         outcome: RunOutcome,
     },
-    PackEnded {
-        hand_out: HandOut,
-        /// Why it could not be packed; `None` when it was.
-        trouble: Option<String>,
-    },
-    DeliveryEnded {
-        hand_out: HandOut,
-        outcome: DeliveryOutcome,
-    },
+    /// Nobody needs what these left on the disk any more.
+    Packed(Vec<HandOut>),
+    /// Also of those that could not be packed.
+    DeliveriesEnded(Vec<(HandOut, DeliveryOutcome)>),
     CleanUpEnded {
         build: BuildId,
         /// How `teardown_build` failed, if it did.
@@ -165,8 +213,8 @@ pub(crate) enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
-    /// The subjob runs on this executor, or waits for one.
-    Subjob(Option<ExecutorIndex>),
+    /// The first of the subjobs runs on this executor, or waits for one.
+    Subjobs(Option<ExecutorIndex>),
 }
 
 /// A state of affairs in which a command can not be followed. The text goes to the master.
@@ -197,15 +245,12 @@ pub(crate) enum Effect {
     SetUp(Box<SetupOrder>),
     /// Ends in `RunEnded`.
     Run(RunOrder),
-    /// Ends in `PackEnded`.
-    Pack {
-        hand_out: HandOut,
-        atoms: Vec<AtomEnd>,
-    },
-    /// Ends in `DeliveryEnded`.
+    /// Ends in `Packed`, unless it can not be packed, and then in `DeliveriesEnded`; there
+    /// together with others.
     Deliver {
         hand_out: HandOut,
         executor: ExecutorIndex,
+        atoms: Vec<AtomEnd>,
     },
     /// Ends in `CleanUpEnded`. Nothing of the build runs any more.
     CleanUp {

@@ -1,9 +1,11 @@
-//! Random walks: whatever comes in whatever order, effects never get in each other's way, and a
-//! stop always comes to its end.
+//! Random walks: whatever comes in whatever order, effects never get in each other's way, executors go
+//! to whom they belong, and a stop always comes to its end.
 
-use super::tests::{hand_out, order, project};
+use super::tests::{ends, hand_out, order, project, start, start_all};
 use super::*;
-use clusterrunner_common::ids::Attempt;
+use clusterrunner_common::api::SetupJob;
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 const WALKS: u64 = 300;
 const STEPS: usize = 200;
@@ -30,6 +32,24 @@ struct Walk {
     chance: Chance,
     /// Effects that take time and have not ended.
     under_way: Vec<Effect>,
+    /// Those of them that deliver and need no files any more.
+    packed: BTreeSet<HandOut>,
+    /// All that was taken, in this order.
+    arrivals: Vec<HandOut>,
+}
+
+/// At most this many executors for each build; 0 for no limit.
+fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
+    let mut order = order(build);
+    order.job = JobSource::Order(SetupJob {
+        name: "job".to_owned(),
+        setup_build: None,
+        teardown_build: None,
+        setup_timeout_s: None,
+        teardown_timeout_s: None,
+        max_executors: NonZeroU32::new(max_executors),
+    });
+    order
 }
 
 /// The build that an effect belongs to, and the hand-out if it has one.
@@ -37,9 +57,7 @@ fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
     match effect {
         Effect::SetUp(order) => Some((order.build, None)),
         Effect::Run(order) => Some((order.hand_out.build, Some(order.hand_out))),
-        Effect::Pack { hand_out, .. } | Effect::Deliver { hand_out, .. } => {
-            Some((hand_out.build, Some(*hand_out)))
-        }
+        Effect::Deliver { hand_out, .. } => Some((hand_out.build, Some(*hand_out))),
         Effect::CleanUp { build, .. } => Some((*build, None)),
         Effect::Cancel(_)
         | Effect::CancelBuild(_)
@@ -51,9 +69,21 @@ fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
 
 impl Walk {
     fn give(&mut self, command: Command) {
+        let mut arrived: Vec<HandOut> = Vec::new();
+        if let Command::StartSubjobs { build, subjobs, .. } = &command {
+            let known = self.work.builds.get(build);
+            for hand_out in subjobs.iter().map(|subjob| subjob.of(*build)) {
+                let newest = known.and_then(|build| build.newest.get(&hand_out.subjob));
+                if newest < Some(&hand_out.attempt) && !arrived.contains(&hand_out) {
+                    arrived.push(hand_out);
+                }
+            }
+        }
         let Ok((_, effects)) = self.work.handle(command) else {
             return;
         };
+        self.arrivals.extend(arrived);
+        self.check_choices(&effects);
         for effect in effects {
             let Some((build, hand_out)) = owner(&effect) else {
                 continue;
@@ -64,11 +94,11 @@ impl Walk {
                 // These have a build for themselves.
                 Effect::SetUp(_) | Effect::CleanUp { .. } => others.next(),
                 // These have a subjob's artifacts for themselves.
-                Effect::Run(_) | Effect::Pack { .. } => others.find(|other| match other {
+                Effect::Run(_) => others.find(|other| match other {
                     Effect::SetUp(_) | Effect::CleanUp { .. } => true,
-                    Effect::Run(_) | Effect::Pack { .. } => {
-                        let (_, other) = owner(other).unwrap();
-                        other.unwrap().subjob == hand_out.unwrap().subjob
+                    Effect::Run(_) | Effect::Deliver { .. } => {
+                        let other = owner(other).unwrap().1.unwrap();
+                        other.subjob == hand_out.unwrap().subjob && !self.packed.contains(&other)
                     }
                     _ => false,
                 }),
@@ -81,11 +111,76 @@ impl Walk {
         }
     }
 
+    /// Each run was begun for the build that then had the fewest executors, with what waited
+    /// longest, within all limits; and nothing is left that could run. Looks at it backwards, one run
+    /// after the other undone.
+    fn check_choices(&self, effects: &[Effect]) {
+        let work = &self.work;
+        let mut running: BTreeMap<BuildId, usize> = BTreeMap::new();
+        let mut in_use: BTreeSet<HandOut> = BTreeSet::new();
+        let mut waiting: BTreeSet<HandOut> = BTreeSet::new();
+        for (id, build) in &work.builds {
+            waiting.extend(build.waiting.values().map(|waiting| waiting.subjob.of(*id)));
+            let steps = build.active.iter();
+            let users = steps.filter(|(_, step)| step.uses_artifacts());
+            in_use.extend(users.map(|(hand_out, _)| *hand_out));
+            let on_executors = work.executors.iter().flatten();
+            let own = on_executors
+                .filter(|hand_out| hand_out.build == *id)
+                .count();
+            assert_eq!(own, build.num_running);
+            assert!(own <= build.max_executors);
+            assert_eq!(build.places.len(), build.waiting.len());
+            running.insert(*id, own);
+        }
+        assert_eq!(work.num_waiting, waiting.len());
+        let weight = |step: &Step| match step {
+            Step::Packing { weight } => *weight,
+            _ => 0,
+        };
+        let steps = work.builds.values().flat_map(|build| build.active.values());
+        assert_eq!(work.unpacked, steps.map(weight).sum::<usize>());
+        // What is to be chosen now: by executors in use and arrival.
+        let choice = |running: &BTreeMap<BuildId, usize>,
+                      in_use: &BTreeSet<HandOut>,
+                      waiting: &BTreeSet<HandOut>| {
+            let arrival = |hand_out: &HandOut| self.arrivals.iter().rposition(|a| a == hand_out);
+            let may_run = waiting.iter().filter(|hand_out| {
+                let build = &work.builds[&hand_out.build];
+                matches!(build.stage, Stage::Ready(_))
+                    && running[&hand_out.build] < build.max_executors
+                    && !in_use.iter().any(|other| {
+                        (other.build, other.subjob) == (hand_out.build, hand_out.subjob)
+                    })
+            });
+            may_run
+                .min_by_key(|hand_out| (running[&hand_out.build], arrival(hand_out)))
+                .copied()
+        };
+        if work.executors.iter().any(Option::is_none) && work.unpacked <= MAX_UNPACKED {
+            assert_eq!(choice(&running, &in_use, &waiting), None);
+        }
+        for effect in effects.iter().rev() {
+            let Effect::Run(order) = effect else { continue };
+            let hand_out = order.hand_out;
+            *running.get_mut(&hand_out.build).unwrap() -= 1;
+            assert!(in_use.remove(&hand_out));
+            assert!(waiting.insert(hand_out));
+            assert_eq!(choice(&running, &in_use, &waiting), Some(hand_out));
+        }
+    }
+
     fn end_an_effect(&mut self) {
         if self.under_way.is_empty() {
             return;
         }
         let index = self.chance.below(self.under_way.len());
+        if let Effect::Deliver { hand_out, .. } = self.under_way[index]
+            && self.chance.below(3) > 0
+            && self.packed.insert(hand_out)
+        {
+            return self.give(Command::Packed(vec![hand_out]));
+        }
         let goes_well = self.chance.below(4) > 0;
         let trouble = || "trouble".to_owned();
         let command = match self.under_way.swap_remove(index) {
@@ -103,23 +198,22 @@ impl Walk {
             Effect::Run(order) => Command::RunEnded {
                 hand_out: order.hand_out,
                 outcome: match (goes_well, self.chance.below(2)) {
+                    // Two of these are more than may wait to be packed.
+                    (true, 0) => RunOutcome::Completed(ends(MAX_UNPACKED / 2 + 1)),
                     (true, _) => RunOutcome::Completed(Vec::new()),
                     (false, 0) => RunOutcome::Canceled,
                     (false, _) => RunOutcome::Trouble(trouble()),
                 },
             },
-            Effect::Pack { hand_out, .. } => Command::PackEnded {
-                hand_out,
-                trouble: (!goes_well).then(trouble),
-            },
-            Effect::Deliver { hand_out, .. } => Command::DeliveryEnded {
-                hand_out,
-                outcome: if goes_well {
+            Effect::Deliver { hand_out, .. } => {
+                self.packed.remove(&hand_out);
+                let outcome = if goes_well {
                     DeliveryOutcome::Over
                 } else {
                     DeliveryOutcome::Rejected(trouble())
-                },
-            },
+                };
+                Command::DeliveriesEnded(vec![(hand_out, outcome)])
+            }
             Effect::CleanUp { build, .. } => Command::CleanUpEnded {
                 build,
                 trouble: None,
@@ -132,14 +226,17 @@ impl Walk {
     fn step(&mut self) {
         let build = BuildId(u64::from(self.chance.number(3)));
         match self.chance.below(20) {
-            0..=3 => self.give(Command::SetUp(order(build))),
+            0..=3 => self.give(Command::SetUp(limited_order(
+                build,
+                u32::try_from(build.0).unwrap(),
+            ))),
             4..=9 => {
-                let hand_out = hand_out(build, self.chance.number(4), 1 + self.chance.number(4));
-                self.give(Command::StartSubjob {
-                    hand_out,
-                    atomic_commands: vec!["true".to_owned()],
-                    timeout: None,
+                let number = 1 + self.chance.below(4);
+                let chosen = std::iter::repeat_with(|| {
+                    hand_out(build, self.chance.number(6), 1 + self.chance.number(4))
                 });
+                let chosen: Vec<HandOut> = chosen.take(number).collect();
+                self.give(start_all(&chosen));
             }
             10 => self.give(Command::TearDown(build)),
             11 if self.chance.below(4) == 0 => {
@@ -155,15 +252,17 @@ impl Walk {
 fn effects_never_get_in_each_others_way() {
     for seed in 0..WALKS {
         let mut walk = Walk {
-            work: Work::new(2),
+            work: Work::new(3),
             chance: Chance(seed),
             under_way: Vec::new(),
+            packed: BTreeSet::new(),
+            arrivals: Vec::new(),
         };
         for _ in 0..STEPS {
             walk.step();
         }
         walk.give(Command::Stop);
-        for _ in 0..STEPS {
+        for _ in 0..2 * STEPS {
             walk.end_an_effect();
         }
         assert!(walk.work.is_over(), "seed {seed}: {:?}", walk.work);
@@ -171,7 +270,8 @@ fn effects_never_get_in_each_others_way() {
             walk.work.executors.iter().all(Option::is_none),
             "seed {seed}"
         );
-        assert_eq!(walk.work.waiting.len(), 0, "seed {seed}");
+        assert_eq!(walk.work.num_waiting, 0, "seed {seed}");
+        assert_eq!(walk.work.unpacked, 0, "seed {seed}");
     }
 }
 
@@ -195,11 +295,7 @@ fn an_attempt_is_run_at_most_once_while_its_build_is_here() {
                     hand_out,
                     outcome: RunOutcome::Canceled,
                 },
-                None => Command::StartSubjob {
-                    hand_out: hand_out(BuildId(1), chance.number(3), 1 + chance.number(5)),
-                    atomic_commands: Vec::new(),
-                    timeout: None,
-                },
+                None => start(hand_out(BuildId(1), chance.number(3), 1 + chance.number(5))),
             };
             let Ok((_, effects)) = work.handle(command) else {
                 continue;

@@ -8,11 +8,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{post, put};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, ResultReport, SlaveState,
-    StateReport, Success,
+    AtomReport, ConnectAnswer, ConnectRequest, FinishedAttempt, HeartbeatAnswer, HeartbeatRequest,
+    RejectedResult, ResultsAnswer, ResultsReport, SlaveState, StateReport, Success,
 };
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::{refusal, serve};
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::result_block::check_block;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::{Gate, Signed, SignedUpload};
 use http_body_util::BodyExt as _;
@@ -33,6 +35,7 @@ pub(crate) enum Heard {
     Connected {
         slave: String,
         num_executors: u32,
+        finished: Vec<FinishedAttempt>,
     },
     Heartbeat {
         slave_id: u64,
@@ -42,7 +45,7 @@ pub(crate) enum Heard {
         state: SlaveState,
         reason: Option<String>,
     },
-    /// Also when the answer was a refusal.
+    /// Also when the answer was a refusal. Results that came together follow each other.
     Result(UploadedResult),
 }
 
@@ -50,8 +53,13 @@ pub(crate) enum Heard {
 pub(crate) struct UploadedResult {
     pub(crate) build: u64,
     pub(crate) subjob: u32,
-    pub(crate) report: ResultReport,
-    /// Members of the archive: files with their content, links with `-> target`, directories with
+    pub(crate) attempt: Attempt,
+    pub(crate) slave_id: SlaveId,
+    pub(crate) session_id: SessionId,
+    pub(crate) atoms: Vec<AtomReport>,
+    /// The number of the upload that it came with.
+    pub(crate) upload: usize,
+    /// Members of its part of the archive: files with their content, links with `-> target`, directories with
     /// `/` at the end of the name and nothing in them.
     pub(crate) members: BTreeMap<String, Vec<u8>>,
 }
@@ -75,8 +83,16 @@ pub(crate) struct Manners {
     pub(crate) resumed: bool,
     /// Sent to this URL while the slave still waits for the answer to its next connect.
     pub(crate) order_while_connecting: Option<(String, Value)>,
-    /// Statuses for the next results; 200 when there are none.
+    /// Statuses for the next uploads of results; 200 when there are none.
     pub(crate) result_statuses: VecDeque<u16>,
+    /// Statuses for single results, by subjob, in an upload that is answered with 200.
+    pub(crate) rejected_subjobs: BTreeMap<u32, u16>,
+    /// Uploads are answered while this holds nobody.
+    pub(crate) uploads_wait: Arc<tokio::sync::RwLock<()>>,
+    /// How many uploads came.
+    pub(crate) num_uploads: usize,
+    /// What is said to be wanted of earlier lives.
+    pub(crate) wanted: Vec<(BuildId, SubjobId, Attempt)>,
     /// Statuses for the next state reports; 200 when there are none.
     pub(crate) report_statuses: VecDeque<u16>,
 }
@@ -108,6 +124,10 @@ impl FakeMaster {
                 resumed: false,
                 order_while_connecting: None,
                 result_statuses: VecDeque::new(),
+                rejected_subjobs: BTreeMap::new(),
+                uploads_wait: Arc::default(),
+                num_uploads: 0,
+                wanted: Vec::new(),
                 report_statuses: VecDeque::new(),
             })),
             heard: Arc::new(watch::Sender::new(Vec::new())),
@@ -117,7 +137,7 @@ impl FakeMaster {
             .route("/v1/slave", post(connect))
             .route("/v1/slave/{id}", put(report))
             .route("/v1/slave/{id}/heartbeat", post(heartbeat))
-            .route("/v1/build/{build}/subjob/{subjob}/result", post(result))
+            .route("/v1/build/{build}/results", post(results))
             .with_state(Shared {
                 manners: Arc::clone(&master.manners),
                 heard: Arc::clone(&master.heard),
@@ -220,12 +240,13 @@ async fn connect(
             slave_id: manners.slave_id.to_string(),
             protocol: Some(2),
             resumed: manners.resumed,
-            wanted: Vec::new(),
+            wanted: manners.wanted.clone(),
         }
     };
     shared.hear(Heard::Connected {
         slave: request.slave,
         num_executors: request.num_executors,
+        finished: request.finished,
     });
     (StatusCode::CREATED, Json(answer))
 }
@@ -263,9 +284,9 @@ async fn report(
     answer(status)
 }
 
-async fn result(
+async fn results(
     State(shared): State<Shared>,
-    Path((build, subjob)): Path<(u64, u32)>,
+    Path(build): Path<u64>,
     upload: SignedUpload,
 ) -> Response {
     let SignedUpload { request, verdict } = upload;
@@ -280,23 +301,63 @@ async fn result(
     let mut parts = Multipart::from_request(request, &()).await.unwrap();
     let first = parts.next_field().await.unwrap().unwrap();
     assert_eq!(first.name(), Some("__encoded_body__"));
-    let report = serde_json::from_slice(&first.bytes().await.unwrap()).unwrap();
+    let report: ResultsReport = serde_json::from_slice(&first.bytes().await.unwrap()).unwrap();
     let second = parts.next_field().await.unwrap().unwrap();
     assert_eq!(
         (second.name(), second.file_name()),
         (Some("file"), Some("payload"))
     );
     assert_eq!(second.content_type(), Some("application/x-compressed"));
-    let members = unpack(&second.bytes().await.unwrap());
+    let block = second.bytes().await.unwrap();
     assert!(parts.next_field().await.unwrap().is_none());
-    shared.hear(Heard::Result(UploadedResult {
-        build,
-        subjob,
-        report,
-        members,
-    }));
-    let status = shared.manners.lock().unwrap().result_statuses.pop_front();
-    answer(status)
+    // Exactly these results, in this order.
+    let checked = check_block(&block[..]).unwrap();
+    let packed: Vec<SubjobId> = checked.iter().map(|result| result.subjob).collect();
+    let named = report.results.iter().map(|result| result.subjob_id);
+    assert_eq!(packed, named.collect::<Vec<_>>());
+    let members = unpack(&block);
+    let upload = {
+        let mut manners = shared.manners.lock().unwrap();
+        manners.num_uploads += 1;
+        manners.num_uploads
+    };
+    for result in report.results.clone() {
+        let own = format!("artifact_{}_", result.subjob_id);
+        let own = members.iter().filter(|(name, _)| name.starts_with(&own));
+        shared.hear(Heard::Result(UploadedResult {
+            build,
+            subjob: result.subjob_id.0,
+            attempt: result.attempt,
+            slave_id: report.slave_id,
+            session_id: report.session_id.clone(),
+            atoms: result.atoms,
+            upload,
+            members: own
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
+        }));
+    }
+    let wait = Arc::clone(&shared.manners.lock().unwrap().uploads_wait);
+    let _nobody_holds_it = wait.read().await;
+    let mut manners = shared.manners.lock().unwrap();
+    let status = manners.result_statuses.pop_front();
+    if status.is_some_and(|status| status != 200) {
+        return answer(status);
+    }
+    let rejected = report.results.iter().filter_map(|result| {
+        let status = *manners.rejected_subjobs.get(&result.subjob_id.0)?;
+        Some(RejectedResult {
+            subjob_id: result.subjob_id,
+            attempt: result.attempt,
+            status,
+            error: "as the test wants it".to_owned(),
+        })
+    });
+    let answer = ResultsAnswer {
+        status: "SUCCESS".to_owned(),
+        rejected: rejected.collect(),
+    };
+    Json(answer).into_response()
 }
 
 fn unpack(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {

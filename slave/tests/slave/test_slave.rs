@@ -1,9 +1,11 @@
 //! A slave in this process, in a base directory of its own.
 
 use crate::fake_master::{FakeMaster, Heard, SECRET, secret};
-use clusterrunner_common::api::{SetupJob, SetupRequest, SlaveStatusBody, SubjobRequest};
+use clusterrunner_common::api::{
+    SetupJob, SetupRequest, SlaveStatusBody, SubjobOrder, SubjobRequest, SubjobsRequest,
+};
 use clusterrunner_common::caller::{CallError, Caller};
-use clusterrunner_common::ids::{Attempt, BuildId};
+use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::settings::{Overrides, SlaveSettings, load_slave};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -92,6 +94,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         teardown_build: teardown_build.map(str::to_owned),
         setup_timeout_s: None,
         teardown_timeout_s: None,
+        max_executors: None,
     }
 }
 
@@ -149,6 +152,28 @@ impl TestSlave {
         };
         let body = serde_json::to_value(body).unwrap();
         self.send(&format!("/v1/build/{build}/subjob/{subjob}"), &body)
+            .await
+    }
+
+    /// Hands out many subjobs of one atom each, in one call.
+    pub(crate) async fn start_subjobs(
+        &self,
+        build: u64,
+        command: &str,
+        subjobs: &[(u32, u32, &str)],
+    ) -> Result<Value, CallError> {
+        let order = |(subjob, attempt, atom): &(u32, u32, &str)| SubjobOrder {
+            subjob_id: SubjobId(*subjob),
+            attempt: Attempt(*attempt),
+            atoms: vec![(*atom).to_owned()],
+        };
+        let body = SubjobsRequest {
+            command: command.to_owned(),
+            timeout_s: None,
+            subjobs: subjobs.iter().map(order).collect(),
+        };
+        let body = serde_json::to_value(body).unwrap();
+        self.send(&format!("/v1/build/{build}/subjobs"), &body)
             .await
     }
 

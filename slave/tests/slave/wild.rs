@@ -26,6 +26,10 @@ const NAMES: &[&str] = &[
     "teardown_build",
     "atomic_commands",
     "attempt",
+    "command",
+    "subjobs",
+    "subjob_id",
+    "atoms",
     "",
 ];
 
@@ -33,6 +37,7 @@ const GOOD: &[&str] = &[
     r#"{"project_type_params": {"type": "directory", "project_directory": "/nonexistent"}, "build_executor_start_index": 0, "job": {"name": "J", "setup_build": "true", "teardown_build": "true"}}"#,
     r#"{"project_type_params": {"type": "git", "url": "https://h.invalid/p"}, "build_executor_start_index": 0, "job": {"name": "J"}}"#,
     r#"{"atomic_commands": ["true", "true"], "attempt": 1}"#,
+    r#"{"command": "true", "subjobs": [{"subjob_id": 0, "attempt": 1, "atoms": ["", "x"]}]}"#,
 ];
 
 /// All routes in version 1 but that which ends the slave; version 2 leads to the same handlers.
@@ -45,6 +50,7 @@ const TEMPLATES: &[&str] = &[
     "/v1/build/[id]/setup",
     "/v1/build/[id]/teardown",
     "/v1/build/[id]/subjob",
+    "/v1/build/[id]/subjobs",
     "/v1/build/[id]/subjob/[id]",
     "/v1/build/[id]/subjob/[id]/atom/[id]/console",
     "/builds/[id]/subjobs/[id]",

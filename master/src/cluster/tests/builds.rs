@@ -11,6 +11,7 @@ use crate::cluster::{MAX_ATTEMPTS, MAX_PREPARATIONS};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::{TimeLimit, Timeouts};
+use std::num::NonZeroU32;
 
 #[test]
 fn a_build_goes_from_its_request_to_its_archives() {
@@ -81,6 +82,7 @@ fn effects_carry_all_that_is_needed() {
             teardown_build: None,
             setup_timeout_s: Some(20),
             teardown_timeout_s: None,
+            max_executors: NonZeroU32::new(3),
         }),
     };
     let call = |call| {
@@ -88,6 +90,7 @@ fn effects_carry_all_that_is_needed() {
         [Effect::Call { slave, build, call }]
     };
     let limited = Plan {
+        max_executors_per_slave: NonZeroU32::new(3),
         timeouts: Timeouts {
             atom: TimeLimit::parse("10"),
             setup: TimeLimit::parse("20"),

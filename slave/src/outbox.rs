@@ -1,0 +1,302 @@
+//! Results on their way to the master.
+//!
+//! What ends while a build's results are on their way gathers in memory and goes with the next upload,
+//! so many small results share a file and a request, and a single one does not wait. What is large goes
+//! by itself and holds nobody up. What goes is first of all a file, which outlives this process.
+
+mod batch;
+mod consoles;
+
+pub(crate) use batch::Finished;
+pub(crate) use consoles::EndedConsole;
+
+use crate::data_directory::DataDirectory;
+use crate::delivery::{Deliveries, DeliveryEnd, Packed};
+use crate::result_archive::remove_files;
+use crate::work::{Command, DeliveryOutcome, HandOut};
+use batch::{Batch, PackFailure};
+use bytes::Bytes;
+use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
+use futures_util::FutureExt as _;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How many results share a file at most. Their names must fit into a header of 64 KiB.
+const MAX_RESULTS: usize = 256;
+
+/// How many bytes of output may gather before they go, whatever is under way.
+const MAX_GATHERED: usize = 256 << 10;
+
+/// How many atoms that ran too long may gather; they stand in that header, too.
+const MAX_REPORTS: usize = 256;
+
+/// How long results gather behind an upload that does not come to its end: what has not gone to a file
+/// is lost if the process is killed.
+const GATHERING: Duration = Duration::from_millis(500);
+
+/// What is said when one of our own parts panicked; the log has more.
+const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
+
+/// Takes results in, packs and delivers them, and tells how that ended.
+pub(crate) struct Outbox {
+    pub(crate) data: Arc<DataDirectory>,
+    pub(crate) deliveries: Arc<Deliveries>,
+    pub(crate) session: SessionId,
+    /// Cancelled when the process is to end: what is not delivered then is kept for the next one.
+    pub(crate) ending: CancellationToken,
+    /// To whom it is told.
+    pub(crate) tell: Box<dyn Fn(Command) + Send + Sync>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: Handle,
+    pub(crate) lanes: Mutex<Lanes>,
+}
+
+/// What there is of each build.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    builds: HashMap<BuildId, Lane>,
+    /// Batches whose output is still in memory, the oldest first.
+    in_memory: VecDeque<Arc<Batch>>,
+    /// How many bytes these have.
+    memory: usize,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    gathered: Vec<Finished>,
+    /// Bytes of output and atoms to report in `gathered`.
+    weight: usize,
+    num_reports: usize,
+    /// How many batches others wait for.
+    num_turns: usize,
+    /// Where the newest result of each subjob is, once it has left `gathered`.
+    batches: HashMap<SubjobId, Arc<Batch>>,
+}
+
+impl Lane {
+    fn gather(&mut self, finished: Finished) {
+        self.weight += finished.weight();
+        self.num_reports += finished.num_reports();
+        self.gathered.push(finished);
+    }
+
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= MAX_RESULTS
+            || self.weight >= MAX_GATHERED
+            || self.num_reports >= MAX_REPORTS
+    }
+
+    /// All that gathered, and whether the next results wait for it.
+    fn take(&mut self, stop: &CancellationToken, has_turn: bool) -> Option<Arc<Batch>> {
+        self.weight = 0;
+        self.num_reports = 0;
+        self.num_turns += usize::from(has_turn);
+        let gathered = std::mem::take(&mut self.gathered);
+        self.enter(Batch::shared(gathered, stop.clone(), has_turn)?)
+    }
+
+    fn enter(&mut self, batch: Batch) -> Option<Arc<Batch>> {
+        let batch = Arc::new(batch);
+        for hand_out in &batch.hand_outs {
+            self.batches.insert(hand_out.subjob, Arc::clone(&batch));
+        }
+        Some(batch)
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a result; `stop` ends all deliveries of its build. Does not block.
+    pub(crate) fn put(self: &Arc<Self>, finished: Finished, stop: &CancellationToken) {
+        let is_original = self.deliveries.api.dialect.is_original();
+        let mut lanes = self.lock();
+        let lane = lanes.builds.entry(finished.hand_out.build).or_default();
+        let batch = if is_original || finished.goes_alone() {
+            lane.enter(Batch::alone(finished, stop.clone()))
+        } else {
+            lane.gather(finished);
+            match lane.num_turns == 0 || lane.is_full() {
+                true => lane.take(stop, true),
+                false => None,
+            }
+        };
+        drop(lanes);
+        self.send_off(batch);
+    }
+
+    /// What gathered of a build, whose deliveries were told to stop, goes to its end. Does not block.
+    pub(crate) fn cancel(self: &Arc<Self>, build: BuildId, stop: &CancellationToken) {
+        let mut lanes = self.lock();
+        let batch = lanes.builds.get_mut(&build);
+        let batch = batch.and_then(|lane| lane.take(stop, false));
+        drop(lanes);
+        self.send_off(batch);
+    }
+
+    /// Forgets a build of which nothing is under way any more.
+    pub(crate) fn forget(&self, build: BuildId) {
+        let mut lanes = self.lock();
+        lanes.builds.remove(&build);
+        lanes.in_memory.retain(|batch| batch.build != build);
+        lanes.memory = lanes.in_memory.iter().map(|batch| batch.weight).sum();
+    }
+
+    /// Nobody waits for this batch any more: what gathered behind it goes.
+    fn end_turn(self: &Arc<Self>, batch: &Batch) {
+        if !batch.end_turn() {
+            return;
+        }
+        let mut lanes = self.lock();
+        let next = lanes.builds.get_mut(&batch.build).and_then(|lane| {
+            lane.num_turns -= 1;
+            match lane.num_turns == 0 && !lane.gathered.is_empty() {
+                true => lane.take(&batch.stop, true),
+                false => None,
+            }
+        });
+        drop(lanes);
+        self.send_off(next);
+    }
+
+    fn send_off(self: &Arc<Self>, batch: Option<Arc<Batch>>) {
+        let Some(batch) = batch else { return };
+        let outbox = Arc::clone(self);
+        let bring = async move {
+            let bringing = AssertUnwindSafe(outbox.bring(&batch)).catch_unwind();
+            let ends = bringing.await.unwrap_or_else(|_| {
+                tracing::error!(build.id = %batch.build, "delivering results panicked");
+                let broke_off = DeliveryOutcome::Rejected(BROKE_OFF.to_owned());
+                batch.all(&broke_off)
+            });
+            outbox.end_turn(&batch);
+            (outbox.tell)(Command::DeliveriesEnded(ends));
+        };
+        self.tasks.spawn_on(bring, &self.runtime);
+    }
+
+    /// Packs a batch and delivers it, or keeps it for the next life.
+    async fn bring(self: &Arc<Self>, batch: &Arc<Batch>) -> Vec<(HandOut, DeliveryOutcome)> {
+        let over = || batch.all(&DeliveryOutcome::Over);
+        let packed = {
+            let (outbox, batch) = (Arc::clone(self), Arc::clone(batch));
+            spawn_blocking(move || outbox.pack(&batch)).await
+        };
+        let (packed, content) = match packed {
+            Ok(Ok(packed)) => packed,
+            Ok(Err(PackFailure::Unwanted)) => return over(),
+            Ok(Err(PackFailure::Trouble(_))) if batch.stop.is_cancelled() => return over(),
+            Ok(Err(PackFailure::Trouble(reason))) => {
+                return batch.all(&DeliveryOutcome::Rejected(reason));
+            }
+            Err(error) => return batch.all(&DeliveryOutcome::Rejected(error.to_string())),
+        };
+        (self.tell)(Command::Packed(batch.hand_outs.clone()));
+        let ends = self.deliver(batch, &packed, content).await;
+        let is_delivered = ends.is_some();
+        let keeps = match is_delivered {
+            // It asks us for consoles until it has the whole build.
+            true => self.deliveries.api.dialect.is_original(),
+            false => batch.stop.is_cancelled() && self.ending.is_cancelled() && self.hold(&packed),
+        };
+        if !keeps {
+            if let Err(error) = tokio::fs::remove_file(&packed.file).await {
+                let path = packed.file.display();
+                tracing::warn!(%path, %error, "could not remove a result");
+            }
+            self.is_gone(batch);
+        }
+        let Some(ends) = ends else { return over() };
+        let mut ends: HashMap<HandOut, DeliveryEnd> = ends.into_iter().collect();
+        let hand_outs = batch.hand_outs.iter();
+        let ends = hand_outs.map(|hand_out| match ends.remove(hand_out) {
+            Some(DeliveryEnd::Rejected(reason)) => (*hand_out, DeliveryOutcome::Rejected(reason)),
+            // Those that nobody wanted any more were left out.
+            Some(DeliveryEnd::Taken | DeliveryEnd::Unwanted(_)) | None => {
+                (*hand_out, DeliveryOutcome::Over)
+            }
+        });
+        ends.collect()
+    }
+
+    /// Delivers until the build's deliveries are told to stop.
+    async fn deliver(
+        self: &Arc<Self>,
+        batch: &Batch,
+        packed: &Packed,
+        content: Option<Bytes>,
+    ) -> Option<Vec<(HandOut, DeliveryEnd)>> {
+        let first_try_failed = CancellationToken::new();
+        let delivering = self.deliveries.deliver(packed, content, &first_try_failed);
+        let delivering = batch.stop.run_until_cancelled(delivering);
+        tokio::pin!(delivering);
+        tokio::select! {
+            ended = &mut delivering => return ended,
+            () = first_try_failed.cancelled() => {}
+            () = tokio::time::sleep(GATHERING) => {}
+        }
+        self.end_turn(batch);
+        delivering.await
+    }
+
+    /// Packs a batch into its file, of which it returns the content where that is small, and removes
+    /// what its atoms left. Blocks.
+    fn pack(&self, batch: &Arc<Batch>) -> Result<(Packed, Option<Bytes>), PackFailure> {
+        let Some(finished) = batch.finished() else {
+            return Err(PackFailure::Unwanted);
+        };
+        let is_original = self.deliveries.api.dialect.is_original();
+        let packed = batch.pack(
+            &finished,
+            &self.data,
+            &self.session,
+            is_original,
+            &self.ending,
+        );
+        // Before others may work in the same directories.
+        for finished in finished.iter() {
+            remove_files(&finished.atoms);
+        }
+        match &packed {
+            Ok((packed, _)) => {
+                batch.lies_in(&packed.file);
+                self.keep_in_memory(batch);
+            }
+            Err(_) => {
+                batch.drop_memory();
+                self.is_gone(batch);
+            }
+        }
+        packed
+    }
+
+    /// Puts results aside for the next life. Says whether that worked.
+    fn hold(&self, packed: &Packed) -> bool {
+        let Some(first) = packed.note.first() else {
+            return false;
+        };
+        match self.data.hold(first) {
+            Ok(()) => true,
+            Err(error) => {
+                let path = packed.file.display();
+                tracing::warn!(%path, %error, "could not keep a result");
+                false
+            }
+        }
+    }
+}

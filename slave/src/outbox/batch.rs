@@ -1,0 +1,237 @@
+//! Results that go together.
+
+use crate::data_directory::{DataDirectory, make_private};
+use crate::delivery::Packed;
+use crate::result_archive::{Taker, pack};
+use crate::result_note::{ResultNote, entry};
+use crate::work::{AtomConsole, AtomEnd, DeliveryOutcome, HandOut};
+use bytes::Bytes;
+use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId};
+use clusterrunner_common::result_block::PackError;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Results with more output go by themselves.
+const LARGE: usize = 64 << 10;
+
+/// Results with more atoms that ran too long go by themselves: these stand in the file's header.
+const MANY_REPORTS: usize = 16;
+
+/// A hand-out that ran to its end.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) hand_out: HandOut,
+    pub(crate) executor: ExecutorIndex,
+    pub(crate) atoms: Vec<AtomEnd>,
+    /// Cancelled when its result is not wanted any more.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Finished {
+    /// Bytes of memory that it takes, more or less.
+    pub(super) fn weight(&self) -> usize {
+        let of = |atom: &AtomEnd| atom.console.weight() + atom.command.len() + size_of::<AtomEnd>();
+        self.atoms.iter().map(of).sum()
+    }
+
+    pub(super) fn num_reports(&self) -> usize {
+        let timed_out = |atom: &&AtomEnd| atom.timed_out.is_some();
+        self.atoms.iter().filter(timed_out).count()
+    }
+
+    /// Whether packing or sending it could hold others up.
+    pub(super) fn goes_alone(&self) -> bool {
+        let on_disk = |atom: &AtomEnd| {
+            atom.artifacts.is_some() || matches!(atom.console, AtomConsole::File(_))
+        };
+        self.atoms.iter().any(on_disk)
+            || self.weight() > LARGE
+            || self.num_reports() > MANY_REPORTS
+            // Of no atoms there is nothing in a file, so the others would be taken for it.
+            || self.atoms.is_empty()
+    }
+}
+
+/// Why there is no file of a batch.
+#[derive(Debug)]
+pub(super) enum PackFailure {
+    /// Nobody wants it any more.
+    Unwanted,
+    /// It can not be written.
+    Trouble(String),
+}
+
+/// Results that go together: many small ones, or one that is large.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) build: BuildId,
+    pub(super) hand_outs: Vec<HandOut>,
+    is_small: bool,
+    /// Tells all of the build's deliveries to stop.
+    pub(super) stop: CancellationToken,
+    has_turn: AtomicBool,
+    /// Bytes of memory.
+    pub(super) weight: usize,
+    place: Mutex<Place>,
+}
+
+/// Where its results are. While they are under way, in one of the two at least.
+#[derive(Debug)]
+struct Place {
+    memory: Option<Arc<[Finished]>>,
+    file: Option<PathBuf>,
+}
+
+impl Batch {
+    pub(super) fn alone(finished: Finished, stop: CancellationToken) -> Self {
+        let build = finished.hand_out.build;
+        Self::new(build, vec![finished], stop, false, false)
+    }
+
+    /// `None` when there is nothing in it.
+    pub(super) fn shared(
+        finished: Vec<Finished>,
+        stop: CancellationToken,
+        has_turn: bool,
+    ) -> Option<Self> {
+        let build = finished.first()?.hand_out.build;
+        Some(Self::new(build, finished, stop, true, has_turn))
+    }
+
+    fn new(
+        build: BuildId,
+        finished: Vec<Finished>,
+        stop: CancellationToken,
+        is_small: bool,
+        has_turn: bool,
+    ) -> Self {
+        Self {
+            build,
+            hand_outs: finished.iter().map(|finished| finished.hand_out).collect(),
+            is_small,
+            stop,
+            has_turn: AtomicBool::new(has_turn),
+            weight: finished.iter().map(Finished::weight).sum(),
+            place: Mutex::new(Place {
+                memory: Some(finished.into()),
+                file: None,
+            }),
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same end for all of it.
+    pub(super) fn all(&self, outcome: &DeliveryOutcome) -> Vec<(HandOut, DeliveryOutcome)> {
+        let hand_outs = self.hand_outs.iter();
+        hand_outs
+            .map(|hand_out| (*hand_out, outcome.clone()))
+            .collect()
+    }
+
+    /// Says whether others waited for it until now.
+    pub(super) fn end_turn(&self) -> bool {
+        self.has_turn.swap(false, Ordering::Relaxed)
+    }
+
+    /// Its results, if they are in memory.
+    pub(super) fn finished(&self) -> Option<Arc<[Finished]>> {
+        self.place().memory.clone()
+    }
+
+    /// Its file, if there is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.place().file.clone()
+    }
+
+    pub(super) fn lies_in(&self, file: &Path) {
+        self.place().file = Some(file.to_owned());
+    }
+
+    pub(super) fn drop_memory(&self) {
+        self.place().memory = None;
+    }
+
+    pub(super) fn drop_file(&self) {
+        self.place().file = None;
+    }
+
+    /// Whether nothing of it can be looked at any more.
+    pub(super) fn is_gone(&self) -> bool {
+        let place = self.place();
+        place.memory.is_none() && place.file.is_none()
+    }
+
+    /// Writes those of its results that are wanted into a file, and returns what is in it where that
+    /// is small. Blocks.
+    pub(super) fn pack(
+        &self,
+        finished: &[Finished],
+        data: &DataDirectory,
+        session: &SessionId,
+        is_original: bool,
+        ending: &CancellationToken,
+    ) -> Result<(Packed, Option<Bytes>), PackFailure> {
+        // What is small is worth keeping even at the end; what is large would hold it up.
+        if self.stop.is_cancelled() && !(ending.is_cancelled() && self.is_small) {
+            return Err(PackFailure::Unwanted);
+        }
+        let wanted: Vec<&Finished> = finished.iter().filter(|one| self.is_wanted(one)).collect();
+        let Some(first) = wanted.first() else {
+            return Err(PackFailure::Unwanted);
+        };
+        let note = ResultNote {
+            build: self.build,
+            session: session.clone(),
+            results: wanted.iter().map(|f| entry(f.hand_out, &f.atoms)).collect(),
+        };
+        let taker = match is_original {
+            true => Taker::Original,
+            false => Taker::Ours,
+        };
+        let file = data.result_file(first.hand_out);
+        let results = wanted.iter().map(|f| (f.hand_out, &f.atoms[..]));
+        let write = || -> Result<Option<Vec<u8>>, PackError> {
+            make_private(&data.results(self.build))?;
+            if self.is_small {
+                let content = pack(Vec::new(), &note, results, taker, &CancellationToken::new())?;
+                std::fs::write(&file, &content)?;
+                return Ok(Some(content));
+            }
+            let out = BufWriter::new(File::create(&file)?);
+            pack(out, &note, results, taker, &first.stop)?.flush()?;
+            Ok(None)
+        };
+        match write() {
+            Ok(content) => {
+                let packed = Packed {
+                    executor: Some(first.executor),
+                    is_small: self.is_small,
+                    note,
+                    file,
+                };
+                Ok((packed, content.map(Bytes::from)))
+            }
+            Err(error) => {
+                // The build's clean-up removes it in any case.
+                std::fs::remove_file(&file).ok();
+                Err(match error {
+                    PackError::Canceled => PackFailure::Unwanted,
+                    PackError::Write(_) => PackFailure::Trouble(error.to_string()),
+                })
+            }
+        }
+    }
+
+    /// A newer attempt may have been handed out; at the build's end all are told to stop, and some
+    /// are kept.
+    fn is_wanted(&self, finished: &Finished) -> bool {
+        !finished.stop.is_cancelled() || self.stop.is_cancelled()
+    }
+}
