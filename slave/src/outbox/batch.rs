@@ -135,6 +135,11 @@ impl Batch {
             .collect()
     }
 
+    /// Whether others wait for it.
+    pub(super) fn has_turn(&self) -> bool {
+        self.has_turn.load(Ordering::Relaxed)
+    }
+
     /// Says whether others waited for it until now.
     pub(super) fn end_turn(&self) -> bool {
         self.has_turn.swap(false, Ordering::Relaxed)
