@@ -18,7 +18,7 @@ use batch::{Batch, PackFailure};
 use bytes::Bytes;
 use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
 use futures_util::FutureExt as _;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,13 +65,7 @@ pub(crate) struct Outbox {
 
 /// What there is of each build.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes {
-    builds: HashMap<BuildId, Lane>,
-    /// Batches whose output is still in memory, the oldest first.
-    in_memory: VecDeque<Arc<Batch>>,
-    /// How many bytes these have.
-    memory: usize,
-}
+pub(crate) struct Lanes(HashMap<BuildId, Lane>);
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -131,7 +125,7 @@ impl Outbox {
     pub(crate) fn put(self: &Arc<Self>, finished: Finished, stop: &CancellationToken) {
         let is_original = self.deliveries.api.dialect.is_original();
         let mut lanes = self.lock();
-        let lane = lanes.builds.entry(finished.hand_out.build).or_default();
+        let lane = lanes.0.entry(finished.hand_out.build).or_default();
         let batch = if is_original || finished.goes_alone() {
             lane.enter(Batch::alone(finished, stop.clone()))
         } else {
@@ -148,7 +142,7 @@ impl Outbox {
     /// What gathered of a build, whose deliveries were told to stop, goes to its end. Does not block.
     pub(crate) fn cancel(self: &Arc<Self>, build: BuildId, stop: &CancellationToken) {
         let mut lanes = self.lock();
-        let batch = lanes.builds.get_mut(&build);
+        let batch = lanes.0.get_mut(&build);
         let batch = batch.and_then(|lane| lane.take(stop, false));
         drop(lanes);
         self.send_off(batch);
@@ -156,10 +150,7 @@ impl Outbox {
 
     /// Forgets a build of which nothing is under way any more.
     pub(crate) fn forget(&self, build: BuildId) {
-        let mut lanes = self.lock();
-        lanes.builds.remove(&build);
-        lanes.in_memory.retain(|batch| batch.build != build);
-        lanes.memory = lanes.in_memory.iter().map(|batch| batch.weight).sum();
+        self.lock().0.remove(&build);
     }
 
     /// Nobody waits for this batch any more: what gathered behind it goes.
@@ -168,7 +159,7 @@ impl Outbox {
             return;
         }
         let mut lanes = self.lock();
-        let next = lanes.builds.get_mut(&batch.build).and_then(|lane| {
+        let next = lanes.0.get_mut(&batch.build).and_then(|lane| {
             // The build may be another one's life meanwhile; then what gathered only goes early.
             lane.num_turns = lane.num_turns.saturating_sub(1);
             match lane.num_turns == 0 && !lane.gathered.is_empty() {
@@ -267,7 +258,7 @@ impl Outbox {
 
     /// Packs a batch into its file, of which it returns the content where that is small, and removes
     /// what its atoms left. Blocks.
-    fn pack(&self, batch: &Arc<Batch>) -> Result<(Packed, Option<Bytes>), PackFailure> {
+    fn pack(&self, batch: &Batch) -> Result<(Packed, Option<Bytes>), PackFailure> {
         let Some(finished) = batch.finished() else {
             return Err(PackFailure::Unwanted);
         };
@@ -284,14 +275,8 @@ impl Outbox {
             remove_files(&finished.atoms);
         }
         match &packed {
-            Ok((packed, _)) => {
-                batch.lies_in(&packed.file);
-                self.keep_in_memory(batch);
-            }
-            Err(_) => {
-                batch.drop_memory();
-                self.is_gone(batch);
-            }
+            Ok((packed, _)) => batch.lies_in(Some(packed.file.clone())),
+            Err(_) => self.is_gone(batch),
         }
         packed
     }
