@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,34 +101,38 @@ impl WorkHandle {
     /// effects out.
     pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> Self {
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
-        let coordinator = Arc::new_cyclic(|coordinator: &Weak<Coordinator>| {
-            let coordinator = Weak::clone(coordinator);
-            let outbox = Outbox {
-                data: Arc::clone(&surroundings.data),
-                deliveries: Arc::clone(&surroundings.deliveries),
-                session: surroundings.session.clone(),
-                ending: surroundings.ending.clone(),
-                tell: Box::new(move |command| {
-                    if let Some(coordinator) = coordinator.upgrade() {
-                        coordinator.report(command);
-                    }
-                }),
-                tasks: tasks.clone(),
-                runtime: runtime.clone(),
-                lanes: Mutex::new(Lanes::default()),
-            };
-            Coordinator {
-                turns: Mutex::new(Turns {
-                    work: Work::new(num_executors),
-                    stops: HashMap::new(),
-                }),
-                surroundings,
-                outbox: Arc::new(outbox),
-                tasks,
-                runtime,
-                is_over: CancellationToken::new(),
+        // Those who tell it something are its own parts: they must not keep it.
+        let listener: Arc<OnceLock<Weak<Coordinator>>> = Arc::default();
+        let tell = {
+            let listener = Arc::clone(&listener);
+            move |command| {
+                if let Some(coordinator) = listener.get().and_then(Weak::upgrade) {
+                    coordinator.report(command);
+                }
             }
+        };
+        let outbox = Outbox {
+            data: Arc::clone(&surroundings.data),
+            deliveries: Arc::clone(&surroundings.deliveries),
+            session: surroundings.session.clone(),
+            ending: surroundings.ending.clone(),
+            tell: Box::new(tell),
+            tasks: tasks.clone(),
+            runtime: runtime.clone(),
+            lanes: Mutex::new(Lanes::default()),
+        };
+        let coordinator = Arc::new(Coordinator {
+            turns: Mutex::new(Turns {
+                work: Work::new(num_executors),
+                stops: HashMap::new(),
+            }),
+            surroundings,
+            outbox: Arc::new(outbox),
+            tasks,
+            runtime,
+            is_over: CancellationToken::new(),
         });
+        listener.get_or_init(|| Arc::downgrade(&coordinator));
         Self(coordinator)
     }
 

@@ -18,13 +18,14 @@ use batch::{Batch, PackFailure};
 use bytes::Bytes;
 use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
 use futures_util::FutureExt as _;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +41,10 @@ const MAX_REPORTS: usize = 256;
 /// How long results gather behind an upload that does not come to its end: what has not gone to a file
 /// is lost if the process is killed.
 const GATHERING: Duration = Duration::from_millis(500);
+
+/// The shortest time from one upload of a build to the next: with a master that answers at once, results
+/// that follow each other closely would have a request each. The first after a pause goes at once.
+const LULL: Duration = Duration::from_millis(3);
 
 /// What is said when one of our own parts panicked; the log has more.
 const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
@@ -60,13 +65,7 @@ pub(crate) struct Outbox {
 
 /// What there is of each build.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes {
-    builds: HashMap<BuildId, Lane>,
-    /// Batches whose output is still in memory, the oldest first.
-    in_memory: VecDeque<Arc<Batch>>,
-    /// How many bytes these have.
-    memory: usize,
-}
+pub(crate) struct Lanes(HashMap<BuildId, Lane>);
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -126,7 +125,7 @@ impl Outbox {
     pub(crate) fn put(self: &Arc<Self>, finished: Finished, stop: &CancellationToken) {
         let is_original = self.deliveries.api.dialect.is_original();
         let mut lanes = self.lock();
-        let lane = lanes.builds.entry(finished.hand_out.build).or_default();
+        let lane = lanes.0.entry(finished.hand_out.build).or_default();
         let batch = if is_original || finished.goes_alone() {
             lane.enter(Batch::alone(finished, stop.clone()))
         } else {
@@ -143,7 +142,7 @@ impl Outbox {
     /// What gathered of a build, whose deliveries were told to stop, goes to its end. Does not block.
     pub(crate) fn cancel(self: &Arc<Self>, build: BuildId, stop: &CancellationToken) {
         let mut lanes = self.lock();
-        let batch = lanes.builds.get_mut(&build);
+        let batch = lanes.0.get_mut(&build);
         let batch = batch.and_then(|lane| lane.take(stop, false));
         drop(lanes);
         self.send_off(batch);
@@ -151,10 +150,7 @@ impl Outbox {
 
     /// Forgets a build of which nothing is under way any more.
     pub(crate) fn forget(&self, build: BuildId) {
-        let mut lanes = self.lock();
-        lanes.builds.remove(&build);
-        lanes.in_memory.retain(|batch| batch.build != build);
-        lanes.memory = lanes.in_memory.iter().map(|batch| batch.weight).sum();
+        self.lock().0.remove(&build);
     }
 
     /// Nobody waits for this batch any more: what gathered behind it goes.
@@ -163,8 +159,9 @@ impl Outbox {
             return;
         }
         let mut lanes = self.lock();
-        let next = lanes.builds.get_mut(&batch.build).and_then(|lane| {
-            lane.num_turns -= 1;
+        let next = lanes.0.get_mut(&batch.build).and_then(|lane| {
+            // The build may be another one's life meanwhile; then what gathered only goes early.
+            lane.num_turns = lane.num_turns.saturating_sub(1);
             match lane.num_turns == 0 && !lane.gathered.is_empty() {
                 true => lane.take(&batch.stop, true),
                 false => None,
@@ -178,14 +175,19 @@ impl Outbox {
         let Some(batch) = batch else { return };
         let outbox = Arc::clone(self);
         let bring = async move {
+            let begun = Instant::now();
             let bringing = AssertUnwindSafe(outbox.bring(&batch)).catch_unwind();
             let ends = bringing.await.unwrap_or_else(|_| {
                 tracing::error!(build.id = %batch.build, "delivering results panicked");
                 let broke_off = DeliveryOutcome::Rejected(BROKE_OFF.to_owned());
                 batch.all(&broke_off)
             });
-            outbox.end_turn(&batch);
             (outbox.tell)(Command::DeliveriesEnded(ends));
+            if batch.has_turn() {
+                let lull = tokio::time::sleep_until(begun + LULL);
+                batch.stop.run_until_cancelled(lull).await;
+                outbox.end_turn(&batch);
+            }
         };
         self.tasks.spawn_on(bring, &self.runtime);
     }
@@ -256,7 +258,7 @@ impl Outbox {
 
     /// Packs a batch into its file, of which it returns the content where that is small, and removes
     /// what its atoms left. Blocks.
-    fn pack(&self, batch: &Arc<Batch>) -> Result<(Packed, Option<Bytes>), PackFailure> {
+    fn pack(&self, batch: &Batch) -> Result<(Packed, Option<Bytes>), PackFailure> {
         let Some(finished) = batch.finished() else {
             return Err(PackFailure::Unwanted);
         };
@@ -273,14 +275,8 @@ impl Outbox {
             remove_files(&finished.atoms);
         }
         match &packed {
-            Ok((packed, _)) => {
-                batch.lies_in(&packed.file);
-                self.keep_in_memory(batch);
-            }
-            Err(_) => {
-                batch.drop_memory();
-                self.is_gone(batch);
-            }
+            Ok((packed, _)) => batch.lies_in(Some(packed.file.clone())),
+            Err(_) => self.is_gone(batch),
         }
         packed
     }
@@ -298,5 +294,90 @@ impl Outbox {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::{AtomConsole, AtomEnd};
+    use clusterrunner_common::ids::{Attempt, ExecutorIndex};
+    use std::path::PathBuf;
+
+    fn finished(subjob: u32, console: AtomConsole, timed_out: usize) -> Finished {
+        let atom = |console, timed_out| AtomEnd {
+            command: "true".to_owned(),
+            exit_code: 0,
+            took: Duration::ZERO,
+            ended_at: 0,
+            timed_out,
+            console,
+            artifacts: None,
+        };
+        let mut atoms = vec![atom(console, None)];
+        let slow = || {
+            atom(
+                AtomConsole::Memory(Vec::new()),
+                Some(Duration::from_secs(1)),
+            )
+        };
+        atoms.extend(std::iter::repeat_with(slow).take(timed_out));
+        Finished {
+            hand_out: HandOut {
+                build: BuildId(1),
+                subjob: SubjobId(subjob),
+                attempt: Attempt(1),
+            },
+            executor: ExecutorIndex(0),
+            atoms,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// How many such results gather until they go.
+    fn gathered(console: usize, timed_out: usize) -> usize {
+        let mut lane = Lane::default();
+        let mut subjobs = 0..;
+        while !lane.is_full() {
+            let console = AtomConsole::Memory(vec![0; console]);
+            lane.gather(finished(subjobs.next().unwrap(), console, timed_out));
+        }
+        let stop = CancellationToken::new();
+        let batch = lane.take(&stop, true).unwrap();
+        assert!(!lane.is_full() && lane.take(&stop, true).is_none());
+        // The note of the largest batch fits into a header of gzip.
+        let finished = batch.finished().unwrap();
+        let results = finished
+            .iter()
+            .map(|f| crate::result_note::entry(f.hand_out, &f.atoms));
+        let note = crate::result_note::ResultNote {
+            build: BuildId(u64::MAX),
+            session: SessionId("x".repeat(100)),
+            results: results.collect(),
+        };
+        assert!(note.to_comment().unwrap().len() < 48 << 10);
+        batch.hand_outs.len()
+    }
+
+    #[test]
+    fn batches_are_bounded() {
+        assert_eq!(gathered(0, 0), MAX_RESULTS);
+        assert!((1..=64).contains(&gathered(4 << 10, 0)));
+        assert_eq!(gathered(0, 16), MAX_REPORTS / 16);
+    }
+
+    #[test]
+    fn what_is_large_goes_alone() {
+        let memory = |length| AtomConsole::Memory(vec![0; length]);
+        assert!(!finished(0, memory(1000), 16).goes_alone());
+        assert!(finished(0, memory(100_000), 0).goes_alone());
+        assert!(finished(0, memory(0), 17).goes_alone());
+        assert!(finished(0, AtomConsole::File(PathBuf::from("/x")), 0).goes_alone());
+        let mut with_artifacts = finished(0, memory(0), 0);
+        with_artifacts.atoms[0].artifacts = Some(PathBuf::from("/x"));
+        assert!(with_artifacts.goes_alone());
+        let mut of_no_atoms = finished(0, memory(0), 0);
+        of_no_atoms.atoms.clear();
+        assert!(of_no_atoms.goes_alone());
     }
 }

@@ -1,4 +1,4 @@
-//! Console output of atoms that run here or ran here, until their build is torn down.
+//! Console output of atoms that run here, or whose results the master has not taken yet.
 
 use super::error::ApiError;
 use super::{Api, Ids};

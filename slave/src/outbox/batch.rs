@@ -10,7 +10,7 @@ use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId};
 use clusterrunner_common::result_block::PackError;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -74,16 +74,16 @@ pub(super) struct Batch {
     /// Tells all of the build's deliveries to stop.
     pub(super) stop: CancellationToken,
     has_turn: AtomicBool,
-    /// Bytes of memory.
-    pub(super) weight: usize,
     place: Mutex<Place>,
 }
 
-/// Where its results are. While they are under way, in one of the two at least.
+/// Where its results are.
 #[derive(Debug)]
-struct Place {
-    memory: Option<Arc<[Finished]>>,
-    file: Option<PathBuf>,
+enum Place {
+    /// Not packed yet.
+    Memory(Arc<[Finished]>),
+    File(PathBuf),
+    Gone,
 }
 
 impl Batch {
@@ -115,11 +115,7 @@ impl Batch {
             is_small,
             stop,
             has_turn: AtomicBool::new(has_turn),
-            weight: finished.iter().map(Finished::weight).sum(),
-            place: Mutex::new(Place {
-                memory: Some(finished.into()),
-                file: None,
-            }),
+            place: Mutex::new(Place::Memory(finished.into())),
         }
     }
 
@@ -135,37 +131,35 @@ impl Batch {
             .collect()
     }
 
+    /// Whether others wait for it.
+    pub(super) fn has_turn(&self) -> bool {
+        self.has_turn.load(Ordering::Relaxed)
+    }
+
     /// Says whether others waited for it until now.
     pub(super) fn end_turn(&self) -> bool {
         self.has_turn.swap(false, Ordering::Relaxed)
     }
 
-    /// Its results, if they are in memory.
+    /// Its results, if they are not packed yet.
     pub(super) fn finished(&self) -> Option<Arc<[Finished]>> {
-        self.place().memory.clone()
+        match &*self.place() {
+            Place::Memory(finished) => Some(Arc::clone(finished)),
+            Place::File(_) | Place::Gone => None,
+        }
     }
 
-    /// Its file, if there is one.
+    /// Its file, if it is packed.
     pub(super) fn file(&self) -> Option<PathBuf> {
-        self.place().file.clone()
+        match &*self.place() {
+            Place::File(file) => Some(file.clone()),
+            Place::Memory(_) | Place::Gone => None,
+        }
     }
 
-    pub(super) fn lies_in(&self, file: &Path) {
-        self.place().file = Some(file.to_owned());
-    }
-
-    pub(super) fn drop_memory(&self) {
-        self.place().memory = None;
-    }
-
-    pub(super) fn drop_file(&self) {
-        self.place().file = None;
-    }
-
-    /// Whether nothing of it can be looked at any more.
-    pub(super) fn is_gone(&self) -> bool {
-        let place = self.place();
-        place.memory.is_none() && place.file.is_none()
+    /// From now on its results are in this file only, or nowhere.
+    pub(super) fn lies_in(&self, file: Option<PathBuf>) {
+        *self.place() = file.map_or(Place::Gone, Place::File);
     }
 
     /// Writes those of its results that are wanted into a file, and returns what is in it where that

@@ -1,7 +1,6 @@
-//! The consoles of atoms that have ended: until the master has them, and a little longer, since it may
-//! just be asking.
+//! The consoles of atoms whose results are on their way to the master.
 
-use super::{Batch, Lanes, Outbox};
+use super::{Batch, Outbox};
 use crate::result_archive::open_console;
 use crate::work::{AtomConsole, AtomEnd};
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
@@ -11,9 +10,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
-
-/// How many bytes of results stay in memory after they were packed.
-const KEPT: usize = 4 << 20;
 
 /// The whole console of an atom that has ended.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ impl Outbox {
     ) -> Option<EndedConsole> {
         let batch = {
             let lanes = self.lock();
-            let lane = lanes.builds.get(&build)?;
+            let lane = lanes.0.get(&build)?;
             let mut gathered = lane.gathered.iter().rev();
             match gathered.find(|finished| finished.hand_out.subjob == subjob) {
                 // It has no files, or it would not gather.
@@ -79,33 +75,11 @@ impl Outbox {
         }
     }
 
-    /// What was just packed stays in memory, and older ones go to make room.
-    pub(super) fn keep_in_memory(&self, batch: &Arc<Batch>) {
-        let mut lanes = self.lock();
-        lanes.memory += batch.weight;
-        lanes.in_memory.push_back(Arc::clone(batch));
-        while lanes.memory > KEPT
-            && let Some(oldest) = lanes.in_memory.pop_front()
-        {
-            lanes.memory -= oldest.weight;
-            oldest.drop_memory();
-            lanes.forget_if_gone(&oldest);
-        }
-    }
-
-    /// The file of a batch is not there any more.
+    /// A batch is on its way no more, and its file not there.
     pub(super) fn is_gone(&self, batch: &Batch) {
-        batch.drop_file();
-        self.lock().forget_if_gone(batch);
-    }
-}
-
-impl Lanes {
-    fn forget_if_gone(&mut self, batch: &Batch) {
-        if !batch.is_gone() {
-            return;
-        }
-        let Some(lane) = self.builds.get_mut(&batch.build) else {
+        batch.lies_in(None);
+        let mut lanes = self.lock();
+        let Some(lane) = lanes.0.get_mut(&batch.build) else {
             return;
         };
         for hand_out in &batch.hand_outs {
