@@ -3,14 +3,14 @@
 use crate::data_directory::{DataDirectory, make_private};
 use crate::delivery::Deliveries;
 use crate::event_log::SubjobEvents;
+use crate::executors::{BROKE_OFF, Consoles, Executors};
 use crate::reports::Reports;
 use crate::result_archive::{self, Taker};
 use crate::result_note::ResultNote;
 use crate::setup::Setup;
-use crate::subjob_executor::{self, Limits};
+use crate::subjob_executor::{Limits, Means};
 use crate::work::{
-    Answer, AtomEnd, Command, DeliveryOutcome, Effect, HandOut, Refusal, RunOutcome, SetupOutcome,
-    Work,
+    Answer, AtomEnd, Command, DeliveryOutcome, Effect, HandOut, Refusal, SetupOutcome, Work,
 };
 use clusterrunner_common::api::{AtomReport, ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
@@ -27,9 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How many commands may wait; each is handled in microseconds.
 const INBOX: usize = 256;
-
-/// What is said when one of our own parts panicked; the log has more.
-const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
 
 struct Message {
     command: Command,
@@ -89,6 +86,7 @@ pub(crate) struct Surroundings {
     pub(crate) session: SessionId,
     pub(crate) limits: Limits,
     pub(crate) space: DiskSpace,
+    pub(crate) consoles: Arc<Consoles>,
 }
 
 /// How a build's effects are told to stop.
@@ -116,14 +114,34 @@ pub(crate) struct Coordinator {
     inbox: mpsc::Receiver<Message>,
     view: watch::Sender<WorkView>,
     effects: JoinSet<Command>,
+    executors: Executors,
     stops: HashMap<BuildId, BuildStops>,
 }
 
 impl Coordinator {
     /// A coordinator and the way to it.
-    pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> (Self, WorkHandle) {
+    ///
+    /// # Errors
+    /// When its executors can not be started.
+    pub(crate) fn new(
+        num_executors: u32,
+        surroundings: Arc<Surroundings>,
+    ) -> io::Result<(Self, WorkHandle)> {
         let work = Work::new(num_executors);
         let (inbox_sender, inbox) = mpsc::channel(INBOX);
+        let means = Means {
+            data: Arc::clone(&surroundings.data),
+            space: surroundings.space.clone(),
+            limits: surroundings.limits,
+            consoles: Arc::clone(&surroundings.consoles),
+        };
+        let ends = inbox_sender.clone();
+        let executors = Executors::start(num_executors, &means, move |hand_out, outcome| {
+            let (answer, _) = oneshot::channel();
+            let command = Command::RunEnded { hand_out, outcome };
+            // If nobody takes it the process is at its end.
+            ends.blocking_send(Message { command, answer }).ok();
+        })?;
         let (view, viewer) = watch::channel(WorkView::of(&work));
         let coordinator = Self {
             work,
@@ -131,13 +149,14 @@ impl Coordinator {
             inbox,
             view,
             effects: JoinSet::new(),
+            executors,
             stops: HashMap::new(),
         };
         let handle = WorkHandle {
             inbox: inbox_sender,
             view: viewer,
         };
-        (coordinator, handle)
+        Ok((coordinator, handle))
     }
 
     /// Follows commands until `stop`, then until everything is ended and cleaned up.
@@ -164,6 +183,7 @@ impl Coordinator {
             Command::CleanUpEnded { build, .. } => {
                 tracing::info!(build.id = %build, "the build is torn down");
                 self.stops.remove(build);
+                self.surroundings.consoles.forget(*build);
             }
             Command::DeliveryEnded { hand_out, .. } => {
                 if let Some(stops) = self.stops.get_mut(&hand_out.build) {
@@ -232,14 +252,7 @@ impl Coordinator {
                 let job_name = self.stops.get(&build).map(|stops| stops.job_name.clone());
                 let events =
                     SubjobEvents::new(around.events.clone(), &order, job_name.unwrap_or_default());
-                let ended = move |outcome| Command::RunEnded { hand_out, outcome };
-                let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
-                self.spawn(ended(failed), async move {
-                    let (data, space) = (&around.data, &around.space);
-                    let limits = around.limits;
-                    let run = subjob_executor::run(data, space, order, &stop, limits, &events);
-                    ended(run.await)
-                });
+                self.executors.run(order, stop, events);
             }
             Effect::Pack { hand_out, atoms } => {
                 let reports = atoms

@@ -9,6 +9,7 @@ mod coordinator;
 mod data_directory;
 mod delivery;
 mod event_log;
+mod executors;
 mod held_results;
 mod http;
 mod master_api;
@@ -21,6 +22,8 @@ mod retention;
 mod setup;
 mod source;
 mod subjob_executor;
+#[doc(hidden)]
+pub mod trial;
 mod withdrawal;
 mod work;
 
@@ -82,6 +85,9 @@ pub enum ServeError {
     /// It can not call the master.
     #[error(transparent)]
     Caller(#[from] CallError),
+    /// Its executors can not be started.
+    #[error("could not start the executors: {0}")]
+    Executors(#[source] std::io::Error),
     /// A setting can not be used.
     #[error(transparent)]
     Origins(#[from] InvalidPattern),
@@ -210,8 +216,10 @@ pub async fn serve_until_withdrawn(
             max_console_size: settings.max_console_size,
         },
         space: space.clone(),
+        consoles: Arc::default(),
     });
-    let (coordinator, work) = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
+    let started = Coordinator::new(settings.num_executors, Arc::clone(&surroundings));
+    let (coordinator, work) = started.map_err(ServeError::Executors)?;
 
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
@@ -230,7 +238,7 @@ pub async fn serve_until_withdrawn(
             work: work.clone(),
             registration: registration.clone(),
             dialect: api.dialect.clone(),
-            data: Arc::clone(&data),
+            consoles: Arc::clone(&surroundings.consoles),
             events,
             session,
             max_console_size: settings.max_console_size,

@@ -1,10 +1,9 @@
 //! Packs the result of a subjob: a block, as our master keeps it, or the archive that a master of the
 //! original takes.
 
-use crate::data_directory::DataDirectory;
+use crate::data_directory::{DataDirectory, remove_all};
 use crate::result_note::ResultNote;
-use crate::work::AtomEnd;
-use clusterrunner_common::artifact::CONSOLE_FILE;
+use crate::work::{AtomConsole, AtomEnd};
 use clusterrunner_common::ids::AtomId;
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, PackError};
 use std::fs::File;
@@ -30,16 +29,30 @@ pub(crate) fn pack(
     stop: &CancellationToken,
 ) -> Result<(), PackError> {
     let path = data.result_file(note.hand_out());
-    let packed = write_result(data, note, atoms, taker, &path, stop);
+    let packed = write_result(note, atoms, taker, &path, stop);
     if packed.is_err() {
         // The build's clean-up removes it in any case.
         std::fs::remove_file(&path).ok();
+    } else {
+        atoms.iter().for_each(remove_files);
     }
     packed
 }
 
+/// What was packed of an atom is not needed any more. What can not be removed goes with the build.
+fn remove_files(atom: &AtomEnd) {
+    let console = match &atom.console {
+        AtomConsole::File(path) => Some(path),
+        AtomConsole::Memory(_) => None,
+    };
+    for path in console.into_iter().chain(&atom.artifacts) {
+        if let Err(error) = remove_all(path) {
+            tracing::debug!(path = %path.display(), %error, "could not remove what was packed");
+        }
+    }
+}
+
 fn write_result(
-    data: &DataDirectory,
     note: &ResultNote,
     atoms: &[AtomEnd],
     taker: Taker,
@@ -55,15 +68,22 @@ fn write_result(
     let hand_out = note.hand_out();
     block.begin(hand_out.subjob, hand_out.attempt);
     for (id, atom) in (0..).map(AtomId).zip(atoms) {
-        let directory = data.artifact_directory(hand_out.build, hand_out.subjob, id);
-        let console = open_console(&directory)?;
+        let file = match &atom.console {
+            AtomConsole::File(path) => open_console(path)?,
+            AtomConsole::Memory(_) => None,
+        };
+        let console = match (&atom.console, &file) {
+            (_, Some(file)) => Console::File(file),
+            (AtomConsole::Memory(text), None) => Console::Memory(text),
+            (AtomConsole::File(_), None) => Console::Memory(b""),
+        };
         let result = AtomResult {
             command: &atom.command,
             exit_code: atom.exit_code,
             seconds: atom.took.as_secs_f64(),
             ended_at: atom.ended_at,
-            console: console.as_ref().map_or(Console::Memory(b""), Console::File),
-            artifacts: Some(&directory),
+            console,
+            artifacts: atom.artifacts.as_deref(),
         };
         block.add(id, &result)?;
     }
@@ -75,17 +95,16 @@ fn write_result(
 }
 
 /// Opens what is a file: what the atom left running may still put anything in its place.
-fn open_console(directory: &Path) -> io::Result<Option<File>> {
+fn open_console(path: &Path) -> io::Result<Option<File>> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let opened = File::options()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
-        .open(directory.join(CONSOLE_FILE));
+        .open(path);
     match opened {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
         Err(error) => {
-            let path = directory.display();
-            tracing::warn!(%path, %error, "the console of an atom could not be read and is left out");
+            tracing::warn!(path = %path.display(), %error, "the console of an atom could not be read and is left out");
             Ok(None)
         }
     }
@@ -96,7 +115,8 @@ mod tests {
     use super::*;
     use crate::work::HandOut;
     use clusterrunner_common::api::AtomReport;
-    use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+    use clusterrunner_common::artifact::CONSOLE_FILE;
+    use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use clusterrunner_common::result_block::{check_block, convert_archive};
     use std::collections::BTreeMap;
     use std::io::{BufReader, Read as _};
@@ -125,26 +145,27 @@ mod tests {
             }
         }
 
-        /// The artifact directory of an atom, there with a console.
-        fn atom(&self, atom: u32) -> PathBuf {
+        /// An atom that printed something, and its artifact directory.
+        fn atom(&self, atom: i32) -> (AtomEnd, PathBuf) {
+            let number = u64::from(atom.unsigned_abs());
             let directory = self
                 .data
-                .artifact_directory(BuildId(7), SUBJOB, AtomId(atom));
+                .artifact_directory(BuildId(7), ExecutorIndex(0), number);
             std::fs::create_dir_all(&directory).unwrap();
-            std::fs::write(directory.join(CONSOLE_FILE), format!("atom {atom}\n")).unwrap();
-            directory
-        }
-
-        fn pack(&self, num_atoms: usize, taker: Taker) -> Result<PathBuf, PackError> {
-            let end = |exit_code| AtomEnd {
+            let end = AtomEnd {
                 command: "true".to_owned(),
-                exit_code,
+                exit_code: atom,
                 took: Duration::from_millis(1250),
                 ended_at: 1_700_000_000,
                 timed_out: None,
+                console: AtomConsole::Memory(format!("atom {atom}\n").into_bytes()),
+                artifacts: Some(directory.clone()),
             };
-            let ends: Vec<AtomEnd> = (0..).take(num_atoms).map(end).collect();
-            pack(&self.data, &note(), &ends, taker, &self.stop)?;
+            (end, directory)
+        }
+
+        fn pack(&self, atoms: &[AtomEnd], taker: Taker) -> Result<PathBuf, PackError> {
+            pack(&self.data, &note(), atoms, taker, &self.stop)?;
             Ok(self.data.result_file(note().hand_out()))
         }
     }
@@ -165,8 +186,8 @@ mod tests {
     #[test]
     fn a_torn_or_damaged_result_is_found_out() {
         let scenario = Scenario::new();
-        scenario.atom(0);
-        let whole = std::fs::read(scenario.pack(1, Taker::Ours).unwrap()).unwrap();
+        let (atom, _) = scenario.atom(0);
+        let whole = std::fs::read(scenario.pack(&[atom], Taker::Ours).unwrap()).unwrap();
         assert_eq!(ResultNote::read(&whole[..]).unwrap(), note());
         for length in 0..whole.len() {
             let torn = ResultNote::read_checked(&whole[..length]);
@@ -194,16 +215,24 @@ mod tests {
     #[test]
     fn odd_names_and_odd_files_do_not_cost_the_result() {
         let scenario = Scenario::new();
-        let atom = scenario.atom(0);
+        let (first, atom) = scenario.atom(0);
         let deep = atom.join("d".repeat(200)).join("e".repeat(200));
         std::fs::create_dir_all(&deep).unwrap();
         std::fs::write(deep.join("ü \n"), "deep").unwrap();
         std::fs::create_dir(atom.join("empty")).unwrap();
         std::os::unix::fs::symlink("x".repeat(300), atom.join("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(atom.join("socket")).unwrap();
-        // A console that is none any more; the third atom left nothing at all.
-        std::fs::remove_file(scenario.atom(1).join(CONSOLE_FILE)).unwrap();
-        let result = scenario.pack(3, Taker::Ours).unwrap();
+        // A console that is none any more; one that is a file, of an atom that left nothing.
+        let (mut second, _) = scenario.atom(1);
+        second.console = AtomConsole::File(scenario.data.path().join("gone"));
+        let (mut third, _) = scenario.atom(2);
+        let kept = scenario.data.kept_console(note().hand_out(), AtomId(2));
+        std::fs::write(&kept, "large\n").unwrap();
+        third.console = AtomConsole::File(kept.clone());
+        third.artifacts = None;
+        let atoms = [first, second, third];
+        let result = scenario.pack(&atoms, Taker::Ours).unwrap();
+        assert!(!kept.exists() && !atom.exists());
         let block = || BufReader::new(File::open(&result).unwrap());
         assert_eq!(ResultNote::read_checked(block()).unwrap(), note());
         let checked = check_block(block()).unwrap().remove(0);
@@ -219,6 +248,8 @@ mod tests {
         assert_eq!(members[&root.join(CONSOLE_FILE)], b"atom 0\n");
         let second = Path::new("./artifact_1_1");
         assert_eq!(members[&second.join(CONSOLE_FILE)], b"");
+        let third = Path::new("./artifact_1_2");
+        assert_eq!(members[&third.join(CONSOLE_FILE)], b"large\n");
         // Two atoms with nothing but our four files, one with seven more.
         assert_eq!(members.len(), 3 * 5 + 5);
     }
@@ -226,8 +257,8 @@ mod tests {
     #[test]
     fn a_master_of_the_original_gets_a_whole_archive() {
         let scenario = Scenario::new();
-        scenario.atom(0);
-        let result = scenario.pack(1, Taker::Original).unwrap();
+        let (atom, _) = scenario.atom(0);
+        let result = scenario.pack(&[atom], Taker::Original).unwrap();
         let archive = || BufReader::new(File::open(&result).unwrap());
         assert_eq!(ResultNote::read_checked(archive()).unwrap(), note());
         convert_archive(archive(), SUBJOB, 1, io::sink()).unwrap();
@@ -239,9 +270,10 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_canceled_result() {
         let scenario = Scenario::new();
-        scenario.atom(0);
+        let (atom, directory) = scenario.atom(0);
         scenario.stop.cancel();
-        scenario.pack(1, Taker::Ours).unwrap_err();
+        std::fs::write(directory.join("x"), "").unwrap();
+        scenario.pack(&[atom], Taker::Ours).unwrap_err();
         assert!(!scenario.data.result_file(note().hand_out()).exists());
     }
 }

@@ -1,19 +1,21 @@
-//! Console output of atoms that run here or ran here, until their build is torn down.
+//! Console output of atoms that run here, or ended here a moment ago.
 
 use super::error::ApiError;
 use super::{Api, Ids};
+use crate::executors::{AtomKey, FoundConsole};
+use crate::work::AtomConsole;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use clusterrunner_common::api::ConsoleBody;
-use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
-use clusterrunner_common::console::{DEFAULT_MAX_LINES, live_segment};
+use clusterrunner_common::console::{ConsoleError, DEFAULT_MAX_LINES, live_segment, segment};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Cursor};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 /// What a console answers; a refusal, too, may be shown by a page from anywhere, such as the
@@ -47,29 +49,52 @@ async fn piece(
         None => None,
         Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
     };
-    let directory = api.data.artifact_directory(build, subjob, atom);
+    let consoles = Arc::clone(&api.consoles);
     let max_size = api.max_console_size;
     let read = spawn_blocking(move || {
-        let missing = |error: io::Error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::debug!(%error, "a console file could not be opened");
+        let atom = (build, subjob, atom);
+        // What was read of an atom that has ended meanwhile may be another's.
+        loop {
+            let Some(found) = consoles.find(atom) else {
+                return Err(no_console(atom));
+            };
+            match found {
+                FoundConsole::Running { file, run } => {
+                    let file = file.try_clone().map_err(ConsoleError::from)?;
+                    let piece = live_segment(file, max_size, max_lines, offset_line, false);
+                    if consoles.still_runs(run) {
+                        return Ok(piece?);
+                    }
+                }
+                FoundConsole::Ended(AtomConsole::Memory(text)) => {
+                    return Ok(segment(Cursor::new(text), max_lines, offset_line, true)?);
+                }
+                FoundConsole::Ended(AtomConsole::File(path)) => {
+                    let file = open(&path).map_err(|error| {
+                        if error.kind() != io::ErrorKind::NotFound {
+                            tracing::debug!(%error, "a console file could not be opened");
+                        }
+                        no_console(atom)
+                    })?;
+                    // It was cut already, where it was too long.
+                    return Ok(live_segment(file, None, max_lines, offset_line, true)?);
+                }
             }
-            ApiError::NoConsole {
-                build,
-                subjob,
-                atom,
-            }
-        };
-        // Looked at first: what is written between the two looks is then shown next time.
-        let ended = directory.join(EXIT_CODE_FILE).exists();
-        let file = open(&directory.join(CONSOLE_FILE)).map_err(missing)?;
-        live_segment(file, max_size, max_lines, offset_line, ended).map_err(ApiError::from)
+        }
     });
     let body = read.await.map_err(|error| {
         tracing::error!(%error, "reading a console broke off");
         ApiError::Internal
     })??;
     Ok(Json(body))
+}
+
+fn no_console((build, subjob, atom): AtomKey) -> ApiError {
+    ApiError::NoConsole {
+        build,
+        subjob,
+        atom,
+    }
 }
 
 fn number(query: &HashMap<String, String>, name: &'static str) -> Result<Option<i64>, ApiError> {

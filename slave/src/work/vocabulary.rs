@@ -98,6 +98,20 @@ pub(crate) struct AtomEnd {
     pub(crate) ended_at: u64,
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
+    /// What it printed, as it is kept.
+    pub(crate) console: AtomConsole,
+    /// Its artifact directory, if it left anything there. Whoever packs it removes it, or it goes
+    /// with the build.
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// What an atom printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AtomConsole {
+    /// All of it; little.
+    Memory(Vec<u8>),
+    /// A file of its own. Whoever packs it removes it, or it goes with the build.
+    File(PathBuf),
 }
 
 /// How the run of a subjob ended.
