@@ -1,13 +1,19 @@
 //! Running one shell command in a process group of its own, and ending all of what it started.
 
+mod marked;
+mod running;
+mod shell;
+
+pub use marked::{end_marked, end_marked_blocking};
+pub use running::RunningCommand;
+
 use crate::console::keep_capped;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -15,23 +21,6 @@ use tokio_util::sync::CancellationToken;
 /// Carries a process's mark in its environment, inherited by whatever it starts: so they are all
 /// found again, even those that left its group and session.
 pub const MARK_VARIABLE: &str = "CLUSTERRUNNER_PROCESS_MARK";
-
-/// How often ended processes are looked for while the grace time runs.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How long it surely takes a process to replace its program.
-const SECOND_LOOK: Duration = Duration::from_millis(5);
-
-/// The longest single argument that Linux gives to a program, less the byte that ends it.
-const LONGEST_ARGUMENT: usize = 32 * 4096 - 1;
-
-/// Runs a script that stands in standard input, and gives the script an empty one. It is read
-/// anew from its file, so no command finds any of it there.
-const SCRIPT_FROM_INPUT: &str = "exec 3<&0 </dev/null; . /dev/fd/3";
-
-/// How often marked processes are looked for and killed; each round gets all there are, so more
-/// than a few rounds are needed only by something that forks faster than it can be killed.
-const SWEEP_ROUNDS: usize = 50;
 
 /// A shell command and its surroundings.
 #[derive(Clone, Debug)]
@@ -108,7 +97,7 @@ impl ShellCommand {
                 Some((Err(_), _)) | None => std::future::pending().await,
             }
         };
-        let mut child = self.start(output)?;
+        let mut child = self.start_on_runtime(output)?;
         let timed_out = async {
             match limit {
                 Some(limit) => tokio::time::sleep(limit).await,
@@ -132,47 +121,27 @@ impl ShellCommand {
         }
     }
 
-    fn start(&self, output: File) -> Result<Child, CommandError> {
-        let (shell, line) = if Path::new("/bin/bash").exists() {
-            (
-                "/bin/bash",
-                format!("set -o pipefail; {}", self.command_line),
-            )
-        } else {
-            ("/bin/sh", self.command_line.clone())
-        };
-        let (line, input) = if line.len() > LONGEST_ARGUMENT {
-            let script = script(&line).map_err(CommandError::Script)?;
-            (SCRIPT_FROM_INPUT.to_owned(), Stdio::from(script))
-        } else {
-            (line, Stdio::null())
-        };
-        let failed = |source| CommandError::Start {
-            shell,
+    /// Starts it, for a thread that waits for it itself. Of `max_output` nothing is seen to.
+    ///
+    /// # Errors
+    /// When the shell can not be started.
+    pub fn start(&self, output: File) -> Result<RunningCommand, CommandError> {
+        let started = shell::command(self, output)?.spawn();
+        RunningCommand::new(started.map_err(|source| self.not_started(source))?)
+    }
+
+    fn start_on_runtime(&self, output: File) -> Result<Child, CommandError> {
+        let mut command = Command::from(shell::command(self, output)?);
+        let started = command.kill_on_drop(true).spawn();
+        started.map_err(|source| self.not_started(source))
+    }
+
+    fn not_started(&self, source: std::io::Error) -> CommandError {
+        CommandError::Start {
+            shell: shell::program(),
             directory: self.working_directory.clone(),
             source,
-        };
-        let errors = output.try_clone().map_err(failed)?;
-        let mut command = Command::new(shell);
-        command
-            .arg("-c")
-            .arg(line)
-            .current_dir(&self.working_directory)
-            .stdin(input)
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0)
-            .kill_on_drop(true);
-        for (name, _) in std::env::vars_os() {
-            // Our own settings, the secret among them, are not the commands' business.
-            if name.to_string_lossy().starts_with("CLUSTERRUNNER_") {
-                command.env_remove(name);
-            }
         }
-        command
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env(MARK_VARIABLE, &self.mark);
-        command.spawn().map_err(failed)
     }
 
     async fn end(&self, child: &mut Child, grace: Duration) -> Result<(), CommandError> {
@@ -184,15 +153,6 @@ impl ShellCommand {
         signal_group(group, Signal::KILL);
         child.wait().await.map(|_| ()).map_err(CommandError::Wait)
     }
-}
-
-/// A nameless file that closes its own descriptor first, so that no command inherits it.
-fn script(line: &str) -> std::io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    file.write_all(b"exec 3<&-\n")?;
-    file.write_all(line.as_bytes())?;
-    file.write_all(b"\n")?;
-    Ok(file)
 }
 
 fn signal_group(group: Option<Pid>, signal: Signal) {
@@ -223,90 +183,11 @@ impl Ended {
     }
 }
 
-/// Ends every process whose mark begins with `prefix`: asks (TERM), waits for at most `grace`, then
-/// kills. Returns when none is left.
-pub async fn end_marked(prefix: &str, grace: Duration) {
-    if signal_all(prefix, Some(Signal::TERM)).await == 0 {
-        return;
-    }
-    let gone = async {
-        while signal_all(prefix, None).await > 0 {
-            tokio::time::sleep(SWEEP_INTERVAL).await;
-        }
-    };
-    if tokio::time::timeout(grace, gone).await.is_ok() {
-        return;
-    }
-    for _ in 0..SWEEP_ROUNDS {
-        if signal_all(prefix, Some(Signal::KILL)).await == 0 {
-            return;
-        }
-        tokio::time::sleep(SWEEP_INTERVAL).await;
-    }
-    tracing::warn!(mark = prefix, "some processes could not be killed");
-}
-
-/// Signals all marked processes; says how many there were. None found is believed the second time
-/// only: a process shows no environment in the moment in which it replaces its program.
-async fn signal_all(prefix: &str, signal: Option<Signal>) -> usize {
-    for pause in [SECOND_LOOK, Duration::ZERO] {
-        let prefix = prefix.to_owned();
-        let swept = tokio::task::spawn_blocking(move || signal_marked(&prefix, signal)).await;
-        match swept {
-            Ok(0) => tokio::time::sleep(pause).await,
-            Ok(found) => return found,
-            Err(_) => return 0,
-        }
-    }
-    0
-}
-
-/// Signals every process whose mark begins with `prefix`; says how many there are.
-fn signal_marked(prefix: &str, signal: Option<Signal>) -> usize {
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return 0;
-    };
-    let wanted = format!("{MARK_VARIABLE}={prefix}");
-    let own = std::process::id();
-    let mut found = 0;
-    for process in processes.flatten() {
-        let id = process.file_name().to_string_lossy().parse::<u32>().ok();
-        let Some(id) = id.filter(|id| *id != own) else {
-            continue;
-        };
-        if !carries(&process.path(), &wanted) {
-            continue;
-        }
-        // The handle pins the process; the second look makes sure that it is still the same one.
-        let Some(pid) = Pid::from_raw(id.cast_signed()) else {
-            continue;
-        };
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
-            continue;
-        };
-        if !carries(&process.path(), &wanted) {
-            continue;
-        }
-        found += 1;
-        if let Some(signal) = signal {
-            pidfd_send_signal(&handle, signal).ok();
-        }
-    }
-    found
-}
-
-/// Whether the environment of a process holds the mark. A zombie's is empty, so it does not count.
-fn carries(process: &Path, wanted: &str) -> bool {
-    std::fs::read(process.join("environ")).is_ok_and(|environment| {
-        environment
-            .split(|byte| *byte == 0)
-            .any(|entry| entry.starts_with(wanted.as_bytes()))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::marked::signal_marked;
+    use crate::command::shell::LONGEST_ARGUMENT;
     use std::time::Instant;
 
     fn command(line: &str, mark: &str) -> ShellCommand {

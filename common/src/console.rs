@@ -2,8 +2,8 @@
 
 mod cap;
 
-pub use cap::Capped;
 pub(crate) use cap::keep_capped;
+pub use cap::{Capped, ConsoleCap};
 
 use crate::api::ConsoleBody;
 use std::collections::VecDeque;

@@ -4,13 +4,12 @@
 use crate::data_directory::DataDirectory;
 use crate::delivery::Deliveries;
 use crate::event_log::SubjobEvents;
+use crate::executors::{BROKE_OFF, Consoles, Executors};
 use crate::outbox::{Finished, Lanes, Outbox};
 use crate::reports::Reports;
 use crate::setup::Setup;
-use crate::subjob_executor::{self, Limits};
-use crate::work::{
-    Answer, Command, Effect, HandOut, Refusal, RunOrder, RunOutcome, SetupOutcome, Work,
-};
+use crate::subjob_executor::{Limits, Means};
+use crate::work::{Answer, Command, Effect, HandOut, Refusal, RunOrder, SetupOutcome, Work};
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::EventLog;
@@ -18,14 +17,12 @@ use clusterrunner_common::ids::{BuildId, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// What is said when one of our own parts panicked; the log has more.
-const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
 
 /// The only way to the work.
 #[derive(Clone)]
@@ -58,6 +55,7 @@ pub(crate) struct Surroundings {
     pub(crate) space: DiskSpace,
     /// Cancelled when the process is to end.
     pub(crate) ending: CancellationToken,
+    pub(crate) consoles: Arc<Consoles>,
 }
 
 /// How a build's effects are told to stop.
@@ -82,6 +80,7 @@ impl BuildStops {
 struct Coordinator {
     turns: Mutex<Turns>,
     surroundings: Arc<Surroundings>,
+    executors: Executors,
     outbox: Arc<Outbox>,
     /// All that was begun and has not ended.
     tasks: TaskTracker,
@@ -99,7 +98,10 @@ struct Turns {
 impl WorkHandle {
     /// The work of a slave that has nothing to do. To be called in a runtime, which carries its
     /// effects out.
-    pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> Self {
+    ///
+    /// # Errors
+    /// When its executors can not be started.
+    pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> io::Result<Self> {
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
         // Those who tell it something are its own parts: they must not keep it.
         let listener: Arc<OnceLock<Weak<Coordinator>>> = Arc::default();
@@ -111,6 +113,17 @@ impl WorkHandle {
                 }
             }
         };
+        let means = Means {
+            data: Arc::clone(&surroundings.data),
+            space: surroundings.space.clone(),
+            limits: surroundings.limits,
+            consoles: Arc::clone(&surroundings.consoles),
+        };
+        let ended = {
+            let tell = tell.clone();
+            move |hand_out, outcome| tell(Command::RunEnded { hand_out, outcome })
+        };
+        let executors = Executors::start(num_executors, &means, ended)?;
         let outbox = Outbox {
             data: Arc::clone(&surroundings.data),
             deliveries: Arc::clone(&surroundings.deliveries),
@@ -127,13 +140,14 @@ impl WorkHandle {
                 stops: HashMap::new(),
             }),
             surroundings,
+            executors,
             outbox: Arc::new(outbox),
             tasks,
             runtime,
             is_over: CancellationToken::new(),
         });
         listener.get_or_init(|| Arc::downgrade(&coordinator));
-        Self(coordinator)
+        Ok(Self(coordinator))
     }
 
     /// Gives a command and has it followed.
@@ -185,6 +199,7 @@ impl Coordinator {
         match &command {
             Command::CleanUpEnded { build, .. } => {
                 turns.stops.remove(build);
+                self.surroundings.consoles.forget(*build);
             }
             Command::DeliveriesEnded(ends) => {
                 for (hand_out, _) in ends {
@@ -290,26 +305,11 @@ impl Coordinator {
         }
     }
 
-    fn run_subjob(self: &Arc<Self>, order: RunOrder, stops: &mut BuildStops) {
-        let hand_out = order.hand_out;
-        let HandOut {
-            build,
-            subjob,
-            attempt,
-        } = hand_out;
-        let around = Arc::clone(&self.surroundings);
-        let stop = stops.hand_out(hand_out);
-        let events = SubjobEvents::new(around.events.clone(), &order, stops.job_name.clone());
-        let ended = move |outcome| Command::RunEnded { hand_out, outcome };
-        let failed = RunOutcome::Trouble(BROKE_OFF.to_owned());
-        self.spawn(ended(failed), async move {
-            let executor = order.executor;
-            tracing::debug!(build.id = %build, subjob.id = %subjob, %attempt, %executor, "running a subjob");
-            let (data, space) = (&around.data, &around.space);
-            let limits = around.limits;
-            let run = subjob_executor::run(data, space, order, &stop, limits, &events);
-            ended(run.await)
-        });
+    fn run_subjob(&self, order: RunOrder, stops: &mut BuildStops) {
+        let stop = stops.hand_out(order.hand_out);
+        let events = self.surroundings.events.clone();
+        let events = SubjobEvents::new(events, &order, stops.job_name.clone());
+        self.executors.run(order, stop, events);
     }
 
     fn tell_master(self: &Arc<Self>, build: BuildId, state: SlaveState, reason: Option<String>) {

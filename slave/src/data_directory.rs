@@ -5,8 +5,10 @@
 //! slave.pid                           its process id; there while it listens
 //! repos/                              mirrors of repositories, kept from build to build within bounds
 //! work/<build>/                       work tree of a git build
-//! artifacts/<build>/artifact_<S>_<K>/ $ARTIFACT_DIR of an atom
+//! artifacts/<build>/executor_<E>_<N>/ $ARTIFACT_DIR of atoms, one after the other while they leave nothing in it
+//! artifacts/<build>/console_<S>_<K>.<attempt>   a large console that waits to be packed
 //! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote
+//! consoles/<E>.<N>                    what the atoms of an executor print, one after the other
 //! results/<build>/results_<S>.<attempt>.tar.gz   waits for the master to take it
 //! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
 //! ```
@@ -17,10 +19,9 @@
 //! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;
-use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
-use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SubjobId};
+use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SessionId};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -88,7 +89,7 @@ impl DataDirectory {
     /// Empties it but for its mirrors. To be called once nothing of an earlier life runs any more.
     /// Blocks.
     pub(crate) fn empty(&self) -> Result<(), DataDirectoryError> {
-        for part in ["work", "artifacts", "results"] {
+        for part in ["work", "artifacts", "consoles", "results"] {
             let part = self.path.join(part);
             remove_all(&part).map_err(unusable("empty", &part))?;
             make_private(&part).map_err(unusable("make", &part))?;
@@ -117,14 +118,33 @@ impl DataDirectory {
         self.path.join("artifacts").join(build.to_string())
     }
 
-    /// `$ARTIFACT_DIR` of an atom.
+    /// `$ARTIFACT_DIR` of atoms: the one with this number of an executor.
     pub(crate) fn artifact_directory(
         &self,
         build: BuildId,
-        subjob: SubjobId,
-        atom: AtomId,
+        executor: ExecutorIndex,
+        number: u64,
     ) -> PathBuf {
-        self.artifacts(build).join(directory_name(subjob, atom))
+        self.artifacts(build)
+            .join(format!("executor_{executor}_{number}"))
+    }
+
+    /// Where an executor's atoms print: its file with this number.
+    pub(crate) fn console(&self, executor: ExecutorIndex, number: u64) -> PathBuf {
+        self.path
+            .join("consoles")
+            .join(format!("{executor}.{number}"))
+    }
+
+    /// Where the console of an atom is kept that is too large for memory.
+    pub(crate) fn kept_console(&self, hand_out: HandOut, atom: AtomId) -> PathBuf {
+        let HandOut {
+            build,
+            subjob,
+            attempt,
+        } = hand_out;
+        self.artifacts(build)
+            .join(format!("console_{subjob}_{atom}.{attempt}"))
     }
 
     /// Where packed results of a build wait.

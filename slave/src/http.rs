@@ -7,7 +7,7 @@ mod routes;
 
 use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
-use crate::data_directory::DataDirectory;
+use crate::executors::Consoles;
 use crate::master_api::Dialect;
 use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
@@ -43,7 +43,7 @@ pub(crate) struct Api {
     pub(crate) work: WorkHandle,
     pub(crate) registration: Registration,
     pub(crate) dialect: Dialect,
-    pub(crate) data: Arc<DataDirectory>,
+    pub(crate) consoles: Arc<Consoles>,
     pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     /// How much of a console is kept.

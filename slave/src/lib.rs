@@ -9,6 +9,7 @@ mod coordinator;
 mod data_directory;
 mod delivery;
 mod event_log;
+mod executors;
 mod held_results;
 mod http;
 mod master_api;
@@ -22,6 +23,8 @@ mod retention;
 mod setup;
 mod source;
 mod subjob_executor;
+#[doc(hidden)]
+pub mod trial;
 mod upload;
 mod withdrawal;
 mod work;
@@ -80,6 +83,9 @@ pub enum ServeError {
     /// It can not call the master.
     #[error(transparent)]
     Caller(#[from] CallError),
+    /// Its executors can not be started.
+    #[error("could not start the executors: {0}")]
+    Executors(#[source] std::io::Error),
     /// A setting can not be used.
     #[error(transparent)]
     Origins(#[from] InvalidPattern),
@@ -203,8 +209,10 @@ pub async fn serve_until_withdrawn(
         },
         space: space.clone(),
         ending: stop.clone(),
+        consoles: Arc::default(),
     });
     let work = WorkHandle::new(settings.num_executors, Arc::clone(&surroundings));
+    let work = work.map_err(ServeError::Executors)?;
 
     if service.accept_legacy_peers {
         tracing::warn!("{}", http::LEGACY_WARNING);
@@ -223,7 +231,7 @@ pub async fn serve_until_withdrawn(
             work: work.clone(),
             registration: registration.clone(),
             dialect: api.dialect.clone(),
-            data: Arc::clone(&data),
+            consoles: Arc::clone(&surroundings.consoles),
             events,
             session,
             max_console_size: settings.max_console_size,

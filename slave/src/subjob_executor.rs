@@ -1,27 +1,29 @@
-//! Runs the atoms of a subjob one after the other, each in its own fresh artifact directory.
+//! Runs the atoms of subjobs one after the other, on the thread of an executor: for a short atom hardly
+//! more is done than starting its shell and waiting for it.
 
-use crate::atom_files::{AtomFileError, fresh_console, write_result};
+use crate::atom_files::{ArtifactDirectories, AtomEnding, AtomFileError, ConsoleFiles};
 use crate::data_directory::DataDirectory;
 use crate::event_log::SubjobEvents;
-use crate::work::{AtomConsole, AtomEnd, RunOrder, RunOutcome};
+use crate::executors::Consoles;
+use crate::work::{AtomEnd, RunOrder, RunOutcome};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
-use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::command::{
+    CommandError, Ended, RunningCommand, ShellCommand, end_marked_blocking,
+};
+use clusterrunner_common::console::ConsoleCap;
 use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
-use clusterrunner_common::ids::AtomId;
+use clusterrunner_common::ids::{AtomId, ExecutorIndex};
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
-use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often the space that is left is looked at while an atom runs.
-const SPACE_LOOK: Duration = Duration::from_millis(100);
-
-/// Consoles up to this many bytes are kept in memory when their atom has ended.
-const IN_MEMORY: u64 = 64 << 10;
+/// How often an atom that runs is looked at: whether it is to stop, what it takes of the disk, and
+/// what is left of that. One that is over sooner is never looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +37,6 @@ enum RunError {
     NoSpace(#[from] ShortOfSpace),
     #[error("nothing more could be written to the disk while it ran")]
     DiskUsedUp,
-    #[error("a file operation broke off: {0}")]
-    BrokenOff(#[from] tokio::task::JoinError),
 }
 
 /// What holds for every command that is run.
@@ -48,141 +48,207 @@ pub(crate) struct Limits {
     pub(crate) max_console_size: Option<u64>,
 }
 
-/// Runs a subjob to its end, or until `stop`.
-pub(crate) async fn run(
-    data: &DataDirectory,
-    space: &DiskSpace,
-    order: RunOrder,
-    stop: &CancellationToken,
-    limits: Limits,
-    events: &SubjobEvents,
-) -> RunOutcome {
-    events.subjob_started();
-    let outcome = run_atoms(data, space, order, stop, limits, events).await;
-    events.subjob_finished();
-    outcome
+/// What running an atom needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    pub(crate) data: Arc<DataDirectory>,
+    pub(crate) space: DiskSpace,
+    pub(crate) limits: Limits,
+    /// Told what runs, so that it can be shown.
+    pub(crate) consoles: Arc<Consoles>,
 }
 
-async fn run_atoms(
-    data: &DataDirectory,
-    space: &DiskSpace,
-    order: RunOrder,
-    stop: &CancellationToken,
-    limits: Limits,
-    events: &SubjobEvents,
-) -> RunOutcome {
-    let mut atoms = Vec::new();
-    for (atom, command) in (0..).map(AtomId).zip(&order.atomic_commands) {
-        if stop.is_cancelled() {
-            return RunOutcome::Canceled;
+/// Runs atoms, and keeps ready what the next one needs.
+#[derive(Debug)]
+pub(crate) struct SubjobExecutor {
+    executor: ExecutorIndex,
+    means: Means,
+    directories: ArtifactDirectories,
+    console_files: ConsoleFiles,
+    /// Set when the process ends and nobody waits for what runs any more.
+    closing: Arc<AtomicBool>,
+}
+
+impl SubjobExecutor {
+    pub(crate) fn new(executor: ExecutorIndex, means: Means, closing: Arc<AtomicBool>) -> Self {
+        Self {
+            executor,
+            directories: ArtifactDirectories::new(executor),
+            console_files: ConsoleFiles::new(executor, means.limits.max_console_size),
+            means,
+            closing,
         }
-        events.atom_started(atom);
-        let ended = run_atom(data, space, &order, atom, command, stop, limits).await;
-        let end = ended.as_ref().ok().and_then(Option::as_ref);
-        events.atom_finished(atom, end.map(|end| end.exit_code));
-        match ended {
-            Ok(Some(end)) => atoms.push(end),
-            Ok(None) => {
-                // Also what earlier atoms of it left in the background.
-                end_marked(&data.hand_out_mark(order.hand_out), limits.kill_grace).await;
+    }
+
+    fn is_to_stop(&self, stop: &CancellationToken) -> bool {
+        stop.is_cancelled() || self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Runs a subjob to its end, or until `stop`. Blocks.
+    pub(crate) fn run(
+        &mut self,
+        order: RunOrder,
+        stop: &CancellationToken,
+        events: &SubjobEvents,
+    ) -> RunOutcome {
+        events.subjob_started();
+        let outcome = self.run_atoms(order, stop, events);
+        events.subjob_finished();
+        outcome
+    }
+
+    /// Nothing that was ready is used again: nobody knows what has become of it.
+    pub(crate) fn start_afresh(&mut self) {
+        self.means.consoles.dropped(self.executor);
+        self.console_files.discard();
+        self.directories = ArtifactDirectories::new(self.executor);
+    }
+
+    fn grace(&self) -> Duration {
+        match self.closing.load(Ordering::Relaxed) {
+            true => Duration::ZERO,
+            false => self.means.limits.kill_grace,
+        }
+    }
+
+    fn run_atoms(
+        &mut self,
+        mut order: RunOrder,
+        stop: &CancellationToken,
+        events: &SubjobEvents,
+    ) -> RunOutcome {
+        let commands = std::mem::take(&mut order.atomic_commands);
+        let mark = self.means.data.hand_out_mark(order.hand_out);
+        let mut atoms = Vec::with_capacity(commands.len());
+        for (atom, command) in (0..).map(AtomId).zip(commands) {
+            if self.is_to_stop(stop) {
                 return RunOutcome::Canceled;
             }
-            Err(error) => {
-                return RunOutcome::Trouble(format!(
-                    "atom {atom} of subjob {} could not be run: {error}",
-                    order.hand_out.subjob
-                ));
+            events.atom_started(atom);
+            let ended = self.run_atom(&order, atom, command, &mark, stop);
+            let end = ended.as_ref().ok().and_then(Option::as_ref);
+            events.atom_finished(atom, end.map(|end| end.exit_code));
+            if end.is_none() {
+                self.start_afresh();
+            }
+            match ended {
+                Ok(Some(end)) => atoms.push(end),
+                Ok(None) => {
+                    // Also what earlier atoms of it left in the background.
+                    end_marked_blocking(&mark, self.grace());
+                    return RunOutcome::Canceled;
+                }
+                Err(error) => {
+                    return RunOutcome::Trouble(format!(
+                        "atom {atom} of subjob {} could not be run: {error}",
+                        order.hand_out.subjob
+                    ));
+                }
             }
         }
+        RunOutcome::Completed(atoms)
     }
-    RunOutcome::Completed(atoms)
-}
 
-/// Runs one atom; `None` when it was stopped.
-async fn run_atom(
-    data: &DataDirectory,
-    space: &DiskSpace,
-    order: &RunOrder,
-    atom: AtomId,
-    command: &str,
-    stop: &CancellationToken,
-    limits: Limits,
-) -> Result<Option<AtomEnd>, RunError> {
-    let directory = data.artifact_directory(order.hand_out.build, order.hand_out.subjob, atom);
-    let console = {
-        let directory = directory.clone();
-        spawn_blocking(move || fresh_console(&directory)).await??
-    };
-    let shell_command = ShellCommand {
-        command_line: command.to_owned(),
-        working_directory: order.project_directory.clone(),
-        environment: environment(order, atom, &directory),
-        // Of its own: that it runs too long is no matter of the atoms before it.
-        mark: format!("{}{atom}:", data.hand_out_mark(order.hand_out)),
-        max_output: limits.max_console_size,
-    };
-    let started = Instant::now();
-    let running = shell_command.run(console, stop, order.timeout, limits.kill_grace);
-    let (ended, was_used_up) = watched(running, space).await;
-    let ended = ended?;
-    let took = started.elapsed();
-    let (exit_code, timed_out) = match ended {
-        Ended::Exited(code) => (code, None),
-        Ended::Signaled(signal) => (-signal, None),
-        Ended::TimedOut => (TIMED_OUT_EXIT_CODE, order.timeout),
-        Ended::Canceled => return Ok(None),
-    };
-    let end = AtomEnd {
-        command: command.to_owned(),
-        exit_code,
-        took,
-        ended_at: Timestamp::now().0 / 1000,
-        timed_out,
-        console: AtomConsole::File(directory.join(CONSOLE_FILE)),
-        artifacts: Some(directory.clone()),
-    };
-    if was_used_up {
-        return Err(RunError::DiskUsedUp);
+    /// Runs one atom; `None` when it was stopped.
+    fn run_atom(
+        &mut self,
+        order: &RunOrder,
+        atom: AtomId,
+        command: String,
+        mark: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<AtomEnd>, RunError> {
+        let Means {
+            data,
+            space,
+            limits,
+            consoles,
+        } = self.means.clone();
+        let hand_out = order.hand_out;
+        let (console, output) = self.console_files.open(&data)?;
+        let directory = self.directories.take(&data, hand_out.build)?;
+        let shell_command = ShellCommand {
+            command_line: command,
+            working_directory: order.project_directory.clone(),
+            environment: environment(order, atom, directory),
+            // Of its own: that it runs too long is no matter of the atoms before it.
+            mark: format!("{mark}{atom}:"),
+            max_output: limits.max_console_size,
+        };
+        consoles.started(
+            self.executor,
+            (hand_out.build, hand_out.subjob, atom),
+            console,
+        );
+        let started = Instant::now();
+        let mut running = shell_command.start(output)?;
+        let (ended, was_used_up) = self.watch(&mut running, started, order.timeout, stop)?;
+        let timed_out = match ended {
+            Ended::TimedOut => order.timeout,
+            Ended::Exited(_) | Ended::Signaled(_) | Ended::Canceled => None,
+        };
+        let has_left_some = match ended {
+            Ended::Exited(_) | Ended::Signaled(_) => running.has_left_some(),
+            Ended::TimedOut | Ended::Canceled => {
+                running.end(&shell_command.mark, self.grace())?;
+                true
+            }
+        };
+        let took = started.elapsed();
+        if ended == Ended::Canceled {
+            return Ok(None);
+        }
+        let exit_code = ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE);
+        if was_used_up || space.is_used_up() {
+            return Err(RunError::DiskUsedUp);
+        }
+        if exit_code != 0 {
+            space.check(0)?;
+        }
+        let (console, nobody_writes) = self.console_files.take(&AtomEnding {
+            timed_out,
+            kept_at: &data.kept_console(hand_out, atom),
+        })?;
+        consoles.ended(self.executor, &console);
+        let nobody_is_left = nobody_writes && !has_left_some;
+        Ok(Some(AtomEnd {
+            command: shell_command.command_line,
+            exit_code,
+            took,
+            ended_at: Timestamp::now().0 / 1000,
+            timed_out,
+            console,
+            artifacts: self.directories.left(hand_out.build, nobody_is_left)?,
+        }))
     }
-    if exit_code != 0 {
-        space.check(0)?;
-    }
-    let max = limits.max_console_size;
-    let write = move || write_result(&directory, &end, max).map(|()| taken_up(end, &directory));
-    Ok(Some(spawn_blocking(write).await??))
-}
 
-/// A console that is small goes to memory, and a directory in which there is nothing but our own files
-/// is none of artifacts.
-fn taken_up(mut end: AtomEnd, directory: &Path) -> AtomEnd {
-    let ours = |entry: &std::fs::DirEntry| {
-        let name = entry.file_name();
-        name == CONSOLE_FILE || name == EXIT_CODE_FILE
-    };
-    let left = std::fs::read_dir(directory)
-        .map(|mut entries| entries.any(|entry| !entry.as_ref().is_ok_and(ours)));
-    if !left.unwrap_or(true) {
-        end.artifacts = None;
-    }
-    if let AtomConsole::File(path) = &end.console
-        && path
-            .symlink_metadata()
-            .is_ok_and(|found| found.len() <= IN_MEMORY)
-        && let Ok(text) = std::fs::read(path)
-    {
-        end.console = AtomConsole::Memory(text);
-    }
-    end
-}
-
-/// What comes of a command, and whether the disk was seen without any space while it ran.
-async fn watched<T>(running: impl Future<Output = T>, space: &DiskSpace) -> (T, bool) {
-    let mut was_used_up = false;
-    tokio::pin!(running);
-    loop {
-        tokio::select! {
-            ended = &mut running => return (ended, was_used_up || space.is_used_up()),
-            () = tokio::time::sleep(SPACE_LOOK) => was_used_up |= space.is_used_up(),
+    /// How a command comes to its end, and whether the disk was seen without any space meanwhile.
+    /// One that takes too long or is to stop is still to be ended.
+    fn watch(
+        &self,
+        running: &mut RunningCommand,
+        started: Instant,
+        limit: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<(Ended, bool), CommandError> {
+        let mut was_used_up = false;
+        let mut cap = self.means.limits.max_console_size.map(ConsoleCap::new);
+        loop {
+            let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+            let pause = left.map_or(LOOK, |left| left.min(LOOK));
+            if let Some(ended) = running.wait(pause)? {
+                return Ok((ended, was_used_up));
+            }
+            if self.is_to_stop(stop) {
+                return Ok((Ended::Canceled, was_used_up));
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok((Ended::TimedOut, was_used_up));
+            }
+            was_used_up |= self.means.space.is_used_up();
+            if let Some(cap) = &mut cap {
+                self.console_files.cap(cap);
+            }
         }
     }
 }
@@ -206,274 +272,4 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::work::HandOut;
-    use clusterrunner_common::event_log::EventLog;
-    use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
-    use std::fs::read_to_string;
-    use std::path::PathBuf;
-
-    const SUBJOB: SubjobId = SubjobId(3);
-    const MAX_CONSOLE: u64 = 64 << 10;
-
-    struct Scenario {
-        base: tempfile::TempDir,
-        data: DataDirectory,
-        space: DiskSpace,
-        stop: CancellationToken,
-    }
-
-    impl Scenario {
-        fn new() -> Self {
-            let base = tempfile::tempdir().unwrap();
-            let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
-            data.empty().unwrap();
-            Self {
-                space: DiskSpace::new(base.path(), 0),
-                base,
-                data,
-                stop: CancellationToken::new(),
-            }
-        }
-
-        fn directory(&self, atom: u32) -> PathBuf {
-            self.data
-                .artifact_directory(BuildId(1), SUBJOB, AtomId(atom))
-        }
-
-        async fn run(&self, atoms: &[&str]) -> RunOutcome {
-            self.run_within(atoms, None).await
-        }
-
-        async fn run_within(&self, atoms: &[&str], timeout: Option<Duration>) -> RunOutcome {
-            let order = RunOrder {
-                hand_out: HandOut {
-                    build: BuildId(1),
-                    subjob: SUBJOB,
-                    attempt: Attempt(2),
-                },
-                executor: ExecutorIndex(1),
-                build_executor_index: 11,
-                project_directory: self.base.path().to_owned(),
-                atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
-                timeout,
-            };
-            let limits = Limits {
-                kill_grace: Duration::from_millis(200),
-                max_console_size: Some(MAX_CONSOLE),
-            };
-            let (data, space, stop) = (&self.data, &self.space, &self.stop);
-            let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
-            run(data, space, order, stop, limits, &events).await
-        }
-
-        /// What a failed atom means on a disk that is nearly full.
-        async fn check_without_space(&mut self) {
-            self.space = DiskSpace::new(self.base.path(), u64::MAX);
-            ends(self.run(&["exit 0"]).await);
-            match self.run(&["exit 1"]).await {
-                RunOutcome::Trouble(why) => assert!(why.contains("min_free_space"), "{why}"),
-                other => panic!("{other:?}"),
-            }
-        }
-
-        /// Runs one atom; its files as text.
-        async fn check(&self, atom: &str, console: &[u8], exit_code: i32) {
-            let end = ends(self.run(&[atom]).await).remove(0);
-            let directory = self.directory(0);
-            let file = |name: &str| read_to_string(directory.join(name)).unwrap();
-            assert_eq!(
-                std::fs::read(directory.join(CONSOLE_FILE)).unwrap(),
-                console,
-                "{atom}"
-            );
-            assert_eq!(file(EXIT_CODE_FILE), format!("{exit_code}\n"), "{atom}");
-            assert_eq!((end.exit_code, end.command.as_str()), (exit_code, atom));
-            assert!(end.took.as_secs() < 20, "{end:?}");
-        }
-    }
-
-    /// How the atoms of a subjob ended that was not stopped.
-    fn ends(outcome: RunOutcome) -> Vec<AtomEnd> {
-        match outcome {
-            RunOutcome::Completed(ends) => ends,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_failure_without_space_is_not_the_atoms() {
-        Scenario::new().check_without_space().await;
-    }
-
-    #[tokio::test]
-    async fn what_an_atom_does_is_written_down() {
-        let scenario = Scenario::new();
-        scenario.check("exit 42", b"", 42).await;
-        scenario.check("kill -9 $$", b"", -9).await;
-        scenario
-            .check("no_such_command_at_all 2> /dev/null", b"", 127)
-            .await;
-        scenario.check("false | true", b"", 1).await;
-        scenario
-            .check("printf 'no newline'", b"no newline", 0)
-            .await;
-        scenario
-            .check("printf '\\x00\\xff\\n'", b"\x00\xff\n", 0)
-            .await;
-        scenario.check("cat", b"", 0).await;
-        let quoted = "export X='a \"b\" $c'; export Y=\"ü\\$d'\"; echo \"$X|$Y\"";
-        scenario
-            .check(quoted, "a \"b\" $c|ü$d'\n".as_bytes(), 0)
-            .await;
-        let places = "echo $ATOM_ID $EXECUTOR_INDEX $MACHINE_EXECUTOR_INDEX $BUILD_EXECUTOR_INDEX";
-        scenario.check(places, b"0 1 1 11\n", 0).await;
-    }
-
-    #[tokio::test]
-    async fn each_atom_has_an_empty_artifact_directory() {
-        let scenario = Scenario::new();
-        let atom = "ls -A $ARTIFACT_DIR; echo x > $ARTIFACT_DIR/x; exit 5";
-        ends(scenario.run(&[atom, atom]).await);
-        ends(scenario.run(&[atom, atom]).await);
-        for index in [0, 1] {
-            let console = read_to_string(scenario.directory(index).join(CONSOLE_FILE)).unwrap();
-            assert_eq!(console, format!("{CONSOLE_FILE}\n"), "{index}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_atom_may_do_what_it_likes_to_its_directory() {
-        let scenario = Scenario::new();
-        let victim = scenario.base.path().join("victim");
-        std::fs::write(&victim, "precious").unwrap();
-        let links = "cd $ARTIFACT_DIR; for f in command time exit_code; do \
-                     ln -s $PROJECT_DIR/victim clusterrunner_$f; done; echo done";
-        scenario.check(links, b"done\n", 0).await;
-        assert_eq!(read_to_string(&victim).unwrap(), "precious");
-        let directories = "mkdir -p $ARTIFACT_DIR/clusterrunner_{command,time,exit_code}/x";
-        scenario.check(directories, b"", 0).await;
-        scenario.check("rm -r $ARTIFACT_DIR", b"", 0).await;
-        scenario
-            .check("rm -r $ARTIFACT_DIR; echo > $ARTIFACT_DIR", b"", 0)
-            .await;
-        scenario
-            .check(
-                "echo a; : > $ARTIFACT_DIR/clusterrunner_console_output; echo b",
-                b"b\n",
-                0,
-            )
-            .await;
-    }
-
-    #[tokio::test]
-    async fn an_atom_that_hangs_is_ended_with_all_that_it_started() {
-        let scenario = Scenario::new();
-        let hanging =
-            "printf begun; setsid bash -c 'trap \"\" TERM; sleep 60' & (sleep 60 &); sleep 60";
-        let atoms = ["sleep 61 & echo a", hanging, "echo c"];
-        let limit = Duration::from_secs(1);
-        let outcome = scenario.run_within(&atoms, Some(limit)).await;
-        let timed_out: Vec<_> = ends(outcome).iter().map(|end| end.timed_out).collect();
-        assert_eq!(timed_out, [None, Some(limit), None]);
-        let file = |atom, name| read_to_string(scenario.directory(atom).join(name)).unwrap();
-        assert_eq!(file(1, EXIT_CODE_FILE), "124\n");
-        assert_eq!(
-            file(1, CONSOLE_FILE),
-            "begun\nclusterrunner: timed out after 1 s\n"
-        );
-        assert_eq!(file(2, CONSOLE_FILE), "c\n");
-        // What the first atom left in the background is its own matter, until the build ends.
-        let mark = scenario.data.mark();
-        let marked = |process: std::fs::DirEntry| {
-            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-            String::from_utf8_lossy(&environment).contains(&mark)
-        };
-        let processes = std::fs::read_dir("/proc").unwrap();
-        let left = processes.flatten().map(marked);
-        assert_eq!(left.filter(|is_marked| *is_marked).count(), 1);
-        end_marked(&mark, Duration::ZERO).await;
-    }
-
-    #[tokio::test]
-    async fn an_atom_that_locks_its_console_is_told_all_the_same() {
-        let scenario = Scenario::new();
-        let atom = "chmod 000 $ARTIFACT_DIR/clusterrunner_console_output; sleep 60";
-        scenario
-            .run_within(&[atom], Some(Duration::from_secs(1)))
-            .await;
-        let console = scenario.directory(0).join(CONSOLE_FILE);
-        let metadata = console.symlink_metadata().unwrap();
-        assert_eq!(
-            metadata.len(),
-            "clusterrunner: timed out after 1 s\n".len() as u64
-        );
-    }
-
-    #[tokio::test]
-    async fn of_a_flood_the_ends_are_kept() {
-        let scenario = Scenario::new();
-        let atom = "echo first; yes | head -c 20000000; echo last";
-        ends(scenario.run(&[atom]).await);
-        let console = read_to_string(scenario.directory(0).join(CONSOLE_FILE)).unwrap();
-        assert!(console.starts_with("first\ny\n"), "{}", &console[..20]);
-        assert!(console.ends_with("y\nlast\n"));
-        assert!(console.contains(" bytes of output were dropped here"));
-        let length = console.len() as u64;
-        assert!(length < MAX_CONSOLE + 200, "{length}");
-    }
-
-    #[tokio::test]
-    async fn an_atom_may_be_longer_than_an_argument() {
-        let scenario = Scenario::new();
-        let atom = format!("text={}; echo ${{#text}}", "x".repeat(300_000));
-        scenario.check(&atom, b"300000\n", 0).await;
-    }
-
-    #[tokio::test]
-    async fn an_atom_ends_with_its_shell() {
-        let scenario = Scenario::new();
-        let atom = "sleep 60 & until grep -q sleep /proc/$!/comm; do :; done";
-        scenario.check(atom, b"", 0).await;
-        end_marked(&scenario.data.mark(), Duration::ZERO).await;
-    }
-
-    #[tokio::test]
-    async fn a_canceled_subjob_has_no_result_and_leaves_nothing_running() {
-        let scenario = Scenario::new();
-        let there = scenario.base.path().join("there");
-        let atom =
-            "setsid bash -c 'trap \"\" TERM; echo $$ > pid; mv pid there; sleep 60' & sleep 60";
-        let cancel = async {
-            while !there.exists() {
-                tokio::task::yield_now().await;
-            }
-            scenario.stop.cancel();
-        };
-        let atoms = ["true", atom, "true"];
-        let (outcome, ()) = tokio::join!(scenario.run(&atoms), cancel);
-        assert_eq!(outcome, RunOutcome::Canceled);
-        let child = read_to_string(&there).unwrap();
-        // A zombie that nobody has reaped yet has no environment any more.
-        let environment = std::fs::read(format!("/proc/{}/environ", child.trim()));
-        assert_eq!(environment.unwrap_or_default(), b"");
-        assert!(scenario.directory(0).join(EXIT_CODE_FILE).exists());
-        assert!(!scenario.directory(1).join(EXIT_CODE_FILE).exists());
-        assert!(!scenario.directory(2).exists());
-    }
-
-    #[tokio::test]
-    async fn what_the_slave_can_not_do_is_no_result() {
-        let scenario = Scenario::new();
-        std::fs::write(scenario.data.artifacts(BuildId(1)), "in the way").unwrap();
-        let outcome = scenario.run(&["true"]).await;
-        let RunOutcome::Trouble(reason) = outcome else {
-            panic!("{outcome:?}");
-        };
-        assert!(
-            reason.starts_with("atom 0 of subjob 3 could not be run: "),
-            "{reason}"
-        );
-    }
-}
+mod tests;

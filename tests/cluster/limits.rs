@@ -161,8 +161,8 @@ async fn a_flood_of_output_can_be_followed_and_fills_no_disk() {
         atoms.iter().find(running).cloned()
     })
     .await;
-    let artifacts = farm.path(&format!("base/slave-43001/artifacts/{build}"));
-    let console = artifacts.join("artifact_0_0/clusterrunner_console_output");
+    let consoles = farm.path("base/slave-43001/consoles");
+    let console = consoles.join("0.1");
     wait_for("it has printed far more than is kept", async || {
         let length = fs::metadata(&console).map_or(0, |found| found.len());
         (length > 40 * MAX).then_some(())
@@ -183,7 +183,7 @@ async fn a_flood_of_output_can_be_followed_and_fills_no_disk() {
     let far = piece(Some(1_000_000_000)).await;
     assert_eq!((far.offset_line, far.num_lines), (1_000_000_000, 0));
     wait_for("what is dropped is given back", async || {
-        (disk_use(&artifacts) < 20 * MAX).then_some(())
+        (disk_use(&consoles) < 20 * MAX).then_some(())
     })
     .await;
     fs::write(&stop, "").unwrap();

@@ -22,41 +22,92 @@ fn head_of(max: u64) -> u64 {
     max / 2 / BLOCK * BLOCK
 }
 
+/// Keeps what a growing console takes of the disk near a number of bytes, if it is asked now and then.
+#[derive(Debug)]
+pub struct ConsoleCap {
+    max: u64,
+    given_back: u64,
+    can_not: bool,
+}
+
+/// Blocks in the middle of a console that nobody will be shown.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    start: u64,
+    end: u64,
+}
+
+impl ConsoleCap {
+    /// For a console of which `max` bytes are kept.
+    #[must_use]
+    pub fn new(max: u64) -> Self {
+        Self {
+            max,
+            given_back: head_of(max),
+            can_not: false,
+        }
+    }
+
+    /// Looks at the console, and gives back what is too much. It is opened for writing only for
+    /// that. Blocks.
+    pub fn look(&mut self, console: &File, for_writing: impl FnOnce() -> io::Result<File>) {
+        if let Some(gap) = self.gap(console) {
+            let punched = for_writing().and_then(|file| gap.give_back(&file));
+            self.punched(gap, punched);
+        }
+    }
+
+    /// What is to be given back now.
+    fn gap(&mut self, console: &File) -> Option<Gap> {
+        let length = console.metadata().map_or(0, |found| found.len());
+        let head = head_of(self.max);
+        // A command may empty its own console.
+        if length < self.given_back {
+            self.given_back = head;
+        }
+        let end = length.saturating_sub(self.max - head) / BLOCK * BLOCK;
+        let gap = Gap {
+            start: self.given_back,
+            end,
+        };
+        (!self.can_not && length > self.max && end > self.given_back).then_some(gap)
+    }
+
+    fn punched(&mut self, gap: Gap, punched: io::Result<()>) {
+        match punched {
+            Ok(()) => self.given_back = gap.end,
+            Err(error) => {
+                self.can_not = true;
+                tracing::warn!(
+                    %error,
+                    "a console is too large and its middle can not be given back; it grows on"
+                );
+            }
+        }
+    }
+}
+
+impl Gap {
+    fn give_back(self, file: &File) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(fallocate(file, flags, self.start, self.end - self.start)?)
+    }
+}
+
 /// Keeps what `file` takes of the disk near `max` bytes, for as long as it is polled. The file must
 /// be open for writing.
 pub(crate) async fn keep_capped(file: File, max: u64) -> Infallible {
-    let head = head_of(max);
-    let tail = max - head;
-    let mut given_back = head;
+    let mut cap = ConsoleCap::new(max);
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
-        let length = file.metadata().map_or(0, |found| found.len());
-        // A command may empty its own console.
-        if length < given_back {
-            given_back = head;
-        }
-        let end = length.saturating_sub(tail) / BLOCK * BLOCK;
-        if length <= max || end <= given_back {
-            continue;
-        }
-        let punched = file.try_clone().map(|file| {
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let length = end - given_back;
-            tokio::task::spawn_blocking(move || fallocate(&file, flags, given_back, length))
-        });
-        let Ok(punched) = punched else {
+        let Some(gap) = cap.gap(&file) else {
             continue;
         };
-        match punched.await {
-            Ok(Ok(())) => given_back = end,
-            outcome => {
-                tracing::warn!(
-                    ?outcome,
-                    "a console is too large and its middle can not be given back; it grows on"
-                );
-                return std::future::pending().await;
-            }
-        }
+        let Ok(file) = file.try_clone() else {
+            continue;
+        };
+        let punched = tokio::task::spawn_blocking(move || gap.give_back(&file)).await;
+        cap.punched(gap, punched.unwrap_or_else(|error| Err(error.into())));
     }
 }
 

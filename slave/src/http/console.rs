@@ -2,19 +2,21 @@
 
 use super::error::ApiError;
 use super::{Api, Ids};
+use crate::executors::{AtomKey, FoundConsole};
 use crate::outbox::EndedConsole;
+use crate::work::AtomConsole;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use clusterrunner_common::api::ConsoleBody;
-use clusterrunner_common::artifact::{CONSOLE_FILE, EXIT_CODE_FILE};
-use clusterrunner_common::console::{DEFAULT_MAX_LINES, live_segment, segment};
+use clusterrunner_common::console::{ConsoleError, DEFAULT_MAX_LINES, live_segment, segment};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 /// What a console answers; a refusal, too, may be shown by a page from anywhere, such as the
@@ -48,40 +50,59 @@ async fn piece(
         None => None,
         Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
     };
-    let directory = api.data.artifact_directory(build, subjob, atom);
-    let (max_size, outbox) = (api.max_console_size, api.work.outbox());
+    let (consoles, outbox) = (Arc::clone(&api.consoles), api.work.outbox());
+    let max_size = api.max_console_size;
     let read = spawn_blocking(move || {
-        let missing = |error: io::Error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::debug!(%error, "a console file could not be opened");
-            }
-            ApiError::NoConsole {
-                build,
-                subjob,
-                atom,
-            }
-        };
-        // Looked at first: what is written between the two looks is then shown next time.
-        let ended = directory.join(EXIT_CODE_FILE).exists();
-        let (file, ended) = match open(&directory.join(CONSOLE_FILE)) {
-            Ok(file) => (file, ended),
-            // It is on its way to the master.
-            Err(error) => match outbox.console(build, subjob, atom) {
-                Some(EndedConsole::File(file)) => (file, true),
-                Some(EndedConsole::Memory(text)) => {
-                    let text = Cursor::new(text);
-                    return Ok(segment(text, max_lines, offset_line, true)?);
+        let atom = (build, subjob, atom);
+        // What was read of an atom that has ended meanwhile may be another's.
+        loop {
+            let found = consoles.find(atom);
+            if let Some(FoundConsole::Running { file, run }) = found {
+                let file = file.try_clone().map_err(ConsoleError::from)?;
+                let piece = live_segment(file, max_size, max_lines, offset_line, false);
+                if consoles.still_runs(run) {
+                    return Ok(piece?);
                 }
-                None => return Err(missing(error)),
-            },
-        };
-        live_segment(file, max_size, max_lines, offset_line, ended).map_err(ApiError::from)
+                continue;
+            }
+            let (build, subjob, id) = atom;
+            let ended = match (outbox.console(build, subjob, id), found) {
+                (Some(ended), _) => ended,
+                (None, Some(FoundConsole::Ended(AtomConsole::Memory(text)))) => {
+                    EndedConsole::Memory(text)
+                }
+                (None, Some(FoundConsole::Ended(AtomConsole::File(path)))) => {
+                    EndedConsole::File(open(&path).map_err(|error| {
+                        if error.kind() != io::ErrorKind::NotFound {
+                            tracing::debug!(%error, "a console file could not be opened");
+                        }
+                        no_console(atom)
+                    })?)
+                }
+                (None, _) => return Err(no_console(atom)),
+            };
+            // It was cut already, where it was too long.
+            return Ok(match ended {
+                EndedConsole::Memory(text) => {
+                    segment(Cursor::new(text), max_lines, offset_line, true)?
+                }
+                EndedConsole::File(file) => live_segment(file, None, max_lines, offset_line, true)?,
+            });
+        }
     });
     let body = read.await.map_err(|error| {
         tracing::error!(%error, "reading a console broke off");
         ApiError::Internal
     })??;
     Ok(Json(body))
+}
+
+fn no_console((build, subjob, atom): AtomKey) -> ApiError {
+    ApiError::NoConsole {
+        build,
+        subjob,
+        atom,
+    }
 }
 
 fn number(query: &HashMap<String, String>, name: &'static str) -> Result<Option<i64>, ApiError> {

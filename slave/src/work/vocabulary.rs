@@ -107,9 +107,10 @@ pub(crate) struct AtomEnd {
     pub(crate) ended_at: u64,
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
-    /// What it printed.
+    /// What it printed, as it is kept.
     pub(crate) console: AtomConsole,
-    /// Its artifact directory, if it left anything there. Whoever packed it removes it.
+    /// Its artifact directory, if it left anything there. Whoever packs it removes it, or it goes
+    /// with the build.
     pub(crate) artifacts: Option<PathBuf>,
 }
 

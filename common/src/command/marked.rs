@@ -1,0 +1,148 @@
+//! Finding and ending all processes with a mark, wherever they are by now.
+
+use super::MARK_VARIABLE;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often ended processes are looked for while the grace time runs.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long it surely takes a process to replace its program.
+const SECOND_LOOK: Duration = Duration::from_millis(5);
+
+/// How often marked processes are looked for and killed; each round gets all there are, so more
+/// than a few rounds are needed only by something that forks faster than it can be killed.
+const SWEEP_ROUNDS: usize = 50;
+
+/// Ends every process whose mark begins with `prefix`: asks (TERM), waits for at most `grace`, then
+/// kills. Returns when none is left.
+pub async fn end_marked(prefix: &str, grace: Duration) {
+    let mut sweep = Sweep::new(prefix, grace);
+    loop {
+        let round = tokio::task::spawn_blocking(move || (sweep.round(), sweep));
+        match round.await {
+            Ok((Some(pause), rest)) => {
+                sweep = rest;
+                tokio::time::sleep(pause).await;
+            }
+            Ok((None, _)) | Err(_) => return,
+        }
+    }
+}
+
+/// The same for a thread that may wait. Blocks.
+pub fn end_marked_blocking(prefix: &str, grace: Duration) {
+    let mut sweep = Sweep::new(prefix, grace);
+    while let Some(pause) = sweep.round() {
+        std::thread::sleep(pause);
+    }
+}
+
+/// One search after the other for the processes with a mark.
+#[derive(Debug)]
+struct Sweep {
+    prefix: String,
+    grace: Duration,
+    stage: Stage,
+    /// None found is believed the second time only: a process shows no environment in the moment
+    /// in which it replaces its program.
+    found_none: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Asking,
+    Waiting { until: Instant },
+    Killing { rounds: usize },
+}
+
+impl Sweep {
+    fn new(prefix: &str, grace: Duration) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            grace,
+            stage: Stage::Asking,
+            found_none: false,
+        }
+    }
+
+    /// Looks once through all processes. Says when to look again, if there is need to.
+    fn round(&mut self) -> Option<Duration> {
+        let signal = match self.stage {
+            Stage::Asking => Some(Signal::TERM),
+            Stage::Waiting { .. } => None,
+            Stage::Killing { .. } => Some(Signal::KILL),
+        };
+        if signal_marked(&self.prefix, signal) == 0 {
+            let is_over = std::mem::replace(&mut self.found_none, true);
+            return (!is_over).then_some(SECOND_LOOK);
+        }
+        self.found_none = false;
+        match self.stage {
+            Stage::Asking => {
+                let until = Instant::now() + self.grace;
+                self.stage = Stage::Waiting { until };
+                Some(SECOND_LOOK.min(self.grace))
+            }
+            Stage::Waiting { until } => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    self.stage = Stage::Killing { rounds: 0 };
+                }
+                Some(left.min(SWEEP_INTERVAL))
+            }
+            Stage::Killing { rounds } if rounds + 1 == SWEEP_ROUNDS => {
+                tracing::warn!(mark = self.prefix, "some processes could not be killed");
+                None
+            }
+            Stage::Killing { rounds } => {
+                self.stage = Stage::Killing { rounds: rounds + 1 };
+                Some(SWEEP_INTERVAL)
+            }
+        }
+    }
+}
+
+/// Signals every process whose mark begins with `prefix`; says how many there are.
+pub(super) fn signal_marked(prefix: &str, signal: Option<Signal>) -> usize {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return 0;
+    };
+    let wanted = format!("{MARK_VARIABLE}={prefix}");
+    let own = std::process::id();
+    let mut found = 0;
+    for process in processes.flatten() {
+        let id = process.file_name().to_string_lossy().parse::<u32>().ok();
+        let Some(id) = id.filter(|id| *id != own) else {
+            continue;
+        };
+        if !carries(&process.path(), &wanted) {
+            continue;
+        }
+        // The handle pins the process; the second look makes sure that it is still the same one.
+        let Some(pid) = Pid::from_raw(id.cast_signed()) else {
+            continue;
+        };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            continue;
+        };
+        if !carries(&process.path(), &wanted) {
+            continue;
+        }
+        found += 1;
+        if let Some(signal) = signal {
+            pidfd_send_signal(&handle, signal).ok();
+        }
+    }
+    found
+}
+
+/// Whether the environment of a process holds the mark. A zombie's is empty, so it does not count.
+fn carries(process: &Path, wanted: &str) -> bool {
+    std::fs::read(process.join("environ")).is_ok_and(|environment| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|entry| entry.starts_with(wanted.as_bytes()))
+    })
+}

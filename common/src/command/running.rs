@@ -1,0 +1,96 @@
+//! A command that runs, in the hands of a thread that may wait.
+
+use super::{CommandError, Ended, end_marked_blocking, ended, signal_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, test_kill_process_group};
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::time::Duration;
+
+/// A shell command that was started. One that is dropped before its end is killed with its group.
+#[derive(Debug)]
+pub struct RunningCommand {
+    child: Child,
+    /// Its own id is its group's. Nobody else gets it before the child is waited for.
+    group: Option<Pid>,
+    /// Can be read once it has ended.
+    handle: OwnedFd,
+    has_ended: bool,
+}
+
+impl RunningCommand {
+    pub(super) fn new(mut child: Child) -> Result<Self, CommandError> {
+        let group = Pid::from_raw(child.id().cast_signed());
+        let opened = match group {
+            Some(pid) => pidfd_open(pid, PidfdFlags::empty()),
+            None => Err(Errno::SRCH),
+        };
+        match opened {
+            Ok(handle) => Ok(Self {
+                child,
+                group,
+                handle,
+                has_ended: false,
+            }),
+            Err(error) => {
+                signal_group(group, Signal::KILL);
+                child.wait().map_err(CommandError::Wait)?;
+                Err(CommandError::Wait(error.into()))
+            }
+        }
+    }
+
+    /// Waits for its end, but not for long: `None` when it still runs after `at_most`, or sooner.
+    /// Not to be asked again after its end.
+    ///
+    /// # Errors
+    /// When it can not be awaited.
+    pub fn wait(&mut self, at_most: Duration) -> Result<Option<Ended>, CommandError> {
+        let limit = Timespec::try_from(at_most).ok();
+        let mut handle = [PollFd::new(&self.handle, PollFlags::IN)];
+        match poll(&mut handle, limit.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => Ok(None),
+            Ok(_) => self.reap().map(Some),
+            Err(error) => Err(CommandError::Wait(error.into())),
+        }
+    }
+
+    /// Ends it, its group, and every process with this mark: asks first (TERM), and kills after
+    /// `grace`. Blocks.
+    ///
+    /// # Errors
+    /// When it can not be awaited.
+    pub fn end(mut self, mark: &str, grace: Duration) -> Result<(), CommandError> {
+        signal_group(self.group, Signal::TERM);
+        // The shell carries the mark too, so this ends it with all the others.
+        end_marked_blocking(mark, grace);
+        // What is left in the group threw its environment away.
+        signal_group(self.group, Signal::KILL);
+        self.reap().map(|_| ())
+    }
+
+    /// Whether any process of its group is there still: what it left in the background, or, seldom,
+    /// one that has got its id anew.
+    #[must_use]
+    pub fn has_left_some(&self) -> bool {
+        self.group
+            .is_none_or(|group| test_kill_process_group(group) != Err(Errno::SRCH))
+    }
+
+    fn reap(&mut self) -> Result<Ended, CommandError> {
+        let status = self.child.wait().map_err(CommandError::Wait)?;
+        self.has_ended = true;
+        Ok(ended(status))
+    }
+}
+
+impl Drop for RunningCommand {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            signal_group(self.group, Signal::KILL);
+            // Nobody is there to be told.
+            self.child.wait().ok();
+        }
+    }
+}

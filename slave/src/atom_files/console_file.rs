@@ -1,0 +1,246 @@
+//! Where atoms print: one file for each executor, used again when it is certain that nobody writes
+//! to it any more. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
+
+use super::{AtomFileError, files, lease};
+use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::work::AtomConsole;
+use clusterrunner_common::console::{Capped, ConsoleCap};
+use clusterrunner_common::ids::ExecutorIndex;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Consoles up to this size travel in memory.
+const MOST_IN_MEMORY: u64 = 64 << 10;
+
+/// The files of one executor.
+#[derive(Debug)]
+pub(crate) struct ConsoleFiles {
+    executor: ExecutorIndex,
+    max_size: Option<u64>,
+    /// How many were made; each has a name of its own.
+    made: u64,
+    /// The one that the running atom has, or the next will have.
+    current: Option<ConsoleFile>,
+}
+
+#[derive(Debug)]
+struct ConsoleFile {
+    path: PathBuf,
+    /// Open for reading only: we must not be taken for one who writes.
+    file: Arc<File>,
+}
+
+/// An atom that ended, as far as its console is concerned.
+#[derive(Debug)]
+pub(crate) struct AtomEnding<'a> {
+    /// Its limit, if it ended by that.
+    pub(crate) timed_out: Option<Duration>,
+    /// Where a large console is to be kept.
+    pub(crate) kept_at: &'a Path,
+}
+
+impl ConsoleFiles {
+    /// `max_size` bytes are kept of each console; `None` for all.
+    pub(crate) fn new(executor: ExecutorIndex, max_size: Option<u64>) -> Self {
+        Self {
+            executor,
+            max_size,
+            made: 0,
+            current: None,
+        }
+    }
+
+    /// An empty console: to be read here, and to be written to by the next atom alone.
+    pub(crate) fn open(
+        &mut self,
+        data: &DataDirectory,
+    ) -> Result<(Arc<File>, File), AtomFileError> {
+        if let Some(ready) = &self.current {
+            // An atom may have locked it.
+            match ready.open_for_writing() {
+                Ok(file) => return Ok((Arc::clone(&ready.file), file)),
+                Err(_) => self.discard(),
+            }
+        }
+        let (ready, file) = self.make(data)?;
+        let ready = self.current.insert(ready);
+        Ok((Arc::clone(&ready.file), file))
+    }
+
+    fn make(&mut self, data: &DataDirectory) -> Result<(ConsoleFile, File), AtomFileError> {
+        self.made += 1;
+        let path = data.console(self.executor, self.made);
+        let make = || {
+            let mut file = File::options();
+            let file = file.append(true).create_new(true).mode(0o600).open(&path)?;
+            let reading = plainly(File::options().read(true)).open(&path)?;
+            if let Err(error) = lease::be_told_harmlessly(&reading) {
+                tracing::debug!(%error, "consoles can not be watched for who writes to them");
+            }
+            let ready = ConsoleFile {
+                file: Arc::new(reading),
+                path: path.clone(),
+            };
+            Ok((ready, file))
+        };
+        make().map_err(files("make", &path))
+    }
+
+    /// Sees to it that the console of a running atom does not take too much of the disk.
+    pub(crate) fn cap(&self, cap: &mut ConsoleCap) {
+        if let Some(console) = &self.current {
+            cap.look(&console.file, || console.open_for_writing());
+        }
+    }
+
+    /// What an atom printed that has just ended, and whether nobody is left who could print more.
+    pub(crate) fn take(
+        &mut self,
+        ending: &AtomEnding<'_>,
+    ) -> Result<(AtomConsole, bool), AtomFileError> {
+        let Some(console) = self.current.take() else {
+            return Ok((AtomConsole::Memory(Vec::new()), false));
+        };
+        let nobody_writes = lease::nobody_writes(&console.file);
+        let taken = console.taken(ending, self.max_size);
+        let (taken, length) = match taken.map_err(files("keep", &console.path)) {
+            Ok(taken) => taken,
+            Err(error) => {
+                console.remove();
+                return Err(error);
+            }
+        };
+        let is_free = nobody_writes && console.is_ours_alone().unwrap_or(false);
+        if is_free && (length == 0 || console.empty().is_ok()) {
+            self.current = Some(console);
+        } else {
+            console.remove();
+        }
+        Ok((taken, nobody_writes))
+    }
+
+    /// Leaves the console to those who write to it. The next atom gets another.
+    pub(crate) fn discard(&mut self) {
+        if let Some(console) = self.current.take() {
+            console.remove();
+        }
+    }
+}
+
+impl ConsoleFile {
+    /// Opens it for writing, wherever it is by now and whatever has its name.
+    ///
+    /// Appending: a command may empty the file behind our back and must not leave a hole.
+    fn open_for_writing(&self) -> io::Result<File> {
+        let itself = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        File::options().append(true).open(itself)
+    }
+
+    /// Whether it is still where it was made, and nowhere else: an atom may have moved or linked it to
+    /// where it counts as the atom's own.
+    fn is_ours_alone(&self) -> io::Result<bool> {
+        let (own, found) = (self.file.metadata()?, self.path.symlink_metadata()?);
+        Ok((own.dev(), own.ino(), own.nlink()) == (found.dev(), found.ino(), 1))
+    }
+
+    /// The console as it is kept, and how large it was. A large one is a file at `kept_at` then.
+    fn taken(
+        &self,
+        ending: &AtomEnding<'_>,
+        max_size: Option<u64>,
+    ) -> io::Result<(AtomConsole, u64)> {
+        let length = self.file.metadata()?.len();
+        let is_cut = max_size.is_some_and(|max| length > max);
+        let notice = ending.timed_out.map(notice);
+        let kept_at = ending.kept_at;
+        if max_size.map_or(length, |max| max.min(length)) <= MOST_IN_MEMORY {
+            let mut text = Vec::new();
+            if is_cut {
+                Capped::new(self.file.try_clone()?, max_size)?.read_to_end(&mut text)?;
+            } else if length > 0 {
+                text = read_up_to(&self.file, length)?;
+            }
+            if let Some(notice) = notice {
+                let is_line = text.last().is_none_or(|last| *last == b'\n');
+                text.extend_from_slice(if is_line { b"" } else { b"\n" });
+                text.extend_from_slice(notice.as_bytes());
+            }
+            return Ok((AtomConsole::Memory(text), length));
+        }
+        // Whatever an atom may have put there.
+        remove_all(kept_at)?;
+        if let Some(directory) = kept_at.parent() {
+            make_private(directory)?;
+        }
+        let is_here = !is_cut && self.is_ours_alone().unwrap_or(false);
+        if !is_here || std::fs::rename(&self.path, kept_at).is_err() {
+            let mut shown = Capped::new(self.file.try_clone()?, max_size)?;
+            io::copy(&mut shown, &mut File::create_new(kept_at)?)?;
+        }
+        // An atom may have locked its console; whoever packs it must not be kept out.
+        std::fs::set_permissions(kept_at, Permissions::from_mode(0o600))?;
+        if let Some(notice) = notice {
+            add_line(kept_at, &notice)?;
+        }
+        Ok((AtomConsole::File(kept_at.to_owned()), length))
+    }
+
+    /// Makes it ready for the next atom. Closing the file while it is empty spares ext4 the writing
+    /// of what the next one prints: it takes a file that is emptied and filled for a replaced one.
+    fn empty(&self) -> io::Result<()> {
+        self.open_for_writing()?.set_len(0)
+    }
+
+    fn remove(self) {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.path.display(), %error, "a console could not be removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+fn notice(limit: Duration) -> String {
+    format!("clusterrunner: timed out after {} s\n", limit.as_secs())
+}
+
+/// Opens what is a file: anything may have been put in its place.
+fn plainly(options: &mut OpenOptions) -> &mut OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed())
+}
+
+/// The first `length` bytes of a file, or what there is of them.
+fn read_up_to(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    let mut read = 0;
+    while read < text.len() {
+        match file.read_at(&mut text[read..], read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    text.truncate(read);
+    Ok(text)
+}
+
+/// Adds a line to the end of a console, whose last line may have no end.
+fn add_line(console: &Path, line: &str) -> io::Result<()> {
+    let mut file = plainly(File::options().read(true).append(true)).open(console)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    let gap = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{gap}{line}").as_bytes())
+}

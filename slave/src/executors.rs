@@ -1,0 +1,131 @@
+//! The executors: a thread for each, which runs one subjob after the other.
+
+mod consoles;
+
+pub(crate) use consoles::{AtomKey, Consoles, FoundConsole};
+
+use crate::event_log::SubjobEvents;
+use crate::subjob_executor::{Means, SubjobExecutor};
+use crate::work::{HandOut, RunOrder, RunOutcome};
+use clusterrunner_common::ids::ExecutorIndex;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use tokio_util::sync::CancellationToken;
+
+/// What is said when one of our own parts panicked; the log has more.
+pub(crate) const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
+
+/// One OS thread for each executor, started once. When this is dropped what they run is killed, and
+/// they end.
+#[derive(Debug)]
+pub(crate) struct Executors {
+    /// Not bounded: nobody hands an executor more than it can run.
+    mailboxes: Vec<mpsc::Sender<Assignment>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Assignment {
+    order: RunOrder,
+    stop: CancellationToken,
+    events: SubjobEvents,
+}
+
+impl Executors {
+    /// Starts `number` executors. `ended` is told each end, on the executor's own thread; if it gives
+    /// the same executor more to run, the thread goes on at once.
+    ///
+    /// # Errors
+    /// When a thread can not be started.
+    pub(crate) fn start(
+        number: u32,
+        means: &Means,
+        ended: impl Fn(HandOut, RunOutcome) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let ended = Arc::new(ended);
+        let mut executors = Self {
+            mailboxes: Vec::new(),
+            threads: Vec::new(),
+            closing: Arc::default(),
+        };
+        for index in 0..number {
+            let closing = Arc::clone(&executors.closing);
+            let mut executor = SubjobExecutor::new(ExecutorIndex(index), means.clone(), closing);
+            let ended = Arc::clone(&ended);
+            let (mailbox, assignments) = mpsc::channel();
+            let thread = thread::Builder::new()
+                .name(format!("executor-{index}"))
+                .spawn(move || {
+                    for assignment in assignments {
+                        carry_out(&mut executor, assignment, &*ended);
+                    }
+                })?;
+            executors.mailboxes.push(mailbox);
+            executors.threads.push(thread);
+        }
+        Ok(executors)
+    }
+
+    /// Has a subjob run until its end, or `stop`. Never blocks: the order goes into the mailbox of its
+    /// executor's thread.
+    pub(crate) fn run(&self, order: RunOrder, stop: CancellationToken, events: SubjobEvents) {
+        let index = usize::try_from(order.executor.0).unwrap_or(usize::MAX);
+        let mailbox = self.mailboxes.get(index);
+        let mailbox = mailbox.expect("the work hands out only to executors that there are");
+        let assignment = Assignment {
+            order,
+            stop,
+            events,
+        };
+        mailbox
+            .send(assignment)
+            .expect("a thread stays for as long as it has a mailbox");
+    }
+}
+
+impl Drop for Executors {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.mailboxes.clear();
+        let own = thread::current().id();
+        // One that is at its end itself can not be waited for.
+        for thread in self
+            .threads
+            .drain(..)
+            .filter(|one| one.thread().id() != own)
+        {
+            if thread.join().is_err() {
+                tracing::error!("an executor has broken off");
+            }
+        }
+    }
+}
+
+fn carry_out(
+    executor: &mut SubjobExecutor,
+    assignment: Assignment,
+    ended: &impl Fn(HandOut, RunOutcome),
+) {
+    let Assignment {
+        order,
+        stop,
+        events,
+    } = assignment;
+    let hand_out = order.hand_out;
+    let run = AssertUnwindSafe(|| executor.run(order, &stop, &events));
+    let outcome = catch_unwind(run).unwrap_or_else(|_| {
+        tracing::error!(%hand_out, "a part of the slave panicked while a subjob ran");
+        executor.start_afresh();
+        RunOutcome::Trouble(BROKE_OFF.to_owned())
+    });
+    if catch_unwind(AssertUnwindSafe(|| ended(hand_out, outcome))).is_err() {
+        tracing::error!(%hand_out, "a part of the slave panicked at the end of a subjob");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Which atoms run here, and where they print; and what those printed that ended a moment ago.
+
+use crate::work::AtomConsole;
+use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SubjobId};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How much of what ended is kept in memory.
+const MOST_KEPT: usize = 1 << 20;
+
+/// What an entry takes beside its text, about.
+const ENTRY: usize = 128;
+
+/// Names an atom here: the same one never runs twice at a time.
+pub(crate) type AtomKey = (BuildId, SubjobId, AtomId);
+
+/// The consoles of a slave.
+#[derive(Debug, Default)]
+pub(crate) struct Consoles(Mutex<Shown>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    runs: u64,
+    running: HashMap<ExecutorIndex, Running>,
+    /// The latest at the end.
+    ended: VecDeque<(AtomKey, AtomConsole)>,
+    kept: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    atom: AtomKey,
+    run: u64,
+    console: Arc<File>,
+}
+
+/// What there is of a console.
+#[derive(Debug)]
+pub(crate) enum FoundConsole {
+    /// The atom runs. Its file may be used again as soon as it has ended, so what is read of it counts
+    /// only if the atom [`Consoles::still_runs`] after that.
+    Running { file: Arc<File>, run: u64 },
+    /// All that it printed. A file may be gone already: its result is packed then.
+    Ended(AtomConsole),
+}
+
+impl Consoles {
+    /// An atom starts, and prints to this file.
+    pub(crate) fn started(&self, executor: ExecutorIndex, atom: AtomKey, console: Arc<File>) {
+        let mut shown = self.lock();
+        shown.runs += 1;
+        let run = shown.runs;
+        let running = Running { atom, run, console };
+        shown.running.insert(executor, running);
+    }
+
+    /// The atom of an executor has ended, and this is what it printed. To be called before its file
+    /// is used again.
+    pub(crate) fn ended(&self, executor: ExecutorIndex, console: &AtomConsole) {
+        let mut shown = self.lock();
+        let Some(Running { atom, .. }) = shown.running.remove(&executor) else {
+            return;
+        };
+        shown.kept += size(console);
+        shown.ended.push_back((atom, console.clone()));
+        while shown.kept > MOST_KEPT
+            && let Some((_, oldest)) = shown.ended.pop_front()
+        {
+            shown.kept -= size(&oldest);
+        }
+    }
+
+    /// Nothing is to be shown of the atom of an executor.
+    pub(crate) fn dropped(&self, executor: ExecutorIndex) {
+        self.lock().running.remove(&executor);
+    }
+
+    /// A build is over here; another may get its number.
+    pub(crate) fn forget(&self, build: BuildId) {
+        let mut shown = self.lock();
+        shown.ended.retain(|((of, _, _), _)| *of != build);
+        shown.kept = shown.ended.iter().map(|(_, console)| size(console)).sum();
+    }
+
+    /// What there is of an atom's console.
+    pub(crate) fn find(&self, atom: AtomKey) -> Option<FoundConsole> {
+        let shown = self.lock();
+        let running = shown.running.values().find(|running| running.atom == atom);
+        if let Some(Running { run, console, .. }) = running.cloned() {
+            return Some(FoundConsole::Running { file: console, run });
+        }
+        let mut latest_first = shown.ended.iter().rev();
+        let ended = latest_first.find(|(of, _)| *of == atom);
+        ended.map(|(_, console)| FoundConsole::Ended(console.clone()))
+    }
+
+    /// Whether what was found running has not ended since.
+    pub(crate) fn still_runs(&self, run: u64) -> bool {
+        let shown = self.lock();
+        shown.running.values().any(|running| running.run == run)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn size(console: &AtomConsole) -> usize {
+    ENTRY
+        + match console {
+            AtomConsole::Memory(text) => text.len(),
+            AtomConsole::File(_) => 0,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXECUTOR: ExecutorIndex = ExecutorIndex(0);
+
+    fn atom(build: u64, atom: u32) -> AtomKey {
+        (BuildId(build), SubjobId(0), AtomId(atom))
+    }
+
+    fn text(consoles: &Consoles, atom: AtomKey) -> Option<Vec<u8>> {
+        match consoles.find(atom)? {
+            FoundConsole::Ended(AtomConsole::Memory(text)) => Some(text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn run(consoles: &Consoles, atom: AtomKey, text: &[u8]) {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        consoles.started(EXECUTOR, atom, file);
+        consoles.ended(EXECUTOR, &AtomConsole::Memory(text.to_vec()));
+    }
+
+    #[test]
+    fn a_console_is_its_atoms_alone() {
+        let consoles = Consoles::default();
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        consoles.started(EXECUTOR, atom(1, 0), Arc::clone(&file));
+        let Some(FoundConsole::Running { run: first, .. }) = consoles.find(atom(1, 0)) else {
+            panic!("it runs");
+        };
+        assert!(consoles.still_runs(first) && consoles.find(atom(1, 1)).is_none());
+        consoles.ended(EXECUTOR, &AtomConsole::Memory(b"one".to_vec()));
+        assert!(!consoles.still_runs(first));
+        assert_eq!(text(&consoles, atom(1, 0)).unwrap(), b"one");
+        consoles.started(EXECUTOR, atom(1, 0), file);
+        assert!(matches!(
+            consoles.find(atom(1, 0)),
+            Some(FoundConsole::Running { .. })
+        ));
+        consoles.dropped(EXECUTOR);
+        run(&consoles, atom(1, 0), b"two");
+        run(&consoles, atom(2, 0), b"three");
+        assert_eq!(text(&consoles, atom(1, 0)).unwrap(), b"two");
+        consoles.forget(BuildId(1));
+        assert_eq!(text(&consoles, atom(1, 0)), None);
+        assert_eq!(text(&consoles, atom(2, 0)).unwrap(), b"three");
+    }
+
+    #[test]
+    fn only_the_latest_are_kept() {
+        let consoles = Consoles::default();
+        let large = vec![b'x'; 64 << 10];
+        for number in 0..100 {
+            run(&consoles, atom(1, number), &large);
+        }
+        assert_eq!(text(&consoles, atom(1, 80)), None);
+        assert_eq!(text(&consoles, atom(1, 99)).unwrap(), large);
+        assert!(consoles.lock().kept <= MOST_KEPT);
+    }
+}
