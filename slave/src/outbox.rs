@@ -65,10 +65,15 @@ pub(crate) struct Outbox {
 
 /// What there is of each build.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes(HashMap<BuildId, Lane>);
+pub(crate) struct Lanes {
+    builds: HashMap<BuildId, Lane>,
+    num_lanes: u64,
+}
 
 #[derive(Debug, Default)]
 struct Lane {
+    /// Another one each time that the build is here.
+    number: u64,
     gathered: Vec<Finished>,
     /// Bytes of output and atoms to report in `gathered`.
     weight: usize,
@@ -77,6 +82,18 @@ struct Lane {
     num_turns: usize,
     /// Where the newest result of each subjob is, once it has left `gathered`.
     batches: HashMap<SubjobId, Arc<Batch>>,
+}
+
+impl Lanes {
+    fn of(&mut self, build: BuildId) -> &mut Lane {
+        self.builds.entry(build).or_insert_with(|| {
+            self.num_lanes += 1;
+            Lane {
+                number: self.num_lanes,
+                ..Lane::default()
+            }
+        })
+    }
 }
 
 impl Lane {
@@ -96,9 +113,10 @@ impl Lane {
     fn take(&mut self, stop: &CancellationToken, has_turn: bool) -> Option<Arc<Batch>> {
         self.weight = 0;
         self.num_reports = 0;
-        self.num_turns += usize::from(has_turn);
         let gathered = std::mem::take(&mut self.gathered);
-        self.enter(Batch::shared(gathered, stop.clone(), has_turn)?)
+        let batch = Batch::shared(gathered, self.number, stop, has_turn)?;
+        self.num_turns += usize::from(has_turn);
+        self.enter(batch)
     }
 
     fn enter(&mut self, batch: Batch) -> Option<Arc<Batch>> {
@@ -125,9 +143,9 @@ impl Outbox {
     pub(crate) fn put(self: &Arc<Self>, finished: Finished, stop: &CancellationToken) {
         let is_original = self.deliveries.api.dialect.is_original();
         let mut lanes = self.lock();
-        let lane = lanes.0.entry(finished.hand_out.build).or_default();
+        let lane = lanes.of(finished.hand_out.build);
         let batch = if is_original || finished.goes_alone() {
-            lane.enter(Batch::alone(finished, stop.clone()))
+            lane.enter(Batch::alone(finished, lane.number, stop))
         } else {
             lane.gather(finished);
             match lane.num_turns == 0 || lane.is_full() {
@@ -142,7 +160,7 @@ impl Outbox {
     /// What gathered of a build, whose deliveries were told to stop, goes to its end. Does not block.
     pub(crate) fn cancel(self: &Arc<Self>, build: BuildId, stop: &CancellationToken) {
         let mut lanes = self.lock();
-        let batch = lanes.0.get_mut(&build);
+        let batch = lanes.builds.get_mut(&build);
         let batch = batch.and_then(|lane| lane.take(stop, false));
         drop(lanes);
         self.send_off(batch);
@@ -150,7 +168,7 @@ impl Outbox {
 
     /// Forgets a build of which nothing is under way any more.
     pub(crate) fn forget(&self, build: BuildId) {
-        self.lock().0.remove(&build);
+        self.lock().builds.remove(&build);
     }
 
     /// Nobody waits for this batch any more: what gathered behind it goes.
@@ -159,9 +177,10 @@ impl Outbox {
             return;
         }
         let mut lanes = self.lock();
-        let next = lanes.0.get_mut(&batch.build).and_then(|lane| {
-            // The build may be another one's life meanwhile; then what gathered only goes early.
-            lane.num_turns = lane.num_turns.saturating_sub(1);
+        let lane = lanes.builds.get_mut(&batch.build);
+        let lane = lane.filter(|lane| lane.number == batch.lane);
+        let next = lane.and_then(|lane| {
+            lane.num_turns -= 1;
             match lane.num_turns == 0 && !lane.gathered.is_empty() {
                 true => lane.take(&batch.stop, true),
                 false => None,

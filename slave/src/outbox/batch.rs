@@ -69,6 +69,7 @@ pub(super) enum PackFailure {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) build: BuildId,
+    pub(super) lane: u64,
     pub(super) hand_outs: Vec<HandOut>,
     is_small: bool,
     /// Tells all of the build's deliveries to stop.
@@ -87,33 +88,37 @@ enum Place {
 }
 
 impl Batch {
-    pub(super) fn alone(finished: Finished, stop: CancellationToken) -> Self {
+    /// A large one; its lane is where it came from.
+    pub(super) fn alone(finished: Finished, lane: u64, stop: &CancellationToken) -> Self {
         let build = finished.hand_out.build;
-        Self::new(build, vec![finished], stop, false, false)
+        Self::new(build, lane, vec![finished], stop, false, false)
     }
 
     /// `None` when there is nothing in it.
     pub(super) fn shared(
         finished: Vec<Finished>,
-        stop: CancellationToken,
+        lane: u64,
+        stop: &CancellationToken,
         has_turn: bool,
     ) -> Option<Self> {
         let build = finished.first()?.hand_out.build;
-        Some(Self::new(build, finished, stop, true, has_turn))
+        Some(Self::new(build, lane, finished, stop, true, has_turn))
     }
 
     fn new(
         build: BuildId,
+        lane: u64,
         finished: Vec<Finished>,
-        stop: CancellationToken,
+        stop: &CancellationToken,
         is_small: bool,
         has_turn: bool,
     ) -> Self {
         Self {
             build,
             hand_outs: finished.iter().map(|finished| finished.hand_out).collect(),
+            lane,
             is_small,
-            stop,
+            stop: stop.clone(),
             has_turn: AtomicBool::new(has_turn),
             place: Mutex::new(Place::Memory(finished.into())),
         }

@@ -30,7 +30,7 @@ impl Outbox {
     ) -> Option<EndedConsole> {
         let batch = {
             let lanes = self.lock();
-            let lane = lanes.0.get(&build)?;
+            let lane = lanes.builds.get(&build)?;
             let mut gathered = lane.gathered.iter().rev();
             match gathered.find(|finished| finished.hand_out.subjob == subjob) {
                 // It has no files, or it would not gather.
@@ -79,7 +79,7 @@ impl Outbox {
     pub(super) fn is_gone(&self, batch: &Batch) {
         batch.lies_in(None);
         let mut lanes = self.lock();
-        let Some(lane) = lanes.0.get_mut(&batch.build) else {
+        let Some(lane) = lanes.builds.get_mut(&batch.build) else {
             return;
         };
         for hand_out in &batch.hand_outs {
