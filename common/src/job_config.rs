@@ -51,6 +51,9 @@ pub struct Job {
     /// Builds with a higher one go first; 0 where nothing is said.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: i32,
+    /// How large the share of its builds is beside others of the same priority; `None` is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU32>,
     /// How long each of its commands may run.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,

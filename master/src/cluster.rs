@@ -14,7 +14,9 @@ pub mod event;
 pub mod slave;
 pub mod unstarted;
 
+mod ahead;
 mod apply;
+mod attention;
 mod check;
 mod decide;
 mod effects;
@@ -23,8 +25,11 @@ mod forget;
 pub mod health;
 mod isolation;
 mod legacy;
+mod line;
+mod load;
 mod restore;
 mod retire;
+mod shares;
 mod slave_allocator;
 #[cfg(test)]
 mod tests;
@@ -32,16 +37,15 @@ mod tests;
 pub use check::Inconsistency;
 
 use crate::metrics::Measures;
+use attention::Attention;
 use build::Build;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use line::Line;
 use serde::{Deserialize, Serialize};
 use slave::Slave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-const FIRST_SLAVE: SlaveId = SlaveId(0);
-const LAST_SLAVE: SlaveId = SlaveId(u64::MAX);
 
 /// How often a subjob may come back without a result from slaves that are there before its build is
 /// given up: a build must end.
@@ -109,12 +113,19 @@ pub struct Cluster {
     /// Builds that slaves may work on.
     #[serde(skip)]
     working: BTreeSet<BuildId>,
-    /// Slaves that take work and have free executors, by how many.
+    /// Slaves that take work and have free executors, by how many no set-up is under way for, and by how
+    /// many are free.
     #[serde(skip)]
-    roomy: BTreeSet<(usize, SlaveId)>,
-    /// Set-ups under way on living slaves.
+    roomy: BTreeSet<(usize, usize, SlaveId)>,
+    /// Builds that more executors could work on.
     #[serde(skip)]
-    setting_up: BTreeSet<(BuildId, SlaveId)>,
+    line: Line,
+    /// How many executors the living slaves have.
+    #[serde(skip)]
+    num_executors: usize,
+    /// How many living slaves are of the original.
+    #[serde(skip)]
+    num_legacy: usize,
     /// Builds on living slaves that slaves may not work on any more.
     #[serde(skip)]
     leftover: BTreeSet<(SlaveId, BuildId)>,
@@ -133,6 +144,12 @@ pub struct Cluster {
     /// Slaves that are found sick and not quarantined yet, and why. Empty when the cluster is at rest.
     #[serde(skip)]
     sick: BTreeMap<SlaveId, String>,
+    /// Builds that slaves could not set up.
+    #[serde(skip)]
+    troubled: BTreeSet<BuildId>,
+    /// Who is to be looked at before the cluster is at rest.
+    #[serde(skip)]
+    attention: Attention,
 }
 
 impl Cluster {

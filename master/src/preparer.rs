@@ -200,6 +200,7 @@ impl Preparer {
             max_executors_per_slave: job.max_executors_per_slave,
             labels: job.labels,
             priority: job.priority,
+            weight: job.weight,
             timeouts,
             atoms,
             expected_ms,

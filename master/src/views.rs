@@ -183,7 +183,7 @@ fn seconds_left(build: &Build) -> Option<f64> {
     }
     let waiting = progress.unstarted.expected_ms() + aside.sum::<u64>();
     // When they began is not known here: on average they are half done.
-    let executors = build.num_running() as u64;
+    let executors = build.num_executors() as u64;
     let left_ms = ((waiting + sum / 2).checked_div(executors)?).max(longest / 2);
     (left_ms > 0).then(|| seconds_of(&left_ms))
 }
@@ -290,7 +290,7 @@ pub fn slave(slave: &Slave) -> SlaveView {
         id: slave.id,
         session_id: Some(slave.session.clone()).filter(|session| !session.0.is_empty()),
         num_executors: slave.num_executors,
-        num_executors_in_use: u32::try_from(slave.running.len()).unwrap_or(u32::MAX),
+        num_executors_in_use: u32::try_from(slave.num_busy()).unwrap_or(u32::MAX),
         current_build_id: current.map(|(build, _)| *build),
         is_alive: slave.is_alive(),
         is_in_shutdown_mode: slave.was_shut_down(),

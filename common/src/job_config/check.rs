@@ -21,8 +21,9 @@ const TEARDOWN_TIMEOUT: &str = "teardown_timeout";
 // What slaves it needs and how urgent it is are ours, too.
 const LABELS: &str = "labels";
 const PRIORITY: &str = "priority";
+const WEIGHT: &str = "weight";
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -35,6 +36,7 @@ const SECTIONS: [&str; 12] = [
     TEARDOWN_TIMEOUT,
     LABELS,
     PRIORITY,
+    WEIGHT,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -104,6 +106,9 @@ impl Check<'_> {
         let priority = sections
             .get(PRIORITY)
             .and_then(|number| self.priority(PRIORITY, number));
+        let weight = sections
+            .get(WEIGHT)
+            .and_then(|number| self.weight(WEIGHT, number));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -144,6 +149,7 @@ impl Check<'_> {
             max_executors_per_slave,
             labels: labels.unwrap_or_default(),
             priority: priority.unwrap_or_default(),
+            weight,
             timeouts,
         })
     }

@@ -12,6 +12,9 @@ use std::num::NonZeroU32;
 /// Priorities lie between this and its negative.
 const MOST_PRIORITY: i32 = 1000;
 
+/// Weights lie between 1 and this.
+const MOST_WEIGHT: u32 = 1000;
+
 impl Check<'_> {
     pub(super) fn limit(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
         const EXPECTED: &str = "<class 'int'>";
@@ -124,6 +127,26 @@ impl Check<'_> {
             let cure = format!(
                 "write a whole number between -{MOST_PRIORITY} and {MOST_PRIORITY}, without quotes; higher ones go \
                  first, 0 is the usual one"
+            );
+            self.wrong_value(node, section, EXPECTED, &found, &cure);
+        }
+        number
+    }
+
+    pub(super) fn weight(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
+        const EXPECTED: &str = "<class 'int'>";
+        let (number, found) = match &node.value {
+            Value::Integer(written, number) => (*number, written.clone()),
+            other => (None, python_type(other, false)),
+        };
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        let number = number
+            .filter(|n| *n <= MOST_WEIGHT)
+            .and_then(NonZeroU32::new);
+        if number.is_none() {
+            let cure = format!(
+                "write a whole number between 1 and {MOST_WEIGHT}, without quotes; a build of weight 2 gets twice as \
+                 many executors as one of weight 1, the usual one"
             );
             self.wrong_value(node, section, EXPECTED, &found, &cure);
         }

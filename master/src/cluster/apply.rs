@@ -5,6 +5,7 @@ use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
 use super::event::{Event, Fact, KeptHandOut, Plan};
 use super::health::Record;
+use super::load::Load;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -17,6 +18,11 @@ impl Cluster {
     /// # Panics
     /// When the event does not fit the state, which only a damaged journal can cause.
     pub fn apply(&mut self, event: &Event) {
+        self.take_in(event);
+        self.attend(&event.fact);
+    }
+
+    fn take_in(&mut self, event: &Event) {
         let at = event.at;
         match &event.fact {
             Fact::MasterStarted => self.outlive_master(),
@@ -56,7 +62,9 @@ impl Cluster {
                     Subjob::new(atoms.clone(), expected_ms.collect())
                 });
                 prepared.subjobs = new.map(Arc::new).collect();
+                self.line.weight += u64::from(prepared.weight());
                 self.working.insert(*build);
+                self.settle(*build);
             }
             Fact::BuildFailed { build, reason } => {
                 let reason = reason.clone();
@@ -107,7 +115,10 @@ impl Cluster {
                     reserved_for: None,
                     record: Record::default(),
                     delivering: BTreeSet::new(),
+                    load: Load::default(),
                 };
+                self.num_executors += new.num_executors as usize;
+                self.num_legacy += usize::from(new.is_legacy);
                 self.slaves.insert(*slave, new);
                 self.change_slave(*slave, |_| {});
             }
@@ -140,6 +151,7 @@ impl Cluster {
             Fact::SubjobSuspected { build, subjob, .. } => {
                 self.build_mut(*build).suspect(*subjob);
                 self.settle_if_suspicious(*build);
+                self.settle(*build);
             }
             Fact::SubjobPoisoned {
                 build,
@@ -152,6 +164,7 @@ impl Cluster {
                 let outcomes = subjob_state.poisoned(*slaves_lost);
                 poisoned.finish_subjob(*subjob, attempt, outcomes);
                 self.settle_suspects(*build);
+                self.settle(*build);
             }
             Fact::BuildWarned { build, warning } => {
                 self.build_mut(*build).warnings.push(warning.clone());
@@ -164,10 +177,8 @@ impl Cluster {
                 self.set_up(*slave, *build, *start_index, at);
             }
             Fact::SetupCompleted { slave, build } => {
-                self.setting_up.remove(&(*build, *slave));
-                self.change_slave(*slave, |slave| {
-                    slave.builds.insert(*build, BuildOnSlave::Ready);
-                });
+                self.note_setup_time(*slave, *build, at);
+                self.put(*slave, *build, Some(BuildOnSlave::Ready));
                 self.note_setup(*slave, *build);
             }
             Fact::SetupFailed {
@@ -183,13 +194,11 @@ impl Cluster {
                 failed.note_setup_failure(*slave, url, reason);
                 self.note_failed_setup(*slave, *build);
                 self.settle_suspects(*build);
+                self.settle(*build);
             }
             Fact::TeardownRequested { slave, build } => {
                 self.leftover.remove(&(*slave, *build));
-                self.setting_up.remove(&(*build, *slave));
-                self.change_slave(*slave, |slave| {
-                    slave.builds.insert(*build, BuildOnSlave::TearingDown);
-                });
+                self.put(*slave, *build, Some(BuildOnSlave::TearingDown));
             }
             Fact::TeardownCompleted { slave, build } => self.drop_build(*slave, *build),
             Fact::SubjobHandedOut {
@@ -199,10 +208,9 @@ impl Cluster {
                 attempt,
             } => {
                 self.build_mut(*build).hand_out(*subjob, *slave, *attempt);
-                self.change_slave(*slave, |slave| {
-                    slave.running.insert((*build, *subjob));
-                });
+                self.hold(*slave, *build, *subjob);
                 self.settle_if_suspicious(*build);
+                self.settle(*build);
             }
             Fact::SubjobFinished {
                 slave,
@@ -219,6 +227,7 @@ impl Cluster {
                     .finish_subjob(*subjob, *attempt, outcomes.clone());
                 self.judge(*slave);
                 self.settle_if_suspicious(*build);
+                self.settle(*build);
             }
             Fact::HandOutsKept { slave, hand_outs } => {
                 for hand_out in hand_outs {
@@ -231,6 +240,7 @@ impl Cluster {
                     let keeper = self.known_slave_mut(*slave);
                     keeper.delivering.insert((build, subjob));
                     self.settle_if_suspicious(build);
+                    self.settle(build);
                 }
             }
             Fact::SubjobReturned {
@@ -246,6 +256,7 @@ impl Cluster {
                 returned.unusable_from.insert(*slave);
                 self.build_mut(*build).return_subjob(*subjob, reason);
                 self.settle_if_suspicious(*build);
+                self.settle(*build);
             }
         }
     }
@@ -269,10 +280,22 @@ impl Cluster {
             .slaves
             .get_mut(&id)
             .expect("events name slaves that exist");
-        self.roomy.remove(&(slave.num_free(), id));
+        let (before, was_alive) = (slave.room(), slave.is_alive());
         change(slave);
-        if slave.num_free() > 0 {
-            self.roomy.insert((slave.num_free(), id));
+        let (room, is_alive) = (slave.room(), slave.is_alive());
+        if room != before {
+            self.roomy.remove(&before);
+            self.attention.slaves.remove(&before);
+        }
+        if room.1 > 0 {
+            self.roomy.insert(room);
+        }
+        if is_alive {
+            self.attention.slaves.insert(room);
+        }
+        if was_alive && !is_alive {
+            self.num_executors -= slave.num_executors as usize;
+            self.num_legacy -= usize::from(slave.is_legacy);
         }
         if slave.withdraws() {
             self.withdrawing.insert(id);
@@ -296,9 +319,9 @@ impl Cluster {
         self.sick.remove(&id);
         self.end_reservation(id);
         let mut builds = Vec::new();
+        self.release_all(id, None);
         self.change_slave(id, |slave| {
             builds = slave.builds.keys().copied().collect();
-            slave.running.clear();
             slave.quarantine = Some(reason.to_owned());
         });
         let url = self.known_slave_mut(id).url.clone();
@@ -306,6 +329,7 @@ impl Cluster {
         for build in builds {
             self.build_mut(build).take_back(id, &returned);
             self.settle_suspects(build);
+            self.settle(build);
         }
     }
 
@@ -318,6 +342,7 @@ impl Cluster {
         let url = self.known_slave_mut(id).url.clone();
         for build in self.working.clone() {
             self.build_mut(build).setup_failures.remove(&url);
+            self.settle(build);
         }
     }
 
@@ -351,7 +376,10 @@ impl Cluster {
     fn end_build(&mut self, id: BuildId, state: BuildState) {
         self.stop_preparing(id);
         self.leave_queue(id);
-        self.working.remove(&id);
+        if self.working.remove(&id) {
+            let weight = self.builds.get(&id).map_or(0, Build::weight);
+            self.line.weight -= u64::from(weight);
+        }
         let build = self.build_mut(id);
         let running: Vec<(SubjobId, SlaveId)> = build
             .progress()
@@ -361,6 +389,7 @@ impl Cluster {
             .collect();
         build.state = state;
         self.settle_suspects(id);
+        self.settle(id);
         for (subjob, slave) in running {
             self.release(slave, id, subjob);
         }
@@ -387,10 +416,15 @@ impl Cluster {
         self.end_reservation(id);
         let mut builds = BTreeMap::new();
         let mut delivering = BTreeSet::new();
+        self.release_all(id, None);
         self.change_slave(id, |slave| {
-            builds = std::mem::take(&mut slave.builds);
+            builds = slave.builds.clone();
             delivering = std::mem::take(&mut slave.delivering);
-            slave.running.clear();
+        });
+        for build in builds.keys() {
+            self.put(id, *build, None);
+        }
+        self.change_slave(id, |slave| {
             slave.presence = if slave.was_shut_down() {
                 Presence::ShutDown
             } else {
@@ -404,9 +438,9 @@ impl Cluster {
         for (build, subjob) in delivering.into_iter().rev() {
             self.build_mut(build).return_subjob(subjob, &returned);
             self.settle_if_suspicious(build);
+            self.settle(build);
         }
         for (build, place) in builds {
-            self.setting_up.remove(&(build, id));
             self.leftover.remove(&(id, build));
             let building = self.build_mut(build);
             building.take_back(id, &returned);
@@ -416,6 +450,7 @@ impl Cluster {
                 building.note_setup_failure(id, url.clone(), &reason);
             }
             self.settle_if_suspicious(build);
+            self.settle(build);
         }
     }
 
@@ -435,15 +470,14 @@ impl Cluster {
     }
 
     fn set_up(&mut self, slave: SlaveId, build: BuildId, start_index: u32, at: Timestamp) {
-        let (mut num_executors, mut url) = (0, String::new());
-        self.change_slave(slave, |slave| {
-            slave
-                .builds
-                .insert(build, BuildOnSlave::SettingUp { start_index });
-            num_executors = slave.num_executors;
-            url.clone_from(&slave.url);
-        });
-        self.setting_up.insert((build, slave));
+        let place = BuildOnSlave::SettingUp {
+            start_index,
+            executors: self.executors_for(slave, build),
+            since: Some(at),
+        };
+        self.put(slave, build, Some(place));
+        let chosen = self.known_slave_mut(slave);
+        let (num_executors, url) = (chosen.num_executors, chosen.url.clone());
         let building = self.build_mut(build);
         building.next_executor_index = start_index.saturating_add(num_executors);
         building.slave_urls.insert(slave, url);
@@ -452,21 +486,11 @@ impl Cluster {
 
     /// Forgets that a slave has a build, and what it ran of it.
     fn drop_build(&mut self, slave: SlaveId, build: BuildId) {
-        self.setting_up.remove(&(build, slave));
         self.leftover.remove(&(slave, build));
         if self.reserved.get(&build) == Some(&slave) {
             self.end_reservation(slave);
         }
-        self.change_slave(slave, |slave| {
-            slave.builds.remove(&build);
-            slave.running.retain(|(running, _)| *running != build);
-        });
-    }
-
-    fn release(&mut self, slave: SlaveId, build: BuildId, subjob: SubjobId) {
-        self.change_slave(slave, |slave| {
-            slave.running.remove(&(build, subjob));
-            slave.delivering.remove(&(build, subjob));
-        });
+        self.put(slave, build, None);
+        self.release_all(slave, Some(build));
     }
 }

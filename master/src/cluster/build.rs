@@ -3,6 +3,7 @@
 use super::MAX_SETUPS;
 use super::event::{AtomOutcome, AtomTrouble, Plan};
 use super::health::{ISOLATE_AFTER, POISON_AFTER};
+use super::line::Share;
 use super::slave::Slave;
 use super::unstarted::{Place, Unstarted};
 use clusterrunner_common::build_request::BuildRequest;
@@ -10,6 +11,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
@@ -59,6 +61,55 @@ pub struct Build {
     /// What went wrong without changing its result, for the user.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// How long its set-ups took that are done, in milliseconds, and how many these are.
+    #[serde(default)]
+    pub(crate) setups: (u64, u64),
+    /// What is derived from all this and from the slaves.
+    #[serde(skip)]
+    pub(crate) standing: Standing,
+}
+
+/// What is derived of a build for scheduling, kept for speed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// How many executors are taken to work on it.
+    pub(super) executors: usize,
+    /// How many executors it will have when the set-ups under way are done.
+    pub(super) coming: usize,
+    /// How many executors the slaves have that are ready for it.
+    pub(super) ready_executors: usize,
+    /// How long its atoms took that ended by themselves, and how many these are.
+    pub(super) ended_ms: u64,
+    pub(super) ended: u64,
+    /// Where it stands in line, if it does.
+    pub(super) in_line: Option<Share>,
+}
+
+/// Derived: [`super::Cluster::check`] compares it with what it is derived from.
+impl PartialEq for Standing {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Standing {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let all = |s: &Self| {
+            let executors = (s.executors, s.coming, s.ready_executors);
+            (executors, s.ended_ms, s.ended, s.in_line)
+        };
+        all(self) == all(other)
+    }
+
+    /// Learns from a result.
+    pub(super) fn observe(&mut self, outcomes: &[AtomOutcome]) {
+        for outcome in outcomes.iter().filter(|outcome| outcome.trouble.is_none()) {
+            self.ended_ms = self
+                .ended_ms
+                .saturating_add(outcome.duration_ms.min(u64::from(u32::MAX)));
+            self.ended += 1;
+        }
+    }
 }
 
 /// What is known of an address whose slaves could not set a build up.
@@ -202,6 +253,8 @@ impl Build {
             slave_urls: BTreeMap::new(),
             set_up_at: BTreeSet::new(),
             warnings: Vec::new(),
+            setups: (0, 0),
+            standing: Standing::default(),
         }
     }
 
@@ -267,7 +320,13 @@ impl Build {
         self.waiting_suspect().is_some() || running.any(Subjob::is_suspect)
     }
 
-    /// How many executors work on it.
+    /// How many executors work on it; other hand-outs of it wait on their slaves.
+    #[must_use]
+    pub fn num_executors(&self) -> usize {
+        self.standing.executors
+    }
+
+    /// How many subjobs slaves have.
     #[must_use]
     pub fn num_running(&self) -> usize {
         self.progress().map_or(0, |progress| progress.running.len())
@@ -331,6 +390,22 @@ impl Build {
     #[must_use]
     pub fn priority(&self) -> i32 {
         self.plan.as_ref().map_or(0, |plan| plan.priority)
+    }
+
+    /// How large its share of the executors is beside other builds of its priority.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        let weight = self.plan.as_ref().and_then(|plan| plan.weight);
+        weight.map_or(1, NonZeroU32::get)
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share::of(self.standing.executors, self.weight())
+    }
+
+    /// How long its set-up takes on a slave, as far as that is known.
+    pub(super) fn setup_ms(&self) -> Option<u64> {
+        self.setups.0.checked_div(self.setups.1)
     }
 
     /// Whether a slave has all that it asks for.
@@ -472,6 +547,7 @@ impl Build {
             .count();
         let in_trouble = outcomes.iter().filter(|outcome| outcome.trouble.is_some());
         self.atoms_in_trouble += in_trouble.count() as u64;
+        self.standing.observe(&outcomes);
         self.num_finished += 1;
         self.atoms_completed += outcomes.len() as u64;
         self.atoms_failed += failed as u64;

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
+use super::shares;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,9 +144,10 @@ impl Cluster {
                 slave.quarantine.is_none() || slave.running.is_empty(),
                 || format!("slave {id} is quarantined and still runs something"),
             )?;
-            must(slave.running.len() <= slave.num_executors as usize, || {
-                format!("slave {id} runs more subjobs than it has executors")
-            })?;
+            must(
+                !slave.is_legacy || slave.running.len() <= slave.num_executors as usize,
+                || format!("slave {id} is of the original and has more subjobs than executors"),
+            )?;
             let mut per_build: BTreeMap<BuildId, usize> = BTreeMap::new();
             for (build, subjob) in &slave.running {
                 *per_build.entry(*build).or_default() += 1;
@@ -222,15 +224,7 @@ impl Cluster {
             preparing == those(|b| b.state == BuildState::Preparing),
             || "preparing".to_owned(),
         )?;
-        let roomy: BTreeSet<(usize, SlaveId)> = self
-            .slaves
-            .values()
-            .filter(|slave| slave.num_free() > 0)
-            .map(|slave| (slave.num_free(), slave.id))
-            .collect();
-        must(self.roomy == roomy, || {
-            "slaves with free executors".to_owned()
-        })?;
+        self.check_shares()?;
         let shutting_down = self.slaves.values();
         let shutting_down = shutting_down.filter(|s| s.presence == Presence::ShuttingDown);
         let shutting_down: BTreeSet<SlaveId> = shutting_down.map(|slave| slave.id).collect();
@@ -254,24 +248,49 @@ impl Cluster {
         let is_kept_out = |slave: &Slave| slave.is_drained == self.drained.contains(&slave.url);
         let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
         must(alive.all(is_kept_out), || "drained slaves".to_owned())?;
-        let mut setting_up = BTreeSet::new();
         let mut leftover = BTreeSet::new();
         for slave in self.slaves.values() {
             for (build, place) in &slave.builds {
                 let works = self.working.contains(build);
-                if matches!(place, BuildOnSlave::SettingUp { .. }) {
-                    setting_up.insert((*build, slave.id));
-                }
                 if !works && *place != BuildOnSlave::TearingDown {
                     leftover.insert((slave.id, *build));
                 }
             }
         }
-        must(self.setting_up == setting_up, || {
-            "set-ups under way".to_owned()
-        })?;
         must(self.leftover == leftover, || {
             "builds to be torn down".to_owned()
         })
+    }
+
+    /// What is kept for scheduling, made anew.
+    fn check_shares(&self) -> Result<(), Inconsistency> {
+        let free = self.slaves.values().filter(|slave| slave.num_free() > 0);
+        must(self.roomy == free.map(Slave::room).collect(), || {
+            "slaves with free executors".to_owned()
+        })?;
+        let size = shares::farm_size(self.slaves.values());
+        must((self.num_executors, self.num_legacy) == size, || {
+            "the size of the farm".to_owned()
+        })?;
+        let line = self.derived_line();
+        must(self.line == line, || {
+            format!("builds in line: {:?}, not {line:?}", self.line)
+        })?;
+        must(self.troubled == self.derived_troubled(), || {
+            "builds without set-ups".to_owned()
+        })?;
+        for (id, load) in self.derived_loads() {
+            let is = self.slave(id).map(|slave| &slave.load);
+            must(is.is_some_and(|is| is.is_same(&load)), || {
+                format!("slave {id} has {is:?}, not {load:?}")
+            })?;
+        }
+        for (id, standing) in self.derived_standings() {
+            let is = self.build(id).map(|build| &build.standing);
+            must(is.is_some_and(|is| is.is_same(&standing)), || {
+                format!("build {id} stands {is:?}, not {standing:?}")
+            })?;
+        }
+        Ok(())
     }
 }

@@ -89,7 +89,7 @@ impl Cluster {
             }
             for (build, place) in &slave.builds {
                 match place {
-                    BuildOnSlave::SettingUp { start_index } => {
+                    BuildOnSlave::SettingUp { start_index, .. } => {
                         effects.extend(self.set_up_call(slave.id, *build, *start_index));
                     }
                     BuildOnSlave::Ready => {}

@@ -372,6 +372,9 @@ pub struct Plan {
     /// Builds with a higher one go first.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: i32,
+    /// How large its share of the executors is beside builds of its priority; 1 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU32>,
     /// How long its commands may run; what is not said there has no limit.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,

@@ -13,9 +13,10 @@ use clusterrunner_common::ids::{BuildId, SlaveId};
 
 impl Cluster {
     /// The next thing that follows from the state; `None` when the cluster is at rest. Each
-    /// follow-up moves something forward, so asking and applying again and again ends.
+    /// follow-up moves something forward, so asking and applying again and again ends. The state stays as
+    /// it is; only who was looked at is remembered.
     #[must_use]
-    pub fn follow_up(&self, at: Timestamp) -> Option<Event> {
+    pub fn follow_up(&mut self, at: Timestamp) -> Option<Event> {
         let fact = self
             .next_preparation()
             .or_else(|| self.next_ending(at))
@@ -41,9 +42,19 @@ impl Cluster {
         Some(Fact::PreparationStarted { build })
     }
 
-    fn next_ending(&self, at: Timestamp) -> Option<Fact> {
-        let mut working = self.working.iter().filter_map(|id| self.builds.get(id));
-        working.find_map(|build| self.ending(build, at))
+    fn next_ending(&mut self, at: Timestamp) -> Option<Fact> {
+        while let Some(id) = self.attention.endings.first().copied() {
+            let build = self.working.get(&id).and_then(|id| self.builds.get(id));
+            if let Some(fact) = build.and_then(|build| self.ending(build, at)) {
+                return Some(fact);
+            }
+            self.attention.endings.remove(&id);
+        }
+        // That a slave does not come back shows in the time alone.
+        let troubled = self.troubled.iter().filter_map(|id| self.builds.get(id));
+        let mut troubled =
+            troubled.filter(|build| build.wants_slaves() && build.num_unstarted() > 0);
+        troubled.find_map(|build| self.setup_hopeless(build, at))
     }
 
     /// The end of a build's work, if it has come: all results are there, or none can come.

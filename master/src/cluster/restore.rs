@@ -34,9 +34,6 @@ impl Cluster {
             }
         }
         for slave in self.slaves.values() {
-            if slave.num_free() > 0 {
-                self.roomy.insert((slave.num_free(), slave.id));
-            }
             if slave.presence == Presence::ShuttingDown {
                 self.shutting_down.insert(slave.id);
             }
@@ -47,14 +44,12 @@ impl Cluster {
                 self.reserved.insert(build, slave.id);
             }
             for (build, place) in &slave.builds {
-                if matches!(place, BuildOnSlave::SettingUp { .. }) {
-                    self.setting_up.insert((*build, slave.id));
-                }
                 if !self.working.contains(build) && *place != BuildOnSlave::TearingDown {
                     self.leftover.insert((slave.id, *build));
                 }
             }
         }
+        self.derive_shares();
         self
     }
 
@@ -82,6 +77,10 @@ impl Cluster {
             cluster.last_build = cluster.last_build.max(build.id.0);
             let slaves = build.slave_urls.last_key_value().map_or(0, |(id, _)| id.0);
             cluster.last_slave = cluster.last_slave.max(slaves);
+        }
+        let working: Vec<BuildId> = cluster.working.iter().copied().collect();
+        for build in working {
+            cluster.settle(build);
         }
         cluster
     }

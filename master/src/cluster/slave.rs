@@ -1,6 +1,7 @@
 //! What a slave is, as the master sees it, and where it stands.
 
 use super::health::Record;
+use super::load::Load;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub struct Slave {
     pub presence: Presence,
     /// The builds it was set up for, and how far that is. Several builds share its executors.
     pub builds: BTreeMap<BuildId, BuildOnSlave>,
-    /// What it runs.
+    /// What it has been given: what it runs, and what waits there for its executors.
     pub running: BTreeSet<(BuildId, SubjobId)>,
     /// Whether somebody wants its address to take no new work.
     #[serde(default)]
@@ -45,6 +46,9 @@ pub struct Slave {
     /// for that, nor that the build is set up.
     #[serde(default)]
     pub delivering: BTreeSet<(BuildId, SubjobId)>,
+    /// What is derived from what it runs and from its builds.
+    #[serde(skip)]
+    pub(super) load: Load,
 }
 
 /// Whether a slave is counted on.
@@ -78,6 +82,12 @@ pub enum BuildOnSlave {
     SettingUp {
         /// Of its executor 0.
         start_index: u32,
+        /// How many of its executors the build counts on.
+        #[serde(default)]
+        executors: usize,
+        /// Since when.
+        #[serde(default)]
+        since: Option<Timestamp>,
     },
     /// It takes subjobs.
     Ready,
@@ -141,6 +151,19 @@ impl Slave {
         self.is_legacy && matches!(place, Some(BuildOnSlave::SettingUp { .. }))
     }
 
+    /// How many free executors no set-up is under way for, how many are free, and its id: those that
+    /// have most get work first.
+    pub(super) fn room(&self) -> (usize, usize, SlaveId) {
+        let free = self.num_free();
+        (free.saturating_sub(self.load.promised), free, self.id)
+    }
+
+    /// How many executors work.
+    #[must_use]
+    pub fn num_busy(&self) -> usize {
+        self.running.len().min(self.num_executors as usize)
+    }
+
     /// How many more subjobs it can run now.
     #[must_use]
     pub fn num_free(&self) -> usize {
@@ -151,11 +174,9 @@ impl Slave {
         }
     }
 
-    /// How many subjobs of one build it runs.
+    /// How many subjobs of one build it has.
     #[must_use]
     pub fn num_running(&self, build: BuildId) -> usize {
-        let first = (build, SubjobId(0));
-        let last = (build, SubjobId(u32::MAX));
-        self.running.range(first..=last).count()
+        self.load.of(build).map_or(0, |portion| portion.held)
     }
 }

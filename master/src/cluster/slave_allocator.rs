@@ -1,96 +1,197 @@
 //! Which slave works on which build next.
 //!
-//! The builds with the highest priority go first. Those of one priority share the executors evenly:
-//! whoever has the fewest running goes first, the older build where they are equal. However much work
-//! of a higher priority there is, one executor goes to each lower one as soon as it is free: all builds
-//! get on. An executor never stays free while a build could use it: a build that is
+//! Builds get executors in the order of [`super::line`]: the highest priority first, those of one priority by
+//! weight. However much work of a higher priority there is, one executor goes to each lower one as soon as
+//! it is free: all builds get on. An executor never stays free while a build could use it: a build that is
 //! still being set up on a slave leaves that slave's executors to others meanwhile.
+//!
+//! A slave whose executors all have something to do is given more only of builds that nobody comes before
+//! who could use the next one that is free there; how much, says [`super::ahead`]. So what waits runs out when
+//! it is another build's turn. Builds of one priority and weight may all have something waiting: slaves
+//! take from whichever has the fewest running.
 
 use super::build::{Build, Subjob};
 use super::slave::{BuildOnSlave, Slave};
-use super::{Cluster, event::Fact};
-use clusterrunner_common::ids::SubjobId;
-use std::cell::OnceCell;
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use super::{Cluster, ahead, event::Fact};
+use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 
-/// The next hand-out or set-up that brings work to a free executor, if there is one.
-pub(super) fn next(cluster: &Cluster) -> Option<Fact> {
-    if cluster.roomy.is_empty() {
+/// The next hand-out or set-up that brings work to an executor, if there is one.
+pub(super) fn next(cluster: &mut Cluster) -> Option<Fact> {
+    if cluster.line.is_empty() {
+        let attention = &mut cluster.attention;
+        attention.slaves.clear();
+        attention.slaves_to_set_up.clear();
+        attention.builds.clear();
+        attention.builds_to_set_up.clear();
         return None;
     }
-    let mut hungry: Vec<Hungry<'_>> = cluster
-        .working
-        .iter()
-        .filter_map(|id| cluster.builds.get(id))
-        .filter(|build| build.num_unstarted() > 0 && num_allowed(cluster, build) > 0)
-        .map(|build| Hungry {
-            build,
-            wants_slave: OnceCell::new(),
-        })
-        .collect();
-    let served = served(cluster);
-    hungry.sort_by_key(|hungry| {
-        let build = hungry.build;
-        let is_served = served.contains(&build.priority());
-        let first = (is_served, Reverse(build.priority()));
-        (first, build.num_running(), build.id)
-    });
+    // Whatever executors can do comes before set-ups, which take their time.
+    while let Some(room) = cluster.attention.slaves.last().copied() {
+        if let Some(fact) = hand_out_on(cluster, room.2) {
+            return Some(fact);
+        }
+        cluster.attention.slaves.remove(&room);
+        cluster.attention.slaves_to_set_up.insert(room.2);
+    }
+    while !cluster.attention.builds.is_empty() {
+        let Some(build) = first_of(cluster, |attention| &attention.builds) else {
+            cluster.attention.builds.clear();
+            break;
+        };
+        if let Some(fact) = hand_out_of(cluster, build) {
+            return Some(fact);
+        }
+        cluster.attention.builds.remove(&build);
+        cluster.attention.builds_to_set_up.insert(build);
+    }
+    while let Some(slave) = cluster.attention.slaves_to_set_up.last().copied() {
+        if let Some(fact) = set_up_on(cluster, slave) {
+            return Some(fact);
+        }
+        cluster.attention.slaves_to_set_up.remove(&slave);
+    }
+    while !cluster.attention.builds_to_set_up.is_empty() {
+        let Some(build) = first_of(cluster, |attention| &attention.builds_to_set_up) else {
+            cluster.attention.builds_to_set_up.clear();
+            break;
+        };
+        if let Some(fact) = set_up_of(cluster, build) {
+            return Some(fact);
+        }
+        cluster.attention.builds_to_set_up.remove(&build);
+    }
+    None
+}
+
+/// The first in line of those that are to be looked at.
+fn first_of(
+    cluster: &Cluster,
+    wanted: impl Fn(&super::attention::Attention) -> &std::collections::BTreeSet<BuildId>,
+) -> Option<BuildId> {
+    let wanted = wanted(&cluster.attention);
+    cluster.line.iter().find(|build| wanted.contains(build))
+}
+
+/// What a slave gets now: work for a free executor, or some that waits there.
+fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
+    let slave = cluster.slaves.get(&slave)?;
+    if slave.num_free() > 0 {
+        let mut builds = cluster.line.iter().filter_map(|id| cluster.builds.get(&id));
+        return builds.find_map(|build| hand_out(cluster, slave, build));
+    }
+    if !slave.takes_work() || slave.reserved_for.is_some() || runs_suspect(cluster, slave) {
+        return None;
+    }
+    let mean_of = |portion: &super::load::Portion| cluster.builds.get(&portion.build)?.mean_us();
+    let mut peers = None;
+    for id in cluster.line.iter() {
+        let build = cluster.builds.get(&id)?;
+        let peer = (build.priority(), build.weight());
+        if peers.is_some_and(|peers| peers != peer) {
+            return None;
+        }
+        if slave.builds.get(&id) != Some(&BuildOnSlave::Ready)
+            || slave.num_running(id) >= build.max_executors_per_slave()
+        {
+            continue;
+        }
+        // What is set aside waits for a free executor, and so does the rest of its build.
+        let is_aside = open(build).next().is_some();
+        if !is_aside && let Some(subjob) = ahead::next(slave, build, mean_of) {
+            return handed_out(slave, build, subjob);
+        }
+        let own = slave.load.of(id);
+        if own.is_none_or(|own| own.waiting() == 0 || own.executors == 0) {
+            // It takes the next executor itself.
+            return None;
+        }
+        peers = Some(peer);
+    }
+    None
+}
+
+/// What a build gives to a slave with free executors that has it.
+fn hand_out_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
+    let build = cluster.builds.get(&build)?;
     // Slaves with the most free executors first: that spreads a small build over the farm.
-    for (_, id) in cluster.roomy.iter().rev() {
-        let slave = cluster.slaves.get(id)?;
-        for hungry in &hungry {
-            if let Some(fact) = bring(cluster, slave, hungry) {
-                return Some(fact);
+    let roomy = cluster.roomy.iter().rev();
+    let mut slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
+    slaves.find_map(|slave| hand_out(cluster, slave, build))
+}
+
+/// A set-up of a build that a slave does not have and that would get its next executor.
+fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
+    let slave = cluster.slaves.get(&slave)?;
+    if !slave.takes_work() || slave.reserved_for.is_some() {
+        return None;
+    }
+    let is_free = slave.num_free() > 0;
+    for id in cluster.line.iter() {
+        let build = cluster.builds.get(&id)?;
+        match slave.builds.get(&id) {
+            Some(BuildOnSlave::Ready) if !is_free => return None,
+            Some(_) => {}
+            None => {
+                if let Some(fact) = set_up(cluster, slave, build) {
+                    return Some(fact);
+                }
             }
         }
     }
     None
 }
 
-/// The priorities of which something runs.
-fn served(cluster: &Cluster) -> BTreeSet<i32> {
-    let working = cluster.working.iter();
-    let working = working.filter_map(|id| cluster.builds.get(id));
-    let running = working.filter(|build| build.num_running() > 0);
-    running.map(Build::priority).collect()
+/// A set-up of a build on a slave with free executors.
+fn set_up_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
+    let build = cluster.builds.get(&build)?;
+    let roomy = cluster.roomy.iter().rev();
+    let slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
+    let mut without = slaves.filter(|slave| !slave.builds.contains_key(&build.id));
+    without.find_map(|slave| set_up(cluster, slave, build))
 }
 
-/// A build that more executors could work on.
-struct Hungry<'a> {
-    build: &'a Build,
-    /// Whether the slaves that have it are too few; found out once at most, since all slaves with
-    /// free executors are looked at for it.
-    wants_slave: OnceCell<bool>,
-}
-
-/// What brings a slave and a build together, if they should be.
-fn bring(cluster: &Cluster, slave: &Slave, hungry: &Hungry<'_>) -> Option<Fact> {
-    let build = hungry.build;
-    match slave.builds.get(&build.id) {
-        Some(BuildOnSlave::Ready) => hand_out(cluster, slave, build),
-        Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::TearingDown) => None,
-        None => {
-            let is_wanted = || {
-                let wants_slave = || num_coming(cluster, build) < num_missing(cluster, build);
-                *hungry.wants_slave.get_or_init(wants_slave)
-            };
-            if !build.may_be_set_up_by(slave) || !is_wanted() {
-                return None;
-            }
-            match slave.builds.first_key_value() {
-                Some((held, place)) if slave.is_legacy => {
-                    let held = cluster.builds.get(held)?;
-                    makes_room(slave, held, *place)
-                }
-                Some(_) | None => Some(Fact::SetupRequested {
-                    slave: slave.id,
-                    build: build.id,
-                    start_index: build.next_executor_index,
-                }),
-            }
-        }
+fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
+    if !wants_slave(cluster, slave, build) || !build.may_be_set_up_by(slave) {
+        return None;
     }
+    match slave.builds.first_key_value() {
+        Some(_) if slave.is_legacy && slave.num_free() == 0 => None,
+        Some((held, place)) if slave.is_legacy => {
+            let held = cluster.builds.get(held)?;
+            makes_room(slave, held, *place)
+        }
+        Some(_) | None => Some(Fact::SetupRequested {
+            slave: slave.id,
+            build: build.id,
+            start_index: build.next_executor_index,
+        }),
+    }
+}
+
+/// Whether the slaves that a build has are too few. Executors that are busy, or that others count on, it
+/// wants only up to its share of the farm, and none where it would be done before its set-up is.
+fn wants_slave(cluster: &Cluster, slave: &Slave, build: &Build) -> bool {
+    let standing = &build.standing;
+    let (uncommitted, ..) = slave.room();
+    standing.coming < num_missing(cluster, build)
+        && (uncommitted > 0 || standing.executors + standing.coming < fair_share(cluster, build))
+        && (open(build).next().is_some() || !ends_before_setup(build))
+}
+
+/// How many executors a build has where all are shared out by weight; one at least.
+fn fair_share(cluster: &Cluster, build: &Build) -> usize {
+    let all = cluster.num_executors as u64 * u64::from(build.weight());
+    let share = all.div_ceil(cluster.line.weight.max(1));
+    usize::try_from(share).unwrap_or(usize::MAX).max(1)
+}
+
+fn ends_before_setup(build: &Build) -> bool {
+    let ends = || {
+        let setup_us = build.setup_ms()?.checked_mul(1000)?;
+        let executors = build.standing.executors as u64;
+        Some(build.left_us()?.checked_div(executors)? < setup_us)
+    };
+    ends().unwrap_or(false)
 }
 
 /// A slave of the original has one build at a time: it gives up one of which it runs nothing and
@@ -104,11 +205,18 @@ fn makes_room(slave: &Slave, held: &Build, place: BuildOnSlave) -> Option<Fact> 
     })
 }
 
+/// What a free executor of a slave gets of a build.
 fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
-    if slave.num_running(build.id) >= build.max_executors_per_slave() {
+    if slave.builds.get(&build.id) != Some(&BuildOnSlave::Ready)
+        || slave.num_running(build.id) >= build.max_executors_per_slave()
+        || num_allowed(cluster, build) == 0
+    {
         return None;
     }
-    let subjob = next_subjob(cluster, slave, build)?;
+    handed_out(slave, build, next_subjob(cluster, slave, build)?)
+}
+
+fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Option<Fact> {
     Some(Fact::SubjobHandedOut {
         slave: slave.id,
         build: build.id,
@@ -120,6 +228,9 @@ fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
 /// Whether a slave runs a suspect, which runs alone. It need not be reserved any more: one that was
 /// drained and let to work again meanwhile is not.
 fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
+    if slave.running.len() != 1 {
+        return false;
+    }
     slave.running.iter().any(|(build, subjob)| {
         let build = cluster.builds.get(build);
         let subjob = build.and_then(|build| build.subjob(*subjob));
@@ -157,7 +268,7 @@ fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) ->
     !subjob.unusable_from.contains(&slave.id) || !cluster.slaves().any(is_better)
 }
 
-/// How many more executors may work on the build, beside the one that is kept for its suspects.
+/// How many more subjobs of the build slaves may have, beside the one that is kept for its suspects.
 pub(super) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
     let kept = cluster
         .reserved
@@ -171,39 +282,10 @@ pub(super) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
 }
 
 /// How many more executors the build could keep busy.
-fn num_missing(cluster: &Cluster, build: &Build) -> usize {
+pub(super) fn num_missing(cluster: &Cluster, build: &Build) -> usize {
     let waiting = match build.progress() {
         Some(progress) => progress.unstarted.len() + open(build).count(),
         None => build.num_unstarted(),
     };
     waiting.min(num_allowed(cluster, build))
-}
-
-/// How many waiting subjobs of the build a slave may have.
-fn num_open(cluster: &Cluster, slave: &Slave, build: &Build) -> usize {
-    let Some(progress) = build.progress() else {
-        return build.num_unstarted();
-    };
-    let aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
-    progress.unstarted.len() + aside.count()
-}
-
-/// How many free executors the build can have on slaves that have it, once the set-ups under way
-/// are done.
-fn num_coming(cluster: &Cluster, build: &Build) -> usize {
-    let of_build = (build.id, super::FIRST_SLAVE)..=(build.id, super::LAST_SLAVE);
-    let setting_up = cluster.setting_up.range(of_build);
-    let setting_up = setting_up.filter_map(|(_, id)| cluster.slaves.get(id));
-    let with_room = cluster.roomy.iter();
-    let with_room = with_room.filter_map(|(_, id)| cluster.slaves.get(id));
-    let ready = with_room.filter(|s| s.builds.get(&build.id) == Some(&BuildOnSlave::Ready));
-    let usable = |slave: &Slave| {
-        let allowed = build.max_executors_per_slave();
-        let allowed = allowed.saturating_sub(slave.num_running(build.id));
-        slave
-            .num_free()
-            .min(allowed)
-            .min(num_open(cluster, slave, build))
-    };
-    setting_up.chain(ready).map(usable).sum()
 }

@@ -5,6 +5,7 @@ mod builds;
 mod health;
 mod kept_results;
 mod legacy;
+mod prefetch;
 mod purity;
 mod retiring;
 mod scenario;

@@ -405,6 +405,9 @@ fn limits() {
         "between -1000 and 1000",
     );
     check_section("priority: 1001", 13, "\"priority\"", "0 is the usual one");
+    check_section("weight: 0", 11, "\"weight\"", "between 1 and 1000");
+    check_section("weight: 1001", 11, "\"weight\"", "between 1 and 1000");
+    check_section("weight: much", 11, "found <class 'str'>", "twice as many");
     check_section(
         "labels: [gpu, 8]",
         17,

@@ -439,7 +439,8 @@ pub(super) fn hand_out(slave: u64, build: u64, subjob: u32, attempt: u32) -> Han
 pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
     let outcome = |exit_code: &i32| AtomOutcome {
         exit_code: *exit_code,
-        duration_ms: 5,
+        // So long that none waits on a slave.
+        duration_ms: 60_000,
         trouble: None,
     };
     let outcomes = exit_codes.iter().map(outcome).collect();

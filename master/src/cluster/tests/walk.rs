@@ -85,6 +85,10 @@ struct Tally {
     too_large: usize,
     cleared: usize,
     slaves_forgotten: usize,
+    /// Hand-outs to slaves whose executors all had something to do.
+    handed_out_ahead: usize,
+    /// Slaves that were lost while something waited there.
+    lost_with_a_queue: usize,
 }
 
 #[test]
@@ -238,6 +242,9 @@ const SICK_OUTCOME: AtomOutcome = AtomOutcome {
     trouble: None,
 };
 
+/// How long the longest atoms take, as slaves say it: so that some wait on slaves.
+const MOST_MS: u64 = 1000;
+
 /// How a command ends, wherever and whenever it is run; how long it takes tells the attempts apart.
 fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
     let bits = command
@@ -245,7 +252,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
         .fold(0, |bits, byte| random::mix(bits ^ u64::from(byte)));
     AtomOutcome {
         exit_code: i32::from(bits % 4 == 0),
-        duration_ms: random::mix(bits ^ u64::from(attempt.0)) % 1_000_000,
+        duration_ms: random::mix(bits ^ u64::from(attempt.0)) % MOST_MS,
         trouble: None,
     }
 }
@@ -359,7 +366,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 31] {
+    fn parts(&mut self) -> [&mut usize; 33] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -392,6 +399,8 @@ impl Tally {
             &mut self.too_large,
             &mut self.cleared,
             &mut self.slaves_forgotten,
+            &mut self.handed_out_ahead,
+            &mut self.lost_with_a_queue,
         ]
     }
 

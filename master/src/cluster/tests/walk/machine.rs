@@ -10,7 +10,7 @@ use crate::cluster::effect::SlaveCall;
 use crate::cluster::event::{AtomOutcome, KeptHandOut};
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Clone, Debug)]
 pub(super) enum ToMaster {
@@ -75,7 +75,21 @@ pub(super) enum Work {
     SetUp(SlaveId, BuildId),
     Run(SlaveId, BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
     /// An atom that takes the machine down.
-    RunPoison,
+    RunPoison(SlaveId, BuildId),
+}
+
+impl Work {
+    fn slave(&self) -> SlaveId {
+        match self {
+            Self::SetUp(slave, _) | Self::Run(slave, ..) | Self::RunPoison(slave, _) => *slave,
+        }
+    }
+
+    fn build(&self) -> BuildId {
+        match self {
+            Self::SetUp(_, build) | Self::Run(_, build, ..) | Self::RunPoison(_, build) => *build,
+        }
+    }
 }
 
 /// What is wrong with a machine, whatever is run on it.
@@ -128,6 +142,10 @@ pub(super) struct Machine {
     builds: BTreeMap<(SlaveId, BuildId), Place>,
     newest_calls: BTreeMap<(SlaveId, BuildId), u64>,
     begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
+    /// What waits for an executor, in the order in which it came.
+    waiting: VecDeque<Work>,
+    /// How many executors work.
+    num_busy: u32,
     pub(super) unheard: BTreeMap<u64, Report>,
     /// Whether it has heard what its registration is from the answer itself; a call may overtake that.
     is_settled: bool,
@@ -265,6 +283,7 @@ impl Machine {
         self.slave = Some(slave);
         self.builds.retain(|(of, _), _| *of == slave);
         self.begun.retain(|(of, ..)| *of == slave);
+        self.waiting.retain(|work| work.slave() == slave);
         // Results are kept, as on a real slave: the master says whether they count.
         let is_kept =
             |report: &Report| report.slave == slave || matches!(report.about, About::Finished(..));
@@ -306,6 +325,7 @@ impl Machine {
             (SlaveCall::Start { .. }, Some(Place::Ready))
                 if random.happens(self.setup_failures / 4) =>
             {
+                // What waits is run all the same: the call may be a late repetition that nobody waits for.
                 self.builds.insert((slave, build), Place::Failed);
                 refusal = Some("its files are gone".to_owned());
             }
@@ -324,28 +344,49 @@ impl Machine {
                         }
                     };
                     let is_poison = commands.clone().any(|command| command.contains(POISON));
-                    acts.push(Act::Begin(if is_poison {
-                        Work::RunPoison
+                    self.waiting.push_back(if is_poison {
+                        Work::RunPoison(slave, build)
                     } else {
                         let outcomes = commands.map(|command| outcome(command)).collect();
                         Work::Run(slave, build, subjob, attempt, outcomes)
-                    }));
+                    });
+                    acts.extend(self.start_waiting());
                 }
             }
             (SlaveCall::Start { .. }, _) => refusal = Some("not set up".to_owned()),
             (SlaveCall::TearDown, Some(Place::SettingUp | Place::Ready)) if !is_new => {}
             (SlaveCall::TearDown, _) if random.happens(self.setup_failures / 4) => {
                 self.builds.insert((slave, build), Place::TornDown);
+                self.drop_waiting(slave, build);
                 refusal = Some("its files can not be removed".to_owned());
             }
             (SlaveCall::TearDown, _) => {
                 self.builds.insert((slave, build), Place::TornDown);
+                self.drop_waiting(slave, build);
                 acts = self.report(slave, About::TornDown(build));
             }
         }
         let call = number;
         acts.push(Act::Send(ToMaster::Answer { call, refusal }));
         acts
+    }
+
+    /// Executors that are free take what waits.
+    fn start_waiting(&mut self) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while self.num_busy < self.num_executors
+            && let Some(work) = self.waiting.pop_front()
+        {
+            self.num_busy += 1;
+            acts.push(Act::Begin(work));
+        }
+        acts
+    }
+
+    /// What waits of a build is not run any more.
+    fn drop_waiting(&mut self, slave: SlaveId, build: BuildId) {
+        self.waiting
+            .retain(|work| (work.slave(), work.build()) != (slave, build));
     }
 
     pub(super) fn done(&mut self, work: Work, random: &mut Random) -> Vec<Act> {
@@ -364,10 +405,14 @@ impl Machine {
                     self.report(slave, About::SetUp(build))
                 }
             }
-            Work::RunPoison => vec![Act::Die],
+            Work::RunPoison(..) => vec![Act::Die],
             // Also after a tear-down: the result may have been on its way.
             Work::Run(slave, build, subjob, attempt, outcomes) => {
-                self.report(slave, About::Finished(build, subjob, attempt, outcomes))
+                self.num_busy -= 1;
+                let mut acts =
+                    self.report(slave, About::Finished(build, subjob, attempt, outcomes));
+                acts.extend(self.start_waiting());
+                acts
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use super::machine::{About, Report, Sickness, ToMachine, ToMaster};
 use super::mutation::Mutation;
+use super::plan::MOST_EXECUTORS;
 use super::world::{Happening, TICK, World};
 use super::{POISON, Tally};
 use crate::cluster::Cluster;
@@ -93,7 +94,10 @@ impl World {
             None => Ok(self.master.farm.wait(Duration::ZERO)),
         };
         match &told {
-            Ok(turn) => self.master.tally.count(turn, is_result),
+            Ok(turn) => {
+                let cluster = &self.master.farm.cluster;
+                self.master.tally.count(turn, is_result, cluster);
+            }
             Err(refusal) => self.master.tally.count_refusal(refusal),
         }
         let Some(doom) = &mut self.master.doom else {
@@ -445,8 +449,8 @@ impl World {
         let [num_atoms, max_executors, per_slave] =
             [9, 4, 3].map(|end| u32::try_from(self.random.below(end)).unwrap());
         // Now and then enough for a slave to fail many of them in a row.
-        let num_atoms = if self.random.happens(150) {
-            40
+        let num_atoms = if self.random.happens(200) {
+            u32::try_from(self.random.between(40, 61)).unwrap()
         } else {
             num_atoms
         };
@@ -468,7 +472,11 @@ impl World {
 }
 
 impl Tally {
-    fn count(&mut self, turn: &Turn, is_result: bool) {
+    fn count(&mut self, turn: &Turn, is_result: bool, cluster: &Cluster) {
+        let suspected = turn.events.iter();
+        let suspected =
+            suspected.filter(|event| matches!(event.fact, Fact::SubjobSuspected { .. }));
+        self.lost_with_a_queue += usize::from(suspected.count() > MOST_EXECUTORS);
         self.repeated_results += usize::from(is_result && turn.events.is_empty());
         let is = |wanted: fn(&Fact) -> bool| turn.events.iter().any(|event| wanted(&event.fact));
         let is_told_again = is(|fact| matches!(fact, Fact::SlaveConnected { .. }))
@@ -501,7 +509,11 @@ impl Tally {
                 },
                 Fact::BuildCleared { .. } => self.cleared += 1,
                 Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
-                Fact::SubjobHandedOut { attempt, .. } => {
+                Fact::SubjobHandedOut { slave, attempt, .. } => {
+                    let slave = cluster.slave(*slave);
+                    let has_queue =
+                        slave.is_some_and(|s| s.running.len() > s.num_executors as usize);
+                    self.handed_out_ahead += usize::from(has_queue);
                     self.handed_out_again += usize::from(attempt.0 > 1);
                 }
                 _ => {}

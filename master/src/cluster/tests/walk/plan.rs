@@ -8,6 +8,9 @@ use super::world::CALM_AT;
 /// How many walks the search for a smaller plan may take.
 const MAX_TRIES: usize = 600;
 
+/// How many executors a machine has at most.
+pub(super) const MOST_EXECUTORS: usize = 3;
+
 /// Everything about a walk that is not the program's own doing. The same plan walks the same way.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Plan {
@@ -86,7 +89,8 @@ impl Plan {
             ..Self::default()
         };
         for _ in 0..random.between(1, 4) {
-            let executors = u32::try_from(random.between(1, 3)).unwrap();
+            let executors = random.between(1, MOST_EXECUTORS as u64);
+            let executors = u32::try_from(executors).unwrap();
             plan.executors.push(executors);
         }
         // The first is always well: without others that do better nobody is sick.

@@ -121,9 +121,16 @@ impl World {
             }
             assert!(
                 self.now < CALM_AT + PATIENCE,
-                "it does not end: {:#?}\n{:#?}",
+                "it does not end: {:#?}\n{:#?}\n{:#?}",
                 self.master.farm.cluster,
                 self.master.calls,
+                self.master
+                    .farm
+                    .journal
+                    .iter()
+                    .rev()
+                    .take(12)
+                    .collect::<Vec<_>>(),
             );
         }
     }

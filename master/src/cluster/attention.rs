@@ -1,0 +1,103 @@
+//! Who is to be looked at before the cluster is at rest.
+//!
+//! Whatever is not in here was looked at, and there was nothing to do about it; so with a thousand
+//! slaves and hundreds of builds only those are looked at that something happened to. Events that are
+//! rare have everything looked at that a free executor could matter to.
+
+use super::Cluster;
+use super::event::Fact;
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::collections::BTreeSet;
+
+/// A memory of what was looked at, no part of the state: two clusters that differ in it only are equal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attention {
+    /// Slaves that may take a hand-out, those with most room last.
+    pub(super) slaves: BTreeSet<(usize, usize, SlaveId)>,
+    /// Slaves that take no hand-out, and may be set up for another build.
+    pub(super) slaves_to_set_up: BTreeSet<SlaveId>,
+    /// Builds of which something may go to a slave that has free executors.
+    pub(super) builds: BTreeSet<BuildId>,
+    /// Builds that need more slaves, perhaps.
+    pub(super) builds_to_set_up: BTreeSet<BuildId>,
+    /// Builds whose work may have come to its end.
+    pub(super) endings: BTreeSet<BuildId>,
+}
+
+impl PartialEq for Attention {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Cluster {
+    /// Notes who is to be looked at because of an event that was just applied, beside the slave and the
+    /// build that it is about.
+    pub(super) fn attend(&mut self, fact: &Fact) {
+        match fact {
+            Fact::BuildQueued { .. }
+            | Fact::PreparationStarted { .. }
+            | Fact::BuildFinished { .. }
+            | Fact::BuildRetired { .. }
+            | Fact::BuildForgotten { .. }
+            | Fact::BuildCleared { .. }
+            | Fact::SlaveForgotten { .. }
+            | Fact::BuildWarned { .. }
+            | Fact::SlaveEnded { .. }
+            | Fact::SetupRequested { .. }
+            | Fact::SubjobHandedOut { .. } => {}
+            Fact::BuildPrepared { build, .. } => {
+                self.attention.endings.insert(*build);
+            }
+            Fact::SubjobFinished { build, .. } => {
+                let finished = self.builds.get(build);
+                if finished.is_some_and(|b| b.num_unstarted() == 0) {
+                    self.attention.endings.insert(*build);
+                }
+                // What is left was not worth a set-up while others worked on it.
+                if finished.is_some_and(|b| b.num_executors() == 0) {
+                    self.attention.builds_to_set_up.insert(*build);
+                }
+                // A slave that is kept for suspects counts among a build's executors.
+                if !self.reserved.is_empty() || !self.suspicious.is_empty() {
+                    self.attend_to_all();
+                }
+            }
+            Fact::SetupCompleted { build, .. } => {
+                // Executors that it counted on may have gone to others meanwhile.
+                self.attention.builds_to_set_up.insert(*build);
+            }
+            Fact::MasterStarted
+            | Fact::BuildFailed { .. }
+            | Fact::BuildCanceled { .. }
+            | Fact::ArchivingStarted { .. }
+            | Fact::SlaveConnected { .. }
+            | Fact::SlaveLost { .. }
+            | Fact::ShutdownRequested { .. }
+            | Fact::EndRequested { .. }
+            | Fact::DrainRequested { .. }
+            | Fact::DrainEnded { .. }
+            | Fact::SlaveQuarantined { .. }
+            | Fact::SlaveReleased { .. }
+            | Fact::SlaveReserved { .. }
+            | Fact::SubjobSuspected { .. }
+            | Fact::SubjobPoisoned { .. }
+            | Fact::SetupFailed { .. }
+            | Fact::TeardownRequested { .. }
+            | Fact::TeardownCompleted { .. }
+            | Fact::HandOutsKept { .. }
+            | Fact::SubjobReturned { .. } => self.attend_to_all(),
+        }
+    }
+
+    pub(super) fn attend_to_all(&mut self) {
+        self.attention.builds.extend(self.line.iter());
+        self.attention.endings.extend(&self.working);
+        if !self.suspicious.is_empty() || !self.reserved.is_empty() {
+            let working: Vec<BuildId> = self.working.iter().copied().collect();
+            for build in working {
+                self.settle(build);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! In which order builds get executors.
+
+use clusterrunner_common::ids::BuildId;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The builds that more executors could work on, in the order in which they get them.
+///
+/// A priority of which nothing runs goes first, then the higher one; of one priority whoever has the
+/// fewest executors for its weight, and the older one where they are equal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    classes: BTreeMap<Reverse<i32>, Class>,
+    /// The weights of all builds that slaves may work on.
+    pub(super) weight: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Class {
+    /// How many executors work on builds of this priority.
+    executors: usize,
+    waiting: BTreeSet<(Share, BuildId)>,
+}
+
+/// How many executors a build has for its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Share(u64);
+
+impl Share {
+    pub(super) fn of(executors: usize, weight: u32) -> Self {
+        Self(((executors as u64) << 32) / u64::from(weight.max(1)))
+    }
+}
+
+impl Line {
+    pub(super) fn is_empty(&self) -> bool {
+        self.classes.values().all(|class| class.waiting.is_empty())
+    }
+
+    /// Who waits, by priority; the first gets the next executor.
+    pub(super) fn iter(&self) -> impl Iterator<Item = BuildId> {
+        let unserved = self.classes.values().filter(|class| class.executors == 0);
+        let served = self.classes.values().filter(|class| class.executors > 0);
+        let all = unserved.chain(served);
+        all.flat_map(|class| class.waiting.iter().map(|(_, build)| *build))
+    }
+
+    /// Executors begin or end to work on builds of a priority.
+    pub(super) fn serve(&mut self, priority: i32, before: usize, after: usize) {
+        let class = self.classes.entry(Reverse(priority)).or_default();
+        class.executors = class.executors + after - before;
+        self.forget_if_unused(priority);
+    }
+
+    pub(super) fn join(&mut self, priority: i32, share: Share, build: BuildId) {
+        let class = self.classes.entry(Reverse(priority)).or_default();
+        class.waiting.insert((share, build));
+    }
+
+    pub(super) fn leave(&mut self, priority: i32, share: Share, build: BuildId) {
+        if let Some(class) = self.classes.get_mut(&Reverse(priority)) {
+            class.waiting.remove(&(share, build));
+        }
+        self.forget_if_unused(priority);
+    }
+
+    fn forget_if_unused(&mut self, priority: i32) {
+        let class = self.classes.get(&Reverse(priority));
+        if class.is_some_and(|class| class.executors == 0 && class.waiting.is_empty()) {
+            self.classes.remove(&Reverse(priority));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unserved_priority_goes_first_and_then_the_smallest_share() {
+        let mut line = Line::default();
+        for (priority, executors, weight, build) in [
+            (0, 4, 2, 1),
+            (0, 3, 1, 2),
+            (0, 2, 1, 3),
+            (5, 9, 1, 4),
+            (-1, 0, 1, 5),
+        ] {
+            line.join(priority, Share::of(executors, weight), BuildId(build));
+            line.serve(priority, 0, executors);
+        }
+        let order: Vec<u64> = line.iter().map(|build| build.0).collect();
+        assert_eq!(order, [5, 4, 1, 3, 2]);
+        line.serve(-1, 0, 1);
+        line.leave(5, Share::of(9, 1), BuildId(4));
+        let order: Vec<u64> = line.iter().map(|build| build.0).collect();
+        assert_eq!(order, [1, 3, 2, 5]);
+    }
+}
