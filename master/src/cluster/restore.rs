@@ -20,7 +20,7 @@ impl Cluster {
                     self.queued.insert(build.id);
                 }
                 BuildState::Preparing => {
-                    let project = build.request.project_key();
+                    let project = build.request.preparation_key(build.id);
                     self.preparing.insert(project, build.id);
                 }
                 BuildState::Prepared | BuildState::Building(_) => {
