@@ -1,5 +1,6 @@
 //! What a build is asked to do: the body of `POST /v1/build`, checked field by field.
 
+use crate::ids::BuildId;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -216,7 +217,7 @@ impl BuildRequest {
     }
 
     /// What two builds must share to be builds of one project: such builds are prepared one after
-    /// the other.
+    /// the other if [preparing changes the project](Self::preparing_changes_project).
     #[must_use]
     pub fn project_key(&self) -> String {
         match &self.project {
@@ -224,6 +225,29 @@ impl BuildRequest {
             ProjectSource::Directory { project_directory } => {
                 format!("directory {project_directory}")
             }
+        }
+    }
+}
+
+impl BuildRequest {
+    /// Whether preparing the build changes the project's directory, so that no other build may be
+    /// prepared in it meanwhile. A directory that is used as it is is only read.
+    #[must_use]
+    pub fn preparing_changes_project(&self) -> bool {
+        match &self.project {
+            ProjectSource::Git { .. } => true,
+            ProjectSource::Directory { .. } => !self.remote_files.is_empty(),
+        }
+    }
+
+    /// What keeps other builds from being prepared at the same time, as a key: the project, or the
+    /// build alone.
+    #[must_use]
+    pub fn preparation_key(&self, build: BuildId) -> String {
+        let project = self.project_key();
+        match self.preparing_changes_project() {
+            true => project,
+            false => format!("{build} {project}"),
         }
     }
 }

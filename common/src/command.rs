@@ -4,6 +4,7 @@ mod marked;
 mod running;
 mod shell;
 
+pub(crate) use marked::marked;
 pub use marked::{end_marked, end_marked_blocking};
 pub use running::RunningCommand;
 

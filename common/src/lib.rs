@@ -28,4 +28,5 @@ pub mod retention;
 pub mod secret;
 pub mod settings;
 pub mod signed;
+pub mod sweeper;
 pub mod tls;

@@ -107,7 +107,7 @@ pub struct Cluster {
     /// Builds that wait to be prepared, by project: there may be very many.
     #[serde(skip)]
     queued: BTreeMap<String, BTreeSet<BuildId>>,
-    /// Builds that are being prepared, by project: one at a time for each.
+    /// Builds that are being prepared, by project: one at a time for each that preparing changes.
     #[serde(skip)]
     preparing: BTreeMap<String, BuildId>,
     /// Builds that slaves may work on.

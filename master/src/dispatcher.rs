@@ -92,6 +92,7 @@ impl Dispatcher {
             token.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
+        self.preparer.sweeper.rest().await;
     }
 
     fn forget(&mut self, ended: Result<Ended, tokio::task::JoinError>) {

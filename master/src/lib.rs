@@ -39,6 +39,7 @@ use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::MasterSettings;
 use clusterrunner_common::signed::Gate;
+use clusterrunner_common::sweeper::Sweeper;
 use clusterrunner_common::tls::TlsError;
 use coordinator::Coordinator;
 use dispatcher::Dispatcher;
@@ -187,6 +188,7 @@ pub async fn serve(
         git,
         mark,
         kill_grace: service.atom_kill_grace,
+        sweeper: Sweeper::new(service.atom_kill_grace),
         default_timeouts: settings.default_timeouts,
         hostname: general.hostname.clone(),
         projects: projects.locks.clone(),

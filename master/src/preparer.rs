@@ -1,5 +1,5 @@
 //! Prepares one build: fetches the project, reads its job, runs the atomizers. Read from top to
-//! bottom; the core sees to it that one project is prepared once at a time.
+//! bottom; the core sees to it that a project that preparing changes is prepared once at a time.
 
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
@@ -8,7 +8,7 @@ use crate::metrics::{InternalError, Measured};
 use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
@@ -16,8 +16,10 @@ use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_outp
 use clusterrunner_common::job_file::{JobFileError, read_job};
 use clusterrunner_common::kept_projects;
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
+use clusterrunner_common::sweeper::Sweeper;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +42,8 @@ pub struct Preparer {
     pub mark: String,
     /// Time between asking a process to end and killing it.
     pub kill_grace: Duration,
+    /// Ends what atomizers leave behind.
+    pub sweeper: Sweeper,
     /// How long commands may run whose job does not say.
     pub default_timeouts: Timeouts,
     /// This machine, for messages.
@@ -103,6 +107,14 @@ fn shown(output: &str) -> String {
     format!(" The end of its output:\n{last}")
 }
 
+/// Where an atomizer runs.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    project: &'a Path,
+    /// Keeps others from changing it, if anybody could.
+    only_user: &'a Option<Arc<OwnedMutexGuard<()>>>,
+}
+
 impl Preparer {
     /// Prepares a build and says how it went; `None` if it was told to stop. Waits while the disk is
     /// nearly full, and begins anew if it becomes so meanwhile.
@@ -157,11 +169,14 @@ impl Preparer {
         request: &BuildRequest,
         stop: &CancellationToken,
     ) -> Result<Plan, PreparationError> {
-        // Held to the end: the atomizers read the directory too. All that is awaited below ends soon
-        // after `stop`, and is awaited to its end.
-        let _only_user = tokio::select! {
-            () = stop.cancelled() => return Err(PreparationError::Canceled),
-            lock = self.lock(request) => lock?,
+        // Held to the end: the atomizers read the directory too, and so does what they leave behind.
+        // All that is awaited below ends soon after `stop`, and is awaited to its end.
+        let only_user = match request.preparing_changes_project() {
+            true => tokio::select! {
+                () = stop.cancelled() => return Err(PreparationError::Canceled),
+                lock = self.lock(request) => Some(Arc::new(lock?)),
+            },
+            false => None,
         };
         let (project, commit) = self.fetch(request, stop).await?;
         let files = fetch_remote_files(
@@ -186,7 +201,11 @@ impl Preparer {
             Some(atoms) => atoms.clone(),
             None => {
                 let limit = timeouts.atomizer.and_then(TimeLimit::duration);
-                self.atomize(build, &job, &project, limit, stop).await?
+                let place = Place {
+                    project: &project,
+                    only_user: &only_user,
+                };
+                self.atomize(build, &job, place, limit, stop).await?
             }
         };
         let (atoms, expected_ms) = self.durations.expected(request, &job_name, atoms).await;
@@ -276,14 +295,15 @@ impl Preparer {
         &self,
         build: BuildId,
         job: &Job,
-        project: &Path,
+        place: Place<'_>,
         limit: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<Vec<String>, PreparationError> {
+        let project = place.project;
         let mut atoms = Vec::new();
         for atomizer in &job.atomizers {
             let output = self
-                .run_atomizer(build, &atomizer.command, project, limit, stop)
+                .run_atomizer(build, &atomizer.command, place, limit, stop)
                 .await?;
             let values = atoms_from_output(&atomizer.name, &output, &project.to_string_lossy());
             atoms.extend(values);
@@ -295,22 +315,23 @@ impl Preparer {
         &self,
         build: BuildId,
         command: &str,
-        project: &Path,
+        place: Place<'_>,
         limit: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<String, PreparationError> {
         let file = tempfile::tempfile().map_err(PreparationError::Output)?;
         let shell = ShellCommand {
             command_line: command.to_owned(),
-            working_directory: project.to_owned(),
-            environment: vec![("PROJECT_DIR".to_owned(), project.into())],
+            working_directory: place.project.to_owned(),
+            environment: vec![("PROJECT_DIR".to_owned(), place.project.into())],
             mark: format!("{}{build}:{}:", self.mark, hex_of_random()),
             max_output: None,
         };
         let output = file.try_clone().map_err(PreparationError::Output)?;
         let ended = shell.run(output, stop, limit, self.kill_grace).await;
-        // What an atomizer leaves in the background is nobody's any more.
-        end_marked(&shell.mark, self.kill_grace).await;
+        // What an atomizer leaves in the background is nobody's any more; the build need not wait for
+        // its end.
+        self.sweeper.end_later(shell.mark, place.only_user.clone());
         let text = read_from_start(file).map_err(PreparationError::Output)?;
         let how = match ended? {
             Ended::Exited(0) => return Ok(text),

@@ -42,6 +42,7 @@ use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
+use clusterrunner_common::sweeper::Sweeper;
 use clusterrunner_common::tls::TlsError;
 use connection::Registration;
 use coordinator::{Surroundings, WorkHandle};
@@ -196,6 +197,7 @@ pub async fn serve_until_withdrawn(
                 (api.clone(), registration.clone()),
             ),
             kill_grace: service.atom_kill_grace,
+            sweeper: Sweeper::new(service.atom_kill_grace),
             space: space.clone(),
             max_output: settings.max_console_size,
         },

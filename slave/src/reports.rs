@@ -4,11 +4,15 @@ use crate::connection::Registration;
 use crate::master_api::{Backoff, Failures, MasterApi};
 use clusterrunner_common::api::StateReportBody;
 use clusterrunner_common::ids::BuildId;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::StatusCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+/// How many reports are under way at a time, each about another build.
+const AT_A_TIME: usize = 16;
 
 /// Reports that the master has not acknowledged: the newest about each build.
 #[derive(Debug, Default)]
@@ -44,12 +48,13 @@ impl Reports {
         self.lock().by_build.clear();
     }
 
-    /// The report that waits longest.
-    fn oldest(&self) -> Option<(BuildId, u64, StateReportBody)> {
+    /// The report that waits longest, of builds of which none is under way.
+    fn oldest(&self, under_way: &BTreeSet<BuildId>) -> Option<(BuildId, u64, StateReportBody)> {
         let waiting = self.lock();
         let (build, (number, report)) = waiting
             .by_build
             .iter()
+            .filter(|(build, _)| !under_way.contains(build))
             .min_by_key(|(_, (number, _))| *number)?;
         Some((*build, *number, report.clone()))
     }
@@ -65,29 +70,42 @@ impl Reports {
         }
     }
 
-    /// Tells the master, one report after the other, until `stop`.
+    /// Tells the master until `stop`; of each build one report after the other.
     pub(crate) async fn deliver(
         &self,
         api: &MasterApi,
         registration: &Registration,
         stop: &CancellationToken,
     ) {
+        let failures = Mutex::default();
         let telling = async {
+            let mut under_way = BTreeSet::new();
+            let mut calls = FuturesUnordered::new();
             let mut backoff = Backoff::quick();
-            let mut failures = Failures::default();
             loop {
-                let Some((build, number, report)) = self.oldest() else {
-                    self.changed.notified().await;
-                    continue;
-                };
-                if self
-                    .tell(api, registration, build, report, &mut failures)
-                    .await
+                while calls.len() < AT_A_TIME
+                    && let Some((build, number, report)) = self.oldest(&under_way)
                 {
-                    self.told(build, number);
-                    backoff = Backoff::quick();
-                } else {
-                    backoff.pause().await;
+                    under_way.insert(build);
+                    let failures = &failures;
+                    calls.push(async move {
+                        let told = self.tell(api, registration, build, report, failures).await;
+                        (build, number, told)
+                    });
+                }
+                tokio::select! {
+                    // Wakes up once for all that came meanwhile; what can not be begun waits for an end.
+                    () = self.changed.notified() => {}
+                    Some((build, number, told)) = calls.next() => {
+                        under_way.remove(&build);
+                        if told {
+                            self.told(build, number);
+                            backoff = Backoff::quick();
+                        } else {
+                            // Whoever does not hear one does not hear the others either.
+                            backoff.pause().await;
+                        }
+                    }
                 }
             }
         };
@@ -104,11 +122,13 @@ impl Reports {
         registration: &Registration,
         build: BuildId,
         report: StateReportBody,
-        failures: &mut Failures,
+        failures: &Mutex<Failures>,
     ) -> bool {
         let id = registration.some_id().await;
         let state = report.state;
-        let Err(error) = api.report(id, report).await else {
+        let told = api.report(id, report).await;
+        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let Err(error) = told else {
             failures.are_over();
             return true;
         };

@@ -4,12 +4,13 @@ use crate::data_directory::{DataDirectory, make_private, remove_all};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
 use clusterrunner_common::api::SetupJob;
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand, end_marked};
+use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
 use clusterrunner_common::console;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::TimeLimit;
 use clusterrunner_common::job_file::{JobFileError, read_job};
+use clusterrunner_common::sweeper::Sweeper;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -56,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) sources: Sources,
     pub(crate) kill_grace: Duration,
+    /// Ends what builds leave running.
+    pub(crate) sweeper: Sweeper,
     pub(crate) space: DiskSpace,
     /// How much of a command's output is kept.
     pub(crate) max_output: Option<u64>,
@@ -164,7 +167,7 @@ impl Setup {
                 tracing::warn!(build.id = %build, "{trouble}");
             }
         }
-        end_marked(&self.data.build_mark(build), self.kill_grace).await;
+        self.sweeper.end(self.data.build_mark(build)).await;
         self.sources.remove_work_tree(&self.data, build).await;
         let data = Arc::clone(&self.data);
         let removed = spawn_blocking(move || {

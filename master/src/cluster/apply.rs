@@ -38,7 +38,7 @@ impl Cluster {
                 let started = self.build_mut(*build);
                 started.state = BuildState::Preparing;
                 started.timestamps.preparing = Some(at);
-                let project = started.request.project_key();
+                let project = started.request.preparation_key(*build);
                 self.preparing.insert(project, *build);
             }
             Fact::BuildPrepared {
@@ -366,7 +366,7 @@ impl Cluster {
     }
 
     fn stop_preparing(&mut self, build: BuildId) {
-        let project = self.build_mut(build).request.project_key();
+        let project = self.build_mut(build).request.preparation_key(build);
         if self.preparing.get(&project) == Some(&build) {
             self.preparing.remove(&project);
         }

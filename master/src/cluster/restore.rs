@@ -21,7 +21,7 @@ impl Cluster {
                     queue.or_default().insert(build.id);
                 }
                 BuildState::Preparing => {
-                    let project = build.request.project_key();
+                    let project = build.request.preparation_key(build.id);
                     self.preparing.insert(project, build.id);
                 }
                 BuildState::Prepared | BuildState::Building(_) => {

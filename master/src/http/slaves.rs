@@ -266,18 +266,24 @@ pub(super) async fn report(
         return reported(&api, slave).await;
     }
     let session = needed_session(report.session_id.clone())?;
-    let known = {
-        let session = session.clone();
-        api.cluster
-            .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()))
+    let is_checked = match report.state {
+        // Work waits for these, and a look more is a turn of the coordinator more.
+        SlaveState::SetupComplete | SlaveState::SetupFailed => true,
+        SlaveState::Idle | SlaveState::Disconnected => false,
     };
-    known.await??;
+    if !is_checked {
+        check_known(&api, slave, &session).await?;
+    }
     let warning = warning(slave, &report);
-    let command = command(slave, session, report)?;
+    let command = command(slave, session.clone(), report)?;
     match api.cluster.command(command).await {
         Ok(_) => {}
-        // The slave must not go on repeating what means nothing any more.
-        Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {}
+        // The slave must not go on repeating what means nothing any more; but it must be known.
+        Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {
+            if is_checked {
+                check_known(&api, slave, &session).await?;
+            }
+        }
         Err(error) => return Err(error.into()),
     }
     if let Some(warning) = warning {
@@ -287,6 +293,14 @@ pub(super) async fn report(
         }
     }
     reported(&api, slave).await
+}
+
+async fn check_known(api: &Api, slave: SlaveId, session: &SessionId) -> Result<(), ApiError> {
+    let session = session.clone();
+    let known = api
+        .cluster
+        .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
+    Ok(known.await??)
 }
 
 async fn reported(api: &Api, slave: SlaveId) -> Result<Json<Reported>, ApiError> {

@@ -9,8 +9,10 @@ use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::Plan;
 use crate::cluster::{MAX_ATTEMPTS, MAX_PREPARATIONS};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
+use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::{TimeLimit, Timeouts};
+use serde_json::json;
 use std::num::NonZeroU32;
 
 #[test]
@@ -139,6 +141,31 @@ fn builds_of_one_project_are_prepared_one_after_the_other() {
         .check(&["1 prepared: 1 subjobs", "2 preparing"], &["prepare 2"]);
     farm.cancel(2)
         .check(&["2 canceled", "3 preparing"], &["abandon 2", "prepare 3"]);
+}
+
+#[test]
+fn builds_of_a_directory_that_stays_as_it_is_are_prepared_together() {
+    let mut farm = Scenario::default();
+    let directory = |remote_files: serde_json::Value| {
+        let params =
+            json!({"type": "directory", "project_directory": "/p", "remote_files": remote_files});
+        let request = Box::new(BuildRequest::from_json(&params).unwrap());
+        Command::QueueBuild { request }
+    };
+    farm.tell(directory(json!({})))
+        .check(&["1 queued", "1 preparing"], &["prepare 1"]);
+    farm.tell(directory(json!({})))
+        .check(&["2 queued", "2 preparing"], &["prepare 2"]);
+    let files = json!({"a": "https://example.org/a"});
+    farm.tell(directory(files.clone()))
+        .check(&["3 queued", "3 preparing"], &["prepare 3"]);
+    farm.tell(directory(files.clone()))
+        .check(&["4 queued"], &[]);
+    farm.prepared(2, plan(&["A"]))
+        .check(&["2 prepared: 1 subjobs"], &[]);
+    farm.prepared(3, plan(&["A"]))
+        .check(&["3 prepared: 1 subjobs", "4 preparing"], &["prepare 4"]);
+    farm.cancel(1).check(&["1 canceled"], &["abandon 1"]);
 }
 
 #[test]
