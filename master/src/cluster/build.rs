@@ -10,7 +10,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
 /// where they could not run a command.
@@ -59,6 +59,19 @@ pub struct Build {
     /// What went wrong without changing its result, for the user.
     #[serde(default)]
     pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(crate) command: SharedCommand,
+}
+
+/// A copy of the command in its plan, made when it is first asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
+
+impl PartialEq for SharedCommand {
+    /// The plan says it all.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// What is known of an address whose slaves could not set a build up.
@@ -202,6 +215,7 @@ impl Build {
             slave_urls: BTreeMap::new(),
             set_up_at: BTreeSet::new(),
             warnings: Vec::new(),
+            command: SharedCommand::default(),
         }
     }
 
@@ -303,6 +317,13 @@ impl Build {
     }
 
     /// The commands of a subjob's atoms, as slaves run them.
+    /// The job's command, for all that is handed out of the build.
+    pub(super) fn shared_command(&self) -> Option<Arc<str>> {
+        let command = &self.plan.as_ref()?.command;
+        let shared = self.command.0.get_or_init(|| Arc::from(&**command));
+        Some(Arc::clone(shared))
+    }
+
     pub(super) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
         let command = &self.plan.as_ref()?.command;
         let atoms = self.subjob(id)?.atoms.iter();
