@@ -8,6 +8,7 @@ mod kept;
 mod legacy;
 mod legacy_uploads;
 mod reads;
+mod recording;
 mod routes;
 mod slaves;
 mod sources;

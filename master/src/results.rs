@@ -10,6 +10,7 @@
 
 mod archive;
 mod archive_files;
+mod batch;
 mod build_store;
 mod incoming;
 mod index;
@@ -22,6 +23,7 @@ mod tests;
 mod writer;
 mod zip_stream;
 
+pub use batch::{CheckedBatch, Expected, Judged};
 pub use build_store::StoredConsole;
 pub use incoming::Incoming;
 pub use made::block_of;

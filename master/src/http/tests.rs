@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 mod drain;
 mod golden;
 mod operations;
+mod results;
 mod sources;
 mod wild;
 
@@ -298,6 +299,7 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v1/slave/1/drain"),
         ("POST", "/v1/slave/1/undrain"),
         ("POST", "/v1/build/1/subjob/0/result"),
+        ("POST", "/v1/build/1/results"),
         ("DELETE", "/v1/build/1"),
         ("POST", "/v1/anything/else"),
     ] {
