@@ -1,7 +1,5 @@
-//! What the master bears, measured over HTTP on the real program.
-//!
-//! `cargo bench -p clusterrunner-tests --bench master -- [PART ...] [ATOMS ...]` runs these parts, all
-//! of them if none is named:
+//! What a master bears: `cargo bench -p clusterrunner-tests --bench master -- [PART ...] [ATOMS ...]`, all
+//! parts if none is named. Figures are printed as they come.
 //!
 //! * `hand-outs`: 1,000 model slaves with 10 executors each take subjobs, run them in no time and send
 //!   results, for builds of so many atoms (100000 and 300000 if none are given).
@@ -30,30 +28,23 @@ mod hand_outs;
 mod model_slave;
 mod wire;
 
-const PARTS: [&str; 1] = ["hand-outs"];
-
 fn main() {
-    let mut parts = Vec::new();
-    let mut sizes = Vec::new();
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            // What `cargo bench` itself says.
-            "--bench" => {}
-            part if PARTS.contains(&part) => parts.push(part.to_owned()),
-            number => sizes.push(number.parse().expect("a part or a number of atoms")),
-        }
-    }
-    if parts.is_empty() {
-        parts = PARTS.map(str::to_owned).to_vec();
-    }
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        // What `cargo bench` itself says.
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let atoms: Vec<u32> = arguments.iter().filter_map(|n| n.parse().ok()).collect();
+    let parts: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| argument.parse::<u32>().is_err())
+        .collect();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| *wanted == part);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    for part in parts {
-        match part.as_str() {
-            "hand-outs" => runtime.block_on(hand_outs::measure(&sizes)),
-            other => unreachable!("{other} is in the list of parts"),
-        }
+    if is_wanted("hand-outs") {
+        runtime.block_on(hand_outs::measure(&atoms));
     }
 }
