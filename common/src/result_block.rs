@@ -15,7 +15,8 @@ mod writer;
 
 pub use convert::convert_archive;
 pub use reader::{
-    BlockError, CheckedAtom, CheckedResult, check_block, content_of, copy_results, members,
+    BlockError, CheckedAtom, CheckedResult, FoundResult, check_block, check_results, content_of,
+    copy_results, members,
 };
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "STATUS",
     "artifacts",
     "commit",
@@ -41,6 +41,7 @@ const OURS: [&str; 18] = [
     "seconds_left",
     "quarantine_reason",
     "resumed",
+    "results",
     "source",
     "trouble",
     "undrain",

@@ -94,6 +94,7 @@ async fn measure(atoms: u32, in_block: u32) {
     let archive = results.archive(BUILD).expect("an archive");
     let length = archive.tar_length();
     download("artifacts.tar.gz", archive.tar(0..length)).await;
+    let archive = results.archive(BUILD).expect("an archive");
     download("artifacts.zip", archive.zip()).await;
     println!("memory at most: {:.0} MiB", peak_mib());
 

@@ -121,11 +121,8 @@ mod tests {
 
     async fn tar_names(results: &Results) -> Vec<String> {
         let archive = results.archive(BUILD).unwrap();
-        let chunks: Vec<_> = archive
-            .tar(0..archive.tar_length())
-            .try_collect()
-            .await
-            .unwrap();
+        let length = archive.tar_length();
+        let chunks: Vec<_> = archive.tar(0..length).try_collect().await.unwrap();
         let bytes = chunks.concat();
         let mut archive = tar::Archive::new(MultiGzDecoder::new(&*bytes));
         let entries = archive.entries().unwrap();

@@ -12,6 +12,7 @@ use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use crate::liveness::Liveness;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -20,17 +21,17 @@ use tokio_util::sync::CancellationToken;
 /// How many messages may wait; whoever sends one more waits.
 const INBOX: usize = 4096;
 
-/// How many commands share one flush at most.
+/// How many commands share one flush, give or take those that came together.
 const TURN: usize = 512;
 
 /// How many builds are put away at a time.
 const KEPT: usize = 256;
 
-type Answer = Result<Vec<Event>, Refusal>;
 type Look = Box<dyn FnOnce(&Cluster) + Send>;
 
 enum Message {
-    Command(Command, oneshot::Sender<Answer>),
+    Command(Command, oneshot::Sender<Result<Vec<Event>, Refusal>>),
+    Reports(Vec<Command>, oneshot::Sender<Vec<Result<(), Refusal>>>),
     Look(Look),
     Heard(SlaveId),
 }
@@ -67,6 +68,17 @@ impl ClusterHandle {
         let (sender, answer) = oneshot::channel();
         self.send(Message::Command(command, sender)).await?;
         Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// Gives several commands at once, to be decided in one turn, and waits until the events of all
+    /// are on disk. What became of each, in their order.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn report(&self, commands: Vec<Command>) -> Result<Vec<Result<(), Refusal>>, Gone> {
+        let (sender, answers) = oneshot::channel();
+        self.send(Message::Reports(commands, sender)).await?;
+        answers.await.map_err(|_| Gone)
     }
 
     /// Looks at the cluster between two turns and takes an owned view along.
@@ -122,10 +134,25 @@ pub struct Coordinator {
 /// What one turn has gathered until its events are on disk.
 #[derive(Default)]
 struct Turn {
+    /// How many commands it has decided.
+    num_commands: usize,
     events: Vec<Event>,
-    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    answers: Vec<Answer>,
     looks: Vec<Look>,
     effects: Vec<Effect>,
+}
+
+/// What somebody waits for.
+enum Answer {
+    /// Which of the turn's events a command caused itself.
+    Events(
+        oneshot::Sender<Result<Vec<Event>, Refusal>>,
+        Result<Range<usize>, Refusal>,
+    ),
+    Outcomes(
+        oneshot::Sender<Vec<Result<(), Refusal>>>,
+        Vec<Result<(), Refusal>>,
+    ),
 }
 
 impl Coordinator {
@@ -212,6 +239,9 @@ impl Coordinator {
                 },
             }
             for _ in 1..TURN {
+                if turn.num_commands >= TURN {
+                    break;
+                }
                 match self.inbox.try_recv() {
                     Ok(message) => self.take(message, &mut turn),
                     Err(_) => break,
@@ -294,8 +324,14 @@ impl Coordinator {
     fn take(&mut self, message: Message, turn: &mut Turn) {
         match message {
             Message::Command(command, sender) => {
-                let answer = self.decide(command, turn);
-                turn.answers.push((sender, answer));
+                let events = self.decide(command, turn);
+                turn.answers.push(Answer::Events(sender, events));
+            }
+            Message::Reports(commands, sender) => {
+                let decided = commands.into_iter();
+                let outcomes = decided.map(|command| self.decide(command, turn).map(|_| ()));
+                let outcomes = outcomes.collect();
+                turn.answers.push(Answer::Outcomes(sender, outcomes));
             }
             Message::Look(look) => turn.looks.push(look),
             Message::Heard(slave) => {
@@ -324,26 +360,29 @@ impl Coordinator {
         self.follow_up(Timestamp::now(), turn);
     }
 
-    /// Decides a command and all that follows, and takes it into the state. A refusal leaves no
-    /// trace.
-    fn decide(&mut self, command: Command, turn: &mut Turn) -> Answer {
+    /// Decides a command and all that follows, and takes it into the state. Which of the turn's events
+    /// it caused itself. A refusal leaves no trace.
+    fn decide(&mut self, command: Command, turn: &mut Turn) -> Result<Range<usize>, Refusal> {
         let at = Timestamp::now();
+        turn.num_commands += 1;
         let events = self.cluster.decide(command, at)?;
-        for event in &events {
+        let first = turn.events.len();
+        for event in events {
             self.apply(event, turn);
         }
+        let own = first..turn.events.len();
         self.follow_up(at, turn);
-        Ok(events)
+        Ok(own)
     }
 
     fn follow_up(&mut self, at: Timestamp, turn: &mut Turn) {
         while let Some(event) = self.cluster.follow_up(at) {
-            self.apply(&event, turn);
+            self.apply(event, turn);
         }
     }
 
-    fn apply(&mut self, event: &Event, turn: &mut Turn) {
-        self.cluster.apply(event);
+    fn apply(&mut self, event: Event, turn: &mut Turn) {
+        self.cluster.apply(&event);
         match &event.fact {
             Fact::SlaveConnected { slave, .. } => self.begin_lease(*slave),
             Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
@@ -351,9 +390,9 @@ impl Coordinator {
             }
             _ => {}
         }
-        story::tell(event);
-        turn.effects.extend(self.cluster.effects(event));
-        turn.events.push(event.clone());
+        story::tell(&event);
+        turn.effects.extend(self.cluster.effects(&event));
+        turn.events.push(event);
     }
 
     /// Makes a turn count: write, flush, then answer, act and let others look.
@@ -362,9 +401,14 @@ impl Coordinator {
             self.journal.append(&turn.events).await?;
             (self.listener)(&self.cluster, &turn.events);
         }
-        for (sender, answer) in turn.answers {
+        for answer in turn.answers {
             // Whoever gave the command may have left; it counts all the same.
-            drop(sender.send(answer));
+            match answer {
+                Answer::Events(sender, own) => {
+                    drop(sender.send(own.map(|own| turn.events[own].to_vec())));
+                }
+                Answer::Outcomes(sender, outcomes) => drop(sender.send(outcomes)),
+            }
         }
         for effect in turn.effects {
             // The receiver goes only at the end of the process.

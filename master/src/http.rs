@@ -9,6 +9,7 @@ mod legacy;
 mod legacy_uploads;
 mod lists;
 mod reads;
+mod recording;
 mod routes;
 mod slaves;
 mod sources;

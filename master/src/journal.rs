@@ -8,6 +8,7 @@
 mod acknowledged;
 mod ended;
 mod error;
+mod event_records;
 pub mod examine;
 pub mod export;
 mod live;
@@ -31,8 +32,9 @@ use snapshot::Meta;
 use std::path::Path;
 use store::Store;
 
-/// The format of what is stored. 1: events only. 2: events since a snapshot, and ended builds.
-pub const FORMAT: u32 = 2;
+/// The format of what is stored. 1: events only. 2: events since a snapshot, and ended builds. 3: small
+/// events that were appended together are one record.
+pub const FORMAT: u32 = 3;
 
 /// How many bytes of events there are at least from one snapshot to the next. A start reads them all,
 /// and most of what a start takes goes there.
@@ -108,11 +110,10 @@ impl Journal {
     /// Then nothing that depends on these events may be answered or done.
     pub async fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
         let mut batch = sled::Batch::default();
-        for event in events {
-            let text = serde_json::to_vec(event).map_err(JournalError::Encode)?;
-            let bytes = put(&mut batch, &self.next.to_be_bytes(), &text)?;
+        for record in event_records::of(events)? {
+            let bytes = put(&mut batch, &self.next.to_be_bytes(), &record.text)?;
             self.bytes_since += bytes as u64;
-            self.next += 1;
+            self.next += record.num_events;
         }
         let appended = self.store.events.apply_batch(batch);
         appended.map_err(JournalError::Append)?;

@@ -8,6 +8,7 @@ use crate::journal::{JobKey, Run, Timings};
 use crate::timing_files;
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,8 +25,11 @@ const GATHER: Duration = Duration::from_millis(250);
 /// How often old knowledge is looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The job of the build that was heard of last, which most events are about.
+type LastJob = Option<(BuildId, JobKey)>;
+
 /// What the atoms of an event say, as [`learn`] wants it. Those that did not end by themselves say nothing.
-pub fn runs(cluster: &Cluster, event: &Event) -> Vec<Run> {
+fn runs(cluster: &Cluster, event: &Event, last: &mut LastJob) -> Vec<Run> {
     let Fact::SubjobFinished {
         build,
         subjob,
@@ -35,11 +39,15 @@ pub fn runs(cluster: &Cluster, event: &Event) -> Vec<Run> {
     else {
         return Vec::new();
     };
-    let known = || {
-        let build = cluster.build(*build)?;
-        let job_name = &build.plan.as_ref()?.job_name;
-        let job = JobKey::new(&build.request, job_name);
-        Some((job, build.subjob(*subjob)?))
+    let mut known = || {
+        let known = cluster.build(*build)?;
+        let job_name = &known.plan.as_ref()?.job_name;
+        let job = match *last {
+            Some((id, job)) if id == *build => job,
+            Some(_) | None => JobKey::new(&known.request, job_name),
+        };
+        *last = Some((*build, job));
+        Some((job, known.subjob(*subjob)?))
     };
     let Some((job, subjob)) = known() else {
         return Vec::new();
@@ -57,8 +65,12 @@ pub fn listener() -> (
     mpsc::Receiver<Run>,
 ) {
     let (sender, receiver) = mpsc::channel(WAITING);
+    let mut last = None;
     let listener = move |cluster: &Cluster, events: &[Event]| {
-        for run in events.iter().flat_map(|event| runs(cluster, event)) {
+        for run in events
+            .iter()
+            .flat_map(|event| runs(cluster, event, &mut last))
+        {
             // Where storing can not keep up some runs are not learned.
             sender.try_send(run).ok();
         }
@@ -158,7 +170,7 @@ mod tests {
     use crate::cluster::command::Command;
     use crate::cluster::event::{AtomOutcome, AtomTrouble, Plan};
     use crate::journal::Journal;
-    use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+    use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
     use serde_json::json;
 
     fn outcome(exit_code: i32, duration_ms: u64, trouble: Option<AtomTrouble>) -> AtomOutcome {

@@ -9,6 +9,8 @@
 //! whoever else waits.
 
 mod archive;
+mod archive_files;
+mod batch;
 mod build_store;
 mod incoming;
 mod index;
@@ -21,6 +23,7 @@ mod tests;
 mod writer;
 mod zip_stream;
 
+pub use batch::{CheckedBatch, Expected, Judged};
 pub use build_store::StoredConsole;
 pub use incoming::Incoming;
 pub use made::block_of;
@@ -28,6 +31,7 @@ pub use old_files::OldArchive;
 pub use received::{UnusableResult, add_reports, outcomes};
 
 use archive::Archive;
+use archive_files::ArchiveFiles;
 use build_store::{BuildStore, NewBlock, NewContent};
 use bytes::Bytes;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
@@ -235,8 +239,9 @@ impl Results {
     pub fn archive(&self, build: BuildId) -> io::Result<BuildArchive> {
         let store = self.stores.open(build, false)?;
         let (archive, made_at) = Archive::read(&store)?;
+        let files = ArchiveFiles::open(&store, &archive)?;
         Ok(BuildArchive {
-            store,
+            files,
             archive,
             made_at,
         })
@@ -253,15 +258,17 @@ impl Results {
     /// # Errors
     /// The disk refuses.
     pub fn clear_unused(&self, build: BuildId) -> io::Result<()> {
-        let archive = match self.archive(build) {
+        let read = self.stores.open(build, false).and_then(|store| {
+            let (archive, _) = Archive::read(&store)?;
+            Ok((store, archive))
+        });
+        let (store, archive) = match read {
             // It has no archive of this kind, so nothing is known to be of no use.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            archive => archive?,
+            read => read?,
         };
-        archive
-            .store
-            .remove_unused(|file| archive.archive.uses(file))?;
-        old_files::remove(archive.store.directory())
+        store.remove_unused(|file| archive.uses(file))?;
+        old_files::remove(store.directory())
     }
 
     /// Removes all of a build. Blocks.
@@ -280,7 +287,7 @@ impl Results {
 /// The archive of an ended build.
 #[derive(Debug)]
 pub struct BuildArchive {
-    store: Arc<BuildStore>,
+    files: ArchiveFiles,
     archive: Archive,
     made_at: SystemTime,
 }
@@ -298,14 +305,15 @@ impl BuildArchive {
         self.made_at
     }
 
-    /// The bytes of `artifacts.tar.gz` in `range`.
-    pub fn tar(&self, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
-        tar_stream::stream(&self.store, &self.archive, range)
+    /// The bytes of `artifacts.tar.gz` in `range`, to the end also if the build is removed meanwhile.
+    pub fn tar(self, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+        tar_stream::stream(self.files, &self.archive, range)
     }
 
-    /// `artifacts.zip`, made while it is read. It ends in an error if something goes wrong.
+    /// `artifacts.zip`, made while it is read, to the end also if the build is removed meanwhile. It ends
+    /// in an error if something goes wrong.
     pub fn zip(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        zip_stream::stream(self.store, self.archive)
+        zip_stream::stream(self.files, self.archive)
     }
 }
 

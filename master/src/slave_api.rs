@@ -1,6 +1,7 @@
 //! Calls slaves: one task for each, so that its calls arrive in their order and a slow slave keeps
 //! nobody else waiting.
 
+mod batch;
 mod legacy;
 mod project;
 
@@ -10,7 +11,8 @@ use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
 use crate::metrics::{InternalError, Measured};
-use clusterrunner_common::api::{SubjobAccepted, Success};
+use batch::Batch;
+use clusterrunner_common::api::Success;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use reqwest::{Method, StatusCode};
@@ -149,9 +151,25 @@ struct Line {
 
 impl Line {
     async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        while let Some(order) = inbox.recv().await {
-            let answer = self.until_answered(&order).await;
-            let Some(command) = self.meaning(&order, answer) else {
+        let mut ahead = None;
+        loop {
+            let first = match ahead.take() {
+                Some(order) => Some(order),
+                None => inbox.recv().await,
+            };
+            let Some(first) = first else {
+                return;
+            };
+            let mut batch = Batch::new(first);
+            // The original's slaves know one subjob in a call only.
+            while self.legacy.is_none()
+                && ahead.is_none()
+                && let Ok(next) = inbox.try_recv()
+            {
+                ahead = batch.take(next);
+            }
+            let answer = self.until_answered(&batch).await;
+            let Some(command) = self.meaning(batch.first(), answer) else {
                 continue;
             };
             if self.cluster.command(command).await.is_err() {
@@ -161,11 +179,11 @@ impl Line {
     }
 
     /// Calls again and again while nobody answers, for as long as patience lasts.
-    async fn until_answered(&self, order: &Order) -> Result<(), CallError> {
+    async fn until_answered(&self, batch: &Batch) -> Result<(), CallError> {
         let mut pause = FIRST_PAUSE;
         let began = tokio::time::Instant::now();
         loop {
-            let error = match self.once(order).await {
+            let error = match self.once(batch).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -173,7 +191,7 @@ impl Line {
                 self.measured.count(InternalError::NetworkRequestFailure);
             }
             let may_repeat = match self.legacy {
-                Some(_) => legacy::may_repeat(order, &error),
+                Some(_) => legacy::may_repeat(batch.first(), &error),
                 None => may_pass(&error),
             };
             if !may_repeat || began.elapsed() >= self.patience {
@@ -185,12 +203,12 @@ impl Line {
         }
     }
 
-    async fn once(&self, order: &Order) -> Result<(), CallError> {
+    async fn once(&self, batch: &Batch) -> Result<(), CallError> {
         if let Some(links) = &self.legacy {
-            return self.once_as_original(order, links).await;
+            return self.once_as_original(batch.first(), links).await;
         }
         let headers = [("expected-session-id", self.session.to_string())];
-        let (build, call) = match order {
+        let (build, call) = match batch.first() {
             Order::About(build, call) => (build, call),
             Order::End => {
                 let url = format!("{}/v1/kill", self.url);
@@ -214,12 +232,14 @@ impl Line {
                     .send_bytes::<Success>(Method::POST, &url, body, &headers);
                 answer.await.map(|_| ())
             }
-            SlaveCall::Start { subjob, request } => {
-                let body = encode(request)?;
-                let url = format!("{base}/subjob/{subjob}");
-                let answer =
-                    self.caller
-                        .send_bytes::<SubjobAccepted>(Method::POST, &url, body, &headers);
+            SlaveCall::Start {
+                command, timeout_s, ..
+            } => {
+                let body = encode(&batch.request(command, *timeout_s))?;
+                let url = format!("{base}/subjobs");
+                let answer = self
+                    .caller
+                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
                 answer.await.map(|_| ())
             }
             SlaveCall::TearDown => {
@@ -233,7 +253,8 @@ impl Line {
     }
 
     /// What a slave's answer means to the cluster; nothing, if it does what it is told and reports
-    /// later.
+    /// later. Of several hand-outs, `order` is the first: they are taken or refused together, and a
+    /// refusal is about their build.
     fn meaning(&self, order: &Order, answer: Result<(), CallError>) -> Option<Command> {
         let slave = self.slave;
         let (build, call) = match order {

@@ -57,6 +57,33 @@ pub struct CheckedResult {
     pub atoms: Vec<CheckedAtom>,
 }
 
+/// A result in a block that may be of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundResult {
+    result: CheckedResult,
+    /// The first of its atoms without an exit code.
+    no_exit_code: Option<AtomId>,
+}
+
+impl FoundResult {
+    /// Whose it is.
+    #[must_use]
+    pub fn subjob(&self) -> SubjobId {
+        self.result.subjob
+    }
+
+    /// The result, if all of its atoms have an exit code.
+    ///
+    /// # Errors
+    /// One has none.
+    pub fn checked(self) -> Result<CheckedResult, BlockError> {
+        match self.no_exit_code {
+            None => Ok(self.result),
+            Some(atom) => Err(BlockError::no_exit_code(self.result.subjob, atom)),
+        }
+    }
+}
+
 /// What a block says of one atom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckedAtom {
@@ -73,6 +100,15 @@ pub struct CheckedAtom {
 /// # Errors
 /// See [`BlockError`].
 pub fn check_block(block: impl BufRead) -> Result<Vec<CheckedResult>, BlockError> {
+    let results = check_results(block)?.into_iter();
+    results.map(FoundResult::checked).collect()
+}
+
+/// As [`check_block`], but a result with an atom that has no exit code spoils itself only.
+///
+/// # Errors
+/// See [`BlockError`].
+pub fn check_results(block: impl BufRead) -> Result<Vec<FoundResult>, BlockError> {
     let broken = BlockError::NotAnArchive;
     let mut archive = Archive::new(Counting {
         inner: GzDecoder::new(block),
@@ -96,20 +132,20 @@ pub fn check_block(block: impl BufRead) -> Result<Vec<CheckedResult>, BlockError
             }
             _ => false,
         };
-        if !is_right || !walk.enter(owner, begin)? {
+        if !is_right || !walk.enter(owner, begin) {
             return Err(stray());
         }
         if inside == Path::new(EXIT_CODE_FILE) && walk.exit_code.is_none() {
             walk.exit_code = number(&mut entry);
             if walk.exit_code.is_none() {
-                return Err(walk.no_exit_code());
+                walk.note_no_exit_code();
             }
         } else if inside == Path::new(TIME_FILE) {
             walk.duration_ms = number(&mut entry).map_or(0, milliseconds);
         }
         walk.end = end;
     }
-    let results = walk.finish()?;
+    let results = walk.finish();
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
     let mut block = rest.inner.into_inner();
@@ -220,7 +256,7 @@ pub(super) fn milliseconds(seconds: f64) -> u64 {
 /// Where a reading of a block stands.
 #[derive(Default)]
 struct Walk {
-    results: Vec<CheckedResult>,
+    results: Vec<FoundResult>,
     seen: BTreeSet<SubjobId>,
     /// Whose directory it is in.
     atom: Option<(SubjobId, AtomId)>,
@@ -231,62 +267,68 @@ struct Walk {
 
 impl Walk {
     /// Comes to a member of an atom; false if that one can not come here.
-    fn enter(&mut self, owner: (SubjobId, AtomId), begin: u64) -> Result<bool, BlockError> {
+    fn enter(&mut self, owner: (SubjobId, AtomId), begin: u64) -> bool {
         if self.atom == Some(owner) {
-            return Ok(true);
+            return true;
         }
-        self.leave_atom()?;
+        self.leave_atom();
         let (subjob, atom) = owner;
         let last = self.atom.filter(|(last, _)| *last == subjob);
         let expected = last.map_or(0, |(_, AtomId(last))| last + 1);
         if atom != AtomId(expected) {
-            return Ok(false);
+            return false;
         }
         if last.is_none() {
             if !self.seen.insert(subjob) {
-                return Ok(false);
+                return false;
             }
             self.leave_result();
-            self.results.push(CheckedResult {
+            let result = CheckedResult {
                 subjob,
                 offset: begin,
                 length: 0,
                 atoms: Vec::new(),
+            };
+            self.results.push(FoundResult {
+                result,
+                no_exit_code: None,
             });
         }
         self.atom = Some(owner);
-        Ok(true)
+        true
     }
 
-    /// Leaves the atom that it is in, which must have all that it needs.
-    fn leave_atom(&mut self) -> Result<(), BlockError> {
-        if let (Some(_), Some(result)) = (self.atom, self.results.last_mut()) {
-            let Some(exit_code) = self.exit_code.take() else {
-                return Err(self.no_exit_code());
-            };
+    /// Leaves the atom that it is in, which should have all that it needs.
+    fn leave_atom(&mut self) {
+        if self.atom.is_some() && self.exit_code.is_none() {
+            self.note_no_exit_code();
+        }
+        let exit_code = self.exit_code.take().unwrap_or_default();
+        let duration_ms = std::mem::take(&mut self.duration_ms);
+        if let Some(FoundResult { result, .. }) = self.results.last_mut() {
             result.atoms.push(CheckedAtom {
                 exit_code,
-                duration_ms: std::mem::take(&mut self.duration_ms),
+                duration_ms,
             });
         }
-        Ok(())
     }
 
     fn leave_result(&mut self) {
-        if let Some(result) = self.results.last_mut() {
+        if let Some(FoundResult { result, .. }) = self.results.last_mut() {
             result.length = self.end - result.offset;
         }
     }
 
-    fn no_exit_code(&self) -> BlockError {
-        let (subjob, atom) = self.atom.unwrap_or((SubjobId(0), AtomId(0)));
-        BlockError::no_exit_code(subjob, atom)
+    fn note_no_exit_code(&mut self) {
+        if let (Some((_, atom)), Some(found)) = (self.atom, self.results.last_mut()) {
+            found.no_exit_code.get_or_insert(atom);
+        }
     }
 
-    fn finish(mut self) -> Result<Vec<CheckedResult>, BlockError> {
-        self.leave_atom()?;
+    fn finish(mut self) -> Vec<FoundResult> {
+        self.leave_atom();
         self.leave_result();
-        Ok(self.results)
+        self.results
     }
 }
 

@@ -12,7 +12,7 @@ use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
 /// where they could not run a command.
@@ -67,6 +67,8 @@ pub struct Build {
     /// What is derived from all this and from the slaves.
     #[serde(skip)]
     pub(crate) standing: Standing,
+    #[serde(skip)]
+    pub(crate) command: SharedCommand,
 }
 
 /// What is derived of a build for scheduling, kept for speed.
@@ -109,6 +111,17 @@ impl Standing {
                 .saturating_add(outcome.duration_ms.min(u64::from(u32::MAX)));
             self.ended += 1;
         }
+    }
+}
+
+/// A copy of the command in its plan, made when it is first asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
+
+impl PartialEq for SharedCommand {
+    /// The plan says it all.
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 
@@ -255,6 +268,7 @@ impl Build {
             warnings: Vec::new(),
             setups: (0, 0),
             standing: Standing::default(),
+            command: SharedCommand::default(),
         }
     }
 
@@ -362,6 +376,13 @@ impl Build {
     }
 
     /// The commands of a subjob's atoms, as slaves run them.
+    /// The job's command, for all that is handed out of the build.
+    pub(super) fn shared_command(&self) -> Option<Arc<str>> {
+        let command = &self.plan.as_ref()?.command;
+        let shared = self.command.0.get_or_init(|| Arc::from(&**command));
+        Some(Arc::clone(shared))
+    }
+
     pub(super) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
         let command = &self.plan.as_ref()?.command;
         let atoms = self.subjob(id)?.atoms.iter();

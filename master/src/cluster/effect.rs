@@ -1,9 +1,10 @@
 //! What the world must be asked to do. An effect carries all that is needed to carry it out, and
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
-use clusterrunner_common::api::{SetupRequest, SubjobRequest};
+use clusterrunner_common::api::{SetupRequest, SubjobOrder};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use std::sync::Arc;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,10 +110,12 @@ pub enum SlaveCall {
     SetUp(Box<SetupRequest>),
     /// Run a subjob.
     Start {
-        /// Which.
-        subjob: SubjobId,
-        /// Its commands, and the number of the hand-out.
-        request: SubjobRequest,
+        /// Which, the number of the hand-out, and its atoms.
+        order: SubjobOrder,
+        /// The job's command, shared by all hand-outs of the build.
+        command: Arc<str>,
+        /// How long each atom may run; absent for no limit.
+        timeout_s: Option<u64>,
     },
     /// Stop all work on it and clear it away.
     TearDown,

@@ -5,7 +5,7 @@ use super::build::{Build, BuildState, POISON_EXIT_CODE};
 use super::effect::{Effect, MadeAtom, MadeResult, SlaveCall};
 use super::event::{AtomTrouble, Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
-use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
+use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::TimeLimit;
@@ -169,12 +169,15 @@ impl Cluster {
     ) -> Option<Effect> {
         let building = self.build(build)?;
         let plan = building.plan.as_ref()?;
-        let request = SubjobRequest {
-            atomic_commands: building.commands_of(subjob)?,
-            attempt: Some(attempt),
+        let call = SlaveCall::Start {
+            order: SubjobOrder {
+                subjob_id: subjob,
+                attempt,
+                atoms: building.subjob(subjob)?.atoms.clone(),
+            },
+            command: building.shared_command()?,
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
         };
-        let call = SlaveCall::Start { subjob, request };
         Some(Effect::Call { slave, build, call })
     }
 }

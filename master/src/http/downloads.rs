@@ -47,14 +47,14 @@ pub(super) async fn tar(
     ];
     Ok(match wanted(request.headers(), &etag, length) {
         Wanted::All => {
-            let body = tar_body(&archive, 0..length, &request);
+            let body = tar_body(archive, 0..length, &request);
             (headers, [(header::CONTENT_LENGTH, length)], body).into_response()
         }
         Wanted::Part(range) => {
             let part = format!("bytes {}-{}/{length}", range.start, range.end - 1);
             let part_length = [(header::CONTENT_LENGTH, range.end - range.start)];
             let part = [(header::CONTENT_RANGE, part)];
-            let body = tar_body(&archive, range, &request);
+            let body = tar_body(archive, range, &request);
             let status = StatusCode::PARTIAL_CONTENT;
             (status, headers, part, part_length, body).into_response()
         }
@@ -93,7 +93,7 @@ pub(super) async fn zip(
     Ok((headers, body).into_response())
 }
 
-fn tar_body(archive: &BuildArchive, range: Range<u64>, request: &Request) -> Body {
+fn tar_body(archive: BuildArchive, range: Range<u64>, request: &Request) -> Body {
     match is_head(request) {
         true => Body::empty(),
         false => Body::from_stream(archive.tar(range)),

@@ -77,7 +77,7 @@ impl From<CommandFailure> for ApiError {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Refused(
                 Refusal::UnknownBuild(_)

@@ -5,14 +5,15 @@
 use super::Api;
 use super::error::ApiError;
 use super::uploads::{
-    Payload, broken_off, check, disk, invalid, next_chunk, remove_stale, save, small,
+    MAX_REPORT, Payload, check, disk, invalid, next_chunk, next_part, nothing_more, remove_stale,
+    save, small,
 };
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
 use crate::results::outcomes;
 use axum::extract::FromRequest as _;
 use axum::extract::Request;
-use axum::extract::multipart::{Field, Multipart};
+use axum::extract::multipart::Multipart;
 use clusterrunner_common::api::ResultReport;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 
@@ -29,8 +30,8 @@ pub(super) async fn receive_result(
     if part.name() != Some("__encoded_body__") {
         return Err(invalid("The first field must be __encoded_body__."));
     }
-    let report: ResultReport =
-        serde_json::from_slice(&small(&mut part).await?).map_err(|error| {
+    let report: ResultReport = serde_json::from_slice(&small(&mut part, MAX_REPORT).await?)
+        .map_err(|error| {
             invalid(format!(
                 "The field __encoded_body__ is not as it should be: {error}."
             ))
@@ -52,23 +53,9 @@ pub(super) async fn receive_result(
     };
     let payload = save(&mut file, api, build).await?;
     drop(file);
-    // Only now it is sure that nothing of it is missing.
-    if parts
-        .next_field()
-        .await
-        .map_err(|error| broken_off(&error))?
-        .is_some()
-    {
-        return Err(invalid("There must be nothing behind the file."));
-    }
+    nothing_more(&mut parts).await?;
     api.cluster.heard(hand_out.slave).await?;
     record(api, hand_out, num_atoms, payload).await
-}
-
-async fn next_part(parts: &mut Multipart) -> Result<Field<'_>, ApiError> {
-    let part = parts.next_field().await;
-    let part = part.map_err(|error| broken_off(&error))?;
-    part.ok_or_else(|| invalid("Result file not provided"))
 }
 
 async fn record(

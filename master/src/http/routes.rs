@@ -87,6 +87,14 @@ fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
                 .merge(post(uploads::receive).layer(DefaultBodyLimit::disable())),
         )
         .route(
+            "results",
+            "/build/[build_id]/results",
+            "/builds/[build_id]/results",
+            parent()
+                .post(uploads::receive_many)
+                .layer(DefaultBodyLimit::disable()),
+        )
+        .route(
             "source",
             "/build/[build_id]/source",
             "/builds/[build_id]/source",

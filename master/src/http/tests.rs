@@ -24,6 +24,7 @@ mod drain;
 mod golden;
 mod operations;
 mod reads;
+mod results;
 mod sources;
 mod wild;
 
@@ -306,6 +307,7 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v1/slave/1/drain"),
         ("POST", "/v1/slave/1/undrain"),
         ("POST", "/v1/build/1/subjob/0/result"),
+        ("POST", "/v1/build/1/results"),
         ("DELETE", "/v1/build/1"),
         ("POST", "/v1/anything/else"),
     ] {

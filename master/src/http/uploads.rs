@@ -2,30 +2,37 @@
 //! memory until they are stored, large ones are streamed to disk.
 
 use super::error::ApiError;
+use super::recording::{Batch, Rejection};
 use super::{Api, Path, legacy_uploads};
-use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::cluster::command::{HandOut, Refusal};
 use crate::coordinator::CommandFailure;
 use crate::metrics::InternalError;
-use crate::results::{Block, UnusableResult, add_reports, outcomes};
+use crate::results::{Block, UnusableResult};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest as _, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use clusterrunner_common::api::{ResultReport, Success};
+use clusterrunner_common::api::{
+    RejectedResult, ResultEntry, ResultReport, ResultsAnswer, ResultsReport, Success,
+};
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use clusterrunner_common::result_block::CheckedResult;
 use clusterrunner_common::signed::{Proof, SignedUpload};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The largest JSON part of an upload.
-const MAX_REPORT: usize = 64 << 10;
+/// The largest JSON part of an upload with one result,
+pub(super) const MAX_REPORT: usize = 64 << 10;
+
+/// and with many.
+const MAX_REPORTS: usize = 1 << 20;
 
 /// How long an upload may bring nothing: a slave that died in the middle leaves no trace on its
 /// connection.
@@ -59,12 +66,24 @@ pub(super) async fn receive(
     match received {
         Ok(()) => (StatusCode::OK, Json(Success::default())).into_response(),
         Err(error) => {
-            if matches!(error, ApiError::Disk { .. }) {
-                api.measured.count(InternalError::SubjobWriteFailure);
-            }
+            count_failure(&api, &error);
             error.into_response()
         }
     }
+}
+
+/// Many results in one request.
+pub(super) async fn receive_many(
+    State(api): State<Api>,
+    Path(build): Path<BuildId>,
+    upload: SignedUpload,
+) -> Result<Json<ResultsAnswer>, ApiError> {
+    let rejected = take(&api, build, upload, MAX_REPORTS, Ok).await;
+    let rejected = rejected.inspect_err(|error| count_failure(&api, error))?;
+    Ok(Json(ResultsAnswer {
+        status: Success::default().status,
+        rejected: rejected.into_iter().map(RejectedResult::from).collect(),
+    }))
 }
 
 async fn receive_result(
@@ -73,74 +92,99 @@ async fn receive_result(
     subjob: SubjobId,
     upload: SignedUpload,
 ) -> Result<(), ApiError> {
-    let known = api.cluster.read(move |cluster| {
-        if cluster.is_ended(build) {
-            // Its hand-out is found to be stale below.
-            return Ok(());
-        }
-        let unknown = match cluster.is_forgotten(build) {
-            true => Refusal::ForgottenBuild(build),
-            false => Refusal::UnknownBuild(build),
+    let of_one = |report: ResultReport| {
+        let (Some(slave_id), Some(attempt), Some(session_id)) =
+            (report.slave_id, report.attempt, report.session_id)
+        else {
+            return Err(invalid(
+                "The field __encoded_body__ must have slave_id, session_id and attempt.",
+            ));
         };
-        let known = cluster.build(build).ok_or(unknown)?;
-        known
-            .subjob(subjob)
-            .map(|_| ())
-            .ok_or(Refusal::UnknownSubjob(subjob))
-    });
-    known.await??;
-    let length = upload.request.headers().get(header::CONTENT_LENGTH);
+        let entry = ResultEntry {
+            subjob_id: subjob,
+            attempt,
+            atoms: report.atoms,
+        };
+        Ok(ResultsReport {
+            slave_id,
+            session_id,
+            results: vec![entry],
+        })
+    };
+    let rejected = take(api, build, upload, MAX_REPORT, of_one).await?;
+    match rejected.into_iter().next() {
+        None => Ok(()),
+        Some(rejection) => Err(rejection.error),
+    }
+}
+
+fn count_failure(api: &Api, error: &ApiError) {
+    if matches!(error, ApiError::Disk { .. }) {
+        api.measured.count(InternalError::SubjobWriteFailure);
+    }
+}
+
+/// Takes an upload in: the report first, then the file with what it reports, and nothing behind it.
+/// The file's name means nothing. What was not recorded.
+async fn take<R: DeserializeOwned>(
+    api: &Api,
+    build: BuildId,
+    upload: SignedUpload,
+    max_report: usize,
+    meaning: impl FnOnce(R) -> Result<ResultsReport, ApiError>,
+) -> Result<Vec<Rejection>, ApiError> {
+    let SignedUpload { request, verdict } = upload;
+    let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     api.space.check(length.unwrap_or(0))?;
-    let (report, payload) = store(api, build, &upload.verdict.clone(), upload).await?;
-    let hand_out = hand_out(&report, build, subjob)?;
-    let session = report.session_id.clone();
-    let wanted = api.cluster.read(move |cluster| {
-        if let Some(session) = &session {
-            cluster.known_slave(hand_out.slave, session)?;
-        }
-        let atoms = cluster.build(build).and_then(|build| build.subjob(subjob));
-        let num_atoms = atoms.map_or(0, |subjob| subjob.atoms.len());
-        Ok::<_, Refusal>((cluster.is_repeated(hand_out)?, num_atoms))
-    });
-    let (repeated, num_atoms) = wanted.await??;
-    api.cluster.heard(hand_out.slave).await?;
-    if repeated {
-        return Ok(());
+    let mut parts = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
+    let mut part = next_part(&mut parts).await?;
+    if part.name() != Some("__encoded_body__") {
+        return Err(invalid("The first field must be __encoded_body__."));
     }
-    // Until the end of this, when the block is stored.
-    let Payload { block, room: _room } = payload;
-    let checked = check(api, hand_out, block, num_atoms).await?;
-    let checked = checked.and_then(|(block, result)| {
-        let mut outcomes = outcomes(&result);
-        add_reports(&mut outcomes, &report.atoms)?;
-        Ok((block, result, outcomes))
-    });
-    match checked {
-        Ok((block, result, outcomes)) => {
-            let stored = vec![(result, hand_out.attempt)];
-            api.results
-                .append(build, block, stored)
-                .await
-                .map_err(disk)?;
-            let finished = Command::ReportFinished { hand_out, outcomes };
-            match api.cluster.command(finished).await {
-                Ok(_) => Ok(()),
-                Err(failure) => {
-                    remove_stale(api, &failure, build).await?;
-                    Err(failure.into())
-                }
-            }
-        }
-        Err(unusable) => {
-            let reason = unusable.to_string();
-            let unusable = Command::ReportUnusable {
-                hand_out,
-                reason: format!("its result can not be used: {reason}"),
-            };
-            api.cluster.command(unusable).await?;
-            Err(ApiError::UnusableResult(reason))
-        }
+    let report = small(&mut part, max_report).await?;
+    drop(part);
+    let report = clusterrunner_common::json::from_slice::<R>(&report).map_err(|error| {
+        invalid(format!(
+            "The field __encoded_body__ is not as it should be: {error}."
+        ))
+    })?;
+    let batch = Batch::look(api, build, meaning(report)?).await?;
+    let mut file = next_part(&mut parts).await?;
+    if file.name() != Some("file") {
+        return Err(invalid("Result file not provided"));
+    }
+    let payload = if batch.is_wanted() {
+        Some(save(&mut file, api, build).await?)
+    } else {
+        while next_chunk(&mut file).await?.is_some() {}
+        None
+    };
+    drop(file);
+    nothing_more(&mut parts).await?;
+    drop(parts);
+    if !verdict.is_genuine() {
+        // All parts are there, but not all of what was signed.
+        return Err(ApiError::BrokenOff);
+    }
+    batch.record(api, payload).await
+}
+
+/// The next field of an upload, which must be there.
+pub(super) async fn next_part(parts: &mut Multipart) -> Result<Field<'_>, ApiError> {
+    let part = parts.next_field().await;
+    let part = part.map_err(|error| broken_off(&error))?;
+    part.ok_or_else(|| invalid("Result file not provided"))
+}
+
+/// Only then it is sure that nothing of the file is missing.
+pub(super) async fn nothing_more(parts: &mut Multipart) -> Result<(), ApiError> {
+    let more = parts.next_field().await;
+    match more.map_err(|error| broken_off(&error))? {
+        None => Ok(()),
+        Some(_) => Err(invalid("There must be nothing behind the file.")),
     }
 }
 
@@ -202,68 +246,6 @@ pub(super) fn invalid(error: impl Into<String>) -> ApiError {
     ApiError::Invalid(error.into())
 }
 
-fn hand_out(report: &ResultReport, build: BuildId, subjob: SubjobId) -> Result<HandOut, ApiError> {
-    let (Some(slave), Some(attempt), Some(_)) =
-        (report.slave_id, report.attempt, &report.session_id)
-    else {
-        return Err(invalid(
-            "The field __encoded_body__ must have slave_id, session_id and attempt.",
-        ));
-    };
-    Ok(HandOut {
-        slave,
-        build,
-        subjob,
-        attempt,
-    })
-}
-
-/// Takes the parts of the upload apart. The file name that comes with it means nothing.
-async fn store(
-    api: &Api,
-    build: BuildId,
-    verdict: &clusterrunner_common::signed::UploadVerdict,
-    upload: SignedUpload,
-) -> Result<(ResultReport, Payload), ApiError> {
-    let mut parts = Multipart::from_request(upload.request, &())
-        .await
-        .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
-    let (mut report, mut payload) = (None, None);
-    while let Some(mut part) = parts
-        .next_field()
-        .await
-        .map_err(|error| broken_off(&error))?
-    {
-        match part.name() {
-            Some("__encoded_body__") if report.is_none() => {
-                let text = small(&mut part).await?;
-                let parsed = clusterrunner_common::json::from_slice::<ResultReport>(&text);
-                report = Some(parsed.map_err(|error| {
-                    invalid(format!(
-                        "The field __encoded_body__ is not as it should be: {error}."
-                    ))
-                })?);
-            }
-            Some("file") if payload.is_none() => {
-                payload = Some(save(&mut part, api, build).await?);
-            }
-            _ => {
-                return Err(invalid(
-                    "An upload has one field __encoded_body__ and one file.",
-                ));
-            }
-        }
-    }
-    drop(parts);
-    if !verdict.is_genuine() {
-        // All parts are there, but not all of what was signed.
-        return Err(ApiError::BrokenOff);
-    }
-    let report = report.ok_or_else(|| invalid("The field __encoded_body__ is missing."))?;
-    let payload = payload.ok_or_else(|| invalid("Result file not provided"))?;
-    Ok((report, payload))
-}
-
 pub(super) fn broken_off(error: &axum::extract::multipart::MultipartError) -> ApiError {
     if is_cut_off(error) {
         return ApiError::BrokenOff;
@@ -289,11 +271,11 @@ pub(super) async fn next_chunk(part: &mut Field<'_>) -> Result<Option<Bytes>, Ap
     chunk.map_err(|error| broken_off(&error))
 }
 
-pub(super) async fn small(part: &mut Field<'_>) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn small(part: &mut Field<'_>, limit: usize) -> Result<Vec<u8>, ApiError> {
     let mut text = Vec::new();
     while let Some(chunk) = next_chunk(part).await? {
         text.extend_from_slice(&chunk);
-        if text.len() > MAX_REPORT {
+        if text.len() > limit {
             return Err(invalid("The field __encoded_body__ is too long."));
         }
     }

@@ -1,12 +1,12 @@
 //! A journal as text, one JSON value in a line: a backup, and the way to look inside.
 //!
-//! The first line is `{"journal": {"format": 2, "events": N}}`, the last `{"end": LINES}`. Between
+//! The first line is `{"journal": {"format": 3, "events": N}}`, the last `{"end": LINES}`. Between
 //! them, in this order: the state after N events as `cluster`, `build` and `subjobs`, the events since
 //! as `event`, and the builds that are over as `ended` and `ended_subjobs`.
 
 use super::record::{Damage, Record, Records, leading};
 use super::store::Store;
-use super::{FORMAT, JournalError, ended, snapshot};
+use super::{FORMAT, JournalError, ended, event_records, snapshot};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::event::Event;
@@ -64,18 +64,19 @@ impl<W: Write> Exporter<'_, W> {
         Ok(())
     }
 
-    /// Writes the records of a tree; `line` gives the kind and the text of one.
+    /// Writes the records of a tree; `lines` gives the kind and the text of each line of one.
     fn tree(
         &mut self,
         records: Records,
-        line: impl Fn(&Record) -> (&'static str, Vec<u8>),
+        lines: impl Fn(&Record) -> Vec<(&'static str, Vec<u8>)>,
         place: fn(&[u8]) -> String,
     ) -> Result<(), ExportError> {
         for record in records {
             match record? {
                 Ok(record) => {
-                    let (kind, text) = line(&record);
-                    self.line(kind, &text)?;
+                    for (kind, text) in lines(&record) {
+                        self.line(kind, &text)?;
+                    }
                 }
                 Err(Damage { key, what, .. }) => {
                     let damage = format!("{} is damaged ({what})", place(&key));
@@ -126,21 +127,24 @@ pub(super) fn export_store(store: &Store, out: &mut impl Write) -> Result<Export
     };
     exporter.line("journal", &header)?;
     let state = Records::below(&store.snapshots, &events.to_be_bytes());
-    exporter.tree(state, snapshot_line, snapshot::place)?;
+    exporter.tree(state, |r| vec![snapshot_line(r)], snapshot::place)?;
     let since = Records::from(&store.events, &events.to_be_bytes());
-    let event_line = |record: &Record| {
-        let number = leading(&record.key).unwrap_or_default();
-        ("event", placed(&[("number", number)], "what", &record.text))
+    let event_lines = |record: &Record| {
+        let first = leading(&record.key).unwrap_or_default();
+        let events = (first..).zip(event_records::texts(&record.text));
+        let lines = events.map(|(number, text)| placed(&[("number", number)], "what", &text));
+        lines.map(|line| ("event", line)).collect()
     };
-    exporter.tree(since, event_line, event_place)?;
+    exporter.tree(since, event_lines, event_place)?;
     let heads = Records::from(&store.ended, &[]);
-    exporter.tree(heads, |r| ("ended", r.text.clone()), ended::place)?;
+    exporter.tree(heads, |r| vec![("ended", r.text.clone())], ended::place)?;
     let subjobs = Records::from(&store.ended_subjobs, &[]);
     let subjobs_line = |record: &Record| {
         let build = leading(&record.key).unwrap_or_default();
         let chunk = ended::chunk(&record.key).unwrap_or_default();
         let fields = [("build", build), ("part", u64::from(chunk))];
-        ("ended_subjobs", placed(&fields, "subjobs", &record.text))
+        let line = placed(&fields, "subjobs", &record.text);
+        vec![("ended_subjobs", line)]
     };
     exporter.tree(subjobs, subjobs_line, ended::place)?;
     let lines = exporter.done.lines + 1;

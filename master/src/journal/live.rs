@@ -1,11 +1,10 @@
 //! Reads snapshot and events, and finds out what is wrong with them.
 
-use super::JournalError;
 use super::record::{Record, Records, leading};
 use super::snapshot::{self, Meta};
 use super::store::Store;
+use super::{JournalError, event_records};
 use crate::cluster::Cluster;
-use crate::cluster::event::Event;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Something that is not as it was written.
@@ -71,12 +70,17 @@ pub(super) fn read(store: &Store) -> Result<Live, JournalError> {
 
 fn read_events(store: &Store, live: &mut Live) -> Result<(), JournalError> {
     let mut broken: Option<String> = None;
-    let mut num_after = 0;
+    // The number behind the last event that is there.
+    let mut end = live.next;
     for record in Records::from(&store.events, &live.next.to_be_bytes()) {
         let record = record?;
+        let (key, num_events) = match &record {
+            Ok(record) => (&record.key, event_records::count(&record.text)),
+            Err(damage) => (&damage.key, 1),
+        };
+        end = end.max(leading(key).unwrap_or(0).saturating_add(num_events));
         // Facts after one that is not known mean nothing certain.
         if broken.is_some() || !live.problems.is_empty() {
-            num_after += 1;
             continue;
         }
         let place = |number: u64| format!("event {number}");
@@ -98,7 +102,12 @@ fn read_events(store: &Store, live: &mut Live) -> Result<(), JournalError> {
             }
         }
     }
+    let num_after = end.saturating_sub(live.next);
     if let Some(what) = broken {
+        // A damaged record does not say how many events it had.
+        let acknowledged = store.acknowledged.read().unwrap_or(0);
+        let num_after = num_after.max(acknowledged.saturating_sub(live.next));
+        let num_after = num_after.saturating_sub(1);
         live.problems.push(Problem {
             place: format!("event {}", live.next),
             what,
@@ -139,12 +148,13 @@ impl Live {
         if leading(&record.key) != Some(self.next) {
             return Err("it is missing".to_owned());
         }
-        let event: Event = serde_json::from_slice(&record.text).map_err(|e| e.to_string())?;
-        // The core takes facts for true and stops where one can not be.
-        let applied = catch_unwind(AssertUnwindSafe(|| self.cluster.apply(&event)));
-        applied.map_err(|_| "it does not fit what came before it".to_owned())?;
-        self.next += 1;
-        self.num_events += 1;
+        for event in event_records::events(&record.text).map_err(|e| e.to_string())? {
+            // The core takes facts for true and stops where one can not be.
+            let applied = catch_unwind(AssertUnwindSafe(|| self.cluster.apply(&event)));
+            applied.map_err(|_| "it does not fit what came before it".to_owned())?;
+            self.next += 1;
+            self.num_events += 1;
+        }
         self.event_bytes += record.text.len() as u64;
         Ok(())
     }

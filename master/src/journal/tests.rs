@@ -63,7 +63,9 @@ impl Master {
     }
 
     fn num_stored_events(&self) -> usize {
-        self.journal.store.events.len()
+        let records = record::Records::from(&self.journal.store.events, &[]);
+        let counts = records.map(|record| event_records::count(&record.unwrap().unwrap().text));
+        usize::try_from(counts.sum::<u64>()).unwrap()
     }
 }
 

@@ -165,17 +165,19 @@ impl BuildStore {
             });
             added.extend(placed);
         }
+        let records: Vec<u8> = added
+            .iter()
+            .flat_map(|(key, place)| index::encode(*key, *place))
+            .collect();
+        self.index_file.write_all_at(&records, records_end)?;
+        // Nobody asks for a result that no event names, so it does no harm if the index gets to disk
+        // before the block does. With both written, the first sync does most of the second's work.
         if end > blocks_end {
             self.blocks.sync_data()?;
         }
         if has_large {
             File::open(&self.directory)?.sync_all()?;
         }
-        let records: Vec<u8> = added
-            .iter()
-            .flat_map(|(key, place)| index::encode(*key, *place))
-            .collect();
-        self.index_file.write_all_at(&records, records_end)?;
         self.index_file.sync_data()?;
         Ok(added)
     }

@@ -71,7 +71,7 @@ impl Results {
     }
 }
 
-fn from_start(mut file: &File) -> io::Result<impl BufRead> {
+pub(super) fn from_start(mut file: &File) -> io::Result<impl BufRead> {
     file.rewind()?;
     Ok(BufReader::new(file))
 }

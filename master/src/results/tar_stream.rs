@@ -1,13 +1,13 @@
 //! `artifacts.tar.gz` as a stream: pieces of the store's files, as they lie there.
 
-use super::archive::Archive;
-use super::build_store::BuildStore;
+use super::archive::{Archive, Piece};
+use super::archive_files::ArchiveFiles;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
-use std::io::{self, Cursor, SeekFrom};
+use std::io::{self, Cursor};
 use std::ops::Range;
-use std::path::PathBuf;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use std::sync::Arc;
+use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 const CHUNK: usize = 1 << 17;
@@ -15,19 +15,16 @@ const CHUNK: usize = 1 << 17;
 /// A part of the archive.
 enum Part {
     Memory(Vec<u8>),
-    File(PathBuf, Range<u64>),
+    File(Piece),
 }
 
 /// The bytes of the archive in `range`, which lies inside it.
 pub(super) fn stream(
-    store: &BuildStore,
+    files: ArchiveFiles,
     archive: &Archive,
     range: Range<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
-    let pieces = archive.pieces.iter().map(|piece| {
-        let bytes = piece.offset..piece.offset + piece.length;
-        Part::File(store.file(piece.file), bytes)
-    });
+    let pieces = archive.pieces.iter().map(|piece| Part::File(*piece));
     let parts = std::iter::once(Part::Memory(archive.beginning.clone()))
         .chain(pieces)
         .chain([Part::Memory(archive.ending.clone())]);
@@ -42,14 +39,17 @@ pub(super) fn stream(
             wanted.push(part.cut(from, to));
         }
     }
-    stream::iter(wanted).then(open).try_flatten()
+    let files = Arc::new(files);
+    stream::iter(wanted)
+        .then(move |part| open(Arc::clone(&files), part))
+        .try_flatten()
 }
 
 impl Part {
     fn length(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::File(_, range) => range.end - range.start,
+            Self::File(piece) => piece.length,
         }
     }
 
@@ -64,20 +64,24 @@ impl Part {
                         .collect(),
                 )
             }
-            Self::File(path, range) => Self::File(path, range.start + from..range.start + to),
+            Self::File(piece) => Self::File(Piece {
+                offset: piece.offset + from,
+                length: to - from,
+                ..piece
+            }),
         }
     }
 }
 
 type Chunks = stream::BoxStream<'static, io::Result<Bytes>>;
 
-async fn open(part: Part) -> io::Result<Chunks> {
+async fn open(files: Arc<ArchiveFiles>, part: Part) -> io::Result<Chunks> {
     Ok(match part {
         Part::Memory(bytes) => ReaderStream::new(Cursor::new(bytes)).boxed(),
-        Part::File(path, range) => {
-            let mut file = tokio::fs::File::open(path).await?;
-            file.seek(SeekFrom::Start(range.start)).await?;
-            let file = file.take(range.end - range.start);
+        Part::File(piece) => {
+            let opened = tokio::task::spawn_blocking(move || files.at(piece)).await;
+            let file = opened.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+            let file = tokio::fs::File::from_std(file).take(piece.length);
             ReaderStream::with_capacity(file, CHUNK).boxed()
         }
     })

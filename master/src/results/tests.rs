@@ -85,12 +85,12 @@ impl Scenario {
         let go_on = CancellationToken::new();
         let made = self.results.make_archive(BUILD, keys, &failures, &go_on);
         made.unwrap();
-        let archive = self.results.archive(BUILD).unwrap();
-        let length = archive.tar_length();
-        let tar = bytes_of(archive.tar(0..length)).await;
+        let archive = || self.results.archive(BUILD).unwrap();
+        let length = archive().tar_length();
+        let tar = bytes_of(archive().tar(0..length)).await;
         assert_eq!(tar.len() as u64, length);
         for range in [0..1, 5..length - 3, length / 2..length, length - 1..length] {
-            let part = bytes_of(archive.tar(range.clone())).await;
+            let part = bytes_of(archive().tar(range.clone())).await;
             let (from, to) = (range.start as usize, range.end as usize);
             assert_eq!(part, tar[from..to], "{range:?}");
         }
@@ -110,7 +110,7 @@ impl Scenario {
                 );
             }
         }
-        let mut zip = zip::ZipArchive::new(Cursor::new(bytes_of(archive.zip()).await)).unwrap();
+        let mut zip = zip::ZipArchive::new(Cursor::new(bytes_of(archive().zip()).await)).unwrap();
         assert_eq!(zip.len(), files);
         let mut failures = String::new();
         zip.by_name("failures.txt")
@@ -248,4 +248,30 @@ fn consoles_of_builds_that_earlier_versions_archived_are_read() {
     let missing = scenario.results.archive(BUILD).unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     scenario.results.clear_unused(BUILD).unwrap();
+}
+
+#[tokio::test]
+async fn a_download_keeps_its_bytes_when_its_build_is_removed() {
+    let scenario = Scenario::new();
+    let keys = [key(0, 1), key(1, 1), key(2, 1)];
+    for (key, is_large) in keys.iter().zip([false, true, true]) {
+        scenario.append(&[*key], is_large).await;
+    }
+    let stop = CancellationToken::new();
+    scenario
+        .results
+        .make_archive(BUILD, &keys, &[], &stop)
+        .unwrap();
+    let archive = || scenario.results.archive(BUILD).unwrap();
+    let length = archive().tar_length();
+    let (tar, zip) = (bytes_of(archive().tar(0..length)).await, archive().zip());
+    let zip = bytes_of(zip).await;
+    let mut begun = Box::pin(archive().tar(0..length));
+    let first = begun.try_next().await.unwrap().unwrap();
+    let (late, late_zip) = (archive().tar(0..length), archive().zip());
+    scenario.results.remove(BUILD).unwrap();
+    assert!(!scenario.file("blocks").exists());
+    assert_eq!([&first[..], &bytes_of(begun).await].concat(), tar);
+    assert_eq!(bytes_of(late).await, tar);
+    assert_eq!(bytes_of(late_zip).await.len(), zip.len());
 }

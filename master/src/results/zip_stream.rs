@@ -1,15 +1,13 @@
 //! `artifacts.zip` as a stream: made from the store while it is sent.
 
 use super::archive::Archive;
-use super::build_store::BuildStore;
-use super::index::BlockPlace;
+use super::archive_files::ArchiveFiles;
 use bytes::Bytes;
 use clusterrunner_common::result_block::members;
 use flate2::bufread::GzDecoder;
 use futures_util::Stream;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -23,7 +21,7 @@ const WAITING: usize = 8;
 /// The zip archive with the regular files of the tar archive. It ends in an error, not in an end,
 /// if something can not be read.
 pub(super) fn stream(
-    store: Arc<BuildStore>,
+    files: ArchiveFiles,
     archive: Archive,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -31,7 +29,7 @@ pub(super) fn stream(
     // A thread of its own: slow readers must not use up those that others wait for.
     let thread = std::thread::Builder::new().name("zip".to_owned());
     let started = thread.spawn(move || {
-        if let Err(error) = write(&store, &archive, BufWriter::with_capacity(CHUNK, out)) {
+        if let Err(error) = write(&files, &archive, BufWriter::with_capacity(CHUNK, out)) {
             // Whoever reads may have left, which may be the error.
             failed.blocking_send(Err(error)).ok();
         }
@@ -46,15 +44,10 @@ pub(super) fn stream(
     })
 }
 
-fn write(store: &BuildStore, archive: &Archive, out: impl Write) -> io::Result<()> {
+fn write(files: &ArchiveFiles, archive: &Archive, out: impl Write) -> io::Result<()> {
     let mut zip = ZipWriter::new_stream(out);
     for piece in &archive.pieces {
-        let place = BlockPlace {
-            file: piece.file,
-            offset: piece.offset,
-            length: piece.length,
-        };
-        let mut bytes = store.read_block(place)?;
+        let mut bytes = BufReader::new(files.at(*piece)?.take(piece.length));
         // A piece is many blocks; each is a gzip member.
         while !io::BufRead::fill_buf(&mut bytes)?.is_empty() {
             let block = GzDecoder::new(bytes);

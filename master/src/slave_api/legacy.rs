@@ -93,13 +93,14 @@ impl Line {
                 self.tell::<Success>(&format!("{base}/setup"), encode(&request)?)
                     .await
             }
-            SlaveCall::Start { subjob, request } => {
+            SlaveCall::Start { order, command, .. } => {
+                let atoms = order.atoms.iter();
                 let request = SubjobRequest {
-                    atomic_commands: request.atomic_commands.clone(),
+                    atomic_commands: atoms.map(|atom| format!("{atom} {command}")).collect(),
                     attempt: None,
                     timeout_s: None,
                 };
-                let url = format!("{base}/subjob/{subjob}");
+                let url = format!("{base}/subjob/{}", order.subjob_id);
                 self.tell::<SubjobAccepted>(&url, encode(&request)?).await
             }
             // Not signed, as by the original: the digest of an empty body would open other routes.

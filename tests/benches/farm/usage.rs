@@ -42,6 +42,12 @@ impl Usage {
             ..self
         }
     }
+
+    /// Processor time in seconds.
+    #[allow(dead_code, reason = "not every program wants it apart")]
+    pub(crate) fn seconds(self) -> f64 {
+        self.own_seconds
+    }
 }
 
 impl fmt::Display for Usage {

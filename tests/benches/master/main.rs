@@ -1,5 +1,13 @@
-//! What a master bears: `cargo bench -p clusterrunner-tests --bench master -- [PART ...]`, all parts if
-//! none is named. Figures are printed as they come.
+//! What a master bears: `cargo bench -p clusterrunner-tests --bench master -- [PART ...] [ATOMS ...]`, all
+//! parts if none is named. Figures are printed as they come.
+//!
+//! * `hand-outs`: 1,000 model slaves with 10 executors each take subjobs, run them in no time and send
+//!   results, for builds of so many atoms (100000 and 300000 if none are given).
+//! * `polls`: 1,000 pollers of one build, beside a bare route that serves the same bytes.
+//! * `submits`: 64 clients that submit builds.
+//!
+//! The figure that counts is the master's processor time: the load is made on the same machine, and
+//! its own time is told apart. `TMPDIR` says on which file system the master's files are.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 #![expect(clippy::unwrap_used, reason = "made of the parts of tests")]
 
@@ -13,27 +21,42 @@ mod farm;
 mod processes;
 #[path = "../../cluster/program.rs"]
 mod program;
+#[path = "../farm/usage.rs"]
+#[expect(dead_code, reason = "another benchmark uses more of it")]
+mod usage;
 #[path = "../../cluster/wait.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod wait;
 
+mod hand_outs;
 mod http_load;
+mod model_slave;
 mod polls;
 mod submits;
+mod wire;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        // What `cargo bench` itself says.
+        .filter(|argument| argument != "--bench")
+        .collect();
     if let Some(body) = polls::bare_body(&arguments) {
         return polls::serve_bare(body);
     }
-    let is_wanted = |part: &str| {
-        let mut parts = arguments.iter().filter(|argument| *argument != "--bench");
-        parts.clone().next().is_none() || parts.any(|wanted| wanted == part)
-    };
+    let atoms: Vec<u32> = arguments.iter().filter_map(|n| n.parse().ok()).collect();
+    let parts: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| argument.parse::<u32>().is_err())
+        .collect();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| *wanted == part);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
+    if is_wanted("hand-outs") {
+        runtime.block_on(hand_outs::measure(&atoms));
+    }
     if is_wanted("polls") {
         runtime.block_on(polls::measure());
     }

@@ -8,7 +8,7 @@ use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::Plan;
 use crate::cluster::{MAX_ATTEMPTS, MAX_PREPARATIONS};
-use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobRequest};
+use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::{TimeLimit, Timeouts};
@@ -106,12 +106,13 @@ fn effects_carry_all_that_is_needed() {
     assert_eq!(effects, call(SlaveCall::SetUp(Box::new(set_up))));
 
     let start = |attempt| SlaveCall::Start {
-        subjob: SubjobId(0),
-        request: SubjobRequest {
-            atomic_commands: vec!["export T=A; run".to_owned()],
-            attempt: Some(Attempt(attempt)),
-            timeout_s: Some(10),
+        order: SubjobOrder {
+            subjob_id: SubjobId(0),
+            attempt: Attempt(attempt),
+            atoms: vec!["export T=A;".to_owned()],
         },
+        command: "run".into(),
+        timeout_s: Some(10),
     };
     assert_eq!(farm.set_up(1, 1).effects, call(start(1)));
     let effects = farm.tell(unusable(hand_out(1, 1, 0, 1))).effects;

@@ -591,8 +591,8 @@ fn effect_text(effect: &Effect) -> String {
                 "slave {slave}: set up {build} from index {}",
                 request.build_executor_start_index
             ),
-            SlaveCall::Start { subjob, request } => {
-                let attempt = request.attempt.map_or(0, |attempt| attempt.0);
+            SlaveCall::Start { order, .. } => {
+                let (subjob, attempt) = (order.subjob_id, order.attempt);
                 format!("slave {slave}: start {build}.{subjob}, attempt {attempt}")
             }
             SlaveCall::TearDown => format!("slave {slave}: tear down {build}"),

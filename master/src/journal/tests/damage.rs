@@ -122,7 +122,7 @@ async fn a_later_format_is_refused() {
     ended::insert(&master.journal.store.meta, b"snapshot", &meta).unwrap();
     drop(master);
     let error = refusal(directory.path());
-    assert!(error.contains("has format 3"), "{error}");
+    assert!(error.contains("has format 4"), "{error}");
 }
 
 /// Builds 1 (in work), 2 (queued) in a snapshot, 3 since; 4 is over and put away.
@@ -139,9 +139,9 @@ async fn full(directory: &Path) -> Master {
         ])
         .await;
     master.snapshot();
-    master
-        .happen([queued(3), queued(4), failed(4, "no".to_owned())])
-        .await;
+    for fact in [queued(3), queued(4), failed(4, "no".to_owned())] {
+        master.happen([fact]).await;
+    }
     master
         .journal
         .ended()
@@ -260,6 +260,27 @@ async fn what_comes_before_a_damaged_event_is_saved() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn events_that_share_a_record_are_lost_together_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut master = with_events(directory.path(), 2).await;
+    let before = master.cluster.clone();
+    master.happen((3..=7).map(queued)).await;
+    master.happen([queued(8)]).await;
+    let store = master.journal.store.clone();
+    drop(master);
+    assert_eq!(store.events.len(), 4);
+    spoil(&store.events, &event_key(2, 0));
+    drop(store);
+    let findings = examine(directory.path()).unwrap();
+    let lost =
+        "event 2: its checksum does not fit - what it and the 5 events after it say".to_owned();
+    assert_eq!(
+        (problems(&findings), findings.cluster),
+        (vec![lost], before)
+    );
 }
 
 #[tokio::test]

@@ -91,3 +91,20 @@ async fn format_2_a_snapshot_and_ended_builds() {
         ]
     );
 }
+
+/// A snapshot, a list of small facts with a large one among them, and a single one.
+#[test]
+fn format_3_facts_that_share_records() {
+    let directory = recorded(3);
+    let findings = examine::examine(directory.path()).unwrap();
+    assert_eq!(findings.problems, []);
+    assert_eq!((findings.events, findings.in_snapshot), (71, Some(8)));
+    let master = Master::start(directory.path()).unwrap();
+    assert!(master.journal.store.events.len() < 10);
+    let builds: Vec<String> = master.cluster.builds().map(state).collect();
+    assert_eq!(builds.len(), 59);
+    assert_eq!(
+        builds[..2],
+        ["building: 3 of 70, 1 failed", "error: 0 of 0, 0 failed"]
+    );
+}

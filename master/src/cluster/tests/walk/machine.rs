@@ -329,14 +329,14 @@ impl Machine {
                 self.builds.insert((slave, build), Place::Failed);
                 refusal = Some("its files are gone".to_owned());
             }
-            (SlaveCall::Start { subjob, request }, Some(Place::Ready)) => {
-                let attempt = request.attempt.expect("our master numbers its hand-outs");
+            (SlaveCall::Start { order, command, .. }, Some(Place::Ready)) => {
+                let (subjob, attempt) = (order.subjob_id, order.attempt);
                 let is_new = self.begun.insert((slave, build, subjob, attempt));
                 if is_new || self.forgets_begun {
                     assert!(is_new, "attempt {attempt} of {build}.{subjob} runs twice");
-                    let commands = request.atomic_commands.iter();
+                    let commands = order.atoms.iter().map(|atom| format!("{atom} {command}"));
                     let is_sick = self.sickness == Sickness::FailsEverything;
-                    let outcome = |command| {
+                    let outcome = |command: &str| {
                         if is_sick {
                             SICK_OUTCOME
                         } else {
@@ -347,7 +347,7 @@ impl Machine {
                     self.waiting.push_back(if is_poison {
                         Work::RunPoison(slave, build)
                     } else {
-                        let outcomes = commands.map(|command| outcome(command)).collect();
+                        let outcomes = commands.map(|command| outcome(&command)).collect();
                         Work::Run(slave, build, subjob, attempt, outcomes)
                     });
                     acts.extend(self.start_waiting());

@@ -1,0 +1,95 @@
+//! Hand-outs taken and results stored, per second of the master's processor time.
+
+use crate::farm::{Extra, Farm};
+use crate::model_slave::{self, Load, Tally};
+use crate::usage::Usage;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const SLAVES: u32 = 1000;
+const EXECUTORS: u32 = 10;
+
+/// Pause between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Runs builds of so many atoms and prints what each took.
+pub(crate) async fn measure(sizes: &[u32]) {
+    let sizes = match sizes {
+        [] => &[100_000, 300_000],
+        sizes => sizes,
+    };
+    for size in sizes {
+        run(*size).await;
+    }
+}
+
+/// One build on a farm of its own, so that the peak of memory is that of this size.
+async fn run(atoms: u32) {
+    let extra = Extra {
+        general: "log_level = WARNING",
+        master: "slave_lost_after = 15",
+        ..Extra::default()
+    };
+    let mut farm = Farm::with(&extra);
+    farm.start_master().await;
+    let load = Load {
+        master: farm.master_address(),
+        secret: farm.secret(),
+        executors: EXECUTORS,
+        tally: Arc::new(Mutex::new(Tally::default())),
+    };
+    for number in 0..SLAVES {
+        model_slave::start(&load, farm.address(), number).await;
+    }
+    let project = farm.path("project");
+    std::fs::create_dir(&project).unwrap();
+    let job = format!("Many:\n  commands:\n    - 'true'\n  atomizers:\n    - N: 'seq {atoms}'\n");
+    std::fs::write(project.join("clusterrunner.yaml"), job).unwrap();
+    let request = json!({
+        "type": "directory", "project_directory": project, "job_name": "Many",
+    });
+    let (master, own) = (farm.master_process(), std::process::id());
+    let build = farm.submit(&request).await;
+    until(&load, |tally| tally.handed_out > 0).await;
+    let before = (Usage::of(master), Usage::of(own), Instant::now());
+    let tally = until(&load, |tally| {
+        tally.recorded + tally.rejected >= atoms as usize
+    })
+    .await;
+    let seconds = before.2.elapsed().as_secs_f64();
+    let used = Usage::of(master).since(before.0);
+    let load_used = Usage::of(own).since(before.1);
+    let view = farm.end_of(build).await;
+    assert_eq!(view.num_subjobs, u64::from(atoms), "{view:?}");
+    let archived = before.2.elapsed().as_secs_f64() - seconds;
+    let per_atom = used.seconds() / f64::from(atoms);
+    println!(
+        "{atoms:>7} atoms, {SLAVES} slaves x {EXECUTORS} executors: {:.0}/s in {seconds:.1} s; the master's \
+         {:.1} us of processor time each = {:.0}/s per core",
+        f64::from(atoms) / seconds,
+        per_atom * 1e6,
+        1.0 / per_atom,
+    );
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let each = |atoms: usize, calls: usize| atoms as f64 / calls as f64;
+    println!(
+        "        {} calls with {:.1} subjobs each, {} requests with {:.1} results each, {} rejected",
+        tally.calls,
+        each(tally.handed_out, tally.calls),
+        tally.requests,
+        each(tally.recorded, tally.requests),
+        tally.rejected,
+    );
+    println!("        master {used}, load {load_used}; the archive came {archived:.1} s later");
+}
+
+async fn until(load: &Load, is_so: impl Fn(&Tally) -> bool) -> Tally {
+    loop {
+        let tally = load.tally.lock().unwrap().clone();
+        if is_so(&tally) {
+            return tally;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
