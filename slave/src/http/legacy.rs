@@ -96,6 +96,9 @@ mod tests {
             check(Method::PUT, &subjob, Proof::Bound);
             check(Method::POST, &format!("{subjob}/atom"), Proof::Bound);
             check(Method::POST, &format!("{v}/kill"), Proof::BodyDigest);
+            // Ours alone.
+            check(Method::POST, &format!("{build}/subjobs"), Proof::Bound);
+            check(Method::POST, &format!("{build}/hand_outs"), Proof::Bound);
         }
         check(Method::POST, "/v1/unknown", Proof::Bound);
     }
