@@ -3,8 +3,13 @@
 //! `cargo bench -p clusterrunner-master --bench results -- [ATOMS [ATOMS_PER_BLOCK]]` (300000 and 1
 //! if not given) stores so many atoms with 1 KB of output each, as many slaves at a time bring them,
 //! reads consoles and both archives, and removes all again. `TMPDIR` says on which file system.
-//! Figures are printed as they come; those of reading are of files that are still in memory.
+//! Figures are printed as they come; those of reading are of files that are still in memory. Last, a
+//! build of as many subjobs goes through the master's core, and pages of its list are read. The line
+//! at the end has all figures that there are goals for.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
+
+#[path = "results/list.rs"]
+mod list;
 
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
@@ -21,6 +26,9 @@ const ATTEMPT: Attempt = Attempt::FIRST;
 
 /// How many uploads there are at a time.
 const UPLOADS: usize = 64;
+
+/// How many bytes each atom puts out.
+const OUTPUT: usize = 1024;
 
 /// How many consoles are read.
 const CONSOLES: u32 = 1000;
@@ -57,12 +65,18 @@ async fn measure(atoms: u32, in_block: u32) {
         async move { stored.await.expect("a task") }
     });
     let () = stored.buffer_unordered(UPLOADS).collect().await;
-    per_second("packed, checked and stored", atoms, started.elapsed());
+    let ingest = started.elapsed();
+    per_second("packed, checked and stored", atoms, ingest);
     let (bytes, files) = disk_use(&directory.path().join(BUILD.to_string()));
     println!(
         "on disk: {:.1} MiB in {files} files ({} bytes for an atom)",
         mib(bytes),
         bytes / u64::from(atoms)
+    );
+    let payload = u64::from(atoms) * OUTPUT as u64;
+    println!(
+        "on disk: x {:.2} of the output alone",
+        mib(bytes) / mib(payload)
     );
     println!("memory at most: {:.0} MiB", peak_mib());
 
@@ -74,33 +88,47 @@ async fn measure(atoms: u32, in_block: u32) {
             let started = Instant::now();
             let (subjob, atom) = (SubjobId(atom / in_block), AtomId(atom % in_block));
             let length = read_console(&results, subjob, atom);
-            assert_eq!(length, 1024);
+            assert_eq!(length, OUTPUT);
             started.elapsed()
         })
         .collect();
     println!("the first console after a start: {:.2?}", times[0]);
     times.sort();
+    let slow_console = times[times.len() * 99 / 100];
     println!(
         "a console: median {:.0?}, 99 % within {:.0?}",
         times[times.len() / 2],
-        times[times.len() * 99 / 100]
+        slow_console
     );
 
     let keys: Vec<_> = (0..subjobs).map(|n| (SubjobId(n), ATTEMPT)).collect();
     let started = Instant::now();
     let made = results.make_archive(BUILD, &keys, &[], &CancellationToken::new());
     made.expect("an archive");
-    println!("archive made in {:.1?}", started.elapsed());
+    let archive_made = started.elapsed();
+    println!("archive made in {archive_made:.1?}");
     let archive = results.archive(BUILD).expect("an archive");
     let length = archive.tar_length();
-    download("artifacts.tar.gz", archive.tar(0..length)).await;
+    let tar_begins = download("artifacts.tar.gz", archive.tar(0..length)).await;
     let archive = results.archive(BUILD).expect("an archive");
-    download("artifacts.zip", archive.zip()).await;
-    println!("memory at most: {:.0} MiB", peak_mib());
+    let zip_begins = download("artifacts.zip", archive.zip()).await;
+    let of_store = peak_mib();
+    println!("memory at most: {of_store:.0} MiB");
 
     let started = Instant::now();
     results.remove(BUILD).expect("a removal");
-    println!("removed in {:.1?}", started.elapsed());
+    let removed = started.elapsed();
+    println!("removed in {removed:.1?}");
+
+    let (page, slowest_page) = list::pages(directory.path(), subjobs).await;
+    println!("a page of the list: median {page:.1?}, slowest {slowest_page:.1?}");
+    println!(
+        "{atoms} atoms, {in_block} in a block: {:.0} atoms/s, page {slowest_page:.1?}, console {slow_console:.0?}, \
+         archive made in {archive_made:.1?}, tar begins after {tar_begins:.1?}, zip after {zip_begins:.1?}, \
+         {of_store:.0} MiB, x {:.2} of the output, {files} files, removed in {removed:.1?}",
+        f64::from(atoms) / ingest.as_secs_f64(),
+        mib(bytes) / mib(payload),
+    );
 }
 
 /// Packs the result of a subjob as a slave does, and takes it as the master does.
@@ -131,14 +159,14 @@ async fn store(results: &Results, subjob: SubjobId, num_atoms: u32) {
 fn console(subjob: SubjobId, atom: AtomId) -> Vec<u8> {
     let mut text = Vec::new();
     let mut state = u64::from(subjob.0) << 32 | u64::from(atom.0);
-    while text.len() < 1024 {
+    while text.len() < OUTPUT {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         let line = format!("test case_{:x} ... ok, {} ms\n", state >> 40, state >> 54);
         text.extend_from_slice(line.as_bytes());
     }
-    text.truncate(1024);
+    text.truncate(OUTPUT);
     text
 }
 
@@ -154,7 +182,8 @@ fn read_console(results: &Results, subjob: SubjobId, atom: AtomId) -> usize {
     .expect("a console")
 }
 
-async fn download(name: &str, body: impl Stream<Item = io::Result<bytes::Bytes>>) {
+/// Reads an archive; how long it takes to begin.
+async fn download(name: &str, body: impl Stream<Item = io::Result<bytes::Bytes>>) -> Duration {
     let started = Instant::now();
     let mut body = std::pin::pin!(body);
     let (mut first, mut length) = (None, 0);
@@ -163,12 +192,13 @@ async fn download(name: &str, body: impl Stream<Item = io::Result<bytes::Bytes>>
         length += chunk.len() as u64;
     }
     let took = started.elapsed();
+    let first = first.unwrap_or_default();
     println!(
-        "{name}: begins after {:.1?}, {:.1} MiB at {:.0} MiB/s",
-        first.unwrap_or_default(),
+        "{name}: begins after {first:.1?}, {:.1} MiB at {:.0} MiB/s",
         mib(length),
         mib(length) / took.as_secs_f64()
     );
+    first
 }
 
 fn per_second(what: &str, number: u32, took: Duration) {

@@ -28,33 +28,40 @@ pub(crate) fn atoms_per_second(atoms: u32) -> f64 {
     f64::from(2 * each) / started.elapsed().as_secs_f64()
 }
 
-/// The same atoms by programs that many machines have.
-pub(crate) fn peers(atoms: u32) {
-    for (name, script) in [
-        (
-            "xargs",
-            format!("seq {atoms} | xargs -P 2 -I N bash -c true N"),
-        ),
-        (
-            "parallel",
-            format!("seq {atoms} | parallel -j 2 bash -c true"),
-        ),
-    ] {
-        let is_there = Command::new("bash")
+/// Programs that many machines have, if this one has them: name and command.
+pub(crate) fn installed_peers() -> Vec<(String, String)> {
+    let peers = [
+        ("xargs", "seq {atoms} | xargs -P 2 -I N bash -c true N"),
+        ("parallel", "seq {atoms} | parallel -j 2 bash -c true"),
+    ];
+    let is_installed = |name: &str| {
+        let status = Command::new("bash")
             .args(["-c", &format!("command -v {name}")])
             .stdout(Stdio::null())
             .status();
-        if !is_there.is_ok_and(|status| status.success()) {
+        status.is_ok_and(|status| status.success())
+    };
+    let mut installed = Vec::new();
+    for (name, command) in peers {
+        if is_installed(name) {
+            installed.push((name.to_owned(), command.to_owned()));
+        } else {
             println!("{name} is not installed");
-            continue;
         }
-        let started = Instant::now();
-        let status = Command::new("bash").args(["-c", &script]).status();
-        let seconds = started.elapsed().as_secs_f64();
-        assert!(status.is_ok_and(|status| status.success()), "{script}");
-        println!(
-            "{atoms:>6} trivial atoms by {name}: {:.0}/s",
-            f64::from(atoms) / seconds
-        );
     }
+    installed
+}
+
+/// How fast another program runs so many trivial atoms: a shell command that says `{atoms}`.
+pub(crate) fn of_peer(command: &str, atoms: u32) -> f64 {
+    let script = command.replace("{atoms}", &atoms.to_string());
+    let started = Instant::now();
+    let status = Command::new("bash")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(status.is_ok_and(|status| status.success()), "{script}");
+    f64::from(atoms) / seconds
 }

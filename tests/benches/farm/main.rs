@@ -4,8 +4,15 @@
 //! given) starts a master and a slave with two executors, and measures rounds of: the floor (fork
 //! and exec of the same shell command, two at a time, and nothing else), then a build of so many
 //! trivial atoms. Further: a build of 100 atoms of 100 ms, single-atom builds one after the other,
-//! and 200 of them at once. `TMPDIR` says on which file system; `--peers` adds xargs and GNU
-//! parallel, where they are installed. Figures are printed as they come.
+//! and 200 of them at once. `TMPDIR` says on which file system. Figures are printed as they come.
+//!
+//! * `--rounds N` repeats the trivial atoms, and says best and median.
+//! * `--peers` adds xargs and GNU parallel where they are installed, `--peer NAME=COMMAND` any other
+//!   program; `{atoms}` in the command is their number. They take turns with the builds.
+//! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, and those that
+//!   are not measured otherwise: `growth` (what an atom costs in a small and in a large build),
+//!   `slow-link` (25 ms each way between slave and master; root only), `memory` (of a master with
+//!   10,000 ended builds and 100,000 waiting atoms).
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 #![expect(clippy::unwrap_used, reason = "made of the parts of tests")]
 
@@ -23,10 +30,16 @@ mod program;
 mod wait;
 
 mod floor;
+mod numbers;
+mod options;
+mod slow_link;
+#[expect(dead_code, reason = "another benchmark uses more of it")]
 mod usage;
 
 use clusterrunner_common::api::{BuildStatus, BuildView};
 use farm::{Extra, Farm};
+use numbers::{largest, median, part};
+use options::Options;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,38 +50,56 @@ const EXECUTORS: u32 = 2;
 /// How many atoms the floor runs before and after each build.
 const FLOOR_ATOMS: u32 = 4000;
 
+/// How many builds there are at once.
+const BUILDS: u32 = 200;
+
+/// How many atoms the small and the large build have that show growth.
+const SMALL: u32 = 1000;
+const LARGE: u32 = 50_000;
+
+/// How many builds have ended, and how many atoms wait, where memory is looked at.
+const ENDED: u32 = 10_000;
+const WAITING: u32 = 100_000;
+
 fn main() {
-    let mut sizes = Vec::new();
-    let mut with_peers = false;
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            // What `cargo bench` itself says.
-            "--bench" => {}
-            "--peers" => with_peers = true,
-            number => sizes.push(number.parse().expect("a number of atoms")),
-        }
-    }
-    if sizes.is_empty() {
-        sizes = vec![1000, 10_000, 50_000];
-    }
+    let options = Options::read();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(measure(&sizes, with_peers));
+    runtime.block_on(measure(&options));
 }
 
-async fn measure(sizes: &[u32], with_peers: bool) {
+async fn measure(options: &Options) {
+    if options.in_own_network {
+        let (farm, _line) = slow_link::start(EXECUTORS).await;
+        let bench = Bench::of(farm);
+        return bench.sleeping_atoms("   slow link, 25 ms each way:").await;
+    }
     let mut bench = Bench::start().await;
     println!("files in {}", bench.farm.path("").display());
-    for size in sizes {
-        bench.trivial_atoms(*size).await;
+    if options.wants("atoms") {
+        for size in &options.sizes {
+            bench.trivial_atoms(*size, options).await;
+        }
     }
-    bench.sleeping_atoms().await;
-    bench.single_atoms().await;
-    bench.many_builds().await;
-    if with_peers {
-        floor::peers(FLOOR_ATOMS);
+    if options.wants("sleeping") {
+        bench.sleeping_atoms("  ").await;
+    }
+    if options.wants("single") {
+        bench.single_atoms().await;
+    }
+    if options.wants("many") {
+        bench.many_builds().await;
+    }
+    if options.wants("growth") {
+        bench.growth().await;
+    }
+    if options.wants("slow-link") {
+        slow_link::run_in_own_network();
+    }
+    if options.wants("memory") {
+        bench.memory().await;
     }
 }
 
@@ -84,8 +115,12 @@ impl Bench {
             ..Extra::default()
         };
         let mut farm = Farm::with(&extra);
-        let projects = farm.path("projects");
         farm.start_all(&[EXECUTORS]).await;
+        Self::of(farm)
+    }
+
+    fn of(farm: Farm) -> Self {
+        let projects = farm.path("projects");
         Self { farm, projects }
     }
 
@@ -113,38 +148,137 @@ impl Bench {
         }
     }
 
-    async fn trivial_atoms(&mut self, atoms: u32) {
+    /// Runs a build of trivial atoms: atoms per second, and what master and slave used.
+    async fn run_trivial(&self, atoms: u32) -> (f64, BuildView, [Usage; 2]) {
         let request = self.request("trivial", atoms, "true");
-        let before = floor::atoms_per_second(FLOOR_ATOMS);
-        let (master, slave) = (
-            Usage::of(self.farm.master_process()),
-            Usage::of(self.farm.slave_process(0)),
-        );
+        let processes = [self.farm.master_process(), self.farm.slave_process(0)];
+        let before = processes.map(Usage::of);
         let view = self.run(&request).await;
-        let master = Usage::of(self.farm.master_process()).since(master);
-        let slave = Usage::of(self.farm.slave_process(0)).since(slave);
-        let after = floor::atoms_per_second(FLOOR_ATOMS);
-        let floor = f64::midpoint(before, after);
-        let seconds = seconds(&view, "prepared", "finished");
-        let rate = f64::from(atoms) / seconds;
-        println!(
-            "{atoms:>6} trivial atoms: {rate:>6.0}/s = {:.2} of the floor ({before:.0}/s before, \
-             {after:.0}/s after), {seconds:.2} s, prepared in {:.2} s",
-            rate / floor,
-            self::seconds(&view, "queued", "prepared"),
-        );
-        println!("       master {master}, slave {slave}");
+        let [master, slave] = processes.map(Usage::of);
+        let [master_before, slave_before] = before;
+        let used = [master.since(master_before), slave.since(slave_before)];
+        let rate = f64::from(atoms) / seconds(&view, "prepared", "finished");
+        (rate, view, used)
     }
 
-    async fn sleeping_atoms(&self) {
+    async fn trivial_atoms(&mut self, atoms: u32, options: &Options) {
+        let (mut rates, mut floors, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut of_peers = vec![Vec::new(); options.peers.len()];
+        for _ in 0..options.rounds {
+            let before = floor::atoms_per_second(FLOOR_ATOMS);
+            let (rate, view, [master, slave]) = self.run_trivial(atoms).await;
+            let after = floor::atoms_per_second(FLOOR_ATOMS);
+            let floor = f64::midpoint(before, after);
+            println!(
+                "{atoms:>6} trivial atoms: {rate:>6.0}/s = {:.2} of the floor ({before:.0}/s before, \
+                 {after:.0}/s after), {:.2} s, prepared in {:.2} s",
+                rate / floor,
+                seconds(&view, "prepared", "finished"),
+                seconds(&view, "queued", "prepared"),
+            );
+            println!(
+                "       master {master}, {:.0} us for an atom; slave {slave}, {:.0} us for an atom",
+                master.micros_each(atoms),
+                slave.micros_each(atoms)
+            );
+            rates.push(rate);
+            floors.push(floor);
+            ratios.push(rate / floor);
+            for ((_, command), rates) in options.peers.iter().zip(&mut of_peers) {
+                rates.push(floor::of_peer(command, FLOOR_ATOMS.min(atoms)));
+            }
+        }
+        println!(
+            "{atoms:>6} trivial atoms, {} rounds: best {:.0}/s, median {:.0}/s = {:.2} of the floor (best {:.0}/s, \
+             median {:.0}/s)",
+            options.rounds,
+            largest(&rates),
+            median(&rates),
+            median(&ratios),
+            largest(&floors),
+            median(&floors)
+        );
+        for ((name, _), rates) in options.peers.iter().zip(&of_peers) {
+            println!(
+                "{:>6} trivial atoms by {name}: best {:.0}/s, median {:.0}/s = {:.2} of the floor",
+                FLOOR_ATOMS.min(atoms),
+                largest(rates),
+                median(rates),
+                median(rates) / median(&floors)
+            );
+        }
+    }
+
+    async fn sleeping_atoms(&self, what: &str) {
         let request = self.request("sleeping", 100, "sleep 0.1");
         let view = self.run(&request).await;
         let seconds = seconds(&view, "prepared", "finished");
         let best = 100.0 * 0.1 / f64::from(EXECUTORS);
         println!(
-            "   100 atoms of 100 ms: {seconds:.3} s = {:.3} of what sleeping alone takes ({best} s)",
+            "{what} 100 atoms of 100 ms: {seconds:.3} s = {:.3} of what sleeping alone takes ({best} s)",
             seconds / best
         );
+    }
+
+    /// What an atom costs in a small build and in a large one.
+    async fn growth(&self) {
+        let mut costs = Vec::new();
+        for atoms in [SMALL, LARGE] {
+            let (rate, _, [master, slave]) = self.run_trivial(atoms).await;
+            println!(
+                "{atoms:>6} atoms in one build: {rate:.0}/s, master {:.0} us and slave {:.0} us for an atom",
+                master.micros_each(atoms),
+                slave.micros_each(atoms)
+            );
+            costs.push((rate, master.micros_each(atoms)));
+        }
+        if let [(small_rate, small_cost), (large_rate, large_cost)] = costs.as_slice() {
+            println!(
+                "   growth from {SMALL} to {LARGE} atoms: rate x {:.2}, master's time for an atom x {:.2}",
+                large_rate / small_rate,
+                large_cost / small_cost
+            );
+        }
+    }
+
+    /// What the master keeps in memory of builds that are over, and of atoms that wait.
+    async fn memory(&self) {
+        let memory = || Usage::of(self.farm.master_process()).memory();
+        let at_first = memory();
+        let request = self.request("single", 1, "true");
+        let mut ended = 0;
+        while ended < ENDED {
+            let mut builds = Vec::new();
+            for _ in 0..BUILDS {
+                builds.push(self.farm.submit(&request).await);
+            }
+            for build in builds {
+                let view = self.farm.end_of(build).await;
+                assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
+            }
+            ended += BUILDS;
+        }
+        let with_ended = memory();
+        println!(
+            "   {ENDED} ended builds: master {with_ended:.1} MiB ({at_first:.1} MiB before them)"
+        );
+        let request = self.request("waiting", WAITING, "sleep 60");
+        let build = self.farm.submit(&request).await;
+        let client = self.farm.client();
+        let is_building = async || {
+            let view = client.build(build).await.expect("the build's state");
+            (view.status == BuildStatus::Building).then_some(())
+        };
+        wait::wait_for("the build runs", is_building).await;
+        let with_all = memory();
+        let each = (with_all - with_ended) * f64::from(1 << 20) / f64::from(WAITING);
+        let peak = Usage::of(self.farm.master_process());
+        println!(
+            "   {ENDED} ended builds and {WAITING} waiting atoms: master {with_all:.1} MiB, {each:.0} bytes for a \
+             waiting atom; {peak}"
+        );
+        client.cancel(build).await.expect("it is canceled");
+        self.farm.wait_for_rest().await;
     }
 
     async fn single_atoms(&self) {
@@ -154,17 +288,14 @@ impl Bench {
             let view = self.run(&request).await;
             latencies.push(seconds(&view, "queued", "finished") * 1000.0);
         }
-        latencies.sort_by(f64::total_cmp);
-        let at = |part: usize| latencies.get(latencies.len() * part / 100).copied();
         println!(
             "     1 atom, queued to finished: median {:.1} ms, 90 % {:.1} ms",
-            at(50).unwrap_or_default(),
-            at(90).unwrap_or_default()
+            median(&latencies),
+            part(&latencies, 90)
         );
     }
 
     async fn many_builds(&self) {
-        const BUILDS: u32 = 200;
         let request = self.request("single", 1, "true");
         let (mut first, mut last) = (f64::MAX, 0.0_f64);
         let mut builds = Vec::new();
@@ -178,7 +309,7 @@ impl Bench {
         }
         let seconds = last - first;
         println!(
-            "   200 builds of one atom at once: {:.0} builds/s",
+            "   {BUILDS} builds of one atom at once: {:.0} builds/s",
             f64::from(BUILDS) / seconds
         );
     }

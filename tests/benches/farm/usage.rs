@@ -11,6 +11,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) struct Usage {
     own_seconds: f64,
     peak_mib: f64,
+    now_mib: f64,
 }
 
 impl Usage {
@@ -24,14 +25,16 @@ impl Usage {
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
         let status = read("status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|text| text.trim().strip_suffix(" kB"));
+        let mib = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            let value = value.and_then(|text| text.trim().strip_suffix(" kB"));
+            let kib = value.and_then(|text| text.parse::<f64>().ok());
+            kib.expect("a size") / 1024.0
+        };
         Self {
             own_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
-            peak_mib: peak
-                .and_then(|text| text.parse::<f64>().ok())
-                .expect("a peak")
-                / 1024.0,
+            peak_mib: mib("VmHWM:"),
+            now_mib: mib("VmRSS:"),
         }
     }
 
@@ -44,9 +47,18 @@ impl Usage {
     }
 
     /// Processor time in seconds.
-    #[allow(dead_code, reason = "not every program wants it apart")]
     pub(crate) fn seconds(self) -> f64 {
         self.own_seconds
+    }
+
+    /// Microseconds of processor time for each of so many.
+    pub(crate) fn micros_each(self, number: u32) -> f64 {
+        self.own_seconds * 1e6 / f64::from(number)
+    }
+
+    /// MiB in memory now.
+    pub(crate) fn memory(self) -> f64 {
+        self.now_mib
     }
 }
 

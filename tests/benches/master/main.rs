@@ -21,6 +21,7 @@ mod processes;
 #[path = "../../cluster/program.rs"]
 mod program;
 #[path = "../farm/usage.rs"]
+#[expect(dead_code, reason = "another benchmark uses more of it")]
 mod usage;
 #[path = "../../cluster/wait.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
