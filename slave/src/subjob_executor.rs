@@ -205,12 +205,13 @@ impl SubjobExecutor {
         if exit_code != 0 {
             space.check(0)?;
         }
-        let (console, nobody_writes) = self.console_files.take(&AtomEnding {
+        let console = self.console_files.take(&AtomEnding {
             timed_out,
             kept_at: &data.kept_console(hand_out, atom),
         })?;
         consoles.ended(self.executor, &console);
-        let nobody_is_left = nobody_writes && !has_left_some;
+        // Only now: until then it may be looked at.
+        let nobody_is_left = self.console_files.recycle() && !has_left_some;
         Ok(Some(AtomEnd {
             command: shell_command.command_line,
             exit_code,

@@ -99,30 +99,28 @@ impl ConsoleFiles {
         }
     }
 
-    /// What an atom printed that has just ended, and whether nobody is left who could print more.
-    pub(crate) fn take(
-        &mut self,
-        ending: &AtomEnding<'_>,
-    ) -> Result<(AtomConsole, bool), AtomFileError> {
+    /// What an atom printed that has just ended. A large console is a file of its own then.
+    pub(crate) fn take(&mut self, ending: &AtomEnding<'_>) -> Result<AtomConsole, AtomFileError> {
+        match &self.current {
+            Some(console) => console
+                .taken(ending, self.max_size)
+                .map_err(files("keep", &console.path)),
+            None => Ok(AtomConsole::Memory(Vec::new())),
+        }
+    }
+
+    /// Keeps the file for the next atom if nobody is left who could write to it; says whether.
+    pub(crate) fn recycle(&mut self) -> bool {
         let Some(console) = self.current.take() else {
-            return Ok((AtomConsole::Memory(Vec::new()), false));
+            return false;
         };
         let nobody_writes = lease::nobody_writes(&console.file);
-        let taken = console.taken(ending, self.max_size);
-        let (taken, length) = match taken.map_err(files("keep", &console.path)) {
-            Ok(taken) => taken,
-            Err(error) => {
-                console.remove();
-                return Err(error);
-            }
-        };
-        let is_free = nobody_writes && console.is_ours_alone().unwrap_or(false);
-        if is_free && (length == 0 || console.empty().is_ok()) {
+        if nobody_writes && console.is_ours_alone().unwrap_or(false) && console.empty().is_ok() {
             self.current = Some(console);
         } else {
             console.remove();
         }
-        Ok((taken, nobody_writes))
+        nobody_writes
     }
 
     /// Leaves the console to those who write to it. The next atom gets another.
@@ -130,6 +128,12 @@ impl ConsoleFiles {
         if let Some(console) = self.current.take() {
             console.remove();
         }
+    }
+}
+
+impl Drop for ConsoleFiles {
+    fn drop(&mut self) {
+        self.discard();
     }
 }
 
@@ -149,12 +153,8 @@ impl ConsoleFile {
         Ok((own.dev(), own.ino(), own.nlink()) == (found.dev(), found.ino(), 1))
     }
 
-    /// The console as it is kept, and how large it was. A large one is a file at `kept_at` then.
-    fn taken(
-        &self,
-        ending: &AtomEnding<'_>,
-        max_size: Option<u64>,
-    ) -> io::Result<(AtomConsole, u64)> {
+    /// The console as it is kept. A large one is a file at `kept_at` then.
+    fn taken(&self, ending: &AtomEnding<'_>, max_size: Option<u64>) -> io::Result<AtomConsole> {
         let length = self.file.metadata()?.len();
         let is_cut = max_size.is_some_and(|max| length > max);
         let notice = ending.timed_out.map(notice);
@@ -171,7 +171,7 @@ impl ConsoleFile {
                 text.extend_from_slice(if is_line { b"" } else { b"\n" });
                 text.extend_from_slice(notice.as_bytes());
             }
-            return Ok((AtomConsole::Memory(text), length));
+            return Ok(AtomConsole::Memory(text));
         }
         // Whatever an atom may have put there.
         remove_all(kept_at)?;
@@ -188,13 +188,16 @@ impl ConsoleFile {
         if let Some(notice) = notice {
             add_line(kept_at, &notice)?;
         }
-        Ok((AtomConsole::File(kept_at.to_owned()), length))
+        Ok(AtomConsole::File(kept_at.to_owned()))
     }
 
     /// Makes it ready for the next atom. Closing the file while it is empty spares ext4 the writing
     /// of what the next one prints: it takes a file that is emptied and filled for a replaced one.
     fn empty(&self) -> io::Result<()> {
-        self.open_for_writing()?.set_len(0)
+        match self.file.metadata()?.len() {
+            0 => Ok(()),
+            _ => self.open_for_writing()?.set_len(0),
+        }
     }
 
     fn remove(self) {

@@ -114,4 +114,6 @@ fn what_runs_ends_with_the_executors() {
     drop(executors);
     assert_eq!(*outcome.lock().unwrap(), Some(RunOutcome::Canceled));
     assert_eq!(Arc::strong_count(&means.data), 1, "the directory is free");
+    let consoles = means.data.path().join("consoles");
+    assert!(consoles.read_dir().unwrap().next().is_none());
 }

@@ -214,7 +214,7 @@ impl TestSlave {
             .unwrap()
             .unwrap();
         assert_eq!(marked_processes(&self.data), Vec::<u32>::new());
-        for emptied in ["work", "artifacts", "results"] {
+        for emptied in ["work", "artifacts", "consoles", "results"] {
             let left = std::fs::read_dir(self.data.join(emptied)).unwrap();
             assert_eq!(left.count(), 0, "{emptied}");
         }
