@@ -25,7 +25,7 @@ impl Cluster {
                 let new = Build::new(*build, (**request).clone(), at);
                 let queue = self.queued.entry(request.project_key()).or_default();
                 queue.insert(*build);
-                self.builds.insert(*build, new);
+                self.builds.insert(*build, Arc::new(new));
             }
             Fact::PreparationStarted { build } => {
                 self.leave_queue(*build);
@@ -251,9 +251,8 @@ impl Cluster {
     }
 
     fn build_mut(&mut self, id: BuildId) -> &mut Build {
-        self.builds
-            .get_mut(&id)
-            .expect("events name builds that exist")
+        let build = self.builds.get_mut(&id);
+        Arc::make_mut(build.expect("events name builds that exist"))
     }
 
     fn known_slave_mut(&mut self, id: SlaveId) -> &mut Slave {
@@ -285,7 +284,12 @@ impl Cluster {
     fn outlive_master(&mut self) {
         for build in self.builds.values_mut() {
             let running = build.progress().into_iter().flat_map(|p| p.running.keys());
-            for subjob in running.copied().collect::<Vec<_>>() {
+            let running: Vec<SubjobId> = running.copied().collect();
+            if running.is_empty() {
+                continue;
+            }
+            let build = Arc::make_mut(build);
+            for subjob in running {
                 build.subjob_mut(subjob).outlived_master = true;
             }
         }

@@ -53,7 +53,7 @@ fn served(cluster: &Cluster) -> BTreeSet<i32> {
     let working = cluster.working.iter();
     let working = working.filter_map(|id| cluster.builds.get(id));
     let running = working.filter(|build| build.num_running() > 0);
-    running.map(Build::priority).collect()
+    running.map(|build| build.priority()).collect()
 }
 
 /// A build that more executors could work on.

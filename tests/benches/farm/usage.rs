@@ -35,6 +35,11 @@ impl Usage {
         }
     }
 
+    /// Processor time in seconds.
+    pub(crate) fn seconds(self) -> f64 {
+        self.own_seconds
+    }
+
     /// What was used up since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {

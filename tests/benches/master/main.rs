@@ -9,10 +9,11 @@ mod daemon;
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod farm;
 #[path = "../../cluster/processes.rs"]
-#[expect(dead_code, reason = "made for tests, which use more of it")]
 mod processes;
 #[path = "../../cluster/program.rs"]
 mod program;
+#[path = "../farm/usage.rs"]
+mod usage;
 #[path = "../../cluster/wait.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod wait;
