@@ -1,6 +1,7 @@
 //! Serving HTTP, the same for both daemons: one accept loop, uniform refusals, tolerant paths, and
 //! the rules that hold for every route.
 
+pub mod around;
 pub mod cors;
 pub mod page;
 pub mod routes;

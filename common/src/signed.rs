@@ -13,13 +13,13 @@ use crate::auth::{
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest,
 };
 use crate::clock::Timestamp;
+use crate::http::around::{Inside, answered, around};
 use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
 use crate::secret::Secret;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -131,20 +131,25 @@ impl Gate {
 
     /// Puts the gate before all of `router`, unknown routes included.
     pub fn guard(self: &Arc<Self>, router: Router) -> Router {
-        let gate = Arc::clone(self);
-        router.layer(middleware::from_fn(move |request: Request, next: Next| {
-            let gate = Arc::clone(&gate);
-            async move { gate.check(request, next).await }
-        }))
+        Router::new().fallback_service(self.before(router))
     }
 
-    async fn check(&self, request: Request, next: Next) -> Response {
+    /// As [`Gate::guard`], to have something else around it.
+    pub fn before(self: &Arc<Self>, router: Router) -> impl Inside + use<> {
+        let gate = Arc::clone(self);
+        around(router, move |request, inside| {
+            let gate = Arc::clone(&gate);
+            async move { gate.check(request, inside).await }
+        })
+    }
+
+    async fn check(&self, request: Request, next: impl Inside) -> Response {
         if matches!(
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         ) {
             return match self.check_read(&request) {
-                Ok(()) => next.run(request).await,
+                Ok(()) => answered(next, request).await,
                 Err(closed) => closed.into_response(),
             };
         }
@@ -153,7 +158,7 @@ impl Gate {
             Err(closed) => return closed.into_response(),
         };
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
-        let response = next.run(request).await;
+        let response = answered(next, request).await;
         if verdict.is_some_and(|verdict| verdict.is(FORGED)) {
             return Closed::from(SignatureError::WrongBody).into_response();
         }

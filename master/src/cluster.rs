@@ -45,6 +45,7 @@ use line::Line;
 use serde::{Deserialize, Serialize};
 use slave::Slave;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a subjob may come back without a result from slaves that are there before its build is
@@ -90,8 +91,9 @@ pub struct Cluster {
     /// Ids go on from here, whatever was forgotten since.
     last_build: u64,
     last_slave: u64,
+    /// Shared with copies of the cluster until they change, as their subjobs are: there may be very many.
     #[serde(skip)]
-    builds: BTreeMap<BuildId, Build>,
+    builds: BTreeMap<BuildId, Arc<Build>>,
     slaves: BTreeMap<SlaveId, Slave>,
     /// Addresses whose slaves are to take no new work.
     drained: BTreeSet<String>,
@@ -156,17 +158,17 @@ impl Cluster {
     /// A build.
     #[must_use]
     pub fn build(&self, id: BuildId) -> Option<&Build> {
-        self.builds.get(&id)
+        self.builds.get(&id).map(Arc::as_ref)
     }
 
     /// All builds that are not put away, in the order of their ids.
     pub fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> {
-        self.builds.values()
+        self.builds.values().map(Arc::as_ref)
     }
 
     /// As [`Cluster::builds`], without those before an id.
     pub fn builds_from(&self, first: BuildId) -> impl Iterator<Item = &Build> {
-        self.builds.range(first..).map(|(_, build)| build)
+        self.builds.range(first..).map(|(_, build)| build.as_ref())
     }
 
     /// A slave, also one that is lost.

@@ -28,7 +28,7 @@ use crate::published::Published;
 use crate::results::Results;
 use crate::sources::Sources;
 use axum::Router;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
@@ -71,6 +71,13 @@ pub struct Api {
     pub allow_local_sources: bool,
 }
 
+/// Handlers that are called often share it; the others take a copy.
+impl FromRef<Arc<Api>> for Api {
+    fn from_ref(shared: &Arc<Self>) -> Self {
+        Self::clone(shared)
+    }
+}
+
 /// The requests for which the documented digest of the body alone is enough: submitting a build
 /// and changing one, under each of their paths.
 pub fn takes_body_digest(method: &Method, path: &str) -> bool {
@@ -97,14 +104,14 @@ pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
             let error = format!("This route does not take {method}.");
             refusal(StatusCode::METHOD_NOT_ALLOWED, error)
         })
-        .with_state(api);
+        .with_state(Arc::new(api));
     let rules = Rules {
         session,
         routes,
         origins,
         observer,
     };
-    rules.around(gate.guard(router))
+    rules.around(gate.before(router))
 }
 
 /// The ids in a path; what is no number leads nowhere.

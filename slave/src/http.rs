@@ -93,7 +93,7 @@ pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Rou
         origins,
         observer: None,
     };
-    rules.around(gate.guard(router))
+    rules.around(gate.before(router))
 }
 
 /// The ids in a path. What is no id names nothing that is here.

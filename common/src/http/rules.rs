@@ -2,6 +2,7 @@
 //! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
 
 use super::SentMethod;
+use super::around::{Inside, answered, around};
 use super::cors::AllowedOrigins;
 use super::refusal;
 use super::routes::{Reached, Routes};
@@ -10,7 +11,6 @@ use crate::ids::SessionId;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::json;
@@ -49,16 +49,16 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Puts the rules around all of `router`, before it chooses a route.
-    pub fn around(self, router: Router) -> Router {
+    /// Puts the rules around all of `router`, a router or what stands around one, before it chooses a
+    /// route.
+    pub fn around<S: Inside>(self, router: S) -> Router {
         let rules = Arc::new(Applied {
             session_header: HeaderValue::from_str(&self.session.0).ok(),
             rules: self,
         });
-        let inside = Router::new().fallback_service(router);
-        inside.layer(middleware::from_fn(move |request: Request, next: Next| {
+        Router::new().fallback_service(around(router, move |request, inside| {
             let rules = Arc::clone(&rules);
-            async move { rules.observed(request, next).await }
+            async move { rules.observed(request, inside).await }
         }))
     }
 }
@@ -88,7 +88,7 @@ impl Asked {
 }
 
 impl Applied {
-    async fn observed(&self, request: Request, next: Next) -> Response {
+    async fn observed(&self, request: Request, next: impl Inside) -> Response {
         let reached = self.rules.routes.find(request.uri().path());
         let Some(observer) = &self.rules.observer else {
             return self.apply(request, reached, next).await;
@@ -104,7 +104,12 @@ impl Applied {
         response
     }
 
-    async fn apply(&self, mut request: Request, reached: Option<Reached>, next: Next) -> Response {
+    async fn apply(
+        &self,
+        mut request: Request,
+        reached: Option<Reached>,
+        next: impl Inside,
+    ) -> Response {
         let version = version(&request, reached.as_ref());
         let asked = Asked::of(request.headers());
         let method = request.method().clone();
@@ -124,7 +129,7 @@ impl Applied {
             None if method == Method::OPTIONS && reached.is_some() => {
                 Json(json!({})).into_response()
             }
-            None => next.run(request).await,
+            None => answered(next, request).await,
         };
         if response.extensions().get::<Streamed>().is_some() {
             response.headers_mut().insert(header::CONTENT_TYPE, JSON);

@@ -31,7 +31,7 @@ impl Cluster {
                 let new = Build::new(*build, (**request).clone(), at);
                 let queue = self.queued.entry(request.project_key()).or_default();
                 queue.insert(*build);
-                self.builds.insert(*build, new);
+                self.builds.insert(*build, Arc::new(new));
             }
             Fact::PreparationStarted { build } => {
                 self.leave_queue(*build);
@@ -262,9 +262,8 @@ impl Cluster {
     }
 
     fn build_mut(&mut self, id: BuildId) -> &mut Build {
-        self.builds
-            .get_mut(&id)
-            .expect("events name builds that exist")
+        let build = self.builds.get_mut(&id);
+        Arc::make_mut(build.expect("events name builds that exist"))
     }
 
     fn known_slave_mut(&mut self, id: SlaveId) -> &mut Slave {
@@ -308,7 +307,12 @@ impl Cluster {
     fn outlive_master(&mut self) {
         for build in self.builds.values_mut() {
             let running = build.progress().into_iter().flat_map(|p| p.running.keys());
-            for subjob in running.copied().collect::<Vec<_>>() {
+            let running: Vec<SubjobId> = running.copied().collect();
+            if running.is_empty() {
+                continue;
+            }
+            let build = Arc::make_mut(build);
+            for subjob in running {
                 build.subjob_mut(subjob).outlived_master = true;
             }
         }
@@ -377,7 +381,7 @@ impl Cluster {
         self.stop_preparing(id);
         self.leave_queue(id);
         if self.working.remove(&id) {
-            let weight = self.builds.get(&id).map_or(0, Build::weight);
+            let weight = self.builds.get(&id).map_or(0, |build| build.weight());
             self.line.weight -= u64::from(weight);
         }
         let build = self.build_mut(id);

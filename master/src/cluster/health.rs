@@ -24,6 +24,7 @@ use super::slave::Slave;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A subjob runs alone once so many slaves were lost with it.
 pub const ISOLATE_AFTER: u32 = 2;
@@ -89,6 +90,7 @@ impl Cluster {
         let Some(build) = self.builds.get_mut(&build) else {
             return;
         };
+        let build = Arc::make_mut(build);
         build.set_up_at.insert(url);
         let failed: Vec<SlaveId> = build.setup_failures.values().map(|f| f.slave).collect();
         for slave in failed {
@@ -101,7 +103,7 @@ impl Cluster {
         if let Some(slave) = self.slaves.get_mut(&slave) {
             slave.record.failed_setups.insert(build);
             if let Some(build) = self.builds.get_mut(&build) {
-                build.set_up_at.remove(&slave.url);
+                Arc::make_mut(build).set_up_at.remove(&slave.url);
             }
         }
         self.judge(slave);

@@ -4,13 +4,18 @@ use super::Cluster;
 use super::build::{Build, BuildState};
 use super::slave::{BuildOnSlave, Presence};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use std::sync::Arc;
 
 impl Cluster {
     /// Gives a cluster as it was stored its builds back, and makes anew what is derived.
     #[must_use]
     pub fn restore(mut self, builds: impl IntoIterator<Item = Build>) -> Self {
-        self.builds = builds.into_iter().map(|build| (build.id, build)).collect();
+        self.builds = builds
+            .into_iter()
+            .map(|build| (build.id, Arc::new(build)))
+            .collect();
         for build in self.builds.values_mut() {
+            let build = Arc::make_mut(build);
             build.order_unstarted();
             if build.waiting_suspect().is_some() {
                 self.suspicious.insert(build.id);
@@ -60,6 +65,7 @@ impl Cluster {
         self.slaves.clear();
         let mut cluster = self.restore(builds);
         for build in cluster.builds.values_mut() {
+            let build = Arc::make_mut(build);
             let running: Vec<SlaveId> = build
                 .progress()
                 .into_iter()

@@ -8,6 +8,7 @@ use crate::metrics::Measures;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Cluster {
     /// Builds that can be put away: they are over, and no slave has anything of them.
@@ -21,6 +22,7 @@ impl Cluster {
             })
             .collect();
         let builds = self.builds.values();
+        let builds = builds.map(Arc::as_ref);
         builds.filter(move |build| build.is_over() && !held.contains(&build.id))
     }
 
@@ -52,7 +54,7 @@ impl Cluster {
         let mut ended = self.ended.range(first..).map(|(id, _)| id).peekable();
         std::iter::from_fn(move || match (live.peek(), ended.peek()) {
             (Some((id, _)), Some(other)) if *other < *id => ended.next().map(|id| (*id, None)),
-            (Some(_), _) => live.next().map(|(id, build)| (*id, Some(build))),
+            (Some(_), _) => live.next().map(|(id, build)| (*id, Some(build.as_ref()))),
             (None, _) => ended.next().map(|id| (*id, None)),
         })
     }

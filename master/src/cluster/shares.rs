@@ -10,6 +10,7 @@ use super::slave_allocator::num_missing;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 fn is_long(known_us: Option<u64>) -> bool {
     known_us.is_some_and(|us| us > LONG_US)
@@ -74,7 +75,7 @@ impl Cluster {
         };
         let num_executors = slave.num_executors as usize;
         slave.load.share_out(num_executors, |id, before, after| {
-            let Some(build) = builds.get_mut(&id) else {
+            let Some(build) = builds.get_mut(&id).map(Arc::make_mut) else {
                 return;
             };
             let priority = build.priority();
@@ -104,7 +105,7 @@ impl Cluster {
             return;
         }
         let (priority, share) = (build.priority(), build.share());
-        if let Some(build) = self.builds.get_mut(&id) {
+        if let Some(build) = self.builds.get_mut(&id).map(Arc::make_mut) {
             let before = std::mem::replace(&mut build.standing.in_line, waits.then_some(share));
             match before {
                 None => {
@@ -133,7 +134,7 @@ impl Cluster {
             slave.load.promised += promised(place.as_ref());
             slave.load.promised -= promised(before.as_ref());
         });
-        if let Some(build) = self.builds.get_mut(&build) {
+        if let Some(build) = self.builds.get_mut(&build).map(Arc::make_mut) {
             let ready = |place| {
                 if place == Some(BuildOnSlave::Ready) {
                     num_executors
@@ -175,7 +176,7 @@ impl Cluster {
             return;
         };
         let took = u64::try_from(since.until(at).as_millis()).unwrap_or(u64::MAX);
-        if let Some(build) = self.builds.get_mut(&build) {
+        if let Some(build) = self.builds.get_mut(&build).map(Arc::make_mut) {
             build.setups = (build.setups.0.saturating_add(took), build.setups.1 + 1);
         }
     }
@@ -187,7 +188,7 @@ impl Cluster {
             self.change_slave(id, |slave| slave.load = load);
         }
         for (id, standing) in self.derived_standings() {
-            if let Some(build) = self.builds.get_mut(&id) {
+            if let Some(build) = self.builds.get_mut(&id).map(Arc::make_mut) {
                 build.standing = standing;
             }
         }

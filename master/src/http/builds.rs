@@ -14,10 +14,11 @@ use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::signed::Signed;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Accepts a build: answered once it is on disk.
 pub(super) async fn submit(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
     let request = BuildRequest::from_json(&body)?;
@@ -59,7 +60,7 @@ fn check_sources(request: &BuildRequest, allow_local_sources: bool) -> Result<()
 
 /// Cancels a build, the only change there is. Refusals have the original's words.
 pub(super) async fn change(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(build): Path<BuildId>,
     Signed(body): Signed<Value>,
 ) -> Result<Json<Success>, ApiError> {

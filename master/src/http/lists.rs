@@ -19,6 +19,7 @@ use clusterrunner_common::ids::{BuildId, SubjobId};
 use futures_util::stream;
 use serde::Serialize;
 use std::io;
+use std::sync::Arc;
 
 /// How many builds one look at the cluster takes along.
 const BUILDS_AT_ONCE: usize = 64;
@@ -169,16 +170,16 @@ impl AtBuild {
 }
 
 pub(super) async fn builds(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     page: Page,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let part = move |at| some_builds(api.clone(), at);
+    let part = move |at| some_builds(Arc::clone(&api), at);
     answer("builds", &(reached, version), AtBuild::of(page), part).await
 }
 
-async fn some_builds(api: Api, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
+async fn some_builds(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
     let looked = api.cluster.read(move |cluster| {
         let (mut live, mut ended, mut last) = (Vec::new(), Vec::new(), None);
         let builds = cluster.all_builds_from(at.first);
@@ -201,16 +202,16 @@ async fn some_builds(api: Api, at: AtBuild) -> Result<Part<BuildView, AtBuild>, 
 }
 
 pub(super) async fn queue(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let part = move |at| some_of_queue(api.clone(), at);
+    let part = move |at| some_of_queue(Arc::clone(&api), at);
     let all = AtBuild::of(Page::ALL);
     answer("queue", &(reached, version), all, part).await
 }
 
-async fn some_of_queue(api: Api, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
+async fn some_of_queue(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
     let looked = api.cluster.read(move |cluster| {
         let unfinished = cluster.builds_from(at.first).filter(|b| !b.is_over());
         let views = unfinished.map(|build| views::build_of(cluster, build));
@@ -222,19 +223,19 @@ async fn some_of_queue(api: Api, at: AtBuild) -> Result<Part<BuildView, AtBuild>
 }
 
 pub(super) async fn subjobs(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(id): Path<BuildId>,
     page: Page,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let part = move |given| some_subjobs(api.clone(), id, page, given);
+    let part = move |given| some_subjobs(Arc::clone(&api), id, page, given);
     answer("subjobs", &(reached, version), 0, part).await
 }
 
 /// The subjobs of a page of which so many were given already.
 async fn some_subjobs(
-    api: Api,
+    api: Arc<Api>,
     id: BuildId,
     page: Page,
     given: usize,

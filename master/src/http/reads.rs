@@ -27,7 +27,7 @@ fn known_subjob(build: &Build, id: SubjobId) -> Result<&Subjob, Refusal> {
     build.subjob(id).ok_or(Refusal::UnknownSubjob(id))
 }
 
-pub(super) async fn master(State(api): State<Api>) -> Answer<MasterBody> {
+pub(super) async fn master(State(api): State<Arc<Api>>) -> Answer<MasterBody> {
     let slaves = api
         .cluster
         .read(|cluster| cluster.slaves().map(views::slave).collect())
@@ -46,13 +46,13 @@ pub(super) async fn version(version: ApiVersion) -> Json<VersionBody> {
 }
 
 /// The latest events: `?since_id` or `?since_timestamp`.
-pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn events(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
     api.events.answer(query.as_deref())
 }
 
 /// What is measured, for Prometheus.
 pub(super) async fn metrics(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
     let mut text = metrics::of_process(&api.measured);
     text.push_str(&api.cluster.read(metrics::of_cluster).await?);
@@ -65,7 +65,7 @@ pub(super) async fn metrics(
 
 /// A build as it is published. Whoever asks first has it published.
 pub(super) async fn build(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(id): Path<BuildId>,
     version: ApiVersion,
     reached: Reached,
@@ -113,7 +113,7 @@ async fn of_subjob<T: Send + 'static>(
 }
 
 pub(super) async fn subjob(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
 ) -> Answer<SubjobBody> {
     let view = move |build: &Build, subjob: &Subjob| views::subjob(build, subjob_id, subjob);
@@ -122,7 +122,7 @@ pub(super) async fn subjob(
 }
 
 pub(super) async fn atoms(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
     page: page::Page,
 ) -> Answer<AtomsBody> {
@@ -134,7 +134,7 @@ pub(super) async fn atoms(
 }
 
 pub(super) async fn atom(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((id, subjob_id, atom_id)): Path<(BuildId, SubjobId, AtomId)>,
 ) -> Answer<AtomBody> {
     let view = move |build: &Build, subjob: &Subjob| {
@@ -145,7 +145,7 @@ pub(super) async fn atom(
     Ok(Json(AtomBody { atom }))
 }
 
-pub(super) async fn slaves(State(api): State<Api>) -> Answer<SlavesBody> {
+pub(super) async fn slaves(State(api): State<Arc<Api>>) -> Answer<SlavesBody> {
     let slaves = api
         .cluster
         .read(|cluster| cluster.slaves().map(views::slave).collect())
@@ -153,7 +153,10 @@ pub(super) async fn slaves(State(api): State<Api>) -> Answer<SlavesBody> {
     Ok(Json(SlavesBody { slaves }))
 }
 
-pub(super) async fn slave(State(api): State<Api>, Path(id): Path<SlaveId>) -> Answer<SlaveBody> {
+pub(super) async fn slave(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<SlaveId>,
+) -> Answer<SlaveBody> {
     let found = api.cluster.read(move |cluster| {
         cluster
             .slaves()

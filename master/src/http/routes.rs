@@ -4,20 +4,21 @@ use super::{Api, builds, console, downloads, lists, reads, slaves, sources, uplo
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use clusterrunner_common::http::routes::{RouteTable, parent};
+use std::sync::Arc;
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does.
-pub(super) fn table() -> RouteTable<Api> {
+pub(super) fn table() -> RouteTable<Arc<Api>> {
     let builds_and_slaves = slave_routes(build_routes(top()));
     builds_and_slaves.route("eventlog", "/eventlog", "/eventlog", get(reads::events))
 }
 
-fn top() -> RouteTable<Api> {
+fn top() -> RouteTable<Arc<Api>> {
     RouteTable::new(get(reads::master))
         .route("metrics", "/metrics", "/metrics", get(reads::metrics))
         .route("version", "/version", "/version", get(reads::version))
 }
 
-fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
+fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     table
         .route(
             "builds",
@@ -103,7 +104,7 @@ fn build_routes(table: RouteTable<Api>) -> RouteTable<Api> {
         .route("queue", "/queue", "/queue", get(lists::queue))
 }
 
-fn slave_routes(table: RouteTable<Api>) -> RouteTable<Api> {
+fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     table
         .route(
             "slaves",

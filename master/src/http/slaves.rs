@@ -21,10 +21,11 @@ use clusterrunner_common::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use clusterrunner_common::signed::{Proof, Signed};
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// A slave joins the farm, or comes back.
 pub(super) async fn connect(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     proof: Proof,
     Signed(request): Signed<ConnectRequest>,
 ) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
@@ -145,7 +146,7 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
 
 /// A sign of life.
 pub(super) async fn heartbeat(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     proof: Proof,
     Signed(request): Signed<HeartbeatRequest>,
@@ -170,7 +171,7 @@ pub(super) async fn heartbeat(
 
 /// Somebody wants one slave to end. The answer has no body, as the original's.
 pub(super) async fn shut_down(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     Signed(_): Signed<Value>,
 ) -> Result<StatusCode, ApiError> {
@@ -179,7 +180,7 @@ pub(super) async fn shut_down(
 
 /// Somebody wants several slaves, or all, to end. The answer has no body, as the original's.
 pub(super) async fn shut_down_some(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Signed(request): Signed<ShutdownRequest>,
 ) -> Result<StatusCode, ApiError> {
     let slaves = match request {
@@ -207,7 +208,7 @@ async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, Ap
 
 /// Somebody wants a slave to take no new work.
 pub(super) async fn drain(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     Signed(_): Signed<Value>,
 ) -> Result<Json<DrainAnswer>, ApiError> {
@@ -216,7 +217,7 @@ pub(super) async fn drain(
 
 /// Somebody wants a slave to take work again, be it drained or quarantined.
 pub(super) async fn undrain(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     Signed(_): Signed<Value>,
 ) -> Result<Json<DrainAnswer>, ApiError> {
@@ -253,7 +254,7 @@ pub(super) struct Reported {
 
 /// A slave says how far it is with a build, or that it ends.
 pub(super) async fn report(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     proof: Proof,
     Signed(StateReport { slave: report }): Signed<StateReport>,

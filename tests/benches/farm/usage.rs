@@ -38,17 +38,17 @@ impl Usage {
         }
     }
 
+    /// Processor time in seconds.
+    pub(crate) fn seconds(self) -> f64 {
+        self.own_seconds
+    }
+
     /// What was used up since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             own_seconds: self.own_seconds - earlier.own_seconds,
             ..self
         }
-    }
-
-    /// Processor time in seconds.
-    pub(crate) fn seconds(self) -> f64 {
-        self.own_seconds
     }
 
     /// Microseconds of processor time for each of so many.

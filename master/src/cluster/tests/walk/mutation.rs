@@ -142,7 +142,9 @@ impl Master {
                 Command::GiveSlaveUp { slave, .. } | Command::ReportSlaveDied { slave, .. },
             ) => {
                 for build in self.farm.cluster.builds.values_mut() {
-                    if let BuildState::Building(progress) = &mut build.state {
+                    if let BuildState::Building(progress) =
+                        &mut std::sync::Arc::make_mut(build).state
+                    {
                         progress.running.retain(|_, (holder, _)| *holder != slave);
                     }
                 }
