@@ -67,6 +67,13 @@ impl Cluster {
                 // Executors that it counted on may have gone to others meanwhile.
                 self.attention.builds_to_set_up.insert(*build);
             }
+            // Each build is torn down on many slaves; that matters to itself, if it is not over.
+            Fact::TeardownRequested { build, .. } | Fact::TeardownCompleted { build, .. } => {
+                if self.working.contains(build) {
+                    self.attention.builds.insert(*build);
+                    self.attention.endings.insert(*build);
+                }
+            }
             Fact::MasterStarted
             | Fact::BuildFailed { .. }
             | Fact::BuildCanceled { .. }
@@ -83,8 +90,6 @@ impl Cluster {
             | Fact::SubjobSuspected { .. }
             | Fact::SubjobPoisoned { .. }
             | Fact::SetupFailed { .. }
-            | Fact::TeardownRequested { .. }
-            | Fact::TeardownCompleted { .. }
             | Fact::HandOutsKept { .. }
             | Fact::SubjobReturned { .. } => self.attend_to_all(),
         }

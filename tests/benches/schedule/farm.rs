@@ -8,7 +8,7 @@ use clusterrunner_master::cluster::Cluster;
 use clusterrunner_master::cluster::command::{Command, HandOut};
 use clusterrunner_master::cluster::event::{AtomOutcome, Fact, Plan};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 const BUILD: BuildId = BuildId(1);
 
@@ -16,12 +16,30 @@ struct Farm<'a> {
     suite: &'a Suite,
     cluster: Cluster,
     now: u64,
-    /// What the slaves will say, by time and the order in which it came about.
+    /// What will happen, by time and the order in which it came about.
     coming: BinaryHeap<Reverse<(u64, usize)>>,
-    commands: Vec<Option<Command>>,
+    happenings: Vec<Option<Happening>>,
+    /// What each slave does.
+    machines: Vec<Machine>,
     /// Which slave of the suite has a registration.
     slaves: HashMap<SlaveId, usize>,
     ended: Option<u64>,
+}
+
+enum Happening {
+    /// The master hears something.
+    Told(Command),
+    /// A slave of the suite hears that it is to run an atom.
+    Start(usize, HandOut),
+    /// A slave has run it.
+    Ended(usize, HandOut, u64),
+}
+
+/// What waits on a slave, and how many of its executors work.
+#[derive(Clone, Default)]
+struct Machine {
+    waiting: VecDeque<HandOut>,
+    num_busy: u32,
 }
 
 /// When the last atom ends.
@@ -31,7 +49,8 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
         cluster: Cluster::default(),
         now: 0,
         coming: BinaryHeap::new(),
-        commands: Vec::new(),
+        happenings: Vec::new(),
+        machines: vec![Machine::default(); suite.slaves.len()],
         slaves: HashMap::new(),
         ended: None,
     };
@@ -63,17 +82,50 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
     while farm.ended.is_none() {
         let Reverse((at, number)) = farm.coming.pop().expect("a build ends");
         farm.now = at;
-        let command = farm.commands[number].take().expect("it is said once");
-        farm.tell(command);
+        let happening = farm.happenings[number].take();
+        match happening.expect("it happens once") {
+            Happening::Told(command) => farm.tell(command),
+            Happening::Start(machine, hand_out) => {
+                farm.machines[machine].waiting.push_back(hand_out);
+                farm.start_waiting(machine);
+            }
+            Happening::Ended(machine, hand_out, duration_ms) => {
+                farm.machines[machine].num_busy -= 1;
+                farm.start_waiting(machine);
+                let outcome = AtomOutcome {
+                    exit_code: 0,
+                    duration_ms,
+                    trouble: None,
+                };
+                let outcomes = vec![outcome];
+                let report = Command::ReportFinished { hand_out, outcomes };
+                farm.later(suite.round_trip / 2, report);
+            }
+        }
     }
     farm.ended.unwrap_or_default()
 }
 
 impl Farm<'_> {
     fn later(&mut self, after: u64, command: Command) {
+        self.happens(after, Happening::Told(command));
+    }
+
+    fn happens(&mut self, after: u64, happening: Happening) {
         self.coming
-            .push(Reverse((self.now + after, self.commands.len())));
-        self.commands.push(Some(command));
+            .push(Reverse((self.now + after, self.happenings.len())));
+        self.happenings.push(Some(happening));
+    }
+
+    fn start_waiting(&mut self, machine: usize) {
+        let slave = &self.suite.slaves[machine];
+        while self.machines[machine].num_busy < slave.executors
+            && let Some(hand_out) = self.machines[machine].waiting.pop_front()
+        {
+            self.machines[machine].num_busy += 1;
+            let takes = self.suite.takes(hand_out.subjob.0 as usize, slave);
+            self.happens(takes, Happening::Ended(machine, hand_out, takes));
+        }
     }
 
     fn tell(&mut self, command: Command) {
@@ -109,22 +161,15 @@ impl Farm<'_> {
                 subjob,
                 attempt,
             } => {
-                let model = &self.suite.slaves[self.slaves[slave]];
-                let duration_ms = self.suite.takes(subjob.0 as usize, model);
-                let done = Command::ReportFinished {
-                    hand_out: HandOut {
-                        slave: *slave,
-                        build: *build,
-                        subjob: *subjob,
-                        attempt: *attempt,
-                    },
-                    outcomes: vec![AtomOutcome {
-                        exit_code: 0,
-                        duration_ms,
-                        trouble: None,
-                    }],
+                let hand_out = HandOut {
+                    slave: *slave,
+                    build: *build,
+                    subjob: *subjob,
+                    attempt: *attempt,
                 };
-                self.later(duration_ms, done);
+                let machine = self.slaves[slave];
+                let start = Happening::Start(machine, hand_out);
+                self.happens(self.suite.round_trip.div_ceil(2), start);
             }
             Fact::ArchivingStarted { .. } => self.ended = Some(self.now),
             _ => {}
