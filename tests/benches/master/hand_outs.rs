@@ -6,6 +6,7 @@ use crate::usage::Usage;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 const SLAVES: u32 = 1000;
 const EXECUTORS: u32 = 10;
@@ -39,8 +40,10 @@ async fn run(atoms: u32) {
         executors: EXECUTORS,
         tally: Arc::new(Mutex::new(Tally::default())),
     };
+    // Goes before the farm does: the slaves do not live without their master.
+    let mut slaves = JoinSet::new();
     for number in 0..SLAVES {
-        model_slave::start(&load, farm.address(), number).await;
+        model_slave::start(&load, farm.address(), number, &mut slaves).await;
     }
     let project = farm.path("project");
     std::fs::create_dir(&project).unwrap();

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How many results go in one request at most.
@@ -57,12 +58,13 @@ struct ModelSlave {
     load: Load,
 }
 
-/// Starts a slave at `address`, which is in contact when this returns.
-pub(crate) async fn start(load: &Load, address: &str, number: u32) {
+/// Starts a slave at `address`, which is in contact when this returns and works as long as `slaves` is
+/// there.
+pub(crate) async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>) {
     let listener = TcpListener::bind((address, 0)).await.expect("a port");
     let own = listener.local_addr().expect("an address").to_string();
     let (orders, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    slaves.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(listen(stream, orders.clone()));
         }
@@ -88,7 +90,7 @@ pub(crate) async fn start(load: &Load, address: &str, number: u32) {
         uplink,
         load: load.clone(),
     };
-    tokio::spawn(slave.work(inbox));
+    slaves.spawn(slave.work(inbox));
 }
 
 /// Takes calls of the master. Who calls is not checked: that is the slave's work, not the master's.
