@@ -125,6 +125,10 @@ impl Results {
         if !self.stores.directory.exists() {
             return Ok(());
         }
+        // An earlier process may have died between making it and syncing that.
+        if let Some(above) = self.stores.directory.parent() {
+            std::fs::File::open(above)?.sync_all()?;
+        }
         for build in std::fs::read_dir(&self.stores.directory)? {
             let build = build?.path();
             incoming::remove_leftovers(&build)?;

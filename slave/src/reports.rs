@@ -146,3 +146,37 @@ impl Reports {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::api::SlaveState;
+
+    #[test]
+    fn a_build_has_one_report_under_way_and_keeps_no_other_waiting() {
+        let reports = Reports::default();
+        let report = |state| StateReportBody {
+            state,
+            build_id: None,
+            session_id: None,
+            reason: None,
+        };
+        reports.put(BuildId(1), report(SlaveState::SetupComplete));
+        reports.put(BuildId(2), report(SlaveState::SetupComplete));
+        let oldest = |under_way: &[u64]| {
+            let under_way = under_way.iter().copied().map(BuildId).collect();
+            let (build, number, report) = reports.oldest(&under_way)?;
+            Some((build.0, number, report.state))
+        };
+        assert_eq!(oldest(&[]), Some((1, 1, SlaveState::SetupComplete)));
+        assert_eq!(oldest(&[1]), Some((2, 2, SlaveState::SetupComplete)));
+        assert_eq!(oldest(&[1, 2]), None);
+        // What is newer is told after it, not lost with it.
+        reports.put(BuildId(1), report(SlaveState::Idle));
+        reports.told(BuildId(1), 1);
+        assert_eq!(oldest(&[2]), Some((1, 3, SlaveState::Idle)));
+        reports.told(BuildId(1), 3);
+        reports.told(BuildId(2), 2);
+        assert_eq!(oldest(&[]), None);
+    }
+}

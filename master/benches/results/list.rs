@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 const PAGE: usize = 1000;
 const PAGES: usize = 100;
 
+/// How long the slave may be silent; how often ended builds are looked for comes from it.
+const LEASE: Duration = Duration::from_secs(10);
+
 const BUILD: BuildId = BuildId(1);
 const SLAVE: SlaveId = SlaveId(1);
 
@@ -23,8 +26,7 @@ const SLAVE: SlaveId = SlaveId(1);
 pub(crate) async fn pages(directory: &Path, subjobs: u32) -> (Duration, Duration) {
     let journal = Journal::open(&directory.join("journal")).expect("a journal");
     let ended = journal.ended();
-    let lease = Duration::from_secs(3600);
-    let recovered = Coordinator::recover(journal, lease).expect("an empty journal");
+    let recovered = Coordinator::recover(journal, LEASE).expect("an empty journal");
     let (coordinator, cluster, mut effects) = recovered;
     let stop = CancellationToken::new();
     let running = tokio::spawn(coordinator.run(stop.clone()));
@@ -85,6 +87,7 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
     let mut reports = reports.buffer_unordered(512);
     while let Some(reported) = reports.next().await {
         reported.expect("a result that counts");
+        cluster.heard(SLAVE).await.expect("a cluster");
     }
     tell(Command::ReportArchived { build: BUILD }).await;
     let is_put_away = || cluster.read(|cluster| cluster.is_ended(BUILD));

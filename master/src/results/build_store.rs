@@ -52,9 +52,11 @@ impl BuildStore {
     /// The disk refuses, or there is no store (`NotFound`) and none is to be made.
     pub(super) fn open(directory: PathBuf, make: bool) -> io::Result<Self> {
         if make && !directory.exists() {
+            let is_first = directory.parent().is_some_and(|above| !above.exists());
             std::fs::create_dir_all(&directory)?;
             // What was made on the way must be as lasting as what comes into it.
-            for above in directory.ancestors().skip(1).take(2) {
+            let num_made_in = if is_first { 2 } else { 1 };
+            for above in directory.ancestors().skip(1).take(num_made_in) {
                 File::open(above)?.sync_all()?;
             }
         }
