@@ -21,6 +21,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -133,6 +134,7 @@ impl WorkHandle {
             tasks: tasks.clone(),
             runtime: runtime.clone(),
             lanes: Mutex::new(Lanes::default()),
+            is_idle: watch::Sender::new(true),
         };
         let coordinator = Arc::new(Coordinator {
             turns: Mutex::new(Turns {
@@ -211,6 +213,7 @@ impl Coordinator {
             _ => {}
         }
         let (answer, effects) = turns.work.handle(command)?;
+        self.outbox.note_idle(turns.work.has_free_executor());
         for effect in effects {
             self.carry_out(&mut turns.stops, effect);
         }

@@ -24,6 +24,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +43,13 @@ const MAX_REPORTS: usize = 256;
 /// is lost if the process is killed.
 const GATHERING: Duration = Duration::from_millis(500);
 
-/// The shortest time from one upload of a build to the next: with a master that answers at once, results
-/// that follow each other closely would have a request each. The first after a pause goes at once.
-const LULL: Duration = Duration::from_millis(3);
+/// The shortest time from one upload of a build to the next while all executors work: each request costs
+/// the master about as much as a hundred results in it. The first after a pause goes at once.
+const LULL: Duration = Duration::from_millis(25);
+
+/// The same while an executor has nothing to do: the master may wait for these results to give it some,
+/// or to end the build.
+const SHORT_LULL: Duration = Duration::from_millis(3);
 
 /// What is said when one of our own parts panicked; the log has more.
 const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
@@ -61,6 +66,8 @@ pub(crate) struct Outbox {
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: Handle,
     pub(crate) lanes: Mutex<Lanes>,
+    /// Whether an executor has nothing to do.
+    pub(crate) is_idle: watch::Sender<bool>,
 }
 
 /// What there is of each build.
@@ -190,6 +197,21 @@ impl Outbox {
         self.send_off(next);
     }
 
+    /// Says whether an executor has nothing to do now.
+    pub(crate) fn note_idle(&self, is_idle: bool) {
+        self.is_idle
+            .send_if_modified(|known| std::mem::replace(known, is_idle) != is_idle);
+    }
+
+    /// Waits until the next upload of a build may begin, whose last began then.
+    async fn lull(&self, begun: Instant) {
+        tokio::time::sleep_until(begun + SHORT_LULL).await;
+        let mut is_idle = self.is_idle.subscribe();
+        let idle = is_idle.wait_for(|is_idle| *is_idle);
+        // In either case the wait is over.
+        tokio::time::timeout_at(begun + LULL, idle).await.ok();
+    }
+
     fn send_off(self: &Arc<Self>, batch: Option<Arc<Batch>>) {
         let Some(batch) = batch else { return };
         let outbox = Arc::clone(self);
@@ -203,7 +225,7 @@ impl Outbox {
             });
             (outbox.tell)(Command::DeliveriesEnded(ends));
             if batch.has_turn() {
-                let lull = tokio::time::sleep_until(begun + LULL);
+                let lull = outbox.lull(begun);
                 batch.stop.run_until_cancelled(lull).await;
                 outbox.end_turn(&batch);
             }

@@ -191,6 +191,11 @@ impl Work {
         self.stopping
     }
 
+    /// Whether an executor has nothing to do.
+    pub(crate) fn has_free_executor(&self) -> bool {
+        self.executors.iter().any(Option::is_none)
+    }
+
     /// The oldest build here.
     pub(crate) fn current_build(&self) -> Option<BuildId> {
         self.builds.keys().next().copied()
