@@ -211,7 +211,7 @@ impl SubjobExecutor {
         })?;
         consoles.ended(self.executor, &console);
         // Only now: until then it may be looked at.
-        let nobody_is_left = self.console_files.recycle() && !has_left_some;
+        let nobody_is_left = self.console_files.recycle(!has_left_some) && !has_left_some;
         Ok(Some(AtomEnd {
             command: shell_command.command_line,
             exit_code,

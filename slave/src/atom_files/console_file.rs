@@ -18,6 +18,11 @@ use std::time::Duration;
 /// Consoles up to this size travel in memory.
 const MOST_IN_MEMORY: u64 = 64 << 10;
 
+/// A process that another executor starts has all our open files, until it runs its program: so long
+/// it seems to write to this console. Making new files costs more than so many such moments.
+const MOMENT: Duration = Duration::from_micros(100);
+const MOMENTS: u32 = 5;
+
 /// The files of one executor.
 #[derive(Debug)]
 pub(crate) struct ConsoleFiles {
@@ -109,12 +114,20 @@ impl ConsoleFiles {
         }
     }
 
-    /// Keeps the file for the next atom if nobody is left who could write to it; says whether.
-    pub(crate) fn recycle(&mut self) -> bool {
+    /// Keeps the file for the next atom if nobody is left who could write to it; says whether. Who is
+    /// left for a moment only is waited for if `nobody_stays`.
+    pub(crate) fn recycle(&mut self, nobody_stays: bool) -> bool {
         let Some(console) = self.current.take() else {
             return false;
         };
-        let nobody_writes = lease::nobody_writes(&console.file);
+        let mut nobody_writes = lease::nobody_writes(&console.file);
+        for _ in 0..MOMENTS {
+            if nobody_writes || !nobody_stays {
+                break;
+            }
+            std::thread::sleep(MOMENT);
+            nobody_writes = lease::nobody_writes(&console.file);
+        }
         if nobody_writes && console.is_ours_alone().unwrap_or(false) && console.empty().is_ok() {
             self.current = Some(console);
         } else {
