@@ -26,6 +26,12 @@ pub(super) fn put(batch: &mut Batch, key: &[u8], text: &[u8]) -> Result<usize, J
     Ok(text.len() + usize::from(pieces) * (HEAD + PIECE + key.len()))
 }
 
+/// Key and value of a text that is one piece.
+pub(super) fn only_piece(key: &[u8], text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let is_one = !text.is_empty() && text.len() <= MAX_PIECE;
+    is_one.then(|| (piece_key(key, 0), write_piece(1, text)))
+}
+
 /// The key of one piece of a record.
 pub(super) fn piece_key(key: &[u8], piece: u16) -> Vec<u8> {
     [key, &piece.to_be_bytes()].concat()

@@ -100,14 +100,16 @@ impl Store {
         self.acknowledged.sync().map_err(JournalError::Sync)
     }
 
-    /// As [`Store::sync`], for async callers.
+    /// Brings what was appended to disk, for async callers. One thread waits for both steps: the
+    /// engine's own would wake all of its threads once more.
     pub(super) async fn synced(&self) -> Result<(), JournalError> {
-        self.db.flush_async().await.map_err(JournalError::Append)?;
-        let file = Arc::clone(&self.data_file);
-        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
-        synced
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-            .map_err(JournalError::Sync)
+        let (db, file) = (self.db.clone(), Arc::clone(&self.data_file));
+        let synced = tokio::task::spawn_blocking(move || {
+            db.flush().map_err(JournalError::Append)?;
+            file.sync_data().map_err(JournalError::Sync)
+        });
+        let synced = synced.await;
+        synced.unwrap_or_else(|error| Err(JournalError::Sync(std::io::Error::other(error))))
     }
 }
 

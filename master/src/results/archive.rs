@@ -80,8 +80,7 @@ impl Archive {
         let text = serde_json::to_vec(&archive)?;
         let incoming = Incoming::new(store.directory())?;
         incoming.file().write_all(&text)?;
-        incoming.keep(&store.directory().join(ARCHIVE))?;
-        File::open(store.directory())?.sync_all()
+        incoming.keep_and_sync(&store.directory().join(ARCHIVE), store.directory())
     }
 
     /// Whether the directory of a build has one.

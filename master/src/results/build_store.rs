@@ -41,8 +41,9 @@ pub(super) struct BuildStore {
     blocks: File,
     index_file: File,
     index: Mutex<Index>,
-    /// Held while something is appended.
-    appending: Mutex<()>,
+    /// Held while something is appended. Directories that must get to disk with it: what was made in
+    /// them must be as lasting as what comes into it.
+    appending: Mutex<Vec<PathBuf>>,
 }
 
 impl BuildStore {
@@ -51,15 +52,14 @@ impl BuildStore {
     /// # Errors
     /// The disk refuses, or there is no store (`NotFound`) and none is to be made.
     pub(super) fn open(directory: PathBuf, make: bool) -> io::Result<Self> {
-        if make && !directory.exists() {
-            let is_first = directory.parent().is_some_and(|above| !above.exists());
+        let is_first = directory.parent().is_some_and(|above| !above.exists());
+        if make {
             std::fs::create_dir_all(&directory)?;
-            // What was made on the way must be as lasting as what comes into it.
-            let num_made_in = if is_first { 2 } else { 1 };
-            for above in directory.ancestors().skip(1).take(num_made_in) {
-                File::open(above)?.sync_all()?;
-            }
         }
+        // Whoever made them earlier may not have come to sync them.
+        let num_unsynced = if is_first { 3 } else { 2 };
+        let unsynced = directory.ancestors().take(num_unsynced);
+        let unsynced = unsynced.map(Path::to_owned).collect();
         let open = |name| {
             let mut options = File::options();
             options.read(true).write(true).create(make).truncate(false);
@@ -76,15 +76,12 @@ impl BuildStore {
         if bytes.len() as u64 > index.length {
             index_file.set_len(index.length)?;
         }
-        if make {
-            File::open(&directory)?.sync_all()?;
-        }
         Ok(Self {
             directory,
             blocks,
             index_file,
             index: Mutex::new(index),
-            appending: Mutex::new(()),
+            appending: Mutex::new(unsynced),
         })
     }
 
@@ -98,12 +95,12 @@ impl BuildStore {
     /// The disk refuses.
     pub(super) fn append(&self, blocks: Vec<NewBlock>) -> io::Result<()> {
         let one_at_a_time = self.appending.lock();
-        let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
+        let mut unsynced = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
         let (records_end, blocks_end) = {
             let index = self.index();
             (index.length, index.blocks_end)
         };
-        let appended = self.write(blocks, records_end, blocks_end);
+        let appended = self.write(blocks, records_end, blocks_end, &mut unsynced);
         match appended {
             Ok(added) => {
                 let mut index = self.index();
@@ -128,10 +125,10 @@ impl BuildStore {
         blocks: Vec<NewBlock>,
         records_end: u64,
         blocks_end: u64,
+        unsynced: &mut Vec<PathBuf>,
     ) -> io::Result<Vec<(Key, Place)>> {
         let mut added = Vec::new();
         let mut end = blocks_end;
-        let mut has_large = false;
         for block in blocks {
             let place = match block.content {
                 NewContent::Memory(bytes) => {
@@ -146,10 +143,12 @@ impl BuildStore {
                     }
                 }
                 NewContent::File(incoming) => {
-                    has_large = true;
                     let length = incoming.file().metadata()?.len();
                     let file = incoming.number();
                     incoming.keep(&self.large(file))?;
+                    if !unsynced.contains(&self.directory) {
+                        unsynced.push(self.directory.clone());
+                    }
                     BlockPlace {
                         file,
                         offset: 0,
@@ -173,14 +172,16 @@ impl BuildStore {
             .collect();
         self.index_file.write_all_at(&records, records_end)?;
         // Nobody asks for a result that no event names, so it does no harm if the index gets to disk
-        // before the block does. With both written, the first sync does most of the second's work.
+        // before the block does, nor if there are names of files without content. With everything
+        // written, the first sync does most of the others' work.
         if end > blocks_end {
             self.blocks.sync_data()?;
         }
-        if has_large {
-            File::open(&self.directory)?.sync_all()?;
-        }
         self.index_file.sync_data()?;
+        for directory in &*unsynced {
+            File::open(directory)?.sync_all()?;
+        }
+        unsynced.clear();
         Ok(added)
     }
 

@@ -54,6 +54,23 @@ impl Incoming {
         self.file.sync_all()?;
         std::fs::rename(&self.path, name)
     }
+
+    /// As [`Self::keep`] for what nobody trusts before the caller has synced it too: file systems with
+    /// a journal bring content and name to disk together if both are there when it is synced.
+    ///
+    /// # Errors
+    /// The disk refuses; then it is not there.
+    pub(super) fn keep_and_sync(self, name: &Path, directory: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, name)?;
+        let synced = self
+            .file
+            .sync_all()
+            .and_then(|()| File::open(directory)?.sync_all());
+        if synced.is_err() {
+            std::fs::remove_file(name).ok();
+        }
+        synced
+    }
 }
 
 impl Drop for Incoming {
