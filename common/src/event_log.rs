@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,10 +47,8 @@ impl Entry {
     fn write(&self, lines: &mut String, id: u64, at: Timestamp) {
         let (tag, time) = (self.tag, Value::from(at.as_unix_seconds()));
         lines.push('{');
-        let fields = self.fields.iter();
-        let written = fields
-            .map(|(name, value)| write!(lines, r#""{name}":{value},"#))
-            .collect::<fmt::Result>();
+        let mut fields = self.fields.iter();
+        let written = fields.try_for_each(|(name, value)| write!(lines, r#""{name}":{value},"#));
         let written = written.and_then(|()| {
             write!(
                 lines,
