@@ -123,7 +123,7 @@ pub struct BuildView {
     /// Ours: atoms that have a result other than exit code 0; grows while the build runs.
     #[serde(default)]
     pub num_atoms_failed: u64,
-    /// Ours: atoms handed out to slaves and not yet finished.
+    /// Ours: atoms that run, one for each executor that works on it; what else slaves have of it waits there.
     #[serde(default)]
     pub num_atoms_in_progress: u64,
     /// Ours: failed atoms that did not end by themselves: they ran too long, or are poison. Each says

@@ -9,6 +9,7 @@ pub use marked::{end_marked, end_marked_blocking};
 pub use running::RunningCommand;
 
 use crate::console::keep_capped;
+use crate::open_files;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::fs::File;
@@ -128,13 +129,19 @@ impl ShellCommand {
     /// When the shell can not be started.
     pub fn start(&self, output: File) -> Result<RunningCommand, CommandError> {
         let started = shell::command(self, output)?.spawn();
-        RunningCommand::new(started.map_err(|source| self.not_started(source))?)
+        let started = started.map_err(|source| self.not_started(source))?;
+        open_files::lower_limit_of(started.id());
+        RunningCommand::new(started)
     }
 
     fn start_on_runtime(&self, output: File) -> Result<Child, CommandError> {
         let mut command = Command::from(shell::command(self, output)?);
         let started = command.kill_on_drop(true).spawn();
-        started.map_err(|source| self.not_started(source))
+        let started = started.map_err(|source| self.not_started(source))?;
+        if let Some(id) = started.id() {
+            open_files::lower_limit_of(id);
+        }
+        Ok(started)
     }
 
     fn not_started(&self, source: std::io::Error) -> CommandError {

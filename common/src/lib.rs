@@ -1,6 +1,7 @@
 //! What ClusterRunner's daemons and its client agree on: identities, API bodies, signing, job
 //! configuration, settings, git, running a command, the layout of artifacts.
 
+pub mod allocator;
 pub mod api;
 pub mod artifact;
 pub mod auth;
@@ -22,6 +23,7 @@ pub mod kept_projects;
 pub mod labels;
 pub mod logging;
 mod nearest;
+pub mod open_files;
 pub mod remote_files;
 pub mod result_block;
 pub mod retention;

@@ -15,9 +15,14 @@ struct Options {
     common: CommonOptions,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = Options::parse();
+    clusterrunner_common::allocator::keep_little();
+    serve(options)
+}
+
+#[tokio::main]
+async fn serve(options: Options) -> ExitCode {
     match run(options.master, &options.common).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,6 +5,7 @@ use clusterrunner_common::daemon::{
     CommonOptions, listen, stop_on_signal, warn_of_unknown_variables,
 };
 use clusterrunner_common::logging;
+use clusterrunner_common::open_files;
 use clusterrunner_common::settings::{Overrides, SettingsError, load_master};
 use std::net::{IpAddr, SocketAddr};
 
@@ -43,6 +44,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
         general.max_log_file_size,
     )?;
     warn_of_unknown_variables();
+    open_files::raise_limit();
     let secret = general.secret_or_generate()?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;

@@ -169,32 +169,45 @@ fn failed_atoms<'a>(
     Some(atoms.take(failed).collect())
 }
 
+/// How many of the subjobs that slaves have are looked at for [`seconds_left`]: an estimate needs no more,
+/// and there may be very many of them each time that a build is shown.
+const HELD_LOOKED_AT: usize = 256;
+
 /// What is left of its atoms at the pace of the executors that it has now; nothing where nothing is
 /// known of how long they take, or none of them runs.
 fn seconds_left(build: &Build) -> Option<f64> {
     let progress = build.progress()?;
-    let running = progress.running.keys().chain(progress.kept.keys());
-    let running = running.filter_map(|id| build.subjob(*id));
-    let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
-    let (mut sum, mut longest) = (0, 0);
-    for subjob in running {
-        sum += subjob.expected_ms();
-        longest = longest.max(subjob.expected_ms());
-    }
-    let waiting = progress.unstarted.expected_ms() + aside.sum::<u64>();
-    // When they began is not known here: on average they are half done.
     let executors = build.num_executors() as u64;
-    let left_ms = ((waiting + sum / 2).checked_div(executors)?).max(longest / 2);
+    let held = progress.running.len();
+    let some = progress.running.keys();
+    let some = some.step_by(held.div_ceil(HELD_LOOKED_AT).max(1));
+    let (mut sum, mut longest, mut looked_at) = (0_u64, 0, 0);
+    for subjob in some.filter_map(|id| build.subjob(*id)) {
+        sum = sum.saturating_add(subjob.expected_ms());
+        longest = longest.max(subjob.expected_ms());
+        looked_at += 1;
+    }
+    let held = held as u64;
+    let held_ms = sum.saturating_mul(held).checked_div(looked_at).unwrap_or(0);
+    // When those began that run is not known here: on average they are half done. The others of those
+    // that slaves have only wait there.
+    let working = executors.min(held);
+    let working_ms = held_ms.saturating_mul(working).checked_div(held);
+    let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
+    let waiting_ms = progress.unstarted.expected_ms() + aside.sum::<u64>();
+    let all_ms = waiting_ms.saturating_add(held_ms) - working_ms.unwrap_or(0) / 2;
+    let left_ms = all_ms.checked_div(executors)?.max(longest / 2);
     (left_ms > 0).then(|| seconds_of(&left_ms))
 }
 
+/// How many atoms run: no more than there are executors that work on the build. What else slaves have of
+/// it waits there, or is only to be delivered.
 fn num_atoms_in_progress(build: &Build) -> u64 {
-    let running = build
-        .progress()
-        .into_iter()
-        .flat_map(|progress| progress.running.keys().chain(progress.kept.keys()));
-    let subjobs = running.filter_map(|id| build.subjob(*id));
-    subjobs.map(|subjob| subjob.atoms.len() as u64).sum()
+    let working = build.num_executors();
+    let running = build.progress().into_iter();
+    let running = running.flat_map(|progress| progress.running.keys());
+    let atoms = running.filter_map(|id| Some(build.subjob(*id)?.atoms.len()));
+    atoms.take(working).sum::<usize>().min(working) as u64
 }
 
 /// By increasing time, states that were not entered last; as in the original.

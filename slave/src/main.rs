@@ -15,9 +15,14 @@ struct CommandLine {
     common: CommonOptions,
 }
 
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    clusterrunner_common::allocator::keep_little();
+    serve(command_line)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    let CommandLine { options, common } = CommandLine::parse();
+async fn serve(CommandLine { options, common }: CommandLine) -> ExitCode {
     match Box::pin(run(options, &common)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

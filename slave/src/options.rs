@@ -5,6 +5,7 @@ use clusterrunner_common::daemon::{
     CommonOptions, drain_or_stop_on_signal, listen, warn_of_unknown_variables,
 };
 use clusterrunner_common::logging;
+use clusterrunner_common::open_files;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
 use std::net::{IpAddr, SocketAddr};
 
@@ -143,6 +144,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
         general.max_log_file_size,
     )?;
     warn_of_unknown_variables();
+    open_files::raise_limit();
     let (withdraw, stop) = drain_or_stop_on_signal(settings.drain_on_stop)?;
     serve_until_withdrawn(settings, listener, withdraw, stop).await?;
     Ok(())

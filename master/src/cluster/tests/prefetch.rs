@@ -4,6 +4,7 @@ use super::scenario::{Scenario, big_plan, hand_out, unusable};
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Fact, Plan};
+use crate::views;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 
 /// A plan with so many atoms that are expected to take so long each.
@@ -44,6 +45,16 @@ fn as_much_waits_as_hides_a_round_trip_and_no_more() {
         let held = held(&ready(expected(5000, milliseconds)), 1, 1);
         assert!((least..=most).contains(&held), "{milliseconds} ms: {held}");
     }
+}
+
+#[test]
+fn what_waits_on_a_slave_is_not_shown_as_running() {
+    let farm = ready(expected(1000, 100));
+    let view = views::build(farm.cluster.build(BuildId(1)).unwrap());
+    assert!(held(&farm, 1, 1) > 2);
+    assert_eq!(view.num_atoms_in_progress, 2);
+    // Two of a thousand are half done.
+    assert_eq!(view.seconds_left, Some(49.95));
 }
 
 #[test]

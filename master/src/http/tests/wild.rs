@@ -104,8 +104,9 @@ async fn send(
 }
 
 fn is_well_refused(method: &str, status: u16, answer: &[u8]) -> Result<(), TestCaseError> {
+    // The console of the atom that runs is its slave's, and nobody listens there.
     prop_assert!(
-        status < 500,
+        status < 500 || status == 502,
         "{}: {:?}",
         status,
         String::from_utf8_lossy(answer)
