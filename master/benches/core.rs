@@ -2,8 +2,8 @@
 //! without journal and network.
 //!
 //! `cargo bench -p clusterrunner-master --bench core` prints events per second of two farms and the memory of
-//! an atom that waits. `-- --count` runs small farms that are always the same and prints nothing, so that
-//! its instructions can be counted (`valgrind --tool=callgrind`) and compared.
+//! an atom that waits, as the allocator was asked for it. `-- --count` runs small farms that are always the same and prints nothing, so that
+//! its instructions can be counted (`valgrind --tool=callgrind`) and compared: `./check-core`.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 
 use clusterrunner_common::build_request::BuildRequest;
@@ -12,11 +12,14 @@ use clusterrunner_common::ids::{BuildId, SessionId};
 use clusterrunner_master::cluster::Cluster;
 use clusterrunner_master::cluster::command::{Command, HandOut};
 use clusterrunner_master::cluster::event::{AtomOutcome, Event, Fact, Plan};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The goal.
+/// The goals.
 const EVENTS_PER_SECOND: f64 = 500_000.0;
+const BYTES_PER_ATOM: usize = 1024;
 
 /// Builds among slaves with ten executors each.
 struct Case {
@@ -103,12 +106,18 @@ fn main() {
             case.name, farm.events
         );
     }
-    let before = memory();
-    let waiting = 100_000;
+    let waiting = 100_000_u64;
     let mut farm = Farm::default();
+    IS_COUNTED.store(true, Ordering::Relaxed);
     farm.build(&case("", 0, 1, waiting, Some(1)), 1);
-    let bytes = memory().saturating_sub(before) / waiting;
-    println!("{bytes} bytes for each atom that waits");
+    IS_COUNTED.store(false, Ordering::Relaxed);
+    let bytes = IN_USE.load(Ordering::Relaxed) / 100_000;
+    let verdict = if bytes > BYTES_PER_ATOM {
+        ", which is too much"
+    } else {
+        ""
+    };
+    println!("{bytes} bytes for each atom that waits{verdict}");
 }
 
 /// What this process has had of its processor: other work on the machine does not count.
@@ -118,12 +127,42 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(spent.unwrap_or(0))
 }
 
-/// How much memory this process has, as far as the system says it.
-fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+/// What was asked for and not given back while it was counted.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static IS_COUNTED: AtomicBool = AtomicBool::new(false);
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(unsafe_code, reason = "the form of an allocator")]
+// SAFETY: all is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if IS_COUNTED.load(Ordering::Relaxed) {
+            IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if IS_COUNTED.load(Ordering::Relaxed) {
+            IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if IS_COUNTED.load(Ordering::Relaxed) {
+            IN_USE.fetch_add(size, Ordering::Relaxed);
+            IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
 }
 
 #[derive(Default)]

@@ -23,6 +23,10 @@ const OVERHEAD_US: u64 = 300;
 /// A slave has at most this part of what is left of a build for each of its executors.
 const TAPER: u64 = 4;
 
+/// At the end of a build so much may wait for each executor, as far as what is left goes evenly round: if it were
+/// less than a round trip covers, each of the last atoms would cost one.
+const LAST_US: u64 = 100_000;
+
 /// How many atoms may wait for each executor, and on one slave: they all are to be handed out again if
 /// it is lost.
 const MAX_WAITING: usize = 256;
@@ -109,8 +113,14 @@ pub(super) fn next(
             let unknown = build.mean_us().unwrap_or(0) * own.unknown as u64;
             (own.known_us + unknown) * own.waiting() as u64 / own.held as u64
         });
-        let workers = build.standing.executors.max(executors) as u64;
-        let tapered = build.left_us().unwrap_or(0) / (TAPER * workers);
+        let standing = &build.standing;
+        let workers = standing.executors.max(executors) as u64;
+        let left = build.left_us().unwrap_or(0);
+        // Those that are still being set up count on their part of it.
+        let all = standing.ready_executors + standing.coming;
+        let ahead = build.num_running().saturating_sub(standing.executors) as u64;
+        let even = (left + ahead * takes) / all.max(executors) as u64;
+        let tapered = (left / (TAPER * workers)).max(even.min(LAST_US));
         // One may wait where it is longer than the window, but not at the end.
         waits + takes <= WINDOW_US.min(tapered) * moving / sharers
             || waits == 0 && takes <= tapered * moving

@@ -37,6 +37,23 @@ impl Line {
         self.classes.values().all(|class| class.waiting.is_empty())
     }
 
+    pub(super) fn is_of_one_priority(&self) -> bool {
+        self.classes.len() == 1
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        let classes = self.classes.values();
+        classes.map(|class| class.waiting.len()).sum()
+    }
+
+    /// Where one that waits stands: the smallest is the first of [`Line::iter`].
+    pub(super) fn place(&self, priority: i32, share: Share, build: BuildId) -> impl Ord + use<> {
+        let class = self.classes.get(&Reverse(priority));
+        let is_served = class.is_some_and(|class| class.executors > 0);
+        (is_served, Reverse(priority), share, build)
+    }
+
     /// Who waits, by priority; the first gets the next executor.
     pub(super) fn iter(&self) -> impl Iterator<Item = BuildId> {
         let unserved = self.classes.values().filter(|class| class.executors == 0);
@@ -91,6 +108,14 @@ mod tests {
         }
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
         assert_eq!(order, [5, 4, 1, 3, 2]);
+        assert_eq!(line.len(), order.len());
+        let placed = [(5, 9, 1, 4), (-1, 0, 1, 5), (0, 3, 1, 2), (0, 4, 2, 1)];
+        let mut placed = placed.map(|(priority, executors, weight, build)| {
+            let share = Share::of(executors, weight);
+            (line.place(priority, share, BuildId(build)), build)
+        });
+        placed.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(placed.map(|(_, build)| build), [5, 4, 1, 2]);
         line.serve(-1, 0, 1);
         line.leave(5, Share::of(9, 1), BuildId(4));
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();

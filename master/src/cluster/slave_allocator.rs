@@ -15,6 +15,9 @@ use super::slave::{BuildOnSlave, Slave};
 use super::{Cluster, ahead, event::Fact};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 
+/// Where these are so many times fewer than who waits in line, they are put in order rather than looked for there.
+const FEW: usize = 8;
+
 /// The next hand-out or set-up that brings work to an executor, if there is one.
 pub(super) fn next(cluster: &mut Cluster) -> Option<Fact> {
     if cluster.line.is_empty() {
@@ -69,14 +72,45 @@ fn first_of(
     wanted: impl Fn(&super::attention::Attention) -> &std::collections::BTreeSet<BuildId>,
 ) -> Option<BuildId> {
     let wanted = wanted(&cluster.attention);
-    cluster.line.iter().find(|build| wanted.contains(build))
+    if wanted.len() * FEW > cluster.line.len() {
+        return cluster.line.iter().find(|build| wanted.contains(build));
+    }
+    let builds = wanted.iter().filter_map(|id| cluster.builds.get(id));
+    let in_line = builds.filter_map(|build| Some((place(cluster, build)?, build.id)));
+    in_line
+        .min_by(|one, other| one.0.cmp(&other.0))
+        .map(|(_, id)| id)
+}
+
+/// Where a build stands in line, if it does.
+fn place(cluster: &Cluster, build: &Build) -> Option<impl Ord + use<>> {
+    let share = build.standing.in_line?;
+    Some(cluster.line.place(build.priority(), share, build.id))
+}
+
+/// The builds in line that a slave has, in the order of the line.
+fn ready_in_line<'a>(
+    cluster: &'a Cluster,
+    slave: &'a Slave,
+) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
+    let is_ready = |id: &BuildId| slave.builds.get(id) == Some(&BuildOnSlave::Ready);
+    if slave.builds.len() * FEW > cluster.line.len() {
+        let ready = cluster.line.iter().filter(is_ready);
+        return Box::new(ready.filter_map(|id| cluster.build(id)));
+    }
+    let ready = slave.builds.keys().filter(|id| is_ready(id));
+    let ready = ready.filter_map(|id| cluster.build(*id));
+    let in_line = ready.filter_map(|build| Some((place(cluster, build)?, build)));
+    let mut in_line: Vec<_> = in_line.collect();
+    in_line.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    Box::new(in_line.into_iter().map(|(_, build)| build))
 }
 
 /// What a slave gets now: work for a free executor, or some that waits there.
 fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let slave = cluster.slaves.get(&slave)?;
     if slave.num_free() > 0 {
-        let mut builds = cluster.line.iter().filter_map(|id| cluster.builds.get(&id));
+        let mut builds = ready_in_line(cluster, slave);
         return builds.find_map(|build| hand_out(cluster, slave, build));
     }
     if !slave.takes_work() || slave.reserved_for.is_some() || runs_suspect(cluster, slave) {
@@ -84,15 +118,12 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     }
     let mean_of = |portion: &super::load::Portion| cluster.builds.get(&portion.build)?.mean_us();
     let mut peers = None;
-    for id in cluster.line.iter() {
-        let build = cluster.builds.get(&id)?;
+    for build in ready_in_line(cluster, slave) {
         let peer = (build.priority(), build.weight());
         if peers.is_some_and(|peers| peers != peer) {
             return None;
         }
-        if slave.builds.get(&id) != Some(&BuildOnSlave::Ready)
-            || slave.num_running(id) >= build.max_executors_per_slave()
-        {
+        if slave.num_running(build.id) >= build.max_executors_per_slave() {
             continue;
         }
         // What is set aside waits for a free executor, and so does the rest of its build.
@@ -100,7 +131,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
         if !is_aside && let Some(subjob) = ahead::next(slave, build, mean_of) {
             return handed_out(slave, build, subjob);
         }
-        let own = slave.load.of(id);
+        let own = slave.load.of(build.id);
         if own.is_none_or(|own| own.waiting() == 0 || own.executors == 0) {
             // It takes the next executor itself.
             return None;
@@ -113,6 +144,9 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
 /// What a build gives to a slave with free executors that has it.
 fn hand_out_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
     let build = cluster.builds.get(&build)?;
+    if build.standing.ready_executors == 0 || num_allowed(cluster, build) == 0 {
+        return None;
+    }
     // Slaves with the most free executors first: that spreads a small build over the farm.
     let roomy = cluster.roomy.iter().rev();
     let mut slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
@@ -126,14 +160,24 @@ fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
         return None;
     }
     let is_free = slave.num_free() > 0;
+    let has_room = slave.room().0 > 0;
+    let mut served = None;
     for id in cluster.line.iter() {
         let build = cluster.builds.get(&id)?;
         match slave.builds.get(&id) {
             Some(BuildOnSlave::Ready) if !is_free => return None,
             Some(_) => {}
+            None if served == Some(build.priority()) => {}
             None => {
                 if let Some(fact) = set_up(cluster, slave, build) {
                     return Some(fact);
+                }
+                if !has_room && build.standing.executors >= fair_share(cluster, build) {
+                    // So do all after it, of the same priority.
+                    served = Some(build.priority());
+                    if cluster.line.is_of_one_priority() {
+                        return None;
+                    }
                 }
             }
         }
@@ -144,7 +188,12 @@ fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
 /// A set-up of a build on a slave with free executors.
 fn set_up_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
     let build = cluster.builds.get(&build)?;
+    if !wants_any_slave(cluster, build) {
+        return None;
+    }
+    let wants_busy = wants_busy_slave(cluster, build);
     let roomy = cluster.roomy.iter().rev();
+    let roomy = roomy.take_while(|(uncommitted, ..)| *uncommitted > 0 || wants_busy);
     let slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
     let mut without = slaves.filter(|slave| !slave.builds.contains_key(&build.id));
     without.find_map(|slave| set_up(cluster, slave, build))
@@ -171,10 +220,17 @@ fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
 /// Whether the slaves that a build has are too few. Executors that are busy, or that others count on, it
 /// wants only up to its share of the farm, and none where it would be done before its set-up is.
 fn wants_slave(cluster: &Cluster, slave: &Slave, build: &Build) -> bool {
-    let standing = &build.standing;
     let (uncommitted, ..) = slave.room();
-    standing.coming < num_missing(cluster, build)
-        && (uncommitted > 0 || standing.executors + standing.coming < fair_share(cluster, build))
+    (uncommitted > 0 || wants_busy_slave(cluster, build)) && wants_any_slave(cluster, build)
+}
+
+fn wants_busy_slave(cluster: &Cluster, build: &Build) -> bool {
+    let standing = &build.standing;
+    standing.executors + standing.coming < fair_share(cluster, build)
+}
+
+fn wants_any_slave(cluster: &Cluster, build: &Build) -> bool {
+    build.standing.coming < num_missing(cluster, build)
         && (open(build).next().is_some() || !ends_before_setup(build))
 }
 

@@ -4,6 +4,7 @@ use super::scenario::{Scenario, big_plan, hand_out, unusable};
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Fact, Plan};
+use crate::cluster::slave::BuildOnSlave;
 use crate::views;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 
@@ -74,10 +75,22 @@ fn what_waits_tapers_off_to_nothing() {
         let build = farm.cluster.build(BuildId(1)).unwrap();
         let left = build.num_unstarted();
         let held = held(&farm, 1, 1);
-        assert!(held <= 2 + left / 2 + 1, "{held} of {left}");
+        // Half of what is left, or 100 ms for each executor: as much as a round trip covers.
+        assert!(held <= 2 + (left / 2).max(20) + 1, "{held} of {left}");
         least = least.min(held);
     }
     assert_eq!(least, 0);
+}
+
+#[test]
+fn the_last_ones_go_round_evenly() {
+    let mut farm = Scenario::with_slaves(&[("a", 2), ("b", 2)]);
+    farm.build(expected(40, 10));
+    farm.set_up(1, 1);
+    farm.set_up(2, 1);
+    let held = [held(&farm, 1, 1), held(&farm, 2, 1)];
+    assert_eq!(held.iter().sum::<usize>(), 40, "{held:?}");
+    assert!(held.iter().all(|held| (18..=22).contains(held)), "{held:?}");
 }
 
 #[test]
@@ -163,6 +176,54 @@ fn a_small_build_goes_before_what_waits_of_a_huge_one() {
     assert_eq!(held(&farm, 1, 1), before);
     let executors = |build| farm.cluster.build(BuildId(build)).unwrap().num_executors();
     assert_eq!((executors(1), executors(2)), (1, 1));
+}
+
+/// In virtual time: the slave takes from whichever build has the fewest running, as slaves do, and its two
+/// executors end an atom every 100 ms.
+#[test]
+fn a_small_build_behind_a_huge_one_waits_for_one_atom_and_the_window_at_most() {
+    let mut farm = ready(expected(5000, 100));
+    let (mut heard, mut waiting, mut running) = (0, Vec::new(), Vec::<HandOut>::new());
+    let mut since = None;
+    for now in (0..).step_by(100) {
+        for done in std::mem::take(&mut running) {
+            finish_in(&mut farm, done, 100);
+        }
+        if now == 1000 {
+            farm.build(expected(3, 100));
+            since = Some(now);
+        }
+        // Whoever is busy is asked when an executor of it is free.
+        let slave = farm.cluster.slave(SlaveId(1)).unwrap();
+        let place = slave.builds.get(&BuildId(2));
+        if matches!(place, Some(BuildOnSlave::SettingUp { .. })) {
+            farm.set_up(1, 2);
+        }
+        for event in &farm.journal[heard..] {
+            if let Fact::SubjobHandedOut {
+                build,
+                subjob,
+                attempt,
+                ..
+            } = event.fact
+            {
+                waiting.push(hand_out(1, build.0, subjob.0, attempt.0));
+            }
+        }
+        heard = farm.journal.len();
+        // The newest build first: nothing of it runs.
+        waiting.sort_by_key(|one: &HandOut| (std::cmp::Reverse(one.build), one.subjob));
+        running = waiting.drain(..2.min(waiting.len())).collect();
+        if running.iter().any(|one| one.build == BuildId(2)) {
+            assert!(since.is_some_and(|since| now - since <= 100 + 250));
+            return;
+        }
+        assert!(
+            since.is_none_or(|since| now - since <= 100 + 250),
+            "at {now} ms"
+        );
+        farm.wait(std::time::Duration::from_millis(100));
+    }
 }
 
 /// Also one whose atoms are long, though none of them waits anywhere.

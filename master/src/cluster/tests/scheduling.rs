@@ -202,7 +202,8 @@ fn expected(milliseconds: &[u64]) -> Plan {
 #[test]
 fn the_longest_atoms_go_first_and_what_came_back_before_them() {
     let mut farm = Scenario::with_slaves(&[("a", 2)]);
-    farm.build(expected(&[1, 9, 5, 9, 2]));
+    // So long that none waits on a slave.
+    farm.build(expected(&[10_000, 90_000, 50_000, 90_000, 20_000]));
     farm.set_up(1, 1).check_facts(&[
         "1 ready on slave 1",
         "1.1 to slave 1, attempt 1",
