@@ -17,6 +17,8 @@ pub(crate) struct Daemon {
     pub(crate) child: Child,
     /// Whether it was ended without warning, and so could not clean up.
     pub(crate) was_killed: bool,
+    /// Whether it was told to end in order.
+    pub(crate) was_stopped: bool,
 }
 
 impl Daemon {
@@ -28,6 +30,7 @@ impl Daemon {
     /// Asks it to end and waits for that.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.was_stopped = true;
         let ended = is_true_within(STOP_LIMIT, || self.has_ended());
         let name = &self.name;
         assert!(

@@ -251,6 +251,7 @@ impl Farm {
             name,
             child,
             was_killed: false,
+            was_stopped: false,
         }
     }
 
@@ -378,7 +379,9 @@ impl Farm {
             .filter(|(_, slave)| !slave.was_killed)
         {
             let directory = format!("base/slave-{}", self.slave_port(slave));
-            for part in ["work", "artifacts", "results", "held"] {
+            // A slave that was stopped keeps what the master has not taken for its next life.
+            let held = (!self.slaves[slave].was_stopped).then_some("held");
+            for part in ["work", "artifacts", "results"].into_iter().chain(held) {
                 let entries = fs::read_dir(self.path(&directory).join(part));
                 left.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
             }
