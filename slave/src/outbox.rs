@@ -12,6 +12,7 @@ pub(crate) use consoles::EndedConsole;
 
 use crate::data_directory::DataDirectory;
 use crate::delivery::{Deliveries, DeliveryEnd, Packed};
+use crate::executors::BROKE_OFF;
 use crate::result_archive::remove_files;
 use crate::work::{Command, DeliveryOutcome, HandOut};
 use batch::{Batch, PackFailure};
@@ -50,9 +51,6 @@ const LULL: Duration = Duration::from_millis(25);
 /// The same while an executor has nothing to do: the master may wait for these results to give it some,
 /// or to end the build.
 const SHORT_LULL: Duration = Duration::from_millis(3);
-
-/// What is said when one of our own parts panicked; the log has more.
-const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
 
 /// Takes results in, packs and delivers them, and tells how that ended.
 pub(crate) struct Outbox {

@@ -5,8 +5,8 @@
 //! gone when nothing of it runs any more and what it left is cleaned up. A set-up that is asked for
 //! meanwhile begins after that.
 //!
-//! Life of a hand-out: it waits, runs, is packed, is delivered. Two attempts of one subjob share a
-//! directory for artifacts, so a newer one begins when the older one is out of it.
+//! Life of a hand-out: it waits, runs, is packed, is delivered. Of two attempts of one subjob the
+//! newer begins when the older one is packed: who asks for an atom's console names no attempt.
 //!
 //! Builds share the executors evenly: a free one takes from the build that has the fewest.
 
@@ -107,8 +107,8 @@ enum Step {
 }
 
 impl Step {
-    /// Whether it still needs the subjob's artifact directories.
-    fn uses_artifacts(self) -> bool {
+    /// Whether it still needs what its atoms left on the disk.
+    fn uses_files(self) -> bool {
         match self {
             Self::Running { .. } | Self::Packing { .. } => true,
             Self::Delivering => false,

@@ -25,7 +25,7 @@ impl Work {
         let Some(build) = self.builds.get_mut(&id) else {
             return;
         };
-        let is_running = build.active.values().any(|step| step.uses_artifacts());
+        let is_running = build.active.values().any(|step| step.uses_files());
         let (stage, unfinished) = match std::mem::replace(&mut build.stage, Stage::SettingUp) {
             Stage::SettingUp => (EndingStage::SetupStops, true),
             Stage::Ready(project) => (

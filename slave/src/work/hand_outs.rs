@@ -231,7 +231,7 @@ impl Build {
         let mut waiting = self.waiting.iter();
         let next = waiting.find(|(_, waiting)| {
             let mut older = self.attempts_of(id, waiting.subjob.subjob);
-            !older.any(|(_, step)| step.uses_artifacts())
+            !older.any(|(_, step)| step.uses_files())
         });
         next.map(|(number, _)| *number)
     }

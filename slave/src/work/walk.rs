@@ -122,7 +122,7 @@ impl Walk {
         for (id, build) in &work.builds {
             waiting.extend(build.waiting.values().map(|waiting| waiting.subjob.of(*id)));
             let steps = build.active.iter();
-            let users = steps.filter(|(_, step)| step.uses_artifacts());
+            let users = steps.filter(|(_, step)| step.uses_files());
             in_use.extend(users.map(|(hand_out, _)| *hand_out));
             let on_executors = work.executors.iter().flatten();
             let own = on_executors
