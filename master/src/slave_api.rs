@@ -1,8 +1,9 @@
-//! Calls slaves: one task for each, so that its calls arrive in their order and a slow slave keeps
-//! nobody else waiting.
+//! Calls slaves: one task for each, so that its calls about a build arrive in their order and a slow
+//! slave keeps nobody else waiting.
 
 mod batch;
 mod legacy;
+mod orders;
 mod project;
 
 pub use legacy::ProjectLinks;
@@ -15,6 +16,8 @@ use batch::Batch;
 use clusterrunner_common::api::Success;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use orders::Orders;
 use reqwest::{Method, StatusCode};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -117,7 +120,7 @@ impl SlaveCalls {
         }
     }
 
-    /// Calls a slave, after all earlier calls to it.
+    /// Calls a slave, after all earlier calls about this build.
     pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
         self.order(slave, Order::About(build, call));
     }
@@ -151,30 +154,40 @@ struct Line {
 
 impl Line {
     async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        let mut ahead = None;
+        let mut orders = Orders::new(self.legacy.is_some());
+        let mut calls = FuturesUnordered::new();
+        let mut is_open = true;
         loop {
-            let first = match ahead.take() {
-                Some(order) => Some(order),
-                None => inbox.recv().await,
-            };
-            let Some(first) = first else {
-                return;
-            };
-            let mut batch = Batch::new(first);
-            // The original's slaves know one subjob in a call only.
-            while self.legacy.is_none()
-                && ahead.is_none()
-                && let Ok(next) = inbox.try_recv()
-            {
-                ahead = batch.take(next);
+            while is_open && orders.takes_more() {
+                match inbox.try_recv() {
+                    Ok(order) => orders.add(order),
+                    Err(_) => break,
+                }
             }
-            let answer = self.until_answered(&batch).await;
-            let Some(command) = self.meaning(batch.first(), answer) else {
-                continue;
-            };
-            if self.cluster.command(command).await.is_err() {
-                tracing::debug!(slave.id = self.slave.0, "an answer came too late to matter");
+            while let Some((subject, batch)) = orders.next() {
+                calls.push(async move {
+                    self.carry_out_one(&batch).await;
+                    subject
+                });
             }
+            tokio::select! {
+                order = inbox.recv(), if is_open && orders.takes_more() => match order {
+                    Some(order) => orders.add(order),
+                    None => is_open = false,
+                },
+                Some(subject) = calls.next() => orders.over(subject),
+                else => return,
+            }
+        }
+    }
+
+    /// Calls until there is an answer, and tells the cluster what it means.
+    async fn carry_out_one(&self, batch: &Batch) {
+        let answer = self.until_answered(batch).await;
+        if let Some(command) = self.meaning(batch.first(), answer)
+            && self.cluster.command(command).await.is_err()
+        {
+            tracing::debug!(slave.id = self.slave.0, "an answer came too late to matter");
         }
     }
 
@@ -386,13 +399,14 @@ mod tests {
         while let Ok(call) = calls.try_recv() {
             found.push(call);
         }
-        let expected = [
-            "/v1/build/1/subjobs 3",
-            "/v1/build/2/subjobs 1",
-            "/v1/build/1/teardown 0",
-            "/v1/build/2/subjobs 1",
-        ];
-        assert_eq!(found, expected);
+        let (of_first, of_second): (Vec<_>, Vec<_>) = found
+            .iter()
+            .partition(|call| call.starts_with("/v1/build/1/"));
+        assert_eq!(
+            of_first,
+            ["/v1/build/1/subjobs 3", "/v1/build/1/teardown 0"]
+        );
+        assert_eq!(of_second, ["/v1/build/2/subjobs 2"]);
         stop.cancel();
         running.await.unwrap().unwrap();
     }
