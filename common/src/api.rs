@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 /// The version of the slave protocol that this program speaks beside the original's; a peer that
 /// does not name one speaks the original's.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Answer to an accepted `POST /v1/build`: status 202.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

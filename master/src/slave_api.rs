@@ -12,8 +12,8 @@ use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
 use crate::metrics::{InternalError, Measured};
-use batch::Batch;
-use clusterrunner_common::api::Success;
+use batch::{Batch, SetupBody};
+use clusterrunner_common::api::{OrderAnswer, SlaveState, Success, TeardownRequest};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -31,6 +31,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a slave may leave a call unanswered. Its signs of life say only that it reaches the
 /// master; where the master does not reach it, builds must not wait for it for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a slave may wait with its answer for the end of what it was told to do. Most set-ups and
+/// tear-downs are done sooner, and need no report then; the others must not keep calls about other
+/// builds waiting.
+const WAIT_MS: u64 = 50;
 
 /// The slaves that can be called.
 #[derive(Debug)]
@@ -191,13 +196,14 @@ impl Line {
         }
     }
 
-    /// Calls again and again while nobody answers, for as long as patience lasts.
-    async fn until_answered(&self, batch: &Batch) -> Result<(), CallError> {
+    /// Calls again and again while nobody answers, for as long as patience lasts. What the slave says
+    /// that it has done, if it does.
+    async fn until_answered(&self, batch: &Batch) -> Result<Option<SlaveState>, CallError> {
         let mut pause = FIRST_PAUSE;
         let began = tokio::time::Instant::now();
         loop {
             let error = match self.once(batch).await {
-                Ok(()) => return Ok(()),
+                Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             if error.status().is_none() {
@@ -216,66 +222,93 @@ impl Line {
         }
     }
 
-    async fn once(&self, batch: &Batch) -> Result<(), CallError> {
+    async fn once(&self, batch: &Batch) -> Result<Option<SlaveState>, CallError> {
         if let Some(links) = &self.legacy {
-            return self.once_as_original(batch.first(), links).await;
+            let answered = self.once_as_original(batch.first(), links).await;
+            return answered.map(|()| None);
         }
-        let headers = [("expected-session-id", self.session.to_string())];
         let (build, call) = match batch.first() {
             Order::About(build, call) => (build, call),
             Order::End => {
                 let url = format!("{}/v1/kill", self.url);
-                let body = b"{}".to_vec();
-                let answer = self
-                    .caller
-                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
-                return answer.await.map(|_| ());
+                return self
+                    .post::<Success>(url, b"{}".to_vec())
+                    .await
+                    .map(|_| None);
             }
         };
         let base = format!("{}/v1/build/{build}", self.url);
         match call {
             SlaveCall::SetUp(request) => {
-                let body = match self.gives_projects {
-                    true => encode(&project::from_master(request))?,
-                    false => encode(request)?,
+                let from_master;
+                let request = match self.gives_projects {
+                    true => {
+                        from_master = project::from_master(request);
+                        &from_master
+                    }
+                    false => &**request,
                 };
-                let url = format!("{base}/setup");
-                let answer = self
-                    .caller
-                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
-                answer.await.map(|_| ())
+                let body = encode(&SetupBody {
+                    request,
+                    subjobs: batch.subjobs(),
+                    wait_ms: WAIT_MS,
+                })?;
+                let answer = self.post::<OrderAnswer>(format!("{base}/setup"), body);
+                Ok(answer.await?.state)
             }
-            SlaveCall::Start {
-                command, timeout_s, ..
-            } => {
-                let body = encode(&batch.request(command, *timeout_s))?;
-                let url = format!("{base}/subjobs");
-                let answer = self
-                    .caller
-                    .send_bytes::<Success>(Method::POST, &url, body, &headers);
-                answer.await.map(|_| ())
+            SlaveCall::Start { .. } => {
+                let body = encode(&batch.subjobs())?;
+                let answer = self.post::<Success>(format!("{base}/subjobs"), body);
+                answer.await.map(|_| None)
             }
             SlaveCall::TearDown => {
-                let url = format!("{base}/teardown");
-                let answer =
-                    self.caller
-                        .send_bytes::<Success>(Method::POST, &url, Vec::new(), &headers);
-                answer.await.map(|_| ())
+                let wait_ms = Some(WAIT_MS);
+                let body = encode(&TeardownRequest { wait_ms })?;
+                let answer = self.post::<OrderAnswer>(format!("{base}/teardown"), body);
+                Ok(answer.await?.state)
             }
         }
     }
 
+    async fn post<T: serde::de::DeserializeOwned>(
+        &self,
+        url: String,
+        body: Vec<u8>,
+    ) -> Result<T, CallError> {
+        let headers = [("expected-session-id", self.session.to_string())];
+        let answer = self
+            .caller
+            .send_bytes::<T>(Method::POST, &url, body, &headers);
+        answer.await
+    }
+
     /// What a slave's answer means to the cluster; nothing, if it does what it is told and reports
-    /// later. Of several hand-outs, `order` is the first: they are taken or refused together, and a
+    /// later. Of several orders, `order` is the first: they are taken or refused together, and a
     /// refusal is about their build.
-    fn meaning(&self, order: &Order, answer: Result<(), CallError>) -> Option<Command> {
+    fn meaning(
+        &self,
+        order: &Order,
+        answer: Result<Option<SlaveState>, CallError>,
+    ) -> Option<Command> {
         let slave = self.slave;
         let (build, call) = match order {
             // It ends, or another life of it is there that was not meant.
             Order::End => return Some(Command::ReportEnding { slave }),
             Order::About(build, call) => (*build, call),
         };
-        let failure = answer.err()?;
+        let failure = match answer {
+            Err(failure) => failure,
+            Ok(Some(SlaveState::SetupComplete)) => {
+                let session = self.session.clone();
+                return Some(Command::ReportSetUp {
+                    slave,
+                    session,
+                    build,
+                });
+            }
+            Ok(Some(SlaveState::Idle)) => return Some(Command::ReportTornDown { slave, build }),
+            Ok(Some(SlaveState::SetupFailed | SlaveState::Disconnected) | None) => return None,
+        };
         if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
             let reason = "it was started again".to_owned();
             return Some(Command::ReportSlaveDied { slave, reason });
@@ -407,6 +440,31 @@ mod tests {
             ["/v1/build/1/subjobs 3", "/v1/build/1/teardown 0"]
         );
         assert_eq!(of_second, ["/v1/build/2/subjobs 2"]);
+        stop.cancel();
+        running.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_slave_says_it_has_done_needs_no_report() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cluster, stop, running) = cluster(directory.path());
+        let line = line(cluster, "127.0.0.1:1".to_owned());
+        let meaning = |call, state| line.meaning(&Order::About(BuildId(1), call), Ok(state));
+        let set_up = || SlaveCall::SetUp(Box::default());
+        let (slave, build) = (SlaveId(1), BuildId(1));
+        assert_eq!(
+            meaning(set_up(), Some(SlaveState::SetupComplete)),
+            Some(Command::ReportSetUp {
+                slave,
+                session: SessionId("a".to_owned()),
+                build,
+            })
+        );
+        assert_eq!(
+            meaning(SlaveCall::TearDown, Some(SlaveState::Idle)),
+            Some(Command::ReportTornDown { slave, build })
+        );
+        assert_eq!(meaning(set_up(), None), None);
         stop.cancel();
         running.await.unwrap().unwrap();
     }

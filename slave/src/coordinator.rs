@@ -49,7 +49,7 @@ pub(crate) struct Surroundings {
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) setup: Setup,
     pub(crate) deliveries: Arc<Deliveries>,
-    pub(crate) reports: Reports,
+    pub(crate) reports: Arc<Reports>,
     pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     pub(crate) limits: Limits,

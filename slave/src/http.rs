@@ -9,6 +9,7 @@ use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::executors::Consoles;
 use crate::master_api::Dialect;
+use crate::reports::Reports;
 use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -16,8 +17,8 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use axum::{Json, Router};
 use clusterrunner_common::api::{
-    ExecutorView, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted, SubjobOrder,
-    SubjobRequest, SubjobsRequest, Success, VersionBody,
+    ExecutorView, OrderAnswer, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted,
+    SubjobOrder, SubjobRequest, SubjobsRequest, Success, TeardownRequest, VersionBody,
 };
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
@@ -37,6 +38,9 @@ use std::time::Duration;
 use tokio::sync::RwLockReadGuard;
 use tokio_util::sync::CancellationToken;
 
+/// How long the answer to an order waits for its end at most: well below the patience of HTTP clients.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// What the handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
@@ -44,6 +48,7 @@ pub(crate) struct Api {
     pub(crate) registration: Registration,
     pub(crate) dialect: Dialect,
     pub(crate) consoles: Arc<Consoles>,
+    pub(crate) reports: Arc<Reports>,
     pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     /// How much of a console is kept.
@@ -62,6 +67,30 @@ impl Api {
             return Err(ApiError::MustSign(SignatureError::Missing));
         }
         Ok(admitted)
+    }
+
+    /// Gives the work an order that takes time, and waits for its end for as long as whoever gave it
+    /// asks for.
+    async fn carry_out(
+        &self,
+        build: BuildId,
+        proof: Proof,
+        wait_ms: Option<u64>,
+        order: impl FnOnce() -> Result<Command, ApiError>,
+    ) -> Result<Json<OrderAnswer>, ApiError> {
+        let admitted = self.admit(proof).await?;
+        let command = order()?;
+        let expected = wait_ms.map(|_| self.reports.expect(build));
+        self.work.send(command)?;
+        // To connect, the slave waits for all who were let in.
+        drop(admitted);
+        let limit = Duration::from_millis(wait_ms.unwrap_or(0)).min(LONGEST_WAIT);
+        let state = match expected {
+            Some(expected) => expected.within(limit).await,
+            None => None,
+        };
+        let status = Success::default().status;
+        Ok(Json(OrderAnswer { status, state }))
     }
 }
 
@@ -172,15 +201,16 @@ async fn set_up(
     Ids(build): Ids<BuildId>,
     proof: Proof,
     Signed(request): Signed<SetupRequest>,
-) -> Result<Json<Success>, ApiError> {
-    let _admitted = api.admit(proof).await?;
-    let order = if proof.is_weak() {
-        legacy::setup_order(build, request)?
-    } else {
-        setup_order(build, request)?
+) -> Result<Json<OrderAnswer>, ApiError> {
+    let wait_ms = request.wait_ms;
+    let order = || {
+        let order = match proof.is_weak() {
+            true => legacy::setup_order(build, request)?,
+            false => setup_order(build, request)?,
+        };
+        Ok(Command::SetUp(Box::new(order)))
     };
-    api.work.send(Command::SetUp(Box::new(order)))?;
-    Ok(Json(Success::default()))
+    api.carry_out(build, proof, wait_ms, order).await
 }
 
 fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiError> {
@@ -192,6 +222,10 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
     if matches!(project.project, ProjectSource::Git { .. }) && request.commit.is_none() {
         return Err(ApiError::OtherProtocol { missing: "commit" });
     }
+    let (subjobs, timeout) = match request.subjobs {
+        Some(request) => ordered(request)?,
+        None => (Vec::new(), None),
+    };
     Ok(SetupOrder {
         build,
         start_index: request.build_executor_start_index,
@@ -200,6 +234,8 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         commit: request.commit,
         source_from_master: request.source_from_master,
         job: JobSource::Order(job),
+        subjobs,
+        timeout,
     })
 }
 
@@ -234,13 +270,8 @@ async fn start_subjob(
     Ok((StatusCode::CREATED, Json(accepted)))
 }
 
-/// Many hand-outs in one call.
-async fn start_subjobs(
-    State(api): State<Api>,
-    Ids(build): Ids<BuildId>,
-    proof: Proof,
-    Signed(request): Signed<SubjobsRequest>,
-) -> Result<(StatusCode, Json<Success>), ApiError> {
+/// What is to run, and how long each atom may.
+fn ordered(request: SubjobsRequest) -> Result<(Vec<OrderedSubjob>, Option<Duration>), ApiError> {
     let SubjobsRequest {
         command,
         timeout_s,
@@ -267,10 +298,21 @@ async fn start_subjobs(
     if commands.any(|command| command.contains('\0')) {
         return Err(ApiError::NulInCommand);
     }
+    Ok((ordered, timeout_s.map(Duration::from_secs)))
+}
+
+/// Many hand-outs in one call.
+async fn start_subjobs(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    proof: Proof,
+    Signed(request): Signed<SubjobsRequest>,
+) -> Result<(StatusCode, Json<Success>), ApiError> {
+    let (subjobs, timeout) = ordered(request)?;
     let command = Command::StartSubjobs {
         build,
-        subjobs: ordered,
-        timeout: timeout_s.map(Duration::from_secs),
+        subjobs,
+        timeout,
     };
     let _admitted = api.admit(proof).await?;
     api.work.send(command)?;
@@ -281,14 +323,15 @@ async fn tear_down(
     State(api): State<Api>,
     Ids(build): Ids<BuildId>,
     proof: Proof,
-    Signed(_): Signed<Value>,
-) -> Result<Json<Success>, ApiError> {
-    let _admitted = api.admit(proof).await?;
-    if proof.is_weak() {
-        legacy::check_teardown(build, api.work.view().current_build)?;
-    }
-    api.work.send(Command::TearDown(build))?;
-    Ok(Json(Success::default()))
+    Signed(request): Signed<TeardownRequest>,
+) -> Result<Json<OrderAnswer>, ApiError> {
+    let order = || {
+        if proof.is_weak() {
+            legacy::check_teardown(build, api.work.view().current_build)?;
+        }
+        Ok(Command::TearDown(build))
+    };
+    api.carry_out(build, proof, request.wait_ms, order).await
 }
 
 async fn kill(

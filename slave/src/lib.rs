@@ -50,7 +50,6 @@ use data_directory::DataDirectory;
 use delivery::Deliveries;
 use held_results::HeldResults;
 use master_api::{Dialect, MasterApi};
-use reports::Reports;
 use setup::Setup;
 use source::Sources;
 use std::sync::Arc;
@@ -202,7 +201,7 @@ pub async fn serve_until_withdrawn(
             max_output: settings.max_console_size,
         },
         deliveries: Arc::new(Deliveries::new(api.clone(), registration.clone())),
-        reports: Reports::default(),
+        reports: Arc::default(),
         events: events.clone(),
         session: session.clone(),
         limits: Limits {
@@ -234,6 +233,7 @@ pub async fn serve_until_withdrawn(
             registration: registration.clone(),
             dialect: api.dialect.clone(),
             consoles: Arc::clone(&surroundings.consoles),
+            reports: Arc::clone(&surroundings.reports),
             events,
             session,
             max_console_size: settings.max_console_size,

@@ -1,14 +1,18 @@
 //! What the master is to be told about builds, and telling it until it has heard.
 
+mod expected;
+
+pub(crate) use expected::Expected;
+
 use crate::connection::Registration;
 use crate::master_api::{Backoff, Failures, MasterApi};
-use clusterrunner_common::api::StateReportBody;
+use clusterrunner_common::api::{SlaveState, StateReportBody};
 use clusterrunner_common::ids::BuildId;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// How many reports are under way at a time, each about another build.
@@ -26,6 +30,25 @@ struct Waiting {
     by_build: BTreeMap<BuildId, (u64, StateReportBody)>,
     /// Numbers the reports, so that an answer is not taken for one to a newer report.
     last_number: u64,
+    /// Those who answer an order about a build and can tell how it ended.
+    expected: BTreeMap<BuildId, oneshot::Sender<StateReportBody>>,
+}
+
+impl Waiting {
+    /// Gives a report to whoever answers an order, if that is well; gives it back otherwise. That
+    /// something failed is told until the master has heard it: ordered again, it might not fail again.
+    fn answer(&mut self, build: BuildId, report: StateReportBody) -> Option<StateReportBody> {
+        let is_well = matches!(report.state, SlaveState::SetupComplete | SlaveState::Idle)
+            && report.reason.is_none();
+        // One that is under way must not come after this one, told again.
+        if !is_well || self.by_build.contains_key(&build) {
+            return Some(report);
+        }
+        match self.expected.remove(&build) {
+            Some(expected) => expected.send(report).err(),
+            None => Some(report),
+        }
+    }
 }
 
 impl Reports {
@@ -36,6 +59,9 @@ impl Reports {
     /// Has something told.
     pub(crate) fn put(&self, build: BuildId, report: StateReportBody) {
         let mut waiting = self.lock();
+        let Some(report) = waiting.answer(build, report) else {
+            return;
+        };
         waiting.last_number += 1;
         let number = waiting.last_number;
         waiting.by_build.insert(build, (number, report));
@@ -43,9 +69,21 @@ impl Reports {
         self.changed.notify_one();
     }
 
+    /// The next report about a build goes with the answer to an order, if it comes in time.
+    pub(crate) fn expect(self: &Arc<Self>, build: BuildId) -> Expected {
+        let (expected, sender) = Expected::new(Arc::clone(self), build);
+        let mut waiting = self.lock();
+        waiting.expected.retain(|_, other| !other.is_closed());
+        // Nobody waits for the answer to an older order any more.
+        waiting.expected.insert(build, sender);
+        expected
+    }
+
     /// Drops all that is not told yet.
     pub(crate) fn forget(&self) {
-        self.lock().by_build.clear();
+        let mut waiting = self.lock();
+        waiting.by_build.clear();
+        waiting.expected.clear();
     }
 
     /// The report that waits longest, of builds of which none is under way.
@@ -150,7 +188,7 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::api::SlaveState;
+    use std::time::Duration;
 
     #[test]
     fn a_build_has_one_report_under_way_and_keeps_no_other_waiting() {
@@ -178,5 +216,75 @@ mod tests {
         reports.told(BuildId(1), 3);
         reports.told(BuildId(2), 2);
         assert_eq!(oldest(&[]), None);
+    }
+
+    fn of(state: SlaveState, reason: Option<&str>) -> StateReportBody {
+        StateReportBody {
+            state,
+            build_id: None,
+            session_id: None,
+            reason: reason.map(str::to_owned),
+        }
+    }
+
+    fn waiting(reports: &Reports) -> Option<SlaveState> {
+        let (_, number, report) = reports.oldest(&BTreeSet::new())?;
+        reports.told(BuildId(1), number);
+        Some(report.state)
+    }
+
+    #[tokio::test]
+    async fn a_report_that_is_expected_goes_with_the_answer() {
+        let reports = Arc::new(Reports::default());
+        let expected = reports.expect(BuildId(1));
+        reports.put(BuildId(1), of(SlaveState::Idle, None));
+        assert_eq!(waiting(&reports), None);
+        let told = expected.within(Duration::from_secs(60)).await;
+        assert_eq!(told, Some(SlaveState::Idle));
+        // One, and of that build.
+        reports.put(BuildId(1), of(SlaveState::SetupComplete, None));
+        assert_eq!(waiting(&reports), Some(SlaveState::SetupComplete));
+        let expected = reports.expect(BuildId(2));
+        reports.put(BuildId(1), of(SlaveState::Idle, None));
+        assert_eq!(waiting(&reports), Some(SlaveState::Idle));
+        drop(expected);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_answers_with_is_told_all_the_same() {
+        let reports = Arc::new(Reports::default());
+        let expected = reports.expect(BuildId(1));
+        assert_eq!(expected.within(Duration::ZERO).await, None);
+        reports.put(BuildId(1), of(SlaveState::SetupComplete, None));
+        assert_eq!(waiting(&reports), Some(SlaveState::SetupComplete));
+        let expected = reports.expect(BuildId(1));
+        reports.put(BuildId(1), of(SlaveState::SetupComplete, None));
+        assert_eq!(waiting(&reports), None);
+        drop(expected);
+        assert_eq!(waiting(&reports), Some(SlaveState::SetupComplete));
+    }
+
+    #[tokio::test]
+    async fn trouble_and_what_follows_an_untold_report_is_told_until_it_is_heard() {
+        let reports = Arc::new(Reports::default());
+        for trouble in [
+            of(SlaveState::SetupFailed, Some("no")),
+            of(SlaveState::Idle, Some("teardown_build failed")),
+        ] {
+            let expected = reports.expect(BuildId(1));
+            let state = trouble.state;
+            reports.put(BuildId(1), trouble);
+            assert_eq!(waiting(&reports), Some(state));
+            assert_eq!(expected.within(Duration::ZERO).await, None);
+        }
+        reports.put(BuildId(1), of(SlaveState::SetupComplete, None));
+        let expected = reports.expect(BuildId(1));
+        reports.put(BuildId(1), of(SlaveState::Idle, None));
+        assert_eq!(expected.within(Duration::ZERO).await, None);
+        assert_eq!(waiting(&reports), Some(SlaveState::Idle));
+        // What a new master forgets, nobody says.
+        let expected = reports.expect(BuildId(1));
+        reports.forget();
+        assert_eq!(expected.within(Duration::from_secs(60)).await, None);
     }
 }

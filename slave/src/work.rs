@@ -24,6 +24,7 @@ pub(crate) use vocabulary::*;
 use clusterrunner_common::api::{ExecutorView, SlaveState};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 /// How many subjobs may wait. Masters keep a slave's queue little longer than its executors; the
@@ -112,6 +113,25 @@ impl Step {
         match self {
             Self::Running { .. } | Self::Packing { .. } => true,
             Self::Delivering => false,
+        }
+    }
+}
+
+impl Build {
+    /// A build that is being set up.
+    fn new(order: &SetupOrder) -> Self {
+        Self {
+            start_index: order.start_index,
+            max_executors: match order.job.max_executors() {
+                Some(max) => usize::try_from(max.get()).unwrap_or(usize::MAX),
+                None => usize::MAX,
+            },
+            stage: Stage::SettingUp,
+            newest: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            places: BTreeMap::new(),
+            active: BTreeMap::new(),
+            num_running: 0,
         }
     }
 }
@@ -218,34 +238,39 @@ impl Work {
         }
     }
 
-    fn set_up(&mut self, order: Box<SetupOrder>, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+    fn set_up(
+        &mut self,
+        mut order: Box<SetupOrder>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
         if self.stopping {
             return Err(Refusal::Ending);
         }
         let build = order.build;
-        match self.builds.get_mut(&build).map(|build| &mut build.stage) {
-            None => {
-                self.builds.insert(
-                    build,
-                    Build {
-                        start_index: order.start_index,
-                        max_executors: match order.job.max_executors() {
-                            Some(max) => usize::try_from(max.get()).unwrap_or(usize::MAX),
-                            None => usize::MAX,
-                        },
-                        stage: Stage::SettingUp,
-                        newest: BTreeMap::new(),
-                        waiting: BTreeMap::new(),
-                        places: BTreeMap::new(),
-                        active: BTreeMap::new(),
-                        num_running: 0,
-                    },
-                );
+        if let Some(Build {
+            stage: Stage::Ending { next, .. },
+            ..
+        }) = self.builds.get_mut(&build)
+        {
+            *next = Some(order);
+            return Ok(());
+        }
+        let (subjobs, timeout) = (std::mem::take(&mut order.subjobs), order.timeout);
+        let is_ready = match self.builds.entry(build) {
+            Entry::Occupied(known) => matches!(known.get().stage, Stage::Ready(_)),
+            Entry::Vacant(place) => {
+                place.insert(Build::new(&order));
+                if let Err(refusal) = self.start_subjobs(build, subjobs, timeout, effects) {
+                    self.builds.remove(&build);
+                    return Err(refusal);
+                }
                 effects.push(Effect::SetUp(order));
+                return Ok(());
             }
-            Some(Stage::SettingUp) => {}
-            Some(Stage::Ready(_)) => effects.push(setup_complete(build)),
-            Some(Stage::Ending { next, .. }) => *next = Some(order),
+        };
+        self.start_subjobs(build, subjobs, timeout, effects)?;
+        if is_ready {
+            effects.push(setup_complete(build));
         }
         Ok(())
     }

@@ -142,8 +142,8 @@ pub struct StateReportBody {
     pub reason: Option<String>,
 }
 
-/// Body of the slave's `POST /v1/build/<id>/setup`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Body of the slave's `POST /v1/build/<id>/setup`. The answer is 200 [`OrderAnswer`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SetupRequest {
     /// The build's request.
     pub project_type_params: Map<String, Value>,
@@ -159,6 +159,34 @@ pub struct SetupRequest {
     /// Ours: what the master read from the job; an original master lets the slave read it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<SetupJob>,
+    /// Ours: what is to run of the build once it is set up; taken as by
+    /// `POST /v1/build/<id>/subjobs`, and dropped if the set-up fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subjobs: Option<SubjobsRequest>,
+    /// Ours: see [`OrderAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+/// Body of the slave's `POST /v1/build/<id>/teardown`, empty from an original master. The answer is 200
+/// [`OrderAnswer`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeardownRequest {
+    /// Ours: see [`OrderAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+/// Answer of a slave to an order that takes time. It waits for as many milliseconds as the order's
+/// `wait_ms` allows (ten seconds at most), in the hope that it can tell that the order is carried out. If it
+/// does not, a [`StateReport`] will; so will one that the order failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderAnswer {
+    /// `SUCCESS`: the order was taken.
+    pub status: String,
+    /// Ours: what a [`StateReport`] about the build would say, which there will be none of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<SlaveState>,
 }
 
 /// Body of the master's `POST /v1/build/<id>/source`: ours. The answer is what

@@ -146,7 +146,6 @@ impl Cluster {
             project_type_params: building.request.to_params(),
             build_executor_start_index: start_index,
             commit: plan.commit.clone(),
-            source_from_master: false,
             job: Some(SetupJob {
                 name: plan.job_name.clone(),
                 setup_build: plan.setup_build.clone(),
@@ -155,6 +154,7 @@ impl Cluster {
                 teardown_timeout_s: plan.timeouts.teardown.and_then(TimeLimit::seconds),
                 max_executors: plan.max_executors_per_slave,
             }),
+            ..SetupRequest::default()
         };
         let call = SlaveCall::SetUp(Box::new(request));
         Some(Effect::Call { slave, build, call })

@@ -184,7 +184,7 @@ impl Master {
 
     async fn connect_at(&self, url: &str, session: &str, known_as: Option<u64>) -> Value {
         let body = json!({
-            "slave": url, "num_executors": 2, "session_id": session, "protocol": 2,
+            "slave": url, "num_executors": 2, "session_id": session, "protocol": 3,
             "slave_id": known_as,
         });
         let (status, answer) = self.signed("POST", "/v1/slave", &body).await;

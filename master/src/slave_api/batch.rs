@@ -1,20 +1,24 @@
-//! What goes to a slave in one call: one order, or several hand-outs of one build in a row.
+//! What goes to a slave in one call: one order, or several hand-outs of one build in a row, which may
+//! follow its set-up.
 
 use super::Order;
 use crate::cluster::effect::SlaveCall;
-use clusterrunner_common::api::SubjobOrder;
+use clusterrunner_common::api::{SetupRequest, SubjobOrder};
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
 use serde::Serialize;
 
 /// How many hand-outs go in one call at most.
 const MAX_SUBJOBS: usize = 512;
 
+/// What the body of a set-up may be filled up to: the request itself is small.
+const AROUND_SETUP: usize = 64 << 10;
+
 /// What a hand-out takes in a body beside its atoms, and an atom beside its text: names, numbers,
 /// marks.
 const AROUND_SUBJOB: usize = 96;
 const AROUND_ATOM: usize = 3;
 
-/// Never empty; more than one order only where all are hand-outs of one build.
+/// Never empty; more than one order only where all are of one build, and all but the first are hand-outs.
 #[derive(Debug)]
 pub(super) struct Batch {
     first: Order,
@@ -32,12 +36,23 @@ pub(super) struct SubjobsBody<'a> {
     subjobs: Vec<&'a SubjobOrder>,
 }
 
+/// [`SetupRequest`] with what the call adds to it.
+#[derive(Serialize)]
+pub(super) struct SetupBody<'a> {
+    #[serde(flatten)]
+    pub(super) request: &'a SetupRequest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subjobs: Option<SubjobsBody<'a>>,
+    pub(super) wait_ms: u64,
+}
+
 impl Batch {
     pub(super) fn new(first: Order) -> Self {
         let length = match &first {
             Order::About(_, SlaveCall::Start { order, command, .. }) => {
                 AROUND_SUBJOB + escaped(command) + length_of(order)
             }
+            Order::About(_, SlaveCall::SetUp(_)) => AROUND_SETUP,
             Order::About(..) | Order::End => 0,
         };
         Self {
@@ -50,13 +65,17 @@ impl Batch {
     /// Takes one more order in, or gives it back if it must have a call of its own.
     pub(super) fn take(&mut self, next: Order) -> Option<Order> {
         let (
-            Order::About(build, SlaveCall::Start { .. }),
-            Order::About(next_build, SlaveCall::Start { order, .. }),
+            Order::About(build, SlaveCall::Start { .. } | SlaveCall::SetUp(_)),
+            Order::About(next_build, SlaveCall::Start { order, command, .. }),
         ) = (&self.first, &next)
         else {
             return Some(next);
         };
         let length = self.length + length_of(order);
+        let length = match (&self.first, self.more.is_empty()) {
+            (Order::About(_, SlaveCall::SetUp(_)), true) => length + escaped(command),
+            _ => length,
+        };
         if build != next_build || self.more.len() + 1 >= MAX_SUBJOBS || length > MAX_BUFFERED_BODY {
             return Some(next);
         }
@@ -69,22 +88,27 @@ impl Batch {
         &self.first
     }
 
-    /// The body of a call with all its hand-outs.
-    pub(super) fn request<'a>(
-        &'a self,
-        command: &'a str,
-        timeout_s: Option<u64>,
-    ) -> SubjobsBody<'a> {
+    /// The body of a call with its hand-outs, if it has any.
+    pub(super) fn subjobs(&self) -> Option<SubjobsBody<'_>> {
         let orders = std::iter::once(&self.first).chain(&self.more);
-        let subjobs = orders.filter_map(|order| match order {
-            Order::About(_, SlaveCall::Start { order, .. }) => Some(order),
+        let mut calls = orders.filter_map(|order| match order {
+            Order::About(
+                _,
+                SlaveCall::Start {
+                    order,
+                    command,
+                    timeout_s,
+                },
+            ) => Some((order, command, *timeout_s)),
             Order::About(..) | Order::End => None,
         });
-        SubjobsBody {
+        let (first, command, timeout_s) = calls.next()?;
+        let more = calls.map(|(order, ..)| order);
+        Some(SubjobsBody {
             command,
             timeout_s,
-            subjobs: subjobs.collect(),
-        }
+            subjobs: std::iter::once(first).chain(more).collect(),
+        })
     }
 }
 
@@ -131,7 +155,7 @@ mod tests {
         let number = 1 + orders
             .map_while(|next| batch.take(next).is_none().then_some(()))
             .count();
-        let body = serde_json::to_vec(&batch.request("the \"command\"", Some(9))).unwrap();
+        let body = serde_json::to_vec(&batch.subjobs().unwrap()).unwrap();
         assert!(
             body.len() <= batch.length,
             "{} > {}",
@@ -166,6 +190,32 @@ mod tests {
             let mut batch = Batch::new(orders.next().unwrap());
             assert!(batch.take(orders.next().unwrap()).is_some());
         }
+    }
+
+    #[test]
+    fn hand_outs_go_with_the_set_up_that_they_follow() {
+        let set_up = || Order::About(BuildId(1), SlaveCall::SetUp(Box::default()));
+        let mut batch = Batch::new(set_up());
+        assert!(batch.subjobs().is_none());
+        assert!(batch.take(start(2, 0, "a")).is_some());
+        assert!(batch.take(start(1, 0, "a")).is_none());
+        assert!(batch.take(start(1, 1, "b")).is_none());
+        assert!(batch.take(set_up()).is_some());
+        let Order::About(_, SlaveCall::SetUp(request)) = batch.first() else {
+            panic!("{batch:?}");
+        };
+        let body = SetupBody {
+            request,
+            subjobs: batch.subjobs(),
+            wait_ms: 5,
+        };
+        let body = serde_json::to_vec(&body).unwrap();
+        let body: SetupRequest = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body.wait_ms, Some(5));
+        let subjobs = body.subjobs.unwrap();
+        assert_eq!(subjobs.command, "the \"command\"");
+        assert_eq!(subjobs.timeout_s, Some(9));
+        assert_eq!(subjobs.subjobs.len(), 2);
     }
 
     #[test]

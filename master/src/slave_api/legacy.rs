@@ -86,9 +86,7 @@ impl Line {
                 let request = SetupRequest {
                     project_type_params: setup_params(request, build, links),
                     build_executor_start_index: request.build_executor_start_index,
-                    commit: None,
-                    source_from_master: false,
-                    job: None,
+                    ..SetupRequest::default()
                 };
                 self.tell::<Success>(&format!("{base}/setup"), encode(&request)?)
                     .await
@@ -142,10 +140,8 @@ mod tests {
     fn check(params: &Value, commit: Option<&str>, expected: &Value) {
         let request = SetupRequest {
             project_type_params: params.as_object().unwrap().clone(),
-            build_executor_start_index: 0,
             commit: commit.map(str::to_owned),
-            source_from_master: false,
-            job: None,
+            ..SetupRequest::default()
         };
         let links = ProjectLinks {
             directory: PathBuf::from("/links"),

@@ -31,10 +31,8 @@ mod tests {
     fn check(params: &Value, commit: Option<&str>, expected: &Value) {
         let request = SetupRequest {
             project_type_params: params.as_object().unwrap().clone(),
-            build_executor_start_index: 0,
             commit: commit.map(str::to_owned),
-            source_from_master: false,
-            job: None,
+            ..SetupRequest::default()
         };
         let made = from_master(&request);
         assert_eq!(Value::Object(made.project_type_params), *expected);

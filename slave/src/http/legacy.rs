@@ -66,6 +66,8 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
             name: project.job_name,
             config: project.config,
         },
+        subjobs: Vec::new(),
+        timeout: None,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The end of a build: what runs is stopped, then what it left is cleaned up.
 
-use super::{Build, Effect, EndingStage, Stage, Work, idle};
+use super::{Build, Effect, EndingStage, Stage, Work, idle, setup_failed};
 use clusterrunner_common::ids::BuildId;
 
 impl Work {
@@ -92,8 +92,14 @@ impl Work {
             return;
         };
         match next {
-            // Refused only while we stop, and then nobody waits for it.
-            Some(order) => drop(self.set_up(order, effects)),
+            Some(order) => {
+                // While we stop nobody waits for it.
+                if let Err(refusal) = self.set_up(order, effects)
+                    && !self.stopping
+                {
+                    effects.push(setup_failed(id, refusal.to_string()));
+                }
+            }
             None if report_idle && !self.stopping => effects.push(idle(id, trouble)),
             None => {}
         }

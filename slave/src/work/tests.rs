@@ -1,6 +1,7 @@
 //! What each command means, in short scenarios.
 
 mod sharing;
+mod with_setup;
 
 use super::*;
 use clusterrunner_common::api::SetupJob;
@@ -29,6 +30,8 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             teardown_timeout_s: None,
             max_executors: None,
         }),
+        subjobs: Vec::new(),
+        timeout: None,
     })
 }
 
@@ -152,16 +155,20 @@ pub(super) fn start(hand_out: HandOut) -> Command {
     start_all(&[hand_out])
 }
 
-/// Hand-outs of one build in one call.
-pub(super) fn start_all(hand_outs: &[HandOut]) -> Command {
+pub(super) fn ordered(hand_outs: &[HandOut]) -> Vec<OrderedSubjob> {
     let subjob = |hand_out: &HandOut| OrderedSubjob {
         subjob: hand_out.subjob,
         attempt: hand_out.attempt,
         atomic_commands: vec!["true".to_owned()],
     };
+    hand_outs.iter().map(subjob).collect()
+}
+
+/// Hand-outs of one build in one call.
+pub(super) fn start_all(hand_outs: &[HandOut]) -> Command {
     Command::StartSubjobs {
         build: hand_outs[0].build,
-        subjobs: hand_outs.iter().map(subjob).collect(),
+        subjobs: ordered(hand_outs),
         timeout: None,
     }
 }

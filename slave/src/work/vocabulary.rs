@@ -42,6 +42,10 @@ pub(crate) struct SetupOrder {
     /// Whether the master gives that commit.
     pub(crate) source_from_master: bool,
     pub(crate) job: JobSource,
+    /// What is to run once it is set up.
+    pub(crate) subjobs: Vec<OrderedSubjob>,
+    /// How long each of their atoms may run.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Where a build's job is written.

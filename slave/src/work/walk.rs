@@ -1,7 +1,7 @@
 //! Random walks: whatever comes in whatever order, effects never get in each other's way, executors go
 //! to whom they belong, and a stop always comes to its end.
 
-use super::tests::{ends, hand_out, order, project, start, start_all};
+use super::tests::{ends, hand_out, order, ordered, project, start, start_all};
 use super::*;
 use clusterrunner_common::api::SetupJob;
 use std::collections::BTreeSet;
@@ -70,9 +70,14 @@ fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
 impl Walk {
     fn give(&mut self, command: Command) {
         let mut arrived: Vec<HandOut> = Vec::new();
-        if let Command::StartSubjobs { build, subjobs, .. } = &command {
-            let known = self.work.builds.get(build);
-            for hand_out in subjobs.iter().map(|subjob| subjob.of(*build)) {
+        let ordered = match &command {
+            Command::StartSubjobs { build, subjobs, .. } => Some((*build, subjobs)),
+            Command::SetUp(order) => Some((order.build, &order.subjobs)),
+            _ => None,
+        };
+        if let Some((build, subjobs)) = ordered {
+            let known = self.work.builds.get(&build);
+            for hand_out in subjobs.iter().map(|subjob| subjob.of(build)) {
                 let newest = known.and_then(|build| build.newest.get(&hand_out.subjob));
                 if newest < Some(&hand_out.attempt) && !arrived.contains(&hand_out) {
                     arrived.push(hand_out);
@@ -223,19 +228,29 @@ impl Walk {
         self.give(command);
     }
 
+    fn choose(&mut self, build: BuildId, number: usize) -> Vec<HandOut> {
+        let chosen = std::iter::repeat_with(|| {
+            hand_out(build, self.chance.number(6), 1 + self.chance.number(4))
+        });
+        chosen.take(number).collect()
+    }
+
     fn step(&mut self) {
         let build = BuildId(u64::from(self.chance.number(3)));
         match self.chance.below(20) {
-            0..=3 => self.give(Command::SetUp(limited_order(
-                build,
-                u32::try_from(build.0).unwrap(),
-            ))),
+            0..=3 => {
+                let mut order = limited_order(build, u32::try_from(build.0).unwrap());
+                let stage = self.work.builds.get(&build).map(|known| &known.stage);
+                // Those that come with a set-up for later arrive later.
+                if !matches!(stage, Some(Stage::Ending { .. })) {
+                    let number = self.chance.below(3);
+                    order.subjobs = ordered(&self.choose(build, number));
+                }
+                self.give(Command::SetUp(order));
+            }
             4..=9 => {
                 let number = 1 + self.chance.below(4);
-                let chosen = std::iter::repeat_with(|| {
-                    hand_out(build, self.chance.number(6), 1 + self.chance.number(4))
-                });
-                let chosen: Vec<HandOut> = chosen.take(number).collect();
+                let chosen = self.choose(build, number);
                 self.give(start_all(&chosen));
             }
             10 => self.give(Command::TearDown(build)),

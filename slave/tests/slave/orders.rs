@@ -219,3 +219,47 @@ async fn bad_orders_are_explained() {
     assert_eq!(slave.status().await.slave.current_build_id, None);
     slave.end().await;
 }
+
+#[tokio::test]
+async fn an_answer_that_may_wait_tells_how_the_order_ended() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    let send = async |path: &str, body: Value| slave.send(path, &body).await.unwrap();
+    let mut set_up = slave.setup_body(job(Some("true"), None));
+    set_up["wait_ms"] = json!(60_000);
+    set_up["subjobs"] = json!({
+        "command": "echo it ran",
+        "subjobs": [{"subjob_id": 0, "attempt": 1, "atoms": ["export X=1;"]}],
+    });
+    let complete = json!({"status": "SUCCESS", "state": "SETUP_COMPLETE"});
+    assert_eq!(send("/v1/build/1/setup", set_up.clone()).await, complete);
+    let result = master.hears_result(1).await;
+    assert_eq!((result.build, result.subjob), (1, 0));
+    assert_eq!(send("/v1/build/1/setup", set_up).await, complete);
+    let idle = json!({"status": "SUCCESS", "state": "IDLE"});
+    let wait = json!({"wait_ms": 60_000});
+    assert_eq!(send("/v1/build/1/teardown", wait.clone()).await, idle);
+    assert_eq!(send("/v1/build/1/teardown", wait).await, idle);
+
+    // What takes longer, or fails, is reported.
+    let pipe = slave.project.join("pipe");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut slow = slave.setup_body(job(Some("cat pipe"), Some("exit 3")));
+    slow["wait_ms"] = json!(1);
+    let taken = json!({"status": "SUCCESS"});
+    assert_eq!(send("/v1/build/2/setup", slow).await, taken);
+    let write = tokio::task::spawn_blocking(move || std::fs::write(pipe, "go"));
+    master.hears_state(SlaveState::SetupComplete, 2).await;
+    write.await.unwrap().unwrap();
+    let wait = json!({"wait_ms": 60_000});
+    assert_eq!(send("/v1/build/2/teardown", wait).await, taken);
+    master.hears_state(SlaveState::Idle, 2).await;
+    let of_first = |heard: &Heard| matches!(heard, Heard::Report { build: Some(1), .. });
+    assert!(!master.heard().iter().any(of_first), "told twice");
+}

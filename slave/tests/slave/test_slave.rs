@@ -121,11 +121,10 @@ impl TestSlave {
             unreachable!()
         };
         serde_json::to_value(SetupRequest {
-            source_from_master: false,
             project_type_params,
             build_executor_start_index: 5,
-            commit: None,
             job: Some(job),
+            ..SetupRequest::default()
         })
         .unwrap()
     }

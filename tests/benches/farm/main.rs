@@ -301,11 +301,17 @@ impl Bench {
         let mut builds = Vec::new();
         let processes = [self.farm.master_process(), self.farm.slave_process(0)];
         let before = processes.map(Usage::of);
+        let client = self.farm.client();
+        let params = request.as_object().expect("an object");
         for _ in 0..BUILDS {
-            builds.push(self.farm.submit(&request).await);
+            builds.push(client.submit_params(params).await.expect("a build"));
         }
         for build in builds {
-            let view = self.farm.end_of(build).await;
+            let is_over = async || {
+                let view = client.build(build).await.expect("the build's state");
+                view.status.is_over().then_some(view)
+            };
+            let view = wait::wait_for("the build is over", is_over).await;
             first = first.min(time(&view, "queued"));
             last = last.max(time(&view, "finished"));
         }

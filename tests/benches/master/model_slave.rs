@@ -3,8 +3,8 @@
 
 use crate::wire::{Connection, Uplink};
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport, SlaveState,
-    StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
+    ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport,
+    SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
 };
 use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SlaveId};
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
@@ -103,16 +103,22 @@ async fn listen(stream: TcpStream, orders: mpsc::UnboundedSender<Told>) {
             .and_then(|rest| rest.split_once('/'))
             .unwrap_or_else(|| panic!("an unknown call: {}", call.line));
         let build = BuildId(build.parse().expect("a number"));
-        let (status, told) = match what {
-            "setup" => ("200 OK", Told::SetUp(build)),
+        let (status, told, then) = match what {
+            "setup" => {
+                let request: SetupRequest = serde_json::from_slice(&call.body).expect("a set-up");
+                let then = request.subjobs.map(|request| Told::Run(build, request));
+                ("200 OK", Told::SetUp(build), then)
+            }
             "subjobs" => {
                 let request = serde_json::from_slice(&call.body).expect("subjobs");
-                ("201 Created", Told::Run(build, request))
+                ("201 Created", Told::Run(build, request), None)
             }
-            "teardown" => ("200 OK", Told::TearDown(build)),
+            "teardown" => ("200 OK", Told::TearDown(build), None),
             _ => panic!("an unknown call: {}", call.line),
         };
-        orders.send(told).ok();
+        for told in std::iter::once(told).chain(then) {
+            orders.send(told).ok();
+        }
         let body = r#"{"status": "SUCCESS"}"#;
         if connection.answer(status, body).await.is_err() {
             return;

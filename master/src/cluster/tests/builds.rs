@@ -77,7 +77,6 @@ fn effects_carry_all_that_is_needed() {
         project_type_params: request("p").to_params(),
         build_executor_start_index: 0,
         commit: Some("c0ffee".to_owned()),
-        source_from_master: false,
         job: Some(SetupJob {
             name: "unit".to_owned(),
             setup_build: Some("make ready".to_owned()),
@@ -86,6 +85,7 @@ fn effects_carry_all_that_is_needed() {
             teardown_timeout_s: None,
             max_executors: NonZeroU32::new(3),
         }),
+        ..SetupRequest::default()
     };
     let call = |call| {
         let (slave, build) = (SlaveId(1), BuildId(1));
