@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attention {
     /// Slaves that may take a hand-out, those with most room last.
-    pub(super) slaves: BTreeSet<(usize, usize, SlaveId)>,
+    pub(super) slaves: BTreeSet<Room>,
     /// Slaves that take no hand-out, and may be set up for another build.
     pub(super) slaves_to_set_up: BTreeSet<SlaveId>,
     /// Builds of which something may go to a slave that has free executors.
@@ -22,6 +22,31 @@ pub(super) struct Attention {
     pub(super) builds_to_set_up: BTreeSet<BuildId>,
     /// Builds whose work may have come to its end.
     pub(super) endings: BTreeSet<BuildId>,
+    /// Builds in line that may want one more slave: all that do, and some of which it has to be found
+    /// out yet that they do not.
+    pub(super) wanting: BTreeSet<BuildId>,
+    /// Those of them that may want one though others count on its executors.
+    pub(super) wanting_busy: BTreeSet<BuildId>,
+    /// Where the search for slaves to set a build up on goes on, while nothing else happens: it has all
+    /// that come before, or they can not have it.
+    pub(super) search: Option<(BuildId, Room)>,
+}
+
+/// See [`super::slave::Slave::room`].
+pub(super) type Room = (usize, usize, SlaveId);
+
+impl Attention {
+    /// A build in line has less than before, or more is left of it.
+    pub(super) fn may_want(&mut self, build: BuildId) {
+        self.wanting.insert(build);
+        self.wanting_busy.insert(build);
+    }
+
+    /// A build is not in line any more, or has slaves enough.
+    pub(super) fn wants_nothing(&mut self, build: BuildId) {
+        self.wanting.remove(&build);
+        self.wanting_busy.remove(&build);
+    }
 }
 
 impl PartialEq for Attention {
@@ -34,6 +59,9 @@ impl Cluster {
     /// Notes who is to be looked at because of an event that was just applied, beside the slave and the
     /// build that it is about.
     pub(super) fn attend(&mut self, fact: &Fact) {
+        let search = &mut self.attention.search;
+        *search = search
+            .take_if(|(of, _)| matches!(fact, Fact::SetupRequested { build, .. } if build == of));
         match fact {
             Fact::BuildQueued { .. }
             | Fact::PreparationStarted { .. }
@@ -50,6 +78,7 @@ impl Cluster {
                 self.attention.endings.insert(*build);
             }
             Fact::SubjobFinished { build, .. } => {
+                self.may_want(*build);
                 let finished = self.builds.get(build);
                 if finished.is_some_and(|b| b.num_unstarted() == 0) {
                     self.attention.endings.insert(*build);
@@ -64,20 +93,28 @@ impl Cluster {
                 }
             }
             Fact::SetupCompleted { build, .. } => {
+                self.may_want(*build);
                 // Executors that it counted on may have gone to others meanwhile.
                 self.attention.builds_to_set_up.insert(*build);
             }
             // Each build is torn down on many slaves; that matters to itself, if it is not over.
             Fact::TeardownRequested { build, .. } | Fact::TeardownCompleted { build, .. } => {
                 if self.working.contains(build) {
+                    self.may_want(*build);
                     self.attention.builds.insert(*build);
                     self.attention.endings.insert(*build);
                 }
             }
-            Fact::MasterStarted
-            | Fact::BuildFailed { .. }
+            Fact::BuildFailed { .. }
             | Fact::BuildCanceled { .. }
-            | Fact::ArchivingStarted { .. }
+            | Fact::ArchivingStarted { .. } => {
+                if self.suspicious.is_empty() && self.reserved.is_empty() {
+                    self.attend_to_shares();
+                } else {
+                    self.attend_to_all();
+                }
+            }
+            Fact::MasterStarted
             | Fact::SlaveConnected { .. }
             | Fact::SlaveLost { .. }
             | Fact::ShutdownRequested { .. }
@@ -95,7 +132,28 @@ impl Cluster {
         }
     }
 
+    /// The build may want a slave more than before.
+    fn may_want(&mut self, id: BuildId) {
+        let build = self.builds.get(&id);
+        if build.is_some_and(|build| build.standing.in_line.is_some()) {
+            self.attention.may_want(id);
+        }
+    }
+
+    /// The others have a greater share of the farm. What a free executor of a slave could have had of
+    /// them it has: only slaves that had something of the build are looked at for that.
+    fn attend_to_shares(&mut self) {
+        self.attention.builds_to_set_up.extend(self.line.iter());
+        self.all_may_want();
+    }
+
+    fn all_may_want(&mut self) {
+        self.attention.wanting.extend(self.line.iter());
+        self.attention.wanting_busy.extend(self.line.iter());
+    }
+
     pub(super) fn attend_to_all(&mut self) {
+        self.all_may_want();
         self.attention.builds.extend(self.line.iter());
         self.attention.endings.extend(&self.working);
         if !self.suspicious.is_empty() || !self.reserved.is_empty() {

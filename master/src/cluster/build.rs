@@ -95,6 +95,11 @@ impl PartialEq for Standing {
 }
 
 impl Standing {
+    /// Whether a slave is ready for it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready_executors > 0
+    }
+
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let all = |s: &Self| {
             let executors = (s.executors, s.coming, s.ready_executors);

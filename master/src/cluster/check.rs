@@ -4,6 +4,7 @@ use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
 use super::shares;
 use super::slave::{BuildOnSlave, Presence, Slave};
+use super::slave_allocator::remembers_who_wants;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -275,6 +276,9 @@ impl Cluster {
         let line = self.derived_line();
         must(self.line == line, || {
             format!("builds in line: {:?}, not {line:?}", self.line)
+        })?;
+        must(remembers_who_wants(self), || {
+            "builds that want slaves".to_owned()
         })?;
         must(self.troubled == self.derived_troubled(), || {
             "builds without set-ups".to_owned()

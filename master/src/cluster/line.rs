@@ -19,7 +19,36 @@ pub(super) struct Line {
 struct Class {
     /// How many executors work on builds of this priority.
     executors: usize,
-    waiting: BTreeSet<(Share, BuildId)>,
+    /// Those that no slave is ready for, and those that some are: only these can be handed out now.
+    unready: BTreeSet<(Share, BuildId)>,
+    ready: BTreeSet<(Share, BuildId)>,
+}
+
+impl Class {
+    fn is_empty(&self) -> bool {
+        self.unready.is_empty() && self.ready.is_empty()
+    }
+
+    /// All that wait, in order.
+    fn waiting(&self) -> impl Iterator<Item = BuildId> {
+        let (mut unready, mut ready) =
+            (self.unready.iter().peekable(), self.ready.iter().peekable());
+        let next = move || match (unready.peek(), ready.peek()) {
+            (Some(one), Some(other)) if one < other => unready.next(),
+            (Some(_), None) => unready.next(),
+            (_, Some(_)) => ready.next(),
+            (None, None) => None,
+        };
+        std::iter::from_fn(next).map(|(_, build)| *build)
+    }
+
+    fn those(&mut self, is_ready: bool) -> &mut BTreeSet<(Share, BuildId)> {
+        if is_ready {
+            &mut self.ready
+        } else {
+            &mut self.unready
+        }
+    }
 }
 
 /// How many executors a build has for its weight.
@@ -34,17 +63,21 @@ impl Share {
 
 impl Line {
     pub(super) fn is_empty(&self) -> bool {
-        self.classes.values().all(|class| class.waiting.is_empty())
-    }
-
-    pub(super) fn is_of_one_priority(&self) -> bool {
-        self.classes.len() == 1
+        self.classes.values().all(Class::is_empty)
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         let classes = self.classes.values();
-        classes.map(|class| class.waiting.len()).sum()
+        classes
+            .map(|class| class.unready.len() + class.ready.len())
+            .sum()
+    }
+
+    /// How many of them slaves are ready for.
+    pub(super) fn num_ready(&self) -> usize {
+        let classes = self.classes.values();
+        classes.map(|class| class.ready.len()).sum()
     }
 
     /// Where one that waits stands: the smallest is the first of [`Line::iter`].
@@ -56,10 +89,19 @@ impl Line {
 
     /// Who waits, by priority; the first gets the next executor.
     pub(super) fn iter(&self) -> impl Iterator<Item = BuildId> {
+        self.in_order().flat_map(Class::waiting)
+    }
+
+    /// Those of [`Line::iter`] that slaves are ready for.
+    pub(super) fn ready(&self) -> impl Iterator<Item = BuildId> {
+        let ready = self.in_order().flat_map(|class| &class.ready);
+        ready.map(|(_, build)| *build)
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &Class> {
         let unserved = self.classes.values().filter(|class| class.executors == 0);
         let served = self.classes.values().filter(|class| class.executors > 0);
-        let all = unserved.chain(served);
-        all.flat_map(|class| class.waiting.iter().map(|(_, build)| *build))
+        unserved.chain(served)
     }
 
     /// Executors begin or end to work on builds of a priority.
@@ -69,21 +111,23 @@ impl Line {
         self.forget_if_unused(priority);
     }
 
-    pub(super) fn join(&mut self, priority: i32, share: Share, build: BuildId) {
+    /// `is_ready` says whether a slave is ready for the build.
+    pub(super) fn join(&mut self, priority: i32, share: Share, build: BuildId, is_ready: bool) {
         let class = self.classes.entry(Reverse(priority)).or_default();
-        class.waiting.insert((share, build));
+        class.those(is_ready).insert((share, build));
     }
 
-    pub(super) fn leave(&mut self, priority: i32, share: Share, build: BuildId) {
+    /// As it joined.
+    pub(super) fn leave(&mut self, priority: i32, share: Share, build: BuildId, is_ready: bool) {
         if let Some(class) = self.classes.get_mut(&Reverse(priority)) {
-            class.waiting.remove(&(share, build));
+            class.those(is_ready).remove(&(share, build));
         }
         self.forget_if_unused(priority);
     }
 
     fn forget_if_unused(&mut self, priority: i32) {
         let class = self.classes.get(&Reverse(priority));
-        if class.is_some_and(|class| class.executors == 0 && class.waiting.is_empty()) {
+        if class.is_some_and(|class| class.executors == 0 && class.is_empty()) {
             self.classes.remove(&Reverse(priority));
         }
     }
@@ -103,12 +147,15 @@ mod tests {
             (5, 9, 1, 4),
             (-1, 0, 1, 5),
         ] {
-            line.join(priority, Share::of(executors, weight), BuildId(build));
+            let share = Share::of(executors, weight);
+            line.join(priority, share, BuildId(build), build % 2 == 0);
             line.serve(priority, 0, executors);
         }
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
         assert_eq!(order, [5, 4, 1, 3, 2]);
-        assert_eq!(line.len(), order.len());
+        assert_eq!((line.len(), line.num_ready()), (order.len(), 2));
+        let ready: Vec<u64> = line.ready().map(|build| build.0).collect();
+        assert_eq!(ready, [4, 2]);
         let placed = [(5, 9, 1, 4), (-1, 0, 1, 5), (0, 3, 1, 2), (0, 4, 2, 1)];
         let mut placed = placed.map(|(priority, executors, weight, build)| {
             let share = Share::of(executors, weight);
@@ -117,7 +164,7 @@ mod tests {
         placed.sort_by(|one, other| one.0.cmp(&other.0));
         assert_eq!(placed.map(|(_, build)| build), [5, 4, 1, 2]);
         line.serve(-1, 0, 1);
-        line.leave(5, Share::of(9, 1), BuildId(4));
+        line.leave(5, Share::of(9, 1), BuildId(4), true);
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
         assert_eq!(order, [1, 3, 2, 5]);
     }

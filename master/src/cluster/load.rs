@@ -9,6 +9,8 @@ pub(super) struct Load {
     portions: Vec<Portion>,
     /// How many of its free executors set-ups under way are meant for.
     pub(super) promised: usize,
+    /// How many builds it is ready for.
+    pub(super) ready: usize,
 }
 
 /// Derived: [`super::Cluster::check`] compares it with what it is derived from.
@@ -56,7 +58,8 @@ impl Portion {
 
 impl Load {
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        (&self.portions, self.promised) == (&other.portions, other.promised)
+        (&self.portions, self.promised, self.ready)
+            == (&other.portions, other.promised, other.ready)
     }
 
     pub(super) fn portions(&self) -> &[Portion] {

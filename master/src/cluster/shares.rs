@@ -68,6 +68,7 @@ impl Cluster {
             slaves,
             builds,
             line,
+            attention,
             ..
         } = self;
         let Some(slave) = slaves.get_mut(&id) else {
@@ -82,10 +83,14 @@ impl Cluster {
             line.serve(priority, before, after);
             build.standing.executors = build.standing.executors + after - before;
             let share = build.share();
+            let is_ready = build.standing.is_ready();
             if let Some(place) = &mut build.standing.in_line {
-                line.leave(priority, *place, id);
-                line.join(priority, share, id);
+                line.leave(priority, *place, id, is_ready);
+                line.join(priority, share, id, is_ready);
                 *place = share;
+                if after < before {
+                    attention.may_want(id);
+                }
             }
         });
     }
@@ -106,13 +111,18 @@ impl Cluster {
         }
         let (priority, share) = (build.priority(), build.share());
         if let Some(build) = self.builds.get_mut(&id).map(Arc::make_mut) {
+            let is_ready = build.standing.is_ready();
             let before = std::mem::replace(&mut build.standing.in_line, waits.then_some(share));
             match before {
                 None => {
-                    self.line.join(priority, share, id);
+                    self.line.join(priority, share, id, is_ready);
                     self.attention.builds.insert(id);
+                    self.attention.may_want(id);
                 }
-                Some(before) => self.line.leave(priority, before, id),
+                Some(before) => {
+                    self.line.leave(priority, before, id, is_ready);
+                    self.attention.wants_nothing(id);
+                }
             }
         }
         // A slave of the original gives up a build that wants it no more, for one that does.
@@ -133,8 +143,10 @@ impl Cluster {
             num_executors = slave.num_executors as usize;
             slave.load.promised += promised(place.as_ref());
             slave.load.promised -= promised(before.as_ref());
+            slave.load.ready += usize::from(place == Some(BuildOnSlave::Ready));
+            slave.load.ready -= usize::from(before == Some(BuildOnSlave::Ready));
         });
-        if let Some(build) = self.builds.get_mut(&build).map(Arc::make_mut) {
+        if let Some(changed) = self.builds.get_mut(&build).map(Arc::make_mut) {
             let ready = |place| {
                 if place == Some(BuildOnSlave::Ready) {
                     num_executors
@@ -142,11 +154,19 @@ impl Cluster {
                     0
                 }
             };
-            let standing = &mut build.standing;
+            let priority = changed.priority();
+            let standing = &mut changed.standing;
+            let was_ready = standing.is_ready();
             standing.coming += promised(place.as_ref());
             standing.coming -= promised(before.as_ref());
             standing.ready_executors += ready(place);
             standing.ready_executors -= ready(before);
+            if standing.is_ready() != was_ready
+                && let Some(share) = standing.in_line
+            {
+                self.line.leave(priority, share, build, was_ready);
+                self.line.join(priority, share, build, !was_ready);
+            }
         }
     }
 
@@ -207,6 +227,8 @@ impl Cluster {
             }
             load.share_out(slave.num_executors as usize, |_, _, _| {});
             load.promised = slave.builds.values().map(|p| promised(Some(p))).sum();
+            let places = slave.builds.values();
+            load.ready = places.filter(|p| **p == BuildOnSlave::Ready).count();
             load
         };
         self.slaves
@@ -258,7 +280,7 @@ impl Cluster {
                 line.serve(build.priority(), 0, standing.executors);
             }
             if let Some(share) = standing.in_line {
-                line.join(build.priority(), share, build.id);
+                line.join(build.priority(), share, build.id, standing.is_ready());
             }
         }
         line

@@ -10,10 +10,12 @@
 //! it is another build's turn. Builds of one priority and weight may all have something waiting: slaves
 //! take from whichever has the fewest running.
 
+use super::attention::Room;
 use super::build::{Build, Subjob};
 use super::slave::{BuildOnSlave, Slave};
 use super::{Cluster, ahead, event::Fact};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use std::collections::BTreeSet;
 
 /// Where these are so many times fewer than who waits in line, they are put in order rather than looked for there.
 const FEW: usize = 8;
@@ -36,16 +38,8 @@ pub(super) fn next(cluster: &mut Cluster) -> Option<Fact> {
         cluster.attention.slaves.remove(&room);
         cluster.attention.slaves_to_set_up.insert(room.2);
     }
-    while !cluster.attention.builds.is_empty() {
-        let Some(build) = first_of(cluster, |attention| &attention.builds) else {
-            cluster.attention.builds.clear();
-            break;
-        };
-        if let Some(fact) = hand_out_of(cluster, build) {
-            return Some(fact);
-        }
-        cluster.attention.builds.remove(&build);
-        cluster.attention.builds_to_set_up.insert(build);
+    if let Some(fact) = hand_out_of_any(cluster) {
+        return Some(fact);
     }
     while let Some(slave) = cluster.attention.slaves_to_set_up.last().copied() {
         if let Some(fact) = set_up_on(cluster, slave) {
@@ -53,33 +47,81 @@ pub(super) fn next(cluster: &mut Cluster) -> Option<Fact> {
         }
         cluster.attention.slaves_to_set_up.remove(&slave);
     }
-    while !cluster.attention.builds_to_set_up.is_empty() {
-        let Some(build) = first_of(cluster, |attention| &attention.builds_to_set_up) else {
-            cluster.attention.builds_to_set_up.clear();
-            break;
-        };
-        if let Some(fact) = set_up_of(cluster, build) {
-            return Some(fact);
-        }
-        cluster.attention.builds_to_set_up.remove(&build);
-    }
-    None
+    set_up_of_any(cluster)
 }
 
-/// The first in line of those that are to be looked at.
-fn first_of(
-    cluster: &Cluster,
-    wanted: impl Fn(&super::attention::Attention) -> &std::collections::BTreeSet<BuildId>,
-) -> Option<BuildId> {
-    let wanted = wanted(&cluster.attention);
-    if wanted.len() * FEW > cluster.line.len() {
-        return cluster.line.iter().find(|build| wanted.contains(build));
+/// What the first in line of the builds that are to be looked at gives to some slave.
+fn hand_out_of_any(cluster: &mut Cluster) -> Option<Fact> {
+    if cluster.attention.builds.is_empty() {
+        return None;
     }
-    let builds = wanted.iter().filter_map(|id| cluster.builds.get(id));
-    let in_line = builds.filter_map(|build| Some((place(cluster, build)?, build.id)));
-    in_line
-        .min_by(|one, other| one.0.cmp(&other.0))
-        .map(|(_, id)| id)
+    let (mut looked_at, mut fact) = (Vec::new(), None);
+    for build in in_line(cluster, &cluster.attention.builds) {
+        fact = hand_out_of(cluster, build);
+        if fact.is_some() {
+            break;
+        }
+        looked_at.push(build.id);
+    }
+    let attention = &mut cluster.attention;
+    if fact.is_none() {
+        attention.builds.clear();
+    }
+    for build in looked_at {
+        attention.builds.remove(&build);
+        attention.builds_to_set_up.insert(build);
+    }
+    fact
+}
+
+/// A set-up of the first in line of the builds that are to be looked at.
+fn set_up_of_any(cluster: &mut Cluster) -> Option<Fact> {
+    if cluster.attention.builds_to_set_up.is_empty() {
+        return None;
+    }
+    let (mut looked_at, mut found) = (Vec::new(), None);
+    for build in in_line(cluster, &cluster.attention.builds_to_set_up) {
+        let set_up = set_up_of(cluster, build);
+        found = set_up.map(|(room, fact)| (build.id, room, fact));
+        if found.is_some() {
+            break;
+        }
+        looked_at.push(build.id);
+    }
+    let attention = &mut cluster.attention;
+    let Some((build, room, fact)) = found else {
+        attention.builds_to_set_up.clear();
+        return None;
+    };
+    for looked_at in looked_at {
+        attention.builds_to_set_up.remove(&looked_at);
+    }
+    attention.search = Some((build, room));
+    Some(fact)
+}
+
+/// Those of some builds that are in line, in its order.
+fn in_line<'a>(
+    cluster: &'a Cluster,
+    wanted: &'a BTreeSet<BuildId>,
+) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
+    if wanted.len() * FEW > cluster.line.len() {
+        let line = cluster.line.iter().filter(|id| wanted.contains(id));
+        return Box::new(line.filter_map(|id| cluster.build(id)));
+    }
+    let builds = wanted.iter().filter_map(|id| cluster.build(*id));
+    Box::new(in_order(cluster, builds))
+}
+
+/// Those of a few builds that are in line, in its order.
+fn in_order<'a, B: Iterator<Item = &'a Build>>(
+    cluster: &Cluster,
+    builds: B,
+) -> impl Iterator<Item = &'a Build> + use<'a, B> {
+    let in_line = builds.filter_map(|build| Some((place(cluster, build)?, build)));
+    let mut in_line: Vec<_> = in_line.collect();
+    in_line.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    in_line.into_iter().map(|(_, build)| build)
 }
 
 /// Where a build stands in line, if it does.
@@ -93,17 +135,18 @@ fn ready_in_line<'a>(
     cluster: &'a Cluster,
     slave: &'a Slave,
 ) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
+    if slave.load.ready == 0 {
+        return Box::new(std::iter::empty());
+    }
     let is_ready = |id: &BuildId| slave.builds.get(id) == Some(&BuildOnSlave::Ready);
-    if slave.builds.len() * FEW > cluster.line.len() {
-        let ready = cluster.line.iter().filter(is_ready);
+    if slave.builds.len() * FEW > cluster.line.num_ready() {
+        let ready = cluster.line.ready().filter(is_ready);
         return Box::new(ready.filter_map(|id| cluster.build(id)));
     }
-    let ready = slave.builds.keys().filter(|id| is_ready(id));
-    let ready = ready.filter_map(|id| cluster.build(*id));
-    let in_line = ready.filter_map(|build| Some((place(cluster, build)?, build)));
-    let mut in_line: Vec<_> = in_line.collect();
-    in_line.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    Box::new(in_line.into_iter().map(|(_, build)| build))
+    let ready = slave.builds.iter();
+    let ready = ready.filter(|(_, place)| **place == BuildOnSlave::Ready);
+    let ready = ready.filter_map(|(id, _)| cluster.build(*id));
+    Box::new(in_order(cluster, ready))
 }
 
 /// What a slave gets now: work for a free executor, or some that waits there.
@@ -142,9 +185,8 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
 }
 
 /// What a build gives to a slave with free executors that has it.
-fn hand_out_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
-    let build = cluster.builds.get(&build)?;
-    if build.standing.ready_executors == 0 || num_allowed(cluster, build) == 0 {
+fn hand_out_of(cluster: &Cluster, build: &Build) -> Option<Fact> {
+    if !build.standing.is_ready() || num_allowed(cluster, build) == 0 {
         return None;
     }
     // Slaves with the most free executors first: that spreads a small build over the farm.
@@ -154,49 +196,85 @@ fn hand_out_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
 }
 
 /// A set-up of a build that a slave does not have and that would get its next executor.
-fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
+fn set_up_on(cluster: &mut Cluster, slave: SlaveId) -> Option<Fact> {
     let slave = cluster.slaves.get(&slave)?;
     if !slave.takes_work() || slave.reserved_for.is_some() {
         return None;
     }
-    let is_free = slave.num_free() > 0;
     let has_room = slave.room().0 > 0;
-    let mut served = None;
-    for id in cluster.line.iter() {
-        let build = cluster.builds.get(&id)?;
-        match slave.builds.get(&id) {
-            Some(BuildOnSlave::Ready) if !is_free => return None,
-            Some(_) => {}
-            None if served == Some(build.priority()) => {}
-            None => {
-                if let Some(fact) = set_up(cluster, slave, build) {
-                    return Some(fact);
-                }
-                if !has_room && build.standing.executors >= fair_share(cluster, build) {
-                    // So do all after it, of the same priority.
-                    served = Some(build.priority());
-                    if cluster.line.is_of_one_priority() {
-                        return None;
-                    }
-                }
+    let mut sated = Vec::new();
+    let fact = wanted_set_up(cluster, slave, has_room, &mut sated);
+    for build in sated {
+        if has_room {
+            cluster.attention.wants_nothing(build);
+        } else {
+            cluster.attention.wanting_busy.remove(&build);
+        }
+    }
+    fact
+}
+
+/// As [`set_up_on`]; tells which builds turned out to want no such slave.
+fn wanted_set_up(
+    cluster: &Cluster,
+    slave: &Slave,
+    has_room: bool,
+    sated: &mut Vec<BuildId>,
+) -> Option<Fact> {
+    let wanting = if has_room {
+        &cluster.attention.wanting
+    } else {
+        &cluster.attention.wanting_busy
+    };
+    if wanting.is_empty() {
+        return None;
+    }
+    let mut next = None;
+    for build in in_line(cluster, wanting) {
+        if !(has_room || wants_busy_slave(cluster, build)) || !wants_any_slave(cluster, build) {
+            sated.push(build.id);
+            continue;
+        }
+        if slave.num_free() == 0 {
+            let next = next.get_or_insert_with(|| {
+                let first = ready_in_line(cluster, slave).next();
+                first.and_then(|build| place(cluster, build))
+            });
+            // The next executor goes to one that the slave has.
+            if next.is_some() && *next < place(cluster, build) {
+                return None;
             }
+        }
+        if !slave.builds.contains_key(&build.id)
+            && let Some(fact) = set_up(cluster, slave, build)
+        {
+            return Some(fact);
         }
     }
     None
 }
 
-/// A set-up of a build on a slave with free executors.
-fn set_up_of(cluster: &Cluster, build: BuildId) -> Option<Fact> {
-    let build = cluster.builds.get(&build)?;
+/// A set-up of a build on a slave with free executors, and how much room that slave has.
+fn set_up_of(cluster: &Cluster, build: &Build) -> Option<(Room, Fact)> {
     if !wants_any_slave(cluster, build) {
         return None;
     }
     let wants_busy = wants_busy_slave(cluster, build);
-    let roomy = cluster.roomy.iter().rev();
-    let roomy = roomy.take_while(|(uncommitted, ..)| *uncommitted > 0 || wants_busy);
-    let slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
-    let mut without = slaves.filter(|slave| !slave.builds.contains_key(&build.id));
-    without.find_map(|slave| set_up(cluster, slave, build))
+    let roomy = match cluster.attention.search {
+        // A slave of the original may be fit as soon as it has cleared something else away.
+        Some((of, last)) if of == build.id && cluster.num_legacy == 0 => {
+            cluster.roomy.range(..=last)
+        }
+        Some(_) | None => cluster.roomy.range(..),
+    };
+    let roomy = roomy.rev();
+    let mut roomy = roomy.take_while(|(uncommitted, ..)| *uncommitted > 0 || wants_busy);
+    roomy.find_map(|room| {
+        let slave = cluster.slaves.get(&room.2)?;
+        let has_it = slave.builds.contains_key(&build.id);
+        let fact = (!has_it).then(|| set_up(cluster, slave, build));
+        Some((*room, fact.flatten()?))
+    })
 }
 
 fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
@@ -222,6 +300,17 @@ fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
 fn wants_slave(cluster: &Cluster, slave: &Slave, build: &Build) -> bool {
     let (uncommitted, ..) = slave.room();
     (uncommitted > 0 || wants_busy_slave(cluster, build)) && wants_any_slave(cluster, build)
+}
+
+/// Whether everybody who wants one more slave is remembered to.
+pub(super) fn remembers_who_wants(cluster: &Cluster) -> bool {
+    let line = cluster.line.iter().filter_map(|id| cluster.build(id));
+    let mut wanting = line.filter(|build| wants_any_slave(cluster, build));
+    let attention = &cluster.attention;
+    wanting.all(|build| {
+        attention.wanting.contains(&build.id)
+            && (attention.wanting_busy.contains(&build.id) || !wants_busy_slave(cluster, build))
+    })
 }
 
 fn wants_busy_slave(cluster: &Cluster, build: &Build) -> bool {
