@@ -33,6 +33,7 @@ mod shares;
 mod slave_allocator;
 #[cfg(test)]
 mod tests;
+mod with_setup;
 
 pub use check::Inconsistency;
 

@@ -7,6 +7,7 @@ use super::event::{Event, Fact, KeptHandOut, Plan};
 use super::health::Record;
 use super::load::Load;
 use super::slave::{BuildOnSlave, Presence, Slave};
+use super::with_setup::QuickSetups;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,6 +117,7 @@ impl Cluster {
                     record: Record::default(),
                     delivering: BTreeSet::new(),
                     load: Load::default(),
+                    quick_setups: QuickSetups::default(),
                 };
                 self.num_executors += new.num_executors as usize;
                 self.num_legacy += usize::from(new.is_legacy);
@@ -186,12 +188,17 @@ impl Cluster {
                 build,
                 reason,
             } => {
+                let place = self.known_slave_mut(*slave).builds.get(build).copied();
                 self.drop_build(*slave, *build);
                 let url = self.known_slave_mut(*slave).url.clone();
                 let failed = self.build_mut(*build);
-                failed.waste(*slave);
+                // What went along with a set-up that failed did not run.
+                if place == Some(BuildOnSlave::Ready) {
+                    failed.waste(*slave);
+                }
                 failed.take_back(*slave, reason);
                 failed.note_setup_failure(*slave, url, reason);
+                self.note_quickness(*slave, *build, None);
                 self.note_failed_setup(*slave, *build);
                 self.settle_suspects(*build);
                 self.settle(*build);
@@ -209,6 +216,7 @@ impl Cluster {
             } => {
                 self.build_mut(*build).hand_out(*subjob, *slave, *attempt);
                 self.hold(*slave, *build, *subjob);
+                self.note_hand_out_with_setup(*slave, *build);
                 self.settle_if_suspicious(*build);
                 self.settle(*build);
             }

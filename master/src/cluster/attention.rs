@@ -27,6 +27,8 @@ pub(super) struct Attention {
     pub(super) wanting: BTreeSet<BuildId>,
     /// Those of them that may want one though others count on its executors.
     pub(super) wanting_busy: BTreeSet<BuildId>,
+    /// The slave and the build of the set-up that was asked for last.
+    pub(super) set_up: Option<(SlaveId, BuildId)>,
     /// Where the search for slaves to set a build up on goes on, while nothing else happens: it has all
     /// that come before, or they can not have it.
     pub(super) search: Option<(BuildId, Room)>,
@@ -72,8 +74,10 @@ impl Cluster {
             | Fact::SlaveForgotten { .. }
             | Fact::BuildWarned { .. }
             | Fact::SlaveEnded { .. }
-            | Fact::SetupRequested { .. }
             | Fact::SubjobHandedOut { .. } => {}
+            Fact::SetupRequested { slave, build, .. } => {
+                self.attention.set_up = Some((*slave, *build));
+            }
             Fact::BuildPrepared { build, .. } => {
                 self.attention.endings.insert(*build);
             }

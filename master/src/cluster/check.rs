@@ -157,10 +157,15 @@ impl Cluster {
                 must(holder.is_some_and(|(holder, _)| *holder == id), || {
                     format!("slave {id} runs subjob {subjob} of build {build}, which knows nothing")
                 })?;
-                must(
-                    slave.builds.get(build) == Some(&BuildOnSlave::Ready),
-                    || format!("slave {id} runs build {build} without having set it up"),
-                )?;
+                let place = slave.builds.get(build);
+                let is_ready = match place {
+                    Some(BuildOnSlave::Ready) => true,
+                    Some(BuildOnSlave::SettingUp { .. }) => !slave.is_legacy,
+                    Some(BuildOnSlave::TearingDown) | None => false,
+                };
+                must(is_ready, || {
+                    format!("slave {id} runs build {build} without having set it up")
+                })?;
             }
             for (build, subjob) in &slave.delivering {
                 let kept = self.build(*build).and_then(Build::progress);

@@ -199,6 +199,16 @@ impl Cluster {
         if let Some(build) = self.builds.get_mut(&build).map(Arc::make_mut) {
             build.setups = (build.setups.0.saturating_add(took), build.setups.1 + 1);
         }
+        self.note_quickness(slave, build, Some(took));
+    }
+
+    /// Notes how long a set-up took, or that it failed, for later ones of the same job.
+    pub(super) fn note_quickness(&mut self, slave: SlaveId, build: BuildId, took: Option<u64>) {
+        if let Some(build) = self.builds.get(&build)
+            && let Some(slave) = self.slaves.get_mut(&slave)
+        {
+            slave.quick_setups.note(build, took);
+        }
     }
 
     /// Makes anew what is derived for scheduling of builds and slaves that were read.

@@ -2,6 +2,7 @@
 
 use super::health::Record;
 use super::load::Load;
+use super::with_setup::QuickSetups;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Slave {
     /// What is derived from what it runs and from its builds.
     #[serde(skip)]
     pub(super) load: Load,
+    /// Which jobs it sets up in no time.
+    #[serde(skip)]
+    pub(super) quick_setups: QuickSetups,
 }
 
 /// Whether a slave is counted on.

@@ -3,7 +3,8 @@
 //! Builds get executors in the order of [`super::line`]: the highest priority first, those of one priority by
 //! weight. However much work of a higher priority there is, one executor goes to each lower one as soon as
 //! it is free: all builds get on. An executor never stays free while a build could use it: a build that is
-//! still being set up on a slave leaves that slave's executors to others meanwhile.
+//! still being set up on a slave leaves that slave's executors to others meanwhile, unless that is done at once
+//! ([`super::with_setup`]).
 //!
 //! A slave whose executors all have something to do is given more only of builds that nobody comes before
 //! who could use the next one that is free there; how much, says [`super::ahead`]. So what waits runs out when
@@ -13,7 +14,7 @@
 use super::attention::Room;
 use super::build::{Build, Subjob};
 use super::slave::{BuildOnSlave, Slave};
-use super::{Cluster, ahead, event::Fact};
+use super::{Cluster, ahead, event::Fact, with_setup};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use std::collections::BTreeSet;
 
@@ -22,6 +23,9 @@ const FEW: usize = 8;
 
 /// The next hand-out or set-up that brings work to an executor, if there is one.
 pub(super) fn next(cluster: &mut Cluster) -> Option<Fact> {
+    if let Some(fact) = with_setup::next(cluster) {
+        return Some(fact);
+    }
     if cluster.line.is_empty() {
         let attention = &mut cluster.attention;
         attention.slaves.clear();
@@ -361,7 +365,7 @@ fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
     handed_out(slave, build, next_subjob(cluster, slave, build)?)
 }
 
-fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Option<Fact> {
+pub(super) fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Option<Fact> {
     Some(Fact::SubjobHandedOut {
         slave: slave.id,
         build: build.id,
@@ -372,7 +376,7 @@ fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Option<Fact> {
 
 /// Whether a slave runs a suspect, which runs alone. It need not be reserved any more: one that was
 /// drained and let to work again meanwhile is not.
-fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
+pub(super) fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
     if slave.running.len() != 1 {
         return false;
     }

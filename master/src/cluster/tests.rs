@@ -13,3 +13,4 @@ mod scheduling;
 mod shutdown;
 mod slaves;
 mod walk;
+mod with_setup;

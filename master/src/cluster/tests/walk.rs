@@ -87,6 +87,8 @@ struct Tally {
     slaves_forgotten: usize,
     /// Hand-outs to slaves whose executors all had something to do.
     handed_out_ahead: usize,
+    /// Hand-outs that went along with a set-up.
+    handed_out_with_setup: usize,
     /// Slaves that were lost while something waited there.
     lost_with_a_queue: usize,
 }
@@ -366,7 +368,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 33] {
+    fn parts(&mut self) -> [&mut usize; 34] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -400,6 +402,7 @@ impl Tally {
             &mut self.cleared,
             &mut self.slaves_forgotten,
             &mut self.handed_out_ahead,
+            &mut self.handed_out_with_setup,
             &mut self.lost_with_a_queue,
         ]
     }

@@ -144,6 +144,8 @@ pub(super) struct Machine {
     begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
     /// What waits for an executor, in the order in which it came.
     waiting: VecDeque<Work>,
+    /// What came before its build was set up.
+    early: Vec<Work>,
     /// How many executors work.
     num_busy: u32,
     pub(super) unheard: BTreeMap<u64, Report>,
@@ -284,6 +286,7 @@ impl Machine {
         self.builds.retain(|(of, _), _| *of == slave);
         self.begun.retain(|(of, ..)| *of == slave);
         self.waiting.retain(|work| work.slave() == slave);
+        self.early.retain(|work| work.slave() == slave);
         // Results are kept, as on a real slave: the master says whether they count.
         let is_kept =
             |report: &Report| report.slave == slave || matches!(report.about, About::Finished(..));
@@ -329,7 +332,10 @@ impl Machine {
                 self.builds.insert((slave, build), Place::Failed);
                 refusal = Some("its files are gone".to_owned());
             }
-            (SlaveCall::Start { order, command, .. }, Some(Place::Ready)) => {
+            (
+                SlaveCall::Start { order, command, .. },
+                Some(place @ (Place::Ready | Place::SettingUp)),
+            ) => {
                 let (subjob, attempt) = (order.subjob_id, order.attempt);
                 let is_new = self.begun.insert((slave, build, subjob, attempt));
                 if is_new || self.forgets_begun {
@@ -344,12 +350,16 @@ impl Machine {
                         }
                     };
                     let is_poison = commands.clone().any(|command| command.contains(POISON));
-                    self.waiting.push_back(if is_poison {
+                    let work = if is_poison {
                         Work::RunPoison(slave, build)
                     } else {
                         let outcomes = commands.map(|command| outcome(&command)).collect();
                         Work::Run(slave, build, subjob, attempt, outcomes)
-                    });
+                    };
+                    match place {
+                        Place::Ready => self.waiting.push_back(work),
+                        _ => self.early.push(work),
+                    }
                     acts.extend(self.start_waiting());
                 }
             }
@@ -385,8 +395,9 @@ impl Machine {
 
     /// What waits of a build is not run any more.
     fn drop_waiting(&mut self, slave: SlaveId, build: BuildId) {
-        self.waiting
-            .retain(|work| (work.slave(), work.build()) != (slave, build));
+        let is_other = |work: &Work| (work.slave(), work.build()) != (slave, build);
+        self.waiting.retain(is_other);
+        self.early.retain(is_other);
     }
 
     pub(super) fn done(&mut self, work: Work, random: &mut Random) -> Vec<Act> {
@@ -399,10 +410,20 @@ impl Machine {
                 let is_sick = self.sickness == Sickness::SetsNothingUp;
                 if is_sick || random.happens(self.setup_failures) {
                     *place = Place::Failed;
+                    self.drop_waiting(slave, build);
                     self.report(slave, About::SetupFailed(build))
                 } else {
                     *place = Place::Ready;
-                    self.report(slave, About::SetUp(build))
+                    let is_of_it = |work: &Work| (work.slave(), work.build()) == (slave, build);
+                    let (ready, early) = std::mem::take(&mut self.early)
+                        .into_iter()
+                        .partition(is_of_it);
+                    let ready: Vec<Work> = ready;
+                    self.early = early;
+                    self.waiting.extend(ready);
+                    let mut acts = self.report(slave, About::SetUp(build));
+                    acts.extend(self.start_waiting());
+                    acts
                 }
             }
             Work::RunPoison(..) => vec![Act::Die],

@@ -11,6 +11,7 @@ use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::{AtomOutcome, Bound, Fact};
+use crate::cluster::slave::BuildOnSlave;
 use crate::cluster::tests::scenario::{Scenario, Turn, big_plan};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::retention::BuildBounds;
@@ -509,8 +510,16 @@ impl Tally {
                 },
                 Fact::BuildCleared { .. } => self.cleared += 1,
                 Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
-                Fact::SubjobHandedOut { slave, attempt, .. } => {
+                Fact::SubjobHandedOut {
+                    slave,
+                    build,
+                    attempt,
+                    ..
+                } => {
                     let slave = cluster.slave(*slave);
+                    let place = slave.and_then(|slave| slave.builds.get(build));
+                    let is_early = matches!(place, Some(BuildOnSlave::SettingUp { .. }));
+                    self.handed_out_with_setup += usize::from(is_early);
                     let has_queue =
                         slave.is_some_and(|s| s.running.len() > s.num_executors as usize);
                     self.handed_out_ahead += usize::from(has_queue);
