@@ -16,6 +16,7 @@ pub mod unstarted;
 
 mod ahead;
 mod apply;
+mod at_work;
 mod attention;
 mod check;
 mod decide;
@@ -34,6 +35,7 @@ mod slave_allocator;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use at_work::AtWork;
 pub use check::Inconsistency;
 
 use crate::metrics::Measures;
