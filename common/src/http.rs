@@ -11,8 +11,8 @@ mod tests;
 pub mod version;
 
 use crate::api::ErrorBody;
+use around::Inside;
 use axum::Json;
-use axum::Router;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{Method, Request, StatusCode, Uri};
@@ -66,7 +66,7 @@ pub fn install_crypto() {
 /// Serves `router` until `stop`, then lets requests in flight finish for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    router: impl Inside,
     stop: CancellationToken,
     drain: Duration,
 ) {
@@ -76,7 +76,7 @@ pub async fn serve(
 /// As [`serve`]; with `tls`, connections are taken over TLS only.
 pub async fn serve_secured(
     listener: TcpListener,
-    router: Router,
+    router: impl Inside,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
     drain: Duration,

@@ -13,7 +13,7 @@ use crate::auth::{
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest,
 };
 use crate::clock::Timestamp;
-use crate::http::around::{Inside, answered, around};
+use crate::http::around::Answering;
 use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
 use crate::secret::Secret;
 use axum::Router;
@@ -22,13 +22,17 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
+use futures_util::future::{self, Either};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use reads::{Reads, UnprovedRead};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha512};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tower::Service;
 
 /// How long a small body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -135,30 +139,18 @@ impl Gate {
     }
 
     /// As [`Gate::guard`], to have something else around it.
-    pub fn before(self: &Arc<Self>, router: Router) -> impl Inside + use<> {
+    pub fn before(self: &Arc<Self>, router: Router) -> Guarded {
         let gate = Arc::clone(self);
-        around(router, move |request, inside| {
-            let gate = Arc::clone(&gate);
-            async move { gate.check(request, inside).await }
-        })
+        Guarded { gate, router }
     }
 
-    async fn check(&self, request: Request, next: impl Inside) -> Response {
-        if matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        ) {
-            return match self.check_read(&request) {
-                Ok(()) => answered(next, request).await,
-                Err(closed) => closed.into_response(),
-            };
-        }
+    async fn check(&self, request: Request, mut router: Router) -> Response {
         let request = match self.open(request).await {
             Ok(request) => request,
             Err(closed) => return closed.into_response(),
         };
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
-        let response = answered(next, request).await;
+        let Ok(response) = router.call(request).await;
         if verdict.is_some_and(|verdict| verdict.is(FORGED)) {
             return Closed::from(SignatureError::WrongBody).into_response();
         }
@@ -257,6 +249,43 @@ impl Gate {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .use_up(claimed, Timestamp::now())
+    }
+}
+
+/// A router with a gate before it.
+#[derive(Clone)]
+pub struct Guarded {
+    gate: Arc<Gate>,
+    router: Router,
+}
+
+impl Service<Request> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    /// Reads pass without a future of the gate's own: there are most of them.
+    type Future = Either<<Router as Service<Request>>::Future, Answering>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        ) {
+            return match self.gate.check_read(&request) {
+                Ok(()) => Either::Left(self.router.call(request)),
+                Err(closed) => {
+                    let refused = future::ready(Ok(closed.into_response()));
+                    Either::Right(Box::pin(refused))
+                }
+            };
+        }
+        let (gate, router) = (Arc::clone(&self.gate), self.router.clone());
+        Either::Right(Box::pin(
+            async move { Ok(gate.check(request, router).await) },
+        ))
     }
 }
 

@@ -243,6 +243,11 @@ fn reason(error: &rustls::Error) -> String {
             rustls::CertificateError::NotValidForName
             | rustls::CertificateError::NotValidForNameContext { .. },
         ) => ". The certificate must name the host by which it is called (subjectAltName)",
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            ". The certificate is an authority's; make one for the host itself (basicConstraints CA:FALSE)"
+        }
         _ => "",
     };
     format!("{error}{cure}")

@@ -16,6 +16,7 @@ pub mod unstarted;
 
 mod ahead;
 mod apply;
+mod at_work;
 mod attention;
 mod check;
 mod decide;
@@ -35,6 +36,7 @@ mod slave_allocator;
 mod tests;
 mod with_setup;
 
+pub(crate) use at_work::AtWork;
 pub use check::Inconsistency;
 
 use crate::metrics::Measures;

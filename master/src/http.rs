@@ -27,7 +27,6 @@ use crate::metrics::Measured;
 use crate::published::Published;
 use crate::results::Results;
 use crate::sources::Sources;
-use axum::Router;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -38,9 +37,9 @@ use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::routes::Reached;
-use clusterrunner_common::http::rules::Rules;
+use clusterrunner_common::http::rules::{Ruled, Rules};
 use clusterrunner_common::ids::SessionId;
-use clusterrunner_common::signed::Gate;
+use clusterrunner_common::signed::{Gate, Guarded};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -94,7 +93,7 @@ pub fn takes_body_digest(method: &Method, path: &str) -> bool {
 }
 
 /// All routes, behind the gate and the rules that hold for every request.
-pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
+pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Ruled<Guarded> {
     let session = api.session.clone();
     let observer = Some(api.measured.observer());
     let (router, routes) = routes::table().build();

@@ -164,7 +164,7 @@ fn failed_atoms<'a>(
         outcomes.any(|outcome| outcome.exit_code != 0)
     };
     let subjobs = subjobs.filter(has_failed).take(failed);
-    let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob));
+    let atoms = subjobs.flat_map(|(id, subjob)| atoms(id, subjob, false));
     let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));
     Some(atoms.take(failed).collect())
 }
@@ -229,9 +229,9 @@ fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
     entries.into_iter().map(entry).collect()
 }
 
-/// A subjob.
+/// A subjob; `runs` says whether it is taken to run.
 #[must_use]
-pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob) -> SubjobView {
+pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> SubjobView {
     let slave = subjob.slave.and_then(|slave| build.slave_urls.get(&slave));
     SubjobView {
         id,
@@ -239,14 +239,13 @@ pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob) -> SubjobView {
             .plan
             .as_ref()
             .map_or_else(String::new, |plan| plan.command.clone()),
-        atoms: atoms(build, id, subjob).collect(),
+        atoms: atoms(id, subjob, runs).collect(),
         slave: slave.cloned(),
     }
 }
 
-/// The atoms of a subjob.
-pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item = AtomView> {
-    let is_running = build.progress().is_some_and(|p| p.is_in_progress(id));
+/// The atoms of a subjob; `runs` says whether it is taken to run.
+pub fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<Item = AtomView> {
     let outcomes = subjob
         .result
         .as_ref()
@@ -264,7 +263,7 @@ pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item
                     .map(seconds_of),
                 actual_time: outcome.map(seconds),
                 exit_code: outcome.map(|outcome| outcome.exit_code),
-                state: match (outcome, is_running) {
+                state: match (outcome, runs) {
                     (Some(_), _) => AtomState::Completed,
                     (None, true) => AtomState::InProgress,
                     (None, false) => AtomState::NotStarted,

@@ -11,11 +11,11 @@ use crate::executors::Consoles;
 use crate::master_api::Dialect;
 use crate::reports::Reports;
 use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
+use axum::Json;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::{Json, Router};
 use clusterrunner_common::api::{
     ExecutorView, OrderAnswer, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted,
     SubjobOrder, SubjobRequest, SubjobsRequest, Success, TeardownRequest, VersionBody,
@@ -25,10 +25,10 @@ use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::routes::Reached;
-use clusterrunner_common::http::rules::Rules;
+use clusterrunner_common::http::rules::{Ruled, Rules};
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
-use clusterrunner_common::signed::{Gate, Proof, Signed};
+use clusterrunner_common::signed::{Gate, Guarded, Proof, Signed};
 use error::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -109,7 +109,7 @@ struct ExecutorBody {
 pub(crate) use legacy::{LEGACY_WARNING, legacy_proof};
 
 /// All routes, behind the gate and the rules that hold for every request.
-pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
+pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Ruled<Guarded> {
     let session = api.session.clone();
     let (router, routes) = routes::table().build();
     let router = router

@@ -118,10 +118,6 @@ fn children(names: &[Names], parent: &str, version: ApiVersion) -> Map<String, V
     below.map(entry).collect()
 }
 
-fn num_slashes(path: &str) -> usize {
-    path.bytes().filter(|byte| *byte == b'/').count()
-}
-
 fn is_variable(part: &str) -> bool {
     part.starts_with(['[', '('])
 }
@@ -152,7 +148,7 @@ pub struct Routes(Arc<[Route]>);
 #[derive(Debug)]
 struct Route {
     template: String,
-    num_slashes: usize,
+    pieces: Vec<Piece>,
     endpoint: String,
     version: ApiVersion,
     /// `child_routes` as JSON, for those who ask in version 1 and in version 2.
@@ -168,29 +164,63 @@ impl Route {
     ) -> Self {
         Self {
             template: template.to_owned(),
-            num_slashes: num_slashes(template),
+            pieces: pieces(template),
             endpoint: endpoint(template),
             version,
             children: [v1, v2].map(|children| Value::Object(children).to_string()),
         }
     }
 
-    /// `num_slashes` is how many the path has: most routes are ruled out by it.
-    fn matches(&self, path: &str, num_slashes: usize) -> bool {
-        if num_slashes != self.num_slashes {
-            return false;
+    /// Looked at for each request and many routes: nothing is split or counted.
+    fn matches(&self, path: &str) -> bool {
+        let mut rest = path.as_bytes();
+        for piece in &self.pieces {
+            let after = match piece {
+                Piece::Text(text) => rest.strip_prefix(text.as_bytes()),
+                Piece::Number => {
+                    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+                    let digits = rest.iter().take_while(is_digit).count();
+                    (digits > 0).then(|| &rest[digits..])
+                }
+            };
+            match after {
+                Some(after) => rest = after,
+                None => return false,
+            }
         }
-        let is_number =
-            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        let mut parts = path.split('/');
-        self.template.split('/').all(|wanted| {
-            let part = parts.next();
-            part.is_some_and(|part| match is_variable(wanted) {
-                true => is_number(part),
-                false => part == wanted,
-            })
-        }) && parts.next().is_none()
+        rest.is_empty()
     }
+}
+
+/// What a path must have next.
+#[derive(Debug)]
+enum Piece {
+    /// Slashes included.
+    Text(String),
+    Number,
+}
+
+fn pieces(template: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for part in template.split_inclusive('/') {
+        let (name, slash) = match part.strip_suffix('/') {
+            Some(name) => (name, "/"),
+            None => (part, ""),
+        };
+        let text = match is_variable(name) {
+            true => {
+                pieces.push(Piece::Number);
+                slash
+            }
+            false => part,
+        };
+        match pieces.last_mut() {
+            Some(Piece::Text(before)) => before.push_str(text),
+            Some(Piece::Number) | None if text.is_empty() => {}
+            Some(Piece::Number) | None => pieces.push(Piece::Text(text.to_owned())),
+        }
+    }
+    pieces
 }
 
 impl Routes {
@@ -202,8 +232,7 @@ impl Routes {
     /// The route that a path, without a slash at its end, leads to.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Reached> {
-        let slashes = num_slashes(path);
-        let index = self.0.iter().position(|r| r.matches(path, slashes))?;
+        let index = self.0.iter().position(|route| route.matches(path))?;
         Some(Reached {
             routes: self.clone(),
             index,
@@ -273,7 +302,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ApiVersion {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let negotiated = parts.extensions.get::<Self>().copied();
+        let accepted = parts.extensions.get::<Self>().copied();
+        let of_route = || parts.extensions.get::<Reached>().map(Reached::version);
+        let negotiated = accepted.or_else(of_route);
         Ok(negotiated.unwrap_or_else(|| Self::of_path(parts.uri.path())))
     }
 }
@@ -309,7 +340,16 @@ mod tests {
         assert_eq!(found.template(), "/v1/build/[build_id]");
         assert_eq!(found.endpoint(), r"/v1/build/(\d+)/?");
         assert_eq!(routes.find("/").unwrap().endpoint(), "/");
-        for unknown in ["/v1/build/x", "/v1/build/+1", "/v1/build/1/2", "/v3", ""] {
+        for unknown in [
+            "/v1/build/x",
+            "/v1/build/+1",
+            "/v1/build/1/2",
+            "/v1/build/1x",
+            "/v1/build/",
+            "/v1/buildx",
+            "/v3",
+            "",
+        ] {
             assert!(routes.find(unknown).is_none(), "{unknown}");
         }
     }

@@ -2,23 +2,35 @@
 //! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
 
 use super::SentMethod;
-use super::around::{Inside, answered, around};
+use super::around::{Answering, Inside};
 use super::cors::AllowedOrigins;
 use super::refusal;
 use super::routes::{Reached, Routes};
 use super::version::ApiVersion;
 use crate::ids::SessionId;
+use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use futures_util::future::{self, Either};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tower::Service;
 
 /// Headers by which a caller says which life of the process it means; the first one given counts.
-const EXPECTED_SESSION_HEADERS: [&str; 2] = ["session-id", "expected-session-id"];
+const EXPECTED_SESSION_HEADERS: [HeaderName; 2] =
+    [SESSION_ID, HeaderName::from_static("expected-session-id")];
+
+/// The life of the process, in every answer.
+const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
+
+/// The version that an answer speaks.
+const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 
@@ -51,15 +63,46 @@ pub struct Rules {
 impl Rules {
     /// Puts the rules around all of `router`, a router or what stands around one, before it chooses a
     /// route.
-    pub fn around<S: Inside>(self, router: S) -> Router {
+    pub fn around<S: Inside>(self, router: S) -> Ruled<S> {
         let rules = Arc::new(Applied {
             session_header: HeaderValue::from_str(&self.session.0).ok(),
             rules: self,
         });
-        Router::new().fallback_service(around(router, move |request, inside| {
-            let rules = Arc::clone(&rules);
-            async move { rules.observed(request, inside).await }
-        }))
+        Ruled {
+            rules,
+            inside: router,
+        }
+    }
+}
+
+/// What [`Rules::around`] makes.
+#[derive(Clone)]
+pub struct Ruled<S> {
+    rules: Arc<Applied>,
+    inside: S,
+}
+
+impl<S: Inside> Service<Request> for Ruled<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Answering {
+        let rules = Arc::clone(&self.rules);
+        let asked = rules.begin(&mut request);
+        // Requests and answers are large: what is not done in the future is not moved along with it.
+        let inside = match rules.answer_at_once(&asked, request.headers()) {
+            Some(response) => Either::Left(future::ready(Ok(response))),
+            None => Either::Right(self.inside.call(request)),
+        };
+        Box::pin(async move {
+            let Ok(response) = inside.await;
+            Ok(rules.end(&asked, response).await)
+        })
     }
 }
 
@@ -69,87 +112,95 @@ struct Applied {
     session_header: Option<HeaderValue>,
 }
 
-/// What an answer depends on of a request's headers, which the handler gets.
+/// What an answer depends on of a request, which the handler gets.
 struct Asked {
+    began: Instant,
+    method: Method,
+    reached: Option<Reached>,
+    version: ApiVersion,
     /// Every `If-None-Match`; mostly none.
     known: HeaderMap,
     origin: Option<HeaderValue>,
 }
 
 impl Asked {
-    fn of(headers: &HeaderMap) -> Self {
+    fn is_read(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+}
+
+impl Applied {
+    /// Notes what is asked for, and tells the handler.
+    fn begin(&self, request: &mut Request) -> Asked {
+        let began = Instant::now();
+        let reached = self.rules.routes.find(request.uri().path());
+        let headers = request.headers();
         let mut known = HeaderMap::new();
         for value in headers.get_all(header::IF_NONE_MATCH) {
             known.append(header::IF_NONE_MATCH, value.clone());
         }
         let origin = headers.get(header::ORIGIN).cloned();
-        Self { known, origin }
-    }
-}
-
-impl Applied {
-    async fn observed(&self, request: Request, next: impl Inside) -> Response {
-        let reached = self.rules.routes.find(request.uri().path());
-        let Some(observer) = &self.rules.observer else {
-            return self.apply(request, reached, next).await;
-        };
-        let (method, began) = (request.method().clone(), std::time::Instant::now());
-        let response = self.apply(request, reached.clone(), next).await;
-        observer(
-            &method,
-            reached.as_ref(),
-            response.status(),
-            began.elapsed(),
-        );
-        response
-    }
-
-    async fn apply(
-        &self,
-        mut request: Request,
-        reached: Option<Reached>,
-        next: impl Inside,
-    ) -> Response {
-        let version = version(&request, reached.as_ref());
-        let asked = Asked::of(request.headers());
+        let accepted = accepted_version(headers);
+        let version = accepted.unwrap_or_else(|| match &reached {
+            Some(reached) => reached.version(),
+            None => ApiVersion::of_path(request.uri().path()),
+        });
         let method = request.method().clone();
         if method == Method::HEAD {
             request.extensions_mut().insert(SentMethod(Method::HEAD));
             *request.method_mut() = Method::GET;
         }
-        request.extensions_mut().insert(version);
+        if let Some(accepted) = accepted {
+            request.extensions_mut().insert(accepted);
+        }
         if let Some(reached) = &reached {
             request.extensions_mut().insert(reached.clone());
         }
-        let mut response = match self.stranger(request.headers()) {
-            Some(given) => refusal(
+        Asked {
+            began,
+            method,
+            reached,
+            version,
+            known,
+            origin,
+        }
+    }
+
+    /// The answer that needs no handler.
+    fn answer_at_once(&self, asked: &Asked, headers: &HeaderMap) -> Option<Response> {
+        if let Some(given) = self.stranger(headers) {
+            return Some(refusal(
                 StatusCode::PRECONDITION_FAILED,
                 format!("Specified session id: {given} has expired and is invalid."),
-            ),
-            None if method == Method::OPTIONS && reached.is_some() => {
-                Json(json!({})).into_response()
-            }
-            None => answered(next, request).await,
-        };
+            ));
+        }
+        (asked.method == Method::OPTIONS && asked.reached.is_some())
+            .then(|| Json(json!({})).into_response())
+    }
+
+    /// Makes an answer what the rules say.
+    async fn end(&self, asked: &Asked, mut response: Response) -> Response {
         if response.extensions().get::<Streamed>().is_some() {
             response.headers_mut().insert(header::CONTENT_TYPE, JSON);
         } else if is_json(&response) {
-            let is_read = matches!(method, Method::GET | Method::HEAD);
-            let children = reached.as_ref().filter(|_| is_read);
-            let children = children.map(|reached| reached.children(version));
-            response = finished(response, children, is_read, &asked.known).await;
+            let children = asked.reached.as_ref().filter(|_| asked.is_read());
+            let children = children.map(|reached| reached.children(asked.version));
+            response = finished(response, children, asked.is_read(), &asked.known).await;
         }
         let headers = response.headers_mut();
         // Its text is shared, not copied.
         if let Some(session) = &self.session_header {
-            headers.insert(HeaderName::from_static("session-id"), session.clone());
+            headers.insert(SESSION_ID, session.clone());
         }
-        let number = HeaderValue::from(version.number());
-        headers.insert(HeaderName::from_static("api-version"), number);
+        headers.insert(API_VERSION, asked.version.header());
         self.rules.origins.answer(asked.origin.as_ref(), headers);
-        if method == Method::HEAD {
+        if asked.method == Method::HEAD {
             // The headers, the length among them, stay those of a GET.
             *response.body_mut() = Body::empty();
+        }
+        if let Some(observer) = &self.rules.observer {
+            let (method, reached) = (&asked.method, asked.reached.as_ref());
+            observer(method, reached, response.status(), asked.began.elapsed());
         }
         response
     }
@@ -157,21 +208,17 @@ impl Applied {
     /// The session that the caller means, if it is another one.
     fn stranger(&self, headers: &HeaderMap) -> Option<String> {
         let mut given = EXPECTED_SESSION_HEADERS.into_iter();
-        let given = given.find_map(|name| headers.get(name))?.as_bytes();
+        let given = given.find_map(|name| headers.get(&name))?.as_bytes();
         (given != self.rules.session.0.as_bytes())
             .then(|| String::from_utf8_lossy(given).into_owned())
     }
 }
 
-fn version(request: &Request, reached: Option<&Reached>) -> ApiVersion {
-    let accepts = request.headers().get_all(header::ACCEPT);
-    let mut accepts = accepts.iter().filter_map(|accept| accept.to_str().ok());
-    accepts
-        .find_map(ApiVersion::accepted)
-        .unwrap_or_else(|| match reached {
-            Some(reached) => reached.version(),
-            None => ApiVersion::of_path(request.uri().path()),
-        })
+/// The version that the headers of a request ask for.
+fn accepted_version(headers: &HeaderMap) -> Option<ApiVersion> {
+    let accepts = headers.get_all(header::ACCEPT).iter();
+    let mut accepts = accepts.filter_map(|accept| accept.to_str().ok());
+    accepts.find_map(ApiVersion::accepted)
 }
 
 fn is_json(response: &Response) -> bool {

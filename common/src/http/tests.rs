@@ -7,6 +7,7 @@ use super::rules::Rules;
 use super::version::ApiVersion;
 use super::*;
 use crate::ids::SessionId;
+use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ fn router() -> Router {
         origins: AllowedOrigins::new(Some("http://dash.*")).unwrap(),
         observer: None,
     };
-    rules.around(router)
+    Router::new().fallback_service(rules.around(router))
 }
 
 async fn call(method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, String) {

@@ -1,5 +1,7 @@
 //! Which version of the API a request speaks. Pure.
 
+use axum::http::HeaderValue;
+
 /// A version of the API. It decides what an answer calls itself and which child routes it lists;
 /// which handler runs, and whether lists come in pages, is decided by the path alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,15 @@ impl ApiVersion {
             Self::V1 => 1,
             Self::V2 => 2,
         }
+    }
+
+    /// The header `Api-Version`.
+    #[must_use]
+    pub fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+        })
     }
 
     /// What a path speaks where no header says otherwise.

@@ -118,7 +118,7 @@ mod tests {
                 origins: AllowedOrigins::new(None).unwrap(),
                 observer: None,
             };
-            Self(rules.around(gate.guard(router)))
+            Self(Router::new().fallback_service(rules.around(gate.before(router))))
         }
 
         async fn call(&self, method: &str, headers: &[(&str, &str)]) -> (u16, String) {

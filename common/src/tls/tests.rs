@@ -22,6 +22,10 @@ impl Certificates {
 
     /// Makes `<name>.pem` and `<name>.key`.
     fn make(&self, name: &str) -> Identity {
+        self.make_with(name, "CA:FALSE")
+    }
+
+    fn make_with(&self, name: &str, constraint: &str) -> Identity {
         let (certificate, key) = (self.path(name, "pem"), self.path(name, "key"));
         let made = Command::new("openssl")
             .args([
@@ -34,7 +38,10 @@ impl Certificates {
             ])
             .args(["-nodes", "-days", "2", "-subj", "/CN=a test"])
             .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args([
+                "-addext",
+                &format!("basicConstraints=critical,{constraint}"),
+            ])
             .arg("-out")
             .arg(&certificate)
             .arg("-keyout")
@@ -110,6 +117,17 @@ async fn who_believes_the_certificate_is_answered() {
         assert!(matches!(error, CallError::Insecure { .. }), "{message}");
         assert!(message.contains("https_ca_file"), "{message}");
     }
+}
+
+/// Plain `openssl req -x509` makes such ones.
+#[tokio::test]
+async fn a_certificate_of_an_authority_is_no_hosts() {
+    let certificates = Certificates::new();
+    let identity = certificates.make_with("authority", "CA:TRUE");
+    let server = serve(&daemon(identity.clone())).await;
+    let trusting = caller(&trusting(&identity.certificate));
+    let error = trusting.get::<Value>(&server.address).await.unwrap_err();
+    assert!(error.to_string().contains("CA:FALSE"), "{error}");
 }
 
 #[tokio::test]

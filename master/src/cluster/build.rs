@@ -182,14 +182,6 @@ pub struct Progress {
     pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
 }
 
-impl Progress {
-    /// Whether a slave has the subjob or its result.
-    #[must_use]
-    pub fn is_in_progress(&self, subjob: SubjobId) -> bool {
-        self.running.contains_key(&subjob) || self.kept.contains_key(&subjob)
-    }
-}
-
 /// A batch of atoms that is handed out as one piece. Stored very often, so what is not known yet is
 /// left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

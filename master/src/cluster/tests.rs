@@ -1,6 +1,7 @@
 //! The core under command sequences: single features with every event and effect asserted, and
 //! seeded walks against model slaves.
 
+mod at_work;
 mod builds;
 mod health;
 mod kept_results;

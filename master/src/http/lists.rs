@@ -4,6 +4,7 @@
 
 use super::error::ApiError;
 use super::{Api, Path, kept};
+use crate::cluster::AtWork;
 use crate::cluster::build::Subjob;
 use crate::cluster::command::Refusal;
 use crate::views;
@@ -247,10 +248,15 @@ async fn some_subjobs(
         let next = (end < wanted.end).then_some(given + at_once);
         (start..end, next)
     };
-    let live = kept::live(&api, id, move |_, build| {
+    let live = kept::live(&api, id, move |cluster, build| {
+        let mut at_work = AtWork::of(cluster, build);
         let (numbers, next) = part_of(build.subjobs.len(), SUBJOBS_AT_ONCE);
         let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
-        let view = |id| Some(views::subjob(build, id, build.subjob(id)?));
+        let view = |id| {
+            let subjob = build.subjob(id)?;
+            let runs = at_work.includes(id, subjob);
+            Some(views::subjob(build, id, subjob, runs))
+        };
         let entries = ids.filter_map(view).collect();
         Ok(Part { entries, next })
     });
@@ -261,7 +267,7 @@ async fn some_subjobs(
         .ended
         .subjobs(id, move |length| part_of(length, ENDED_AT_ONCE).0);
     let (ended, subjobs) = found.await?.ok_or(Refusal::ForgottenBuild(id))?;
-    let view = |(id, subjob): &(SubjobId, Subjob)| views::subjob(&ended.build, *id, subjob);
+    let view = |(id, subjob): &(SubjobId, Subjob)| views::subjob(&ended.build, *id, subjob, false);
     let (_, next) = part_of(ended.num_subjobs as usize, ENDED_AT_ONCE);
     let entries = subjobs.iter().map(view).collect();
     Ok(Part { entries, next })

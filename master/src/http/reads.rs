@@ -2,9 +2,9 @@
 
 use super::error::ApiError;
 use super::{Api, Path, kept};
-use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::command::Refusal;
+use crate::cluster::{AtWork, Cluster};
 use crate::published::{Missing, Page};
 use crate::{metrics, views};
 use axum::Json;
@@ -94,29 +94,32 @@ async fn publish(api: &Api, id: BuildId, missing: Missing) -> Result<Arc<Page>, 
     Ok(missing.publish_read(views::ended_build(&kept::ended(api, id).await?)))
 }
 
-/// What `view` makes of a subjob, wherever its build is.
+/// What `view` makes of a subjob, wherever its build is, and of whether it runs.
 async fn of_subjob<T: Send + 'static>(
     api: &Api,
     id: BuildId,
     subjob_id: SubjobId,
-    view: impl Fn(&Build, &Subjob) -> T + Clone + Send + 'static,
+    view: impl Fn(&Build, &Subjob, bool) -> T + Clone + Send + 'static,
 ) -> Result<T, ApiError> {
     let of_live = view.clone();
-    let live = kept::live(api, id, move |_, build| {
-        Ok(of_live(build, known_subjob(build, subjob_id)?))
+    let live = kept::live(api, id, move |cluster, build| {
+        let subjob = known_subjob(build, subjob_id)?;
+        let runs = AtWork::of(cluster, build).includes(subjob_id, subjob);
+        Ok(of_live(build, subjob, runs))
     });
     if let Some(seen) = live.await? {
         return Ok(seen);
     }
     let (ended, subjob) = kept::ended_subjob(api, id, subjob_id).await?;
-    Ok(view(&ended.build, &subjob))
+    Ok(view(&ended.build, &subjob, false))
 }
 
 pub(super) async fn subjob(
     State(api): State<Arc<Api>>,
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
 ) -> Answer<SubjobBody> {
-    let view = move |build: &Build, subjob: &Subjob| views::subjob(build, subjob_id, subjob);
+    let view =
+        move |build: &Build, subjob: &Subjob, runs| views::subjob(build, subjob_id, subjob, runs);
     let subjob = of_subjob(&api, id, subjob_id, view).await?;
     Ok(Json(SubjobBody { subjob }))
 }
@@ -126,8 +129,8 @@ pub(super) async fn atoms(
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
     page: page::Page,
 ) -> Answer<AtomsBody> {
-    let view = move |build: &Build, subjob: &Subjob| {
-        page.of(views::atoms(build, subjob_id, subjob)).collect()
+    let view = move |_: &Build, subjob: &Subjob, runs| {
+        page.of(views::atoms(subjob_id, subjob, runs)).collect()
     };
     let atoms = of_subjob(&api, id, subjob_id, view).await?;
     Ok(Json(AtomsBody { atoms }))
@@ -137,8 +140,8 @@ pub(super) async fn atom(
     State(api): State<Arc<Api>>,
     Path((id, subjob_id, atom_id)): Path<(BuildId, SubjobId, AtomId)>,
 ) -> Answer<AtomBody> {
-    let view = move |build: &Build, subjob: &Subjob| {
-        views::atoms(build, subjob_id, subjob).find(|atom| atom.id == atom_id)
+    let view = move |_: &Build, subjob: &Subjob, runs| {
+        views::atoms(subjob_id, subjob, runs).find(|atom| atom.id == atom_id)
     };
     let atom = of_subjob(&api, id, subjob_id, view).await?;
     let atom = atom.ok_or(ApiError::UnknownAtom(atom_id))?;

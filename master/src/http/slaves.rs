@@ -112,7 +112,9 @@ fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
     let is_address = address.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty()
-            && !host.contains(['/', '@', '?', '#', ' '])
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"/@?#".contains(&byte))
             && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
     if !is_address {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::coordinator::Coordinator;
 use crate::journal::Journal;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
@@ -99,7 +100,11 @@ impl Master {
         let age = Duration::from_secs(300);
         let gate = Gate::with_legacy_peers(secret.clone(), age, takes_body_digest, legacy);
         Self {
-            routes: router(api, &gate, AllowedOrigins::new(origins).unwrap()),
+            routes: Router::new().fallback_service(router(
+                api,
+                &gate,
+                AllowedOrigins::new(origins).unwrap(),
+            )),
             secret,
             cluster,
             results,

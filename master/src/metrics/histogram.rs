@@ -37,6 +37,15 @@ impl Histogram {
         self.sum += seconds;
     }
 
+    /// Takes in what another one with the same bounds has observed.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (within, of_other) in self.within.iter_mut().zip(&other.within) {
+            *within += of_other;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+
     /// `labels` is empty or ends with a comma.
     pub(super) fn write(&self, text: &mut String, name: &str, labels: &str) {
         for (within, bound) in self.within.iter().zip(self.bounds) {
@@ -67,9 +76,12 @@ mod tests {
     #[test]
     fn a_histogram_counts_upwards() {
         let mut histogram = Histogram::new(&[0.005, 1.0]);
-        for value in [0.001, 0.2, 100.0] {
+        let mut other = Histogram::new(&[0.005, 1.0]);
+        for value in [0.001, 0.2] {
             histogram.observe(value);
         }
+        other.observe(100.0);
+        histogram.add(&other);
         let mut text = String::new();
         histogram.write(&mut text, "x", "state=\"A\",");
         assert_eq!(

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::Observer;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +26,26 @@ type Answered = (usize, &'static str, u16);
 /// The route's endpoint, and how long it took.
 type Timed = (String, Histogram);
 
+/// How many parts the counts of requests have.
+const PARTS: usize = 16;
+
+/// Counts of requests, bounded by what routes, methods and statuses there are. On cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Requests(Mutex<BTreeMap<Answered, Timed>>);
+
+thread_local! {
+    /// The part that this thread counts in.
+    static PART: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % PARTS
+    };
+}
+
 #[derive(Debug, Default)]
 struct Counts {
-    /// Bounded by what routes, methods and statuses there are.
-    requests: Mutex<BTreeMap<Answered, Timed>>,
+    /// In parts, so that threads do not wait for each other with each request.
+    requests: [Requests; PARTS],
     errors: [AtomicU64; InternalError::ALL.len()],
     removed: [AtomicU64; Removed::ALL.len()],
 }
@@ -116,10 +132,6 @@ impl Measured {
 
     /// As in the original, downloads of archives are not counted: they take what the reader takes.
     fn answered(&self, method: &Method, reached: &Reached, status: StatusCode, took: Duration) {
-        let endpoint = reached.endpoint();
-        if endpoint.contains("/artifacts.") {
-            return;
-        }
         let method = match *method {
             Method::GET => "GET",
             Method::POST => "POST",
@@ -129,13 +141,18 @@ impl Measured {
             // Anybody can make up methods; labels must not grow with them.
             _ => "OTHER",
         };
-        let requests = self.0.requests.lock();
-        let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
         let key = (reached.index(), method, status.as_u16());
-        let (_, histogram) = requests
-            .entry(key)
-            .or_insert_with(|| (endpoint.to_owned(), Histogram::new(REQUEST_BUCKETS)));
-        histogram.observe(took.as_secs_f64());
+        let part = &self.0.requests[PART.with(|part| *part)];
+        let mut requests = part.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, histogram)) = requests.get_mut(&key) {
+            return histogram.observe(took.as_secs_f64());
+        }
+        let endpoint = reached.endpoint();
+        if !endpoint.contains("/artifacts.") {
+            let mut histogram = Histogram::new(REQUEST_BUCKETS);
+            histogram.observe(took.as_secs_f64());
+            requests.insert(key, (endpoint.to_owned(), histogram));
+        }
     }
 
     pub(super) fn write_requests(&self, text: &mut String) {
@@ -146,9 +163,19 @@ impl Measured {
             "histogram",
             "Latency of HTTP requests in seconds",
         );
-        let requests = self.0.requests.lock();
-        let requests = requests.unwrap_or_else(PoisonError::into_inner);
-        for ((_, method, status), (endpoint, histogram)) in requests.iter() {
+        let mut all: BTreeMap<Answered, Timed> = BTreeMap::new();
+        for part in &self.0.requests {
+            let part = part.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, (endpoint, histogram)) in part.iter() {
+                let timed = all.entry(*key);
+                let (_, sum) = timed.or_insert_with(|| {
+                    let histogram = Histogram::new(REQUEST_BUCKETS);
+                    (endpoint.clone(), histogram)
+                });
+                sum.add(histogram);
+            }
+        }
+        for ((_, method, status), (endpoint, histogram)) in &all {
             // In a label a backslash is written twice.
             let endpoint = endpoint.replace('\\', r"\\");
             let labels =

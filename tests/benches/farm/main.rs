@@ -4,12 +4,12 @@
 //! given) starts a master and a slave with two executors, and measures rounds of: the floor (fork
 //! and exec of the same shell command, two at a time, and nothing else), then a build of so many
 //! trivial atoms. Further: a build of 100 atoms of 100 ms, single-atom builds one after the other,
-//! and 200 of them at once. `TMPDIR` says on which file system. Figures are printed as they come.
+//! and 200 of them at once, and how soon a follower sees a line that an atom prints. `TMPDIR` says on which file system. Figures are printed as they come.
 //!
 //! * `--rounds N` repeats the trivial atoms, and says best and median.
 //! * `--peers` adds xargs and GNU parallel where they are installed, `--peer NAME=COMMAND` any other
 //!   program; `{atoms}` in the command is their number. They take turns with the builds.
-//! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, and those that
+//! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, `follow`, and those that
 //!   are not measured otherwise: `growth` (what an atom costs in a small and in a large build),
 //!   `slow-link` (25 ms each way between slave and master; root only), `memory` (of a master with
 //!   10,000 ended builds and 100,000 waiting atoms).
@@ -30,6 +30,7 @@ mod program;
 mod wait;
 
 mod floor;
+mod follow;
 mod numbers;
 mod options;
 mod slow_link;
@@ -91,6 +92,9 @@ async fn measure(options: &Options) {
     }
     if options.wants("many") {
         bench.many_builds().await;
+    }
+    if options.wants("follow") {
+        bench.follow().await;
     }
     if options.wants("growth") {
         bench.growth().await;
@@ -217,6 +221,19 @@ impl Bench {
         println!(
             "{what} 100 atoms of 100 ms: {seconds:.3} s = {:.3} of what sleeping alone takes ({best} s)",
             seconds / best
+        );
+    }
+
+    async fn follow(&self) {
+        let request = self.request("talking", 1, &follow::command());
+        let build = self.farm.submit(&request).await;
+        let took = follow::follow(&self.farm, build);
+        self.farm.end_of(build).await;
+        println!(
+            "   a line of an atom, printed to seen by a follower: median {:.0} ms, 99 % {:.0} ms, at most {:.0} ms",
+            median(&took),
+            part(&took, 99),
+            largest(&took)
         );
     }
 

@@ -1,18 +1,19 @@
 //! What is to be measured.
 
 /// The parts of the benchmark, in the order in which they are measured.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "atoms",
     "sleeping",
     "single",
     "many",
+    "follow",
     "growth",
     "slow-link",
     "memory",
 ];
 
 /// Those that are measured if none are named: the others take long, or a network of their own.
-const USUAL: [&str; 4] = ["atoms", "sleeping", "single", "many"];
+const USUAL: [&str; 5] = ["atoms", "sleeping", "single", "many", "follow"];
 
 /// The command line.
 #[derive(Debug)]

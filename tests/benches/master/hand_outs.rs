@@ -38,6 +38,7 @@ async fn run(atoms: u32) {
         master: farm.master_address(),
         secret: farm.secret(),
         executors: EXECUTORS,
+        atom: None,
         tally: Arc::new(Mutex::new(Tally::default())),
     };
     // Goes before the farm does: the slaves do not live without their master.

@@ -4,7 +4,9 @@
 //! * `hand-outs`: 1,000 model slaves with 10 executors each take subjobs, run them in no time and send
 //!   results, for builds of so many atoms (100000 and 300000 if none are given).
 //! * `polls`: 1,000 pollers of one build, beside a bare route that serves the same bytes.
-//! * `submits`: 64 clients that submit builds.
+//! * `reads`: what single reads take of a farm with 1,000 slaves, 10,000 builds and 100,000 atoms.
+//! * `submits`: 64 clients that submit builds, beside a bare route that checks the same signatures.
+//! * `uploads`: both once more while 50 model slaves upload about 5,000 results a second.
 //!
 //! The figure that counts is the master's processor time: the load is made on the same machine, and
 //! its own time is told apart. `TMPDIR` says on which file system the master's files are.
@@ -27,11 +29,15 @@ mod usage;
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod wait;
 
+mod bare;
+mod cost;
 mod hand_outs;
 mod http_load;
 mod model_slave;
 mod polls;
+mod reads;
 mod submits;
+mod uploads;
 mod wire;
 
 fn main() {
@@ -40,8 +46,8 @@ fn main() {
         // What `cargo bench` itself says.
         .filter(|argument| argument != "--bench")
         .collect();
-    if let Some(body) = polls::bare_body(&arguments) {
-        return polls::serve_bare(body);
+    if let Some(body) = bare::body(&arguments) {
+        return bare::serve(body);
     }
     let atoms: Vec<u32> = arguments.iter().filter_map(|n| n.parse().ok()).collect();
     let parts: Vec<&String> = arguments
@@ -59,7 +65,13 @@ fn main() {
     if is_wanted("polls") {
         runtime.block_on(polls::measure());
     }
+    if is_wanted("reads") {
+        runtime.block_on(reads::measure());
+    }
     if is_wanted("submits") {
         runtime.block_on(submits::measure());
+    }
+    if is_wanted("uploads") {
+        runtime.block_on(uploads::measure());
     }
 }

@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// How many results go in one request at most.
 const BATCH: usize = 512;
 
+/// The same where atoms take time, as of a slave that gathers results for some milliseconds.
+const PACED_BATCH: usize = 16;
+
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What all of them have done so far.
@@ -41,6 +44,8 @@ pub(crate) struct Load {
     pub(crate) master: String,
     pub(crate) secret: Secret,
     pub(crate) executors: u32,
+    /// How long an atom takes; none: no time at all.
+    pub(crate) atom: Option<Duration>,
     pub(crate) tally: Arc<Mutex<Tally>>,
 }
 
@@ -198,7 +203,16 @@ impl ModelSlave {
     }
 
     async fn deliver(&mut self, build: BuildId, command: &str, subjobs: &[SubjobOrder]) {
-        for batch in subjobs.chunks(BATCH) {
+        let at_once = if self.load.atom.is_some() {
+            PACED_BATCH
+        } else {
+            BATCH
+        };
+        for batch in subjobs.chunks(at_once) {
+            if let Some(atom) = self.load.atom {
+                let batch = u32::try_from(batch.len()).expect("a few");
+                tokio::time::sleep(atom * batch / self.load.executors).await;
+            }
             let mut block = BlockWriter::new(Vec::new(), CancellationToken::new());
             for order in batch {
                 block.begin(order.subjob_id, order.attempt);

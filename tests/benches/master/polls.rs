@@ -1,14 +1,12 @@
 //! A thousand pollers of a build with 100,000 atoms while it runs, next to a bare route that serves the
 //! same bytes.
 
+use crate::bare::Bare;
+use crate::cost::Cost;
 use crate::farm::{Extra, Farm};
-use crate::http_load::{Figures, Load, drive};
-use crate::usage::Usage;
+use crate::http_load::Load;
 use clusterrunner_common::ids::BuildId;
 use serde_json::json;
-use std::fmt;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,65 +17,19 @@ const ROUNDS: usize = 4;
 /// Whoever says so has every answer already: the build changes a hundred times a second.
 const KNOWN: &str = "If-None-Match: *\r\n";
 
-/// What makes this program be the bare server.
-const BARE: &str = "--bare";
+/// As fast as they are answered.
+pub(crate) const FAST: Load = Load {
+    connections: POLLERS,
+    pause: None,
+    lasts: Duration::from_secs(3),
+};
 
-/// What the bare server is to serve, if this program is to be it.
-pub(crate) fn bare_body(arguments: &[String]) -> Option<String> {
-    match arguments {
-        [bare, body] if bare == BARE => Some(body.clone()),
-        _ => None,
-    }
-}
-
-/// Serves `body` and nothing else until its standard input ends, and says where.
-pub(crate) fn serve_bare(body: String) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let route = axum::routing::get(move || {
-            let body = body.clone();
-            async move { ([("content-type", "application/json")], body) }
-        });
-        let router = axum::Router::new().route("/v1/build/{id}", route);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{}", listener.local_addr().unwrap());
-        tokio::spawn(axum::serve(listener, router).into_future());
-        let wait = || std::io::stdin().lock().read_line(&mut String::new());
-        tokio::task::spawn_blocking(wait).await.unwrap().ok();
-        std::process::exit(0);
-    });
-}
-
-/// The bare server; it ends with this.
-struct Bare {
-    process: Child,
-    address: String,
-}
-
-impl Bare {
-    fn start(body: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([BARE, body])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the bare server");
-        let mut address = String::new();
-        let output = process.stdout.as_mut().expect("its output");
-        BufReader::new(output)
-            .read_line(&mut address)
-            .expect("its address");
-        let address = address.trim().to_owned();
-        Self { process, address }
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        self.process.wait().ok();
-    }
-}
+/// As dashboards and clients do.
+pub(crate) const PACED: Load = Load {
+    connections: POLLERS,
+    pause: Some(Duration::from_millis(200)),
+    lasts: Duration::from_secs(5),
+};
 
 pub(crate) async fn measure() {
     let extra = Extra {
@@ -104,23 +56,18 @@ pub(crate) async fn measure() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let master = farm.master_address();
-    let (_, body) = exchange(&master, &get(build, "")).await;
-    let bare = Bare::start(&body);
+    let (_, body) = request_and_answer(&master, build).await;
+    let bare = Bare::start(&body, farm.secret_text());
     println!(
         "{POLLERS} pollers of a build of {ATOMS} atoms while two executors run it, {} bytes",
         body.len()
     );
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
-        let fast = Load {
-            connections: POLLERS,
-            pause: None,
-            lasts: Duration::from_secs(3),
-        };
-        let (bare_process, ours_process) = (bare.process.id(), farm.master_process());
-        let of_bare = poll(bare_process, &bare.address, fast, &get(build, "")).await;
-        let ours = poll(ours_process, &master, fast, &get(build, "")).await;
-        let conditional = poll(ours_process, &master, fast, &get(build, KNOWN)).await;
+        let (bare_process, ours_process) = (bare.process(), farm.master_process());
+        let of_bare = poll(bare_process, &bare.address, FAST, &get(build, "")).await;
+        let ours = poll(ours_process, &master, FAST, &get(build, "")).await;
+        let conditional = poll(ours_process, &master, FAST, &get(build, KNOWN)).await;
         ratios.push(ours.per_second() / of_bare.per_second());
         println!("round {round}: bare                    {of_bare}");
         println!("         ours                    {}", ours.beside(&of_bare));
@@ -132,14 +79,9 @@ pub(crate) async fn measure() {
         "median of the rounds: {:.2} of the bare route",
         f64::midpoint(ratios[1], ratios[2])
     );
-    let paced = Load {
-        connections: POLLERS,
-        pause: Some(Duration::from_millis(200)),
-        lasts: Duration::from_secs(5),
-    };
     println!("at a pace of 5 requests a second each:");
-    let of_bare = poll(bare.process.id(), &bare.address, paced, &get(build, "")).await;
-    let ours = poll(farm.master_process(), &master, paced, &get(build, "")).await;
+    let of_bare = poll(bare.process(), &bare.address, PACED, &get(build, "")).await;
+    let ours = poll(farm.master_process(), &master, PACED, &get(build, "")).await;
     println!("    bare {of_bare}");
     println!("    ours {}", ours.beside(&of_bare));
     drop(bare);
@@ -150,44 +92,22 @@ pub(crate) async fn measure() {
     farm.end_of(build).await;
 }
 
-/// What came of polling a process, and the processor time that it took for each request. On a machine
-/// that does other things too, that says more than the rate.
-struct Polled {
-    figures: Figures,
-    micros: f64,
-}
-
-impl Polled {
-    fn per_second(&self) -> f64 {
-        self.figures.per_second
-    }
-
-    fn beside(&self, bare: &Self) -> String {
-        let rate = self.per_second() / bare.per_second();
-        let time = self.micros / bare.micros;
-        format!("{self}: {rate:.2} of the bare route's rate, {time:.2} of its processor time")
-    }
-}
-
-impl fmt::Display for Polled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {:.1} us each", self.figures, self.micros)
-    }
-}
-
-async fn poll(process: u32, address: &str, load: Load, request: &str) -> Polled {
+async fn poll(process: u32, address: &str, load: Load, request: &str) -> Cost {
     let status = if request.contains(KNOWN) {
         "304"
     } else {
         "200"
     };
-    let before = Usage::of(process);
     let request: Arc<[u8]> = request.as_bytes().into();
-    let figures = drive(address, load, status, move || Arc::clone(&request)).await;
-    let used = Usage::of(process).since(before).seconds();
-    let requests = figures.per_second * load.lasts.as_secs_f64();
-    let micros = used * 1e6 / requests;
-    Polled { figures, micros }
+    let request = move || Arc::clone(&request);
+    Cost::of(process, address, load, status, request).await
+}
+
+/// What polls a build, and the body that comes.
+pub(crate) async fn request_and_answer(master: &str, build: BuildId) -> (Arc<[u8]>, String) {
+    let get = get(build, "");
+    let (_, body) = exchange(master, &get).await;
+    (get.into_bytes().into(), body)
 }
 
 fn get(build: BuildId, headers: &str) -> String {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 
 const CANCEL: &str = r#"{"status": "canceled"}"#;
 
@@ -13,11 +13,16 @@ impl Master {
     }
 
     async fn prepare(&self, build: u64, num_atoms: usize) {
+        self.prepare_expected(build, num_atoms, None).await;
+    }
+
+    async fn prepare_expected(&self, build: u64, num_atoms: usize, expected_ms: Option<u64>) {
         let atoms = (0..num_atoms).map(|number| format!("export N=\"{number}\";"));
         let plan = Plan {
             job_name: "Sample".to_owned(),
             command: "a command that is not so very short".to_owned(),
             atoms: atoms.collect(),
+            expected_ms: expected_ms.map_or_else(Vec::new, |each| vec![each; num_atoms]),
             ..Plan::default()
         };
         let prepared = Command::ReportPrepared {
@@ -167,4 +172,44 @@ async fn a_very_long_list_is_sent_in_parts_and_is_whole() {
     let path = "/builds/1/subjobs?offset=11990&limit=200";
     assert_eq!(master.get_whole(path, &known).await.0, 304);
     assert_eq!(master.get("/v1/build/2/subjob").await.0, 404);
+}
+
+#[tokio::test]
+async fn atoms_that_only_wait_on_a_slave_are_not_in_progress() {
+    let master = Master::start();
+    master.connect("life 1", None).await;
+    master.documented("POST", "/v1/build", BUILD).await;
+    master.prepare_expected(1, 100, Some(10)).await;
+    let (slave, build) = (SlaveId(1), BuildId(1));
+    let session = SessionId("life 1".to_owned());
+    let set_up = Command::ReportSetUp {
+        slave,
+        session,
+        build,
+    };
+    master.cluster.command(set_up).await.unwrap();
+    let executors = async || {
+        let (_, body) = master.get("/v1/slave/1").await;
+        body["slave"]["num_executors"].as_u64().unwrap()
+    };
+    let (_, list) = master.get("/v1/build/1/subjob").await;
+    let listed = list["subjobs"].as_array().unwrap().iter();
+    let listed: Vec<&Value> = listed.map(|subjob| &subjob["atoms"][0]["state"]).collect();
+    let at_work = listed.iter().filter(|state| **state == "IN_PROGRESS");
+    assert_eq!(at_work.count() as u64, executors().await);
+    let (_, view) = master.get("/v1/build/1").await;
+    assert_eq!(view["build"]["num_atoms_in_progress"], executors().await);
+    let held = master
+        .cluster
+        .read(|cluster| cluster.slave(SlaveId(1)).unwrap().running.len());
+    assert!(held.await.unwrap() as u64 > executors().await);
+    for (number, state) in listed.iter().enumerate() {
+        let subjob = format!("/v1/build/1/subjob/{number}");
+        let (_, of_subjob) = master.get(&subjob).await;
+        assert_eq!(&of_subjob["subjob"]["atoms"][0]["state"], *state);
+        let (_, of_atoms) = master.get(&format!("{subjob}/atom")).await;
+        assert_eq!(&of_atoms["atoms"][0]["state"], *state);
+        let (_, of_atom) = master.get(&format!("{subjob}/atom/0")).await;
+        assert_eq!(&of_atom["atom"]["state"], *state);
+    }
 }

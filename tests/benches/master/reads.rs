@@ -1,0 +1,102 @@
+//! What single reads take of a large farm: 1,000 slaves, 10,000 builds that wait, and one of 100,000
+//! atoms whose subjobs the slaves have.
+
+use crate::farm::{Extra, Farm};
+use crate::http_load::{Load as HttpLoad, drive};
+use crate::model_slave::{self, Load, Tally};
+use crate::submits;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const SLAVES: u32 = 1000;
+const EXECUTORS: u32 = 10;
+const BUILDS: u64 = 10_000;
+const ATOMS: u32 = 100_000;
+
+/// Atoms that do not end while this runs.
+const ATOM: Duration = Duration::from_secs(3600);
+
+/// How often each is asked for.
+const TIMES: usize = 50;
+
+pub(crate) async fn measure() {
+    let extra = Extra {
+        general: "log_level = WARNING",
+        master: "slave_lost_after = 3600",
+        ..Extra::default()
+    };
+    let mut farm = Farm::with(&extra);
+    farm.start_master().await;
+    let load = Load {
+        master: farm.master_address(),
+        secret: farm.secret(),
+        executors: EXECUTORS,
+        atom: Some(ATOM),
+        tally: Arc::new(Mutex::new(Tally::default())),
+    };
+    let mut slaves = JoinSet::new();
+    for number in 0..SLAVES {
+        model_slave::start(&load, farm.address(), number, &mut slaves).await;
+    }
+    let project = farm.path("project");
+    std::fs::create_dir(&project).unwrap();
+    let job = format!("Many:\n  commands:\n    - 'true'\n  atomizers:\n    - N: 'seq {ATOMS}'\n");
+    std::fs::write(project.join("clusterrunner.yaml"), job).unwrap();
+    let request = json!({"type": "directory", "project_directory": project});
+    let build = farm.submit(&request).await;
+    while load.tally.lock().unwrap().handed_out < (SLAVES * EXECUTORS) as usize {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let request = submits::request(&farm);
+    let submitting = HttpLoad {
+        lasts: Duration::from_millis(500),
+        ..submits::LOAD
+    };
+    let mut submitted = 0.0;
+    while submitted < BUILDS as f64 {
+        let figures = drive(&load.master, submitting, "202", request.clone()).await;
+        submitted += figures.per_second * submitting.lasts.as_secs_f64();
+    }
+    println!("{SLAVES} slaves, about {submitted:.0} builds that wait, one of {ATOMS} atoms:");
+    let client = reqwest::Client::new();
+    let first = format!("/v1/build/{build}/subjob/0");
+    for path in [
+        "/v1/metrics",
+        "/v1/slave",
+        "/v1",
+        "/v1/slave/1000",
+        "/slaves?limit=100",
+        "/v1/queue",
+        "/v1/build",
+        "/builds?offset=9900&limit=100",
+        &first,
+        &format!("/v1/build/{build}/subjob"),
+        "/v1/eventlog",
+    ] {
+        let url = format!("http://{}{path}", load.master);
+        let times = match path {
+            "/v1/queue" | "/v1/build" => 5,
+            path if path.ends_with("subjob") => 5,
+            _ => TIMES,
+        };
+        let (mut took, mut length) = (Vec::new(), 0);
+        for _ in 0..times {
+            let asked = Instant::now();
+            let answer = client.get(&url).send().await.expect("an answer");
+            assert!(answer.status().is_success(), "{path}: {answer:?}");
+            length = answer.bytes().await.expect("an answer").len();
+            took.push(asked.elapsed().as_secs_f64() * 1000.0);
+        }
+        took.sort_by(f64::total_cmp);
+        println!(
+            "{path:>32}: median {:.1} ms, at most {:.1} ms, {} KiB",
+            took[took.len() / 2],
+            took[took.len() - 1],
+            length / 1024
+        );
+    }
+    drop(slaves);
+    farm.kill_master();
+}
