@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Characters of an answer that is not of this API, such as a proxy's page: enough to tell who spoke.
+const SHOWN_OF_STRANGERS: usize = 500;
+
 /// A client that signs. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -107,11 +110,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<T, CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        self.send_bytes(method, url, body, &[]).await
+        self.send_bytes(method, url, written(url, body)?, &[]).await
     }
 
     /// As [`Self::send`]; with the session that the peer says it has, if it does.
@@ -124,11 +123,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(T, Option<String>), CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        let (url, request) = self.signed_request(method, url, body)?;
+        let (url, request) = self.signed_request(method, url, written(url, body)?)?;
         let answer = accepted(&url, request).await?;
         let session = answer.headers().get("session-id");
         let session = session.and_then(|text| Some(text.to_str().ok()?.to_owned()));
@@ -145,11 +140,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(), CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        let (url, request) = self.signed_request(method, url, body)?;
+        let (url, request) = self.signed_request(method, url, written(url, body)?)?;
         accepted(&url, request).await.map(|_| ())
     }
 
@@ -163,11 +154,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<Response, CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        let (url, request) = self.signed_bytes(method, url, body)?;
+        let (url, request) = self.signed_bytes(method, url, written(url, body)?)?;
         accepted(&url, request).await
     }
 
@@ -194,7 +181,7 @@ impl Caller {
         Ok((url, request.timeout(self.timeout)))
     }
 
-    /// Without a limit for the whole call.
+    /// As [`Self::signed_request`], without a limit for the whole call.
     fn signed_bytes(
         &self,
         method: Method,
@@ -223,11 +210,8 @@ impl Caller {
         body: Vec<u8>,
         headers: &[(&'static str, String)],
     ) -> Result<T, CallError> {
-        let (url, mut request) = self.signed_request(method, url, body)?;
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        json(&url, accepted(&url, request).await?).await
+        let (url, request) = self.signed_request(method, url, body)?;
+        json(&url, accepted(&url, on_top(request, headers)).await?).await
     }
 
     /// Streams a body of known length and digest, signed, and reads JSON.
@@ -284,6 +268,20 @@ impl Caller {
     }
 }
 
+fn written<B: Serialize + ?Sized>(url: &str, body: &B) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+        url: url.to_owned(),
+        source,
+    })
+}
+
+fn on_top(request: RequestBuilder, headers: &[(&'static str, String)]) -> RequestBuilder {
+    let add = |request: RequestBuilder, (name, value): &(&'static str, String)| {
+        request.header(*name, value)
+    };
+    headers.iter().fold(request, add)
+}
+
 async fn accepted(url: &Url, request: RequestBuilder) -> Result<Response, CallError> {
     let response = request
         .send()
@@ -296,7 +294,7 @@ async fn accepted(url: &Url, request: RequestBuilder) -> Result<Response, CallEr
     let text = response.text().await.unwrap_or_default();
     let error = match serde_json::from_str::<ErrorBody>(&text) {
         Ok(body) => body.error,
-        Err(_) => text.chars().take(500).collect(),
+        Err(_) => text.chars().take(SHOWN_OF_STRANGERS).collect(),
     };
     Err(CallError::Refused {
         url: shown(url),

@@ -91,8 +91,8 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed later: nobody answered, the peer is in trouble itself, or
-    /// its clock and ours disagreed about the signature.
+    /// Whether the same call may succeed later: nobody answered, or somebody did who does not speak
+    /// this API (a proxy in trouble), or the peer is in trouble itself.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {

@@ -1,6 +1,6 @@
 //! Calls to peers of the original, which prove less than our own or nothing at all.
 
-use super::{CallError, Caller, accepted, json};
+use super::{CallError, Caller, accepted, json, on_top};
 use crate::auth::{BODY_DIGEST_HEADER, body_digest};
 use reqwest::{Method, header};
 use serde::de::DeserializeOwned;
@@ -35,16 +35,13 @@ impl Caller {
         headers: &[(&'static str, String)],
     ) -> Result<T, CallError> {
         let url = self.parse(url)?;
-        let mut request = self
+        let request = self
             .http
             .request(method, url.clone())
             .timeout(self.timeout)
             .header(header::CONTENT_LENGTH, body.len())
             .body(body);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        json(&url, accepted(&url, request).await?).await
+        json(&url, accepted(&url, on_top(request, headers)).await?).await
     }
 
     /// Streams a body of known length to a master of the original, which asks for no signature
