@@ -4,6 +4,7 @@
 //! and running commands is left to others. The grammar and the messages are the original's; where ours
 //! is stricter (every list element is checked, limits start at 1) the message has its form.
 
+mod atomizers;
 mod check;
 mod commands;
 mod document;
