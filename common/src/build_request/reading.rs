@@ -26,6 +26,9 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     "atoms_override",
 ];
 
+/// Texts end up in names of files and in environments, where such a character is the end.
+const WITHOUT_NUL: &str = "text without NUL characters";
+
 /// Why a request is refused; nothing was stored. The text goes to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRequest {
@@ -104,7 +107,11 @@ impl BuildRequest {
                 None => None,
                 Some(Value::Object(job)) => Some(job.clone()),
                 Some(other) => {
-                    return Err(wrong("config", "an object with the keys of one job", other));
+                    return Err(wrong_kind(
+                        "config",
+                        "an object with the keys of one job",
+                        other,
+                    ));
                 }
             },
             atoms_override: atoms_override(&fields)?,
@@ -124,11 +131,15 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn wrong(field: impl Into<String>, expected: &str, found: &Value) -> InvalidRequest {
+fn wrong(field: impl Into<String>, expected: impl Into<String>) -> InvalidRequest {
     InvalidRequest::Field {
         field: field.into(),
-        expected: format!("{expected}, not {}", kind(found)),
+        expected: expected.into(),
     }
+}
+
+fn wrong_kind(field: impl Into<String>, expected: &str, found: &Value) -> InvalidRequest {
+    wrong(field, format!("{expected}, not {}", kind(found)))
 }
 
 /// The fields of one request. A field that is null counts as left out, as in the original.
@@ -142,12 +153,9 @@ impl Fields<'_> {
     fn text(&self, field: &str) -> Result<Option<String>, InvalidRequest> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::String(text)) if text.contains('\0') => Err(InvalidRequest::Field {
-                field: field.to_owned(),
-                expected: "text without NUL characters".to_owned(),
-            }),
+            Some(Value::String(text)) if text.contains('\0') => Err(wrong(field, WITHOUT_NUL)),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(wrong(field, "a string", other)),
+            Some(other) => Err(wrong_kind(field, "a string", other)),
         }
     }
 
@@ -166,20 +174,14 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
         .as_ref()
         .is_some_and(|b| b.starts_with('-') || b.contains(char::is_whitespace))
     {
-        return Err(InvalidRequest::Field {
-            field: "branch".to_owned(),
-            expected: "the name of a branch, tag or ref".to_owned(),
-        });
+        return Err(wrong("branch", "the name of a branch, tag or ref"));
     }
     let hash = fields.text("hash")?.filter(|hash| !hash.is_empty());
     let is_commit = |hash: &String| {
         (4..=40).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit())
     };
     if hash.as_ref().is_some_and(|hash| !is_commit(hash)) {
-        return Err(InvalidRequest::Field {
-            field: "hash".to_owned(),
-            expected: "a commit id of 4 to 40 hex digits".to_owned(),
-        });
+        return Err(wrong("hash", "a commit id of 4 to 40 hex digits"));
     }
     let project_directory = fields
         .text("project_directory")?
@@ -194,10 +196,10 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
         })
     };
     if project_directory.as_ref().is_some_and(leaves_repository) {
-        return Err(InvalidRequest::Field {
-            field: "project_directory".to_owned(),
-            expected: "a path inside the repository, relative and without '..'".to_owned(),
-        });
+        return Err(wrong(
+            "project_directory",
+            "a path inside the repository, relative and without '..'",
+        ));
     }
     Ok(ProjectSource::Git {
         url,
@@ -211,10 +213,10 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
 fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
     let project_directory = fields.required_text("project_directory")?;
     if !std::path::Path::new(&project_directory).is_absolute() {
-        return Err(InvalidRequest::Field {
-            field: "project_directory".to_owned(),
-            expected: "an absolute path that every machine of the farm has".to_owned(),
-        });
+        return Err(wrong(
+            "project_directory",
+            "an absolute path that every machine of the farm has",
+        ));
     }
     Ok(ProjectSource::Directory { project_directory })
 }
@@ -223,11 +225,14 @@ fn atoms_override(fields: &Fields<'_>) -> Result<Option<Vec<String>>, InvalidReq
     let list = match fields.get("atoms_override") {
         None => return Ok(None),
         Some(Value::Array(list)) => list,
-        Some(other) => return Err(wrong("atoms_override", "a list of strings", other)),
+        Some(other) => return Err(wrong_kind("atoms_override", "a list of strings", other)),
     };
     let atom = |(index, value): (usize, &Value)| match value {
-        Value::String(atom) if !atom.contains('\0') => Ok(atom.clone()),
-        other => Err(wrong(
+        Value::String(atom) if atom.contains('\0') => {
+            Err(wrong(format!("atoms_override[{index}]"), WITHOUT_NUL))
+        }
+        Value::String(atom) => Ok(atom.clone()),
+        other => Err(wrong_kind(
             format!("atoms_override[{index}]"),
             "a string such as export X=\"7\";",
             other,
@@ -245,7 +250,7 @@ fn remote_files(fields: &Fields<'_>) -> Result<IndexMap<String, String>, Invalid
         None => return Ok(IndexMap::new()),
         Some(Value::Object(map)) => map,
         Some(other) => {
-            return Err(wrong(
+            return Err(wrong_kind(
                 "remote_files",
                 "an object of file names and URLs",
                 other,
@@ -254,7 +259,7 @@ fn remote_files(fields: &Fields<'_>) -> Result<IndexMap<String, String>, Invalid
     };
     let entry = |(name, value): (&String, &Value)| match value {
         Value::String(url) => Ok((name.clone(), url.clone())),
-        other => Err(wrong(
+        other => Err(wrong_kind(
             format!("remote_files.{name}"),
             "a URL in a string",
             other,

@@ -60,6 +60,10 @@ fn an_error_names_the_field_and_the_cure() {
         "Field 'atoms_override[1]' must be a string such as export X=\"7\";, not a number.",
     );
     check_refused(
+        json!({"type": "git", "url": "u", "atoms_override": ["a\0"]}),
+        "Field 'atoms_override[0]' must be text without NUL characters.",
+    );
+    check_refused(
         json!({"type": "git", "url": "u", "hash": "xyz!"}),
         "Field 'hash' must be a commit id of 4 to 40 hex digits.",
     );
