@@ -258,6 +258,7 @@ async fn a_slave_hears_nothing_but_is_heard() {
     };
     let route = format!("blackhole {}/32", slave_address(0));
     scene.network.master.ip(&format!("route add {route}"));
+    // There is nothing to wait for: this time, twice what a slave may be silent, is what the test is about.
     tokio::time::sleep(Duration::from_secs(6)).await;
     scene.network.master.ip(&format!("route del {route}"));
     scene.check_end().await;
@@ -273,6 +274,7 @@ async fn links_flap() {
     for _ in 0..20 {
         let slave = usize::try_from(dice.below(2)).unwrap();
         scene.network.cut(slave);
+        // Any moment is as good.
         tokio::time::sleep(Duration::from_millis(50 + dice.below(400))).await;
         scene.network.mend(slave);
         tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
