@@ -9,7 +9,7 @@ use crate::raw::Raw;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
-use peers::{Peer, python};
+use peers::{Peer, ask, python};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -173,13 +173,7 @@ async fn without_the_setting_no_peer_of_the_original_is_let_in() {
     assert_eq!(slave.end().await, Some(3));
     let said = slave.said();
     assert!(said.contains("connect was refused: 401"), "{said}");
-    let master = farm.master_address();
-    let shutdown = python(
-        &farm,
-        "client.py",
-        &[&master, farm.secret_text(), "shutdown"],
-    );
-    let output = shutdown.wait_with_output().unwrap();
+    let output = ask(&farm, &["shutdown"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("refused: 401"), "{said}");
     check_orders_are_refused(&farm).await;

@@ -1,6 +1,6 @@
 //! Slaves of the original, whose master is ours.
 
-use super::peers::{Peer, python};
+use super::peers::{Peer, ask};
 use super::{ACCEPTING, ATOMS, check_ran_once, check_results, project, runs};
 use crate::farm::Farm;
 use crate::wait::wait_for;
@@ -8,6 +8,7 @@ use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The addresses of the slaves that ran a build.
 async fn workers(farm: &Farm, build: BuildId) -> BTreeMap<String, usize> {
@@ -16,6 +17,11 @@ async fn workers(farm: &Farm, build: BuildId) -> BTreeMap<String, usize> {
         *workers.entry(subjob.slave.unwrap()).or_default() += 1;
     }
     workers
+}
+
+async fn some_have_run(log: &Path, atoms: usize) {
+    let enough = async || (runs(log).len() >= atoms).then_some(());
+    wait_for("some atoms have run", enough).await;
 }
 
 #[tokio::test]
@@ -59,13 +65,7 @@ async fn a_slave_of_the_original_runs_one_build_after_the_other() {
     farm.wait_for_rest().await;
 
     // The original's client shuts it down, which is told to it in the original's way.
-    let master = farm.master_address();
-    let shutdown = python(
-        &farm,
-        "client.py",
-        &[&master, farm.secret_text(), "shutdown"],
-    );
-    let output = shutdown.wait_with_output().unwrap();
+    let output = ask(&farm, &["shutdown"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(slave.end().await, Some(0));
     assert_eq!(slave.wrong(), "");
@@ -79,11 +79,7 @@ async fn slaves_of_both_kinds_share_a_build_that_the_originals_client_submits() 
     farm.start_all(&[2]).await;
     let slave = Peer::slave(&farm, 0, 2);
     farm.wait_for_slaves(2).await;
-    let (master, request) = (farm.master_address(), repository.request().to_string());
-    let client = [&master, farm.secret_text(), "build", &request];
-    let output = python(&farm, "client.py", &client)
-        .wait_with_output()
-        .unwrap();
+    let output = ask(&farm, &["build", &repository.request().to_string()]);
     assert!(output.status.success(), "{output:?}");
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["result"], "FAILURE");
@@ -115,8 +111,7 @@ async fn a_slave_of_the_original_is_killed_and_comes_back() {
     let mut slave = Peer::slave(&farm, 0, 2);
     farm.wait_for_slaves(1).await;
     let build = farm.submit(&repository.request()).await;
-    let half_way = async || (runs(&log).len() >= 8).then_some(());
-    wait_for("some atoms have run", half_way).await;
+    some_have_run(&log, 8).await;
     slave.kill();
     assert_eq!(slave.wrong(), "");
     let again = Peer::slave(&farm, 0, 2);
@@ -140,8 +135,7 @@ async fn a_slave_of_the_original_that_is_stopped_reports_killed_atoms_in_vain() 
     let mut slave = Peer::slave(&farm, 0, 2);
     farm.wait_for_slaves(2).await;
     let build = farm.submit(&repository.request()).await;
-    let half_way = async || (runs(&log).len() >= 8).then_some(());
-    wait_for("some atoms have run", half_way).await;
+    some_have_run(&log, 8).await;
     slave.ask_to_end();
     assert_eq!(slave.end().await, Some(0));
     let view = farm.end_of(build).await;
@@ -159,8 +153,7 @@ async fn a_canceled_build_leaves_a_slave_of_the_original_fit_for_the_next() {
     let slave = Peer::slave(&farm, 0, 2);
     farm.wait_for_slaves(1).await;
     let build = farm.submit(&repository.request()).await;
-    let begun = async || (runs(&log).len() >= 4).then_some(());
-    wait_for("some atoms have run", begun).await;
+    some_have_run(&log, 4).await;
     farm.client().cancel(build).await.unwrap();
     // Also one that is canceled while it is set up, or before.
     let another = farm.submit(&repository.request()).await;
@@ -180,8 +173,7 @@ async fn a_master_that_is_killed_gives_the_work_of_slaves_of_the_original_to_oth
     let mut slave = Peer::slave(&farm, 0, 2);
     farm.wait_for_slaves(2).await;
     let build = farm.submit(&repository.request()).await;
-    let half_way = async || (runs(&log).len() >= 8).then_some(());
-    wait_for("some atoms have run", half_way).await;
+    some_have_run(&log, 8).await;
     farm.kill_master();
     farm.start_master().await;
     let view = farm.end_of(build).await;
