@@ -19,7 +19,7 @@ mod secret_file;
 #[cfg(test)]
 mod tests;
 
-pub use environment::{UnknownVariable, unknown_variables, unknown_variables_here};
+pub use environment::{UnknownVariable, unknown_variables_here};
 pub use error::{Origin, SettingsError};
 pub use load::{load_client, load_master, load_slave};
 pub use location::default_config_file;

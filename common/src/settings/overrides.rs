@@ -32,7 +32,11 @@ impl Overrides {
 
     /// Sets a key whose value is a list.
     #[must_use]
-    pub fn set_list(mut self, key: &'static str, values: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn set_list(
+        mut self,
+        key: &'static str,
+        values: impl IntoIterator<Item = String>,
+    ) -> Self {
         self.values.retain(|(other, _)| *other != key);
         self.values.push((key, values.into_iter().collect()));
         self

@@ -86,7 +86,7 @@ fn limits_in_time_are_seconds_or_texts_with_units() {
     }
     check_section("time_out: 5", 3, "\"time_out\"", "write \"timeout\"");
     let inline = json!({"commands": ["a"], "atomizers": [{"T": "ls"}], "timeout": "10m", "teardown_timeout": 0});
-    let timeouts = Job::from_inline(&inline).unwrap().timeouts;
+    let timeouts = Job::from_inline(None, &inline).unwrap().timeouts;
     assert_eq!(timeouts.atom.and_then(TimeLimit::seconds), Some(600));
     assert_eq!(timeouts.teardown, Some(TimeLimit::from_seconds(0)));
 }
