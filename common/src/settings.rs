@@ -148,7 +148,7 @@ pub struct SlaveSettings {
     pub max_console_size: Option<u64>,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// Failed heartbeats in a row after which the original's slave ends; at least 1.
+    /// Failed heartbeats in a row after which the original's slave ends, at least 1; nothing uses it.
     pub heartbeat_failure_threshold: u32,
     /// Whether a signal lets it finish what it runs before it ends.
     pub drain_on_stop: bool,

@@ -131,12 +131,11 @@ fn mistakes_elsewhere() {
     assert!(load(Overrides::new().set("prt", "x")).contains("did you mean \"port\"?"));
     let named = place.directory.path().join("named.conf");
     let load = || load_master(Some(&named), place.environment(), &Overrides::new());
-    assert!(
-        load()
-            .unwrap_err()
-            .to_string()
-            .starts_with("there is no settings file")
+    let missing = format!(
+        "there is no settings file {}; name another one, or leave --config-file out",
+        named.display()
     );
+    assert_eq!(load().unwrap_err().to_string(), missing);
     write(&named, "[general]\nport = 5\n", 0o644);
     assert_eq!(load().unwrap().service.port, 5);
     fs::write(&named, b"\xff\xfe").unwrap();
