@@ -275,11 +275,14 @@ impl Starter<'_> {
                 Ok(()) => return Ok(lock),
                 Err(fs::TryLockError::Error(error)) => return Err(self.lock_failed()(error)),
                 Err(fs::TryLockError::WouldBlock) if began.elapsed() > LOCK_LIMIT => {
-                    return Err(Trouble::new(format!(
+                    let trouble = Trouble::new(format!(
                         "another command has held {} for {} s",
                         base.join(LOCK_FILE).display(),
                         LOCK_LIMIT.as_secs()
-                    )));
+                    ));
+                    return Err(trouble.hint(
+                        "it is starting a master or a slave here; wait for it, or end it, and try again",
+                    ));
                 }
                 Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
             }

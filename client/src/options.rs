@@ -1,7 +1,11 @@
 //! The command line: every subcommand, every option, and the help that teaches them.
 
+mod build;
 mod farm;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
 };
@@ -53,7 +57,7 @@ pub(crate) struct Options {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a build and wait for its end
-    #[command(after_help = build_help())]
+    #[command(after_help = build::help())]
     Build(Box<BuildOptions>),
     /// Show the master, its slaves and the last builds, or one build
     #[command(after_help = "\
@@ -148,30 +152,6 @@ Examples:
     Man(ManOptions),
 }
 
-fn build_help() -> String {
-    format!(
-        "\
-Examples:
-  clusterrunner build                              the project in this directory, on this machine
-  clusterrunner build ../web -j Unit               another directory, one of its several jobs
-  clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
-  clusterrunner build git --url URL --config @job.json
-                                                   a job of yours instead of clusterrunner.yaml
-  clusterrunner build git --url URL --atoms-override '[\"export TEST=\\\"a\\\";\"]'
-                                                   exactly these atoms
-
-Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no
-master runs, one is started with a slave, both reachable from this machine only; they go on running
-for the next build until `clusterrunner stop`.
-
-The results are unpacked into ./build_results; those of earlier builds are kept as build_results.N,
-where N is their build. The first Ctrl-C cancels the build, a second one quits at once.
-
-{}",
-        ExitCode::table()
-    )
-}
-
 /// Where the master is.
 #[derive(Args, Debug)]
 pub(crate) struct MasterAddress {
@@ -224,79 +204,6 @@ impl MasterAddress {
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|_| "expected a whole number, as `clusterrunner status` and `slaves` show it")
-}
-
-/// Options of `clusterrunner build`. They may stand before and after the project type.
-#[derive(Args, Debug)]
-pub(crate) struct BuildOptions {
-    /// Directory with a clusterrunner.yaml; every machine of the farm needs it at this path
-    /// [default: the current directory]
-    #[arg(value_name = "PATH")]
-    pub(crate) path: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-    /// Which job of clusterrunner.yaml to run, where there are several
-    #[arg(short, long, global = true, value_name = "JOB")]
-    pub(crate) job_name: Option<String>,
-    /// Download URL into the project directory as NAME before the build; may be repeated
-    #[arg(short = 'f', long = "remote-file", global = true, num_args = 2, value_names = ["NAME", "URL"], action = clap::ArgAction::Append)]
-    pub(crate) remote_files: Vec<String>,
-    /// One job as a JSON object, or @FILE that holds it, in place of clusterrunner.yaml
-    #[arg(long, global = true, value_name = "JSON")]
-    pub(crate) config: Option<String>,
-    /// Complete atoms as a JSON list of strings, or @FILE, in place of what the atomizers print
-    #[arg(long, global = true, value_name = "JSON")]
-    pub(crate) atoms_override: Option<String>,
-    /// Where to unpack the results
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "build_results"
-    )]
-    pub(crate) results_dir: PathBuf,
-    /// Leave the results on the master
-    #[arg(long, global = true, conflicts_with = "results_dir")]
-    pub(crate) no_results: bool,
-    #[command(subcommand)]
-    pub(crate) project: Option<ProjectOptions>,
-}
-
-/// Where the project comes from.
-#[derive(Subcommand, Debug)]
-pub(crate) enum ProjectOptions {
-    /// Build a git repository
-    Git(GitOptions),
-    /// Build a directory that every machine of the farm has at the same path
-    Directory(DirectoryOptions),
-}
-
-/// Options of `clusterrunner build git`.
-#[derive(Args, Debug)]
-pub(crate) struct GitOptions {
-    /// Where to fetch the repository from
-    #[arg(long)]
-    pub(crate) url: String,
-    /// Branch, tag or full ref [default: the repository's own]
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-    /// Commit, full or abbreviated
-    #[arg(long, value_name = "COMMIT")]
-    pub(crate) hash: Option<String>,
-    /// Only a label; taken for the sake of old scripts
-    #[arg(long, hide = true)]
-    pub(crate) remote: Option<String>,
-    /// Directory of the project inside the repository
-    #[arg(long, value_name = "DIR")]
-    pub(crate) project_directory: Option<String>,
-}
-
-/// Options of `clusterrunner build directory`.
-#[derive(Args, Debug)]
-pub(crate) struct DirectoryOptions {
-    /// The directory, as all machines see it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) project_directory: PathBuf,
 }
 
 /// Options of `clusterrunner status`.
@@ -387,65 +294,4 @@ pub(crate) struct ValidateOptions {
     /// A clusterrunner.yaml or the directory it is in
     #[arg(value_name = "PATH", default_value = ".")]
     pub(crate) path: PathBuf,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Options::command().debug_assert();
-    }
-
-    fn build_options(line: &str) -> BuildOptions {
-        match Options::try_parse_from(line.split(' ')).unwrap().command {
-            Command::Build(options) => *options,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn options_of_a_build_stand_before_or_after_the_project_type() {
-        for line in [
-            "clusterrunner build --master-url h:1 -j J git --url U",
-            "clusterrunner build git --url U --master-url h:1 --job-name J",
-            "clusterrunner -q build git --master-url h:1 --url U -j J -v".trim_end_matches(" -v"),
-        ] {
-            let options = build_options(line);
-            assert_eq!(options.master.master_url.as_deref(), Some("h:1"), "{line}");
-            assert_eq!(options.job_name.as_deref(), Some("J"), "{line}");
-            assert!(matches!(options.project, Some(ProjectOptions::Git(git)) if git.url == "U"));
-        }
-    }
-
-    #[test]
-    fn a_master_without_a_port_has_the_usual_one() {
-        for (given, meant) in [
-            ("farm", "farm:43000"),
-            ("farm:1", "farm:1"),
-            ("https://farm/", "https://farm:43000"),
-            ("http://farm:1", "http://farm:1"),
-            ("[::1]", "[::1]:43000"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            let options = build_options(&format!("clusterrunner build -m {given}"));
-            let meant = Some(meant.to_owned());
-            assert_eq!(options.master.with_port(43000), meant, "{given}");
-        }
-        for wrong in ["farm:99999", "farm:1/v1", "::1", "a b"] {
-            let refused = Options::try_parse_from(["clusterrunner", "status", "-m", wrong]);
-            assert_eq!(refused.unwrap_err().exit_code(), 2, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn remote_files_come_in_pairs() {
-        let options = build_options("clusterrunner build -f a http://x/a -f b http://x/b dir");
-        assert_eq!(options.remote_files, ["a", "http://x/a", "b", "http://x/b"]);
-        assert_eq!(options.path, Some("dir".into()));
-        let one = Options::try_parse_from(["clusterrunner", "build", "-f", "a"]);
-        assert_eq!(one.unwrap_err().exit_code(), 2);
-    }
 }

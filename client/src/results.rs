@@ -57,7 +57,10 @@ pub enum ResultsError {
         why: &'static str,
     },
     /// The name of the directory of results is no name.
-    #[error("'{}' can not be a directory for results", .path.display())]
+    #[error(
+        "'{}' can not be a directory for results: its name is needed. Name a new or empty directory",
+        .path.display()
+    )]
     NoName {
         /// What was given.
         path: PathBuf,

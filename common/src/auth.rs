@@ -35,7 +35,7 @@ pub fn body_digest(secret: &Secret, body: &[u8]) -> String {
 /// Whether `given` is the body digest of `body`; in constant time, upper-case hex is refused as in
 /// the original.
 #[must_use]
-pub fn body_digest_matches(secret: &Secret, body: &[u8], given: &str) -> bool {
+pub(crate) fn body_digest_matches(secret: &Secret, body: &[u8], given: &str) -> bool {
     if given.bytes().any(|b| b.is_ascii_uppercase()) {
         return false;
     }
@@ -120,7 +120,7 @@ pub enum SignatureError {
 
 /// A bound signature as it came with a request; nothing about it is known to be true yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedSignature {
+pub(crate) struct ClaimedSignature {
     time: Timestamp,
     nonce: String,
     digest: Vec<u8>,
@@ -131,7 +131,7 @@ impl ClaimedSignature {
     ///
     /// # Errors
     /// [`SignatureError::Malformed`].
-    pub fn parse(header: &str) -> Result<Self, SignatureError> {
+    pub(crate) fn parse(header: &str) -> Result<Self, SignatureError> {
         let is_lower_hex =
             |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut parts = header.split(';');
@@ -164,7 +164,7 @@ impl ClaimedSignature {
     ///
     /// # Errors
     /// [`SignatureError::Wrong`].
-    pub fn verify(&self, secret: &Secret, signed: Signed<'_>) -> Result<(), SignatureError> {
+    pub(crate) fn verify(&self, secret: &Secret, signed: Signed<'_>) -> Result<(), SignatureError> {
         signed
             .mac(secret, self.time, &self.nonce)
             .verify_slice(&self.digest)
@@ -177,7 +177,7 @@ impl ClaimedSignature {
 /// The memory does not survive a restart; therefore signatures from before the start are refused
 /// as too old. A peer signs each try anew, so an honest one succeeds with its next.
 #[derive(Debug)]
-pub struct SeenSignatures {
+pub(crate) struct SeenSignatures {
     max_age: Duration,
     not_before: Timestamp,
     seen: HashSet<String>,
@@ -187,7 +187,7 @@ pub struct SeenSignatures {
 impl SeenSignatures {
     /// Nothing seen yet; `start` is when this process began to listen.
     #[must_use]
-    pub fn new(max_age: Duration, start: Timestamp) -> Self {
+    pub(crate) fn new(max_age: Duration, start: Timestamp) -> Self {
         Self {
             max_age,
             not_before: start,
@@ -201,7 +201,7 @@ impl SeenSignatures {
     ///
     /// # Errors
     /// Too old, too new, or used before.
-    pub fn use_up(
+    pub(crate) fn use_up(
         &mut self,
         signature: &ClaimedSignature,
         now: Timestamp,

@@ -1,31 +1,15 @@
 //! What a build is asked to do: the body of `POST /v1/build`, checked field by field.
 
+mod reading;
+#[cfg(test)]
+mod tests;
+
+pub use reading::InvalidRequest;
+
 use crate::ids::BuildId;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-/// The parameters that a request may have, for each project type; the original's names.
-const GIT_PARAMETERS: &[&str] = &[
-    "type",
-    "job_name",
-    "url",
-    "remote",
-    "branch",
-    "hash",
-    "remote_files",
-    "project_directory",
-    "config",
-    "atoms_override",
-];
-const DIRECTORY_PARAMETERS: &[&str] = &[
-    "type",
-    "job_name",
-    "remote_files",
-    "project_directory",
-    "config",
-    "atoms_override",
-];
 
 /// A well-formed request for a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,138 +59,7 @@ pub enum ProjectSource {
     },
 }
 
-/// Why a request is refused; nothing was stored. The text goes to the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRequest {
-    /// Not a JSON object.
-    #[error(
-        "The request body must be a JSON object such as {{\"type\": \"git\", \"url\": ...}}, not {found}."
-    )]
-    NotAnObject {
-        /// The kind of JSON value it is.
-        found: &'static str,
-    },
-    /// `type` is missing or names no project type; the original's words, and the cure.
-    #[error("Invalid build request type. Field 'type' must be \"git\" or \"directory\".")]
-    Type,
-    /// A required field is not there; the original's words.
-    #[error("Missing required parameter. Required parameters: ['{field}']")]
-    Missing {
-        /// The field.
-        field: &'static str,
-    },
-    /// A field has the wrong type or an unusable value.
-    #[error("Field '{field}' must be {expected}.")]
-    Field {
-        /// The field, with the key inside it where there is one.
-        field: String,
-        /// What would be right.
-        expected: String,
-    },
-    /// A field that this project type does not have.
-    #[error("Field '{field}' is not known for type \"{project_type}\". Known fields: {known}.")]
-    Unknown {
-        /// The field.
-        field: String,
-        /// `git` or `directory`.
-        project_type: &'static str,
-        /// What the type takes.
-        known: String,
-    },
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn wrong(field: impl Into<String>, expected: &str, found: &Value) -> InvalidRequest {
-    InvalidRequest::Field {
-        field: field.into(),
-        expected: format!("{expected}, not {}", kind(found)),
-    }
-}
-
-/// The fields of one request. A field that is null counts as left out, as in the original.
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl Fields<'_> {
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, field: &str) -> Result<Option<String>, InvalidRequest> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) if text.contains('\0') => Err(InvalidRequest::Field {
-                field: field.to_owned(),
-                expected: "text without NUL characters".to_owned(),
-            }),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(wrong(field, "a string", other)),
-        }
-    }
-
-    fn required_text(&self, field: &'static str) -> Result<String, InvalidRequest> {
-        match self.text(field)? {
-            Some(text) if !text.trim().is_empty() => Ok(text),
-            _ => Err(InvalidRequest::Missing { field }),
-        }
-    }
-}
-
 impl BuildRequest {
-    /// Reads the body of a request.
-    ///
-    /// # Errors
-    /// The first field that is missing, unknown, of a wrong type or unusable.
-    pub fn from_json(body: &Value) -> Result<Self, InvalidRequest> {
-        let Value::Object(map) = body else {
-            return Err(InvalidRequest::NotAnObject { found: kind(body) });
-        };
-        let fields = Fields(map);
-        let type_name = match map.get("type") {
-            Some(Value::String(name)) => name.to_lowercase(),
-            _ => return Err(InvalidRequest::Type),
-        };
-        let (project_type, known) = match type_name.as_str() {
-            "git" => ("git", GIT_PARAMETERS),
-            "directory" => ("directory", DIRECTORY_PARAMETERS),
-            _ => return Err(InvalidRequest::Type),
-        };
-        if let Some(field) = map.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(InvalidRequest::Unknown {
-                field: field.clone(),
-                project_type,
-                known: known.join(", "),
-            });
-        }
-        let project = if project_type == "git" {
-            git_source(&fields)?
-        } else {
-            directory_source(&fields)?
-        };
-        Ok(Self {
-            project,
-            job_name: fields.text("job_name")?,
-            config: match fields.get("config") {
-                None => None,
-                Some(Value::Object(job)) => Some(job.clone()),
-                Some(other) => {
-                    return Err(wrong("config", "an object with the keys of one job", other));
-                }
-            },
-            atoms_override: atoms_override(&fields)?,
-            remote_files: remote_files(&fields)?,
-        })
-    }
-
     /// The request as the API shows it: its own fields, as they were submitted.
     #[must_use]
     pub fn to_params(&self) -> Map<String, Value> {
@@ -227,9 +80,7 @@ impl BuildRequest {
             }
         }
     }
-}
 
-impl BuildRequest {
     /// Whether preparing the build changes the project's directory, so that no other build may be
     /// prepared in it meanwhile. A directory that is used as it is is only read.
     #[must_use]
@@ -249,189 +100,5 @@ impl BuildRequest {
             true => project,
             false => format!("{build} {project}"),
         }
-    }
-}
-
-fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
-    let url = fields.required_text("url")?;
-    let branch = fields.text("branch")?.filter(|branch| !branch.is_empty());
-    if branch
-        .as_ref()
-        .is_some_and(|b| b.starts_with('-') || b.contains(char::is_whitespace))
-    {
-        return Err(InvalidRequest::Field {
-            field: "branch".to_owned(),
-            expected: "the name of a branch, tag or ref".to_owned(),
-        });
-    }
-    let hash = fields.text("hash")?.filter(|hash| !hash.is_empty());
-    let is_commit = |hash: &String| {
-        (4..=40).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    if hash.as_ref().is_some_and(|hash| !is_commit(hash)) {
-        return Err(InvalidRequest::Field {
-            field: "hash".to_owned(),
-            expected: "a commit id of 4 to 40 hex digits".to_owned(),
-        });
-    }
-    let project_directory = fields
-        .text("project_directory")?
-        .filter(|dir| !dir.is_empty());
-    let leaves_repository = |dir: &String| {
-        let path = std::path::Path::new(dir);
-        path.components().any(|part| {
-            !matches!(
-                part,
-                std::path::Component::Normal(_) | std::path::Component::CurDir
-            )
-        })
-    };
-    if project_directory.as_ref().is_some_and(leaves_repository) {
-        return Err(InvalidRequest::Field {
-            field: "project_directory".to_owned(),
-            expected: "a path inside the repository, relative and without '..'".to_owned(),
-        });
-    }
-    Ok(ProjectSource::Git {
-        url,
-        remote: fields.text("remote")?,
-        branch,
-        hash: hash.map(|hash| hash.to_lowercase()),
-        project_directory,
-    })
-}
-
-fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
-    let project_directory = fields.required_text("project_directory")?;
-    if !std::path::Path::new(&project_directory).is_absolute() {
-        return Err(InvalidRequest::Field {
-            field: "project_directory".to_owned(),
-            expected: "an absolute path that every machine of the farm has".to_owned(),
-        });
-    }
-    Ok(ProjectSource::Directory { project_directory })
-}
-
-fn atoms_override(fields: &Fields<'_>) -> Result<Option<Vec<String>>, InvalidRequest> {
-    let list = match fields.get("atoms_override") {
-        None => return Ok(None),
-        Some(Value::Array(list)) => list,
-        Some(other) => return Err(wrong("atoms_override", "a list of strings", other)),
-    };
-    let atom = |(index, value): (usize, &Value)| match value {
-        Value::String(atom) if !atom.contains('\0') => Ok(atom.clone()),
-        other => Err(wrong(
-            format!("atoms_override[{index}]"),
-            "a string such as export X=\"7\";",
-            other,
-        )),
-    };
-    list.iter()
-        .enumerate()
-        .map(atom)
-        .collect::<Result<_, _>>()
-        .map(Some)
-}
-
-fn remote_files(fields: &Fields<'_>) -> Result<IndexMap<String, String>, InvalidRequest> {
-    let map = match fields.get("remote_files") {
-        None => return Ok(IndexMap::new()),
-        Some(Value::Object(map)) => map,
-        Some(other) => {
-            return Err(wrong(
-                "remote_files",
-                "an object of file names and URLs",
-                other,
-            ));
-        }
-    };
-    let entry = |(name, value): (&String, &Value)| match value {
-        Value::String(url) => Ok((name.clone(), url.clone())),
-        other => Err(wrong(
-            format!("remote_files.{name}"),
-            "a URL in a string",
-            other,
-        )),
-    };
-    map.iter().map(entry).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn check_refused(body: Value, error: &str) {
-        assert_eq!(
-            BuildRequest::from_json(&body).unwrap_err().to_string(),
-            error
-        );
-    }
-
-    #[test]
-    fn a_request_shows_the_fields_it_was_made_of() {
-        let body = json!({
-            "type": "git", "url": "https://example.org/a.git", "branch": "main",
-            "job_name": "Unit", "atoms_override": ["export X=\"7\";"],
-            "remote_files": {"data.bin": "https://example.org/data.bin"},
-        });
-        let request = BuildRequest::from_json(&body).unwrap();
-        assert_eq!(Value::Object(request.to_params()), body);
-        let stored = serde_json::to_string(&request).unwrap();
-        assert_eq!(
-            serde_json::from_str::<BuildRequest>(&stored).unwrap(),
-            request
-        );
-    }
-
-    #[test]
-    fn null_counts_as_left_out_and_the_type_is_taken_in_any_case() {
-        let body = json!({"type": "GIT", "url": "u", "job_name": null, "config": null});
-        let request = BuildRequest::from_json(&body).unwrap();
-        assert_eq!((request.job_name, request.config), (None, None));
-    }
-
-    #[test]
-    fn an_error_names_the_field_and_the_cure() {
-        check_refused(
-            json!([]),
-            "The request body must be a JSON object such as {\"type\": \"git\", \"url\": ...}, not a list.",
-        );
-        let bad_type = "Invalid build request type. Field 'type' must be \"git\" or \"directory\".";
-        check_refused(json!({"url": "u"}), bad_type);
-        check_refused(json!({"type": 1}), bad_type);
-        check_refused(json!({"type": "svn"}), bad_type);
-        check_refused(
-            json!({"type": "git"}),
-            "Missing required parameter. Required parameters: ['url']",
-        );
-        check_refused(
-            json!({"type": "directory"}),
-            "Missing required parameter. Required parameters: ['project_directory']",
-        );
-        check_refused(
-            json!({"type": "git", "url": 5}),
-            "Field 'url' must be a string, not a number.",
-        );
-        check_refused(
-            json!({"type": "git", "url": "u", "atoms_override": ["a", 1]}),
-            "Field 'atoms_override[1]' must be a string such as export X=\"7\";, not a number.",
-        );
-        check_refused(
-            json!({"type": "git", "url": "u", "hash": "xyz!"}),
-            "Field 'hash' must be a commit id of 4 to 40 hex digits.",
-        );
-        check_refused(
-            json!({"type": "git", "url": "u", "project_directory": "../x"}),
-            "Field 'project_directory' must be a path inside the repository, relative and without '..'.",
-        );
-        check_refused(
-            json!({"type": "git", "url": "u", "config": "text"}),
-            "Field 'config' must be an object with the keys of one job, not a string.",
-        );
-        check_refused(
-            json!({"type": "directory", "project_directory": "/x", "branch": "b"}),
-            "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override.",
-        );
     }
 }

@@ -1,21 +1,26 @@
 //! Calling a daemon over HTTP, each try signed anew.
 
+mod error;
+mod original;
+
+pub use error::CallError;
+
 use crate::api::ErrorBody;
-use crate::auth::{
-    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest,
-    content_digest,
-};
+use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
 use crate::clock::{Timestamp, random_bytes};
 use crate::http::install_crypto;
 use crate::secret::Secret;
-use crate::tls::{self, HttpsSettings, TlsError};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use crate::tls::{self, HttpsSettings};
+use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Characters of an answer that is not of this API, such as a proxy's page: enough to tell who spoke.
+const SHOWN_OF_STRANGERS: usize = 500;
 
 /// A client that signs. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -25,116 +30,6 @@ pub struct Caller {
     read_token: Option<Secret>,
     scheme: &'static str,
     timeout: Duration,
-}
-
-/// Why a call brought no answer that counts.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The HTTP client could not be made.
-    #[error("could not start the HTTP client: {0}")]
-    Client(#[source] reqwest::Error),
-    /// The address is not one.
-    #[error("'{url}' is not an address of the form host:port")]
-    Address {
-        /// What was given.
-        url: String,
-    },
-    /// Nobody answered; the call may or may not have arrived.
-    #[error("{url} does not answer: {}", root_cause(.source))]
-    Unreachable {
-        /// Whom.
-        url: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// There is somebody, but no secure connection to them.
-    #[error("there is no secure connection to {url}: {reason}")]
-    Insecure {
-        /// Whom.
-        url: String,
-        /// What is wrong, and perhaps what helps.
-        reason: String,
-    },
-    /// What is set about HTTPS is of no use.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The peer answered with a status of 400 or above.
-    #[error("{url} refused with status {}: {error}", .status.as_u16())]
-    Refused {
-        /// Who.
-        url: String,
-        /// The status.
-        status: StatusCode,
-        /// The peer's own words.
-        error: String,
-    },
-    /// The answer is not what the API promises.
-    #[error("{url} gave an answer that is not of this API: {source}")]
-    Malformed {
-        /// Who.
-        url: String,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// This caller has no secret and so can not sign.
-    #[error("this call must be signed, and no secret is known: set `secret` in clusterrunner.conf")]
-    NoSecret,
-}
-
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
-}
-
-impl CallError {
-    /// The status with which the peer refused, if it did.
-    #[must_use]
-    pub fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-
-    /// Whether the call can not have arrived: there was no connection.
-    #[must_use]
-    pub fn never_arrived(&self) -> bool {
-        match self {
-            Self::Unreachable { source, .. } => source.is_connect(),
-            Self::Client(_)
-            | Self::Address { .. }
-            | Self::Insecure { .. }
-            | Self::Tls(_)
-            | Self::NoSecret => true,
-            Self::Refused { .. } | Self::Malformed { .. } => false,
-        }
-    }
-
-    /// Whether the same call may succeed later: nobody answered, the peer is in trouble itself, or
-    /// its clock and ours disagreed about the signature.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::Malformed { .. } => true,
-            Self::Refused { status, .. } => {
-                status.is_server_error()
-                    || matches!(
-                        *status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-                    )
-            }
-            Self::Client(_)
-            | Self::Address { .. }
-            | Self::Insecure { .. }
-            | Self::Tls(_)
-            | Self::NoSecret => false,
-        }
-    }
 }
 
 impl Caller {
@@ -215,11 +110,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<T, CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        self.send_bytes(method, url, body, &[]).await
+        self.send_bytes(method, url, written(url, body)?, &[]).await
     }
 
     /// As [`Self::send`]; with the session that the peer says it has, if it does.
@@ -232,11 +123,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(T, Option<String>), CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        let (url, request) = self.signed_request(method, url, body)?;
+        let (url, request) = self.signed_request(method, url, written(url, body)?)?;
         let answer = accepted(&url, request).await?;
         let session = answer.headers().get("session-id");
         let session = session.and_then(|text| Some(text.to_str().ok()?.to_owned()));
@@ -253,11 +140,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(), CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        let (url, request) = self.signed_request(method, url, body)?;
+        let (url, request) = self.signed_request(method, url, written(url, body)?)?;
         accepted(&url, request).await.map(|_| ())
     }
 
@@ -271,11 +154,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<Response, CallError> {
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
-        let (url, request) = self.signed_bytes(method, url, body)?;
+        let (url, request) = self.signed_bytes(method, url, written(url, body)?)?;
         accepted(&url, request).await
     }
 
@@ -302,7 +181,7 @@ impl Caller {
         Ok((url, request.timeout(self.timeout)))
     }
 
-    /// Without a limit for the whole call.
+    /// As [`Self::signed_request`], without a limit for the whole call.
     fn signed_bytes(
         &self,
         method: Method,
@@ -331,11 +210,8 @@ impl Caller {
         body: Vec<u8>,
         headers: &[(&'static str, String)],
     ) -> Result<T, CallError> {
-        let (url, mut request) = self.signed_request(method, url, body)?;
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        json(&url, accepted(&url, request).await?).await
+        let (url, request) = self.signed_request(method, url, body)?;
+        json(&url, accepted(&url, on_top(request, headers)).await?).await
     }
 
     /// Streams a body of known length and digest, signed, and reads JSON.
@@ -357,69 +233,6 @@ impl Caller {
             .post(url.clone())
             .header(SIGNATURE_HEADER, signature)
             .header(CONTENT_DIGEST_HEADER, content_digest)
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::CONTENT_LENGTH, length)
-            .body(body);
-        json(&url, accepted(&url, request).await?).await
-    }
-
-    /// Sends bytes to a peer of the original, with the digest of the body alone, and reads JSON.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn send_to_original<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        url: &str,
-        body: Vec<u8>,
-        headers: &[(&'static str, String)],
-    ) -> Result<T, CallError> {
-        let secret = self.secret.as_ref().ok_or(CallError::NoSecret)?;
-        let digest = (BODY_DIGEST_HEADER, body_digest(secret, &body));
-        self.send_unsigned(method, url, body, &[headers, &[digest]].concat())
-            .await
-    }
-
-    /// Sends bytes to a peer of the original that asks for no proof, and reads JSON.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn send_unsigned<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        url: &str,
-        body: Vec<u8>,
-        headers: &[(&'static str, String)],
-    ) -> Result<T, CallError> {
-        let url = self.parse(url)?;
-        let mut request = self
-            .http
-            .request(method, url.clone())
-            .timeout(self.timeout)
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(body);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        json(&url, accepted(&url, request).await?).await
-    }
-
-    /// Streams a body of known length to a master of the original, which asks for no signature
-    /// there, and reads JSON.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn upload_to_original<T: DeserializeOwned>(
-        &self,
-        url: &str,
-        content_type: &str,
-        length: u64,
-        body: reqwest::Body,
-    ) -> Result<T, CallError> {
-        let url = self.parse(url)?;
-        let request = self
-            .http
-            .post(url.clone())
             .header(header::CONTENT_TYPE, content_type)
             .header(header::CONTENT_LENGTH, length)
             .body(body);
@@ -455,6 +268,20 @@ impl Caller {
     }
 }
 
+fn written<B: Serialize + ?Sized>(url: &str, body: &B) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(body).map_err(|source| CallError::Malformed {
+        url: url.to_owned(),
+        source,
+    })
+}
+
+fn on_top(request: RequestBuilder, headers: &[(&'static str, String)]) -> RequestBuilder {
+    let add = |request: RequestBuilder, (name, value): &(&'static str, String)| {
+        request.header(*name, value)
+    };
+    headers.iter().fold(request, add)
+}
+
 async fn accepted(url: &Url, request: RequestBuilder) -> Result<Response, CallError> {
     let response = request
         .send()
@@ -467,7 +294,7 @@ async fn accepted(url: &Url, request: RequestBuilder) -> Result<Response, CallEr
     let text = response.text().await.unwrap_or_default();
     let error = match serde_json::from_str::<ErrorBody>(&text) {
         Ok(body) => body.error,
-        Err(_) => text.chars().take(500).collect(),
+        Err(_) => text.chars().take(SHOWN_OF_STRANGERS).collect(),
     };
     Err(CallError::Refused {
         url: shown(url),

@@ -4,6 +4,7 @@
 //! and running commands is left to others. The grammar and the messages are the original's; where ours
 //! is stricter (every list element is checked, limits start at 1) the message has its form.
 
+mod atomizers;
 mod check;
 mod commands;
 mod document;
@@ -13,7 +14,8 @@ mod problem;
 mod tests;
 mod time_limit;
 
-pub use commands::{atom_command, atoms_from_output, join_commands};
+pub use commands::atoms_from_output;
+use commands::join_commands;
 pub use problem::{Place, Problem};
 pub use time_limit::{TimeLimit, Timeouts};
 
@@ -29,7 +31,7 @@ use std::num::NonZeroU32;
 /// Stored in journals as JSON: add fields only as optional ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// What one atom runs: the list joined by [`join_commands`].
+    /// What one atom runs: the list joined by ` && `.
     pub commands: String,
     /// What gives the atoms, in file order; never empty.
     pub atomizers: Vec<Atomizer>,
@@ -287,20 +289,12 @@ fn add_problem(outcome: &mut Result<Job, Vec<Problem>>, problem: Problem) {
 }
 
 impl Job {
-    /// Reads the `config` of a build request: one job's mapping, not a whole file.
+    /// Reads the `config` of a build request: one job's mapping, not a whole file. `name` is the request's
+    /// `job_name`, for the messages; the original says `None` when there is none.
     ///
     /// # Errors
     /// [`JobConfigError::InvalidJob`]; places are paths such as `config.commands[0]`.
-    pub fn from_inline(value: &serde_json::Value) -> Result<Self, JobConfigError> {
-        Self::from_inline_named(None, value)
-    }
-
-    /// As [`Job::from_inline`], with the request's `job_name` for the messages; the original says `None`
-    /// when there is none.
-    ///
-    /// # Errors
-    /// As [`Job::from_inline`].
-    pub fn from_inline_named(
+    pub(crate) fn from_inline(
         name: Option<&str>,
         value: &serde_json::Value,
     ) -> Result<Self, JobConfigError> {

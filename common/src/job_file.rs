@@ -68,7 +68,7 @@ pub fn read_job(
     project: &Path,
 ) -> Result<(String, Job), JobFileError> {
     if let Some(config) = config {
-        let job = Job::from_inline_named(job_name, &Value::Object(config.clone()))?;
+        let job = Job::from_inline(job_name, &Value::Object(config.clone()))?;
         return Ok((job_name.unwrap_or("None").to_owned(), job));
     }
     let bytes = read_job_file(&project.join(JOB_FILE))?;

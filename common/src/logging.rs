@@ -4,7 +4,7 @@
 
 mod rotating_file;
 
-pub use rotating_file::RotatingFile;
+pub(crate) use rotating_file::RotatingFile;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -105,7 +105,7 @@ pub enum LoggingError {
 /// Starts the log of this process.
 ///
 /// With `foreground`, lines go to standard error, in colour on a terminal. With `file`, they also go there; the file
-/// is appended to, its directory is made, and beyond `max_file_size` bytes it is rotated ([`RotatingFile`]). Each line
+/// is appended to, its directory is made, and beyond `max_file_size` bytes it is rotated. Each line
 /// is written at once, so that nothing is lost at the end.
 ///
 /// # Errors

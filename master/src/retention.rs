@@ -2,9 +2,14 @@
 //! forgotten, and removes copies of projects that nobody uses. All in the background, a little at a
 //! time.
 
+mod remover;
+#[cfg(test)]
+mod tests;
+
+pub use remover::Remover;
+
 use crate::cluster::command::Command;
 use crate::coordinator::ClusterHandle;
-use crate::journal::{EndedBuilds, JournalError};
 use crate::metrics::{Measured, Removed};
 use crate::project_locks::ProjectLocks;
 use crate::results::Results;
@@ -18,9 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -29,67 +32,6 @@ use tokio_util::sync::CancellationToken;
 const BUILDS_LOOK: Duration = Duration::from_secs(5);
 /// How often projects are; measuring them reads all their directories.
 const PROJECTS_LOOK: Duration = Duration::from_secs(600);
-/// The pause after the disk refused to remove something.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
-
-/// Removes what is left of forgotten builds, one build at a time. Clones share the turn.
-#[derive(Clone, Debug)]
-pub struct Remover {
-    results: Results,
-    ended: EndedBuilds,
-    measured: Measured,
-    turn: Arc<Semaphore>,
-}
-
-/// Something of a build can not be removed.
-#[derive(Debug, thiserror::Error)]
-enum RemovalError {
-    #[error(transparent)]
-    Results(#[from] io::Error),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    BrokenOff(#[from] tokio::task::JoinError),
-}
-
-impl Remover {
-    /// Removes results here, and builds there.
-    #[must_use]
-    pub fn new(results: Results, ended: EndedBuilds, measured: Measured) -> Self {
-        Self {
-            results,
-            ended,
-            measured,
-            turn: Arc::new(Semaphore::new(1)),
-        }
-    }
-
-    /// Removes a build and says so; tries on while the disk refuses. `None` if it was told to stop:
-    /// the next start asks again.
-    pub async fn remove(self, build: BuildId, stop: CancellationToken) -> Option<Command> {
-        while let Err(error) = self.try_to_remove(build).await {
-            tracing::warn!(build.id = build.0, %error, "could not remove a build; trying on");
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(TRY_AGAIN) => {}
-            }
-        }
-        self.measured.removed(Removed::Build);
-        Some(Command::ReportCleared { build })
-    }
-
-    async fn try_to_remove(&self, build: BuildId) -> Result<(), RemovalError> {
-        // The semaphore is never closed.
-        let _turn = self.turn.acquire().await.ok();
-        let (results, ended) = (self.results.clone(), self.ended.clone());
-        spawn_blocking(move || {
-            results.remove(build)?;
-            Ok(ended.remove(build)?)
-        })
-        .await?
-    }
-}
-
 /// Where the copies of projects are, and who uses which.
 #[derive(Clone, Debug)]
 pub struct Projects {
@@ -275,132 +217,5 @@ impl Projects {
             true
         });
         remove_unnamed(&parents)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::coordinator::Coordinator;
-    use crate::journal::Journal;
-    use clusterrunner_common::build_request::BuildRequest;
-    use std::path::Path;
-
-    fn directory_build(directory: &str) -> BuildRequest {
-        let params = serde_json::json!({"type": "directory", "project_directory": directory});
-        BuildRequest::from_json(&params).unwrap()
-    }
-
-    fn projects(directory: &Path) -> Projects {
-        Projects {
-            mirrors: directory.join("repos"),
-            work_trees: directory.join("work"),
-            locks: ProjectLocks::default(),
-            bounds: ProjectBounds {
-                max_age: None,
-                max_bytes: Some(1),
-            },
-        }
-    }
-
-    /// A master's core with one canceled build, of which a result is there.
-    async fn with_canceled_build(
-        directory: &Path,
-        stop: &CancellationToken,
-    ) -> (ClusterHandle, Results) {
-        let journal = Journal::open(&directory.join("journal")).unwrap();
-        let recovered = Coordinator::recover(journal, Duration::from_millis(200)).unwrap();
-        let (coordinator, cluster, effects) = recovered;
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            // Nobody carries effects out here; they must go somewhere all the same.
-            let _effects = effects;
-            coordinator.run(stop).await.unwrap();
-        });
-        let request = Box::new(directory_build("/project"));
-        cluster
-            .command(Command::QueueBuild { request })
-            .await
-            .unwrap();
-        let build = BuildId(1);
-        cluster
-            .command(Command::CancelBuild { build })
-            .await
-            .unwrap();
-        let results = Results::new(directory.join("results")).unwrap();
-        let of_build = directory.join("results/1");
-        std::fs::create_dir_all(&of_build).unwrap();
-        std::fs::write(of_build.join("blocks"), [0; 100]).unwrap();
-        let is_put_away = || cluster.read(|cluster| cluster.ended().count() == 1);
-        let put_away = async {
-            while !is_put_away().await.unwrap() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), put_away)
-            .await
-            .unwrap();
-        (cluster, results)
-    }
-
-    #[tokio::test]
-    async fn results_without_an_archive_go_before_their_build() {
-        let directory = tempfile::tempdir().unwrap();
-        let stop = CancellationToken::new();
-        let (cluster, results) = with_canceled_build(directory.path(), &stop).await;
-        let bounds = |max_partial_age| BuildBounds {
-            max_bytes: Some(10),
-            max_partial_age,
-            ..BuildBounds::default()
-        };
-        let look = async |max_partial_age| {
-            let (bounds, projects) = (bounds(max_partial_age), projects(directory.path()));
-            let measured = Measured::default();
-            let mut keeper =
-                Keeper::new(cluster.clone(), results.clone(), bounds, projects, measured);
-            keeper.look_at_builds().await;
-            results.size(BuildId(1)).unwrap()
-        };
-        assert_eq!(look(None).await, 100);
-        assert_eq!(look(Some(Duration::from_secs(3600))).await, 100);
-        assert_eq!(look(Some(Duration::ZERO)).await, 0);
-        // The build itself stays: it is the last one.
-        let is_there = cluster.read(|cluster| cluster.is_ended(BuildId(1)));
-        assert!(is_there.await.unwrap());
-        stop.cancel();
-    }
-
-    #[test]
-    fn only_projects_that_nobody_uses_go() {
-        let directory = tempfile::tempdir().unwrap();
-        let projects = projects(directory.path());
-        for name in ["free", "prepared", "built"] {
-            for parent in [&projects.mirrors, &projects.work_trees] {
-                std::fs::create_dir_all(parent.join(name)).unwrap();
-                std::fs::write(parent.join(name).join("file"), "text").unwrap();
-            }
-        }
-        let prepared = projects
-            .locks
-            .try_lock(&projects.work_trees.join("prepared"));
-        let built = BTreeSet::from([OsString::from("built")]);
-        let measured = Measured::default();
-        projects.remove_surplus(&built, &measured).unwrap();
-        let left = |built: &BTreeSet<OsString>| {
-            projects.remove_surplus(built, &measured).unwrap();
-            let parents = [projects.mirrors.clone(), projects.work_trees.clone()];
-            let found = find(&parents, false).unwrap();
-            found
-                .into_iter()
-                .map(|project| project.name)
-                .collect::<BTreeSet<_>>()
-        };
-        assert_eq!(
-            left(&built),
-            ["built", "prepared"].map(OsString::from).into()
-        );
-        drop(prepared);
-        assert_eq!(left(&built), built);
-        assert!(left(&BTreeSet::new()).is_empty());
     }
 }

@@ -3,14 +3,11 @@
 use crate::farm::Farm;
 use crate::processes;
 use crate::repository::Repository;
-use crate::wait::{wait_for, wait_for_at_most};
+use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
 use std::path::Path;
 use std::time::Duration;
-
-/// How soon after a cancel everything is gone that does not resist.
-const PROMPTLY: Duration = Duration::from_secs(2);
 
 /// A job whose atoms start processes in every way that leaves the shell, and `last`. Each has the
 /// atom's variable in its environment, which begins with the path of `directory`.
@@ -47,9 +44,10 @@ fn marker(repository: &Repository) -> String {
     format!("MARKER={}/.git/atom", repository.path().display())
 }
 
-async fn wait_until_gone(limit: Duration, repository: &Repository) {
+/// By themselves they would go on for longer than tests wait.
+async fn wait_until_gone(repository: &Repository) {
     let marker = marker(repository);
-    wait_for_at_most(limit, "all processes of the build are gone", async || {
+    wait_for("all processes of the build are gone", async || {
         processes::with_text(&marker).is_empty().then_some(())
     })
     .await;
@@ -85,7 +83,7 @@ async fn a_canceled_build_leaves_no_process() {
     let farm = Farm::start(&[2]).await;
     let build = start(&farm, &repository).await;
     farm.client().cancel(build).await.unwrap();
-    wait_until_gone(PROMPTLY, &repository).await;
+    wait_until_gone(&repository).await;
     check_canceled(&farm, build).await;
     // A second order means nothing more.
     farm.client().cancel(build).await.unwrap();
@@ -105,7 +103,7 @@ async fn a_stubborn_build_can_be_canceled_too() {
     let farm = Farm::start(&[2]).await;
     let build = start(&farm, &repository).await;
     farm.client().cancel(build).await.unwrap();
-    wait_until_gone(crate::wait::PATIENCE, &repository).await;
+    wait_until_gone(&repository).await;
     check_canceled(&farm, build).await;
     check_next_build(&farm).await;
 }
@@ -134,7 +132,7 @@ async fn a_build_is_canceled_while_it_is_prepared_or_set_up() {
         })
         .await;
         farm.client().cancel(build).await.unwrap();
-        wait_until_gone(PROMPTLY, &repository).await;
+        wait_until_gone(&repository).await;
         check_canceled(&farm, build).await;
         check_next_build(&farm).await;
     }
@@ -193,7 +191,7 @@ async fn stubborn_children_are_reached_in_every_state() {
         })
         .await;
         farm.client().cancel(build).await.unwrap();
-        wait_until_gone(crate::wait::PATIENCE, &repository).await;
+        wait_until_gone(&repository).await;
         check_canceled(&farm, build).await;
         check_next_build(&farm).await;
     }
@@ -246,5 +244,5 @@ async fn background_children_end_with_the_build() {
     for atom in farm.atoms(build.id).await {
         assert_eq!(farm.console(build.id, &atom).await, "ended\n");
     }
-    wait_until_gone(crate::wait::PATIENCE, &repository).await;
+    wait_until_gone(&repository).await;
 }

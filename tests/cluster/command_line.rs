@@ -3,7 +3,7 @@
 use crate::farm::Farm;
 use crate::machine::{Ended, Machine, files_below, interrupt};
 use crate::repository::Repository;
-use crate::wait::{is_true_within, wait_for};
+use crate::wait::{PATIENCE, is_true_within, wait_for};
 use clusterrunner_common::ids::BuildId;
 use serde_json::Value;
 use std::fs;
@@ -79,9 +79,7 @@ fn from_nothing_to_results_and_back() {
 
     let stopped = machine.run_to(0, &["stop"]);
     assert_eq!(stopped.stdout.matches("Stopped").count(), 2, "{stopped:#?}");
-    assert!(is_true_within(Duration::from_secs(5), || machine
-        .processes()
-        .is_empty()));
+    assert!(is_true_within(PATIENCE, || machine.processes().is_empty()));
     machine.run_to(5, &["status"]);
     let again = machine.run_to(0, &["stop"]);
     assert!(
@@ -303,10 +301,10 @@ fn a_stop_that_drains_lets_atoms_finish_and_names_what_is_left() {
     );
     let ran = || fs::read_to_string(machine.path("project/ran")).unwrap_or_default();
     let mut build = machine.start(&["build"]);
-    assert!(is_true_within(Duration::from_secs(30), || ran() == "begin\n"));
+    assert!(is_true_within(PATIENCE, || ran() == "begin\n"));
     let stop = machine.start(&["stop", "--drain"]);
     // The slave has heard of it when it takes nothing new.
-    assert!(is_true_within(Duration::from_secs(30), || {
+    assert!(is_true_within(PATIENCE, || {
         let slaves = machine.run(&["slaves"]).stdout;
         slaves.contains("shutting down")
     }));
@@ -320,7 +318,7 @@ fn a_stop_that_drains_lets_atoms_finish_and_names_what_is_left() {
     build.wait().unwrap();
     // The atom that was finished is not run again.
     machine.run_to(0, &["build"]);
-    assert!(is_true_within(Duration::from_secs(30), || {
+    assert!(is_true_within(PATIENCE, || {
         machine
             .run(&["status", "1"])
             .stdout

@@ -1,6 +1,7 @@
 //! One machine with one user who has just installed ClusterRunner: nothing runs, no settings but free
 //! ports, and a project.
 
+use crate::daemon::STOP_LIMIT;
 use crate::processes;
 use crate::program::clusterrunner;
 use crate::wait::is_true_within;
@@ -10,7 +11,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// The user's part of a machine.
@@ -121,7 +121,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let panicking = std::thread::panicking();
         let stopped = self.run(&["stop"]);
-        let none_left = is_true_within(Duration::from_secs(5), || self.processes().is_empty());
+        let none_left = is_true_within(STOP_LIMIT, || self.processes().is_empty());
         let left = self.processes();
         if panicking || !none_left {
             self.show_logs();

@@ -17,6 +17,7 @@ mod processes;
 mod program;
 mod raw;
 mod repository;
+mod skipping;
 mod wait;
 
 mod atoms;

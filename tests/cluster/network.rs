@@ -4,6 +4,7 @@
 
 use crate::farm::{Extra, Farm};
 use crate::repository::Repository;
+use crate::skipping::skip;
 use crate::wait::wait_for;
 use crate::whole_build::{check_results, many_atoms, runs};
 use clusterrunner_common::api::BuildResult;
@@ -92,9 +93,7 @@ impl Network {
     /// namespace from then on, and so is what it starts.
     fn new(num_slaves: usize) -> Option<Self> {
         let Some(master) = Namespace::new() else {
-            eprintln!(
-                "SKIPPED: no network namespaces here; run as root, with util-linux and iproute2"
-            );
+            skip("no network namespaces here; run as root, with util-linux and iproute2");
             return None;
         };
         master.ip("link set lo up");
@@ -258,6 +257,7 @@ async fn a_slave_hears_nothing_but_is_heard() {
     };
     let route = format!("blackhole {}/32", slave_address(0));
     scene.network.master.ip(&format!("route add {route}"));
+    // There is nothing to wait for: this time, twice what a slave may be silent, is what the test is about.
     tokio::time::sleep(Duration::from_secs(6)).await;
     scene.network.master.ip(&format!("route del {route}"));
     scene.check_end().await;
@@ -273,6 +273,7 @@ async fn links_flap() {
     for _ in 0..20 {
         let slave = usize::try_from(dice.below(2)).unwrap();
         scene.network.cut(slave);
+        // Any moment is as good.
         tokio::time::sleep(Duration::from_millis(50 + dice.below(400))).await;
         scene.network.mend(slave);
         tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
@@ -290,7 +291,7 @@ async fn the_network_is_slow_and_loses_packets() {
     for (slave, namespace) in scene.network.slaves.iter().enumerate() {
         let port = format!("qdisc add dev port{slave} {netem}");
         if !scene.network.master.run("tc", &port) {
-            eprintln!("SKIPPED: this kernel has no netem");
+            skip("this kernel has no netem, so the network was good");
             break;
         }
         assert!(namespace.run("tc", &format!("qdisc add dev cable {netem}")));

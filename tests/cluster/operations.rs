@@ -4,12 +4,11 @@ use crate::farm::Farm;
 use crate::machine::Machine;
 use crate::raw::Raw;
 use crate::repository::Repository;
-use crate::wait::{is_true_within, wait_for};
+use crate::wait::{PATIENCE, is_true_within, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::time::Duration;
 
 /// The tags of an event log's file, in order.
 fn tags(file: &Path) -> Vec<String> {
@@ -77,9 +76,7 @@ fn events_go_to_standard_output_where_that_is_wanted() {
     assert_eq!(first["__tag__"], "SERVICE_STARTED");
     assert!(!machine.path("base/log/eventlog_master.log").exists());
     machine.run_to(0, &["stop"]);
-    let ended = is_true_within(Duration::from_secs(30), || {
-        master.try_wait().unwrap().is_some()
-    });
+    let ended = is_true_within(PATIENCE, || master.try_wait().unwrap().is_some());
     assert!(ended);
 }
 

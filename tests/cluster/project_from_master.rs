@@ -9,10 +9,10 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Prints what only the right commit has.
@@ -61,8 +61,7 @@ struct Relay {
     port: u16,
     /// Bytes that came from the master.
     passed: Arc<AtomicU64>,
-    holding: Arc<AtomicBool>,
-    released: Arc<Notify>,
+    holding: watch::Sender<bool>,
     _connections: JoinSet<()>,
 }
 
@@ -75,22 +74,21 @@ impl Relay {
         let relay = Self {
             port: listener.local_addr().unwrap().port(),
             passed: Arc::default(),
-            holding: Arc::new(AtomicBool::new(holding)),
-            released: Arc::default(),
+            holding: watch::Sender::new(holding),
             _connections: JoinSet::new(),
         };
-        let (passed, holding) = (Arc::clone(&relay.passed), Arc::clone(&relay.holding));
-        let (released, master) = (Arc::clone(&relay.released), farm.master_address());
+        let (passed, holding) = (Arc::clone(&relay.passed), relay.holding.subscribe());
+        let master = farm.master_address();
         let mut relay = relay;
         relay._connections.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((slave, _)) = listener.accept().await {
-                let (passed, holding) = (Arc::clone(&passed), Arc::clone(&holding));
-                let (released, master) = (Arc::clone(&released), master.clone());
+                let (passed, holding) = (Arc::clone(&passed), holding.clone());
+                let master = master.clone();
                 connections.spawn(async move {
                     // No master at the moment: the slave's connection ends, too.
                     if let Ok(master) = TcpStream::connect(master).await {
-                        pass(slave, master, &passed, &holding, &released).await;
+                        pass(slave, master, &passed, holding).await;
                     }
                 });
             }
@@ -117,6 +115,14 @@ impl Relay {
         path
     }
 
+    /// Waits until it holds back the second half of a project.
+    async fn has_held(&self) {
+        wait_for("half of the pack is there", async || {
+            (self.passed() > HELD_AFTER as u64).then_some(())
+        })
+        .await;
+    }
+
     fn passed(&self) -> u64 {
         self.passed.load(Ordering::SeqCst)
     }
@@ -126,8 +132,7 @@ async fn pass(
     mut slave: TcpStream,
     mut master: TcpStream,
     passed: &AtomicU64,
-    holding: &AtomicBool,
-    released: &Notify,
+    mut holding: watch::Receiver<bool>,
 ) {
     let (mut from_slave, mut to_slave) = slave.split();
     let (mut from_master, mut to_master) = master.split();
@@ -140,8 +145,8 @@ async fn pass(
             };
             total += length;
             passed.fetch_add(length as u64, Ordering::SeqCst);
-            if total > HELD_AFTER && holding.load(Ordering::SeqCst) {
-                released.notified().await;
+            if total > HELD_AFTER && *holding.borrow() {
+                holding.wait_for(|holding| !holding).await.ok();
                 break;
             }
             if to_slave.write_all(&buffer[..length]).await.is_err() {
@@ -156,20 +161,27 @@ async fn pass(
     }
 }
 
+/// A farm with one slave, which reaches its master by a relay alone.
+async fn behind_a_relay(extra: &Extra<'_>, executors: u32, holding: bool) -> (Farm, Relay) {
+    let mut farm = Farm::with(extra);
+    farm.start_master().await;
+    let relay = Relay::start(&farm, holding).await;
+    let settings = relay.settings(&farm);
+    farm.start_slave_with(executors, &settings);
+    farm.wait_for_slaves(1).await;
+    (farm, relay)
+}
+
 /// And the second time only what is new.
 #[tokio::test]
 async fn slaves_need_no_access_to_the_repository() {
     let submodule = Repository::with_jobs("unused");
     let repository = project();
-    let mut farm = Farm::with(&Extra {
+    let extra = Extra {
         slave: NO_ACCESS,
         ..Extra::default()
-    });
-    farm.start_master().await;
-    let relay = Relay::start(&farm, false).await;
-    let settings = relay.settings(&farm);
-    farm.start_slave_with(2, &settings);
-    farm.wait_for_slaves(1).await;
+    };
+    let (farm, relay) = behind_a_relay(&extra, 2, false).await;
     check(&farm, &repository, "one\n1\nv1\n").await;
     let first = relay.passed();
     assert!(first > 1 << 20, "{first}");
@@ -197,25 +209,17 @@ async fn slaves_need_no_access_to_the_repository() {
 #[tokio::test]
 async fn a_master_that_is_killed_in_the_middle_of_a_pack() {
     let repository = project();
-    let mut farm = Farm::with(&Extra {
+    let extra = Extra {
         slave: NO_ACCESS,
         // Long enough for the restart.
         master: "slave_lost_after = 60",
         ..Extra::default()
-    });
-    farm.start_master().await;
-    let relay = Relay::start(&farm, true).await;
-    let settings = relay.settings(&farm);
-    farm.start_slave_with(1, &settings);
-    farm.wait_for_slaves(1).await;
+    };
+    let (mut farm, relay) = behind_a_relay(&extra, 1, true).await;
     let build = farm.submit(&repository.request()).await;
-    wait_for("half of the pack is there", async || {
-        (relay.passed() > HELD_AFTER as u64).then_some(())
-    })
-    .await;
+    relay.has_held().await;
     farm.kill_master();
-    relay.holding.store(false, Ordering::SeqCst);
-    relay.released.notify_waiters();
+    relay.holding.send_replace(false);
     farm.start_master().await;
     let view = farm.end_of(build).await;
     assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
@@ -231,38 +235,27 @@ async fn a_master_that_is_killed_in_the_middle_of_a_pack() {
 #[tokio::test]
 async fn a_build_that_is_canceled_in_the_middle_of_a_pack() {
     let repository = project();
-    let mut farm = Farm::with(&Extra {
+    let extra = Extra {
         slave: NO_ACCESS,
         ..Extra::default()
-    });
-    farm.start_master().await;
-    let relay = Relay::start(&farm, true).await;
-    let settings = relay.settings(&farm);
-    farm.start_slave_with(1, &settings);
-    farm.wait_for_slaves(1).await;
+    };
+    let (farm, relay) = behind_a_relay(&extra, 1, true).await;
     let build = farm.submit(&repository.request()).await;
-    wait_for("half of the pack is there", async || {
-        (relay.passed() > HELD_AFTER as u64).then_some(())
-    })
-    .await;
+    relay.has_held().await;
     farm.client().cancel(build).await.unwrap();
     farm.wait_for_rest().await;
-    relay.holding.store(false, Ordering::SeqCst);
+    relay.holding.send_replace(false);
     check(&farm, &repository, "one\n1\nv1\n").await;
 }
 
 #[tokio::test]
 async fn slaves_fetch_for_themselves_where_the_settings_say_so() {
     let repository = project();
-    let mut farm = Farm::with(&Extra {
+    let extra = Extra {
         master: "get_project_from_master = False",
         ..Extra::default()
-    });
-    farm.start_master().await;
-    let relay = Relay::start(&farm, false).await;
-    let settings = relay.settings(&farm);
-    farm.start_slave_with(1, &settings);
-    farm.wait_for_slaves(1).await;
+    };
+    let (farm, relay) = behind_a_relay(&extra, 1, false).await;
     check(&farm, &repository, "one\n1\nv1\n").await;
     assert!(relay.passed() < 1 << 20, "{}", relay.passed());
 }

@@ -196,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn a_place_needs_a_name() {
+        for nameless in ["/", "..", "a/.."] {
+            let error = Place::find(Path::new(nameless)).err().unwrap();
+            assert!(matches!(error, ResultsError::NoName { .. }), "{error}");
+        }
+    }
+
+    #[test]
     fn old_results_are_named_by_their_build_and_five_are_kept() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();

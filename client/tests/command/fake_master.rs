@@ -16,10 +16,10 @@ use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::{Gate, Signed};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -77,7 +77,7 @@ impl FakeMaster {
     }
 
     fn listen(address: SocketAddr, script: Arc<Mutex<Script>>) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = bind(address);
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -118,6 +118,23 @@ impl Drop for FakeMaster {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
+        }
+    }
+}
+
+/// After a restart the port may be taken for a moment more: a process that another test starts has
+/// copies of all sockets until it has become another program.
+fn bind(address: SocketAddr) -> TcpListener {
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && began.elapsed() < Duration::from_secs(30) =>
+            {
+                std::thread::yield_now();
+            }
+            bound => return bound.unwrap(),
         }
     }
 }

@@ -162,7 +162,7 @@ impl Capped {
     ///
     /// # Errors
     /// When the file can not be read.
-    pub fn growing(file: File, max: Option<u64>, most: u64) -> io::Result<Self> {
+    pub(crate) fn growing(file: File, max: Option<u64>, most: u64) -> io::Result<Self> {
         /// A flood that is faster than this many looks at it is shown with a shorter tail.
         const LOOKS: usize = 5;
         let mut looks = 0;
@@ -199,7 +199,7 @@ impl Capped {
 
     /// Only what comes before the gap, which does not change any more.
     #[must_use]
-    pub fn only_head(self) -> Self {
+    pub(crate) fn only_head(self) -> Self {
         Self {
             notice: Vec::new(),
             tail_start: self.head,

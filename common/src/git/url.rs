@@ -1,14 +1,16 @@
 //! Which repositories may be named, and how their names are shown.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod place;
+#[cfg(test)]
+mod tests;
 
+pub(super) use place::{Place, SshAddress};
+
+use super::address::{host_of, path_start, percent_decoded};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
-
-use super::address::{
-    destination, host_of, parse_authority, path_start, percent_decoded, split_authority, split_scp,
-};
+use std::fmt;
+use std::path::Path;
 
 /// No honest URL is longer; a bound keeps messages and headers small.
 const MAXIMUM_LENGTH: usize = 4096;
@@ -24,30 +26,6 @@ const READABLE_LENGTH: usize = 60;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct GitUrl {
     place: Place,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Place {
-    Http(Url),
-    Ssh(SshAddress),
-    Daemon {
-        host: String,
-        port: u16,
-        path: String,
-        text: String,
-    },
-    Local(PathBuf),
-}
-
-/// What the `ssh` program is told.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct SshAddress {
-    /// `host` or `user@host`.
-    pub(super) destination: String,
-    pub(super) port: Option<u16>,
-    /// As the far side's `git-upload-pack` gets it.
-    pub(super) path: String,
-    text: String,
 }
 
 /// Why a text is not accepted as a repository's URL. Never contains a password.
@@ -103,37 +81,7 @@ impl GitUrl {
         if let Some(reason) = forbidden_character(text) {
             return Err(malformed(text, reason));
         }
-        let place = if text.starts_with('/') {
-            local(text, text, allow_local_sources)?
-        } else if let Some((scheme, rest)) = text.split_once("://") {
-            match scheme.to_ascii_lowercase().as_str() {
-                "http" | "https" if rest.starts_with('/') => {
-                    return Err(malformed(text, "it has no usable host"));
-                }
-                "http" | "https" => http(text)?,
-                "ssh" => ssh(text, rest)?,
-                "git" => daemon(text, rest)?,
-                "file" => local(
-                    text,
-                    file_url_path(text, rest)?.as_str(),
-                    allow_local_sources,
-                )?,
-                _ => {
-                    return Err(GitUrlError::Scheme {
-                        url: redact_url(text),
-                    });
-                }
-            }
-        } else if text.contains("::") && !text.contains('[') {
-            // `ext::`, `fd::` and others of the kind that make the git program run something.
-            return Err(GitUrlError::Scheme {
-                url: redact_url(text),
-            });
-        } else if let Some((host, path)) = split_scp(text) {
-            scp(text, host, path)?
-        } else {
-            return Err(malformed(text, "it is neither a URL nor an absolute path"));
-        };
+        let place = Place::parse(text, allow_local_sources)?;
         Ok(Self { place })
     }
 
@@ -324,103 +272,3 @@ pub(super) fn forbidden_character(text: &str) -> Option<&'static str> {
         None
     }
 }
-
-fn http(text: &str) -> Result<Place, GitUrlError> {
-    let url = Url::parse(text).map_err(|_| malformed(text, "it is not a valid URL"))?;
-    let host = url.host_str().unwrap_or_default();
-    if host.is_empty() || host.starts_with('-') {
-        return Err(malformed(text, "it has no usable host"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(malformed(
-            text,
-            "it has a query (?) or a fragment (#), which a repository URL can not have",
-        ));
-    }
-    if percent_decoded(url.path())
-        .as_deref()
-        .and_then(forbidden_character)
-        .is_some()
-    {
-        return Err(malformed(
-            text,
-            "its path contains an escaped control character or quote",
-        ));
-    }
-    Ok(Place::Http(url))
-}
-
-fn ssh(text: &str, rest: &str) -> Result<Place, GitUrlError> {
-    let (authority, path) = split_authority(text, rest)?;
-    let (user, host, port) = parse_authority(text, authority)?;
-    if user.is_some_and(|user| user.contains(':')) {
-        return Err(malformed(
-            text,
-            "ssh can not use a password in the URL; use a key",
-        ));
-    }
-    // As git does: `ssh://host/~user/x` means a path in that user's home.
-    let path = if path.starts_with("/~") {
-        &path[1..]
-    } else {
-        &path
-    };
-    Ok(Place::Ssh(SshAddress {
-        destination: destination(user, host),
-        port,
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }))
-}
-
-fn scp(text: &str, authority: &str, path: &str) -> Result<Place, GitUrlError> {
-    let (user, host, _) = parse_authority(text, authority)?;
-    if user.is_some_and(|user| user.contains(':')) || path.is_empty() || path.starts_with('-') {
-        return Err(malformed(text, "it is not of the form user@host:path"));
-    }
-    Ok(Place::Ssh(SshAddress {
-        destination: destination(user, host),
-        port: None,
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }))
-}
-
-fn daemon(text: &str, rest: &str) -> Result<Place, GitUrlError> {
-    const GIT_DAEMON_PORT: u16 = 9418;
-    let (authority, path) = split_authority(text, rest)?;
-    let (user, host, port) = parse_authority(text, authority)?;
-    if user.is_some() {
-        return Err(malformed(text, "git:// can not use a user name"));
-    }
-    Ok(Place::Daemon {
-        host: host.to_owned(),
-        port: port.unwrap_or(GIT_DAEMON_PORT),
-        path,
-        text: text.to_owned(),
-    })
-}
-
-fn local(text: &str, path: &str, allowed: bool) -> Result<Place, GitUrlError> {
-    if allowed {
-        Ok(Place::Local(PathBuf::from(path)))
-    } else {
-        Err(GitUrlError::LocalNotAllowed {
-            url: redact_url(text),
-        })
-    }
-}
-
-fn file_url_path(text: &str, rest: &str) -> Result<String, GitUrlError> {
-    let path = rest.strip_prefix("localhost").unwrap_or(rest);
-    if !path.starts_with('/') {
-        return Err(malformed(text, "a file URL is file:///absolute/path"));
-    }
-    percent_decoded(path)
-        .filter(|path| forbidden_character(path).is_none())
-        .ok_or_else(|| malformed(text, "its path contains an unusable escape"))
-}
-
-#[cfg(test)]
-#[path = "url_tests.rs"]
-mod tests;

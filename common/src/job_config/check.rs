@@ -2,12 +2,12 @@
 
 use super::document::{Node, Value};
 use super::problem::{Place, Problem, python_type};
-use super::{Atomizer, Job, Timeouts, join_commands};
+use super::{Job, Timeouts, join_commands};
 use crate::nearest::nearest;
 use std::collections::BTreeMap;
 
 const COMMANDS: &str = "commands";
-const ATOMIZERS: &str = "atomizers";
+pub(super) const ATOMIZERS: &str = "atomizers";
 const SETUP_BUILD: &str = "setup_build";
 const TEARDOWN_BUILD: &str = "teardown_build";
 const MAX_EXECUTORS: &str = "max_executors";
@@ -62,7 +62,7 @@ pub(super) fn check_job(
 
 pub(super) struct Check<'a> {
     file: &'a str,
-    job: &'a str,
+    pub(super) job: &'a str,
     problems: Vec<Problem>,
 }
 
@@ -264,122 +264,6 @@ impl Check<'_> {
         self.note(&element.place, message, "remove the element");
     }
 
-    fn atomizers(&mut self, node: &Node) -> Option<Vec<Atomizer>> {
-        const EXPECTED: &str = "(<class 'list'>, <class 'dict'>)";
-        const CURE: &str =
-            "write a list: \"- NAME: \" and a command that prints one value per line";
-        let Value::List(elements) = &node.value else {
-            let cure = if matches!(node.value, Value::Mapping(_)) {
-                "write \"- \" before the name"
-            } else {
-                CURE
-            };
-            self.wrong_value(
-                node,
-                ATOMIZERS,
-                EXPECTED,
-                &python_type(&node.value, false),
-                cure,
-            );
-            return None;
-        };
-        if elements.is_empty() {
-            self.wrong_value(node, ATOMIZERS, EXPECTED, "an empty list", CURE);
-            return None;
-        }
-        let mut atomizers = Vec::new();
-        let mut good = true;
-        for element in elements {
-            match &element.value {
-                Value::Mapping(entries) if !entries.is_empty() => {
-                    for (key, command) in entries {
-                        match self.atomizer(key, command) {
-                            Some(atomizer) => atomizers.push(atomizer),
-                            None => good = false,
-                        }
-                    }
-                    good &= self.no_name_twice(entries);
-                }
-                Value::Mapping(_) => {
-                    self.wrong_value(element, ATOMIZERS, EXPECTED, "an empty mapping", CURE);
-                    good = false;
-                }
-                other => {
-                    let cure = "write \"NAME: \" before the command, where NAME is the variable that gets each value";
-                    self.wrong_value(
-                        element,
-                        ATOMIZERS,
-                        EXPECTED,
-                        &python_type(other, true),
-                        cure,
-                    );
-                    good = false;
-                }
-            }
-        }
-        good.then_some(atomizers)
-    }
-
-    fn atomizer(&mut self, key: &Node, command: &Node) -> Option<Atomizer> {
-        let name = key.value.scalar_text().unwrap_or("?");
-        if !is_variable_name(name) {
-            let message = format!(
-                "Definition for job \"{}\" contains an invalid atomizer name \"{name}\" in config section \
-                 \"{ATOMIZERS}\": it becomes a variable of the shell.",
-                self.job
-            );
-            self.note(
-                &key.place,
-                message,
-                "write letters, digits and _ only, and no digit first",
-            );
-            return None;
-        }
-        let cure = match &command.value {
-            Value::Text(command) => return Some(Atomizer { name: name.to_owned(), command: command.clone() }),
-            Value::Boolean(text) | Value::Integer(text, _) | Value::Float(text) => {
-                format!("put it in quotes: \"{text}\"")
-            }
-            Value::Null => format!("write a command after \"{name}:\""),
-            Value::List(_) => "write one command; join several with &&".to_owned(),
-            Value::Mapping(_) => {
-                "put the whole command in single quotes; unquoted, a \": \" in it makes it a mapping".to_owned()
-            }
-        };
-        let message = format!(
-            "Definition for job \"{}\" contains an invalid value for config section \"{ATOMIZERS}\". Parser expected \
-             one of [<class 'str'>] as the command of \"{name}\" but found {}.",
-            self.job,
-            python_type(&command.value, false)
-        );
-        self.note(&command.place, message, &cure);
-        None
-    }
-
-    /// The same name in two list elements is fine and means more atoms; in one mapping the first would be lost.
-    fn no_name_twice(&mut self, entries: &[(Node, Node)]) -> bool {
-        let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
-        let mut good = true;
-        for (key, _) in entries {
-            let Some(name) = key.value.scalar_text() else {
-                continue;
-            };
-            if first_places.insert(name, &key.place).is_some() {
-                let message = format!(
-                    "Definition for job \"{}\" contains the atomizer \"{name}\" twice in one mapping.",
-                    self.job
-                );
-                self.note(
-                    &key.place,
-                    message,
-                    "write \"- \" before it to make it a list element of its own",
-                );
-                good = false;
-            }
-        }
-        good
-    }
-
     pub(super) fn wrong_value(
         &mut self,
         node: &Node,
@@ -396,7 +280,7 @@ impl Check<'_> {
         self.note(&node.place, message, cure);
     }
 
-    fn note(&mut self, place: &Place, message: String, cure: &str) {
+    pub(super) fn note(&mut self, place: &Place, message: String, cure: &str) {
         self.problems.push(Problem {
             file: self.file.to_owned(),
             place: Some(place.clone()),
@@ -414,12 +298,4 @@ pub(super) fn remove_one(first: &Place) -> String {
         }
         Place::Path(_) => "remove or rename one of them".to_owned(),
     }
-}
-
-fn is_variable_name(name: &str) -> bool {
-    let mut letters = name.chars();
-    letters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -9,7 +9,7 @@
 /// `&`. `None` stands for an empty list element, which is left out. Oddities that are kept: an empty
 /// element at the start gives a leading `&&`, and `a ;` leaves two blanks.
 #[must_use]
-pub fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) -> String {
+pub(crate) fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) -> String {
     let mut joined = String::new();
     for element in elements.into_iter().flatten() {
         let element = element.trim().trim_end_matches(';');
@@ -32,7 +32,7 @@ pub fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) ->
 ///
 /// Nothing is escaped, as in the original: `$x`, backquotes and quotes in `value` are the shell's on the slave.
 #[must_use]
-pub fn atom_command(name: &str, value: &str) -> String {
+pub(crate) fn atom_command(name: &str, value: &str) -> String {
     format!("export {name}=\"{value}\";")
 }
 

@@ -191,14 +191,14 @@ fn aliases_and_merges_work_and_point_at_the_definition() {
 #[test]
 fn inline_configs() {
     let good = json!({"commands": ["true"], "atomizers": [{"N": "seq 1 2"}], "max_executors": 3});
-    let job = Job::from_inline(&good).unwrap();
+    let job = Job::from_inline(None, &good).unwrap();
     assert_eq!(
         (job.commands.as_str(), job.max_executors),
         ("true", NonZeroU32::new(3))
     );
 
     let message = |config| {
-        Job::from_inline_named(Some("X"), &config)
+        Job::from_inline(Some("X"), &config)
             .unwrap_err()
             .to_string()
     };
@@ -252,7 +252,7 @@ fn inline_configs() {
         assert!(message.starts_with(&expected), "{message}\n{expected}");
     }
     assert_eq!(
-        Job::from_inline(&json!("a string"))
+        Job::from_inline(None, &json!("a string"))
             .unwrap_err()
             .to_string(),
         "Passed in configuration is not a dictionary for job: \"None\". (config: write the sections below the job's \
@@ -279,7 +279,8 @@ fn hostile_files_end_quickly() {
         let start = Instant::now();
         let error = JobConfig::parse(&hostile, FILE).unwrap_err();
         assert!(
-            start.elapsed() < Duration::from_secs(5),
+            // What is not bounded takes for ever.
+            start.elapsed() < Duration::from_secs(60),
             "{:?} for {error}",
             start.elapsed()
         );

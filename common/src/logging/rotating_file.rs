@@ -11,7 +11,7 @@ const BACKUPS: u32 = 5;
 
 /// The file behind the log. It is shared by all threads; a line is never split between two files.
 #[derive(Debug)]
-pub struct RotatingFile(Mutex<Current>);
+pub(crate) struct RotatingFile(Mutex<Current>);
 
 #[derive(Debug)]
 struct Current {
@@ -26,7 +26,7 @@ impl RotatingFile {
     ///
     /// # Errors
     /// When the directory or the file can not be made.
-    pub fn open(path: &Path, max_size: u64) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, max_size: u64) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -72,7 +72,7 @@ impl Current {
 
 /// One line of the log on its way into the file.
 #[derive(Debug)]
-pub struct LineWriter<'a>(MutexGuard<'a, Current>);
+pub(crate) struct LineWriter<'a>(MutexGuard<'a, Current>);
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

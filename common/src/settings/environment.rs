@@ -26,10 +26,7 @@ impl fmt::Display for UnknownVariable {
     }
 }
 
-/// Those of the given names of variables that begin like settings and are none, in order. They are no
-/// error: other programs, too, may choose such names.
-#[must_use]
-pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<UnknownVariable> {
+fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<UnknownVariable> {
     let mut unknown: Vec<UnknownVariable> = names
         .into_iter()
         .filter_map(|name| {
@@ -44,7 +41,8 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<Unknown
     unknown
 }
 
-/// The same, of this process.
+/// The variables of this process that begin like settings and are none, in order. They are no error:
+/// other programs, too, may choose such names.
 #[must_use]
 pub fn unknown_variables_here() -> Vec<UnknownVariable> {
     let names = std::env::vars_os().map(|(name, _)| name);

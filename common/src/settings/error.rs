@@ -35,7 +35,9 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file that was named with `-c/--config-file` is not there.
-    #[error("there is no settings file {}", .path.display())]
+    #[error(
+        "there is no settings file {}; name another one, or leave --config-file out", .path.display()
+    )]
     Missing {
         /// The file.
         path: PathBuf,

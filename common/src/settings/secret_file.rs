@@ -1,8 +1,8 @@
 //! The secret's line in the settings file: found, or generated and written.
 
 use super::error::{Origin, SettingsError};
-use super::file::{scan, section_of};
-use super::{SettingsFile, read_file};
+use super::file::{SettingsFile, scan, section_of};
+use super::location::read_file;
 use crate::secret::Secret;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File};

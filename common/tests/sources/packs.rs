@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::repository::{Source, TestMirror, git};
-use crate::submodules::{add, commit_index};
+use crate::submodules::{add_source, commit_index};
 
 /// Gives what a mirror has for one commit; notes what was asked for and how much was given.
 struct Giver<'a> {
@@ -158,20 +158,10 @@ fn unknown_commits_of_the_receiver_do_not_matter() {
 fn submodules_come_the_same_way() {
     let leaf = Source::with_one_commit();
     let middle = Source::empty();
-    add(
-        &middle,
-        "deep/leaf",
-        leaf.path().to_str().unwrap(),
-        &leaf.head(),
-    );
-    let middle_commit = commit_index(&middle);
+    add_source(&middle, "deep/leaf", &leaf);
+    commit_index(&middle);
     let source = Source::with_one_commit();
-    add(
-        &source,
-        "lib/middle",
-        middle.path().to_str().unwrap(),
-        &middle_commit,
-    );
+    add_source(&source, "lib/middle", &middle);
     let commit = commit_index(&source);
     let (giving, taking) = mirrors(&source);
     giving.fetch(None, None).unwrap();

@@ -32,6 +32,11 @@ pub(crate) fn add(source: &Source, path: &str, url: &str, of: &CommitId) {
     ]);
 }
 
+/// Adds another source as it stands, by its path.
+pub(crate) fn add_source(source: &Source, path: &str, of: &Source) {
+    add(source, path, of.path().to_str().unwrap(), &of.head());
+}
+
 pub(crate) fn commit_index(source: &Source) -> CommitId {
     source.git(&["commit", "--quiet", "--message", "submodules"]);
     source.head()
@@ -41,12 +46,7 @@ pub(crate) fn commit_index(source: &Source) -> CommitId {
 fn submodules_in_submodules_are_checked_out_reset_and_removed() {
     let leaf = Source::with_one_commit();
     let middle = Source::empty();
-    add(
-        &middle,
-        "deep/leaf",
-        leaf.path().to_str().unwrap(),
-        &leaf.head(),
-    );
+    add_source(&middle, "deep/leaf", &leaf);
     let middle_commit = commit_index(&middle);
     let source = Source::with_one_commit();
     let plain = source.head();
@@ -57,7 +57,7 @@ fn submodules_in_submodules_are_checked_out_reset_and_removed() {
         &middle_commit,
     );
     // The same repository twice.
-    add(&source, "leaf", leaf.path().to_str().unwrap(), &leaf.head());
+    add_source(&source, "leaf", &leaf);
     let commit = commit_index(&source);
     let mirror = source.local_mirror();
     mirror.fetch(None, None).unwrap();
@@ -99,12 +99,7 @@ fn submodules_in_submodules_are_checked_out_reset_and_removed() {
 fn a_moved_submodule_commit_is_fetched() {
     let library = Source::with_one_commit();
     let source = Source::empty();
-    add(
-        &source,
-        "library",
-        library.path().to_str().unwrap(),
-        &library.head(),
-    );
+    add_source(&source, "library", &library);
     let first = commit_index(&source);
     let mirror = source.local_mirror();
     mirror.fetch(None, None).unwrap();

@@ -5,7 +5,6 @@ use crate::test_slave::{Place, TestSlave, job, text_of};
 use clusterrunner_common::api::{ConsoleBody, SlaveState};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use std::collections::BTreeSet;
-use tokio::net::TcpListener;
 
 async fn ready(master: &FakeMaster, num_executors: u32) -> TestSlave {
     let slave = TestSlave::start(master, num_executors).await;
@@ -233,8 +232,7 @@ async fn results_outlive_the_slave_and_are_delivered_if_any_of_a_file_is_wanted(
             .map(|s| (s, 409))
             .collect();
     }
-    let listener = TcpListener::bind(address).await.unwrap();
-    let slave = Place { base, listener }.start(&master.address, 1);
+    let slave = Place::again(base, address).await.start(&master.address, 1);
     let offered = master
         .hears_nth(2, |heard| matches!(heard, Heard::Connected { .. }))
         .await;

@@ -8,6 +8,7 @@
 mod batches;
 mod connection;
 mod fake_master;
+mod git;
 mod golden;
 mod orders;
 mod test_slave;

@@ -9,6 +9,8 @@ use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::settings::{Overrides, SlaveSettings, load_slave};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +18,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Nothing here takes nearly as long, unless it never ends.
+/// Nothing here takes nearly as long, unless it never ends; commands that must not be waited for sleep
+/// for longer.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A slave in this process, with its own base directory and a project.
@@ -42,6 +45,23 @@ impl Place {
             base: tempfile::tempdir().unwrap(),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         }
+    }
+
+    /// The place of a slave that has ended. Its port may be taken for a moment more: a process that
+    /// another test starts has copies of all sockets until it has become another program.
+    pub(crate) async fn again(base: tempfile::TempDir, address: SocketAddr) -> Self {
+        let bind = async {
+            loop {
+                match TcpListener::bind(address).await {
+                    Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                        tokio::task::yield_now().await;
+                    }
+                    bound => break bound.unwrap(),
+                }
+            }
+        };
+        let listener = tokio::time::timeout(DEADLINE, bind).await.unwrap();
+        Self { base, listener }
     }
 
     pub(crate) fn data(&self) -> PathBuf {

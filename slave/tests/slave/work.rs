@@ -4,7 +4,6 @@ use crate::fake_master::{FakeMaster, Heard};
 use crate::test_slave::{TestSlave, job, marked_processes, text_of};
 use clusterrunner_common::api::{ConsoleBody, SlaveState};
 use clusterrunner_common::ids::{Attempt, SlaveId};
-use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_build_goes_from_set_up_to_idle() {
@@ -127,7 +126,8 @@ async fn a_failed_set_up_says_why() {
         reason,
         "setup_build exited with 4; its output ended with:\ncannot go on"
     );
-    text_of_existence(&slave, "torn_down").await;
+    let torn_down = slave.project.join("torn_down");
+    slave.shows(|_| torn_down.exists()).await;
 
     let mut body = slave.setup_body(job(None, None));
     body["project_type_params"]["project_directory"] = "/not/there".into();
@@ -143,11 +143,6 @@ async fn a_failed_set_up_says_why() {
     slave.tear_down(2).await;
     master.hears_state(SlaveState::Idle, 2).await;
     slave.end().await;
-}
-
-async fn text_of_existence(slave: &TestSlave, name: &str) {
-    let path = slave.project.join(name);
-    slave.shows(|_| path.exists()).await;
 }
 
 #[tokio::test]
@@ -211,7 +206,7 @@ async fn a_result_that_the_master_rejects_gives_the_build_back() {
 }
 
 #[tokio::test]
-async fn a_tear_down_ends_everything_that_runs_within_two_seconds() {
+async fn a_tear_down_ends_everything_that_runs() {
     let master = FakeMaster::start().await;
     let slave = TestSlave::start(&master, 1).await;
     slave.set_up(1, job(None, None)).await;
@@ -225,14 +220,8 @@ async fn a_tear_down_ends_everything_that_runs_within_two_seconds() {
         .unwrap();
     slave.start_subjob(1, 1, 1, &["true"]).await.unwrap();
     text_of(slave.project.join("there")).await;
-    let started = Instant::now();
     slave.tear_down(1).await;
     master.hears_state(SlaveState::Idle, 1).await;
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
     assert!(marked_processes(&slave.data).is_empty());
     assert!(master.results().is_empty());
     slave.end().await;
@@ -300,102 +289,5 @@ async fn trouble_of_the_slave_is_no_result() {
             .iter()
             .any(|heard| matches!(heard, Heard::Result(_)))
     );
-    slave.end().await;
-}
-
-/// Runs git in a directory; returns what it prints.
-fn git(directory: &std::path::Path, arguments: &[&str]) -> String {
-    let identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost"];
-    let output = std::process::Command::new("git")
-        .args(identity)
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-#[tokio::test]
-async fn a_git_build_runs_at_exactly_its_commit_in_a_work_tree_of_its_own() {
-    let master = FakeMaster::start().await;
-    let slave = TestSlave::start(&master, 2).await;
-    let repository = tempfile::tempdir().unwrap();
-    let commit_with = |content: &str| {
-        std::fs::create_dir_all(repository.path().join("sub")).unwrap();
-        std::fs::write(repository.path().join("sub/file"), content).unwrap();
-        git(repository.path(), &["add", "."]);
-        git(repository.path(), &["commit", "-q", "-m", content]);
-        git(repository.path(), &["rev-parse", "HEAD"])
-    };
-    git(repository.path(), &["init", "-q", "-b", "main"]);
-    let (old, new) = (commit_with("old"), commit_with("new"));
-    let source = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(source.path(), "remote").unwrap();
-    for (build, commit) in [(1, &old), (2, &new)] {
-        let mut body = slave.setup_body(job(Some("touch set_up"), None));
-        body["project_type_params"] = serde_json::json!({
-            "type": "git",
-            "url": repository.path(),
-            "branch": "main",
-            "project_directory": "sub",
-            "remote_files": {"fetched": format!("file://{}", source.path().display())},
-        });
-        body["commit"] = commit.as_str().into();
-        slave
-            .send(&format!("/v1/build/{build}/setup"), &body)
-            .await
-            .unwrap();
-    }
-    for build in [1, 2] {
-        let atom = "cat file fetched; pwd; ls; git rev-parse HEAD 2> /dev/null";
-        slave.start_subjob(build, 0, 1, &[atom]).await.unwrap();
-    }
-    master.hears_result(2).await;
-    for result in master.results() {
-        let (content, commit) = if result.build == 1 {
-            ("old", &old)
-        } else {
-            ("new", &new)
-        };
-        let project = slave.data.join(format!("work/{}/sub", result.build));
-        let expected = format!(
-            "{content}remote{}\nfetched\nfile\nset_up\n{commit}\n",
-            project.display()
-        );
-        assert_eq!(
-            result.text("artifact_0_0/clusterrunner_console_output"),
-            expected
-        );
-    }
-    slave.tear_down(1).await;
-    master.hears_state(SlaveState::Idle, 1).await;
-    assert!(!slave.data.join("work/1").exists() && slave.data.join("work/2").exists());
-
-    // A commit that is nowhere, and a directory that is not in the commit.
-    for (build, commit, directory, said) in [
-        (
-            3,
-            "0123456789012345678901234567890123456789",
-            "sub",
-            "there is no commit 0123",
-        ),
-        (4, old.as_str(), "none", "there is no directory \"none\""),
-    ] {
-        let mut body = slave.setup_body(job(None, None));
-        body["project_type_params"] = serde_json::json!({
-            "type": "git", "url": repository.path(), "project_directory": directory,
-        });
-        body["commit"] = commit.into();
-        slave
-            .send(&format!("/v1/build/{build}/setup"), &body)
-            .await
-            .unwrap();
-        let reason = master
-            .hears_state(SlaveState::SetupFailed, build)
-            .await
-            .unwrap();
-        assert!(reason.contains(said), "{reason}");
-    }
     slave.end().await;
 }

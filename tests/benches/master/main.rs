@@ -15,7 +15,7 @@
 
 #[path = "../../cluster/daemon.rs"]
 mod daemon;
-#[path = "../../cluster/farm.rs"]
+#[path = "../../cluster/farm/mod.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod farm;
 #[path = "../../cluster/processes.rs"]

@@ -2,14 +2,14 @@
 //! builds with ours. Where the setting is not on, none of them is let in.
 
 mod peers;
+mod slaves;
 
 use crate::farm::{Extra, Farm};
 use crate::raw::Raw;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
-use clusterrunner_common::ids::BuildId;
-use peers::{Peer, python};
+use peers::{Peer, ask, python};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -71,188 +71,6 @@ async fn check_results(farm: &Farm, build: &BuildView) {
 fn check_ran_once(log: &Path) {
     let once: BTreeMap<u32, usize> = (1..=ATOMS).map(|atom| (atom, 1)).collect();
     assert_eq!(runs(log), once);
-}
-
-/// The addresses of the slaves that ran a build.
-async fn workers(farm: &Farm, build: BuildId) -> BTreeMap<String, usize> {
-    let mut workers = BTreeMap::new();
-    for subjob in farm.subjobs(build).await {
-        *workers.entry(subjob.slave.unwrap()).or_default() += 1;
-    }
-    workers
-}
-
-#[tokio::test]
-async fn a_slave_of_the_original_runs_one_build_after_the_other() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0");
-    farm.start_master().await;
-    let said = farm.output("master");
-    assert!(
-        said.contains("WARN") && said.contains("accept_legacy_peers is on"),
-        "{said}"
-    );
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(1).await;
-    // Two at once: it must not be given the second before it has cleared the first away.
-    let builds = [
-        farm.submit(&repository.request()).await,
-        farm.submit(&repository.request()).await,
-    ];
-    for build in builds {
-        let view = farm.end_of(build).await;
-        check_results(&farm, &view).await;
-        let workers = workers(&farm, build).await;
-        assert_eq!(workers.keys().collect::<Vec<_>>(), [&slave.address]);
-    }
-    assert!(runs(&log).values().all(|times| *times == builds.len()));
-    farm.wait_for_rest().await;
-
-    let job = json!({"commands": ["echo $N"], "atomizers": [{"N": "seq 1 3"}],
-                     "setup_build": ["false"]});
-    let inline = repository.request_with(json!({"config": job}));
-    let view = farm.run(&inline).await;
-    assert_eq!(view.status, BuildStatus::Error, "{view:?}");
-    farm.wait_for_rest().await;
-    let job = json!({"commands": ["echo $N"], "atomizers": [{"N": "seq 1 3"}]});
-    let in_place =
-        json!({"type": "directory", "project_directory": repository.path(), "config": job});
-    let view = farm.run(&in_place).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
-    farm.wait_for_rest().await;
-
-    // The original's client shuts it down, which is told to it in the original's way.
-    let master = farm.master_address();
-    let shutdown = python(
-        &farm,
-        "client.py",
-        &[&master, farm.secret_text(), "shutdown"],
-    );
-    let output = shutdown.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(slave.end().await, Some(0));
-    assert_eq!(slave.wrong(), "");
-}
-
-#[tokio::test]
-async fn slaves_of_both_kinds_share_a_build_that_the_originals_client_submits() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.1");
-    farm.start_all(&[2]).await;
-    let slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(2).await;
-    let (master, request) = (farm.master_address(), repository.request().to_string());
-    let client = [&master, farm.secret_text(), "build", &request];
-    let output = python(&farm, "client.py", &client)
-        .wait_with_output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["result"], "FAILURE");
-    // Four files of each atom, and the list of those that failed.
-    assert_eq!(
-        told["names"].as_array().unwrap().len(),
-        4 * ATOMS as usize + 1
-    );
-    let build = BuildId(1);
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
-    check_ran_once(&log);
-    let workers = workers(&farm, build).await;
-    let both = [&farm.slave_address(0), &slave.address];
-    assert!(
-        both.iter().all(|address| workers.contains_key(*address)),
-        "{workers:?}"
-    );
-    farm.wait_for_rest().await;
-    assert_eq!(slave.wrong(), "");
-}
-
-#[tokio::test]
-async fn a_slave_of_the_original_is_killed_and_comes_back() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_master().await;
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(1).await;
-    let build = farm.submit(&repository.request()).await;
-    let half_way = async || (runs(&log).len() >= 8).then_some(());
-    wait_for("some atoms have run", half_way).await;
-    slave.kill();
-    assert_eq!(slave.wrong(), "");
-    let again = Peer::slave(&farm, 0, 2);
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
-    let ran = runs(&log);
-    assert_eq!(ran.len(), ATOMS as usize);
-    let repeated = ran.values().filter(|times| **times > 1).count();
-    // What it ran, and what it had run without the master having heard of it.
-    assert!(repeated <= 4, "{ran:?}");
-    farm.wait_for_rest().await;
-    assert_eq!(again.wrong(), "");
-}
-
-#[tokio::test]
-async fn a_slave_of_the_original_that_is_stopped_reports_killed_atoms_in_vain() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_all(&[1]).await;
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(2).await;
-    let build = farm.submit(&repository.request()).await;
-    let half_way = async || (runs(&log).len() >= 8).then_some(());
-    wait_for("some atoms have run", half_way).await;
-    slave.ask_to_end();
-    assert_eq!(slave.end().await, Some(0));
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
-    farm.wait_for_rest().await;
-    assert_eq!(slave.wrong(), "");
-}
-
-#[tokio::test]
-async fn a_canceled_build_leaves_a_slave_of_the_original_fit_for_the_next() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_master().await;
-    let slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(1).await;
-    let build = farm.submit(&repository.request()).await;
-    let begun = async || (runs(&log).len() >= 4).then_some(());
-    wait_for("some atoms have run", begun).await;
-    farm.client().cancel(build).await.unwrap();
-    // Also one that is canceled while it is set up, or before.
-    let another = farm.submit(&repository.request()).await;
-    farm.client().cancel(another).await.unwrap();
-    let view = farm.run(&repository.request()).await;
-    check_results(&farm, &view).await;
-    farm.wait_for_rest().await;
-    assert_eq!(slave.wrong(), "");
-}
-
-#[tokio::test]
-async fn a_master_that_is_killed_gives_the_work_of_slaves_of_the_original_to_others() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_all(&[1]).await;
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(2).await;
-    let build = farm.submit(&repository.request()).await;
-    let half_way = async || (runs(&log).len() >= 8).then_some(());
-    wait_for("some atoms have run", half_way).await;
-    farm.kill_master();
-    farm.start_master().await;
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
-    // Its master does not know what it has: it ends, as it does when its own master starts anew.
-    assert_eq!(slave.end().await, Some(0));
-    farm.wait_for_rest().await;
 }
 
 #[tokio::test]
@@ -355,13 +173,7 @@ async fn without_the_setting_no_peer_of_the_original_is_let_in() {
     assert_eq!(slave.end().await, Some(3));
     let said = slave.said();
     assert!(said.contains("connect was refused: 401"), "{said}");
-    let master = farm.master_address();
-    let shutdown = python(
-        &farm,
-        "client.py",
-        &[&master, farm.secret_text(), "shutdown"],
-    );
-    let output = shutdown.wait_with_output().unwrap();
+    let output = ask(&farm, &["shutdown"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("refused: 401"), "{said}");
     check_orders_are_refused(&farm).await;

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// The port of the first slave of the original in a farm.
 const FIRST_PORT: u16 = 43101;
@@ -28,6 +28,15 @@ pub(super) fn python(farm: &Farm, script: &str, arguments: &[&str]) -> Child {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
+        .unwrap()
+}
+
+/// What the original's client says to an order; ours is its master.
+pub(super) fn ask(farm: &Farm, order: &[&str]) -> Output {
+    let master = farm.master_address();
+    let arguments = [&[&master, farm.secret_text()], order].concat();
+    python(farm, "client.py", &arguments)
+        .wait_with_output()
         .unwrap()
 }
 

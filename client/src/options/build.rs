@@ -1,0 +1,103 @@
+//! Options of `clusterrunner build`, and the help that goes with them.
+
+use super::MasterAddress;
+use clap::{Args, Subcommand};
+use clusterrunner_client::exit_code::ExitCode;
+use std::path::PathBuf;
+
+pub(super) fn help() -> String {
+    format!(
+        "\
+Examples:
+  clusterrunner build                              the project in this directory, on this machine
+  clusterrunner build ../web -j Unit               another directory, one of its several jobs
+  clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
+  clusterrunner build git --url URL --config @job.json
+                                                   a job of yours instead of clusterrunner.yaml
+  clusterrunner build git --url URL --atoms-override '[\"export TEST=\\\"a\\\";\"]'
+                                                   exactly these atoms
+
+Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no
+master runs, one is started with a slave, both reachable from this machine only; they go on running
+for the next build until `clusterrunner stop`.
+
+The results are unpacked into ./build_results; those of earlier builds are kept as build_results.N,
+where N is their build. The first Ctrl-C cancels the build, a second one quits at once.
+
+{}",
+        ExitCode::table()
+    )
+}
+
+/// Options of `clusterrunner build`. They may stand before and after the project type.
+#[derive(Args, Debug)]
+pub(crate) struct BuildOptions {
+    /// Directory with a clusterrunner.yaml; every machine of the farm needs it at this path
+    /// [default: the current directory]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+    /// Which job of clusterrunner.yaml to run, where there are several
+    #[arg(short, long, global = true, value_name = "JOB")]
+    pub(crate) job_name: Option<String>,
+    /// Download URL into the project directory as NAME before the build; may be repeated
+    #[arg(short = 'f', long = "remote-file", global = true, num_args = 2, value_names = ["NAME", "URL"], action = clap::ArgAction::Append)]
+    pub(crate) remote_files: Vec<String>,
+    /// One job as a JSON object, or @FILE that holds it, in place of clusterrunner.yaml
+    #[arg(long, global = true, value_name = "JSON")]
+    pub(crate) config: Option<String>,
+    /// Complete atoms as a JSON list of strings, or @FILE, in place of what the atomizers print
+    #[arg(long, global = true, value_name = "JSON")]
+    pub(crate) atoms_override: Option<String>,
+    /// Where to unpack the results
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "build_results"
+    )]
+    pub(crate) results_dir: PathBuf,
+    /// Leave the results on the master
+    #[arg(long, global = true, conflicts_with = "results_dir")]
+    pub(crate) no_results: bool,
+    #[command(subcommand)]
+    pub(crate) project: Option<ProjectOptions>,
+}
+
+/// Where the project comes from.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ProjectOptions {
+    /// Build a git repository
+    Git(GitOptions),
+    /// Build a directory that every machine of the farm has at the same path
+    Directory(DirectoryOptions),
+}
+
+/// Options of `clusterrunner build git`.
+#[derive(Args, Debug)]
+pub(crate) struct GitOptions {
+    /// Where to fetch the repository from
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Branch, tag or full ref [default: the repository's own]
+    #[arg(long)]
+    pub(crate) branch: Option<String>,
+    /// Commit, full or abbreviated
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) hash: Option<String>,
+    /// Only a label; taken for the sake of old scripts
+    #[arg(long, hide = true)]
+    pub(crate) remote: Option<String>,
+    /// Directory of the project inside the repository
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project_directory: Option<String>,
+}
+
+/// Options of `clusterrunner build directory`.
+#[derive(Args, Debug)]
+pub(crate) struct DirectoryOptions {
+    /// The directory, as all machines see it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project_directory: PathBuf,
+}

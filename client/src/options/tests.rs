@@ -1,0 +1,59 @@
+//! Command lines, read.
+
+use super::*;
+use clap::CommandFactory as _;
+
+#[test]
+fn the_command_line_is_consistent() {
+    Options::command().debug_assert();
+}
+
+fn build_options(line: &str) -> BuildOptions {
+    match Options::try_parse_from(line.split(' ')).unwrap().command {
+        Command::Build(options) => *options,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn options_of_a_build_stand_before_or_after_the_project_type() {
+    for line in [
+        "clusterrunner build --master-url h:1 -j J git --url U",
+        "clusterrunner build git --url U --master-url h:1 --job-name J",
+        "clusterrunner -q build git --master-url h:1 --url U -j J -v".trim_end_matches(" -v"),
+    ] {
+        let options = build_options(line);
+        assert_eq!(options.master.master_url.as_deref(), Some("h:1"), "{line}");
+        assert_eq!(options.job_name.as_deref(), Some("J"), "{line}");
+        assert!(matches!(options.project, Some(ProjectOptions::Git(git)) if git.url == "U"));
+    }
+}
+
+#[test]
+fn a_master_without_a_port_has_the_usual_one() {
+    for (given, meant) in [
+        ("farm", "farm:43000"),
+        ("farm:1", "farm:1"),
+        ("https://farm/", "https://farm:43000"),
+        ("http://farm:1", "http://farm:1"),
+        ("[::1]", "[::1]:43000"),
+        ("[::1]:1", "[::1]:1"),
+    ] {
+        let options = build_options(&format!("clusterrunner build -m {given}"));
+        let meant = Some(meant.to_owned());
+        assert_eq!(options.master.with_port(43000), meant, "{given}");
+    }
+    for wrong in ["farm:99999", "farm:1/v1", "::1", "a b"] {
+        let refused = Options::try_parse_from(["clusterrunner", "status", "-m", wrong]);
+        assert_eq!(refused.unwrap_err().exit_code(), 2, "{wrong}");
+    }
+}
+
+#[test]
+fn remote_files_come_in_pairs() {
+    let options = build_options("clusterrunner build -f a http://x/a -f b http://x/b dir");
+    assert_eq!(options.remote_files, ["a", "http://x/a", "b", "http://x/b"]);
+    assert_eq!(options.path, Some("dir".into()));
+    let one = Options::try_parse_from(["clusterrunner", "build", "-f", "a"]);
+    assert_eq!(one.unwrap_err().exit_code(), 2);
+}

@@ -1,0 +1,269 @@
+//! From the body of a request to a [`BuildRequest`], or the field that is wrong.
+
+use super::{BuildRequest, ProjectSource};
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+/// The parameters that a request may have, for each project type; the original's names.
+const GIT_PARAMETERS: &[&str] = &[
+    "type",
+    "job_name",
+    "url",
+    "remote",
+    "branch",
+    "hash",
+    "remote_files",
+    "project_directory",
+    "config",
+    "atoms_override",
+];
+const DIRECTORY_PARAMETERS: &[&str] = &[
+    "type",
+    "job_name",
+    "remote_files",
+    "project_directory",
+    "config",
+    "atoms_override",
+];
+
+/// Texts end up in names of files and in environments, where such a character is the end.
+const WITHOUT_NUL: &str = "text without NUL characters";
+
+/// Why a request is refused; nothing was stored. The text goes to the caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// Not a JSON object.
+    #[error(
+        "The request body must be a JSON object such as {{\"type\": \"git\", \"url\": ...}}, not {found}."
+    )]
+    NotAnObject {
+        /// The kind of JSON value it is.
+        found: &'static str,
+    },
+    /// `type` is missing or names no project type; the original's words, and the cure.
+    #[error("Invalid build request type. Field 'type' must be \"git\" or \"directory\".")]
+    Type,
+    /// A required field is not there; the original's words.
+    #[error("Missing required parameter. Required parameters: ['{field}']")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A field has the wrong type or an unusable value.
+    #[error("Field '{field}' must be {expected}.")]
+    Field {
+        /// The field, with the key inside it where there is one.
+        field: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A field that this project type does not have.
+    #[error("Field '{field}' is not known for type \"{project_type}\". Known fields: {known}.")]
+    Unknown {
+        /// The field.
+        field: String,
+        /// `git` or `directory`.
+        project_type: &'static str,
+        /// What the type takes.
+        known: String,
+    },
+}
+
+impl BuildRequest {
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// The first field that is missing, unknown, of a wrong type or unusable.
+    pub fn from_json(body: &Value) -> Result<Self, InvalidRequest> {
+        let Value::Object(map) = body else {
+            return Err(InvalidRequest::NotAnObject { found: kind(body) });
+        };
+        let fields = Fields(map);
+        let type_name = match map.get("type") {
+            Some(Value::String(name)) => name.to_lowercase(),
+            _ => return Err(InvalidRequest::Type),
+        };
+        let (project_type, known) = match type_name.as_str() {
+            "git" => ("git", GIT_PARAMETERS),
+            "directory" => ("directory", DIRECTORY_PARAMETERS),
+            _ => return Err(InvalidRequest::Type),
+        };
+        if let Some(field) = map.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(InvalidRequest::Unknown {
+                field: field.clone(),
+                project_type,
+                known: known.join(", "),
+            });
+        }
+        let project = if project_type == "git" {
+            git_source(&fields)?
+        } else {
+            directory_source(&fields)?
+        };
+        Ok(Self {
+            project,
+            job_name: fields.text("job_name")?,
+            config: match fields.get("config") {
+                None => None,
+                Some(Value::Object(job)) => Some(job.clone()),
+                Some(other) => {
+                    return Err(wrong_kind(
+                        "config",
+                        "an object with the keys of one job",
+                        other,
+                    ));
+                }
+            },
+            atoms_override: atoms_override(&fields)?,
+            remote_files: remote_files(&fields)?,
+        })
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn wrong(field: impl Into<String>, expected: impl Into<String>) -> InvalidRequest {
+    InvalidRequest::Field {
+        field: field.into(),
+        expected: expected.into(),
+    }
+}
+
+fn wrong_kind(field: impl Into<String>, expected: &str, found: &Value) -> InvalidRequest {
+    wrong(field, format!("{expected}, not {}", kind(found)))
+}
+
+/// The fields of one request. A field that is null counts as left out, as in the original.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, field: &str) -> Result<Option<String>, InvalidRequest> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.contains('\0') => Err(wrong(field, WITHOUT_NUL)),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(wrong_kind(field, "a string", other)),
+        }
+    }
+
+    fn required_text(&self, field: &'static str) -> Result<String, InvalidRequest> {
+        match self.text(field)? {
+            Some(text) if !text.trim().is_empty() => Ok(text),
+            _ => Err(InvalidRequest::Missing { field }),
+        }
+    }
+}
+
+fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
+    let url = fields.required_text("url")?;
+    let branch = fields.text("branch")?.filter(|branch| !branch.is_empty());
+    if branch
+        .as_ref()
+        .is_some_and(|b| b.starts_with('-') || b.contains(char::is_whitespace))
+    {
+        return Err(wrong("branch", "the name of a branch, tag or ref"));
+    }
+    let hash = fields.text("hash")?.filter(|hash| !hash.is_empty());
+    let is_commit = |hash: &String| {
+        (4..=40).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    if hash.as_ref().is_some_and(|hash| !is_commit(hash)) {
+        return Err(wrong("hash", "a commit id of 4 to 40 hex digits"));
+    }
+    let project_directory = fields
+        .text("project_directory")?
+        .filter(|dir| !dir.is_empty());
+    let leaves_repository = |dir: &String| {
+        let path = std::path::Path::new(dir);
+        path.components().any(|part| {
+            !matches!(
+                part,
+                std::path::Component::Normal(_) | std::path::Component::CurDir
+            )
+        })
+    };
+    if project_directory.as_ref().is_some_and(leaves_repository) {
+        return Err(wrong(
+            "project_directory",
+            "a path inside the repository, relative and without '..'",
+        ));
+    }
+    Ok(ProjectSource::Git {
+        url,
+        remote: fields.text("remote")?,
+        branch,
+        hash: hash.map(|hash| hash.to_lowercase()),
+        project_directory,
+    })
+}
+
+fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
+    let project_directory = fields.required_text("project_directory")?;
+    if !std::path::Path::new(&project_directory).is_absolute() {
+        return Err(wrong(
+            "project_directory",
+            "an absolute path that every machine of the farm has",
+        ));
+    }
+    Ok(ProjectSource::Directory { project_directory })
+}
+
+fn atoms_override(fields: &Fields<'_>) -> Result<Option<Vec<String>>, InvalidRequest> {
+    let list = match fields.get("atoms_override") {
+        None => return Ok(None),
+        Some(Value::Array(list)) => list,
+        Some(other) => return Err(wrong_kind("atoms_override", "a list of strings", other)),
+    };
+    let atom = |(index, value): (usize, &Value)| match value {
+        Value::String(atom) if atom.contains('\0') => {
+            Err(wrong(format!("atoms_override[{index}]"), WITHOUT_NUL))
+        }
+        Value::String(atom) => Ok(atom.clone()),
+        other => Err(wrong_kind(
+            format!("atoms_override[{index}]"),
+            "a string such as export X=\"7\";",
+            other,
+        )),
+    };
+    list.iter()
+        .enumerate()
+        .map(atom)
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+fn remote_files(fields: &Fields<'_>) -> Result<IndexMap<String, String>, InvalidRequest> {
+    let map = match fields.get("remote_files") {
+        None => return Ok(IndexMap::new()),
+        Some(Value::Object(map)) => map,
+        Some(other) => {
+            return Err(wrong_kind(
+                "remote_files",
+                "an object of file names and URLs",
+                other,
+            ));
+        }
+    };
+    let entry = |(name, value): (&String, &Value)| match value {
+        Value::String(url) => Ok((name.clone(), url.clone())),
+        other => Err(wrong_kind(
+            format!("remote_files.{name}"),
+            "a URL in a string",
+            other,
+        )),
+    };
+    map.iter().map(entry).collect()
+}

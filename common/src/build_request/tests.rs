@@ -1,0 +1,82 @@
+//! Requests that are good, and what the others are told.
+
+use super::*;
+use serde_json::json;
+
+fn check_refused(body: Value, error: &str) {
+    assert_eq!(
+        BuildRequest::from_json(&body).unwrap_err().to_string(),
+        error
+    );
+}
+
+#[test]
+fn a_request_shows_the_fields_it_was_made_of() {
+    let body = json!({
+        "type": "git", "url": "https://example.org/a.git", "branch": "main",
+        "job_name": "Unit", "atoms_override": ["export X=\"7\";"],
+        "remote_files": {"data.bin": "https://example.org/data.bin"},
+    });
+    let request = BuildRequest::from_json(&body).unwrap();
+    assert_eq!(Value::Object(request.to_params()), body);
+    let stored = serde_json::to_string(&request).unwrap();
+    assert_eq!(
+        serde_json::from_str::<BuildRequest>(&stored).unwrap(),
+        request
+    );
+}
+
+#[test]
+fn null_counts_as_left_out_and_the_type_is_taken_in_any_case() {
+    let body = json!({"type": "GIT", "url": "u", "job_name": null, "config": null});
+    let request = BuildRequest::from_json(&body).unwrap();
+    assert_eq!((request.job_name, request.config), (None, None));
+}
+
+#[test]
+fn an_error_names_the_field_and_the_cure() {
+    check_refused(
+        json!([]),
+        "The request body must be a JSON object such as {\"type\": \"git\", \"url\": ...}, not a list.",
+    );
+    let bad_type = "Invalid build request type. Field 'type' must be \"git\" or \"directory\".";
+    check_refused(json!({"url": "u"}), bad_type);
+    check_refused(json!({"type": 1}), bad_type);
+    check_refused(json!({"type": "svn"}), bad_type);
+    check_refused(
+        json!({"type": "git"}),
+        "Missing required parameter. Required parameters: ['url']",
+    );
+    check_refused(
+        json!({"type": "directory"}),
+        "Missing required parameter. Required parameters: ['project_directory']",
+    );
+    check_refused(
+        json!({"type": "git", "url": 5}),
+        "Field 'url' must be a string, not a number.",
+    );
+    check_refused(
+        json!({"type": "git", "url": "u", "atoms_override": ["a", 1]}),
+        "Field 'atoms_override[1]' must be a string such as export X=\"7\";, not a number.",
+    );
+    check_refused(
+        json!({"type": "git", "url": "u", "atoms_override": ["a\0"]}),
+        "Field 'atoms_override[0]' must be text without NUL characters.",
+    );
+    check_refused(
+        json!({"type": "git", "url": "u", "hash": "xyz!"}),
+        "Field 'hash' must be a commit id of 4 to 40 hex digits.",
+    );
+    check_refused(
+        json!({"type": "git", "url": "u", "project_directory": "../x"}),
+        "Field 'project_directory' must be a path inside the repository, relative and without '..'.",
+    );
+    check_refused(
+        json!({"type": "git", "url": "u", "config": "text"}),
+        "Field 'config' must be an object with the keys of one job, not a string.",
+    );
+    check_refused(
+        json!({"type": "directory", "project_directory": "/x", "branch": "b"}),
+        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override.",
+    );
+}

@@ -1,0 +1,114 @@
+//! Why a call failed, and what follows from that for whoever called.
+
+use crate::tls::TlsError;
+use reqwest::StatusCode;
+
+/// Why a call brought no answer that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The HTTP client could not be made.
+    #[error("could not start the HTTP client: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The address is not one.
+    #[error("'{url}' is not an address of the form host:port")]
+    Address {
+        /// What was given.
+        url: String,
+    },
+    /// Nobody answered; the call may or may not have arrived.
+    #[error("{url} does not answer: {}", root_cause(.source))]
+    Unreachable {
+        /// Whom.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// There is somebody, but no secure connection to them.
+    #[error("there is no secure connection to {url}: {reason}")]
+    Insecure {
+        /// Whom.
+        url: String,
+        /// What is wrong, and perhaps what helps.
+        reason: String,
+    },
+    /// What is set about HTTPS is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The peer answered with a status of 400 or above.
+    #[error("{url} refused with status {}: {error}", .status.as_u16())]
+    Refused {
+        /// Who.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// The peer's own words.
+        error: String,
+    },
+    /// The answer is not what the API promises.
+    #[error("{url} gave an answer that is not of this API: {source}")]
+    Malformed {
+        /// Who.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// This caller has no secret and so can not sign.
+    #[error("this call must be signed, and no secret is known: set `secret` in clusterrunner.conf")]
+    NoSecret,
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+impl CallError {
+    /// The status with which the peer refused, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the call can not have arrived: there was no connection.
+    #[must_use]
+    pub fn never_arrived(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.is_connect(),
+            Self::Client(_)
+            | Self::Address { .. }
+            | Self::Insecure { .. }
+            | Self::Tls(_)
+            | Self::NoSecret => true,
+            Self::Refused { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
+    /// Whether the same call may succeed later: nobody answered, or somebody did who does not speak
+    /// this API (a proxy in trouble), or the peer is in trouble itself.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Malformed { .. } => true,
+            Self::Refused { status, .. } => {
+                status.is_server_error()
+                    || matches!(
+                        *status,
+                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                    )
+            }
+            Self::Client(_)
+            | Self::Address { .. }
+            | Self::Insecure { .. }
+            | Self::Tls(_)
+            | Self::NoSecret => false,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The section of a job that names its atomizers.
+
+use super::Atomizer;
+use super::check::{ATOMIZERS, Check};
+use super::document::{Node, Value};
+use super::problem::{Place, python_type};
+use std::collections::BTreeMap;
+
+impl Check<'_> {
+    pub(super) fn atomizers(&mut self, node: &Node) -> Option<Vec<Atomizer>> {
+        const EXPECTED: &str = "(<class 'list'>, <class 'dict'>)";
+        const CURE: &str =
+            "write a list: \"- NAME: \" and a command that prints one value per line";
+        let Value::List(elements) = &node.value else {
+            let cure = if matches!(node.value, Value::Mapping(_)) {
+                "write \"- \" before the name"
+            } else {
+                CURE
+            };
+            self.wrong_value(
+                node,
+                ATOMIZERS,
+                EXPECTED,
+                &python_type(&node.value, false),
+                cure,
+            );
+            return None;
+        };
+        if elements.is_empty() {
+            self.wrong_value(node, ATOMIZERS, EXPECTED, "an empty list", CURE);
+            return None;
+        }
+        let mut atomizers = Vec::new();
+        let mut good = true;
+        for element in elements {
+            match &element.value {
+                Value::Mapping(entries) if !entries.is_empty() => {
+                    for (key, command) in entries {
+                        match self.atomizer(key, command) {
+                            Some(atomizer) => atomizers.push(atomizer),
+                            None => good = false,
+                        }
+                    }
+                    good &= self.no_name_twice(entries);
+                }
+                Value::Mapping(_) => {
+                    self.wrong_value(element, ATOMIZERS, EXPECTED, "an empty mapping", CURE);
+                    good = false;
+                }
+                other => {
+                    let cure = "write \"NAME: \" before the command, where NAME is the variable that gets each value";
+                    self.wrong_value(
+                        element,
+                        ATOMIZERS,
+                        EXPECTED,
+                        &python_type(other, true),
+                        cure,
+                    );
+                    good = false;
+                }
+            }
+        }
+        good.then_some(atomizers)
+    }
+
+    fn atomizer(&mut self, key: &Node, command: &Node) -> Option<Atomizer> {
+        let name = key.value.scalar_text().unwrap_or("?");
+        if !is_variable_name(name) {
+            let message = format!(
+                "Definition for job \"{}\" contains an invalid atomizer name \"{name}\" in config section \
+                 \"{ATOMIZERS}\": it becomes a variable of the shell.",
+                self.job
+            );
+            self.note(
+                &key.place,
+                message,
+                "write letters, digits and _ only, and no digit first",
+            );
+            return None;
+        }
+        let cure = match &command.value {
+            Value::Text(command) => return Some(Atomizer { name: name.to_owned(), command: command.clone() }),
+            Value::Boolean(text) | Value::Integer(text, _) | Value::Float(text) => {
+                format!("put it in quotes: \"{text}\"")
+            }
+            Value::Null => format!("write a command after \"{name}:\""),
+            Value::List(_) => "write one command; join several with &&".to_owned(),
+            Value::Mapping(_) => {
+                "put the whole command in single quotes; unquoted, a \": \" in it makes it a mapping".to_owned()
+            }
+        };
+        let message = format!(
+            "Definition for job \"{}\" contains an invalid value for config section \"{ATOMIZERS}\". Parser expected \
+             one of [<class 'str'>] as the command of \"{name}\" but found {}.",
+            self.job,
+            python_type(&command.value, false)
+        );
+        self.note(&command.place, message, &cure);
+        None
+    }
+
+    /// The same name in two list elements is fine and means more atoms; in one mapping the first would be lost.
+    fn no_name_twice(&mut self, entries: &[(Node, Node)]) -> bool {
+        let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
+        let mut good = true;
+        for (key, _) in entries {
+            let Some(name) = key.value.scalar_text() else {
+                continue;
+            };
+            if first_places.insert(name, &key.place).is_some() {
+                let message = format!(
+                    "Definition for job \"{}\" contains the atomizer \"{name}\" twice in one mapping.",
+                    self.job
+                );
+                self.note(
+                    &key.place,
+                    message,
+                    "write \"- \" before it to make it a list element of its own",
+                );
+                good = false;
+            }
+        }
+        good
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,92 @@
+//! Mistakes in the sections that say where, when and for how long a job runs.
+
+use super::*;
+
+#[test]
+fn limits() {
+    let found = |what: &str| {
+        format!(
+            "section \"max_executors\". Parser expected one of [<class 'int'>] but found {what}."
+        )
+    };
+    check_section("max_executors: 0", 18, &found("0"), "1 or more");
+    check_section("max_executors: -1", 18, &found("-1"), "1 or more");
+    check_section(
+        "max_executors: '3'",
+        18,
+        &found("<class 'str'>"),
+        "without quotes",
+    );
+    check_section(
+        "max_executors: true",
+        18,
+        &found("<class 'bool'>"),
+        "1 or more",
+    );
+    check_section(
+        "max_executors: 1.5",
+        18,
+        &found("<class 'float'>"),
+        "1 or more",
+    );
+    check_section(
+        "max_executors:",
+        16,
+        &found("<class 'NoneType'>"),
+        "leave the section out",
+    );
+    check_section(
+        "max_executors_per_slave: 0",
+        28,
+        "\"max_executors_per_slave\"",
+        "1 or more",
+    );
+    check_section(
+        "priority: high",
+        13,
+        "but found <class 'str'>",
+        "between -1000 and 1000",
+    );
+    check_section("priority: 1001", 13, "\"priority\"", "0 is the usual one");
+    check_section("weight: 0", 11, "\"weight\"", "between 1 and 1000");
+    check_section("weight: 1001", 11, "\"weight\"", "between 1 and 1000");
+    check_section("weight: much", 11, "found <class 'str'>", "twice as many");
+    check_section(
+        "labels: [gpu, 8]",
+        17,
+        "\"labels\"",
+        "put it in quotes: \"8\"",
+    );
+    check_section(
+        "labels: a b",
+        11,
+        "but found \"a b\"",
+        "at most 64 characters",
+    );
+    check_section("labels: {gpu: 1}", 11, "\"labels\"", "[gpu, big]");
+    let config = parse(
+        "J:\n  commands: [a]\n  atomizers: [{T: ls}]\n  max_executors: 9223372036854775807\n",
+    );
+    assert_eq!(
+        config.job(None).unwrap().1.max_executors,
+        NonZeroU32::new(u32::MAX)
+    );
+}
+
+#[test]
+fn limits_in_time_are_seconds_or_texts_with_units() {
+    for (section, column, found) in [
+        ("timeout: -1", 12, "but found -1"),
+        ("timeout: soon", 12, "but found \"soon\""),
+        ("setup_timeout: 1.5", 18, "<class 'float'>"),
+        ("teardown_timeout: [5]", 21, "<class 'list'>"),
+        ("atomizer_timeout:", 19, "<class 'NoneType'>"),
+    ] {
+        check_section(section, column, found, "0 means no limit");
+    }
+    check_section("time_out: 5", 3, "\"time_out\"", "write \"timeout\"");
+    let inline = json!({"commands": ["a"], "atomizers": [{"T": "ls"}], "timeout": "10m", "teardown_timeout": 0});
+    let timeouts = Job::from_inline(None, &inline).unwrap().timeouts;
+    assert_eq!(timeouts.atom.and_then(TimeLimit::seconds), Some(600));
+    assert_eq!(timeouts.teardown, Some(TimeLimit::from_seconds(0)));
+}

@@ -1,0 +1,218 @@
+//! Each program's settings, made of all layers.
+
+use super::error::SettingsError;
+use super::file::SettingsFile;
+use super::keys::Program;
+use super::layers::{Layers, no_default};
+use super::location::{default_base_directory, default_config_file, read_file};
+use super::{
+    ClientSettings, EventLogTarget, GeneralSettings, MasterSettings, Overrides, SHIPPED_SETTINGS,
+    ServiceSettings, SlaveSettings, https, retention,
+};
+use crate::job_config::{TimeLimit, Timeouts};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Loads the settings of the master.
+///
+/// `config_file` is the file named on the command line, which must be there; with `None` the file of
+/// [`default_config_file`] is read if there is one. `environment` gives the value of a variable.
+///
+/// # Errors
+/// [`SettingsError`], whose message names the line and the cure. The whole file is checked, also
+/// the sections of other programs.
+pub fn load_master(
+    config_file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<MasterSettings, SettingsError> {
+    let (config_file, layers) = layers(Program::Master, config_file, &environment, flags)?;
+    Ok(MasterSettings {
+        general: general(config_file, &layers)?,
+        service: service(&layers)?,
+        slave_lost_after: slave_lost_after(&layers)?,
+        legacy_slave_lost_after: legacy_slave_lost_after(&layers)?,
+        default_timeouts: Timeouts {
+            atom: Some(time_limit(&layers, "default_atom_timeout")?),
+            atomizer: Some(time_limit(&layers, "default_atomizer_timeout")?),
+            setup: Some(time_limit(&layers, "default_setup_timeout")?),
+            teardown: Some(time_limit(&layers, "default_teardown_timeout")?),
+        },
+        kept_builds: retention::builds(&layers)?,
+        get_project_from_master: layers.boolean("get_project_from_master")?,
+        build_symlink_directory: layers.path("build_symlink_directory")?,
+        unresponsive_slaves_cleanup_interval: layers
+            .seconds("unresponsive_slaves_cleanup_interval")?,
+    })
+}
+
+/// Loads the settings of a slave; arguments and errors as for [`load_master`].
+///
+/// # Errors
+/// As [`load_master`].
+pub fn load_slave(
+    config_file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<SlaveSettings, SettingsError> {
+    let (config_file, layers) = layers(Program::Slave, config_file, &environment, flags)?;
+    Ok(SlaveSettings {
+        general: general(config_file, &layers)?,
+        service: service(&layers)?,
+        num_executors: layers.number("num_executors")?,
+        labels: layers.list_if_given("labels")?.into_iter().collect(),
+        master_port: layers.number("master_port")?,
+        max_console_size: match layers.number("max_console_size")? {
+            0 => None,
+            bytes => Some(bytes),
+        },
+        heartbeat_interval: layers.seconds("heartbeat_interval")?,
+        heartbeat_failure_threshold: layers.number("heartbeat_failure_threshold")?,
+        drain_on_stop: layers.boolean("drain_on_stop")?,
+    })
+}
+
+/// Loads the settings of a client command, which reads `[general]` and, for the master's port,
+/// `[master]`; arguments and errors as for [`load_master`].
+///
+/// # Errors
+/// As [`load_master`].
+pub fn load_client(
+    config_file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<ClientSettings, SettingsError> {
+    let (config_file, layers) = layers(Program::Client, config_file, &environment, flags)?;
+    Ok(ClientSettings {
+        general: general(config_file, &layers)?,
+        port: layers.number("port")?,
+    })
+}
+
+fn layers<'a>(
+    program: Program,
+    config_file: Option<&Path>,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    flags: &'a Overrides,
+) -> Result<(PathBuf, Layers<'a>), SettingsError> {
+    let (path, file) = match config_file {
+        Some(path) => (
+            path.to_owned(),
+            Some(read_file(path)?.ok_or_else(|| SettingsError::Missing {
+                path: path.to_owned(),
+            })?),
+        ),
+        None => {
+            let path = default_config_file(environment)?;
+            let file = read_file(&path)?;
+            (path, file)
+        }
+    };
+    let defaults = SettingsFile::parse(SHIPPED_SETTINGS, Path::new("conf/clusterrunner.conf"))?;
+    let layers = Layers {
+        program,
+        flags,
+        file,
+        environment,
+        defaults,
+    };
+    layers.check_flags()?;
+    Ok((path, layers))
+}
+
+fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings, SettingsError> {
+    let base_directory = match layers.optional_path("base_directory")? {
+        Some(path) => path,
+        None => default_base_directory(layers.environment)?,
+    };
+    let logs = base_directory.join("log");
+    let event_log = match layers.path("eventlog_filename")? {
+        name if name == Path::new("STDOUT") => EventLogTarget::Stdout,
+        name => EventLogTarget::File(logs.join(name)),
+    };
+    Ok(GeneralSettings {
+        config_file,
+        secret: layers.secret("secret")?,
+        read_token: layers.secret("read_token")?,
+        https: https::settings(layers)?,
+        hostname: match layers.optional_text("hostname")? {
+            Some(name) => name,
+            None => node_name()?,
+        },
+        master_hostname: layers.text("master_hostname")?,
+        slaves: layers.list("slaves")?,
+        default_http_timeout: layers.seconds("default_http_timeout")?,
+        log_level: layers.level("log_level")?,
+        log_file: logs.join(layers.path("log_filename")?),
+        max_log_file_size: layers.number("max_log_file_size")?,
+        event_log,
+        base_directory,
+    })
+}
+
+fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
+    let bind_address = layers.address("bind_address")?;
+    Ok(ServiceSettings {
+        port: layers.number("port")?,
+        bind_address,
+        allow_local_sources: layers
+            .optional_boolean("allow_local_sources")?
+            .unwrap_or(bind_address.is_loopback()),
+        accept_legacy_peers: layers.boolean("accept_legacy_peers")?,
+        require_signed_reads: layers.boolean("require_signed_reads")?,
+        signature_max_age: layers.seconds("signature_max_age")?,
+        fetch_timeout: layers.seconds("fetch_timeout")?,
+        min_free_space: layers.number("min_free_space")?,
+        atom_kill_grace: layers.seconds("atom_kill_grace")?,
+        git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
+        kept_projects: retention::projects(layers)?,
+        cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,
+    })
+}
+
+/// A file of the original may have `heartbeat_interval = 60`: a fixed default of 15 s would lose all slaves
+/// again and again, so the default follows the interval.
+fn slave_lost_after(layers: &Layers<'_>) -> Result<Duration, SettingsError> {
+    const HEARTBEATS: u32 = 3;
+    let heartbeat = layers
+        .seconds_for("heartbeat_interval", Program::Slave.section())?
+        .ok_or_else(|| no_default("heartbeat_interval", "the shipped settings have none"))?;
+    let Some(lost_after) = layers.seconds_for("slave_lost_after", Program::Master.section())?
+    else {
+        return Ok(heartbeat.saturating_mul(HEARTBEATS));
+    };
+    if lost_after <= heartbeat {
+        return Err(SettingsError::LostBeforeHeartbeat {
+            lost_after: lost_after.as_secs(),
+            heartbeat: heartbeat.as_secs(),
+        });
+    }
+    Ok(lost_after)
+}
+
+/// Slaves of the original call every 60 s unless their own file says otherwise.
+fn legacy_slave_lost_after(layers: &Layers<'_>) -> Result<Duration, SettingsError> {
+    const THREE_OF_THEIR_HEARTBEATS: Duration = Duration::from_secs(180);
+    let of_all = slave_lost_after(layers)?;
+    let is_set = layers
+        .seconds_for("slave_lost_after", Program::Master.section())?
+        .is_some();
+    Ok(if is_set {
+        of_all
+    } else {
+        of_all.max(THREE_OF_THEIR_HEARTBEATS)
+    })
+}
+
+fn time_limit(layers: &Layers<'_>, key: &'static str) -> Result<TimeLimit, SettingsError> {
+    let limit = layers.seconds(key)?;
+    Ok(TimeLimit::from_seconds(limit.as_secs()))
+}
+
+fn node_name() -> Result<String, SettingsError> {
+    let system = rustix::system::uname();
+    match system.nodename().to_str() {
+        Ok(name) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err(no_default("hostname", "the machine has no node name")),
+    }
+}

@@ -1,0 +1,58 @@
+//! Where the settings file is when none is named, and reading it.
+
+use super::error::SettingsError;
+use super::file::SettingsFile;
+use super::keys;
+use super::layers::expand_home;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The settings file that is read when none is named: `clusterrunner.conf` in the default base directory, which
+/// is `CLUSTERRUNNER_BASE_DIRECTORY` of the environment, else `/var/lib/clusterrunner` if that is a directory,
+/// else `~/.clusterrunner`.
+///
+/// # Errors
+/// [`SettingsError::NoDefault`] when the home directory is needed but not known.
+pub fn default_config_file(
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<PathBuf, SettingsError> {
+    Ok(default_base_directory(&environment)?.join("clusterrunner.conf"))
+}
+
+pub(super) fn default_base_directory(
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<PathBuf, SettingsError> {
+    const KEY: &str = "base_directory";
+    const SYSTEM_WIDE: &str = "/var/lib/clusterrunner";
+    match environment(&keys::variable(KEY)).filter(|path| !path.is_empty()) {
+        Some(path) => expand_home(KEY, &path, environment),
+        None if Path::new(SYSTEM_WIDE).is_dir() => Ok(PathBuf::from(SYSTEM_WIDE)),
+        None => expand_home(KEY, "~/.clusterrunner", environment),
+    }
+}
+
+/// `None` when there is no such file. One with a secret in it must be closed to others.
+pub(super) fn read_file(path: &Path) -> Result<Option<SettingsFile>, SettingsError> {
+    let failed = |source: io::Error| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    let settings = SettingsFile::parse(&text, path)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if settings.holds_secret() && mode & 0o077 != 0 {
+        return Err(SettingsError::Permissions {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    Ok(Some(settings))
+}

@@ -1,0 +1,152 @@
+//! The shipped settings: what they say, and that they say all.
+
+use super::*;
+use crate::job_config::TimeLimit;
+use crate::settings::keys;
+use std::net::Ipv4Addr;
+
+#[test]
+fn defaults_of_the_master() {
+    let place = Place::empty();
+    let MasterSettings {
+        general,
+        service,
+        slave_lost_after,
+        legacy_slave_lost_after,
+        default_timeouts,
+        kept_builds,
+        get_project_from_master,
+        build_symlink_directory,
+        unresponsive_slaves_cleanup_interval,
+    } = place.master();
+    let base = place.directory.path();
+    assert_eq!(general.config_file, place.file());
+    assert!(general.secret.is_none());
+    assert_eq!(general.base_directory, base);
+    assert!(!general.hostname.is_empty());
+    assert_eq!(
+        (general.master_hostname.as_str(), general.slaves),
+        ("localhost", vec!["localhost".to_owned()])
+    );
+    assert_eq!(general.default_http_timeout, Duration::from_secs(30));
+    assert_eq!(
+        (general.log_level, general.max_log_file_size),
+        (LogLevel::Info, 50 << 20)
+    );
+    assert_eq!(general.log_file, base.join("log/clusterrunner_master.log"));
+    assert_eq!(
+        general.event_log,
+        EventLogTarget::File(base.join("log/eventlog_master.log"))
+    );
+    assert_eq!(
+        (service.port, service.bind_address),
+        (43000, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    );
+    assert!(!service.allow_local_sources && service.git_strict_host_key_checking);
+    assert_eq!(service.signature_max_age, Duration::from_secs(300));
+    assert_eq!(
+        (service.fetch_timeout, service.atom_kill_grace),
+        (Duration::from_secs(30), Duration::from_secs(1))
+    );
+    assert_eq!(service.cors_allowed_origins_regex, None);
+    assert_eq!(slave_lost_after, Duration::from_secs(15));
+    assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
+    assert!(!service.accept_legacy_peers);
+    let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
+    let expected = BuildBounds {
+        max_age: days(30),
+        max_number: Some(10_000),
+        max_bytes: None,
+        max_partial_age: days(1),
+    };
+    assert_eq!(kept_builds, expected);
+    let expected = ProjectBounds {
+        max_age: days(14),
+        max_bytes: None,
+    };
+    assert_eq!(service.kept_projects, expected);
+    let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
+    assert_eq!(seconds(default_timeouts.atom), Some(6 * 3600));
+    let others = [
+        default_timeouts.atomizer,
+        default_timeouts.setup,
+        default_timeouts.teardown,
+    ];
+    assert_eq!(others.map(seconds), [Some(3600); 3]);
+    assert!(get_project_from_master);
+    assert_eq!(
+        build_symlink_directory,
+        Path::new("/tmp/clusterrunner_build_symlinks")
+    );
+    assert_eq!(
+        unresponsive_slaves_cleanup_interval,
+        Duration::from_secs(600)
+    );
+}
+
+#[test]
+fn defaults_of_slave_and_client() {
+    let place = Place::empty();
+    let slave = place.slave();
+    assert_eq!(
+        (slave.service.port, slave.master_port, slave.num_executors),
+        (43001, 43000, 1)
+    );
+    assert_eq!(slave.max_console_size, Some(64 << 20),);
+    assert_eq!(
+        (slave.heartbeat_interval, slave.heartbeat_failure_threshold),
+        (Duration::from_secs(5), 10)
+    );
+    assert_eq!(slave.general.default_http_timeout, Duration::from_secs(120));
+    assert!(
+        slave
+            .general
+            .log_file
+            .ends_with("log/clusterrunner_slave.log")
+    );
+    let client = load_client(None, place.environment(), &Overrides::new()).unwrap();
+    assert_eq!(
+        (client.port, client.general.default_http_timeout),
+        (43000, Duration::from_secs(30))
+    );
+    assert!(
+        client
+            .general
+            .log_file
+            .ends_with("log/clusterrunner_default.log")
+    );
+}
+
+#[test]
+fn the_shipped_file_documents_every_key_in_its_section() {
+    for key in keys::KEYS {
+        let mut documented = SHIPPED_SETTINGS.lines().filter(|line| {
+            line.trim_start_matches("# ")
+                .split_once(" =")
+                .is_some_and(|(name, _)| name == key.name)
+        });
+        assert!(documented.next().is_some(), "{}", key.name);
+    }
+    // Uncommenting a line must not be a mistake either, apart from the value that is missing.
+    let settings: String = SHIPPED_SETTINGS
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some("secret =") | Some("slave_lost_after = 15") => {
+                line.trim_start_matches("# ").to_owned() + "\n"
+            }
+            Some(line) => {
+                line.replace("allow_local_sources =", "allow_local_sources = True")
+                    .replace("read_token =", "read_token = long enough")
+                    .replace("e =", "e = x")
+                    + "\n"
+            }
+            None => line.to_owned() + "\n",
+        })
+        .map(|line| {
+            line.replace("directory =\n", "directory = x\n")
+                .replace("regex =\n", "regex = x\n")
+        })
+        .collect();
+    let place = Place::new(&settings);
+    assert_eq!(place.master().general.hostname, "x");
+}

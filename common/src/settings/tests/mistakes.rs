@@ -1,0 +1,148 @@
+//! What is wrong in settings, told with its place and its cure.
+
+use super::*;
+
+/// The file's only mistake, told with the line, and the words that must be in it.
+#[track_caller]
+fn check_mistake(file: &str, line: usize, words: &[&str]) {
+    let place = Place::new(file);
+    let error = place.error();
+    let start = format!("{}:{line}: ", place.file().display());
+    assert!(error.starts_with(&start), "{error}");
+    for word in words {
+        assert!(error.contains(word), "no {word:?} in: {error}");
+    }
+}
+
+#[test]
+fn mistakes_name_line_and_cure() {
+    check_mistake(
+        "[general]\n\nhostnam = x\n",
+        3,
+        &["unknown setting \"hostnam\"", "did you mean \"hostname\"?"],
+    );
+    check_mistake(
+        "[general]\nfoo = x\n",
+        2,
+        &["unknown setting \"foo\"", "conf/clusterrunner.conf"],
+    );
+    check_mistake(
+        "# c\n[genral]\n",
+        2,
+        &["unknown section [genral]", "did you mean \"[general]\"?"],
+    );
+    check_mistake("[x]\n", 1, &["unknown section [x]", "[master]"]);
+    check_mistake("port = 1\n", 1, &["before the first section", "[general]"]);
+    check_mistake(
+        "[general\n",
+        1,
+        &[":1: Found opening bracket", "no closing bracket"],
+    );
+    check_mistake("[general]\nport\n", 2, &["\"port\" has no \"=\""]);
+    check_mistake("[general]\n = 5\n", 2, &[":2: Key cannot be empty"]);
+    check_mistake(
+        "[general]\nport = 1\n# c\nport = 2\n",
+        4,
+        &["already set in line 2"],
+    );
+    check_mistake(
+        "[general]\nport = many\n",
+        2,
+        &["\"port\"", "between 0 and 65535", "found \"many\""],
+    );
+    check_mistake("[general]\nport = 70000\n", 2, &["between 0 and 65535"]);
+    check_mistake(
+        "[general]\nport = 1, 2\n",
+        2,
+        &["one value", "quotes", "found a list"],
+    );
+    check_mistake(
+        "[general]\nhostname =\n",
+        2,
+        &["expected a value", "leave the line out"],
+    );
+    check_mistake("[general]\nhostname = 'x\n", 2, &["quote is not closed"]);
+    check_mistake("[slave]\nnum_executors = 0\n", 2, &["between 1 and"]);
+    check_mistake(
+        "[slave]\nheartbeat_interval = 2.5\n",
+        2,
+        &["whole number of seconds"],
+    );
+    check_mistake(
+        "[slave]\nheartbeat_interval = -1\n",
+        2,
+        &["whole number of seconds"],
+    );
+    check_mistake(
+        "[master]\nget_project_from_master = yes\n",
+        2,
+        &["True or False", "\"yes\""],
+    );
+    check_mistake(
+        "[general]\nlog_level = CRITIAL\n",
+        2,
+        &["one of DEBUG, INFO"],
+    );
+    check_mistake(
+        "[general]\nbind_address = localhost\n",
+        2,
+        &["IP address", "127.0.0.1"],
+    );
+    check_mistake(
+        "[master]\nnum_executors = 2\n",
+        2,
+        &["no meaning in [master]", "[slave] or [general]"],
+    );
+    check_mistake(
+        "[slave]\nslave_lost_after = 2\n",
+        2,
+        &["no meaning in [slave]", "[master] or [general]"],
+    );
+    check_mistake(
+        "[general]\nread_token = short\n",
+        2,
+        &["read_token", "only 5 characters"],
+    );
+    check_mistake("[general]\nsecret = short12\n", 2, &["only 7 characters"]);
+    check_mistake("[general]\nsecret = None\n", 2, &["only 4 characters"]);
+}
+
+#[test]
+fn mistakes_elsewhere() {
+    let error = Place::empty().with("CLUSTERRUNNER_PORT", "x").error();
+    assert!(
+        error.starts_with("environment variable CLUSTERRUNNER_PORT: setting \"port\""),
+        "{error}"
+    );
+    let error = Place::empty()
+        .with("CLUSTERRUNNER_HTTPS_KEY_FILE", "x")
+        .error();
+    assert!(
+        error.contains("\"https_key_file\" is there but \"https_cert_file\" is not"),
+        "{error}"
+    );
+    let place = Place::empty();
+    let load = |flags| {
+        load_master(None, place.environment(), &flags)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(load(Overrides::new().set("port", "x")).starts_with("command line: setting \"port\""));
+    assert!(load(Overrides::new().set("prt", "x")).contains("did you mean \"port\"?"));
+    let named = place.directory.path().join("named.conf");
+    let load = || load_master(Some(&named), place.environment(), &Overrides::new());
+    let missing = format!(
+        "there is no settings file {}; name another one, or leave --config-file out",
+        named.display()
+    );
+    assert_eq!(load().unwrap_err().to_string(), missing);
+    write(&named, "[general]\nport = 5\n", 0o644);
+    assert_eq!(load().unwrap().service.port, 5);
+    fs::write(&named, b"\xff\xfe").unwrap();
+    assert!(
+        load()
+            .unwrap_err()
+            .to_string()
+            .starts_with("could not read the settings file")
+    );
+}

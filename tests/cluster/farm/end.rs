@@ -1,0 +1,95 @@
+//! The end of a farm, which checks that it ends well and leaves nothing behind.
+
+use super::{Farm, MASTER_PORT};
+use crate::daemon::STOP_LIMIT;
+use crate::processes;
+use crate::wait::is_true_within;
+use std::fs;
+use std::path::PathBuf;
+
+impl Farm {
+    /// What builds have left in the directories of the slaves.
+    pub(super) fn leftovers(&self) -> Vec<PathBuf> {
+        let mut left = Vec::new();
+        for (slave, _) in (0..)
+            .zip(&self.slaves)
+            .filter(|(_, slave)| !slave.was_killed)
+        {
+            let directory = format!("base/slave-{}", self.slave_port(slave));
+            // A slave that was stopped keeps what the master has not taken for its next life.
+            let held = (!self.slaves[slave].was_stopped).then_some("held");
+            for part in ["work", "artifacts", "results"].into_iter().chain(held) {
+                let entries = fs::read_dir(self.path(&directory).join(part));
+                left.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+            }
+        }
+        left
+    }
+
+    fn show_logs(&self) {
+        let mut outputs: Vec<_> = fs::read_dir(self.path("output"))
+            .unwrap()
+            .flatten()
+            .collect();
+        outputs.sort_by_key(fs::DirEntry::file_name);
+        for output in outputs {
+            let name = output.file_name().into_string().unwrap();
+            eprintln!("---- {name}\n{}", self.output(&name));
+        }
+        eprintln!("----");
+    }
+
+    fn check_end(&mut self) {
+        let slaves = self.slaves.iter_mut();
+        let daemons = slaves.chain(self.master.as_mut());
+        for daemon in daemons {
+            // One that the test ended has been looked at there.
+            if !daemon.has_ended() {
+                let status = daemon.stop();
+                assert!(status.success(), "{} ended with {status}", daemon.name);
+            }
+        }
+        let mark = self.mark();
+        if self.killed {
+            processes::kill_with_text(&mark);
+        }
+        let none_left = is_true_within(STOP_LIMIT, || processes::with_text(&mark).is_empty());
+        let left = processes::with_text(&mark);
+        assert!(none_left, "these processes are left: {left:#?}");
+        for port in (0..=self.slaves.len()).map(|slave| MASTER_PORT + u16::try_from(slave).unwrap())
+        {
+            let address = format!("{}:{port}", self.address);
+            // Connecting would succeed only if somebody still listened.
+            assert!(
+                std::net::TcpStream::connect(&address).is_err(),
+                "somebody listens at {address}"
+            );
+        }
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        let panicking = std::thread::panicking();
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if !panicking {
+                self.check_end();
+            }
+        }));
+        if panicking || checked.is_err() {
+            self.show_logs();
+        }
+        for daemon in self.slaves.iter_mut().chain(self.master.as_mut()) {
+            daemon.kill();
+        }
+        // Now that nobody starts new ones.
+        processes::kill_with_text(&self.mark());
+        let removed = fs::remove_dir_all(self.directory.path());
+        if !panicking && checked.is_ok() {
+            removed.expect("nobody uses the directory any more");
+        }
+        if let Err(failure) = checked {
+            std::panic::resume_unwind(failure);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A farm of real daemons on one machine, with a base directory, a secret and a loopback address of
+//! its own, so that any number of farms run side by side on the same ports.
+
+mod builds;
+mod end;
+mod life;
+
+use crate::daemon::{Daemon, own_address};
+use crate::program::clusterrunner;
+use crate::wait::PATIENCE;
+use clusterrunner_client::Client;
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::secret::Secret;
+use clusterrunner_common::tls::{Authorities, HttpsSettings};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The port of every farm's master.
+const MASTER_PORT: u16 = 43000;
+
+/// A master and its slaves.
+pub(crate) struct Farm {
+    directory: TempDir,
+    address: String,
+    secret: String,
+    https: HttpsSettings,
+    master: Option<Daemon>,
+    slaves: Vec<Daemon>,
+    /// Whether a daemon was killed, whose commands nobody ended then.
+    killed: bool,
+    /// What daemons are started through, by their names.
+    wrappers: BTreeMap<String, Vec<String>>,
+}
+
+/// A daemon's settings beside those that every farm has, by section.
+#[derive(Default)]
+pub(crate) struct Extra<'a> {
+    pub(crate) general: &'a str,
+    pub(crate) master: &'a str,
+    pub(crate) slave: &'a str,
+}
+
+impl Farm {
+    /// A farm without any daemon yet, with settings that notice a dead slave soon.
+    pub(crate) fn new() -> Self {
+        Self::with(&Extra::default())
+    }
+
+    /// [`Farm::new`] with settings that the test is about.
+    pub(crate) fn with(extra: &Extra<'_>) -> Self {
+        Self::at(own_address(MASTER_PORT), extra)
+    }
+
+    /// [`Farm::with`] whose master has this address.
+    pub(crate) fn at(address: String, extra: &Extra<'_>) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("clusterrunner-farm-")
+            .tempdir()
+            .unwrap();
+        let farm = Self {
+            address,
+            // Different from farm to farm, so that a call to the wrong one would be noticed.
+            secret: format!("secret of {}", directory.path().display()),
+            directory,
+            https: HttpsSettings::default(),
+            master: None,
+            slaves: Vec::new(),
+            killed: false,
+            wrappers: BTreeMap::new(),
+        };
+        for sub in ["base", "home", "output"] {
+            fs::create_dir(farm.path(sub)).unwrap();
+        }
+        farm.write_settings("clusterrunner.conf", &farm.secret, extra);
+        farm
+    }
+
+    /// The address that all daemons of this farm listen on.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Makes all of this farm speak HTTPS with a certificate, which its client believes.
+    pub(crate) fn secure(&mut self, certificate: &Path, key: &Path) {
+        let file = self.path("base/clusterrunner.conf");
+        let text = fs::read_to_string(&file).unwrap();
+        let https = format!(
+            "https_cert_file = {cert}\nhttps_key_file = {}\nhttps_ca_file = {cert}\n[master]\n",
+            key.display(),
+            cert = certificate.display()
+        );
+        fs::write(file, text.replacen("[master]\n", &https, 1)).unwrap();
+        self.https.authorities = Some(Authorities::File(certificate.to_owned()));
+    }
+
+    fn write_settings(&self, name: &str, secret: &str, extra: &Extra<'_>) {
+        let lease = match extra.master.contains("slave_lost_after") {
+            true => "",
+            false => "slave_lost_after = 3\n",
+        };
+        let text = format!(
+            "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
+             [master]\nport = {MASTER_PORT}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
+             [slave]\nmaster_hostname = {address}\nmaster_port = {MASTER_PORT}\nheartbeat_interval = 1\n{}\n",
+            extra.general,
+            extra.master,
+            extra.slave,
+            links = self.path("links").display(),
+            address = self.address,
+        );
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path("base").join(name))
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+    }
+
+    /// A second settings file that differs in its secret; its path.
+    pub(crate) fn settings_with_secret(&self, secret: &str) -> PathBuf {
+        self.write_settings("other.conf", secret, &Extra::default());
+        self.path("base").join("other.conf")
+    }
+
+    /// A path in the farm's own temporary directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What every process of this farm has in its environment or command line.
+    pub(crate) fn mark(&self) -> String {
+        self.path("base").display().to_string()
+    }
+
+    /// `address:port` of the master.
+    pub(crate) fn master_address(&self) -> String {
+        format!("{}:{MASTER_PORT}", self.address)
+    }
+
+    /// `address:port` of a slave.
+    pub(crate) fn slave_address(&self, slave: usize) -> String {
+        format!("{}:{}", self.address, self.slave_port(slave))
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "an address and a port are asked for alike"
+    )]
+    fn slave_port(&self, slave: usize) -> u16 {
+        MASTER_PORT + 1 + u16::try_from(slave).unwrap()
+    }
+
+    /// The farm's secret.
+    pub(crate) fn secret(&self) -> Secret {
+        Secret::new(self.secret.clone()).unwrap()
+    }
+
+    /// The farm's secret, for programs that are not ours.
+    pub(crate) fn secret_text(&self) -> &str {
+        &self.secret
+    }
+
+    /// A client that signs with the farm's secret and rides through a restart of the master.
+    pub(crate) fn client(&self) -> Client {
+        let (secret, timeout) = (Some(self.secret()), Duration::from_secs(30));
+        let caller = Caller::with_https(secret, timeout, &self.https).unwrap();
+        Client::new(caller, &self.master_address(), PATIENCE)
+    }
+
+    /// The program with this farm's surroundings and nothing else of ours.
+    pub(crate) fn command(&self) -> Command {
+        self.surrounded(Command::new(clusterrunner()))
+    }
+
+    fn surrounded(&self, mut command: Command) -> Command {
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.path("home"))
+            .env("CLUSTERRUNNER_BASE_DIRECTORY", self.path("base"))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a daemon has printed so far: `master` or `slave 0`.
+    pub(crate) fn output(&self, daemon: &str) -> String {
+        let bytes = fs::read(self.path("output").join(daemon)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A JSON object, from `json!`.
+pub(crate) fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().expect("a JSON object").clone()
+}
