@@ -20,6 +20,7 @@ mod attention;
 mod check;
 mod decide;
 mod effects;
+pub mod few;
 mod follow_up;
 mod forget;
 pub mod health;
@@ -27,6 +28,7 @@ mod isolation;
 mod legacy;
 mod line;
 mod load;
+mod mishaps;
 mod restore;
 mod retire;
 mod shares;
@@ -35,6 +37,7 @@ mod slave_allocator;
 mod tests;
 
 pub use check::Inconsistency;
+pub use mishaps::Mishaps;
 
 use crate::metrics::Measures;
 use attention::Attention;

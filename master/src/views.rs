@@ -247,17 +247,14 @@ pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob) -> SubjobView {
 /// The atoms of a subjob.
 pub fn atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> impl Iterator<Item = AtomView> {
     let is_running = build.progress().is_some_and(|p| p.is_in_progress(id));
-    let outcomes = subjob
-        .result
-        .as_ref()
-        .map(|(_, outcomes)| outcomes.as_slice());
+    let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     (0..)
         .map(AtomId)
         .zip(&subjob.atoms)
         .map(move |(atom, command)| {
             let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
             AtomView {
-                command_string: command.clone(),
+                command_string: command.to_string(),
                 expected_time: subjob
                     .atoms_expected_ms
                     .get(atom.0 as usize)
