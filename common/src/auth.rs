@@ -118,6 +118,9 @@ pub enum SignatureError {
     Replayed,
 }
 
+/// How many milliseconds a second has.
+const SECOND_MS: u64 = 1000;
+
 /// A bound signature as it came with a request; nothing about it is known to be true yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimedSignature {
@@ -160,6 +163,11 @@ impl ClaimedSignature {
         })
     }
 
+    /// The nonce, of which there is one spelling for each number.
+    fn nonce_number(&self) -> u128 {
+        u128::from_str_radix(&self.nonce, 16).expect("32 hex digits: it was parsed")
+    }
+
     /// Whether the holder of `secret` signed exactly this; in constant time.
     ///
     /// # Errors
@@ -180,8 +188,10 @@ impl ClaimedSignature {
 pub(crate) struct SeenSignatures {
     max_age: Duration,
     not_before: Timestamp,
-    seen: HashSet<String>,
-    by_time: BTreeMap<Timestamp, Vec<String>>,
+    /// Nonces as numbers: there may be a million and more of them.
+    seen: HashSet<u128>,
+    /// The same, by the second in which they were made.
+    by_second: BTreeMap<u64, Vec<u128>>,
 }
 
 impl SeenSignatures {
@@ -192,7 +202,7 @@ impl SeenSignatures {
             max_age,
             not_before: start,
             seen: HashSet::new(),
-            by_time: BTreeMap::new(),
+            by_second: BTreeMap::new(),
         }
     }
 
@@ -214,23 +224,30 @@ impl SeenSignatures {
         if now.until(time) > self.max_age {
             return Err(SignatureError::TooNew);
         }
-        if !self.seen.insert(signature.nonce.clone()) {
+        let nonce = signature.nonce_number();
+        if !self.seen.insert(nonce) {
             return Err(SignatureError::Replayed);
         }
-        self.by_time
-            .entry(time)
+        self.by_second
+            .entry(time.0 / SECOND_MS)
             .or_default()
-            .push(signature.nonce.clone());
+            .push(nonce);
         Ok(())
     }
 
+    /// What is so old that its age alone has it refused.
     fn forget_before(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.by_time.first_entry() {
-            if oldest.key().until(now) <= self.max_age {
+        while let Some(oldest) = self.by_second.first_entry() {
+            let last = Timestamp(*oldest.key() * SECOND_MS + SECOND_MS - 1);
+            if last.until(now) <= self.max_age {
                 break;
             }
             for nonce in oldest.remove() {
                 self.seen.remove(&nonce);
+            }
+            // What a rush needed is given back after it.
+            if self.seen.len() < self.seen.capacity() / 8 {
+                self.seen.shrink_to(self.seen.len() * 2);
             }
         }
     }
@@ -340,7 +357,7 @@ mod tests {
             seen.use_up(&signature_at(new, 3), NOW),
             Err(SignatureError::TooNew)
         );
-        let later = Timestamp(NOW.0 + 300_001);
+        let later = Timestamp(NOW.0 + 301_000);
         assert_eq!(seen.use_up(&signature_at(later, 4), later), Ok(()));
         assert_eq!(seen.seen.len(), 1, "what is too old anyway is forgotten");
     }

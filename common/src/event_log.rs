@@ -3,22 +3,24 @@
 //!
 //! Owns form, file and memory. Which events there are is for each daemon to say.
 
+mod kept;
+
 use crate::clock::Timestamp;
 use crate::http::refusal;
 use crate::logging::RotatingFile;
 use crate::settings::EventLogTarget;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use kept::{Asked, Kept};
 use serde_json::Value;
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::fmt::MakeWriter as _;
 
-/// How many events are kept in memory, as in the original; some 20 MB.
-const MOST_KEPT: usize = 100_000;
+/// How many events are kept in memory, as in the original; some 2 MB.
+const MOST_KEPT: u64 = 100_000;
 
 /// What happened: a tag and what belongs to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,21 +44,32 @@ impl Entry {
         self
     }
 
-    /// Appends it to `lines` as a line of JSON, without its end. Written out, since there are two for each
-    /// atom and all else waits for them; names and tags are ours and plain.
+    /// Appends it to `lines` as a line of JSON, without its end.
     fn write(&self, lines: &mut String, id: u64, at: Timestamp) {
-        let (tag, time) = (self.tag, Value::from(at.as_unix_seconds()));
-        lines.push('{');
-        let mut fields = self.fields.iter();
-        let written = fields.try_for_each(|(name, value)| write!(lines, r#""{name}":{value},"#));
-        let written = written.and_then(|()| {
-            write!(
-                lines,
-                r#""__id__":{id},"__tag__":"{tag}","__timestamp__":{time}}}"#
-            )
-        });
-        written.expect("a text takes all that is written to it");
+        let fields = self.fields.iter().map(|(name, value)| (*name, value));
+        write_line(lines, self.tag, fields, id, at);
     }
+}
+
+/// Written out, since there are two for each atom and all else waits for them; names and tags are ours and
+/// plain.
+fn write_line<'a>(
+    lines: &mut String,
+    tag: &str,
+    mut fields: impl Iterator<Item = (&'static str, &'a Value)>,
+    id: u64,
+    at: Timestamp,
+) {
+    let time = Value::from(at.as_unix_seconds());
+    lines.push('{');
+    let written = fields.try_for_each(|(name, value)| write!(lines, r#""{name}":{value},"#));
+    let written = written.and_then(|()| {
+        write!(
+            lines,
+            r#""__id__":{id},"__tag__":"{tag}","__timestamp__":{time}}}"#
+        )
+    });
+    written.expect("a text takes all that is written to it");
 }
 
 /// An event log. Cheap to clone; clones are the same log.
@@ -65,18 +78,10 @@ pub struct EventLog(Arc<Mutex<Log>>);
 
 #[derive(Debug)]
 struct Log {
-    last_id: u64,
-    kept: VecDeque<Kept>,
+    kept: Kept,
     target: Target,
     /// Whether the last write failed: a full disk is worth a line once.
     is_failing: bool,
-}
-
-#[derive(Debug)]
-struct Kept {
-    id: u64,
-    at: Timestamp,
-    text: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -185,8 +190,10 @@ impl EventLog {
 
     fn to(target: Target) -> Self {
         Self(Arc::new(Mutex::new(Log {
-            last_id: 0,
-            kept: VecDeque::new(),
+            kept: Kept::new(match target {
+                Target::Stdout => 0,
+                Target::Memory | Target::File(_) => MOST_KEPT,
+            }),
             target,
             is_failing: false,
         })))
@@ -198,18 +205,8 @@ impl EventLog {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = String::new();
         for (at, entry) in happened {
-            log.last_id += 1;
-            let id = log.last_id;
-            let start = lines.len();
+            let id = log.kept.push(at, &entry);
             entry.write(&mut lines, id, at);
-            let text = &lines[start..];
-            if !matches!(log.target, Target::Stdout) {
-                let text = text.into();
-                if log.kept.len() == MOST_KEPT {
-                    log.kept.pop_front();
-                }
-                log.kept.push_back(Kept { id, at, text });
-            }
             lines.push('\n');
         }
         if !lines.is_empty() {
@@ -225,12 +222,13 @@ impl EventLog {
         if matches!(log.target, Target::Stdout) {
             return r#"{"events":null}"#.to_owned();
         }
-        let texts: Vec<Arc<str>> = log
-            .since(since)
-            .map(|kept| Arc::clone(&kept.text))
-            .collect();
+        let asked = log.since(since);
+        // Events go on meanwhile.
         drop(log);
-        format!(r#"{{"events":[{}]}}"#, texts.join(","))
+        let mut body = r#"{"events":["#.to_owned();
+        asked.append_to(&mut body);
+        body.push_str("]}");
+        body
     }
 
     /// Answers `GET eventlog` with this query.
@@ -247,24 +245,12 @@ impl EventLog {
 }
 
 impl Log {
-    /// Ids grow by one, so one is found at once. Times are looked at from the newest back, since whoever
-    /// asks again asks for little.
-    fn since(&self, since: Since) -> impl Iterator<Item = &Kept> {
-        let first = match since {
-            Since::Always => 0,
-            Since::Timestamp(seconds) => {
-                let newer = |kept: &&Kept| kept.at.as_unix_seconds() > seconds;
-                self.kept.len() - self.kept.iter().rev().take_while(newer).count()
-            }
-            Since::Id(id) => {
-                let oldest = self.kept.front().map_or(0, |kept| kept.id);
-                let index = u64::try_from(id).ok().and_then(|id| id.checked_sub(oldest));
-                let index = index.and_then(|index| usize::try_from(index).ok());
-                let index = index.filter(|index| *index < self.kept.len());
-                index.map_or(0, |index| index + 1)
-            }
-        };
-        self.kept.iter().skip(first)
+    fn since(&self, since: Since) -> Asked {
+        match since {
+            Since::Always => self.kept.all(),
+            Since::Timestamp(seconds) => self.kept.newer_than(seconds),
+            Since::Id(id) => self.kept.after(id),
+        }
     }
 
     fn write(&mut self, lines: &str) {
@@ -344,11 +330,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log/events.log");
         let log = EventLog::open(&EventLogTarget::File(path.clone()), 1 << 30).unwrap();
-        let number = MOST_KEPT as u64 + 3;
+        let number = MOST_KEPT + 3;
         log.record((1..=number).map(|n| (Timestamp(n), Entry::new("T"))));
         let kept = ids(&log, "");
-        assert_eq!((kept.len(), kept.first()), (MOST_KEPT, Some(&4)));
-        assert_eq!(ids(&log, "since_id=2").len(), MOST_KEPT);
+        assert_eq!((kept.len() as u64, kept.first()), (MOST_KEPT, Some(&4)));
+        assert_eq!(ids(&log, "since_id=2").len() as u64, MOST_KEPT);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count() as u64, number);
         let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();

@@ -21,6 +21,7 @@ mod attention;
 mod check;
 mod decide;
 mod effects;
+pub mod few;
 mod follow_up;
 mod forget;
 pub mod health;
@@ -28,6 +29,7 @@ mod isolation;
 mod legacy;
 mod line;
 mod load;
+mod mishaps;
 mod restore;
 mod retire;
 mod shares;
@@ -38,6 +40,7 @@ mod with_setup;
 
 pub(crate) use at_work::AtWork;
 pub use check::Inconsistency;
+pub use mishaps::Mishaps;
 
 use crate::metrics::Measures;
 use attention::Attention;

@@ -246,17 +246,14 @@ pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> Subjo
 
 /// The atoms of a subjob; `runs` says whether it is taken to run.
 pub fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<Item = AtomView> {
-    let outcomes = subjob
-        .result
-        .as_ref()
-        .map(|(_, outcomes)| outcomes.as_slice());
+    let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     (0..)
         .map(AtomId)
         .zip(&subjob.atoms)
         .map(move |(atom, command)| {
             let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
             AtomView {
-                command_string: command.clone(),
+                command_string: command.to_string(),
                 expected_time: subjob
                     .atoms_expected_ms
                     .get(atom.0 as usize)

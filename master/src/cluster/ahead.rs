@@ -48,7 +48,9 @@ impl Subjob {
     /// Whether it must not wait on a slave: it may be what a slave was lost with, or should not be
     /// counted against it again for nothing.
     pub(super) fn is_watched(&self) -> bool {
-        self.slaves_lost > 0 || self.wasted > 0 || self.attempts >= MAX_AHEAD_AGAIN
+        self.mishaps().slaves_lost > 0
+            || self.mishaps().wasted > 0
+            || self.attempts >= MAX_AHEAD_AGAIN
     }
 }
 

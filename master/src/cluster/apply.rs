@@ -60,7 +60,8 @@ impl Cluster {
                 let mut expected_ms = expected_ms.into_iter();
                 let new = subjobs.iter().map(|atoms| {
                     let expected_ms = expected_ms.by_ref().take(atoms.len());
-                    Subjob::new(atoms.clone(), expected_ms.collect())
+                    let atoms = atoms.iter().map(|atom| Box::from(&**atom));
+                    Subjob::new(atoms.collect(), expected_ms.collect())
                 });
                 prepared.subjobs = new.map(Arc::new).collect();
                 self.line.weight += u64::from(prepared.weight());
@@ -164,7 +165,7 @@ impl Cluster {
                 let subjob_state = poisoned.subjob_mut(*subjob);
                 let attempt = Attempt(subjob_state.attempts);
                 let outcomes = subjob_state.poisoned(*slaves_lost);
-                poisoned.finish_subjob(*subjob, attempt, outcomes);
+                poisoned.finish_subjob(*subjob, attempt, &outcomes);
                 self.settle_suspects(*build);
                 self.settle(*build);
             }
@@ -229,10 +230,12 @@ impl Cluster {
             } => {
                 self.release(*slave, *build, *subjob);
                 let finished = self.build_mut(*build).subjob_mut(*subjob);
-                let unusable_from = std::mem::take(&mut finished.unusable_from);
+                let unusable_from =
+                    finished.take_mishap(|mishaps| std::mem::take(&mut mishaps.unusable_from));
+                let unusable_from = unusable_from.unwrap_or_default();
                 self.note_result(*slave, *build, &unusable_from, outcomes);
                 self.build_mut(*build)
-                    .finish_subjob(*subjob, *attempt, outcomes.clone());
+                    .finish_subjob(*subjob, *attempt, outcomes);
                 self.judge(*slave);
                 self.settle_if_suspicious(*build);
                 self.settle(*build);
@@ -260,8 +263,9 @@ impl Cluster {
             } => {
                 self.release(*slave, *build, *subjob);
                 let returned = self.build_mut(*build).subjob_mut(*subjob);
-                returned.wasted += 1;
-                returned.unusable_from.insert(*slave);
+                let mishaps = returned.mishaps_mut();
+                mishaps.wasted += 1;
+                mishaps.unusable_from.insert(*slave);
                 self.build_mut(*build).return_subjob(*subjob, reason);
                 self.settle_if_suspicious(*build);
                 self.settle(*build);
@@ -321,7 +325,7 @@ impl Cluster {
             }
             let build = Arc::make_mut(build);
             for subjob in running {
-                build.subjob_mut(subjob).outlived_master = true;
+                build.subjob_mut(subjob).mishaps_mut().outlived_master = true;
             }
         }
     }

@@ -2,8 +2,10 @@
 
 use super::MAX_SETUPS;
 use super::event::{AtomOutcome, AtomTrouble, Plan};
+use super::few::Few;
 use super::health::{ISOLATE_AFTER, POISON_AFTER};
 use super::line::Share;
+use super::mishaps::{Mishaps, Stored};
 use super::slave::Slave;
 use super::unstarted::{Place, Unstarted};
 use clusterrunner_common::build_request::BuildRequest;
@@ -182,43 +184,21 @@ pub struct Progress {
     pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
 }
 
-/// A batch of atoms that is handed out as one piece. Stored very often, so what is not known yet is
-/// left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A batch of atoms that is handed out as one piece. There may be very many: what is rare is apart.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Subjob {
     /// Its atoms, such as `export TEST="x";`; the index is the id.
-    pub atoms: Vec<String>,
+    pub atoms: Few<Box<str>>,
     /// How long each of them is expected to take; none where nothing is known of the build's atoms.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub atoms_expected_ms: Vec<u64>,
+    pub atoms_expected_ms: Few<u64>,
     /// How often it was handed out.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
     /// Who had it last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slave: Option<SlaveId>,
-    /// Why its last hand-out brought no result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_return: Option<String>,
-    /// Why its last slave was lost, once that made it poison.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_loss: Option<String>,
-    /// How many slaves were lost while they ran it, other than by being stopped.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub slaves_lost: u32,
-    /// How many of its hand-outs brought nothing although their slave is there.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub wasted: u32,
-    /// Slaves that sent a result of it that could not be used.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub unusable_from: BTreeSet<SlaveId>,
-    /// Whether the master was started again since it was handed out last: if its slave is lost now,
-    /// that may be older than the subjob's start.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub outlived_master: bool,
+    pub(super) mishaps: Option<Box<Mishaps>>,
     /// Its result: the hand-out that counted, and one outcome for each atom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<(Attempt, Vec<AtomOutcome>)>,
+    pub result: Option<(Attempt, Few<AtomOutcome>)>,
 }
 
 /// When a build entered which state.
@@ -501,7 +481,7 @@ impl Build {
     /// Counts a slave that was lost with a subjob, which waits again by now.
     pub(super) fn suspect(&mut self, id: SubjobId) {
         let subjob = self.subjob_mut(id);
-        subjob.slaves_lost += 1;
+        subjob.mishaps_mut().slaves_lost += 1;
         let (is_suspect, place) = (subjob.is_suspect(), Place::of(id, subjob));
         if is_suspect
             && let BuildState::Building(progress) = &mut self.state
@@ -514,7 +494,7 @@ impl Build {
     /// Notes that the hand-outs a slave has bring nothing although the slave is there.
     pub(super) fn waste(&mut self, slave: SlaveId) {
         for subjob in self.held_by(slave) {
-            self.subjob_mut(subjob).wasted += 1;
+            self.subjob_mut(subjob).mishaps_mut().wasted += 1;
         }
     }
 
@@ -525,7 +505,7 @@ impl Build {
         let place = Place::of(subjob, handed_out);
         handed_out.attempts = attempt.0;
         handed_out.slave = Some(slave);
-        handed_out.outlived_master = false;
+        handed_out.take_mishap(|mishaps| mishaps.outlived_master = false);
         if let BuildState::Building(progress) = &mut self.state {
             if !progress.unstarted.remove(place) {
                 progress.set_aside.remove(&subjob);
@@ -544,7 +524,7 @@ impl Build {
         }
         let kept = self.subjob_mut(subjob);
         kept.slave = Some(slave);
-        kept.last_return = None;
+        kept.take_mishap(|mishaps| mishaps.last_return = None);
     }
 
     /// Records the result of a subjob.
@@ -552,7 +532,7 @@ impl Build {
         &mut self,
         subjob: SubjobId,
         attempt: Attempt,
-        outcomes: Vec<AtomOutcome>,
+        outcomes: &[AtomOutcome],
     ) {
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
@@ -565,20 +545,22 @@ impl Build {
             .count();
         let in_trouble = outcomes.iter().filter(|outcome| outcome.trouble.is_some());
         self.atoms_in_trouble += in_trouble.count() as u64;
-        self.standing.observe(&outcomes);
+        self.standing.observe(outcomes);
         self.num_finished += 1;
         self.atoms_completed += outcomes.len() as u64;
         self.atoms_failed += failed as u64;
         let finished = self.subjob_mut(subjob);
-        let last_return = finished.last_return.take();
-        finished.last_loss = last_return.filter(|_| finished.is_poison());
-        finished.result = Some((attempt, outcomes));
+        let is_poison = finished.is_poison();
+        finished.take_mishap(|mishaps| {
+            mishaps.last_loss = mishaps.last_return.take().filter(|_| is_poison);
+        });
+        finished.result = Some((attempt, outcomes.iter().copied().collect()));
     }
 
     pub(super) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
         let returned = self.subjob_mut(subjob);
-        returned.last_return = Some(reason.to_owned());
-        let is_for_all = !returned.is_suspect() && returned.unusable_from.is_empty();
+        returned.mishaps_mut().last_return = Some(reason.to_owned());
+        let is_for_all = !returned.is_suspect() && returned.mishaps().unusable_from.is_empty();
         let place = Place::of(subjob, returned);
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
@@ -592,27 +574,14 @@ impl Build {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the form that serde asks for"
-)]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 impl Subjob {
-    pub(super) fn new(atoms: Vec<String>, atoms_expected_ms: Vec<u64>) -> Self {
+    pub(super) fn new(atoms: Few<Box<str>>, atoms_expected_ms: Few<u64>) -> Self {
         Self {
             atoms,
             atoms_expected_ms,
             attempts: 0,
             slave: None,
-            last_return: None,
-            last_loss: None,
-            slaves_lost: 0,
-            wasted: 0,
-            unusable_from: BTreeSet::new(),
-            outlived_master: false,
+            mishaps: None,
             result: None,
         }
     }
@@ -627,19 +596,19 @@ impl Subjob {
     /// Whether it may only run alone on a slave.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
-        self.slaves_lost >= ISOLATE_AFTER
+        self.mishaps().slaves_lost >= ISOLATE_AFTER
     }
 
     /// Whether it is not to be run again.
     #[must_use]
     pub fn is_poison(&self) -> bool {
-        self.slaves_lost >= POISON_AFTER
+        self.mishaps().slaves_lost >= POISON_AFTER
     }
 
     /// The result of a subjob that is poison. Every subjob has one atom; where one had several, each
     /// would have to run by itself first, so that only the guilty one fails.
     pub(super) fn poisoned(&self, slaves_lost: u32) -> Vec<AtomOutcome> {
-        let outcome = |_: &String| AtomOutcome {
+        let outcome = |_| AtomOutcome {
             exit_code: POISON_EXIT_CODE,
             duration_ms: 0,
             trouble: Some(AtomTrouble::Poison { slaves_lost }),

@@ -231,7 +231,7 @@ impl Cluster {
             .flat_map(|slave| &slave.running);
         let is_suspect = |(build, subjob): &&(BuildId, SubjobId)| {
             let subjob = self.build(*build).and_then(|build| build.subjob(*subjob));
-            subjob.is_some_and(|subjob| !subjob.outlived_master)
+            subjob.is_some_and(|subjob| !subjob.mishaps().outlived_master)
         };
         let is_under_way = |(build, subjob): &&(BuildId, SubjobId)| {
             let is_it = |kept: &KeptHandOut| (kept.build, kept.subjob) == (*build, *subjob);

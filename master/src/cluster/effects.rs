@@ -169,11 +169,12 @@ impl Cluster {
     ) -> Option<Effect> {
         let building = self.build(build)?;
         let plan = building.plan.as_ref()?;
+        let atoms = building.subjob(subjob)?.atoms.iter();
         let call = SlaveCall::Start {
             order: SubjobOrder {
                 subjob_id: subjob,
                 attempt,
-                atoms: building.subjob(subjob)?.atoms.clone(),
+                atoms: atoms.map(|atom| atom.to_string()).collect(),
             },
             command: building.shared_command()?,
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
@@ -217,7 +218,8 @@ fn made(build: &Build, id: SubjobId) -> Option<MadeResult> {
         Some(AtomTrouble::Poison { slaves_lost }) => Some(slaves_lost),
         Some(AtomTrouble::TimedOut { .. }) | None => None,
     })?;
-    let last = subjob.last_loss.as_deref().unwrap_or("it is not known why");
+    let last = subjob.mishaps().last_loss.as_deref();
+    let last = last.unwrap_or("it is not known why");
     let console = format!(
         "ClusterRunner did not run this atom to its end: {lost} slaves were lost while they ran it, \
          the last one while it ran nothing else.\nThe last time: {last}.\nIt is taken for the cause \

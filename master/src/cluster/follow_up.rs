@@ -71,10 +71,12 @@ impl Cluster {
                 .chain(build.set_aside())
                 .find(|(_, subjob)| {
                     !subjob.is_poison()
-                        && (subjob.wasted >= MAX_ATTEMPTS || subjob.attempts >= MAX_HAND_OUTS)
+                        && (subjob.mishaps().wasted >= MAX_ATTEMPTS
+                            || subjob.attempts >= MAX_HAND_OUTS)
                 });
             if let Some((id, subjob)) = exhausted {
                 let last = subjob
+                    .mishaps()
                     .last_return
                     .as_deref()
                     .unwrap_or("it never came back");

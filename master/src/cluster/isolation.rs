@@ -22,7 +22,7 @@ fn of_build(cluster: &Cluster, build: &Build) -> Option<Fact> {
         return Some(Fact::SubjobPoisoned {
             build: build.id,
             subjob,
-            slaves_lost: poison.slaves_lost,
+            slaves_lost: poison.mishaps().slaves_lost,
         });
     }
     let subjob = build.waiting_suspect()?;

@@ -406,7 +406,7 @@ fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
 /// same one only where there is no other.
 fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) -> bool {
     let is_better = |other: &Slave| {
-        !subjob.unusable_from.contains(&other.id)
+        !subjob.mishaps().unusable_from.contains(&other.id)
             && other.takes_work()
             && match other.builds.get(&build.id) {
                 Some(BuildOnSlave::Ready | BuildOnSlave::SettingUp { .. }) => true,
@@ -414,7 +414,7 @@ fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) ->
                 None => build.may_be_set_up_by(other),
             }
     };
-    !subjob.unusable_from.contains(&slave.id) || !cluster.slaves().any(is_better)
+    !subjob.mishaps().unusable_from.contains(&slave.id) || !cluster.slaves().any(is_better)
 }
 
 /// How many more subjobs of the build slaves may have, beside the one that is kept for its suspects.

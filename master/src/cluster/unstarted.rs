@@ -92,9 +92,14 @@ impl Unstarted {
 
 impl FromIterator<Place> for Unstarted {
     fn from_iter<T: IntoIterator<Item = Place>>(places: T) -> Self {
-        let mut unstarted = Self::default();
-        places.into_iter().for_each(|place| unstarted.insert(place));
-        unstarted
+        // Made at once the set has no gaps, which would stay and cost as much as it does.
+        let places: BTreeSet<Place> = places.into_iter().collect();
+        let each = places.iter().map(|place| place.expected_ms.0);
+        let expected_ms = each.fold(0, u64::saturating_add);
+        Self {
+            places,
+            expected_ms,
+        }
     }
 }
 
@@ -120,7 +125,7 @@ mod tests {
     use super::*;
 
     fn place(id: u32, expected_ms: u64, attempts: u32) -> Place {
-        let mut subjob = Subjob::new(vec!["a".to_owned()], vec![expected_ms]);
+        let mut subjob = Subjob::new(vec!["a".into()].into(), vec![expected_ms].into());
         subjob.attempts = attempts;
         Place::of(SubjobId(id), &subjob)
     }

@@ -4,9 +4,9 @@ use super::JournalError;
 use sled::{Batch, IVec, Tree};
 use std::ops::Bound;
 
-/// sled keeps values up to a quarter of a segment in its synced log. Texts are cut into pieces of at
-/// most this size.
-const MAX_PIECE: usize = 12 << 10;
+/// sled keeps what it writes at once, which is some twenty values, in its synced log up to a quarter of a
+/// segment. Texts are cut into pieces of at most this size.
+pub(super) const MAX_PIECE: usize = 12 << 10;
 
 /// The first byte of every piece: how the rest is written. 1: CRC-32 (big-endian) of what follows,
 /// number of pieces of the text (2 bytes, big-endian), piece of the text.

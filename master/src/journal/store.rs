@@ -12,7 +12,14 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
-const SEGMENT_SIZE: usize = 2 << 20;
+/// What a new directory gets, and keeps: how large the engine's buffers are, of which there are as many as
+/// its threads did not come to free. Values of more than a quarter would become blob files. A full leaf has
+/// 17 values, and a few more until it is split.
+const SEGMENT_SIZE: usize = 1 << 20;
+
+/// Where the engine notes what it was made with.
+const ENGINE_SETTINGS: &str = "conf";
+
 /// All that is read again and again is in memory already.
 const CACHE_SIZE: u64 = 16 << 20;
 
@@ -57,7 +64,7 @@ impl Store {
         };
         let config = sled::Config::new()
             .path(directory)
-            .segment_size(SEGMENT_SIZE)
+            .segment_size(segment_size_of(directory).unwrap_or(SEGMENT_SIZE))
             .cache_capacity(CACHE_SIZE);
         // sled panics on some kinds of damage, also when it opens a tree.
         let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -113,6 +120,18 @@ impl Store {
     }
 }
 
+/// How large segments are where a directory has some. The engine itself says what is wrong with what it
+/// can not read.
+fn segment_size_of(directory: &Path) -> Option<usize> {
+    // Lines of text, and a checksum that is none.
+    let settings = std::fs::read(directory.join(ENGINE_SETTINGS)).ok()?;
+    let settings = String::from_utf8_lossy(&settings);
+    let size = settings
+        .lines()
+        .find_map(|line| line.strip_prefix("segment_size: "))?;
+    size.parse().ok()
+}
+
 /// Removes what lies in a part of a tree, little by little.
 pub(super) fn remove(tree: &Tree, part: sled::Iter) -> Result<(), JournalError> {
     let (mut batch, mut waiting) = (Batch::default(), 0);
@@ -126,4 +145,57 @@ pub(super) fn remove(tree: &Tree, part: sled::Iter) -> Result<(), JournalError> 
         }
     }
     tree.apply_batch(batch).map_err(JournalError::Append)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::record::{MAX_PIECE, put};
+
+    fn fill(store: &Store, key: u64) {
+        let mut batch = Batch::default();
+        put(&mut batch, &key.to_be_bytes(), &vec![b'x'; MAX_PIECE]).unwrap();
+        store.events.apply_batch(batch).unwrap();
+    }
+
+    #[test]
+    fn a_directory_keeps_the_segments_it_was_made_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let larger = sled::Config::new()
+            .path(directory.path())
+            .segment_size(2 * SEGMENT_SIZE);
+        drop(larger.open().unwrap());
+        let store = Store::open(directory.path()).unwrap();
+        fill(&store, 1);
+        assert_eq!(segment_size_of(directory.path()), Some(2 * SEGMENT_SIZE));
+        drop(store);
+        let new = tempfile::tempdir().unwrap();
+        drop(Store::open(new.path()).unwrap());
+        assert_eq!(segment_size_of(new.path()), Some(SEGMENT_SIZE));
+    }
+
+    #[test]
+    fn full_pieces_are_no_blobs_in_whatever_order_they_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        for key in 0..200 {
+            fill(&store, key * 7919 % 200);
+        }
+        store.remove_every_other();
+        for key in (0..200).rev() {
+            fill(&store, key);
+        }
+        store.sync().unwrap();
+        let blobs = std::fs::read_dir(directory.path().join("blobs")).unwrap();
+        assert_eq!(blobs.count(), 0);
+    }
+
+    impl Store {
+        fn remove_every_other(&self) {
+            let keys = self.events.iter().keys().step_by(2);
+            for key in keys.collect::<Result<Vec<_>, _>>().unwrap() {
+                self.events.remove(key).unwrap();
+            }
+        }
+    }
 }

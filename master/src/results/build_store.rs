@@ -5,7 +5,7 @@ use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::result_block::content_of;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
@@ -187,7 +187,7 @@ impl BuildStore {
 
     /// Whether the result of a hand-out is there.
     pub(super) fn has(&self, key: Key) -> bool {
-        self.index().places.contains_key(&key)
+        self.index().find(key).is_some()
     }
 
     /// Removes the files of large blocks that neither hold a result's latest copy nor are `needed`.
@@ -199,11 +199,7 @@ impl BuildStore {
         let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
         let latest: HashSet<u64> = {
             let index = self.index();
-            index
-                .places
-                .values()
-                .map(|place| place.block.file)
-                .collect()
+            index.files().collect()
         };
         for file in std::fs::read_dir(&self.directory)? {
             let file = file?;
@@ -222,21 +218,26 @@ impl BuildStore {
     /// # Errors
     /// One of the results is not there.
     pub(super) fn blocks_of(&self, wanted: &[Key]) -> io::Result<Vec<UsedBlock>> {
-        let index = self.index();
-        let mut used: BTreeMap<BlockPlace, Vec<Placed>> = BTreeMap::new();
-        for key in wanted {
-            let place = index.places.get(key).ok_or_else(|| missing(*key))?;
-            let result = (*key, place.offset, place.length);
-            used.entry(place.block).or_default().push(result);
-        }
-        let used = used.into_iter().map(|(place, mut results)| {
-            results.sort_by_key(|(_, offset, _)| *offset);
-            let in_block = index.in_block.get(&place).copied().unwrap_or(0);
-            UsedBlock {
-                place,
-                is_whole: results.len() == in_block,
-                results,
-            }
+        let mut found = {
+            let index = self.index();
+            let found = wanted.iter().map(|key| {
+                let found = index.find(*key).ok_or_else(|| missing(*key))?;
+                Ok((found, *key))
+            });
+            found.collect::<io::Result<Vec<_>>>()?
+        };
+        found.sort_unstable_by_key(|(found, _)| (found.place.block, found.place.offset));
+        let used = found.chunk_by(|(one, _), (other, _)| one.place.block == other.place.block);
+        let used = used.filter_map(|results| {
+            let (first, _) = results.first()?;
+            let is_whole = results.len() == first.in_block;
+            let placed = results.iter().filter(|_| !is_whole);
+            let placed = placed.map(|(found, key)| (*key, found.place.offset, found.place.length));
+            Some(UsedBlock {
+                place: first.place.block,
+                is_whole,
+                results: placed.collect(),
+            })
         });
         Ok(used.collect())
     }
@@ -252,8 +253,8 @@ impl BuildStore {
         atom: AtomId,
     ) -> io::Result<StoredConsole> {
         let key = (subjob, attempt);
-        let place = self.index().places.get(&key).copied();
-        let place = place.ok_or_else(|| missing(key))?;
+        let found = self.index().find(key);
+        let place = found.ok_or_else(|| missing(key))?.place;
         let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
         let block = self.read_block(place.block)?;
         content_of(block, place.offset, place.length, &name, StoredConsole::of)
@@ -294,7 +295,7 @@ pub(super) type Placed = (Key, u64, u64);
 #[derive(Debug)]
 pub(super) struct UsedBlock {
     pub(super) place: BlockPlace,
-    /// What is wanted of it, in its order.
+    /// What is wanted of it, in its order, where that is not all that it holds.
     pub(super) results: Vec<Placed>,
     /// Whether that is all that it holds.
     pub(super) is_whole: bool,

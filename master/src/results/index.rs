@@ -88,27 +88,55 @@ fn decode(record: &[u8; RECORD]) -> Option<(Key, Place)> {
     Some(((subjob, Attempt(u32::from_be_bytes(*attempt))), place))
 }
 
-/// What an index file says.
+/// What an index file says. Its memory grows with the results of each build that runs: so it holds a few bytes
+/// of each.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub(super) places: HashMap<Key, Place>,
-    /// How many results each block holds, also those that came once more later.
-    pub(super) in_block: HashMap<BlockPlace, usize>,
+    /// By subjob, where there is no more to say than fits.
+    usual: Vec<Packed>,
+    /// Those of earlier or later attempts, and those with large numbers.
+    others: HashMap<Key, (u32, Place)>,
+    blocks: Vec<KnownBlock>,
     /// How much of the file is whole; the rest was never acknowledged.
     pub(super) length: u64,
     /// Where the blocks of file 0 end.
     pub(super) blocks_end: u64,
 }
 
+/// Where a result lies, in few bytes. Attempt 0 is none: there is nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Packed {
+    attempt: u32,
+    block: u32,
+    offset: u32,
+    length: u32,
+}
+
+/// A block, and how many results it holds, also those that came once more later.
+#[derive(Clone, Copy, Debug)]
+struct KnownBlock {
+    place: BlockPlace,
+    num_results: usize,
+}
+
+/// A result that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    /// How many results its block holds.
+    pub(super) in_block: usize,
+}
+
+/// How much further than to the subjobs that are there the list by subjob reaches. They come in any order;
+/// what lies beyond is kept apart, so that a large number alone needs no large list.
+const AHEAD: usize = 1 << 16;
+
 impl Index {
     /// Reads records up to the first that is torn, or names more of file 0 than its
     /// `blocks_length` bytes.
     pub(super) fn read(bytes: &[u8], blocks_length: u64) -> Self {
         let (records, _) = bytes.as_chunks::<RECORD>();
-        let mut index = Self {
-            places: HashMap::with_capacity(records.len()),
-            ..Self::default()
-        };
+        let mut index = Self::default();
         for record in records {
             let Some((key, place)) = decode(record) else {
                 break;
@@ -127,14 +155,95 @@ impl Index {
         if place.block.file == 0 {
             self.blocks_end = self.blocks_end.max(place.block.end());
         }
-        *self.in_block.entry(place.block).or_default() += 1;
-        self.places.insert(key, place);
+        let block = self.block(place.block);
+        self.others.remove(&key);
+        let is_known = self.usual_of(key).is_some();
+        if let Some(packed) = Packed::of(key, block, place)
+            && let Some(slot) = self.slot_for(key, is_known)
+        {
+            *slot = packed;
+            return;
+        }
+        if is_known && let Some(slot) = self.slot_for(key, true) {
+            *slot = Packed::default();
+        }
+        self.others.insert(key, (block, place));
+    }
+
+    /// The number of a block, which has one result more now. The results of a block come together.
+    fn block(&mut self, place: BlockPlace) -> u32 {
+        match self.blocks.last_mut() {
+            Some(last) if last.place == place => last.num_results += 1,
+            _ => self.blocks.push(KnownBlock {
+                place,
+                num_results: 1,
+            }),
+        }
+        // Each has a record of its own, and there are at most as many subjobs as the number can tell.
+        u32::try_from(self.blocks.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Where a result is packed, or may be.
+    fn slot_for(&mut self, (subjob, _): Key, is_known: bool) -> Option<&mut Packed> {
+        let index = subjob.0 as usize;
+        if index >= self.usual.len() && index < self.usual.len() + AHEAD {
+            self.usual.resize(index + 1, Packed::default());
+        }
+        let slot = self.usual.get_mut(index)?;
+        (is_known || slot.attempt == 0).then_some(slot)
+    }
+
+    fn usual_of(&self, (subjob, attempt): Key) -> Option<Packed> {
+        let packed = self.usual.get(subjob.0 as usize).copied();
+        packed.filter(|packed| attempt.0 != 0 && packed.attempt == attempt.0)
+    }
+
+    /// Where a result lies.
+    pub(super) fn find(&self, key: Key) -> Option<Found> {
+        let (block, place) = match self.usual_of(key) {
+            Some(packed) => {
+                let block = self.blocks.get(packed.block as usize)?.place;
+                let (offset, length) = (packed.offset.into(), packed.length.into());
+                let place = Place {
+                    block,
+                    offset,
+                    length,
+                };
+                (packed.block, place)
+            }
+            None => *self.others.get(&key)?,
+        };
+        let in_block = self.blocks.get(block as usize)?.num_results;
+        Some(Found { place, in_block })
+    }
+
+    /// The files in which results lie.
+    pub(super) fn files(&self) -> impl Iterator<Item = u64> {
+        let usual = self.usual.iter().filter(|packed| packed.attempt != 0);
+        let usual = usual.filter_map(|packed| self.blocks.get(packed.block as usize));
+        let others = self.others.values().map(|(_, place)| place.block.file);
+        usual.map(|block| block.place.file).chain(others)
+    }
+}
+
+impl Packed {
+    fn of((_, attempt): Key, block: u32, place: Place) -> Option<Self> {
+        let fits = attempt.0 != 0 && block != u32::MAX;
+        Some(Self {
+            attempt: attempt.0,
+            block,
+            offset: u32::try_from(place.offset).ok()?,
+            length: u32::try_from(place.length).ok()?,
+        })
+        .filter(|_| fits)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
 
     fn place(offset: u64) -> Place {
         let block = BlockPlace {
@@ -159,8 +268,13 @@ mod tests {
             .flat_map(|(key, place)| encode(*key, *place))
             .collect();
         let whole = Index::read(&bytes, 30);
-        assert_eq!((whole.places.len(), whole.blocks_end), (3, 30));
-        assert_eq!(whole.places[&keys[1]], records[1]);
+        let found = |index: &Index| {
+            keys.iter()
+                .filter(|key| index.find(**key).is_some())
+                .count()
+        };
+        assert_eq!((found(&whole), whole.blocks_end), (3, 30));
+        assert_eq!(whole.find(keys[1]).unwrap().place, records[1]);
         for (damaged, blocks) in [
             (bytes[..3 * RECORD - 1].to_vec(), 30),
             (
@@ -170,8 +284,46 @@ mod tests {
             (bytes, 29),
         ] {
             let index = Index::read(&damaged, blocks);
-            let found = (index.places.len(), index.length, index.blocks_end);
+            let found = (found(&index), index.length, index.blocks_end);
             assert_eq!(found, (2, 2 * RECORD as u64, 20));
+        }
+    }
+
+    fn numbers() -> impl Strategy<Value = u32> {
+        prop_oneof![0..6_u32, 65_530..65_545_u32, Just(u32::MAX)]
+    }
+
+    fn sizes() -> impl Strategy<Value = u64> {
+        prop_oneof![0..5000_u64, any::<u64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn it_knows_what_a_plain_map_knows(
+            blocks in prop::collection::vec(
+                (prop_oneof![Just(0), any::<u64>()], prop::collection::vec(
+                    (numbers(), 0..4_u32, sizes(), sizes()), 1..4)),
+                0..20),
+        ) {
+            let (mut index, mut plain) = (Index::default(), HashMap::new());
+            let mut keys = Vec::new();
+            for (number, (file, results)) in (0..).zip(&blocks) {
+                let block = BlockPlace { file: *file, offset: number * 10, length: 10 };
+                for (subjob, attempt, offset, length) in results {
+                    let key = (SubjobId(*subjob), Attempt(*attempt));
+                    let place = Place { block, offset: *offset, length: *length };
+                    index.add(key, place);
+                    plain.insert(key, Found { place, in_block: results.len() });
+                    keys.push(key);
+                    keys.push((SubjobId(*subjob), Attempt(*attempt + 1)));
+                }
+            }
+            for key in keys {
+                prop_assert_eq!(index.find(key), plain.get(&key).copied());
+            }
+            let files: HashSet<u64> = index.files().collect();
+            let expected: HashSet<u64> = plain.values().map(|found| found.place.block.file).collect();
+            prop_assert_eq!(files, expected);
         }
     }
 }

@@ -124,8 +124,8 @@ fn a_prepared_build_keeps_its_atoms_in_its_subjobs_only() {
     let mut farm = Scenario::default();
     farm.build(plan(&["A", "B"]));
     let build = farm.cluster.build(BuildId(1)).unwrap();
-    let subjobs: Vec<_> = build.subjobs.iter().map(|s| s.atoms.clone()).collect();
-    assert_eq!(subjobs, [[atom("A")], [atom("B")]]);
+    let subjobs: Vec<_> = build.subjobs.iter().map(|s| s.atoms.to_vec()).collect();
+    assert_eq!(subjobs, [[atom("A").into()], [atom("B").into()]]);
     assert_eq!(build.plan, Some(plan(&[])));
 }
 

@@ -103,7 +103,12 @@ fn a_set_up_that_fails_costs_its_hand_outs_nothing() {
     assert_eq!((held(&farm, 1, 2), held(&farm, 2, 2)), (1, 1));
     farm.setup_failed(1, 2, "no");
     let build_state = farm.cluster.build(BuildId(2)).unwrap();
-    assert!(build_state.subjobs.iter().all(|subjob| subjob.wasted == 0));
+    assert!(
+        build_state
+            .subjobs
+            .iter()
+            .all(|subjob| subjob.mishaps().wasted == 0)
+    );
     farm.set_up(2, 2);
     farm.finish(hand_out(2, 2, 1, 1));
     // And the next time that slave is asked first.

@@ -4,6 +4,7 @@ use super::golden;
 use crate::coordinator::Coordinator;
 use crate::http::*;
 use crate::journal::Journal;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
