@@ -1,6 +1,5 @@
 //! What a build is and where it stands.
 
-use super::MAX_SETUPS;
 use super::event::{AtomOutcome, AtomTrouble, Plan};
 use super::few::Few;
 use super::health::{ISOLATE_AFTER, POISON_AFTER};
@@ -8,6 +7,7 @@ use super::line::Share;
 use super::mishaps::{Mishaps, Stored};
 use super::slave::Slave;
 use super::unstarted::{Place, Unstarted};
+use super::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_SETUPS};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -173,8 +173,8 @@ pub enum BuildState {
 pub struct Progress {
     /// Those that no slave has, in the order in which they are handed out.
     pub unstarted: Unstarted,
-    /// Those that no slave has and not every slave may have: suspects, and those with a result
-    /// that could not be used. They go before the others.
+    /// Those that no slave has and not every slave may have: suspects, those with a result that
+    /// could not be used, and those that went out too often. They go before the others.
     #[serde(default)]
     pub set_aside: BTreeSet<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
@@ -560,7 +560,10 @@ impl Build {
     pub(super) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
         let returned = self.subjob_mut(subjob);
         returned.mishaps_mut().last_return = Some(reason.to_owned());
-        let is_for_all = !returned.is_suspect() && returned.mishaps().unusable_from.is_empty();
+        // What went out too often ends its build, wherever it would stand among those that wait.
+        let is_for_all = !returned.is_suspect()
+            && !returned.is_exhausted()
+            && returned.mishaps().unusable_from.is_empty();
         let place = Place::of(subjob, returned);
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
@@ -597,6 +600,13 @@ impl Subjob {
     #[must_use]
     pub fn is_suspect(&self) -> bool {
         self.mishaps().slaves_lost >= ISOLATE_AFTER
+    }
+
+    /// Whether it went out so often without a result that its build is given up. Waiting on slaves
+    /// that go away brings nothing near that: after a few times it is given to free executors only.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.mishaps().wasted >= MAX_ATTEMPTS || self.attempts >= MAX_HAND_OUTS
     }
 
     /// Whether it is not to be run again.

@@ -4,10 +4,7 @@
 use super::build::{Build, BuildState};
 use super::event::{Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
-use super::{
-    Cluster, MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, isolation,
-    slave_allocator,
-};
+use super::{Cluster, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, isolation, slave_allocator};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 
@@ -69,11 +66,7 @@ impl Cluster {
             let exhausted = next
                 .into_iter()
                 .chain(build.set_aside())
-                .find(|(_, subjob)| {
-                    !subjob.is_poison()
-                        && (subjob.mishaps().wasted >= MAX_ATTEMPTS
-                            || subjob.attempts >= MAX_HAND_OUTS)
-                });
+                .find(|(_, subjob)| !subjob.is_poison() && subjob.is_exhausted());
             if let Some((id, subjob)) = exhausted {
                 let last = subjob
                     .mishaps()

@@ -230,7 +230,8 @@ fn wanted_set_up(
     } else {
         &cluster.attention.wanting_busy
     };
-    if wanting.is_empty() {
+    // Most often it has those few already.
+    if wanting.len() < FEW && wanting.iter().all(|id| slave.builds.contains_key(id)) {
         return None;
     }
     let mut next = None;

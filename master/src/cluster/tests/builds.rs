@@ -7,7 +7,7 @@ use crate::cluster::build::BuildState;
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::Plan;
-use crate::cluster::{MAX_ATTEMPTS, MAX_PREPARATIONS};
+use crate::cluster::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -433,4 +433,35 @@ fn a_build_that_is_over_can_not_be_canceled() {
     farm.archived(1);
     farm.cancel(1).check_nothing();
     assert_eq!(*farm.state(1), BuildState::Finished);
+}
+
+#[test]
+fn a_build_is_given_up_when_any_subjob_went_out_too_often() {
+    let mut farm = Scenario::with_slaves(&[("a", 1)]);
+    farm.build(Plan {
+        expected_ms: vec![5000, 4000],
+        ..plan(&["A", "B"])
+    });
+    farm.set_up(1, 1);
+    // The shorter one goes out again and again, to slaves that are stopped in order.
+    for slave in 2..=u64::from(MAX_HAND_OUTS) {
+        farm.connect("b", &format!("life {slave}"), 1);
+        farm.set_up(slave, 1);
+        farm.lose(slave);
+    }
+    farm.lose(1);
+    let last = u64::from(MAX_HAND_OUTS) + 1;
+    farm.connect("c", "life 1", 2);
+    farm.set_up(last, 1);
+    let attempts = |farm: &Scenario, subjob: usize| {
+        farm.cluster.build(BuildId(1)).unwrap().subjobs[subjob].attempts
+    };
+    assert_eq!((attempts(&farm, 0), attempts(&farm, 1)), (2, MAX_HAND_OUTS));
+    // The longer one, which went out twice only, is the first of those that wait.
+    farm.lose(last);
+    assert!(
+        matches!(farm.state(1), BuildState::Error { .. }),
+        "{:?}",
+        farm.state(1)
+    );
 }

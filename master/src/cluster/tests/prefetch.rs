@@ -1,6 +1,7 @@
 //! What waits on slaves.
 
 use super::scenario::{Scenario, big_plan, hand_out, unusable};
+use crate::cluster::MAX_HAND_OUTS;
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut};
 use crate::cluster::event::{AtomOutcome, Fact, Plan};
@@ -288,4 +289,25 @@ fn a_build_is_not_set_up_where_it_would_be_done_before_that() {
         finish_in(&mut farm, hand_out(1, 1, subjob, 1), 3000);
     }
     assert!(!is_asked(&mut farm, "c"), "18 s are left");
+}
+
+/// What only waited on slaves that were stopped in order is nobody's fault; yet it does not wait for ever.
+#[test]
+fn what_waited_on_slaves_that_were_stopped_waits_a_few_times_and_the_build_ends() {
+    let mut farm = Scenario::default();
+    farm.build(expected(1000, 1));
+    let mut slave = 0;
+    while !farm.cluster.build(BuildId(1)).unwrap().is_over() {
+        slave += 1;
+        farm.connect("a", &format!("life {slave}"), 2);
+        farm.set_up(slave, 1);
+        if slave > 5 {
+            assert_eq!(held(&farm, slave, 1), 2, "only on free executors");
+        }
+        farm.lose(slave);
+        let build = farm.cluster.build(BuildId(1)).unwrap();
+        assert!(build.subjobs.iter().all(|s| s.attempts <= MAX_HAND_OUTS));
+        assert!(!build.subjobs.iter().any(|s| s.is_suspect()));
+    }
+    assert_eq!(slave, u64::from(MAX_HAND_OUTS));
 }

@@ -17,13 +17,14 @@ fn experienced(slaves: &[(&str, u32)]) -> Scenario {
     let mut farm = Scenario::with_slaves(slaves);
     let num_atoms = slaves.iter().map(|(_, executors)| executors).sum();
     build(&mut farm, 1, num_atoms);
-    let mut next = 0;
     for (slave, (_, executors)) in (1..).zip(slaves) {
         farm.set_up(slave, 1);
         assert_eq!(held(&farm, slave, 1), *executors as usize);
-        for _ in 0..*executors {
-            farm.finish(hand_out(slave, 1, next, 1));
-            next += 1;
+    }
+    let mut subjobs = 0..;
+    for (slave, (_, executors)) in (1..).zip(slaves) {
+        for subjob in subjobs.by_ref().take(*executors as usize) {
+            farm.finish(hand_out(slave, 1, subjob, 1));
         }
     }
     farm.archived(1);

@@ -138,6 +138,8 @@ pub(super) struct Machine {
     pub(super) hangs_until: u64,
     /// Whether it forgets which attempts it has begun.
     pub(super) forgets_begun: bool,
+    /// Whether it drops what comes while its executors work.
+    pub(super) drops_waiting: bool,
     pub(super) slave: Option<SlaveId>,
     builds: BTreeMap<(SlaveId, BuildId), Place>,
     newest_calls: BTreeMap<(SlaveId, BuildId), u64>,
@@ -197,6 +199,7 @@ impl Machine {
             mute_until: self.mute_until,
             deaf_until: self.deaf_until,
             forgets_begun: self.forgets_begun,
+            drops_waiting: self.drops_waiting,
             // A report of an earlier life must not be taken for one of this life.
             last_report: self.last_report,
             sickness: self.sickness,
@@ -389,6 +392,9 @@ impl Machine {
         {
             self.num_busy += 1;
             acts.push(Act::Begin(work));
+        }
+        if self.drops_waiting {
+            self.waiting.clear();
         }
         acts
     }

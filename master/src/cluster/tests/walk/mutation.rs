@@ -8,7 +8,9 @@ use super::{Failure, try_walk};
 use crate::cluster::build::BuildState;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::event::{Event, Fact};
+use crate::cluster::slave::Slave;
 use crate::cluster::tests::scenario::Turn;
+use clusterrunner_common::ids::{BuildId, SubjobId};
 
 /// How many seeds are walked with each; the first that fails must be among them.
 const NUM_SEEDS: u64 = 200;
@@ -36,9 +38,16 @@ pub(super) enum Mutation {
     NewLivesAreTakenForOld,
     /// What is to be removed is asked for once, and a master that dies has not done it.
     RemovalsAreAskedForOnce,
+    /// Re-queue of what was given ahead: what waited on a lost slave is not handed out again.
+    LostQueuesAreNotQueuedAgain,
+    /// A slave that refuses something while its executors work is not listened to: what it refused
+    /// seems to wait there.
+    RefusalsOfBusySlavesAreIgnored,
+    /// The queue of a slave: what comes while its executors work is dropped.
+    SlavesDropWhatWaits,
 }
 
-const ALL: [Mutation; 10] = [
+const ALL: [Mutation; 13] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -49,6 +58,9 @@ const ALL: [Mutation; 10] = [
     Mutation::CallsAreMadeOnce,
     Mutation::NewLivesAreTakenForOld,
     Mutation::RemovalsAreAskedForOnce,
+    Mutation::LostQueuesAreNotQueuedAgain,
+    Mutation::RefusalsOfBusySlavesAreIgnored,
+    Mutation::SlavesDropWhatWaits,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -97,6 +109,11 @@ fn a_failing_walk_is_made_smaller() {
         "only without the safeguard"
     );
     assert!(smallest.as_rust().contains("faults: vec![("));
+}
+
+/// Whether a slave has more than its executors work on.
+fn has_queue(slave: &Slave) -> bool {
+    slave.running.len() > slave.num_executors as usize
 }
 
 impl Master {
@@ -151,6 +168,28 @@ impl Master {
                 let reason = super::master::SILENCE.to_owned();
                 self.farm.try_tell(Command::GiveSlaveUp { slave, reason })
             }
+            (
+                Some(Mutation::LostQueuesAreNotQueuedAgain),
+                Command::GiveSlaveUp { slave, reason } | Command::ReportSlaveDied { slave, reason },
+            ) => {
+                let cluster = &mut self.farm.cluster;
+                let lost = cluster.slave(slave).map(|lost| {
+                    let running = lost.running.iter().copied();
+                    running.skip(lost.num_executors as usize).collect()
+                });
+                let queue: Vec<(BuildId, SubjobId)> = lost.unwrap_or_default();
+                for (build, subjob) in queue {
+                    let build = cluster.builds.get_mut(&build).map(std::sync::Arc::make_mut);
+                    if let Some(BuildState::Building(progress)) = build.map(|b| &mut b.state) {
+                        progress.running.remove(&subjob);
+                    }
+                }
+                self.farm.try_tell(Command::GiveSlaveUp { slave, reason })
+            }
+            (
+                Some(Mutation::RefusalsOfBusySlavesAreIgnored),
+                Command::ReportRefusal { slave, .. },
+            ) if self.farm.cluster.slave(slave).is_some_and(has_queue) => Ok(Turn::default()),
             (
                 Some(Mutation::NewLivesAreTakenForOld),
                 Command::ConnectSlave {

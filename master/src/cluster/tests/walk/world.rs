@@ -62,6 +62,7 @@ impl World {
         let machines = plan.executors.iter().enumerate().map(|(index, executors)| {
             let mut machine = Machine::new(index, *executors, plan.setup_failures);
             machine.forgets_begun = mutation == Some(Mutation::StartsAreRepeated);
+            machine.drops_waiting = mutation == Some(Mutation::SlavesDropWhatWaits);
             machine
         });
         // A plan in which nobody is sick says nothing of it.
