@@ -29,9 +29,14 @@ impl Measures {
     /// Counts a build as it stands.
     pub(crate) fn observe(&mut self, build: &Build) {
         for (state, duration) in state_durations(build) {
-            let histogram = self.state_durations.entry(state.to_owned());
-            let histogram = histogram.or_insert_with(|| Histogram::new(BUCKETS));
+            // There may be thousands of builds, and the cluster waits for whoever looks.
+            if let Some(histogram) = self.state_durations.get_mut(state) {
+                histogram.observe(duration);
+                continue;
+            }
+            let mut histogram = Histogram::new(BUCKETS);
             histogram.observe(duration);
+            self.state_durations.insert(state.to_owned(), histogram);
         }
         if build.state == BuildState::Finished {
             let results = build.subjobs.iter().filter_map(|s| s.result.as_ref());

@@ -33,6 +33,12 @@ impl Cost {
         self.figures.per_second
     }
 
+    /// With what part the rate is of the bare server's, where the server does other things meanwhile.
+    pub(crate) fn rate_beside(&self, bare: &Self) -> String {
+        let rate = self.per_second() / bare.per_second();
+        format!("{}: {rate:.2} of the bare route's rate", self.figures)
+    }
+
     /// With what part that is of the bare server's.
     pub(crate) fn beside(&self, bare: &Self) -> String {
         let rate = self.per_second() / bare.per_second();

@@ -46,7 +46,15 @@ pub(crate) async fn measure() {
     std::fs::write(project.join("clusterrunner.yaml"), job).unwrap();
     let request = json!({"type": "directory", "project_directory": project});
     let build = farm.submit(&request).await;
-    while load.tally.lock().unwrap().handed_out < (SLAVES * EXECUTORS) as usize {
+    let all = u64::from(SLAVES * EXECUTORS);
+    while farm
+        .client()
+        .build(build)
+        .await
+        .unwrap()
+        .num_atoms_in_progress
+        < all
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let request = submits::request(&farm);

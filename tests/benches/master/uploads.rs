@@ -80,7 +80,7 @@ pub(crate) async fn measure() {
         let ours = Cost::of(process, &master, load_of, "200", get).await;
         println!(
             "    polls {what}, ours: {}; {uploads}",
-            ours.beside(&of_bare)
+            ours.rate_beside(&of_bare)
         );
     }
     let request = submits::request(&farm);
@@ -97,7 +97,7 @@ pub(crate) async fn measure() {
         let ours = Cost::of(process, &master, load_of, "202", request.clone()).await;
         println!(
             "    submits {what}, ours: {}; {uploads}",
-            ours.beside(&of_bare)
+            ours.rate_beside(&of_bare)
         );
     }
     let left = farm.client().build(build).await.unwrap();
