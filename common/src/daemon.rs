@@ -155,7 +155,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 #[derive(Debug)]
 pub struct DataDirectoryLock {
     pid_file: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a data directory can not be used.
@@ -210,10 +210,7 @@ impl DataDirectoryLock {
         }
         let pid_file = directory.join(format!("{name}.pid"));
         std::fs::write(&pid_file, format!("{}\n", std::process::id())).map_err(failed)?;
-        Ok(Self {
-            pid_file,
-            _lock: lock,
-        })
+        Ok(Self { pid_file, lock })
     }
 }
 
@@ -221,6 +218,9 @@ impl Drop for DataDirectoryLock {
     fn drop(&mut self) {
         // A stale pid file does little harm: whoever reads it checks the process.
         std::fs::remove_file(&self.pid_file).ok();
+        // Closing the file is not enough: a child that was just started has a copy of it until it has
+        // become another program.
+        flock(&self.lock, FlockOperation::Unlock).ok();
     }
 }
 
@@ -254,5 +254,14 @@ mod tests {
         drop(lock);
         assert!(!directory.join("master.pid").exists());
         DataDirectoryLock::take(&directory, "master").unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_given_back_is_free_whoever_has_copies_of_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = DataDirectoryLock::take(directory.path(), "slave").unwrap();
+        let _copy = lock.lock.try_clone().unwrap();
+        drop(lock);
+        DataDirectoryLock::take(directory.path(), "slave").unwrap();
     }
 }
