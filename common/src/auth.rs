@@ -123,7 +123,7 @@ const SECOND_MS: u64 = 1000;
 
 /// A bound signature as it came with a request; nothing about it is known to be true yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ClaimedSignature {
+pub struct ClaimedSignature {
     time: Timestamp,
     nonce: String,
     digest: Vec<u8>,
@@ -134,7 +134,7 @@ impl ClaimedSignature {
     ///
     /// # Errors
     /// [`SignatureError::Malformed`].
-    pub(crate) fn parse(header: &str) -> Result<Self, SignatureError> {
+    pub fn parse(header: &str) -> Result<Self, SignatureError> {
         let is_lower_hex =
             |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut parts = header.split(';');
@@ -172,7 +172,7 @@ impl ClaimedSignature {
     ///
     /// # Errors
     /// [`SignatureError::Wrong`].
-    pub(crate) fn verify(&self, secret: &Secret, signed: Signed<'_>) -> Result<(), SignatureError> {
+    pub fn verify(&self, secret: &Secret, signed: Signed<'_>) -> Result<(), SignatureError> {
         signed
             .mac(secret, self.time, &self.nonce)
             .verify_slice(&self.digest)

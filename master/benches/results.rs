@@ -34,6 +34,8 @@ const OUTPUT: usize = 1024;
 const CONSOLES: u32 = 1000;
 
 fn main() {
+    // As the master does.
+    clusterrunner_common::allocator::keep_little();
     let numbers: Vec<u32> = std::env::args()
         .skip(1)
         // What `cargo bench` itself says.
@@ -120,12 +122,18 @@ async fn measure(atoms: u32, in_block: u32) {
     let removed = started.elapsed();
     println!("removed in {removed:.1?}");
 
+    let before = now_mib();
+    forget_peak();
     let (page, slowest_page) = list::pages(directory.path(), subjobs).await;
+    let of_core = peak_mib() - before;
     println!("a page of the list: median {page:.1?}, slowest {slowest_page:.1?}");
+    println!(
+        "memory of core and journal with such a build: {of_core:.0} MiB at most, beside {before:.0} MiB before"
+    );
     println!(
         "{atoms} atoms, {in_block} in a block: {:.0} atoms/s, page {slowest_page:.1?}, console {slow_console:.0?}, \
          archive made in {archive_made:.1?}, tar begins after {tar_begins:.1?}, zip after {zip_begins:.1?}, \
-         {of_store:.0} MiB, x {:.2} of the output, {files} files, removed in {removed:.1?}",
+         store {of_store:.0} MiB, core and journal {of_core:.0} MiB, x {:.2} of the output, {files} files, removed in {removed:.1?}",
         f64::from(atoms) / ingest.as_secs_f64(),
         mib(bytes) / mib(payload),
     );
@@ -220,9 +228,22 @@ fn disk_use(directory: &Path) -> (u64, usize) {
 
 /// The most memory that this process ever had.
 fn peak_mib() -> f64 {
+    memory_mib("VmHWM:")
+}
+
+fn now_mib() -> f64 {
+    memory_mib("VmRSS:")
+}
+
+fn memory_mib(what: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|text| text.trim().strip_suffix(" kB"));
-    let kib: f64 = peak.and_then(|text| text.parse().ok()).expect("a peak");
+    let size = status.lines().find_map(|line| line.strip_prefix(what));
+    let size = size.and_then(|text| text.trim().strip_suffix(" kB"));
+    let kib: f64 = size.and_then(|text| text.parse().ok()).expect("a size");
     kib / 1024.0
+}
+
+/// Has the peak begin anew.
+fn forget_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("Linux");
 }

@@ -15,6 +15,12 @@ use tokio_util::sync::CancellationToken;
 const PAGE: usize = 1000;
 const PAGES: usize = 100;
 
+/// How many executors the slave has: what all of them have and report together is a turn's work, and a real
+/// turn has no more.
+const EXECUTORS: u32 = 1000;
+/// How many reports are on their way; all that are reported must have been handed out.
+const REPORTS: usize = 512;
+
 /// How long the slave may be silent; how often ended builds are looked for comes from it.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -46,7 +52,7 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
     tell(Command::ConnectSlave {
         url: "slave:1".to_owned(),
         session: session.clone(),
-        num_executors: subjobs,
+        num_executors: EXECUTORS,
         labels: Default::default(),
         known_as: None,
         finished: Vec::new(),
@@ -84,7 +90,7 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
         let outcomes = vec![outcome];
         cluster.command(Command::ReportFinished { hand_out, outcomes })
     });
-    let mut reports = reports.buffer_unordered(512);
+    let mut reports = reports.buffer_unordered(REPORTS);
     while let Some(reported) = reports.next().await {
         reported.expect("a result that counts");
         cluster.heard(SLAVE).await.expect("a cluster");
