@@ -111,9 +111,9 @@ fn a_set_up_that_fails_costs_its_hand_outs_nothing() {
             .all(|subjob| subjob.mishaps().wasted == 0)
     );
     farm.set_up(2, 2);
-    farm.finish(hand_out(2, 2, 1, 1));
-    // And the next time that slave is asked first.
-    farm.finish(hand_out(2, 2, 0, 2));
+    farm.finish(hand_out(2, 2, 0, 1));
+    farm.finish(hand_out(2, 2, 1, 2));
+    // The next time it has to show first that it can.
     farm.archived(2);
     farm.torn_down(2, 2);
     let turn = build(&mut farm, 3, 2);
@@ -125,9 +125,9 @@ fn a_set_up_that_fails_costs_its_hand_outs_nothing() {
 fn what_was_lost_with_a_slave_goes_along_with_no_set_up() {
     let mut farm = experienced(&[("a", 1), ("b", 1)]);
     build(&mut farm, 2, 1);
-    assert_eq!(held(&farm, 1, 2), 1);
-    let turn = farm.die(1);
-    assert_eq!(calls(&turn, 2), [(2, "set up")]);
-    let turn = farm.set_up(2, 2);
-    assert_eq!(calls(&turn, 2), [(2, "start")]);
+    assert_eq!(held(&farm, 2, 2), 1);
+    let turn = farm.die(2);
+    assert_eq!(calls(&turn, 2), [(1, "set up")]);
+    let turn = farm.set_up(1, 2);
+    assert_eq!(calls(&turn, 2), [(1, "start")]);
 }
