@@ -4,17 +4,23 @@
 use crate::command::{end_marked, marked};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 /// How long it surely takes a process to replace its program; it shows no environment meanwhile.
 const SECOND_LOOK: Duration = Duration::from_millis(5);
+
+/// The time between two sweeps for which nobody is kept from work: where commands end all the time, their
+/// machine has better things to do than to look at its processes all the time.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Looks for marked processes. Clones share their looks.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
     grace: Duration,
     waiting: Arc<Mutex<Waiting>>,
+    /// Somebody waits who is kept from work.
+    hurry: Arc<Notify>,
     tasks: TaskTracker,
 }
 
@@ -29,6 +35,8 @@ struct Waiting {
 #[derive(Debug)]
 struct Sweep {
     prefix: String,
+    /// Whether somebody is kept from work until it is done.
+    is_urgent: bool,
     done: oneshot::Sender<()>,
 }
 
@@ -39,6 +47,7 @@ impl Sweeper {
         Self {
             grace,
             waiting: Arc::default(),
+            hurry: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -46,12 +55,23 @@ impl Sweeper {
     /// Ends every process whose mark begins with `prefix`, as [`end_marked`] does; goes on to the
     /// end also where nobody waits for it any more.
     pub async fn end(&self, prefix: String) {
+        self.end_marked(prefix, false).await;
+    }
+
+    async fn end_marked(&self, prefix: String, is_urgent: bool) {
         let (done, ended) = oneshot::channel();
         let is_first = {
             let mut waiting = self.lock();
-            waiting.sweeps.push(Sweep { prefix, done });
+            waiting.sweeps.push(Sweep {
+                prefix,
+                is_urgent,
+                done,
+            });
             !std::mem::replace(&mut waiting.is_sweeping, true)
         };
+        if is_urgent {
+            self.hurry.notify_one();
+        }
         if is_first {
             let sweeper = self.clone();
             self.tasks.spawn(async move { sweeper.sweep().await });
@@ -60,11 +80,12 @@ impl Sweeper {
         ended.await.ok();
     }
 
-    /// As [`Self::end`] in the background; `held` is dropped when it is done.
-    pub fn end_later(&self, prefix: String, held: impl Send + 'static) {
+    /// As [`Self::end`] in the background. What is `held` keeps others from work, and is dropped when it
+    /// is done.
+    pub fn end_later<T: Send + 'static>(&self, prefix: String, held: Option<T>) {
         let sweeper = self.clone();
         self.tasks.spawn(async move {
-            sweeper.end(prefix).await;
+            sweeper.end_marked(prefix, held.is_some()).await;
             drop(held);
         });
     }
@@ -109,7 +130,19 @@ impl Sweeper {
             for sweep in sweeps {
                 sweep.done.send(()).ok();
             }
+            self.pause().await;
         }
+    }
+
+    /// Lets others wait together for the next sweep, if they can.
+    async fn pause(&self) {
+        let hurries = || self.lock().sweeps.iter().any(|sweep| sweep.is_urgent);
+        let hurried = async {
+            while !hurries() {
+                self.hurry.notified().await;
+            }
+        };
+        tokio::time::timeout(PAUSE, hurried).await.ok();
     }
 }
 
@@ -162,14 +195,14 @@ mod tests {
         assert_eq!(marked(&marks), [false, true, true, true]);
         let [a, b, c, d] = marks.clone();
         let (held, dropped) = oneshot::channel::<()>();
-        sweeper.end_later(d, held);
+        sweeper.end_later(d, Some(held));
         tokio::join!(sweeper.end(a), sweeper.end(b), sweeper.end(c));
         assert!(dropped.await.is_err(), "it was dropped");
         assert_eq!(marked(&marks), [false; 4]);
         // It can be used again.
         sweeper.rest().await;
         let again = leave_behind(&format!("sleep 60 & {wait}"), "e").await;
-        sweeper.end_later(again.clone(), ());
+        sweeper.end_later(again.clone(), None::<()>);
         sweeper.rest().await;
         assert_eq!(marked(&[again]), [false]);
     }

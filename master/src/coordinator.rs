@@ -24,6 +24,9 @@ const INBOX: usize = 4096;
 /// How many commands share one flush, give or take those that came together.
 const TURN: usize = 512;
 
+/// How long what somebody only noted may wait for a turn that it can go with.
+const NOTE_WAIT: Duration = Duration::from_millis(5);
+
 /// How many builds are put away at a time.
 const KEPT: usize = 256;
 
@@ -31,6 +34,7 @@ type Look = Box<dyn FnOnce(&Cluster) + Send>;
 
 enum Message {
     Command(Command, oneshot::Sender<Result<Vec<Event>, Refusal>>),
+    Note(Command),
     Reports(Vec<Command>, oneshot::Sender<Vec<Result<(), Refusal>>>),
     Look(Look),
     Heard(SlaveId),
@@ -68,6 +72,15 @@ impl ClusterHandle {
         let (sender, answer) = oneshot::channel();
         self.send(Message::Command(command, sender)).await?;
         Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// Gives a command whose outcome nobody waits for. If nothing is to be done because of it, it gets to
+    /// disk with whatever comes next.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn note(&self, command: Command) -> Result<(), Gone> {
+        self.send(Message::Note(command)).await
     }
 
     /// Gives several commands at once, to be decided in one turn, and waits until the events of all
@@ -140,6 +153,15 @@ struct Turn {
     answers: Vec<Answer>,
     looks: Vec<Look>,
     effects: Vec<Effect>,
+    /// When it ends though nobody waits for it.
+    due: Option<tokio::time::Instant>,
+}
+
+impl Turn {
+    /// Whether somebody waits for its end, or something is to be done.
+    fn is_awaited(&self) -> bool {
+        !(self.answers.is_empty() && self.looks.is_empty() && self.effects.is_empty())
+    }
 }
 
 /// What somebody waits for.
@@ -222,24 +244,31 @@ impl Coordinator {
         self.finish(first).await?;
         let mut look = tokio::time::interval(self.liveness.look_interval());
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut turn = Turn::default();
+        // Builds are put away as they are on disk: not amid a turn.
+        let mut is_time_to_tidy = false;
         loop {
-            let mut turn = Turn::default();
+            let mut is_over = false;
+            let due = turn.due;
+            let end_of_turn =
+                tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now));
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.close().await,
+                () = stop.cancelled() => is_over = true,
                 written = end_of(&mut self.snapshot) => self.end_snapshot(written?),
                 kept = end_of(&mut self.keeping) => self.retire(kept?, &mut turn),
                 _ = look.tick() => {
                     self.give_up_the_silent(&mut turn);
-                    self.put_ended_builds_away();
+                    is_time_to_tidy = true;
                 }
+                () = end_of_turn, if due.is_some() => {}
                 message = self.inbox.recv() => match message {
                     Some(message) => self.take(message, &mut turn),
-                    None => return self.close().await,
+                    None => is_over = true,
                 },
             }
             for _ in 1..TURN {
-                if turn.num_commands >= TURN {
+                if is_over || turn.num_commands >= TURN {
                     break;
                 }
                 match self.inbox.try_recv() {
@@ -247,7 +276,19 @@ impl Coordinator {
                     Err(_) => break,
                 }
             }
-            self.finish(turn).await?;
+            let is_due = turn
+                .due
+                .is_none_or(|due| due <= tokio::time::Instant::now());
+            if !is_over && !is_due && !turn.is_awaited() {
+                continue;
+            }
+            self.finish(std::mem::take(&mut turn)).await?;
+            if is_over {
+                return self.close().await;
+            }
+            if std::mem::take(&mut is_time_to_tidy) {
+                self.put_ended_builds_away();
+            }
             if self.snapshot.is_none() && self.journal.needs_snapshot() {
                 self.begin_snapshot();
             }
@@ -326,6 +367,13 @@ impl Coordinator {
             Message::Command(command, sender) => {
                 let events = self.decide(command, turn);
                 turn.answers.push(Answer::Events(sender, events));
+            }
+            Message::Note(command) => {
+                if let Err(refusal) = self.decide(command, turn) {
+                    tracing::debug!(%refusal, "what was noted means nothing now");
+                }
+                let due = || tokio::time::Instant::now() + NOTE_WAIT;
+                turn.due.get_or_insert_with(due);
             }
             Message::Reports(commands, sender) => {
                 let decided = commands.into_iter();
@@ -432,3 +480,6 @@ async fn end_of<T>(
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

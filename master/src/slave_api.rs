@@ -190,7 +190,7 @@ impl Line {
     async fn carry_out_one(&self, batch: &Batch) {
         let answer = self.until_answered(batch).await;
         if let Some(command) = self.meaning(batch.first(), answer)
-            && self.cluster.command(command).await.is_err()
+            && self.cluster.note(command).await.is_err()
         {
             tracing::debug!(slave.id = self.slave.0, "an answer came too late to matter");
         }
