@@ -1,7 +1,8 @@
 //! Calls as the original makes them: with its bodies, the digest of the body or nothing as proof,
 //! and never twice what its slaves would do twice.
 
-use super::{Line, Order, encode};
+use super::Order;
+use super::line::{Line, encode, may_pass};
 use crate::cluster::effect::SlaveCall;
 use clusterrunner_common::api::{SetupRequest, SubjobAccepted, SubjobRequest, Success};
 use clusterrunner_common::auth::content_digest;
@@ -34,7 +35,7 @@ impl ProjectLinks {
 /// Its slaves do what they hear twice, twice. Only an order to end may be repeated then.
 pub(super) fn may_repeat(order: &Order, error: &CallError) -> bool {
     match order {
-        Order::End => super::may_pass(error),
+        Order::End => may_pass(error),
         Order::About(..) => error.never_arrived(),
     }
 }

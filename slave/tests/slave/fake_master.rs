@@ -9,7 +9,7 @@ use axum::routing::{post, put};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     AtomReport, ConnectAnswer, ConnectRequest, FinishedAttempt, HeartbeatAnswer, HeartbeatRequest,
-    RejectedResult, ResultsAnswer, ResultsReport, SlaveState, StateReport, Success,
+    PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, SlaveState, StateReport, Success,
 };
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::{refusal, serve};
@@ -217,7 +217,7 @@ async fn connect(
     State(shared): State<Shared>,
     Signed(request): Signed<ConnectRequest>,
 ) -> (StatusCode, Json<ConnectAnswer>) {
-    assert_eq!(request.protocol, Some(2));
+    assert_eq!(request.protocol, Some(PROTOCOL));
     assert!(request.session_id.is_some());
     let order = shared.manners.lock().unwrap().order_while_connecting.take();
     if let Some((url, body)) = order {
@@ -238,7 +238,7 @@ async fn connect(
         ConnectAnswer {
             status: "SUCCESS".to_owned(),
             slave_id: manners.slave_id.to_string(),
-            protocol: Some(2),
+            protocol: Some(PROTOCOL),
             resumed: manners.resumed,
             wanted: manners.wanted.clone(),
         }
