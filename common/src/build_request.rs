@@ -69,6 +69,20 @@ impl BuildRequest {
         }
     }
 
+    /// What a slave needs of the request: where the project and its files come from. What to run is
+    /// in the job that goes with it.
+    #[must_use]
+    pub fn source_params(&self) -> Map<String, Value> {
+        let source = Self {
+            project: self.project.clone(),
+            remote_files: self.remote_files.clone(),
+            job_name: None,
+            config: None,
+            atoms_override: None,
+        };
+        source.to_params()
+    }
+
     /// What two builds must share to be builds of one project: such builds are prepared one after
     /// the other if [preparing changes the project](Self::preparing_changes_project).
     #[must_use]

@@ -8,7 +8,7 @@ pub use error::CallError;
 use crate::api::ErrorBody;
 use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
 use crate::clock::{Timestamp, random_bytes};
-use crate::http::install_crypto;
+use crate::http::{MAX_BUFFERED_BODY, install_crypto};
 use crate::secret::Secret;
 use crate::tls::{self, HttpsSettings};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
@@ -189,14 +189,18 @@ impl Caller {
         body: Vec<u8>,
     ) -> Result<(Url, RequestBuilder), CallError> {
         let url = self.parse(url)?;
-        let signature = self.signature(&method, &url, &content_digest(&body))?;
-        let request = self
+        let digest = content_digest(&body);
+        let signature = self.signature(&method, &url, &digest)?;
+        let mut request = self
             .http
             .request(method, url.clone())
             .header(SIGNATURE_HEADER, signature)
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(body);
-        Ok((url, request))
+            .header(header::CONTENT_LENGTH, body.len());
+        if body.len() > MAX_BUFFERED_BODY {
+            // Whoever takes so much wants to know from whom before it comes.
+            request = request.header(CONTENT_DIGEST_HEADER, digest);
+        }
+        Ok((url, request.body(body)))
     }
 
     /// Sends bytes, signed, and reads JSON. `headers` come on top.

@@ -32,7 +32,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-/// The largest body that is held in memory. Uploads are streamed and not bound by it.
+/// The largest body that is held in memory for a sender who is not proved yet. Uploads are streamed
+/// and not bound by it.
 pub const MAX_BUFFERED_BODY: usize = 1 << 20;
 
 /// How long a connection may stay without a complete request head. Long, since peers keep

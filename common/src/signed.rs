@@ -69,7 +69,7 @@ impl BodyVerdict {
 enum Closed {
     Unproved(SignatureError),
     UnprovedRead(UnprovedRead),
-    TooLarge,
+    TooLarge(usize),
     Unreadable(String),
     LengthRequired,
 }
@@ -85,9 +85,9 @@ impl IntoResponse for Closed {
         match self {
             Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
             Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
-            Self::TooLarge => refusal(
+            Self::TooLarge(limit) => refusal(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("The request body must not be larger than {MAX_BUFFERED_BODY} bytes."),
+                format!("The request body must not be larger than {limit} bytes."),
             ),
             // The sender may have done nothing wrong: it tries again.
             Self::Unreadable(error) => refusal(
@@ -179,7 +179,7 @@ impl Gate {
             Proof::BodyDigest => {}
         }
         let digest = header_text(&request, BODY_DIGEST_HEADER).unwrap_or_default();
-        let (mut request, body) = buffered(request).await?;
+        let (mut request, body) = buffered(request, MAX_BUFFERED_BODY).await?;
         if !body_digest_matches(&self.secret, &body, &digest) {
             return Err(SignatureError::WrongBodyDigest.into());
         }
@@ -200,7 +200,7 @@ impl Gate {
         request: Request,
         claimed: &ClaimedSignature,
     ) -> Result<Request, Closed> {
-        let (mut request, body) = buffered(request).await?;
+        let (mut request, body) = buffered(request, MAX_BUFFERED_BODY).await?;
         self.verify(&request, claimed, &content_digest(&body))?;
         request.extensions_mut().insert(BodyVerdict::new(GENUINE));
         Ok(request)
@@ -303,16 +303,16 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Reads a small body and puts it back.
-async fn buffered(request: Request) -> Result<(Request, Bytes), Closed> {
-    if content_length(request.headers()).is_some_and(|length| length > MAX_BUFFERED_BODY as u64) {
-        return Err(Closed::TooLarge);
+/// Reads a body of `limit` bytes at most and puts it back.
+async fn buffered(request: Request, limit: usize) -> Result<(Request, Bytes), Closed> {
+    if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
+        return Err(Closed::TooLarge(limit));
     }
     let (parts, body) = request.into_parts();
-    let read = Limited::new(body, MAX_BUFFERED_BODY).collect();
+    let read = Limited::new(body, limit).collect();
     let body = match tokio::time::timeout(BODY_TIMEOUT, read).await {
         Err(_) => return Err(Closed::Unreadable("it took too long to arrive".to_owned())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Closed::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Closed::TooLarge(limit)),
         Ok(Err(error)) => return Err(Closed::Unreadable(error.to_string())),
         Ok(Ok(collected)) => collected.to_bytes(),
     };
@@ -351,10 +351,17 @@ fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -
 }
 
 /// The body of a request whose sender the gate has proved, as JSON. An empty body counts as `{}`.
+///
+/// Nobody's body may be larger than [`MAX_BUFFERED_BODY`] before it is known whose it is. That of a
+/// sender who was proved by the head of the request may have up to `LIMIT` bytes.
 #[derive(Debug)]
-pub struct Signed<T>(pub T);
+pub struct Signed<T, const LIMIT: usize = MAX_BUFFERED_BODY>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
+impl<T, S, const LIMIT: usize> FromRequest<S> for Signed<T, LIMIT>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
     type Rejection = Response;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
@@ -362,7 +369,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Signed<T> {
             return Err(Closed::from(SignatureError::Missing).into_response());
         };
         let form = legacy::may_be_form(&request);
-        let (_, body) = buffered(request)
+        let (_, body) = buffered(request, LIMIT)
             .await
             .map_err(IntoResponse::into_response)?;
         if !verdict.is(GENUINE) {

@@ -38,6 +38,10 @@ use std::time::Duration;
 use tokio::sync::RwLockReadGuard;
 use tokio_util::sync::CancellationToken;
 
+/// How large an order may be. Commands and atoms may have any length: what bounds them is how much a
+/// master takes from a `clusterrunner.yaml` or an atomizer.
+const MAX_ORDER: usize = 1 << 30;
+
 /// How long the answer to an order waits for its end at most: well below the patience of HTTP clients.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -200,7 +204,7 @@ async fn set_up(
     State(api): State<Api>,
     Ids(build): Ids<BuildId>,
     proof: Proof,
-    Signed(request): Signed<SetupRequest>,
+    Signed(request): Signed<SetupRequest, MAX_ORDER>,
 ) -> Result<Json<OrderAnswer>, ApiError> {
     let wait_ms = request.wait_ms;
     let order = || {
@@ -243,7 +247,7 @@ async fn start_subjob(
     State(api): State<Api>,
     Ids((build, subjob)): Ids<(BuildId, SubjobId)>,
     proof: Proof,
-    Signed(request): Signed<SubjobRequest>,
+    Signed(request): Signed<SubjobRequest, MAX_ORDER>,
 ) -> Result<(StatusCode, Json<SubjobAccepted>), ApiError> {
     let nul = |command: &String| command.contains('\0');
     if request.atomic_commands.iter().any(nul) {
@@ -306,7 +310,7 @@ async fn start_subjobs(
     State(api): State<Api>,
     Ids(build): Ids<BuildId>,
     proof: Proof,
-    Signed(request): Signed<SubjobsRequest>,
+    Signed(request): Signed<SubjobsRequest, MAX_ORDER>,
 ) -> Result<(StatusCode, Json<Success>), ApiError> {
     let (subjobs, timeout) = ordered(request)?;
     let command = Command::StartSubjobs {

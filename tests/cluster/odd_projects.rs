@@ -221,6 +221,24 @@ async fn a_set_up_that_fails_on_one_slave_leaves_the_build_to_others() {
     check_good(&farm, &repository.request(), &["on\n", "on\n"]).await;
 }
 
+/// More than a slave takes from somebody whom it does not know yet.
+#[tokio::test]
+async fn commands_and_atoms_may_be_very_long() {
+    const LONG: usize = 1_500_000;
+    let farm = Farm::start(&[1]).await;
+    let repository = Repository::empty();
+    let padding = "x".repeat(LONG);
+    repository.commit(&[(
+        "clusterrunner.yaml",
+        &format!(
+            "Job:\n  setup_build: [': {padding}']\n  commands: [': {padding}', 'echo ${{#N}}']\n  \
+             atomizers: [{{N: 'echo 1; printf %0{LONG}d 0'}}]\n"
+        ),
+    )]);
+    let consoles = ["1\n", &format!("{LONG}\n")];
+    check_good(&farm, &repository.request(), &consoles).await;
+}
+
 #[tokio::test]
 async fn a_job_can_come_with_the_request() {
     let farm = Farm::start(&[1]).await;

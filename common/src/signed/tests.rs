@@ -6,6 +6,7 @@ use axum::routing::{post, put};
 use tower::ServiceExt as _;
 
 const PATH: &str = "/v1/slave/1";
+const LARGE: usize = 3 * MAX_BUFFERED_BODY;
 
 fn secret() -> Secret {
     Secret::new("a secret for tests".to_owned()).unwrap()
@@ -13,6 +14,7 @@ fn secret() -> Secret {
 
 fn app() -> Router {
     let echo = |Signed(body): Signed<serde_json::Value>| async move { body.to_string() };
+    let order = |Signed(body): Signed<serde_json::Value, LARGE>| async move { body.to_string() };
     let upload = |upload: SignedUpload| async move {
         let read = upload.request.into_body().collect().await;
         match read {
@@ -23,7 +25,8 @@ fn app() -> Router {
     let router = Router::new()
         .route(PATH, put(echo))
         .route("/v1/build", post(echo))
-        .route("/upload", post(upload));
+        .route("/upload", post(upload))
+        .route("/order", post(order));
     Gate::new(secret(), Duration::from_secs(300), |method, path| {
         method == Method::POST && path == "/v1/build"
     })
@@ -113,6 +116,31 @@ async fn bad_bodies_are_refused_after_the_signature() {
     let signed = signature("PUT", PATH, &large);
     let headers = [(SIGNATURE_HEADER, signed.as_str())];
     assert_eq!(answer(&app, "PUT", PATH, &headers, &large).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_large_body_is_read_where_the_head_says_whose_it_is() {
+    let app = app();
+    let body = format!("\"{}\"", "x".repeat(2 * MAX_BUFFERED_BODY));
+    let send = async |path: &str, digested: &str, sent: &str| {
+        let signed = signature("POST", path, digested);
+        let digest = content_digest(digested.as_bytes());
+        let headers = [
+            (SIGNATURE_HEADER, signed.as_str()),
+            (CONTENT_DIGEST_HEADER, digest.as_str()),
+        ];
+        answer(&app, "POST", path, &headers, sent).await
+    };
+    assert_eq!(send("/order", &body, &body).await, (200, body.clone()));
+    let forged = body.replace('x', "y");
+    assert_eq!(send("/order", &body, &forged).await.0, 401);
+    assert_eq!(send("/v1/build", &body, &body).await.0, 413);
+    let larger = " ".repeat(LARGE + 1);
+    assert_eq!(send("/order", &larger, &larger).await.0, 413);
+
+    let signed = signature("POST", "/order", &body);
+    let headers = [(SIGNATURE_HEADER, signed.as_str())];
+    assert_eq!(answer(&app, "POST", "/order", &headers, &body).await.0, 413);
 }
 
 #[tokio::test]

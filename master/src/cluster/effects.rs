@@ -143,7 +143,10 @@ impl Cluster {
         let building = self.build(build)?;
         let plan = building.plan.as_ref()?;
         let request = SetupRequest {
-            project_type_params: building.request.to_params(),
+            project_type_params: match self.slaves.get(&slave)?.is_legacy {
+                true => building.request.to_params(),
+                false => building.request.source_params(),
+            },
             build_executor_start_index: start_index,
             commit: plan.commit.clone(),
             job: Some(SetupJob {

@@ -10,8 +10,8 @@ use serde::Serialize;
 /// How many hand-outs go in one call at most.
 const MAX_SUBJOBS: usize = 512;
 
-/// What the body of a set-up may be filled up to: the request itself is small.
-const AROUND_SETUP: usize = 64 << 10;
+/// What the body of a set-up has beside the request: marks, and that the project is at the master.
+const AROUND_SETUP: usize = 256;
 
 /// What a hand-out takes in a body beside its atoms, and an atom beside its text: names, numbers,
 /// marks.
@@ -52,7 +52,7 @@ impl Batch {
             Order::About(_, SlaveCall::Start { order, command, .. }) => {
                 AROUND_SUBJOB + escaped(command) + length_of(order)
             }
-            Order::About(_, SlaveCall::SetUp(_)) => AROUND_SETUP,
+            Order::About(_, SlaveCall::SetUp(request)) => AROUND_SETUP + length_of_setup(request),
             Order::About(..) | Order::End => 0,
         };
         Self {
@@ -110,6 +110,11 @@ impl Batch {
             subjobs: std::iter::once(first).chain(more).collect(),
         })
     }
+}
+
+/// One that can not be written is not sent either.
+fn length_of_setup(request: &SetupRequest) -> usize {
+    serde_json::to_vec(request).map_or(MAX_BUFFERED_BODY, |body| body.len())
 }
 
 fn length_of(order: &SubjobOrder) -> usize {
@@ -216,6 +221,34 @@ mod tests {
         assert_eq!(subjobs.command, "the \"command\"");
         assert_eq!(subjobs.timeout_s, Some(9));
         assert_eq!(subjobs.subjobs.len(), 2);
+    }
+
+    #[test]
+    fn a_large_set_up_goes_alone() {
+        let mut request = SetupRequest::default();
+        let long = "\"".repeat(MAX_BUFFERED_BODY / 2 - 500);
+        request
+            .project_type_params
+            .insert("long".into(), long.into());
+        let set_up = Order::About(BuildId(1), SlaveCall::SetUp(Box::new(request)));
+        let mut batch = Batch::new(set_up);
+        assert!(batch.take(start(1, 0, &"a".repeat(1000))).is_some());
+        assert!(batch.take(start(1, 0, "a")).is_none());
+        let Order::About(_, SlaveCall::SetUp(request)) = batch.first() else {
+            panic!("{batch:?}");
+        };
+        let request = &SetupRequest {
+            source_from_master: true,
+            ..(**request).clone()
+        };
+        let body = SetupBody {
+            request,
+            subjobs: batch.subjobs(),
+            wait_ms: u64::MAX,
+        };
+        let body = serde_json::to_vec(&body).unwrap();
+        assert!(body.len() <= MAX_BUFFERED_BODY, "{}", body.len());
+        assert!(body.len() > MAX_BUFFERED_BODY - 1000, "{}", body.len());
     }
 
     #[test]
