@@ -7,6 +7,7 @@
 //! share a block, which is what makes them cheap; a large one has its own.
 
 mod convert;
+mod gzip;
 mod member;
 mod reader;
 #[cfg(test)]
@@ -22,7 +23,7 @@ pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 
 use crate::artifact::FAILURES_FILE;
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use gzip::Gzip;
 use member::{RECORD, write_member};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -43,7 +44,7 @@ const ROOT: &str = "./";
 /// # Errors
 /// None in practice: it is written to memory.
 pub fn beginning() -> io::Result<Vec<u8>> {
-    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    let mut out = Gzip::new(Vec::new());
     let root = directory_header(0);
     write_member(&mut out, root, ROOT.as_bytes(), None, io::empty())?;
     out.finish()
@@ -55,7 +56,7 @@ pub fn beginning() -> io::Result<Vec<u8>> {
 /// # Errors
 /// None in practice: it is written to memory.
 pub fn ending(failures: &[String]) -> io::Result<Vec<u8>> {
-    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    let mut out = Gzip::new(Vec::new());
     if !failures.is_empty() {
         let text = failures.join("\n");
         let name = format!("{ROOT}{FAILURES_FILE}");

@@ -1,12 +1,12 @@
 //! Making blocks of whole archives: slaves of the original send their results as such.
 
+use super::gzip::Gzip;
 use super::member::{Counted, RECORD, write_member};
 use super::reader::{BlockError, CheckedAtom, CheckedResult, in_directory, milliseconds, number};
-use super::{LEVEL, ROOT, directory_header, file_header, stays_inside};
+use super::{ROOT, directory_header, file_header, stays_inside};
 use crate::artifact::{EXIT_CODE_FILE, TIME_FILE};
 use crate::ids::{AtomId, SubjobId};
 use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -32,7 +32,7 @@ pub fn convert_archive(
 ) -> Result<CheckedResult, BlockError> {
     let broken = BlockError::NotAnArchive;
     let mut out = Counted {
-        inner: GzEncoder::new(out, LEVEL),
+        inner: Gzip::new(out),
         written: 0,
     };
     let mut exit_codes: BTreeMap<AtomId, i32> = BTreeMap::new();

@@ -1,11 +1,11 @@
 //! Reading blocks: the master's side. Nothing in them is believed.
 
+use super::gzip::Gzip;
 use super::member::RECORD;
-use super::{LEVEL, ROOT, stays_inside};
+use super::{ROOT, stays_inside};
 use crate::artifact::{EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name};
 use crate::ids::{AtomId, SubjobId};
 use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Component, Path};
@@ -193,7 +193,7 @@ pub fn copy_results(
     out: impl Write,
 ) -> io::Result<Vec<u64>> {
     let mut block = GzDecoder::new(block);
-    let mut out = GzEncoder::new(out, LEVEL);
+    let mut out = Gzip::new(out);
     let (mut position, mut written) = (0, 0);
     let mut offsets = Vec::new();
     for (offset, length) in parts {

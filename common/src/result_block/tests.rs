@@ -151,7 +151,7 @@ fn a_console_may_be_a_file_that_still_changes() {
 
 /// A block of members given by name, kind, link target and content.
 fn forged(wanted: &[(&str, EntryType, &str, &str)]) -> Vec<u8> {
-    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    let mut out = Gzip::new(Vec::new());
     for (name, kind, target, content) in wanted {
         let mut header = file_header(content.len() as u64, 0);
         header.set_entry_type(*kind);
@@ -189,7 +189,7 @@ fn a_block_with_anything_wrong_is_refused() {
         &[forged(&[good]), b"x".to_vec()].concat(),
         "more than its results",
     );
-    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    let mut out = Gzip::new(Vec::new());
     let header = file_header(2, 0);
     write_member(&mut out, header, good.0.as_bytes(), None, &b"0\n"[..]).unwrap();
     out.write_all(&[0; 1024]).unwrap();
@@ -229,7 +229,7 @@ fn a_block_with_anything_wrong_is_refused() {
 
 /// An archive of files given by name and content, as slaves of the original make theirs.
 fn archive(files: &[(&str, &str)]) -> Vec<u8> {
-    let mut out = GzEncoder::new(Vec::new(), LEVEL);
+    let mut out = Gzip::new(Vec::new());
     for (name, content) in files {
         let mut header = file_header(content.len() as u64, 5);
         header.set_mode(0o4751);
@@ -304,8 +304,8 @@ fn a_block_may_say_more_in_its_header() {
         writer.add(AtomId(0), &atom(b"x", 0, None)).unwrap();
         writer
     };
-    let (comment, go_on) = ("a comment".to_owned(), CancellationToken::new());
-    let writer = BlockWriter::with_comment(comment.clone(), Vec::new(), go_on.clone());
+    let (comment, go_on) = ("a comment", CancellationToken::new());
+    let writer = BlockWriter::with_comment(comment, Vec::new(), go_on.clone());
     let (block, _) = fill(writer).finish().unwrap();
     assert_eq!(check_block(&*block).unwrap().len(), 1);
     let writer = BlockWriter::for_the_original(comment, Vec::new(), go_on);

@@ -1,11 +1,10 @@
 //! Making blocks: the slave's side.
 
+use super::gzip::Gzip;
 use super::member::{Counted, RECORD, write_member};
-use super::{LEVEL, ROOT, directory_header, file_header, stays_inside};
+use super::{ROOT, directory_header, file_header, stays_inside};
 use crate::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name};
 use crate::ids::{AtomId, Attempt, SubjobId};
-use flate2::GzBuilder;
-use flate2::write::GzEncoder;
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -71,7 +70,7 @@ pub struct ResultPlace {
 /// A block that is being made.
 #[derive(Debug)]
 pub struct BlockWriter<W: Write> {
-    out: Counted<GzEncoder<W>>,
+    out: Counted<Gzip<W>>,
     places: Vec<ResultPlace>,
     /// What every name begins with.
     root: &'static str,
@@ -81,24 +80,24 @@ pub struct BlockWriter<W: Write> {
 impl<W: Write> BlockWriter<W> {
     /// Begins a block. Packing of files ends early at `stop`.
     pub fn new(out: W, stop: CancellationToken) -> Self {
-        Self::begun(GzBuilder::new(), ROOT, out, stop)
+        Self::begun(Gzip::new(out), ROOT, stop)
     }
 
     /// Begins a block with a comment in its header, which readers of archives do not show. It must
     /// be shorter than 64 KiB and have no NUL.
-    pub fn with_comment(comment: String, out: W, stop: CancellationToken) -> Self {
-        Self::begun(GzBuilder::new().comment(comment), ROOT, out, stop)
+    pub fn with_comment(comment: &str, out: W, stop: CancellationToken) -> Self {
+        Self::begun(Gzip::with_comment(comment, out), ROOT, stop)
     }
 
     /// Begins an archive as a master of the original expects it, with such a comment: its names
     /// begin with the directories of the atoms. To be ended by [`Self::finish_archive`].
-    pub fn for_the_original(comment: String, out: W, stop: CancellationToken) -> Self {
-        Self::begun(GzBuilder::new().comment(comment), "", out, stop)
+    pub fn for_the_original(comment: &str, out: W, stop: CancellationToken) -> Self {
+        Self::begun(Gzip::with_comment(comment, out), "", stop)
     }
 
-    fn begun(gzip: GzBuilder, root: &'static str, out: W, stop: CancellationToken) -> Self {
+    fn begun(gzip: Gzip<W>, root: &'static str, stop: CancellationToken) -> Self {
         let out = Counted {
-            inner: gzip.write(out, LEVEL),
+            inner: gzip,
             written: 0,
         };
         Self {
