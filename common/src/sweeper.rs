@@ -3,23 +3,26 @@
 
 use crate::command::{end_marked, marked};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 /// How long it surely takes a process to replace its program; it shows no environment meanwhile.
 const SECOND_LOOK: Duration = Duration::from_millis(5);
 
-/// The time between two sweeps for which nobody is kept from work: where commands end all the time, their
-/// machine has better things to do than to look at its processes all the time.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Where commands end all the time, their machine has better things to do than to look at its processes
+/// all the time: between two sweeps for which nobody is kept from work there is so many times what the
+/// first one took, within these bounds.
+const PAUSE_FOR_EACH: u32 = 30;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Looks for marked processes. Clones share their looks.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
     grace: Duration,
     waiting: Arc<Mutex<Waiting>>,
-    /// Somebody waits who is kept from work.
+    /// Somebody waits who must not wait for long.
     hurry: Arc<Notify>,
     tasks: TaskTracker,
 }
@@ -29,6 +32,8 @@ struct Waiting {
     sweeps: Vec<Sweep>,
     /// Whether somebody is at it, who takes these too.
     is_sweeping: bool,
+    /// Whether somebody waits for the end of all.
+    is_to_rest: bool,
 }
 
 /// One mark, and who waits until nothing carries it.
@@ -93,7 +98,10 @@ impl Sweeper {
     /// Waits until nothing is left to do.
     pub async fn rest(&self) {
         self.tasks.close();
+        self.lock().is_to_rest = true;
+        self.hurry.notify_one();
         self.tasks.wait().await;
+        self.lock().is_to_rest = false;
         self.tasks.reopen();
     }
 
@@ -114,8 +122,11 @@ impl Sweeper {
             if sweeps.is_empty() {
                 return;
             }
+            let mut took = Duration::ZERO;
             for pause in [SECOND_LOOK, Duration::ZERO] {
+                let began = Instant::now();
                 let (none, some) = look(sweeps).await;
+                took += began.elapsed();
                 for sweep in some {
                     let grace = self.grace;
                     self.tasks.spawn(async move {
@@ -130,19 +141,23 @@ impl Sweeper {
             for sweep in sweeps {
                 sweep.done.send(()).ok();
             }
-            self.pause().await;
+            let pause = took * PAUSE_FOR_EACH;
+            self.pause(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
         }
     }
 
     /// Lets others wait together for the next sweep, if they can.
-    async fn pause(&self) {
-        let hurries = || self.lock().sweeps.iter().any(|sweep| sweep.is_urgent);
+    async fn pause(&self, pause: Duration) {
+        let hurries = || {
+            let waiting = self.lock();
+            waiting.is_to_rest || waiting.sweeps.iter().any(|sweep| sweep.is_urgent)
+        };
         let hurried = async {
             while !hurries() {
                 self.hurry.notified().await;
             }
         };
-        tokio::time::timeout(PAUSE, hurried).await.ok();
+        tokio::time::timeout(pause, hurried).await.ok();
     }
 }
 
