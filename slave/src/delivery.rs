@@ -1,6 +1,7 @@
 //! Bringing packed results to the master, however often that takes.
 
 use crate::connection::Registration;
+use crate::data_directory::make_private;
 use crate::master_api::{Backoff, Failures, MasterApi};
 use crate::result_note::ResultNote;
 use crate::upload::Upload;
@@ -13,7 +14,8 @@ use reqwest::StatusCode;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +43,7 @@ pub(crate) struct Deliveries {
     own: Semaphore,
 }
 
-/// A file of packed results.
+/// Packed results: a file, or what is going to be one if it has to wait.
 #[derive(Debug)]
 pub(crate) struct Packed {
     pub(crate) file: PathBuf,
@@ -50,6 +52,97 @@ pub(crate) struct Packed {
     pub(crate) executor: Option<ExecutorIndex>,
     /// Whether it is one of many small ones; others do not wait for its like.
     pub(crate) is_small: bool,
+    place: Mutex<Place>,
+}
+
+/// Where packed results are.
+#[derive(Debug)]
+enum Place {
+    /// Here only.
+    Memory(Bytes),
+    /// In their file.
+    File,
+    /// Nobody needs them any more.
+    Nowhere,
+}
+
+impl Packed {
+    /// `content` is what is to be in `file`, or `None` where it is there.
+    pub(crate) fn new(
+        file: PathBuf,
+        note: ResultNote,
+        executor: Option<ExecutorIndex>,
+        is_small: bool,
+        content: Option<Bytes>,
+    ) -> Self {
+        let place = content.map_or(Place::File, Place::Memory);
+        Self {
+            file,
+            note,
+            executor,
+            is_small,
+            place: Mutex::new(place),
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(*self.place(), Place::File)
+    }
+
+    /// Makes the file, if it is not there yet and still needed. What can not be written stays in
+    /// memory. Blocks.
+    pub(crate) fn keep(&self) -> io::Result<()> {
+        let mut place = self.place();
+        if let Place::Memory(content) = &*place {
+            if let Some(directory) = self.file.parent() {
+                make_private(directory)?;
+            }
+            if let Err(error) = std::fs::write(&self.file, content) {
+                std::fs::remove_file(&self.file).ok();
+                return Err(error);
+            }
+            *place = Place::File;
+        }
+        Ok(())
+    }
+
+    /// Says that nobody needs it any more, which also ends the making of a file. Says whether there is one.
+    pub(crate) fn let_go(&self) -> bool {
+        matches!(
+            std::mem::replace(&mut *self.place(), Place::Nowhere),
+            Place::File
+        )
+    }
+
+    fn content(&self) -> Option<Bytes> {
+        match &*self.place() {
+            Place::Memory(content) => Some(content.clone()),
+            Place::File | Place::Nowhere => None,
+        }
+    }
+
+    /// Brings it to the disk for good.
+    async fn keep_for_good(self: &Arc<Self>) {
+        let packed = Arc::clone(self);
+        let synced = spawn_blocking(move || {
+            packed.keep()?;
+            File::open(&packed.file)?.sync_all()?;
+            match packed.file.parent() {
+                Some(directory) => File::open(directory)?.sync_all(),
+                None => Ok(()),
+            }
+        });
+        let synced = synced.await.map_err(io::Error::other).and_then(|done| done);
+        if let Err(error) = synced {
+            let path = self.file.display();
+            tracing::warn!(%path, %error, "a result that waits could not be brought to the disk");
+        }
+    }
 }
 
 /// How trying to deliver a result ended.
@@ -101,13 +194,11 @@ impl Deliveries {
         }
     }
 
-    /// Delivers results until the master has said what it thinks of each; the file stays.
-    /// `content` is what is in it, if that is in memory; `first_try_failed` is cancelled when it does not
-    /// come about at once.
+    /// Delivers results until the master has said what it thinks of each; a file stays.
+    /// `first_try_failed` is cancelled when it does not come about at once.
     pub(crate) async fn deliver(
         &self,
-        packed: &Packed,
-        mut content: Option<Bytes>,
+        packed: &Arc<Packed>,
         first_try_failed: &CancellationToken,
     ) -> Vec<(HandOut, DeliveryEnd)> {
         let mut backoff = Backoff::quick();
@@ -124,8 +215,7 @@ impl Deliveries {
                 // It takes the place of one of ours, and knows nothing of these.
                 return all(DeliveryEnd::Unwanted(id));
             }
-            // It is not kept in memory for later tries.
-            let error = match self.deliver_once(packed, content.take(), id).await {
+            let error = match self.deliver_once(packed, id).await {
                 Ok(Ok(rejected)) => return self.ends(packed, &rejected, id),
                 Ok(Err(error)) => error,
                 Err(error) => {
@@ -150,7 +240,7 @@ impl Deliveries {
                     // at once, nearly all, do not pay for that.
                     if !first_try_failed.is_cancelled() {
                         first_try_failed.cancel();
-                        sync(&packed.file).await;
+                        packed.keep_for_good().await;
                     }
                     if failures.is_new(&error) {
                         tracing::warn!(
@@ -228,7 +318,6 @@ impl Deliveries {
     async fn deliver_once(
         &self,
         packed: &Packed,
-        content: Option<Bytes>,
         id: SlaveId,
     ) -> io::Result<Result<Vec<RejectedResult>, CallError>> {
         let slots = match packed.is_small {
@@ -249,6 +338,7 @@ impl Deliveries {
                 results: packed.note.results.clone(),
             })?,
         };
+        let content = packed.content();
         let upload = match content {
             Some(content) if content.len() <= TINY => Upload::of_bytes(&report, &content),
             content => {
@@ -273,18 +363,42 @@ impl Deliveries {
     }
 }
 
-/// Brings a file of results to the disk for good.
-async fn sync(file: &Path) {
-    let path = file.to_owned();
-    let synced = spawn_blocking(move || {
-        File::open(&path)?.sync_all()?;
-        match path.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
-    });
-    let synced = synced.await.map_err(io::Error::other).and_then(|done| done);
-    if let Err(error) = synced {
-        tracing::warn!(path = %file.display(), %error, "a result that waits could not be synced");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::ids::{BuildId, SessionId};
+
+    #[test]
+    fn what_has_to_wait_becomes_a_file_unless_nobody_needs_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("1/results");
+        let packed = || {
+            let note = ResultNote {
+                build: BuildId(1),
+                session: SessionId("s".to_owned()),
+                results: Vec::new(),
+            };
+            let content = Bytes::from_static(b"content");
+            Packed::new(file.clone(), note, None, true, Some(content))
+        };
+        let kept = packed();
+        assert!(!kept.is_file());
+        kept.keep().unwrap();
+        kept.keep().unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"content");
+        assert!(kept.is_file() && kept.content().is_none());
+        assert!(kept.let_go());
+        std::fs::remove_file(&file).unwrap();
+
+        let over = packed();
+        assert!(!over.let_go());
+        over.keep().unwrap();
+        assert!(!over.is_file() && !file.exists());
+
+        // The name is taken by a directory.
+        std::fs::create_dir(&file).unwrap();
+        let not_written = packed();
+        not_written.keep().unwrap_err();
+        assert!(!not_written.is_file() && not_written.content().is_some());
     }
 }

@@ -246,15 +246,10 @@ impl HeldDeliveries {
                     Some(first) = self.wanted.recv() => {
                         let (file, results) = (data.held_file(first), &self.results);
                         let Some(note) = results.note(first) else { continue };
-                        let packed = Packed {
-                            file,
-                            note,
-                            executor: None,
-                            is_small: false,
-                        };
+                        let packed = Arc::new(Packed::new(file, note, None, false, None));
                         under_way.push(async move {
                             loop {
-                                let ends = deliveries.deliver(&packed, None, &CancellationToken::new()).await;
+                                let ends = deliveries.deliver(&packed, &CancellationToken::new()).await;
                                 if results.ended(first, &ends, registration) {
                                     return (first, ends);
                                 }

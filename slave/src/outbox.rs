@@ -1,8 +1,9 @@
 //! Results on their way to the master.
 //!
 //! What ends while a build's results are on their way gathers in memory and goes with the next upload,
-//! so many small results share a file and a request, and a single one does not wait. What is large goes
-//! by itself and holds nobody up. What goes is first of all a file, which outlives this process.
+//! so many small results share a request, and a single one does not wait. What is large goes by itself and
+//! holds nobody up. What the master does not take at once is a file until it does, which outlives this
+//! process.
 
 mod batch;
 mod consoles;
@@ -16,11 +17,11 @@ use crate::executors::BROKE_OFF;
 use crate::result_archive::remove_files;
 use crate::work::{Command, DeliveryOutcome, HandOut};
 use batch::{Batch, PackFailure};
-use bytes::Bytes;
 use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +44,10 @@ const MAX_REPORTS: usize = 256;
 /// How long results gather behind an upload that does not come to its end: what has not gone to a file
 /// is lost if the process is killed.
 const GATHERING: Duration = Duration::from_millis(500);
+
+/// How long small results may be on their way in memory only. The master has nearly all of them sooner, and
+/// for these a file would cost more than all the rest.
+const UNKEPT: Duration = Duration::from_millis(50);
 
 /// The shortest time from one upload of a build to the next while all executors work: each request costs
 /// the master about as much as a hundred results in it. The first after a pause goes at once.
@@ -238,8 +243,8 @@ impl Outbox {
             let (outbox, batch) = (Arc::clone(self), Arc::clone(batch));
             spawn_blocking(move || outbox.pack(&batch)).await
         };
-        let (packed, content) = match packed {
-            Ok(Ok(packed)) => packed,
+        let packed = match packed {
+            Ok(Ok(packed)) => Arc::new(packed),
             Ok(Err(PackFailure::Unwanted)) => return over(),
             Ok(Err(PackFailure::Trouble(_))) if batch.stop.is_cancelled() => return over(),
             Ok(Err(PackFailure::Trouble(reason))) => {
@@ -248,7 +253,7 @@ impl Outbox {
             Err(error) => return batch.all(&DeliveryOutcome::Rejected(error.to_string())),
         };
         (self.tell)(Command::Packed(batch.hand_outs.clone()));
-        let ends = self.deliver(batch, &packed, content).await;
+        let ends = self.deliver(batch, &packed).await;
         let is_delivered = ends.is_some();
         let keeps = match is_delivered {
             // It asks us for consoles until it has the whole build.
@@ -256,7 +261,9 @@ impl Outbox {
             false => batch.stop.is_cancelled() && self.ending.is_cancelled() && self.hold(&packed),
         };
         if !keeps {
-            if let Err(error) = tokio::fs::remove_file(&packed.file).await {
+            if packed.let_go()
+                && let Err(error) = tokio::fs::remove_file(&packed.file).await
+            {
                 let path = packed.file.display();
                 tracing::warn!(%path, %error, "could not remove a result");
             }
@@ -278,26 +285,33 @@ impl Outbox {
     /// Delivers until the build's deliveries are told to stop.
     async fn deliver(
         self: &Arc<Self>,
-        batch: &Batch,
-        packed: &Packed,
-        content: Option<Bytes>,
+        batch: &Arc<Batch>,
+        packed: &Arc<Packed>,
     ) -> Option<Vec<(HandOut, DeliveryEnd)>> {
         let first_try_failed = CancellationToken::new();
-        let delivering = self.deliveries.deliver(packed, content, &first_try_failed);
+        let delivering = self.deliveries.deliver(packed, &first_try_failed);
         let delivering = batch.stop.run_until_cancelled(delivering);
+        let begun = Instant::now();
         tokio::pin!(delivering);
         tokio::select! {
             ended = &mut delivering => return ended,
+            () = tokio::time::sleep_until(begun + UNKEPT) => {}
+        }
+        tokio::select! {
+            ended = &mut delivering => return ended,
+            () = keep(batch, packed) => {}
+        }
+        tokio::select! {
+            ended = &mut delivering => return ended,
             () = first_try_failed.cancelled() => {}
-            () = tokio::time::sleep(GATHERING) => {}
+            () = tokio::time::sleep_until(begun + GATHERING) => {}
         }
         self.end_turn(batch);
         delivering.await
     }
 
-    /// Packs a batch into its file, of which it returns the content where that is small, and removes
-    /// what its atoms left. Blocks.
-    fn pack(&self, batch: &Batch) -> Result<(Packed, Option<Bytes>), PackFailure> {
+    /// Packs a batch, and removes what its atoms left. Blocks.
+    fn pack(&self, batch: &Batch) -> Result<Packed, PackFailure> {
         let Some(finished) = batch.finished() else {
             return Err(PackFailure::Unwanted);
         };
@@ -314,7 +328,8 @@ impl Outbox {
             remove_files(&finished.atoms);
         }
         match &packed {
-            Ok((packed, _)) => batch.lies_in(Some(packed.file.clone())),
+            Ok(packed) if packed.is_file() => batch.lies_in(Some(packed.file.clone())),
+            Ok(_) => {}
             Err(_) => self.is_gone(batch),
         }
         packed
@@ -325,7 +340,7 @@ impl Outbox {
         let Some(first) = packed.note.first() else {
             return false;
         };
-        match self.data.hold(first) {
+        match packed.keep().and_then(|()| self.data.hold(first)) {
             Ok(()) => true,
             Err(error) => {
                 let path = packed.file.display();
@@ -333,6 +348,23 @@ impl Outbox {
                 false
             }
         }
+    }
+}
+
+/// Has results be a file, as they are not taken at once. If that fails they stay in memory, where they are
+/// no worse off.
+async fn keep(batch: &Arc<Batch>, packed: &Arc<Packed>) {
+    let (batch, packed) = (Arc::clone(batch), Arc::clone(packed));
+    let kept = spawn_blocking(move || {
+        packed.keep()?;
+        if packed.is_file() {
+            batch.lies_in(Some(packed.file.clone()));
+        }
+        Ok(())
+    });
+    let kept: io::Result<()> = kept.await.map_err(io::Error::other).and_then(|kept| kept);
+    if let Err(error) = kept {
+        tracing::warn!(%error, "a result that waits could not be written to a file");
     }
 }
 

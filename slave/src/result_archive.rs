@@ -29,8 +29,8 @@ pub(crate) fn pack<'a, W: Write>(
 ) -> Result<W, PackError> {
     let (comment, stop) = (note.to_comment()?, stop.clone());
     let mut block = match taker {
-        Taker::Ours => BlockWriter::with_comment(comment, out, stop),
-        Taker::Original => BlockWriter::for_the_original(comment, out, stop),
+        Taker::Ours => BlockWriter::with_comment(&comment, out, stop),
+        Taker::Original => BlockWriter::for_the_original(&comment, out, stop),
     };
     for (hand_out, atoms) in results {
         block.begin(hand_out.subjob, hand_out.attempt);

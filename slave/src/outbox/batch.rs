@@ -81,7 +81,7 @@ pub(super) struct Batch {
 /// Where its results are.
 #[derive(Debug)]
 enum Place {
-    /// Not packed yet.
+    /// Not in a file yet.
     Memory(Arc<[Finished]>),
     File(PathBuf),
     Gone,
@@ -146,7 +146,7 @@ impl Batch {
         self.has_turn.swap(false, Ordering::Relaxed)
     }
 
-    /// Its results, if they are not packed yet.
+    /// Its results, if they are not in a file yet.
     pub(super) fn finished(&self) -> Option<Arc<[Finished]>> {
         match &*self.place() {
             Place::Memory(finished) => Some(Arc::clone(finished)),
@@ -154,7 +154,7 @@ impl Batch {
         }
     }
 
-    /// Its file, if it is packed.
+    /// Its file, if there is one.
     pub(super) fn file(&self) -> Option<PathBuf> {
         match &*self.place() {
             Place::File(file) => Some(file.clone()),
@@ -167,8 +167,7 @@ impl Batch {
         *self.place() = file.map_or(Place::Gone, Place::File);
     }
 
-    /// Writes those of its results that are wanted into a file, and returns what is in it where that
-    /// is small. Blocks.
+    /// Packs those of its results that are wanted: what is large into a file. Blocks.
     pub(super) fn pack(
         &self,
         finished: &[Finished],
@@ -176,7 +175,7 @@ impl Batch {
         session: &SessionId,
         is_original: bool,
         ending: &CancellationToken,
-    ) -> Result<(Packed, Option<Bytes>), PackFailure> {
+    ) -> Result<Packed, PackFailure> {
         // What is small is worth keeping even at the end; what is large would hold it up.
         if self.stop.is_cancelled() && !(ending.is_cancelled() && self.is_small) {
             return Err(PackFailure::Unwanted);
@@ -197,25 +196,19 @@ impl Batch {
         let file = data.result_file(first.hand_out);
         let results = wanted.iter().map(|f| (f.hand_out, &f.atoms[..]));
         let write = || -> Result<Option<Vec<u8>>, PackError> {
-            make_private(&data.results(self.build))?;
             if self.is_small {
-                let content = pack(Vec::new(), &note, results, taker, &CancellationToken::new())?;
-                std::fs::write(&file, &content)?;
-                return Ok(Some(content));
+                let all = CancellationToken::new();
+                return pack(Vec::new(), &note, results, taker, &all).map(Some);
             }
+            make_private(&data.results(self.build))?;
             let out = BufWriter::new(File::create(&file)?);
             pack(out, &note, results, taker, &first.stop)?.flush()?;
             Ok(None)
         };
         match write() {
             Ok(content) => {
-                let packed = Packed {
-                    executor: Some(first.executor),
-                    is_small: self.is_small,
-                    note,
-                    file,
-                };
-                Ok((packed, content.map(Bytes::from)))
+                let (executor, content) = (Some(first.executor), content.map(Bytes::from));
+                Ok(Packed::new(file, note, executor, self.is_small, content))
             }
             Err(error) => {
                 // The build's clean-up removes it in any case.
