@@ -47,8 +47,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use writer::Writer;
 
-/// How many builds' stores are kept open while nobody uses them.
-const KEPT_OPEN: usize = 16;
+/// How many builds' stores are kept open while nobody uses them, and of how many results.
+const KEPT_OPEN: usize = 64;
+const KEPT_RESULTS: usize = 500_000;
 
 /// How many blocks of more than a little may wait in memory at a time.
 const IN_MEMORY: usize = 64;
@@ -321,6 +322,10 @@ impl BuildArchive {
     }
 }
 
+fn num_results(stores: &HashMap<BuildId, Arc<BuildStore>>) -> usize {
+    stores.values().map(|store| store.num_results()).sum()
+}
+
 /// What is in a directory; nothing where there is none.
 fn entries(directory: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
     match std::fs::read_dir(directory) {
@@ -354,14 +359,15 @@ impl Stores {
             return Ok(Arc::clone(store));
         }
         let store = Arc::new(BuildStore::open(self.of_build(build), make)?);
-        if open.len() >= KEPT_OPEN {
+        while open.len() >= KEPT_OPEN || num_results(&open) > KEPT_RESULTS {
             // The lowest id is the oldest build, the least likely to be asked for again.
             let unused = open
                 .iter()
                 .filter(|(_, store)| Arc::strong_count(store) == 1);
-            if let Some(oldest) = unused.map(|(build, _)| *build).min() {
-                open.remove(&oldest);
-            }
+            let Some(oldest) = unused.map(|(build, _)| *build).min() else {
+                break;
+            };
+            open.remove(&oldest);
         }
         open.insert(build, Arc::clone(&store));
         Ok(store)

@@ -1,7 +1,12 @@
 //! The results of one build: its blocks one after the other in a file, and an index of them.
 
+mod appending;
+
+pub(super) use appending::SyncedDirectories;
+
 use super::incoming::Incoming;
 use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
+use appending::Appending;
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::result_block::content_of;
@@ -94,30 +99,43 @@ impl BuildStore {
     /// # Errors
     /// The disk refuses.
     pub(super) fn append(&self, blocks: Vec<NewBlock>) -> io::Result<()> {
+        let appending = self.begin(blocks)?;
+        let synced = appending.sync(&mut SyncedDirectories::default());
+        appending.end(synced)
+    }
+
+    /// Begins to add blocks: they are written, and count when they are synced. Nobody else adds any
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The disk refuses; then nothing is added.
+    pub(super) fn begin(&self, blocks: Vec<NewBlock>) -> io::Result<Appending<'_>> {
         let one_at_a_time = self.appending.lock();
         let mut unsynced = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
         let (records_end, blocks_end) = {
             let index = self.index();
             (index.length, index.blocks_end)
         };
-        let appended = self.write(blocks, records_end, blocks_end, &mut unsynced);
-        match appended {
-            Ok(added) => {
-                let mut index = self.index();
-                index.length += (added.len() * RECORD) as u64;
-                for (key, place) in added {
-                    index.add(key, place);
-                }
-                Ok(())
-            }
+        match self.write(blocks, records_end, blocks_end, &mut unsynced) {
+            Ok(added) => Ok(Appending {
+                store: self,
+                added,
+                records_end,
+                blocks_end,
+                unsynced,
+            }),
             Err(error) => {
-                // What was written of it is behind the ends that the index knows, and is written
-                // over next time; giving it back is a courtesy to a full disk.
-                self.blocks.set_len(blocks_end).ok();
-                self.index_file.set_len(records_end).ok();
+                self.cut_off(records_end, blocks_end);
                 Err(error)
             }
         }
+    }
+
+    /// What was written behind these ends is behind the ends that the index knows, and is written over
+    /// next time; giving it back is a courtesy to a full disk.
+    fn cut_off(&self, records_end: u64, blocks_end: u64) {
+        self.blocks.set_len(blocks_end).ok();
+        self.index_file.set_len(records_end).ok();
     }
 
     fn write(
@@ -171,17 +189,6 @@ impl BuildStore {
             .flat_map(|(key, place)| index::encode(*key, *place))
             .collect();
         self.index_file.write_all_at(&records, records_end)?;
-        // Nobody asks for a result that no event names, so it does no harm if the index gets to disk
-        // before the block does, nor if there are names of files without content. With everything
-        // written, the first sync does most of the others' work.
-        if end > blocks_end {
-            self.blocks.sync_data()?;
-        }
-        self.index_file.sync_data()?;
-        for directory in &*unsynced {
-            File::open(directory)?.sync_all()?;
-        }
-        unsynced.clear();
         Ok(added)
     }
 
@@ -280,6 +287,11 @@ impl BuildStore {
 
     fn large(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{LARGE}{number:016x}"))
+    }
+
+    /// How many results it has had, each time they came.
+    pub(super) fn num_results(&self) -> usize {
+        usize::try_from(self.index().length).unwrap_or(usize::MAX) / RECORD
     }
 
     /// Where it lies.

@@ -154,6 +154,27 @@ async fn results_are_read_back_one_by_one_and_as_archives() {
 }
 
 #[tokio::test]
+async fn builds_that_are_written_together_fail_each_for_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let results = Results::new(directory.path().to_owned()).unwrap();
+    // A file is in the way of the second build's directory.
+    std::fs::write(directory.path().join("2"), "").unwrap();
+    let append = async |build: u64| {
+        let bytes = block(&[key(0, 1)]);
+        let found = check_block(&*bytes).unwrap().into_iter();
+        let placed = found.map(|result| (result, Attempt(1))).collect();
+        let appended = results.append(BuildId(build), Block::Memory(bytes), placed);
+        appended.await.is_ok()
+    };
+    let appended = tokio::join!(append(1), append(2), append(3), append(3));
+    assert_eq!(appended, (true, false, true, true));
+    for (build, is_there) in [(1, true), (2, false), (3, true)] {
+        let has = results.has(BuildId(build), SubjobId(0), Attempt(1));
+        assert_eq!(has.unwrap_or(false), is_there, "build {build}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_count_is_not_in_the_archive() {
     let scenario = Scenario::new();
     scenario

@@ -1,14 +1,14 @@
 //! The one thread that writes results: whatever waits is written and brought to disk together.
 
 use super::Stores;
-use super::build_store::NewBlock;
+use super::build_store::{NewBlock, SyncedDirectories};
 use clusterrunner_common::ids::BuildId;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
-/// How many blocks are written with one sync at most.
+/// How many blocks are written before they are synced at most.
 const GROUP: usize = 256;
 
 /// How many blocks may wait; whoever brings one more waits.
@@ -61,16 +61,38 @@ fn work(stores: &Stores, waiting: &mpsc::Receiver<Append>) {
             blocks.push(append.block);
             done.push(append.done);
         }
-        for (build, (blocks, done)) in by_build {
-            let written = stores.open(build, true).and_then(|s| s.append(blocks));
-            for done in done {
-                let told = match &written {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(same(error)),
-                };
-                // Whoever brought it may have left; it is there all the same.
-                done.send(told).ok();
-            }
+        write(stores, by_build);
+    }
+}
+
+/// Writes what waits of some builds before it syncs any of it: builds that begin at the same time share
+/// the sync of the directory above theirs.
+fn write(stores: &Stores, by_build: BTreeMap<BuildId, Waiting>) {
+    let mut opened: Vec<_> = by_build
+        .into_iter()
+        .map(|(build, (blocks, done))| (stores.open(build, true), blocks, done))
+        .collect();
+    let begun: Vec<_> = opened
+        .iter_mut()
+        .map(|(store, blocks, done)| {
+            let store = store.as_ref().map_err(same);
+            let appending = store.and_then(|store| store.begin(std::mem::take(blocks)));
+            (appending, std::mem::take(done))
+        })
+        .collect();
+    let mut directories = SyncedDirectories::default();
+    for (appending, done) in begun {
+        let written = appending.and_then(|appending| {
+            let synced = appending.sync(&mut directories);
+            appending.end(synced)
+        });
+        for done in done {
+            let told = match &written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(same(error)),
+            };
+            // Whoever brought it may have left; it is there all the same.
+            done.send(told).ok();
         }
     }
 }
