@@ -141,6 +141,9 @@ impl Dispatcher {
                 }
             }
             Effect::ClearResults { build } => {
+                if self.results.is_tidy(build) {
+                    return;
+                }
                 let results = self.results.clone();
                 let number = self.next_number();
                 self.tasks.spawn_blocking(move || {

@@ -258,6 +258,14 @@ impl Results {
         self.stores.of_build(build).join(name.file_name())
     }
 
+    /// Whether it is known without a look at the disk that the archive needs all there is of a build.
+    #[must_use]
+    pub fn is_tidy(&self, build: BuildId) -> bool {
+        // Whoever holds it may be at the disk.
+        let stores = self.stores.open.try_lock();
+        stores.is_ok_and(|stores| stores.get(&build).is_some_and(|store| store.is_tidy()))
+    }
+
     /// Removes what the archive of a build does not need. Blocks.
     ///
     /// # Errors

@@ -41,6 +41,9 @@ const MAX_GATHERED: usize = 256 << 10;
 /// How many atoms that ran too long may gather; they stand in that header, too.
 const MAX_REPORTS: usize = 256;
 
+/// Batches up to this size are packed at once: that takes less than a hop to a thread that may block.
+const TINY: usize = 16 << 10;
+
 /// How long results gather behind an upload that does not come to its end: what has not gone to a file
 /// is lost if the process is killed.
 const GATHERING: Duration = Duration::from_millis(500);
@@ -239,7 +242,9 @@ impl Outbox {
     /// Packs a batch and delivers it, or keeps it for the next life.
     async fn bring(self: &Arc<Self>, batch: &Arc<Batch>) -> Vec<(HandOut, DeliveryOutcome)> {
         let over = || batch.all(&DeliveryOutcome::Over);
-        let packed = {
+        let packed = if batch.weight() <= TINY {
+            Ok(self.pack(batch))
+        } else {
             let (outbox, batch) = (Arc::clone(self), Arc::clone(batch));
             spawn_blocking(move || outbox.pack(&batch)).await
         };

@@ -7,7 +7,7 @@ use super::uploads::{Payload, disk, invalid, remove_stale};
 use crate::cluster::Cluster;
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::coordinator::CommandFailure;
-use crate::results::{CheckedBatch, Expected};
+use crate::results::{Block, CheckedBatch, Expected};
 use clusterrunner_common::api::{RejectedResult, ResultEntry, ResultsReport};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
@@ -15,6 +15,9 @@ use std::io;
 
 /// How many results may come in one request.
 const MAX_RESULTS: usize = 4096;
+
+/// Blocks up to this size are looked through at once: that takes less than a hop to a thread that may block.
+const TINY: usize = 16 << 10;
 
 /// Results whose report has come.
 pub(super) struct Batch {
@@ -215,10 +218,13 @@ fn unusable_report(hand_out: HandOut, reason: &str) -> Report {
 async fn check_batch(
     api: &Api,
     build: BuildId,
-    block: crate::results::Block,
+    block: Block,
     expected: Vec<Expected>,
 ) -> Result<Result<CheckedBatch, clusterrunner_common::result_block::BlockError>, ApiError> {
     let results = api.results.clone();
+    if matches!(&block, Block::Memory(bytes) if bytes.len() <= TINY) {
+        return results.check_batch(build, block, &expected).map_err(disk);
+    }
     let checked =
         tokio::task::spawn_blocking(move || results.check_batch(build, block, &expected)).await;
     let checked = checked.unwrap_or_else(|error| Err(io::Error::other(error)));

@@ -46,6 +46,8 @@ pub(super) struct BuildStore {
     blocks: File,
     index_file: File,
     index: Mutex<Index>,
+    /// Whether there was nothing of the build before.
+    is_new: bool,
     /// Held while something is appended. Directories that must get to disk with it: what was made in
     /// them must be as lasting as what comes into it.
     appending: Mutex<Vec<PathBuf>>,
@@ -58,9 +60,7 @@ impl BuildStore {
     /// The disk refuses, or there is no store (`NotFound`) and none is to be made.
     pub(super) fn open(directory: PathBuf, make: bool) -> io::Result<Self> {
         let is_first = directory.parent().is_some_and(|above| !above.exists());
-        if make {
-            std::fs::create_dir_all(&directory)?;
-        }
+        let is_new = make && make_directory(&directory)?;
         // Whoever made them earlier may not have come to sync them.
         let num_unsynced = if is_first { 3 } else { 2 };
         let unsynced = directory.ancestors().take(num_unsynced);
@@ -86,6 +86,7 @@ impl BuildStore {
             blocks,
             index_file,
             index: Mutex::new(index),
+            is_new,
             appending: Mutex::new(unsynced),
         })
     }
@@ -190,6 +191,11 @@ impl BuildStore {
             .collect();
         self.index_file.write_all_at(&records, records_end)?;
         Ok(added)
+    }
+
+    /// Whether there surely are no files but those of the small blocks.
+    pub(super) fn is_tidy(&self) -> bool {
+        self.is_new && !self.index().has_files
     }
 
     /// Whether the result of a hand-out is there.
@@ -297,6 +303,18 @@ impl BuildStore {
     /// Where it lies.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
+    }
+}
+
+/// Makes a directory and those above it; says whether it is new.
+fn make_directory(directory: &Path) -> io::Result<bool> {
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(directory)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) struct Index {
     pub(super) length: u64,
     /// Where the blocks of file 0 end.
     pub(super) blocks_end: u64,
+    /// Whether any block ever had another file.
+    pub(super) has_files: bool,
 }
 
 /// Where a result lies, in few bytes. Attempt 0 is none: there is nothing.
@@ -154,6 +156,8 @@ impl Index {
     pub(super) fn add(&mut self, key: Key, place: Place) {
         if place.block.file == 0 {
             self.blocks_end = self.blocks_end.max(place.block.end());
+        } else {
+            self.has_files = true;
         }
         let block = self.block(place.block);
         self.others.remove(&key);

@@ -162,6 +162,14 @@ impl Batch {
         }
     }
 
+    /// Bytes of memory that it takes, more or less, where none of it is on disk.
+    pub(super) fn weight(&self) -> usize {
+        let finished = self.finished();
+        let finished = finished.filter(|_| self.is_small);
+        let weight = |finished: Arc<[Finished]>| finished.iter().map(Finished::weight).sum();
+        finished.map_or(usize::MAX, weight)
+    }
+
     /// From now on its results are in this file only, or nowhere.
     pub(super) fn lies_in(&self, file: Option<PathBuf>) {
         *self.place() = file.map_or(Place::Gone, Place::File);

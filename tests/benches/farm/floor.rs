@@ -6,14 +6,20 @@ use std::time::Instant;
 
 /// How fast `bash -c true` can be started and waited for, two at a time, with nothing else done.
 pub(crate) fn atoms_per_second(atoms: u32) -> f64 {
-    let each = atoms / 2;
+    times_per_second(&["true"], atoms)
+}
+
+/// The same for some commands of bash one after the other, which together are one time.
+pub(crate) fn times_per_second(commands: &[&str], times: u32) -> f64 {
+    let each = times / 2;
     let started = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                for _ in 0..each {
+                let all = (0..each).flat_map(|_| commands);
+                for command in all {
                     let status = Command::new("bash")
-                        .args(["-c", "true"])
+                        .args(["-c", command])
                         .env_clear()
                         .process_group(0)
                         .stdin(Stdio::null())

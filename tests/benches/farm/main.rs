@@ -39,6 +39,7 @@ mod usage;
 
 use clusterrunner_common::api::{BuildStatus, BuildView};
 use farm::{Extra, Farm};
+use futures_util::stream::{self, StreamExt as _};
 use numbers::{largest, median, part};
 use options::Options;
 use serde_json::{Value, json};
@@ -51,8 +52,9 @@ const EXECUTORS: u32 = 2;
 /// How many atoms the floor runs before and after each build.
 const FLOOR_ATOMS: u32 = 4000;
 
-/// How many builds there are at once.
+/// How many builds there are at once, and how many clients submit them.
 const BUILDS: u32 = 200;
+const CLIENTS: usize = 16;
 
 /// How many atoms the small and the large build have that show growth.
 const SMALL: u32 = 1000;
@@ -319,12 +321,17 @@ impl Bench {
         let request = self.request("single", 1, "true");
         let (mut first, mut last) = (f64::MAX, 0.0_f64);
         let mut builds = Vec::new();
+        let floor = floor::times_per_second(&["seq 1", "true"], BUILDS);
         let processes = [self.farm.master_process(), self.farm.slave_process(0)];
         let before = processes.map(Usage::of);
         let client = self.farm.client();
         let params = request.as_object().expect("an object");
-        for _ in 0..BUILDS {
-            builds.push(client.submit_params(params).await.expect("a build"));
+        let submit = async |_| client.submit_params(params).await.expect("a build");
+        let mut submitted = stream::iter(0..BUILDS)
+            .map(submit)
+            .buffer_unordered(CLIENTS);
+        while let Some(build) = submitted.next().await {
+            builds.push(build);
         }
         for build in builds {
             let is_over = async || {
@@ -335,14 +342,15 @@ impl Bench {
             first = first.min(time(&view, "queued"));
             last = last.max(time(&view, "finished"));
         }
-        let seconds = last - first;
+        let rate = f64::from(BUILDS) / (last - first);
         // Their tear-downs are part of what they cost.
         self.farm.wait_for_rest().await;
         let [master, slave] = processes.map(Usage::of);
         let [master_before, slave_before] = before;
         println!(
-            "   {BUILDS} builds of one atom at once: {:.0} builds/s; of a build master {:.0} us, slave {:.0} us",
-            f64::from(BUILDS) / seconds,
+            "   {BUILDS} builds of one atom at once: {rate:.0} builds/s, {:.2} of the floor (bash for atomizer and atom, \
+             {floor:.0}/s); of a build master {:.0} us, slave {:.0} us",
+            rate / floor,
             master.since(master_before).micros_each(BUILDS),
             slave.since(slave_before).micros_each(BUILDS)
         );
