@@ -4,6 +4,7 @@ use super::event::{AtomOutcome, AtomTrouble, Plan};
 use super::few::Few;
 use super::health::{ISOLATE_AFTER, POISON_AFTER};
 use super::line::Share;
+use super::load::Rank;
 use super::mishaps::{Mishaps, Stored};
 use super::slave::Slave;
 use super::unstarted::{Place, Unstarted};
@@ -395,6 +396,13 @@ impl Build {
     pub fn weight(&self) -> u32 {
         let weight = self.plan.as_ref().and_then(|plan| plan.weight);
         weight.map_or(1, NonZeroU32::get)
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        Rank {
+            priority: self.priority(),
+            weight: self.weight(),
+        }
     }
 
     pub(super) fn share(&self) -> Share {

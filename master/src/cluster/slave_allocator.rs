@@ -8,8 +8,8 @@
 //!
 //! A slave whose executors all have something to do is given more only of builds that nobody comes before
 //! who could use the next one that is free there; how much, says [`super::ahead`]. So what waits runs out when
-//! it is another build's turn. Builds of one priority and weight may all have something waiting: slaves
-//! take from whichever has the fewest running.
+//! it is another build's turn. Builds of one priority may all have something waiting: slaves see to it that
+//! each gets executors by its weight.
 
 use super::attention::Room;
 use super::build::{Build, Subjob};
@@ -166,8 +166,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let mean_of = |portion: &super::load::Portion| cluster.builds.get(&portion.build)?.mean_us();
     let mut peers = None;
     for build in ready_in_line(cluster, slave) {
-        let peer = (build.priority(), build.weight());
-        if peers.is_some_and(|peers| peers != peer) {
+        if peers.is_some_and(|peers| peers != build.priority()) {
             return None;
         }
         if slave.num_running(build.id) >= build.max_executors_per_slave() {
@@ -179,11 +178,11 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
             return handed_out(slave, build, subjob);
         }
         let own = slave.load.of(build.id);
-        if own.is_none_or(|own| own.waiting() == 0 || own.executors == 0) {
-            // It takes the next executor itself.
+        if own.is_none_or(|own| own.waiting() == 0) {
+            // The next executor is its own, and nothing else may be there to take it.
             return None;
         }
-        peers = Some(peer);
+        peers = Some(build.priority());
     }
     None
 }

@@ -16,6 +16,7 @@ use crate::cluster::tests::scenario::{Scenario, Turn, big_plan};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::retention::BuildBounds;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Why a silent slave is given up.
@@ -461,6 +462,8 @@ impl World {
         if num_atoms % 2 == 1 {
             plan.expected_ms = (0..u64::from(num_atoms)).map(|n| n * 7 % 5).collect();
         }
+        plan.weight = NonZeroU32::new(num_atoms % 4);
+        plan.priority = i32::from(num_atoms % 5 == 0);
         for atom in &mut plan.atoms {
             *atom = format!("export BUILD={build}; {atom}");
         }
