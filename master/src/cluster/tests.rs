@@ -14,4 +14,5 @@ mod scheduling;
 mod shutdown;
 mod slaves;
 mod walk;
+mod weights;
 mod with_setup;
