@@ -30,10 +30,13 @@ mod legacy;
 mod line;
 mod load;
 mod mishaps;
+mod progress;
 mod restore;
 mod retire;
 mod shares;
 mod slave_allocator;
+mod standing;
+mod subjob;
 #[cfg(test)]
 mod tests;
 mod with_setup;
