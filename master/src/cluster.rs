@@ -35,6 +35,7 @@ mod restore;
 mod retire;
 mod shares;
 mod slave_allocator;
+mod slaves;
 mod standing;
 mod subjob;
 #[cfg(test)]
