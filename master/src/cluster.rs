@@ -26,6 +26,7 @@ mod follow_up;
 mod forget;
 pub mod health;
 mod isolation;
+mod kept_results;
 mod legacy;
 mod line;
 mod load;
