@@ -34,6 +34,7 @@ mod mishaps;
 mod progress;
 mod restore;
 mod retire;
+mod set_ups;
 mod shares;
 mod slave_allocator;
 mod slaves;

@@ -2,9 +2,9 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
+use super::set_ups::remembers_who_wants;
 use super::shares;
 use super::slave::{BuildOnSlave, Presence, Slave};
-use super::slave_allocator::remembers_who_wants;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
