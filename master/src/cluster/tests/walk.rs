@@ -21,10 +21,13 @@
 //! which attempt goes into [`check_history`]; and a number in [`Tally`] proves that the walks meet
 //! it. A new safeguard gets a [`Mutation`] without it.
 
+mod adapters;
+mod count;
 mod kept;
 mod legacy;
 mod machine;
 mod master;
+mod messages;
 mod mutation;
 mod plan;
 mod quiet;
