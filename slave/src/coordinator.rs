@@ -122,7 +122,13 @@ impl WorkHandle {
         };
         let ended = {
             let tell = tell.clone();
-            move |hand_out, outcome| tell(Command::RunEnded { hand_out, outcome })
+            move |hand_out, outcome, took| {
+                tell(Command::RunEnded {
+                    hand_out,
+                    outcome,
+                    took,
+                });
+            }
         };
         let executors = Executors::start(num_executors, &means, ended)?;
         let outbox = Outbox {

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What is said when one of our own parts panicked; the log has more.
@@ -36,15 +37,15 @@ struct Assignment {
 }
 
 impl Executors {
-    /// Starts `number` executors. `ended` is told each end, on the executor's own thread; if it gives
-    /// the same executor more to run, the thread goes on at once.
+    /// Starts `number` executors. `ended` is told each end and how long that took, on the executor's own
+    /// thread; if it gives the same executor more to run, the thread goes on at once.
     ///
     /// # Errors
     /// When a thread can not be started.
     pub(crate) fn start(
         number: u32,
         means: &Means,
-        ended: impl Fn(HandOut, RunOutcome) + Send + Sync + 'static,
+        ended: impl Fn(HandOut, RunOutcome, Duration) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let ended = Arc::new(ended);
         let mut executors = Self {
@@ -108,21 +109,22 @@ impl Drop for Executors {
 fn carry_out(
     executor: &mut SubjobExecutor,
     assignment: Assignment,
-    ended: &impl Fn(HandOut, RunOutcome),
+    ended: &impl Fn(HandOut, RunOutcome, Duration),
 ) {
     let Assignment {
         order,
         stop,
         events,
     } = assignment;
-    let hand_out = order.hand_out;
+    let (hand_out, started) = (order.hand_out, Instant::now());
     let run = AssertUnwindSafe(|| executor.run(order, &stop, &events));
     let outcome = catch_unwind(run).unwrap_or_else(|_| {
         tracing::error!(%hand_out, "a part of the slave panicked while a subjob ran");
         executor.start_afresh();
         RunOutcome::Trouble(BROKE_OFF.to_owned())
     });
-    if catch_unwind(AssertUnwindSafe(|| ended(hand_out, outcome))).is_err() {
+    let took = started.elapsed();
+    if catch_unwind(AssertUnwindSafe(|| ended(hand_out, outcome, took))).is_err() {
         tracing::error!(%hand_out, "a part of the slave panicked at the end of a subjob");
     }
 }

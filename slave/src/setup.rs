@@ -269,6 +269,8 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         teardown_build: job.teardown_build,
         // A master of the original hands out no more than it wants to run.
         max_executors: None,
+        priority: 0,
+        weight: None,
     })
 }
 

@@ -49,7 +49,7 @@ impl Trial {
         };
         let (sender, ends) = channel();
         let sender = Mutex::new(sender);
-        let executors = Executors::start(number, &means, move |_, outcome| {
+        let executors = Executors::start(number, &means, move |_, outcome, _| {
             let told = match outcome {
                 RunOutcome::Completed(atoms) => Ok(atoms.len()),
                 RunOutcome::Canceled => Err("canceled".to_owned()),

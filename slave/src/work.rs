@@ -8,10 +8,11 @@
 //! Life of a hand-out: it waits, runs, is packed, is delivered. Of two attempts of one subjob the
 //! newer begins when the older one is packed: who asks for an atom's console names no attempt.
 //!
-//! Builds share the executors evenly: a free one takes from the build that has the fewest.
+//! Builds share the executors by weight, see [`sharing`].
 
 mod ending;
 mod hand_outs;
+mod sharing;
 mod vocabulary;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(crate) use vocabulary::*;
 
 use clusterrunner_common::api::{ExecutorView, SlaveState};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
+use sharing::{Part, Sharing};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
@@ -44,6 +46,7 @@ pub(crate) struct Work {
     num_waiting: usize,
     /// How many hand-outs ever came to wait: what came earlier has a lower number.
     num_arrived: u64,
+    sharing: Sharing,
     /// Bytes of output in memory that wait to be packed.
     unpacked: usize,
     stopping: bool,
@@ -71,6 +74,8 @@ struct Build {
     active: BTreeMap<HandOut, Step>,
     /// How many executors it uses.
     num_running: usize,
+    /// What it had of them, and what is due to it.
+    part: Part,
 }
 
 #[derive(Debug)]
@@ -132,6 +137,7 @@ impl Build {
             places: BTreeMap::new(),
             active: BTreeMap::new(),
             num_running: 0,
+            part: Part::new(order.job.rank()),
         }
     }
 }
@@ -144,6 +150,7 @@ impl Work {
             builds: BTreeMap::new(),
             num_waiting: 0,
             num_arrived: 0,
+            sharing: Sharing::default(),
             unpacked: 0,
             stopping: false,
         }
@@ -172,8 +179,12 @@ impl Work {
             Command::SetupEnded { build, outcome } => {
                 self.setup_ended(build, outcome, &mut effects);
             }
-            Command::RunEnded { hand_out, outcome } => {
-                self.run_ended(hand_out, outcome, &mut effects);
+            Command::RunEnded {
+                hand_out,
+                outcome,
+                took,
+            } => {
+                self.run_ended(hand_out, outcome, took, &mut effects);
             }
             Command::Packed(hand_outs) => {
                 for hand_out in hand_outs {

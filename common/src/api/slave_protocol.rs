@@ -223,6 +223,20 @@ pub struct SetupJob {
     /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_executors: Option<NonZeroU32>,
+    /// Which builds it shares the slave's executors with by weight: those of the same priority.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: i32,
+    /// How large its share of the slave's executors is beside those; absent for 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU32>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_usual(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// Body of the slave's `POST /v1/build/<id>/subjob/<id>`.

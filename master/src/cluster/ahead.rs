@@ -103,14 +103,14 @@ pub(super) fn next(
         moving = moving.saturating_sub((portion.long + unknown).min(portion.executors));
     }
     let own = slave.load.of(build.id);
-    let is_next = moving > 0 && gets_next_executor(portions, own);
+    let is_next = moving > 0 && gets_next_executor(portions, own, build);
     let may_wait = || {
         let takes = subjob.known_us().or_else(|| build.mean_us())?;
         (takes <= LONG_US && !is_limited(build, executors)).then_some(takes)
     };
     let fits = |takes: u64| {
         let moving = moving as u64;
-        let sharers = portions.len() as u64 + u64::from(own.is_none());
+        let (part, whole) = slave.load.part_of(build.id, build.rank());
         let waits = own.map_or(0, |own| {
             let unknown = build.mean_us().unwrap_or(0) * own.unknown as u64;
             (own.known_us + unknown) * own.waiting() as u64 / own.held as u64
@@ -124,7 +124,7 @@ pub(super) fn next(
         let even = (left + ahead * takes) / all.max(executors) as u64;
         let tapered = (left / (TAPER * workers)).max(even.min(LAST_US));
         // One may wait where it is longer than the window, but not at the end.
-        waits + takes <= WINDOW_US.min(tapered) * moving / sharers
+        waits + takes <= WINDOW_US.min(tapered) * moving * part / whole
             || waits == 0 && takes <= tapered * moving
     };
     (is_next || may_wait().is_some_and(fits)).then_some(id)
@@ -132,11 +132,19 @@ pub(super) fn next(
 
 /// Whether a build has so little of a slave beside others that the slave begins with whatever comes of
 /// it as soon as an executor is free: then it does not wait for long.
-fn gets_next_executor(portions: &[Portion], own: Option<&Portion>) -> bool {
+fn gets_next_executor(portions: &[Portion], own: Option<&Portion>, build: &Build) -> bool {
     let (held, executors) = own.map_or((0, 0), |own| (own.held, own.executors));
-    let others = portions.iter().map(|other| other.executors);
-    let most = others.max().unwrap_or(0);
-    held == executors && most >= (executors + 2).min(2 * executors + 1)
+    let least = (executors + 2).min(2 * executors + 1) as u64;
+    // What never ran anywhere has had nothing of this slave yet either, whatever it weighs.
+    let is_new = executors == 0 && build.standing.ended == 0;
+    let rank = build.rank();
+    let gives = |other: &Portion| {
+        if is_new || other.rank.priority != rank.priority {
+            return other.executors as u64 >= least;
+        }
+        other.executors as u64 * u64::from(rank.weight) >= least * u64::from(other.rank.weight)
+    };
+    held == executors && portions.iter().any(gives)
 }
 
 /// Whether the build may not have all executors of the slaves that have it: what waits would be counted

@@ -8,7 +8,6 @@ use super::health::Record;
 use super::load::Load;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use super::with_setup::QuickSetups;
-use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -273,12 +272,12 @@ impl Cluster {
         }
     }
 
-    fn build_mut(&mut self, id: BuildId) -> &mut Build {
+    pub(super) fn build_mut(&mut self, id: BuildId) -> &mut Build {
         let build = self.builds.get_mut(&id);
         Arc::make_mut(build.expect("events name builds that exist"))
     }
 
-    fn known_slave_mut(&mut self, id: SlaveId) -> &mut Slave {
+    pub(super) fn known_slave_mut(&mut self, id: SlaveId) -> &mut Slave {
         self.slaves
             .get_mut(&id)
             .expect("events name slaves that exist")
@@ -330,39 +329,7 @@ impl Cluster {
         }
     }
 
-    /// All that a sick slave has goes elsewhere.
-    fn quarantine(&mut self, id: SlaveId, reason: &str) {
-        self.sick.remove(&id);
-        self.end_reservation(id);
-        let mut builds = Vec::new();
-        self.release_all(id, None);
-        self.change_slave(id, |slave| {
-            builds = slave.builds.keys().copied().collect();
-            slave.quarantine = Some(reason.to_owned());
-        });
-        let url = self.known_slave_mut(id).url.clone();
-        let returned = format!("slave {url} was quarantined: {reason}");
-        for build in builds {
-            self.build_mut(build).take_back(id, &returned);
-            self.settle_suspects(build);
-            self.settle(build);
-        }
-    }
-
-    /// A slave begins anew, also with builds that it could not set up.
-    fn release_from_quarantine(&mut self, id: SlaveId) {
-        self.change_slave(id, |slave| {
-            slave.quarantine = None;
-            slave.record = Record::default();
-        });
-        let url = self.known_slave_mut(id).url.clone();
-        for build in self.working.clone() {
-            self.build_mut(build).setup_failures.remove(&url);
-            self.settle(build);
-        }
-    }
-
-    fn settle_if_suspicious(&mut self, build: BuildId) {
+    pub(super) fn settle_if_suspicious(&mut self, build: BuildId) {
         let aside = self
             .build(build)
             .is_some_and(|b| b.set_aside().next().is_some());
@@ -419,94 +386,5 @@ impl Cluster {
             })
             .map(|slave| (slave.id, id));
         self.leftover.extend(leftover);
-    }
-
-    fn replace_registrations(&mut self, url: &str) {
-        for slave in self.slaves.values_mut().filter(|slave| slave.url == url) {
-            slave.presence = Presence::Replaced;
-        }
-    }
-
-    fn lose_slave(&mut self, id: SlaveId, reason: &str, at: Timestamp) {
-        self.sick.remove(&id);
-        self.end_reservation(id);
-        let mut builds = BTreeMap::new();
-        let mut delivering = BTreeSet::new();
-        self.release_all(id, None);
-        self.change_slave(id, |slave| {
-            builds = slave.builds.clone();
-            delivering = std::mem::take(&mut slave.delivering);
-        });
-        for build in builds.keys() {
-            self.put(id, *build, None);
-        }
-        self.change_slave(id, |slave| {
-            slave.presence = if slave.was_shut_down() {
-                Presence::ShutDown
-            } else {
-                let reason = reason.to_owned();
-                Presence::Lost { reason, at }
-            };
-        });
-        self.shutting_down.remove(&id);
-        let url = self.known_slave_mut(id).url.clone();
-        let returned = format!("slave {url} was lost: {reason}");
-        for (build, subjob) in delivering.into_iter().rev() {
-            self.build_mut(build).return_subjob(subjob, &returned);
-            self.settle_if_suspicious(build);
-            self.settle(build);
-        }
-        for (build, place) in builds {
-            self.leftover.remove(&(id, build));
-            let building = self.build_mut(build);
-            building.take_back(id, &returned);
-            // A set-up that takes its slave down must not be asked for again and again.
-            if matches!(place, BuildOnSlave::SettingUp { .. }) {
-                let reason = format!("it was lost while it set the build up: {reason}");
-                building.note_setup_failure(id, url.clone(), &reason);
-            }
-            self.settle_if_suspicious(build);
-            self.settle(build);
-        }
-    }
-
-    fn enter_shutdown(&mut self, id: SlaveId) {
-        self.end_reservation(id);
-        self.change_slave(id, |slave| {
-            slave.presence = if slave.is_alive() {
-                Presence::ShuttingDown
-            } else {
-                // A slave that is lost has nothing to finish, and cannot be told.
-                Presence::ShutDown
-            };
-        });
-        if self.known_slave_mut(id).is_alive() {
-            self.shutting_down.insert(id);
-        }
-    }
-
-    fn set_up(&mut self, slave: SlaveId, build: BuildId, start_index: u32, at: Timestamp) {
-        let place = BuildOnSlave::SettingUp {
-            start_index,
-            executors: self.executors_for(slave, build),
-            since: Some(at),
-        };
-        self.put(slave, build, Some(place));
-        let chosen = self.known_slave_mut(slave);
-        let (num_executors, url) = (chosen.num_executors, chosen.url.clone());
-        let building = self.build_mut(build);
-        building.next_executor_index = start_index.saturating_add(num_executors);
-        building.slave_urls.insert(slave, url);
-        building.start_building(at);
-    }
-
-    /// Forgets that a slave has a build, and what it ran of it.
-    fn drop_build(&mut self, slave: SlaveId, build: BuildId) {
-        self.leftover.remove(&(slave, build));
-        if self.reserved.get(&build) == Some(&slave) {
-            self.end_reservation(slave);
-        }
-        self.put(slave, build, None);
-        self.release_all(slave, Some(build));
     }
 }

@@ -1,24 +1,21 @@
 //! What a build is and where it stands.
 
-use super::event::{AtomOutcome, AtomTrouble, Plan};
-use super::few::Few;
-use super::health::{ISOLATE_AFTER, POISON_AFTER};
+pub use super::progress::Progress;
+pub(crate) use super::standing::Standing;
+pub use super::subjob::{POISON_EXIT_CODE, Subjob};
+
+use super::MAX_SETUPS;
+use super::event::Plan;
 use super::line::Share;
-use super::mishaps::{Mishaps, Stored};
+use super::load::Rank;
 use super::slave::Slave;
-use super::unstarted::{Place, Unstarted};
-use super::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_SETUPS};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
-
-/// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
-/// where they could not run a command.
-pub const POISON_EXIT_CODE: i32 = 125;
 
 /// A build. Stored in two parts, itself and its subjobs: there may be very many of them. A new field
 /// needs `#[serde(default)]`.
@@ -73,54 +70,6 @@ pub struct Build {
     pub(crate) command: SharedCommand,
 }
 
-/// What is derived of a build for scheduling, kept for speed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
-    /// How many executors are taken to work on it.
-    pub(super) executors: usize,
-    /// How many executors it will have when the set-ups under way are done.
-    pub(super) coming: usize,
-    /// How many executors the slaves have that are ready for it.
-    pub(super) ready_executors: usize,
-    /// How long its atoms took that ended by themselves, and how many these are.
-    pub(super) ended_ms: u64,
-    pub(super) ended: u64,
-    /// Where it stands in line, if it does.
-    pub(super) in_line: Option<Share>,
-}
-
-/// Derived: [`super::Cluster::check`] compares it with what it is derived from.
-impl PartialEq for Standing {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Standing {
-    /// Whether a slave is ready for it.
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready_executors > 0
-    }
-
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let all = |s: &Self| {
-            let executors = (s.executors, s.coming, s.ready_executors);
-            (executors, s.ended_ms, s.ended, s.in_line)
-        };
-        all(self) == all(other)
-    }
-
-    /// Learns from a result.
-    pub(super) fn observe(&mut self, outcomes: &[AtomOutcome]) {
-        for outcome in outcomes.iter().filter(|outcome| outcome.trouble.is_none()) {
-            self.ended_ms = self
-                .ended_ms
-                .saturating_add(outcome.duration_ms.min(u64::from(u32::MAX)));
-            self.ended += 1;
-        }
-    }
-}
-
 /// A copy of the command in its plan, made when it is first asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
@@ -166,39 +115,6 @@ pub enum BuildState {
     },
     /// Somebody canceled it.
     Canceled,
-}
-
-/// Which subjobs still have no result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Those that no slave has, in the order in which they are handed out.
-    pub unstarted: Unstarted,
-    /// Those that no slave has and not every slave may have: suspects, those with a result that
-    /// could not be used, and those that went out too often. They go before the others.
-    #[serde(default)]
-    pub set_aside: BTreeSet<SubjobId>,
-    /// Those that a slave has: who, and the number of the hand-out.
-    pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
-    /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
-    #[serde(default)]
-    pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
-}
-
-/// A batch of atoms that is handed out as one piece. There may be very many: what is rare is apart.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Stored")]
-pub struct Subjob {
-    /// Its atoms, such as `export TEST="x";`; the index is the id.
-    pub atoms: Few<Box<str>>,
-    /// How long each of them is expected to take; none where nothing is known of the build's atoms.
-    pub atoms_expected_ms: Few<u64>,
-    /// How often it was handed out.
-    pub attempts: u32,
-    /// Who had it last.
-    pub slave: Option<SlaveId>,
-    pub(super) mishaps: Option<Box<Mishaps>>,
-    /// Its result: the hand-out that counted, and one outcome for each atom.
-    pub result: Option<(Attempt, Few<AtomOutcome>)>,
 }
 
 /// When a build entered which state.
@@ -397,6 +313,13 @@ impl Build {
         weight.map_or(1, NonZeroU32::get)
     }
 
+    pub(super) fn rank(&self) -> Rank {
+        Rank {
+            priority: self.priority(),
+            weight: self.weight(),
+        }
+    }
+
     pub(super) fn share(&self) -> Share {
         Share::of(self.standing.executors, self.weight())
     }
@@ -431,204 +354,5 @@ impl Build {
         failure.slave = slave;
         failure.times += 1;
         reason.clone_into(&mut failure.reason);
-    }
-
-    /// Enters the state in which slaves run it, if it is not there yet.
-    pub(super) fn start_building(&mut self, at: Timestamp) {
-        if self.state == BuildState::Prepared {
-            self.timestamps.building = Some(at);
-            self.state = BuildState::Building(Progress {
-                unstarted: self
-                    .numbered_subjobs()
-                    .map(|(id, subjob)| Place::of(id, subjob))
-                    .collect(),
-                set_aside: BTreeSet::new(),
-                running: BTreeMap::new(),
-                kept: BTreeMap::new(),
-            });
-        }
-    }
-
-    /// Brings those of its subjobs that wait in order, after it was read.
-    pub(super) fn order_unstarted(&mut self) {
-        let ordered = self.ordered_unstarted();
-        if let BuildState::Building(progress) = &mut self.state {
-            progress.unstarted = ordered;
-        }
-    }
-
-    /// Those of its subjobs that wait, each where it belongs.
-    pub(super) fn ordered_unstarted(&self) -> Unstarted {
-        let ids = self.progress().into_iter().flat_map(|p| p.unstarted.iter());
-        ids.filter_map(|id| Some(Place::of(id, self.subjob(id)?)))
-            .collect()
-    }
-
-    /// What a slave has of it.
-    pub(super) fn held_by(&self, slave: SlaveId) -> Vec<SubjobId> {
-        let running = self.progress().into_iter().flat_map(|p| &p.running);
-        let held = running.filter(|(_, (holder, _))| *holder == slave);
-        held.map(|(subjob, _)| *subjob).collect()
-    }
-
-    /// Takes all that `slave` runs back into the queue, to its front: it has waited longest.
-    pub(super) fn take_back(&mut self, slave: SlaveId, reason: &str) {
-        for subjob in self.held_by(slave).into_iter().rev() {
-            self.return_subjob(subjob, reason);
-        }
-    }
-
-    /// Counts a slave that was lost with a subjob, which waits again by now.
-    pub(super) fn suspect(&mut self, id: SubjobId) {
-        let subjob = self.subjob_mut(id);
-        subjob.mishaps_mut().slaves_lost += 1;
-        let (is_suspect, place) = (subjob.is_suspect(), Place::of(id, subjob));
-        if is_suspect
-            && let BuildState::Building(progress) = &mut self.state
-            && progress.unstarted.remove(place)
-        {
-            progress.set_aside.insert(id);
-        }
-    }
-
-    /// Notes that the hand-outs a slave has bring nothing although the slave is there.
-    pub(super) fn waste(&mut self, slave: SlaveId) {
-        for subjob in self.held_by(slave) {
-            self.subjob_mut(subjob).mishaps_mut().wasted += 1;
-        }
-    }
-
-    /// Notes that a slave has a subjob now.
-    pub(super) fn hand_out(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
-        let handed_out = self.subjob_mut(subjob);
-        // Where it stands changes with its attempts.
-        let place = Place::of(subjob, handed_out);
-        handed_out.attempts = attempt.0;
-        handed_out.slave = Some(slave);
-        handed_out.take_mishap(|mishaps| mishaps.outlived_master = false);
-        if let BuildState::Building(progress) = &mut self.state {
-            if !progress.unstarted.remove(place) {
-                progress.set_aside.remove(&subjob);
-            }
-            progress.running.insert(subjob, (slave, attempt));
-        }
-    }
-
-    /// Notes that a slave still has the result of a subjob that waits for another.
-    pub(super) fn keep(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
-        let place = Place::of(subjob, self.subjob_mut(subjob));
-        if let BuildState::Building(progress) = &mut self.state {
-            progress.unstarted.remove(place);
-            progress.set_aside.remove(&subjob);
-            progress.kept.insert(subjob, (slave, attempt));
-        }
-        let kept = self.subjob_mut(subjob);
-        kept.slave = Some(slave);
-        kept.take_mishap(|mishaps| mishaps.last_return = None);
-    }
-
-    /// Records the result of a subjob.
-    pub(super) fn finish_subjob(
-        &mut self,
-        subjob: SubjobId,
-        attempt: Attempt,
-        outcomes: &[AtomOutcome],
-    ) {
-        if let BuildState::Building(progress) = &mut self.state {
-            progress.running.remove(&subjob);
-            progress.set_aside.remove(&subjob);
-            progress.kept.remove(&subjob);
-        }
-        let failed = outcomes
-            .iter()
-            .filter(|outcome| outcome.exit_code != 0)
-            .count();
-        let in_trouble = outcomes.iter().filter(|outcome| outcome.trouble.is_some());
-        self.atoms_in_trouble += in_trouble.count() as u64;
-        self.standing.observe(outcomes);
-        self.num_finished += 1;
-        self.atoms_completed += outcomes.len() as u64;
-        self.atoms_failed += failed as u64;
-        let finished = self.subjob_mut(subjob);
-        let is_poison = finished.is_poison();
-        finished.take_mishap(|mishaps| {
-            mishaps.last_loss = mishaps.last_return.take().filter(|_| is_poison);
-        });
-        finished.result = Some((attempt, outcomes.iter().copied().collect()));
-    }
-
-    pub(super) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
-        let returned = self.subjob_mut(subjob);
-        returned.mishaps_mut().last_return = Some(reason.to_owned());
-        // What went out too often ends its build, wherever it would stand among those that wait.
-        let is_for_all = !returned.is_suspect()
-            && !returned.is_exhausted()
-            && returned.mishaps().unusable_from.is_empty();
-        let place = Place::of(subjob, returned);
-        if let BuildState::Building(progress) = &mut self.state {
-            progress.running.remove(&subjob);
-            progress.kept.remove(&subjob);
-            if is_for_all {
-                progress.unstarted.insert(place);
-            } else {
-                progress.set_aside.insert(subjob);
-            }
-        }
-    }
-}
-
-impl Subjob {
-    pub(super) fn new(atoms: Few<Box<str>>, atoms_expected_ms: Few<u64>) -> Self {
-        Self {
-            atoms,
-            atoms_expected_ms,
-            attempts: 0,
-            slave: None,
-            mishaps: None,
-            result: None,
-        }
-    }
-
-    /// How long it is expected to take; 0 where nothing is known.
-    #[must_use]
-    pub fn expected_ms(&self) -> u64 {
-        let atoms = self.atoms_expected_ms.iter();
-        atoms.fold(0, |sum, atom| sum.saturating_add(*atom))
-    }
-
-    /// Whether it may only run alone on a slave.
-    #[must_use]
-    pub fn is_suspect(&self) -> bool {
-        self.mishaps().slaves_lost >= ISOLATE_AFTER
-    }
-
-    /// Whether it went out so often without a result that its build is given up. Waiting on slaves
-    /// that go away brings nothing near that: after a few times it is given to free executors only.
-    #[must_use]
-    pub fn is_exhausted(&self) -> bool {
-        self.mishaps().wasted >= MAX_ATTEMPTS || self.attempts >= MAX_HAND_OUTS
-    }
-
-    /// Whether it is not to be run again.
-    #[must_use]
-    pub fn is_poison(&self) -> bool {
-        self.mishaps().slaves_lost >= POISON_AFTER
-    }
-
-    /// The result of a subjob that is poison. Every subjob has one atom; where one had several, each
-    /// would have to run by itself first, so that only the guilty one fails.
-    pub(super) fn poisoned(&self, slaves_lost: u32) -> Vec<AtomOutcome> {
-        let outcome = |_| AtomOutcome {
-            exit_code: POISON_EXIT_CODE,
-            duration_ms: 0,
-            trouble: Some(AtomTrouble::Poison { slaves_lost }),
-        };
-        self.atoms.iter().map(outcome).collect()
-    }
-
-    /// The number of the next hand-out.
-    #[must_use]
-    pub fn next_attempt(&self) -> Attempt {
-        Attempt(self.attempts).next()
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
+use super::set_ups::remembers_who_wants;
 use super::shares;
 use super::slave::{BuildOnSlave, Presence, Slave};
-use super::slave_allocator::remembers_who_wants;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -290,9 +290,10 @@ impl Cluster {
         })?;
         for (id, load) in self.derived_loads() {
             let is = self.slave(id).map(|slave| &slave.load);
-            must(is.is_some_and(|is| is.is_same(&load)), || {
-                format!("slave {id} has {is:?}, not {load:?}")
-            })?;
+            must(
+                is.is_some_and(|is| is.is_same(&load) && is.is_fair()),
+                || format!("slave {id} has {is:?}, not {load:?}"),
+            )?;
         }
         for (id, standing) in self.derived_standings() {
             let is = self.build(id).map(|build| &build.standing);

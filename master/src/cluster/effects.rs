@@ -156,6 +156,8 @@ impl Cluster {
                 setup_timeout_s: plan.timeouts.setup.and_then(TimeLimit::seconds),
                 teardown_timeout_s: plan.timeouts.teardown.and_then(TimeLimit::seconds),
                 max_executors: plan.max_executors_per_slave,
+                priority: plan.priority,
+                weight: plan.weight,
             }),
             ..SetupRequest::default()
         };

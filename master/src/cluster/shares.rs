@@ -2,9 +2,9 @@
 
 use super::Cluster;
 use super::ahead::LONG_US;
-use super::build::{Build, Standing};
+use super::build::{Build, Standing, Subjob};
 use super::line::{Line, Share};
-use super::load::Load;
+use super::load::{Load, Rank};
 use super::slave::{BuildOnSlave, Slave};
 use super::slave_allocator::num_missing;
 use clusterrunner_common::clock::Timestamp;
@@ -21,12 +21,19 @@ impl Cluster {
         self.builds.get(&build)?.subjob(subjob)?.known_us()
     }
 
+    fn rank_and_known_us(&self, build: BuildId, subjob: SubjobId) -> (Rank, Option<u64>) {
+        let build = self.builds.get(&build);
+        let subjob = build.and_then(|build| build.subjob(subjob));
+        let rank = build.map_or(Rank::USUAL, |build| build.rank());
+        (rank, subjob.and_then(Subjob::known_us))
+    }
+
     /// A slave is given a subjob.
     pub(super) fn hold(&mut self, id: SlaveId, build: BuildId, subjob: SubjobId) {
-        let known = self.known_us(build, subjob);
+        let (rank, known) = self.rank_and_known_us(build, subjob);
         self.change_slave(id, |slave| {
             slave.running.insert((build, subjob));
-            slave.load.add(build, known, is_long(known));
+            slave.load.add(build, rank, known, is_long(known));
         });
         self.share_out(id);
     }
@@ -232,8 +239,8 @@ impl Cluster {
         let load = |slave: &Slave| {
             let mut load = Load::default();
             for (build, subjob) in &slave.running {
-                let known = self.known_us(*build, *subjob);
-                load.add(*build, known, is_long(known));
+                let (rank, known) = self.rank_and_known_us(*build, *subjob);
+                load.add(*build, rank, known, is_long(known));
             }
             load.share_out(slave.num_executors as usize, |_, _, _| {});
             load.promised = slave.builds.values().map(|p| promised(Some(p))).sum();

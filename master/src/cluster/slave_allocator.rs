@@ -8,18 +8,18 @@
 //!
 //! A slave whose executors all have something to do is given more only of builds that nobody comes before
 //! who could use the next one that is free there; how much, says [`super::ahead`]. So what waits runs out when
-//! it is another build's turn. Builds of one priority and weight may all have something waiting: slaves
-//! take from whichever has the fewest running.
+//! it is another build's turn. Builds of one priority may all have something waiting: slaves see to it that
+//! each gets executors by its weight.
 
-use super::attention::Room;
 use super::build::{Build, Subjob};
+use super::set_ups::{set_up_of_any, set_up_on};
 use super::slave::{BuildOnSlave, Slave};
 use super::{Cluster, ahead, event::Fact, with_setup};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use std::collections::BTreeSet;
 
 /// Where these are so many times fewer than who waits in line, they are put in order rather than looked for there.
-const FEW: usize = 8;
+pub(super) const FEW: usize = 8;
 
 /// The next hand-out or set-up that brings work to an executor, if there is one.
 pub(super) fn next(cluster: &mut Cluster) -> Option<Fact> {
@@ -78,34 +78,8 @@ fn hand_out_of_any(cluster: &mut Cluster) -> Option<Fact> {
     fact
 }
 
-/// A set-up of the first in line of the builds that are to be looked at.
-fn set_up_of_any(cluster: &mut Cluster) -> Option<Fact> {
-    if cluster.attention.builds_to_set_up.is_empty() {
-        return None;
-    }
-    let (mut looked_at, mut found) = (Vec::new(), None);
-    for build in in_line(cluster, &cluster.attention.builds_to_set_up) {
-        let set_up = set_up_of(cluster, build);
-        found = set_up.map(|(room, fact)| (build.id, room, fact));
-        if found.is_some() {
-            break;
-        }
-        looked_at.push(build.id);
-    }
-    let attention = &mut cluster.attention;
-    let Some((build, room, fact)) = found else {
-        attention.builds_to_set_up.clear();
-        return None;
-    };
-    for looked_at in looked_at {
-        attention.builds_to_set_up.remove(&looked_at);
-    }
-    attention.search = Some((build, room));
-    Some(fact)
-}
-
 /// Those of some builds that are in line, in its order.
-fn in_line<'a>(
+pub(super) fn in_line<'a>(
     cluster: &'a Cluster,
     wanted: &'a BTreeSet<BuildId>,
 ) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
@@ -129,13 +103,13 @@ fn in_order<'a, B: Iterator<Item = &'a Build>>(
 }
 
 /// Where a build stands in line, if it does.
-fn place(cluster: &Cluster, build: &Build) -> Option<impl Ord + use<>> {
+pub(super) fn place(cluster: &Cluster, build: &Build) -> Option<impl Ord + use<>> {
     let share = build.standing.in_line?;
     Some(cluster.line.place(build.priority(), share, build.id))
 }
 
 /// The builds in line that a slave has, in the order of the line.
-fn ready_in_line<'a>(
+pub(super) fn ready_in_line<'a>(
     cluster: &'a Cluster,
     slave: &'a Slave,
 ) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
@@ -166,8 +140,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let mean_of = |portion: &super::load::Portion| cluster.builds.get(&portion.build)?.mean_us();
     let mut peers = None;
     for build in ready_in_line(cluster, slave) {
-        let peer = (build.priority(), build.weight());
-        if peers.is_some_and(|peers| peers != peer) {
+        if peers.is_some_and(|peers| peers != build.priority()) {
             return None;
         }
         if slave.num_running(build.id) >= build.max_executors_per_slave() {
@@ -179,11 +152,11 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
             return handed_out(slave, build, subjob);
         }
         let own = slave.load.of(build.id);
-        if own.is_none_or(|own| own.waiting() == 0 || own.executors == 0) {
-            // It takes the next executor itself.
+        if own.is_none_or(|own| own.waiting() == 0) {
+            // The next executor is its own, and nothing else may be there to take it.
             return None;
         }
-        peers = Some(peer);
+        peers = Some(build.priority());
     }
     None
 }
@@ -197,162 +170,6 @@ fn hand_out_of(cluster: &Cluster, build: &Build) -> Option<Fact> {
     let roomy = cluster.roomy.iter().rev();
     let mut slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
     slaves.find_map(|slave| hand_out(cluster, slave, build))
-}
-
-/// A set-up of a build that a slave does not have and that would get its next executor.
-fn set_up_on(cluster: &mut Cluster, slave: SlaveId) -> Option<Fact> {
-    let slave = cluster.slaves.get(&slave)?;
-    if !slave.takes_work() || slave.reserved_for.is_some() {
-        return None;
-    }
-    let has_room = slave.room().0 > 0;
-    let mut sated = Vec::new();
-    let fact = wanted_set_up(cluster, slave, has_room, &mut sated);
-    for build in sated {
-        if has_room {
-            cluster.attention.wants_nothing(build);
-        } else {
-            cluster.attention.wanting_busy.remove(&build);
-        }
-    }
-    fact
-}
-
-/// As [`set_up_on`]; tells which builds turned out to want no such slave.
-fn wanted_set_up(
-    cluster: &Cluster,
-    slave: &Slave,
-    has_room: bool,
-    sated: &mut Vec<BuildId>,
-) -> Option<Fact> {
-    let wanting = if has_room {
-        &cluster.attention.wanting
-    } else {
-        &cluster.attention.wanting_busy
-    };
-    // Most often it has those few already.
-    if wanting.len() < FEW && wanting.iter().all(|id| slave.builds.contains_key(id)) {
-        return None;
-    }
-    let mut next = None;
-    for build in in_line(cluster, wanting) {
-        if !(has_room || wants_busy_slave(cluster, build)) || !wants_any_slave(cluster, build) {
-            sated.push(build.id);
-            continue;
-        }
-        if slave.num_free() == 0 {
-            let next = next.get_or_insert_with(|| {
-                let first = ready_in_line(cluster, slave).next();
-                first.and_then(|build| place(cluster, build))
-            });
-            // The next executor goes to one that the slave has.
-            if next.is_some() && *next < place(cluster, build) {
-                return None;
-            }
-        }
-        if !slave.builds.contains_key(&build.id)
-            && let Some(fact) = set_up(cluster, slave, build)
-        {
-            return Some(fact);
-        }
-    }
-    None
-}
-
-/// A set-up of a build on a slave with free executors, and how much room that slave has.
-fn set_up_of(cluster: &Cluster, build: &Build) -> Option<(Room, Fact)> {
-    if !wants_any_slave(cluster, build) {
-        return None;
-    }
-    let wants_busy = wants_busy_slave(cluster, build);
-    let roomy = match cluster.attention.search {
-        // A slave of the original may be fit as soon as it has cleared something else away.
-        Some((of, last)) if of == build.id && cluster.num_legacy == 0 => {
-            cluster.roomy.range(..=last)
-        }
-        Some(_) | None => cluster.roomy.range(..),
-    };
-    let roomy = roomy.rev();
-    let mut roomy = roomy.take_while(|(uncommitted, ..)| *uncommitted > 0 || wants_busy);
-    roomy.find_map(|room| {
-        let slave = cluster.slaves.get(&room.2)?;
-        let has_it = slave.builds.contains_key(&build.id);
-        let fact = (!has_it).then(|| set_up(cluster, slave, build));
-        Some((*room, fact.flatten()?))
-    })
-}
-
-fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
-    if !wants_slave(cluster, slave, build) || !build.may_be_set_up_by(slave) {
-        return None;
-    }
-    match slave.builds.first_key_value() {
-        Some(_) if slave.is_legacy && slave.num_free() == 0 => None,
-        Some((held, place)) if slave.is_legacy => {
-            let held = cluster.builds.get(held)?;
-            makes_room(slave, held, *place)
-        }
-        Some(_) | None => Some(Fact::SetupRequested {
-            slave: slave.id,
-            build: build.id,
-            start_index: build.next_executor_index,
-        }),
-    }
-}
-
-/// Whether the slaves that a build has are too few. Executors that are busy, or that others count on, it
-/// wants only up to its share of the farm, and none where it would be done before its set-up is.
-fn wants_slave(cluster: &Cluster, slave: &Slave, build: &Build) -> bool {
-    let (uncommitted, ..) = slave.room();
-    (uncommitted > 0 || wants_busy_slave(cluster, build)) && wants_any_slave(cluster, build)
-}
-
-/// Whether everybody who wants one more slave is remembered to.
-pub(super) fn remembers_who_wants(cluster: &Cluster) -> bool {
-    let line = cluster.line.iter().filter_map(|id| cluster.build(id));
-    let mut wanting = line.filter(|build| wants_any_slave(cluster, build));
-    let attention = &cluster.attention;
-    wanting.all(|build| {
-        attention.wanting.contains(&build.id)
-            && (attention.wanting_busy.contains(&build.id) || !wants_busy_slave(cluster, build))
-    })
-}
-
-fn wants_busy_slave(cluster: &Cluster, build: &Build) -> bool {
-    let standing = &build.standing;
-    standing.executors + standing.coming < fair_share(cluster, build)
-}
-
-fn wants_any_slave(cluster: &Cluster, build: &Build) -> bool {
-    build.standing.coming < num_missing(cluster, build)
-        && (open(build).next().is_some() || !ends_before_setup(build))
-}
-
-/// How many executors a build has where all are shared out by weight; one at least.
-fn fair_share(cluster: &Cluster, build: &Build) -> usize {
-    let all = cluster.num_executors as u64 * u64::from(build.weight());
-    let share = all.div_ceil(cluster.line.weight.max(1));
-    usize::try_from(share).unwrap_or(usize::MAX).max(1)
-}
-
-fn ends_before_setup(build: &Build) -> bool {
-    let ends = || {
-        let setup_us = build.setup_ms()?.checked_mul(1000)?;
-        let executors = build.standing.executors as u64;
-        Some(build.left_us()?.checked_div(executors)? < setup_us)
-    };
-    ends().unwrap_or(false)
-}
-
-/// A slave of the original has one build at a time: it gives up one of which it runs nothing and
-/// will be given nothing now.
-fn makes_room(slave: &Slave, held: &Build, place: BuildOnSlave) -> Option<Fact> {
-    let is_hungry = held.num_unstarted() > 0 && held.num_running() < held.max_executors();
-    let is_done = place == BuildOnSlave::Ready && slave.running.is_empty() && !is_hungry;
-    is_done.then_some(Fact::TeardownRequested {
-        slave: slave.id,
-        build: held.id,
-    })
 }
 
 /// What a free executor of a slave gets of a build.
@@ -399,7 +216,7 @@ pub(super) fn next_subjob(cluster: &Cluster, slave: &Slave, build: &Build) -> Op
     first.or_else(|| build.progress()?.unstarted.front())
 }
 
-fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
+pub(super) fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
     build.set_aside().filter(|(_, subjob)| !subjob.is_suspect())
 }
 

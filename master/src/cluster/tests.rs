@@ -13,5 +13,7 @@ mod scenario;
 mod scheduling;
 mod shutdown;
 mod slaves;
+mod texts;
 mod walk;
+mod weights;
 mod with_setup;

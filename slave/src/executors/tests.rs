@@ -51,7 +51,7 @@ fn who_hears_of_an_end_may_hand_out_more() {
     let (told, ends) = mpsc::channel();
     let (again, base_directory) = (Arc::downgrade(&executors), Arc::new(base));
     let directory = Arc::clone(&base_directory);
-    let started = Executors::start(2, &means(&base_directory), move |hand_out, outcome| {
+    let started = Executors::start(2, &means(&base_directory), move |hand_out, outcome, _| {
         let thread = thread::current().name().unwrap().to_owned();
         let subjob = hand_out.subjob.0;
         if subjob < 10 {
@@ -82,7 +82,7 @@ fn who_hears_of_an_end_may_hand_out_more() {
 fn a_panic_at_the_end_costs_no_executor() {
     let base = tempfile::tempdir().unwrap();
     let (told, ends) = mpsc::channel();
-    let executors = Executors::start(1, &means(&base), move |hand_out, _| {
+    let executors = Executors::start(1, &means(&base), move |hand_out, _, _| {
         told.send(hand_out.subjob.0).unwrap();
         assert_ne!(hand_out.subjob.0, 0, "for the test");
     });
@@ -99,7 +99,7 @@ fn what_runs_ends_with_the_executors() {
     let outcome = Arc::new(Mutex::new(None));
     let last = Arc::clone(&outcome);
     let means = means(&base);
-    let executors = Executors::start(1, &means, move |_, ended| {
+    let executors = Executors::start(1, &means, move |_, ended, _| {
         *last.lock().unwrap() = Some(ended);
     });
     let executors = executors.unwrap();

@@ -52,8 +52,7 @@ impl Work {
         Ok(())
     }
 
-    /// Gives free executors what may run: of the build that has the fewest, and where several have
-    /// as few, what waits longest.
+    /// Gives free executors what may run: of the build whose turn it is, what waits longest.
     pub(super) fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
         while self.num_waiting > 0 && self.unpacked <= MAX_UNPACKED {
             let Some(free) = self.executors.iter().position(Option::is_none) else {
@@ -62,11 +61,7 @@ impl Work {
             let Ok(index) = u32::try_from(free) else {
                 return;
             };
-            let may_run = self.builds.iter().filter_map(|(id, build)| {
-                let number = build.next_number(*id)?;
-                Some((build.num_running, number, *id))
-            });
-            let Some((_, number, id)) = may_run.min() else {
+            let Some((id, number)) = self.next_in_turn() else {
                 return;
             };
             let Some(build) = self.builds.get_mut(&id) else {
@@ -100,6 +95,7 @@ impl Work {
         &mut self,
         hand_out: HandOut,
         outcome: RunOutcome,
+        took: Duration,
         effects: &mut Vec<Effect>,
     ) {
         let step = self.step_of(hand_out);
@@ -109,6 +105,7 @@ impl Work {
         if let Some(running) = self.executors.get_mut(executor.0 as usize) {
             *running = None;
         }
+        self.charge(hand_out.build, took);
         if let Some(build) = self.builds.get_mut(&hand_out.build) {
             build.num_running -= 1;
         }
@@ -224,7 +221,7 @@ impl Build {
 
     /// Which of those that wait is to run next. An attempt whose older one has not made room is
     /// passed over; these are few.
-    fn next_number(&self, id: BuildId) -> Option<u64> {
+    pub(super) fn next_number(&self, id: BuildId) -> Option<u64> {
         if !matches!(self.stage, Stage::Ready(_)) || self.num_running >= self.max_executors {
             return None;
         }

@@ -1,5 +1,6 @@
 //! What each command means, in short scenarios.
 
+mod shares;
 mod sharing;
 mod with_setup;
 
@@ -29,6 +30,8 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             setup_timeout_s: None,
             teardown_timeout_s: None,
             max_executors: None,
+            priority: 0,
+            weight: None,
         }),
         subjobs: Vec::new(),
         timeout: None,
@@ -174,7 +177,12 @@ pub(super) fn start_all(hand_outs: &[HandOut]) -> Command {
 }
 
 fn ran(hand_out: HandOut, outcome: RunOutcome) -> Command {
-    Command::RunEnded { hand_out, outcome }
+    let took = Duration::from_millis(10);
+    Command::RunEnded {
+        hand_out,
+        outcome,
+        took,
+    }
 }
 
 fn packed(hand_out: HandOut) -> Command {
@@ -454,6 +462,7 @@ fn the_core_has_no_door_to_the_world() {
         include_str!("../work.rs"),
         include_str!("ending.rs"),
         include_str!("hand_outs.rs"),
+        include_str!("sharing.rs"),
         include_str!("vocabulary.rs"),
     ];
     for word in [

@@ -76,6 +76,14 @@ impl JobSource {
             Self::Project { .. } => None,
         }
     }
+
+    /// Its priority and weight; the usual ones where the master says nothing of them.
+    pub(crate) fn rank(&self) -> (i32, NonZeroU32) {
+        match self {
+            Self::Order(job) => (job.priority, job.weight.unwrap_or(NonZeroU32::MIN)),
+            Self::Project { .. } => (0, NonZeroU32::MIN),
+        }
+    }
 }
 
 /// A build's project as it lies on this slave.
@@ -202,6 +210,8 @@ pub(crate) enum Command {
     RunEnded {
         hand_out: HandOut,
         outcome: RunOutcome,
+        /// How long it kept its executor.
+        took: Duration,
     },
     /// Nobody needs what these left on the disk any more.
     Packed(Vec<HandOut>),

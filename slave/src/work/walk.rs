@@ -48,6 +48,10 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         setup_timeout_s: None,
         teardown_timeout_s: None,
         max_executors: NonZeroU32::new(max_executors),
+        priority: i32::from(build.0 > 1),
+        weight: u32::try_from(build.0)
+            .ok()
+            .and_then(|weight| NonZeroU32::new(weight * 2)),
     });
     order
 }
@@ -116,9 +120,8 @@ impl Walk {
         }
     }
 
-    /// Each run was begun for the build that then had the fewest executors, with what waited
-    /// longest, within all limits; and nothing is left that could run. Looks at it backwards, one run
-    /// after the other undone.
+    /// Each run was begun for the build whose turn it then was, with what waited longest, within all
+    /// limits; and nothing is left that could run. Looks at it backwards, one run after the other undone.
     fn check_choices(&self, effects: &[Effect]) {
         let work = &self.work;
         let mut running: BTreeMap<BuildId, usize> = BTreeMap::new();
@@ -145,7 +148,8 @@ impl Walk {
         };
         let steps = work.builds.values().flat_map(|build| build.active.values());
         assert_eq!(work.unpacked, steps.map(weight).sum::<usize>());
-        // What is to be chosen now: by executors in use and arrival.
+        // What is to be chosen now: whose turn it is, with what arrived first.
+        let crowd = work.crowd();
         let choice = |running: &BTreeMap<BuildId, usize>,
                       in_use: &BTreeSet<HandOut>,
                       waiting: &BTreeSet<HandOut>| {
@@ -158,9 +162,11 @@ impl Walk {
                         (other.build, other.subjob) == (hand_out.build, hand_out.subjob)
                     })
             });
-            may_run
-                .min_by_key(|hand_out| (running[&hand_out.build], arrival(hand_out)))
-                .copied()
+            let turn = |hand_out: &&HandOut| {
+                let (id, arrival) = (hand_out.build, arrival(hand_out).unwrap());
+                work.turn_of(&crowd, &work.builds[&id].part, running[&id], arrival as u64)
+            };
+            may_run.min_by_key(turn).copied()
         };
         if work.executors.iter().any(Option::is_none) && work.unpacked <= MAX_UNPACKED {
             assert_eq!(choice(&running, &in_use, &waiting), None);
@@ -209,6 +215,7 @@ impl Walk {
                     (false, 0) => RunOutcome::Canceled,
                     (false, _) => RunOutcome::Trouble(trouble()),
                 },
+                took: Duration::from_millis(u64::from(self.chance.number(40))),
             },
             Effect::Deliver { hand_out, .. } => {
                 self.packed.remove(&hand_out);
@@ -309,6 +316,7 @@ fn an_attempt_is_run_at_most_once_while_its_build_is_here() {
                 Some(hand_out) => Command::RunEnded {
                     hand_out,
                     outcome: RunOutcome::Canceled,
+                    took: Duration::ZERO,
                 },
                 None => start(hand_out(BuildId(1), chance.number(3), 1 + chance.number(5))),
             };

@@ -115,6 +115,8 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         setup_timeout_s: None,
         teardown_timeout_s: None,
         max_executors: None,
+        priority: 0,
+        weight: None,
     }
 }
 

@@ -84,6 +84,8 @@ fn effects_carry_all_that_is_needed() {
             setup_timeout_s: Some(20),
             teardown_timeout_s: None,
             max_executors: NonZeroU32::new(3),
+            priority: -2,
+            weight: NonZeroU32::new(7),
         }),
         ..SetupRequest::default()
     };
@@ -93,6 +95,8 @@ fn effects_carry_all_that_is_needed() {
     };
     let limited = Plan {
         max_executors_per_slave: NonZeroU32::new(3),
+        priority: -2,
+        weight: NonZeroU32::new(7),
         timeouts: Timeouts {
             atom: TimeLimit::parse("10"),
             setup: TimeLimit::parse("20"),

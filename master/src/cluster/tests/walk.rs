@@ -17,14 +17,17 @@
 //!
 //! To add behaviour: what a user does or what goes wrong is a [`plan::Fault`] (say in `Plan::new` or
 //! `Plan::trouble` how often, in `World::fail` what it does); what a slave does is in `machine.rs`,
-//! what stands around the core in the master is in `master.rs`; what a new fact means for who holds
+//! what stands around the core in the master is in `master.rs` and `adapters.rs`; what a new fact means for who holds
 //! which attempt goes into [`check_history`]; and a number in [`Tally`] proves that the walks meet
 //! it. A new safeguard gets a [`Mutation`] without it.
 
+mod adapters;
+mod count;
 mod kept;
 mod legacy;
 mod machine;
 mod master;
+mod messages;
 mod mutation;
 mod plan;
 mod quiet;

@@ -4,6 +4,7 @@
 //! comes twice is done once; and it repeats each report until the master answers it.
 
 use super::master::Asked;
+use super::messages::{About, Act, Report, ToMachine, ToMaster, Work};
 use super::random::Random;
 use super::{POISON, SICK_OUTCOME, oracle};
 use crate::cluster::effect::SlaveCall;
@@ -11,86 +12,6 @@ use crate::cluster::event::{AtomOutcome, KeptHandOut};
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-#[derive(Clone, Debug)]
-pub(super) enum ToMaster {
-    Connect {
-        machine: usize,
-        session: SessionId,
-        finished: Vec<FinishedAttempt>,
-    },
-    Heartbeat {
-        machine: usize,
-        slave: SlaveId,
-        session: SessionId,
-    },
-    Report {
-        machine: usize,
-        session: SessionId,
-        number: u64,
-        report: Report,
-    },
-    /// The slave has taken a call, or refuses it.
-    Answer { call: u64, refusal: Option<String> },
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum ToMachine {
-    Connected {
-        session: SessionId,
-        slave: SlaveId,
-        wanted: Vec<KeptHandOut>,
-    },
-    /// A registration does not count any more.
-    Unknown { slave: SlaveId },
-    /// A report was heard, be it taken or refused.
-    Heard { number: u64 },
-    Call {
-        session: SessionId,
-        slave: SlaveId,
-        number: u64,
-        asked: Asked,
-    },
-}
-
-/// A report, and the registration that it speaks for.
-#[derive(Clone, Debug)]
-pub(super) struct Report {
-    pub(super) slave: SlaveId,
-    pub(super) about: About,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum About {
-    SetUp(BuildId),
-    SetupFailed(BuildId),
-    TornDown(BuildId),
-    Finished(BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
-    Ending,
-}
-
-/// Something that takes the slave a while.
-#[derive(Clone, Debug)]
-pub(super) enum Work {
-    SetUp(SlaveId, BuildId),
-    Run(SlaveId, BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
-    /// An atom that takes the machine down.
-    RunPoison(SlaveId, BuildId),
-}
-
-impl Work {
-    fn slave(&self) -> SlaveId {
-        match self {
-            Self::SetUp(slave, _) | Self::Run(slave, ..) | Self::RunPoison(slave, _) => *slave,
-        }
-    }
-
-    fn build(&self) -> BuildId {
-        match self {
-            Self::SetUp(_, build) | Self::Run(_, build, ..) | Self::RunPoison(_, build) => *build,
-        }
-    }
-}
 
 /// What is wrong with a machine, whatever is run on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -100,16 +21,6 @@ pub(super) enum Sickness {
     SetsNothingUp,
     FailsEverything,
     TearsResults,
-}
-
-/// What a slave does to the world.
-pub(super) enum Act {
-    /// The machine dies at once, without a word.
-    Die,
-    Send(ToMaster),
-    Begin(Work),
-    /// The process ends.
-    End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

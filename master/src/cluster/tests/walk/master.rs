@@ -1,18 +1,17 @@
 //! What stands around the core in a master: adapters that carry effects out and repeat calls until
 //! they are answered, the watch over leases, and a process that may die in any turn.
 
-use super::machine::{About, Report, Sickness, ToMachine, ToMaster};
+use super::Tally;
+use super::machine::Sickness;
+use super::messages::{About, Report, ToMachine, ToMaster};
 use super::mutation::Mutation;
-use super::plan::MOST_EXECUTORS;
 use super::world::{Happening, TICK, World};
-use super::{POISON, Tally};
 use crate::cluster::Cluster;
 use crate::cluster::build::Build;
 use crate::cluster::command::{Command, HandOut, Refusal};
-use crate::cluster::effect::{Effect, SlaveCall};
-use crate::cluster::event::{AtomOutcome, Bound, Fact};
-use crate::cluster::slave::BuildOnSlave;
-use crate::cluster::tests::scenario::{Scenario, Turn, big_plan};
+use crate::cluster::effect::SlaveCall;
+use crate::cluster::event::AtomOutcome;
+use crate::cluster::tests::scenario::Scenario;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::retention::BuildBounds;
 use std::collections::BTreeMap;
@@ -28,14 +27,14 @@ const LEASE: u64 = 4 * TICK;
 pub(super) struct Master {
     pub(super) farm: Scenario,
     pub(super) is_up: bool,
-    life: u64,
+    pub(super) life: u64,
     pub(super) doom: Option<Doom>,
     pub(super) mutation: Option<Mutation>,
     /// Slaves that may be called: their machine, their session, their last sign of life.
-    open: BTreeMap<SlaveId, (usize, SessionId, u64)>,
+    pub(super) open: BTreeMap<SlaveId, (usize, SessionId, u64)>,
     /// Calls without an answer.
     pub(super) calls: BTreeMap<u64, (SlaveId, Asked)>,
-    num_calls: u64,
+    pub(super) num_calls: u64,
     /// Results that their slaves were told are recorded.
     pub(super) acknowledged: Vec<HandOut>,
     pub(super) tally: Tally,
@@ -63,7 +62,7 @@ pub(super) fn url(machine: usize) -> String {
     format!("machine-{machine}:43001")
 }
 
-fn machine_at(at: &str) -> usize {
+pub(super) fn machine_at(at: &str) -> usize {
     let number = at
         .strip_prefix("machine-")
         .and_then(|at| at.split(':').next());
@@ -214,7 +213,7 @@ impl World {
         self.schedule(delay, Happening::AdapterReports(life, kept));
     }
 
-    fn call(&mut self, number: u64) {
+    pub(super) fn call(&mut self, number: u64) {
         let (slave, asked) = self.master.calls[&number].clone();
         let (machine, session, _) = self.master.open[&slave].clone();
         let message = ToMachine::Call {
@@ -371,177 +370,5 @@ impl World {
             outcomes.extend_from_within(..);
         }
         Command::ReportFinished { hand_out, outcomes }
-    }
-
-    fn carry_out(&mut self, turn: Turn) {
-        for effect in turn.effects {
-            match effect {
-                Effect::Prepare { build, .. } => {
-                    let report = self.preparation(build);
-                    self.report_from_adapter(report);
-                }
-                Effect::Archive { build, results, .. } => {
-                    let archived = self.master.farm.cluster.build(build).unwrap();
-                    assert_eq!(
-                        results.len(),
-                        archived.subjobs.len(),
-                        "{build} lacks results"
-                    );
-                    let report = if self.random.happens(20) {
-                        let reason = "disk full".to_owned();
-                        Command::ReportArchivingFailed { build, reason }
-                    } else {
-                        Command::ReportArchived { build }
-                    };
-                    self.report_from_adapter(report);
-                }
-                Effect::MakeResult { made, .. } => assert!(!made.atoms.is_empty()),
-                Effect::RemoveBuild { build } => {
-                    // Once more after a restart, where it may be gone already.
-                    if let Some(removed) = self.master.kept.remove(&build) {
-                        self.master.removed.insert(build, removed);
-                    }
-                    self.report_from_adapter(Command::ReportCleared { build });
-                }
-                Effect::Abandon { build } | Effect::ClearResults { build } => {
-                    assert!(self.master.farm.cluster.build(build).unwrap().is_over());
-                }
-                Effect::OpenSlave {
-                    slave,
-                    url,
-                    session,
-                    is_legacy: _,
-                } => {
-                    let opened = (machine_at(&url), session, self.now);
-                    self.master.open.insert(slave, opened);
-                }
-                Effect::CloseSlave { slave } => {
-                    self.master.open.remove(&slave).expect("it was open");
-                    self.master.calls.retain(|_, (called, ..)| *called != slave);
-                }
-                Effect::EndSlave { slave } => self.ask(slave, Asked::End),
-                Effect::Call { slave, build, call } => {
-                    self.ask(slave, Asked::About(build, call));
-                }
-            }
-        }
-    }
-
-    fn ask(&mut self, slave: SlaveId, asked: Asked) {
-        self.master.num_calls += 1;
-        let number = self.master.num_calls;
-        self.master.calls.insert(number, (slave, asked));
-        self.call(number);
-    }
-
-    fn report_from_adapter(&mut self, command: Command) {
-        let life = self.master.life;
-        for _ in 0..self.random.between(1, 2) {
-            let delay = self.random.between(1, 150);
-            self.schedule(delay, Happening::AdapterReports(life, command.clone()));
-        }
-    }
-
-    fn preparation(&mut self, build: BuildId) -> Command {
-        if self.random.happens(30) {
-            let reason = "no such branch".to_owned();
-            return Command::ReportPreparationFailed { build, reason };
-        }
-        let [num_atoms, max_executors, per_slave] =
-            [9, 4, 3].map(|end| u32::try_from(self.random.below(end)).unwrap());
-        // Now and then enough for a slave to fail many of them in a row.
-        let num_atoms = if self.random.happens(200) {
-            u32::try_from(self.random.between(40, 61)).unwrap()
-        } else {
-            num_atoms
-        };
-        let poison = self.random.happens(100).then(|| self.random.index(9));
-        let mut plan = big_plan(num_atoms, max_executors, per_slave);
-        // Of every other build something is known.
-        if num_atoms % 2 == 1 {
-            plan.expected_ms = (0..u64::from(num_atoms)).map(|n| n * 7 % 5).collect();
-        }
-        for atom in &mut plan.atoms {
-            *atom = format!("export BUILD={build}; {atom}");
-        }
-        if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
-            atom.push_str(POISON);
-        }
-        let plan = Box::new(plan);
-        Command::ReportPrepared { build, plan }
-    }
-}
-
-impl Tally {
-    fn count(&mut self, turn: &Turn, is_result: bool, cluster: &Cluster) {
-        let suspected = turn.events.iter();
-        let suspected =
-            suspected.filter(|event| matches!(event.fact, Fact::SubjobSuspected { .. }));
-        self.lost_with_a_queue += usize::from(suspected.count() > MOST_EXECUTORS);
-        self.repeated_results += usize::from(is_result && turn.events.is_empty());
-        let is = |wanted: fn(&Fact) -> bool| turn.events.iter().any(|event| wanted(&event.fact));
-        let is_told_again = is(|fact| matches!(fact, Fact::SlaveConnected { .. }))
-            && is(|fact| matches!(fact, Fact::ShutdownRequested { .. }));
-        self.slaves_told_again += usize::from(is_told_again);
-        for event in &turn.events {
-            match &event.fact {
-                Fact::BuildFinished { .. } => self.finished += 1,
-                Fact::BuildFailed { .. } => self.failed += 1,
-                Fact::BuildCanceled { .. } => self.canceled += 1,
-                Fact::SlaveLost { .. } => self.slaves_lost += 1,
-                Fact::SlaveEnded { .. } => self.slaves_shut_down += 1,
-                Fact::SetupFailed { .. } => self.setups_failed += 1,
-                Fact::SubjobReturned { .. } => self.results_unusable += 1,
-                Fact::SlaveQuarantined { reason, .. } => {
-                    self.sick_of_setups += usize::from(reason.contains("set up"));
-                    self.sick_of_failures += usize::from(reason.contains("failed while others"));
-                    self.sick_of_results += usize::from(reason.contains("could not be used"));
-                }
-                Fact::DrainRequested { .. } => self.slaves_drained += 1,
-                Fact::SlaveReleased { .. } => self.slaves_released += 1,
-                Fact::SlaveReserved { .. } => self.slaves_reserved += 1,
-                Fact::SubjobPoisoned { .. } => self.poisoned += 1,
-                Fact::HandOutsKept { hand_outs, .. } => self.results_kept += hand_outs.len(),
-                Fact::BuildRetired { .. } => self.retired += 1,
-                Fact::BuildForgotten { bound, .. } => match bound {
-                    Bound::Age => self.too_old += 1,
-                    Bound::Number => self.too_many += 1,
-                    Bound::Bytes => self.too_large += 1,
-                },
-                Fact::BuildCleared { .. } => self.cleared += 1,
-                Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
-                Fact::SubjobHandedOut {
-                    slave,
-                    build,
-                    attempt,
-                    ..
-                } => {
-                    let slave = cluster.slave(*slave);
-                    let place = slave.and_then(|slave| slave.builds.get(build));
-                    let is_early = matches!(place, Some(BuildOnSlave::SettingUp { .. }));
-                    self.handed_out_with_setup += usize::from(is_early);
-                    let has_queue =
-                        slave.is_some_and(|s| s.running.len() > s.num_executors as usize);
-                    self.handed_out_ahead += usize::from(has_queue);
-                    self.handed_out_again += usize::from(attempt.0 > 1);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn count_refusal(&mut self, refusal: &Refusal) {
-        match refusal {
-            Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
-            Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
-            Refusal::SessionExpired(_)
-            | Refusal::AddressTaken(_)
-            | Refusal::NotLegacy(_)
-            | Refusal::UnknownAddress(_)
-            | Refusal::NoSuchSlave(_)
-            | Refusal::UnknownBuild(_)
-            | Refusal::ForgottenBuild(_)
-            | Refusal::UnknownSubjob(_) => {}
-        }
     }
 }

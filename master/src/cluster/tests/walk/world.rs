@@ -1,8 +1,9 @@
 //! The world around the core: time, a network that delays, loses, repeats and reorders, machines
 //! that die, and users. What happens is written in the [`Plan`].
 
-use super::machine::{Act, Machine, Sickness, ToMachine, ToMaster, Work};
+use super::machine::{Machine, Sickness};
 use super::master::{Doom, Master};
+use super::messages::{Act, ToMachine, ToMaster, Work};
 use super::mutation::Mutation;
 use super::plan::{Fault, Plan};
 use super::random::Random;

@@ -1,0 +1,112 @@
+//! How the model's master has effects carried out.
+
+use super::POISON;
+use super::master::{Asked, machine_at};
+use super::world::{Happening, World};
+use crate::cluster::command::Command;
+use crate::cluster::effect::Effect;
+use crate::cluster::tests::scenario::{Turn, big_plan};
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::num::NonZeroU32;
+
+impl World {
+    pub(super) fn carry_out(&mut self, turn: Turn) {
+        for effect in turn.effects {
+            match effect {
+                Effect::Prepare { build, .. } => {
+                    let report = self.preparation(build);
+                    self.report_from_adapter(report);
+                }
+                Effect::Archive { build, results, .. } => {
+                    let archived = self.master.farm.cluster.build(build).unwrap();
+                    assert_eq!(
+                        results.len(),
+                        archived.subjobs.len(),
+                        "{build} lacks results"
+                    );
+                    let report = if self.random.happens(20) {
+                        let reason = "disk full".to_owned();
+                        Command::ReportArchivingFailed { build, reason }
+                    } else {
+                        Command::ReportArchived { build }
+                    };
+                    self.report_from_adapter(report);
+                }
+                Effect::MakeResult { made, .. } => assert!(!made.atoms.is_empty()),
+                Effect::RemoveBuild { build } => {
+                    // Once more after a restart, where it may be gone already.
+                    if let Some(removed) = self.master.kept.remove(&build) {
+                        self.master.removed.insert(build, removed);
+                    }
+                    self.report_from_adapter(Command::ReportCleared { build });
+                }
+                Effect::Abandon { build } | Effect::ClearResults { build } => {
+                    assert!(self.master.farm.cluster.build(build).unwrap().is_over());
+                }
+                Effect::OpenSlave {
+                    slave,
+                    url,
+                    session,
+                    is_legacy: _,
+                } => {
+                    let opened = (machine_at(&url), session, self.now);
+                    self.master.open.insert(slave, opened);
+                }
+                Effect::CloseSlave { slave } => {
+                    self.master.open.remove(&slave).expect("it was open");
+                    self.master.calls.retain(|_, (called, ..)| *called != slave);
+                }
+                Effect::EndSlave { slave } => self.ask(slave, Asked::End),
+                Effect::Call { slave, build, call } => {
+                    self.ask(slave, Asked::About(build, call));
+                }
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, slave: SlaveId, asked: Asked) {
+        self.master.num_calls += 1;
+        let number = self.master.num_calls;
+        self.master.calls.insert(number, (slave, asked));
+        self.call(number);
+    }
+
+    pub(super) fn report_from_adapter(&mut self, command: Command) {
+        let life = self.master.life;
+        for _ in 0..self.random.between(1, 2) {
+            let delay = self.random.between(1, 150);
+            self.schedule(delay, Happening::AdapterReports(life, command.clone()));
+        }
+    }
+
+    pub(super) fn preparation(&mut self, build: BuildId) -> Command {
+        if self.random.happens(30) {
+            let reason = "no such branch".to_owned();
+            return Command::ReportPreparationFailed { build, reason };
+        }
+        let [num_atoms, max_executors, per_slave] =
+            [9, 4, 3].map(|end| u32::try_from(self.random.below(end)).unwrap());
+        // Now and then enough for a slave to fail many of them in a row.
+        let num_atoms = if self.random.happens(200) {
+            u32::try_from(self.random.between(40, 61)).unwrap()
+        } else {
+            num_atoms
+        };
+        let poison = self.random.happens(100).then(|| self.random.index(9));
+        let mut plan = big_plan(num_atoms, max_executors, per_slave);
+        // Of every other build something is known.
+        if num_atoms % 2 == 1 {
+            plan.expected_ms = (0..u64::from(num_atoms)).map(|n| n * 7 % 5).collect();
+        }
+        plan.weight = NonZeroU32::new(num_atoms % 4);
+        plan.priority = i32::from(num_atoms % 5 == 0);
+        for atom in &mut plan.atoms {
+            *atom = format!("export BUILD={build}; {atom}");
+        }
+        if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
+            atom.push_str(POISON);
+        }
+        let plan = Box::new(plan);
+        Command::ReportPrepared { build, plan }
+    }
+}
