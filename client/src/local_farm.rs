@@ -146,13 +146,21 @@ pub(crate) async fn find_or_start(
 fn is_this_machine(host: &str) -> bool {
     let node = rustix::system::uname();
     host == "localhost"
-        || host
+        || unbracketed(host)
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
         || node
             .nodename()
             .to_str()
             .is_ok_and(|name| name.eq_ignore_ascii_case(host))
+}
+
+/// An IPv6 address without the brackets that it has in front of a port.
+pub(crate) fn unbracketed(host: &str) -> &str {
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inside.unwrap_or(host)
 }
 
 async fn probe(address: &str, settings: &Settings) -> Result<Probe, Trouble> {
