@@ -313,6 +313,8 @@ impl Starter<'_> {
         let errors = output.try_clone().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.arg(what).args(arguments);
+        // What is written here is bounded by nobody; it is for what the log file can not tell.
+        command.arg("--log-file-only");
         command.args(["--bind-address", &Ipv4Addr::LOCALHOST.to_string()]);
         if let Some(file) = &self.settings.config_file {
             command.arg("--config-file").arg(file);
@@ -359,7 +361,8 @@ impl Starter<'_> {
             last_lines(&started.log)
         ));
         Err(trouble.hint(format!(
-            "the whole output is in {}; `clusterrunner {what}` starts it by hand, `clusterrunner stop` ends what runs",
+            "the whole output is in {}, what it logged in files beside it; `clusterrunner {what}` starts it by \
+             hand, `clusterrunner stop` ends what runs",
             started.log.display()
         )))
     }
