@@ -57,3 +57,28 @@ fn remote_files_come_in_pairs() {
     let one = Options::try_parse_from(["clusterrunner", "build", "-f", "a"]);
     assert_eq!(one.unwrap_err().exit_code(), 2);
 }
+
+#[test]
+fn the_shipped_units_start_what_there_is() {
+    for (unit, daemon) in [
+        (
+            include_str!("../../../conf/clusterrunner-master.service"),
+            "master",
+        ),
+        (
+            include_str!("../../../conf/clusterrunner-slave.service"),
+            "slave",
+        ),
+    ] {
+        let starts = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/"));
+        let command = Options::try_parse_from(starts.unwrap().split(' ')).unwrap();
+        match command.command {
+            Command::Master(_) => assert_eq!(daemon, "master"),
+            // What SIGTERM does there goes with how long systemd waits for it.
+            Command::Slave(options) => assert!(options.drain && daemon == "slave"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
