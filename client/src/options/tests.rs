@@ -30,6 +30,23 @@ fn options_of_a_build_stand_before_or_after_the_project_type() {
 }
 
 #[test]
+fn each_field_of_a_git_build_has_an_option_that_is_told() {
+    let mut command = Options::command();
+    let build = command.find_subcommand_mut("build").unwrap();
+    let git = build.find_subcommand_mut("git").unwrap();
+    let help = git.render_help().to_string();
+    for option in [
+        "--url",
+        "--branch",
+        "--hash",
+        "--remote",
+        "--project-directory",
+    ] {
+        assert!(help.contains(&format!("{option} <")), "{option}: {help}");
+    }
+}
+
+#[test]
 fn a_master_without_a_port_has_the_usual_one() {
     for (given, meant) in [
         ("farm", "farm:43000"),
