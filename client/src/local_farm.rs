@@ -146,13 +146,21 @@ pub(crate) async fn find_or_start(
 fn is_this_machine(host: &str) -> bool {
     let node = rustix::system::uname();
     host == "localhost"
-        || host
+        || unbracketed(host)
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
         || node
             .nodename()
             .to_str()
             .is_ok_and(|name| name.eq_ignore_ascii_case(host))
+}
+
+/// An IPv6 address without the brackets that it has in front of a port.
+pub(crate) fn unbracketed(host: &str) -> &str {
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inside.unwrap_or(host)
 }
 
 async fn probe(address: &str, settings: &Settings) -> Result<Probe, Trouble> {
@@ -305,6 +313,8 @@ impl Starter<'_> {
         let errors = output.try_clone().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.arg(what).args(arguments);
+        // What is written here is bounded by nobody; it is for what the log file can not tell.
+        command.arg("--log-file-only");
         command.args(["--bind-address", &Ipv4Addr::LOCALHOST.to_string()]);
         if let Some(file) = &self.settings.config_file {
             command.arg("--config-file").arg(file);
@@ -351,7 +361,8 @@ impl Starter<'_> {
             last_lines(&started.log)
         ));
         Err(trouble.hint(format!(
-            "the whole output is in {}; `clusterrunner {what}` starts it by hand, `clusterrunner stop` ends what runs",
+            "the whole output is in {}, what it logged in files beside it; `clusterrunner {what}` starts it by \
+             hand, `clusterrunner stop` ends what runs",
             started.log.display()
         )))
     }

@@ -127,8 +127,8 @@ Example:
     /// End the slaves and the master that run on this machine
     #[command(after_help = "\
 Ends the daemons of this base directory only: slaves first, then the master. What they had
-acknowledged is on disk; atoms that were running are run again after the next start. With --drain slaves finish the atoms that
-they run first; Ctrl-C ends the waiting, not the draining.
+acknowledged is on disk; atoms that were running are run again after the next start. With --drain
+slaves finish the atoms that they run first; Ctrl-C ends the waiting, not the draining.
 
 Examples:
   clusterrunner stop                at once

@@ -111,11 +111,9 @@ impl Settings {
 
     /// The port of a slave on this machine.
     pub(crate) fn slave_port(common: &CommonOptions) -> Result<u16, Trouble> {
-        let slave = load_slave(
-            common.config_file.as_deref(),
-            environment,
-            &Overrides::new(),
-        );
+        // Where the master is does not matter, and `deploy` may have it with user and ssh port.
+        let flags = Overrides::new().set("master_hostname", "localhost");
+        let slave = load_slave(common.config_file.as_deref(), environment, &flags);
         Ok(slave.map_err(wrong)?.service.port)
     }
 }

@@ -5,6 +5,7 @@
 //! project directory.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -124,6 +125,22 @@ pub async fn fetch_remote_files_within(
     Ok(())
 }
 
+/// What can be known to be wrong with `files` before anything is fetched: names and URLs.
+///
+/// # Errors
+/// The first [`RemoteFileError::Name`] or [`RemoteFileError::Url`].
+pub fn check_remote_files(
+    files: &IndexMap<String, String>,
+    allow_local_sources: bool,
+) -> Result<(), RemoteFileError> {
+    for (name, url) in files {
+        let file = RemoteFile { name, url };
+        file.parts()?;
+        file.source(allow_local_sources)?;
+    }
+    Ok(())
+}
+
 struct RemoteFile<'a> {
     name: &'a str,
     url: &'a str,
@@ -134,7 +151,7 @@ enum Source {
     Local(PathBuf),
 }
 
-impl RemoteFile<'_> {
+impl<'a> RemoteFile<'a> {
     fn bad_name(&self, reason: &'static str) -> RemoteFileError {
         RemoteFileError::Name {
             name: self.name.to_owned(),
@@ -159,8 +176,8 @@ impl RemoteFile<'_> {
         }
     }
 
-    /// Where the file goes. Directories in between are made, and none of them may be a symbolic link that leads out.
-    async fn target(&self, project_directory: &Path) -> Result<PathBuf, RemoteFileError> {
+    /// The directories that the name goes through, and the file's own name.
+    fn parts(&self) -> Result<(Vec<&'a OsStr>, &'a OsStr), RemoteFileError> {
         let mut parts = Vec::new();
         for part in Path::new(self.name).components() {
             match part {
@@ -180,6 +197,12 @@ impl RemoteFile<'_> {
         let last = parts
             .pop()
             .ok_or_else(|| self.bad_name("the name is empty"))?;
+        Ok((parts, last))
+    }
+
+    /// Where the file goes. Directories in between are made, and none of them may be a symbolic link that leads out.
+    async fn target(&self, project_directory: &Path) -> Result<PathBuf, RemoteFileError> {
+        let (parts, last) = self.parts()?;
         let root = fs::canonicalize(project_directory)
             .await
             .map_err(self.not_written(project_directory))?;

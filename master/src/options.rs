@@ -22,6 +22,9 @@ pub struct MasterOptions {
     /// path, or to STDOUT [default: eventlog_master.log]
     #[arg(long, value_name = "FILE")]
     pub eventlog_file: Option<String>,
+    /// Log into the log file only, and not on standard error, too: for output that goes to a file
+    #[arg(long)]
+    pub log_file_only: bool,
 }
 
 /// Runs a master until it is told to stop by SIGTERM or SIGINT.
@@ -39,7 +42,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let general = &settings.general;
     logging::start(
         general.log_level,
-        true,
+        !options.log_file_only,
         Some(&general.log_file),
         general.max_log_file_size,
     )?;

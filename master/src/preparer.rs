@@ -1,6 +1,8 @@
 //! Prepares one build: fetches the project, reads its job, runs the atomizers. Read from top to
 //! bottom; the core sees to it that a project that preparing changes is prepared once at a time.
 
+mod output;
+
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
 use crate::learning::Durations;
@@ -17,17 +19,12 @@ use clusterrunner_common::job_file::{JobFileError, read_job};
 use clusterrunner_common::kept_projects;
 use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
 use clusterrunner_common::sweeper::Sweeper;
-use std::io::Read as _;
+use output::{MAX_OUTPUT, Output, shown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
-
-/// The most output of an atomizer that is taken for atoms: some millions of them.
-const MAX_ATOMIZER_OUTPUT: u64 = 256 << 20;
-/// How much of a failed atomizer's output is shown.
-const SHOWN_LINES: usize = 20;
 
 /// What every preparation needs.
 #[derive(Clone, Debug)]
@@ -91,20 +88,16 @@ enum PreparationError {
         how: String,
         output: String,
     },
+    #[error(
+        "Atomizer command failed! \"{command}\" printed more than {} MiB, and each line is an atom. Have it print \
+         the values only.",
+        MAX_OUTPUT >> 20
+    )]
+    Flood { command: String },
     #[error("Could not keep an atomizer's output: {0}.")]
     Output(#[source] std::io::Error),
     #[error("{0}")]
     Interrupted(String),
-}
-
-fn shown(output: &str) -> String {
-    let lines: Vec<&str> = output.trim_end().lines().collect();
-    if lines.is_empty() {
-        return " It printed nothing.".to_owned();
-    }
-    let skipped = lines.len().saturating_sub(SHOWN_LINES);
-    let last = lines.get(skipped..).unwrap_or_default().join("\n");
-    format!(" The end of its output:\n{last}")
 }
 
 /// Where an atomizer runs.
@@ -154,7 +147,10 @@ impl Preparer {
                 plan: Box::new(plan),
             }),
             Err(error) => {
-                if matches!(error, PreparationError::Atomizer { .. }) {
+                if matches!(
+                    error,
+                    PreparationError::Atomizer { .. } | PreparationError::Flood { .. }
+                ) {
                     self.measured.count(InternalError::AtomizerFailure);
                 }
                 let reason = error.to_string();
@@ -319,7 +315,7 @@ impl Preparer {
         limit: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<String, PreparationError> {
-        let file = tempfile::tempfile().map_err(PreparationError::Output)?;
+        let output = Output::new(MAX_OUTPUT).map_err(PreparationError::Output)?;
         let shell = ShellCommand {
             command_line: command.to_owned(),
             working_directory: place.project.to_owned(),
@@ -327,13 +323,33 @@ impl Preparer {
             mark: format!("{}{build}:{}:", self.mark, hex_of_random()),
             max_output: None,
         };
-        let output = file.try_clone().map_err(PreparationError::Output)?;
-        let ended = shell.run(output, stop, limit, self.kill_grace).await;
+        let file = output.to_write().map_err(PreparationError::Output)?;
+        let flooded = stop.child_token();
+        let ended = {
+            let run = shell.run(file, &flooded, limit, self.kill_grace);
+            tokio::pin!(run);
+            tokio::select! {
+                ended = &mut run => ended,
+                () = output.becomes_too_much() => {
+                    flooded.cancel();
+                    run.await
+                }
+            }
+        };
         // What an atomizer leaves in the background is nobody's any more; the build need not wait for
         // its end.
         self.sweeper.end_later(shell.mark, place.only_user.clone());
-        let text = read_from_start(file).map_err(PreparationError::Output)?;
-        let how = match ended? {
+        let ended = ended?;
+        if stop.is_cancelled() {
+            return Err(PreparationError::Canceled);
+        }
+        // A part of it would be a part of the atoms, and the build would pass without the rest.
+        if output.is_too_much().map_err(PreparationError::Output)? {
+            let command = command.to_owned();
+            return Err(PreparationError::Flood { command });
+        }
+        let text = output.text().map_err(PreparationError::Output)?;
+        let how = match ended {
             Ended::Exited(0) => return Ok(text),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),
@@ -372,12 +388,4 @@ fn project_inside(work_tree: &Path, inside: &str) -> Result<PathBuf, Preparation
     } else {
         Err(missing())
     }
-}
-
-fn read_from_start(mut file: std::fs::File) -> std::io::Result<String> {
-    use std::io::Seek as _;
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.take(MAX_ATOMIZER_OUTPUT).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

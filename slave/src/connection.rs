@@ -191,7 +191,11 @@ fn take_over(
     );
     if api.dialect.is_original() {
         tracing::info!("the master is one of the original ClusterRunner");
-    } else if answer.protocol != Some(PROTOCOL) {
+    } else if let Some(other) = answer.protocol.filter(|protocol| *protocol != PROTOCOL) {
+        tracing::warn!(
+            "the master speaks protocol {other} and not {PROTOCOL}: this slave can not work for it. Run the same version of ClusterRunner on both"
+        );
+    } else if answer.protocol.is_none() {
         tracing::warn!(
             "the master does not speak protocol {PROTOCOL}: this slave can not work for it. If it is one of the original ClusterRunner, set accept_legacy_peers = True"
         );

@@ -53,6 +53,10 @@ pub struct SlaveOptions {
     /// whole path, or to STDOUT [default: eventlog_slave.log]
     #[arg(long, value_name = "FILE")]
     pub eventlog_file: Option<String>,
+
+    /// Log into the log file only, and not on standard error, too: for output that goes to a file
+    #[arg(long)]
+    pub log_file_only: bool,
 }
 
 /// Where a master listens, as it is written on the command line.
@@ -139,7 +143,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     let general = &settings.general;
     logging::start(
         general.log_level,
-        true,
+        !options.log_file_only,
         Some(&general.log_file),
         general.max_log_file_size,
     )?;

@@ -77,6 +77,11 @@ fn from_nothing_to_results_and_back() {
 
     check_reading(&machine);
 
+    // What is logged goes into files that are rotated, and nowhere else.
+    let log = |name: &str| fs::read_to_string(machine.path("base/log").join(name)).unwrap();
+    assert!(log("clusterrunner_master.log").contains("build finished"));
+    assert_eq!([log("local_master.log"), log("local_slave.log")], ["", ""]);
+
     let stopped = machine.run_to(0, &["stop"]);
     assert_eq!(stopped.stdout.matches("Stopped").count(), 2, "{stopped:#?}");
     assert!(is_true_within(PATIENCE, || machine.processes().is_empty()));

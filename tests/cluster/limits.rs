@@ -215,3 +215,18 @@ async fn an_atom_may_be_longer_than_the_system_lets_an_argument_be() {
     }
     assert_eq!(consoles, ["200000 1\n", "200000 2\n"]);
 }
+
+#[tokio::test]
+async fn an_atomizer_that_floods_ends_the_build_with_an_error() {
+    let farm = Farm::start(&[1]).await;
+    // To its own end and without one: in both cases a part of the lines must not pass for all.
+    for flood in ["yes | head -c 300000000", "yes"] {
+        let job = format!("Job:\n  commands: [echo]\n  atomizers: [{{N: \"{flood}\"}}]\n");
+        let build = farm.run(&Repository::with_jobs(&job).request()).await;
+        assert_eq!(build.status, BuildStatus::Error, "{build:?}");
+        let error = build.error_message.unwrap();
+        let told = format!("Atomizer command failed! \"{flood}\" printed more than 256 MiB");
+        assert!(error.starts_with(&told), "{error}");
+    }
+    check_next_build(&farm).await;
+}

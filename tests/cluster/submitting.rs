@@ -133,6 +133,13 @@ fn wrong_fields() -> Vec<(Value, &'static str)> {
         (json!({"atoms_override": ["a", 1]}), "atoms_override[1]"),
         (json!({"remote_files": []}), "remote_files"),
         (json!({"remote_files": {"a": 1}}), "remote_files.a"),
+        (json!({"remote_files": {"../a": "http://h/a"}}), "../a"),
+        (json!({"remote_files": {"": "http://h/a"}}), "remote_files"),
+        (json!({"remote_files": {"a": "h/a"}}), "is not a URL"),
+        (
+            json!({"remote_files": {"a": "ftp://h/a"}}),
+            "only http, https",
+        ),
         (json!({"project_directory": "../up"}), "project_directory"),
         (json!({"project_directory": "/etc"}), "project_directory"),
         (json!({"comands": []}), "comands"),

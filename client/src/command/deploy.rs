@@ -9,6 +9,7 @@ pub(crate) use host::Host;
 use super::client_of;
 use super::table::{Cell, Table};
 use super::text::count;
+use crate::local_farm::unbracketed;
 use crate::options::{CommonOptions, DeployOptions};
 use crate::output::{self, BAD, GOOD};
 use crate::settings::Settings;
@@ -88,7 +89,7 @@ pub(crate) async fn run(
         &slaves,
         (options.master_port.unwrap_or(settings.port), slave_port),
         options.num_executors,
-        &settings.hostname,
+        unbracketed(&settings.hostname),
     );
     let load = Load {
         remote: Remote {

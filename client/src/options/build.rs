@@ -86,8 +86,8 @@ pub(crate) struct GitOptions {
     /// Commit, full or abbreviated
     #[arg(long, value_name = "COMMIT")]
     pub(crate) hash: Option<String>,
-    /// Only a label; taken for the sake of old scripts
-    #[arg(long, hide = true)]
+    /// The URL of a fork that has the branch or the commit [default: origin, the repository itself]
+    #[arg(long, value_name = "URL")]
     pub(crate) remote: Option<String>,
     /// Directory of the project inside the repository
     #[arg(long, value_name = "DIR")]

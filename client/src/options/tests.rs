@@ -30,6 +30,23 @@ fn options_of_a_build_stand_before_or_after_the_project_type() {
 }
 
 #[test]
+fn each_field_of_a_git_build_has_an_option_that_is_told() {
+    let mut command = Options::command();
+    let build = command.find_subcommand_mut("build").unwrap();
+    let git = build.find_subcommand_mut("git").unwrap();
+    let help = git.render_help().to_string();
+    for option in [
+        "--url",
+        "--branch",
+        "--hash",
+        "--remote",
+        "--project-directory",
+    ] {
+        assert!(help.contains(&format!("{option} <")), "{option}: {help}");
+    }
+}
+
+#[test]
 fn a_master_without_a_port_has_the_usual_one() {
     for (given, meant) in [
         ("farm", "farm:43000"),
@@ -56,4 +73,29 @@ fn remote_files_come_in_pairs() {
     assert_eq!(options.path, Some("dir".into()));
     let one = Options::try_parse_from(["clusterrunner", "build", "-f", "a"]);
     assert_eq!(one.unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn the_shipped_units_start_what_there_is() {
+    for (unit, daemon) in [
+        (
+            include_str!("../../../conf/clusterrunner-master.service"),
+            "master",
+        ),
+        (
+            include_str!("../../../conf/clusterrunner-slave.service"),
+            "slave",
+        ),
+    ] {
+        let starts = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/"));
+        let command = Options::try_parse_from(starts.unwrap().split(' ')).unwrap();
+        match command.command {
+            Command::Master(_) => assert_eq!(daemon, "master"),
+            // What SIGTERM does there goes with how long systemd waits for it.
+            Command::Slave(options) => assert!(options.drain && daemon == "slave"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::error::{Origin, SettingsError};
 use crate::labels::{LABEL_FORM, is_label};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A program that reads settings. It reads `[general]` and its own section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,7 +272,7 @@ impl Found {
         }
     }
 
-    fn wrong(&self, expected: &str, found: String) -> SettingsError {
+    pub(super) fn wrong(&self, expected: &str, found: String) -> SettingsError {
         SettingsError::WrongValue {
             origin: self.origin.clone(),
             key: self.key.to_owned(),
@@ -280,6 +280,17 @@ impl Found {
             found,
         }
     }
+}
+
+/// The text if it can stand in front of `:port`; an IPv6 address gets the brackets that it needs there.
+pub(super) fn host(text: &str) -> Option<String> {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some(format!("[{text}]"));
+    }
+    let is_stray = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@');
+    let is_bracketed = text.starts_with('[') && text.ends_with(']');
+    let is_host = !text.contains(is_stray) && (is_bracketed || !text.contains(':'));
+    is_host.then(|| text.to_owned())
 }
 
 /// The value, if the text is one of that kind, and what such a text looks like.

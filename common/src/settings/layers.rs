@@ -48,7 +48,8 @@ impl Layers<'_> {
         let environment = || {
             let variable = variable(key);
             let text = (self.environment)(&variable).filter(|text| !text.is_empty())?;
-            let is_list = keys::key(key).is_some_and(|key| key.kind == keys::Kind::List);
+            let is_list = keys::key(key)
+                .is_some_and(|key| matches!(key.kind, keys::Kind::List | keys::Kind::Labels));
             let values = if is_list {
                 text.split(',')
                     .map(|element| element.trim().to_owned())
@@ -107,6 +108,22 @@ impl Layers<'_> {
     pub(super) fn text(&self, key: &'static str) -> Result<String, SettingsError> {
         self.optional_text(key)?
             .ok_or_else(|| no_default(key, "the shipped settings have none"))
+    }
+
+    /// The name or address of a machine, as it stands in front of `:port`.
+    pub(super) fn optional_host(&self, key: &'static str) -> Result<Option<String>, SettingsError> {
+        let Some(found) = self.find(key) else {
+            return Ok(None);
+        };
+        let text = self.text(key)?;
+        match keys::host(&text) {
+            Some(host) => Ok(Some(host)),
+            None => Err(found.wrong(
+                "the name or address of a machine and nothing more, such as farm-1 or [::1]; ports are settings of \
+                 their own (port, master_port)",
+                format!("\"{text}\""),
+            )),
+        }
     }
 
     pub(super) fn optional_path(

@@ -135,11 +135,17 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
         secret: layers.secret("secret")?,
         read_token: layers.secret("read_token")?,
         https: https::settings(layers)?,
-        hostname: match layers.optional_text("hostname")? {
+        hostname: match layers.optional_host("hostname")? {
             Some(name) => name,
             None => node_name()?,
         },
-        master_hostname: layers.text("master_hostname")?,
+        master_hostname: match layers.program {
+            // `deploy` takes it as ssh does, with user and port; what it starts gets an address of its own.
+            Program::Master | Program::Client => layers.text("master_hostname")?,
+            Program::Slave => layers
+                .optional_host("master_hostname")?
+                .ok_or_else(|| no_default("master_hostname", "the shipped settings have none"))?,
+        },
         slaves: layers.list("slaves")?,
         default_http_timeout: layers.seconds("default_http_timeout")?,
         log_level: layers.level("log_level")?,

@@ -102,18 +102,20 @@ fn flags_above_file_above_environment_above_defaults() {
     assert!(!settings.general.hostname.is_empty());
     let place = Place::empty().with("CLUSTERRUNNER_SLAVES", "a, b");
     assert_eq!(place.master().general.slaves, ["a", "b"]);
+    let place = Place::empty().with("CLUSTERRUNNER_LABELS", "gpu, big");
+    assert!(place.slave().labels.iter().eq(["big", "gpu"]));
 }
 
 #[test]
 fn a_program_reads_its_own_section_above_general() {
     let place = Place::new(
-        "[general]\nport = 1\nhostname = 'all # of them'\nnum_executors = 4\n[slave]\nport = 2\nslaves = a, \"b\", # c\n",
+        "[general]\nport = 1\nlog_filename = 'all # of them'\nnum_executors = 4\n[slave]\nport = 2\nslaves = a, \"b\", # c\n",
     );
     assert_eq!(
         (place.master().service.port, place.slave().service.port),
         (1, 2)
     );
-    assert_eq!(place.master().general.hostname, "all # of them");
+    assert!(place.slave().general.log_file.ends_with("all # of them"));
     assert_eq!(
         (place.slave().num_executors, place.slave().general.slaves),
         (4, vec!["a".to_owned(), "b".to_owned()])

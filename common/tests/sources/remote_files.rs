@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clusterrunner_common::remote_files::{
-    RemoteFileError, fetch_remote_files, fetch_remote_files_within,
+    RemoteFileError, check_remote_files, fetch_remote_files, fetch_remote_files_within,
 };
 use indexmap::IndexMap;
 use tempfile::TempDir;
@@ -166,5 +166,28 @@ async fn a_silent_server_is_given_up_and_nothing_is_left() {
         let error = outcome.unwrap_err();
         assert!(matches!(error, RemoteFileError::Fetch { .. }), "{error}");
         assert_eq!(names(project.path()), [""; 0]);
+    }
+}
+
+#[test]
+fn names_and_urls_are_checked_without_fetching() {
+    let check = |name: &str, url: &str, local| {
+        check_remote_files(&IndexMap::from([(name.to_owned(), url.to_owned())]), local)
+    };
+    check("a/b", "http://h.invalid/b", false).unwrap();
+    check("a", "file:///nowhere/a", true).unwrap();
+    for name in ["", "../a", "/a", "a/", "a/../../b", "a\0b"] {
+        let error = check(name, "http://h.invalid/b", true).unwrap_err();
+        assert!(
+            matches!(error, RemoteFileError::Name { .. }),
+            "{name:?}: {error}"
+        );
+    }
+    for url in ["", "h/a", "ftp://h/a", "file:///nowhere/a"] {
+        let error = check("a", url, false).unwrap_err();
+        assert!(
+            matches!(error, RemoteFileError::Url { .. }),
+            "{url:?}: {error}"
+        );
     }
 }

@@ -12,6 +12,7 @@ use clusterrunner_common::api::{BuildAccepted, Success};
 use clusterrunner_common::build_request::{BuildRequest, InvalidRequest, ProjectSource};
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::remote_files::check_remote_files;
 use clusterrunner_common::signed::Signed;
 use serde_json::Value;
 use std::sync::Arc;
@@ -38,8 +39,10 @@ pub(super) async fn submit(
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
-/// What can be known to be wrong about a source without going there.
+/// What can be known to be wrong about sources without going there.
 fn check_sources(request: &BuildRequest, allow_local_sources: bool) -> Result<(), ApiError> {
+    check_remote_files(&request.remote_files, allow_local_sources)
+        .map_err(ApiError::InvalidRemoteFile)?;
     let ProjectSource::Git { url, remote, .. } = &request.project else {
         return Ok(());
     };

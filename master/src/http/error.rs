@@ -14,6 +14,7 @@ use clusterrunner_common::disk_space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::git::GitUrlError;
 use clusterrunner_common::http::{failure, refusal};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::remote_files::RemoteFileError;
 
 /// Why a request brings no success.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub(crate) enum ApiError {
         field: &'static str,
         source: GitUrlError,
     },
+    #[error("Field 'remote_files': {0}")]
+    InvalidRemoteFile(RemoteFileError),
     #[error("{0}")]
     InvalidChange(String),
     #[error("{0}")]
@@ -98,6 +101,7 @@ impl ApiError {
             Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }
+            | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
             | Self::Invalid(_)
             | Self::UnusableResult(_)
@@ -124,6 +128,7 @@ impl IntoResponse for ApiError {
             Self::NotReady => status.into_response(),
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }
+            | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
             | Self::NoSpace(_) => failure(status, self.to_string()),
             _ if status == StatusCode::INTERNAL_SERVER_ERROR => {

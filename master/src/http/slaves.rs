@@ -129,11 +129,21 @@ fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
 fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
     check_slave(&request.slave, request.num_executors)?;
-    if request.protocol != Some(PROTOCOL) {
-        return Err(ApiError::Invalid(format!(
-            "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are served \
-             with accept_legacy_peers = True in clusterrunner.conf only."
-        )));
+    match request.protocol {
+        Some(PROTOCOL) => {}
+        Some(other) => {
+            return Err(ApiError::Invalid(format!(
+                "Field 'protocol' must be {PROTOCOL}, not {other}: run the same version of ClusterRunner on this \
+                 slave as on its master, which has {}.",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        None => {
+            return Err(ApiError::Invalid(format!(
+                "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are served \
+                 with accept_legacy_peers = True in clusterrunner.conf only."
+            )));
+        }
     }
     if request.labels.len() > MAX_LABELS || !request.labels.iter().all(|label| is_label(label)) {
         return Err(ApiError::Invalid(format!(

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+mod documented;
 mod drain;
 mod golden;
 mod master;
@@ -164,6 +165,26 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         (master.get("/v1/build").await, master.get("/v1/slave").await),
         before
     );
+}
+
+#[tokio::test]
+async fn a_slave_of_another_version_is_told_so() {
+    let master = Master::start();
+    for (protocol, told) in [
+        (json!(2), "run the same version of ClusterRunner"),
+        (Value::Null, "accept_legacy_peers = True"),
+    ] {
+        let slave =
+            json!({"slave": "h:1", "num_executors": 1, "session_id": "s", "protocol": protocol});
+        let (status, answer) = master.signed("POST", "/v1/slave", &slave).await;
+        let error = answer["error"].as_str().unwrap();
+        assert_eq!(status, 400, "{error}");
+        assert!(
+            error.contains("'protocol'") && error.contains(told),
+            "{error}"
+        );
+    }
+    assert_eq!(master.get("/v1/slave").await.1["slaves"], json!([]));
 }
 
 #[tokio::test]

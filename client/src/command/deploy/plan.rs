@@ -6,6 +6,9 @@ use clusterrunner_common::ids::SessionId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// What daemons say beside their logs goes into a file that nobody bounds.
+const LOG_FILE_ONLY: &str = "--log-file-only";
+
 /// A farm as it is to be.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -67,7 +70,8 @@ impl Plan {
 
     /// The arguments of the master.
     pub(crate) fn master_arguments(&self) -> Vec<String> {
-        ["master", "--port", &self.master_port.to_string()]
+        let port = self.master_port.to_string();
+        ["master", "--port", &port, LOG_FILE_ONLY]
             .map(str::to_owned)
             .to_vec()
     }
@@ -75,9 +79,17 @@ impl Plan {
     /// The arguments of each slave.
     pub(crate) fn slave_arguments(&self) -> Vec<String> {
         let port = self.slave_port.to_string();
-        let mut arguments = ["slave", "--port", &port, "--master-url", &self.master]
-            .map(str::to_owned)
-            .to_vec();
+        let master = self.master.as_str();
+        let mut arguments = [
+            "slave",
+            "--port",
+            &port,
+            "--master-url",
+            master,
+            LOG_FILE_ONLY,
+        ]
+        .map(str::to_owned)
+        .to_vec();
         if let Some(number) = self.num_executors {
             arguments.extend(["--num-executors".to_owned(), number.to_string()]);
         }
@@ -136,9 +148,12 @@ mod tests {
         assert_eq!(roles, expected);
         assert_eq!(
             plan.slave_arguments().join(" "),
-            "slave --port 43001 --master-url a:43000 --num-executors 4"
+            "slave --port 43001 --master-url a:43000 --log-file-only --num-executors 4"
         );
-        assert_eq!(plan.master_arguments().join(" "), "master --port 43000");
+        assert_eq!(
+            plan.master_arguments().join(" "),
+            "master --port 43000 --log-file-only"
+        );
     }
 
     #[test]

@@ -146,3 +146,30 @@ fn mistakes_elsewhere() {
             .starts_with("could not read the settings file")
     );
 }
+
+#[test]
+fn a_host_is_a_name_or_an_address_without_more() {
+    let words = ["nothing more", "ports are settings of their own"];
+    for (key, host) in [
+        ("hostname", "farm:43000"),
+        ("hostname", "http://farm"),
+        ("master_hostname", "farm:43000"),
+        ("master_hostname", "ci@farm"),
+        ("master_hostname", "the farm"),
+    ] {
+        let place = Place::new(&format!("[general]\n{key} = {host}\n"));
+        let loaded = load_slave(None, place.environment(), &Overrides::new());
+        let error = loaded.unwrap_err().to_string();
+        assert!(error.contains(&format!(":2: setting \"{key}\"")), "{error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+    // For `deploy`.
+    let place = Place::new("[general]\nmaster_hostname = ci@farm:2222\n");
+    assert_eq!(place.master().general.master_hostname, "ci@farm:2222");
+    let place = Place::new("[general]\nhostname = fe80::1\nmaster_hostname = [::1]\n");
+    let general = place.slave().general;
+    assert_eq!(
+        (general.hostname.as_str(), general.master_hostname.as_str()),
+        ("[fe80::1]", "[::1]")
+    );
+}

@@ -1,0 +1,101 @@
+//! What an atomizer prints: kept in a file without a name, looked at for its size while the command
+//! runs, read as a whole afterwards.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::time::Duration;
+
+/// The most output of an atomizer that is taken for atoms: some millions of them.
+pub(super) const MAX_OUTPUT: u64 = 256 << 20;
+/// How often the size is looked at. At the speed of a disk it grows by some 100 MiB meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+/// How much of a failed atomizer's output is shown.
+const SHOWN_LINES: usize = 20;
+/// It becomes part of the build's `error_message`, which is stored and polled.
+const SHOWN_BYTES: usize = 8 << 10;
+
+/// The output of one atomizer.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: File,
+    most: u64,
+}
+
+impl Output {
+    /// Nothing yet, and `most` bytes are not too much.
+    pub(super) fn new(most: u64) -> io::Result<Self> {
+        let file = tempfile::tempfile()?;
+        Ok(Self { file, most })
+    }
+
+    /// For the command to write to.
+    pub(super) fn to_write(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Returns as soon as there is too much of it.
+    pub(super) async fn becomes_too_much(&self) {
+        // A file whose size the system does not tell can not be read either, which is told then.
+        while !self.is_too_much().unwrap_or_default() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(super) fn is_too_much(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() > self.most)
+    }
+
+    /// All of it, but for what is too much.
+    pub(super) fn text(mut self) -> io::Result<String> {
+        self.file.rewind()?;
+        let mut bytes = Vec::new();
+        self.file.take(self.most).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// The end of a failed atomizer's output, as a sentence for its user.
+pub(super) fn shown(output: &str) -> String {
+    let text = output.trim_end();
+    if text.is_empty() {
+        return " It printed nothing.".to_owned();
+    }
+    let long = text.len().saturating_sub(SHOWN_BYTES);
+    let (_, text) = text.split_at(text.ceil_char_boundary(long));
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(SHOWN_LINES);
+    let last = lines.get(skipped..).unwrap_or_default().join("\n");
+    format!(" The end of its output:\n{last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn too_much_is_noticed() {
+        let output = Output::new(4).unwrap();
+        let mut file = output.to_write().unwrap();
+        file.write_all(b"a\nb\n").unwrap();
+        assert!(!output.is_too_much().unwrap());
+        file.write_all(b"c").unwrap();
+        output.becomes_too_much().await;
+        assert_eq!(output.text().unwrap(), "a\nb\n");
+    }
+
+    #[test]
+    fn what_is_shown_is_bounded_in_lines_and_bytes() {
+        assert_eq!(shown(" \n"), " It printed nothing.");
+        assert_eq!(shown("a\nb\n"), " The end of its output:\na\nb");
+        let many = "x\n".repeat(100);
+        assert_eq!(shown(&many).lines().count(), 1 + SHOWN_LINES);
+        // A character of two bytes at the cut is left out as a whole.
+        let long = shown(&format!("{}e", "é".repeat(SHOWN_BYTES)));
+        assert!(
+            long.len() <= SHOWN_BYTES + 30 && long.ends_with("ée"),
+            "{}",
+            long.len()
+        );
+    }
+}
