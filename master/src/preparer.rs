@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 const MAX_ATOMIZER_OUTPUT: u64 = 256 << 20;
 /// How much of a failed atomizer's output is shown.
 const SHOWN_LINES: usize = 20;
+const SHOWN_BYTES: usize = 4096;
 
 /// What every preparation needs.
 #[derive(Clone, Debug)]
@@ -98,7 +99,11 @@ enum PreparationError {
 }
 
 fn shown(output: &str) -> String {
-    let lines: Vec<&str> = output.trim_end().lines().collect();
+    let output = output.trim_end();
+    let end = output.ceil_char_boundary(output.len().saturating_sub(SHOWN_BYTES));
+    // Nobody would see a NUL.
+    let output = output[end..].replace('\0', "\\0");
+    let lines: Vec<&str> = output.lines().collect();
     if lines.is_empty() {
         return " It printed nothing.".to_owned();
     }
@@ -334,6 +339,10 @@ impl Preparer {
         self.sweeper.end_later(shell.mark, place.only_user.clone());
         let text = read_from_start(file).map_err(PreparationError::Output)?;
         let how = match ended? {
+            // `find -print0` or UTF-16: values are lines of text, and become arguments of a shell.
+            Ended::Exited(0) if text.contains('\0') => {
+                "printed a NUL character, which no atom can have".to_owned()
+            }
             Ended::Exited(0) => return Ok(text),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),
