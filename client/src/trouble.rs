@@ -124,6 +124,7 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Insecure { .. }
         | CallError::Tls(_)
         | CallError::Client(_)
+        | CallError::Body(_)
         | CallError::Refused { .. }
         | CallError::NoSecret => None,
     }

@@ -110,7 +110,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<T, CallError> {
-        self.send_bytes(method, url, written(url, body)?, &[]).await
+        self.send_bytes(method, url, written(body)?, &[]).await
     }
 
     /// As [`Self::send`]; with the session that the peer says it has, if it does.
@@ -123,7 +123,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(T, Option<String>), CallError> {
-        let (url, request) = self.signed_request(method, url, written(url, body)?)?;
+        let (url, request) = self.signed_request(method, url, written(body)?)?;
         let answer = accepted(&url, request).await?;
         let session = answer.headers().get("session-id");
         let session = session.and_then(|text| Some(text.to_str().ok()?.to_owned()));
@@ -140,7 +140,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(), CallError> {
-        let (url, request) = self.signed_request(method, url, written(url, body)?)?;
+        let (url, request) = self.signed_request(method, url, written(body)?)?;
         accepted(&url, request).await.map(|_| ())
     }
 
@@ -154,7 +154,7 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<Response, CallError> {
-        let (url, request) = self.signed_bytes(method, url, written(url, body)?)?;
+        let (url, request) = self.signed_bytes(method, url, written(body)?)?;
         accepted(&url, request).await
     }
 
@@ -272,11 +272,8 @@ impl Caller {
     }
 }
 
-fn written<B: Serialize + ?Sized>(url: &str, body: &B) -> Result<Vec<u8>, CallError> {
-    serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-        url: url.to_owned(),
-        source,
-    })
+fn written<B: Serialize + ?Sized>(body: &B) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(body).map_err(CallError::Body)
 }
 
 fn on_top(request: RequestBuilder, headers: &[(&'static str, String)]) -> RequestBuilder {

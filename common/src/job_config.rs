@@ -260,6 +260,17 @@ fn read_jobs(file: &str, entries: &[(Node, Node)]) -> Vec<NamedJob> {
                 cure: "write the job's name before the colon, in quotes if it has special characters".to_owned(),
             });
         }
+        if name.contains('\0') {
+            add_problem(
+                &mut outcome,
+                Problem {
+                    file: file.to_owned(),
+                    place: Some(key.place.clone()),
+                    message: "The name of a job has a NUL character.".to_owned(),
+                    cure: check::REMOVE_NUL.to_owned(),
+                },
+            );
+        }
         if let Some((index, first)) = firsts.get(name) {
             add_problem(
                 &mut jobs[*index].outcome,

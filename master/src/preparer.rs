@@ -350,6 +350,10 @@ impl Preparer {
         }
         let text = output.text().map_err(PreparationError::Output)?;
         let how = match ended {
+            // `find -print0` or UTF-16: values are lines of text, and become arguments of a shell.
+            Ended::Exited(0) if text.contains('\0') => {
+                "printed a NUL character, which no atom can have".to_owned()
+            }
             Ended::Exited(0) => return Ok(text),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),

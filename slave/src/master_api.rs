@@ -190,10 +190,7 @@ impl MasterApi {
         let Some(original) = self.dialect.original() else {
             return self.caller.send(method, url, body).await;
         };
-        let body = serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-            url: url.to_owned(),
-            source,
-        })?;
+        let body = serde_json::to_vec(body).map_err(CallError::Body)?;
         let expected = original
             .session
             .map(|session| ("expected-session-id", session));

@@ -168,6 +168,37 @@ async fn a_failing_atomizer_shows_its_output() {
     check_error(&farm, &repository.request(), &parts).await;
 }
 
+/// Wherever a NUL comes from, it is the build that says so: no shell could take it.
+#[tokio::test]
+async fn a_nul_is_named_where_it_comes_from() {
+    let farm = Farm::start(&[1]).await;
+    let prints = r"printf 'a\0b\0'";
+    let repository = Repository::with_jobs(&format!(
+        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: {prints}\n"
+    ));
+    let parts = ["Atomizer command failed!", prints, "NUL", r"a\0b"];
+    let message = check_error(&farm, &repository.request(), &parts).await;
+    assert!(!message.contains('\0'), "{message:?}");
+    let repository = Repository::with_jobs(
+        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: head -c 1000000 /dev/zero\n",
+    );
+    let message = check_error(&farm, &repository.request(), &["NUL"]).await;
+    assert!(message.len() < 10_000, "{} bytes", message.len());
+    let repository = Repository::with_jobs(
+        "Job:\n  commands: [echo on]\n  setup_build: [\"a\\0b\"]\n  atomizers: [{N: seq 1 2}]\n",
+    );
+    let parts = ["clusterrunner.yaml:3:17", "NUL", "setup_build"];
+    check_error(&farm, &repository.request(), &parts).await;
+    let config = json!({"commands": ["a\0"], "atomizers": [{"N": "seq 1 2"}]});
+    let parts = ["config.commands[0]", "NUL"];
+    check_error(
+        &farm,
+        &repository.request_with(json!({"config": config})),
+        &parts,
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_build_without_atoms_is_finished() {
     let silent = Repository::with_jobs("Job:\n  commands: ['false']\n  atomizers: [{N: 'true'}]\n");

@@ -54,6 +54,9 @@ pub enum CallError {
         #[source]
         source: serde_json::Error,
     },
+    /// What was to be sent can not be said in JSON: a mistake of ours.
+    #[error("could not write the request: {0}")]
+    Body(#[source] serde_json::Error),
     /// This caller has no secret and so can not sign.
     #[error("this call must be signed, and no secret is known: set `secret` in clusterrunner.conf")]
     NoSecret,
@@ -86,6 +89,7 @@ impl CallError {
             | Self::Address { .. }
             | Self::Insecure { .. }
             | Self::Tls(_)
+            | Self::Body(_)
             | Self::NoSecret => true,
             Self::Refused { .. } | Self::Malformed { .. } => false,
         }
@@ -108,7 +112,27 @@ impl CallError {
             | Self::Address { .. }
             | Self::Insecure { .. }
             | Self::Tls(_)
+            | Self::Body(_)
             | Self::NoSecret => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::caller::Caller;
+    use reqwest::Method;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_we_can_not_write_is_not_the_peers_fault() {
+        let caller = Caller::new(None, Duration::from_secs(1)).unwrap();
+        let not_json = BTreeMap::from([((1, 2), 3)]);
+        let sent = caller.order(Method::POST, "nobody:1", &not_json).await;
+        let error = sent.unwrap_err();
+        assert!(error.never_arrived() && !error.is_passing());
+        let text = error.to_string();
+        assert!(text.starts_with("could not write the request: "), "{text}");
     }
 }

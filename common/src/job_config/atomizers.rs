@@ -79,7 +79,12 @@ impl Check<'_> {
             return None;
         }
         let cure = match &command.value {
-            Value::Text(command) => return Some(Atomizer { name: name.to_owned(), command: command.clone() }),
+            Value::Text(text) => {
+                return self.no_nul(ATOMIZERS, command, text).then(|| Atomizer {
+                    name: name.to_owned(),
+                    command: text.clone(),
+                });
+            }
             Value::Boolean(text) | Value::Integer(text, _) | Value::Float(text) => {
                 format!("put it in quotes: \"{text}\"")
             }

@@ -23,6 +23,8 @@ const LABELS: &str = "labels";
 const PRIORITY: &str = "priority";
 const WEIGHT: &str = "weight";
 
+pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
+
 const SECTIONS: [&str; 13] = [
     COMMANDS,
     ATOMIZERS,
@@ -229,6 +231,7 @@ impl Check<'_> {
                     continue;
                 }
                 Value::Text(text) => {
+                    good &= self.no_nul(section, element, text);
                     commands.push(Some(text.as_str()));
                     continue;
                 }
@@ -262,6 +265,20 @@ impl Check<'_> {
             self.job
         );
         self.note(&element.place, message, "remove the element");
+    }
+
+    /// Whether the text can be given to a shell: no argument of a program can have a NUL.
+    pub(super) fn no_nul(&mut self, section: &str, node: &Node, text: &str) -> bool {
+        if !text.contains('\0') {
+            return true;
+        }
+        let message = format!(
+            "Definition for job \"{}\" contains a NUL character in config section \"{section}\", which no command of a \
+             shell can have.",
+            self.job
+        );
+        self.note(&node.place, message, REMOVE_NUL);
+        false
     }
 
     pub(super) fn wrong_value(

@@ -62,6 +62,8 @@ pub(super) fn shown(output: &str) -> String {
     }
     let long = text.len().saturating_sub(SHOWN_BYTES);
     let (_, text) = text.split_at(text.ceil_char_boundary(long));
+    // Nobody would see a NUL.
+    let text = text.replace('\0', "\\0");
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(SHOWN_LINES);
     let last = lines.get(skipped..).unwrap_or_default().join("\n");

@@ -1,4 +1,13 @@
 //! `artifacts.zip` as a stream: made from the store while it is sent.
+//!
+//! Written here and not by a library, which would remember each member until the list of them comes
+//! at the end: half a kilobyte and more for each, and some five bytes here.
+
+mod directory;
+mod records;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use super::archive::Archive;
 use super::archive_files::ArchiveFiles;
@@ -9,11 +18,8 @@ use futures_util::Stream;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use tokio::sync::mpsc;
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
+use writer::ZipWriter;
 
-/// Fast: the network is mostly quicker than a thorough compressor.
-const COMPRESSION: i64 = 1;
 const CHUNK: usize = 1 << 16;
 /// How many chunks may wait for a slow reader.
 const WAITING: usize = 8;
@@ -45,7 +51,7 @@ pub(super) fn stream(
 }
 
 fn write(files: &ArchiveFiles, archive: &Archive, out: impl Write) -> io::Result<()> {
-    let mut zip = ZipWriter::new_stream(out);
+    let mut zip = ZipWriter::new(out);
     for piece in &archive.pieces {
         let mut bytes = BufReader::new(files.at(*piece)?.take(piece.length));
         // A piece is many blocks; each is a gzip member.
@@ -61,24 +67,18 @@ fn write(files: &ArchiveFiles, archive: &Archive, out: impl Write) -> io::Result
     members(ending, |path, mode, size, content| {
         add(&mut zip, path, mode, size, content)
     })?;
-    zip.finish().map_err(io::Error::from)?.into_inner().flush()
+    zip.finish()?.flush()
 }
 
 fn add(
-    zip: &mut ZipWriter<zip::write::StreamWriter<impl Write>>,
+    zip: &mut ZipWriter<impl Write>,
     path: &Path,
     mode: u32,
     size: u64,
     content: &mut dyn Read,
 ) -> io::Result<()> {
-    let options = SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Deflated)
-        .compression_level(Some(COMPRESSION))
-        .large_file(size >= u64::from(u32::MAX))
-        .unix_permissions(mode);
-    zip.start_file(path.to_string_lossy(), options)
-        .map_err(io::Error::from)?;
-    io::copy(content, zip).map(|_| ())
+    // What is no Unicode can not be said so that all readers understand it.
+    zip.add(&path.to_string_lossy(), mode, size, content)
 }
 
 /// Hands what is written to whoever reads.

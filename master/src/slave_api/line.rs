@@ -231,10 +231,7 @@ pub(super) fn may_pass(error: &CallError) -> bool {
 }
 
 pub(super) fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
-    serde_json::to_vec(body).map_err(|source| CallError::Malformed {
-        url: String::new(),
-        source,
-    })
+    serde_json::to_vec(body).map_err(CallError::Body)
 }
 
 #[cfg(test)]

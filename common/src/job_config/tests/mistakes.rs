@@ -250,6 +250,55 @@ fn elements_of_command_lists() {
 }
 
 #[test]
+fn no_string_that_reaches_a_shell_has_a_nul() {
+    let found = |section: &str| {
+        format!("Definition for job \"J\" contains a NUL character in config section \"{section}\"")
+    };
+    for command in [r#""a\0b""#, r#""\x00""#, r#""\u0000a""#] {
+        check_command(command, &found("commands"), "remove the NUL");
+    }
+    for section in ["setup_build", "teardown_build"] {
+        let (line, column) = (4, 9 + section.len() as u64);
+        check_mistake(
+            &format!("J:\n  commands: [a]\n  atomizers: [{{T: ls}}]\n  {section}: [a, \"b\\0\"]\n"),
+            line,
+            column,
+            &found(section),
+            "remove the NUL",
+        );
+    }
+    check_section(
+        r#"atomizers: [{T: "ls\0"}]"#,
+        19,
+        &found("atomizers"),
+        "remove the NUL",
+    );
+    check_section(
+        r#"atomizers: [{"T\0": ls}]"#,
+        16,
+        "invalid atomizer name",
+        "letters, digits",
+    );
+    check_section(
+        r#"labels: ["a\0"]"#,
+        12,
+        "invalid value for config section \"labels\"",
+        "write",
+    );
+    let name = "The name of a job has a NUL character.";
+    let job = "\"J\\0\": {commands: [a], atomizers: [{T: ls}]}\n";
+    check_mistake(job, 1, 1, name, "remove the NUL");
+    let inline = json!({"commands": ["a\0"], "atomizers": [{"T": "ls\0"}]});
+    let message = Job::from_inline(None, &inline).unwrap_err().to_string();
+    for place in ["(config.commands[0]: ", "(config.atomizers[0].T: "] {
+        assert!(message.contains(place), "{message}");
+    }
+    // Raw ones are no YAML.
+    assert!(JobConfig::parse("J\0: {}", FILE).is_err());
+    assert!(JobConfig::parse("J: {commands: [a\0b], atomizers: [{T: ls}]}", FILE).is_err());
+}
+
+#[test]
 fn lists() {
     let expected = "Parser expected one of [(<class 'list'>, <class 'str'>)] but found ";
     check_section(
