@@ -1,13 +1,14 @@
-//! What an atomizer prints: kept in a file without a name, looked at for its size while the command
-//! runs, read as a whole afterwards.
+//! What an atomizer prints: kept in memory as a file (a disk would take longer to make one than most
+//! atomizers to run), looked at for its size while the command runs, read as a whole afterwards.
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::time::Duration;
 
 /// The most output of an atomizer that is taken for atoms: some millions of them.
 pub(super) const MAX_OUTPUT: u64 = 256 << 20;
-/// How often the size is looked at. At the speed of a disk it grows by some 100 MiB meanwhile.
+/// How often the size is looked at. At the speed of memory it grows by some 100 MiB meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
 /// How much of a failed atomizer's output is shown.
 const SHOWN_LINES: usize = 20;
@@ -24,7 +25,7 @@ pub(super) struct Output {
 impl Output {
     /// Nothing yet, and `most` bytes are not too much.
     pub(super) fn new(most: u64) -> io::Result<Self> {
-        let file = tempfile::tempfile()?;
+        let file = memfd_create("atomizer", MemfdFlags::CLOEXEC)?.into();
         Ok(Self { file, most })
     }
 
