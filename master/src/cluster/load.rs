@@ -102,16 +102,19 @@ impl Load {
 
     /// Takes a hand-out in: how long it is expected to take, if that is known, and whether that is long.
     pub(super) fn add(&mut self, build: BuildId, rank: Rank, known_us: Option<u64>, is_long: bool) {
-        let index = self.index(build).unwrap_or_else(|index| {
+        let known = self.index(build);
+        let (Ok(index) | Err(index)) = known;
+        if known.is_err() {
             self.portions.insert(index, Portion::empty(build, rank));
-            self.weigh();
-            index
-        });
+        }
         let portion = &mut self.portions[index];
         portion.held += 1;
         portion.known_us += known_us.unwrap_or(0);
         portion.unknown += usize::from(known_us.is_none());
         portion.long += usize::from(is_long);
+        if known.is_err() {
+            self.weigh();
+        }
     }
 
     /// Lets a hand-out go that was taken in the same way.
@@ -139,20 +142,20 @@ impl Load {
         (u64::from(rank.weight) * peers, sum * all)
     }
 
-    /// Among builds of one priority it goes by weight, between priorities evenly.
+    /// Among builds of one priority it goes by weight, between priorities evenly. Those that have nothing any
+    /// more do not count.
     fn weigh(&mut self) {
-        let Some(first) = self.portions.first() else {
-            return;
-        };
-        let usual = first.rank.weight;
-        let mut ranks = self.portions.iter().map(|portion| portion.rank);
+        let there = self.portions.iter().filter(|portion| portion.held > 0);
+        let mut ranks = there.map(|portion| portion.rank);
+        let usual = ranks.next().map_or(1, |rank| rank.weight);
         let was_uneven = self.is_uneven;
         self.is_uneven = ranks.any(|rank| rank.weight != usual);
         if !self.is_uneven && !was_uneven {
             return;
         }
         let mut priorities: Vec<(i32, u64, u64)> = Vec::new();
-        for rank in self.portions.iter().map(|portion| portion.rank) {
+        let there = self.portions.iter().filter(|portion| portion.held > 0);
+        for rank in there.map(|portion| portion.rank) {
             let weight = u64::from(rank.weight);
             let mut known = priorities.iter_mut();
             match known.find(|(priority, ..)| *priority == rank.priority) {
@@ -214,6 +217,9 @@ impl Load {
         num_executors: usize,
         mut changed: impl FnMut(BuildId, usize, usize),
     ) {
+        if self.is_uneven && self.portions.iter().any(|portion| portion.held == 0) {
+            self.weigh();
+        }
         let total: usize = self.portions.iter().map(|portion| portion.held).sum();
         let up_to = |portions: &[Portion], level: usize| -> usize {
             portions.iter().map(|p| p.held.min(level)).sum()
@@ -242,11 +248,7 @@ impl Load {
                 changed(portion.build, before, portion.executors);
             }
         }
-        let number = self.portions.len();
         self.portions.retain(|portion| portion.held > 0);
-        if self.portions.len() < number {
-            self.weigh();
-        }
     }
 }
 
@@ -296,6 +298,20 @@ mod tests {
             weighted(&[(5, 1, 50), (5, 3, 50), (0, 9, 50)], 12),
             [2, 6, 4]
         );
+    }
+
+    #[test]
+    fn a_build_that_has_nothing_any_more_does_not_weigh() {
+        let mut load = Load::default();
+        for (build, priority, weight) in [(1, 1, 1), (2, 0, 2), (3, 0, 3), (1, 1, 1), (3, 0, 3)] {
+            let rank = Rank { priority, weight };
+            load.add(BuildId(build), rank, None, false);
+        }
+        load.share_out(3, |_, _, _| {});
+        load.remove(BuildId(2), None, false);
+        load.share_out(3, |_, _, _| {});
+        let shares: Vec<usize> = load.portions().iter().map(|p| p.executors).collect();
+        assert_eq!(shares, [2, 1]);
     }
 
     #[test]

@@ -70,3 +70,20 @@ fn a_suspects_slave_is_drained_and_undrained() {
         ..Plan::default()
     });
 }
+
+/// What a slave has nothing of any more counted among the weights of the others there.
+#[test]
+fn the_last_of_a_build_on_a_slave_ends_beside_builds_of_other_weights() {
+    check(&Plan {
+        seed: 11_145_659_740_432_323_746,
+        executors: vec![3, 3, 2],
+        lateness: 20,
+        faults: vec![
+            (70, UserQueues(1)),
+            (94, UserQueues(1)),
+            (117, UserQueues(2)),
+            (136, UserDrains(1)),
+        ],
+        ..Plan::default()
+    });
+}
