@@ -1,6 +1,7 @@
 //! Prepares one build: fetches the project, reads its job, runs the atomizers. Read from top to
 //! bottom; the core sees to it that a project that preparing changes is prepared once at a time.
 
+mod error;
 mod output;
 
 use crate::cluster::command::Command;
@@ -10,16 +11,17 @@ use crate::metrics::{InternalError, Measured};
 use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
+use clusterrunner_common::command::{Ended, ShellCommand};
 use clusterrunner_common::disk_space::DiskSpace;
-use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
+use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_output};
-use clusterrunner_common::job_file::{JobFileError, read_job};
+use clusterrunner_common::job_file::read_job;
 use clusterrunner_common::kept_projects;
-use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
+use clusterrunner_common::remote_files::fetch_remote_files;
 use clusterrunner_common::sweeper::Sweeper;
-use output::{MAX_OUTPUT, Output, shown};
+use error::PreparationError;
+use output::{MAX_OUTPUT, Output};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,51 +55,6 @@ pub struct Preparer {
     pub space: DiskSpace,
     /// Where failing atomizers are counted.
     pub measured: Measured,
-}
-
-/// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
-/// job's own errors are the original's words.
-#[derive(Debug, thiserror::Error)]
-enum PreparationError {
-    #[error("canceled")]
-    Canceled,
-    #[error(transparent)]
-    Url(#[from] GitUrlError),
-    #[error(transparent)]
-    Git(#[from] GitError),
-    #[error(
-        "Could not find the directory \"{}\" on {hostname}. Note that a project of type \"directory\" must be at the \
-         same path on every machine of the farm.",
-        .directory.display()
-    )]
-    NoDirectory {
-        directory: PathBuf,
-        hostname: String,
-    },
-    #[error("The repository has no directory \"{0}\" (project_directory) at this commit.")]
-    NoProjectDirectory(String),
-    #[error(transparent)]
-    RemoteFile(#[from] RemoteFileError),
-    #[error(transparent)]
-    Job(#[from] JobFileError),
-    #[error(transparent)]
-    Shell(#[from] CommandError),
-    #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
-    Atomizer {
-        command: String,
-        how: String,
-        output: String,
-    },
-    #[error(
-        "Atomizer command failed! \"{command}\" printed more than {} MiB, and each line is an atom. Have it print \
-         the values only.",
-        MAX_OUTPUT >> 20
-    )]
-    Flood { command: String },
-    #[error("Could not keep an atomizer's output: {0}.")]
-    Output(#[source] std::io::Error),
-    #[error("{0}")]
-    Interrupted(String),
 }
 
 /// Where an atomizer runs.
@@ -192,6 +149,7 @@ impl Preparer {
                 } => error.in_repository(project_directory.as_deref()),
                 ProjectSource::Directory { .. } => error,
             })?;
+        refuse_nul(&job)?;
         let timeouts = job.timeouts.or(self.default_timeouts);
         let atoms = match &request.atoms_override {
             Some(atoms) => atoms.clone(),
@@ -350,6 +308,10 @@ impl Preparer {
         }
         let text = output.text().map_err(PreparationError::Output)?;
         let how = match ended {
+            Ended::Exited(0) if text.contains('\0') => {
+                let what = format!("The atomizer command \"{command}\" printed");
+                return Err(PreparationError::Nul(what));
+            }
             Ended::Exited(0) => return Ok(text),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was ended by signal {signal}"),
@@ -364,6 +326,27 @@ impl Preparer {
             how,
             output: text,
         })
+    }
+}
+
+/// What slaves would refuse, each of them, is the job's fault and not theirs.
+fn refuse_nul(job: &Job) -> Result<(), PreparationError> {
+    let atomizers = job.atomizers.iter().map(|a| ("atomizers", &a.command));
+    let others = [
+        ("setup_build", &job.setup_build),
+        ("teardown_build", &job.teardown_build),
+    ];
+    let others = others
+        .into_iter()
+        .filter_map(|(section, command)| Some((section, command.as_ref()?)));
+    let all = [("commands", &job.commands)].into_iter();
+    match all
+        .chain(others)
+        .chain(atomizers)
+        .find(|(_, command)| command.contains('\0'))
+    {
+        Some((section, _)) => Err(PreparationError::Nul(format!("The job's {section} have"))),
+        None => Ok(()),
     }
 }
 

@@ -87,6 +87,27 @@ async fn what_can_not_be_prepared_says_why() {
         &["atomizers"],
     )
     .await;
+    for (config, named) in [
+        (
+            json!({"commands": ["a\0b"], "atomizers": [{"N": "seq 2"}]}),
+            "commands",
+        ),
+        (
+            json!({"commands": ["a"], "atomizers": [{"N": "seq 2"}], "setup_build": ["a\0b"]}),
+            "setup_build",
+        ),
+        (
+            json!({"commands": ["a"], "atomizers": [{"N": "a\0b"}]}),
+            "atomizers",
+        ),
+        (
+            json!({"commands": ["a"], "atomizers": [{"N": "printf 'a\\nb\\000c\\n'"}]}),
+            "printed",
+        ),
+    ] {
+        let request = good.request_with(json!({"config": config}));
+        check_error(&farm, &request, &[named, "NUL character"]).await;
+    }
     let missing = format!("file://{}", farm.path("missing.txt").display());
     check_error(
         &farm,
