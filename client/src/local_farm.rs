@@ -11,6 +11,7 @@ use crate::trouble::Trouble;
 use clusterrunner_client::ClientError;
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::caller::CallError;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -216,17 +217,21 @@ impl Starter<'_> {
                     },
                     self.address
                 ));
-                let master = self.start_master(&pid_file).await?;
+                let mut master = self.spawn_master(&pid_file)?;
+                // Before it is waited for: should that fail, it runs on all the same, and the next
+                // command brings the slave.
                 lock.set_len(0)
                     .and_then(|()| lock.seek(SeekFrom::Start(0)))
                     .and_then(|_| writeln!(lock, "{}", master.child.id()))
                     .map_err(self.lock_failed())?;
+                self.wait(&mut master, |probe| matches!(probe, Probe::Master(_)))
+                    .await?;
             }
         }
         self.start_slave().await
     }
 
-    async fn start_master(&self, pid_file: &Path) -> Result<Started, Trouble> {
+    fn spawn_master(&self, pid_file: &Path) -> Result<Started, Trouble> {
         if Daemon::find(pid_file).is_some() {
             let trouble = Trouble::new(format!(
                 "a master of {} runs, but not at {}",
@@ -238,10 +243,7 @@ impl Starter<'_> {
             ));
         }
         let port = self.settings.port.to_string();
-        let mut master = self.spawn("master", &["--port", &port])?;
-        self.wait(&mut master, |probe| matches!(probe, Probe::Master(_)))
-            .await?;
-        Ok(master)
+        self.spawn("master", &["--port", &port])
     }
 
     async fn start_slave(&self) -> Result<(), Trouble> {
@@ -341,8 +343,14 @@ impl Starter<'_> {
     async fn wait(&self, started: &mut Started, ready: fn(&Probe) -> bool) -> Result<(), Trouble> {
         let began = Instant::now();
         let why = loop {
-            if ready(&probe(self.address, self.settings).await?) {
-                return Ok(());
+            match probe(self.address, self.settings).await {
+                Ok(found) if ready(&found) => return Ok(()),
+                Ok(_) => {}
+                // It would run on with the settings that are to be mended now.
+                Err(trouble) => {
+                    started.end().await;
+                    return Err(trouble);
+                }
             }
             let ended = started.child.try_wait().map_err(|error| {
                 Trouble::new(format!("could not watch the {}: {error}", started.what))
@@ -365,6 +373,20 @@ impl Starter<'_> {
              hand, `clusterrunner stop` ends what runs",
             started.log.display()
         )))
+    }
+}
+
+impl Started {
+    /// Has it end, and waits for that a little.
+    async fn end(&mut self) {
+        let asked = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let began = Instant::now();
+        while asked.is_ok()
+            && matches!(self.child.try_wait(), Ok(None))
+            && began.elapsed() < START_LIMIT
+        {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

@@ -164,7 +164,7 @@ pub struct QueueBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AtomState {
-    /// No slave has it.
+    /// It does not run yet; a slave may have it in line.
     NotStarted,
     /// A slave has it.
     InProgress,

@@ -1,6 +1,7 @@
 //! Prepares one build: fetches the project, reads its job, runs the atomizers. Read from top to
 //! bottom; the core sees to it that a project that preparing changes is prepared once at a time.
 
+mod error;
 mod output;
 
 use crate::cluster::command::Command;
@@ -10,16 +11,17 @@ use crate::metrics::{InternalError, Measured};
 use crate::project_locks::ProjectLocks;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::command::{CommandError, Ended, ShellCommand};
+use clusterrunner_common::command::{Ended, ShellCommand};
 use clusterrunner_common::disk_space::DiskSpace;
-use clusterrunner_common::git::{GitError, GitOptions, GitUrl, GitUrlError, Mirror, Revision};
+use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_output};
-use clusterrunner_common::job_file::{JobFileError, read_job};
+use clusterrunner_common::job_file::read_job;
 use clusterrunner_common::kept_projects;
-use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files};
+use clusterrunner_common::remote_files::fetch_remote_files;
 use clusterrunner_common::sweeper::Sweeper;
-use output::{MAX_OUTPUT, Output, shown};
+use error::PreparationError;
+use output::{MAX_OUTPUT, Output};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,51 +55,6 @@ pub struct Preparer {
     pub space: DiskSpace,
     /// Where failing atomizers are counted.
     pub measured: Measured,
-}
-
-/// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
-/// job's own errors are the original's words.
-#[derive(Debug, thiserror::Error)]
-enum PreparationError {
-    #[error("canceled")]
-    Canceled,
-    #[error(transparent)]
-    Url(#[from] GitUrlError),
-    #[error(transparent)]
-    Git(#[from] GitError),
-    #[error(
-        "Could not find the directory \"{}\" on {hostname}. Note that a project of type \"directory\" must be at the \
-         same path on every machine of the farm.",
-        .directory.display()
-    )]
-    NoDirectory {
-        directory: PathBuf,
-        hostname: String,
-    },
-    #[error("The repository has no directory \"{0}\" (project_directory) at this commit.")]
-    NoProjectDirectory(String),
-    #[error(transparent)]
-    RemoteFile(#[from] RemoteFileError),
-    #[error(transparent)]
-    Job(#[from] JobFileError),
-    #[error(transparent)]
-    Shell(#[from] CommandError),
-    #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
-    Atomizer {
-        command: String,
-        how: String,
-        output: String,
-    },
-    #[error(
-        "Atomizer command failed! \"{command}\" printed more than {} MiB, and each line is an atom. Have it print \
-         the values only.",
-        MAX_OUTPUT >> 20
-    )]
-    Flood { command: String },
-    #[error("Could not keep an atomizer's output: {0}.")]
-    Output(#[source] std::io::Error),
-    #[error("{0}")]
-    Interrupted(String),
 }
 
 /// Where an atomizer runs.

@@ -131,12 +131,20 @@ fn a_local_farm_speaks_https_where_the_settings_say_so() {
     let file = machine.path("base/clusterrunner.conf");
     let text = fs::read_to_string(&file).unwrap();
     let https = format!(
-        "[general]\nhttps_cert_file = {pem}\nhttps_key_file = {}\nhttps_ca_file = {pem}\n{text}",
+        "[general]\nhttps_cert_file = {}\nhttps_key_file = {}\nhttps_ca_file = SYSTEM\n{text}",
+        pem.display(),
         key.display(),
-        pem = pem.display()
     );
+    // The master that is started is not believed, and nothing goes on.
     fs::write(&file, https).unwrap();
-    let ended = machine.run_to(0, &["build"]);
+    let ended = machine.run_to(5, &["build"]);
     assert!(ended.stderr.contains("https://127.0.0.1:"), "{ended:#?}");
+    assert!(ended.stderr.contains("as https_ca_file"), "{ended:#?}");
+    // It does not run on with these settings.
+    assert!(machine.processes().is_empty());
+    let text = fs::read_to_string(&file).unwrap();
+    let believed = format!("https_ca_file = {}\n", pem.display());
+    fs::write(&file, text.replace("https_ca_file = SYSTEM\n", &believed)).unwrap();
+    machine.run_to(0, &["build"]);
     machine.run_to(0, &["status"]);
 }

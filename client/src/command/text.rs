@@ -54,11 +54,35 @@ pub(crate) fn how_it_ended(atom: &AtomView) -> String {
     how_ended(atom).unwrap_or_else(|| "no exit code".to_owned())
 }
 
-/// An atom's setting without the shell around it: `TEST="x"` for `export TEST="x";`.
-pub(crate) fn setting(atom: &AtomView) -> &str {
-    let text = atom.command_string.trim();
+/// Characters shown of a setting; some have a whole file's text.
+const SETTING_WIDTH: usize = 200;
+
+/// An atom's setting without the shell around it, on one line and not too long of it: `TEST="x"` for
+/// `export TEST="x";`.
+pub(crate) fn setting(atom: &AtomView) -> String {
+    one_line(setting_text(&atom.command_string), SETTING_WIDTH)
+}
+
+fn setting_text(command: &str) -> &str {
+    let text = command.trim();
     let text = text.strip_prefix("export ").unwrap_or(text);
     text.strip_suffix(';').unwrap_or(text)
+}
+
+/// The beginning of a text, with nothing in it that a terminal would obey.
+fn one_line(text: &str, width: usize) -> String {
+    let mut line = String::new();
+    for character in text.chars().take(width) {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    if text.chars().nth(width).is_some() {
+        line.push_str(" ...");
+    }
+    line
 }
 
 /// The name of an atom's directory.
@@ -82,6 +106,20 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_is_shown_on_one_line_of_bounded_length() {
+        let shown = |command: &str| one_line(setting_text(command), 20);
+        assert_eq!(shown("export TEST=\"x é\";"), "TEST=\"x é\"");
+        assert_eq!(
+            shown("export A=\"a\nb\u{1b}[2J\";"),
+            "A=\"a\\nb\\u{1b}[2J\""
+        );
+        assert_eq!(
+            shown(&format!("export A={}", "é".repeat(19))),
+            format!("A={} ...", "é".repeat(18))
+        );
+    }
 
     #[test]
     fn time_spans_are_short_and_readable() {

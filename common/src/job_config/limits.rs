@@ -16,9 +16,31 @@ const MOST_PRIORITY: i32 = 1000;
 const MOST_WEIGHT: u32 = 1000;
 
 impl Check<'_> {
+    /// Nobody who writes 010 means 8, as YAML 1.1 does.
+    fn not_octal(&mut self, section: &str, node: &Node, expected: &str) -> Option<()> {
+        let Value::Integer(written, Some(number)) = &node.value else {
+            return Some(());
+        };
+        let digits = written.trim_start_matches(['+', '-']);
+        let Some(decimal) = digits.strip_prefix('0').filter(|rest| {
+            !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit() || c == b'_')
+        }) else {
+            return Some(());
+        };
+        let decimal = decimal.trim_start_matches('0');
+        let decimal = if decimal.is_empty() { "0" } else { decimal };
+        let sign = if written.starts_with('-') { "-" } else { "" };
+        let cure = format!(
+            "write {sign}{decimal}, or {number} if the octal number is meant: YAML 1.1 reads digits after a 0 as one"
+        );
+        self.wrong_value(node, section, expected, written, &cure);
+        None
+    }
+
     pub(super) fn limit(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
         const EXPECTED: &str = "<class 'int'>";
         const CURE: &str = "write a whole number of 1 or more, without quotes, or leave the section out for no limit";
+        self.not_octal(section, node, EXPECTED)?;
         let Value::Integer(written, number) = &node.value else {
             self.wrong_value(
                 node,
@@ -53,6 +75,7 @@ impl Check<'_> {
         const EXPECTED: &str = "<class 'int'>, <class 'str'>";
         const CURE: &str =
             "write seconds such as 600, or a text such as 10m or 1h30m; 0 means no limit";
+        self.not_octal(section, node, EXPECTED)?;
         let (limit, found) = match &node.value {
             Value::Integer(_, Some(number)) if *number >= 0 => (
                 Some(TimeLimit::from_seconds(number.unsigned_abs())),
@@ -117,6 +140,7 @@ impl Check<'_> {
 
     pub(super) fn priority(&mut self, section: &str, node: &Node) -> Option<i32> {
         const EXPECTED: &str = "<class 'int'>";
+        self.not_octal(section, node, EXPECTED)?;
         let (number, found) = match &node.value {
             Value::Integer(written, number) => (*number, written.clone()),
             other => (None, python_type(other, false)),
@@ -135,6 +159,7 @@ impl Check<'_> {
 
     pub(super) fn weight(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
         const EXPECTED: &str = "<class 'int'>";
+        self.not_octal(section, node, EXPECTED)?;
         let (number, found) = match &node.value {
             Value::Integer(written, number) => (*number, written.clone()),
             other => (None, python_type(other, false)),

@@ -74,6 +74,27 @@ fn limits() {
 }
 
 #[test]
+fn octal_numbers_are_told() {
+    for (section, column, cure) in [
+        ("max_executors: 010", 18, "write 10, or 8 if"),
+        ("weight: 007", 11, "write 7, or 7 if"),
+        ("priority: -020", 13, "write -20, or -16 if"),
+        ("timeout: 0100", 12, "write 100, or 64 if"),
+    ] {
+        let (name, written) = section.split_once(": ").unwrap();
+        check_section(section, column, &format!("\"{name}\""), cure);
+        check_section(
+            section,
+            column,
+            &format!("but found {written}."),
+            "YAML 1.1",
+        );
+    }
+    let config = parse("J:\n  commands: [a]\n  atomizers: [{T: ls}]\n  priority: 0\n");
+    assert_eq!(config.job(None).unwrap().1.priority, 0);
+}
+
+#[test]
 fn limits_in_time_are_seconds_or_texts_with_units() {
     for (section, column, found) in [
         ("timeout: -1", 12, "but found -1"),

@@ -1,0 +1,53 @@
+//! Why a build can not be prepared.
+
+use super::output::{MAX_OUTPUT, shown};
+use clusterrunner_common::command::CommandError;
+use clusterrunner_common::git::{GitError, GitUrlError};
+use clusterrunner_common::job_file::JobFileError;
+use clusterrunner_common::remote_files::RemoteFileError;
+use std::path::PathBuf;
+
+/// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
+/// job's own errors are the original's words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PreparationError {
+    #[error("canceled")]
+    Canceled,
+    #[error(transparent)]
+    Url(#[from] GitUrlError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(
+        "Could not find the directory \"{}\" on {hostname}. Note that a project of type \"directory\" must be at the \
+         same path on every machine of the farm.",
+        .directory.display()
+    )]
+    NoDirectory {
+        directory: PathBuf,
+        hostname: String,
+    },
+    #[error("The repository has no directory \"{0}\" (project_directory) at this commit.")]
+    NoProjectDirectory(String),
+    #[error(transparent)]
+    RemoteFile(#[from] RemoteFileError),
+    #[error(transparent)]
+    Job(#[from] JobFileError),
+    #[error(transparent)]
+    Shell(#[from] CommandError),
+    #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
+    Atomizer {
+        command: String,
+        how: String,
+        output: String,
+    },
+    #[error(
+        "Atomizer command failed! \"{command}\" printed more than {} MiB, and each line is an atom. Have it print \
+         the values only.",
+        MAX_OUTPUT >> 20
+    )]
+    Flood { command: String },
+    #[error("Could not keep an atomizer's output: {0}.")]
+    Output(#[source] std::io::Error),
+    #[error("{0}")]
+    Interrupted(String),
+}
