@@ -120,7 +120,6 @@ impl CallError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::caller::Caller;
     use reqwest::Method;
     use std::collections::BTreeMap;
