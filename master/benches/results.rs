@@ -4,8 +4,9 @@
 //! if not given) stores so many atoms with 1 KB of output each, as many slaves at a time bring them,
 //! reads consoles and both archives, and removes all again. `TMPDIR` says on which file system.
 //! Figures are printed as they come; those of reading are of files that are still in memory. Last, a
-//! build of as many subjobs goes through the master's core, and pages of its list are read. The line
-//! at the end has all figures that there are goals for.
+//! build of as many subjobs goes through the master's core, and pages of its list are read; in a
+//! process of its own, so that neither's memory hides the other's. The line at the end has all figures
+//! that there are goals for.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 
 #[path = "results/list.rs"]
@@ -18,6 +19,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -30,24 +32,34 @@ const UPLOADS: usize = 64;
 /// How many bytes each atom puts out.
 const OUTPUT: usize = 1024;
 
+/// What makes this program measure the list: then come the directory and how many subjobs.
+const LIST: &str = "--list";
+
 /// How many consoles are read.
 const CONSOLES: u32 = 1000;
 
 fn main() {
     // As the master does.
     clusterrunner_common::allocator::keep_little();
-    let numbers: Vec<u32> = std::env::args()
-        .skip(1)
-        // What `cargo bench` itself says.
-        .filter(|argument| argument != "--bench")
-        .map(|argument| argument.parse().expect("a number"))
-        .collect();
-    let atoms = numbers.first().copied().unwrap_or(300_000);
-    let in_block = numbers.get(1).copied().unwrap_or(1).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, directory, subjobs] = &arguments[..]
+        && first == LIST
+    {
+        let subjobs = subjobs.parse().expect("a number");
+        return runtime.block_on(measure_list(Path::new(directory), subjobs));
+    }
+    let numbers: Vec<u32> = arguments
+        .iter()
+        // What `cargo bench` itself says.
+        .filter(|argument| *argument != "--bench")
+        .map(|argument| argument.parse().expect("a number"))
+        .collect();
+    let atoms = numbers.first().copied().unwrap_or(300_000);
+    let in_block = numbers.get(1).copied().unwrap_or(1).max(1);
     runtime.block_on(measure(atoms, in_block));
 }
 
@@ -112,6 +124,7 @@ async fn measure(atoms: u32, in_block: u32) {
     let archive = results.archive(BUILD).expect("an archive");
     let length = archive.tar_length();
     let tar_begins = download("artifacts.tar.gz", archive.tar(0..length)).await;
+    println!("memory at most until then: {:.0} MiB", peak_mib());
     let archive = results.archive(BUILD).expect("an archive");
     let zip_begins = download("artifacts.zip", archive.zip()).await;
     let of_store = peak_mib();
@@ -122,14 +135,9 @@ async fn measure(atoms: u32, in_block: u32) {
     let removed = started.elapsed();
     println!("removed in {removed:.1?}");
 
-    let before = now_mib();
-    forget_peak();
-    let (page, slowest_page) = list::pages(directory.path(), subjobs).await;
-    let of_core = peak_mib() - before;
+    let (page, slowest_page, of_core) = list_apart(directory.path(), subjobs);
     println!("a page of the list: median {page:.1?}, slowest {slowest_page:.1?}");
-    println!(
-        "memory of core and journal with such a build: {of_core:.0} MiB at most, beside {before:.0} MiB before"
-    );
+    println!("memory of core and journal with such a build: {of_core:.0} MiB at most");
     println!(
         "{atoms} atoms, {in_block} in a block: {:.0} atoms/s, page {slowest_page:.1?}, console {slow_console:.0?}, \
          archive made in {archive_made:.1?}, tar begins after {tar_begins:.1?}, zip after {zip_begins:.1?}, \
@@ -137,6 +145,36 @@ async fn measure(atoms: u32, in_block: u32) {
         f64::from(atoms) / ingest.as_secs_f64(),
         mib(bytes) / mib(payload),
     );
+}
+
+/// Has this program measure the list in a process of its own: median and slowest page, and its memory
+/// at most in MiB.
+fn list_apart(directory: &Path, subjobs: u32) -> (Duration, Duration, f64) {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.arg(LIST).arg(directory).arg(subjobs.to_string());
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.expect("this program once more");
+    assert!(output.status.success(), "{output:?}");
+    let figures = String::from_utf8(output.stdout).expect("figures");
+    let figures: Vec<f64> = figures
+        .split_whitespace()
+        .map(|figure| figure.parse().expect("a figure"))
+        .collect();
+    let [page, slowest, memory] = figures[..] else {
+        panic!("three figures, not {figures:?}")
+    };
+    let (page, slowest) = (
+        Duration::from_secs_f64(page),
+        Duration::from_secs_f64(slowest),
+    );
+    (page, slowest, memory)
+}
+
+/// The other end of [`list_apart`].
+async fn measure_list(directory: &Path, subjobs: u32) {
+    let (page, slowest) = list::pages(directory, subjobs).await;
+    let (page, slowest) = (page.as_secs_f64(), slowest.as_secs_f64());
+    println!("{page} {slowest} {}", peak_mib());
 }
 
 /// Packs the result of a subjob as a slave does, and takes it as the master does.
@@ -228,22 +266,9 @@ fn disk_use(directory: &Path) -> (u64, usize) {
 
 /// The most memory that this process ever had.
 fn peak_mib() -> f64 {
-    memory_mib("VmHWM:")
-}
-
-fn now_mib() -> f64 {
-    memory_mib("VmRSS:")
-}
-
-fn memory_mib(what: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let size = status.lines().find_map(|line| line.strip_prefix(what));
+    let size = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let size = size.and_then(|text| text.trim().strip_suffix(" kB"));
     let kib: f64 = size.and_then(|text| text.parse().ok()).expect("a size");
     kib / 1024.0
-}
-
-/// Has the peak begin anew.
-fn forget_peak() {
-    std::fs::write("/proc/self/clear_refs", "5").expect("Linux");
 }

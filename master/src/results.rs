@@ -19,6 +19,8 @@ mod old_files;
 mod received;
 mod tar_stream;
 #[cfg(test)]
+mod test_blocks;
+#[cfg(test)]
 mod tests;
 mod writer;
 mod zip_stream;

@@ -7,9 +7,11 @@
 
 mod batch;
 mod consoles;
+mod lanes;
 
 pub(crate) use batch::Finished;
 pub(crate) use consoles::EndedConsole;
+pub(crate) use lanes::Lanes;
 
 use crate::data_directory::DataDirectory;
 use crate::delivery::{Deliveries, DeliveryEnd, Packed};
@@ -17,7 +19,7 @@ use crate::executors::BROKE_OFF;
 use crate::result_archive::remove_files;
 use crate::work::{Command, DeliveryOutcome, HandOut};
 use batch::{Batch, PackFailure};
-use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
+use clusterrunner_common::ids::{BuildId, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
@@ -31,15 +33,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// How many results share a file at most. Their names must fit into a header of 64 KiB.
-const MAX_RESULTS: usize = 256;
-
-/// How many bytes of output may gather before they go, whatever is under way.
-const MAX_GATHERED: usize = 256 << 10;
-
-/// How many atoms that ran too long may gather; they stand in that header, too.
-const MAX_REPORTS: usize = 256;
 
 /// Batches up to this size are packed at once: that takes less than a hop to a thread that may block.
 const TINY: usize = 16 << 10;
@@ -74,71 +67,6 @@ pub(crate) struct Outbox {
     pub(crate) lanes: Mutex<Lanes>,
     /// Whether an executor has nothing to do.
     pub(crate) is_idle: watch::Sender<bool>,
-}
-
-/// What there is of each build.
-#[derive(Debug, Default)]
-pub(crate) struct Lanes {
-    builds: HashMap<BuildId, Lane>,
-    num_lanes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    /// Another one each time that the build is here.
-    number: u64,
-    gathered: Vec<Finished>,
-    /// Bytes of output and atoms to report in `gathered`.
-    weight: usize,
-    num_reports: usize,
-    /// How many batches others wait for.
-    num_turns: usize,
-    /// Where the newest result of each subjob is, once it has left `gathered`.
-    batches: HashMap<SubjobId, Arc<Batch>>,
-}
-
-impl Lanes {
-    fn of(&mut self, build: BuildId) -> &mut Lane {
-        self.builds.entry(build).or_insert_with(|| {
-            self.num_lanes += 1;
-            Lane {
-                number: self.num_lanes,
-                ..Lane::default()
-            }
-        })
-    }
-}
-
-impl Lane {
-    fn gather(&mut self, finished: Finished) {
-        self.weight += finished.weight();
-        self.num_reports += finished.num_reports();
-        self.gathered.push(finished);
-    }
-
-    fn is_full(&self) -> bool {
-        self.gathered.len() >= MAX_RESULTS
-            || self.weight >= MAX_GATHERED
-            || self.num_reports >= MAX_REPORTS
-    }
-
-    /// All that gathered, and whether the next results wait for it.
-    fn take(&mut self, stop: &CancellationToken, has_turn: bool) -> Option<Arc<Batch>> {
-        self.weight = 0;
-        self.num_reports = 0;
-        let gathered = std::mem::take(&mut self.gathered);
-        let batch = Batch::shared(gathered, self.number, stop, has_turn)?;
-        self.num_turns += usize::from(has_turn);
-        self.enter(batch)
-    }
-
-    fn enter(&mut self, batch: Batch) -> Option<Arc<Batch>> {
-        let batch = Arc::new(batch);
-        for hand_out in &batch.hand_outs {
-            self.batches.insert(hand_out.subjob, Arc::clone(&batch));
-        }
-        Some(batch)
-    }
 }
 
 impl fmt::Debug for Outbox {
@@ -370,90 +298,5 @@ async fn keep(batch: &Arc<Batch>, packed: &Arc<Packed>) {
     let kept: io::Result<()> = kept.await.map_err(io::Error::other).and_then(|kept| kept);
     if let Err(error) = kept {
         tracing::warn!(%error, "a result that waits could not be written to a file");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::work::{AtomConsole, AtomEnd};
-    use clusterrunner_common::ids::{Attempt, ExecutorIndex};
-    use std::path::PathBuf;
-
-    fn finished(subjob: u32, console: AtomConsole, timed_out: usize) -> Finished {
-        let atom = |console, timed_out| AtomEnd {
-            command: "true".to_owned(),
-            exit_code: 0,
-            took: Duration::ZERO,
-            ended_at: 0,
-            timed_out,
-            console,
-            artifacts: None,
-        };
-        let mut atoms = vec![atom(console, None)];
-        let slow = || {
-            atom(
-                AtomConsole::Memory(Vec::new()),
-                Some(Duration::from_secs(1)),
-            )
-        };
-        atoms.extend(std::iter::repeat_with(slow).take(timed_out));
-        Finished {
-            hand_out: HandOut {
-                build: BuildId(1),
-                subjob: SubjobId(subjob),
-                attempt: Attempt(1),
-            },
-            executor: ExecutorIndex(0),
-            atoms,
-            stop: CancellationToken::new(),
-        }
-    }
-
-    /// How many such results gather until they go.
-    fn gathered(console: usize, timed_out: usize) -> usize {
-        let mut lane = Lane::default();
-        let mut subjobs = 0..;
-        while !lane.is_full() {
-            let console = AtomConsole::Memory(vec![0; console]);
-            lane.gather(finished(subjobs.next().unwrap(), console, timed_out));
-        }
-        let stop = CancellationToken::new();
-        let batch = lane.take(&stop, true).unwrap();
-        assert!(!lane.is_full() && lane.take(&stop, true).is_none());
-        // The note of the largest batch fits into a header of gzip.
-        let finished = batch.finished().unwrap();
-        let results = finished
-            .iter()
-            .map(|f| crate::result_note::entry(f.hand_out, &f.atoms));
-        let note = crate::result_note::ResultNote {
-            build: BuildId(u64::MAX),
-            session: SessionId("x".repeat(100)),
-            results: results.collect(),
-        };
-        assert!(note.to_comment().unwrap().len() < 48 << 10);
-        batch.hand_outs.len()
-    }
-
-    #[test]
-    fn batches_are_bounded() {
-        assert_eq!(gathered(0, 0), MAX_RESULTS);
-        assert!((1..=64).contains(&gathered(4 << 10, 0)));
-        assert_eq!(gathered(0, 16), MAX_REPORTS / 16);
-    }
-
-    #[test]
-    fn what_is_large_goes_alone() {
-        let memory = |length| AtomConsole::Memory(vec![0; length]);
-        assert!(!finished(0, memory(1000), 16).goes_alone());
-        assert!(finished(0, memory(100_000), 0).goes_alone());
-        assert!(finished(0, memory(0), 17).goes_alone());
-        assert!(finished(0, AtomConsole::File(PathBuf::from("/x")), 0).goes_alone());
-        let mut with_artifacts = finished(0, memory(0), 0);
-        with_artifacts.atoms[0].artifacts = Some(PathBuf::from("/x"));
-        assert!(with_artifacts.goes_alone());
-        let mut of_no_atoms = finished(0, memory(0), 0);
-        of_no_atoms.atoms.clear();
-        assert!(of_no_atoms.goes_alone());
     }
 }

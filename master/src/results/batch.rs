@@ -157,31 +157,8 @@ fn stray_atom(subjob: SubjobId, atom: usize) -> BlockError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::ids::Attempt;
-    use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, check_block};
-    use tokio_util::sync::CancellationToken;
-
-    const BUILD: BuildId = BuildId(1);
-
-    /// A block with results of these subjobs, each of so many atoms.
-    fn block(subjobs: &[(u32, u32)]) -> Vec<u8> {
-        let mut block = BlockWriter::new(Vec::new(), CancellationToken::new());
-        for (subjob, num_atoms) in subjobs {
-            block.begin(SubjobId(*subjob), Attempt(1));
-            for atom in 0..*num_atoms {
-                let result = AtomResult {
-                    command: "true",
-                    exit_code: 3,
-                    seconds: 0.5,
-                    ended_at: 0,
-                    console: Console::Memory(b"said\n"),
-                    artifacts: None,
-                };
-                block.add(AtomId(atom), &result).unwrap();
-            }
-        }
-        block.finish().unwrap().0
-    }
+    use crate::results::test_blocks::{BUILD, block, both};
+    use clusterrunner_common::result_block::check_block;
 
     fn expected(subjob: u32, num_atoms: Option<usize>) -> Expected {
         Expected {
@@ -196,9 +173,7 @@ mod tests {
     fn check(content: &[u8], expected: &[Expected]) -> Result<(String, Vec<u32>), String> {
         let directory = tempfile::tempdir().unwrap();
         let results = Results::new(directory.path().to_owned()).unwrap();
-        let file = results.incoming(BUILD).unwrap();
-        file.file().write_all(content).unwrap();
-        let both = [Block::Memory(content.to_vec()), Block::File(file)].map(|received| {
+        let judged = both(&results, content).map(|received| {
             let checked = results.check_batch(BUILD, received, expected).unwrap();
             let checked = checked.map_err(|error| error.to_string())?;
             let kept = match checked.block {
@@ -217,7 +192,7 @@ mod tests {
             let words = checked.results.iter().map(word).collect();
             Ok((words, kept.iter().map(|result| result.subjob.0).collect()))
         });
-        let [memory, file] = both;
+        let [memory, file] = judged;
         assert_eq!(memory, file);
         file
     }

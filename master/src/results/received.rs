@@ -142,28 +142,7 @@ pub fn add_reports(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::ids::Attempt;
-    use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
-    use tokio_util::sync::CancellationToken;
-
-    fn block(subjobs: &[(u32, u32)]) -> Vec<u8> {
-        let mut block = BlockWriter::new(Vec::new(), CancellationToken::new());
-        for (subjob, num_atoms) in subjobs {
-            block.begin(SubjobId(*subjob), Attempt(1));
-            for atom in 0..*num_atoms {
-                let result = AtomResult {
-                    command: "true",
-                    exit_code: 7,
-                    seconds: 1.25,
-                    ended_at: 0,
-                    console: Console::Memory(b""),
-                    artifacts: None,
-                };
-                block.add(AtomId(atom), &result).unwrap();
-            }
-        }
-        block.finish().unwrap().0
-    }
+    use crate::results::test_blocks::{BUILD, DURATION_MS, EXIT_CODE, block, both};
 
     fn archive() -> Vec<u8> {
         let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -179,14 +158,12 @@ mod tests {
     fn check(content: &[u8], num_atoms: usize) -> Result<Vec<AtomOutcome>, String> {
         let directory = tempfile::tempdir().unwrap();
         let results = Results::new(directory.path().to_owned()).unwrap();
-        let file = results.incoming(BuildId(1)).unwrap();
-        file.file().write_all(content).unwrap();
-        let both = [Block::Memory(content.to_vec()), Block::File(file)].map(|received| {
-            let checked = results.check(BuildId(1), received, SubjobId(3), num_atoms);
+        let checked = both(&results, content).map(|received| {
+            let checked = results.check(BUILD, received, SubjobId(3), num_atoms);
             let checked = checked.unwrap().map_err(|error| error.to_string());
             checked.map(|(_, result)| outcomes(&result))
         });
-        let [memory, file] = both;
+        let [memory, file] = checked;
         assert_eq!(memory, file);
         file
     }
@@ -201,7 +178,10 @@ mod tests {
 
     #[test]
     fn blocks_and_archives_of_the_right_subjob_are_taken() {
-        assert_eq!(check(&block(&[(3, 2)]), 2), Ok(vec![outcome(7, 1250); 2]));
+        assert_eq!(
+            check(&block(&[(3, 2)]), 2),
+            Ok(vec![outcome(EXIT_CODE, DURATION_MS); 2])
+        );
         assert_eq!(check(&archive(), 1), Ok(vec![outcome(7, 0)]));
     }
 

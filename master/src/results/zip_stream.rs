@@ -1,7 +1,7 @@
 //! `artifacts.zip` as a stream: made from the store while it is sent.
 //!
 //! Written here and not by a library, which would remember each member until the list of them comes
-//! at the end: half a kilobyte and more for each, and some five bytes here.
+//! at the end: half a kilobyte and more for each, and less than ten bytes here.
 
 mod directory;
 mod records;

@@ -1,18 +1,12 @@
 //! Hand-outs taken and results stored, per second of the master's processor time.
 
-use crate::farm::{Extra, Farm};
+use crate::many_atoms;
 use crate::model_slave::{self, Load, Tally};
 use crate::usage::Usage;
-use serde_json::json;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
+use std::time::Instant;
 
 const SLAVES: u32 = 1000;
 const EXECUTORS: u32 = 10;
-
-/// Pause between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs builds of so many atoms and prints what each took.
 pub(crate) async fn measure(sizes: &[u32]) {
@@ -27,40 +21,15 @@ pub(crate) async fn measure(sizes: &[u32]) {
 
 /// One build on a farm of its own, so that the peak of memory is that of this size.
 async fn run(atoms: u32) {
-    let extra = Extra {
-        general: "log_level = WARNING",
-        master: "slave_lost_after = 15",
-        ..Extra::default()
-    };
-    let mut farm = Farm::with(&extra);
-    farm.start_master().await;
-    let load = Load {
-        master: farm.master_address(),
-        secret: farm.secret(),
-        executors: EXECUTORS,
-        atom: None,
-        tally: Arc::new(Mutex::new(Tally::default())),
-    };
-    // Goes before the farm does: the slaves do not live without their master.
-    let mut slaves = JoinSet::new();
-    for number in 0..SLAVES {
-        model_slave::start(&load, farm.address(), number, &mut slaves).await;
-    }
-    let project = farm.path("project");
-    std::fs::create_dir(&project).unwrap();
-    let job = format!("Many:\n  commands:\n    - 'true'\n  atomizers:\n    - N: 'seq {atoms}'\n");
-    std::fs::write(project.join("clusterrunner.yaml"), job).unwrap();
-    let request = json!({
-        "type": "directory", "project_directory": project, "job_name": "Many",
-    });
+    let farm = many_atoms::master(15).await;
+    let load = Load::of(&farm, EXECUTORS, None);
+    let slaves = model_slave::start_all(&load, farm.address(), SLAVES).await;
     let (master, own) = (farm.master_process(), std::process::id());
-    let build = farm.submit(&request).await;
-    until(&load, |tally| tally.handed_out > 0).await;
+    let build = many_atoms::submit(&farm, "true", atoms).await;
+    load.until(|tally| tally.handed_out > 0).await;
     let before = (Usage::of(master), Usage::of(own), Instant::now());
-    let tally = until(&load, |tally| {
-        tally.recorded + tally.rejected >= atoms as usize
-    })
-    .await;
+    let all = |tally: &Tally| tally.recorded + tally.rejected >= atoms as usize;
+    let tally = load.until(all).await;
     let seconds = before.2.elapsed().as_secs_f64();
     let used = Usage::of(master).since(before.0);
     let load_used = Usage::of(own).since(before.1);
@@ -86,14 +55,5 @@ async fn run(atoms: u32) {
         tally.rejected,
     );
     println!("        master {used}, load {load_used}; the archive came {archived:.1} s later");
-}
-
-async fn until(load: &Load, is_so: impl Fn(&Tally) -> bool) -> Tally {
-    loop {
-        let tally = load.tally.lock().unwrap().clone();
-        if is_so(&tally) {
-            return tally;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    drop(slaves);
 }

@@ -33,6 +33,7 @@ mod bare;
 mod cost;
 mod hand_outs;
 mod http_load;
+mod many_atoms;
 mod model_slave;
 mod polls;
 mod reads;

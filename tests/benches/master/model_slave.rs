@@ -1,6 +1,7 @@
 //! A slave without commands: it takes what it is told, runs it in no time, and sends real blocks. Each
 //! listens on a port of its own at the farm's loopback address, and keeps one connection to the master.
 
+use crate::farm::Farm;
 use crate::wire::{Connection, Uplink};
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport,
@@ -49,6 +50,33 @@ pub(crate) struct Load {
     pub(crate) tally: Arc<Mutex<Tally>>,
 }
 
+/// Pause between two looks at what they have done.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Load {
+    /// For the master of a farm.
+    pub(crate) fn of(farm: &Farm, executors: u32, atom: Option<Duration>) -> Self {
+        Self {
+            master: farm.master_address(),
+            secret: farm.secret(),
+            executors,
+            atom,
+            tally: Arc::default(),
+        }
+    }
+
+    /// Waits until so much is done; says what is.
+    pub(crate) async fn until(&self, is_so: impl Fn(&Tally) -> bool) -> Tally {
+        loop {
+            let tally = self.tally.lock().unwrap().clone();
+            if is_so(&tally) {
+                return tally;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
 /// What the master says to one of them.
 enum Told {
     SetUp(BuildId),
@@ -63,9 +91,19 @@ struct ModelSlave {
     load: Load,
 }
 
+/// Starts so many slaves at `address`. They do not live without their master: what this gives must go
+/// before the farm does.
+pub(crate) async fn start_all(load: &Load, address: &str, number: u32) -> JoinSet<()> {
+    let mut slaves = JoinSet::new();
+    for number in 0..number {
+        start(load, address, number, &mut slaves).await;
+    }
+    slaves
+}
+
 /// Starts a slave at `address`, which is in contact when this returns and works as long as `slaves` is
 /// there.
-pub(crate) async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>) {
+async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>) {
     let listener = TcpListener::bind((address, 0)).await.expect("a port");
     let own = listener.local_addr().expect("an address").to_string();
     let (orders, inbox) = mpsc::unbounded_channel();

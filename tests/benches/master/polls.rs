@@ -5,8 +5,8 @@ use crate::bare::Bare;
 use crate::cost::Cost;
 use crate::farm::{Extra, Farm};
 use crate::http_load::Load;
+use crate::many_atoms;
 use clusterrunner_common::ids::BuildId;
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,13 +38,7 @@ pub(crate) async fn measure() {
     };
     let mut farm = Farm::with(&extra);
     farm.start_all(&[2]).await;
-    let directory = farm.path("project");
-    std::fs::create_dir_all(&directory).expect("a project directory");
-    let job =
-        format!("polled:\n  commands:\n    - 'sleep 0.02'\n  atomizers:\n    - N: 'seq {ATOMS}'\n");
-    std::fs::write(directory.join("clusterrunner.yaml"), job).expect("a project");
-    let request = json!({"type": "directory", "project_directory": directory});
-    let build = farm.submit(&request).await;
+    let build = many_atoms::submit(&farm, "sleep 0.02", ATOMS).await;
     while farm
         .client()
         .build(build)

@@ -1,14 +1,11 @@
 //! What single reads take of a large farm: 1,000 slaves, 10,000 builds that wait, and one of 100,000
 //! atoms whose subjobs the slaves have.
 
-use crate::farm::{Extra, Farm};
 use crate::http_load::{Load as HttpLoad, drive};
-use crate::model_slave::{self, Load, Tally};
+use crate::many_atoms;
+use crate::model_slave::{self, Load};
 use crate::submits;
-use serde_json::json;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 
 const SLAVES: u32 = 1000;
 const EXECUTORS: u32 = 10;
@@ -22,30 +19,10 @@ const ATOM: Duration = Duration::from_secs(3600);
 const TIMES: usize = 50;
 
 pub(crate) async fn measure() {
-    let extra = Extra {
-        general: "log_level = WARNING",
-        master: "slave_lost_after = 3600",
-        ..Extra::default()
-    };
-    let mut farm = Farm::with(&extra);
-    farm.start_master().await;
-    let load = Load {
-        master: farm.master_address(),
-        secret: farm.secret(),
-        executors: EXECUTORS,
-        atom: Some(ATOM),
-        tally: Arc::new(Mutex::new(Tally::default())),
-    };
-    let mut slaves = JoinSet::new();
-    for number in 0..SLAVES {
-        model_slave::start(&load, farm.address(), number, &mut slaves).await;
-    }
-    let project = farm.path("project");
-    std::fs::create_dir(&project).unwrap();
-    let job = format!("Many:\n  commands:\n    - 'true'\n  atomizers:\n    - N: 'seq {ATOMS}'\n");
-    std::fs::write(project.join("clusterrunner.yaml"), job).unwrap();
-    let request = json!({"type": "directory", "project_directory": project});
-    let build = farm.submit(&request).await;
+    let mut farm = many_atoms::master(3600).await;
+    let load = Load::of(&farm, EXECUTORS, Some(ATOM));
+    let slaves = model_slave::start_all(&load, farm.address(), SLAVES).await;
+    let build = many_atoms::submit(&farm, "true", ATOMS).await;
     let all = u64::from(SLAVES * EXECUTORS);
     while farm
         .client()

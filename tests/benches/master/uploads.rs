@@ -3,14 +3,12 @@
 
 use crate::bare::Bare;
 use crate::cost::Cost;
-use crate::farm::{Extra, Farm};
 use crate::http_load::Load as HttpLoad;
+use crate::many_atoms;
 use crate::model_slave::{self, Load, Tally};
 use crate::{polls, submits};
-use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 
 const SLAVES: u32 = 50;
 const ATOM: Duration = Duration::from_millis(10);
@@ -19,22 +17,9 @@ const ATOM: Duration = Duration::from_millis(10);
 const ATOMS: u32 = 400_000;
 
 pub(crate) async fn measure() {
-    let extra = Extra {
-        general: "log_level = WARNING",
-        master: "slave_lost_after = 15",
-        ..Extra::default()
-    };
-    let mut farm = Farm::with(&extra);
-    farm.start_master().await;
-    let load = Load {
-        master: farm.master_address(),
-        secret: farm.secret(),
-        executors: 1,
-        atom: Some(ATOM),
-        tally: Arc::new(Mutex::new(Tally::default())),
-    };
-    // Goes before the farm does: the slaves do not live without their master. Apart from this thread, which
-    // makes the other load.
+    let mut farm = many_atoms::master(15).await;
+    let load = Load::of(&farm, 1, Some(ATOM));
+    // Apart from this thread, which makes the other load.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -42,24 +27,11 @@ pub(crate) async fn measure() {
         .expect("a runtime");
     let slaves = runtime.spawn({
         let (load, address) = (load.clone(), farm.address().to_owned());
-        async move {
-            let mut slaves = JoinSet::new();
-            for number in 0..SLAVES {
-                model_slave::start(&load, &address, number, &mut slaves).await;
-            }
-            slaves
-        }
+        async move { model_slave::start_all(&load, &address, SLAVES).await }
     });
     let slaves = slaves.await.expect("slaves");
-    let project = farm.path("project");
-    std::fs::create_dir(&project).unwrap();
-    let job = format!("Many:\n  commands:\n    - 'true'\n  atomizers:\n    - N: 'seq {ATOMS}'\n");
-    std::fs::write(project.join("clusterrunner.yaml"), job).unwrap();
-    let request = json!({"type": "directory", "project_directory": project});
-    let build = farm.submit(&request).await;
-    while load.tally.lock().unwrap().recorded < 1000 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let build = many_atoms::submit(&farm, "true", ATOMS).await;
+    load.until(|tally| tally.recorded >= 1000).await;
     let (process, master) = (farm.master_process(), farm.master_address());
     let (get, body) = polls::request_and_answer(&master, build).await;
     let bare = Bare::start(&body, farm.secret_text());

@@ -3,12 +3,13 @@
 use super::peers::{Peer, ask};
 use super::{ACCEPTING, ATOMS, check_ran_once, check_results, project, runs};
 use crate::farm::Farm;
+use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The addresses of the slaves that ran a build.
 async fn workers(farm: &Farm, build: BuildId) -> BTreeMap<String, usize> {
@@ -22,6 +23,35 @@ async fn workers(farm: &Farm, build: BuildId) -> BTreeMap<String, usize> {
 async fn some_have_run(log: &Path, atoms: usize) {
     let enough = async || (runs(log).len() >= atoms).then_some(());
     wait_for("some atoms have run", enough).await;
+}
+
+/// A build that runs on a slave of the original. Its parts go in this order.
+struct Running {
+    build: BuildId,
+    slave: Peer,
+    repository: Repository,
+    /// Where its atoms tell that they run.
+    log: PathBuf,
+    farm: Farm,
+}
+
+/// Has so many atoms run, also on slaves of ours with so many executors each.
+async fn running(ours: &[u32], atoms: usize) -> Running {
+    let mut farm = Farm::with(&ACCEPTING);
+    let log = farm.path("runs");
+    let repository = project(&log, "0.2");
+    farm.start_all(ours).await;
+    let slave = Peer::slave(&farm, 0, 2);
+    farm.wait_for_slaves(ours.len() + 1).await;
+    let build = farm.submit(&repository.request()).await;
+    some_have_run(&log, atoms).await;
+    Running {
+        build,
+        slave,
+        repository,
+        log,
+        farm,
+    }
 }
 
 #[tokio::test]
@@ -104,81 +134,53 @@ async fn slaves_of_both_kinds_share_a_build_that_the_originals_client_submits() 
 
 #[tokio::test]
 async fn a_slave_of_the_original_is_killed_and_comes_back() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_master().await;
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(1).await;
-    let build = farm.submit(&repository.request()).await;
-    some_have_run(&log, 8).await;
-    slave.kill();
-    assert_eq!(slave.wrong(), "");
-    let again = Peer::slave(&farm, 0, 2);
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
-    let ran = runs(&log);
+    let mut on = running(&[], 8).await;
+    on.slave.kill();
+    assert_eq!(on.slave.wrong(), "");
+    let again = Peer::slave(&on.farm, 0, 2);
+    let view = on.farm.end_of(on.build).await;
+    check_results(&on.farm, &view).await;
+    let ran = runs(&on.log);
     assert_eq!(ran.len(), ATOMS as usize);
     let repeated = ran.values().filter(|times| **times > 1).count();
     // What it ran, and what it had run without the master having heard of it.
     assert!(repeated <= 4, "{ran:?}");
-    farm.wait_for_rest().await;
+    on.farm.wait_for_rest().await;
     assert_eq!(again.wrong(), "");
 }
 
 #[tokio::test]
 async fn a_slave_of_the_original_that_is_stopped_reports_killed_atoms_in_vain() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_all(&[1]).await;
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(2).await;
-    let build = farm.submit(&repository.request()).await;
-    some_have_run(&log, 8).await;
-    slave.ask_to_end();
-    assert_eq!(slave.end().await, Some(0));
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
-    farm.wait_for_rest().await;
-    assert_eq!(slave.wrong(), "");
+    let mut on = running(&[1], 8).await;
+    on.slave.ask_to_end();
+    assert_eq!(on.slave.end().await, Some(0));
+    let view = on.farm.end_of(on.build).await;
+    check_results(&on.farm, &view).await;
+    on.farm.wait_for_rest().await;
+    assert_eq!(on.slave.wrong(), "");
 }
 
 #[tokio::test]
 async fn a_canceled_build_leaves_a_slave_of_the_original_fit_for_the_next() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_master().await;
-    let slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(1).await;
-    let build = farm.submit(&repository.request()).await;
-    some_have_run(&log, 4).await;
-    farm.client().cancel(build).await.unwrap();
+    let on = running(&[], 4).await;
+    on.farm.client().cancel(on.build).await.unwrap();
     // Also one that is canceled while it is set up, or before.
-    let another = farm.submit(&repository.request()).await;
-    farm.client().cancel(another).await.unwrap();
-    let view = farm.run(&repository.request()).await;
-    check_results(&farm, &view).await;
-    farm.wait_for_rest().await;
-    assert_eq!(slave.wrong(), "");
+    let another = on.farm.submit(&on.repository.request()).await;
+    on.farm.client().cancel(another).await.unwrap();
+    let view = on.farm.run(&on.repository.request()).await;
+    check_results(&on.farm, &view).await;
+    on.farm.wait_for_rest().await;
+    assert_eq!(on.slave.wrong(), "");
 }
 
 #[tokio::test]
 async fn a_master_that_is_killed_gives_the_work_of_slaves_of_the_original_to_others() {
-    let mut farm = Farm::with(&ACCEPTING);
-    let log = farm.path("runs");
-    let repository = project(&log, "0.2");
-    farm.start_all(&[1]).await;
-    let mut slave = Peer::slave(&farm, 0, 2);
-    farm.wait_for_slaves(2).await;
-    let build = farm.submit(&repository.request()).await;
-    some_have_run(&log, 8).await;
-    farm.kill_master();
-    farm.start_master().await;
-    let view = farm.end_of(build).await;
-    check_results(&farm, &view).await;
+    let mut on = running(&[1], 8).await;
+    on.farm.kill_master();
+    on.farm.start_master().await;
+    let view = on.farm.end_of(on.build).await;
+    check_results(&on.farm, &view).await;
     // Its master does not know what it has: it ends, as it does when its own master starts anew.
-    assert_eq!(slave.end().await, Some(0));
-    farm.wait_for_rest().await;
+    assert_eq!(on.slave.end().await, Some(0));
+    on.farm.wait_for_rest().await;
 }

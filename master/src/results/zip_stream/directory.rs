@@ -2,7 +2,7 @@
 //!
 //! A build of 300,000 atoms has 1,200,000 members, whose records take 100 MB. Most of that follows
 //! from what came before: where a member begins, and half of its name. So only what is new is kept,
-//! and that compressed: some five bytes for a member.
+//! and that compressed: less than ten bytes for a member.
 
 use super::records::{Content, Member, end};
 use flate2::Compression;
@@ -114,5 +114,53 @@ fn get(from: &mut impl BufRead) -> io::Result<u64> {
             return Ok(number);
         }
         shift += 7;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the whole is for: the records of as many members would take ten times that.
+    #[test]
+    fn a_member_takes_a_few_bytes() {
+        const ATOMS: u32 = 25_000;
+        let mut directory = Directory::new();
+        for atom in 0..ATOMS {
+            for (file, size) in [("command", 20), ("console_output", 1024), ("exit_code", 2)] {
+                let name = format!("artifact_{atom}_0/clusterrunner_{file}");
+                let content = Content {
+                    // All exit codes are the same; nothing else is.
+                    crc: if size == 2 {
+                        7
+                    } else {
+                        crc32fast::hash(name.as_bytes())
+                    },
+                    compressed: u64::from(size / 2 + atom % 7),
+                    size: size.into(),
+                };
+                let member = Member::new(&name, 0o644, size.into()).unwrap();
+                directory.add(&member, &content).unwrap();
+            }
+        }
+        let members = directory.members;
+        let kept = directory.kept.flush_finish().unwrap().len() as u64;
+        assert!(kept < 10 * members, "{kept} bytes for {members} members");
+    }
+
+    #[test]
+    fn numbers_are_read_back() {
+        let numbers = [0, 1, 127, 128, 300, 1 << 32, u64::MAX];
+        let mut bytes = Vec::new();
+        for number in numbers {
+            put(number, &mut bytes);
+        }
+        let mut rest = &*bytes;
+        for number in numbers {
+            assert_eq!(get(&mut rest).unwrap(), number);
+        }
+        assert!(rest.is_empty());
+        // What ends too early is an error.
+        assert!(get(&mut &[0x80][..]).is_err());
     }
 }

@@ -1,0 +1,167 @@
+//! What gathers of each build until it goes, and when that is much enough.
+
+use super::batch::{Batch, Finished};
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How many results share a file at most. Their names must fit into a header of 64 KiB.
+const MAX_RESULTS: usize = 256;
+
+/// How many bytes of output may gather before they go, whatever is under way.
+const MAX_GATHERED: usize = 256 << 10;
+
+/// How many atoms that ran too long may gather; they stand in that header, too.
+const MAX_REPORTS: usize = 256;
+
+/// What there is of each build.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    pub(super) builds: HashMap<BuildId, Lane>,
+    num_lanes: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Another one each time that the build is here.
+    pub(super) number: u64,
+    pub(super) gathered: Vec<Finished>,
+    /// Bytes of output and atoms to report in `gathered`.
+    weight: usize,
+    num_reports: usize,
+    /// How many batches others wait for.
+    pub(super) num_turns: usize,
+    /// Where the newest result of each subjob is, once it has left `gathered`.
+    pub(super) batches: HashMap<SubjobId, Arc<Batch>>,
+}
+
+impl Lanes {
+    pub(super) fn of(&mut self, build: BuildId) -> &mut Lane {
+        self.builds.entry(build).or_insert_with(|| {
+            self.num_lanes += 1;
+            Lane {
+                number: self.num_lanes,
+                ..Lane::default()
+            }
+        })
+    }
+}
+
+impl Lane {
+    pub(super) fn gather(&mut self, finished: Finished) {
+        self.weight += finished.weight();
+        self.num_reports += finished.num_reports();
+        self.gathered.push(finished);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.gathered.len() >= MAX_RESULTS
+            || self.weight >= MAX_GATHERED
+            || self.num_reports >= MAX_REPORTS
+    }
+
+    /// All that gathered, and whether the next results wait for it.
+    pub(super) fn take(&mut self, stop: &CancellationToken, has_turn: bool) -> Option<Arc<Batch>> {
+        self.weight = 0;
+        self.num_reports = 0;
+        let gathered = std::mem::take(&mut self.gathered);
+        let batch = Batch::shared(gathered, self.number, stop, has_turn)?;
+        self.num_turns += usize::from(has_turn);
+        self.enter(batch)
+    }
+
+    pub(super) fn enter(&mut self, batch: Batch) -> Option<Arc<Batch>> {
+        let batch = Arc::new(batch);
+        for hand_out in &batch.hand_outs {
+            self.batches.insert(hand_out.subjob, Arc::clone(&batch));
+        }
+        Some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::{AtomConsole, AtomEnd, HandOut};
+    use clusterrunner_common::ids::{Attempt, ExecutorIndex, SessionId};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    fn finished(subjob: u32, console: AtomConsole, timed_out: usize) -> Finished {
+        let atom = |console, timed_out| AtomEnd {
+            command: "true".to_owned(),
+            exit_code: 0,
+            took: Duration::ZERO,
+            ended_at: 0,
+            timed_out,
+            console,
+            artifacts: None,
+        };
+        let mut atoms = vec![atom(console, None)];
+        let slow = || {
+            atom(
+                AtomConsole::Memory(Vec::new()),
+                Some(Duration::from_secs(1)),
+            )
+        };
+        atoms.extend(std::iter::repeat_with(slow).take(timed_out));
+        Finished {
+            hand_out: HandOut {
+                build: BuildId(1),
+                subjob: SubjobId(subjob),
+                attempt: Attempt(1),
+            },
+            executor: ExecutorIndex(0),
+            atoms,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// How many such results gather until they go.
+    fn gathered(console: usize, timed_out: usize) -> usize {
+        let mut lane = Lane::default();
+        let mut subjobs = 0..;
+        while !lane.is_full() {
+            let console = AtomConsole::Memory(vec![0; console]);
+            lane.gather(finished(subjobs.next().unwrap(), console, timed_out));
+        }
+        let stop = CancellationToken::new();
+        let batch = lane.take(&stop, true).unwrap();
+        assert!(!lane.is_full() && lane.take(&stop, true).is_none());
+        // The note of the largest batch fits into a header of gzip.
+        let finished = batch.finished().unwrap();
+        let results = finished
+            .iter()
+            .map(|f| crate::result_note::entry(f.hand_out, &f.atoms));
+        let note = crate::result_note::ResultNote {
+            build: BuildId(u64::MAX),
+            session: SessionId("x".repeat(100)),
+            results: results.collect(),
+        };
+        assert!(note.to_comment().unwrap().len() < 48 << 10);
+        batch.hand_outs.len()
+    }
+
+    #[test]
+    fn batches_are_bounded() {
+        assert_eq!(gathered(0, 0), MAX_RESULTS);
+        assert!((1..=64).contains(&gathered(4 << 10, 0)));
+        assert_eq!(gathered(0, 16), MAX_REPORTS / 16);
+    }
+
+    #[test]
+    fn what_is_large_goes_alone() {
+        let memory = |length| AtomConsole::Memory(vec![0; length]);
+        assert!(!finished(0, memory(1000), 16).goes_alone());
+        assert!(finished(0, memory(100_000), 0).goes_alone());
+        assert!(finished(0, memory(0), 17).goes_alone());
+        assert!(finished(0, AtomConsole::File(PathBuf::from("/x")), 0).goes_alone());
+        let mut with_artifacts = finished(0, memory(0), 0);
+        with_artifacts.atoms[0].artifacts = Some(PathBuf::from("/x"));
+        assert!(with_artifacts.goes_alone());
+        let mut of_no_atoms = finished(0, memory(0), 0);
+        of_no_atoms.atoms.clear();
+        assert!(of_no_atoms.goes_alone());
+    }
+}

@@ -1,0 +1,182 @@
+//! The mirrors of repositories on a slave: each has one user at a time, and goes when it is beyond the
+//! bounds and no build uses it.
+
+use super::{SourceError, Sources};
+use crate::data_directory::{DataDirectory, remove_all};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::kept_projects::{bound, find, remove_unnamed, touch, unname};
+use clusterrunner_common::retention::ProjectBounds;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+/// A mirror takes one user at a time.
+pub(super) type SharedMirror = Arc<AsyncMutex<Mirror>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sources {
+    /// The mirror of a repository, from now on that of the build.
+    pub(super) fn mirror(
+        &self,
+        data: &DataDirectory,
+        build: BuildId,
+        url: &GitUrl,
+    ) -> SharedMirror {
+        let directory = data.mirrors().join(url.directory_name());
+        let shared = {
+            let mut mirrors = lock(&self.mirrors);
+            let mirror = mirrors.entry(directory).or_insert_with_key(|directory| {
+                let mirror = Mirror::new(directory.clone(), url.clone(), self.git.clone());
+                Arc::new(AsyncMutex::new(mirror))
+            });
+            Arc::clone(mirror)
+        };
+        lock(&self.work_trees).insert(build, Arc::clone(&shared));
+        shared
+    }
+
+    /// Removes mirrors that are beyond the bounds and that no build uses. Blocks.
+    pub(crate) fn remove_surplus(
+        &self,
+        data: &DataDirectory,
+        bounds: &ProjectBounds,
+    ) -> io::Result<()> {
+        let parents = [data.mirrors()];
+        remove_unnamed(&parents)?;
+        let found = find(&parents, bounds.max_bytes.is_some())?;
+        bound(&found, bounds, Timestamp::now(), |project| {
+            // Nobody gets a mirror as long as this is locked.
+            let mut mirrors = lock(&self.mirrors);
+            let directory = data.mirrors().join(&project.name);
+            let users = mirrors
+                .get(&directory)
+                .map_or(0, |m| Arc::strong_count(m) - 1);
+            if users > 0 {
+                return false;
+            }
+            let name = project.name.to_string_lossy();
+            if let Err(error) = unname(&parents, &project.name) {
+                tracing::warn!(project = %name, %error, "could not remove a mirror");
+                return false;
+            }
+            mirrors.remove(&directory);
+            tracing::info!(project = %name, bytes = project.bytes, "a mirror that nobody uses is removed");
+            true
+        });
+        remove_unnamed(&parents)
+    }
+
+    /// Removes what a git build was checked out to; nothing where there is nothing.
+    pub(crate) async fn remove_work_tree(&self, data: &DataDirectory, build: BuildId) {
+        let Some(mirror) = lock(&self.work_trees).remove(&build) else {
+            return;
+        };
+        let mirror = mirror.lock_owned().await;
+        let path = data.work_tree(build);
+        let removed = spawn_blocking(move || {
+            if let Err(error) = mirror.remove_work_tree(&path) {
+                tracing::debug!(build.id = %build, %error, "git could not remove a work tree");
+                // What is no work tree yet, or not any more, is in the way all the same.
+                remove_all(&path)?;
+            }
+            note_use(&mirror);
+            io::Result::Ok(())
+        });
+        if let Err(error) = removed
+            .await
+            .map_err(io::Error::other)
+            .and_then(|done| done)
+        {
+            tracing::warn!(build.id = %build, %error, "could not remove a work tree");
+        }
+    }
+}
+
+/// A mirror whose use can not be noted only seems unused for longer, and is fetched again.
+fn note_use(mirror: &Mirror) {
+    touch(mirror.directory()).ok();
+}
+
+/// Does something with a mirror as its only user, which ends soon after `stop` by itself and keeps
+/// the mirror locked until then.
+pub(super) async fn in_mirror<T: Send + 'static>(
+    shared: SharedMirror,
+    (url, options): (GitUrl, GitOptions),
+    stop: &CancellationToken,
+    work: impl FnOnce(&Mirror, &CancellationToken) -> Result<T, GitError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let mut mirror = tokio::select! {
+        mirror = shared.lock_owned() => mirror,
+        () = stop.cancelled() => return Err(SourceError::Canceled),
+    };
+    // The last build's way to the repository may have been another one.
+    *mirror = Mirror::new(mirror.directory().to_owned(), url, options);
+    let stop = stop.clone();
+    let done = spawn_blocking(move || {
+        let done = work(&mirror, &stop);
+        note_use(&mirror);
+        done
+    });
+    Ok(done.await??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Registration;
+    use crate::master_api::{Dialect, MasterApi};
+    use clusterrunner_common::caller::Caller;
+    use clusterrunner_common::ids::SessionId;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn only_mirrors_that_no_build_uses_go() {
+        let base = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
+        let caller = Caller::new(None, std::time::Duration::from_secs(1)).unwrap();
+        let api = MasterApi {
+            caller: caller.clone(),
+            uploader: caller,
+            master: "localhost:1".to_owned(),
+            own_address: "localhost:2".to_owned(),
+            session: SessionId("s".to_owned()),
+            num_executors: 1,
+            labels: BTreeSet::new(),
+            accepts_original: false,
+            dialect: Dialect::default(),
+        };
+        let master = (api, Registration::new());
+        let sources = Sources::new("here".to_owned(), GitOptions::default(), master);
+        let mirrors = ["used", "known", "unknown"].map(|name| {
+            let url = GitUrl::parse(&format!("https://example.org/{name}"), false).unwrap();
+            std::fs::create_dir_all(data.mirrors().join(url.directory_name())).unwrap();
+            url
+        });
+        let used = sources.mirror(&data, BuildId(1), &mirrors[0]);
+        drop(sources.mirror(&data, BuildId(2), &mirrors[1]));
+        // Both builds are over, but somebody has the one at hand.
+        lock(&sources.work_trees).clear();
+        let bounds = ProjectBounds {
+            max_age: Some(std::time::Duration::ZERO),
+            max_bytes: None,
+        };
+        let left = || {
+            sources.remove_surplus(&data, &bounds).unwrap();
+            let is_left = |url: &GitUrl| data.mirrors().join(url.directory_name()).exists();
+            mirrors.each_ref().map(is_left)
+        };
+        assert_eq!(left(), [true, false, false]);
+        lock(&sources.work_trees).insert(BuildId(1), used);
+        assert_eq!(left(), [true, false, false]);
+        lock(&sources.work_trees).clear();
+        assert_eq!(left(), [false; 3]);
+        assert_eq!(std::fs::read_dir(data.mirrors()).unwrap().count(), 0);
+    }
+}
