@@ -15,7 +15,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(5);
 /// first one took, within these bounds.
 const PAUSE_FOR_EACH: u32 = 30;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks for marked processes. Clones share their looks.
 #[derive(Clone, Debug)]

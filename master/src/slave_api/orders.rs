@@ -3,11 +3,15 @@
 
 use super::Order;
 use super::batch::Batch;
+use crate::cluster::effect::SlaveCall;
 use clusterrunner_common::ids::BuildId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many calls to a slave are under way at a time.
 const AT_A_TIME: usize = 8;
+
+/// How many tear-downs are beside them. Slaves take their time with these, and nobody waits for them.
+const TEAR_DOWNS_AT_A_TIME: usize = 32;
 
 /// What is told one after the other.
 pub(super) type Subject = Option<BuildId>;
@@ -20,7 +24,10 @@ pub(super) struct Orders {
     waiting: BTreeMap<Subject, VecDeque<Order>>,
     /// What has orders that wait and no call under way, the one that waits longest first.
     ready: VecDeque<Subject>,
+    /// The same where the next order is to tear down.
+    ready_to_tear_down: VecDeque<Subject>,
     under_way: BTreeSet<Subject>,
+    tearing_down: BTreeSet<Subject>,
     /// The slave is told to end after all that came before.
     end: Option<Order>,
 }
@@ -31,7 +38,9 @@ impl Orders {
             is_legacy,
             waiting: BTreeMap::new(),
             ready: VecDeque::new(),
+            ready_to_tear_down: VecDeque::new(),
             under_way: BTreeSet::new(),
+            tearing_down: BTreeSet::new(),
             end: None,
         }
     }
@@ -51,25 +60,52 @@ impl Orders {
             Order::About(build, _) => Some(*build),
         };
         let waiting = self.waiting.entry(subject).or_default();
-        if waiting.is_empty() && !self.under_way.contains(&subject) {
-            self.ready.push_back(subject);
-        }
+        let is_first = waiting.is_empty();
         waiting.push_back(order);
+        if is_first && !self.is_called_about(subject) {
+            self.make_ready(subject);
+        }
+    }
+
+    fn is_called_about(&self, subject: Subject) -> bool {
+        self.under_way.contains(&subject) || self.tearing_down.contains(&subject)
+    }
+
+    fn make_ready(&mut self, subject: Subject) {
+        let waiting = self.waiting.get(&subject);
+        match waiting.and_then(VecDeque::front) {
+            Some(Order::About(_, SlaveCall::TearDown)) => {
+                self.ready_to_tear_down.push_back(subject);
+            }
+            Some(_) => self.ready.push_back(subject),
+            None => {}
+        }
     }
 
     /// The next call, which is under way from now on.
     pub(super) fn next(&mut self) -> Option<(Subject, Batch)> {
-        if self.under_way.len() >= AT_A_TIME {
+        if self.under_way.len() < AT_A_TIME
+            && let Some(subject) = self.ready.pop_front()
+        {
+            self.under_way.insert(subject);
+            return Some((subject, self.batch(subject)?));
+        }
+        if self.tearing_down.len() < TEAR_DOWNS_AT_A_TIME
+            && let Some(subject) = self.ready_to_tear_down.pop_front()
+        {
+            self.tearing_down.insert(subject);
+            return Some((subject, self.batch(subject)?));
+        }
+        if !self.waiting.is_empty() || !self.under_way.is_empty() || !self.tearing_down.is_empty() {
             return None;
         }
-        let Some(subject) = self.ready.pop_front() else {
-            if !self.under_way.is_empty() {
-                return None;
-            }
-            let end = self.end.take()?;
-            self.under_way.insert(None);
-            return Some((None, Batch::new(end)));
-        };
+        let end = self.end.take()?;
+        self.under_way.insert(None);
+        Some((None, Batch::new(end)))
+    }
+
+    /// The first of what waits, with what goes along with it.
+    fn batch(&mut self, subject: Subject) -> Option<Batch> {
         let waiting = self.waiting.get_mut(&subject)?;
         let mut batch = Batch::new(waiting.pop_front()?);
         while !self.is_legacy
@@ -83,23 +119,20 @@ impl Orders {
         if waiting.is_empty() {
             self.waiting.remove(&subject);
         }
-        self.under_way.insert(subject);
-        Some((subject, batch))
+        Some(batch)
     }
 
     /// A call is over.
     pub(super) fn over(&mut self, subject: Subject) {
         self.under_way.remove(&subject);
-        if self.waiting.contains_key(&subject) {
-            self.ready.push_back(subject);
-        }
+        self.tearing_down.remove(&subject);
+        self.make_ready(subject);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::effect::SlaveCall;
     use clusterrunner_common::api::SubjobOrder;
     use clusterrunner_common::ids::{Attempt, SubjobId};
 
@@ -196,9 +229,28 @@ mod tests {
         assert_eq!(all(&mut orders).len(), AT_A_TIME);
         orders.add(tear_down(3));
         orders.over(Some(BuildId(3)));
-        assert_eq!(all(&mut orders), ["9 x1"]);
+        assert_eq!(all(&mut orders), ["9 x1", "3 down"]);
         orders.over(Some(BuildId(1)));
         orders.over(Some(BuildId(2)));
-        assert_eq!(all(&mut orders), ["10 x1", "3 down"]);
+        assert_eq!(all(&mut orders), ["10 x1"]);
+    }
+
+    #[test]
+    fn tear_downs_hold_up_nothing_else_but_the_end() {
+        let mut orders = given(false, (1..=50).map(tear_down));
+        assert_eq!(all(&mut orders).len(), TEAR_DOWNS_AT_A_TIME);
+        orders.add(start(60, 0));
+        orders.add(start(1, 0));
+        orders.add(Order::End);
+        assert_eq!(all(&mut orders), ["60 x1"]);
+        orders.over(Some(BuildId(1)));
+        assert_eq!(all(&mut orders), ["1 x1", "33 down"]);
+        for build in (2..=50).chain([60]) {
+            orders.over(Some(BuildId(build)));
+            let next = all(&mut orders);
+            assert!(next.iter().all(|next| next.ends_with("down")), "{next:?}");
+        }
+        orders.over(Some(BuildId(1)));
+        assert_eq!(all(&mut orders), ["end"]);
     }
 }
