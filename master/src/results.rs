@@ -47,7 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use writer::Writer;
+use writer::Writers;
 
 /// How many builds' stores are kept open while nobody uses them, and of how many results.
 const KEPT_OPEN: usize = 64;
@@ -60,7 +60,7 @@ const IN_MEMORY: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Results {
     stores: Arc<Stores>,
-    writer: Writer,
+    writers: Writers,
     /// How many blocks of more than a little may wait in memory.
     memory: Arc<Semaphore>,
 }
@@ -75,19 +75,19 @@ pub enum Block {
 }
 
 impl Results {
-    /// Results below `directory`. Starts the thread that writes them.
+    /// Results below `directory`. Starts the threads that write them.
     ///
     /// # Errors
-    /// There can be no thread.
+    /// There can be no threads.
     pub fn new(directory: PathBuf) -> io::Result<Self> {
         let stores = Arc::new(Stores {
             directory,
             open: Mutex::default(),
         });
-        let writer = Writer::start(Arc::clone(&stores))?;
+        let writers = Writers::start(&stores)?;
         Ok(Self {
             stores,
-            writer,
+            writers,
             memory: Arc::new(Semaphore::new(IN_MEMORY)),
         })
     }
@@ -181,7 +181,7 @@ impl Results {
                 Block::File(file) => NewContent::File(file),
             },
         };
-        self.writer.append(build, block).await
+        self.writers.append(build, block).await
     }
 
     /// Whether the result of a hand-out is there. Blocks.

@@ -1,4 +1,5 @@
-//! The one thread that writes results: whatever waits is written and brought to disk together.
+//! The threads that write results: whatever waits is written and brought to disk together. Each build has
+//! one of them; while a disk brings the results of one build to rest, it can do so for others.
 
 use super::Stores;
 use super::build_store::{NewBlock, SyncedDirectories};
@@ -8,10 +9,13 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
+/// How many threads there are.
+const WRITERS: u64 = 4;
+
 /// How many blocks are written before they are synced at most.
 const GROUP: usize = 256;
 
-/// How many blocks may wait; whoever brings one more waits.
+/// How many blocks may wait for a thread; whoever brings one more waits.
 const WAITING: usize = 1024;
 
 struct Append {
@@ -20,25 +24,31 @@ struct Append {
     done: oneshot::Sender<io::Result<()>>,
 }
 
-/// The way to the thread. It ends when the last of these is gone.
+/// The way to the threads. They end when the last of these is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Writer(mpsc::SyncSender<Append>);
+pub(super) struct Writers(Arc<[mpsc::SyncSender<Append>]>);
 
-impl Writer {
-    pub(super) fn start(stores: Arc<Stores>) -> io::Result<Self> {
-        let (sender, waiting) = mpsc::sync_channel(WAITING);
-        std::thread::Builder::new()
-            .name("results".to_owned())
-            .spawn(move || work(&stores, &waiting))?;
-        Ok(Self(sender))
+impl Writers {
+    pub(super) fn start(stores: &Arc<Stores>) -> io::Result<Self> {
+        let start = |number| {
+            let (sender, waiting) = mpsc::sync_channel(WAITING);
+            let stores = Arc::clone(stores);
+            std::thread::Builder::new()
+                .name(format!("results-{number}"))
+                .spawn(move || work(&stores, &waiting))?;
+            Ok(sender)
+        };
+        let writers: io::Result<Vec<_>> = (0..WRITERS).map(start).collect();
+        Ok(Self(writers?.into()))
     }
 
     /// Adds a block to a build's store and waits until it is on disk.
     pub(super) async fn append(&self, build: BuildId, block: NewBlock) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         let append = Append { build, block, done };
-        let sender = self.0.clone();
-        let gone = || io::Error::other("the thread that writes results is gone");
+        let gone = || io::Error::other("a thread that writes results is gone");
+        let number = usize::try_from(build.0 % WRITERS).unwrap_or_default();
+        let sender = self.0.get(number).ok_or_else(gone)?.clone();
         match sender.try_send(append) {
             Ok(()) => {}
             Err(mpsc::TrySendError::Full(append)) => {
