@@ -5,7 +5,8 @@
 //! slave.pid                           its process id; there while it listens
 //! repos/                              mirrors of repositories, kept from build to build within bounds
 //! work/<build>/                       work tree of a git build
-//! artifacts/<build>/executor_<E>_<N>/ $ARTIFACT_DIR of atoms, one after the other while they leave nothing in it
+//! artifacts/executor_<E>_<N>/         $ARTIFACT_DIR of atoms, one after the other while they leave nothing in it
+//! artifacts/<build>/executor_<E>_<N>/ the same with what an atom left, until it is packed
 //! artifacts/<build>/console_<S>_<K>.<attempt>   a large console that waits to be packed
 //! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote
 //! consoles/<E>.<N>                    what the atoms of an executor print, one after the other
@@ -119,13 +120,9 @@ impl DataDirectory {
     }
 
     /// `$ARTIFACT_DIR` of atoms: the one with this number of an executor.
-    pub(crate) fn artifact_directory(
-        &self,
-        build: BuildId,
-        executor: ExecutorIndex,
-        number: u64,
-    ) -> PathBuf {
-        self.artifacts(build)
+    pub(crate) fn artifact_directory(&self, executor: ExecutorIndex, number: u64) -> PathBuf {
+        self.path
+            .join("artifacts")
             .join(format!("executor_{executor}_{number}"))
     }
 

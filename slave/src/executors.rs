@@ -120,7 +120,7 @@ fn carry_out(
     let run = AssertUnwindSafe(|| executor.run(order, &stop, &events));
     let outcome = catch_unwind(run).unwrap_or_else(|_| {
         tracing::error!(%hand_out, "a part of the slave panicked while a subjob ran");
-        executor.start_afresh();
+        executor.start_afresh(hand_out.build);
         RunOutcome::Trouble(BROKE_OFF.to_owned())
     });
     let took = started.elapsed();

@@ -141,9 +141,9 @@ mod tests {
 
         /// The artifact directory of an atom, there with a console.
         fn atom(&self, atom: u32) -> PathBuf {
-            let directory =
-                self.data
-                    .artifact_directory(BuildId(7), ExecutorIndex(0), u64::from(atom));
+            let directory = self
+                .data
+                .artifact_directory(ExecutorIndex(0), u64::from(atom));
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join(CONSOLE_FILE), format!("atom {atom}\n")).unwrap();
             directory
@@ -152,9 +152,9 @@ mod tests {
         /// Where the atoms left everything in files.
         fn ends(&self, num_atoms: u32) -> Vec<AtomEnd> {
             let end = |atom: u32| {
-                let directory =
-                    self.data
-                        .artifact_directory(BuildId(7), ExecutorIndex(0), u64::from(atom));
+                let directory = self
+                    .data
+                    .artifact_directory(ExecutorIndex(0), u64::from(atom));
                 AtomEnd {
                     command: "true".to_owned(),
                     exit_code: i32::try_from(atom).unwrap(),

@@ -13,7 +13,7 @@ use clusterrunner_common::command::{
 };
 use clusterrunner_common::console::ConsoleCap;
 use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
-use clusterrunner_common::ids::{AtomId, ExecutorIndex};
+use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,11 +97,12 @@ impl SubjobExecutor {
         outcome
     }
 
-    /// Nothing that was ready is used again: nobody knows what has become of it.
-    pub(crate) fn start_afresh(&mut self) {
+    /// Nothing that was ready is used again: nobody knows what has become of it. It goes with the build
+    /// that had it.
+    pub(crate) fn start_afresh(&mut self, build: BuildId) {
         self.means.consoles.dropped(self.executor);
         self.console_files.discard();
-        self.directories = ArtifactDirectories::new(self.executor);
+        self.directories.give_up(&self.means.data, build);
     }
 
     fn grace(&self) -> Duration {
@@ -129,7 +130,7 @@ impl SubjobExecutor {
             let end = ended.as_ref().ok().and_then(Option::as_ref);
             events.atom_finished(atom, end.map(|end| end.exit_code));
             if end.is_none() {
-                self.start_afresh();
+                self.start_afresh(order.hand_out.build);
             }
             match ended {
                 Ok(Some(end)) => atoms.push(end),
@@ -166,7 +167,7 @@ impl SubjobExecutor {
         } = self.means.clone();
         let hand_out = order.hand_out;
         let (console, output) = self.console_files.open(&data)?;
-        let directory = self.directories.take(&data, hand_out.build)?;
+        let directory = self.directories.take(&data)?;
         let shell_command = ShellCommand {
             command_line: command,
             working_directory: order.project_directory.clone(),
@@ -219,7 +220,9 @@ impl SubjobExecutor {
             ended_at: Timestamp::now().0 / 1000,
             timed_out,
             console,
-            artifacts: self.directories.left(hand_out.build, nobody_is_left)?,
+            artifacts: self
+                .directories
+                .left(&data, hand_out.build, nobody_is_left)?,
         }))
     }
 

@@ -176,8 +176,8 @@ async fn an_atom_knows_where_it_runs() {
     ] {
         assert_eq!(variables.get(name), Some(&value), "{name}");
     }
-    let own = format!("/artifacts/{}/executor_0_1", build.id);
-    assert!(variables["ARTIFACT_DIR"].ends_with(&own), "{console}");
+    let own = "/artifacts/executor_0_1";
+    assert!(variables["ARTIFACT_DIR"].ends_with(own), "{console}");
     assert!(!variables.contains_key("CLUSTERRUNNER_BASE_DIRECTORY"));
     assert!(!console.contains("secret of"), "{console}");
 }

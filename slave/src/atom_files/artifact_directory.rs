@@ -6,15 +6,11 @@ use crate::data_directory::{DataDirectory, make_private, remove_all};
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
-use std::collections::VecDeque;
 use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-
-/// Of how many builds an executor keeps a directory ready.
-const MOST_READY: usize = 8;
 
 /// Room for the entries of a directory that is hardly ever longer than empty.
 const ENTRIES: usize = 512;
@@ -25,7 +21,7 @@ pub(crate) struct ArtifactDirectories {
     executor: ExecutorIndex,
     /// How many were made; each has a name of its own.
     made: u64,
-    ready: VecDeque<(BuildId, Ready)>,
+    ready: Option<Ready>,
 }
 
 #[derive(Debug)]
@@ -61,65 +57,69 @@ impl ArtifactDirectories {
         Self {
             executor,
             made: 0,
-            ready: VecDeque::new(),
+            ready: None,
         }
     }
 
-    /// The directory for the next atom of a build.
-    pub(crate) fn take(
+    /// The directory for the next atom, of whatever build.
+    pub(crate) fn take(&mut self, data: &DataDirectory) -> Result<&Path, AtomFileError> {
+        let ready = match self.ready.take() {
+            // Another atom may have been at it since.
+            Some(ready) if ready.is_untouched() => ready,
+            Some(touched) => {
+                if let Err(error) = remove_all(&touched.path) {
+                    tracing::debug!(path = %touched.path.display(), %error, "could not remove a directory");
+                }
+                self.make(data)?
+            }
+            None => self.make(data)?,
+        };
+        Ok(&self.ready.insert(ready).path)
+    }
+
+    /// What the last atom left, which is of this build: now its directory is among the build's. It is kept
+    /// for the next atom if there is nothing in it and `nobody_is_left` of this one.
+    pub(crate) fn left(
         &mut self,
         data: &DataDirectory,
         build: BuildId,
-    ) -> Result<&Path, AtomFileError> {
-        let known = self.ready.iter().position(|(of, _)| *of == build);
-        let ready = match known.and_then(|known| self.ready.remove(known)) {
-            // Another atom of the build may have been at it since.
-            Some((_, ready)) if ready.is_untouched() => ready,
-            Some(_) | None => self.make(data, build)?,
-        };
-        self.ready.truncate(MOST_READY - 1);
-        self.ready.push_front((build, ready));
-        Ok(&self.ready[0].1.path)
-    }
-
-    /// What the last atom of a build left. The directory is kept for the next one if `nobody_is_left`
-    /// of the atom.
-    pub(crate) fn left(
-        &mut self,
-        build: BuildId,
         nobody_is_left: bool,
     ) -> Result<Option<PathBuf>, AtomFileError> {
-        let Some(Ready { path, state }) = self.take_ready(build) else {
+        let Some(Ready { path, state }) = self.ready.take() else {
             return Ok(None);
         };
         match look(&path).map_err(files("look into", &path))? {
-            Found::Something => Ok(Some(path)),
+            Found::Something => move_to(data, build, path),
             Found::Other => {
                 remove_all(&path).map_err(files("remove", &path))?;
                 Ok(None)
             }
-            Found::Empty(now) => {
-                if nobody_is_left && now == state {
-                    self.ready.push_front((build, Ready { path, state }));
-                } else if nobody_is_left {
-                    // If it can not be removed now it goes with the build.
-                    std::fs::remove_dir(&path).ok();
+            Found::Empty(now) if nobody_is_left => {
+                if now == state {
+                    self.ready = Some(Ready { path, state });
+                } else if std::fs::remove_dir(&path).is_err() {
+                    move_to(data, build, path)?;
                 }
                 Ok(None)
             }
+            Found::Empty(_) => move_to(data, build, path).map(|_| None),
             Found::Nothing => Ok(None),
         }
     }
 
-    fn take_ready(&mut self, build: BuildId) -> Option<Ready> {
-        let known = self.ready.iter().position(|(of, _)| *of == build)?;
-        self.ready.remove(known).map(|(_, ready)| ready)
+    /// Of the last atom, which is of this build, nobody knows what it left.
+    pub(crate) fn give_up(&mut self, data: &DataDirectory, build: BuildId) {
+        if let Some(Ready { path, .. }) = self.ready.take()
+            && let Err(error) = move_to(data, build, path)
+        {
+            tracing::debug!(build.id = %build, %error, "a directory stays until the slave is started again");
+        }
     }
 
-    fn make(&mut self, data: &DataDirectory, build: BuildId) -> Result<Ready, AtomFileError> {
+    fn make(&mut self, data: &DataDirectory) -> Result<Ready, AtomFileError> {
         loop {
             self.made += 1;
-            let path = data.artifact_directory(build, self.executor, self.made);
+            let path = data.artifact_directory(self.executor, self.made);
             let made = match DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => make_private(&path),
@@ -128,6 +128,42 @@ impl ArtifactDirectories {
             let state = made.and_then(|()| Ok(State::of(&path.symlink_metadata()?)));
             let state = state.map_err(files("make", &path))?;
             return Ok(Ready { path, state });
+        }
+    }
+}
+
+/// Moves a directory to those of a build, with which it goes at the latest. Says where it is, if it is
+/// still there.
+fn move_to(
+    data: &DataDirectory,
+    build: BuildId,
+    path: PathBuf,
+) -> Result<Option<PathBuf>, AtomFileError> {
+    let of_build = data.artifacts(build);
+    let Some(name) = path.file_name() else {
+        return Ok(Some(path));
+    };
+    let aside = of_build.join(name);
+    let moved = match std::fs::rename(&path, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_private(&of_build).and_then(|()| std::fs::rename(&path, &aside))
+        }
+        moved => moved,
+    };
+    match moved {
+        Ok(()) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // It can not be moved where the atom has write-protected it. It goes when it is packed.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some(path)),
+        Err(error) => Err(files("move", &path)(error)),
+    }
+}
+
+impl Drop for ArtifactDirectories {
+    fn drop(&mut self) {
+        // At the next start it would go in any case.
+        if let Some(ready) = &self.ready {
+            std::fs::remove_dir(&ready.path).ok();
         }
     }
 }
@@ -198,7 +234,7 @@ mod tests {
         }
 
         fn take(&mut self) -> PathBuf {
-            let taken = self.directories.take(&self.data, BUILD).unwrap().to_owned();
+            let taken = self.directories.take(&self.data).unwrap().to_owned();
             let found = taken.symlink_metadata().unwrap();
             assert!(found.is_dir() && taken.read_dir().unwrap().next().is_none());
             assert_eq!(found.permissions().mode() & 0o777, 0o700);
@@ -209,8 +245,9 @@ mod tests {
         fn check(&mut self, is_left: bool, is_same: bool, deed: impl FnOnce(&Path, &Path)) {
             let taken = self.take();
             deed(&taken, self.base.path());
-            let left = self.directories.left(BUILD, true).unwrap();
-            assert_eq!(left, is_left.then(|| taken.clone()));
+            let left = self.directories.left(&self.data, BUILD, true).unwrap();
+            let aside = self.data.artifacts(BUILD).join(taken.file_name().unwrap());
+            assert_eq!(left, is_left.then_some(aside));
             assert_eq!(self.take() == taken, is_same);
         }
     }
@@ -219,14 +256,35 @@ mod tests {
     fn what_was_not_touched_is_used_again() {
         let mut scenario = Scenario::new();
         scenario.check(false, true, |_, _| {});
-        let other = BuildId(4);
-        scenario.directories.take(&scenario.data, other).unwrap();
-        scenario.check(false, true, |_, _| {});
+        assert!(!scenario.data.artifacts(BUILD).exists());
         // A process of the last atom may write there yet.
         let taken = scenario.take();
-        assert_eq!(scenario.directories.left(BUILD, false).unwrap(), None);
+        let Scenario {
+            data, directories, ..
+        } = &mut scenario;
+        assert_eq!(directories.left(data, BUILD, false).unwrap(), None);
+        let aside = data.artifacts(BUILD).join(taken.file_name().unwrap());
+        assert!(aside.is_dir() && !taken.exists());
         assert_ne!(scenario.take(), taken);
-        assert!(taken.is_dir());
+    }
+
+    #[test]
+    fn what_is_given_up_goes_with_the_build() {
+        let mut scenario = Scenario::new();
+        let taken = scenario.take();
+        std::fs::write(taken.join("x"), "").unwrap();
+        scenario.directories.give_up(&scenario.data, BUILD);
+        let aside = scenario.data.artifacts(BUILD);
+        assert!(aside.join(taken.file_name().unwrap()).join("x").exists());
+        assert_ne!(scenario.take(), taken);
+        // Nothing to give up.
+        scenario
+            .directories
+            .left(&scenario.data, BUILD, true)
+            .unwrap();
+        std::fs::remove_dir_all(aside).unwrap();
+        scenario.directories.give_up(&scenario.data, BUILD);
+        scenario.directories.give_up(&scenario.data, BUILD);
     }
 
     #[test]
@@ -258,7 +316,10 @@ mod tests {
         });
         // Also when another atom was at it after the end.
         let taken = scenario.take();
-        scenario.directories.left(BUILD, true).unwrap();
+        scenario
+            .directories
+            .left(&scenario.data, BUILD, true)
+            .unwrap();
         std::fs::remove_dir(&taken).unwrap();
         assert_ne!(scenario.take(), taken);
     }

@@ -343,7 +343,9 @@ fn a_canceled_subjob_has_no_result_and_leaves_nothing_running() {
 #[test]
 fn what_the_slave_can_not_do_is_no_result() {
     let mut scenario = Scenario::new();
-    std::fs::write(scenario.means.data.artifacts(BUILD), "in the way").unwrap();
+    let artifacts = scenario.means.data.path().join("artifacts");
+    std::fs::remove_dir(&artifacts).unwrap();
+    std::fs::write(artifacts, "in the way").unwrap();
     let outcome = scenario.run(&["true"]);
     let RunOutcome::Trouble(reason) = outcome else {
         panic!("{outcome:?}");

@@ -48,7 +48,7 @@ async fn a_build_goes_from_set_up_to_idle() {
     let console =
         |atom: u32| result.text(&format!("artifact_4_{atom}/clusterrunner_console_output"));
     assert_eq!(console(0), "a'b $c ü\noops\n");
-    let artifacts = slave.artifacts(7).join("executor_0_2");
+    let artifacts = slave.data.join("artifacts/executor_0_2");
     assert_eq!(
         console(1),
         format!("{project} {} 1 0 0 5\n", artifacts.display())
