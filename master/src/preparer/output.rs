@@ -61,14 +61,18 @@ pub(super) fn shown(output: &str) -> String {
     if text.is_empty() {
         return " It printed nothing.".to_owned();
     }
-    let long = text.len().saturating_sub(SHOWN_BYTES);
-    let (_, text) = text.split_at(text.ceil_char_boundary(long));
     // Nobody would see a NUL.
-    let text = text.replace('\0', "\\0");
+    let text = end_of(text).replace('\0', "\\0");
+    let text = end_of(&text);
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(SHOWN_LINES);
     let last = lines.get(skipped..).unwrap_or_default().join("\n");
     format!(" The end of its output:\n{last}")
+}
+
+fn end_of(text: &str) -> &str {
+    let long = text.len().saturating_sub(SHOWN_BYTES);
+    text.split_at(text.ceil_char_boundary(long)).1
 }
 
 #[cfg(test)]
@@ -91,6 +95,8 @@ mod tests {
     fn what_is_shown_is_bounded_in_lines_and_bytes() {
         assert_eq!(shown(" \n"), " It printed nothing.");
         assert_eq!(shown("a\nb\n"), " The end of its output:\na\nb");
+        let zeros = shown(&"\0".repeat(SHOWN_BYTES));
+        assert!(zeros.len() <= SHOWN_BYTES + 30 && zeros.ends_with("\\0"));
         let many = "x\n".repeat(100);
         assert_eq!(shown(&many).lines().count(), 1 + SHOWN_LINES);
         // A character of two bytes at the cut is left out as a whole.

@@ -5,7 +5,7 @@ use crate::daemon::STOP_LIMIT;
 use crate::processes;
 use crate::wait::is_true_within;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Farm {
     /// What builds have left in the directories of the slaves.
@@ -20,7 +20,8 @@ impl Farm {
             let held = (!self.slaves[slave].was_stopped).then_some("held");
             for part in ["work", "artifacts", "results"].into_iter().chain(held) {
                 let entries = fs::read_dir(self.path(&directory).join(part));
-                left.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+                let paths = entries.into_iter().flatten().flatten().map(|e| e.path());
+                left.extend(paths.filter(|path| !is_ready_for_the_next(path)));
             }
         }
         left
@@ -66,6 +67,13 @@ impl Farm {
             );
         }
     }
+}
+
+/// Whether it is the directory that an executor keeps for its next atom, with nothing in it.
+fn is_ready_for_the_next(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    name.starts_with("executor_") && is_empty()
 }
 
 impl Drop for Farm {
