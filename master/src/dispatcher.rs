@@ -14,6 +14,7 @@ use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use std::collections::HashMap;
+use std::io;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -113,9 +114,15 @@ impl Dispatcher {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Prepare { build, request } => {
-                let preparer = self.preparer.clone();
+                let (preparer, results) = (self.preparer.clone(), self.results.clone());
                 self.start(build, move |stop| async move {
-                    preparer.prepare(build, *request, stop).await
+                    let ready = results.get_ready(build);
+                    let prepared = preparer.prepare(build, *request, stop).await;
+                    if !matches!(prepared, Some(Command::ReportPrepared { .. })) {
+                        ready.await;
+                        remove_place(results, build).await;
+                    }
+                    prepared
                 });
             }
             Effect::Archive {
@@ -203,5 +210,13 @@ impl Dispatcher {
     fn next_number(&mut self) -> u64 {
         self.num_started += 1;
         self.num_started
+    }
+}
+
+/// Nothing comes of this build, so it needs no place for results.
+async fn remove_place(results: Results, build: BuildId) {
+    let removed = tokio::task::spawn_blocking(move || results.remove(build)).await;
+    if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        tracing::warn!(build.id = build.0, %error, "could not remove the place for results");
     }
 }

@@ -159,6 +159,17 @@ impl Results {
         Ok(files)
     }
 
+    /// Begins to make the place for the results of a build that is being prepared, so that the first of them
+    /// need not wait for that. Returns at once; what comes back is over when it is made, or could not be.
+    pub fn get_ready(&self, build: BuildId) -> impl Future<Output = ()> + Send + use<> {
+        let ready = self.writers.get_ready(build);
+        async move {
+            if let Ok(Err(error)) = ready.await {
+                tracing::debug!(build.id = build.0, %error, "no place for results could be made yet");
+            }
+        }
+    }
+
     /// Keeps a block: what `check_block` found in it, with the hand-outs that its results are of.
     /// Returns when it is on disk. A result that is there already is kept once more; the later one
     /// is read.

@@ -166,6 +166,9 @@ async fn a_failing_atomizer_shows_its_output() {
     );
     let parts = ["Atomizer command failed!", "no-such-program-here", "127"];
     check_error(&farm, &repository.request(), &parts).await;
+    // Of builds without results there is no place for them either.
+    let places = fs::read_dir(farm.path("base/master/results")).unwrap();
+    assert_eq!(places.count(), 0);
 }
 
 /// Wherever a NUL comes from, it is the build that says so: no shell could take it.

@@ -175,6 +175,24 @@ async fn builds_that_are_written_together_fail_each_for_itself() {
 }
 
 #[tokio::test]
+async fn a_place_that_was_made_ready_is_used() {
+    let scenario = Scenario::new();
+    scenario.results.get_ready(BUILD).await;
+    assert!(scenario.file("blocks").exists() && scenario.file("index").exists());
+    assert!(scenario.results.is_tidy(BUILD));
+    let keys = [key(0, 1)];
+    scenario.append(&keys, false).await;
+    assert!(scenario.results.is_tidy(BUILD));
+    scenario.results.get_ready(BUILD).await;
+    let scenario = scenario.restarted();
+    assert_eq!(scenario.archived(&keys).await, expected(&keys));
+    assert!(
+        !scenario.results.is_tidy(BUILD),
+        "there was something before"
+    );
+}
+
+#[tokio::test]
 async fn what_does_not_count_is_not_in_the_archive() {
     let scenario = Scenario::new();
     scenario

@@ -20,7 +20,8 @@ const WAITING: usize = 1024;
 
 struct Append {
     build: BuildId,
-    block: NewBlock,
+    /// Nothing where only the store is to be made.
+    block: Option<NewBlock>,
     done: oneshot::Sender<io::Result<()>>,
 }
 
@@ -42,13 +43,36 @@ impl Writers {
         Ok(Self(writers?.into()))
     }
 
+    fn of_build(&self, build: BuildId) -> Option<&mpsc::SyncSender<Append>> {
+        self.0.get(usize::try_from(build.0 % WRITERS).ok()?)
+    }
+
+    /// Has the store of a build made and brought to disk, if nobody waits for more important things.
+    /// The answer comes when that is done, or not done.
+    pub(super) fn get_ready(&self, build: BuildId) -> oneshot::Receiver<io::Result<()>> {
+        let (done, answer) = oneshot::channel();
+        if let Some(sender) = self.of_build(build) {
+            let append = Append {
+                build,
+                block: None,
+                done,
+            };
+            // Otherwise it is made with the first result.
+            sender.try_send(append).ok();
+        }
+        answer
+    }
+
     /// Adds a block to a build's store and waits until it is on disk.
     pub(super) async fn append(&self, build: BuildId, block: NewBlock) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
-        let append = Append { build, block, done };
+        let append = Append {
+            build,
+            block: Some(block),
+            done,
+        };
         let gone = || io::Error::other("a thread that writes results is gone");
-        let number = usize::try_from(build.0 % WRITERS).unwrap_or_default();
-        let sender = self.0.get(number).ok_or_else(gone)?.clone();
+        let sender = self.of_build(build).ok_or_else(gone)?.clone();
         match sender.try_send(append) {
             Ok(()) => {}
             Err(mpsc::TrySendError::Full(append)) => {
@@ -68,7 +92,7 @@ fn work(stores: &Stores, waiting: &mpsc::Receiver<Append>) {
         let mut by_build: BTreeMap<BuildId, Waiting> = BTreeMap::new();
         for append in std::iter::once(first).chain(waiting.try_iter()).take(GROUP) {
             let (blocks, done) = by_build.entry(append.build).or_default();
-            blocks.push(append.block);
+            blocks.extend(append.block);
             done.push(append.done);
         }
         write(stores, by_build);

@@ -32,7 +32,9 @@ impl Appending<'_> {
         if self.added.iter().any(in_blocks) {
             self.store.blocks.sync_data()?;
         }
-        self.store.index_file.sync_data()?;
+        if !self.added.is_empty() {
+            self.store.index_file.sync_data()?;
+        }
         let mut directories = self.unsynced.iter();
         directories.try_for_each(|directory| others.sync(directory))
     }
