@@ -77,15 +77,41 @@ impl Archive {
             pieces,
             ending: ending(failures)?,
         };
-        let text = serde_json::to_vec(&archive)?;
+        archive.keep(store)
+    }
+
+    /// Makes room for the name of one in the directory of a build: an empty file, which is none yet.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn reserve(directory: &Path) -> io::Result<()> {
+        match File::create_new(directory.join(ARCHIVE)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn keep(&self, store: &BuildStore) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let path = store.directory().join(ARCHIVE);
+        if store.has_lasting_names() && std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+            // Nobody reads it before an event says that it is there. One that was torn is made again.
+            let mut file = File::options().write(true).open(&path)?;
+            let written = file.write_all(&text).and_then(|()| file.sync_data());
+            if written.is_err() {
+                file.set_len(0).ok();
+            }
+            return written;
+        }
         let incoming = Incoming::new(store.directory())?;
         incoming.file().write_all(&text)?;
-        incoming.keep_and_sync(&store.directory().join(ARCHIVE), store.directory())
+        incoming.keep_and_sync(&path, store.directory())
     }
 
     /// Whether the directory of a build has one.
     pub(super) fn is_in(directory: &Path) -> bool {
-        directory.join(ARCHIVE).exists()
+        let file = std::fs::metadata(directory.join(ARCHIVE));
+        file.is_ok_and(|file| file.len() > 0)
     }
 
     /// Reads what [`Self::make`] found out, and when that was.
@@ -96,6 +122,9 @@ impl Archive {
         let mut file = File::open(store.directory().join(ARCHIVE))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
+        if text.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let made_at = file.metadata()?.modified()?;
         Ok((serde_json::from_slice(&text)?, made_at))
     }

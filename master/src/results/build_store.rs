@@ -4,6 +4,7 @@ mod appending;
 
 pub(super) use appending::SyncedDirectories;
 
+use super::archive::Archive;
 use super::incoming::Incoming;
 use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
 use appending::Appending;
@@ -61,6 +62,9 @@ impl BuildStore {
     pub(super) fn open(directory: PathBuf, make: bool) -> io::Result<Self> {
         let is_first = directory.parent().is_some_and(|above| !above.exists());
         let is_new = make && make_directory(&directory)?;
+        if is_new {
+            Archive::reserve(&directory)?;
+        }
         // Whoever made them earlier may not have come to sync them.
         let num_unsynced = if is_first { 3 } else { 2 };
         let unsynced = directory.ancestors().take(num_unsynced);
@@ -191,6 +195,12 @@ impl BuildStore {
             .collect();
         self.index_file.write_all_at(&records, records_end)?;
         Ok(added)
+    }
+
+    /// Whether the names of its files are on disk.
+    pub(super) fn has_lasting_names(&self) -> bool {
+        let unsynced = self.appending.lock();
+        unsynced.unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether there surely are no files but those of the small blocks.

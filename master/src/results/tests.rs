@@ -179,6 +179,10 @@ async fn a_place_that_was_made_ready_is_used() {
     let scenario = Scenario::new();
     scenario.results.get_ready(BUILD).await;
     assert!(scenario.file("blocks").exists() && scenario.file("index").exists());
+    let no_archive = scenario.results.archive(BUILD).unwrap_err();
+    assert_eq!(no_archive.kind(), io::ErrorKind::NotFound);
+    assert_eq!(scenario.results.remove_partial(BUILD).unwrap(), 3);
+    scenario.results.get_ready(BUILD).await;
     assert!(scenario.results.is_tidy(BUILD));
     let keys = [key(0, 1)];
     scenario.append(&keys, false).await;
