@@ -138,6 +138,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
         return None;
     }
     let mean_of = |portion: &super::load::Portion| cluster.builds.get(&portion.build)?.mean_us();
+    let is_crowded = slave.load.portions().len() > 2 * slave.num_executors as usize + FEW;
     let mut peers = None;
     for build in ready_in_line(cluster, slave) {
         if peers.is_some_and(|peers| peers != build.priority()) {
@@ -152,8 +153,9 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
             return handed_out(slave, build, subjob);
         }
         let own = slave.load.of(build.id);
-        if own.is_none_or(|own| own.waiting() == 0) {
-            // The next executor is its own, and nothing else may be there to take it.
+        if own.is_none_or(|own| own.waiting() == 0 || is_crowded && own.executors == 0) {
+            // The next executor is its own, and nothing else may be there to take it. Where many wait for
+            // an executor it is no use to have more do so, and each look would have to pass them all.
             return None;
         }
         peers = Some(build.priority());
