@@ -84,7 +84,9 @@ pub async fn serve_secured(
 ) {
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    // As the original writes them: there are readers that look names up by their exact letters.
+    http.title_case_headers(true)
+        .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT);
     loop {
         let accepted = tokio::select! {

@@ -152,3 +152,50 @@ async fn a_call_for_an_earlier_life_is_refused_before_all_else() {
         assert_eq!(call("GET", "/number", &[(name, "this-life")]).await.0, 200);
     }
 }
+
+/// The exact letters that go over the wire, of answers of all kinds.
+#[tokio::test]
+async fn header_names_are_written_as_the_original_writes_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve(listener, router(), stop.clone(), Duration::ZERO));
+    for (line, names) in [
+        (
+            "GET /v1/number",
+            &[
+                "Content-Type",
+                "Content-Length",
+                "Session-Id",
+                "Api-Version",
+                "Etag",
+                "Date",
+                "Vary",
+                "Access-Control-Allow-Origin",
+                "Access-Control-Allow-Headers",
+                "Access-Control-Allow-Methods",
+            ][..],
+        ),
+        ("PUT /v1/number", &["Allow", "Content-Length", "Session-Id"]),
+        ("GET /nothing", &["Content-Length", "Session-Id"]),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: a\r\nOrigin: http://dash\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, _) = answer.split_once("\r\n\r\n").unwrap();
+        for name in names {
+            let found = head
+                .lines()
+                .any(|line| line.starts_with(&format!("{name}: ")));
+            assert!(found, "{line}: no {name} in\n{head}");
+        }
+        let lower = |line: &&str| line.starts_with(|first: char| first.is_ascii_lowercase());
+        assert_eq!(head.lines().find(lower), None, "{head}");
+    }
+    stop.cancel();
+    served.await.unwrap();
+}

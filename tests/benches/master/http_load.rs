@@ -128,7 +128,7 @@ fn length_of(answer: &[u8], status: &str) -> Option<usize> {
         "{}",
         String::from_utf8_lossy(answer)
     );
-    let length = text.split_once("\r\ncontent-length: ").map(|(_, rest)| {
+    let length = text.split_once("\r\nContent-Length: ").map(|(_, rest)| {
         let end = rest.find('\r').unwrap_or(rest.len());
         rest[..end].parse::<usize>().expect("a length")
     });
