@@ -2,6 +2,7 @@
 //!
 //! Names and shapes are those of the original's `/v1` API; what is ours beside them says so.
 
+mod lenient;
 mod slave_protocol;
 
 pub use slave_protocol::*;
@@ -299,10 +300,18 @@ pub struct SlavesBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShutdownRequest {
     /// Whether all slaves are meant, whatever `slaves` says.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::truth",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub shutdown_all: bool,
-    /// Those that are meant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Those that are meant; the original's client sends its ids as strings.
+    #[serde(
+        default,
+        deserialize_with = "lenient::slaves",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub slaves: Option<Vec<SlaveId>>,
 }
 

@@ -1,9 +1,9 @@
 //! What master and slaves say to each other.
 
+use super::lenient;
 use crate::git::PackRequest;
 use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -13,8 +13,8 @@ use std::num::NonZeroU32;
 pub struct ConnectRequest {
     /// `host:port` at which the master reaches the slave.
     pub slave: String,
-    /// How many subjobs it runs at a time; at least 1. The original takes a text of digits, too.
-    #[serde(deserialize_with = "number_or_digits")]
+    /// How many subjobs it runs at a time; at least 1. The original takes a string of digits, too.
+    #[serde(deserialize_with = "lenient::num_executors")]
     pub num_executors: u32,
     /// The life of the slave's process.
     #[serde(default)]
@@ -44,20 +44,6 @@ pub struct FinishedAttempt {
     pub attempt: Attempt,
     /// The life that ran it.
     pub session_id: SessionId,
-}
-
-fn number_or_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Number(u32),
-        Digits(String),
-    }
-    let wrong = || D::Error::custom("num_executors must be a whole number of at least 1");
-    match Given::deserialize(deserializer).map_err(|_| wrong())? {
-        Given::Number(number) => Ok(number),
-        Given::Digits(digits) => digits.parse().map_err(|_| wrong()),
-    }
 }
 
 /// Answer to `POST /v1/slave`: status 201.
@@ -148,6 +134,7 @@ pub struct SetupRequest {
     /// The build's request.
     pub project_type_params: Map<String, Value>,
     /// `BUILD_EXECUTOR_INDEX` of the slave's executor 0.
+    #[serde(deserialize_with = "lenient::start_index")]
     pub build_executor_start_index: u32,
     /// Ours: the commit to check out (git only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,7 +290,11 @@ pub const TIMED_OUT_EXIT_CODE: i32 = 124;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultMetrics {
     /// Which executor ran the subjob.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::executor",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub executor_id: Option<ExecutorIndex>,
 }
 

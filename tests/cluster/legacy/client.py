@@ -1,7 +1,7 @@
 """The calls of the original's client, as it makes them.
 
 Usage: client.py MASTER SECRET build PARAMS   prints the result and the names in artifacts.zip
-       client.py MASTER SECRET shutdown
+       client.py MASTER SECRET shutdown [ID ...]   all slaves, or those; ids go as the strings that they are here
 """
 import hashlib
 import hmac
@@ -52,6 +52,8 @@ def build(params):
 if COMMAND == 'build':
     build(json.loads(sys.argv[4]))
 else:
-    status, text = call('POST', '/v1/slave/shutdown', {'shutdown_all': True})
+    slaves = sys.argv[4:]
+    which = {'slaves': slaves} if slaves else {'shutdown_all': True}
+    status, text = call('POST', '/v1/slave/shutdown', which)
     if status != 200:
         sys.exit('refused: %s %s' % (status, text))

@@ -179,6 +179,19 @@ async fn without_the_setting_no_peer_of_the_original_is_let_in() {
     check_orders_are_refused(&farm).await;
 }
 
+#[tokio::test]
+async fn a_client_of_the_original_names_the_slaves_that_are_to_end() {
+    let mut farm = Farm::with(&ACCEPTING);
+    farm.start_all(&[1, 1]).await;
+    let slaves = farm.wait_for_slaves(2).await;
+    let address = farm.slave_address(0);
+    let meant = slaves.iter().find(|slave| slave.url == address).unwrap();
+    let output = ask(&farm, &["shutdown", &meant.id.to_string()]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
+    farm.wait_for_slaves(1).await;
+}
+
 /// What a master of the original says to a slave, made by somebody who saw one of its orders.
 async fn check_orders_are_refused(farm: &Farm) {
     let slave = farm.slave_address(0);
