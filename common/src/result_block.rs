@@ -8,10 +8,12 @@
 
 mod convert;
 mod gzip;
+mod links;
 mod member;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod writer;
 
 pub use convert::convert_archive;
@@ -21,12 +23,12 @@ pub use reader::{
 };
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 
-use crate::artifact::FAILURES_FILE;
+use crate::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, FAILURES_FILE, TIME_FILE};
+use crate::tar_reader::RECORD;
 use flate2::Compression;
 use gzip::Gzip;
-use member::{RECORD, write_member};
+use member::write_member;
 use std::io::{self, Write as _};
-use std::path::Path;
 use tar::{EntryType, Header};
 
 /// Speed counts here, not size: the way to the master is short.
@@ -35,6 +37,9 @@ const LEVEL: Compression = Compression::new(1);
 /// Modes of files and directories that we make ourselves.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
+
+/// Names that belong to us in an atom's directory, whatever the atom put there.
+const OURS: [&str; 4] = [CONSOLE_FILE, COMMAND_FILE, EXIT_CODE_FILE, TIME_FILE];
 
 /// What every name in an archive begins with, as in the original's.
 const ROOT: &str = "./";
@@ -80,19 +85,4 @@ fn directory_header(mtime: u64) -> Header {
     header.set_entry_type(EntryType::Directory);
     header.set_mode(DIRECTORY_MODE);
     header
-}
-
-/// Whether a link at `inside` (relative to its atom's directory) points into that directory. Only
-/// such links are kept: whoever unpacks an archive must not write elsewhere through it.
-fn stays_inside(inside: &Path, target: &Path) -> bool {
-    let mut depth = inside.components().count().saturating_sub(1);
-    for part in target.components() {
-        match part {
-            std::path::Component::Normal(_) => depth += 1,
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir if depth > 0 => depth -= 1,
-            _ => return false,
-        }
-    }
-    true
 }

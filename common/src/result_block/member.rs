@@ -1,13 +1,11 @@
 //! Members of a tar archive, written one by one: the `tar` crate's own builder takes the `./` away
 //! that every name has in the original's archives, and ends the archive wherever it stops.
 
+use crate::tar_reader::RECORD;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use tar::{EntryType, Header};
-
-/// The unit of a tar archive; content is filled up to a multiple of it.
-pub(super) const RECORD: u64 = 512;
 
 /// The size of a header's field for a name.
 const SHORT_NAME: usize = 100;

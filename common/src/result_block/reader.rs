@@ -1,15 +1,16 @@
 //! Reading blocks: the master's side. Nothing in them is believed.
 
 use super::gzip::Gzip;
-use super::member::RECORD;
-use super::{ROOT, stays_inside};
+use super::links::{Links, Verdict};
+use super::{OURS, ROOT};
 use crate::artifact::{EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name};
 use crate::ids::{AtomId, SubjobId};
+use crate::tar_reader::{Member, TarReader};
 use flate2::bufread::GzDecoder;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read, Write};
-use std::path::{Component, Path};
-use tar::{Archive, EntryType};
+use std::path::{Component, Path, PathBuf};
+use tar::EntryType;
 
 /// How much is read of a file that holds a number.
 const MAX_NUMBER: u64 = 64;
@@ -110,46 +111,31 @@ pub fn check_block(block: impl BufRead) -> Result<Vec<CheckedResult>, BlockError
 /// See [`BlockError`].
 pub fn check_results(block: impl BufRead) -> Result<Vec<FoundResult>, BlockError> {
     let broken = BlockError::NotAnArchive;
-    let mut archive = Archive::new(Counting {
-        inner: GzDecoder::new(block),
-        read: 0,
-    });
+    let mut archive = TarReader::new(GzDecoder::new(block));
     let mut walk = Walk::default();
-    // In bytes of the uncompressed block.
-    let mut end = 0;
-    for entry in archive.entries().map_err(broken)? {
-        let mut entry = entry.map_err(broken)?;
-        let begin = end;
-        end = entry.raw_file_position() + entry.size().next_multiple_of(RECORD);
-        let path = entry.path().map_err(broken)?.into_owned();
-        let stray = || BlockError::StrayMember(path.display().to_string());
-        let (owner, inside) = atom_of(&path).ok_or_else(stray)?;
-        let is_right = match entry.header().entry_type() {
-            EntryType::Directory | EntryType::Regular => true,
-            EntryType::Symlink => {
-                let target = entry.link_name().map_err(broken)?;
-                target.is_some_and(|target| stays_inside(inside, &target))
-            }
-            _ => false,
-        };
-        if !is_right || !walk.enter(owner, begin) {
+    while let Some(member) = archive.next_member().map_err(broken)? {
+        let stray = || BlockError::StrayMember(member.path.display().to_string());
+        let (owner, inside) = atom_of(&member.path).ok_or_else(stray)?;
+        if !walk.enter(owner)? || !walk.has_place(&member, inside) {
             return Err(stray());
         }
         if inside == Path::new(EXIT_CODE_FILE) && walk.exit_code.is_none() {
-            walk.exit_code = number(&mut entry);
+            walk.exit_code = number(&mut archive);
             if walk.exit_code.is_none() {
                 walk.note_no_exit_code();
             }
         } else if inside == Path::new(TIME_FILE) {
-            walk.duration_ms = number(&mut entry).map_or(0, milliseconds);
+            walk.duration_ms = number(&mut archive).map_or(0, milliseconds);
         }
-        walk.end = end;
+        walk.end = member.end;
     }
-    let results = walk.finish();
+    let end = walk.end;
+    let results = walk.finish()?;
+    let has_more = archive.position() != end;
     let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
-    let mut block = rest.inner.into_inner();
-    if rest.read != end || !block.fill_buf().map_err(broken)?.is_empty() {
+    let more = io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
+    let mut block = rest.into_inner();
+    if has_more || more > 0 || !block.fill_buf().map_err(broken)?.is_empty() {
         return Err(BlockError::TooLong);
     }
     Ok(results)
@@ -170,13 +156,10 @@ pub fn content_of<T>(
 ) -> io::Result<T> {
     let mut block = GzDecoder::new(block);
     io::copy(&mut (&mut block).take(offset), &mut io::sink())?;
-    let mut archive = Archive::new(block.take(length));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?;
-        if path.strip_prefix(ROOT).unwrap_or(&path) == Path::new(name) {
-            drop(path);
-            return read(&mut entry);
+    let mut archive = TarReader::new(block.take(length));
+    while let Some(member) = archive.next_member()? {
+        if without_root(&member.path) == Path::new(name) {
+            return read(&mut archive);
         }
     }
     Err(io::ErrorKind::NotFound.into())
@@ -217,24 +200,20 @@ pub fn members<R: Read>(
     block: R,
     mut each: impl FnMut(&Path, u32, u64, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<R> {
-    let mut archive = Archive::new(block);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.header().entry_type() == EntryType::Regular {
-            let mode = entry.header().mode()? & 0o777;
-            let path = entry.path()?.into_owned();
-            let size = entry.size();
-            each(
-                path.strip_prefix(ROOT).unwrap_or(&path),
-                mode,
-                size,
-                &mut entry,
-            )?;
+    let mut archive = TarReader::new(block);
+    while let Some(member) = archive.next_member()? {
+        if member.kind == EntryType::Regular {
+            let mode = member.mode.ok_or(io::ErrorKind::InvalidData)? & 0o777;
+            each(without_root(&member.path), mode, member.size, &mut archive)?;
         }
     }
     let mut block = archive.into_inner();
     io::copy(&mut block, &mut io::sink())?;
     Ok(block)
+}
+
+fn without_root(path: &Path) -> &Path {
+    path.strip_prefix(ROOT).unwrap_or(path)
 }
 
 /// A file that holds one number.
@@ -260,32 +239,37 @@ struct Walk {
     seen: BTreeSet<SubjobId>,
     /// Whose directory it is in.
     atom: Option<(SubjobId, AtomId)>,
+    links: Links,
     exit_code: Option<i32>,
     duration_ms: u64,
+    /// Where the member before ended, in bytes of the uncompressed block.
     end: u64,
 }
 
 impl Walk {
     /// Comes to a member of an atom; false if that one can not come here.
-    fn enter(&mut self, owner: (SubjobId, AtomId), begin: u64) -> bool {
+    ///
+    /// # Errors
+    /// The atom before has a link that leads out.
+    fn enter(&mut self, owner: (SubjobId, AtomId)) -> Result<bool, BlockError> {
         if self.atom == Some(owner) {
-            return true;
+            return Ok(true);
         }
-        self.leave_atom();
+        self.leave_atom()?;
         let (subjob, atom) = owner;
         let last = self.atom.filter(|(last, _)| *last == subjob);
         let expected = last.map_or(0, |(_, AtomId(last))| last + 1);
         if atom != AtomId(expected) {
-            return false;
+            return Ok(false);
         }
         if last.is_none() {
             if !self.seen.insert(subjob) {
-                return false;
+                return Ok(false);
             }
             self.leave_result();
             let result = CheckedResult {
                 subjob,
-                offset: begin,
+                offset: self.end,
                 length: 0,
                 atoms: Vec::new(),
             };
@@ -295,11 +279,43 @@ impl Walk {
             });
         }
         self.atom = Some(owner);
-        true
+        Ok(true)
+    }
+
+    /// Whether the atom may have such a member there. What readers of archives do not agree about is
+    /// refused: a directory or link with content, and a file whose name ends like a directory's.
+    fn has_place(&mut self, member: &Member, inside: &Path) -> bool {
+        let is_named_as_directory = member.path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let placed = match member.kind {
+            EntryType::Regular if !is_named_as_directory => self.links.file(inside),
+            EntryType::Directory if member.size == 0 => self.links.directory(inside),
+            EntryType::Symlink if member.size == 0 && !is_ours(inside) => {
+                let target = member.target.as_deref().unwrap_or(Path::new(""));
+                match self.links.link(inside, target) {
+                    Ok(Verdict::Outside) => return false,
+                    placed => placed.map(drop),
+                }
+            }
+            _ => return false,
+        };
+        placed.is_ok()
     }
 
     /// Leaves the atom that it is in, which should have all that it needs.
-    fn leave_atom(&mut self) {
+    fn leave_atom(&mut self) -> Result<(), BlockError> {
+        let mut links = std::mem::take(&mut self.links);
+        if let Some((subjob, atom)) = self.atom
+            && let Some(link) = links.leading_out().into_iter().next()
+        {
+            let path: PathBuf = [
+                Path::new(ROOT),
+                directory_name(subjob, atom).as_ref(),
+                &link,
+            ]
+            .iter()
+            .collect();
+            return Err(BlockError::StrayMember(path.display().to_string()));
+        }
         if self.atom.is_some() && self.exit_code.is_none() {
             self.note_no_exit_code();
         }
@@ -311,6 +327,7 @@ impl Walk {
                 duration_ms,
             });
         }
+        Ok(())
     }
 
     fn leave_result(&mut self) {
@@ -325,10 +342,10 @@ impl Walk {
         }
     }
 
-    fn finish(mut self) -> Vec<FoundResult> {
-        self.leave_atom();
+    fn finish(mut self) -> Result<Vec<FoundResult>, BlockError> {
+        self.leave_atom()?;
         self.leave_result();
-        self.results
+        Ok(self.results)
     }
 }
 
@@ -341,7 +358,8 @@ fn atom_of(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
 /// The same for a path without the `./`.
 pub(super) fn in_directory(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
     let is_plain = |part| matches!(part, Component::Normal(_));
-    if !path.components().all(is_plain) {
+    let has_nul = path.as_os_str().as_encoded_bytes().contains(&0);
+    if has_nul || !path.components().all(is_plain) {
         return None;
     }
     let directory = path.components().next()?;
@@ -349,15 +367,7 @@ pub(super) fn in_directory(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
     Some((owner, path.strip_prefix(directory).ok()?))
 }
 
-struct Counting<R> {
-    inner: R,
-    read: u64,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.read += read as u64;
-        Ok(read)
-    }
+/// Whether a path in an atom's directory is one of the files that we make ourselves.
+pub(super) fn is_ours(inside: &Path) -> bool {
+    OURS.iter().any(|ours| inside == Path::new(ours))
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::ids::{AtomId, Attempt, SubjobId};
 use flate2::bufread::MultiGzDecoder;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 const CONSOLE: &str = "artifact_3_0/clusterrunner_console_output";
@@ -225,6 +225,188 @@ fn a_block_with_anything_wrong_is_refused() {
         let odd = ("./artifact_3_0/odd", kind, target, "");
         check(&forged(&[good, odd]), "does not belong");
     }
+}
+
+#[test]
+fn links_that_lead_out_through_each_other_are_refused() {
+    let good = (
+        "./artifact_3_0/clusterrunner_exit_code",
+        EntryType::Regular,
+        "",
+        "0\n",
+    );
+    let link = |name, target| (name, EntryType::Symlink, target, "");
+    let (l, x) = ("./artifact_3_0/l", "./artifact_3_0/x");
+    let check = |members: &[(&str, EntryType, &str, &str)]| {
+        let found = check_block(&*forged(members)).unwrap_err().to_string();
+        assert!(found.contains("/x' does not belong"), "{found}");
+    };
+    let way = "l/l/../../etc/passwd";
+    check(&[good, link(l, "."), link(x, way)]);
+    check(&[good, link(x, way), link(l, ".")]);
+    // Also when another atom follows, which has links of its own.
+    let other = (
+        "./artifact_3_1/clusterrunner_exit_code",
+        EntryType::Regular,
+        "",
+        "0\n",
+    );
+    check(&[good, link(x, way), link(l, "."), other]);
+    let elsewhere = link("./artifact_3_1/l", ".");
+    check_block(&*forged(&[good, link(x, "l/l/../y"), other, elsewhere])).unwrap();
+}
+
+#[test]
+fn nothing_may_be_below_a_link_or_be_read_in_two_ways() {
+    let file = |name, content| (name, EntryType::Regular, "", content);
+    let link = |name, target| (name, EntryType::Symlink, target, "");
+    let good = file("./artifact_3_0/clusterrunner_exit_code", "0\n");
+    let (l, below) = ("./artifact_3_0/l", "./artifact_3_0/l/x");
+    let ours = "./artifact_3_0/clusterrunner_console_output";
+    for odd in [
+        &[link(l, "y"), file(below, "")][..],
+        &[file(below, ""), link(l, "y")],
+        &[link(l, "y"), link(below, "y")],
+        &[link(l, "y"), file(l, "")],
+        &[link(l, "y"), link(l, "z")],
+        &[link("./artifact_3_0", "artifact_3_1")],
+        &[link(ours, "clusterrunner_exit_code")],
+        &[link("./artifact_3_0/m", "")],
+        &[("./artifact_3_0/m", EntryType::Symlink, "y", "content")],
+        &[("./artifact_3_0/m", EntryType::Directory, "", "content")],
+        &[file("./artifact_3_0/m/", "content")],
+    ] {
+        let found = check_block(&*forged(&[&[good], odd].concat()));
+        let found = found.unwrap_err().to_string();
+        assert!(found.contains("does not belong"), "{odd:?}: {found}");
+    }
+}
+
+#[test]
+fn long_heads_cost_no_memory_in_blocks_and_archives() {
+    for kind in [EntryType::GNULongName, EntryType::XHeader] {
+        let mut out = Gzip::new(Vec::new());
+        let mut header = file_header(2 << 30, 0);
+        header.set_entry_type(kind);
+        header.set_cksum();
+        out.write_all(header.as_bytes()).unwrap();
+        let bytes = out.finish().unwrap();
+        for error in [
+            check_block(&*bytes).unwrap_err(),
+            convert_archive(&*bytes, SubjobId(3), 1, io::sink()).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("2147483648 bytes"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn links_that_lead_out_are_left_out_of_what_atoms_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    std::fs::create_dir_all(root.join("d")).unwrap();
+    std::fs::write(root.join("file"), "").unwrap();
+    let links = [
+        ("l", "."),
+        ("x", "l/l/l/../../../etc/passwd"),
+        ("kept", "d/../file"),
+        ("loop", "loop"),
+    ];
+    for (link, target) in links {
+        std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+    }
+    let packed = |artifacts: &Path| {
+        let (bytes, _) = block(|block| {
+            block.begin(SubjobId(3), Attempt(1));
+            block
+                .add(AtomId(0), &atom(b"", 0, Some(artifacts)))
+                .unwrap();
+        });
+        check_block(&*bytes).unwrap();
+        members(&[bytes, ending(&[]).unwrap()].concat())
+    };
+    let found = packed(&root);
+    let inside = |name: &str| found.contains_key(&Path::new("./artifact_3_0").join(name));
+    assert!(inside("l") && inside("kept") && inside("loop") && inside("d"));
+    assert!(!inside("x"));
+    // The whole directory is a link: nothing of what it leads to is taken.
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("root", &link).unwrap();
+    assert_eq!(packed(&link).len(), 5);
+}
+
+proptest::proptest! {
+    /// Unpacked by a reader that asks nothing, no link leads the kernel out of the directory.
+    #[test]
+    fn the_kernel_stays_inside_of_what_is_unpacked(
+        links in proptest::collection::vec(
+            ("(a|b|a/c|a/c/b|d)", "((\\.\\./|\\./){0,2}(a|b|c|d|\\.\\.)/){0,3}(a|b|c|\\.\\.|\\.)"), 1..7),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, unpacked) = (directory.path().join("root"), directory.path().join("x/y/unpacked"));
+        std::fs::create_dir(&root).unwrap();
+        for (name, target) in &links {
+            let path = root.join(name);
+            let is_free = std::fs::create_dir_all(path.parent().unwrap()).is_ok()
+                && path.parent().unwrap().canonicalize().unwrap() == path.parent().unwrap();
+            if is_free {
+                // The name may be taken.
+                std::os::unix::fs::symlink(target, &path).ok();
+            }
+        }
+        let (bytes, _) = block(|block| {
+            block.begin(SubjobId(3), Attempt(1));
+            block.add(AtomId(0), &atom(b"", 0, Some(&root))).unwrap();
+        });
+        check_block(&*bytes).unwrap();
+        let whole = [bytes, ending(&[]).unwrap()].concat();
+        let mut archive = tar::Archive::new(MultiGzDecoder::new(&*whole));
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let path = unpacked.join(entry.path().unwrap());
+            match entry.link_name().unwrap() {
+                Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+                None if path.to_str().unwrap().contains("clusterrunner") => {}
+                None => std::fs::create_dir_all(path).unwrap(),
+            }
+        }
+        let inside = unpacked.join("artifact_3_0").canonicalize().unwrap();
+        let leads_out = |root: &Path, name: &str| match root.join(name).canonicalize() {
+            Ok(end) => !end.starts_with(root),
+            Err(_) => false,
+        };
+        for (name, _) in &links {
+            proptest::prop_assert!(!leads_out(&inside, name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn links_of_an_archive_come_along_unless_they_lead_out() {
+    let exit_code = (
+        "artifact_3_0/clusterrunner_exit_code",
+        EntryType::Regular,
+        "",
+        "0\n",
+    );
+    let link = |name, target| (name, EntryType::Symlink, target, "");
+    let x = link("artifact_3_0/x", "l/l/../../etc");
+    let l = link("artifact_3_0/l", ".");
+    let kept = link("artifact_3_0/kept", "d/../file");
+    let out = link("artifact_3_0/out", "/etc");
+    for links in [[x, l, kept, out], [out, kept, l, x]] {
+        let archive = forged(&[&[exit_code], &links[..]].concat());
+        let mut bytes = Vec::new();
+        convert_archive(&*archive, SubjobId(3), 1, &mut bytes).unwrap();
+        check_block(&*bytes).unwrap();
+        let members = members(&[bytes, ending(&[]).unwrap()].concat());
+        let names: Vec<_> = members.keys().map(|name| name.to_str().unwrap()).collect();
+        let expected = ["clusterrunner_exit_code", "kept", "l"];
+        assert_eq!(names, expected.map(|name| format!("./artifact_3_0/{name}")));
+    }
+    let below = link("artifact_3_0/l/x", "y");
+    let archive = forged(&[exit_code, l, below]);
+    convert_archive(&*archive, SubjobId(3), 1, io::sink()).unwrap_err();
 }
 
 /// An archive of files given by name and content, as slaves of the original make theirs.

@@ -1,21 +1,20 @@
 //! Making blocks: the slave's side.
 
 use super::gzip::Gzip;
-use super::member::{Counted, RECORD, write_member};
-use super::{ROOT, directory_header, file_header, stays_inside};
+use super::links::{Links, Misplaced, Verdict};
+use super::member::{Counted, write_member};
+use super::reader::is_ours;
+use super::tree::{Tree, TreeEntry, tree_entry};
+use super::{ROOT, directory_header, file_header};
 use crate::artifact::{COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name};
 use crate::ids::{AtomId, Attempt, SubjobId};
-use rustix::fs::OFlags;
+use crate::tar_reader::RECORD;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use tar::{EntryType, Header};
 use tokio_util::sync::CancellationToken;
-
-/// Names that belong to us in an atom's directory, whatever the atom put there.
-const OURS: [&str; 4] = [CONSOLE_FILE, COMMAND_FILE, EXIT_CODE_FILE, TIME_FILE];
 
 /// Why a block could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -211,74 +210,122 @@ impl<W: Write> BlockWriter<W> {
     }
 
     fn add_tree(&mut self, root_name: &[u8], root: &Path) -> Result<(), PackError> {
+        let tree = match Tree::open(root) {
+            Ok(tree) => tree,
+            Err(error) => {
+                left_out(root, &error);
+                return Ok(());
+            }
+        };
+        let mut links = FoundLinks::default();
         let mut waiting = vec![PathBuf::new()];
         while let Some(inside) = waiting.pop() {
+            if let Err(error) =
+                self.add_directory(root_name, &tree, &inside, &mut links, &mut waiting)?
+            {
+                left_out(&root.join(&inside), &error);
+            }
+        }
+        for (inside, target, mtime) in links.staying_inside(root) {
+            let mut header = file_header(0, mtime);
+            header.set_entry_type(EntryType::Symlink);
+            let name = [root_name, inside.as_os_str().as_bytes()].concat();
+            let target = Some(target.as_os_str());
+            write_member(&mut self.out, header, &name, target, io::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Adds a directory and the files in it. Directories in it go to `waiting`, links to `links`.
+    fn add_directory(
+        &mut self,
+        root_name: &[u8],
+        tree: &Tree,
+        inside: &Path,
+        links: &mut FoundLinks,
+        waiting: &mut Vec<PathBuf>,
+    ) -> Result<io::Result<()>, PackError> {
+        let (directory, names) = match tree.directory(inside) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let in_archive = |inside: &Path| [root_name, inside.as_os_str().as_bytes()].concat();
+        if inside != Path::new("") {
+            let metadata = match directory.metadata() {
+                Ok(metadata) => metadata,
+                Err(error) => return Ok(Err(error)),
+            };
+            let name = [&in_archive(inside)[..], b"/"].concat();
+            write_member(
+                &mut self.out,
+                header(&metadata, 0),
+                &name,
+                None,
+                io::empty(),
+            )?;
+            links.tree.directory(inside).ok();
+        }
+        for name in names {
             if self.stop.is_cancelled() {
                 return Err(PackError::Canceled);
             }
-            let path = root.join(&inside);
-            let found = match path.symlink_metadata() {
+            let found = match name.and_then(|name| {
+                let entry = tree_entry(&directory, &name)?;
+                Ok((name, entry))
+            }) {
                 Ok(found) => found,
                 Err(error) => {
-                    left_out(&path, &error);
+                    left_out(inside, &error);
                     continue;
                 }
             };
-            let mut name = [root_name, inside.as_os_str().as_bytes()].concat();
-            if found.is_dir() {
-                if inside != Path::new("") {
-                    name.push(b'/');
-                    let header = header(&found, 0);
-                    write_member(&mut self.out, header, &name, None, io::empty())?;
+            let path = inside.join(&found.0);
+            match found.1 {
+                _ if is_ours(&path) => {}
+                TreeEntry::Directory => waiting.push(path),
+                TreeEntry::Link { target, mtime } => links.found.push((path, target, mtime)),
+                TreeEntry::File(file, metadata) => {
+                    let length = metadata.len();
+                    self.add_file(header(&metadata, length), &in_archive(&path), &file, length)?;
                 }
-                match std::fs::read_dir(&path) {
-                    Ok(entries) => waiting.extend(
-                        entries
-                            .flatten()
-                            .map(|entry| inside.join(entry.file_name()))
-                            .filter(|inside| !OURS.iter().any(|ours| inside == Path::new(ours))),
-                    ),
-                    Err(error) => left_out(&path, &error),
-                }
-            } else if found.is_symlink() {
-                match std::fs::read_link(&path) {
-                    Ok(target) if stays_inside(&inside, &target) => {
-                        let mut header = header(&found, 0);
-                        header.set_entry_type(EntryType::Symlink);
-                        let target = Some(target.as_os_str());
-                        write_member(&mut self.out, header, &name, target, io::empty())?;
-                    }
-                    Ok(target) => tracing::warn!(
-                        path = %path.display(), target = %target.display(),
-                        "a symbolic link leads out of its atom's artifacts and is left out"
-                    ),
-                    Err(error) => left_out(&path, &error),
-                }
-            } else if found.is_file() {
-                match open_plainly(&path) {
-                    Ok(file) => {
-                        let length = found.len();
-                        self.add_file(header(&found, length), &name, &file, length)?;
-                    }
-                    Err(error) => left_out(&path, &error),
-                }
+                TreeEntry::Other => {}
             }
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+}
+
+/// The links of an atom's directory, with target and time.
+#[derive(Default)]
+struct FoundLinks {
+    found: Vec<(PathBuf, PathBuf, u64)>,
+    tree: Links,
+}
+
+impl FoundLinks {
+    /// Those that do not lead out of the directory `root`, also not through each other.
+    fn staying_inside(mut self, root: &Path) -> Vec<(PathBuf, PathBuf, u64)> {
+        let outward = |inside: &Path, target: &Path| {
+            tracing::warn!(
+                path = %root.join(inside).display(), target = %target.display(),
+                "a symbolic link leads out of its atom's artifacts and is left out"
+            );
+            false
+        };
+        let tree = &mut self.tree;
+        self.found.retain(|(inside, target, _)| {
+            let verdict = tree.link(inside, target);
+            !matches!(verdict, Err(Misplaced) | Ok(Verdict::Outside)) || outward(inside, target)
+        });
+        let out = self.tree.leading_out();
+        self.found
+            .retain(|(inside, target, _)| !out.contains(inside) || outward(inside, target));
+        self.found
     }
 }
 
 fn left_out(path: &Path, error: &io::Error) {
     tracing::warn!(path = %path.display(), %error, "an artifact could not be read and is left out");
-}
-
-/// The file may have become something else since: no link is followed, no pipe waited for.
-fn open_plainly(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
 }
 
 fn header(metadata: &Metadata, length: u64) -> Header {

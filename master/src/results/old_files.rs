@@ -7,6 +7,7 @@ use super::index::Key;
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name, parse_directory_name};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::result_block::convert_archive;
+use clusterrunner_common::tar_reader::TarReader;
 use flate2::bufread::GzDecoder;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -52,11 +53,10 @@ pub(super) fn take_in(store: &BuildStore, results: &[Key]) -> io::Result<()> {
             continue;
         }
         let open = || Ok::<_, io::Error>(BufReader::new(File::open(&path)?));
-        let mut archive = tar::Archive::new(GzDecoder::new(open()?));
+        let mut archive = TarReader::new(GzDecoder::new(open()?));
         let mut atoms = BTreeSet::new();
-        for entry in archive.entries()? {
-            let path = entry?.path()?.into_owned();
-            let first = path.iter().next().and_then(|name| name.to_str());
+        while let Some(member) = archive.next_member()? {
+            let first = member.path.iter().next().and_then(|name| name.to_str());
             atoms.extend(first.and_then(parse_directory_name));
         }
         let incoming = Incoming::new(store.directory())?;
@@ -87,11 +87,10 @@ pub(super) fn console(
     let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
     match File::open(of_subjob(directory, (subjob, attempt))) {
         Ok(archive) => {
-            let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(archive)));
-            for entry in archive.entries()? {
-                let mut entry = entry?;
-                if entry.path()?.to_str() == Some(name.as_str()) {
-                    return StoredConsole::of(&mut entry);
+            let mut archive = TarReader::new(GzDecoder::new(BufReader::new(archive)));
+            while let Some(member) = archive.next_member()? {
+                if member.path.to_str() == Some(name.as_str()) {
+                    return StoredConsole::of(&mut archive);
                 }
             }
             Err(io::ErrorKind::NotFound.into())
