@@ -8,7 +8,7 @@ pub use error::CallError;
 use crate::api::ErrorBody;
 use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
 use crate::clock::{Timestamp, random_bytes};
-use crate::http::{MAX_BUFFERED_BODY, install_crypto};
+use crate::http::{HEAD_TIMEOUT, MAX_BUFFERED_BODY, install_crypto};
 use crate::secret::Secret;
 use crate::tls::{self, HttpsSettings};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
@@ -18,6 +18,10 @@ use std::time::Duration;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an idle connection is kept for the next call: shorter than daemons keep it, so that no call goes
+/// into one that is being closed.
+const IDLE_TIMEOUT: Duration = HEAD_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
 /// Characters of an answer that is not of this API, such as a proxy's page: enough to tell who spoke.
 const SHOWN_OF_STRANGERS: usize = 500;
@@ -61,6 +65,7 @@ impl Caller {
         let http = builder
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .read_timeout(timeout)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
             // Daemons are called by address; a proxy set for the web is not meant for them.
             .no_proxy()
@@ -244,6 +249,13 @@ impl Caller {
     }
 
     fn parse(&self, url: &str) -> Result<Url, CallError> {
+        // URLs have neither, but their parser takes the one for a slash and drops the others: the call would go
+        // elsewhere than it says.
+        if url.contains(|c: char| c == '\\' || c.is_control() || c.is_whitespace()) {
+            return Err(CallError::Address {
+                url: url.to_owned(),
+            });
+        }
         let with_scheme = if url.contains("://") {
             url.to_owned()
         } else {

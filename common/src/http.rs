@@ -1,44 +1,54 @@
 //! Serving HTTP, the same for both daemons: one accept loop, uniform refusals, tolerant paths, and
 //! the rules that hold for every route.
 
+mod answering;
 pub mod around;
+mod connections;
 pub mod cors;
 pub mod page;
 pub mod routes;
 pub mod rules;
 #[cfg(test)]
+mod serving_tests;
+#[cfg(test)]
 mod tests;
 pub mod version;
+mod watched;
 
 use crate::api::ErrorBody;
+use answering::Answerer;
 use around::Inside;
 use axum::Json;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
+use connections::{Admitted, Connections};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use serde_json::json;
+use socket2::SockRef;
 use std::io;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use watched::{UNSENT, WRITE_TIMEOUT, Watched};
 
 /// The largest body that is held in memory for a sender who is not proved yet. Uploads are streamed
 /// and not bound by it.
 pub const MAX_BUFFERED_BODY: usize = 1 << 20;
 
-/// How long a connection may stay without a complete request head. Long, since peers keep
-/// connections open between requests and do not expect them to close under their hands.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a connection may stay without a complete request head, between requests too. Our own callers
+/// give up connections before that ([`crate::caller`]).
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How large a request head may be, and how much of an answer waits in memory until the system takes it.
+const MAX_HEAD: usize = 32 << 10;
 
 /// Pause after a failed accept, which mostly means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -82,48 +92,78 @@ pub async fn serve_secured(
     stop: CancellationToken,
     drain: Duration,
 ) {
-    let connections = GracefulShutdown::new();
+    let patience = Patience::default();
+    let connections = Connections::of_this_process();
+    serve_connections(
+        listener,
+        router,
+        tls,
+        (&connections, patience),
+        (stop, drain),
+    )
+    .await;
+}
+
+/// How long a connection waits for its peer.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    head: Duration,
+    answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: HEAD_TIMEOUT,
+            answer: WRITE_TIMEOUT,
+        }
+    }
+}
+
+async fn serve_connections(
+    listener: TcpListener,
+    router: impl Inside,
+    tls: Option<TlsAcceptor>,
+    (connections, patience): (&Arc<Connections>, Patience),
+    (stop, drain): (CancellationToken, Duration),
+) {
+    let until_drained = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     // As the original writes them: there are readers that look names up by their exact letters.
     http.title_case_headers(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(patience.head)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_HEAD);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        let admitted = tokio::select! {
+            () = stop.cancelled() => break,
+            admitted = connections.admit() => admitted,
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "could not switch Nagle's delay off");
-        }
-        let service = TowerToHyperService::new(tower::util::MapRequest::new(
-            router.clone(),
-            |request: Request<Incoming>| tidy_path(request.map(Body::new)),
-        ));
-        let (http, watcher) = (http.clone(), connections.watcher());
+        let service = Answerer::new(router.clone(), &admitted.activity);
+        let (http, watcher) = (http.clone(), until_drained.watcher());
         let Some(tls) = tls.clone() else {
+            let stream = Watched::new(accepted, patience.answer, &admitted.activity);
             let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
-            tokio::spawn(told(connection));
+            tokio::spawn(kept(admitted, connection));
             continue;
         };
         let stop = stop.clone();
         tokio::spawn(async move {
             let shaken = tokio::select! {
                 () = stop.cancelled() => return,
-                shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, stream)) => shaken,
+                () = admitted.activity.closed() => return,
+                shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, accepted)) => shaken,
             };
             match shaken {
                 Ok(Ok(stream)) => {
+                    let stream = Watched::new(stream, patience.answer, &admitted.activity);
                     let connection = http.serve_connection(TokioIo::new(stream), service);
-                    told(watcher.watch(connection)).await;
+                    kept(admitted, watcher.watch(connection)).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS connection did not come about"),
                 Err(_) => tracing::debug!("a TLS connection did not come about in time"),
@@ -131,11 +171,50 @@ pub async fn serve_secured(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, connections.shutdown())
+    if tokio::time::timeout(drain, until_drained.shutdown())
         .await
         .is_err()
     {
         tracing::warn!("requests still in flight were cut off at the end");
+    }
+}
+
+/// The next connection, however long the system has no room for it.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    let mut is_told = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                prepare(&stream);
+                return stream;
+            }
+            Err(error) if is_told => tracing::debug!(%error, "still no connection is accepted"),
+            Err(error) => {
+                is_told = true;
+                tracing::warn!(%error, "could not accept a connection; trying on");
+            }
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not switch Nagle's delay off");
+    }
+    // Without it the system may keep megabytes for each reader who does not read.
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "could not bound what waits to be sent");
+    }
+}
+
+/// Serves a connection until its end, or until it has to make room for another one.
+async fn kept(admitted: Admitted, connection: impl Future<Output = hyper::Result<()>>) {
+    tokio::select! {
+        () = told(connection) => {}
+        () = admitted.activity.closed() => {
+            tracing::debug!("an idle connection was closed for a new one");
+        }
     }
 }
 

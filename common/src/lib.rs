@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod disk_space;
 pub mod event_log;
 pub mod git;
+pub mod host_name;
 pub mod http;
 pub mod ids;
 pub mod job_config;

@@ -35,6 +35,13 @@ pub fn raise_limit() {
     }
 }
 
+/// How many files and connections this process may have open; nothing where there is no limit.
+#[must_use]
+pub fn limit() -> Option<usize> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    Some(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// Gives a child that has just been started the limit that this process was started with. From outside: what
 /// runs in the child before it becomes another program would cost each start a copy of this process's memory map.
 pub(crate) fn lower_limit_of(child: u32) {

@@ -4,6 +4,7 @@ use crate::{ServeError, serve_until_withdrawn};
 use clusterrunner_common::daemon::{
     CommonOptions, drain_or_stop_on_signal, listen, warn_of_unknown_variables,
 };
+use clusterrunner_common::host_name::is_host;
 use clusterrunner_common::logging;
 use clusterrunner_common::open_files;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
@@ -89,9 +90,7 @@ impl std::str::FromStr for MasterAddress {
             }
             _ => (text, None),
         };
-        let is_bracketed = host.starts_with('[') && host.ends_with(']');
-        let stray = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@');
-        if host.is_empty() || host.contains(stray) || (host.contains(':') && !is_bracketed) {
+        if !is_host(host) {
             return Err(InvalidMasterAddress);
         }
         Ok(Self {

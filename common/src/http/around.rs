@@ -11,7 +11,7 @@ use tower::Service;
 
 /// A router, or a router with something around it: always ready for the next request.
 pub trait Inside:
-    Service<Request, Response = Response, Error = Infallible, Future: Send>
+    Service<Request, Response = Response, Error = Infallible, Future: Send + Unpin>
     + Clone
     + Send
     + Sync
@@ -20,7 +20,7 @@ pub trait Inside:
 }
 
 impl<S> Inside for S where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + Unpin>
         + Clone
         + Send
         + Sync

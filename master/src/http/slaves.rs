@@ -16,6 +16,7 @@ use clusterrunner_common::api::{
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
 use clusterrunner_common::auth::SignatureError;
+use clusterrunner_common::host_name::is_host_and_port;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use clusterrunner_common::signed::{Proof, Signed};
@@ -81,9 +82,9 @@ async fn connect_legacy(
     if request.protocol.is_some() {
         return Err(ApiError::MustSign(SignatureError::Missing));
     }
-    let scheme_ends = request.slave.find("://").map_or(0, |at| at + "://".len());
-    let address = request.slave.get(scheme_ends..).unwrap_or_default();
-    check_slave(address, request.num_executors)?;
+    let mut schemes = ["http://", "https://"].into_iter();
+    let address = schemes.find_map(|scheme| request.slave.strip_prefix(scheme));
+    check_slave(address.unwrap_or(&request.slave), request.num_executors)?;
     let session = request.session_id.unwrap_or(SessionId(String::new()));
     if session.0.len() > 128 || !session.0.bytes().all(|byte| byte.is_ascii_graphic()) {
         let error = "Field 'session_id' must be a text of at most 128 characters.";
@@ -110,14 +111,7 @@ async fn connect_legacy(
 
 fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
-    let is_address = address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty()
-            && host
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"/@?#".contains(&byte))
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    if !is_address {
+    if !is_host_and_port(address) {
         return invalid("Field 'slave' must be the slave's own address, host:port.");
     }
     if num_executors == 0 {

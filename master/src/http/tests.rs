@@ -168,6 +168,26 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
 }
 
 #[tokio::test]
+async fn a_slave_has_an_address_and_nothing_behind_it() {
+    let master = Master::start();
+    for address in [
+        r"victim:43001\..\v1\kill:1",
+        r"h\..\x:1",
+        "h/..:1",
+        "http://h:1",
+        "h:0",
+        "h",
+    ] {
+        let slave = json!({"slave": address, "num_executors": 1, "session_id": "s", "protocol": 3});
+        let (status, answer) = master.signed("POST", "/v1/slave", &slave).await;
+        let error = answer["error"].as_str().unwrap();
+        assert_eq!(status, 400, "{address}: {error}");
+        assert!(error.contains("'slave'"), "{error}");
+    }
+    assert_eq!(master.get("/v1/slave").await.1["slaves"], json!([]));
+}
+
+#[tokio::test]
 async fn a_slave_of_another_version_is_told_so() {
     let master = Master::start();
     for (protocol, told) in [
