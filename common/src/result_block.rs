@@ -2,8 +2,8 @@
 //!
 //! A block is one gzip member that holds a piece of a tar archive: for each of its results the
 //! directories of the atoms, as they are in `artifacts.tar.gz`. Members of gzip may simply follow
-//! each other (RFC 1952, 2.2), so the archive of a build is its blocks one after the other, between
-//! a [`beginning`] and an [`ending`]: nothing is ever unpacked and packed again. Many small results
+//! each other (RFC 1952, 2.2), so the archive of a build is its blocks one after the other, and an
+//! [`ending`]: nothing is ever unpacked and packed again. Many small results
 //! share a block, which is what makes them cheap; a large one has its own.
 
 mod convert;
@@ -18,8 +18,8 @@ mod writer;
 
 pub use convert::convert_archive;
 pub use reader::{
-    BlockError, CheckedAtom, CheckedResult, FoundResult, check_block, check_results, content_of,
-    copy_results, members,
+    BlockError, CheckedAtom, CheckedResult, FileFacts, FoundResult, check_block, check_results,
+    content_of, copy_results, members,
 };
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 
@@ -44,28 +44,17 @@ const OURS: [&str; 4] = [CONSOLE_FILE, COMMAND_FILE, EXIT_CODE_FILE, TIME_FILE];
 /// What every name in an archive begins with, as in the original's.
 const ROOT: &str = "./";
 
-/// The gzip member that comes before the blocks of a build.
-///
-/// # Errors
-/// None in practice: it is written to memory.
-pub fn beginning() -> io::Result<Vec<u8>> {
-    let mut out = Gzip::new(Vec::new());
-    let root = directory_header(0);
-    write_member(&mut out, root, ROOT.as_bytes(), None, io::empty())?;
-    out.finish()
-}
-
 /// The gzip member that comes after the blocks of a build: the list of the directories of failed
-/// atoms, if there are any, and the end of the archive.
+/// atoms, if there are any, and the end of the archive. `made_at` is in seconds since 1970.
 ///
 /// # Errors
 /// None in practice: it is written to memory.
-pub fn ending(failures: &[String]) -> io::Result<Vec<u8>> {
+pub fn ending(failures: &[String], made_at: u64) -> io::Result<Vec<u8>> {
     let mut out = Gzip::new(Vec::new());
     if !failures.is_empty() {
         let text = failures.join("\n");
         let name = format!("{ROOT}{FAILURES_FILE}");
-        let header = file_header(text.len() as u64, 0);
+        let header = file_header(text.len() as u64, made_at);
         write_member(&mut out, header, name.as_bytes(), None, text.as_bytes())?;
     }
     out.write_all(&[0; 2 * RECORD as usize])?;

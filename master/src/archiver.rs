@@ -175,7 +175,7 @@ mod tests {
             "clusterrunner_exit_code",
             "clusterrunner_time",
         ];
-        let mut expected_in_tar = vec!["./".to_owned()];
+        let mut expected_in_tar = Vec::new();
         let mut expected_in_zip = Vec::new();
         for subjob in 0..3 {
             expected_in_tar.push(format!("./artifact_{subjob}_0/"));

@@ -190,21 +190,36 @@ pub fn copy_results(
     Ok(offsets)
 }
 
+/// What an archive says of a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Its permissions.
+    pub mode: u32,
+    /// When it was last changed, in seconds since 1970.
+    pub modified_at: u64,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
 /// Goes through the regular files of an uncompressed block, or of the ending of an archive: `each`
-/// gets a file's path in the archive without the `./`, its mode, its size and its content. Gives
+/// gets a file's path in the archive without the `./`, what is known of it, and its content. Gives
 /// back what it read from, at the end of the block.
 ///
 /// # Errors
 /// The block can not be read, or `each` failed.
 pub fn members<R: Read>(
     block: R,
-    mut each: impl FnMut(&Path, u32, u64, &mut dyn Read) -> io::Result<()>,
+    mut each: impl FnMut(&Path, FileFacts, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<R> {
     let mut archive = TarReader::new(block);
     while let Some(member) = archive.next_member()? {
         if member.kind == EntryType::Regular {
-            let mode = member.mode.ok_or(io::ErrorKind::InvalidData)? & 0o777;
-            each(without_root(&member.path), mode, member.size, &mut archive)?;
+            let facts = FileFacts {
+                mode: member.mode.ok_or(io::ErrorKind::InvalidData)? & 0o777,
+                modified_at: member.mtime,
+                size: member.size,
+            };
+            each(without_root(&member.path), facts, &mut archive)?;
         }
     }
     let mut block = archive.into_inner();

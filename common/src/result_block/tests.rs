@@ -42,7 +42,7 @@ fn members(archive: &[u8]) -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
-fn blocks_between_a_beginning_and_an_ending_are_an_archive() {
+fn blocks_and_an_ending_are_an_archive() {
     let (first, _) = block(|block| {
         block.begin(SubjobId(3), Attempt(1));
         block.add(AtomId(0), &atom(b"one\n", 0, None)).unwrap();
@@ -55,16 +55,10 @@ fn blocks_between_a_beginning_and_an_ending_are_an_archive() {
         block.add(AtomId(0), &atom(b"x", 1, None)).unwrap();
     });
     let failures = ["artifact_0_0".to_owned(), "artifact_0_1".to_owned()];
-    let whole = [
-        beginning().unwrap(),
-        first,
-        second,
-        ending(&failures).unwrap(),
-    ]
-    .concat();
+    let whole = [first, second, ending(&failures, 7).unwrap()].concat();
     let members = members(&whole);
     let text = |name: &str| members[Path::new(name)].as_str();
-    assert_eq!(members.len(), 1 + 4 * 5 + 1);
+    assert_eq!(members.len(), 4 * 5 + 1);
     assert_eq!(text("./failures.txt"), "artifact_0_0\nartifact_0_1");
     assert_eq!(text("./artifact_3_0/clusterrunner_console_output"), "one\n");
     assert_eq!(text("./artifact_0_1/clusterrunner_console_output"), "two\n");
@@ -120,7 +114,7 @@ fn what_an_atom_left_comes_along_but_nothing_from_elsewhere() {
         block.add(AtomId(0), &atom(b"", 1, Some(root))).unwrap();
     });
     assert_eq!(codes(&check_block(&*bytes).unwrap()[0]), [1]);
-    let members = members(&[bytes, ending(&[]).unwrap()].concat());
+    let members = members(&[bytes, ending(&[], 7).unwrap()].concat());
     let inside = |name: &str| members.get(&Path::new("./artifact_3_0").join(name));
     assert_eq!(inside(&format!("sub/deep/{long}")).unwrap(), "long");
     assert_eq!(inside("sub/clusterrunner_exit_code").unwrap(), "own");
@@ -144,7 +138,7 @@ fn a_console_may_be_a_file_that_still_changes() {
     });
     let name = Path::new("./").join(CONSOLE);
     assert_eq!(
-        members(&[bytes, ending(&[]).unwrap()].concat())[&name],
+        members(&[bytes, ending(&[], 7).unwrap()].concat())[&name],
         "from a file"
     );
 }
@@ -323,7 +317,7 @@ fn links_that_lead_out_are_left_out_of_what_atoms_left() {
                 .unwrap();
         });
         check_block(&*bytes).unwrap();
-        members(&[bytes, ending(&[]).unwrap()].concat())
+        members(&[bytes, ending(&[], 7).unwrap()].concat())
     };
     let found = packed(&root);
     let inside = |name: &str| found.contains_key(&Path::new("./artifact_3_0").join(name));
@@ -359,7 +353,7 @@ proptest::proptest! {
             block.add(AtomId(0), &atom(b"", 0, Some(&root))).unwrap();
         });
         check_block(&*bytes).unwrap();
-        let whole = [bytes, ending(&[]).unwrap()].concat();
+        let whole = [bytes, ending(&[], 7).unwrap()].concat();
         let mut archive = tar::Archive::new(MultiGzDecoder::new(&*whole));
         for entry in archive.entries().unwrap() {
             let entry = entry.unwrap();
@@ -399,7 +393,7 @@ fn links_of_an_archive_come_along_unless_they_lead_out() {
         let mut bytes = Vec::new();
         convert_archive(&*archive, SubjobId(3), 1, &mut bytes).unwrap();
         check_block(&*bytes).unwrap();
-        let members = members(&[bytes, ending(&[]).unwrap()].concat());
+        let members = members(&[bytes, ending(&[], 7).unwrap()].concat());
         let names: Vec<_> = members.keys().map(|name| name.to_str().unwrap()).collect();
         let expected = ["clusterrunner_exit_code", "kept", "l"];
         assert_eq!(names, expected.map(|name| format!("./artifact_3_0/{name}")));
@@ -442,7 +436,7 @@ fn an_archive_becomes_a_block() {
         file.read_to_string(&mut text).map(|_| text)
     });
     assert_eq!(console.unwrap(), "hello\n");
-    let members = members(&[bytes, ending(&[]).unwrap()].concat());
+    let members = members(&[bytes, ending(&[], 7).unwrap()].concat());
     assert_eq!(members.len(), files.len());
     for (name, content) in files {
         assert_eq!(members[&Path::new("./").join(name)], content);

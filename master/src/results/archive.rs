@@ -3,7 +3,8 @@
 use super::build_store::{BuildStore, NewBlock, NewContent, UsedBlock};
 use super::incoming::Incoming;
 use super::index::Key;
-use clusterrunner_common::result_block::{beginning, copy_results, ending};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::result_block::{copy_results, ending};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -16,6 +17,8 @@ const ARCHIVE: &str = "archive.json";
 /// What `artifacts.tar.gz` consists of, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Archive {
+    /// Archives of earlier versions begin with their root directory; today's have none, since it
+    /// would give its time to whichever directory they are unpacked in.
     pub(super) beginning: Vec<u8>,
     pub(super) pieces: Vec<Piece>,
     pub(super) ending: Vec<u8>,
@@ -73,9 +76,9 @@ impl Archive {
             }
         }
         let archive = Self {
-            beginning: beginning()?,
+            beginning: Vec::new(),
             pieces,
-            ending: ending(failures)?,
+            ending: ending(failures, Timestamp::now().0 / 1000)?,
         };
         archive.keep(store)
     }

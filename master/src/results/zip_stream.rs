@@ -7,12 +7,13 @@ mod directory;
 mod records;
 #[cfg(test)]
 mod tests;
+mod time;
 mod writer;
 
 use super::archive::Archive;
 use super::archive_files::ArchiveFiles;
 use bytes::Bytes;
-use clusterrunner_common::result_block::members;
+use clusterrunner_common::result_block::{FileFacts, members};
 use flate2::bufread::GzDecoder;
 use futures_util::Stream;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -57,15 +58,15 @@ fn write(files: &ArchiveFiles, archive: &Archive, out: impl Write) -> io::Result
         // A piece is many blocks; each is a gzip member.
         while !io::BufRead::fill_buf(&mut bytes)?.is_empty() {
             let block = GzDecoder::new(bytes);
-            bytes = members(block, |path, mode, size, content| {
-                add(&mut zip, path, mode, size, content)
-            })?
-            .into_inner();
+            let read = members(block, |path, facts, content| {
+                add(&mut zip, path, facts, content)
+            });
+            bytes = read?.into_inner();
         }
     }
     let ending = GzDecoder::new(&*archive.ending);
-    members(ending, |path, mode, size, content| {
-        add(&mut zip, path, mode, size, content)
+    members(ending, |path, facts, content| {
+        add(&mut zip, path, facts, content)
     })?;
     zip.finish()?.flush()
 }
@@ -73,12 +74,11 @@ fn write(files: &ArchiveFiles, archive: &Archive, out: impl Write) -> io::Result
 fn add(
     zip: &mut ZipWriter<impl Write>,
     path: &Path,
-    mode: u32,
-    size: u64,
+    facts: FileFacts,
     content: &mut dyn Read,
 ) -> io::Result<()> {
     // What is no Unicode can not be said so that all readers understand it.
-    zip.add(&path.to_string_lossy(), mode, size, content)
+    zip.add(&path.to_string_lossy(), facts, content)
 }
 
 /// Hands what is written to whoever reads.

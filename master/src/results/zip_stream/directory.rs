@@ -5,6 +5,7 @@
 //! and that compressed: less than ten bytes for a member.
 
 use super::records::{Content, Member, end};
+use super::time::Modified;
 use flate2::Compression;
 use flate2::bufread::DeflateDecoder;
 use flate2::write::DeflateEncoder;
@@ -20,6 +21,7 @@ const CHUNK: usize = 1 << 16;
 pub(super) struct Directory {
     kept: DeflateEncoder<Vec<u8>>,
     last_name: String,
+    last_modified: u64,
     members: u64,
     /// Where the last member ends.
     length: u64,
@@ -30,6 +32,7 @@ impl Directory {
         Self {
             kept: DeflateEncoder::new(Vec::new(), LEVEL),
             last_name: String::new(),
+            last_modified: 0,
             members: 0,
             length: 0,
         }
@@ -50,7 +53,11 @@ impl Directory {
         }
         entry.extend(new.as_bytes());
         let mode = u64::from(member.mode()) << 1 | u64::from(member.is_large());
-        for number in [mode, content.compressed, content.size] {
+        // Members of an atom, and those of its neighbours, are of nearly the same moment.
+        let modified = member.modified().0;
+        let later = modified.wrapping_sub(self.last_modified);
+        self.last_modified = modified;
+        for number in [mode, folded(later), content.compressed, content.size] {
             put(number, &mut entry);
         }
         entry.extend(content.crc.to_le_bytes());
@@ -63,13 +70,14 @@ impl Directory {
     pub(super) fn write(self, mut out: impl Write) -> io::Result<()> {
         let kept = self.kept.finish()?;
         let mut kept = io::BufReader::with_capacity(CHUNK, DeflateDecoder::new(&*kept));
-        let (mut name, mut at, mut length) = (String::new(), 0, 0);
+        let (mut name, mut modified, mut at, mut length) = (String::new(), 0_u64, 0, 0);
         let mut records = Vec::with_capacity(CHUNK + CHUNK / 4);
         for _ in 0..self.members {
             let (same, new) = (get(&mut kept)?, get(&mut kept)?);
             name.truncate(usize::try_from(same).map_err(io::Error::other)?);
             (&mut kept).take(new).read_to_string(&mut name)?;
             let mode = get(&mut kept)?;
+            modified = modified.wrapping_add(unfolded(get(&mut kept)?));
             let (compressed, size) = (get(&mut kept)?, get(&mut kept)?);
             let mut crc = [0; 4];
             kept.read_exact(&mut crc)?;
@@ -80,7 +88,7 @@ impl Directory {
             };
             let is_large = mode & 1 == 1;
             let mode = u32::try_from(mode >> 1).map_err(io::Error::other)?;
-            let member = Member::known(&name, mode, is_large);
+            let member = Member::known(&name, mode, Modified(modified), is_large);
             let before = records.len();
             member.central_record(&content, at, &mut records);
             length += (records.len() - before) as u64;
@@ -104,6 +112,15 @@ fn put(mut number: u64, out: &mut Vec<u8>) {
     out.push(number.to_le_bytes()[0]);
 }
 
+/// A difference so that small ones are small numbers, also those below zero.
+fn folded(difference: u64) -> u64 {
+    difference << 1 ^ 0_u64.wrapping_sub(difference >> 63)
+}
+
+fn unfolded(number: u64) -> u64 {
+    number >> 1 ^ 0_u64.wrapping_sub(number & 1)
+}
+
 fn get(from: &mut impl BufRead) -> io::Result<u64> {
     let (mut number, mut shift) = (0, 0);
     loop {
@@ -120,6 +137,7 @@ fn get(from: &mut impl BufRead) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::result_block::FileFacts;
 
     /// What the whole is for: the records of as many members would take ten times that.
     #[test]
@@ -139,7 +157,13 @@ mod tests {
                     compressed: u64::from(size / 2 + atom % 7),
                     size: size.into(),
                 };
-                let member = Member::new(&name, 0o644, size.into()).unwrap();
+                let facts = FileFacts {
+                    mode: 0o644,
+                    // They end one after the other.
+                    modified_at: 1_764_337_135 + u64::from(atom / 800),
+                    size: size.into(),
+                };
+                let member = Member::new(&name, facts).unwrap();
                 directory.add(&member, &content).unwrap();
             }
         }
@@ -158,6 +182,10 @@ mod tests {
         let mut rest = &*bytes;
         for number in numbers {
             assert_eq!(get(&mut rest).unwrap(), number);
+        }
+        for (difference, small) in [(0, 0), (1, 2), (u64::MAX, 1), (5, 10), (1 << 63, u64::MAX)] {
+            assert_eq!(folded(difference), small);
+            assert_eq!(unfolded(small), difference);
         }
         assert!(rest.is_empty());
         // What ends too early is an error.

@@ -4,6 +4,8 @@
 //! one "disk", without comments. Numbers are little-endian throughout (4.4.1.1). Nothing here reads
 //! or writes anything but the buffer it is given.
 
+use super::time::Modified;
+use clusterrunner_common::result_block::FileFacts;
 use std::io;
 
 /// 4.4.3.2: what a reader must know: deflate, or fields of 64 bits.
@@ -17,9 +19,6 @@ const SIZES_FOLLOW: u16 = 1 << 3;
 const UTF8: u16 = 1 << 11;
 /// 4.4.5
 const DEFLATED: u16 = 8;
-/// 4.4.6: 1980-01-01 00:00, the first that there is. Times have no zone here, so none is told.
-const TIME: u16 = 0;
-const DATE: u16 = 1 << 5 | 1;
 /// What `stat` says of a regular file. The mode is the upper half of the external attributes.
 const REGULAR_FILE: u32 = 0o100_000;
 /// 4.5.3: the extra field with the numbers that have no room in the record itself, each of which
@@ -27,6 +26,12 @@ const REGULAR_FILE: u32 = 0o100_000;
 const ZIP64_FIELD: u16 = 1;
 const ELSEWHERE: u32 = u32::MAX;
 const ELSEWHERE_16: u16 = u16::MAX;
+/// The extra field of Info-ZIP with seconds since 1970, of which this says that only the time of the
+/// last change is there.
+const TIMESTAMP_FIELD: u16 = 0x5455;
+const ONLY_MODIFIED: u8 = 1;
+/// How long that field is with what says so.
+const TIMESTAMP_LENGTH: u16 = 4 + 5;
 /// Content from here on gets sizes of 64 bits. Not 4 GiB: what does not compress grows, by an
 /// eighth at most.
 const LARGE: u64 = 3 << 30;
@@ -36,6 +41,7 @@ const LARGE: u64 = 3 << 30;
 pub(super) struct Member<'a> {
     name: &'a str,
     mode: u32,
+    modified: Modified,
     /// Whether its sizes have 64 bits.
     is_large: bool,
 }
@@ -49,27 +55,29 @@ pub(super) struct Content {
 }
 
 impl<'a> Member<'a> {
-    /// A regular file of `size` bytes.
+    /// A regular file.
     ///
     /// # Errors
     /// Its name is longer than an archive can say.
-    pub(super) fn new(name: &'a str, mode: u32, size: u64) -> io::Result<Self> {
+    pub(super) fn new(name: &'a str, facts: FileFacts) -> io::Result<Self> {
         if u16::try_from(name.len()).is_err() {
             let text = "a name that is too long for a zip archive";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(Self {
             name,
-            mode: mode & 0o7777,
-            is_large: size >= LARGE,
+            mode: facts.mode & 0o7777,
+            modified: Modified(facts.modified_at),
+            is_large: facts.size >= LARGE,
         })
     }
 
     /// One that [`Member::new`] made before.
-    pub(super) fn known(name: &'a str, mode: u32, is_large: bool) -> Self {
+    pub(super) fn known(name: &'a str, mode: u32, modified: Modified, is_large: bool) -> Self {
         Self {
             name,
             mode,
+            modified,
             is_large,
         }
     }
@@ -80,6 +88,10 @@ impl<'a> Member<'a> {
 
     pub(super) fn mode(&self) -> u32 {
         self.mode
+    }
+
+    pub(super) fn modified(&self) -> Modified {
+        self.modified
     }
 
     pub(super) fn is_large(&self) -> bool {
@@ -93,7 +105,8 @@ impl<'a> Member<'a> {
         // Crc and sizes, which follow.
         out.extend([0; 12]);
         put16(out, length16(self.name.len()));
-        put16(out, if self.is_large { 20 } else { 0 });
+        let sizes = if self.is_large { 20 } else { 0 };
+        put16(out, sizes + self.timestamp_length());
         out.extend(self.name.as_bytes());
         if self.is_large {
             // It says already here that the sizes after the content have 64 bits (4.3.9.2).
@@ -101,6 +114,7 @@ impl<'a> Member<'a> {
             put16(out, 16);
             out.extend([0; 16]);
         }
+        self.timestamp_field(out);
     }
 
     /// What comes after the content (4.3.9), with its customary signature (4.3.9.3).
@@ -134,7 +148,8 @@ impl<'a> Member<'a> {
         put32(out, here(content.compressed));
         put32(out, here(content.size));
         put16(out, length16(self.name.len()));
-        put16(out, if elsewhere > 0 { 4 + elsewhere } else { 0 });
+        let numbers = if elsewhere > 0 { 4 + elsewhere } else { 0 };
+        put16(out, numbers + self.timestamp_length());
         // No comment, the first disk, no internal attributes.
         out.extend([0; 6]);
         put32(out, (REGULAR_FILE | self.mode) << 16);
@@ -151,12 +166,14 @@ impl<'a> Member<'a> {
         if is_far {
             put64(out, offset);
         }
+        self.timestamp_field(out);
     }
 
     /// How long header, content and descriptor are together.
     pub(super) fn length(&self, content: &Content) -> u64 {
         let fixed = if self.is_large { 30 + 20 + 24 } else { 30 + 16 };
-        fixed + self.name.len() as u64 + content.compressed
+        let timestamp = u64::from(self.timestamp_length());
+        fixed + timestamp + self.name.len() as u64 + content.compressed
     }
 
     /// What the local header and the central record both begin with.
@@ -165,8 +182,25 @@ impl<'a> Member<'a> {
         put16(out, self.needs());
         put16(out, SIZES_FOLLOW | utf8);
         put16(out, DEFLATED);
-        put16(out, TIME);
-        put16(out, DATE);
+        let (time, date) = self.modified.dos();
+        put16(out, time);
+        put16(out, date);
+    }
+
+    fn timestamp_length(&self) -> u16 {
+        match self.modified.unix() {
+            Some(_) => TIMESTAMP_LENGTH,
+            None => 0,
+        }
+    }
+
+    fn timestamp_field(&self, out: &mut Vec<u8>) {
+        if let Some(seconds) = self.modified.unix() {
+            put16(out, TIMESTAMP_FIELD);
+            put16(out, TIMESTAMP_LENGTH - 4);
+            out.push(ONLY_MODIFIED);
+            put32(out, seconds);
+        }
     }
 
     fn needs(&self) -> u16 {

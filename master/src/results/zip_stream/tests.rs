@@ -2,6 +2,7 @@
 
 use super::records::{Content, Member, end};
 use super::writer::ZipWriter;
+use clusterrunner_common::result_block::FileFacts;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,8 @@ use zip::write::SimpleFileOptions;
 struct File {
     name: String,
     mode: u32,
+    /// 0 for a moment that nobody knows.
+    modified_at: u64,
     content: Vec<u8>,
 }
 
@@ -19,16 +22,27 @@ fn file(name: impl Into<String>, mode: u32, content: impl Into<Vec<u8>>) -> File
     File {
         name: name.into(),
         mode,
+        modified_at: 0,
         content: content.into(),
+    }
+}
+
+fn facts(mode: u32, size: u64) -> FileFacts {
+    FileFacts {
+        mode,
+        modified_at: 0,
+        size,
     }
 }
 
 fn written(files: &[File]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Vec::new());
     for file in files {
-        let size = file.content.len() as u64;
-        zip.add(&file.name, file.mode, size, &*file.content)
-            .unwrap();
+        let facts = FileFacts {
+            modified_at: file.modified_at,
+            ..facts(file.mode, file.content.len() as u64)
+        };
+        zip.add(&file.name, facts, &*file.content).unwrap();
     }
     zip.finish().unwrap()
 }
@@ -138,6 +152,30 @@ fn another_reader_reads_them_too() {
     assert_eq!(python(infos, &path), format!("[{}]", described.join(", ")));
 }
 
+/// Both forms of a time, as readers that know the one or the other find them.
+#[test]
+fn members_have_the_times_of_their_files() {
+    let times = [1_764_337_135, 951_868_799, 86_399, 1_764_337_134];
+    let files = times.map(|modified_at| File {
+        modified_at,
+        ..file(format!("n{modified_at}"), 0o644, "x")
+    });
+    let bytes = written(&files);
+    // Before each member, and in the list at the end.
+    let field = b"UT\x05\x00\x01";
+    let fields = bytes.windows(field.len()).filter(|part| part == field);
+    assert_eq!(fields.count(), 2 * times.len());
+    let (_directory, path) = stored(&bytes);
+    assert_eq!(python("zip.testzip()", &path), "None");
+    assert_eq!(
+        python("[member.date_time for member in zip.infolist()]", &path),
+        "[(2025, 11, 28, 13, 38, 54), (2000, 2, 29, 23, 59, 58), (1980, 1, 1, 0, 0, 0), \
+         (2025, 11, 28, 13, 38, 54)]"
+    );
+    let seconds = "[int.from_bytes(member.extra[-4:], 'little') for member in zip.infolist()]";
+    assert_eq!(python(seconds, &path), format!("{times:?}"));
+}
+
 #[test]
 fn two_members_of_one_name_are_both_there() {
     let files = [file("n\u{fffd}", 0o644, "a"), file("n\u{fffd}", 0o644, "b")];
@@ -204,7 +242,7 @@ fn the_end_has_64_bits_where_it_must() {
 #[test]
 fn a_large_member_has_sizes_of_64_bits_everywhere() {
     let size = 5_u64 << 30;
-    let member = Member::new("large", 0o755, size).unwrap();
+    let member = Member::new("large", facts(0o755, size)).unwrap();
     let content = Content {
         crc: 0x0102_0304,
         compressed: size + 7,
@@ -262,7 +300,7 @@ fn a_large_member_has_sizes_of_64_bits_everywhere() {
 
 #[test]
 fn a_small_member_far_behind_has_only_its_offset_in_64_bits() {
-    let member = Member::new("n", 0o644, 1).unwrap();
+    let member = Member::new("n", facts(0o644, 1)).unwrap();
     let content = Content {
         crc: 1,
         compressed: 3,
@@ -280,8 +318,8 @@ fn a_small_member_far_behind_has_only_its_offset_in_64_bits() {
 #[test]
 fn a_member_is_large_before_its_compressed_size_is() {
     let most = (3 << 30) - 1;
-    assert!(!Member::new("n", 0o644, most).unwrap().is_large());
-    assert!(Member::new("n", 0o644, most + 1).unwrap().is_large());
+    assert!(!Member::new("n", facts(0o644, most)).unwrap().is_large());
+    assert!(Member::new("n", facts(0o644, most + 1)).unwrap().is_large());
     let grown = written(&[file("n", 0o644, noise(1 << 20))]).len() as u64;
     assert!(grown * 3 < 4 << 20, "{grown}");
 }
@@ -290,9 +328,11 @@ fn a_member_is_large_before_its_compressed_size_is() {
 fn what_can_not_be_said_is_refused() {
     let mut zip = ZipWriter::new(Vec::new());
     for content in ["shor", "longer"] {
-        let refused = zip.add("n", 0o644, 5, content.as_bytes()).unwrap_err();
+        let refused = zip
+            .add("n", facts(0o644, 5), content.as_bytes())
+            .unwrap_err();
         assert!(refused.to_string().contains("instead of 5"), "{refused}");
     }
     let name = "n".repeat(1 << 16);
-    assert!(zip.add(&name, 0o644, 0, &b""[..]).is_err());
+    assert!(zip.add(&name, facts(0o644, 0), &b""[..]).is_err());
 }

@@ -2,6 +2,7 @@
 
 use super::directory::Directory;
 use super::records::{Content, Member};
+use clusterrunner_common::result_block::FileFacts;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use std::io::{self, Read, Write};
 
@@ -30,7 +31,7 @@ impl<W: Write> ZipWriter<W> {
         }
     }
 
-    /// Adds a regular file of `size` bytes. Names are not compared: two that are no Unicode may be
+    /// Adds a regular file. Names are not compared: two that are no Unicode may be
     /// the same once they are, and both belong into the archive.
     ///
     /// # Errors
@@ -39,11 +40,11 @@ impl<W: Write> ZipWriter<W> {
     pub(super) fn add(
         &mut self,
         name: &str,
-        mode: u32,
-        size: u64,
+        facts: FileFacts,
         content: impl Read,
     ) -> io::Result<()> {
-        let member = Member::new(name, mode, size)?;
+        let size = facts.size;
+        let member = Member::new(name, facts)?;
         self.record.clear();
         member.local_header(&mut self.record);
         self.out.write_all(&self.record)?;
