@@ -11,11 +11,11 @@ use crate::trouble::Trouble;
 use clusterrunner_client::ClientError;
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::caller::CallError;
+use clusterrunner_common::terminal;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -304,7 +304,7 @@ impl Starter<'_> {
         move |error| Trouble::new(format!("could not use {}: {error}", path.display()))
     }
 
-    /// Starts a daemon that a Ctrl-C in this terminal does not reach.
+    /// Starts a daemon that neither a Ctrl-C in this terminal nor the terminal's end reaches.
     fn spawn(&self, what: &'static str, arguments: &[&str]) -> Result<Started, Trouble> {
         let failed =
             |error: std::io::Error| Trouble::new(format!("could not start a {what}: {error}"));
@@ -324,7 +324,7 @@ impl Starter<'_> {
         if self.common.verbose {
             command.arg("--verbose");
         }
-        let child = command
+        command
             // The current directory may be deleted or unmounted while they run.
             .current_dir(&self.settings.base_directory)
             .env(
@@ -333,10 +333,9 @@ impl Starter<'_> {
             )
             .stdin(Stdio::null())
             .stdout(output)
-            .stderr(errors)
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+            .stderr(errors);
+        terminal::in_own_session(&mut command);
+        let child = command.spawn().map_err(failed)?;
         Ok(Started { child, log, what })
     }
 

@@ -34,4 +34,5 @@ pub mod settings;
 pub mod signed;
 pub mod sweeper;
 pub mod tar_reader;
+pub mod terminal;
 pub mod tls;

@@ -7,6 +7,7 @@ use clusterrunner_common::daemon::{
 use clusterrunner_common::logging;
 use clusterrunner_common::open_files;
 use clusterrunner_common::settings::{Overrides, SettingsError, load_master};
+use clusterrunner_common::terminal;
 use std::net::{IpAddr, SocketAddr};
 
 /// Options of a master. What is not given comes from the settings.
@@ -48,6 +49,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     )?;
     warn_of_unknown_variables();
     open_files::raise_limit();
+    terminal::leave();
     let secret = general.secret_or_generate()?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;

@@ -8,6 +8,7 @@ use clusterrunner_common::host_name::is_host;
 use clusterrunner_common::logging;
 use clusterrunner_common::open_files;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
+use clusterrunner_common::terminal;
 use std::net::{IpAddr, SocketAddr};
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the
@@ -148,6 +149,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     )?;
     warn_of_unknown_variables();
     open_files::raise_limit();
+    terminal::leave();
     let (withdraw, stop) = drain_or_stop_on_signal(settings.drain_on_stop)?;
     serve_until_withdrawn(settings, listener, withdraw, stop).await?;
     Ok(())

@@ -1,10 +1,10 @@
 //! The shell that runs commands, and what it is started with.
 
 use super::{CommandError, MARK_VARIABLE, ShellCommand};
+use crate::terminal;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -81,11 +81,11 @@ pub(super) fn command(order: &ShellCommand, output: File) -> Result<Command, Com
         .stdin(input)
         .stdout(output)
         .stderr(errors)
-        .process_group(0)
         .env_clear()
         .envs(inherited)
         .envs(order.environment.iter().map(|(name, value)| (name, value)))
         .env(MARK_VARIABLE, &order.mark);
+    terminal::in_own_group(&mut command);
     Ok(command)
 }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::super::GitOptions;
 use super::super::url::SshAddress;
 use super::wire::{Failure, Wire};
+use crate::terminal;
 
 /// How much of what ssh prints is kept for the message; the reason stands at the end.
 const KEPT_STDERR: usize = 2000;
@@ -116,9 +117,9 @@ pub(super) fn open_ssh(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // ssh may start programs (ProxyCommand); they end with it.
-        .process_group(0)
         .kill_on_drop(true);
+    // ssh may start programs (ProxyCommand); they end with it, and ask nobody anything.
+    terminal::in_own_group(command.as_std_mut());
     let mut child = wire
         .enter(|| command.spawn())
         .map_err(|error| Failure::new(format!("could not start {program}: {error}")))?;

@@ -1,0 +1,48 @@
+"""Runs a program at a terminal of its own.
+
+Usage: terminal.py job|leader PROGRAM [ARGUMENT ...]
+
+With `job` a shell with job control has started it there in the foreground, with `leader` the terminal was
+made for it alone. What comes out of the terminal is printed, SIGTERM becomes a Ctrl-C that is typed there,
+and the exit code is that of the program.
+"""
+import os
+import pty
+import signal
+import sys
+
+KIND, PROGRAM = sys.argv[1], sys.argv[2:]
+
+
+def code(status):
+    return os.waitstatus_to_exitcode(status) & 255
+
+
+def shell():
+    """Starts the program as a job and waits for it; the terminal is its input and output."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpgrp())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execvp(PROGRAM[0], PROGRAM)
+    os._exit(code(os.waitpid(job, 0)[1]))
+
+
+child, terminal = pty.fork()
+if child == 0:
+    if KIND == 'job':
+        shell()
+    os.execvp(PROGRAM[0], PROGRAM)
+signal.signal(signal.SIGTERM, lambda *_: os.write(terminal, b'\x03'))
+while True:
+    try:
+        text = os.read(terminal, 4096)
+    except OSError:
+        # Nobody has the terminal open any more.
+        break
+    if not text:
+        break
+    os.write(1, text)
+sys.exit(code(os.waitpid(child, 0)[1]))
