@@ -18,7 +18,7 @@ mod text;
 mod validate;
 mod watch;
 
-pub(crate) use stop::{Daemon, master_pid_file};
+pub(crate) use stop::{Daemon, MAX_PID, master_pid_file};
 
 use crate::daemons;
 use crate::local_farm;

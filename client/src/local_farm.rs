@@ -1,9 +1,9 @@
 //! The farm of one machine that `clusterrunner build` starts by itself: a master and a slave, reachable
 //! from this machine only, that outlive the command.
 
-use crate::command::Daemon;
 use crate::command::client_of;
 use crate::command::master_pid_file;
+use crate::command::{Daemon, MAX_PID};
 use crate::options::CommonOptions;
 use crate::output;
 use crate::settings::Settings;
@@ -11,6 +11,7 @@ use crate::trouble::Trouble;
 use clusterrunner_client::ClientError;
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::caller::CallError;
+use clusterrunner_common::regular_file;
 use clusterrunner_common::terminal;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
@@ -199,7 +200,7 @@ impl Starter<'_> {
             Probe::Master(_) => {
                 let mut ours = String::new();
                 lock.read_to_string(&mut ours).map_err(self.lock_failed())?;
-                let running = fs::read_to_string(&pid_file).unwrap_or_default();
+                let running = regular_file::read_to_string(&pid_file, MAX_PID).unwrap_or_default();
                 if ours.trim().is_empty() || ours.trim() != running.trim() {
                     // Somebody runs this master, and will bring the slaves too.
                     return Ok(());

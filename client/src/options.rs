@@ -230,6 +230,10 @@ pub(crate) struct LogsOptions {
     /// Go on printing until the atom ends
     #[arg(short, long, requires = "atom")]
     pub(crate) follow: bool,
+    /// Print every byte as the atom did, for pipes and files: else only colours are left of what a
+    /// terminal obeys
+    #[arg(long, requires = "atom")]
+    pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

@@ -1,9 +1,10 @@
 //! The only place that prints. Results go to standard output, everything about how they come about
-//! to standard error; colours only where they are shown.
+//! to standard error; colours only where they are shown, and nothing else that a terminal obeys.
 
 use anstyle::{AnsiColor, Effects, Style};
+use clusterrunner_common::printable::{self, coloured_lines};
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What went well.
@@ -49,15 +50,19 @@ pub(crate) fn has_failed() -> bool {
     FAILED.load(Ordering::Relaxed)
 }
 
-/// Prints a line of the result.
+/// Prints a line of the result. Of what a terminal would obey only colours stay.
 pub(crate) fn say(line: impl Display) {
-    let line = format!("{line}\n");
+    say_as_is(&coloured_lines(&line.to_string()));
+}
+
+/// Prints JSON, which programs read and terminals show.
+pub(crate) fn say_json(json: &str) {
+    say_as_is(&printable::json(json));
+}
+
+fn say_as_is(text: &str) {
     let mut stdout = anstream::stdout().lock();
-    notice_end(
-        stdout
-            .write_all(line.as_bytes())
-            .and_then(|()| stdout.flush()),
-    );
+    notice_end(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
 /// Prints a line on the way to a result, unless `--quiet` was given.
@@ -67,7 +72,12 @@ pub(crate) fn tell(line: impl Display) {
     }
 }
 
-/// Prints what an atom printed, exactly as it is: colours in it are its own, and belong into a file too.
+/// Whether standard output is shown by a terminal.
+pub(crate) fn is_on_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Prints what an atom printed, as it is: colours in it are its own, and belong into a file too.
 pub(crate) fn pass_on(text: &str) {
     let mut stdout = std::io::stdout().lock();
     notice_end(
@@ -107,7 +117,8 @@ pub(crate) fn detail(line: impl Display) {
 /// Prints a line that must be seen.
 pub(crate) fn complain(line: impl Display) {
     // There is nowhere left to say that standard error is closed.
-    writeln!(anstream::stderr().lock(), "{line}").ok();
+    let line = line.to_string();
+    writeln!(anstream::stderr().lock(), "{}", coloured_lines(&line)).ok();
 }
 
 /// `text` in a style. Printed through this module, it loses the style where none is shown.

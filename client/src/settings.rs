@@ -2,6 +2,7 @@
 
 use crate::options::CommonOptions;
 use crate::trouble::Trouble;
+use clusterrunner_common::regular_file;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::{
     ClientSettings, Overrides, SettingsError, load_client, load_slave,
@@ -9,6 +10,9 @@ use clusterrunner_common::settings::{
 use clusterrunner_common::tls::HttpsSettings;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The longest settings file that is sent, in bytes.
+const MAX_SETTINGS: u64 = 4 << 20;
 
 /// What a client knows of its farm.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl Settings {
     pub(crate) fn to_deploy(common: &CommonOptions) -> Result<String, Trouble> {
         let file = read(common)?.general.config_file;
         let shown = file.display();
-        let text = std::fs::read_to_string(&file)
+        let text = regular_file::read_to_string(&file, MAX_SETTINGS)
             .map_err(|error| Trouble::new(format!("could not read {shown}: {error}")))?;
         let home_only = |variable: &str| environment(variable).filter(|_| variable == "HOME");
         let alone = load_client(Some(&file), home_only, &Overrides::new()).map_err(wrong)?;

@@ -5,6 +5,7 @@ use clusterrunner_client::ClientError;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results::ResultsError;
 use clusterrunner_common::caller::CallError;
+use clusterrunner_common::printable::plain_lines;
 
 /// What is wrong, what helps, and how the process ends.
 #[derive(Debug)]
@@ -42,9 +43,13 @@ impl Trouble {
 
     /// Prints it for a human.
     pub(crate) fn show(&self) {
-        output::complain(format!("{} {}", styled(BAD, "error:"), self.message));
+        output::complain(format!(
+            "{} {}",
+            styled(BAD, "error:"),
+            plain_lines(&self.message)
+        ));
         if let Some(hint) = &self.hint {
-            output::complain(format!("{} {hint}", styled(NOTICE, "hint:")));
+            output::complain(format!("{} {}", styled(NOTICE, "hint:"), plain_lines(hint)));
         }
     }
 }

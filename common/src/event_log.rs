@@ -8,6 +8,7 @@ mod kept;
 use crate::clock::Timestamp;
 use crate::http::refusal;
 use crate::logging::RotatingFile;
+use crate::printable;
 use crate::settings::EventLogTarget;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -210,7 +211,8 @@ impl EventLog {
             lines.push('\n');
         }
         if !lines.is_empty() {
-            log.write(&lines);
+            // The file, or standard output, may be shown by a terminal.
+            log.write(&printable::json(&lines));
         }
     }
 

@@ -25,6 +25,7 @@ mod local_source;
 mod mirror;
 mod mirror_files;
 mod mirror_packs;
+mod odd_files;
 mod options;
 mod packs;
 mod remote_refs;

@@ -25,6 +25,7 @@ pub mod labels;
 pub mod logging;
 mod nearest;
 pub mod open_files;
+pub mod printable;
 pub mod regular_file;
 pub mod remote_files;
 pub mod result_block;

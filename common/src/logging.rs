@@ -6,10 +6,12 @@ mod rotating_file;
 
 pub(crate) use rotating_file::RotatingFile;
 
+use crate::printable;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FormatFields, FormattedFields};
@@ -119,6 +121,7 @@ pub fn start(
     let to_stderr = foreground.then(|| {
         format::layer()
             .compact()
+            .fmt_fields(TerminalFields(CleanFields))
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
             .with_filter(wanted(level))
@@ -133,7 +136,7 @@ pub fn start(
             Some(
                 format::layer()
                     .compact()
-                    .fmt_fields(PlainFields(DefaultFields::new()))
+                    .fmt_fields(CleanFields)
                     .with_writer(file)
                     .with_ansi(false)
                     .with_filter(wanted(level)),
@@ -155,17 +158,19 @@ fn wanted(level: LogLevel) -> Targets {
         .with_default(level.filter().min(LevelFilter::WARN))
 }
 
-/// A type of its own for the file's fields: layers that share one also share the formatted text of spans,
-/// and the terminal's colour codes would reach the file.
-struct PlainFields(DefaultFields);
+/// Writes fields and messages so that each event is one line, and nothing in them is obeyed by the
+/// terminal that shows the log, now or later: much of it comes from requests, repositories and slaves.
+struct CleanFields;
 
-impl<'writer> FormatFields<'writer> for PlainFields {
-    fn format_fields<R: tracing_subscriber::field::RecordFields>(
+impl<'writer> FormatFields<'writer> for CleanFields {
+    fn format_fields<R: RecordFields>(
         &self,
-        writer: Writer<'writer>,
+        mut writer: Writer<'writer>,
         fields: R,
     ) -> fmt::Result {
-        self.0.format_fields(writer, fields)
+        let mut text = String::new();
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        writer.write_str(&printable::plain(&text))
     }
 
     fn add_fields(
@@ -176,7 +181,17 @@ impl<'writer> FormatFields<'writer> for PlainFields {
         if !current.fields.is_empty() {
             current.fields.push(' ');
         }
-        self.0.format_fields(current.as_writer(), fields)
+        self.format_fields(current.as_writer(), fields)
+    }
+}
+
+/// A type of its own for the terminal's fields: layers that share one also share the formatted text
+/// of spans.
+struct TerminalFields(CleanFields);
+
+impl<'writer> FormatFields<'writer> for TerminalFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        self.0.format_fields(writer, fields)
     }
 }
 
@@ -201,9 +216,12 @@ mod tests {
         let file = RotatingFile::open(&path, 1 << 20).unwrap();
         let plain = format::layer()
             .compact()
-            .fmt_fields(PlainFields(DefaultFields::new()))
+            .fmt_fields(CleanFields)
             .with_writer(file);
-        let coloured = format::layer().with_ansi(true).with_writer(io::sink);
+        let coloured = format::layer()
+            .with_ansi(true)
+            .fmt_fields(TerminalFields(CleanFields))
+            .with_writer(io::sink);
         let log = tracing_subscriber::registry()
             .with(coloured.with_filter(wanted(LogLevel::Info)))
             .with(plain.with_ansi(false).with_filter(wanted(LogLevel::Info)));
@@ -226,5 +244,47 @@ mod tests {
             text.contains("a library's worry") && !text.contains('\u{1b}'),
             "{text:?}"
         );
+    }
+
+    /// What the layer for a terminal or a file makes of an event with this text everywhere.
+    fn line(text: &str, is_terminal: bool) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.log");
+        let file = RotatingFile::open(&path, 1 << 20).unwrap();
+        let layer = format::layer()
+            .compact()
+            .with_writer(file)
+            .with_ansi(is_terminal);
+        let tell = || {
+            let span = info_span!("build", name = text, later = tracing::field::Empty).entered();
+            span.record("later", text);
+            info!(shown = %text, debugged = ?text, "could not: {text}");
+        };
+        let registry = tracing_subscriber::registry();
+        match is_terminal {
+            true => with_default(
+                registry.with(layer.fmt_fields(TerminalFields(CleanFields))),
+                tell,
+            ),
+            false => with_default(registry.with(layer.fmt_fields(CleanFields)), tell),
+        }
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_no_terminal_obeys() {
+        let text = "x\n2026-01-01T00:00:00Z  INFO forged\u{1b}[2J\u{9b}31m\u{202e}\r\u{8}";
+        let in_file = line(text, false);
+        let shown = line(text, true);
+        for line in [&in_file, &shown] {
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert_eq!(line.matches("INFO forged").count(), 5, "{line}");
+            assert!(!line.contains("\u{1b}[2J"), "{line:?}");
+        }
+        let obeyed = |text: &str| text.trim_end().contains(printable::is_obeyed);
+        assert!(!obeyed(&in_file), "{in_file:?}");
+        let colours = printable::coloured_lines(&shown);
+        assert_eq!(colours, shown);
+        assert!(shown.contains("\u{1b}["), "{shown:?}");
     }
 }

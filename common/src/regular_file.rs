@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path};
 
 /// What lies under a name is no regular file. Callers get it inside of an [`io::Error`].
@@ -71,6 +72,23 @@ pub fn read_opened(file: &File, max: u64) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 > max {
         true => Err(io::Error::new(io::ErrorKind::InvalidData, TooLong(max))),
         false => Ok(bytes),
+    }
+}
+
+/// Makes an empty file for writing, private to this user, in the place of whatever lies under the name
+/// but a directory.
+///
+/// # Errors
+/// It can not be made.
+pub fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            options.open(path)
+        }
+        made => made,
     }
 }
 
@@ -193,6 +211,21 @@ mod tests {
         assert_eq!(error.to_string(), "it has more than 3 bytes");
         let error = read_to_string(&path, 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_file_is_made_in_the_place_of_whatever_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("x"), directory.path().join("other"));
+        std::fs::write(&other, "mine").unwrap();
+        symlink(&other, &path).unwrap();
+        drop(create(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, Mode::RUSR, 0).unwrap();
+        drop(create(&path).unwrap());
+        assert_eq!(read(&path, 1).unwrap(), b"");
+        assert_eq!(read(&other, 4).unwrap(), b"mine");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //!
 //! Certificates are read once, at the start of a program; a renewed one counts from the next start on.
 
+use crate::regular_file;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,15 +127,17 @@ pub enum TlsError {
     },
 }
 
+/// The longest file of certificates, in bytes.
+const MAX_PEM: u64 = 16 << 20;
+
 fn read(setting: &'static str, path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
     let failed = |source| TlsError::Read {
         setting,
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    let file = regular_file::open(path).map_err(failed)?;
+    let bytes = regular_file::read_opened(&file, MAX_PEM).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     Ok((bytes, mode))
 }

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
+use clusterrunner_common::printable::plain_lines;
 use clusterrunner_master::{MasterOptions, run};
 use std::process::ExitCode;
 
@@ -26,7 +27,7 @@ async fn serve(options: Options) -> ExitCode {
     match run(options.master, &options.common).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", plain_lines(&error.to_string()));
             ExitCode::FAILURE
         }
     }

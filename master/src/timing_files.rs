@@ -2,9 +2,8 @@
 //! here. Only read, never written.
 
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::regular_file;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 /// The longest file that is read: some hundreds of thousands of atoms.
@@ -36,13 +35,7 @@ pub fn read(directory: &Path, request: &BuildRequest, job_name: &str) -> HashMap
 }
 
 fn times(file: &Path) -> Option<HashMap<String, u64>> {
-    let file = File::open(file).ok()?;
-    let is_fit = |metadata: std::fs::Metadata| metadata.is_file() && metadata.len() <= MOST_BYTES;
-    if !file.metadata().is_ok_and(is_fit) {
-        return None;
-    }
-    let mut text = String::new();
-    file.take(MOST_BYTES).read_to_string(&mut text).ok()?;
+    let text = regular_file::read_to_string(file, MOST_BYTES).ok()?;
     let seconds: HashMap<String, serde_json::Value> = serde_json::from_str(&text).ok()?;
     let known = |(atom, value): (String, serde_json::Value)| {
         let seconds = value

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clusterrunner_common::api::{RejectedResult, ResultsReport};
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_common::regular_file;
 use reqwest::StatusCode;
 use std::collections::HashMap;
 use std::fs::File;
@@ -102,7 +103,9 @@ impl Packed {
             if let Some(directory) = self.file.parent() {
                 make_private(directory)?;
             }
-            if let Err(error) = std::fs::write(&self.file, content) {
+            let written = regular_file::create(&self.file)
+                .and_then(|mut file| io::Write::write_all(&mut file, content));
+            if let Err(error) = written {
                 std::fs::remove_file(&self.file).ok();
                 return Err(error);
             }
@@ -131,7 +134,7 @@ impl Packed {
         let packed = Arc::clone(self);
         let synced = spawn_blocking(move || {
             packed.keep()?;
-            File::open(&packed.file)?.sync_all()?;
+            regular_file::open_itself(&packed.file)?.sync_all()?;
             match packed.file.parent() {
                 Some(directory) => File::open(directory)?.sync_all(),
                 None => Ok(()),

@@ -11,10 +11,10 @@ use crate::result_note::ResultNote;
 use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use clusterrunner_common::regular_file;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,11 +220,8 @@ async fn remove(data: &Arc<DataDirectory>, first: HandOut) {
 }
 
 fn checked(path: &Path) -> io::Result<(HandOut, ResultNote)> {
-    let found = path.symlink_metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let note = ResultNote::read_checked(BufReader::new(File::open(path)?))?;
+    let file = regular_file::open_itself(path)?;
+    let note = ResultNote::read_checked(BufReader::new(file))?;
     let first = note.first();
     let first = first.ok_or_else(|| io::Error::other("it names no hand-out"))?;
     Ok((first, note))

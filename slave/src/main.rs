@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
+use clusterrunner_common::printable::plain_lines;
 use clusterrunner_slave::{SlaveOptions, run};
 use std::process::ExitCode;
 
@@ -26,7 +27,7 @@ async fn serve(CommandLine { options, common }: CommandLine) -> ExitCode {
     match Box::pin(run(options, &common)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", plain_lines(&error.to_string()));
             ExitCode::FAILURE
         }
     }

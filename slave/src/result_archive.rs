@@ -4,10 +4,10 @@ use crate::data_directory::remove_all;
 use crate::result_note::ResultNote;
 use crate::work::{AtomConsole, AtomEnd, HandOut};
 use clusterrunner_common::ids::AtomId;
+use clusterrunner_common::regular_file;
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, PackError};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -96,12 +96,11 @@ fn open_or_leave_out(path: &Path) -> Option<File> {
 
 /// Opens what is a file: what the atom left running may still put anything in its place.
 pub(crate) fn open_console(path: &Path) -> io::Result<Option<File>> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    Ok(file.metadata()?.is_file().then_some(file))
+    match regular_file::open_itself(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::TimeLimit;
 use clusterrunner_common::job_file::{JobFileError, read_job};
+use clusterrunner_common::regular_file;
 use clusterrunner_common::sweeper::Sweeper;
 use std::ffi::OsString;
 use std::fs::File;
@@ -241,7 +242,7 @@ impl Setup {
             let path = path.clone();
             spawn_blocking(move || {
                 make_private(&directory)?;
-                File::create(path)
+                regular_file::create(&path)
             })
         };
         let made = made.await.map_err(io::Error::other).and_then(|made| made);
@@ -277,7 +278,7 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
 /// The end of a command's output, to go behind a message; empty when there is none.
 async fn last_lines(output: PathBuf, max_size: Option<u64>) -> String {
     let read = move |path: &Path| -> Option<String> {
-        let file = File::open(path).ok()?;
+        let file = regular_file::open_itself(path).ok()?;
         let tail = console::live_segment(file, max_size, REASON_LINES, None, true).ok()?;
         let text = tail.content.trim_end();
         let skipped = text.chars().count().saturating_sub(REASON_CHARACTERS);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::regular_file;
 use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha512};
 use std::fs::File;
@@ -82,7 +83,7 @@ impl Upload {
 
     /// A body with a file, which is read once for the digest. Blocks.
     pub(crate) fn of_file(report: &str, path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = regular_file::open_itself(path)?;
         let file_length = file.metadata()?.len();
         if file_length <= SMALL_FILE {
             let mut content = Vec::new();

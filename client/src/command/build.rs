@@ -17,6 +17,7 @@ use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::printable::{plain, plain_lines};
 use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being
@@ -135,6 +136,7 @@ async fn await_clearing(client: &Client, end: &BuildView) {
 }
 
 fn warn(warning: &str) {
+    let warning = plain(warning);
     output::complain(format!("{} {warning}", styled(NOTICE, "warning:")));
 }
 
@@ -214,7 +216,7 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
     match build.status {
         BuildStatus::Error => {
             let reason = build.error_message.as_deref().unwrap_or("no reason given");
-            let text = format!("Build aborted due to error: {reason}");
+            let text = format!("Build aborted due to error: {}", plain_lines(reason));
             output::say(styled(BAD, text));
         }
         BuildStatus::Canceled => output::say(format!("Build {id} was canceled.")),

@@ -11,6 +11,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::printable::ConsoleFilter;
 use std::time::Duration;
 
 /// Lines fetched at a time.
@@ -21,6 +22,12 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
 
 /// Shows the atoms of a build, or the output of one.
 pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    if options.raw && output::is_on_terminal() {
+        return Err(Trouble::usage(
+            "--raw is for pipes and files, and standard output is a terminal",
+        )
+        .hint("what an atom printed can set up a terminal, or make it type"));
+    }
     let client = connect(&options.master, &common).await?;
     let first = impatient(&client);
     let Some(text) = &options.atom else {
@@ -41,11 +48,13 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         subjob,
         atom,
         line: 0,
+        filter: (!options.raw).then(ConsoleFilter::new),
     };
     let printed = match options.follow {
         true => console.follow().await,
         false => console.print_what_is_there().await,
     };
+    console.end();
     match printed {
         Ok(()) => Ok(ExitCode::Success),
         // The build is there, so it is the atom that is not.
@@ -112,6 +121,8 @@ struct Console<'a> {
     subjob: SubjobId,
     atom: AtomId,
     line: u64,
+    /// None for who wants all as it is.
+    filter: Option<ConsoleFilter>,
 }
 
 impl Console<'_> {
@@ -122,10 +133,20 @@ impl Console<'_> {
             if page.num_lines == 0 {
                 break;
             }
-            output::pass_on(&page.content);
+            match &mut self.filter {
+                Some(filter) => output::pass_on(&filter.pass(&page.content)),
+                None => output::pass_on(&page.content),
+            }
             self.line = page.offset_line + page.num_lines;
         }
         Ok(())
+    }
+
+    /// Ends what the printed text began.
+    fn end(&mut self) {
+        if let Some(filter) = &mut self.filter {
+            output::pass_on(std::mem::take(filter).end());
+        }
     }
 
     async fn page(&self) -> Result<ConsoleBody, ClientError> {
@@ -143,6 +164,7 @@ impl Console<'_> {
                 Ok(()) => {}
                 Err(error) if over => return Err(error),
                 Err(error) if is_shorter_than_before(&error) => {
+                    self.end();
                     output::note("-- the atom was started again; its output begins anew --");
                     self.line = 0;
                 }

@@ -3,6 +3,7 @@
 use super::text::{count, duration};
 use crate::output;
 use clusterrunner_common::api::{BuildStatus, BuildView};
+use clusterrunner_common::printable::plain;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::{Display, Write};
 use std::io::IsTerminal as _;
@@ -138,7 +139,8 @@ impl Progress {
                 }
                 self.pace
                     .note(build.num_atoms_completed, build.seconds_left);
-                bar.set_message(beside_spinner(build, stage, &self.pace));
+                let text = beside_spinner(build, stage, &self.pace);
+                bar.set_message(plain(&text).into_owned());
             }
             Shown::Lines {
                 last,
@@ -148,7 +150,7 @@ impl Progress {
                 let line = in_words(build, stage);
                 let due = stage != *before || at.elapsed() >= LINE_INTERVAL;
                 if stage != Stage::Over && due && line != *last {
-                    output::note(format!("{line} ({})", duration(seconds)));
+                    output::note(format!("{} ({})", plain(&line), duration(seconds)));
                     (*last, *before, *at) = (line, stage, Instant::now());
                 }
             }

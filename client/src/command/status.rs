@@ -13,6 +13,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::printable::{plain, plain_lines};
 use serde_json::{Value, json};
 
 /// How many builds are listed.
@@ -93,6 +94,7 @@ pub(crate) async fn slaves(
                 "slave {} ({}) is quarantined: {reason}",
                 slave.id, slave.url
             );
+            let what = plain(&what);
             output::say(styled(BAD, what));
             output::note(format!(
                 "`clusterrunner undrain {}` lets it work again",
@@ -126,7 +128,7 @@ async fn print_json(client: &Client, path: &str) -> Result<(), Trouble> {
 }
 
 fn say_json(body: &Value) {
-    output::say(format!("{body:#}"));
+    output::say_json(&format!("{body:#}"));
 }
 
 async fn show_farm(client: &Client) -> Result<(), Trouble> {
@@ -143,7 +145,7 @@ async fn show_farm(client: &Client) -> Result<(), Trouble> {
     output::say(format!(
         "Master {} (version {}): {} with {}, {in_use} in use",
         styled(STRONG, client.master()),
-        version.version,
+        plain(&version.version),
         count(machines, "slave"),
         count(executors, "executor"),
     ));
@@ -181,7 +183,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     let build = client.build(id).await?;
     let (style, state) = build_state(&build);
     output::say(format!("Build {id}: {}", styled(style, state)));
-    let line = |title: &str, text: &str| output::say(format!("  {title:<10}{text}"));
+    let line = |title: &str, text: &str| output::say(format!("  {title:<10}{}", plain(text)));
     line("project", &project(&build));
     if let Some(commit) = &build.commit {
         line("commit", commit);
@@ -209,6 +211,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         line("", &format!("{state} for {}", duration(seconds)));
     }
     if let Some(error) = &build.error_message {
+        let error = plain_lines(error);
         output::say(styled(BAD, format!("Build aborted due to error: {error}")));
     }
     let failed = build.failed_atoms.as_deref().unwrap_or_default();

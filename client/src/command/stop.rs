@@ -7,6 +7,7 @@ use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::regular_file;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
@@ -127,6 +128,9 @@ fn slave_pid_files(base: &Path) -> Vec<(String, PathBuf)> {
     files
 }
 
+/// How much is read of a pid file.
+pub(crate) const MAX_PID: u64 = 64;
+
 /// A running process of ours.
 pub(crate) struct Daemon {
     pid: Pid,
@@ -138,7 +142,7 @@ impl Daemon {
     /// The process that a pid file names; `None` when there is no such process, or when its id has
     /// gone to a program that is not ClusterRunner.
     pub(crate) fn find(pid_file: &Path) -> Option<Self> {
-        let text = fs::read_to_string(pid_file).ok()?;
+        let text = regular_file::read_to_string(pid_file, MAX_PID).ok()?;
         let pid = Pid::from_raw(text.trim().parse().ok().filter(|pid| *pid > 1)?)?;
         let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         (is_clusterrunner(pid) && !is_gone(pid)).then_some(Self { pid, handle })

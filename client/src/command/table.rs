@@ -2,6 +2,7 @@
 
 use crate::output::{self, STRONG, styled};
 use anstyle::Style;
+use clusterrunner_common::printable::plain;
 
 /// Blanks between two columns.
 const GAP: usize = 2;
@@ -18,10 +19,10 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A cell in a style.
+    /// A cell in a style. A text of several lines, or with what a terminal obeys, has that written out.
     pub(crate) fn styled(style: Style, text: impl Into<String>) -> Self {
         Self {
-            text: text.into(),
+            text: plain(&text.into()).into_owned(),
             style,
         }
     }

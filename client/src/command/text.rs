@@ -3,6 +3,7 @@
 use clusterrunner_common::api::AtomView;
 use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, SubjobId};
+use clusterrunner_common::printable::plain;
 
 /// A time span for a human, everywhere the same: `40 ms`, `12.3 s`, `4 min 10 s`, `2 h 3 min`, `3 d 4 h`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -28,7 +29,8 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// How an atom ended, if it has.
 pub(crate) fn how_ended(atom: &AtomView) -> Option<String> {
-    atom.trouble.clone().or_else(|| atom.exit_code.map(ended))
+    let trouble = atom.trouble.as_deref().map(|text| plain(text).into_owned());
+    trouble.or_else(|| atom.exit_code.map(ended))
 }
 
 /// How an atom with this exit code ended.
@@ -71,18 +73,10 @@ fn setting_text(command: &str) -> &str {
 
 /// The beginning of a text, with nothing in it that a terminal would obey.
 fn one_line(text: &str, width: usize) -> String {
-    let mut line = String::new();
-    for character in text.chars().take(width) {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
+    match text.char_indices().nth(width) {
+        None => plain(text).into_owned(),
+        Some((end, _)) => format!("{} ...", plain(&text[..end])),
     }
-    if text.chars().nth(width).is_some() {
-        line.push_str(" ...");
-    }
-    line
 }
 
 /// The name of an atom's directory.

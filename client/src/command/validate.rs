@@ -7,6 +7,7 @@ use crate::output::{self, BAD, GOOD, STRONG, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::job_config::{Job, JobConfig, Problem};
+use clusterrunner_common::printable::plain;
 use std::path::{Path, PathBuf};
 
 /// Checks a file.
@@ -48,7 +49,8 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
     }
     if let [_, second, ..] = names.as_slice() {
         output::note(format!(
-            "say which job to run: `clusterrunner build --job-name '{second}'`"
+            "say which job to run: `clusterrunner build --job-name '{}'`",
+            plain(second)
         ));
     }
     Ok(ExitCode::Success)
@@ -70,8 +72,13 @@ fn complain(file: &str, problems: &[&Problem]) -> ExitCode {
             (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
             _ => file.to_owned(),
         };
-        output::say(format!("{}: {}", styled(STRONG, place), problem.message));
-        output::say(format!("    instead: {}", problem.cure));
+        let place = plain(&place);
+        output::say(format!(
+            "{}: {}",
+            styled(STRONG, place),
+            plain(&problem.message)
+        ));
+        output::say(format!("    instead: {}", plain(&problem.cure)));
     }
     let number = u64::try_from(problems.len()).unwrap_or(u64::MAX);
     output::say(styled(BAD, format!("{file}: {}", count(number, "problem"))));
@@ -79,12 +86,12 @@ fn complain(file: &str, problems: &[&Problem]) -> ExitCode {
 }
 
 fn describe(name: &str, job: &Job) {
-    output::say(format!("\n{}", styled(STRONG, name)));
+    output::say(format!("\n{}", styled(STRONG, plain(name))));
     for atomizer in &job.atomizers {
         output::say(format!(
             "  one atom for each line of:  {}  (as ${})",
             shortened(&atomizer.command),
-            atomizer.name
+            plain(&atomizer.name)
         ));
     }
     if let Some(setup) = &job.setup_build {
@@ -133,9 +140,10 @@ fn shortened(command: &str) -> String {
     let mut lines = command.trim().lines();
     let first = lines.next().unwrap_or_default();
     let cut: String = first.chars().take(LONGEST).collect();
+    let shown = plain(&cut);
     if cut.len() < first.len() || lines.next().is_some() {
-        format!("{cut} ...")
+        format!("{shown} ...")
     } else {
-        cut
+        shown.into_owned()
     }
 }

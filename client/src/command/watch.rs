@@ -6,6 +6,7 @@ use crate::output::{self, BAD, FAINT, styled};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::printable::{ConsoleFilter, plain};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -160,11 +161,13 @@ impl<'a> Watch<'a> {
             text = format!("\n{}", styled(FAINT, left_out));
         }
         for line in console.content.lines() {
-            text.push_str("\n    ");
-            match line.char_indices().nth(SHOWN_WIDTH) {
-                None => text.push_str(line),
-                Some((end, _)) => text.push_str(&format!("{} ...", &line[..end])),
-            }
+            let (beginning, rest) = match line.char_indices().nth(SHOWN_WIDTH) {
+                None => (line, ""),
+                Some((end, _)) => (&line[..end], " ..."),
+            };
+            let mut filter = ConsoleFilter::new();
+            let shown = filter.pass(beginning).replace('\n', "\n    ");
+            text.push_str(&format!("\n    {shown}{}{rest}", filter.end()));
         }
         Ok(text)
     }
@@ -200,7 +203,8 @@ impl<'a> Watch<'a> {
         let slaves = self.client.slaves().await?;
         if let Some(why) = waits_for(build) {
             self.progress.note(format!(
-                "the build waits: {why}; see `clusterrunner slaves`"
+                "the build waits: {}; see `clusterrunner slaves`",
+                plain(why)
             ));
         } else if !slaves.iter().any(|slave| slave.is_alive) {
             self.progress.note(format!(

@@ -2,6 +2,7 @@
 
 use super::{BUILD_FILE, ResultsError};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::regular_file;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -140,9 +141,12 @@ fn move_away(target: &Path, build: BuildId) -> Result<Option<PathBuf>, ResultsEr
     }
 }
 
+/// How much is read of a file that holds a number.
+const MAX_NUMBER: u64 = 64;
+
 /// Whose results a directory holds, if this program put them there.
 fn build_of(directory: &Path) -> Option<BuildId> {
-    let text = std::fs::read_to_string(directory.join(BUILD_FILE)).ok()?;
+    let text = regular_file::read_to_string(&directory.join(BUILD_FILE), MAX_NUMBER).ok()?;
     text.trim().parse().ok()
 }
 

@@ -9,6 +9,7 @@
 mod build;
 mod deploy;
 mod fake_master;
+mod hostile;
 mod local;
 mod look;
 mod run;

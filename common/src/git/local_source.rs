@@ -12,13 +12,18 @@ use git2::Repository;
 use tokio_util::sync::CancellationToken;
 
 use super::mirror_files::open_here;
+use super::odd_files::refuse_pipes;
 use super::remote_refs::Advertised;
+use crate::regular_file;
 
 /// A repository that is being repacked meanwhile loses files while we list them; then it is listed again.
 const ATTEMPTS: usize = 5;
 
 /// Alternates may have alternates; git follows five too.
 const MAXIMUM_ALTERNATES: usize = 5;
+
+/// The longest list of alternates, or of commits where history is cut off.
+const MAXIMUM_LIST_BYTES: u64 = 16 << 20;
 
 /// A repository opened where it lies.
 pub(super) struct LocalSource {
@@ -29,6 +34,7 @@ impl LocalSource {
     /// # Errors
     /// libgit2's reason, in words.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
+        refuse_pipes(path)?;
         match open_here(path) {
             Ok(repository) => Ok(Self { repository }),
             Err(_) if !path.exists() => Err("there is no such directory".to_owned()),
@@ -83,7 +89,7 @@ impl LocalSource {
         }
         // Where history was cut off when the source was cloned, it is cut off in the mirror.
         let cut_off = self.repository.commondir().join("shallow");
-        match fs::read(cut_off) {
+        match regular_file::read(&cut_off, MAXIMUM_LIST_BYTES) {
             Ok(ids) => fs::write(mirror.join("shallow"), ids),
             Err(_) => match fs::remove_file(mirror.join("shallow")) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -129,7 +135,8 @@ fn link_all(
         }
     }
     if alternates > 0
-        && let Ok(list) = fs::read_to_string(from.join("info/alternates"))
+        && let Ok(list) =
+            regular_file::read_to_string(&from.join("info/alternates"), MAXIMUM_LIST_BYTES)
     {
         for line in list
             .lines()
@@ -185,7 +192,7 @@ fn link(file: &Path, directory: &Path) -> io::Result<()> {
             let mut copy = tempfile::Builder::new()
                 .prefix(".link-")
                 .tempfile_in(directory)?;
-            io::copy(&mut fs::File::open(file)?, copy.as_file_mut())?;
+            io::copy(&mut regular_file::open_itself(file)?, copy.as_file_mut())?;
             copy.as_file().sync_all()?;
             copy.persist(&target).map_err(|error| error.error)?;
             Ok(())

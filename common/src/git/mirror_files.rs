@@ -7,6 +7,8 @@ use std::path::Path;
 
 use git2::{Repository, RepositoryInitMode, RepositoryInitOptions, RepositoryOpenFlags};
 
+use super::odd_files::refuse_top_pipes;
+
 /// How many pins are kept. A build that is older than so many other commits of its repository is over.
 const KEPT_PINS: usize = 1000;
 
@@ -15,6 +17,7 @@ pub(super) const PINS: &str = "refs/clusterrunner";
 
 /// Opens exactly this directory: libgit2 does not look for a repository in the directories above.
 pub(super) fn open_here(directory: &Path) -> Result<Repository, git2::Error> {
+    refuse_top_pipes(directory).map_err(|error| git2::Error::from_str(&error))?;
     Repository::open_ext(
         directory,
         RepositoryOpenFlags::NO_SEARCH,

@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::mirror_files::{open_here, remove_all};
 use super::tracked::{TimesOfChange, Tracked};
 use super::{CommitId, GitError, Mirror, PackSource, submodules};
+use crate::regular_file;
+
+/// The longest file that says where a repository or a work tree is.
+const LONGEST_LINK: u64 = 1 << 16;
 
 /// Index flags with which a build can make git overlook changes: "assume valid", and in the second word "skip
 /// worktree".
@@ -199,7 +203,7 @@ impl WorkTree {
         }
         fs::create_dir_all(&self.path).map_err(in_step("make", &self.path))?;
         let link = self.link_text();
-        if fs::read(&dot_git).ok().as_deref() != Some(link.as_slice()) {
+        if regular_file::read(&dot_git, LONGEST_LINK).ok().as_deref() != Some(link.as_slice()) {
             remove_all(&dot_git).map_err(in_step("remove", &dot_git))?;
             write_whole(&dot_git, &link)?;
         }
@@ -242,7 +246,7 @@ impl WorkTree {
         }
         // The mirror may have been made anew since; or a build has removed `.git`, and the mirror still knows.
         Ok(
-            fs::read(dot_git).is_ok_and(|found| found == self.link_text())
+            regular_file::read(dot_git, LONGEST_LINK).is_ok_and(|found| found == self.link_text())
                 || self.administration.join("gitdir").exists()
                 || fs::read_dir(&self.path)?.next().is_none(),
         )
@@ -325,7 +329,7 @@ fn forget_missing(mirror: &Path) {
             .flatten()
     };
     for entry in entries("worktrees") {
-        let Ok(link) = fs::read(entry.path().join("gitdir")) else {
+        let Ok(link) = regular_file::read(&entry.path().join("gitdir"), LONGEST_LINK) else {
             continue;
         };
         let dot_git = Path::new(OsStr::from_bytes(link.trim_ascii_end()));

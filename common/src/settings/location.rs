@@ -4,8 +4,8 @@ use super::error::SettingsError;
 use super::file::SettingsFile;
 use super::keys;
 use super::layers::expand_home;
-use std::fs::File;
-use std::io::{self, Read};
+use crate::regular_file;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -33,19 +33,23 @@ pub(super) fn default_base_directory(
     }
 }
 
+/// The longest settings file, in bytes.
+const MAX_SETTINGS: u64 = 4 << 20;
+
 /// `None` when there is no such file. One with a secret in it must be closed to others.
 pub(super) fn read_file(path: &Path) -> Result<Option<SettingsFile>, SettingsError> {
     let failed = |source: io::Error| SettingsError::Read {
         path: path.to_owned(),
         source,
     };
-    let mut file = match File::open(path) {
+    let file = match regular_file::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed)?;
+    let bytes = regular_file::read_opened(&file, MAX_SETTINGS).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     let settings = SettingsFile::parse(&text, path)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if settings.holds_secret() && mode & 0o077 != 0 {

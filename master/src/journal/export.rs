@@ -10,6 +10,7 @@ use super::{FORMAT, JournalError, ended, event_records, snapshot};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::event::Event;
+use clusterrunner_common::printable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, BufRead, Write};
@@ -58,7 +59,11 @@ struct Exporter<'a, W> {
 impl<W: Write> Exporter<'_, W> {
     fn line(&mut self, kind: &str, text: &[u8]) -> io::Result<()> {
         write!(self.out, "{{\"{kind}\":")?;
-        self.out.write_all(text)?;
+        match std::str::from_utf8(text) {
+            // Shown by a terminal, when it goes to standard output.
+            Ok(text) => self.out.write_all(printable::json(text).as_bytes())?,
+            Err(_) => self.out.write_all(text)?,
+        }
         self.out.write_all(b"}\n")?;
         self.done.lines += 1;
         Ok(())

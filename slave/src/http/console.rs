@@ -11,10 +11,10 @@ use axum::http::{HeaderName, header};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::console::{ConsoleError, DEFAULT_MAX_LINES, live_segment, segment};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::regular_file;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
@@ -112,14 +112,8 @@ fn number(query: &HashMap<String, String>, name: &'static str) -> Result<Option<
 
 /// Opens what is a file: an atom could have put a link to elsewhere, or a pipe, in its place.
 fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::ErrorKind::NotFound.into())
-    }
+    regular_file::open_itself(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => io::ErrorKind::NotFound.into(),
+        _ => error,
+    })
 }

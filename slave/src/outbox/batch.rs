@@ -7,8 +7,8 @@ use crate::result_note::{ResultNote, entry};
 use crate::work::{AtomConsole, AtomEnd, DeliveryOutcome, HandOut};
 use bytes::Bytes;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId};
+use clusterrunner_common::regular_file;
 use clusterrunner_common::result_block::PackError;
-use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,7 +209,7 @@ impl Batch {
                 return pack(Vec::new(), &note, results, taker, &all).map(Some);
             }
             make_private(&data.results(self.build))?;
-            let out = BufWriter::new(File::create(&file)?);
+            let out = BufWriter::new(regular_file::create(&file)?);
             pack(out, &note, results, taker, &first.stop)?.flush()?;
             Ok(None)
         };

@@ -5,6 +5,7 @@ use crate::result_archive::open_console;
 use crate::work::{AtomConsole, AtomEnd};
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::regular_file;
 use clusterrunner_common::result_block::content_of;
 use std::fs::File;
 use std::io::{self, BufReader, Seek as _};
@@ -58,7 +59,7 @@ impl Outbox {
         atom: AtomId,
     ) -> Option<EndedConsole> {
         let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
-        let copied = File::open(packed).and_then(|packed| {
+        let copied = regular_file::open_itself(packed).and_then(|packed| {
             let mut console = self.data.scratch_file(build)?;
             content_of(BufReader::new(packed), 0, u64::MAX, &name, |content| {
                 io::copy(content, &mut console)

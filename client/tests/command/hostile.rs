@@ -1,0 +1,139 @@
+//! Texts of others that would like to be obeyed by the user's terminal.
+
+use crate::fake_master::{FakeMaster, atom_of, building, finished, view};
+use crate::run::User;
+use clusterrunner_common::api::{AtomState, BuildStatus, BuildView, SubjobView};
+use clusterrunner_common::ids::SubjobId;
+use clusterrunner_common::printable::is_obeyed;
+use serde_json::{Value, json};
+
+/// A title, a clipboard, a link, clear and report, C1, DCS, bidi, bell, backspace and overwriting.
+const HOSTILE: &str = "\u{1b}]0;pwn\u{7}\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}]8;;http://evil\u{1b}\\\u{1b}[2J\u{1b}[6n\
+                       \u{9b}31m\u{1b}P+q544e\u{1b}\\\u{202e}\u{7}\u{8}FAIL\rPASS";
+
+fn hostile_build() -> BuildView {
+    let mut atom = atom_of(0, AtomState::Completed, Some(1));
+    atom.command_string = format!("export TEST=\"{HOSTILE}\";");
+    atom.trouble = Some(format!("poison {HOSTILE}\nforged line"));
+    let mut build = finished(1, vec![atom]);
+    build.request_params.insert(
+        "job_name".to_owned(),
+        json!(format!("{HOSTILE}\nforged line")),
+    );
+    build.commit = Some(HOSTILE.to_owned());
+    build.warnings = vec![format!("{HOSTILE}\nforged line")];
+    build
+}
+
+fn check(shown: &str, what: &str) {
+    let is_stray = |character: char| is_obeyed(character) && character != '\n';
+    assert!(!shown.contains(is_stray), "{what}: {shown:?}");
+    assert!(!shown.contains("\nforged line"), "{what}: {shown:?}");
+}
+
+#[test]
+fn whatever_a_farm_says_no_terminal_obeys() {
+    let user = User::new();
+    let master = FakeMaster::start([hostile_build()]);
+    {
+        let mut script = master.script();
+        script.subjobs = vec![SubjobView {
+            id: SubjobId(0),
+            command: HOSTILE.to_owned(),
+            atoms: hostile_build().failed_atoms.unwrap(),
+            slave: None,
+        }];
+        let slave = &mut script.slaves[0];
+        slave.url = format!("{HOSTILE}\nforged line");
+        slave.is_quarantined = true;
+        slave.quarantine_reason = Some(format!("{HOSTILE}\nforged line"));
+        script.consoles = [format!("one {HOSTILE}\n")].into();
+        script.atoms = [atom_of(0, AtomState::Completed, Some(1))].into();
+    }
+    for line in [
+        &["status"][..],
+        &["status", "1"],
+        &["slaves"],
+        &["logs", "1"],
+        &["logs", "1", "0_0"],
+        &["logs", "1", "0_0", "-f"],
+        &["status", "1", "--json"],
+        &["slaves", "--json"],
+        &[
+            "build",
+            "--job-name",
+            "Unit",
+            "directory",
+            "--project-directory",
+            "/tmp",
+        ],
+    ] {
+        let ended = user.run_at(&master, line);
+        assert!(!ended.stdout.is_empty(), "{line:?} {ended:?}");
+        check(&ended.stdout, &format!("{line:?}"));
+        check(&ended.stderr, &format!("{line:?}"));
+        if line.contains(&"--json") {
+            serde_json::from_str::<Value>(&ended.stdout).unwrap();
+        }
+    }
+}
+
+#[test]
+fn errors_and_refusals_are_only_shown() {
+    let user = User::new();
+    let mut build = view(BuildStatus::Error);
+    build.error_message = Some(format!("no such branch {HOSTILE}"));
+    let master = FakeMaster::start([build]);
+    let status = user.run_at(&master, &["status", "1"]).expect_code(0);
+    check(&status.stdout, "status");
+    assert!(status.stdout.contains("no such branch \\u{1b}]0;pwn"));
+    master.script().submission = Err((axum::http::StatusCode::BAD_REQUEST, HOSTILE.to_owned()));
+    let refused = user.run_at(
+        &master,
+        &["build", "directory", "--project-directory", "/tmp"],
+    );
+    check(&refused.stderr, "build");
+    assert!(refused.stderr.contains("\\u{1b}]0;pwn"), "{refused:?}");
+}
+
+#[test]
+fn colours_of_an_atom_stay_and_raw_is_all_of_it() {
+    let user = User::new();
+    let master = FakeMaster::start([building(1, 0, 0)]);
+    let output = format!("\u{1b}[32mgreen\u{1b}[0m {HOSTILE}\u{1b}[8m\nsecond\n");
+    master.script().consoles = [output.clone()].into();
+    let shown = user.run_at(&master, &["logs", "1", "0_0"]).expect_code(0);
+    let expected =
+        "\u{1b}[32mgreen\u{1b}[0m \\u{202e}\\u{7}\\u{8}FAIL\nPASS\u{1b}[8m\nsecond\n\u{1b}[0m";
+    assert_eq!(shown.stdout, expected);
+    let raw = user
+        .run_at(&master, &["logs", "1", "0_0", "--raw"])
+        .expect_code(0);
+    assert_eq!(raw.stdout, output);
+}
+
+/// A line that is not over yet comes in pieces, and so may a sequence in it.
+#[test]
+fn a_sequence_that_comes_in_pieces_is_left_out() {
+    let user = User::new();
+    let master = FakeMaster::start([building(1, 0, 0)]);
+    master.script().atoms = [atom_of(0, AtomState::InProgress, None)].into();
+    let mut running = user.start_at(&master, &["logs", "1", "0_0", "-f"]);
+    master.script().consoles = ["one\nx\u{1b}]52;c;".to_owned()].into();
+    running.wait_for_output("one");
+    master.script().consoles = ["one\nx\u{1b}]52;c;\nZXZpbA==\u{7}\ntwo\n".to_owned()].into();
+    check(&running.wait_for_output("two"), "logs -f");
+    master.script().atoms = [atom_of(0, AtomState::Completed, Some(0))].into();
+    running.end().expect_code(0);
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_only_shown() {
+    let user = User::new();
+    let text = "\"J\\e]52;c;ZXZpbA==\\a\":\n  commandz\\r: x\n\"\\e]52;c;ZXZpbA==\\a\\u202e\": \"\\e[2J\"\n";
+    std::fs::write(user.path("project/clusterrunner.yaml"), text).unwrap();
+    let ended = user.run(&["validate", "project"]);
+    check(&ended.stdout, "validate");
+    check(&ended.stderr, "validate");
+    assert!(ended.stdout.contains("\\u{1b}"), "{ended:?}");
+}
