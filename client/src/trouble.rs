@@ -123,7 +123,7 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Refused { status, .. } if status.as_u16() == 404 => {
             Some("is this really the address of a ClusterRunner master?")
         }
-        CallError::Malformed { .. } => {
+        CallError::Malformed { .. } | CallError::NoSession { .. } => {
             Some("is this really the address of a ClusterRunner master?")
         }
         CallError::Insecure { .. }

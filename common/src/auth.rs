@@ -2,7 +2,8 @@
 //!
 //! * The *body digest*, the documented API of the original: lower-case hex HMAC-SHA512 of the raw
 //!   body under the shared secret. It binds nothing but the body, so it opens two routes only.
-//! * The *bound signature*, ours: binds method, path, time, a nonce and the body, and is good once.
+//! * The *bound signature*, ours: binds method, path, time, a nonce, the receiver's session and the body, and is
+//!   good once, there, for a while.
 
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// Header of the body digest. Header names are compared without regard to case.
 pub const BODY_DIGEST_HEADER: &str = "clusterrunner-message-authentication-digest";
-/// Header of the bound signature: `v2;t=<unix ms>;n=<32 hex digits>;d=<hex>`.
+/// Header of the bound signature: `v3;t=<unix ms>;n=<32 hex digits>;s=<receiver's session>;d=<hex>`.
 pub const SIGNATURE_HEADER: &str = "clusterrunner-signature";
 /// Header that states the SHA-512 of a body before the body is sent (lower-case hex), so that a
 /// large upload can be refused before its first byte. The signature covers it.
@@ -32,11 +33,20 @@ pub fn body_digest(secret: &Secret, body: &[u8]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Whether `given` is the body digest of `body`; in constant time, upper-case hex is refused as in
-/// the original.
+/// Whether `given` has the form of a body digest; upper-case hex is refused as in the original.
+#[must_use]
+pub(crate) fn is_body_digest(given: &str) -> bool {
+    given.len() == DIGEST_DIGITS && is_lower_hex(given)
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether `given` is the body digest of `body`; in constant time.
 #[must_use]
 pub(crate) fn body_digest_matches(secret: &Secret, body: &[u8], given: &str) -> bool {
-    if given.bytes().any(|b| b.is_ascii_uppercase()) {
+    if !is_body_digest(given) {
         return false;
     }
     let mut mac = keyed(secret);
@@ -57,6 +67,9 @@ pub struct Signed<'a> {
     pub method: &'a str,
     /// Path and query exactly as on the request line.
     pub path_and_query: &'a str,
+    /// The session of the daemon that the request is for, which each of its answers names in `Session-Id`. It is
+    /// new with each start, so that what was signed for another daemon, or another life of it, is of no use.
+    pub receiver: &'a str,
     /// [`content_digest`] of the body.
     pub content_digest: &'a str,
 }
@@ -66,8 +79,8 @@ impl Signed<'_> {
         let mut mac = keyed(secret);
         mac.update(
             format!(
-                "v2\n{}\n{}\n{}\n{nonce}\n{}",
-                self.method, self.path_and_query, time.0, self.content_digest
+                "v3\n{}\n{}\n{}\n{nonce}\n{}\n{}",
+                self.method, self.path_and_query, time.0, self.receiver, self.content_digest
             )
             .as_bytes(),
         );
@@ -79,7 +92,8 @@ impl Signed<'_> {
     pub fn sign(&self, secret: &Secret, time: Timestamp, nonce: [u8; 16]) -> String {
         let nonce = hex::encode(nonce);
         let digest = hex::encode(self.mac(secret, time, &nonce).finalize().into_bytes());
-        format!("v2;t={};n={nonce};d={digest}", time.0)
+        let receiver = self.receiver;
+        format!("v3;t={};n={nonce};s={receiver};d={digest}", time.0)
     }
 }
 
@@ -94,11 +108,18 @@ pub enum SignatureError {
     /// The documented scheme's digest does not fit; the original's words.
     #[error("Message digest does not match header, message not authenticated.")]
     WrongBodyDigest,
-    /// The header is not of the form `v2;t=...;n=...;d=...`.
+    /// The header is not of the form `v3;t=...;n=...;s=...;d=...`.
     #[error(
-        "ClusterRunner-Signature is malformed: expected v2;t=<unix ms>;n=<32 hex digits>;d=<128 hex digits>"
+        "ClusterRunner-Signature is malformed: expected v3;t=<unix ms>;n=<32 hex digits>;s=<session>;d=<128 hex \
+         digits> (see docs/security.md)"
     )]
     Malformed,
+    /// It was made for another daemon, or for an earlier life of this one.
+    #[error(
+        "ClusterRunner-Signature is for another session: sign for the one that the header Session-Id of this \
+         answer names"
+    )]
+    OtherSession,
     /// The digest belongs to another request or another secret.
     #[error(
         "ClusterRunner-Signature does not match this request: wrong secret, or made for another one"
@@ -107,7 +128,7 @@ pub enum SignatureError {
     /// The body is not the one whose digest was signed.
     #[error("the body does not match its signed digest")]
     WrongBody,
-    /// Signed too long ago, or before this process started.
+    /// Signed too long ago.
     #[error("ClusterRunner-Signature is too old: sign each request anew, and check both clocks")]
     TooOld,
     /// Signed in the future.
@@ -118,14 +139,30 @@ pub enum SignatureError {
     Replayed,
 }
 
+/// The length of a SHA-512 in hexadecimal.
+const DIGEST_DIGITS: usize = 128;
+
 /// How many milliseconds a second has.
 const SECOND_MS: u64 = 1000;
+
+/// The longest session that a signature names.
+const LONGEST_SESSION: usize = 128;
+
+/// Whether a signature can name this session: printable ASCII without the sign that ends it there.
+#[must_use]
+pub fn is_session(text: &str) -> bool {
+    (1..=LONGEST_SESSION).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b';')
+}
 
 /// A bound signature as it came with a request; nothing about it is known to be true yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedSignature {
     time: Timestamp,
     nonce: String,
+    receiver: String,
     digest: Vec<u8>,
 }
 
@@ -135,20 +172,19 @@ impl ClaimedSignature {
     /// # Errors
     /// [`SignatureError::Malformed`].
     pub fn parse(header: &str) -> Result<Self, SignatureError> {
-        let is_lower_hex =
-            |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut parts = header.split(';');
-        let (Some("v2"), Some(time), Some(nonce), Some(digest), None) = (
+        let (Some("v3"), Some(time), Some(nonce), Some(receiver), Some(digest), None) = (
             parts.next(),
             parts.next().and_then(|p| p.strip_prefix("t=")),
             parts.next().and_then(|p| p.strip_prefix("n=")),
+            parts.next().and_then(|p| p.strip_prefix("s=")),
             parts.next().and_then(|p| p.strip_prefix("d=")),
             parts.next(),
         ) else {
             return Err(SignatureError::Malformed);
         };
-        if nonce.len() != 32 || digest.len() != 128 || !is_lower_hex(nonce) || !is_lower_hex(digest)
-        {
+        let is_digest = is_body_digest(digest);
+        if nonce.len() != 32 || !is_lower_hex(nonce) || !is_session(receiver) || !is_digest {
             return Err(SignatureError::Malformed);
         }
         // One number has one spelling, so one signature has one text.
@@ -159,6 +195,7 @@ impl ClaimedSignature {
         Ok(Self {
             time: Timestamp(parsed),
             nonce: nonce.to_owned(),
+            receiver: receiver.to_owned(),
             digest: hex::decode(digest).map_err(|_| SignatureError::Malformed)?,
         })
     }
@@ -168,11 +205,29 @@ impl ClaimedSignature {
         u128::from_str_radix(&self.nonce, 16).expect("32 hex digits: it was parsed")
     }
 
+    /// The session that it says it is for.
+    #[must_use]
+    pub fn receiver(&self) -> &str {
+        &self.receiver
+    }
+
+    /// Whether it says that it is for the daemon with this session.
+    ///
+    /// # Errors
+    /// [`SignatureError::OtherSession`].
+    pub(crate) fn check_receiver(&self, session: &str) -> Result<(), SignatureError> {
+        if self.receiver != session {
+            return Err(SignatureError::OtherSession);
+        }
+        Ok(())
+    }
+
     /// Whether the holder of `secret` signed exactly this; in constant time.
     ///
     /// # Errors
-    /// [`SignatureError::Wrong`].
+    /// [`SignatureError::OtherSession`] or [`SignatureError::Wrong`].
     pub fn verify(&self, secret: &Secret, signed: Signed<'_>) -> Result<(), SignatureError> {
+        self.check_receiver(signed.receiver)?;
         signed
             .mac(secret, self.time, &self.nonce)
             .verify_slice(&self.digest)
@@ -182,12 +237,13 @@ impl ClaimedSignature {
 
 /// Remembers the signatures of the last while, so that each is good once.
 ///
-/// The memory does not survive a restart; therefore signatures from before the start are refused
-/// as too old. A peer signs each try anew, so an honest one succeeds with its next.
+/// The memory does not survive a restart, and need not: a new life has a new session, and what was signed for the
+/// old one is refused for that.
 #[derive(Debug)]
 pub(crate) struct SeenSignatures {
     max_age: Duration,
-    not_before: Timestamp,
+    /// The end of what was forgotten: a clock that is set back makes nothing of it good again.
+    forgotten_to: Timestamp,
     /// Nonces as numbers: there may be a million and more of them.
     seen: HashSet<u128>,
     /// The same, by the second in which they were made.
@@ -195,15 +251,39 @@ pub(crate) struct SeenSignatures {
 }
 
 impl SeenSignatures {
-    /// Nothing seen yet; `start` is when this process began to listen.
+    /// Nothing seen yet.
     #[must_use]
-    pub(crate) fn new(max_age: Duration, start: Timestamp) -> Self {
+    pub(crate) fn new(max_age: Duration) -> Self {
         Self {
             max_age,
-            not_before: start,
+            forgotten_to: Timestamp(0),
             seen: HashSet::new(),
             by_second: BTreeMap::new(),
         }
+    }
+
+    /// Whether a signature may still be used, if it is one. Changes nothing that counts, so that strangers may
+    /// ask.
+    ///
+    /// # Errors
+    /// Too old, too new, or used before.
+    pub(crate) fn check(
+        &mut self,
+        signature: &ClaimedSignature,
+        now: Timestamp,
+    ) -> Result<(), SignatureError> {
+        self.forget_before(now);
+        let time = signature.time;
+        if time < self.forgotten_to || time.until(now) > self.max_age {
+            return Err(SignatureError::TooOld);
+        }
+        if now.until(time) > self.max_age {
+            return Err(SignatureError::TooNew);
+        }
+        if self.seen.contains(&signature.nonce_number()) {
+            return Err(SignatureError::Replayed);
+        }
+        Ok(())
     }
 
     /// Uses a *verified* signature up. Call only after [`ClaimedSignature::verify`], so that
@@ -216,20 +296,11 @@ impl SeenSignatures {
         signature: &ClaimedSignature,
         now: Timestamp,
     ) -> Result<(), SignatureError> {
-        self.forget_before(now);
-        let time = signature.time;
-        if time < self.not_before || time.until(now) > self.max_age {
-            return Err(SignatureError::TooOld);
-        }
-        if now.until(time) > self.max_age {
-            return Err(SignatureError::TooNew);
-        }
+        self.check(signature, now)?;
         let nonce = signature.nonce_number();
-        if !self.seen.insert(nonce) {
-            return Err(SignatureError::Replayed);
-        }
+        self.seen.insert(nonce);
         self.by_second
-            .entry(time.0 / SECOND_MS)
+            .entry(signature.time.0 / SECOND_MS)
             .or_default()
             .push(nonce);
         Ok(())
@@ -242,6 +313,7 @@ impl SeenSignatures {
             if last.until(now) <= self.max_age {
                 break;
             }
+            self.forgotten_to = self.forgotten_to.max(Timestamp(last.0 + 1));
             for nonce in oldest.remove() {
                 self.seen.remove(&nonce);
             }
@@ -268,6 +340,7 @@ mod tests {
         Signed {
             method: "POST",
             path_and_query: "/v1/slave/1/heartbeat",
+            receiver: "this-life",
             content_digest: digest,
         }
     }
@@ -332,6 +405,23 @@ mod tests {
                 Err(SignatureError::Wrong)
             );
         }
+        let other_receiver = Signed {
+            receiver: "another-life",
+            ..request(&digest)
+        };
+        assert_eq!(
+            signature.verify(&secret(), other_receiver),
+            Err(SignatureError::OtherSession)
+        );
+        // Nor does it help to say that it was made for that one.
+        let renamed = ClaimedSignature {
+            receiver: "another-life".to_owned(),
+            ..signature.clone()
+        };
+        assert_eq!(
+            renamed.verify(&secret(), other_receiver),
+            Err(SignatureError::Wrong)
+        );
         let stranger = Secret::new("another secret".to_owned()).unwrap();
         assert_eq!(
             signature.verify(&stranger, request(&digest)),
@@ -341,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_good_once_and_for_a_while() {
-        let mut seen = SeenSignatures::new(MAX_AGE, Timestamp(NOW.0 - 1_000_000));
+        let mut seen = SeenSignatures::new(MAX_AGE);
         assert_eq!(seen.use_up(&signature_at(NOW, 1), NOW), Ok(()));
         assert_eq!(
             seen.use_up(&signature_at(NOW, 1), NOW),
@@ -363,13 +453,24 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_from_before_the_start_is_too_old() {
-        let mut seen = SeenSignatures::new(MAX_AGE, NOW);
-        let before = Timestamp(NOW.0 - 1);
-        assert_eq!(
-            seen.use_up(&signature_at(before, 1), NOW),
-            Err(SignatureError::TooOld)
-        );
+    fn a_clock_that_is_set_back_makes_no_signature_good_again() {
+        let mut seen = SeenSignatures::new(MAX_AGE);
+        let early = signature_at(NOW, 1);
+        assert_eq!(seen.use_up(&early, NOW), Ok(()));
+        let later = Timestamp(NOW.0 + 400_000);
+        assert_eq!(seen.use_up(&signature_at(later, 2), later), Ok(()));
+        assert_eq!(seen.use_up(&early, NOW), Err(SignatureError::TooOld));
+        let again = Timestamp(NOW.0 + 1000);
+        assert_eq!(seen.use_up(&signature_at(again, 3), again), Ok(()));
+    }
+
+    #[test]
+    fn who_only_asks_uses_nothing_up() {
+        let mut seen = SeenSignatures::new(MAX_AGE);
+        let signature = signature_at(NOW, 1);
+        assert_eq!(seen.check(&signature, NOW), Ok(()));
+        assert_eq!(seen.use_up(&signature, NOW), Ok(()));
+        assert_eq!(seen.check(&signature, NOW), Err(SignatureError::Replayed));
     }
 
     #[test]
@@ -379,13 +480,18 @@ mod tests {
         let (_, rest) = good.split_at(2);
         for bad in [
             String::new(),
-            "v2".to_owned(),
-            format!("v3{rest}"),
+            "v3".to_owned(),
+            format!("v2{rest}"),
+            format!("v4{rest}"),
             good.to_uppercase(),
             format!("{good};"),
             good.replace("t=1", "t=01"),
             good.replace("t=1", "t=+1"),
             good.replace("n=0", "n="),
+            good.replace("s=this-life;", ""),
+            good.replace("s=this-life", "s="),
+            good.replace("s=this-life", "s=this life"),
+            good.replace("this-life", &"x".repeat(129)),
             good[..good.len() - 1].to_owned(),
         ] {
             assert_eq!(

@@ -1,19 +1,24 @@
-//! Calling a daemon over HTTP, each try signed anew.
+//! Calling a daemon over HTTP, each try signed anew and for the life of the daemon that answers.
 
 mod error;
 mod original;
+mod sessions;
+#[cfg(test)]
+mod tests;
 
 pub use error::CallError;
 
 use crate::api::ErrorBody;
 use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
 use crate::clock::{Timestamp, random_bytes};
-use crate::http::{HEAD_TIMEOUT, MAX_BUFFERED_BODY, install_crypto};
+use crate::http::{HEAD_TIMEOUT, SMALL_BODY, install_crypto};
+use crate::ids::SessionId;
 use crate::secret::Secret;
 use crate::tls::{self, HttpsSettings};
-use reqwest::{Method, RequestBuilder, Response, Url, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sessions::{Receiver, Sessions, in_answer};
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -34,6 +39,17 @@ pub struct Caller {
     read_token: Option<Secret>,
     scheme: &'static str,
     timeout: Duration,
+    sessions: Sessions,
+}
+
+/// A call that is to be signed.
+struct Unsigned<'a> {
+    method: Method,
+    url: Url,
+    /// [`content_digest`] of its body.
+    digest: &'a str,
+    receiver: Receiver<'a>,
+    request: RequestBuilder,
 }
 
 impl Caller {
@@ -77,7 +93,17 @@ impl Caller {
             read_token: None,
             scheme: https.scheme(),
             timeout,
+            sessions: Sessions::default(),
         })
+    }
+
+    /// The same caller; it and `other` know the sessions of the peers that either has called.
+    #[must_use]
+    pub fn knowing_whom(self, other: &Self) -> Self {
+        Self {
+            sessions: other.sessions.clone(),
+            ..self
+        }
     }
 
     /// The same caller; while it has no secret it shows this token with its reads.
@@ -92,8 +118,23 @@ impl Caller {
     /// See [`CallError`].
     pub async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, CallError> {
         let url = self.parse(url)?;
-        let request = self.read_request(&url)?.timeout(self.timeout);
-        json(&url, accepted(&url, request).await?).await
+        let request = || self.http.get(url.clone()).timeout(self.timeout);
+        json(&url, self.read(&url, Receiver::Address, request).await?).await
+    }
+
+    /// As [`Self::get`], from the daemon with this session.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get_from<T: DeserializeOwned>(
+        &self,
+        session: &SessionId,
+        url: &str,
+    ) -> Result<T, CallError> {
+        let url = self.parse(url)?;
+        let request = || self.http.get(url.clone()).timeout(self.timeout);
+        let answer = self.read(&url, Receiver::Life(&session.0), request);
+        json(&url, answer.await?).await
     }
 
     /// Starts to read something large; a 3xx is followed.
@@ -102,7 +143,8 @@ impl Caller {
     /// See [`CallError`]; a status below 400 is the caller's to judge.
     pub async fn get_stream(&self, url: &str) -> Result<Response, CallError> {
         let url = self.parse(url)?;
-        accepted(&url, self.read_request(&url)?).await
+        let request = || self.http.get(url.clone());
+        self.read(&url, Receiver::Address, request).await
     }
 
     /// Sends JSON, signed, and reads JSON.
@@ -115,7 +157,9 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<T, CallError> {
-        self.send_bytes(method, url, written(body)?, &[]).await
+        let url = self.parse(url)?;
+        let answer = self.send_bytes(method, &url, Receiver::Address, written(body)?);
+        json(&url, answer.await?).await
     }
 
     /// As [`Self::send`]; with the session that the peer says it has, if it does.
@@ -128,10 +172,10 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(T, Option<String>), CallError> {
-        let (url, request) = self.signed_request(method, url, written(body)?)?;
-        let answer = accepted(&url, request).await?;
-        let session = answer.headers().get("session-id");
-        let session = session.and_then(|text| Some(text.to_str().ok()?.to_owned()));
+        let url = self.parse(url)?;
+        let answer = self.send_bytes(method, &url, Receiver::Address, written(body)?);
+        let answer = answer.await?;
+        let session = in_answer(&answer).map(str::to_owned);
         Ok((json(&url, answer).await?, session))
     }
 
@@ -145,8 +189,9 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<(), CallError> {
-        let (url, request) = self.signed_request(method, url, written(body)?)?;
-        accepted(&url, request).await.map(|_| ())
+        let url = self.parse(url)?;
+        let answer = self.send_bytes(method, &url, Receiver::Address, written(body)?);
+        answer.await.map(|_| ())
     }
 
     /// Sends JSON, signed, and starts to read something large.
@@ -159,68 +204,55 @@ impl Caller {
         url: &str,
         body: &B,
     ) -> Result<Response, CallError> {
-        let (url, request) = self.signed_bytes(method, url, written(body)?)?;
-        accepted(&url, request).await
-    }
-
-    /// A read, with what proves who reads, which some farms ask for.
-    fn read_request(&self, url: &Url) -> Result<RequestBuilder, CallError> {
-        let request = self.http.get(url.clone());
-        Ok(match (&self.secret, &self.read_token) {
-            (Some(_), _) => request.header(
-                SIGNATURE_HEADER,
-                self.signature(&Method::GET, url, &content_digest(b""))?,
-            ),
-            (None, Some(token)) => request.bearer_auth(token.expose()),
-            (None, None) => request,
+        let (url, body) = (self.parse(url)?, written(body)?);
+        let digest = &content_digest(&body);
+        let request = self.http.request(method.clone(), url.clone());
+        self.signed(Unsigned {
+            digest,
+            request: with_body(request, body, digest),
+            receiver: Receiver::Address,
+            method,
+            url,
         })
+        .await
     }
 
-    fn signed_request(
-        &self,
-        method: Method,
-        url: &str,
-        body: Vec<u8>,
-    ) -> Result<(Url, RequestBuilder), CallError> {
-        let (url, request) = self.signed_bytes(method, url, body)?;
-        Ok((url, request.timeout(self.timeout)))
-    }
-
-    /// As [`Self::signed_request`], without a limit for the whole call.
-    fn signed_bytes(
-        &self,
-        method: Method,
-        url: &str,
-        body: Vec<u8>,
-    ) -> Result<(Url, RequestBuilder), CallError> {
-        let url = self.parse(url)?;
-        let digest = content_digest(&body);
-        let signature = self.signature(&method, &url, &digest)?;
-        let mut request = self
-            .http
-            .request(method, url.clone())
-            .header(SIGNATURE_HEADER, signature)
-            .header(header::CONTENT_LENGTH, body.len());
-        if body.len() > MAX_BUFFERED_BODY {
-            // Whoever takes so much wants to know from whom before it comes.
-            request = request.header(CONTENT_DIGEST_HEADER, digest);
-        }
-        Ok((url, request.body(body)))
-    }
-
-    /// Sends bytes, signed, and reads JSON. `headers` come on top.
+    /// Sends JSON that is written already to the daemon with this session, signed, and reads JSON.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn send_bytes<T: DeserializeOwned>(
+    /// See [`CallError`]; where another life of it answers, the status is 412.
+    pub async fn send_to<T: DeserializeOwned>(
         &self,
+        session: &SessionId,
         method: Method,
         url: &str,
         body: Vec<u8>,
-        headers: &[(&'static str, String)],
     ) -> Result<T, CallError> {
-        let (url, request) = self.signed_request(method, url, body)?;
-        json(&url, accepted(&url, on_top(request, headers)).await?).await
+        let url = self.parse(url)?;
+        let answer = self.send_bytes(method, &url, Receiver::Life(&session.0), body);
+        json(&url, answer.await?).await
+    }
+
+    async fn send_bytes(
+        &self,
+        method: Method,
+        url: &Url,
+        receiver: Receiver<'_>,
+        body: Vec<u8>,
+    ) -> Result<Response, CallError> {
+        let mut request = self.http.request(method.clone(), url.clone());
+        if let Receiver::Life(session) = receiver {
+            request = request.header("expected-session-id", session);
+        }
+        let digest = &content_digest(&body);
+        self.signed(Unsigned {
+            digest,
+            request: with_body(request, body, digest).timeout(self.timeout),
+            url: url.clone(),
+            receiver,
+            method,
+        })
+        .await
     }
 
     /// Streams a body of known length and digest, signed, and reads JSON.
@@ -236,16 +268,105 @@ impl Caller {
         body: reqwest::Body,
     ) -> Result<T, CallError> {
         let url = self.parse(url)?;
-        let signature = self.signature(&Method::POST, &url, content_digest)?;
         let request = self
             .http
             .post(url.clone())
-            .header(SIGNATURE_HEADER, signature)
             .header(CONTENT_DIGEST_HEADER, content_digest)
             .header(header::CONTENT_TYPE, content_type)
             .header(header::CONTENT_LENGTH, length)
             .body(body);
-        json(&url, accepted(&url, request).await?).await
+        let answer = self.signed(Unsigned {
+            method: Method::POST,
+            url: url.clone(),
+            digest: content_digest,
+            receiver: Receiver::Address,
+            request,
+        });
+        json(&url, answer.await?).await
+    }
+
+    /// A read, with what proves who reads, which some farms ask for. Who does not know the session yet learns it
+    /// from the answer, and asks again only where that is a refusal.
+    async fn read(
+        &self,
+        url: &Url,
+        receiver: Receiver<'_>,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let digest = &content_digest(b"");
+        let signed = || Unsigned {
+            method: Method::GET,
+            url: url.clone(),
+            digest,
+            receiver,
+            request: request(),
+        };
+        let is_stranger = receiver == Receiver::Address && self.sessions.of(url).is_none();
+        match (&self.secret, &self.read_token) {
+            (Some(_), _) if is_stranger => match self.accepted(url, request()).await {
+                Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
+                    self.signed(signed()).await
+                }
+                answer => answer,
+            },
+            (Some(_), _) => self.signed(signed()).await,
+            (None, Some(token)) => {
+                let request = request().bearer_auth(token.expose());
+                self.accepted(url, request).await
+            }
+            (None, None) => self.accepted(url, request()).await,
+        }
+    }
+
+    /// Signs a call and makes it. Where it turns out that another life answers there, and any may, it is signed
+    /// once more; not where its body streams, which can be sent but once.
+    async fn signed(&self, call: Unsigned<'_>) -> Result<Response, CallError> {
+        let Unsigned {
+            method,
+            url,
+            digest,
+            receiver,
+            request,
+        } = call;
+        let session = match receiver {
+            Receiver::Life(session) => session.to_owned(),
+            Receiver::Address => self.session_of(&url).await?,
+        };
+        let again = match receiver {
+            Receiver::Life(_) => None,
+            Receiver::Address => request.try_clone(),
+        };
+        let sign = |session: &str, request: RequestBuilder| {
+            let signature = self.signature(&method, &url, session, digest)?;
+            Ok::<_, CallError>(request.header(SIGNATURE_HEADER, signature))
+        };
+        let answer = self.accepted(&url, sign(&session, request)?).await;
+        let Err(error) = answer else {
+            return answer;
+        };
+        let other = self.sessions.of(&url).filter(|now| *now != session);
+        match (error.status(), other, again) {
+            (Some(StatusCode::UNAUTHORIZED), Some(session), Some(request)) => {
+                self.accepted(&url, sign(&session, request)?).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// The session of whoever answers there: asked for where it is not known.
+    async fn session_of(&self, url: &Url) -> Result<String, CallError> {
+        if let Some(known) = self.sessions.of(url) {
+            return Ok(known);
+        }
+        let mut version = url.clone();
+        version.set_path("/v1/version");
+        version.set_query(None);
+        let asked = self.http.get(version).timeout(self.timeout).send().await;
+        let answer = asked.map_err(|source| unreachable(url, source))?;
+        self.sessions.learn(url, &answer);
+        // Also a refusal names it.
+        let session = in_answer(&answer).map(str::to_owned);
+        session.ok_or_else(|| CallError::NoSession { url: shown(url) })
     }
 
     fn parse(&self, url: &str) -> Result<Url, CallError> {
@@ -269,7 +390,13 @@ impl Caller {
         }
     }
 
-    fn signature(&self, method: &Method, url: &Url, digest: &str) -> Result<String, CallError> {
+    fn signature(
+        &self,
+        method: &Method,
+        url: &Url,
+        session: &str,
+        digest: &str,
+    ) -> Result<String, CallError> {
         let secret = self.secret.as_ref().ok_or(CallError::NoSecret)?;
         let path_and_query = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
@@ -278,10 +405,47 @@ impl Caller {
         let signed = Signed {
             method: method.as_str(),
             path_and_query: &path_and_query,
+            receiver: session,
             content_digest: digest,
         };
         Ok(signed.sign(secret, Timestamp::now(), random_bytes()))
     }
+
+    /// Makes a call, and learns who answers.
+    async fn accepted(&self, url: &Url, request: RequestBuilder) -> Result<Response, CallError> {
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(source) => {
+                self.sessions.forget(url);
+                return Err(unreachable(url, source));
+            }
+        };
+        self.sessions.learn(url, &response);
+        let status = response.status();
+        if status.as_u16() < 400 {
+            return Ok(response);
+        }
+        let text = response.text().await.unwrap_or_default();
+        let error = match serde_json::from_str::<ErrorBody>(&text) {
+            Ok(body) => body.error,
+            Err(_) => text.chars().take(SHOWN_OF_STRANGERS).collect(),
+        };
+        Err(CallError::Refused {
+            url: shown(url),
+            status,
+            error,
+        })
+    }
+}
+
+/// A request with a body in memory. Whoever takes a large one wants to know from whom before it comes.
+fn with_body(request: RequestBuilder, body: Vec<u8>, digest: &str) -> RequestBuilder {
+    let request = request.header(header::CONTENT_LENGTH, body.len());
+    let request = match body.len() > SMALL_BODY {
+        true => request.header(CONTENT_DIGEST_HEADER, digest),
+        false => request,
+    };
+    request.body(body)
 }
 
 fn written<B: Serialize + ?Sized>(body: &B) -> Result<Vec<u8>, CallError> {
@@ -293,27 +457,6 @@ fn on_top(request: RequestBuilder, headers: &[(&'static str, String)]) -> Reques
         request.header(*name, value)
     };
     headers.iter().fold(request, add)
-}
-
-async fn accepted(url: &Url, request: RequestBuilder) -> Result<Response, CallError> {
-    let response = request
-        .send()
-        .await
-        .map_err(|source| unreachable(url, source))?;
-    let status = response.status();
-    if status.as_u16() < 400 {
-        return Ok(response);
-    }
-    let text = response.text().await.unwrap_or_default();
-    let error = match serde_json::from_str::<ErrorBody>(&text) {
-        Ok(body) => body.error,
-        Err(_) => text.chars().take(SHOWN_OF_STRANGERS).collect(),
-    };
-    Err(CallError::Refused {
-        url: shown(url),
-        status,
-        error,
-    })
 }
 
 async fn json<T: DeserializeOwned>(url: &Url, response: Response) -> Result<T, CallError> {

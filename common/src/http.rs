@@ -6,6 +6,7 @@ pub mod around;
 mod connections;
 pub mod cors;
 pub mod page;
+mod rest;
 pub mod routes;
 pub mod rules;
 #[cfg(test)]
@@ -42,6 +43,10 @@ use watched::{UNSENT, WRITE_TIMEOUT, Watched};
 /// The largest body that is held in memory for a sender who is not proved yet. Uploads are streamed
 /// and not bound by it.
 pub const MAX_BUFFERED_BODY: usize = 1 << 20;
+
+/// The largest body that is held for such a sender in any case: so much is no burden even if every connection
+/// brings it. Larger ones share a budget, unless the head of the request names their digest and is signed.
+pub const SMALL_BODY: usize = 16 << 10;
 
 /// How long a connection may stay without a complete request head, between requests too. Our own callers
 /// give up connections before that ([`crate::caller`]).

@@ -1,6 +1,7 @@
 //! The door: every request that changes something passes the [`Gate`], and every handler of one
 //! takes its body through [`Signed`], which only the gate can make.
 
+mod bodies;
 mod legacy;
 mod reads;
 #[cfg(test)]
@@ -10,41 +11,43 @@ pub use legacy::Proof;
 
 use crate::auth::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
-    SignatureError, Signed as SignedParts, body_digest_matches, content_digest,
+    SignatureError, Signed as SignedParts, body_digest_matches, content_digest, is_body_digest,
 };
 use crate::clock::Timestamp;
 use crate::http::around::Answering;
+use crate::http::rules::SESSION_ID;
 use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
+use crate::ids::SessionId;
 use crate::secret::Secret;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bodies::{Budget, Pace, Paced, buffered};
 use futures_util::StreamExt as _;
 use futures_util::future::{self, Either};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use reads::{Reads, UnprovedRead};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha512};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::Service;
 
-/// How long a small body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Checks every request that is not a plain read.
 pub struct Gate {
     secret: Secret,
+    /// The life of this process: what is signed for another one does not pass.
+    session: String,
     seen: Mutex<SeenSignatures>,
     takes_body_digest: fn(&Method, &str) -> bool,
     /// What peers of the original send, where they are let in.
     legacy: Option<fn(&Method, &str) -> Proof>,
     reads: Reads,
+    unproved: Budget,
 }
 
 /// Whether the body of a request was the one that was signed.
@@ -72,6 +75,7 @@ enum Closed {
     TooLarge(usize),
     Unreadable(String),
     LengthRequired,
+    Busy,
 }
 
 impl From<SignatureError> for Closed {
@@ -94,6 +98,12 @@ impl IntoResponse for Closed {
                 StatusCode::REQUEST_TIMEOUT,
                 format!("The request body could not be read: {error}."),
             ),
+            Self::Busy => {
+                let error = "Too many large requests of senders who are not known yet are on their way: try again \
+                             in a moment.";
+                let retry = [(header::RETRY_AFTER, "1")];
+                (retry, refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
+            }
             Self::LengthRequired => refusal(
                 StatusCode::LENGTH_REQUIRED,
                 "An upload must state its length in the header Content-Length.",
@@ -103,16 +113,17 @@ impl IntoResponse for Closed {
 }
 
 impl Gate {
-    /// A gate for the holders of `secret`. `takes_body_digest` names the few routes (method and
-    /// path without a slash at its end) for which the documented digest of the body alone is
-    /// enough; `max_age` is how old or new a bound signature may be.
+    /// A gate for the holders of `secret` who mean the daemon with this session. `takes_body_digest`
+    /// names the few routes (method and path without a slash at its end) for which the documented
+    /// digest of the body alone is enough; `max_age` is how old or new a bound signature may be.
     #[must_use]
     pub fn new(
         secret: Secret,
+        session: &SessionId,
         max_age: Duration,
         takes_body_digest: fn(&Method, &str) -> bool,
     ) -> Arc<Self> {
-        Self::with_legacy_peers(secret, max_age, takes_body_digest, None)
+        Self::with_legacy_peers(secret, session, max_age, takes_body_digest, None)
     }
 
     /// As [`Gate::new`]; where `legacy` is given, requests without a bound signature may also come
@@ -120,22 +131,34 @@ impl Gate {
     #[must_use]
     pub fn with_legacy_peers(
         secret: Secret,
+        session: &SessionId,
         max_age: Duration,
         takes_body_digest: fn(&Method, &str) -> bool,
         legacy: Option<fn(&Method, &str) -> Proof>,
     ) -> Arc<Self> {
         Arc::new(Self {
             secret,
-            seen: Mutex::new(SeenSignatures::new(max_age, Timestamp::now())),
+            session: session.0.clone(),
+            seen: Mutex::new(SeenSignatures::new(max_age)),
             takes_body_digest,
             legacy,
             reads: Reads::Open,
+            unproved: Budget::default(),
         })
     }
 
-    /// Puts the gate before all of `router`, unknown routes included.
+    /// Puts the gate before all of `router`, unknown routes included. Answers name the session, as they do where
+    /// the rules stand around the gate.
     pub fn guard(self: &Arc<Self>, router: Router) -> Router {
-        Router::new().fallback_service(self.before(router))
+        let session = HeaderValue::from_str(&self.session).ok();
+        let name_session = move |mut response: Response| {
+            if let Some(session) = session.clone() {
+                response.headers_mut().insert(SESSION_ID, session);
+            }
+            async { response }
+        };
+        let guarded = Router::new().fallback_service(self.before(router));
+        guarded.layer(axum::middleware::map_response(name_session))
     }
 
     /// As [`Gate::guard`], to have something else around it.
@@ -162,6 +185,8 @@ impl Gate {
             let mut request = request;
             request.extensions_mut().insert(Proof::Bound);
             let claimed = ClaimedSignature::parse(&signature)?;
+            // What can not pass is not waited for.
+            self.check_head(&claimed)?;
             return match header_text(&request, CONTENT_DIGEST_HEADER) {
                 Some(digest) => self.open_to_upload(request, &claimed, digest),
                 None => self.open_to_signature(request, &claimed).await,
@@ -174,12 +199,16 @@ impl Gate {
             Proof::Bound => return Err(SignatureError::Missing.into()),
             Proof::Nothing => {
                 request.extensions_mut().insert(BodyVerdict::new(GENUINE));
-                return Ok(request);
+                request.extensions_mut().insert(self.unproved.clone());
+                return Ok(request.map(|body| Body::new(Paced::new(body, Pace::UNPROVED))));
             }
             Proof::BodyDigest => {}
         }
         let digest = header_text(&request, BODY_DIGEST_HEADER).unwrap_or_default();
-        let (mut request, body) = buffered(request, MAX_BUFFERED_BODY).await?;
+        if !is_body_digest(&digest) {
+            return Err(SignatureError::WrongBodyDigest.into());
+        }
+        let (mut request, body, _part) = self.unproved.buffered(request, MAX_BUFFERED_BODY).await?;
         if !body_digest_matches(&self.secret, &body, &digest) {
             return Err(SignatureError::WrongBodyDigest.into());
         }
@@ -200,7 +229,7 @@ impl Gate {
         request: Request,
         claimed: &ClaimedSignature,
     ) -> Result<Request, Closed> {
-        let (mut request, body) = buffered(request, MAX_BUFFERED_BODY).await?;
+        let (mut request, body, _part) = self.unproved.buffered(request, MAX_BUFFERED_BODY).await?;
         self.verify(&request, claimed, &content_digest(&body))?;
         request.extensions_mut().insert(BodyVerdict::new(GENUINE));
         Ok(request)
@@ -219,6 +248,16 @@ impl Gate {
         let mut request = request.map(|body| checked_body(body, length, digest, verdict.clone()));
         request.extensions_mut().insert(verdict);
         Ok(request)
+    }
+
+    /// What the head of a request says of its signature, true or not.
+    fn check_head(&self, claimed: &ClaimedSignature) -> Result<(), SignatureError> {
+        claimed.check_receiver(&self.session)?;
+        self.seen().check(claimed, Timestamp::now())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, SeenSignatures> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verify(
@@ -242,13 +281,11 @@ impl Gate {
                     },
                     |line| &line.0,
                 ),
+                receiver: &self.session,
                 content_digest,
             },
         )?;
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .use_up(claimed, Timestamp::now())
+        self.seen().use_up(claimed, Timestamp::now())
     }
 }
 
@@ -303,22 +340,6 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Reads a body of `limit` bytes at most and puts it back.
-async fn buffered(request: Request, limit: usize) -> Result<(Request, Bytes), Closed> {
-    if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
-        return Err(Closed::TooLarge(limit));
-    }
-    let (parts, body) = request.into_parts();
-    let read = Limited::new(body, limit).collect();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Err(_) => return Err(Closed::Unreadable("it took too long to arrive".to_owned())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Closed::TooLarge(limit)),
-        Ok(Err(error)) => return Err(Closed::Unreadable(error.to_string())),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
-    Ok((Request::from_parts(parts, Body::from(body.clone())), body))
-}
-
 /// Passes a body on and checks its digest when the last byte is there, *before* that byte is
 /// passed on: whoever has read all of it knows that it is genuine.
 fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -> Body {
@@ -338,6 +359,7 @@ fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -
         judge(hasher);
         return Body::empty();
     }
+    let body = Body::new(Paced::new(body, Pace::PROVED));
     let stream = body.into_data_stream().map(move |chunk| {
         let chunk = chunk.map_err(std::io::Error::other)?;
         hasher.update(&chunk);
@@ -369,9 +391,19 @@ where
             return Err(Closed::from(SignatureError::Missing).into_response());
         };
         let form = legacy::may_be_form(&request);
-        let (_, body) = buffered(request, LIMIT)
-            .await
-            .map_err(IntoResponse::into_response)?;
+        let unproved = request.extensions().get::<Budget>().cloned();
+        let read = match unproved {
+            Some(budget) => {
+                let read = budget.buffered(request, LIMIT.min(MAX_BUFFERED_BODY)).await;
+                read.map(|(_, body, part)| (body, part))
+            }
+            // It is here already, or its sender was proved by the head.
+            None => {
+                let read = buffered(request, LIMIT, Pace::PROVED).await;
+                read.map(|(_, body)| (body, None))
+            }
+        };
+        let (body, _part) = read.map_err(IntoResponse::into_response)?;
         if !verdict.is(GENUINE) {
             return Err(Closed::from(SignatureError::WrongBody).into_response());
         }

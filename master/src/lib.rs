@@ -229,6 +229,7 @@ pub async fn serve(
         .then_some(http::legacy_proof as _);
     let gate = Gate::with_legacy_peers(
         secret,
+        &session,
         service.signature_max_age,
         http::takes_body_digest,
         legacy,

@@ -171,9 +171,10 @@ pub async fn serve_until_withdrawn(
     event_log::started(&events);
     let timeout = general.default_http_timeout;
     let caller = |timeout| Caller::with_https(Some(secret.clone()), timeout, &general.https);
+    let short_caller = caller(timeout.min(SHORT_CALL))?;
     let api = MasterApi {
-        caller: caller(timeout.min(SHORT_CALL))?,
-        uploader: caller(timeout)?,
+        uploader: caller(timeout)?.knowing_whom(&short_caller),
+        caller: short_caller,
         master: master.clone(),
         own_address: own_address.clone(),
         session: session.clone(),
@@ -222,7 +223,7 @@ pub async fn serve_until_withdrawn(
         .accept_legacy_peers
         .then_some(http::legacy_proof as _);
     let max_age = service.signature_max_age;
-    let gate = Gate::with_legacy_peers(secret, max_age, |_, _| false, legacy);
+    let gate = Gate::with_legacy_peers(secret, &session, max_age, |_, _| false, legacy);
     let gate = match service.require_signed_reads {
         true => gate.with_proved_reads(general.read_token.clone()),
         false => gate,

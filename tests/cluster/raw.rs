@@ -8,6 +8,8 @@ use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::http::install_crypto;
 use clusterrunner_common::secret::Secret;
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// A request that has no signature yet.
@@ -34,6 +36,18 @@ impl Answer {
     pub(crate) fn error(&self) -> &str {
         self.body["error"].as_str().unwrap_or_default()
     }
+}
+
+/// The session of the daemon that listens there, as every answer names it.
+pub(crate) fn session_of(server: &str) -> String {
+    let mut stream = TcpStream::connect(server).unwrap();
+    let ask = format!("GET /v1/version HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let mut headers = answer.lines().filter_map(|line| line.split_once(": "));
+    let session = headers.find(|(name, _)| name.eq_ignore_ascii_case("session-id"));
+    session.unwrap().1.to_owned()
 }
 
 /// Headers that prove, or claim, who sends a request.
@@ -63,9 +77,15 @@ impl Raw {
 
     /// A signature made at another moment.
     pub(crate) fn signature_of(&self, secret: &Secret, time: Timestamp) -> Proof {
+        self.signature_for(&session_of(&self.server), secret, time)
+    }
+
+    /// A signature made for the daemon with this session.
+    pub(crate) fn signature_for(&self, receiver: &str, secret: &Secret, time: Timestamp) -> Proof {
         let signed = Signed {
             method: self.method,
             path_and_query: &self.path,
+            receiver,
             content_digest: &content_digest(&self.body),
         };
         let signature = signed.sign(secret, time, random_bytes());

@@ -1,7 +1,7 @@
 //! Every call that changes something, as a stranger would try it: nothing happens.
 
-use crate::farm::Farm;
-use crate::raw::{Proof, Raw};
+use crate::farm::{Extra, Farm};
+use crate::raw::{Proof, Raw, session_of};
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus, SlaveView};
@@ -169,6 +169,16 @@ fn forged_archive() -> Vec<u8> {
     tar.into_inner().unwrap().finish().unwrap()
 }
 
+/// The form of signatures before they named their receiver.
+fn version_2(proof: Proof) -> Proof {
+    let cut = |(name, text): (_, String)| {
+        let parts = text.split(';').filter(|part| !part.starts_with("s="));
+        let text = parts.collect::<Vec<_>>().join(";");
+        (name, text.replace("v3", "v2"))
+    };
+    proof.into_iter().map(cut).collect()
+}
+
 /// Proofs that are none, by what is wrong with them.
 fn false_proofs(call: &Raw, secret: &Secret) -> Vec<(&'static str, Proof)> {
     let now = Timestamp::now();
@@ -190,6 +200,11 @@ fn false_proofs(call: &Raw, secret: &Secret) -> Vec<(&'static str, Proof)> {
             "stale",
             call.signature_of(secret, Timestamp(now.0 - TOO_LONG_MS)),
         ),
+        (
+            "for another session",
+            call.signature_for("00000000-0000-4000-8000-000000000000", secret, now),
+        ),
+        ("of version 2", version_2(call.signature(secret))),
         (
             "from the future",
             call.signature_of(secret, Timestamp(now.0 + TOO_LONG_MS)),
@@ -348,4 +363,70 @@ async fn a_signed_kill_ends_the_slave_in_order() {
     })
     .await;
     farm.wait_for_slaves(0).await;
+}
+
+/// The same bytes are good for one daemon in one life only: not for another slave, not after a restart, and not for
+/// a read either.
+#[tokio::test]
+async fn a_signature_is_good_for_one_receiver() {
+    let mut farm = Farm::with(&Extra {
+        general: "require_signed_reads = True",
+        ..Extra::default()
+    });
+    farm.start_all(&[1, 1]).await;
+    let secret = farm.secret();
+    let (first, second) = (farm.slave_address(0), farm.slave_address(1));
+    for (method, path) in [
+        ("POST", "/v1/kill"),
+        ("GET", "/v1"),
+        ("GET", "/v1/executor"),
+    ] {
+        let meant = Raw {
+            body: match method {
+                "GET" => Vec::new(),
+                _ => b"{}".to_vec(),
+            },
+            ..Raw::json(method, &first, path, &Value::Null)
+        };
+        let elsewhere = Raw {
+            server: second.clone(),
+            ..meant.clone()
+        };
+        let proof = meant.signature(&secret);
+        let answer = elsewhere.send(&proof).await;
+        assert_eq!(answer.status, 401, "{method} {path}: {answer:?}");
+        assert!(answer.error().contains("another session"), "{answer:?}");
+        if method == "GET" {
+            assert_eq!(meant.send(&proof).await.status, 200, "{path}");
+        }
+    }
+    assert!(!farm.has_ended(0) && !farm.has_ended(1));
+
+    // What was captured and not used, some of it dated ahead, is of no use to the next life.
+    let master = farm.master_address();
+    let build = Raw::json(
+        "POST",
+        &master,
+        "/v1/slave/shutdown",
+        &json!({"slaves": [1]}),
+    );
+    let read = Raw {
+        body: Vec::new(),
+        ..Raw::json("GET", &master, "/v1/slave", &Value::Null)
+    };
+    let ahead = Timestamp(Timestamp::now().0 + TOO_LONG_MS - 60_000);
+    let captured: Vec<_> = [&build, &read]
+        .map(|call| (call, call.signature_of(&secret, ahead)))
+        .into();
+    let session = session_of(&master);
+    farm.kill_master();
+    farm.start_master().await;
+    assert_ne!(session_of(&master), session);
+    for (call, proof) in captured {
+        let answer = call.send(&proof).await;
+        assert_eq!(answer.status, 401, "{}: {answer:?}", call.path);
+    }
+    // Slaves find the new life by themselves.
+    farm.wait_for_slaves(2).await;
+    farm.wait_for_rest().await;
 }

@@ -11,7 +11,7 @@ use clusterrunner_common::api::{
     Success, VersionBody,
 };
 use clusterrunner_common::http::{refusal, serve};
-use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::{Gate, Signed};
 use serde_json::{Map, Value, json};
@@ -141,7 +141,8 @@ fn bind(address: SocketAddr) -> TcpListener {
 
 fn router(script: Arc<Mutex<Script>>) -> Router {
     let secret = Secret::new(SECRET.to_owned()).unwrap();
-    let gate = Gate::new(secret, Duration::from_secs(300), |_, _| false);
+    let session = SessionId("this-life".to_owned());
+    let gate = Gate::new(secret, &session, Duration::from_secs(300), |_, _| false);
     let routes = Router::new()
         .route("/v1", get(master))
         .route("/v1/version", get(version))

@@ -45,6 +45,15 @@ pub enum CallError {
         /// The peer's own words.
         error: String,
     },
+    /// Nothing can be signed for whoever answers there.
+    #[error(
+        "{url} does not tell its session (header Session-Id): it is no daemon of ClusterRunner, or a proxy in \
+         between takes that header away"
+    )]
+    NoSession {
+        /// Who.
+        url: String,
+    },
     /// The answer is not what the API promises.
     #[error("{url} gave an answer that is not of this API: {source}")]
     Malformed {
@@ -90,6 +99,7 @@ impl CallError {
             | Self::Insecure { .. }
             | Self::Tls(_)
             | Self::Body(_)
+            | Self::NoSession { .. }
             | Self::NoSecret => true,
             Self::Refused { .. } | Self::Malformed { .. } => false,
         }
@@ -100,7 +110,7 @@ impl CallError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Malformed { .. } => true,
+            Self::Unreachable { .. } | Self::NoSession { .. } | Self::Malformed { .. } => true,
             Self::Refused { status, .. } => {
                 status.is_server_error()
                     || matches!(

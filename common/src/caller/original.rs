@@ -1,6 +1,6 @@
 //! Calls to peers of the original, which prove less than our own or nothing at all.
 
-use super::{CallError, Caller, accepted, json, on_top};
+use super::{CallError, Caller, json, on_top};
 use crate::auth::{BODY_DIGEST_HEADER, body_digest};
 use reqwest::{Method, header};
 use serde::de::DeserializeOwned;
@@ -41,7 +41,7 @@ impl Caller {
             .timeout(self.timeout)
             .header(header::CONTENT_LENGTH, body.len())
             .body(body);
-        json(&url, accepted(&url, on_top(request, headers)).await?).await
+        json(&url, self.accepted(&url, on_top(request, headers)).await?).await
     }
 
     /// Streams a body of known length to a master of the original, which asks for no signature
@@ -63,6 +63,6 @@ impl Caller {
             .header(header::CONTENT_TYPE, content_type)
             .header(header::CONTENT_LENGTH, length)
             .body(body);
-        json(&url, accepted(&url, request).await?).await
+        json(&url, self.accepted(&url, request).await?).await
     }
 }

@@ -128,15 +128,17 @@ async fn what_is_signed_for_a_life_that_is_over_is_signed_again_once() {
     let upload = async || {
         let body = futures_util::stream::iter([Ok::<_, std::io::Error>("body")]);
         let body = reqwest::Body::wrap_stream(body);
-        let sent = caller.upload(&daemon.url("/order"), "text/plain", 4, &digest, body);
+        let url = daemon.url("/order");
+        let sent = caller.upload(&url, "text/plain", 4, &digest, body);
         sent.await as Result<usize, _>
     };
-    let refused = upload().await.unwrap_err();
+    let refused: CallError = upload().await.unwrap_err();
     assert_eq!(refused.status(), Some(StatusCode::UNAUTHORIZED));
     assert_eq!(upload().await.unwrap(), 4);
     // Who means one life only never speaks to another one.
     let meant = SessionId("first".to_owned());
-    let sent = other.send_to::<usize>(&meant, Method::POST, &daemon.url("/order"), b"1".to_vec());
+    let url = daemon.url("/order");
+    let sent = other.send_to::<usize>(&meant, Method::POST, &url, b"1".to_vec());
     assert_eq!(
         sent.await.unwrap_err().status(),
         Some(StatusCode::UNAUTHORIZED)
@@ -164,11 +166,12 @@ async fn who_tells_no_session_is_no_daemon() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(listener, Router::new(), stop.clone(), Duration::ZERO));
-    let sent = caller().send::<_, usize>(Method::POST, &format!("{address}/order"), "order");
+    let (caller, url) = (caller(), format!("{address}/order"));
+    let sent = caller.send::<_, usize>(Method::POST, &url, "order");
     let error = sent.await.unwrap_err();
     assert!(matches!(error, CallError::NoSession { .. }), "{error}");
     for odd in [r"h\..\x:1/v1", "h:1/v1 x", "h:1/v1\n"] {
-        let error = caller().get::<usize>(odd).await.unwrap_err();
+        let error = caller.get::<usize>(odd).await.unwrap_err();
         assert!(matches!(error, CallError::Address { .. }), "{odd}: {error}");
     }
     stop.cancel();

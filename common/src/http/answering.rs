@@ -2,6 +2,7 @@
 //! told about its requests.
 
 use super::connections::{Activity, UnderWay};
+use super::rest::Rest;
 use super::{Inside, refusal, tidy_path};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -52,13 +53,23 @@ impl<R: Inside> Service<hyper::Request<Incoming>> for Answerer<R> {
         let under_way = Some(self.activity.begin());
         let making = match refused(&request) {
             Some(response) => Making::Refused(Some(response)),
-            None => Making::Inside(self.router.clone().call(tidy_path(request.map(Body::new)))),
+            None => Making::Inside(self.router.clone().call(tidy_path(with_rest(request)))),
         };
         Answer {
             making,
             goes_on,
             under_way,
         }
+    }
+}
+
+/// Has what a handler leaves of a body read all the same, where that is little.
+fn with_rest(request: hyper::Request<Incoming>) -> Request {
+    // Whoever waits for a word before the body does not send it after a refusal.
+    let waits = request.headers().contains_key(header::EXPECT);
+    match request.body().is_end_stream() || waits {
+        true => request.map(Body::new),
+        false => request.map(|body| Body::new(Rest(Some(body)))),
     }
 }
 

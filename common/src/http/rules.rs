@@ -27,7 +27,7 @@ const EXPECTED_SESSION_HEADERS: [HeaderName; 2] =
     [SESSION_ID, HeaderName::from_static("expected-session-id")];
 
 /// The life of the process, in every answer.
-const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
 
 /// The version that an answer speaks.
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");

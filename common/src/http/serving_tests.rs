@@ -172,6 +172,24 @@ async fn who_sends_no_head_or_reads_no_answer_is_cut_off() {
     server.end().await;
 }
 
+/// Whoever is still sending when a request is refused gets the answer, and may go on.
+#[tokio::test]
+async fn a_refusal_before_the_body_arrives() {
+    let server = Server::with(100).await;
+    let mut stream = server.connect().await;
+    let body = "x".repeat(1 << 19);
+    let head = format!(
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = exchange(&mut stream, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let answer = exchange(&mut stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(answer.ends_with("answer"), "{answer}");
+    server.end().await;
+}
+
 #[tokio::test]
 async fn idle_connections_make_room_for_new_ones() {
     const MOST: usize = 20;

@@ -106,14 +106,20 @@ mod tests {
 
     impl Guarded {
         fn with(token: Option<&str>) -> Self {
-            let gate = Gate::new(secret(SECRET), Duration::from_secs(300), |_, _| false)
-                .with_proved_reads(token.map(secret));
+            let session = SessionId("this-life".to_owned());
+            let gate = Gate::new(
+                secret(SECRET),
+                &session,
+                Duration::from_secs(300),
+                |_, _| false,
+            )
+            .with_proved_reads(token.map(secret));
             let methods = get(async || "read").put(async || "changed");
             let (router, routes) = RouteTable::new(parent())
                 .route("x", "/x", "/x", methods)
                 .build();
             let rules = Rules {
-                session: SessionId("this life".to_owned()),
+                session,
                 routes,
                 origins: AllowedOrigins::new(None).unwrap(),
                 observer: None,
@@ -135,9 +141,14 @@ mod tests {
     }
 
     fn signature(method: &str, key: &str) -> String {
+        signature_for("this-life", method, key)
+    }
+
+    fn signature_for(receiver: &str, method: &str, key: &str) -> String {
         let signed = Signed {
             method,
             path_and_query: "/x",
+            receiver,
             content_digest: &content_digest(b""),
         };
         signed.sign(&secret(key), Timestamp::now(), random_bytes())
@@ -190,6 +201,9 @@ mod tests {
             let (status, _) = guarded.call("GET", &[(SIGNATURE_HEADER, &signed)]).await;
             assert_eq!(status, 401, "{method} {key}");
         }
+        let signed = signature_for("another-life", "GET", SECRET);
+        let (status, body) = guarded.call("GET", &[(SIGNATURE_HEADER, &signed)]).await;
+        assert_eq!((status, body.contains("another session")), (401, true));
         let (status, body) = guarded.call("GET", &[("authorization", "Bearer x")]).await;
         assert_eq!((status, body.contains("not the read_token")), (401, true));
     }

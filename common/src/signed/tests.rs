@@ -3,10 +3,15 @@
 use super::*;
 use crate::auth::{Signed as Parts, body_digest};
 use axum::routing::{post, put};
+use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 const PATH: &str = "/v1/slave/1";
 const LARGE: usize = 3 * MAX_BUFFERED_BODY;
+
+fn session() -> SessionId {
+    SessionId("this-life".to_owned())
+}
 
 fn secret() -> Secret {
     Secret::new("a secret for tests".to_owned()).unwrap()
@@ -27,16 +32,22 @@ fn app() -> Router {
         .route("/v1/build", post(echo))
         .route("/upload", post(upload))
         .route("/order", post(order));
-    Gate::new(secret(), Duration::from_secs(300), |method, path| {
+    let age = Duration::from_secs(300);
+    Gate::new(secret(), &session(), age, |method, path| {
         method == Method::POST && path == "/v1/build"
     })
     .guard(router)
 }
 
 fn signature(method: &str, path: &str, body: &str) -> String {
+    signature_for(&session().0, method, path, body)
+}
+
+fn signature_for(receiver: &str, method: &str, path: &str, body: &str) -> String {
     let parts = Parts {
         method,
         path_and_query: path,
+        receiver,
         content_digest: &content_digest(body.as_bytes()),
     };
     parts.sign(&secret(), Timestamp::now(), crate::clock::random_bytes())
@@ -84,6 +95,23 @@ async fn a_bound_signature_opens_its_own_route_once() {
 }
 
 #[tokio::test]
+async fn what_is_signed_for_another_life_is_refused_and_the_answer_names_this_one() {
+    let app = app();
+    for (receiver, status) in [("another-life", 401), (&*session().0, 200)] {
+        let signed = signature_for(receiver, "PUT", PATH, "{}");
+        let request = Request::builder()
+            .method("PUT")
+            .uri(PATH)
+            .header(SIGNATURE_HEADER, signed)
+            .body(Body::from("{}"))
+            .unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{receiver}");
+        assert_eq!(response.headers()[SESSION_ID], session().0);
+    }
+}
+
+#[tokio::test]
 async fn a_body_digest_opens_the_documented_routes_only() {
     let app = app();
     let digest = body_digest(&secret(), b"{}");
@@ -98,6 +126,48 @@ async fn a_body_digest_opens_the_documented_routes_only() {
         answer(&app, "POST", "/nowhere", &headers, "{}").await.0,
         401
     );
+}
+
+#[tokio::test]
+async fn what_the_head_tells_already_is_refused_before_the_body() {
+    let app = app();
+    let signed = |receiver: &str, time: Timestamp| {
+        let parts = Parts {
+            method: "PUT",
+            path_and_query: PATH,
+            receiver,
+            content_digest: &content_digest(b"{}"),
+        };
+        parts.sign(&secret(), time, crate::clock::random_bytes())
+    };
+    let now = Timestamp::now();
+    let good = signed(&session().0, now);
+    let used = [(SIGNATURE_HEADER, good.as_str())];
+    assert_eq!(answer(&app, "PUT", PATH, &used, "{}").await.0, 200);
+    let digest = body_digest(&secret(), b"{}");
+    for (path, name, text) in [
+        (PATH, "x-nothing", String::new()),
+        (PATH, SIGNATURE_HEADER, good[..good.len() - 1].to_owned()),
+        (PATH, SIGNATURE_HEADER, good.replace("v3", "v2")),
+        (PATH, SIGNATURE_HEADER, signed("another-life", now)),
+        (PATH, SIGNATURE_HEADER, signed(&session().0, Timestamp(0))),
+        (PATH, SIGNATURE_HEADER, good.clone()),
+        ("/v1/build", "x-nothing", String::new()),
+        ("/v1/build", BODY_DIGEST_HEADER, digest[1..].to_owned()),
+        ("/v1/build", BODY_DIGEST_HEADER, digest.to_uppercase()),
+        ("/v1/build", BODY_DIGEST_HEADER, digest.replace('d', "g")),
+    ] {
+        let method = match path {
+            PATH => "PUT",
+            _ => "POST",
+        };
+        // It never comes.
+        let body = Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(name, &text).body(body).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), 401, "{name}: {text}");
+    }
 }
 
 #[tokio::test]
@@ -185,7 +255,7 @@ fn app_with_legacy_peers() -> Router {
         _ => Proof::Bound,
     };
     let age = Duration::from_secs(300);
-    Gate::with_legacy_peers(secret(), age, |_, _| false, Some(legacy)).guard(router)
+    Gate::with_legacy_peers(secret(), &session(), age, |_, _| false, Some(legacy)).guard(router)
 }
 
 #[tokio::test]

@@ -5,18 +5,19 @@ use super::error::ApiError;
 use super::{Api, Path, kept};
 use crate::cluster::build::Subjob;
 use crate::cluster::command::Refusal;
+use crate::cluster::slave::Slave;
 use crate::results::StoredConsole;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::console::{DEFAULT_MAX_LINES, segment};
-use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
 use std::io;
 
 /// Where the output is.
 enum Place {
     Here(Attempt),
-    OnSlave(String),
+    OnSlave(String, SessionId),
     Nowhere,
 }
 
@@ -49,7 +50,7 @@ pub(super) async fn console(
                 .map_err(|error| disk(io::Error::other(error)))??;
             piece.map(Json).ok_or_else(missing)
         }
-        Place::OnSlave(url) => {
+        Place::OnSlave(url, session) => {
             let mut url = format!(
                 "{url}/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?max_lines={}",
                 lines.max_lines
@@ -57,7 +58,7 @@ pub(super) async fn console(
             if let Some(offset) = lines.offset_line {
                 url = format!("{url}&offset_line={offset}");
             }
-            match api.caller.get(&url).await {
+            match api.caller.get_from(&session, &url).await {
                 Ok(piece) => Ok(Json(piece)),
                 Err(error) => match error.status().map(|status| status.as_u16()) {
                     Some(404) => Err(missing()),
@@ -92,7 +93,8 @@ async fn place(
             .progress()
             .and_then(|progress| progress.running.get(&subjob));
         let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
-        Ok(slave.map_or(Place::Nowhere, |slave| Place::OnSlave(slave.url.clone())))
+        let on = |slave: &Slave| Place::OnSlave(slave.url.clone(), slave.session.clone());
+        Ok(slave.map_or(Place::Nowhere, on))
     });
     if let Some(place) = live.await? {
         return Ok(place);

@@ -15,7 +15,7 @@ use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
-use clusterrunner_common::auth::SignatureError;
+use clusterrunner_common::auth::{SignatureError, is_session};
 use clusterrunner_common::host_name::is_host_and_port;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::labels::{LABEL_FORM, MAX_LABELS, is_label};
@@ -145,8 +145,11 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
         )));
     }
     match &request.session_id {
-        Some(session) if (1..=128).contains(&session.0.len()) => Ok(session.clone()),
-        _ => invalid("Field 'session_id' must be a text that is new with each start of the slave."),
+        Some(session) if is_session(&session.0) => Ok(session.clone()),
+        _ => invalid(
+            "Field 'session_id' must be a text that is new with each start of the slave: at most 128 printable \
+             ASCII characters, without blanks and semicolons.",
+        ),
     }
 }
 

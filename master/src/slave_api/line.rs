@@ -161,10 +161,10 @@ impl Line {
         url: String,
         body: Vec<u8>,
     ) -> Result<T, CallError> {
-        let headers = [("expected-session-id", self.session.to_string())];
+        // Signed for that life of the slave alone, which has told its session with its registration.
         let answer = self
             .caller
-            .send_bytes::<T>(Method::POST, &url, body, &headers);
+            .send_to::<T>(&self.session, Method::POST, &url, body);
         answer.await
     }
 

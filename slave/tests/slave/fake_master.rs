@@ -109,6 +109,10 @@ pub(crate) fn secret() -> Secret {
     Secret::new(SECRET.to_owned()).unwrap()
 }
 
+fn session() -> SessionId {
+    SessionId("the-fake-master".to_owned())
+}
+
 impl FakeMaster {
     pub(crate) async fn start() -> Self {
         Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
@@ -142,7 +146,7 @@ impl FakeMaster {
                 manners: Arc::clone(&master.manners),
                 heard: Arc::clone(&master.heard),
             });
-        let gate = Gate::new(secret(), Duration::from_secs(60), |_, _| false);
+        let gate = Gate::new(secret(), &session(), Duration::from_secs(60), |_, _| false);
         let routes = gate.guard(routes);
         tokio::spawn(serve(listener, routes, stop, Duration::from_millis(100)));
         master

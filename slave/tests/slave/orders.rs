@@ -30,10 +30,11 @@ async fn call(
     (status, headers, answer.text().await.unwrap())
 }
 
-fn signature(method: &str, path: &str, body: &str) -> (&'static str, String) {
+fn signature(receiver: &str, method: &str, path: &str, body: &str) -> (&'static str, String) {
     let parts = Signed {
         method,
         path_and_query: path,
+        receiver,
         content_digest: &content_digest(body.as_bytes()),
     };
     (
@@ -50,11 +51,13 @@ async fn only_fresh_signatures_for_the_very_call_open_the_door() {
         .setup_body(job(Some("touch set_up"), None))
         .to_string();
     let path = "/v1/build/1/setup";
+    let own = slave.status().await.slave.session_id.0;
     let digest = (BODY_DIGEST_HEADER, body_digest(&secret(), body.as_bytes()));
     for headers in [
         vec![],
         vec![digest],
-        vec![signature("POST", "/v1/build/2/setup", &body)],
+        vec![signature(&own, "POST", "/v1/build/2/setup", &body)],
+        vec![signature("another-slave", "POST", path, &body)],
     ] {
         assert_eq!(call(&slave, "POST", path, &headers, &body).await.0, 401);
     }
@@ -64,7 +67,7 @@ async fn only_fresh_signatures_for_the_very_call_open_the_door() {
     assert_eq!(slave.status().await.slave.current_build_id, None);
     assert!(!slave.project.join("set_up").exists());
 
-    let genuine = [signature("POST", path, &body)];
+    let genuine = [signature(&own, "POST", path, &body)];
     assert_eq!(call(&slave, "POST", path, &genuine, &body).await.0, 200);
     master.hears_state(SlaveState::SetupComplete, 1).await;
     slave.tear_down(1).await;
@@ -159,7 +162,7 @@ async fn reads_are_open_and_refusals_are_json() {
 
     let (code, _, body) = call(&slave, "GET", "/v1/kill", &[], "").await;
     assert_eq!((code, body.as_str()), (200, r#"{"child_routes":{}}"#));
-    let signed = [signature("DELETE", "/v1/kill", "")];
+    let signed = [signature(&status.session_id.0, "DELETE", "/v1/kill", "")];
     let (code, headers, body) = call(&slave, "DELETE", "/v1/kill", &signed, "").await;
     let allowed = headers["allow"].to_str().unwrap();
     assert_eq!((code, allowed), (405, "GET,HEAD,POST"));

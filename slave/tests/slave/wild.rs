@@ -75,7 +75,7 @@ const IDS: &[&str] = &[
 
 async fn send(
     http: &reqwest::Client,
-    slave: &TestSlave,
+    (slave, receiver): (&TestSlave, &str),
     method: &str,
     path: &str,
     body: Vec<u8>,
@@ -83,6 +83,7 @@ async fn send(
     let parts = Signed {
         method,
         path_and_query: path,
+        receiver,
         content_digest: &content_digest(&body),
     };
     let signature = parts.sign(&secret(), Timestamp::now(), random_bytes());
@@ -123,12 +124,13 @@ fn whatever_is_sent_is_refused_in_words_or_understood() {
     };
     let was_taken = Cell::new(false);
     let before = runtime.block_on(slave.status());
+    let own = before.slave.session_id.0.clone();
     let outcome = TestRunner::new(config).run(&cases, |(method, template, ids, query, body)| {
         let mut path = wild_json::path(template, &ids);
         if !query.is_empty() {
             path = format!("{path}?{query}");
         }
-        let (status, answer) = runtime.block_on(send(&http, &slave, method, &path, body));
+        let (status, answer) = runtime.block_on(send(&http, (&slave, &own), method, &path, body));
         prop_assert!(
             status < 500,
             "{}: {:?}",

@@ -59,12 +59,15 @@ fn is_signed(secret: &Secret, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bo
     let given = headers.get(SIGNATURE_HEADER);
     let given = given.and_then(|given| given.to_str().ok());
     let claimed = given.and_then(|given| ClaimedSignature::parse(given).ok());
-    let signed = Signed {
-        method: "POST",
-        path_and_query: uri.path(),
-        content_digest: &content_digest(body),
-    };
-    claimed.is_some_and(|claimed| claimed.verify(secret, signed).is_ok())
+    claimed.is_some_and(|claimed| {
+        let signed = Signed {
+            method: "POST",
+            path_and_query: uri.path(),
+            receiver: claimed.receiver(),
+            content_digest: &content_digest(body),
+        };
+        claimed.verify(secret, signed).is_ok()
+    })
 }
 
 /// The bare server; it ends with this.

@@ -112,7 +112,7 @@ async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>
             tokio::spawn(listen(stream, orders.clone()));
         }
     });
-    let session = SessionId(format!("model slave {number}"));
+    let session = SessionId(format!("model-slave-{number}"));
     let connect = ConnectRequest {
         slave: own,
         num_executors: load.executors,

@@ -5,6 +5,7 @@ use crate::bare::Bare;
 use crate::cost::Cost;
 use crate::farm::{Extra, Farm};
 use crate::http_load::Load;
+use crate::wire::session_of;
 use clusterrunner_common::auth::{SIGNATURE_HEADER, Signed, content_digest};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use serde_json::json;
@@ -54,10 +55,12 @@ pub(crate) fn request(farm: &Farm) -> impl Fn() -> Arc<[u8]> + Clone + 'static {
     std::fs::write(directory.join("clusterrunner.yaml"), job).expect("a project");
     let body = json!({"type": "directory", "project_directory": directory}).to_string();
     let (secret, digest) = (farm.secret(), content_digest(body.as_bytes()));
+    let session = session_of(&farm.master_address());
     move || {
         let signed = Signed {
             method: "POST",
             path_and_query: "/v1/build",
+            receiver: &session,
             content_digest: &digest,
         };
         let signature = signed.sign(&secret, Timestamp::now(), random_bytes());

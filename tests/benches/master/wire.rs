@@ -76,7 +76,21 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 pub(crate) struct Uplink {
     connection: Connection,
     master: String,
+    session: String,
     secret: Secret,
+}
+
+/// The session of the daemon there, which signatures name.
+pub(crate) fn session_of(server: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(server).expect("a connection");
+    let ask = b"GET /v1/version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(ask).expect("a connection");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let mut headers = answer.lines().filter_map(|line| line.split_once(": "));
+    let session = headers.find(|(name, _)| name.eq_ignore_ascii_case("session-id"));
+    session.expect("a session").1.to_owned()
 }
 
 const BOUNDARY: &str = "the-boundary-of-the-load";
@@ -87,6 +101,7 @@ impl Uplink {
         Self {
             connection: Connection::new(stream),
             master: master.to_owned(),
+            session: session_of(master),
             secret,
         }
     }
@@ -139,6 +154,7 @@ impl Uplink {
         let signed = Signed {
             method,
             path_and_query: path,
+            receiver: &self.session,
             content_digest: digest,
         };
         let signature = signed.sign(&self.secret, Timestamp::now(), random_bytes());

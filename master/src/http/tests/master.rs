@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 pub(super) struct Master {
     pub(super) routes: Router,
     pub(super) secret: Secret,
+    pub(super) session: SessionId,
     pub(super) cluster: ClusterHandle,
     pub(super) results: Results,
     _directory: tempfile::TempDir,
@@ -46,6 +47,7 @@ impl Master {
         legacy: Option<fn(&Method, &str) -> Proof>,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let session = SessionId(session.to_owned());
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
         let ended = journal.ended();
@@ -86,12 +88,13 @@ impl Master {
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             events,
             measured: Measured::default(),
-            session: SessionId(session.to_owned()),
+            session: session.clone(),
             allow_local_sources: secret == golden::SECRET,
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
         let age = Duration::from_secs(300);
-        let gate = Gate::with_legacy_peers(secret.clone(), age, takes_body_digest, legacy);
+        let gate =
+            Gate::with_legacy_peers(secret.clone(), &session, age, takes_body_digest, legacy);
         Self {
             routes: Router::new().fallback_service(router(
                 api,
@@ -99,6 +102,7 @@ impl Master {
                 AllowedOrigins::new(origins).unwrap(),
             )),
             secret,
+            session,
             cluster,
             results,
             _directory: directory,
@@ -160,6 +164,7 @@ impl Master {
         let parts = SignedParts {
             method,
             path_and_query: path,
+            receiver: &self.session.0,
             content_digest: &content_digest(body.as_bytes()),
         };
         let signature = parts.sign(&self.secret, Timestamp::now(), random_bytes());

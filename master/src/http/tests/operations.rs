@@ -48,7 +48,7 @@ fn plan(atoms: &[&str]) -> Box<Plan> {
 #[tokio::test]
 async fn events_have_the_originals_names_and_fields() {
     let master = Master::start();
-    master.connect("a life", None).await;
+    master.connect("a-life", None).await;
     master.documented("POST", "/v1/build", BUILD).await;
     let build = BuildId(1);
     let prepared = Command::ReportPrepared {
@@ -58,7 +58,7 @@ async fn events_have_the_originals_names_and_fields() {
     master.order(prepared).await;
     let set_up = Command::ReportSetUp {
         slave: clusterrunner_common::ids::SlaveId(1),
-        session: SessionId("a life".to_owned()),
+        session: SessionId("a-life".to_owned()),
         build,
     };
     master.order(set_up).await;

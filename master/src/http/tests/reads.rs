@@ -57,7 +57,7 @@ async fn a_read_is_never_older_than_what_was_told() {
         let status = async || master.get(&path).await.1["build"]["status"].clone();
         assert_eq!(status().await, "QUEUED");
         if build % 2 == 0 {
-            master.connect(&format!("life {build}"), None).await;
+            master.connect(&format!("life-{build}"), None).await;
             assert_eq!(status().await, "QUEUED");
         }
         master.documented("PUT", &path, CANCEL).await;
@@ -177,11 +177,11 @@ async fn a_very_long_list_is_sent_in_parts_and_is_whole() {
 #[tokio::test]
 async fn atoms_that_only_wait_on_a_slave_are_not_in_progress() {
     let master = Master::start();
-    master.connect("life 1", None).await;
+    master.connect("life-1", None).await;
     master.documented("POST", "/v1/build", BUILD).await;
     master.prepare_expected(1, 100, Some(10)).await;
     let (slave, build) = (SlaveId(1), BuildId(1));
-    let session = SessionId("life 1".to_owned());
+    let session = SessionId("life-1".to_owned());
     let set_up = Command::ReportSetUp {
         slave,
         session,

@@ -12,7 +12,7 @@ const BUILD_ID: BuildId = BuildId(1);
 /// A build of four subjobs, of which slave 1 runs the first two.
 async fn working() -> Master {
     let master = Master::start();
-    master.connect("a life", None).await;
+    master.connect("a-life", None).await;
     master.documented("POST", "/v1/build", BUILD).await;
     let plan = Box::new(Plan {
         job_name: "J".to_owned(),
@@ -25,7 +25,7 @@ async fn working() -> Master {
         Command::ReportPrepared { build, plan },
         Command::ReportSetUp {
             slave: SlaveId(1),
-            session: SessionId("a life".to_owned()),
+            session: SessionId("a-life".to_owned()),
             build,
         },
     ] {
@@ -54,7 +54,7 @@ fn block(subjobs: &[u32]) -> Vec<u8> {
 fn report(results: &[(u32, u32)]) -> Value {
     let entry = |(subjob, attempt): &(u32, u32)| json!({"subjob_id": subjob, "attempt": attempt});
     let results: Vec<Value> = results.iter().map(entry).collect();
-    json!({"slave_id": 1, "session_id": "a life", "results": results})
+    json!({"slave_id": 1, "session_id": "a-life", "results": results})
 }
 
 fn body(report: &str, file: &[u8]) -> Vec<u8> {
@@ -75,6 +75,7 @@ impl Master {
         let parts = SignedParts {
             method: "POST",
             path_and_query: path,
+            receiver: &self.session.0,
             content_digest: &digest,
         };
         let signature = parts.sign(&self.secret, Timestamp::now(), random_bytes());
@@ -228,7 +229,7 @@ async fn a_single_result_goes_the_same_way() {
     let path = "/v1/build/1/subjob/1/result";
     let one = |attempt: u32| {
         let report =
-            json!({"slave": "x", "slave_id": 1, "session_id": "a life", "attempt": attempt});
+            json!({"slave": "x", "slave_id": 1, "session_id": "a-life", "attempt": attempt});
         body(&report.to_string(), &block(&[1]))
     };
     let (status, answer) = master.upload_to(path, one(2)).await;

@@ -44,8 +44,8 @@ const GOOD: &[&str] = &[
     r#"{"type": "directory", "project_directory": "/nonexistent"}"#,
     r#"{"status": "canceled"}"#,
     r#"{"slave": "h.invalid:1", "num_executors": 2, "session_id": "s", "protocol": 3, "slave_id": null}"#,
-    r#"{"slave": {"heartbeat": true, "session_id": "this life"}}"#,
-    r#"{"slave": {"state": "IDLE", "build_id": 1, "session_id": "this life", "reason": "no"}}"#,
+    r#"{"slave": {"heartbeat": true, "session_id": "this-life"}}"#,
+    r#"{"slave": {"state": "IDLE", "build_id": 1, "session_id": "this-life", "reason": "no"}}"#,
     r#"{"slaves": [1]}"#,
     r#"{"shutdown_all_slaves": true}"#,
 ];
@@ -85,6 +85,7 @@ async fn send(
     let parts = SignedParts {
         method,
         path_and_query: path,
+        receiver: &master.session.0,
         content_digest: &content_digest(body),
     };
     let signature = parts.sign(&master.secret, Timestamp::now(), random_bytes());
@@ -128,7 +129,7 @@ fn whatever_is_sent_is_refused_in_words_or_understood() {
         .unwrap();
     let master = runtime.block_on(async {
         let master = Master::start();
-        master.connect("this life", None).await;
+        master.connect("this-life", None).await;
         master.documented("POST", "/v1/build", BUILD).await;
         let build = BuildId(1);
         let plan = Box::new(Plan {
@@ -147,7 +148,7 @@ fn whatever_is_sent_is_refused_in_words_or_understood() {
             Command::ReportPrepared { build, plan },
             Command::ReportSetUp {
                 slave: SlaveId(1),
-                session: SessionId("this life".to_owned()),
+                session: SessionId("this-life".to_owned()),
                 build,
             },
         ] {
