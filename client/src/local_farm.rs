@@ -13,6 +13,7 @@ use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::regular_file;
 use clusterrunner_common::terminal;
+use clusterrunner_common::umask;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -336,7 +337,7 @@ impl Starter<'_> {
             .stdout(output)
             .stderr(errors);
         terminal::in_own_session(&mut command);
-        let child = command.spawn().map_err(failed)?;
+        let child = umask::with_inherited(|| command.spawn()).map_err(failed)?;
         Ok(Started { child, log, what })
     }
 

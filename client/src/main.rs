@@ -17,6 +17,7 @@ use options::Options;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    clusterrunner_common::umask::close_to_others();
     let options = Options::parse();
     output::set_volume(options.common.quiet, options.common.verbose);
     match command::run(options) {

@@ -370,7 +370,7 @@ mod tests {
                 "f20469e5bc3b4e7882fc74ef2e71674781bcd80f5223073228fae38e1415a46af5c78e4a1d43af849025b1b57766b34cd257270255a63ceb880c930c3375b610",
             ),
         ] {
-            let secret = Secret::new(secret.to_owned()).unwrap();
+            let secret = Secret::of_the_original(secret.to_owned()).unwrap();
             assert_eq!(body_digest(&secret, body.as_bytes()), hex);
             assert!(body_digest_matches(&secret, body.as_bytes(), hex));
             assert!(!body_digest_matches(
@@ -422,7 +422,7 @@ mod tests {
             renamed.verify(&secret(), other_receiver),
             Err(SignatureError::Wrong)
         );
-        let stranger = Secret::new("another secret".to_owned()).unwrap();
+        let stranger = Secret::new("another secret of a farm".to_owned()).unwrap();
         assert_eq!(
             signature.verify(&stranger, request(&digest)),
             Err(SignatureError::Wrong)

@@ -1,7 +1,7 @@
 //! What both daemons do as processes: stop on a signal, own their data directory, leave a pid file.
 
 use crate::logging::LogLevel;
-use crate::settings::unknown_variables_here;
+use crate::settings::{GeneralSettings, unknown_variables_here};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
@@ -102,6 +102,13 @@ pub fn drain_or_stop_on_signal(
 pub fn warn_of_unknown_variables() {
     for unknown in unknown_variables_here() {
         tracing::warn!("{unknown}");
+    }
+}
+
+/// Tells the log that only `accept_legacy_peers` lets the secret pass.
+pub fn warn_of_weak_secret(settings: &GeneralSettings) {
+    if let Some(weakness) = &settings.secret_weakness {
+        tracing::warn!("accept_legacy_peers lets a weak secret pass: {weakness}");
     }
 }
 

@@ -29,6 +29,12 @@ pub enum JobFileError {
         /// What it is.
         what: &'static str,
     },
+    /// It is a link that leads elsewhere, whose content is nobody's business.
+    #[error(
+        "{} is a symbolic link that leads out of its project, and is not followed. Put the file itself there.",
+        .0.display()
+    )]
+    Outside(PathBuf),
     /// It can not be read.
     #[error("Could not read {}: {source}.", .path.display())]
     Unreadable {
@@ -48,8 +54,10 @@ impl JobFileError {
     /// it is named there.
     #[must_use]
     pub fn in_repository(mut self, project_directory: Option<&str>) -> Self {
-        if let Self::Missing(path) | Self::NoFile { path, .. } | Self::Unreadable { path, .. } =
-            &mut self
+        if let Self::Missing(path)
+        | Self::Outside(path)
+        | Self::NoFile { path, .. }
+        | Self::Unreadable { path, .. } = &mut self
         {
             *path = Path::new(project_directory.unwrap_or_default()).join(JOB_FILE);
         }
@@ -71,10 +79,27 @@ pub fn read_job(
         let job = Job::from_inline(job_name, &Value::Object(config.clone()))?;
         return Ok((job_name.unwrap_or("None").to_owned(), job));
     }
-    let bytes = read_job_file(&project.join(JOB_FILE))?;
+    let bytes = read_job_file(&job_file_in(project)?)?;
     let config = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE)?;
     let (name, job) = config.job(job_name)?;
     Ok((name.to_owned(), job.clone()))
+}
+
+/// The job file of a project. It may be a link, but only to somewhere in the same project: the
+/// repository that the directory is in, or else the directory.
+fn job_file_in(project: &Path) -> Result<PathBuf, JobFileError> {
+    let path = project.join(JOB_FILE);
+    let ends = (path.canonicalize(), project.canonicalize());
+    // What is not there, or leads nowhere, is told by who reads it.
+    let (true, (Ok(target), Ok(project))) = (path.is_symlink(), ends) else {
+        return Ok(path);
+    };
+    let is_root = |directory: &&Path| directory.join(".git").symlink_metadata().is_ok();
+    let root = project.ancestors().find(is_root).unwrap_or(&project);
+    match target.starts_with(root) {
+        true => Ok(target),
+        false => Err(JobFileError::Outside(path)),
+    }
 }
 
 /// What is in a job file. Blocks, but not for ever, whatever has the file's name.
@@ -143,6 +168,39 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let error = read_job(None, None, folder.path()).unwrap_err();
         assert!(matches!(error, JobFileError::Missing(missing) if missing == path));
+    }
+
+    #[test]
+    fn a_link_is_followed_only_inside_of_its_project() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for directory in ["project/web", "project/shared", "elsewhere"] {
+            std::fs::create_dir_all(path(directory)).unwrap();
+        }
+        let job = "Job:\n  commands: [\"true\"]\n  atomizers: [{N: echo}]\n";
+        std::fs::write(path("project/shared/job"), job).unwrap();
+        std::fs::write(path("elsewhere/shadow"), "root:$6$secret:1:::\n").unwrap();
+        let web = path("project/web");
+        let read = |target: &str| {
+            let link = web.join(JOB_FILE);
+            std::fs::remove_file(&link).ok();
+            std::os::unix::fs::symlink(target, link).unwrap();
+            read_job(None, None, &web).map(|(name, _)| name)
+        };
+        let outside = read("../../elsewhere/shadow").unwrap_err();
+        assert!(matches!(outside, JobFileError::Outside(_)), "{outside}");
+        assert!(!outside.to_string().contains("secret"));
+        assert!(matches!(
+            read("../shared/job"),
+            Err(JobFileError::Outside(_))
+        ));
+        // In a repository all of it is the project.
+        std::fs::create_dir(path("project/.git")).unwrap();
+        assert_eq!(read("../shared/job").unwrap(), "Job");
+        assert!(matches!(
+            read("../../elsewhere/shadow"),
+            Err(JobFileError::Outside(_))
+        ));
     }
 
     #[test]

@@ -37,3 +37,4 @@ pub mod sweeper;
 pub mod tar_reader;
 pub mod terminal;
 pub mod tls;
+pub mod umask;

@@ -4,6 +4,12 @@
 //! allow it) `file://` are read in this process, a server's error page is an error, and no name leads out of the
 //! project directory.
 
+mod addresses;
+mod download;
+
+pub use addresses::{AllowedSources, UnknownSource};
+pub use download::NotPublic;
+
 use std::error::Error;
 use std::ffi::OsStr;
 use std::io;
@@ -11,22 +17,46 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use download::{DownloadError, Downloader, check_literal};
 use indexmap::IndexMap;
 use reqwest::{StatusCode, Url};
 use tempfile::NamedTempFile;
 use tokio::fs;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
 
 use crate::git::redact_url;
-
-/// How long connecting to a server may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a server may send nothing. The whole transfer may take as long as it needs.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::regular_file;
 
 /// How much is held in memory at a time while a local file is copied.
 const COPY_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What remote files may be and where they may come from.
+#[derive(Clone, Debug)]
+pub struct RemoteFileRules {
+    /// Whether `file://` URLs are read (setting `allow_local_sources`).
+    pub allow_local_sources: bool,
+    /// What is reached beside public addresses (setting `remote_files_allow`).
+    pub allowed: AllowedSources,
+    /// The most bytes of one file (setting `remote_files_max_size`).
+    pub max_size: u64,
+    /// How long fetching one file may take in all (setting `remote_files_timeout`).
+    pub timeout: Duration,
+    /// How long a server may send nothing.
+    pub idle_timeout: Duration,
+}
+
+impl Default for RemoteFileRules {
+    fn default() -> Self {
+        Self {
+            allow_local_sources: false,
+            allowed: AllowedSources::default(),
+            max_size: 1 << 30,
+            timeout: Duration::from_secs(1800),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
 
 /// Why a remote file could not be put into the project directory. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +89,41 @@ pub enum RemoteFileError {
         /// The HTTP status.
         status: StatusCode,
     },
+    /// The address is not one that remote files may come from.
+    #[error("remote file {name:?}: {url} can not be used: {source}")]
+    NotPublic {
+        /// The name.
+        name: String,
+        /// The URL, without credentials.
+        url: String,
+        /// Which address.
+        #[source]
+        source: NotPublic,
+    },
+    /// The file is larger than allowed.
+    #[error(
+        "remote file {name:?}: {url} has more than {max_size} bytes (setting remote_files_max_size)"
+    )]
+    TooLarge {
+        /// The name.
+        name: String,
+        /// The URL, without credentials.
+        url: String,
+        /// The most bytes.
+        max_size: u64,
+    },
+    /// It took too long.
+    #[error(
+        "remote file {name:?}: {url} was not there within {} s (setting remote_files_timeout)", .timeout.as_secs()
+    )]
+    TooSlow {
+        /// The name.
+        name: String,
+        /// The URL, without credentials.
+        url: String,
+        /// How long it may take.
+        timeout: Duration,
+    },
     /// The URL could not be read.
     #[error("remote file {name:?}: could not fetch {url}: {reason}")]
     Fetch {
@@ -85,58 +150,46 @@ pub enum RemoteFileError {
 /// Fetches every file of `files` (name in the project directory to URL), one after the other in their order, and
 /// overwrites what was there. A file appears whole or not at all; directories in its name are made.
 ///
-/// Redirects are followed. There is no limit on the size, only on how long a server may be silent.
+/// Redirects are followed, each as if it were a new URL.
 ///
 /// # Errors
 /// The first [`RemoteFileError`]; files before it have been fetched.
 pub async fn fetch_remote_files(
     files: &IndexMap<String, String>,
     project_directory: &Path,
-    allow_local_sources: bool,
+    rules: &RemoteFileRules,
 ) -> Result<(), RemoteFileError> {
-    fetch_remote_files_within(files, project_directory, allow_local_sources, IDLE_TIMEOUT).await
-}
-
-/// Like [`fetch_remote_files`], with another limit on a server's silence.
-///
-/// # Errors
-/// As [`fetch_remote_files`].
-pub async fn fetch_remote_files_within(
-    files: &IndexMap<String, String>,
-    project_directory: &Path,
-    allow_local_sources: bool,
-    idle_timeout: Duration,
-) -> Result<(), RemoteFileError> {
-    let mut client = None;
+    let mut downloader = None;
     for (name, url) in files {
-        let file = RemoteFile { name, url };
-        let target = file.target(project_directory).await?;
-        match file.source(allow_local_sources)? {
-            Source::Http(address) => {
-                let client = match &client {
-                    Some(client) => client,
-                    None => client.insert(file.client(idle_timeout)?),
-                };
-                file.download(client, address, &target).await?;
-            }
-            Source::Local(path) => file.copy(&path, &target).await?,
-        }
+        let file = RemoteFile { name, url, rules };
+        let fetched = file.fetch(project_directory, &mut downloader);
+        let Ok(fetched) = tokio::time::timeout(rules.timeout, fetched).await else {
+            return Err(RemoteFileError::TooSlow {
+                name: name.clone(),
+                url: redact_url(url),
+                timeout: rules.timeout,
+            });
+        };
+        fetched?;
     }
     Ok(())
 }
 
-/// What can be known to be wrong with `files` before anything is fetched: names and URLs.
+/// What can be known to be wrong with `files` before anything is fetched: names, URLs, and addresses in URLs.
 ///
 /// # Errors
-/// The first [`RemoteFileError::Name`] or [`RemoteFileError::Url`].
+/// The first [`RemoteFileError::Name`], [`RemoteFileError::Url`] or [`RemoteFileError::NotPublic`].
 pub fn check_remote_files(
     files: &IndexMap<String, String>,
-    allow_local_sources: bool,
+    rules: &RemoteFileRules,
 ) -> Result<(), RemoteFileError> {
     for (name, url) in files {
-        let file = RemoteFile { name, url };
+        let file = RemoteFile { name, url, rules };
         file.parts()?;
-        file.source(allow_local_sources)?;
+        if let Source::Http(url) = file.source()? {
+            check_literal(&url, &rules.allowed)
+                .map_err(|error| file.not_downloaded(DownloadError::NotPublic(error)))?;
+        }
     }
     Ok(())
 }
@@ -144,6 +197,7 @@ pub fn check_remote_files(
 struct RemoteFile<'a> {
     name: &'a str,
     url: &'a str,
+    rules: &'a RemoteFileRules,
 }
 
 enum Source {
@@ -156,6 +210,40 @@ impl<'a> RemoteFile<'a> {
         RemoteFileError::Name {
             name: self.name.to_owned(),
             reason,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        project_directory: &Path,
+        downloader: &mut Option<Downloader>,
+    ) -> Result<(), RemoteFileError> {
+        let target = self.target(project_directory).await?;
+        match self.source()? {
+            Source::Http(address) => {
+                let downloader = match downloader {
+                    Some(downloader) => downloader,
+                    None => {
+                        let new = Downloader::new(self.rules);
+                        downloader.insert(new.map_err(|error| self.not_downloaded(error))?)
+                    }
+                };
+                self.download(downloader, address, &target).await
+            }
+            Source::Local(path) => self.copy(path, &target).await,
+        }
+    }
+
+    fn not_downloaded(&self, error: DownloadError) -> RemoteFileError {
+        let (name, url) = (self.name.to_owned(), redact_url(self.url));
+        match error {
+            DownloadError::NotPublic(source) => RemoteFileError::NotPublic { name, url, source },
+            DownloadError::Status(status) => RemoteFileError::Status { name, url, status },
+            other => RemoteFileError::Fetch {
+                name,
+                url,
+                reason: other.to_string(),
+            },
         }
     }
 
@@ -228,7 +316,7 @@ impl<'a> RemoteFile<'a> {
         Ok(directory.join(last))
     }
 
-    fn source(&self, allow_local_sources: bool) -> Result<Source, RemoteFileError> {
+    fn source(&self) -> Result<Source, RemoteFileError> {
         let refused = |reason| RemoteFileError::Url {
             name: self.name.to_owned(),
             url: redact_url(self.url),
@@ -237,7 +325,7 @@ impl<'a> RemoteFile<'a> {
         let url = Url::parse(self.url).map_err(|_| refused("is not a URL"))?;
         match url.scheme() {
             "http" | "https" => Ok(Source::Http(url)),
-            "file" if allow_local_sources => {
+            "file" if self.rules.allow_local_sources => {
                 let path = url
                     .to_file_path()
                     .map_err(|()| refused("is not the URL of a local file"))?;
@@ -252,67 +340,68 @@ impl<'a> RemoteFile<'a> {
         }
     }
 
-    fn client(&self, idle_timeout: Duration) -> Result<reqwest::Client, RemoteFileError> {
-        // Fails if the program has chosen a provider before, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        reqwest::Client::builder()
-            .user_agent(concat!("clusterrunner/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(idle_timeout)
-            .build()
-            .map_err(|error| self.failed(describe(error)))
-    }
-
     async fn download(
         &self,
-        client: &reqwest::Client,
+        downloader: &Downloader,
         url: Url,
         target: &Path,
     ) -> Result<(), RemoteFileError> {
-        let mut response = client
-            .get(url)
-            .send()
-            .await
-            .map_err(|error| self.failed(describe(error)))?;
-        // Redirects have been followed; what is left of 3xx has no file either.
-        if !response.status().is_success() {
-            return Err(RemoteFileError::Status {
-                name: self.name.to_owned(),
-                url: redact_url(self.url),
-                status: response.status(),
-            });
+        let answer = downloader.get(url).await;
+        let mut response = answer.map_err(|error| self.not_downloaded(error))?;
+        let mut left = self.rules.max_size;
+        if response
+            .content_length()
+            .is_some_and(|length| length > left)
+        {
+            return Err(self.too_large());
         }
         let (temporary, mut file) = self.temporary(target)?;
         let not_written = self.not_written(target);
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| self.failed(describe(error)))?
+            .map_err(|error| self.failed(describe(&error.without_url())))?
         {
+            left = self.after(left, chunk.len())?;
             file.write_all(&chunk).await.map_err(&not_written)?;
         }
         self.put_in_place(temporary, file, target).await
     }
 
-    async fn copy(&self, from: &Path, target: &Path) -> Result<(), RemoteFileError> {
-        let unreadable = |error: io::Error| self.failed(error.to_string());
-        let metadata = fs::metadata(from).await.map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(self.failed("it is not a file".to_owned()));
+    /// How many bytes may still come after these.
+    fn after(&self, left: u64, length: usize) -> Result<u64, RemoteFileError> {
+        left.checked_sub(length as u64)
+            .ok_or_else(|| self.too_large())
+    }
+
+    fn too_large(&self) -> RemoteFileError {
+        RemoteFileError::TooLarge {
+            name: self.name.to_owned(),
+            url: redact_url(self.url),
+            max_size: self.rules.max_size,
         }
-        let mut source = fs::File::open(from).await.map_err(unreadable)?;
+    }
+
+    async fn copy(&self, from: PathBuf, target: &Path) -> Result<(), RemoteFileError> {
+        let unreadable = |error: io::Error| self.failed(error.to_string());
+        let opened = spawn_blocking(move || regular_file::open(&from)).await;
+        let opened = opened.map_err(io::Error::other).and_then(|opened| opened);
+        let mut source = fs::File::from_std(opened.map_err(unreadable)?);
         let (temporary, mut file) = self.temporary(target)?;
         let mut buffer = vec![0; COPY_BUFFER_BYTES];
+        let mut left = self.rules.max_size;
         loop {
             match read_some(&mut source, &mut buffer)
                 .await
                 .map_err(unreadable)?
             {
                 [] => break,
-                chunk => file
-                    .write_all(chunk)
-                    .await
-                    .map_err(self.not_written(target))?,
+                chunk => {
+                    left = self.after(left, chunk.len())?;
+                    file.write_all(chunk)
+                        .await
+                        .map_err(self.not_written(target))?;
+                }
             }
         }
         self.put_in_place(temporary, file, target).await
@@ -324,8 +413,8 @@ impl<'a> RemoteFile<'a> {
         let directory = target.parent().unwrap_or(Path::new("/"));
         let temporary = tempfile::Builder::new()
             .prefix(".remote-file-")
-            // What curl gives, after the umask; a temporary file would be private.
-            .permissions(std::fs::Permissions::from_mode(0o666))
+            // As curl gives it with the usual umask; a temporary file would be private.
+            .permissions(std::fs::Permissions::from_mode(0o644))
             .tempfile_in(directory)
             .map_err(&not_written)?;
         let file = temporary.as_file().try_clone().map_err(&not_written)?;
@@ -357,9 +446,8 @@ async fn read_some<'b>(
     Ok(&buffer[..length])
 }
 
-/// The whole chain of reasons, without the URL, which may hold a password.
-fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
+/// The whole chain of reasons. The error must be without the URL, which may hold a password.
+fn describe(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(reason) = source {

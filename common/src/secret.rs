@@ -3,10 +3,28 @@
 //! Owns what a good secret is and how a new one is made. Signing with it belongs to `auth`, finding
 //! and storing it to [`crate::settings`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// The fewest characters a secret may have, as in the original.
-pub const SHORTEST_SECRET: usize = 8;
+/// The fewest characters a secret may have.
+pub const SHORTEST_SECRET: usize = 16;
+
+/// The fewest that the original takes.
+const SHORTEST_OF_THE_ORIGINAL: usize = 8;
+
+/// The fewest different characters a secret may have.
+pub const FEWEST_CHARACTERS: usize = 8;
+
+/// Texts that are long enough and that anybody tries first. Compared in lower case.
+const TRIED_FIRST: [&str; 7] = [
+    "0123456789abcdef",
+    "0123456789abcdef0123456789abcdef",
+    "1234567890123456",
+    "abcdefghijklmnop",
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiopasdfgh",
+    "correcthorsebatterystaple",
+];
 
 /// Hex SHA-512 of nothing. Old versions of the original wrote it into their settings instead of a
 /// random secret, so everyone knows it.
@@ -32,6 +50,17 @@ pub enum SecretError {
          line and one is generated)"
     )]
     TooShort(usize),
+    /// Fewer than [`FEWEST_CHARACTERS`] different characters.
+    #[error(
+        "the secret has only {0} different characters; use at least {FEWEST_CHARACTERS}, better 64 random hex digits \
+         (remove the line and one is generated)"
+    )]
+    TooUniform(usize),
+    /// It is one that anybody tries first.
+    #[error(
+        "the secret is easy to guess; use 64 random hex digits (remove the line and they are generated)"
+    )]
+    Guessable,
     /// The digest of nothing that old versions of the original generated.
     #[error(
         "the secret is the one that old ClusterRunner versions wrote by mistake, which everyone knows; remove the \
@@ -44,16 +73,43 @@ impl Secret {
     /// Takes a text as the secret.
     ///
     /// # Errors
-    /// [`SecretError`] when it is shorter than [`SHORTEST_SECRET`] characters or publicly known.
+    /// [`SecretError`] when it is short, simple or publicly known.
     pub fn new(text: String) -> Result<Self, SecretError> {
+        let secret = Self::of_the_original(text)?;
+        match secret.weakness() {
+            None => Ok(secret),
+            Some(weakness) => Err(weakness),
+        }
+    }
+
+    /// Takes a text that the original takes: it need only have 8 characters.
+    ///
+    /// # Errors
+    /// [`SecretError`] when it is shorter, or the one that everyone knows.
+    pub fn of_the_original(text: String) -> Result<Self, SecretError> {
         let characters = text.chars().count();
-        if characters < SHORTEST_SECRET {
+        if characters < SHORTEST_OF_THE_ORIGINAL {
             return Err(SecretError::TooShort(characters));
         }
         if text.eq_ignore_ascii_case(KNOWN_BAD) {
             return Err(SecretError::KnownBad);
         }
         Ok(Self(text))
+    }
+
+    /// Why it is not good enough, if it is not.
+    #[must_use]
+    pub fn weakness(&self) -> Option<SecretError> {
+        let characters: Vec<char> = self.0.chars().collect();
+        if characters.len() < SHORTEST_SECRET {
+            return Some(SecretError::TooShort(characters.len()));
+        }
+        let different = characters.iter().collect::<BTreeSet<_>>().len();
+        if different < FEWEST_CHARACTERS {
+            return Some(SecretError::TooUniform(different));
+        }
+        let is_tried_first = TRIED_FIRST.contains(&self.0.to_lowercase().as_str());
+        is_tried_first.then_some(SecretError::Guessable)
     }
 
     /// A new random secret of 256 bits, as 64 lower-case hex digits.
@@ -90,35 +146,47 @@ mod tests {
     use sha2::{Digest, Sha512};
 
     #[test]
-    fn refuses_short_and_known_secrets() {
-        assert_eq!(
-            Secret::new(String::new()).unwrap_err(),
-            SecretError::TooShort(0)
-        );
-        assert_eq!(
-            Secret::new("seven77".into()).unwrap_err(),
-            SecretError::TooShort(7)
-        );
-        assert_eq!(
-            Secret::new("None".into()).unwrap_err(),
-            SecretError::TooShort(4)
-        );
-        assert_eq!(
-            Secret::new(hex::encode(Sha512::digest(b""))).unwrap_err(),
-            SecretError::KnownBad
-        );
-        assert_eq!(
-            Secret::new("eight888".into()).unwrap().as_bytes(),
-            b"eight888"
-        );
+    fn refuses_short_simple_and_known_secrets() {
+        let refusal = |text: &str| Secret::new(text.to_owned()).unwrap_err();
+        assert_eq!(refusal(""), SecretError::TooShort(0));
+        assert_eq!(refusal("None"), SecretError::TooShort(4));
+        assert_eq!(refusal("password"), SecretError::TooShort(8));
+        assert_eq!(refusal("        "), SecretError::TooShort(8));
+        assert_eq!(refusal("fifteen15chars!"), SecretError::TooShort(15));
+        assert_eq!(refusal(&" ".repeat(16)), SecretError::TooUniform(1));
+        assert_eq!(refusal(&"abcdefg".repeat(9)), SecretError::TooUniform(7));
+        let known = hex::encode(Sha512::digest(b""));
+        assert_eq!(refusal(&known), SecretError::KnownBad);
+        for guessed in ["0123456789ABCDEF", "1234567890123456"] {
+            assert_eq!(refusal(guessed), SecretError::Guessable, "{guessed}");
+        }
     }
 
     #[test]
-    fn counts_characters_not_bytes() {
-        assert_eq!(
-            Secret::new("äöüäöüä".into()).unwrap_err(),
-            SecretError::TooShort(7)
-        );
+    fn takes_random_texts_and_whole_sentences() {
+        for good in [
+            "a secret for tests only",
+            "correct horse battery staple",
+            "b7Qx-91kf-PzL2-nn0w",
+            "9f86d081884c7d65",
+            "öäüßéèêëôóòõšžłń",
+        ] {
+            assert_eq!(Secret::new(good.to_owned()).map(|_| ()), Ok(()), "{good}");
+        }
+        for _ in 0..1_000 {
+            assert_eq!(Secret::generate().unwrap().weakness(), None);
+        }
+    }
+
+    #[test]
+    fn the_original_takes_more() {
+        let original = |text: &str| Secret::of_the_original(text.to_owned()).map(|_| ());
+        assert_eq!(original("eight888"), Ok(()));
+        assert_eq!(original("seven77"), Err(SecretError::TooShort(7)));
+        // Characters count, not bytes.
+        assert_eq!(original("äöüäöüä"), Err(SecretError::TooShort(7)));
+        let known = hex::encode(Sha512::digest(b""));
+        assert_eq!(original(&known), Err(SecretError::KnownBad));
     }
 
     #[test]
@@ -131,7 +199,7 @@ mod tests {
 
     #[test]
     fn does_not_print() {
-        let secret = Secret::new("do not print me".into()).unwrap();
+        let secret = Secret::new("do not print me, please".into()).unwrap();
         assert_eq!(
             format!("{secret:?} {:?}", Some(&secret)),
             "Secret(***) Some(Secret(***))"

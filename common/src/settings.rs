@@ -28,8 +28,9 @@ pub use secret_file::ensure_secret;
 
 use crate::job_config::Timeouts;
 use crate::logging::LogLevel;
+use crate::remote_files::RemoteFileRules;
 use crate::retention::{BuildBounds, ProjectBounds};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretError};
 use crate::tls::HttpsSettings;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -46,6 +47,8 @@ pub struct GeneralSettings {
     pub config_file: PathBuf,
     /// The shared secret; `None` until there is one, see [`GeneralSettings::secret_or_generate`].
     pub secret: Option<Secret>,
+    /// Why the secret is one that only `accept_legacy_peers` lets pass.
+    pub secret_weakness: Option<SecretError>,
     /// Opens reads where they need a proof; it opens nothing else.
     pub read_token: Option<Secret>,
     /// HTTPS, for those who listen and those who call.
@@ -88,6 +91,8 @@ pub struct ServiceSettings {
     pub bind_address: IpAddr,
     /// Whether builds may name directories and repositories of this machine by path.
     pub allow_local_sources: bool,
+    /// What remote files may be and where they may come from.
+    pub remote_files: RemoteFileRules,
     /// Whether masters, slaves and clients of the original are let in with what they send as proof.
     pub accept_legacy_peers: bool,
     /// Whether reads, too, need a signature or the read token.

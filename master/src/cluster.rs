@@ -18,6 +18,7 @@ mod ahead;
 mod apply;
 mod at_work;
 mod attention;
+mod bounded_text;
 mod check;
 mod decide;
 mod effects;

@@ -39,6 +39,7 @@ use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::{Ruled, Rules};
 use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::signed::{Gate, Guarded};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -66,8 +67,8 @@ pub struct Api {
     pub measured: Measured,
     /// The life of this process.
     pub session: SessionId,
-    /// Whether builds may name repositories of this machine by path.
-    pub allow_local_sources: bool,
+    /// What builds may name: remote files, and whether repositories of this machine by path.
+    pub remote_files: RemoteFileRules,
 }
 
 /// Handlers that are called often share it; the others take a copy.

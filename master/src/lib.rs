@@ -186,6 +186,7 @@ pub async fn serve(
         mirrors: projects.mirrors.clone(),
         work_trees: projects.work_trees.clone(),
         git,
+        remote_files: service.remote_files.clone(),
         mark,
         kill_grace: service.atom_kill_grace,
         sweeper: Sweeper::new(service.atom_kill_grace),
@@ -249,7 +250,7 @@ pub async fn serve(
         events,
         measured,
         session,
-        allow_local_sources: service.allow_local_sources,
+        remote_files: service.remote_files.clone(),
     };
     let routes = http::router(api, &gate, origins);
     let address = listener.local_addr().map_err(ServeError::Address)?;

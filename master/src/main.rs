@@ -17,6 +17,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    clusterrunner_common::umask::close_to_others();
     let options = Options::parse();
     clusterrunner_common::allocator::keep_little();
     serve(options)

@@ -2,7 +2,7 @@
 
 use crate::{ServeError, serve};
 use clusterrunner_common::daemon::{
-    CommonOptions, listen, stop_on_signal, warn_of_unknown_variables,
+    CommonOptions, listen, stop_on_signal, warn_of_unknown_variables, warn_of_weak_secret,
 };
 use clusterrunner_common::logging;
 use clusterrunner_common::open_files;
@@ -48,6 +48,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
         general.max_log_file_size,
     )?;
     warn_of_unknown_variables();
+    warn_of_weak_secret(general);
     open_files::raise_limit();
     terminal::leave();
     let secret = general.secret_or_generate()?;

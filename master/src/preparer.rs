@@ -18,7 +18,7 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job_config::{Job, TimeLimit, Timeouts, atoms_from_output};
 use clusterrunner_common::job_file::read_job;
 use clusterrunner_common::kept_projects;
-use clusterrunner_common::remote_files::fetch_remote_files;
+use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
 use clusterrunner_common::sweeper::Sweeper;
 use error::PreparationError;
 use output::{MAX_OUTPUT, Output};
@@ -37,6 +37,8 @@ pub struct Preparer {
     pub work_trees: PathBuf,
     /// How repositories are reached.
     pub git: GitOptions,
+    /// What remote files may be.
+    pub remote_files: RemoteFileRules,
     /// Begins the mark of every process started here.
     pub mark: String,
     /// Time between asking a process to end and killing it.
@@ -132,11 +134,7 @@ impl Preparer {
             false => None,
         };
         let (project, commit) = self.fetch(request, stop).await?;
-        let files = fetch_remote_files(
-            &request.remote_files,
-            &project,
-            self.git.allow_local_sources,
-        );
+        let files = fetch_remote_files(&request.remote_files, &project, &self.remote_files);
         tokio::select! {
             () = stop.cancelled() => return Err(PreparationError::Canceled),
             fetched = files => fetched?,

@@ -40,6 +40,7 @@ use clusterrunner_common::event_log::{EventLog, EventLogError};
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
 use clusterrunner_common::sweeper::Sweeper;
@@ -194,6 +195,10 @@ pub async fn serve_until_withdrawn(
             sources: Sources::new(
                 general.hostname.clone(),
                 git_options(service),
+                RemoteFileRules {
+                    idle_timeout: service.fetch_timeout,
+                    ..service.remote_files.clone()
+                },
                 (api.clone(), registration.clone()),
             ),
             kill_grace: service.atom_kill_grace,

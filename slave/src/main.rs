@@ -17,6 +17,7 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
+    clusterrunner_common::umask::close_to_others();
     let command_line = CommandLine::parse();
     clusterrunner_common::allocator::keep_little();
     serve(command_line)

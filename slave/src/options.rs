@@ -2,7 +2,7 @@
 
 use crate::{ServeError, serve_until_withdrawn};
 use clusterrunner_common::daemon::{
-    CommonOptions, drain_or_stop_on_signal, listen, warn_of_unknown_variables,
+    CommonOptions, drain_or_stop_on_signal, listen, warn_of_unknown_variables, warn_of_weak_secret,
 };
 use clusterrunner_common::host_name::is_host;
 use clusterrunner_common::logging;
@@ -148,6 +148,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
         general.max_log_file_size,
     )?;
     warn_of_unknown_variables();
+    warn_of_weak_secret(general);
     open_files::raise_limit();
     terminal::leave();
     let (withdraw, stop) = drain_or_stop_on_signal(settings.drain_on_stop)?;

@@ -13,7 +13,7 @@ use clusterrunner_common::git::{
     Revision,
 };
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::remote_files::{RemoteFileError, fetch_remote_files_within};
+use clusterrunner_common::remote_files::{RemoteFileError, RemoteFileRules, fetch_remote_files};
 use mirrors::{SharedMirror, in_mirror};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,7 @@ pub(crate) enum SourceError {
 pub(crate) struct Sources {
     hostname: String,
     git: GitOptions,
+    remote_files: RemoteFileRules,
     /// Gives projects, if it says so.
     master: (MasterApi, Registration),
     /// By their directories; few, as a slave sees few repositories.
@@ -76,11 +77,13 @@ impl Sources {
     pub(crate) fn new(
         hostname: String,
         git: GitOptions,
+        remote_files: RemoteFileRules,
         master: (MasterApi, Registration),
     ) -> Self {
         Self {
             hostname,
             git,
+            remote_files,
             master,
             mirrors: Mutex::default(),
             work_trees: Mutex::default(),
@@ -128,12 +131,7 @@ impl Sources {
                 inside(work_tree, project_directory.as_deref(), &url, commit).await?
             }
         };
-        let files = fetch_remote_files_within(
-            &order.remote_files,
-            &project,
-            self.git.allow_local_sources,
-            self.git.idle_timeout,
-        );
+        let files = fetch_remote_files(&order.remote_files, &project, &self.remote_files);
         tokio::select! {
             fetched = files => fetched?,
             () = stop.cancelled() => return Err(SourceError::Canceled),

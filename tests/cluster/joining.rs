@@ -18,7 +18,7 @@ async fn check_build(farm: &Farm, repository: &Repository) {
 async fn a_slave_with_another_secret_never_joins() {
     let repository = Repository::with_jobs(JOB);
     let mut farm = Farm::start(&[1]).await;
-    let settings = farm.settings_with_secret("another secret");
+    let settings = farm.settings_with_secret("another secret of a farm");
     farm.start_slave_with(1, &settings);
     wait_for("the stranger says what is wrong", async || {
         let output = farm.output("slave 1");
@@ -32,7 +32,7 @@ async fn a_slave_with_another_secret_never_joins() {
     assert_eq!(urls, [farm.slave_address(0)]);
     for daemon in ["master", "slave 0", "slave 1"] {
         assert!(
-            !farm.output(daemon).contains("another secret"),
+            !farm.output(daemon).contains("another secret of a farm"),
             "{daemon} shows a secret"
         );
     }

@@ -187,7 +187,7 @@ fn false_proofs(call: &Raw, secret: &Secret) -> Vec<(&'static str, Proof)> {
         change(&mut other);
         other.signature(secret)
     };
-    let other_secret = Secret::new("another secret".to_owned()).unwrap();
+    let other_secret = Secret::new("another secret of a farm".to_owned()).unwrap();
     let cut = |proof: Proof| {
         let cut = |(name, text): (_, String)| (name, text[..text.len() - 1].to_owned());
         proof.into_iter().map(cut).collect()
@@ -195,7 +195,7 @@ fn false_proofs(call: &Raw, secret: &Secret) -> Vec<(&'static str, Proof)> {
     vec![
         ("unsigned", Vec::new()),
         ("only the body's digest", call.body_digest(secret)),
-        ("another secret", call.signature(&other_secret)),
+        ("another secret of a farm", call.signature(&other_secret)),
         (
             "stale",
             call.signature_of(secret, Timestamp(now.0 - TOO_LONG_MS)),

@@ -59,7 +59,7 @@ async fn what_is_refused_leaves_nothing_behind() {
     let (secret, server) = (farm.secret(), farm.master_address());
     let good = Raw::json("POST", &server, "/v1/build", &repository.request());
 
-    let other = Secret::new("another secret".to_owned()).unwrap();
+    let other = Secret::new("another secret of a farm".to_owned()).unwrap();
     let upper_case = good
         .body_digest(&secret)
         .into_iter()

@@ -8,8 +8,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
-/// Permission bits that a member may bring along: never set-user-id and the like.
-const PERMISSIONS: u32 = 0o777;
+/// Permission bits that a member may bring along: never set-user-id and the like, and none with which
+/// others could write.
+const PERMISSIONS: u32 = 0o755;
 
 /// What the owner may do with every file, so that results can be read and deleted.
 const OWNER_READS_AND_WRITES: u32 = 0o600;

@@ -2,6 +2,7 @@
 
 use super::{CommandError, MARK_VARIABLE, ShellCommand};
 use crate::terminal;
+use crate::umask;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -22,7 +23,7 @@ static SHELL: LazyLock<Shell> = LazyLock::new(Shell::find);
 struct Shell {
     program: &'static str,
     /// Stands before each command.
-    prelude: &'static str,
+    prelude: String,
     /// What commands have of this process's own environment.
     inherited: Vec<(OsString, OsString)>,
     /// Standard input; not there if it can not be opened now.
@@ -36,11 +37,13 @@ impl Shell {
         } else {
             ("/bin/sh", "")
         };
+        let umask = umask::of_commands();
+        let umask = umask.map_or_else(String::new, |mode| format!("umask {mode:04o}; "));
         // Our own settings, the secret among them, are not the commands' business.
         let is_ours = |name: &OsString| name.to_string_lossy().starts_with("CLUSTERRUNNER_");
         Self {
             program,
-            prelude,
+            prelude: umask + prelude,
             inherited: std::env::vars_os()
                 .filter(|(name, _)| !is_ours(name))
                 .collect(),
@@ -63,7 +66,7 @@ pub(super) fn program() -> &'static str {
 /// it that would keep the system from starting it without a copy of this process.
 pub(super) fn command(order: &ShellCommand, output: File) -> Result<Command, CommandError> {
     let shell = &*SHELL;
-    let line = [shell.prelude, &order.command_line].concat();
+    let line = [&*shell.prelude, &order.command_line].concat();
     let (line, input) = if line.len() > LONGEST_ARGUMENT {
         let script = script(&line).map_err(CommandError::Script)?;
         (SCRIPT_FROM_INPUT.to_owned(), Stdio::from(script))

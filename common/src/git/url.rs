@@ -229,19 +229,20 @@ fn without_credentials(url: &Url) -> String {
     }
 }
 
-/// `text`, which may be no URL at all, with everything between `://` (or the start) and the last `@` before the
-/// first slash after it left out, if there is a password in it.
+/// `text`, which may be no URL at all, fit to be shown: without user name, password and query, where tokens are.
 pub(crate) fn redact_url(text: &str) -> String {
     let start = text.find("://").map_or(0, |position| position + 3);
-    let authority_end = text[start..]
-        .find('/')
-        .map_or(text.len(), |position| start + position);
-    let shown = match text[start..authority_end].rfind('@') {
-        Some(at) if text[start..start + at].contains(':') || start > 0 => {
-            format!("{}***{}", &text[..start], &text[start + at..])
-        }
-        _ => text.to_owned(),
+    let rest = &text[start..];
+    let (user, rest) = match credentials_end(rest, start > 0) {
+        Some(at) => ("***", &rest[at..]),
+        None => ("", rest),
     };
+    // An address without a scheme has no query.
+    let (rest, query) = match rest.find(['?', '#']) {
+        Some(end) if start > 0 => (&rest[..end], "?***"),
+        _ => (rest, ""),
+    };
+    let shown = format!("{}{user}{rest}{query}", &text[..start]);
     let mut shown: String = shown
         .chars()
         .flat_map(char::escape_debug)
@@ -250,6 +251,28 @@ pub(crate) fn redact_url(text: &str) -> String {
     shown.insert(0, '"');
     shown.push('"');
     shown
+}
+
+/// Where the `@` is that ends user name and password. A password may have slashes, which are none of a path then: an
+/// `@` further on counts where what stands before the first slash has a colon that begins no port.
+fn credentials_end(rest: &str, has_scheme: bool) -> Option<usize> {
+    let authority_end = rest.find(['/', '\\']).unwrap_or(rest.len());
+    let authority = &rest[..authority_end];
+    if let Some(at) = authority.rfind('@') {
+        // A user name alone is often a token; before `host:path` it is a user of ssh.
+        return (has_scheme || authority[..at].contains(':')).then_some(at);
+    }
+    let Some((_, port)) = authority.split_once(':') else {
+        let after = rest.trim_start_matches(['/', '\\']);
+        let is_odd = !has_scheme && authority.is_empty() && rest.len() - after.len() > 1;
+        let at = rest.rfind('@').filter(|_| is_odd)?;
+        return rest[..at].contains(':').then_some(at);
+    };
+    let is_port = has_scheme && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match is_port {
+        true => None,
+        false => rest.rfind('@'),
+    }
 }
 
 pub(super) fn malformed(text: &str, reason: &'static str) -> GitUrlError {

@@ -55,6 +55,14 @@ enum AllowedSource {
 #[error("\"{0}\" is neither a host, an address, a network such as 10.0.0.0/8, nor \"any\"")]
 pub struct UnknownSource(String);
 
+impl UnknownSource {
+    /// The entry.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+}
+
 impl AllowedSources {
     /// Reads the entries of the setting.
     ///
@@ -107,7 +115,8 @@ impl FromStr for AllowedSource {
                 false => Err(unknown()),
             };
         }
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         let is_host = bits.is_none() && !text.is_empty() && text.bytes().all(is_plain);
         match is_host {
             true => Ok(Self::Host(text.trim_end_matches('.').to_owned())),
@@ -118,7 +127,7 @@ impl FromStr for AllowedSource {
 
 /// Whether an address is one of the public internet, so that nobody gets further through us than alone.
 #[must_use]
-pub fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !PRIVATE_V4
             .iter()
@@ -126,9 +135,8 @@ pub fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(v6) => match embedded_v4(address) {
             Some(inner) => is_public(inner.into()),
             None => {
-                let in_any = |(network, bits): &(Ipv6Addr, u8)| {
-                    is_within((*network).into(), *bits, address)
-                };
+                let in_any =
+                    |(network, bits): &(Ipv6Addr, u8)| is_within((*network).into(), *bits, address);
                 v6.segments()[0] & 0xe000 == 0x2000 && !PRIVATE_V6.iter().any(in_any)
             }
         },
@@ -253,7 +261,15 @@ mod tests {
         assert!(!allowed(&["files.corp"], "evil.files.corp", "192.168.0.1"));
         assert!(allowed(&["any"], "x", "169.254.169.254"));
         assert!(allowed(&["0.0.0.0/0"], "x", "127.0.0.1"));
-        for wrong in ["", "10.0.0.0/33", "10.0.0.0/x", "a/8", "http://a", "a:80", "fd00::/129"] {
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/x",
+            "a/8",
+            "http://a",
+            "a:80",
+            "fd00::/129",
+        ] {
             let error = AllowedSources::parse(&[wrong]).unwrap_err();
             assert!(error.to_string().contains("nor \"any\""), "{wrong}");
         }

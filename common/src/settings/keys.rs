@@ -148,6 +148,15 @@ pub(super) const KEYS: &[Key] = &[
     all("port", PORT),
     all("bind_address", Kind::Address),
     all("allow_local_sources", Kind::Boolean),
+    all("remote_files_allow", Kind::List),
+    all(
+        "remote_files_max_size",
+        Kind::Number {
+            least: 1,
+            most: i64::MAX as u64,
+        },
+    ),
+    all("remote_files_timeout", Kind::Seconds { least: 1 }),
     all("accept_legacy_peers", Kind::Boolean),
     all("signature_max_age", Kind::Seconds { least: 1 }),
     all("default_http_timeout", Kind::Seconds { least: 1 }),
@@ -244,15 +253,13 @@ impl Found {
                     .cloned()
                     .collect(),
             )),
-            (Kind::Secret, [text]) => {
-                Secret::new(text.clone())
-                    .map(Value::Secret)
-                    .map_err(|source| SettingsError::Secret {
-                        origin: self.origin.clone(),
-                        key: self.key,
-                        source,
-                    })
-            }
+            (Kind::Secret, [text]) => Secret::of_the_original(text.clone())
+                .map(Value::Secret)
+                .map_err(|source| SettingsError::Secret {
+                    origin: self.origin.clone(),
+                    key: self.key,
+                    source,
+                }),
             (Kind::Secret, _) => Err(self.wrong(
                 "one text; put it in quotes if it has a comma",
                 "a list".to_owned(),

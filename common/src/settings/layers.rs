@@ -5,6 +5,7 @@ use super::error::{Origin, SettingsError};
 use super::file::{SettingsFile, nearest_key};
 use super::keys::{self, Found, Program, Value, variable};
 use crate::logging::LogLevel;
+use crate::remote_files::AllowedSources;
 use crate::secret::Secret;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -85,14 +86,39 @@ impl Layers<'_> {
         self.find(key).map(|found| found.read()).transpose()
     }
 
-    pub(super) fn secret(&self, key: &'static str) -> Result<Option<Secret>, SettingsError> {
-        Ok(self.read(key)?.and_then(|value| {
-            if let Value::Secret(secret) = value {
-                Some(secret)
-            } else {
-                None
-            }
-        }))
+    /// A weak one is an error unless it may be as weak as the original's. A read token may: nobody can try one without
+    /// asking a daemon.
+    pub(super) fn secret(
+        &self,
+        key: &'static str,
+        may_be_weak: bool,
+    ) -> Result<Option<Secret>, SettingsError> {
+        let Some(found) = self.find(key) else {
+            return Ok(None);
+        };
+        let Value::Secret(secret) = found.read()? else {
+            return Ok(None);
+        };
+        match secret.weakness() {
+            Some(source) if !may_be_weak => Err(SettingsError::Secret {
+                origin: found.origin,
+                key,
+                source,
+            }),
+            Some(_) | None => Ok(Some(secret)),
+        }
+    }
+
+    /// Hosts, addresses and networks; empty where nobody says anything.
+    pub(super) fn sources(&self, key: &'static str) -> Result<AllowedSources, SettingsError> {
+        let Some(found) = self.find(key) else {
+            return Ok(AllowedSources::default());
+        };
+        let entries = self.list_if_given(key)?;
+        AllowedSources::parse(&entries).map_err(|error| {
+            let expected = "a list of hosts, addresses, networks such as 10.0.0.0/8, or any";
+            found.wrong(expected, error.entry())
+        })
     }
 
     pub(super) fn optional_text(&self, key: &'static str) -> Result<Option<String>, SettingsError> {

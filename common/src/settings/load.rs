@@ -10,6 +10,8 @@ use super::{
     ServiceSettings, SlaveSettings, https, retention,
 };
 use crate::job_config::{TimeLimit, Timeouts};
+use crate::remote_files::RemoteFileRules;
+use crate::secret::Secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,10 +132,12 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
         name if name == Path::new("STDOUT") => EventLogTarget::Stdout,
         name => EventLogTarget::File(logs.join(name)),
     };
+    let secret = layers.secret("secret", layers.boolean("accept_legacy_peers")?)?;
     Ok(GeneralSettings {
         config_file,
-        secret: layers.secret("secret")?,
-        read_token: layers.secret("read_token")?,
+        secret_weakness: secret.as_ref().and_then(Secret::weakness),
+        secret,
+        read_token: layers.secret("read_token", true)?,
         https: https::settings(layers)?,
         hostname: match layers.optional_host("hostname")? {
             Some(name) => name,
@@ -158,12 +162,14 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
 
 fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
     let bind_address = layers.address("bind_address")?;
+    let allow_local_sources = layers
+        .optional_boolean("allow_local_sources")?
+        .unwrap_or(bind_address.is_loopback());
     Ok(ServiceSettings {
         port: layers.number("port")?,
         bind_address,
-        allow_local_sources: layers
-            .optional_boolean("allow_local_sources")?
-            .unwrap_or(bind_address.is_loopback()),
+        allow_local_sources,
+        remote_files: remote_files(layers, allow_local_sources)?,
         accept_legacy_peers: layers.boolean("accept_legacy_peers")?,
         require_signed_reads: layers.boolean("require_signed_reads")?,
         signature_max_age: layers.seconds("signature_max_age")?,
@@ -173,6 +179,19 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
         kept_projects: retention::projects(layers)?,
         cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,
+    })
+}
+
+fn remote_files(
+    layers: &Layers<'_>,
+    allow_local_sources: bool,
+) -> Result<RemoteFileRules, SettingsError> {
+    Ok(RemoteFileRules {
+        allow_local_sources,
+        allowed: layers.sources("remote_files_allow")?,
+        max_size: layers.number("remote_files_max_size")?,
+        timeout: layers.seconds("remote_files_timeout")?,
+        ..RemoteFileRules::default()
     })
 }
 

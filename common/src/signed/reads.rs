@@ -196,7 +196,7 @@ mod tests {
         let signed = signature("HEAD", SECRET);
         let head = guarded.call("HEAD", &[(SIGNATURE_HEADER, &signed)]).await;
         assert_eq!(head.0, 200, "what is signed is what was sent");
-        for (method, key) in [("PUT", SECRET), ("GET", "another secret")] {
+        for (method, key) in [("PUT", SECRET), ("GET", "another secret of a farm")] {
             let signed = signature(method, key);
             let (status, _) = guarded.call("GET", &[(SIGNATURE_HEADER, &signed)]).await;
             assert_eq!(status, 401, "{method} {key}");

@@ -6,16 +6,40 @@ use std::path::Path;
 use std::time::Duration;
 
 use clusterrunner_common::remote_files::{
-    RemoteFileError, check_remote_files, fetch_remote_files, fetch_remote_files_within,
+    AllowedSources, RemoteFileError, RemoteFileRules, check_remote_files, fetch_remote_files,
 };
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
 use crate::server::{HttpServer, free_port};
 
+/// Rules that open the servers of these tests.
+fn rules(allow_local_sources: bool) -> RemoteFileRules {
+    RemoteFileRules {
+        allow_local_sources,
+        ..allowing(&["127.0.0.1"])
+    }
+}
+
+fn allowing(entries: &[&str]) -> RemoteFileRules {
+    RemoteFileRules {
+        allowed: AllowedSources::parse(entries).unwrap(),
+        ..RemoteFileRules::default()
+    }
+}
+
 async fn fetch(project: &Path, name: &str, url: &str, local: bool) -> Result<(), RemoteFileError> {
+    fetch_by(&rules(local), project, name, url).await
+}
+
+async fn fetch_by(
+    rules: &RemoteFileRules,
+    project: &Path,
+    name: &str,
+    url: &str,
+) -> Result<(), RemoteFileError> {
     let files = IndexMap::from([(name.to_owned(), url.to_owned())]);
-    fetch_remote_files(&files, project, local).await
+    fetch_remote_files(&files, project, rules).await
 }
 
 /// Names in the project directory: nothing unfinished may be left.
@@ -46,7 +70,7 @@ async fn files_are_fetched_and_overwritten() {
         ("./sub/dir/new".to_owned(), server.url("/file")),
         ("local".to_owned(), local),
     ]);
-    fetch_remote_files(&files, project.path(), true)
+    fetch_remote_files(&files, project.path(), &rules(true))
         .await
         .unwrap();
     assert_eq!(names(project.path()), ["link", "local", "old", "sub"]);
@@ -158,21 +182,125 @@ async fn failures_name_the_file_and_the_url() {
 async fn a_silent_server_is_given_up_and_nothing_is_left() {
     let project = TempDir::new().unwrap();
     let server = HttpServer::start(project.path());
+    let impatient = RemoteFileRules {
+        idle_timeout: Duration::from_millis(200),
+        ..rules(false)
+    };
     for path in ["/hang", "/stall"] {
-        let files = IndexMap::from([("name".to_owned(), server.url(path))]);
-        let outcome =
-            fetch_remote_files_within(&files, project.path(), false, Duration::from_millis(200))
-                .await;
-        let error = outcome.unwrap_err();
+        let error = fetch_by(&impatient, project.path(), "name", &server.url(path))
+            .await
+            .unwrap_err();
         assert!(matches!(error, RemoteFileError::Fetch { .. }), "{error}");
         assert_eq!(names(project.path()), [""; 0]);
     }
+    let slow = RemoteFileRules {
+        timeout: Duration::from_millis(200),
+        ..rules(false)
+    };
+    let error = fetch_by(&slow, project.path(), "name", &server.url("/stall"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RemoteFileError::TooSlow { .. }), "{error}");
+    assert_eq!(names(project.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_large_file_is_given_up_and_nothing_is_left() {
+    let project = TempDir::new().unwrap();
+    let server = HttpServer::start(project.path());
+    fs::write(project.path().join("source"), "content of the file").unwrap();
+    let local = format!("file://{}/source", project.path().display());
+    for url in [server.url("/file"), local] {
+        for (max_size, is_fetched) in [(18, false), (19, true)] {
+            let rules = RemoteFileRules {
+                max_size,
+                ..rules(true)
+            };
+            let fetched = fetch_by(&rules, project.path(), "name", &url).await;
+            assert_eq!(fetched.is_ok(), is_fetched, "{url} {max_size}");
+            if let Err(error) = fetched {
+                assert!(matches!(error, RemoteFileError::TooLarge { .. }), "{error}");
+                assert_eq!(names(project.path()), ["source"]);
+            }
+            fs::remove_file(project.path().join("name")).ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_public_are_not_reached_unless_they_are_allowed() {
+    let project = TempDir::new().unwrap();
+    let server = HttpServer::start(project.path());
+    let port = server.address.port();
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0.0.0.0",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "localhost",
+        "me:hidden@localhost",
+    ] {
+        let url = format!("http://{host}:{port}/file");
+        let error = fetch_by(&allowing(&[]), project.path(), "name", &url)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is not public"), "{host}: {error}");
+        assert!(error.contains("remote_files_allow"), "{host}: {error}");
+        assert!(!error.contains("hidden"), "{error}");
+    }
+    assert!(server.seen().is_empty());
+    for (allowed, host) in [
+        ("127.0.0.0/8", "127.1"),
+        ("localhost", "localhost"),
+        ("any", "localhost"),
+        ("127.0.0.1", "[::ffff:127.0.0.1]"),
+    ] {
+        let url = format!("http://{host}:{port}/file");
+        fetch_by(&allowing(&[allowed]), project.path(), "name", &url)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_new_question() {
+    let project = TempDir::new().unwrap();
+    let inner = HttpServer::start(project.path());
+    let port = inner.address.port();
+    for (to, expected) in [
+        (
+            format!("http://127.0.0.2:{port}/file?"),
+            "127.0.0.2 of 127.0.0.2 is not public",
+        ),
+        (format!("//[::ffff:7f00:2]:{port}/file?"), "is not public"),
+        ("file:///etc/passwd?".to_owned(), "no http or https URL"),
+        ("gopher://h/?".to_owned(), "no http or https URL"),
+    ] {
+        let outer = HttpServer::start_with_elsewhere(project.path(), &to);
+        let error = fetch(project.path(), "name", &outer.url("/elsewhere/"), true).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+    assert!(inner.seen().is_empty());
+    let error = fetch(project.path(), "name", &inner.url("/loop/"), true).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("more than 10 times"), "{error}");
+    let outer = HttpServer::start_with_elsewhere(project.path(), &inner.url("/file?"));
+    fetch(project.path(), "name", &outer.url("/elsewhere/"), false)
+        .await
+        .unwrap();
+    assert_eq!(names(project.path()), ["name"]);
 }
 
 #[test]
 fn names_and_urls_are_checked_without_fetching() {
     let check = |name: &str, url: &str, local| {
-        check_remote_files(&IndexMap::from([(name.to_owned(), url.to_owned())]), local)
+        let files = IndexMap::from([(name.to_owned(), url.to_owned())]);
+        check_remote_files(&files, &rules(local))
     };
     check("a/b", "http://h.invalid/b", false).unwrap();
     check("a", "file:///nowhere/a", true).unwrap();
@@ -187,6 +315,17 @@ fn names_and_urls_are_checked_without_fetching() {
         let error = check("a", url, false).unwrap_err();
         assert!(
             matches!(error, RemoteFileError::Url { .. }),
+            "{url:?}: {error}"
+        );
+    }
+    for url in [
+        "http://10.0.0.1/a",
+        "https://[fd00::1]:8080/a",
+        "http://169.254.169.254/latest",
+    ] {
+        let error = check("a", url, false).unwrap_err();
+        assert!(
+            matches!(error, RemoteFileError::NotPublic { .. }),
             "{url:?}: {error}"
         );
     }

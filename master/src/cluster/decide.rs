@@ -23,7 +23,7 @@ impl Cluster {
     /// # Errors
     /// When the state does not allow it.
     pub fn decide(&self, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-        let facts = self.facts(command, at)?;
+        let facts = self.facts(command.bounded(), at)?;
         Ok(facts.into_iter().map(|fact| Event { at, fact }).collect())
     }
 

@@ -1,6 +1,7 @@
 //! What follows from the state as it stands. Scheduling looks, it is not told: a lost or late
 //! message then costs time, never a stuck build.
 
+use super::bounded_text::bounded;
 use super::build::{Build, BuildState};
 use super::event::{Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
@@ -117,7 +118,10 @@ impl Cluster {
             .collect();
         Some(Fact::BuildFailed {
             build: build.id,
-            reason: format!("No slave could set this build up. {}", reasons.join("\n")),
+            reason: bounded(format!(
+                "No slave could set this build up. {}",
+                reasons.join("\n")
+            )),
         })
     }
 

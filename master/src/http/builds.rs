@@ -12,7 +12,7 @@ use clusterrunner_common::api::{BuildAccepted, Success};
 use clusterrunner_common::build_request::{BuildRequest, InvalidRequest, ProjectSource};
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::remote_files::check_remote_files;
+use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
 use clusterrunner_common::signed::Signed;
 use serde_json::Value;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) async fn submit(
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
     let request = BuildRequest::from_json(&body)?;
-    check_sources(&request, api.allow_local_sources)?;
+    check_sources(&request, &api.remote_files)?;
     api.space.check(0)?;
     let request = Box::new(request);
     let events = api.cluster.command(Command::QueueBuild { request }).await?;
@@ -40,13 +40,12 @@ pub(super) async fn submit(
 }
 
 /// What can be known to be wrong about sources without going there.
-fn check_sources(request: &BuildRequest, allow_local_sources: bool) -> Result<(), ApiError> {
-    check_remote_files(&request.remote_files, allow_local_sources)
-        .map_err(ApiError::InvalidRemoteFile)?;
+fn check_sources(request: &BuildRequest, rules: &RemoteFileRules) -> Result<(), ApiError> {
+    check_remote_files(&request.remote_files, rules).map_err(ApiError::InvalidRemoteFile)?;
     let ProjectSource::Git { url, remote, .. } = &request.project else {
         return Ok(());
     };
-    let check = |field, url: &str| match GitUrl::parse(url, allow_local_sources) {
+    let check = |field, url: &str| match GitUrl::parse(url, rules.allow_local_sources) {
         Ok(_) => Ok(()),
         Err(source) => Err(ApiError::InvalidUrl { field, source }),
     };

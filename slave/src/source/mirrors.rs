@@ -134,6 +134,7 @@ mod tests {
     use crate::master_api::{Dialect, MasterApi};
     use clusterrunner_common::caller::Caller;
     use clusterrunner_common::ids::SessionId;
+    use clusterrunner_common::remote_files::RemoteFileRules;
     use std::collections::BTreeSet;
 
     #[test]
@@ -153,7 +154,12 @@ mod tests {
             dialect: Dialect::default(),
         };
         let master = (api, Registration::new());
-        let sources = Sources::new("here".to_owned(), GitOptions::default(), master);
+        let sources = Sources::new(
+            "here".to_owned(),
+            GitOptions::default(),
+            RemoteFileRules::default(),
+            master,
+        );
         let mirrors = ["used", "known", "unknown"].map(|name| {
             let url = GitUrl::parse(&format!("https://example.org/{name}"), false).unwrap();
             std::fs::create_dir_all(data.mirrors().join(url.directory_name())).unwrap();

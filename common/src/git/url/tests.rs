@@ -147,6 +147,32 @@ fn credentials_are_never_shown() {
 }
 
 #[test]
+fn nothing_secret_is_shown_of_odd_urls() {
+    for (text, shown) in [
+        ("https://someone:hidden@host/x", "https://***@host/x"),
+        ("https://hidden@host/x", "https://***@host/x"),
+        ("https://host/x?token=hidden", "https://host/x?***"),
+        ("https://host/x#hidden", "https://host/x?***"),
+        ("https://someone:hid/hidden@host/x", "https://***@host/x"),
+        ("https://someone:hid?hidden@host/x", "https://***@host/x"),
+        ("someone:hidden@host:x", "***@host:x"),
+        ("someone:hid/hidden@host:x", "***@host:x"),
+        ("someone:12/hidden@host:x", "***@host:x"),
+        ("https:/someone:hidden@host/x", "***@host/x"),
+        ("https:\\\\someone:hidden@host\\x", "***@host\\\\x"),
+        ("https:someone:hidden@host/x", "***@host/x"),
+        ("//someone:hidden@host/x", "***@host/x"),
+        // What is no secret stays.
+        ("git@host:x", "git@host:x"),
+        ("https://host:4873/@scope/x", "https://host:4873/@scope/x"),
+        ("https://host/@scope/x", "https://host/@scope/x"),
+        ("/srv/x@y", "/srv/x@y"),
+    ] {
+        assert_eq!(super::redact_url(text), format!("\"{shown}\""), "{text}");
+    }
+}
+
+#[test]
 fn directory_names_are_readable_and_different() {
     let name = |text: &str| GitUrl::parse(text, true).unwrap().directory_name();
     assert!(name("https://github.com/box/x.git").starts_with("github.com-box-x-"));

@@ -4,36 +4,44 @@ use super::*;
 
 #[test]
 fn a_file_with_a_secret_must_be_private() {
-    let place = Place::new("[general]\nsecret = 0123456789\n");
+    let place = Place::new("[general]\nsecret = 0123456789 and more\n");
     assert_eq!(
         place.master().general.secret.unwrap().as_bytes(),
-        b"0123456789"
+        b"0123456789 and more"
     );
     for mode in [0o640, 0o604, 0o644, 0o620] {
-        write(&place.file(), "[general]\nsecret = 0123456789\n", mode);
+        write(
+            &place.file(),
+            "[general]\nsecret = 0123456789 and more\n",
+            mode,
+        );
         let error = place.error();
         assert!(
             error.contains(&format!("mode {mode:o}")) && error.contains("chmod 600 /"),
             "{error}"
         );
     }
-    write(&place.file(), "[general]\nsecret = 0123456789\n", 0o400);
+    write(
+        &place.file(),
+        "[general]\nsecret = 0123456789 and more\n",
+        0o400,
+    );
     place.master();
 }
 
 #[test]
 fn secrets_do_not_print() {
-    let place = Place::new("[general]\nsecret = 'do not print'\n")
-        .with("CLUSTERRUNNER_SECRET", "nor this one");
-    let flags = Overrides::new().set("secret", "nor that one");
+    let place = Place::new("[general]\nsecret = 'do not print this'\n")
+        .with("CLUSTERRUNNER_SECRET", "nor this one, please");
+    let flags = Overrides::new().set("secret", "nor that one, please");
     let settings = load_master(None, place.environment(), &flags).unwrap();
     assert_eq!(
         settings.general.secret.as_ref().unwrap().as_bytes(),
-        b"nor that one"
+        b"nor that one, please"
     );
     let printed = format!("{settings:?} {flags:?}");
     assert!(
-        !printed.contains("print\"") && !printed.contains("nor th"),
+        !printed.contains("print this") && !printed.contains("nor th"),
         "{printed}"
     );
     let error = Place::new("[general]\nsecret = hush, now\n").error();
@@ -142,4 +150,28 @@ fn starting_at_once_ends_with_one_secret() {
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
     }
+}
+
+#[test]
+fn a_weak_secret_is_refused_unless_it_comes_from_the_original() {
+    for (weak, reason) in [
+        ("password", "only 8 characters"),
+        ("'        '", "only 8 characters"),
+        ("aaaaaaaaaaaaaaaaaaaa", "only 1 different characters"),
+        ("0123456789abcdef", "easy to guess"),
+    ] {
+        let text = format!("[general]\nsecret = {weak}\n");
+        let error = Place::new(&text).error();
+        assert!(error.contains(reason) && error.contains(":2"), "{error}");
+        let place = Place::new(&format!("{text}accept_legacy_peers = True\n"));
+        let general = place.master().general;
+        assert!(general.secret.is_some());
+        let weakness = general.secret_weakness.unwrap().to_string();
+        assert!(weakness.contains(reason), "{weakness}");
+    }
+    let fine = Place::new("[general]\nsecret = a secret that is long enough\n");
+    assert_eq!(fine.master().general.secret_weakness, None);
+    // What the original refuses is refused in any case.
+    let text = "[general]\nsecret = seven77\naccept_legacy_peers = True\n";
+    assert!(Place::new(text).error().contains("only 7 characters"));
 }

@@ -15,6 +15,7 @@ use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::tidy_path;
+use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::Proof;
 use serde_json::{Value, json};
@@ -89,7 +90,10 @@ impl Master {
             events,
             measured: Measured::default(),
             session: session.clone(),
-            allow_local_sources: secret == golden::SECRET,
+            remote_files: RemoteFileRules {
+                allow_local_sources: secret == golden::SECRET,
+                ..RemoteFileRules::default()
+            },
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
         let age = Duration::from_secs(300);
