@@ -1,68 +1,127 @@
-//! JSON from peers, read strictly: an object that has a name twice says two things, and is refused.
+//! JSON from peers, read strictly: an object that has a name twice says two things, and what is nested too deeply
+//! could be stored and never read again. Both are refused.
 
 use serde::de::{
-    Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
 };
 use std::collections::HashSet;
 use std::fmt;
 
-/// As `serde_json::from_slice`, but a name that is twice in one object is an error.
+/// How many levels of lists and objects there may be, counting the outermost. Nobody needs ten; a reader of ours
+/// gives up at 128, and what is accepted is stored some levels deeper.
+pub const MOST_LEVELS: usize = 32;
+
+/// As `serde_json::from_slice`, but a name that is twice in one object is an error, and so are more than
+/// [`MOST_LEVELS`].
 ///
 /// # Errors
-/// The text is no JSON, has a name twice, or is not of the wanted form.
+/// The text is no JSON, has a name twice, is nested too deeply, or is not of the wanted form.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice::<NamesOnce>(text)?;
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    Walk(&Place::Outermost).deserialize(&mut reader)?;
     serde_json::from_slice(text)
 }
 
-/// Any JSON in which no object has a name twice.
-struct NamesOnce;
+/// Where a value stands.
+enum Place<'a> {
+    Outermost,
+    Member(&'a Place<'a>, &'a str),
+    Element(&'a Place<'a>, usize),
+}
 
-impl<'de> Deserialize<'de> for NamesOnce {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Walk)
+impl Place<'_> {
+    /// How many lists and objects there are around it.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Outermost => 0,
+            Self::Member(outer, _) | Self::Element(outer, _) => outer.depth() + 1,
+        }
+    }
+
+    /// The names of the outer ones say enough.
+    fn field(&self) -> String {
+        const NAMED: usize = 3;
+        match self {
+            Self::Outermost => String::new(),
+            Self::Member(outer, _) | Self::Element(outer, _) if outer.depth() >= NAMED => {
+                outer.field()
+            }
+            Self::Member(Self::Outermost, name) => (*name).to_owned(),
+            Self::Member(outer, name) => format!("{}.{name}", outer.field()),
+            Self::Element(outer, index) => format!("{}[{index}]", outer.field()),
+        }
     }
 }
 
-struct Walk;
+/// Walks through any JSON.
+struct Walk<'a>(&'a Place<'a>);
 
-impl<'de> Visitor<'de> for Walk {
-    type Value = NamesOnce;
+impl Walk<'_> {
+    fn enter<E: serde::de::Error>(&self) -> Result<(), E> {
+        if self.0.depth() < MOST_LEVELS {
+            return Ok(());
+        }
+        let field = self.0.field();
+        Err(E::custom(format_args!(
+            "field '{field}' is nested too deeply: keep to {MOST_LEVELS} levels of lists and objects, counting the \
+             whole body as the first"
+        )))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<NamesOnce, E> {
-        Ok(NamesOnce)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<NamesOnce, E> {
-        Ok(NamesOnce)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<NamesOnce, E> {
-        Ok(NamesOnce)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<NamesOnce, E> {
-        Ok(NamesOnce)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<NamesOnce, E> {
-        Ok(NamesOnce)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<NamesOnce, E> {
-        Ok(NamesOnce)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<NamesOnce, A::Error> {
-        while elements.next_element::<NamesOnce>()?.is_some() {}
-        Ok(NamesOnce)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        self.enter()?;
+        let mut index = 0;
+        while elements
+            .next_element_seed(Walk(&Place::Element(self.0, index)))?
+            .is_some()
+        {
+            index += 1;
+        }
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<NamesOnce, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        self.enter()?;
         let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if names.contains(&name) {
@@ -70,10 +129,10 @@ impl<'de> Visitor<'de> for Walk {
                     "the name '{name}' is there twice in one object"
                 )));
             }
+            members.next_value_seed(Walk(&Place::Member(self.0, &name)))?;
             names.insert(name);
-            members.next_value::<NamesOnce>()?;
         }
-        Ok(NamesOnce)
+        Ok(())
     }
 }
 
@@ -100,7 +159,33 @@ mod tests {
             );
         }
         assert!(read("{").unwrap_err().is_eof());
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(read(&deep).unwrap_err().is_syntax());
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_named() {
+        let read = |text: &str| from_slice::<Value>(text.as_bytes());
+        assert!(read(&nested(MOST_LEVELS)).is_ok());
+        let in_config = |levels| {
+            format!(
+                r#"{{"a": [1], "config": {{"x": {{"y": [0, {}]}}}}}}"#,
+                nested(levels)
+            )
+        };
+        assert!(read(&in_config(MOST_LEVELS - 4)).is_ok());
+        for levels in [MOST_LEVELS - 3, 100, 127, 100_000] {
+            let error = read(&in_config(levels)).unwrap_err();
+            assert!(error.is_data(), "{error}");
+            let said = error.to_string();
+            assert!(
+                said.contains("field 'config.x.y' is nested too deeply: keep to 32"),
+                "{said}"
+            );
+        }
+        let objects = format!("{}1{}", r#"{"a": "#.repeat(33), "}".repeat(33));
+        assert!(read(&objects).unwrap_err().to_string().contains("'a.a.a'"));
     }
 }

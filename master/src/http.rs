@@ -17,6 +17,7 @@ mod sources;
 mod tests;
 mod uploads;
 
+pub(crate) use builds::checked as checked_request;
 #[cfg(test)]
 pub(crate) use legacy::command as legacy_command;
 pub use legacy::{LEGACY_WARNING, legacy_proof};

@@ -11,7 +11,9 @@ mod error;
 mod event_records;
 pub mod examine;
 pub mod export;
+mod files;
 mod live;
+mod private_copy;
 mod record;
 pub mod repair;
 mod snapshot;
@@ -64,12 +66,13 @@ pub struct PendingSnapshot {
 pub struct WrittenSnapshot(Meta);
 
 impl Journal {
-    /// Opens the journal in `directory`, which is made if need be. The caller holds the lock on
-    /// the data directory. Blocks.
+    /// Opens the journal in `directory`, which is made if need be. What is damaged is refused, and nothing of
+    /// it changes. The caller holds the lock on the data directory. Blocks.
     ///
     /// # Errors
     /// See [`JournalError`].
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        examine::look(directory)?;
         Ok(Self {
             store: Store::open(directory)?,
             next: 0,
@@ -111,6 +114,9 @@ impl Journal {
     pub async fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
         let mut batch = sled::Batch::default();
         let records = event_records::of(events)?;
+        if cfg!(debug_assertions) {
+            event_records::check(&records, events)?;
+        }
         // The engine brings a batch to disk in three writes, which wait for each other, and a single
         // piece, which is whole or not there by itself, in one. Nearly every turn is one piece.
         let mut alone = None;
@@ -187,6 +193,14 @@ impl Journal {
     pub fn is_empty(&self) -> bool {
         self.next == 0
     }
+}
+
+/// Whether events read back as they are written.
+///
+/// # Errors
+/// They do not.
+pub(crate) fn check_events(events: &[Event]) -> Result<(), JournalError> {
+    event_records::check(&event_records::of(events)?, events)
 }
 
 impl PendingSnapshot {

@@ -20,6 +20,7 @@ pub mod project_locks;
 pub mod published;
 pub mod results;
 pub mod retention;
+pub mod round_trip;
 pub mod slave_api;
 pub mod sources;
 pub mod timing_files;

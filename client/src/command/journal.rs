@@ -7,9 +7,9 @@ use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
-use clusterrunner_master::journal::examine::Findings;
-use clusterrunner_master::journal::export::{ExportError, Exported};
-use clusterrunner_master::journal::repair::{Repair, examine_copy, export_copy};
+use clusterrunner_master::journal::examine::{self, Findings};
+use clusterrunner_master::journal::export::{self, ExportError, Exported};
+use clusterrunner_master::journal::repair::Repair;
 use clusterrunner_master::journal::{JournalError, Problem};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -54,7 +54,7 @@ fn unreadable(error: JournalError) -> Trouble {
 }
 
 fn verify(journal: &Path) -> Result<ExitCode, Trouble> {
-    let findings = examine_copy(journal).map_err(unreadable)?;
+    let findings = examine::examine(journal).map_err(unreadable)?;
     output::say(format!("{}:", journal.display()));
     describe(&findings);
     if findings.problems.is_empty() {
@@ -103,9 +103,14 @@ fn export(journal: &Path, file: Option<&Path>) -> Result<ExitCode, Trouble> {
         Some(file) => export_to(journal, file)?,
         None => {
             let mut out = BufWriter::new(io::stdout().lock());
-            export_copy(journal, &mut out).map_err(|error| failed(&error))?
+            export::export(journal, &mut out).map_err(|error| failed(&error))?
         }
     };
+    for Problem { place, what, .. } in &exported.mended {
+        output::note(format!(
+            "{place} is damaged ({what}); nothing of the export is missing for that"
+        ));
+    }
     if exported.damages.is_empty() {
         output::note(format!("{} exported", count(exported.lines, "line")));
         return Ok(ExitCode::Success);
@@ -132,7 +137,7 @@ fn export_to(journal: &Path, file: &Path) -> Result<Exported, Trouble> {
     };
     let temporary = tempfile::NamedTempFile::new_in(&directory).map_err(wrong)?;
     let mut out = BufWriter::new(temporary);
-    let exported = export_copy(journal, &mut out).map_err(|error| failed(&error))?;
+    let exported = export::export(journal, &mut out).map_err(|error| failed(&error))?;
     out.flush().map_err(wrong)?;
     let temporary = out
         .into_inner()

@@ -66,7 +66,7 @@ pub(super) struct SyntaxError {
 /// Nodes in one file, aliases counted as often as they are used. 5,000 jobs have about 60,000.
 const MOST_NODES: usize = 150_000;
 /// Levels of nesting; a job needs five. Each level is a few stack frames of the parser.
-const DEEPEST: usize = 32;
+const DEEPEST: usize = crate::json::MOST_LEVELS;
 /// Bytes of one file; larger ones are a mistake, such as a log under the wrong name.
 const LONGEST_TEXT: usize = 8 << 20;
 

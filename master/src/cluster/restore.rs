@@ -1,9 +1,11 @@
 //! Makes a cluster whole that was read from a snapshot.
 
-use super::Cluster;
 use super::build::{Build, BuildState};
 use super::slave::{BuildOnSlave, Presence};
+use super::{Cluster, Ended};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Cluster {
@@ -94,5 +96,15 @@ impl Cluster {
     /// Never gives a build an id up to `last` again.
     pub(crate) fn reserve_ids(&mut self, last: BuildId) {
         self.last_build = self.last_build.max(last.0);
+    }
+    /// Has just those builds put away of which there is everything, as far as they are not in memory: what a
+    /// repaired journal has. With each, when it was over.
+    pub(crate) fn have_ended(&mut self, whole: &BTreeMap<BuildId, Timestamp>) {
+        self.ended.retain(|id, _| whole.contains_key(id));
+        for (id, at) in whole {
+            if !self.builds.contains_key(id) && !self.forgotten.contains(id) {
+                self.ended.entry(*id).or_insert(Ended { at: *at });
+            }
+        }
     }
 }

@@ -22,8 +22,7 @@ pub(super) async fn submit(
     State(api): State<Arc<Api>>,
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
-    let request = BuildRequest::from_json(&body)?;
-    check_sources(&request, &api.remote_files)?;
+    let request = checked(&body, &api.remote_files)?;
     api.space.check(0)?;
     let request = Box::new(request);
     let events = api.cluster.command(Command::QueueBuild { request }).await?;
@@ -37,6 +36,13 @@ pub(super) async fn submit(
         documented_status: "SUCCESS".to_owned(),
     };
     Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+/// What a body asks for, with all checked that can be without going there.
+pub(crate) fn checked(body: &Value, rules: &RemoteFileRules) -> Result<BuildRequest, ApiError> {
+    let request = BuildRequest::from_json(body)?;
+    check_sources(&request, rules)?;
+    Ok(request)
 }
 
 /// What can be known to be wrong about sources without going there.

@@ -30,12 +30,14 @@ pub(super) async fn receive_result(
     if part.name() != Some("__encoded_body__") {
         return Err(invalid("The first field must be __encoded_body__."));
     }
-    let report: ResultReport = serde_json::from_slice(&small(&mut part, MAX_REPORT).await?)
-        .map_err(|error| {
-            invalid(format!(
-                "The field __encoded_body__ is not as it should be: {error}."
-            ))
-        })?;
+    let report: ResultReport = clusterrunner_common::json::from_slice(
+        &small(&mut part, MAX_REPORT).await?,
+    )
+    .map_err(|error| {
+        invalid(format!(
+            "The field __encoded_body__ is not as it should be: {error}."
+        ))
+    })?;
     drop(part);
     let meant = api
         .cluster

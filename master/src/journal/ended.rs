@@ -227,7 +227,7 @@ fn head(store: &Store, id: BuildId) -> Result<Option<EndedBuild>, JournalError> 
     }
 }
 
-fn is_there(store: &Store, id: BuildId) -> Result<bool, JournalError> {
+pub(super) fn is_there(store: &Store, id: BuildId) -> Result<bool, JournalError> {
     let first = piece_key(&id.0.to_be_bytes(), 0);
     store.ended.contains_key(first).map_err(JournalError::Read)
 }

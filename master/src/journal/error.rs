@@ -14,12 +14,14 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// Somebody else has it.
+    #[error("the journal in {} is in use by another process", .directory.display())]
+    InUse {
+        /// Which.
+        directory: PathBuf,
+    },
     /// The engine refuses.
-    #[error(
-        "could not use the journal in {}: {source}. If it is damaged, `clusterrunner journal repair` saves \
-         what can be saved",
-        .directory.display()
-    )]
+    #[error("could not use the journal in {}: {source}", .directory.display())]
     Engine {
         /// Which.
         directory: PathBuf,
@@ -27,16 +29,43 @@ pub enum JournalError {
         #[source]
         source: sled::Error,
     },
-    /// The engine panicked on what it found.
+    /// The engine can not read what it found.
     #[error(
-        "the journal in {} is damaged so much that it can not be opened; nothing was changed. `clusterrunner \
-         journal repair --from FILE` starts anew from an export, or move the directory away to start with \
-         nothing",
+        "the journal in {} is damaged ({what}); nothing was changed. `clusterrunner journal repair` says what can be \
+         saved of it",
         .directory.display()
     )]
     Damaged {
         /// Which.
         directory: PathBuf,
+        /// What the engine says.
+        what: String,
+    },
+    /// The engine can make nothing at all of what it found.
+    #[error(
+        "the journal in {} is damaged so much that nothing of it can be saved ({what}); nothing was changed. \
+         `clusterrunner journal repair --from FILE` starts anew from an export. Or move the directory away: the \
+         master then starts with no builds",
+        .directory.display()
+    )]
+    Lost {
+        /// Which.
+        directory: PathBuf,
+        /// What the engine says.
+        what: String,
+    },
+    /// There is no room to look at it.
+    #[error(
+        "a copy of the journal in {} is looked at before it is opened, and there is no room for its {bytes} bytes, \
+         neither there nor where temporary files go; nothing was changed. Make room, or have TMPDIR name a \
+         directory that has some",
+        .directory.display()
+    )]
+    NoRoom {
+        /// Which.
+        directory: PathBuf,
+        /// How long it is.
+        bytes: u64,
     },
     /// A record is not what was written.
     #[error(
@@ -63,6 +92,12 @@ pub enum JournalError {
     /// Something could not be written as JSON.
     #[error("could not write a record: {0}")]
     Encode(#[source] serde_json::Error),
+    /// What was written could not be read back; it is not stored.
+    #[error("a record could not be read back before it was stored: {0}")]
+    Unreadable(#[source] serde_json::Error),
+    /// What was written reads back as something else; it is not stored.
+    #[error("a record reads back as something else than what was to be stored")]
+    Changed,
     /// The disk refuses; what was not acknowledged may or may not be stored.
     #[error("could not bring the journal to disk: {0}")]
     Sync(#[source] std::io::Error),
@@ -75,11 +110,31 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    pub(super) fn open(directory: &Path) -> impl Fn(std::io::Error) -> Self {
+    pub(super) fn open(directory: &Path) -> impl Fn(std::io::Error) -> Self + use<> {
         let directory = directory.to_owned();
         move |source| Self::Open {
             directory: directory.clone(),
             source,
+        }
+    }
+
+    /// What the engine says; trouble with the disk is told from damage.
+    pub(super) fn engine(directory: &Path, source: sled::Error) -> Self {
+        let directory = directory.to_owned();
+        match source {
+            sled::Error::Io(_) => Self::Engine { directory, source },
+            source => Self::Damaged {
+                directory,
+                what: source.to_string(),
+            },
+        }
+    }
+
+    /// The engine panicked.
+    pub(super) fn damaged(directory: &Path) -> Self {
+        Self::Damaged {
+            directory: directory.to_owned(),
+            what: "the storage engine stopped at it".to_owned(),
         }
     }
 

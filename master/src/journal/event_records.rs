@@ -55,6 +55,29 @@ fn ended(mut list: EventRecord) -> EventRecord {
     list
 }
 
+/// Reads records as a start and an export do, and compares: what would not read back must not be acknowledged.
+pub(super) fn check(records: &[EventRecord], events: &[Event]) -> Result<(), JournalError> {
+    let mut expected = events.iter();
+    for record in records {
+        let read = self::events(&record.text).map_err(JournalError::Unreadable)?;
+        let exported = texts(&record.text);
+        let exported = exported
+            .iter()
+            .map(|text| serde_json::from_slice::<Event>(text));
+        let exported = exported.collect::<Result<Vec<_>, _>>();
+        let exported = exported.map_err(JournalError::Unreadable)?;
+        let expected: Vec<&Event> = expected.by_ref().take(read.len()).collect();
+        let is_same = |read: &[Event]| read.iter().eq(expected.iter().copied());
+        if read.len() as u64 != record.num_events || !is_same(&read) || !is_same(&exported) {
+            return Err(JournalError::Changed);
+        }
+    }
+    match expected.next() {
+        None => Ok(()),
+        Some(_) => Err(JournalError::Changed),
+    }
+}
+
 fn is_list(text: &[u8]) -> bool {
     text.first() == Some(&b'[')
 }

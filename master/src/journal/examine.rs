@@ -1,14 +1,15 @@
 //! Looks at a journal at rest: what is there, and what is wrong with it.
 
+use super::private_copy::{Mended, with_copy, with_mended_copy};
 use super::record::Records;
 use super::snapshot::SUBJOBS_PER_RECORD;
 use super::store::Store;
-use super::{EndedBuild, JournalError, Problem, ended, live};
+use super::{EndedBuild, JournalError, Problem, ended, files, live};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// What is in a journal.
@@ -31,26 +32,64 @@ pub struct Findings {
     /// What is wrong.
     pub problems: Vec<Problem>,
     pub(super) cluster: Cluster,
-    /// The ended builds of which nothing is wrong.
-    pub(super) whole: BTreeSet<BuildId>,
+    /// The ended builds of which nothing is wrong, and when they were over.
+    pub(super) whole: BTreeMap<BuildId, Timestamp>,
 }
 
-/// Reads the whole journal in `directory`. The engine writes there when it opens it, so that nobody
-/// else may use it, and what must stay as it is should be a copy. Blocks.
+/// Reads the whole journal in `directory`, which nobody uses, as a copy: nothing of it changes. Blocks.
 ///
 /// # Errors
-/// The engine can not open or read it.
+/// It can not be copied, or the engine can not open or read it.
 pub fn examine(directory: &Path) -> Result<Findings, JournalError> {
-    examine_store(&Store::open(directory)?, directory)
+    with_mended_copy(directory, examine_store)
 }
 
-pub(super) fn examine_store(store: &Store, directory: &Path) -> Result<Findings, JournalError> {
-    // The engine panics on some kinds of damage, also when it reads.
-    catch_unwind(AssertUnwindSafe(|| read(store))).unwrap_or_else(|_| {
-        Err(JournalError::Damaged {
-            directory: directory.to_owned(),
-        })
+/// What is in a store, and what was mended of it.
+pub(super) fn examine_store(store: &Store, mended: Mended) -> Result<Findings, JournalError> {
+    let mut findings = read(store)?;
+    findings.problems.splice(0..0, mended.problems());
+    Ok(findings)
+}
+
+/// Whether a master can start on the journal in `directory`: what it needs is there. As a copy too.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn look(directory: &Path) -> Result<(), JournalError> {
+    let failed = JournalError::open(directory);
+    if files::is_new(directory).map_err(&failed)? {
+        return Ok(());
+    }
+    let refused = |problem: Problem| Err(JournalError::record(problem.place, problem.what));
+    if let Some(problem) = files::problems(directory)
+        .map_err(&failed)?
+        .into_iter()
+        .next()
+    {
+        return refused(problem);
+    }
+    with_copy(directory, |store| {
+        let live = live::read(store)?;
+        let missing = missing_ended(store, &live.cluster)?;
+        let mut problems = live.problems.into_iter().chain(missing);
+        problems.next().map_or(Ok(()), refused)
     })
+}
+
+/// The builds that were put away, and of which not even the page is there.
+pub(super) fn missing_ended(
+    store: &Store,
+    cluster: &Cluster,
+) -> Result<Vec<Problem>, JournalError> {
+    let mut missing = Vec::new();
+    let put_away = cluster.all_builds().filter(|(_, live)| live.is_none());
+    for (build, _) in put_away {
+        if !ended::is_there(store, build)? {
+            let error = JournalError::record(format!("the ended build {build}"), "it is missing");
+            missing.push(problem(error)?);
+        }
+    }
+    Ok(missing)
 }
 
 fn read(store: &Store) -> Result<Findings, JournalError> {
@@ -65,9 +104,12 @@ fn read(store: &Store) -> Result<Findings, JournalError> {
         });
     }
     let mut problems = live.problems;
+    if problems.is_empty() {
+        problems = missing_ended(store, &live.cluster)?;
+    }
     let heads = heads(store, &mut problems)?;
     let whole = whole(store, heads, &mut problems)?;
-    let last = whole.last().copied().unwrap_or(BuildId(0));
+    let last = whole.last_key_value().map_or(BuildId(0), |(id, _)| *id);
     let mut cluster = live.cluster;
     cluster.reserve_ids(last);
     Ok(Findings {
@@ -95,16 +137,19 @@ fn problem(error: JournalError) -> Result<Problem, JournalError> {
     }
 }
 
-/// How many subjobs each ended build has.
+/// How many subjobs each ended build has, and when it was over.
 fn heads(
     store: &Store,
     problems: &mut Vec<Problem>,
-) -> Result<BTreeMap<BuildId, usize>, JournalError> {
+) -> Result<BTreeMap<BuildId, (usize, Timestamp)>, JournalError> {
     let mut heads = BTreeMap::new();
     for record in Records::from(&store.ended, &[]) {
         match ended::parse::<EndedBuild>(record?) {
             Ok(head) => {
-                heads.insert(head.build.id, head.num_subjobs as usize);
+                let times = head.build.timestamps;
+                let over = times.finished.or(times.error).or(times.canceled);
+                let over = over.or(times.queued).unwrap_or(Timestamp(0));
+                heads.insert(head.build.id, (head.num_subjobs as usize, over));
             }
             Err(error) => problems.push(problem(error)?),
         }
@@ -115,9 +160,9 @@ fn heads(
 /// Those of which all subjobs are there.
 fn whole(
     store: &Store,
-    heads: BTreeMap<BuildId, usize>,
+    heads: BTreeMap<BuildId, (usize, Timestamp)>,
     problems: &mut Vec<Problem>,
-) -> Result<BTreeSet<BuildId>, JournalError> {
+) -> Result<BTreeMap<BuildId, Timestamp>, JournalError> {
     let mut missing = heads;
     let mut spoilt = BTreeSet::new();
     for record in Records::from(&store.ended_subjobs, &[]) {
@@ -129,7 +174,7 @@ fn whole(
         let build = BuildId(super::record::leading(key).unwrap_or_default());
         match ended::parse::<Vec<Subjob>>(record) {
             Ok(subjobs) => {
-                if let Some(missing) = missing.get_mut(&build) {
+                if let Some((missing, _)) = missing.get_mut(&build) {
                     *missing = missing.saturating_sub(subjobs.len());
                 }
             }
@@ -139,7 +184,7 @@ fn whole(
             }
         }
     }
-    for (build, missing) in &missing {
+    for (build, (missing, _)) in &missing {
         if *missing > 0 && spoilt.insert(*build) {
             let chunks = missing.div_ceil(SUBJOBS_PER_RECORD);
             let what = format!("{chunks} records of its subjobs are missing");
@@ -147,8 +192,8 @@ fn whole(
             problems.push(problem(error)?);
         }
     }
-    let ids = missing.into_keys();
-    Ok(ids.filter(|id| !spoilt.contains(id)).collect())
+    let whole = missing.into_iter().map(|(id, (_, over))| (id, over));
+    Ok(whole.filter(|(id, _)| !spoilt.contains(id)).collect())
 }
 
 impl Findings {

@@ -4,9 +4,11 @@
 //! them, in this order: the state after N events as `cluster`, `build` and `subjobs`, the events since
 //! as `event`, and the builds that are over as `ended` and `ended_subjobs`.
 
+use super::examine::examine_store;
+use super::private_copy::{Mended, with_mended_copy};
 use super::record::{Damage, Record, Records, leading};
 use super::store::Store;
-use super::{FORMAT, JournalError, ended, event_records, snapshot};
+use super::{FORMAT, JournalError, Problem, ended, event_records, snapshot};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::event::Event;
@@ -49,6 +51,8 @@ pub struct Exported {
     pub lines: u64,
     /// The records that could not be written since they are damaged, in words.
     pub damages: Vec<String>,
+    /// What is wrong with the files beside the data; nothing of the export is missing for that.
+    pub mended: Vec<Problem>,
 }
 
 struct Exporter<'a, W> {
@@ -109,16 +113,24 @@ fn event_place(key: &[u8]) -> String {
     format!("event {}", leading(key).unwrap_or_default())
 }
 
-/// Writes the journal in `directory`, which nobody else may use. What is damaged is left out and
-/// told. Blocks.
+/// Writes the journal in `directory`, which nobody uses, as it is in a copy: nothing of it changes. What is
+/// damaged is left out and told. Blocks.
 ///
 /// # Errors
 /// The engine can not open it, or `out` takes no more.
 pub fn export(directory: &Path, out: &mut impl Write) -> Result<Exported, ExportError> {
-    export_store(&Store::open(directory)?, out)
+    with_mended_copy(directory, |store, mended| {
+        // What can not be read is to be found before the first line is written.
+        examine_store(store, Mended::default())?;
+        Ok(export_store(store, out, mended))
+    })?
 }
 
-pub(super) fn export_store(store: &Store, out: &mut impl Write) -> Result<Exported, ExportError> {
+fn export_store(
+    store: &Store,
+    out: &mut impl Write,
+    mended: Mended,
+) -> Result<Exported, ExportError> {
     let meta = snapshot::read_meta(store)?;
     let events = meta.map_or(0, |meta| meta.events);
     let header = Header {
@@ -128,8 +140,15 @@ pub(super) fn export_store(store: &Store, out: &mut impl Write) -> Result<Export
     let header = serde_json::to_vec(&header).map_err(JournalError::Encode)?;
     let mut exporter = Exporter {
         out,
-        done: Exported::default(),
+        done: Exported {
+            mended: mended.beside,
+            ..Exported::default()
+        },
     };
+    if let Some(Problem { place, what, .. }) = mended.data {
+        let damage = format!("a part of {place} can not be read ({what})");
+        exporter.done.damages.push(damage);
+    }
     exporter.line("journal", &header)?;
     let state = Records::below(&store.snapshots, &events.to_be_bytes());
     exporter.tree(state, |r| vec![snapshot_line(r)], snapshot::place)?;

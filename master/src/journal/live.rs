@@ -3,7 +3,7 @@
 use super::record::{Record, Records, leading};
 use super::snapshot::{self, Meta};
 use super::store::Store;
-use super::{JournalError, event_records};
+use super::{JournalError, acknowledged, event_records};
 use crate::cluster::Cluster;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -105,7 +105,7 @@ fn read_events(store: &Store, live: &mut Live) -> Result<(), JournalError> {
     let num_after = end.saturating_sub(live.next);
     if let Some(what) = broken {
         // A damaged record does not say how many events it had.
-        let acknowledged = store.acknowledged.read().unwrap_or(0);
+        let acknowledged = store.were_acknowledged.unwrap_or(0);
         let num_after = num_after.max(acknowledged.saturating_sub(live.next));
         let num_after = num_after.saturating_sub(1);
         live.problems.push(Problem {
@@ -126,9 +126,21 @@ fn read_events(store: &Store, live: &mut Live) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Events that were acknowledged and are not there.
+/// Events that were acknowledged and are not there, or of which that can not be told.
 fn find_lost_end(store: &Store, live: &mut Live) {
-    let acknowledged = store.acknowledged.read().unwrap_or(0);
+    let acknowledged = match store.were_acknowledged {
+        Ok(acknowledged) => acknowledged,
+        Err(what) => {
+            live.problems.push(Problem {
+                place: format!("the file `{}`", acknowledged::FILE),
+                what: what.to_owned(),
+                lost: "the number of events that were acknowledged: some may be missing at the end, and nothing \
+                       tells how many"
+                    .to_owned(),
+            });
+            return;
+        }
+    };
     if live.problems.is_empty() && live.next < acknowledged {
         let (first, last) = (live.next, acknowledged - 1);
         live.is_torn = false;

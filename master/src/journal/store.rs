@@ -4,10 +4,11 @@
 //! guards used here: values stay small enough never to become blob files (which it does not sync),
 //! the data file is synced after each flush, and the remains of a death during `open` are removed.
 
-use super::JournalError;
-use super::acknowledged::Acknowledged;
+use super::acknowledged::{self, Acknowledged};
+use super::{JournalError, files};
 use sled::{Batch, Tree};
 use std::fs::File;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +16,7 @@ use std::sync::Arc;
 /// What a new directory gets, and keeps: how large the engine's buffers are, of which there are as many as
 /// its threads did not come to free. Values of more than a quarter would become blob files. A full leaf has
 /// 17 values, and a few more until it is split.
-const SEGMENT_SIZE: usize = 1 << 20;
-
-/// Where the engine notes what it was made with.
-const ENGINE_SETTINGS: &str = "conf";
+pub(super) const SEGMENT_SIZE: usize = 1 << 20;
 
 /// All that is read again and again is in memory already.
 const CACHE_SIZE: u64 = 16 << 20;
@@ -45,26 +43,41 @@ pub(super) struct Store {
     data_file: Arc<File>,
     /// How many events were acknowledged.
     pub(super) acknowledged: Arc<Acknowledged>,
+    /// What that said when the store was opened, or what is wrong with it.
+    pub(super) were_acknowledged: Result<u64, &'static str>,
 }
 
 impl Store {
-    /// Opens the trees in `directory`, which is made if need be. Blocks.
+    /// Opens the trees in `directory`, which is made if need be. The engine writes there at once, so of what may
+    /// be damaged only a copy is opened. Blocks.
     pub(super) fn open(directory: &Path) -> Result<Self, JournalError> {
         let open_failed = JournalError::open(directory);
-        std::fs::create_dir_all(directory).map_err(&open_failed)?;
-        for entry in std::fs::read_dir(directory).map_err(&open_failed)? {
-            let entry = entry.map_err(&open_failed)?;
-            if entry.file_name().to_string_lossy().ends_with(".generating") {
-                std::fs::remove_file(entry.path()).map_err(&open_failed)?;
-            }
+        let is_new = files::is_new(directory).map_err(&open_failed)?;
+        if is_new {
+            make(directory).map_err(&open_failed)?;
         }
-        let engine_failed = |source| JournalError::Engine {
-            directory: directory.to_owned(),
-            source,
+        remove_unfinished(directory).map_err(&open_failed)?;
+        let were_acknowledged = match is_new {
+            true => Ok(0),
+            false => acknowledged::read(directory),
         };
+        let acknowledged = Acknowledged::open(directory).map_err(&open_failed)?;
+        let store = Self::open_engine(directory, acknowledged, were_acknowledged)?;
+        if is_new {
+            // The engine does not sync its settings.
+            bring_to_disk(directory).map_err(&open_failed)?;
+        }
+        Ok(store)
+    }
+
+    fn open_engine(
+        directory: &Path,
+        acknowledged: Acknowledged,
+        were_acknowledged: Result<u64, &'static str>,
+    ) -> Result<Self, JournalError> {
         let config = sled::Config::new()
             .path(directory)
-            .segment_size(segment_size_of(directory).unwrap_or(SEGMENT_SIZE))
+            .segment_size(files::segment_size_of(directory).unwrap_or(SEGMENT_SIZE))
             .cache_capacity(CACHE_SIZE);
         // sled panics on some kinds of damage, also when it opens a tree.
         let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -80,13 +93,11 @@ impl Store {
                 db,
             ))
         }));
-        let damaged = |_| JournalError::Damaged {
-            directory: directory.to_owned(),
-        };
+        let opened = opened.map_err(|_| JournalError::damaged(directory))?;
         let (events, snapshots, meta, ended, ended_subjobs, timings, db) =
-            opened.map_err(damaged)?.map_err(engine_failed)?;
-        let data_file = File::open(directory.join("db")).map_err(&open_failed)?;
-        let acknowledged = Acknowledged::open(directory).map_err(&open_failed)?;
+            opened.map_err(|source| JournalError::engine(directory, source))?;
+        let data_file = File::open(directory.join(files::DATA));
+        let data_file = data_file.map_err(JournalError::open(directory))?;
         Ok(Self {
             db,
             events,
@@ -97,6 +108,7 @@ impl Store {
             timings,
             data_file: Arc::new(data_file),
             acknowledged: Arc::new(acknowledged),
+            were_acknowledged,
         })
     }
 
@@ -130,16 +142,36 @@ fn flush(db: &sled::Db) -> Result<(), JournalError> {
     flushed.map(drop)
 }
 
-/// How large segments are where a directory has some. The engine itself says what is wrong with what it
-/// can not read.
-fn segment_size_of(directory: &Path) -> Option<usize> {
-    // Lines of text, and a checksum that is none.
-    let settings = std::fs::read(directory.join(ENGINE_SETTINGS)).ok()?;
-    let settings = String::from_utf8_lossy(&settings);
-    let size = settings
-        .lines()
-        .find_map(|line| line.strip_prefix("segment_size: "))?;
-    size.parse().ok()
+/// Makes the directory of a new journal. Settings that a first start left half written are worth nothing: there
+/// is no data yet.
+fn make(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    if let Some(above) = directory.parent() {
+        File::open(above)?.sync_all()?;
+    }
+    match std::fs::remove_file(directory.join(files::SETTINGS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what the engine left of a snapshot that it did not come to write to its end: it would take that for one.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().ends_with(files::GENERATING) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn bring_to_disk(directory: &Path) -> io::Result<()> {
+    for name in [files::SETTINGS, files::DATA] {
+        File::open(directory.join(name))?.sync_all()?;
+    }
+    File::open(directory)?.sync_all()
 }
 
 /// Removes what lies in a part of a tree, little by little.
@@ -177,11 +209,14 @@ mod tests {
         drop(larger.open().unwrap());
         let store = Store::open(directory.path()).unwrap();
         fill(&store, 1);
-        assert_eq!(segment_size_of(directory.path()), Some(2 * SEGMENT_SIZE));
+        assert_eq!(
+            files::segment_size_of(directory.path()),
+            Some(2 * SEGMENT_SIZE)
+        );
         drop(store);
         let new = tempfile::tempdir().unwrap();
         drop(Store::open(new.path()).unwrap());
-        assert_eq!(segment_size_of(new.path()), Some(SEGMENT_SIZE));
+        assert_eq!(files::segment_size_of(new.path()), Some(SEGMENT_SIZE));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The journal on a real disk.
 
 mod damage;
+mod flips;
 mod formats;
 
 use super::record::piece_key;
@@ -24,9 +25,8 @@ fn opened(directory: &Path) -> Result<Journal, JournalError> {
     let began = std::time::Instant::now();
     loop {
         match Journal::open(directory) {
-            Err(error)
-                if error.to_string().contains("WouldBlock")
-                    && began.elapsed() < std::time::Duration::from_secs(30) =>
+            Err(JournalError::InUse { .. } | JournalError::Engine { .. })
+                if began.elapsed() < std::time::Duration::from_secs(30) =>
             {
                 std::thread::yield_now();
             }

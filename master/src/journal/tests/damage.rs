@@ -3,7 +3,7 @@
 use super::*;
 use examine::{Findings, examine};
 use export::{ExportError, export};
-use repair::{Repair, examine_copy};
+use repair::Repair;
 use std::fs;
 
 fn refusal(directory: &Path) -> String {
@@ -126,7 +126,7 @@ async fn a_later_format_is_refused() {
 }
 
 /// Builds 1 (in work), 2 (queued) in a snapshot, 3 since; 4 is over and put away.
-async fn full(directory: &Path) -> Master {
+pub(super) async fn full(directory: &Path) -> Master {
     let mut master = Master::start(directory).unwrap();
     master.happen([connected()]).await;
     master.happen(running(1, 150)).await;
@@ -229,7 +229,7 @@ async fn check_repair(
     let master = full(&journal).await;
     spoil(&master.journal.store);
     drop(master);
-    let found = examine_copy(&journal).unwrap();
+    let found = examine(&journal).unwrap();
     assert_eq!(problems(&found), expected);
     assert_eq!(entries(directory.path()), ["journal"]);
     let repair = Repair::of_damaged(&journal).unwrap();
@@ -335,14 +335,63 @@ async fn a_journal_that_can_not_be_opened_is_made_anew_from_an_export() {
     let mut text = Vec::new();
     export(&journal, &mut text).unwrap();
     fs::write(&file, &text).unwrap();
-    // The engine takes this for its own, and refuses.
-    fs::write(journal.join("snap.7fffffffffffffff"), "nonsense").unwrap();
+    // The engine panics where the same piece of its log is there twice.
+    let mut db = fs::read(journal.join("db")).unwrap();
+    db.resize(1 << 20, 0);
+    db.extend_from_within(..);
+    fs::write(journal.join("db"), db).unwrap();
     let error = refusal(&journal);
-    assert!(error.contains("journal repair"), "{error}");
-    assert!(Repair::of_damaged(&journal).is_err());
+    assert!(error.contains("journal repair --from FILE"), "{error}");
+    assert!(
+        !error.contains("repair` "),
+        "a way that does not help: {error}"
+    );
+    for refused in [
+        Repair::of_damaged(&journal).map(drop).unwrap_err(),
+        examine(&journal).map(drop).unwrap_err(),
+    ] {
+        assert_eq!(refused.to_string(), error);
+    }
     let repair = Repair::of_export(&journal, &file).unwrap();
     repair.commit().unwrap().unwrap();
     assert_eq!(Master::start(&journal).unwrap().cluster, before);
+}
+
+/// A page of a build that is over is no fact that has a number.
+#[tokio::test]
+async fn an_ended_build_that_is_gone_is_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let mut master = full(&journal).await;
+    master
+        .happen([Fact::BuildRetired { build: BuildId(4) }])
+        .await;
+    master.snapshot();
+    master.journal.store.ended.remove(event_key(4, 0)).unwrap();
+    drop(master);
+    let error = refusal(&journal);
+    assert!(
+        error.contains("the ended build 4 of the journal is damaged (it is missing)"),
+        "{error}"
+    );
+    let repair = Repair::of_damaged(&journal).unwrap();
+    let missing = "the ended build 4: it is missing - this build's page and its list of atoms; its archives stay \
+                   on disk";
+    assert_eq!(problems(&repair.findings), [missing]);
+    let file = directory.path().join("export.jsonl");
+    export(&journal, &mut fs::File::create(&file).unwrap()).unwrap();
+    repair.commit().unwrap();
+    for _ in 0..2 {
+        let master = Master::start(&journal).unwrap();
+        assert!(master.cluster.is_forgotten(BuildId(4)));
+        assert_eq!(master.cluster.builds().count(), 3);
+        drop(master);
+        // An export without it brings the rest back too.
+        Repair::of_export(&journal, &file)
+            .unwrap()
+            .commit()
+            .unwrap();
+    }
 }
 
 /// The engine cuts its log at the first record that it finds damaged, and says nothing.
