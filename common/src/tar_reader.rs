@@ -51,6 +51,11 @@ pub enum TarFault {
     Size,
 }
 
+/// A number in a head that is none: damage, and no trouble with the disk.
+fn wrong_number(error: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 impl From<TarFault> for io::Error {
     fn from(fault: TarFault) -> Self {
         Self::new(io::ErrorKind::InvalidData, fault)
@@ -129,7 +134,7 @@ impl<R: Read> TarReader<R> {
                     false => Err(io::ErrorKind::UnexpectedEof.into()),
                 };
             };
-            let size = header.entry_size()?;
+            let size = header.entry_size().map_err(wrong_number)?;
             match header.entry_type() {
                 EntryType::GNULongName => {
                     let path = self.extension("a GNU long name", size, &extensions.path)?;
@@ -202,7 +207,9 @@ impl<R: Read> TarReader<R> {
             true => u32::from(b' '),
             false => u32::from(*byte),
         };
-        if bytes.iter().enumerate().map(counted).sum::<u32>() != header.cksum()? {
+        if bytes.iter().enumerate().map(counted).sum::<u32>()
+            != header.cksum().map_err(wrong_number)?
+        {
             return Err(TarFault::Checksum.into());
         }
         self.next = self.position;

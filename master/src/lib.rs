@@ -219,6 +219,7 @@ pub async fn serve(
     let keeper = Keeper::new(
         cluster.clone(),
         results.clone(),
+        ended.clone(),
         settings.kept_builds,
         projects,
         measured.clone(),

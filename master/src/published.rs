@@ -76,7 +76,9 @@ pub struct Missing {
 }
 
 impl Page {
-    fn new(build: BuildView) -> Self {
+    /// A page that nobody else is shown.
+    #[must_use]
+    pub fn new(build: BuildView) -> Self {
         Self {
             body: BuildBody { build },
             made: Default::default(),

@@ -12,6 +12,7 @@ mod archive;
 mod archive_files;
 mod batch;
 mod build_store;
+mod damage;
 mod incoming;
 mod index;
 mod made;
@@ -27,6 +28,7 @@ mod zip_stream;
 
 pub use batch::{CheckedBatch, Expected, Judged};
 pub use build_store::StoredConsole;
+pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
 pub use old_files::OldArchive;
@@ -36,9 +38,11 @@ use archive::Archive;
 use archive_files::ArchiveFiles;
 use build_store::{BuildStore, NewBlock, NewContent};
 use bytes::Bytes;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::result_block::CheckedResult;
-use futures_util::Stream;
+use damage::{Damages, damaged};
+use futures_util::{Stream, TryStreamExt as _};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -53,6 +57,9 @@ use writer::Writers;
 const KEPT_OPEN: usize = 64;
 const KEPT_RESULTS: usize = 500_000;
 
+const INDEX_DAMAGED: &str = "the index of the results is not as it was written; results are found in the blocks \
+                             themselves";
+
 /// How many blocks of more than a little may wait in memory at a time.
 const IN_MEMORY: usize = 64;
 
@@ -63,6 +70,7 @@ pub struct Results {
     writers: Writers,
     /// How many blocks of more than a little may wait in memory.
     memory: Arc<Semaphore>,
+    damages: Damages,
 }
 
 /// A block as it came in.
@@ -89,6 +97,7 @@ impl Results {
             stores,
             writers,
             memory: Arc::new(Semaphore::new(IN_MEMORY)),
+            damages: Damages::default(),
         })
     }
 
@@ -210,7 +219,8 @@ impl Results {
     /// Opens the console output of an atom with a result. Blocks.
     ///
     /// # Errors
-    /// The disk refuses, or there is no such result (`NotFound`).
+    /// The disk refuses, there is nothing of the build (`NotFound`), or what there is is damaged: see
+    /// [`is_damage`].
     pub fn console(
         &self,
         build: BuildId,
@@ -218,10 +228,23 @@ impl Results {
         attempt: Attempt,
         atom: AtomId,
     ) -> io::Result<StoredConsole> {
-        let store = self.stores.open(build, false);
-        match store.and_then(|store| store.console(subjob, attempt, atom)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let directory = self.stores.of_build(build);
+        let opened = self.stored(build).and_then(|store| {
+            let console = store.console(subjob, attempt, atom);
+            if store.index_is_damaged() {
+                self.damages.note(build, INDEX_DAMAGED);
+            }
+            // Everything was there when the archive was made.
+            let is_missed = !store.has((subjob, attempt)) && Archive::is_in(store.directory());
+            match console {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_missed => Err(damaged(
+                    format!("the result of subjob {subjob} is not there any more"),
+                )),
+                console => console,
+            }
+        });
+        let directory = self.stores.of_build(build);
+        let opened = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_damage(&error) => {
                 old_files::console(&directory, subjob, attempt, atom).map_err(|old| {
                     match old.kind() {
                         io::ErrorKind::NotFound => error,
@@ -230,7 +253,14 @@ impl Results {
                 })
             }
             opened => opened,
-        }
+        };
+        opened.inspect_err(|error| self.damages.note_error(build, error))
+    }
+
+    /// What is known to be damaged of a build, in words for its user.
+    #[must_use]
+    pub fn damages(&self, build: BuildId) -> Vec<String> {
+        self.damages.of(build)
     }
 
     /// Makes the archive of a build out of these results, so that [`Self::archive`] finds it; told
@@ -250,18 +280,99 @@ impl Results {
         Archive::make(&store, results, failures, stop)
     }
 
-    /// The archive of an ended build. Blocks.
+    /// The archive of an ended build, whatever is in it. Blocks.
     ///
     /// # Errors
-    /// The disk refuses, or it was not made (`NotFound`).
+    /// As [`Self::archive_of`].
     pub fn archive(&self, build: BuildId) -> io::Result<BuildArchive> {
-        let store = self.stores.open(build, false)?;
-        let (archive, made_at) = Archive::read(&store)?;
-        let files = ArchiveFiles::open(&store, &archive)?;
+        self.read_archive(build, None)
+    }
+
+    /// The archive of an ended build, of which `num_results` subjobs have a result. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, it was not made (`NotFound`), or it is damaged: see [`is_damage`].
+    pub fn archive_of(&self, build: BuildId, num_results: u64) -> io::Result<BuildArchive> {
+        self.read_archive(build, Some(num_results))
+    }
+
+    /// The store of a build, if there is one.
+    fn stored(&self, build: BuildId) -> io::Result<Arc<BuildStore>> {
+        match self.stores.open(build, false) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && Archive::is_in(&self.stores.of_build(build)) =>
+            {
+                Err(damaged("the file of the blocks is missing"))
+            }
+            opened => opened,
+        }
+    }
+
+    fn read_archive(&self, build: BuildId, num_results: Option<u64>) -> io::Result<BuildArchive> {
+        let store = self.stored(build);
+        let store = store.inspect_err(|error| self.damages.note_error(build, error))?;
+        let read = Archive::read(&store).and_then(|(archive, made_at)| {
+            match archive.num_results().zip(num_results) {
+                Some((has, must_have)) if has != must_have => Err(damaged(format!(
+                    "the archive has {has} results, and the build has {must_have}"
+                ))),
+                _ => Ok((archive, made_at)),
+            }
+        });
+        let (archive, made_at) = match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_missed(&store) => {
+                Err(damaged("the list of the archive's pieces is missing"))
+            }
+            read => read,
+        }
+        .inspect_err(|error| self.damages.note_error(build, error))?;
+        // It tells what was there; the archive needs only the blocks.
+        if !archive.fits(&store)? {
+            self.damages.note(build, INDEX_DAMAGED);
+        }
+        self.opened(build, &store, archive, made_at)
+    }
+
+    /// The same archive again where what was written of it is damaged: out of the blocks, in memory. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, or the blocks are damaged too: see [`is_damage`].
+    pub fn archive_again(
+        &self,
+        build: BuildId,
+        results: &[(SubjobId, Attempt)],
+        failures: &[String],
+    ) -> io::Result<BuildArchive> {
+        let store = self.stored(build)?;
+        let made_at = std::fs::metadata(store.file(0))?.modified()?;
+        let archive = Archive::again(&store, results, failures, timestamp(made_at));
+        let archive = archive.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged(format!("there is {error}")),
+            _ => error,
+        });
+        let archive = archive.inspect_err(|error| self.damages.note_error(build, error))?;
+        self.opened(build, &store, archive, made_at)
+    }
+
+    fn is_missed(&self, store: &BuildStore) -> bool {
+        store.num_results() > 0 && !old_files::has_archive(store.directory())
+    }
+
+    fn opened(
+        &self,
+        build: BuildId,
+        store: &Arc<BuildStore>,
+        archive: Archive,
+        made_at: SystemTime,
+    ) -> io::Result<BuildArchive> {
+        let files = ArchiveFiles::open(store, &archive);
         Ok(BuildArchive {
-            files,
+            files: files.inspect_err(|error| self.damages.note_error(build, error))?,
             archive,
             made_at,
+            build,
+            damages: self.damages.clone(),
         })
     }
 
@@ -303,6 +414,7 @@ impl Results {
     /// The disk refuses.
     pub fn remove(&self, build: BuildId) -> io::Result<()> {
         self.stores.lock().remove(&build);
+        self.damages.forget(build);
         match std::fs::remove_dir_all(self.stores.of_build(build)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
@@ -316,6 +428,8 @@ pub struct BuildArchive {
     files: ArchiveFiles,
     archive: Archive,
     made_at: SystemTime,
+    build: BuildId,
+    damages: Damages,
 }
 
 impl BuildArchive {
@@ -339,8 +453,16 @@ impl BuildArchive {
     /// `artifacts.zip`, made while it is read, to the end also if the build is removed meanwhile. It ends
     /// in an error if something goes wrong.
     pub fn zip(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        zip_stream::stream(self.files, self.archive)
+        let (build, damages) = (self.build, self.damages);
+        let stream = zip_stream::stream(self.files, self.archive);
+        stream.inspect_err(move |error| damages.note_error(build, error))
     }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or_default().as_millis();
+    Timestamp(u64::try_from(since).unwrap_or(u64::MAX))
 }
 
 fn num_results(stores: &HashMap<BuildId, Arc<BuildStore>>) -> usize {

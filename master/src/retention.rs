@@ -8,8 +8,10 @@ mod tests;
 
 pub use remover::Remover;
 
+use crate::cluster::build::BuildState;
 use crate::cluster::command::Command;
 use crate::coordinator::ClusterHandle;
+use crate::journal::EndedBuilds;
 use crate::metrics::{Measured, Removed};
 use crate::project_locks::ProjectLocks;
 use crate::results::Results;
@@ -50,6 +52,7 @@ pub struct Projects {
 pub struct Keeper {
     cluster: ClusterHandle,
     results: Results,
+    ended: EndedBuilds,
     bounds: BuildBounds,
     projects: Projects,
     measured: Measured,
@@ -65,6 +68,7 @@ impl Keeper {
     pub fn new(
         cluster: ClusterHandle,
         results: Results,
+        ended: EndedBuilds,
         bounds: BuildBounds,
         projects: Projects,
         measured: Measured,
@@ -72,6 +76,7 @@ impl Keeper {
         Self {
             cluster,
             results,
+            ended,
             bounds,
             projects,
             measured,
@@ -144,6 +149,8 @@ impl Keeper {
         if old.is_empty() {
             return;
         }
+        let (old, kept) = self.without_an_archive(old).await;
+        self.thinned.extend(kept);
         let (results, measured) = (self.results.clone(), self.measured.clone());
         let thinned = spawn_blocking(move || {
             let thin = |build: &BuildId| match results.remove_partial(*build) {
@@ -168,6 +175,25 @@ impl Keeper {
             self.sizes.remove(&build);
             self.thinned.insert(build);
         }
+    }
+
+    /// Those of some builds that never had an archive, and those that have one. The journal tells: files may be
+    /// damaged, and what is left of the results of a finished build must stay.
+    async fn without_an_archive(&self, builds: Vec<BuildId>) -> (Vec<BuildId>, Vec<BuildId>) {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for build in builds {
+            match self.ended.build(build).await {
+                Ok(Some(ended)) if ended.build.state == BuildState::Finished => with.push(build),
+                Ok(Some(_)) => without.push(build),
+                // It is being removed, or nobody knows: the next look is soon.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(build.id = build.0, %error, "its results are kept");
+                    with.push(build);
+                }
+            }
+        }
+        (without, with)
     }
 
     async fn look_at_projects(&self) {

@@ -26,6 +26,7 @@ mod canceling;
 mod chaos;
 mod command_line;
 mod daemons;
+mod damage;
 mod doors;
 mod drop_in;
 mod durations;

@@ -154,12 +154,40 @@ pub fn content_of<T>(
     name: &str,
     read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
 ) -> io::Result<T> {
+    find_content(block, offset, length, name, read).map(|(content, _)| content)
+}
+
+/// As [`content_of`], but reads the block to its end, where its checksum is: what is given is as it was written.
+///
+/// # Errors
+/// As [`content_of`], or the checksum does not fit.
+pub fn checked_content_of<T>(
+    block: impl BufRead,
+    offset: u64,
+    length: u64,
+    name: &str,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+) -> io::Result<T> {
+    let (content, mut rest) = find_content(block, offset, length, name, read)?;
+    io::copy(&mut rest, &mut io::sink())?;
+    Ok(content)
+}
+
+/// The content, and the rest of the block.
+fn find_content<T, B: BufRead>(
+    block: B,
+    offset: u64,
+    length: u64,
+    name: &str,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+) -> io::Result<(T, GzDecoder<B>)> {
     let mut block = GzDecoder::new(block);
     io::copy(&mut (&mut block).take(offset), &mut io::sink())?;
     let mut archive = TarReader::new(block.take(length));
     while let Some(member) = archive.next_member()? {
         if without_root(&member.path) == Path::new(name) {
-            return read(&mut archive);
+            let content = read(&mut archive)?;
+            return Ok((content, archive.into_inner().into_inner()));
         }
     }
     Err(io::ErrorKind::NotFound.into())

@@ -6,6 +6,15 @@ use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use std::sync::Arc;
 
+/// What the archive of a build is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ArchiveContent {
+    /// Each subjob and the hand-out whose result counts, in order.
+    pub(crate) results: Vec<(SubjobId, Attempt)>,
+    /// Names of the artifact directories of failed atoms, in order.
+    pub(crate) failures: Vec<String>,
+}
+
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {

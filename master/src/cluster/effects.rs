@@ -1,8 +1,8 @@
 //! What the world must be asked to do because of an event.
 
 use super::Cluster;
-use super::build::{Build, BuildState, POISON_EXIT_CODE};
-use super::effect::{Effect, MadeAtom, MadeResult, SlaveCall};
+use super::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
+use super::effect::{ArchiveContent, Effect, MadeAtom, MadeResult, SlaveCall};
 use super::event::{AtomTrouble, Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
@@ -125,13 +125,11 @@ impl Cluster {
 
     fn archive(&self, build: BuildId) -> Option<Effect> {
         let finished = self.build(build)?;
-        let attempt = |(id, subjob): (SubjobId, &super::build::Subjob)| {
-            subjob.result.as_ref().map(|(attempt, _)| (id, *attempt))
-        };
+        let ArchiveContent { results, failures } = ArchiveContent::of(finished.numbered_subjobs());
         Some(Effect::Archive {
             build,
-            results: finished.numbered_subjobs().filter_map(attempt).collect(),
-            failures: failed_directories(finished),
+            results,
+            failures,
             made: finished
                 .numbered_subjobs()
                 .filter_map(|(id, _)| made(finished, id))
@@ -202,17 +200,23 @@ fn tear_down(slave: SlaveId, build: BuildId) -> Effect {
     Effect::Call { slave, build, call }
 }
 
-fn failed_directories(build: &Build) -> Vec<String> {
-    let mut failed = Vec::new();
-    for (id, subjob) in build.numbered_subjobs() {
-        let outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
-        for (atom, outcome) in (0..).map(AtomId).zip(outcomes) {
-            if outcome.exit_code != 0 {
-                failed.push(directory_name(id, atom));
+impl ArchiveContent {
+    /// What the archive of a build with these subjobs has.
+    pub(crate) fn of<'a>(subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>) -> Self {
+        let mut content = Self::default();
+        for (id, subjob) in subjobs {
+            let Some((attempt, outcomes)) = &subjob.result else {
+                continue;
+            };
+            content.results.push((id, *attempt));
+            for (atom, outcome) in (0..).map(AtomId).zip(outcomes) {
+                if outcome.exit_code != 0 {
+                    content.failures.push(directory_name(id, atom));
+                }
             }
         }
+        content
     }
-    failed
 }
 
 /// The result of a subjob that is poison; `None` for all others.

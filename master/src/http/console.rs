@@ -6,7 +6,7 @@ use super::{Api, Path, kept};
 use crate::cluster::build::Subjob;
 use crate::cluster::command::Refusal;
 use crate::cluster::slave::Slave;
-use crate::results::StoredConsole;
+use crate::results::{StoredConsole, is_damage};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use clusterrunner_common::api::ConsoleBody;
@@ -33,6 +33,9 @@ pub(super) async fn console(
             let read = tokio::task::spawn_blocking(move || {
                 let console = match api.results.console(build, subjob, attempt, atom) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) if is_damage(&error) => {
+                        return Err(ApiError::DamagedResults(build, error));
+                    }
                     opened => opened.map_err(disk)?,
                 };
                 let Lines {

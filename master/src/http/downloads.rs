@@ -2,8 +2,10 @@
 
 use super::error::ApiError;
 use super::{Api, Path, kept};
-use crate::cluster::build::BuildState;
-use crate::results::{BuildArchive, OldArchive};
+use crate::cluster::build::{Build, BuildState};
+use crate::cluster::command::Refusal;
+use crate::cluster::effect::ArchiveContent;
+use crate::results::{BuildArchive, OldArchive, Results, is_damage};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -156,25 +158,50 @@ fn disk(source: io::Error) -> ApiError {
 
 /// The archive of a build that is finished, `None` if an earlier version made it.
 async fn finished(api: &Api, build: BuildId) -> Result<Option<BuildArchive>, ApiError> {
-    let live = kept::live(api, build, |_, build| {
-        Ok(build.state == BuildState::Finished)
-    });
-    let is_finished = match live.await? {
-        Some(is_finished) => is_finished,
-        None => kept::ended(api, build).await?.build.state == BuildState::Finished,
+    let seen = |build: &Build| (build.state == BuildState::Finished).then_some(build.num_finished);
+    let live = kept::live(api, build, move |_, build| Ok(seen(build)));
+    let num_results = match live.await? {
+        Some(num_results) => num_results,
+        None => seen(&kept::ended(api, build).await?.build),
     };
-    if !is_finished {
-        return Err(ApiError::NotReady);
-    }
-    let results = api.results.clone();
-    let archive = tokio::task::spawn_blocking(move || results.archive(build));
-    let archive = archive
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)));
-    match archive {
+    let num_results = num_results.ok_or(ApiError::NotReady)? as u64;
+    let read = in_thread(api, move |results| results.archive_of(build, num_results)).await;
+    match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        archive => archive.map(Some).map_err(disk),
+        Err(error) if is_damage(&error) => match made_again(api, build).await? {
+            Err(error) if is_damage(&error) => Err(ApiError::DamagedResults(build, error)),
+            made => made.map(Some).map_err(disk),
+        },
+        read => read.map(Some).map_err(disk),
     }
+}
+
+async fn in_thread(
+    api: &Api,
+    work: impl FnOnce(&Results) -> io::Result<BuildArchive> + Send + 'static,
+) -> io::Result<BuildArchive> {
+    let results = api.results.clone();
+    let done = tokio::task::spawn_blocking(move || work(&results)).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// The archive of a finished build, made of the blocks that its results must be in.
+async fn made_again(api: &Api, build: BuildId) -> Result<io::Result<BuildArchive>, ApiError> {
+    let live = kept::live(api, build, |_, build| {
+        Ok(ArchiveContent::of(build.numbered_subjobs()))
+    });
+    let content = match live.await? {
+        Some(content) => content,
+        None => {
+            let subjobs = api.ended.subjobs(build, |number| 0..number).await?;
+            let (_, subjobs) = subjobs.ok_or(Refusal::ForgottenBuild(build))?;
+            ArchiveContent::of(subjobs.iter().map(|(id, subjob)| (*id, subjob)))
+        }
+    };
+    let made = in_thread(api, move |results| {
+        results.archive_again(build, &content.results, &content.failures)
+    });
+    Ok(made.await)
 }
 
 async fn serve_old(

@@ -63,6 +63,8 @@ pub(crate) enum ApiError {
     NoSpace(#[from] ShortOfSpace),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error("The stored results of build {0} are damaged: {1}.")]
+    DamagedResults(BuildId, #[source] std::io::Error),
     #[error("{what} failed on the master: {source}")]
     Disk {
         what: &'static str,
@@ -113,9 +115,10 @@ impl ApiError {
             Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
             Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Console(ConsoleError::Read(_)) | Self::Journal(_) | Self::Disk { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Console(ConsoleError::Read(_))
+            | Self::Journal(_)
+            | Self::DamagedResults(..)
+            | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -131,6 +134,8 @@ impl IntoResponse for ApiError {
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
             | Self::NoSpace(_) => failure(status, self.to_string()),
+            // Nobody but the user of the build can do something about it. The log has it already.
+            Self::DamagedResults(..) => refusal(status, self.to_string()),
             _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(error = %self, "a request failed");
                 refusal(status, "The master could not do this; its log says why.")

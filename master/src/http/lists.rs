@@ -199,6 +199,9 @@ async fn some_builds(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBui
         entries.extend(api.ended.builds(ended, views::ended_build).await?);
         entries.sort_by_key(|build| build.id);
     }
+    for build in &mut entries {
+        build.warnings.extend(api.results.damages(build.id));
+    }
     Ok(Part { entries, next })
 }
 

@@ -70,7 +70,9 @@ pub(super) async fn build(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
+    let damages = api.results.damages(id);
     let page = match api.published.page(id) {
+        _ if !damages.is_empty() => Arc::new(with_warnings(&api, id, damages).await?),
         Ok(page) => page,
         Err(missing) => publish(&api, id, missing).await?,
     };
@@ -92,6 +94,19 @@ async fn publish(api: &Api, id: BuildId, missing: Missing) -> Result<Arc<Page>, 
         return Ok(page);
     }
     Ok(missing.publish_read(views::ended_build(&kept::ended(api, id).await?)))
+}
+
+/// A build of which something is damaged, which no event says.
+async fn with_warnings(api: &Api, id: BuildId, warnings: Vec<String>) -> Result<Page, ApiError> {
+    let live = kept::live(api, id, |cluster, build| {
+        Ok(views::build_of(cluster, build))
+    });
+    let mut view = match live.await? {
+        Some(view) => view,
+        None => views::ended_build(&kept::ended(api, id).await?),
+    };
+    view.warnings.extend(warnings);
+    Ok(Page::new(view))
 }
 
 /// What `view` makes of a subjob, wherever its build is, and of whether it runs.

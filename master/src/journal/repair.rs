@@ -124,15 +124,19 @@ fn leave_out_missing(new: &Store) -> Result<(), JournalError> {
 /// that is started after a death in between would begin with nothing.
 fn exchange(new: &Path, old: &Path, kept: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
-        Ok(()) => std::fs::rename(new, kept),
-        // Some file systems do not know that. A journal that is missing beside one that is kept is told by
-        // both names.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+    // Under this name nothing is ever removed, whichever of the two has it.
+    std::fs::rename(new, kept)?;
+    let Err(error) = renameat_with(CWD, kept, CWD, old, RenameFlags::EXCHANGE) else {
+        return Ok(());
+    };
+    std::fs::rename(kept, new)?;
+    match error {
+        // Some file systems can not do that.
+        rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => {
             std::fs::rename(old, kept)?;
             std::fs::rename(new, old)
         }
-        Err(error) => Err(error.into()),
+        error => Err(error.into()),
     }
 }
 

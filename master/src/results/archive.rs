@@ -1,8 +1,9 @@
 //! The archive of an ended build: which pieces of which files it consists of.
 
-use super::build_store::{BuildStore, NewBlock, NewContent, UsedBlock};
+use super::build_store::{BuildStore, IndexSum, NewBlock, NewContent, UsedBlock};
+use super::damage::damaged;
 use super::incoming::Incoming;
-use super::index::Key;
+use super::index::{BlockPlace, Key};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::result_block::{copy_results, ending};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,19 @@ pub(super) struct Archive {
     pub(super) beginning: Vec<u8>,
     pub(super) pieces: Vec<Piece>,
     pub(super) ending: Vec<u8>,
+    /// What it was made of; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_of: Option<MadeOf>,
+    /// The CRC-32 of all the rest, written without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc32: Option<u32>,
+}
+
+/// What an archive was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct MadeOf {
+    results: u64,
+    index: IndexSum,
 }
 
 /// Part of a file of the store.
@@ -30,6 +44,14 @@ pub(super) struct Piece {
     pub(super) file: u64,
     pub(super) offset: u64,
     pub(super) length: u64,
+}
+
+impl Piece {
+    /// Whether a block lies in it.
+    pub(super) fn holds(self, block: BlockPlace) -> bool {
+        let end = self.offset.saturating_add(self.length);
+        self.file == block.file && self.offset <= block.offset && block.end() <= end
+    }
 }
 
 impl Archive {
@@ -60,6 +82,38 @@ impl Archive {
             store.append(anew)?;
             blocks.extend(store.blocks_of(&keys)?.into_iter().map(|block| block.place));
         }
+        let made_of = MadeOf {
+            results: results.len() as u64,
+            index: store.index_now()?,
+        };
+        let archive = Self::of(blocks, failures, Timestamp::now(), Some(made_of))?;
+        archive.keep(store)
+    }
+
+    /// The same again, only in memory, where what [`Self::make`] wrote down is damaged.
+    ///
+    /// # Errors
+    /// The disk refuses, or the results of this build are not what the blocks hold.
+    pub(super) fn again(
+        store: &BuildStore,
+        results: &[Key],
+        failures: &[String],
+        at: Timestamp,
+    ) -> io::Result<Self> {
+        let used = store.blocks_of(results)?;
+        if !used.iter().all(|block| block.is_whole) {
+            return Err(damaged("the list of its pieces can not be made anew"));
+        }
+        let blocks = used.into_iter().map(|block| block.place);
+        Self::of(blocks.collect(), failures, at, None)
+    }
+
+    fn of(
+        blocks: Vec<BlockPlace>,
+        failures: &[String],
+        at: Timestamp,
+        made_of: Option<MadeOf>,
+    ) -> io::Result<Self> {
         let mut pieces: Vec<Piece> = Vec::new();
         for block in blocks {
             match pieces.last_mut() {
@@ -75,12 +129,13 @@ impl Archive {
                 }),
             }
         }
-        let archive = Self {
+        Ok(Self {
             beginning: Vec::new(),
             pieces,
-            ending: ending(failures, Timestamp::now().0 / 1000)?,
-        };
-        archive.keep(store)
+            ending: ending(failures, at.0 / 1000)?,
+            made_of,
+            crc32: None,
+        })
     }
 
     /// Makes room for the name of one in the directory of a build: an empty file, which is none yet.
@@ -95,7 +150,7 @@ impl Archive {
     }
 
     fn keep(&self, store: &BuildStore) -> io::Result<()> {
-        let text = serde_json::to_vec(self)?;
+        let text = self.text()?;
         let path = store.directory().join(ARCHIVE);
         if store.has_lasting_names() && std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             // Nobody reads it before an event says that it is there. One that was torn is made again.
@@ -111,6 +166,23 @@ impl Archive {
         incoming.keep_and_sync(&path, store.directory())
     }
 
+    /// What is written of it.
+    fn text(&self) -> io::Result<Vec<u8>> {
+        let with_sum = Self {
+            crc32: Some(self.sum()?),
+            ..self.clone()
+        };
+        Ok(serde_json::to_vec(&with_sum)?)
+    }
+
+    fn sum(&self) -> io::Result<u32> {
+        let without = Self {
+            crc32: None,
+            ..self.clone()
+        };
+        Ok(crc32fast::hash(&serde_json::to_vec(&without)?))
+    }
+
     /// Whether the directory of a build has one.
     pub(super) fn is_in(directory: &Path) -> bool {
         let file = std::fs::metadata(directory.join(ARCHIVE));
@@ -120,7 +192,7 @@ impl Archive {
     /// Reads what [`Self::make`] found out, and when that was.
     ///
     /// # Errors
-    /// The disk refuses, or it was not made (`NotFound`).
+    /// The disk refuses, it was not made (`NotFound`), or it is damaged (`InvalidData`).
     pub(super) fn read(store: &BuildStore) -> io::Result<(Self, SystemTime)> {
         let mut file = File::open(store.directory().join(ARCHIVE))?;
         let mut text = Vec::new();
@@ -129,7 +201,26 @@ impl Archive {
             return Err(io::ErrorKind::NotFound.into());
         }
         let made_at = file.metadata()?.modified()?;
-        Ok((serde_json::from_slice(&text)?, made_at))
+        let wrong = || damaged("the list of the archive's pieces is not as it was written");
+        let archive: Self = serde_json::from_slice(&text).map_err(|_| wrong())?;
+        match archive.crc32 {
+            Some(sum) if sum != archive.sum()? => Err(wrong()),
+            _ => Ok((archive, made_at)),
+        }
+    }
+
+    /// How many results it has, where that is known.
+    pub(super) fn num_results(&self) -> Option<u64> {
+        self.made_of.map(|made_of| made_of.results)
+    }
+
+    /// Whether the index still says what it was made by, as far as that is known.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn fits(&self, store: &BuildStore) -> io::Result<bool> {
+        self.made_of
+            .map_or(Ok(true), |made_of| store.has_kept_index(made_of.index))
     }
 
     /// Whether it needs this file of the store.

@@ -2,6 +2,7 @@
 
 use super::archive::{Archive, Piece};
 use super::build_store::BuildStore;
+use super::damage::damaged;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -22,6 +23,17 @@ impl ArchiveFiles {
     pub(super) fn open(store: &Arc<BuildStore>, archive: &Archive) -> io::Result<Self> {
         let mut open = HashMap::new();
         for piece in &archive.pieces {
+            let length = match std::fs::metadata(store.file(piece.file)) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && store.directory().exists() =>
+                {
+                    return Err(damaged("a file of its blocks is missing"));
+                }
+                found => found?.len(),
+            };
+            if length < piece.offset.saturating_add(piece.length) {
+                return Err(damaged("a file of its blocks is shorter than it was"));
+            }
             if !open.contains_key(&piece.file) && open.len() < HELD_OPEN {
                 open.insert(piece.file, File::open(store.file(piece.file))?);
             }

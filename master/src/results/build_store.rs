@@ -1,25 +1,32 @@
 //! The results of one build: its blocks one after the other in a file, and an index of them.
 
 mod appending;
+mod orphans;
 
 pub(super) use appending::SyncedDirectories;
 
 use super::archive::Archive;
 use super::incoming::Incoming;
-use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
+use super::index::{self, BlockPlace, Found, Index, Key, Place, RECORD};
 use appending::Appending;
 use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
-use clusterrunner_common::result_block::content_of;
+use clusterrunner_common::result_block::{checked_content_of, content_of};
+use orphans::Orphans;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Consoles up to this size are read into memory, larger ones are laid out in a nameless file.
 const SMALL_CONSOLE: u64 = 1 << 20;
+
+/// Blocks up to this length, compressed, are read to their end for one console: only there is their checksum.
+const CHECKED_BLOCK: u64 = 1 << 20;
 
 const BLOCKS: &str = "blocks";
 const INDEX: &str = "index";
@@ -44,9 +51,15 @@ pub(super) enum NewContent {
 #[derive(Debug)]
 pub(super) struct BuildStore {
     directory: PathBuf,
-    blocks: File,
-    index_file: File,
+    /// Opened when something is appended: whoever only reads can write nothing.
+    files: OnceLock<Files>,
     index: Mutex<Index>,
+    /// Whether the index was compared with what an archive was made by.
+    is_compared: AtomicBool,
+    /// What the index does not tell any more, once somebody missed it.
+    orphans: OnceLock<Orphans>,
+    /// Whether something of that was needed.
+    needed_orphans: AtomicBool,
     /// Whether there was nothing of the build before.
     is_new: bool,
     /// Held while something is appended. Directories that must get to disk with it: what was made in
@@ -55,7 +68,8 @@ pub(super) struct BuildStore {
 }
 
 impl BuildStore {
-    /// Opens the store in `directory`. What was never acknowledged at the files' ends is cut off.
+    /// Opens the store in `directory`, to read from. Nothing that is there is changed, however it looks: what was
+    /// never acknowledged at the files' ends is left out, and left behind when something is appended.
     ///
     /// # Errors
     /// The disk refuses, or there is no store (`NotFound`) and none is to be made.
@@ -69,27 +83,25 @@ impl BuildStore {
         let num_unsynced = if is_first { 3 } else { 2 };
         let unsynced = directory.ancestors().take(num_unsynced);
         let unsynced = unsynced.map(Path::to_owned).collect();
-        let open = |name| {
-            let mut options = File::options();
-            options.read(true).write(true).create(make).truncate(false);
-            options.open(directory.join(name))
+        let files = OnceLock::new();
+        if make {
+            // The names of new files get to disk with the first result.
+            files.set(Files::open(&directory)?).ok();
+        }
+        let blocks_length = std::fs::metadata(directory.join(BLOCKS))?.len();
+        let bytes = match std::fs::read(directory.join(INDEX)) {
+            // It says nothing any more; the blocks do.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
         };
-        let (blocks, mut index_file) = (open(BLOCKS)?, open(INDEX)?);
-        let mut bytes = Vec::new();
-        index_file.read_to_end(&mut bytes)?;
-        let blocks_length = blocks.metadata()?.len();
         let index = Index::read(&bytes, blocks_length);
-        if blocks_length > index.blocks_end {
-            blocks.set_len(index.blocks_end)?;
-        }
-        if bytes.len() as u64 > index.length {
-            index_file.set_len(index.length)?;
-        }
         Ok(Self {
             directory,
-            blocks,
-            index_file,
+            files,
             index: Mutex::new(index),
+            is_compared: AtomicBool::new(false),
+            orphans: OnceLock::new(),
+            needed_orphans: AtomicBool::new(false),
             is_new,
             appending: Mutex::new(unsynced),
         })
@@ -136,11 +148,23 @@ impl BuildStore {
         }
     }
 
-    /// What was written behind these ends is behind the ends that the index knows, and is written over
-    /// next time; giving it back is a courtesy to a full disk.
+    /// What was written behind these ends in this call is behind the ends that the index knows, and is written over
+    /// next time; giving it back is a courtesy to a full disk. Nothing that was there before lies behind them:
+    /// see [`Index::read`].
     fn cut_off(&self, records_end: u64, blocks_end: u64) {
-        self.blocks.set_len(blocks_end).ok();
-        self.index_file.set_len(records_end).ok();
+        if let Some(files) = self.files.get() {
+            files.blocks.set_len(blocks_end).ok();
+            files.index.set_len(records_end).ok();
+        }
+    }
+
+    /// The files to append to.
+    fn files(&self) -> io::Result<&Files> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let opened = Files::open(&self.directory)?;
+        Ok(self.files.get_or_init(|| opened))
     }
 
     fn write(
@@ -150,12 +174,13 @@ impl BuildStore {
         blocks_end: u64,
         unsynced: &mut Vec<PathBuf>,
     ) -> io::Result<Vec<(Key, Place)>> {
+        let files = self.files()?;
         let mut added = Vec::new();
         let mut end = blocks_end;
         for block in blocks {
             let place = match block.content {
                 NewContent::Memory(bytes) => {
-                    self.blocks.write_all_at(&bytes, end)?;
+                    files.blocks.write_all_at(&bytes, end)?;
                     let offset = end;
                     let length = bytes.len() as u64;
                     end += length;
@@ -193,7 +218,7 @@ impl BuildStore {
             .iter()
             .flat_map(|(key, place)| index::encode(*key, *place))
             .collect();
-        self.index_file.write_all_at(&records, records_end)?;
+        files.index.write_all_at(&records, records_end)?;
         Ok(added)
     }
 
@@ -241,14 +266,29 @@ impl BuildStore {
     /// # Errors
     /// One of the results is not there.
     pub(super) fn blocks_of(&self, wanted: &[Key]) -> io::Result<Vec<UsedBlock>> {
-        let mut found = {
+        let (mut found, mut lost) = (Vec::with_capacity(wanted.len()), Vec::new());
+        {
             let index = self.index();
-            let found = wanted.iter().map(|key| {
-                let found = index.find(*key).ok_or_else(|| missing(*key))?;
-                Ok((found, *key))
-            });
-            found.collect::<io::Result<Vec<_>>>()?
-        };
+            for key in wanted {
+                match index.find(*key) {
+                    Some(place) => found.push((place, *key)),
+                    None => lost.push(*key),
+                }
+            }
+        }
+        let is_doubtful = !lost.is_empty() || self.index().num_unread > 0;
+        for key in lost {
+            let place = self.orphan(key)?.ok_or_else(|| missing(key))?;
+            found.push((place, key));
+        }
+        if is_doubtful {
+            let orphans = self.orphans()?;
+            for (found, _) in &mut found {
+                if let Some(in_block) = orphans.in_block(found.place.block) {
+                    found.in_block = in_block;
+                }
+            }
+        }
         found.sort_unstable_by_key(|(found, _)| (found.place.block, found.place.offset));
         let used = found.chunk_by(|(one, _), (other, _)| one.place.block == other.place.block);
         let used = used.filter_map(|results| {
@@ -276,11 +316,66 @@ impl BuildStore {
         atom: AtomId,
     ) -> io::Result<StoredConsole> {
         let key = (subjob, attempt);
-        let found = self.index().find(key);
+        let known = self.index().find(key);
+        let found = match known {
+            Some(found) => Some(found),
+            None => self.orphan(key)?,
+        };
         let place = found.ok_or_else(|| missing(key))?.place;
         let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
         let block = self.read_block(place.block)?;
-        content_of(block, place.offset, place.length, &name, StoredConsole::of)
+        let (offset, length) = (place.offset, place.length);
+        if place.block.length > CHECKED_BLOCK {
+            return content_of(block, offset, length, &name, StoredConsole::of);
+        }
+        checked_content_of(block, offset, length, &name, StoredConsole::of)
+    }
+
+    fn orphans(&self) -> io::Result<&Orphans> {
+        if let Some(orphans) = self.orphans.get() {
+            return Ok(orphans);
+        }
+        let found = Orphans::of(self)?;
+        Ok(self.orphans.get_or_init(|| found))
+    }
+
+    /// A result that the index does not name.
+    fn orphan(&self, (subjob, _): Key) -> io::Result<Option<Found>> {
+        let found = self.orphans()?.find(subjob);
+        if found.is_some() {
+            self.needed_orphans.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    /// Whether the index did not name results that were asked for.
+    pub(super) fn index_is_damaged(&self) -> bool {
+        self.needed_orphans.load(Ordering::Relaxed)
+    }
+
+    /// Whether the index is what it was, but for what was appended since. Told once: nobody else changes it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn has_kept_index(&self, before: IndexSum) -> io::Result<bool> {
+        if self.is_compared.swap(true, Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let bytes = match std::fs::read(self.directory.join(INDEX)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            read => read?,
+        };
+        let length = usize::try_from(before.length).unwrap_or(usize::MAX);
+        let same = bytes.get(..length).map(IndexSum::of);
+        Ok(same == Some(before))
+    }
+
+    /// The index as it is now.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn index_now(&self) -> io::Result<IndexSum> {
+        Ok(IndexSum::of(&std::fs::read(self.directory.join(INDEX))?))
     }
 
     /// A block, compressed as it is.
@@ -313,6 +408,41 @@ impl BuildStore {
     /// Where it lies.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
+    }
+}
+
+/// The files of a store, to append to.
+#[derive(Debug)]
+struct Files {
+    blocks: File,
+    index: File,
+}
+
+impl Files {
+    fn open(directory: &Path) -> io::Result<Self> {
+        let open = |name| {
+            let mut options = File::options();
+            options.write(true).create(true).truncate(false);
+            options.open(directory.join(name))
+        };
+        let (blocks, index) = (open(BLOCKS)?, open(INDEX)?);
+        Ok(Self { blocks, index })
+    }
+}
+
+/// What tells one state of an index from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IndexSum {
+    length: u64,
+    crc32: u32,
+}
+
+impl IndexSum {
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            length: bytes.len() as u64,
+            crc32: crc32fast::hash(bytes),
+        }
     }
 }
 

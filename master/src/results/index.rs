@@ -1,7 +1,7 @@
 //! Where each result of a build lies: a file of records, each checked, appended to and read whole.
 
 use clusterrunner_common::ids::{Attempt, SubjobId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The length of a record: subjob, attempt (4 bytes each), file, block's offset and length,
 /// result's offset and length (8 each), CRC-32 of all that (4); big-endian.
@@ -97,10 +97,12 @@ pub(super) struct Index {
     /// Those of earlier or later attempts, and those with large numbers.
     others: HashMap<Key, (u32, Place)>,
     blocks: Vec<KnownBlock>,
-    /// How much of the file is whole; the rest was never acknowledged.
+    /// Where the next record goes: behind all that may say something, also if it is damaged.
     pub(super) length: u64,
-    /// Where the blocks of file 0 end.
+    /// Where the next block of file 0 goes: behind all that is there, whether a record names it or not.
     pub(super) blocks_end: u64,
+    /// How many records could not be used.
+    pub(super) num_unread: usize,
     /// Whether any block ever had another file.
     pub(super) has_files: bool,
 }
@@ -134,20 +136,26 @@ pub(super) struct Found {
 const AHEAD: usize = 1 << 16;
 
 impl Index {
-    /// Reads records up to the first that is torn, or names more of file 0 than its
-    /// `blocks_length` bytes.
+    /// Reads the records of a file, of blocks of which file 0 has `blocks_length` bytes. One that is damaged is left
+    /// out, and so is one that names more than there is: it was torn, or the blocks were cut.
     pub(super) fn read(bytes: &[u8], blocks_length: u64) -> Self {
         let (records, _) = bytes.as_chunks::<RECORD>();
-        let mut index = Self::default();
-        for record in records {
-            let Some((key, place)) = decode(record) else {
-                break;
-            };
-            if place.block.file == 0 && place.block.end() > blocks_length {
-                break;
+        let mut index = Self {
+            blocks_end: blocks_length,
+            ..Self::default()
+        };
+        for (number, record) in (1..).zip(records) {
+            match decode(record) {
+                Some((_, place)) if place.block.file == 0 && place.block.end() > blocks_length => {
+                    index.num_unread += 1;
+                    // Nothing that comes later may lie where it points to.
+                    index.blocks_end = index.blocks_end.max(place.block.end());
+                    continue;
+                }
+                Some((key, place)) => index.add(key, place),
+                None => index.num_unread += 1,
             }
-            index.add(key, place);
-            index.length += RECORD as u64;
+            index.length = number * RECORD as u64;
         }
         index
     }
@@ -221,6 +229,23 @@ impl Index {
         Some(Found { place, in_block })
     }
 
+    /// All blocks that there are.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = BlockPlace> {
+        self.blocks.iter().map(|block| block.place)
+    }
+
+    /// Where the results begin that have a record: the block, and the place in it.
+    pub(super) fn named(&self) -> HashSet<(BlockPlace, u64)> {
+        let usual = self.usual.iter().filter(|packed| packed.attempt != 0);
+        let usual = usual.filter_map(|packed| {
+            let block = self.blocks.get(packed.block as usize)?;
+            Some((block.place, u64::from(packed.offset)))
+        });
+        let others = self.others.values();
+        let others = others.map(|(_, place)| (place.block, place.offset));
+        usual.chain(others).collect()
+    }
+
     /// The files in which results lie.
     pub(super) fn files(&self) -> impl Iterator<Item = u64> {
         let usual = self.usual.iter().filter(|packed| packed.attempt != 0);
@@ -247,7 +272,6 @@ impl Packed {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashSet;
 
     fn place(offset: u64) -> Place {
         let block = BlockPlace {
@@ -263,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_read_back_up_to_the_first_torn_one() {
+    fn records_that_are_damaged_are_left_out_and_never_written_over() {
         let keys = [0, 1, 2].map(|n| (SubjobId(n), Attempt(n + 7)));
         let records = [0, 10, 20].map(place);
         let bytes: Vec<u8> = keys
@@ -273,23 +297,30 @@ mod tests {
             .collect();
         let whole = Index::read(&bytes, 30);
         let found = |index: &Index| {
-            keys.iter()
-                .filter(|key| index.find(**key).is_some())
-                .count()
+            let found = keys.iter().filter(|key| index.find(**key).is_some());
+            found.count()
         };
-        assert_eq!((found(&whole), whole.blocks_end), (3, 30));
+        assert_eq!(
+            (found(&whole), whole.blocks_end, whole.num_unread),
+            (3, 30, 0)
+        );
         assert_eq!(whole.find(keys[1]).unwrap().place, records[1]);
-        for (damaged, blocks) in [
-            (bytes[..3 * RECORD - 1].to_vec(), 30),
-            (
-                [&bytes[..2 * RECORD], &[0; RECORD], &bytes[..RECORD]].concat(),
-                30,
-            ),
-            (bytes, 29),
+        let mut flipped = bytes.clone();
+        flipped[RECORD + 9] ^= 4;
+        let mut last_flipped = bytes.clone();
+        last_flipped[3 * RECORD - 1] ^= 4;
+        let torn = bytes[..3 * RECORD - 1].to_vec();
+        for (damaged, blocks, num_found, length, end) in [
+            (flipped, 30, 2, 3, 30),
+            (last_flipped, 30, 2, 3, 30),
+            // Half a record says nothing.
+            (torn, 30, 2, 2, 30),
+            // Nor does one of what is not there; but nothing else comes to lie there.
+            (bytes, 29, 2, 2, 30),
         ] {
             let index = Index::read(&damaged, blocks);
             let found = (found(&index), index.length, index.blocks_end);
-            assert_eq!(found, (2, 2 * RECORD as u64, 20));
+            assert_eq!(found, (num_found, length * RECORD as u64, end));
         }
     }
 

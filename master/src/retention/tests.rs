@@ -23,12 +23,14 @@ fn projects(directory: &Path) -> Projects {
     }
 }
 
-/// A master's core with one canceled build, of which a result is there.
-async fn with_canceled_build(
+/// A master's core with one build that came to its end by these commands, of which a result is there.
+async fn with_ended_build(
     directory: &Path,
+    end: Vec<Command>,
     stop: &CancellationToken,
-) -> (ClusterHandle, Results) {
+) -> (ClusterHandle, Results, EndedBuilds) {
     let journal = Journal::open(&directory.join("journal")).unwrap();
+    let ended = journal.ended();
     let recovered = Coordinator::recover(journal, Duration::from_millis(200)).unwrap();
     let (coordinator, cluster, effects) = recovered;
     let stop = stop.clone();
@@ -42,11 +44,9 @@ async fn with_canceled_build(
         .command(Command::QueueBuild { request })
         .await
         .unwrap();
-    let build = BuildId(1);
-    cluster
-        .command(Command::CancelBuild { build })
-        .await
-        .unwrap();
+    for command in end {
+        cluster.command(command).await.unwrap();
+    }
     let results = Results::new(directory.join("results")).unwrap();
     let of_build = directory.join("results/1");
     std::fs::create_dir_all(&of_build).unwrap();
@@ -60,14 +60,17 @@ async fn with_canceled_build(
     tokio::time::timeout(Duration::from_secs(60), put_away)
         .await
         .unwrap();
-    (cluster, results)
+    (cluster, results, ended)
 }
+
+const BUILD: BuildId = BuildId(1);
 
 #[tokio::test]
 async fn results_without_an_archive_go_before_their_build() {
     let directory = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let (cluster, results) = with_canceled_build(directory.path(), &stop).await;
+    let canceled = vec![Command::CancelBuild { build: BUILD }];
+    let (cluster, results, ended) = with_ended_build(directory.path(), canceled, &stop).await;
     let bounds = |max_partial_age| BuildBounds {
         max_bytes: Some(10),
         max_partial_age,
@@ -76,7 +79,15 @@ async fn results_without_an_archive_go_before_their_build() {
     let look = async |max_partial_age| {
         let (bounds, projects) = (bounds(max_partial_age), projects(directory.path()));
         let measured = Measured::default();
-        let mut keeper = Keeper::new(cluster.clone(), results.clone(), bounds, projects, measured);
+        let (cluster, results) = (cluster.clone(), results.clone());
+        let mut keeper = Keeper::new(
+            cluster,
+            results.clone(),
+            ended.clone(),
+            bounds,
+            projects,
+            measured,
+        );
         keeper.look_at_builds().await;
         results.size(BuildId(1)).unwrap()
     };
@@ -86,6 +97,29 @@ async fn results_without_an_archive_go_before_their_build() {
     // The build itself stays: it is the last one.
     let is_there = cluster.read(|cluster| cluster.is_ended(BuildId(1)));
     assert!(is_there.await.unwrap());
+    stop.cancel();
+}
+
+/// The list of what its archive consists of is damaged or gone: that makes it no build without an archive.
+#[tokio::test]
+async fn results_of_a_finished_build_stay_whatever_became_of_its_archive() {
+    let directory = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let plan = serde_json::json!({"job_name": "Job", "command": "true"});
+    let plan = Box::new(serde_json::from_value(plan).unwrap());
+    let finished = vec![
+        Command::ReportPrepared { build: BUILD, plan },
+        Command::ReportArchived { build: BUILD },
+    ];
+    let (cluster, results, ended) = with_ended_build(directory.path(), finished, &stop).await;
+    let bounds = BuildBounds {
+        max_partial_age: Some(Duration::ZERO),
+        ..BuildBounds::default()
+    };
+    let (projects, measured) = (projects(directory.path()), Measured::default());
+    let mut keeper = Keeper::new(cluster, results.clone(), ended, bounds, projects, measured);
+    keeper.look_at_builds().await;
+    assert_eq!(results.size(BUILD).unwrap(), 100);
     stop.cancel();
 }
 

@@ -341,16 +341,17 @@ async fn a_journal_that_can_not_be_opened_is_made_anew_from_an_export() {
     db.extend_from_within(..);
     fs::write(journal.join("db"), db).unwrap();
     let error = refusal(&journal);
-    assert!(error.contains("journal repair --from FILE"), "{error}");
-    assert!(
-        !error.contains("repair` "),
-        "a way that does not help: {error}"
-    );
+    assert!(error.contains("journal repair` says"), "{error}");
     for refused in [
         Repair::of_damaged(&journal).map(drop).unwrap_err(),
         examine(&journal).map(drop).unwrap_err(),
     ] {
-        assert_eq!(refused.to_string(), error);
+        let error = refused.to_string();
+        assert!(error.contains("journal repair --from FILE"), "{error}");
+        assert!(
+            !error.contains("repair` "),
+            "a way that does not help: {error}"
+        );
     }
     let repair = Repair::of_export(&journal, &file).unwrap();
     repair.commit().unwrap().unwrap();

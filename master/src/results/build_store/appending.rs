@@ -28,12 +28,13 @@ impl Appending<'_> {
         // Nobody asks for a result that no event names, so it does no harm if the index gets to disk
         // before the block does, nor if there are names of files without content. With everything
         // written, the first sync does most of the others' work.
+        let files = self.store.files()?;
         let in_blocks = |(_, place): &(Key, Place)| place.block.file == 0;
         if self.added.iter().any(in_blocks) {
-            self.store.blocks.sync_data()?;
+            files.blocks.sync_data()?;
         }
         if !self.added.is_empty() {
-            self.store.index_file.sync_data()?;
+            files.index.sync_data()?;
         }
         let mut directories = self.unsynced.iter();
         directories.try_for_each(|directory| others.sync(directory))
@@ -50,7 +51,7 @@ impl Appending<'_> {
         }
         self.unsynced.clear();
         let mut index = self.store.index();
-        index.length += (self.added.len() * RECORD) as u64;
+        index.length = self.records_end + (self.added.len() * RECORD) as u64;
         for (key, place) in self.added {
             index.add(key, place);
         }
