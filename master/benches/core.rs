@@ -261,6 +261,7 @@ impl Farm {
                     subjob: *subjob,
                     attempt: *attempt,
                 },
+                executor: None,
                 outcomes: vec![AtomOutcome {
                     exit_code: 0,
                     duration_ms: 1,

@@ -2,14 +2,15 @@
 //! and ours beside them. Pure, but for the listener that brings them there.
 
 use crate::cluster::Cluster;
-use crate::cluster::event::{Event, Fact};
+use crate::cluster::event::{AtomOutcome, Event, Fact};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::event_log::{Entry, EventLog};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use serde_json::Value;
 
-/// What an event says to the outside, in order. `cluster` has taken it in already.
+/// What an event says to the outside, in order, and of which moment. `cluster` has taken it in already.
 #[must_use]
-pub fn entries(event: &Event, cluster: &Cluster) -> Vec<Entry> {
+pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
     let entry = match &event.fact {
         Fact::MasterStarted => Entry::new("SERVICE_STARTED").with("service", "master"),
         Fact::BuildQueued { build, .. } => of_build("BUILD_REQUEST_QUEUED", *build),
@@ -18,8 +19,8 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<Entry> {
         Fact::BuildFailed { build, reason } => {
             let failed = of_build("BUILD_FAILED", *build).with("error_message", reason.as_str());
             return match was_preparing(cluster, *build) {
-                true => vec![prepared(*build, false), failed],
-                false => vec![failed],
+                true => vec![(event.at, prepared(*build, false)), (event.at, failed)],
+                false => vec![(event.at, failed)],
             };
         }
         Fact::BuildCanceled { build } => of_build("BUILD_CANCELED", *build),
@@ -63,17 +64,29 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<Entry> {
             build,
             subjob,
             attempt,
-        } => {
-            of_subjob("MASTER_TRIGGERED_SUBJOB", *build, *subjob, *slave).with("attempt", attempt.0)
-        }
+        } => of_subjob("SUBJOB_HANDED_OUT", *build, *subjob, *slave).with("attempt", attempt.0),
         Fact::SubjobFinished {
             slave,
             build,
             subjob,
             attempt,
-            ..
+            executor,
+            outcomes,
         } => {
-            of_subjob("MASTER_RECEIVED_RESULT", *build, *subjob, *slave).with("attempt", attempt.0)
+            let of = |tag| {
+                let executor = executor.map_or(Value::Null, |executor| executor.0.into());
+                Entry::new(tag)
+                    .with("executor_id", executor)
+                    .with("build_id", build.0)
+                    .with("subjob_id", subjob.0)
+                    .with("slave_id", slave.0)
+                    .with("attempt", attempt.0)
+            };
+            let began = began(event.at, outcomes);
+            return vec![
+                (began, of("MASTER_TRIGGERED_SUBJOB")),
+                (event.at, of("MASTER_RECEIVED_RESULT")),
+            ];
         }
         Fact::SubjobReturned {
             slave,
@@ -89,7 +102,7 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<Entry> {
                 of_subjob("SUBJOB_RESULT_KEPT", kept.build, kept.subjob, *slave)
                     .with("attempt", kept.attempt.0)
             });
-            return kept.collect();
+            return kept.map(|entry| (event.at, entry)).collect();
         }
         Fact::SubjobSuspected {
             slave,
@@ -121,17 +134,20 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<Entry> {
         | Fact::SlaveForgotten { .. }
         | Fact::SlaveReserved { .. } => return Vec::new(),
     };
-    vec![entry]
+    vec![(event.at, entry)]
+}
+
+/// When a slave began with a subjob whose result has just come, as far as the master knows: which executor it was,
+/// too, is only said with the result.
+fn began(ended: Timestamp, outcomes: &[AtomOutcome]) -> Timestamp {
+    let took: u64 = outcomes.iter().map(|outcome| outcome.duration_ms).sum();
+    Timestamp(ended.0.saturating_sub(took))
 }
 
 /// Records what it is told.
 pub fn listener(events: EventLog) -> impl FnMut(&Cluster, &[Event]) + Send + 'static {
     move |cluster, happened| {
-        let entries = happened.iter().flat_map(|event| {
-            let entries = entries(event, cluster);
-            entries.into_iter().map(|entry| (event.at, entry))
-        });
-        events.record(entries);
+        events.record(happened.iter().flat_map(|event| entries(event, cluster)));
     }
 }
 
@@ -143,10 +159,8 @@ fn of_slave(tag: &'static str, slave: SlaveId) -> Entry {
     Entry::new(tag).with("slave_id", slave.0)
 }
 
-/// Which executor runs a subjob is the slave's to choose, and its event log tells.
 fn of_subjob(tag: &'static str, build: BuildId, subjob: SubjobId, slave: SlaveId) -> Entry {
     Entry::new(tag)
-        .with("executor_id", Value::Null)
         .with("build_id", build.0)
         .with("subjob_id", subjob.0)
         .with("slave_id", slave.0)

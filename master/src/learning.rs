@@ -216,6 +216,7 @@ mod tests {
                 build: BuildId(1),
                 subjob: SubjobId(subjob),
                 attempt: Attempt(1),
+                executor: None,
                 outcomes: vec![outcome],
             },
         }

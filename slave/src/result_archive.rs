@@ -187,7 +187,7 @@ mod tests {
         ResultNote {
             build: BuildId(7),
             session: SessionId("s".to_owned()),
-            results: vec![entry(hand_out(), &ends)],
+            results: vec![entry(hand_out(), ExecutorIndex(0), &ends)],
         }
     }
 
@@ -296,7 +296,10 @@ mod tests {
         let note = ResultNote {
             build: BuildId(7),
             session: SessionId("s".to_owned()),
-            results: results.iter().map(|(h, ends)| entry(*h, ends)).collect(),
+            results: results
+                .iter()
+                .map(|(h, ends)| entry(*h, ExecutorIndex(0), ends))
+                .collect(),
         };
         let stop = CancellationToken::new();
         let block = pack(Vec::new(), &note, results.into_iter(), Taker::Ours, &stop).unwrap();

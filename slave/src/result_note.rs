@@ -5,7 +5,7 @@
 
 use crate::work::{AtomEnd, HandOut};
 use clusterrunner_common::api::{AtomReport, ResultEntry};
-use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
@@ -68,6 +68,7 @@ impl From<Stored> for ResultNote {
                 results: vec![ResultEntry {
                     subjob_id: subjob,
                     attempt,
+                    executor_id: None,
                     atoms,
                 }],
             },
@@ -76,7 +77,7 @@ impl From<Stored> for ResultNote {
 }
 
 /// What there is to say of a result beside what its files tell.
-pub(crate) fn entry(hand_out: HandOut, atoms: &[AtomEnd]) -> ResultEntry {
+pub(crate) fn entry(hand_out: HandOut, executor: ExecutorIndex, atoms: &[AtomEnd]) -> ResultEntry {
     let reports = (0..).map(AtomId).zip(atoms).filter_map(|(id, atom)| {
         let limit = atom.timed_out?;
         Some(AtomReport {
@@ -87,6 +88,7 @@ pub(crate) fn entry(hand_out: HandOut, atoms: &[AtomEnd]) -> ResultEntry {
     ResultEntry {
         subjob_id: hand_out.subjob,
         attempt: hand_out.attempt,
+        executor_id: Some(executor),
         atoms: reports.take(MAX_REPORTS).collect(),
     }
 }
@@ -138,6 +140,7 @@ mod tests {
         let result = |subjob| ResultEntry {
             subjob_id: SubjobId(subjob),
             attempt: Attempt(2),
+            executor_id: Some(ExecutorIndex(3)),
             atoms: Vec::new(),
         };
         ResultNote {
@@ -154,6 +157,7 @@ mod tests {
         let one = r#"{"build":7,"subjob":4,"attempt":2,"session":"s"}"#;
         let mut expected = note();
         expected.results.truncate(1);
+        expected.results[0].executor_id = None;
         assert_eq!(serde_json::from_str::<ResultNote>(one).unwrap(), expected);
     }
 }

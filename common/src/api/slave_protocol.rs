@@ -343,6 +343,9 @@ pub struct ResultEntry {
     pub subjob_id: SubjobId,
     /// The number of the hand-out.
     pub attempt: Attempt,
+    /// Which executor ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
     /// What the block does not say about its atoms; those of which there is nothing to say are left
     /// out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -88,7 +88,11 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
             trouble: None,
         };
         let outcomes = vec![outcome];
-        cluster.command(Command::ReportFinished { hand_out, outcomes })
+        cluster.command(Command::ReportFinished {
+            hand_out,
+            executor: None,
+            outcomes,
+        })
     });
     let mut reports = reports.buffer_unordered(REPORTS);
     while let Some(reported) = reports.next().await {

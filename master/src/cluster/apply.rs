@@ -225,6 +225,7 @@ impl Cluster {
                 build,
                 subjob,
                 attempt,
+                executor: _,
                 outcomes,
             } => {
                 self.release(*slave, *build, *subjob);

@@ -3,7 +3,7 @@
 use super::event::{AtomOutcome, Plan};
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::build_request::BuildRequest;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::retention::BuildBounds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,6 +141,8 @@ pub enum Command {
     ReportFinished {
         /// Whose result it is.
         hand_out: HandOut,
+        /// Which executor of the slave ran it, if that is known.
+        executor: Option<ExecutorIndex>,
         /// One for each atom of the subjob, in their order.
         outcomes: Vec<AtomOutcome>,
     },

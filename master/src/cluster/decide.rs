@@ -155,7 +155,11 @@ impl Cluster {
                 let expected = place == Some(&BuildOnSlave::TearingDown);
                 Ok(unless(!expected, Fact::TeardownCompleted { slave, build }))
             }
-            Command::ReportFinished { hand_out, outcomes } => {
+            Command::ReportFinished {
+                hand_out,
+                executor,
+                outcomes,
+            } => {
                 let HandOut {
                     slave,
                     build,
@@ -170,6 +174,7 @@ impl Cluster {
                         build,
                         subjob,
                         attempt,
+                        executor,
                         outcomes,
                     },
                     Some(reason) => Fact::SubjobReturned {

@@ -4,7 +4,7 @@
 
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::Timeouts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -245,6 +245,9 @@ pub enum Fact {
         subjob: SubjobId,
         /// The hand-out that counted.
         attempt: Attempt,
+        /// Which executor of the slave ran it, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        executor: Option<ExecutorIndex>,
         /// One for each of its atoms.
         outcomes: Vec<AtomOutcome>,
     },

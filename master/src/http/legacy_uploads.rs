@@ -15,7 +15,7 @@ use axum::extract::FromRequest as _;
 use axum::extract::Request;
 use axum::extract::multipart::Multipart;
 use clusterrunner_common::api::ResultReport;
-use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_common::ids::{BuildId, ExecutorIndex, SubjobId};
 
 pub(super) async fn receive_result(
     api: &Api,
@@ -39,6 +39,8 @@ pub(super) async fn receive_result(
         ))
     })?;
     drop(part);
+    let metrics = report.metric_data.as_ref();
+    let executor = metrics.and_then(|metrics| metrics.executor_id);
     let meant = api
         .cluster
         .read(move |cluster| cluster.legacy_hand_out(&report.slave, build, subjob));
@@ -57,12 +59,12 @@ pub(super) async fn receive_result(
     drop(file);
     nothing_more(&mut parts).await?;
     api.cluster.heard(hand_out.slave).await?;
-    record(api, hand_out, num_atoms, payload).await
+    record(api, (hand_out, executor), num_atoms, payload).await
 }
 
 async fn record(
     api: &Api,
-    hand_out: HandOut,
+    (hand_out, executor): (HandOut, Option<ExecutorIndex>),
     num_atoms: usize,
     payload: Payload,
 ) -> Result<(), ApiError> {
@@ -74,7 +76,11 @@ async fn record(
             let outcomes = outcomes(&result);
             let stored = api.results.append(build, block, vec![(result, attempt)]);
             stored.await.map_err(disk)?;
-            Command::ReportFinished { hand_out, outcomes }
+            Command::ReportFinished {
+                hand_out,
+                executor,
+                outcomes,
+            }
         }
         Err(unusable) => Command::ReportUnusable {
             hand_out,

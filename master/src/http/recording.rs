@@ -155,12 +155,18 @@ impl Batch {
         let mut reports = Vec::new();
         for entry in entries {
             let hand_out = entry.hand_out(slave, build);
+            let executor = entry.reported.executor_id;
             let report = match (entry.standing, judged.next().flatten()) {
                 (Err(refusal), _) => Report::Known(Some(refusal.into())),
                 (Ok(Standing::Repeated), _) | (Ok(_), None) => Report::Known(None),
                 (Ok(Standing::Counts { .. }), Some(Ok((result, outcomes)))) => {
                     keys.push((result, hand_out.attempt));
-                    Report::Command(Command::ReportFinished { hand_out, outcomes }, None)
+                    let finished = Command::ReportFinished {
+                        hand_out,
+                        executor,
+                        outcomes,
+                    };
+                    Report::Command(finished, None)
                 }
                 (Ok(Standing::Counts { .. }), Some(Err(unusable))) => {
                     unusable_report(hand_out, &unusable.to_string())

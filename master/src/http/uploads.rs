@@ -103,6 +103,7 @@ async fn receive_result(
         let entry = ResultEntry {
             subjob_id: subjob,
             attempt,
+            executor_id: report.metric_data.and_then(|metrics| metrics.executor_id),
             atoms: report.atoms,
         };
         Ok(ResultsReport {

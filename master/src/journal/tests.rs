@@ -142,6 +142,7 @@ fn finished(build: u64, subjob: u32) -> Fact {
         build: BuildId(build),
         subjob: SubjobId(subjob),
         attempt: Attempt(1),
+        executor: None,
         outcomes: vec![AtomOutcome {
             exit_code: i32::from(subjob == 1),
             duration_ms: 7,

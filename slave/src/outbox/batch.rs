@@ -195,7 +195,10 @@ impl Batch {
         let note = ResultNote {
             build: self.build,
             session: session.clone(),
-            results: wanted.iter().map(|f| entry(f.hand_out, &f.atoms)).collect(),
+            results: wanted
+                .iter()
+                .map(|f| entry(f.hand_out, f.executor, &f.atoms))
+                .collect(),
         };
         let taker = match is_original {
             true => Taker::Original,

@@ -133,7 +133,7 @@ mod tests {
         let finished = batch.finished().unwrap();
         let results = finished
             .iter()
-            .map(|f| crate::result_note::entry(f.hand_out, &f.atoms));
+            .map(|f| crate::result_note::entry(f.hand_out, f.executor, &f.atoms));
         let note = crate::result_note::ResultNote {
             build: BuildId(u64::MAX),
             session: SessionId("x".repeat(100)),

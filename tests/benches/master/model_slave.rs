@@ -268,6 +268,7 @@ impl ModelSlave {
             }
             let (file, _) = block.finish().expect("a block");
             let entry = |order: &SubjobOrder| ResultEntry {
+                executor_id: None,
                 subjob_id: order.subjob_id,
                 attempt: order.attempt,
                 atoms: Vec::new(),

@@ -98,7 +98,11 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
                     trouble: None,
                 };
                 let outcomes = vec![outcome];
-                let report = Command::ReportFinished { hand_out, outcomes };
+                let report = Command::ReportFinished {
+                    hand_out,
+                    executor: None,
+                    outcomes,
+                };
                 farm.later(suite.round_trip / 2, report);
             }
         }

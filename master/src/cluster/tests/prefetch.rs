@@ -30,7 +30,11 @@ fn finish_in(farm: &mut Scenario, hand_out: HandOut, duration_ms: u64) {
         trouble: None,
     };
     let outcomes = vec![outcome];
-    farm.tell(Command::ReportFinished { hand_out, outcomes });
+    farm.tell(Command::ReportFinished {
+        hand_out,
+        executor: None,
+        outcomes,
+    });
 }
 
 fn ready(plan: Plan) -> Scenario {

@@ -445,7 +445,11 @@ pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
         trouble: None,
     };
     let outcomes = exit_codes.iter().map(outcome).collect();
-    Command::ReportFinished { hand_out, outcomes }
+    Command::ReportFinished {
+        hand_out,
+        executor: None,
+        outcomes,
+    }
 }
 
 pub(super) fn unusable(hand_out: HandOut) -> Command {

@@ -83,6 +83,7 @@ pub(super) fn fact_text(fact: &Fact) -> String {
             build,
             subjob,
             attempt,
+            executor: _,
             outcomes,
         } => {
             let codes: Vec<i32> = outcomes.iter().map(|o| o.exit_code).collect();

@@ -115,8 +115,11 @@ impl Model {
                     trouble: None,
                 };
                 let outcomes = vec![outcome];
-                self.farm
-                    .tell(Command::ReportFinished { hand_out, outcomes });
+                self.farm.tell(Command::ReportFinished {
+                    hand_out,
+                    executor: None,
+                    outcomes,
+                });
             }
             while let Some((_, slave, one)) = self.to_slaves.pop_front_if(|(at, ..)| *at <= now) {
                 let slave = self.slaves.iter_mut().find(|known| known.id == slave);

@@ -77,8 +77,8 @@ async fn events_have_the_originals_names_and_fields() {
             json!({"build_id": 1, "slave_id": 1, "__id__": 6, "__tag__": "BUILD_SETUP_START"}),
             json!({"build_id": 1, "slave_id": 1, "__id__": 7, "__tag__": "BUILD_SETUP_FINISH"}),
             json!({
-                "executor_id": null, "build_id": 1, "subjob_id": 0, "slave_id": 1, "attempt": 1,
-                "__id__": 8, "__tag__": "MASTER_TRIGGERED_SUBJOB",
+                "build_id": 1, "subjob_id": 0, "slave_id": 1, "attempt": 1,
+                "__id__": 8, "__tag__": "SUBJOB_HANDED_OUT",
             }),
         ]
     );

@@ -344,6 +344,10 @@ impl World {
             duration_ms,
             trouble: None,
         }];
-        self.tell(Command::ReportFinished { hand_out, outcomes });
+        self.tell(Command::ReportFinished {
+            hand_out,
+            executor: None,
+            outcomes,
+        });
     }
 }

@@ -369,6 +369,10 @@ impl World {
         if self.random.happens(10) {
             outcomes.extend_from_within(..);
         }
-        Command::ReportFinished { hand_out, outcomes }
+        Command::ReportFinished {
+            hand_out,
+            executor: None,
+            outcomes,
+        }
     }
 }

@@ -120,14 +120,24 @@ impl Master {
     /// One command as the core takes it, or as a core without a safeguard would.
     pub(super) fn take(&mut self, command: Command) -> Result<Turn, Refusal> {
         match (self.mutation, command) {
-            (Some(Mutation::StaleResultsCount), Command::ReportFinished { hand_out, outcomes }) => {
+            (
+                Some(Mutation::StaleResultsCount),
+                Command::ReportFinished {
+                    hand_out, outcomes, ..
+                },
+            ) => {
                 let hand_out = self.current(hand_out);
-                self.farm
-                    .try_tell(Command::ReportFinished { hand_out, outcomes })
+                self.farm.try_tell(Command::ReportFinished {
+                    hand_out,
+                    executor: None,
+                    outcomes,
+                })
             }
             (
                 Some(Mutation::RepeatedResultsCount),
-                Command::ReportFinished { hand_out, outcomes },
+                Command::ReportFinished {
+                    hand_out, outcomes, ..
+                },
             ) if self.farm.cluster.is_repeated(hand_out) == Ok(true) => {
                 let HandOut {
                     slave,
@@ -140,6 +150,7 @@ impl Master {
                     build,
                     subjob,
                     attempt,
+                    executor: None,
                     outcomes,
                 };
                 let at = self.farm.journal.last().unwrap().at;

@@ -9,7 +9,7 @@ use crate::http::legacy_proof;
 use crate::results::Block;
 use axum::http::Method;
 use clusterrunner_common::disk_space::DiskSpace;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::Timeouts;
 use clusterrunner_common::signed::Proof;
 use flate2::Compression;
@@ -168,6 +168,7 @@ impl Farm {
                 subjob,
                 attempt,
             },
+            executor: Some(ExecutorIndex(0)),
             outcomes: vec![AtomOutcome {
                 exit_code,
                 duration_ms: 2010,
