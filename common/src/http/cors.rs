@@ -20,7 +20,8 @@ impl From<regex::Error> for InvalidPattern {
 }
 
 impl AllowedOrigins {
-    /// The origins that match `pattern` from their beginning to their end; none without a pattern.
+    /// The origins that match `pattern` from their beginning to the end of their host, or of their port; none
+    /// without a pattern. The original also lets in what has a longer host name.
     ///
     /// # Errors
     /// See [`InvalidPattern`].
@@ -30,7 +31,7 @@ impl AllowedOrigins {
         };
         // Compiled as it stands first: in the frame a stray parenthesis could mean something else.
         Regex::new(pattern)?;
-        let framed = Regex::new(&format!(r"\A(?:{pattern})\z"))?;
+        let framed = Regex::new(&format!(r"\A(?:{pattern})(?::[0-9]{{1,5}})?\z"))?;
         Ok(Self(Some(framed)))
     }
 
@@ -73,13 +74,34 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_must_match_as_a_whole() {
+    fn an_origin_must_match_to_the_end_of_its_host_or_port() {
         let pattern = Some(r"https?://(dash|www)\.example\.com");
         assert!(allowed(pattern, "http://dash.example.com"));
         assert!(!allowed(pattern, "http://dash.example.com.evil.org"));
         assert!(!allowed(pattern, "http://evil.org/http://dash.example.com"));
         assert!(!allowed(Some("http://a|http://b"), "http://a.evil.org"));
         assert!(!allowed(None, "http://dash.example.com"));
+        // The example of the Dashboard, and the page that it is for.
+        let pattern = Some(r"^http://[^.]*\.my-org\.net");
+        assert!(allowed(pattern, "http://unicorn.my-org.net:6174"));
+        assert!(allowed(pattern, "http://unicorn.my-org.net"));
+        for other in [
+            "http://unicorn.my-org.net.evil.org",
+            "http://unicorn.my-org.net.evil.org:6174",
+            "http://unicorn.my-org.network:6174",
+            "http://unicorn.my-org.net:6174.evil.org",
+            "http://unicorn.my-org.net:",
+            "http://unicorn.my-org.net:617400",
+            "http://unicorn.my-org.net:80@evil.org",
+            "http://evil.org/http://unicorn.my-org.net:6174",
+            "https://unicorn.my-org.net:6174",
+        ] {
+            assert!(!allowed(pattern, other), "{other}");
+        }
+        let with_port = Some(r"http://dash:80$");
+        assert!(allowed(with_port, "http://dash:80"));
+        assert!(!allowed(with_port, "http://dash:8080"));
+        assert!(!allowed(with_port, "http://dash"));
         assert!(AllowedOrigins::new(Some("a)(?:b")).is_err());
     }
 }
