@@ -26,6 +26,9 @@ pub struct BuildAccepted {
     /// Always `SUCCESS`; the key that the original's documentation names.
     #[serde(rename = "STATUS")]
     pub documented_status: String,
+    /// Ours: what of the request has no effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Answer to a write that has nothing else to say.

@@ -4,12 +4,13 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use reading::InvalidRequest;
+pub use reading::{InvalidRequest, LINK_PARAMETER};
 
 use crate::ids::BuildId;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::path::{Component, Path};
 
 /// A well-formed request for a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,9 +55,36 @@ pub enum ProjectSource {
     },
     /// A directory that every machine has at the same path.
     Directory {
-        /// Its absolute path.
+        /// Its path; absolute in every build that was accepted, see [`ProjectSource::resolved`].
         project_directory: String,
     },
+}
+
+impl ProjectSource {
+    /// The same with an absolute path: a relative one of a directory is meant from `base` on, and its `..` are
+    /// taken away as they are written, as by the original.
+    #[must_use]
+    pub fn resolved(self, base: &Path) -> Self {
+        let Self::Directory { project_directory } = &self else {
+            return self;
+        };
+        if Path::new(project_directory).is_absolute() {
+            return self;
+        }
+        let mut path = base.to_owned();
+        for part in Path::new(project_directory).components() {
+            match part {
+                Component::Normal(name) => path.push(name),
+                Component::ParentDir => {
+                    path.pop();
+                }
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            }
+        }
+        Self::Directory {
+            project_directory: path.to_string_lossy().into_owned(),
+        }
+    }
 }
 
 impl BuildRequest {

@@ -26,6 +26,10 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     "atoms_override",
 ];
 
+/// What the original's master adds to the parameters of each build: a link that nothing here makes or reads. It
+/// comes back where parameters are submitted anew.
+pub const LINK_PARAMETER: &str = "build_project_directory";
+
 /// Texts end up in names of files and in environments, where such a character is the end.
 const WITHOUT_NUL: &str = "text without NUL characters";
 
@@ -88,7 +92,8 @@ impl BuildRequest {
             "directory" => ("directory", DIRECTORY_PARAMETERS),
             _ => return Err(InvalidRequest::Type),
         };
-        if let Some(field) = map.keys().find(|key| !known.contains(&key.as_str())) {
+        let is_known = |key: &&String| known.contains(&key.as_str()) || *key == LINK_PARAMETER;
+        if let Some(field) = map.keys().find(|key| !is_known(key)) {
             return Err(InvalidRequest::Unknown {
                 field: field.clone(),
                 project_type,
@@ -212,12 +217,6 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
 
 fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
     let project_directory = fields.required_text("project_directory")?;
-    if !std::path::Path::new(&project_directory).is_absolute() {
-        return Err(wrong(
-            "project_directory",
-            "an absolute path that every machine of the farm has",
-        ));
-    }
     Ok(ProjectSource::Directory { project_directory })
 }
 

@@ -33,6 +33,43 @@ fn null_counts_as_left_out_and_the_type_is_taken_in_any_case() {
     assert_eq!((request.job_name, request.config), (None, None));
 }
 
+/// As they come back where somebody submits what the original's `request_params` show.
+#[test]
+fn the_originals_link_is_ignored() {
+    for body in [
+        json!({"type": "git", "url": "u", "build_project_directory": "/tmp/links/x"}),
+        json!({"type": "directory", "project_directory": "/p", "build_project_directory": 7}),
+    ] {
+        let request = BuildRequest::from_json(&body).unwrap();
+        assert_eq!(request.to_params().get("build_project_directory"), None);
+    }
+}
+
+#[test]
+fn a_relative_directory_is_meant_from_a_base_on() {
+    for (given, expected) in [
+        ("web", "/srv/farm/web"),
+        ("./web/", "/srv/farm/web"),
+        (".", "/srv/farm"),
+        ("../web/../app", "/srv/app"),
+        ("../../../../x", "/x"),
+        ("/abs/../as/it/is", "/abs/../as/it/is"),
+    ] {
+        let body = json!({"type": "directory", "project_directory": given});
+        let project = BuildRequest::from_json(&body).unwrap().project;
+        let project_directory = expected.to_owned();
+        let resolved = ProjectSource::Directory { project_directory };
+        assert_eq!(
+            project.resolved(Path::new("/srv/farm")),
+            resolved,
+            "{given}"
+        );
+    }
+    let git = json!({"type": "git", "url": "u", "project_directory": "a"});
+    let git = BuildRequest::from_json(&git).unwrap().project;
+    assert_eq!(git.clone().resolved(Path::new("/srv")), git);
+}
+
 #[test]
 fn an_error_names_the_field_and_the_cure() {
     check_refused(

@@ -9,7 +9,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clusterrunner_common::api::{BuildAccepted, Success};
-use clusterrunner_common::build_request::{BuildRequest, InvalidRequest, ProjectSource};
+use clusterrunner_common::build_request::{
+    BuildRequest, InvalidRequest, LINK_PARAMETER, ProjectSource,
+};
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
@@ -23,6 +25,7 @@ pub(super) async fn submit(
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
     let request = checked(&body, &api.remote_files)?;
+    let warnings = ignored(&body);
     api.space.check(0)?;
     let request = Box::new(request);
     let events = api.cluster.command(Command::QueueBuild { request }).await?;
@@ -34,15 +37,40 @@ pub(super) async fn submit(
         build_id: queued.ok_or(Gone)?,
         status: "SUCCESS".to_owned(),
         documented_status: "SUCCESS".to_owned(),
+        warnings,
     };
+    for warning in &accepted.warnings {
+        tracing::warn!(build.id = accepted.build_id.0, "{warning}");
+    }
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
 /// What a body asks for, with all checked that can be without going there.
 pub(crate) fn checked(body: &Value, rules: &RemoteFileRules) -> Result<BuildRequest, ApiError> {
     let request = BuildRequest::from_json(body)?;
+    let request = BuildRequest {
+        project: resolved(request.project)?,
+        ..request
+    };
     check_sources(&request, rules)?;
     Ok(request)
+}
+
+/// The project where this process finds it: a relative path of a directory is meant from here on, as in the
+/// original.
+fn resolved(project: ProjectSource) -> Result<ProjectSource, ApiError> {
+    let here = std::env::current_dir().map_err(|source| ApiError::Disk {
+        what: "Finding the master's directory",
+        source,
+    });
+    Ok(project.resolved(&here?))
+}
+
+/// What of an accepted request has no effect.
+fn ignored(body: &Value) -> Vec<String> {
+    let has_link = body.get(LINK_PARAMETER).is_some_and(|link| !link.is_null());
+    let warning = "Field 'build_project_directory' has no effect: no links are made here.";
+    has_link.then(|| warning.to_owned()).into_iter().collect()
 }
 
 /// What can be known to be wrong about sources without going there.

@@ -76,7 +76,7 @@ async fn a_bad_request_for_a_build_names_the_field_and_stores_nothing() {
             "'colour'",
         ),
         (
-            r#"{"type": "directory", "project_directory": "here"}"#,
+            r#"{"type": "directory", "project_directory": ["here"]}"#,
             "'project_directory'",
         ),
     ] {

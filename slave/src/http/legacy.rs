@@ -55,10 +55,12 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
     let mut parameters = request.project_type_params;
     parameters.remove(LINK);
     let project = BuildRequest::from_json(&Value::Object(parameters))?;
+    // As the original's slaves read a relative directory.
+    let here = std::env::current_dir().unwrap_or_default();
     Ok(SetupOrder {
         build,
         start_index: request.build_executor_start_index,
-        source: project.project,
+        source: project.project.resolved(&here),
         remote_files: project.remote_files,
         commit: None,
         source_from_master: false,
