@@ -1,11 +1,13 @@
 //! The settings as far as a client needs them.
 
 use crate::options::CommonOptions;
+use crate::output;
 use crate::trouble::Trouble;
 use clusterrunner_common::regular_file;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::{
-    ClientSettings, Overrides, SettingsError, load_client, load_slave,
+    ClientSettings, Overrides, SettingsError, default_config_file, load_client, load_slave,
+    second_file,
 };
 use clusterrunner_common::tls::HttpsSettings;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) log_directory: PathBuf,
     /// Signs what changes something; reads need none.
     pub(crate) secret: Option<Secret>,
+    /// Whether a master of the original is given the weaker proof that it asks for.
+    pub(crate) accept_legacy_peers: bool,
     /// This machine's name.
     pub(crate) hostname: String,
     /// The master's port.
@@ -46,17 +50,25 @@ impl Settings {
     /// Reads the settings, and generates a secret where there is none yet: for a farm that may have
     /// to be started here.
     pub(crate) fn load_with_secret(common: &CommonOptions) -> Result<Self, Trouble> {
-        let secret = read(common)?.general.secret_or_generate().map_err(wrong)?;
         let settings = Self::load(common)?;
+        let secret = read(common)?.general.secret_or_generate().map_err(wrong)?;
         Ok(Self {
             secret: Some(secret),
             ..settings
         })
     }
 
-    /// Reads the settings, and changes nothing.
+    /// Reads the settings. All that this can change is that a file is made that was named and is not there.
     pub(crate) fn load(common: &CommonOptions) -> Result<Self, Trouble> {
-        let ClientSettings { general, port } = read(common)?;
+        let ClientSettings {
+            general,
+            port,
+            accept_legacy_peers,
+            ..
+        } = read(common)?;
+        for warning in &general.warnings {
+            output::note(warning);
+        }
         let config_file = match &common.config_file {
             Some(path) => Some(absolute(path)?),
             None => None,
@@ -66,6 +78,7 @@ impl Settings {
             log_directory: base_directory.join("log"),
             base_directory,
             secret: general.secret,
+            accept_legacy_peers,
             hostname: general.hostname,
             port,
             master_hostname: general.master_hostname,
@@ -78,9 +91,20 @@ impl Settings {
         })
     }
 
+    /// Whether the settings say that `build` ends with the original's exit codes; false where they are wrong.
+    pub(crate) fn wants_compat_exit_codes(common: &CommonOptions) -> bool {
+        read(common).is_ok_and(|settings| settings.compat_exit_codes)
+    }
+
     /// Where the daemons of this machine keep their files; for commands that call nobody.
     pub(crate) fn base_directory(common: &CommonOptions) -> Result<PathBuf, Trouble> {
         absolute(&read(common)?.general.base_directory)
+    }
+
+    /// The base directory where no settings say otherwise, which is where the original puts its process ids.
+    pub(crate) fn default_directory() -> Option<PathBuf> {
+        let file = default_config_file(environment).ok()?;
+        absolute(file.parent()?).ok()
     }
 
     /// The text of the settings file for other machines.
@@ -96,20 +120,22 @@ impl Settings {
                 Trouble::usage(format!("{shown} has no secret, and each machine needs it"));
             return Err(trouble.hint("write the line `secret = ...` into it, below [general]"));
         }
-        for (key, why) in [
-            (
-                "hostname",
-                "every machine would have the same name; remove the line",
-            ),
-            (
-                "base_directory",
-                "remove the line, and say it with --remote-directory",
-            ),
-        ] {
-            if sets(&text, key) {
-                return Err(Trouble::usage(format!("{shown} sets `{key}`")).hint(why));
+        check_fits_all_machines(&text, &file)?;
+        Ok(text)
+    }
+
+    /// The text of the second settings file for other machines, empty where there is none.
+    pub(crate) fn second_to_deploy(common: &CommonOptions) -> Result<String, Trouble> {
+        let file = second_file(&read(common)?.general.config_file);
+        let text = match regular_file::read_to_string(&file, MAX_SETTINGS) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                let shown = file.display();
+                return Err(Trouble::new(format!("could not read {shown}: {error}")));
             }
-        }
+        };
+        check_fits_all_machines(&text, &file)?;
         Ok(text)
     }
 
@@ -129,6 +155,26 @@ fn read(common: &CommonOptions) -> Result<ClientSettings, Trouble> {
         &Overrides::new(),
     )
     .map_err(wrong)
+}
+
+/// Refuses settings for other machines that can only be right for one.
+fn check_fits_all_machines(text: &str, file: &Path) -> Result<(), Trouble> {
+    for (key, why) in [
+        (
+            "hostname",
+            "every machine would have the same name; remove the line",
+        ),
+        (
+            "base_directory",
+            "remove the line, and say it with --remote-directory",
+        ),
+    ] {
+        if sets(text, key) {
+            let shown = file.display();
+            return Err(Trouble::usage(format!("{shown} sets `{key}`")).hint(why));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a settings file has a line for a key.

@@ -23,12 +23,18 @@ pub struct CommonOptions {
         short,
         long,
         global = true,
-        conflicts_with = "quiet",
+        overrides_with_all = ["verbose", "quiet"],
         display_order = 901
     )]
     pub verbose: bool,
     /// Say only results and errors
-    #[arg(short, long, global = true, display_order = 902)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        overrides_with_all = ["verbose", "quiet"],
+        display_order = 902
+    )]
     pub quiet: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Settings of master, slave and client: command line above file above environment above defaults.
+//! Settings of master, slave and client: command line above files above environment above defaults.
 //!
 //! Owns the settings file (the original's format), which keys there are, and the secret in it. The shipped
 //! `conf/clusterrunner.conf` documents every key and, parsed as the lowest layer, is the defaults. No global:
@@ -10,11 +10,13 @@ mod file;
 mod https;
 mod keys;
 mod layers;
+mod lines;
 mod load;
 mod location;
 mod log_files;
 mod overrides;
 mod retention;
+mod second_file;
 mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub use error::{Origin, SettingsError};
 pub use load::{load_client, load_master, load_slave};
 pub use location::default_config_file;
 pub use overrides::Overrides;
+pub use second_file::second_file;
 pub use secret_file::ensure_secret;
 
 use crate::job_config::Timeouts;
@@ -45,6 +48,8 @@ pub const SHIPPED_SETTINGS: &str = include_str!("../../conf/clusterrunner.conf")
 pub struct GeneralSettings {
     /// The settings file that was read, or where it would be; [`ensure_secret`] writes here.
     pub config_file: PathBuf,
+    /// What of the settings files has no effect, and that one was made; to be told.
+    pub warnings: Vec<String>,
     /// The shared secret; `None` until there is one, see [`GeneralSettings::secret_or_generate`].
     pub secret: Option<Secret>,
     /// Why the secret is one that only `accept_legacy_peers` lets pass.
@@ -164,6 +169,10 @@ pub struct SlaveSettings {
 pub struct ClientSettings {
     /// What every program has.
     pub general: GeneralSettings,
+    /// Whether a master of the original is given the weaker proof that it asks for.
+    pub accept_legacy_peers: bool,
+    /// Whether `build` ends with the original's exit codes.
+    pub compat_exit_codes: bool,
     /// The master's port.
     pub port: u16,
 }

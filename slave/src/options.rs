@@ -147,6 +147,9 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
         Some(&general.log_file),
         general.max_log_file_size,
     )?;
+    for warning in &general.warnings {
+        tracing::warn!("{warning}");
+    }
     warn_of_unknown_variables();
     warn_of_weak_secret(general);
     open_files::raise_limit();

@@ -55,6 +55,7 @@ struct Load {
     directory: String,
     program: Vec<u8>,
     settings: String,
+    second_settings: String,
 }
 
 /// A deployment under way.
@@ -98,6 +99,7 @@ pub(crate) async fn run(
         directory: options.remote_directory,
         program: own_program()?,
         settings: Settings::to_deploy(&common)?,
+        second_settings: Settings::second_to_deploy(&common)?,
     };
     let client = client_of(&plan.master, 0, &settings)?;
     let mut deployment = Deployment {
@@ -123,6 +125,7 @@ impl Load {
         for (step, bytes) in [
             (Step::CopyProgram, self.program.as_slice()),
             (Step::WriteSettings, self.settings.as_bytes()),
+            (Step::WriteSecondSettings, self.second_settings.as_bytes()),
         ] {
             let length = bytes.len().to_string();
             let arguments = [directory, &length];

@@ -30,6 +30,20 @@ fn options_of_a_build_stand_before_or_after_the_project_type() {
 }
 
 #[test]
+fn of_verbose_and_quiet_the_last_counts() {
+    for (line, verbose, quiet) in [
+        ("master -v -v", true, false),
+        ("master -v -q", false, true),
+        ("build -q --verbose", true, false),
+        ("build --quiet -v -q --quiet", false, true),
+    ] {
+        let line = format!("clusterrunner {line}");
+        let common = Options::try_parse_from(line.split(' ')).unwrap().common;
+        assert_eq!((common.verbose, common.quiet), (verbose, quiet), "{line}");
+    }
+}
+
+#[test]
 fn each_field_of_a_git_build_has_an_option_that_is_told() {
     let mut command = Options::command();
     let build = command.find_subcommand_mut("build").unwrap();

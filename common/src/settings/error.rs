@@ -34,13 +34,16 @@ impl fmt::Display for Origin {
 /// Why the settings can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The file that was named with `-c/--config-file` is not there.
+    /// The file that was named with `-c/--config-file` is not there and can not be made.
     #[error(
-        "there is no settings file {}; name another one, or leave --config-file out", .path.display()
+        "there is no settings file {}, and it could not be made: {source}; name another one, or leave --config-file out",
+        .path.display()
     )]
     Missing {
         /// The file.
         path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The file can not be read.
     #[error("could not read the settings file {}: {source}", .path.display())]
@@ -81,8 +84,8 @@ pub enum SettingsError {
         /// What is wrong with it.
         what: String,
     },
-    /// A section that no program reads.
-    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master] and [slave]"))]
+    /// A section that no program reads, and that was probably meant to be another one.
+    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master] and [slave], without others in them"))]
     UnknownSection {
         /// The line.
         origin: Origin,

@@ -1,25 +1,28 @@
 //! One settings file: sections, keys, values and the lines they stand in.
 //!
-//! configparser splits the text; it knows no lines and lets the last of two equal keys win, so a scan
-//! by the same rules adds both. Values (quotes, lists, comments) are read here in the original's way.
+//! What the original takes and means nothing here is told in a warning, and is no error: files are shared.
 
 use super::error::{Origin, SettingsError};
-use super::keys::{self, Found, SECTIONS};
+use super::keys::{self, Found, Key, Kind, SECTIONS};
+use super::lines::{Content, Line, lines};
 use crate::nearest::nearest;
-use configparser::ini::{Ini, IniDefault};
 use std::path::Path;
 
 /// A checked file: every key known, allowed in its section and there only once.
 pub(super) struct SettingsFile {
     entries: Vec<(&'static str, Found)>,
+    /// What is in it without effect, with its place.
+    pub(super) warnings: Vec<String>,
 }
 
-/// A line that sets a key.
-pub(super) struct Line<'a> {
-    /// From 1.
-    pub(super) number: usize,
-    pub(super) section: &'a str,
-    pub(super) key: &'a str,
+/// Which section a line belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// None yet.
+    Outside,
+    Known(&'static str),
+    /// One that neither the original nor we read.
+    Unknown,
 }
 
 impl SettingsFile {
@@ -28,80 +31,165 @@ impl SettingsFile {
             path: path.to_owned(),
             line,
         };
-        let syntax = |line, what: &str| SettingsError::Syntax {
-            origin: origin(line),
-            what: what.to_owned(),
-        };
-        let mut entries: Vec<(&'static str, Found)> = Vec::new();
-        let mut lines: Vec<usize> = Vec::new();
-        check_sections(text, &origin)?;
-        let mut ini = Ini::new_from_defaults(ini_defaults());
-        ini.read(text.to_owned()).map_err(|message| {
-            let (line, what) = line_and_text(&message);
-            syntax(line, what)
+        let lines = lines(text).map_err(|mistake| SettingsError::Syntax {
+            origin: origin(mistake.number),
+            what: mistake.what,
         })?;
-        for line in scan(text) {
-            let key = keys::key(line.key).ok_or_else(|| SettingsError::UnknownKey {
-                origin: origin(line.number),
-                key: line.key.to_owned(),
-                nearest: nearest_key(line.key),
-            })?;
-            let Some(section) = SECTIONS
-                .into_iter()
-                .find(|section| *section == line.section)
-            else {
-                return Err(syntax(
-                    line.number,
-                    "a setting before the first section; write [general] above it",
-                ));
-            };
-            if !key.allowed_in(section) {
-                return Err(SettingsError::WrongSection {
-                    origin: origin(line.number),
-                    key: key.name.to_owned(),
-                    section: section.to_owned(),
-                    allowed: key.sections(),
-                });
+        let mut file = Self {
+            entries: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let present = sections(&lines);
+        let mut section = Section::Outside;
+        let mut numbers = Vec::new();
+        for Line { number, content } in lines {
+            let origin = origin(number);
+            match content {
+                Content::Section { name, depth } => {
+                    section = file.section(&name, depth, section, &present, origin)?;
+                }
+                Content::Setting { key, values } => {
+                    let Some(section) = file.place(&key, section, &present, &origin)? else {
+                        continue;
+                    };
+                    if let Some(found) = file.setting(&key, values, section, &origin)? {
+                        file.add(section, found, number, &mut numbers)?;
+                    }
+                }
             }
-            if let Some(first) = entries
-                .iter()
-                .position(|(other, found)| *other == section && found.key == key.name)
-            {
-                return Err(SettingsError::Twice {
-                    origin: origin(line.number),
-                    key: key.name.to_owned(),
-                    first: lines[first],
-                });
-            }
-            let raw = ini.get(section, line.key).ok_or_else(|| {
-                syntax(
-                    line.number,
-                    &format!("setting \"{}\" has no \"=\" and no value", line.key),
-                )
-            })?;
-            let values = values(&raw).map_err(|what| {
-                syntax(line.number, &format!("setting \"{}\": {what}", line.key))
-            })?;
-            entries.push((
-                section,
-                Found {
-                    key: key.name,
-                    origin: origin(line.number),
-                    values,
-                },
-            ));
-            lines.push(line.number);
-        }
-        let file = Self { entries };
-        // A secret without a value is a place for one, not a wrong one.
-        for (_, found) in file
-            .entries
-            .iter()
-            .filter(|(_, found)| !found.is_empty_secret())
-        {
-            found.read()?;
         }
         Ok(file)
+    }
+
+    /// A section begins. A name that looks like a slip is an error; the original would not find the section that
+    /// it needs.
+    fn section(
+        &mut self,
+        name: &str,
+        depth: usize,
+        current: Section,
+        present: &[&str],
+        origin: Origin,
+    ) -> Result<Section, SettingsError> {
+        if depth == 1
+            && let Some(known) = SECTIONS.into_iter().find(|section| *section == name)
+        {
+            return Ok(Section::Known(known));
+        }
+        if depth > 1 && current == Section::Unknown {
+            return Ok(Section::Unknown);
+        }
+        let meant = nearest(name, SECTIONS).filter(|meant| !present.contains(meant));
+        if meant.is_some() || depth > 1 {
+            return Err(SettingsError::UnknownSection {
+                origin,
+                section: name.to_owned(),
+                nearest: meant.map(|meant| format!("[{meant}]")),
+            });
+        }
+        self.warnings.push(format!(
+            "{origin}: nobody reads the section [{name}]; what stands there has no effect"
+        ));
+        Ok(Section::Unknown)
+    }
+
+    /// The section of a setting; `None` where nobody reads it.
+    fn place(
+        &mut self,
+        key: &str,
+        section: Section,
+        present: &[&str],
+        origin: &Origin,
+    ) -> Result<Option<&'static str>, SettingsError> {
+        match section {
+            Section::Known(section) => Ok(Some(section)),
+            Section::Unknown => Ok(None),
+            Section::Outside if present.is_empty() => Err(SettingsError::Syntax {
+                origin: origin.clone(),
+                what: "a setting before the first section; write [general] above it".to_owned(),
+            }),
+            Section::Outside => {
+                self.warnings.push(format!(
+                    "{origin}: setting \"{key}\" stands before the first section and has no effect; move it below \
+                     [general]"
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    /// A setting, unless it says nothing.
+    fn setting(
+        &mut self,
+        name: &str,
+        values: Vec<String>,
+        section: &'static str,
+        origin: &Origin,
+    ) -> Result<Option<Found>, SettingsError> {
+        let key = keys::key(name).ok_or_else(|| SettingsError::UnknownKey {
+            origin: origin.clone(),
+            key: name.to_owned(),
+            nearest: nearest_key(name),
+        })?;
+        if !key.allowed_in(section) {
+            if key.is_original() {
+                self.warnings.push(format!(
+                    "{origin}: setting \"{name}\" has no effect in [{section}]; it belongs to {}",
+                    key.sections()
+                ));
+                return Ok(None);
+            }
+            return Err(SettingsError::WrongSection {
+                origin: origin.clone(),
+                key: name.to_owned(),
+                section: section.to_owned(),
+                allowed: key.sections(),
+            });
+        }
+        if says_nothing(key, &values) {
+            self.warnings.push(format!(
+                "{origin}: setting \"{name}\" has no value and counts as left out"
+            ));
+            return Ok(None);
+        }
+        let interpolation = values.iter().find_map(|value| interpolation(value));
+        if let Some(what) = interpolation.filter(|_| key.kind != Kind::Secret) {
+            return Err(SettingsError::Syntax {
+                origin: origin.clone(),
+                what: format!(
+                    "setting \"{name}\": {what} would be replaced by the original, and is not here; write the value out"
+                ),
+            });
+        }
+        Ok(Some(Found {
+            key: key.name,
+            origin: origin.clone(),
+            values,
+        }))
+    }
+
+    fn add(
+        &mut self,
+        section: &'static str,
+        found: Found,
+        number: usize,
+        numbers: &mut Vec<usize>,
+    ) -> Result<(), SettingsError> {
+        let is_same = |(other, entry): &(&str, Found)| *other == section && entry.key == found.key;
+        if let Some(first) = self.entries.iter().position(is_same) {
+            return Err(SettingsError::Twice {
+                origin: found.origin,
+                key: found.key.to_owned(),
+                first: numbers[first],
+            });
+        }
+        // A secret without a value is a place for one, not a wrong one.
+        if !found.is_empty_secret() {
+            found.read()?;
+        }
+        numbers.push(number);
+        self.entries.push((section, found));
+        Ok(())
     }
 
     /// The key in the program's own section, or else in `[general]`.
@@ -128,142 +216,32 @@ impl Found {
     }
 }
 
-fn ini_defaults() -> IniDefault {
-    let mut defaults = IniDefault::default();
-    defaults.case_sensitive = true;
-    defaults.multiline = false;
-    defaults.delimiters = vec!['='];
-    defaults.comment_symbols = vec!['#'];
-    // Whether a `#` begins a comment depends on quotes, which only `values` understands.
-    defaults.inline_comment_symbols = Some(Vec::new());
-    defaults
+/// Those of our sections that a file has.
+fn sections(lines: &[Line]) -> Vec<&'static str> {
+    let has = |wanted: &&str| {
+        lines.iter().any(
+            |line| matches!(&line.content, Content::Section { name, depth: 1 } if name == wanted),
+        )
+    };
+    SECTIONS.into_iter().filter(has).collect()
 }
 
-/// Line and text of configparser's messages, which look like "line 5: Found …" or "line 5:0: Key …".
-fn line_and_text(message: &str) -> (usize, &str) {
-    let (place, text) = message.split_once(": ").unwrap_or(("", message));
-    let line = place
-        .strip_prefix("line ")
-        .and_then(|place| place.split(':').next()?.parse().ok());
-    (line.unwrap_or(1), text)
+/// Whether a text is left empty, or says `None` as people do who mean that.
+fn says_nothing(key: &Key, values: &[String]) -> bool {
+    let is_text = matches!(
+        key.kind,
+        Kind::Text | Kind::Path | Kind::List | Kind::Labels
+    );
+    is_text && matches!(values, [value] if value.is_empty() || value == "None")
 }
 
-pub(super) fn section_of(line: &str) -> Option<&str> {
-    let inside = line.strip_prefix('[')?;
-    Some(inside[..inside.rfind(']')?].trim())
-}
-
-fn check_sections(text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<(), SettingsError> {
-    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-        let Some(section) = section_of(line) else {
-            continue;
-        };
-        if !SECTIONS.contains(&section) {
-            return Err(SettingsError::UnknownSection {
-                origin: origin(number),
-                section: section.to_owned(),
-                nearest: nearest(section, SECTIONS).map(|section| format!("[{section}]")),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The lines that set keys, by configparser's rules.
-pub(super) fn scan(text: &str) -> impl Iterator<Item = Line<'_>> {
-    let mut section = "";
-    (1..)
-        .zip(text.lines().map(str::trim))
-        .filter_map(move |(number, line)| {
-            if let Some(name) = section_of(line) {
-                section = name;
-                return None;
-            }
-            if line.is_empty() || line.starts_with(['#', '[']) {
-                return None;
-            }
-            let key = match line.split_once('=') {
-                Some((key, _)) => key.trim(),
-                // The key will be told to the user, but what follows may be a secret, as in `secret: x`.
-                None => line
-                    .split(|c: char| c == ':' || c.is_whitespace())
-                    .next()
-                    .unwrap_or(line),
-            };
-            Some(Line {
-                number,
-                section,
-                key,
-            })
-        })
+/// `%(name)s`, which ConfigObj replaces by another setting.
+fn interpolation(value: &str) -> Option<&str> {
+    let start = value.find("%(")?;
+    let end = value[start..].find(")s")? + start + 2;
+    value.get(start..end)
 }
 
 pub(super) fn nearest_key(key: &str) -> Option<String> {
     nearest(key, keys::KEYS.iter().map(|key| key.name)).map(str::to_owned)
-}
-
-/// The value or values behind `=`: quotes, comma lists, and a comment after a blank.
-fn values(raw: &str) -> Result<Vec<String>, &'static str> {
-    let (mut values, mut current) = (Vec::new(), String::new());
-    let (mut quote, mut quoted, mut list) = (None, false, false);
-    let mut finish = |current: &mut String, quoted: bool| {
-        let text = std::mem::take(current);
-        values.push(if quoted { text } else { text.trim().to_owned() });
-    };
-    for c in raw.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => (quote, quoted) = (None, true),
-            (Some(_), c) => current.push(c),
-            (None, '"' | '\'') if !quoted && current.trim().is_empty() => {
-                current.clear();
-                quote = Some(c);
-            }
-            (None, ',') => {
-                finish(&mut current, quoted);
-                (quoted, list) = (false, true);
-            }
-            (None, '#')
-                if quoted || current.is_empty() || current.ends_with(char::is_whitespace) =>
-            {
-                break;
-            }
-            (None, c) if !quoted => current.push(c),
-            (None, c) if c.is_whitespace() => {}
-            (None, _) => return Err("text after the closing quote"),
-        }
-    }
-    if quote.is_some() {
-        return Err("the quote is not closed");
-    }
-    // "a," is a list of one; "" is one empty value.
-    if quoted || !list || !current.trim().is_empty() {
-        finish(&mut current, quoted);
-    }
-    Ok(values)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_as_in_the_original() {
-        for (raw, expected) in [
-            ("a", vec!["a"]),
-            ("", vec![""]),
-            ("a b  # comment", vec!["a b"]),
-            ("a#b", vec!["a#b"]),
-            ("'a # b', \"c,d\", e   # comment", vec!["a # b", "c,d", "e"]),
-            ("a,", vec!["a"]),
-            ("'' ", vec![""]),
-            ("# only a comment", vec![""]),
-            (r"C:\temp", vec![r"C:\temp"]),
-            ("it's", vec!["it's"]),
-            ("a=b", vec!["a=b"]),
-        ] {
-            assert_eq!(values(raw).unwrap(), expected, "{raw}");
-        }
-        assert_eq!(values("'a").unwrap_err(), "the quote is not closed");
-        assert_eq!(values("'a' b").unwrap_err(), "text after the closing quote");
-    }
 }

@@ -65,6 +65,11 @@ impl Key {
         }
     }
 
+    /// Whether the original's programs know it; they take it in any section.
+    pub(super) fn is_original(&self) -> bool {
+        ORIGINAL_KEYS.contains(&self.name)
+    }
+
     pub(super) fn sections(&self) -> String {
         let own = [("[master]", self.in_master), ("[slave]", self.in_slave)];
         let own: Vec<_> = own
@@ -129,14 +134,7 @@ pub(super) const KEYS: &[Key] = &[
     all("hostname", Kind::Text),
     all("log_level", Kind::Level),
     all("log_filename", Kind::Path),
-    // Less than this would rotate at every few lines.
-    all(
-        "max_log_file_size",
-        Kind::Number {
-            least: 4096,
-            most: i64::MAX as u64,
-        },
-    ),
+    all("max_log_file_size", BOUND),
     all(
         "min_free_space",
         Kind::Number {
@@ -158,6 +156,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     all("remote_files_timeout", Kind::Seconds { least: 1 }),
     all("accept_legacy_peers", Kind::Boolean),
+    master("compat_exit_codes", Kind::Boolean),
     all("signature_max_age", Kind::Seconds { least: 1 }),
     all("default_http_timeout", Kind::Seconds { least: 1 }),
     all("fetch_timeout", Kind::Seconds { least: 1 }),
@@ -184,9 +183,10 @@ pub(super) const KEYS: &[Key] = &[
     master("default_setup_timeout", Kind::Seconds { least: 0 }),
     master("default_teardown_timeout", Kind::Seconds { least: 0 }),
     master("build_symlink_directory", Kind::Path),
+    // These have no effect, so any number is good.
     master(
         "unresponsive_slaves_cleanup_interval",
-        Kind::Seconds { least: 1 },
+        Kind::Seconds { least: 0 },
     ),
     slave("num_executors", COUNT),
     slave("labels", Kind::Labels),
@@ -199,8 +199,40 @@ pub(super) const KEYS: &[Key] = &[
         },
     ),
     slave("heartbeat_interval", Kind::Seconds { least: 1 }),
-    slave("heartbeat_failure_threshold", COUNT),
+    slave(
+        "heartbeat_failure_threshold",
+        Kind::Number {
+            least: 0,
+            most: u32::MAX as u64,
+        },
+    ),
     slave("drain_on_stop", Kind::Boolean),
+];
+
+/// What the original's programs know; they refuse a file with any other key.
+pub(super) const ORIGINAL_KEYS: [&str; 22] = [
+    "secret",
+    "base_directory",
+    "log_level",
+    "build_symlink_directory",
+    "hostname",
+    "slaves",
+    "port",
+    "num_executors",
+    "master_hostname",
+    "master_port",
+    "log_filename",
+    "max_log_file_size",
+    "eventlog_filename",
+    "git_strict_host_key_checking",
+    "cors_allowed_origins_regex",
+    "get_project_from_master",
+    "default_http_timeout",
+    "https_cert_file",
+    "https_key_file",
+    "heartbeat_interval",
+    "heartbeat_failure_threshold",
+    "unresponsive_slaves_cleanup_interval",
 ];
 
 pub(super) fn key(name: &str) -> Option<&'static Key> {

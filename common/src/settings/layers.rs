@@ -1,4 +1,4 @@
-//! Command line above file above environment above defaults, and each setting as its type.
+//! Command line above files above environment above defaults, and each setting as its type.
 
 use super::Overrides;
 use super::error::{Origin, SettingsError};
@@ -15,7 +15,8 @@ use std::time::Duration;
 pub(super) struct Layers<'a> {
     pub(super) program: Program,
     pub(super) flags: &'a Overrides,
-    pub(super) file: Option<SettingsFile>,
+    /// The strongest first.
+    pub(super) files: Vec<SettingsFile>,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     pub(super) defaults: SettingsFile,
 }
@@ -45,7 +46,10 @@ impl Layers<'_> {
                 values: values.clone(),
             })
         };
-        let file = || self.file.as_ref()?.find(key, section).cloned();
+        let file = || {
+            let mut files = self.files.iter();
+            files.find_map(|file| file.find(key, section).cloned())
+        };
         let environment = || {
             let variable = variable(key);
             let text = (self.environment)(&variable).filter(|text| !text.is_empty())?;

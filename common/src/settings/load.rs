@@ -5,6 +5,8 @@ use super::file::SettingsFile;
 use super::keys::Program;
 use super::layers::{Layers, no_default};
 use super::location::{default_base_directory, default_config_file, read_file};
+use super::second_file::second_file;
+use super::secret_file::make_missing;
 use super::{
     ClientSettings, EventLogTarget, GeneralSettings, MasterSettings, Overrides, SHIPPED_SETTINGS,
     ServiceSettings, SlaveSettings, https, retention,
@@ -15,10 +17,14 @@ use crate::secret::Secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Smaller log files would be rotated at every few lines. The original takes any size.
+const LEAST_LOG_FILE: u64 = 4096;
+
 /// Loads the settings of the master.
 ///
-/// `config_file` is the file named on the command line, which must be there; with `None` the file of
-/// [`default_config_file`] is read if there is one. `environment` gives the value of a variable.
+/// `config_file` is the file named on the command line, which is made if it is not there, as the original does;
+/// with `None` the file of [`default_config_file`] is read if there is one. With each of them goes its
+/// [`second_file`]. `environment` gives the value of a variable.
 ///
 /// # Errors
 /// [`SettingsError`], whose message names the line and the cure. The whole file is checked, also
@@ -28,9 +34,9 @@ pub fn load_master(
     environment: impl Fn(&str) -> Option<String>,
     flags: &Overrides,
 ) -> Result<MasterSettings, SettingsError> {
-    let (config_file, layers) = layers(Program::Master, config_file, &environment, flags)?;
+    let (read, layers) = layers(Program::Master, config_file, &environment, flags)?;
     Ok(MasterSettings {
-        general: general(config_file, &layers)?,
+        general: general(read, &layers)?,
         service: service(&layers)?,
         slave_lost_after: slave_lost_after(&layers)?,
         legacy_slave_lost_after: legacy_slave_lost_after(&layers)?,
@@ -57,9 +63,9 @@ pub fn load_slave(
     environment: impl Fn(&str) -> Option<String>,
     flags: &Overrides,
 ) -> Result<SlaveSettings, SettingsError> {
-    let (config_file, layers) = layers(Program::Slave, config_file, &environment, flags)?;
+    let (read, layers) = layers(Program::Slave, config_file, &environment, flags)?;
     Ok(SlaveSettings {
-        general: general(config_file, &layers)?,
+        general: general(read, &layers)?,
         service: service(&layers)?,
         num_executors: layers.number("num_executors")?,
         labels: layers.list_if_given("labels")?.into_iter().collect(),
@@ -84,11 +90,19 @@ pub fn load_client(
     environment: impl Fn(&str) -> Option<String>,
     flags: &Overrides,
 ) -> Result<ClientSettings, SettingsError> {
-    let (config_file, layers) = layers(Program::Client, config_file, &environment, flags)?;
+    let (read, layers) = layers(Program::Client, config_file, &environment, flags)?;
     Ok(ClientSettings {
-        general: general(config_file, &layers)?,
+        general: general(read, &layers)?,
+        accept_legacy_peers: layers.boolean("accept_legacy_peers")?,
+        compat_exit_codes: layers.boolean("compat_exit_codes")?,
         port: layers.number("port")?,
     })
+}
+
+/// What was read, beside the settings themselves.
+struct Read {
+    path: PathBuf,
+    warnings: Vec<String>,
 }
 
 fn layers<'a>(
@@ -96,33 +110,41 @@ fn layers<'a>(
     config_file: Option<&Path>,
     environment: &'a dyn Fn(&str) -> Option<String>,
     flags: &'a Overrides,
-) -> Result<(PathBuf, Layers<'a>), SettingsError> {
-    let (path, file) = match config_file {
-        Some(path) => (
-            path.to_owned(),
-            Some(read_file(path)?.ok_or_else(|| SettingsError::Missing {
-                path: path.to_owned(),
-            })?),
-        ),
-        None => {
-            let path = default_config_file(environment)?;
-            let file = read_file(&path)?;
-            (path, file)
+) -> Result<(Read, Layers<'a>), SettingsError> {
+    let mut made = None;
+    let path = match config_file {
+        Some(path) => {
+            made = make_missing(path)?.then(|| {
+                format!(
+                    "there was no settings file {}; a new one was made",
+                    path.display()
+                )
+            });
+            path.to_owned()
         }
+        None => default_config_file(environment)?,
     };
+    let mut files = Vec::new();
+    for path in [second_file(&path), path.clone()] {
+        files.extend(read_file(&path)?);
+    }
+    let told = files.iter_mut().rev();
+    let told = told.flat_map(|file| std::mem::take(&mut file.warnings));
+    let warnings = made.into_iter().chain(told).collect();
     let defaults = SettingsFile::parse(SHIPPED_SETTINGS, Path::new("conf/clusterrunner.conf"))?;
     let layers = Layers {
         program,
         flags,
-        file,
+        files,
         environment,
         defaults,
     };
     layers.check_flags()?;
-    Ok((path, layers))
+    let read = Read { path, warnings };
+    Ok((read, layers))
 }
 
-fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings, SettingsError> {
+fn general(read: Read, layers: &Layers<'_>) -> Result<GeneralSettings, SettingsError> {
     let base_directory = match layers.optional_path("base_directory")? {
         Some(path) => path,
         None => default_base_directory(layers.environment)?,
@@ -134,7 +156,8 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
     };
     let secret = layers.secret("secret", layers.boolean("accept_legacy_peers")?)?;
     Ok(GeneralSettings {
-        config_file,
+        config_file: read.path,
+        warnings: read.warnings,
         secret_weakness: secret.as_ref().and_then(Secret::weakness),
         secret,
         read_token: layers.secret("read_token", true)?,
@@ -154,7 +177,9 @@ fn general(config_file: PathBuf, layers: &Layers<'_>) -> Result<GeneralSettings,
         default_http_timeout: layers.seconds("default_http_timeout")?,
         log_level: layers.level("log_level")?,
         log_file: logs.join(layers.path("log_filename")?),
-        max_log_file_size: layers.number("max_log_file_size")?,
+        max_log_file_size: layers
+            .number::<u64>("max_log_file_size")?
+            .max(LEAST_LOG_FILE),
         event_log,
         base_directory,
     })

@@ -1,13 +1,14 @@
 //! The secret's line in the settings file: found, or generated and written.
 
 use super::error::{Origin, SettingsError};
-use super::file::{SettingsFile, scan, section_of};
+use super::file::SettingsFile;
+use super::lines::{Content, lines};
 use super::location::read_file;
 use crate::secret::Secret;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What stands in a settings file that did not exist before.
@@ -89,20 +90,15 @@ fn directory_of(file: &Path) -> PathBuf {
 fn with_secret(text: &str, secret: &str) -> String {
     let new_line = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let setting = format!("secret = {secret}");
-    let place = scan(text)
-        .find(|line| line.section == "general" && line.key == "secret")
-        .map(|line| line.number);
+    let (header, place) = places(text);
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     if let Some(line) = place.and_then(|number| lines.get_mut(number - 1)) {
         let end = line.len() - line.trim_end_matches(['\r', '\n']).len();
         *line = format!("{setting}{}", &line[line.len() - end..]);
         return lines.concat();
     }
-    let header = lines
-        .iter()
-        .position(|line| section_of(line.trim()) == Some("general"));
     let (at, block) = match header {
-        Some(index) => (index + 1, format!("{setting}{new_line}")),
+        Some(number) => (number, format!("{setting}{new_line}")),
         None => (
             lines.len(),
             format!("[general]{new_line}{setting}{new_line}"),
@@ -115,6 +111,44 @@ fn with_secret(text: &str, secret: &str) -> String {
     }
     lines.insert(at, block);
     lines.concat()
+}
+
+/// The numbers of the lines `[general]` and, below it, `secret =`.
+fn places(text: &str) -> (Option<usize>, Option<usize>) {
+    let (mut header, mut secret, mut is_general) = (None, None, false);
+    // A file that can not be read was refused before.
+    for line in lines(text).unwrap_or_default() {
+        match line.content {
+            Content::Section { name, depth } => {
+                is_general = depth == 1 && name == "general";
+                header = header.or(is_general.then_some(line.number));
+            }
+            Content::Setting { key, .. } if is_general && key == "secret" => {
+                secret = secret.or(Some(line.number));
+            }
+            Content::Setting { .. } => {}
+        }
+    }
+    (header, secret)
+}
+
+/// Makes a settings file that is not there, closed to others; says whether it did. Its directory must be there.
+pub(super) fn make_missing(path: &Path) -> Result<bool, SettingsError> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    let made = options
+        .open(path)
+        .and_then(|mut file| file.write_all(NEW_FILE.as_bytes()));
+    match made {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        // It may be there and its directory closed to us; then it can be read, or not, all the same.
+        Err(_) if path.exists() => Ok(false),
+        Err(source) => Err(SettingsError::Missing {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Puts `text` into the place of the file at once: whoever reads sees the old or the new one whole, also after

@@ -3,6 +3,7 @@
 mod defaults;
 mod mistakes;
 mod secrets;
+mod shared;
 
 use super::*;
 use crate::tls::{Authorities, Identity};
@@ -149,12 +150,6 @@ fn paths_and_special_names() {
         Place::new(file).error().contains("HOME is not set"),
         "{}",
         Place::new(file).error()
-    );
-    // There is no way to write "nothing", as in the original.
-    let place = Place::new("[general]\ncors_allowed_origins_regex = None\n");
-    assert_eq!(
-        place.master().service.cors_allowed_origins_regex.as_deref(),
-        Some("None")
     );
 }
 

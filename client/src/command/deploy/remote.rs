@@ -32,6 +32,9 @@ pub(crate) enum Step {
     CopyProgram,
     /// The settings come on standard input. Arguments: directory, length.
     WriteSettings,
+    /// The second settings file comes on standard input; where it is empty there is to be none. Arguments: directory,
+    /// length.
+    WriteSecondSettings,
     /// Ends what runs there. Arguments: directory.
     Stop,
     /// Starts a daemon that outlives the connection. Arguments: directory, name of the machine, and
@@ -53,6 +56,13 @@ chmod 755 "$new"; mv -f -- "$new" bin/clusterrunner"#
 new=".clusterrunner.conf.$$"; trap 'rm -f -- "$new"' EXIT; cat > "$new"
 test "$(wc -c < "$new")" -eq "$2" || { echo "only a part of them arrived" >&2; exit 1; }
 chmod 600 "$new"; mv -f -- "$new" clusterrunner.conf"#
+            }
+            Self::WriteSecondSettings => {
+                r#"set -eu; umask 077; cd -- "$1"
+new=".clusterrunner.conf.$$"; trap 'rm -f -- "$new"' EXIT; cat > "$new"
+test "$(wc -c < "$new")" -eq "$2" || { echo "only a part of them arrived" >&2; exit 1; }
+chmod 600 "$new"
+if test -s "$new"; then mv -f -- "$new" clusterrunner-rust.conf; else rm -f clusterrunner-rust.conf; fi"#
             }
             Self::Stop => {
                 r#"set -eu; cd -- "$1"
@@ -80,6 +90,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::CopyProgram => "copying the program",
             Self::WriteSettings => "writing the settings",
+            Self::WriteSecondSettings => "writing the second settings file",
             Self::Stop => "stopping what ran",
             Self::Start => "starting the daemon",
         })

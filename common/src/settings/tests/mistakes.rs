@@ -31,15 +31,15 @@ fn mistakes_name_line_and_cure() {
         2,
         &["unknown section [genral]", "did you mean \"[general]\"?"],
     );
-    check_mistake("[x]\n", 1, &["unknown section [x]", "[master]"]);
-    check_mistake("port = 1\n", 1, &["before the first section", "[general]"]);
     check_mistake(
-        "[general\n",
-        1,
-        &[":1: Found opening bracket", "no closing bracket"],
+        "[general]\n[[x]]\n",
+        2,
+        &["unknown section [x]", "[master]"],
     );
+    check_mistake("port = 1\n", 1, &["before the first section", "[general]"]);
+    check_mistake("[general\n", 1, &["opening bracket", "no closing bracket"]);
     check_mistake("[general]\nport\n", 2, &["\"port\" has no \"=\""]);
-    check_mistake("[general]\n = 5\n", 2, &[":2: Key cannot be empty"]);
+    check_mistake("[general]\n = 5\n", 2, &["has no key"]);
     check_mistake(
         "[general]\nport = 1\n# c\nport = 2\n",
         4,
@@ -57,9 +57,14 @@ fn mistakes_name_line_and_cure() {
         &["one value", "quotes", "found a list"],
     );
     check_mistake(
-        "[general]\nhostname =\n",
+        "[general]\nport =\n",
         2,
         &["expected a value", "leave the line out"],
+    );
+    check_mistake(
+        "[general]\nlog_filename = %(hostname)s.log\n",
+        2,
+        &["%(hostname)s", "write the value out"],
     );
     check_mistake("[general]\nhostname = 'x\n", 2, &["quote is not closed"]);
     check_mistake("[slave]\nnum_executors = 0\n", 2, &["between 1 and"]);
@@ -89,7 +94,7 @@ fn mistakes_name_line_and_cure() {
         &["IP address", "127.0.0.1"],
     );
     check_mistake(
-        "[master]\nnum_executors = 2\n",
+        "[master]\nlabels = gpu\n",
         2,
         &["no meaning in [master]", "[slave] or [general]"],
     );
@@ -129,13 +134,13 @@ fn mistakes_elsewhere() {
     };
     assert!(load(Overrides::new().set("port", "x")).starts_with("command line: setting \"port\""));
     assert!(load(Overrides::new().set("prt", "x")).contains("did you mean \"port\"?"));
+    let nowhere = place.directory.path().join("nowhere/named.conf");
+    let load = load_master(Some(&nowhere), place.environment(), &Overrides::new());
+    let error = load.unwrap_err().to_string();
+    let missing = format!("there is no settings file {}, ", nowhere.display());
+    assert!(error.starts_with(&missing), "{error}");
     let named = place.directory.path().join("named.conf");
     let load = || load_master(Some(&named), place.environment(), &Overrides::new());
-    let missing = format!(
-        "there is no settings file {}; name another one, or leave --config-file out",
-        named.display()
-    );
-    assert_eq!(load().unwrap_err().to_string(), missing);
     write(&named, "[general]\nport = 5\n", 0o644);
     assert_eq!(load().unwrap().service.port, 5);
     fs::write(&named, b"\xff\xfe").unwrap();
