@@ -12,8 +12,8 @@ use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::path::Path;
@@ -34,7 +34,11 @@ pub struct Client {
     master: String,
     patience: Duration,
     outages: Option<OutageListener>,
+    originals: Option<OriginalListener>,
 }
+
+/// Is told before a master of the original is given the weaker proof that it asks for.
+pub type OriginalListener = Arc<dyn Fn() + Send + Sync>;
 
 /// Is told when the master stops answering and when it is back.
 pub type OutageListener = Arc<dyn Fn(Outage<'_>) + Send + Sync>;
@@ -87,6 +91,7 @@ impl Client {
             master: master.trim_end_matches('/').to_owned(),
             patience,
             outages: None,
+            originals: None,
         }
     }
 
@@ -104,6 +109,16 @@ impl Client {
     pub fn with_outage_listener(self, listener: OutageListener) -> Self {
         Self {
             outages: Some(listener),
+            ..self
+        }
+    }
+
+    /// The same client, which signs by the body's digest alone where a master shows by its answer that it is one of
+    /// the original; `listener` is told each time. Whoever sees such a request can send it again.
+    #[must_use]
+    pub fn with_legacy_masters(self, listener: OriginalListener) -> Self {
+        Self {
+            originals: Some(listener),
             ..self
         }
     }
@@ -130,8 +145,8 @@ impl Client {
     pub async fn submit_params(&self, params: &Map<String, Value>) -> Result<BuildId, ClientError> {
         let url = self.url("/v1/build");
         let accepted: Accepted = self
-            .repeat(ClientError::never_arrived, || async {
-                Ok(self.caller.send(Method::POST, &url, params).await?)
+            .repeat(ClientError::never_arrived, || {
+                self.send(Method::POST, &url, params)
             })
             .await?;
         Ok(accepted.build_id)
@@ -145,8 +160,8 @@ impl Client {
         let url = self.url(&format!("/v1/build/{build}"));
         let order = json!({"status": "canceled"});
         let _answer: Value = self
-            .repeat(ClientError::is_passing, || async {
-                Ok(self.caller.send(Method::PUT, &url, &order).await?)
+            .repeat(ClientError::is_passing, || {
+                self.send(Method::PUT, &url, &order)
             })
             .await?;
         Ok(())
@@ -254,7 +269,14 @@ impl Client {
     pub async fn shut_down_slaves(&self, slaves: &ShutdownRequest) -> Result<(), ClientError> {
         let url = self.url("/v1/slave/shutdown");
         self.repeat(ClientError::never_arrived, async || {
-            Ok(self.caller.order(Method::POST, &url, slaves).await?)
+            match self.caller.order(Method::POST, &url, slaves).await {
+                Err(error) if error.is_from_original() => {
+                    self.meet_original()?;
+                    let ordered = self.caller.order_original(Method::POST, &url, slaves);
+                    Ok(ordered.await?)
+                }
+                ordered => Ok(ordered?),
+            }
         })
         .await
     }
@@ -349,6 +371,35 @@ impl Client {
             }
         }
         file.flush().await.map_err(store)
+    }
+
+    /// Sends JSON, signed, and reads JSON: what masters of the original take as well.
+    async fn send<B: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        match self.caller.send(method.clone(), url, body).await {
+            Err(error) if error.is_from_original() => {
+                self.meet_original()?;
+                let body = serde_json::to_vec(body).map_err(CallError::Body)?;
+                let sent = self.caller.send_to_original(method, url, body, &[]);
+                Ok(sent.await?)
+            }
+            sent => Ok(sent?),
+        }
+    }
+
+    /// The master is one of the original: goes on only where that is allowed.
+    fn meet_original(&self) -> Result<(), ClientError> {
+        let Some(listener) = &self.originals else {
+            return Err(ClientError::OriginalMaster {
+                master: self.master.clone(),
+            });
+        };
+        listener();
+        Ok(())
     }
 
     fn url(&self, path: &str) -> String {

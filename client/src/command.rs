@@ -105,7 +105,15 @@ pub(crate) fn client_of(
         )),
         Outage::Ended => output::note("the master is back"),
     };
-    Ok(client.with_outage_listener(Arc::new(listener)))
+    let client = client.with_outage_listener(Arc::new(listener));
+    if !settings.accept_legacy_peers {
+        return Ok(client);
+    }
+    Ok(client.with_legacy_masters(Arc::new(|| {
+        output::note(
+            "the master is one of the original ClusterRunner: the request is signed by its body alone",
+        );
+    })))
 }
 
 /// A client of the master that the command line or the settings name.

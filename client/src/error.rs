@@ -11,6 +11,14 @@ pub enum ClientError {
     /// The call failed, and its repetitions too where it may be repeated.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The master is one of the original, which does not understand our signatures.
+    #[error(
+        "the master {master} is one of the original ClusterRunner: it takes only a proof that is weaker than ours"
+    )]
+    OriginalMaster {
+        /// Its address.
+        master: String,
+    },
     /// The master says that a build has no archives yet; it never will if it did not finish.
     #[error("the results of build {build} are not ready")]
     ArchiveNotReady {
@@ -68,7 +76,7 @@ impl ClientError {
                         | StatusCode::GATEWAY_TIMEOUT
                 )
             ),
-            Self::Store { .. } => false,
+            Self::Store { .. } | Self::OriginalMaster { .. } => false,
         }
     }
 

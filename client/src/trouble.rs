@@ -68,6 +68,10 @@ impl From<ClientError> for Trouble {
                 Some(hint) => trouble.hint(hint),
                 None => trouble,
             },
+            ClientError::OriginalMaster { .. } => trouble.hint(
+                "accept_legacy_peers = True in clusterrunner-rust.conf, beside clusterrunner.conf, lets this command \
+                 send it; whoever sees such a request can repeat it. See docs/migration.md",
+            ),
             ClientError::ArchiveNotReady { build } => trouble.hint(format!(
                 "only a finished build has results; see `clusterrunner status {build}`"
             )),
@@ -114,6 +118,10 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Unreachable { .. } => Some(
             "is the master running there? Start one with `clusterrunner master`, or name another with --master-url HOST:PORT",
         ),
+        // It was sent what it asks for, so only the secret can be another one.
+        error if error.is_from_original() => {
+            Some("master and client must have the same `secret` in their clusterrunner.conf")
+        }
         CallError::Refused { status, .. } if status.as_u16() == 401 => Some(
             "master and client must have the same `secret` in their clusterrunner.conf, and clocks that agree",
         ),

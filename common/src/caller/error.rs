@@ -79,7 +79,21 @@ fn root_cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
+/// What the original says to a request without its digest of the body. Ours says other things to what is signed as
+/// ours is.
+const ORIGINALS_REFUSAL: &str = "Message digest does not match header, message not authenticated.";
+
 impl CallError {
+    /// Whether the peer, which was sent a bound signature, is one of the original.
+    #[must_use]
+    pub fn is_from_original(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { status, error, .. }
+                if *status == StatusCode::UNAUTHORIZED && error == ORIGINALS_REFUSAL
+        )
+    }
+
     /// The status with which the peer refused, if it did.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {

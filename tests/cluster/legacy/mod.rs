@@ -13,7 +13,9 @@ use peers::{Peer, ask, python};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Output;
 
 const ACCEPTING: Extra<'_> = Extra {
     general: "accept_legacy_peers = True",
@@ -190,6 +192,65 @@ async fn a_client_of_the_original_names_the_slaves_that_are_to_end() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
     farm.wait_for_slaves(1).await;
+}
+
+/// The orders of our client that a master of the original took, and what the client said.
+async fn order_original(farm: &Farm, commands: &[&[&str]]) -> (Vec<String>, Vec<Output>) {
+    let address = farm.master_address();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let arguments = [host, port, farm.secret_text()];
+    let mut master = python(farm, "original.py", &arguments);
+    let mut lines = BufReader::new(master.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "listening");
+    let run = |command: &&[&str]| {
+        let mut client = farm.command();
+        client.args(*command).args(["--master-url", &address]);
+        client.output().unwrap()
+    };
+    let outputs = commands.iter().map(run).collect();
+    master.kill().unwrap();
+    master.wait().unwrap();
+    (lines.map(Result::unwrap).collect(), outputs)
+}
+
+const ORDERS: [&[&str]; 3] = [
+    &["build", "git", "--url", "https://h/a.git"],
+    &["cancel", "2"],
+    &["shutdown", "--slave-id", "7"],
+];
+
+#[tokio::test]
+async fn our_client_orders_a_master_of_the_original_where_that_is_allowed() {
+    let farm = Farm::with(&ACCEPTING);
+    let (taken, outputs) = order_original(&farm, &ORDERS).await;
+    for output in &outputs {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    assert_eq!(
+        taken,
+        [
+            r#"POST /v1/build {"type": "git", "url": "https://h/a.git"}"#,
+            r#"PUT /v1/build/2 {"status": "canceled"}"#,
+            r#"POST /v1/slave/shutdown {"slaves": [7]}"#,
+        ]
+    );
+    let said = String::from_utf8_lossy(&outputs[0].stderr);
+    assert!(said.contains("signed by its body alone"), "{said}");
+    let results = farm.path("build_results/artifact_0_0/clusterrunner_exit_code");
+    assert_eq!(fs::read_to_string(results).unwrap(), "0\n");
+}
+
+#[tokio::test]
+async fn our_client_says_that_a_master_is_one_of_the_original() {
+    let farm = Farm::new();
+    let (taken, outputs) = order_original(&farm, &ORDERS).await;
+    assert_eq!(taken, [""; 0]);
+    for output in outputs {
+        assert_eq!(output.status.code(), Some(5), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("is one of the original"), "{said}");
+        assert!(said.contains("accept_legacy_peers = True"), "{said}");
+    }
 }
 
 /// What a master of the original says to a slave, made by somebody who saw one of its orders.
