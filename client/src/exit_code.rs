@@ -63,6 +63,19 @@ impl ExitCode {
         }
     }
 
+    /// The original's exit code for a `build` that ended like this: 0 where all atoms passed and after Ctrl-C
+    /// (`is_interrupted`), else 1.
+    #[must_use]
+    pub const fn as_the_original(self, is_interrupted: bool) -> Self {
+        match self {
+            Self::Success => Self::Success,
+            Self::Canceled if is_interrupted => Self::Success,
+            Self::AtomsFailed | Self::Usage | Self::BuildError | Self::Canceled | Self::Trouble => {
+                Self::AtomsFailed
+            }
+        }
+    }
+
     /// The table of all exit codes, one line each, for help texts.
     #[must_use]
     pub fn table() -> String {
@@ -80,6 +93,16 @@ impl From<ExitCode> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_original_knows_two_codes() {
+        for (code, _) in MEANINGS {
+            let expected = u8::from(code != ExitCode::Success);
+            assert_eq!(code.as_the_original(false).number(), expected);
+        }
+        assert_eq!(ExitCode::Canceled.as_the_original(true).number(), 0);
+        assert_eq!(ExitCode::BuildError.as_the_original(true).number(), 1);
+    }
 
     #[test]
     fn the_table_lists_each_code_once_and_in_order() {

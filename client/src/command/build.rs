@@ -40,7 +40,25 @@ const CLEARING_PAUSE: Duration = Duration::from_millis(50);
 /// Runs a build to its end.
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let interrupt = Interrupt::listen()?;
-    let request = request(&options)?;
+    let ended = Box::pin(run_to_its_end(&options, &common, &interrupt)).await;
+    if !options.compat_exit_codes && !Settings::wants_compat_exit_codes(&common) {
+        return ended;
+    }
+    let is_interrupted = interrupt.has_come();
+    ended
+        .map(|code| code.as_the_original(is_interrupted))
+        .map_err(|trouble| Trouble {
+            code: trouble.code.as_the_original(is_interrupted),
+            ..trouble
+        })
+}
+
+async fn run_to_its_end(
+    options: &BuildOptions,
+    common: &CommonOptions,
+    interrupt: &Interrupt,
+) -> Result<ExitCode, Trouble> {
+    let request = request(options)?;
     if !options.no_results {
         // Better now than when the build is over.
         results::check(&options.results_dir).map_err(|error| {
@@ -48,11 +66,11 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
                 .hint("--results-dir names it, --no-results does without")
         })?;
     }
-    let settings = Settings::load_with_secret(&common)?;
+    let settings = Settings::load_with_secret(common)?;
     let master = match options.master.with_port(settings.port) {
         Some(master) => master,
         None => match interrupt
-            .unless(local_farm::find_or_start(&settings, &common))
+            .unless(local_farm::find_or_start(&settings, common))
             .await
         {
             Some(master) => master?,
@@ -63,7 +81,7 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
     let client = client_of(&master, options.master.patience, &settings)?;
     let patience = Duration::from_secs(options.master.patience);
     let first = client.with_patience(FIRST_CONTACT.min(patience));
-    let Some(build) = submit(&first, &request, &interrupt).await? else {
+    let Some(build) = submit(&first, &request, interrupt).await? else {
         return Ok(ExitCode::Canceled);
     };
     output::tell(format!("Build is running. (Build id: {build})"));
@@ -84,7 +102,7 @@ pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<
                 output::complain("interrupted before the results were here");
                 return Ok(ExitCode::Canceled);
             }
-            Some(Ok(fetched)) => say_where(&options, &fetched),
+            Some(Ok(fetched)) => say_where(options, &fetched),
             Some(Err(error)) if code == ExitCode::Success => return Err(error.into()),
             // That atoms failed is the more important news.
             Some(Err(error)) => Trouble::from(error).show(),

@@ -33,6 +33,11 @@ impl Interrupt {
         Ok(Self(token))
     }
 
+    /// Whether the user has said so.
+    pub(crate) fn has_come(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
     /// Returns once the user wants an end.
     pub(crate) async fn wait(&self) {
         self.0.cancelled().await;

@@ -50,6 +50,9 @@ pub(crate) struct BuildOptions {
     /// Complete atoms as a JSON list of strings, or @FILE, in place of what the atomizers print
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) atoms_override: Option<String>,
+    /// End as the original does: 0 when all atoms passed or after Ctrl-C, else 1
+    #[arg(long, global = true)]
+    pub(crate) compat_exit_codes: bool,
     /// Where to unpack the results
     #[arg(
         long,
