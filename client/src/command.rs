@@ -8,6 +8,7 @@ mod interrupt;
 mod journal;
 mod logs;
 mod manual;
+mod originals;
 mod progress;
 mod request;
 mod shutdown;

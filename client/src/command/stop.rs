@@ -1,6 +1,7 @@
-//! `clusterrunner stop`: end the daemons of this base directory, by the process ids they left there.
+//! `clusterrunner stop`: end the daemons of this base directory, the original's among them, by the process ids they left
+//! there.
 
-use super::client_of;
+use super::{client_of, originals};
 use crate::options::{CommonOptions, StopOptions};
 use crate::output;
 use crate::settings::Settings;
@@ -37,7 +38,17 @@ pub(crate) async fn run(options: StopOptions, common: CommonOptions) -> Result<E
         .into_iter()
         .filter_map(|(what, pid_file)| Some((what, Daemon::find(&pid_file)?)))
         .collect();
-    if master.is_none() && slaves.is_empty() {
+    let originals = originals::find(&base);
+    if let Some(default) = Settings::default_directory().filter(|default| *default != base) {
+        for (what, daemon) in originals::find(&default) {
+            let pid = daemon.pid.as_raw_nonzero();
+            output::note(format!(
+                "The {what} (process {pid}) runs, and goes on: its process id stands in {}.",
+                default.display()
+            ));
+        }
+    }
+    if master.is_none() && slaves.is_empty() && originals.is_empty() {
         output::tell(format!(
             "No ClusterRunner is running for {}.",
             base.display()
@@ -52,8 +63,8 @@ pub(crate) async fn run(options: StopOptions, common: CommonOptions) -> Result<E
         Some(master) => unfinished(master, &common).await,
         None => Vec::new(),
     };
-    for (what, slave) in &slaves {
-        slave.end(what)?;
+    for (what, daemon) in slaves.iter().chain(&originals) {
+        daemon.end(what)?;
     }
     if let Some(master) = &master {
         master.end("master")?;
@@ -142,10 +153,15 @@ impl Daemon {
     /// The process that a pid file names; `None` when there is no such process, or when its id has
     /// gone to a program that is not ClusterRunner.
     pub(crate) fn find(pid_file: &Path) -> Option<Self> {
+        Self::find_where(pid_file, is_clusterrunner)
+    }
+
+    /// As [`Self::find`]; `is_meant` says what process is the right one.
+    pub(super) fn find_where(pid_file: &Path, is_meant: impl Fn(Pid) -> bool) -> Option<Self> {
         let text = regular_file::read_to_string(pid_file, MAX_PID).ok()?;
         let pid = Pid::from_raw(text.trim().parse().ok().filter(|pid| *pid > 1)?)?;
         let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        (is_clusterrunner(pid) && !is_gone(pid)).then_some(Self { pid, handle })
+        (is_meant(pid) && !is_gone(pid)).then_some(Self { pid, handle })
     }
 
     /// The port on its command line.
