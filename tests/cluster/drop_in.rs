@@ -1,14 +1,18 @@
 //! What tools that were made for the original count on.
 
 use crate::farm::{Extra, Farm};
-use crate::machine::Machine;
+use crate::machine::{Machine, interrupt};
+use crate::raw::Raw;
 use crate::repository::Repository;
+use crate::wait::wait_for;
 use clusterrunner_client::client::Archive;
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::clock::Timestamp;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 /// The head of an answer, byte for byte.
@@ -173,4 +177,135 @@ fn seconds(path: &std::path::Path) -> u64 {
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
     since.as_secs()
+}
+
+/// The Dashboard draws a row for each executor, from these two events.
+#[tokio::test]
+async fn events_say_which_executor_ran_a_subjob_and_when() {
+    let repository = Repository::with_jobs(
+        "Job:\n  commands: [sleep 0.3, 'echo $EXECUTOR_INDEX']\n  atomizers: [{N: seq 1 4}]\n",
+    );
+    let farm = Farm::start(&[2]).await;
+    let build = farm.run(&repository.request()).await.id;
+    let read = Raw::json("GET", &farm.master_address(), "/v1/eventlog", &Value::Null);
+    let events = read.send(&Vec::new()).await.body["events"].take();
+    let of = |tag: &str, subjob: u32| {
+        let mut events = events.as_array().unwrap().iter();
+        let found = events.find(|e| e["__tag__"] == tag && e["subjob_id"] == subjob);
+        found.unwrap().clone()
+    };
+    for atom in farm.atoms(build).await {
+        let subjob = atom.subjob_id.0;
+        let executor = farm.console(build, &atom).await;
+        let began = of("MASTER_TRIGGERED_SUBJOB", subjob);
+        let ended = of("MASTER_RECEIVED_RESULT", subjob);
+        for event in [&began, &ended] {
+            assert_eq!(event["executor_id"].to_string(), executor.trim(), "{event}");
+        }
+        let took = |from: &Value, to: &Value| {
+            to["__timestamp__"].as_f64().unwrap() - from["__timestamp__"].as_f64().unwrap()
+        };
+        assert!(took(&began, &ended) >= 0.3, "{began} {ended}");
+        assert_eq!(of("SUBJOB_HANDED_OUT", subjob)["attempt"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_the_originals_form_is_understood() {
+    let farm = Farm::start(&[1]).await;
+    // The master's directory is the farm's.
+    let project = farm.path("web");
+    fs::create_dir(&project).unwrap();
+    fs::write(
+        project.join("clusterrunner.yaml"),
+        "Job:\n  commands: [pwd]\n  atomizers: [{N: echo 1}]\n",
+    )
+    .unwrap();
+    let body = json!({
+        "type": "directory", "project_directory": "output/../web", "build_project_directory": "/tmp/x",
+    });
+    let submit = Raw::json("POST", &farm.master_address(), "/v1/build", &body);
+    let answer = submit.send(&submit.body_digest(&farm.secret())).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let warning = answer.body["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("build_project_directory"), "{warning}");
+    let build = clusterrunner_common::ids::BuildId(answer.body["build_id"].as_u64().unwrap());
+    let view = farm.end_of(build).await;
+    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let atom = farm.atoms(build).await.remove(0);
+    let shown = farm.console(build, &atom).await;
+    assert_eq!(
+        shown.trim(),
+        fs::canonicalize(&project).unwrap().to_str().unwrap()
+    );
+    assert!(farm.output("master").contains("build_project_directory"));
+}
+
+#[tokio::test]
+async fn build_has_the_originals_exit_codes_where_that_is_wanted() {
+    let machine = Machine::new("Job:\n  commands: [exit $N]\n  atomizers: [{N: echo 3}]\n");
+    let compat = ["build", "--compat-exit-codes", "--no-results"];
+    machine.run_to(1, &compat);
+    machine.run_to(
+        0,
+        &[&compat[..], &["--atoms-override", "[\"export N=0;\"]"]].concat(),
+    );
+    // An atomizer that fails, and a master that is not there.
+    let broken = "Job:\n  commands: ['true']\n  atomizers: [{N: exit 1}]\n";
+    machine.write_jobs(broken);
+    machine.run_to(3, &["build"]);
+    machine.run_to(1, &compat);
+    let nowhere = ["--master-url", "127.0.0.1:1", "--patience", "0"];
+    machine.run_to(5, &[&["build"][..], &nowhere].concat());
+    machine.run_to(1, &[&compat[..], &nowhere].concat());
+    // The same by a setting, in the second file.
+    let second = machine.path("base/clusterrunner-rust.conf");
+    fs::write(second, "[general]\ncompat_exit_codes = True\n").unwrap();
+    machine.run_to(1, &["build"]);
+    let running = machine.path("project/running");
+    machine.write_jobs(&format!(
+        "Job:\n  commands: ['touch {}', sleep 60]\n  atomizers: [{{N: echo 1}}]\n",
+        running.display()
+    ));
+    let mut build = machine.start(&["build"]);
+    wait_for("the atom runs", async || running.exists().then_some(())).await;
+    interrupt(&build);
+    let ended = wait_for("build ends", async || build.try_wait().unwrap()).await;
+    assert_eq!(ended.code(), Some(0));
+}
+
+/// A process that looks like a daemon of the original.
+fn original_daemon(machine: &Machine, program: &str, what: &str) -> std::process::Child {
+    let script = machine.path(program);
+    fs::write(&script, "import signal\nsignal.pause()\n").unwrap();
+    let mut command = Command::new("python3");
+    command.arg(&script).arg(what).process_group(0);
+    let child = command.spawn().unwrap();
+    let pid_file = machine.path(&format!("base/.clusterrunner_{what}.pid"));
+    fs::write(pid_file, child.id().to_string()).unwrap();
+    child
+}
+
+#[tokio::test]
+async fn stop_ends_the_originals_daemons_of_the_same_base_directory() {
+    let machine = Machine::new("");
+    let mut master = original_daemon(&machine, "main.py", "master");
+    // The process id has gone to a stranger since.
+    let mut stranger = original_daemon(&machine, "other.py", "slave");
+    let stopped = machine.run_to(0, &["stop"]);
+    let words = format!(
+        "Stopped the master of the original (process {})",
+        master.id()
+    );
+    assert!(stopped.stdout.contains(&words), "{stopped:?}");
+    assert!(!stopped.stdout.contains("slave"), "{stopped:?}");
+    wait_for("the master ends", async || master.try_wait().unwrap()).await;
+    assert_eq!(stranger.try_wait().unwrap(), None);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    let nothing = machine.run_to(0, &["stop"]);
+    assert!(
+        nothing.stdout.contains("No ClusterRunner is running"),
+        "{nothing:?}"
+    );
 }
