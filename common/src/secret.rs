@@ -47,7 +47,7 @@ pub enum SecretError {
     /// Fewer than [`SHORTEST_SECRET`] characters.
     #[error(
         "the secret has only {0} characters; use at least {SHORTEST_SECRET}, better 64 random hex digits (remove the \
-         line and one is generated)"
+         line and one is generated; accept_legacy_peers = True takes 8 while machines of the original are there)"
     )]
     TooShort(usize),
     /// Fewer than [`FEWEST_CHARACTERS`] different characters.

@@ -6,6 +6,8 @@ use clusterrunner_common::api::{AtomState, BuildStatus, BuildView, SubjobView};
 use clusterrunner_common::ids::SubjobId;
 use clusterrunner_common::printable::is_obeyed;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 /// A title, a clipboard, a link, clear and report, C1, DCS, bidi, bell, backspace and overwriting.
 const HOSTILE: &str = "\u{1b}]0;pwn\u{7}\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}]8;;http://evil\u{1b}\\\u{1b}[2J\u{1b}[6n\
@@ -136,4 +138,49 @@ fn what_is_wrong_in_a_file_is_only_shown() {
     check(&ended.stdout, "validate");
     check(&ended.stderr, "validate");
     assert!(ended.stdout.contains("\\u{1b}"), "{ended:?}");
+}
+
+#[test]
+fn results_are_not_open_to_others_whatever_the_umask() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    let address = master.address.to_string();
+    let build = user.command(&[
+        "build",
+        "--master-url",
+        &address,
+        "directory",
+        "--project-directory",
+        "/tmp",
+    ]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "umask 000; exec \"$0\" \"$@\""])
+        .arg(build.get_program())
+        .args(build.get_args())
+        .env_clear()
+        .envs(
+            build
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(user.path("project"));
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut waiting = vec![user.path("project/build_results")];
+    let mut seen = 0;
+    while let Some(path) = waiting.pop() {
+        let metadata = path.metadata().unwrap();
+        assert_eq!(
+            metadata.permissions().mode() & 0o022,
+            0,
+            "{}",
+            path.display()
+        );
+        if metadata.is_dir() {
+            waiting.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+        }
+        seen += 1;
+    }
+    assert!(seen > 2);
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use git2::{Repository, RepositoryInitMode, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::odd_files::refuse_top_pipes;
+use crate::regular_file;
 
 /// How many pins are kept. A build that is older than so many other commits of its repository is over.
 const KEPT_PINS: usize = 1000;
@@ -100,7 +101,7 @@ pub(super) fn sync_below(directory: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             sync_below(&entry.path())?;
         } else {
-            fs::File::open(entry.path())?.sync_all()?;
+            regular_file::open_itself(&entry.path())?.sync_all()?;
         }
     }
     fs::File::open(directory)?.sync_all()

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use git2::{Oid, Repository};
 
+use crate::regular_file;
+
 /// More than this many are merged.
 const MAXIMUM_PACKS: usize = 50;
 
@@ -80,7 +82,8 @@ fn small_packs(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn object_ids(index: &Path) -> Result<Vec<Oid>, String> {
-    let bytes = fs::read(index).map_err(|error| format!("{}: {error}", index.display()))?;
+    let bytes = regular_file::read(index, u64::MAX)
+        .map_err(|error| format!("{}: {error}", index.display()))?;
     let odd = || format!("{} is not an index that can be read", index.display());
     let table = bytes.strip_prefix(INDEX_MAGIC).ok_or_else(odd)?;
     let (fan_out, ids) = table.split_at_checked(FAN_OUT_LENGTH).ok_or_else(odd)?;

@@ -16,9 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::mirror_files::open_here;
 use super::{CommitId, GitError, Mirror, submodules};
+use crate::regular_file;
 
 /// Packs are merged into others while they are listed; then they are listed again.
 const ATTEMPTS: usize = 5;
+
+/// The longest list of commits where history is cut off, in bytes.
+const MAX_SHALLOW: u64 = 16 << 20;
 
 /// What a receiver asks for, beside the commit that a build is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,11 +95,12 @@ impl Mirror {
             .find_commit(wanted)
             .and_then(|commit| commit.tree().map(drop))
             .map_err(|error| format!("commit {commit} is not there: {}", error.message()))?;
-        let shallow = match fs::read_to_string(self.directory().join("shallow")) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error.to_string()),
-        };
+        let shallow =
+            match regular_file::read_to_string(&self.directory().join("shallow"), MAX_SHALLOW) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error.to_string()),
+            };
         let known: Vec<Oid> = have
             .iter()
             .filter_map(|commit| commit.to_oid().ok())
@@ -284,7 +289,7 @@ fn packs(folder: &Path) -> io::Result<Vec<File>> {
         let before = indexes(folder)?;
         let opened = before
             .iter()
-            .map(|index| File::open(index.with_extension("pack")))
+            .map(|index| regular_file::open_itself(&index.with_extension("pack")))
             .collect::<io::Result<Vec<_>>>();
         let is_good = opened.is_ok() && indexes(folder)? == before;
         match opened {

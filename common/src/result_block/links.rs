@@ -24,6 +24,9 @@ const MAX_REMEMBERED: usize = 1_000_000;
 /// The most bytes that the names and targets of one atom's links have.
 const MAX_TEXT: usize = 16 << 20;
 
+/// The longest path that a member may have: no system opens longer ones, and each part costs a look.
+const MAX_PATH: usize = 8 << 10;
+
 /// How often links that lead out are taken away before all that can is.
 const MAX_ROUNDS: usize = 8;
 
@@ -120,6 +123,9 @@ impl Links {
     }
 
     fn remember(&mut self, directory: &Path) -> Result<(), Misplaced> {
+        if directory.as_os_str().len() > MAX_PATH {
+            return Err(Misplaced);
+        }
         let is_root = directory.as_os_str().is_empty();
         if is_root || self.latest.as_deref() == Some(directory) {
             return Ok(());
@@ -294,6 +300,12 @@ mod tests {
         assert_eq!(met().directory(a), Err(Misplaced));
         assert_eq!(met().link(a, b), Err(Misplaced));
         assert_eq!(met().file(Path::new("ab/c")), Ok(()));
+    }
+
+    #[test]
+    fn a_path_that_nobody_can_open_has_no_place() {
+        let deep = "d/".repeat(MAX_PATH);
+        assert_eq!(Links::default().file(Path::new(&deep)), Err(Misplaced));
     }
 
     #[test]
