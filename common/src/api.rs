@@ -241,7 +241,7 @@ pub struct SubjobsBody {
 }
 
 /// A slave as the master sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlaveView {
     /// Its address, exactly as it gave it.
     pub url: String,
@@ -271,10 +271,16 @@ pub struct SlaveView {
     /// Ours: what makes it sick.
     #[serde(default)]
     pub quarantine_reason: Option<String>,
+    /// Ours: when it is tried again, in seconds since 1970.
+    #[serde(default)]
+    pub next_probe_at: Option<f64>,
+    /// Ours: whether it gets one atom at a time, since what failed on it passed elsewhere or may do so.
+    #[serde(default)]
+    pub is_in_doubt: bool,
 }
 
 /// Answer to `POST /v1/slave/<id>/drain` and `/undrain`. Ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrainAnswer {
     /// `SUCCESS`.
     pub status: String,
@@ -286,14 +292,14 @@ pub struct DrainAnswer {
 }
 
 /// `{"slave": ...}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlaveBody {
     /// The slave.
     pub slave: SlaveView,
 }
 
 /// `{"slaves": [...]}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlavesBody {
     /// In order of their ids.
     pub slaves: Vec<SlaveView>,
@@ -319,14 +325,14 @@ pub struct ShutdownRequest {
 }
 
 /// `GET /v1` of a master.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MasterBody {
     /// The master.
     pub master: MasterView,
 }
 
 /// The master about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MasterView {
     /// `Master service is up.`
     pub status: String,

@@ -26,14 +26,16 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 19] = [
+const OURS: [&str; 21] = [
     "STATUS",
     "artifacts",
     "commit",
     "drain",
     "is_drained",
+    "is_in_doubt",
     "is_quarantined",
     "labels",
+    "next_probe_at",
     "num_atoms_completed",
     "num_atoms_failed",
     "num_atoms_in_progress",

@@ -21,6 +21,7 @@ mod attention;
 mod bounded_text;
 mod check;
 mod decide;
+mod doubts;
 mod effects;
 pub mod few;
 mod follow_up;
@@ -33,6 +34,7 @@ mod line;
 mod load;
 mod mishaps;
 mod progress;
+mod quarantine;
 mod restore;
 mod retire;
 mod set_ups;
@@ -54,6 +56,7 @@ use attention::Attention;
 use build::Build;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use doubts::Failures;
 use line::Line;
 use serde::{Deserialize, Serialize};
 use slave::Slave;
@@ -112,6 +115,8 @@ pub struct Cluster {
     slaves: BTreeMap<SlaveId, Slave>,
     /// Addresses whose slaves are to take no new work.
     drained: BTreeSet<String>,
+    /// Atoms that failed lately, and whether they did on several slaves.
+    failures: Failures,
     /// Builds that are over and put away: they are not in memory any more.
     ended: BTreeMap<BuildId, Ended>,
     /// Builds that are forgotten and whose files may still be there.
@@ -161,6 +166,12 @@ pub struct Cluster {
     /// Slaves that are found sick and not quarantined yet, and why. Empty when the cluster is at rest.
     #[serde(skip)]
     sick: BTreeMap<SlaveId, String>,
+    /// Living slaves that are quarantined.
+    #[serde(skip)]
+    quarantined: BTreeSet<SlaveId>,
+    /// Living slaves whose failed results are doubted.
+    #[serde(skip)]
+    doubted: BTreeSet<SlaveId>,
     /// Builds that slaves could not set up.
     #[serde(skip)]
     troubled: BTreeSet<BuildId>,

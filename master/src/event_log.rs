@@ -125,6 +125,13 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
             of_slave("SLAVE_QUARANTINED", *slave).with("reason", reason.as_str())
         }
         Fact::SlaveReleased { slave } => of_slave("SLAVE_RELEASED", *slave),
+        Fact::ProbeStarted { slave } => of_slave("SLAVE_PROBE_START", *slave),
+        Fact::ResultDoubted {
+            slave,
+            build,
+            subjob,
+            attempt,
+        } => of_subjob("SUBJOB_RESULT_DOUBTED", *build, *subjob, *slave).with("attempt", attempt.0),
         Fact::BuildForgotten { build, bound } => {
             of_build("BUILD_REMOVED", *build).with("reason", bound.to_string())
         }

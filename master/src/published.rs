@@ -234,6 +234,7 @@ fn changed_build(fact: &Fact) -> Option<BuildId> {
         | Fact::BuildWarned { build, .. }
         | Fact::SubjobHandedOut { build, .. }
         | Fact::SubjobFinished { build, .. }
+        | Fact::ResultDoubted { build, .. }
         | Fact::SubjobReturned { build, .. } => Some(*build),
         Fact::MasterStarted
         | Fact::SlaveForgotten { .. }
@@ -246,6 +247,7 @@ fn changed_build(fact: &Fact) -> Option<BuildId> {
         | Fact::DrainEnded { .. }
         | Fact::SlaveQuarantined { .. }
         | Fact::SlaveReleased { .. }
+        | Fact::ProbeStarted { .. }
         | Fact::SlaveReserved { .. }
         | Fact::HandOutsKept { .. } => None,
     }

@@ -307,5 +307,7 @@ pub fn slave(slave: &Slave) -> SlaveView {
         labels: slave.labels.iter().cloned().collect(),
         is_quarantined: slave.quarantine.is_some(),
         quarantine_reason: slave.quarantine.clone(),
+        next_probe_at: slave.next_probe().map(Timestamp::as_unix_seconds),
+        is_in_doubt: slave.limit.is_some(),
     }
 }

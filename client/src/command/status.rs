@@ -88,21 +88,29 @@ pub(crate) async fn slaves(
         ]);
     }
     table.print();
-    for slave in &slaves {
-        if let Some(reason) = &slave.quarantine_reason {
-            let what = format!(
-                "slave {} ({}) is quarantined: {reason}",
-                slave.id, slave.url
-            );
-            let what = plain(&what);
-            output::say(styled(BAD, what));
-            output::note(format!(
-                "`clusterrunner undrain {}` lets it work again",
-                slave.id
-            ));
-        }
-    }
+    tell_of_the_sick(&slaves);
     Ok(ExitCode::Success)
+}
+
+/// Says of each slave that is quarantined why it is, and when it is tried again.
+fn tell_of_the_sick(slaves: &[SlaveView]) {
+    for slave in slaves {
+        let Some(reason) = &slave.quarantine_reason else {
+            continue;
+        };
+        let next = slave.next_probe_at.filter(|_| slave.is_alive);
+        let next = match next.map(|at| at - Timestamp::now().as_unix_seconds()) {
+            None => String::new(),
+            Some(left) if left < 1.0 => "; it is tried again now".to_owned(),
+            Some(left) => format!("; it is tried again in {}", duration(left)),
+        };
+        let (id, url) = (slave.id, &slave.url);
+        let what = format!("slave {id} ({url}) is quarantined: {reason}{next}");
+        output::say(styled(BAD, plain(&what)));
+        output::note(format!(
+            "`clusterrunner undrain {id}` lets it work again at once"
+        ));
+    }
 }
 
 fn slave_state(slave: &SlaveView) -> (Style, &'static str) {
@@ -112,6 +120,7 @@ fn slave_state(slave: &SlaveView) -> (Style, &'static str) {
         (true, false) if slave.is_quarantined => (BAD, "quarantined"),
         (true, false) if slave.is_drained && is_busy(slave) => (NOTICE, "draining"),
         (true, false) if slave.is_drained => (NOTICE, "drained"),
+        (true, false) if slave.is_in_doubt => (NOTICE, "in doubt"),
         (true, false) => (GOOD, "alive"),
     }
 }
@@ -149,6 +158,7 @@ async fn show_farm(client: &Client) -> Result<(), Trouble> {
         count(machines, "slave"),
         count(executors, "executor"),
     ));
+    tell_of_the_sick(&slaves);
     let (over, waiting): (Vec<_>, Vec<_>) = builds.iter().partition(|b| b.status.is_over());
     let first = over.len().saturating_sub(LISTED_BUILDS);
     if builds.is_empty() {

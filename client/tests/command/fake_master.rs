@@ -394,5 +394,7 @@ fn slave() -> SlaveView {
         is_drained: false,
         is_quarantined: false,
         quarantine_reason: None,
+        next_probe_at: None,
+        is_in_doubt: false,
     }
 }

@@ -6,6 +6,7 @@ use super::build::{Build, BuildState, Subjob};
 use super::event::{Event, Fact, KeptHandOut, Plan};
 use super::health::Record;
 use super::load::Load;
+use super::quarantine::is_quarantined;
 use super::slave::{BuildOnSlave, Presence, Slave};
 use super::with_setup::QuickSetups;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -19,6 +20,7 @@ impl Cluster {
     /// When the event does not fit the state, which only a damaged journal can cause.
     pub fn apply(&mut self, event: &Event) {
         self.take_in(event);
+        self.settle_doubts();
         self.attend(&event.fact);
     }
 
@@ -100,6 +102,8 @@ impl Cluster {
                     .filter(|slave| slave.session == *session);
                 // The same life of its process: whatever made it sick is still there.
                 let quarantine = before.and_then(|slave| slave.quarantine.clone());
+                let quarantined_at = before.and_then(|slave| slave.quarantined_at);
+                let relapses = before.map_or(0, |slave| slave.relapses);
                 self.replace_registrations(url);
                 let new = Slave {
                     id: *slave,
@@ -113,6 +117,9 @@ impl Cluster {
                     running: BTreeSet::new(),
                     is_drained: self.drained.contains(url),
                     quarantine,
+                    quarantined_at,
+                    relapses,
+                    limit: None,
                     reserved_for: None,
                     record: Record::default(),
                     delivering: BTreeSet::new(),
@@ -144,8 +151,9 @@ impl Cluster {
                 self.drained.remove(&url);
                 self.change_slave(*slave, |slave| slave.is_drained = false);
             }
-            Fact::SlaveQuarantined { slave, reason } => self.quarantine(*slave, reason),
+            Fact::SlaveQuarantined { slave, reason } => self.quarantine(*slave, reason, at),
             Fact::SlaveReleased { slave } => self.release_from_quarantine(*slave),
+            Fact::ProbeStarted { slave } => self.probe(*slave),
             Fact::SlaveReserved { slave, build } => {
                 self.reserved.insert(*build, *slave);
                 self.change_slave(*slave, |slave| slave.reserved_for = Some(*build));
@@ -233,7 +241,12 @@ impl Cluster {
                 let unusable_from =
                     finished.take_mishap(|mishaps| std::mem::take(&mut mishaps.unusable_from));
                 let unusable_from = unusable_from.unwrap_or_default();
-                self.note_result(*slave, *build, &unusable_from, outcomes);
+                let doubted_from = finished.take_mishap(|mishaps| mishaps.doubted_from.take());
+                self.note_usable(*slave, &unusable_from);
+                if let Some(doubted) = doubted_from.flatten() {
+                    self.note_second_opinion(doubted, (*build, *subjob), *slave, outcomes);
+                }
+                self.note_outcome(*slave, *build, *subjob, outcomes);
                 self.build_mut(*build)
                     .finish_subjob(*subjob, *attempt, outcomes);
                 self.judge(*slave);
@@ -253,6 +266,22 @@ impl Cluster {
                     self.settle_if_suspicious(build);
                     self.settle(build);
                 }
+            }
+            Fact::ResultDoubted {
+                slave,
+                build,
+                subjob,
+                ..
+            } => {
+                self.release(*slave, *build, *subjob);
+                self.note_doubt(*slave, *build, *subjob);
+                let doubted = self.build_mut(*build).subjob_mut(*subjob);
+                doubted.mishaps_mut().doubted_from = Some(*slave);
+                let url = self.known_slave_mut(*slave).url.clone();
+                let reason = format!("it failed on slave {url}, as everything did there");
+                self.build_mut(*build).return_subjob(*subjob, &reason);
+                self.settle_if_suspicious(*build);
+                self.settle(*build);
             }
             Fact::SubjobReturned {
                 slave,
@@ -284,8 +313,8 @@ impl Cluster {
             .expect("events name slaves that exist")
     }
 
-    /// Changes a slave and keeps the indexes of slaves by free executors and by what they are to
-    /// clear away.
+    /// Changes a slave and keeps the indexes of slaves by free executors, by what they are to clear
+    /// away, and of those that are quarantined.
     pub(super) fn change_slave(&mut self, id: SlaveId, change: impl FnOnce(&mut Slave)) {
         let slave = self
             .slaves
@@ -312,6 +341,11 @@ impl Cluster {
             self.withdrawing.insert(id);
         } else {
             self.withdrawing.remove(&id);
+        }
+        if is_quarantined(slave) {
+            self.quarantined.insert(id);
+        } else {
+            self.quarantined.remove(&id);
         }
     }
 

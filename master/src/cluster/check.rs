@@ -2,6 +2,8 @@
 
 use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
+use super::doubts::is_in_doubt;
+use super::quarantine::is_quarantined;
 use super::set_ups::remembers_who_wants;
 use super::shares;
 use super::slave::{BuildOnSlave, Presence, Slave};
@@ -241,6 +243,16 @@ impl Cluster {
         let withdrawing: BTreeSet<SlaveId> = withdrawing.map(|slave| slave.id).collect();
         must(self.withdrawing == withdrawing, || {
             "slaves that are to clear their builds away".to_owned()
+        })?;
+        let slaves_that = |wanted: fn(&Slave) -> bool| -> BTreeSet<SlaveId> {
+            let slaves = self.slaves.values().filter(|slave| wanted(slave));
+            slaves.map(|slave| slave.id).collect()
+        };
+        must(self.quarantined == slaves_that(is_quarantined), || {
+            "quarantined slaves".to_owned()
+        })?;
+        must(self.doubted == slaves_that(is_in_doubt), || {
+            "slaves in doubt".to_owned()
         })?;
         let reserved = self.slaves.values();
         let reserved = reserved.filter_map(|slave| Some((slave.reserved_for?, slave.id)));

@@ -169,6 +169,12 @@ impl Cluster {
                 let repeated = self.is_repeated(hand_out)?;
                 let slave = self.keeper(hand_out).unwrap_or(slave);
                 let fact = match self.misfit(hand_out, &outcomes) {
+                    None if self.is_doubtful(hand_out, &outcomes) => Fact::ResultDoubted {
+                        slave,
+                        build,
+                        subjob,
+                        attempt,
+                    },
                     None => Fact::SubjobFinished {
                         slave,
                         build,

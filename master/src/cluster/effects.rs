@@ -67,6 +67,8 @@ impl Cluster {
             | Fact::DrainEnded { .. }
             | Fact::SlaveQuarantined { .. }
             | Fact::SlaveReleased { .. }
+            | Fact::ProbeStarted { .. }
+            | Fact::ResultDoubted { .. }
             | Fact::SlaveReserved { .. }
             | Fact::SubjobSuspected { .. }
             | Fact::SetupCompleted { .. }

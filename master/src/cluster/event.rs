@@ -179,8 +179,7 @@ pub enum Fact {
         /// Which slave is there.
         slave: SlaveId,
     },
-    /// A slave is sick: it takes no new work in this life of its process, and what it runs goes
-    /// back to the queues.
+    /// A slave is sick: it takes no new work for a while, and what it runs goes back to the queues.
     SlaveQuarantined {
         /// Which.
         slave: SlaveId,
@@ -190,6 +189,12 @@ pub enum Fact {
     /// Somebody says that a quarantined slave is well again.
     SlaveReleased {
         /// Which.
+        slave: SlaveId,
+    },
+    /// The pause of a quarantined slave is over: it takes work again, one atom at a time until one has shown how it
+    /// is.
+    ProbeStarted {
+        /// The slave that is tried.
         slave: SlaveId,
     },
     /// A slave is kept free for the suspect subjobs of a build.
@@ -250,6 +255,17 @@ pub enum Fact {
         executor: Option<ExecutorIndex>,
         /// One for each of its atoms.
         outcomes: Vec<AtomOutcome>,
+    },
+    /// The failed result of a slave on which everything fails does not count yet: the subjob is run elsewhere first.
+    ResultDoubted {
+        /// The slave that brought it.
+        slave: SlaveId,
+        /// The build that the subjob is of.
+        build: BuildId,
+        /// The subjob that failed.
+        subjob: SubjobId,
+        /// The hand-out that is void.
+        attempt: Attempt,
     },
     /// A slave that was lost is back in another life and still has results that nobody else was asked
     /// for since: they are waited for.

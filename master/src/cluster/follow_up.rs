@@ -19,6 +19,7 @@ impl Cluster {
             .next_preparation()
             .or_else(|| self.next_ending(at))
             .or_else(|| self.next_quarantine())
+            .or_else(|| self.next_probe(at))
             .or_else(|| self.next_teardown())
             .or_else(|| self.next_withdrawal())
             .or_else(|| self.next_of_shutdown())
@@ -122,14 +123,6 @@ impl Cluster {
                 "No slave could set this build up. {}",
                 reasons.join("\n")
             )),
-        })
-    }
-
-    fn next_quarantine(&self) -> Option<Fact> {
-        let (slave, reason) = self.sick.first_key_value()?;
-        Some(Fact::SlaveQuarantined {
-            slave: *slave,
-            reason: reason.clone(),
         })
     }
 

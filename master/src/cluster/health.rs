@@ -5,12 +5,11 @@
 //! - *Set-up*: it could not set a build up, or lost it, and at least as many slaves set it up as
 //!   failed at it, before or after. A slave that has set up nothing else in this life is sick at
 //!   the first such build; one that has, at the third in a row.
-//! - *Everything fails*: all its last ten results failed, and in that time others passed at
-//!   least three atoms of the same builds and failed at most a quarter as many as they passed.
+//! - *Everything fails*: others passed the same atoms, see [`super::doubts`].
 //! - *Results of no use*: three times in a row its result of a subjob could not be used and another
 //!   slave then brought one that could.
 //!
-//! A sick slave is quarantined until somebody releases it or starts it again.
+//! A sick slave is quarantined for a while, see [`super::quarantine`].
 //!
 //! **A subjob is suspect** when a slave was lost while it ran: not one that said good-bye, and not
 //! one that was handed the subjob by an earlier life of the master, since nobody saw when it went.
@@ -18,12 +17,11 @@
 //! lost as well the subjob is poison: its atoms failed, and the build goes on.
 
 use super::Cluster;
-use super::build::Build;
-use super::event::AtomOutcome;
+use super::doubts::Streak;
 use super::slave::Slave;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A subjob runs alone once so many slaves were lost with it.
@@ -35,15 +33,6 @@ pub const POISON_AFTER: u32 = 3;
 /// A slave that has set builds up is sick when it failed at so many others in a row.
 const MAX_FAILED_SETUPS: usize = 3;
 
-/// A slave may be sick when so many results in a row failed.
-const MAX_FAILED_RESULTS: u32 = 10;
-
-/// So many atoms others must have passed meanwhile.
-const OTHERS_PASSED: u64 = 3;
-
-/// So many times as many atoms others must have passed as failed meanwhile.
-const OTHERS_RATIO: u64 = 4;
-
 /// A slave is sick when others did better with so many of its results in a row.
 const MAX_UNUSABLE: u32 = 3;
 
@@ -54,27 +43,24 @@ pub struct Record {
     has_set_up: bool,
     /// Builds that it could not set up.
     failed_setups: BTreeSet<BuildId>,
-    /// Its failed results by build.
-    failed_results: BTreeMap<BuildId, FailedResults>,
     /// Its results that were of no use while another slave's was.
     unusable: u32,
+    /// How many results it passed since it was quarantined, if it was.
+    #[serde(default)]
+    pub(super) passed_since: u32,
+    /// Its results that failed in a row.
+    #[serde(default)]
+    pub(super) streak: Streak,
 }
 
-/// The results of one build in a row that failed on a slave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct FailedResults {
-    /// How many.
-    results: u32,
-    /// How many atoms these had.
-    atoms: u64,
-    /// How many atoms of the build had passed before, anywhere.
-    passed_before: u64,
-    /// How many had failed.
-    failed_before: u64,
-}
-
-fn passed(build: &Build) -> u64 {
-    build.atoms_completed.saturating_sub(build.atoms_failed)
+impl Record {
+    /// Of a slave that is tried after a quarantine: the first thing that speaks against it is enough.
+    pub(super) fn probe() -> Self {
+        Self {
+            streak: Streak::probe(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Cluster {
@@ -109,32 +95,9 @@ impl Cluster {
         self.judge(slave);
     }
 
-    /// A slave brought a result. Called before the build counts it.
-    pub(super) fn note_result(
-        &mut self,
-        slave: SlaveId,
-        build: BuildId,
-        unusable_from: &BTreeSet<SlaveId>,
-        outcomes: &[AtomOutcome],
-    ) {
-        let Some(known) = self.builds.get(&build) else {
-            return;
-        };
-        if let Some(slave) = self.slaves.get_mut(&slave) {
-            slave.record.unusable = 0;
-            if outcomes.iter().any(|outcome| outcome.exit_code == 0) {
-                slave.record.failed_results.clear();
-            } else if !outcomes.is_empty() {
-                let fresh = FailedResults {
-                    passed_before: passed(known),
-                    failed_before: known.atoms_failed,
-                    ..FailedResults::default()
-                };
-                let failed = slave.record.failed_results.entry(build).or_insert(fresh);
-                failed.results += 1;
-                failed.atoms += outcomes.len() as u64;
-            }
-        }
+    /// A slave brought a result that can be used.
+    pub(super) fn note_usable(&mut self, slave: SlaveId, unusable_from: &BTreeSet<SlaveId>) {
+        self.change_record(slave, |record| record.unusable = 0);
         for other in unusable_from.iter().filter(|other| **other != slave) {
             if let Some(other) = self.slaves.get_mut(other) {
                 other.record.unusable += 1;
@@ -151,14 +114,22 @@ impl Cluster {
         if !slave.is_alive() || slave.quarantine.is_some() {
             return;
         }
-        if let Some(reason) = self.sickness(slave) {
-            self.sick.insert(id, reason);
+        match self.sickness(slave) {
+            Some(reason) => self.sick.insert(id, reason),
+            None => self.sick.remove(&id),
+        };
+    }
+
+    pub(super) fn change_record(&mut self, id: SlaveId, change: impl FnOnce(&mut Record)) {
+        if let Some(slave) = self.slaves.get_mut(&id) {
+            change(&mut slave.record);
         }
     }
 
     fn sickness(&self, slave: &Slave) -> Option<String> {
         let record = &slave.record;
-        if record.unusable >= MAX_UNUSABLE {
+        let is_probe = record.streak.is_probe();
+        if record.unusable >= if is_probe { 1 } else { MAX_UNUSABLE } {
             return Some(format!(
                 "{} of its results in a row could not be used, and others brought better ones",
                 record.unusable
@@ -183,12 +154,7 @@ impl Cluster {
                 failure.reason
             ));
         }
-        self.fails_alone(slave).then(|| {
-            let results: u32 = record.failed_results.values().map(|f| f.results).sum();
-            format!(
-                "its last {results} results all failed while others passed atoms of the same builds"
-            )
-        })
+        self.fails_alone(slave)
     }
 
     /// Whether a failed set-up is the slave's fault.
@@ -201,23 +167,5 @@ impl Cluster {
                 && !build.set_up_at.is_empty()
                 && build.set_up_at.len() >= without.count()
         })
-    }
-
-    fn fails_alone(&self, slave: &Slave) -> bool {
-        let record = slave.record.failed_results.iter();
-        let (mut results, mut others_passed, mut others_failed) = (0, 0, 0);
-        for (build, failed) in record {
-            // A build that is forgotten by now tells nothing.
-            let Some(build) = self.build(*build) else {
-                continue;
-            };
-            results += failed.results;
-            others_passed += passed(build).saturating_sub(failed.passed_before);
-            let all_failed = build.atoms_failed.saturating_sub(failed.failed_before);
-            others_failed += all_failed.saturating_sub(failed.atoms);
-        }
-        results >= MAX_FAILED_RESULTS
-            && others_passed >= OTHERS_PASSED
-            && others_passed >= OTHERS_RATIO * others_failed
     }
 }

@@ -21,6 +21,8 @@ pub struct Mishaps {
     pub wasted: u32,
     /// Slaves that sent a result of it that could not be used.
     pub unusable_from: BTreeSet<SlaveId>,
+    /// Whose failed result of it is doubted.
+    pub doubted_from: Option<SlaveId>,
     /// Whether the master was started again since it was handed out last: if its slave is lost now,
     /// that may be older than the subjob's start.
     pub outlived_master: bool,
@@ -32,6 +34,7 @@ static NONE: Mishaps = Mishaps {
     slaves_lost: 0,
     wasted: 0,
     unusable_from: BTreeSet::new(),
+    doubted_from: None,
     outlived_master: false,
 };
 
@@ -77,6 +80,8 @@ pub(super) struct Stored {
     #[serde(default)]
     unusable_from: BTreeSet<SlaveId>,
     #[serde(default)]
+    doubted_from: Option<SlaveId>,
+    #[serde(default)]
     outlived_master: bool,
     #[serde(default)]
     result: Option<(Attempt, Few<AtomOutcome>)>,
@@ -102,6 +107,8 @@ struct Written<'a> {
     wasted: u32,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     unusable_from: &'a BTreeSet<SlaveId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubted_from: Option<SlaveId>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     outlived_master: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +131,7 @@ impl From<Stored> for Subjob {
             slaves_lost: stored.slaves_lost,
             wasted: stored.wasted,
             unusable_from: stored.unusable_from,
+            doubted_from: stored.doubted_from,
             outlived_master: stored.outlived_master,
         };
         Self {
@@ -150,6 +158,7 @@ impl Serialize for Subjob {
             slaves_lost: mishaps.slaves_lost,
             wasted: mishaps.wasted,
             unusable_from: &mishaps.unusable_from,
+            doubted_from: mishaps.doubted_from,
             outlived_master: mishaps.outlived_master,
             result: &self.result,
         };
@@ -173,7 +182,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Subjob>(expected).unwrap(), subjob);
         let all = concat!(
             r#"{"atoms":["a","b"],"atoms_expected_ms":[3,4],"attempts":2,"slave":7,"last_return":"r","#,
-            r#""last_loss":"l","slaves_lost":1,"wasted":2,"unusable_from":[5],"outlived_master":true,"#,
+            r#""last_loss":"l","slaves_lost":1,"wasted":2,"unusable_from":[5],"doubted_from":6,"outlived_master":true,"#,
             r#""result":[2,[{"exit_code":0,"duration_ms":1},{"exit_code":1,"duration_ms":2}]]}"#,
         );
         assert_eq!(text(&serde_json::from_str(all).unwrap()), all);

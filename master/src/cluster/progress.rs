@@ -14,7 +14,7 @@ pub struct Progress {
     /// Those that no slave has, in the order in which they are handed out.
     pub unstarted: Unstarted,
     /// Those that no slave has and not every slave may have: suspects, those with a result that
-    /// could not be used, and those that went out too often. They go before the others.
+    /// could not be used or is doubted, and those that went out too often. They go before the others.
     #[serde(default)]
     pub set_aside: BTreeSet<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
@@ -155,7 +155,8 @@ impl Build {
         // What went out too often ends its build, wherever it would stand among those that wait.
         let is_for_all = !returned.is_suspect()
             && !returned.is_exhausted()
-            && returned.mishaps().unusable_from.is_empty();
+            && returned.mishaps().unusable_from.is_empty()
+            && returned.mishaps().doubted_from.is_none();
         let place = Place::of(subjob, returned);
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);

@@ -1,6 +1,8 @@
 //! Makes a cluster whole that was read from a snapshot.
 
 use super::build::{Build, BuildState};
+use super::doubts::is_in_doubt;
+use super::quarantine::is_quarantined;
 use super::slave::{BuildOnSlave, Presence};
 use super::{Cluster, Ended};
 use clusterrunner_common::clock::Timestamp;
@@ -46,6 +48,12 @@ impl Cluster {
             }
             if slave.withdraws() {
                 self.withdrawing.insert(slave.id);
+            }
+            if is_quarantined(slave) {
+                self.quarantined.insert(slave.id);
+            }
+            if is_in_doubt(slave) {
+                self.doubted.insert(slave.id);
             }
             if let Some(build) = slave.reserved_for {
                 self.reserved.insert(build, slave.id);

@@ -37,6 +37,15 @@ pub struct Slave {
     /// Why it is sick, if it is: it takes no new work then.
     #[serde(default)]
     pub quarantine: Option<String>,
+    /// Since when it is.
+    #[serde(default)]
+    pub quarantined_at: Option<Timestamp>,
+    /// How often it was quarantined since it was well for a while.
+    #[serde(default)]
+    pub relapses: u32,
+    /// How many subjobs it may have at a time while its failed results are doubted.
+    #[serde(default)]
+    pub limit: Option<u32>,
     /// The build whose suspect subjobs it is kept free for, one after the other.
     #[serde(default)]
     pub reserved_for: Option<BuildId>,
@@ -172,7 +181,10 @@ impl Slave {
     #[must_use]
     pub fn num_free(&self) -> usize {
         if self.takes_work() && self.reserved_for.is_none() {
-            (self.num_executors as usize).saturating_sub(self.running.len())
+            let most = self
+                .limit
+                .map_or(self.num_executors, |limit| limit.min(self.num_executors));
+            (most as usize).saturating_sub(self.running.len())
         } else {
             0
         }

@@ -134,7 +134,8 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
         let mut builds = ready_in_line(cluster, slave);
         return builds.find_map(|build| hand_out(cluster, slave, build));
     }
-    if !slave.takes_work() || slave.reserved_for.is_some() || runs_suspect(cluster, slave) {
+    let is_bound = slave.reserved_for.is_some() || slave.limit.is_some();
+    if !slave.takes_work() || is_bound || runs_suspect(cluster, slave) {
         return None;
     }
     let mean_of = |portion: &super::load::Portion| cluster.builds.get(&portion.build)?.mean_us();
@@ -222,19 +223,10 @@ pub(super) fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
     build.set_aside().filter(|(_, subjob)| !subjob.is_suspect())
 }
 
-/// A subjob whose result from a slave could not be used goes to another one, be it busy now; to the
-/// same one only where there is no other.
+/// A subjob whose result from a slave could not be used, or is doubted, goes to another one, be it busy now; to
+/// the same one only where there is no other.
 fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) -> bool {
-    let is_better = |other: &Slave| {
-        !subjob.mishaps().unusable_from.contains(&other.id)
-            && other.takes_work()
-            && match other.builds.get(&build.id) {
-                Some(BuildOnSlave::Ready | BuildOnSlave::SettingUp { .. }) => true,
-                Some(BuildOnSlave::TearingDown) => false,
-                None => build.may_be_set_up_by(other),
-            }
-    };
-    !subjob.mishaps().unusable_from.contains(&slave.id) || !cluster.slaves().any(is_better)
+    !subjob.is_shunned_by(slave.id) || !cluster.has_better(build, subjob)
 }
 
 /// How many more subjobs of the build slaves may have, beside the one that is kept for its suspects.

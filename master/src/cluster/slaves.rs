@@ -1,45 +1,12 @@
 //! What becomes of a slave and of what it has: the part of [`Cluster::apply`] that is about slaves.
 
 use super::Cluster;
-use super::health::Record;
 use super::slave::{BuildOnSlave, Presence};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Cluster {
-    /// All that a sick slave has goes elsewhere.
-    pub(super) fn quarantine(&mut self, id: SlaveId, reason: &str) {
-        self.sick.remove(&id);
-        self.end_reservation(id);
-        let mut builds = Vec::new();
-        self.release_all(id, None);
-        self.change_slave(id, |slave| {
-            builds = slave.builds.keys().copied().collect();
-            slave.quarantine = Some(reason.to_owned());
-        });
-        let url = self.known_slave_mut(id).url.clone();
-        let returned = format!("slave {url} was quarantined: {reason}");
-        for build in builds {
-            self.build_mut(build).take_back(id, &returned);
-            self.settle_suspects(build);
-            self.settle(build);
-        }
-    }
-
-    /// A slave begins anew, also with builds that it could not set up.
-    pub(super) fn release_from_quarantine(&mut self, id: SlaveId) {
-        self.change_slave(id, |slave| {
-            slave.quarantine = None;
-            slave.record = Record::default();
-        });
-        let url = self.known_slave_mut(id).url.clone();
-        for build in self.working.clone() {
-            self.build_mut(build).setup_failures.remove(&url);
-            self.settle(build);
-        }
-    }
-
     pub(super) fn replace_registrations(&mut self, url: &str) {
         for slave in self.slaves.values_mut().filter(|slave| slave.url == url) {
             slave.presence = Presence::Replaced;

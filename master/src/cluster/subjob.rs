@@ -54,6 +54,12 @@ impl Subjob {
         self.mishaps().slaves_lost >= ISOLATE_AFTER
     }
 
+    /// Whether a slave tried it in vain: it is for others, where there are any.
+    pub(super) fn is_shunned_by(&self, slave: SlaveId) -> bool {
+        let mishaps = self.mishaps();
+        mishaps.doubted_from == Some(slave) || mishaps.unusable_from.contains(&slave)
+    }
+
     /// Whether it went out so often without a result that its build is given up. Waiting on slaves
     /// that go away brings nothing near that: after a few times it is given to free executors only.
     #[must_use]

@@ -3,6 +3,7 @@
 
 mod at_work;
 mod builds;
+mod farms;
 mod health;
 mod kept_results;
 mod legacy;

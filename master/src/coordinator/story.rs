@@ -74,6 +74,23 @@ pub(super) fn tell(event: &Event) {
         Fact::SlaveReleased { slave } => {
             tracing::info!(slave.id = slave.0, "slave is released from quarantine");
         }
+        Fact::ProbeStarted { slave } => {
+            tracing::info!(
+                slave.id = slave.0,
+                "quarantined slave is tried again, one atom at a time"
+            );
+        }
+        Fact::ResultDoubted {
+            slave,
+            build,
+            subjob,
+            ..
+        } => tracing::warn!(
+            slave.id = slave.0,
+            build.id = build.0,
+            subjob.id = subjob.0,
+            "everything fails on a slave: what it failed is run elsewhere before it counts"
+        ),
         Fact::SlaveReserved { slave, build } => {
             tracing::info!(
                 slave.id = slave.0,

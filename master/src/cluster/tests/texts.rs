@@ -47,6 +47,13 @@ pub(super) fn fact_text(fact: &Fact) -> String {
             format!("slave {slave} quarantined: {reason}")
         }
         Fact::SlaveReleased { slave } => format!("slave {slave} released"),
+        Fact::ProbeStarted { slave } => format!("slave {slave} on probe"),
+        Fact::ResultDoubted {
+            slave,
+            build,
+            subjob,
+            attempt,
+        } => format!("{build}.{subjob} doubted of slave {slave}, attempt {attempt}"),
         Fact::SlaveReserved { slave, build } => format!("slave {slave} kept for {build}"),
         Fact::SubjobSuspected {
             slave,

@@ -31,7 +31,7 @@ mod messages;
 mod mutation;
 mod plan;
 mod quiet;
-mod random;
+pub(super) mod random;
 mod world;
 
 use super::scenario::Scenario;
@@ -39,6 +39,7 @@ use crate::cluster::build::{BuildState, POISON_EXIT_CODE};
 use crate::cluster::event::{AtomOutcome, AtomTrouble, Fact};
 use crate::cluster::health::POISON_AFTER;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use machine::Sickness;
 use mutation::Mutation;
 use plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,10 @@ struct Tally {
     handed_out_with_setup: usize,
     /// Slaves that were lost while something waited there.
     lost_with_a_queue: usize,
+    /// Failed results that were run elsewhere before they counted.
+    results_doubted: usize,
+    /// Quarantines that ended by themselves.
+    probes: usize,
 }
 
 #[test]
@@ -169,6 +174,7 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     let mut world = World::new(plan, mutation);
     world.run();
     check_promises(&world);
+    check_quarantines(&world, plan);
     let farm = &world.master.farm;
     check_history(farm);
     for slave in farm.cluster.slaves() {
@@ -237,8 +243,36 @@ fn check_promises(world: &World) {
     }
 }
 
+/// Who is quarantined because everything fails there is sick: what other machines fail at too, and be it all of
+/// a build, speaks against nobody.
+fn check_quarantines(world: &World, plan: &Plan) {
+    let farm = &world.master.farm;
+    let mut urls: BTreeMap<SlaveId, &str> = BTreeMap::new();
+    for event in &farm.journal {
+        match &event.fact {
+            Fact::SlaveConnected { slave, url, .. } => {
+                urls.insert(*slave, url);
+            }
+            Fact::SlaveQuarantined { slave, reason } if is_of_failures(reason) => {
+                let machine = master::machine_at(urls[slave]);
+                let sickness = plan.sicknesses.get(machine);
+                assert_eq!(sickness, Some(&Sickness::FailsEverything), "{event:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a slave is quarantined for what failed there.
+fn is_of_failures(reason: &str) -> bool {
+    reason.contains("failed while others") || reason.contains("failed, and passed elsewhere")
+}
+
 /// What makes an atom take down every machine that runs it.
 const POISON: &str = " export POISON=1;";
+
+/// What makes an atom fail wherever it runs.
+const BROKEN: &str = " export BROKEN=1;";
 
 /// How everything ends on a machine that is sick.
 const SICK_OUTCOME: AtomOutcome = AtomOutcome {
@@ -256,7 +290,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
         .bytes()
         .fold(0, |bits, byte| random::mix(bits ^ u64::from(byte)));
     AtomOutcome {
-        exit_code: i32::from(bits % 4 == 0),
+        exit_code: i32::from(bits % 4 == 0 || command.contains(BROKEN)),
         duration_ms: random::mix(bits ^ u64::from(attempt.0)) % MOST_MS,
         trouble: None,
     }
@@ -306,6 +340,12 @@ fn check_history(farm: &Scenario) {
                 subjob,
                 attempt,
                 ..
+            }
+            | Fact::ResultDoubted {
+                slave,
+                build,
+                subjob,
+                attempt,
             } => {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
@@ -359,6 +399,7 @@ fn check_history(farm: &Scenario) {
             | Fact::DrainRequested { .. }
             | Fact::DrainEnded { .. }
             | Fact::SlaveReleased { .. }
+            | Fact::ProbeStarted { .. }
             | Fact::SlaveReserved { .. }
             | Fact::SubjobSuspected { .. }
             | Fact::BuildWarned { .. }
@@ -371,7 +412,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 34] {
+    fn parts(&mut self) -> [&mut usize; 36] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -407,6 +448,8 @@ impl Tally {
             &mut self.handed_out_ahead,
             &mut self.handed_out_with_setup,
             &mut self.lost_with_a_queue,
+            &mut self.results_doubted,
+            &mut self.probes,
         ]
     }
 

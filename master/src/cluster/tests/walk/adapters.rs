@@ -1,8 +1,8 @@
 //! How the model's master has effects carried out.
 
-use super::POISON;
 use super::master::{Asked, machine_at};
 use super::world::{Happening, World};
+use super::{BROKEN, POISON};
 use crate::cluster::command::Command;
 use crate::cluster::effect::Effect;
 use crate::cluster::tests::scenario::{Turn, big_plan};
@@ -105,6 +105,12 @@ impl World {
         }
         if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
             atom.push_str(POISON);
+        }
+        // Now and then a build is broken as a whole.
+        if self.random.happens(100) {
+            for atom in &mut plan.atoms {
+                atom.push_str(BROKEN);
+            }
         }
         let plan = Box::new(plan);
         Command::ReportPrepared { build, plan }

@@ -1,7 +1,7 @@
 //! What a turn of the master's core adds to what the walks met.
 
-use super::Tally;
 use super::plan::MOST_EXECUTORS;
+use super::{Tally, is_of_failures};
 use crate::cluster::Cluster;
 use crate::cluster::command::Refusal;
 use crate::cluster::event::{Bound, Fact};
@@ -30,9 +30,11 @@ impl Tally {
                 Fact::SubjobReturned { .. } => self.results_unusable += 1,
                 Fact::SlaveQuarantined { reason, .. } => {
                     self.sick_of_setups += usize::from(reason.contains("set up"));
-                    self.sick_of_failures += usize::from(reason.contains("failed while others"));
+                    self.sick_of_failures += usize::from(is_of_failures(reason));
                     self.sick_of_results += usize::from(reason.contains("could not be used"));
                 }
+                Fact::ResultDoubted { .. } => self.results_doubted += 1,
+                Fact::ProbeStarted { .. } => self.probes += 1,
                 Fact::DrainRequested { .. } => self.slaves_drained += 1,
                 Fact::SlaveReleased { .. } => self.slaves_released += 1,
                 Fact::SlaveReserved { .. } => self.slaves_reserved += 1,

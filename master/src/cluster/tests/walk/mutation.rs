@@ -7,6 +7,7 @@ use super::plan::Plan;
 use super::{Failure, try_walk};
 use crate::cluster::build::BuildState;
 use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::cluster::doubts::SICK_AFTER;
 use crate::cluster::event::{Event, Fact};
 use crate::cluster::slave::Slave;
 use crate::cluster::tests::scenario::Turn;
@@ -45,9 +46,11 @@ pub(super) enum Mutation {
     RefusalsOfBusySlavesAreIgnored,
     /// The queue of a slave: what comes while its executors work is dropped.
     SlavesDropWhatWaits,
+    /// Like is not compared with like: a slave is quarantined for its own failed results alone.
+    QuarantineByOwnRecordOnly,
 }
 
-const ALL: [Mutation; 13] = [
+const ALL: [Mutation; 14] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -61,6 +64,7 @@ const ALL: [Mutation; 13] = [
     Mutation::LostQueuesAreNotQueuedAgain,
     Mutation::RefusalsOfBusySlavesAreIgnored,
     Mutation::SlavesDropWhatWaits,
+    Mutation::QuarantineByOwnRecordOnly,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -225,6 +229,9 @@ impl Master {
                     finished,
                 })
             }
+            (Some(Mutation::QuarantineByOwnRecordOnly), command) => {
+                self.take_by_own_record(command)
+            }
             (Some(Mutation::NothingIsAskedForAfterARestart), Command::Start) => {
                 let mut turn = self.farm.try_tell(Command::Start)?;
                 let is_call = |effect: &crate::cluster::effect::Effect| {
@@ -243,6 +250,34 @@ impl Master {
             }
             (_, command) => self.farm.try_tell(command),
         }
+    }
+
+    /// A slave is sick as soon as five of its results in a row failed.
+    fn take_by_own_record(&mut self, command: Command) -> Result<Turn, Refusal> {
+        let slave = match &command {
+            Command::ReportFinished { hand_out, .. } => Some(hand_out.slave),
+            _ => None,
+        };
+        let turn = self.farm.try_tell(command)?;
+        let is_sick = |slave: &&Slave| {
+            slave.is_alive()
+                && slave.quarantine.is_none()
+                && slave.record.streak.length() >= SICK_AFTER
+        };
+        let sick = slave.and_then(|id| self.farm.cluster.slave(id));
+        if let Some(sick) = sick.filter(is_sick).map(|slave| slave.id) {
+            let reason = "its last 5 results all failed while others are not asked".to_owned();
+            let at = self.farm.journal.last().unwrap().at;
+            let fact = Fact::SlaveQuarantined {
+                slave: sick,
+                reason,
+            };
+            let event = Event { at, fact };
+            self.farm.cluster.apply(&event);
+            self.farm.cluster.check().unwrap();
+            self.farm.journal.push(event);
+        }
+        Ok(turn)
     }
 
     /// The hand-out of the same subjob that counts now.
