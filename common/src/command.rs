@@ -4,8 +4,8 @@ mod marked;
 mod running;
 mod shell;
 
-pub(crate) use marked::marked;
 pub use marked::{end_marked, end_marked_blocking};
+pub(crate) use marked::{mark_in, marked};
 pub use running::RunningCommand;
 
 use crate::console::keep_capped;

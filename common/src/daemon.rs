@@ -72,38 +72,6 @@ pub fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Two tokens, to drain and to stop. SIGUSR1, by which `clusterrunner stop --drain` asks, cancels the
-/// first; SIGTERM and SIGINT cancel the second, but with `drain_first` the first if nobody has yet.
-///
-/// # Errors
-/// The signals can not be received.
-pub fn drain_or_stop_on_signal(
-    drain_first: bool,
-) -> io::Result<(CancellationToken, CancellationToken)> {
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut ask = signal(SignalKind::user_defined1())?;
-    let tokens = (drain.clone(), stop.clone());
-    tokio::spawn(async move {
-        while !stop.is_cancelled() {
-            let only_drain = tokio::select! {
-                _ = terminate.recv() => drain_first && !drain.is_cancelled(),
-                _ = interrupt.recv() => drain_first && !drain.is_cancelled(),
-                _ = ask.recv() => true,
-            };
-            if only_drain {
-                tracing::info!("told to finish what runs, and then to stop");
-                drain.cancel();
-            } else {
-                tracing::info!("told to stop");
-                stop.cancel();
-            }
-        }
-    });
-    Ok(tokens)
-}
-
 /// Tells the log of variables of the environment that were probably meant as settings.
 pub fn warn_of_unknown_variables() {
     for unknown in unknown_variables_here() {
@@ -224,6 +192,11 @@ impl DataDirectoryLock {
         let pid_file = directory.join(format!("{name}.pid"));
         std::fs::write(&pid_file, format!("{}\n", std::process::id())).map_err(failed)?;
         Ok(Self { pid_file, lock })
+    }
+
+    /// Gives a directory up that was removed and made anew: the files in it are of another lock.
+    pub fn give_up(mut self) {
+        self.pid_file = PathBuf::new();
     }
 }
 

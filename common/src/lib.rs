@@ -33,6 +33,7 @@ pub mod retention;
 pub mod secret;
 pub mod settings;
 pub mod signed;
+pub mod stop_signals;
 pub mod sweeper;
 pub mod tar_reader;
 pub mod terminal;

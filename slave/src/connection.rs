@@ -9,6 +9,7 @@ use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReport
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::SlaveId;
+use clusterrunner_common::stop_signals::Blame;
 use reqwest::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +96,7 @@ pub(crate) async fn keep(
     space: &DiskSpace,
     results: (HeldResults, Arc<DataDirectory>),
     interval: Duration,
-    stop: CancellationToken,
+    (stop, blame): (CancellationToken, Blame),
 ) {
     let connected = async {
         let mut failures = Failures::default();
@@ -113,7 +114,7 @@ pub(crate) async fn keep(
                 () = lasting => {}
                 () = no_space => {
                     tracing::warn!("this slave leaves the farm until there is space on its disk");
-                    say_goodbye(&api, id).await;
+                    say_goodbye(&api, id, None).await;
                 }
             }
         }
@@ -123,17 +124,17 @@ pub(crate) async fn keep(
         () = connected => {}
     }
     if let Some(id) = registration.id() {
-        say_goodbye(&api, id).await;
+        say_goodbye(&api, id, blame.reason()).await;
     }
 }
 
-/// Tells the master not to count on us any more.
-async fn say_goodbye(api: &MasterApi, id: SlaveId) {
+/// Tells the master not to count on us any more; and why, where what we ran may be to blame.
+async fn say_goodbye(api: &MasterApi, id: SlaveId, reason: Option<&str>) {
     let report = StateReportBody {
         state: SlaveState::Disconnected,
         build_id: None,
         session_id: Some(api.session.clone()),
-        reason: None,
+        reason: reason.map(str::to_owned),
     };
     match tokio::time::timeout(GOODBYE_TIMEOUT, api.report(id, report)).await {
         Ok(Ok(())) => {}

@@ -9,7 +9,9 @@ use crate::outbox::{Finished, Lanes, Outbox};
 use crate::reports::Reports;
 use crate::setup::Setup;
 use crate::subjob_executor::{Limits, Means};
-use crate::work::{Answer, Command, Effect, HandOut, Refusal, RunOrder, SetupOutcome, Work};
+use crate::work::{
+    Answer, Command, Effect, HandOut, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
+};
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::EventLog;
@@ -251,20 +253,12 @@ impl Coordinator {
         let around = &self.surroundings;
         match effect {
             Effect::SetUp(order) => {
-                let build = order.build;
-                let stops = stops.entry(build).or_default();
-                stops.job_name = order.job.job_name().unwrap_or_default().to_owned();
-                let stop = stops.all.clone();
-                let failed = SetupOutcome::Failed {
-                    reason: BROKE_OFF.to_owned(),
-                    left: None,
-                };
-                let ended = move |outcome| Command::SetupEnded { build, outcome };
-                let around = Arc::clone(around);
-                self.spawn(ended(failed), async move {
-                    tracing::info!(build.id = %build, "setting a build up");
-                    ended(around.setup.set_up(*order, &stop).await)
-                });
+                let stops = stops.entry(order.build).or_default();
+                self.set_up(order, stops, false);
+            }
+            Effect::SetUpAgain(order) => {
+                let stops = stops.entry(order.build).or_default();
+                self.set_up(order, stops, true);
             }
             Effect::Run(order) => {
                 let stops = stops.entry(order.hand_out.build).or_default();
@@ -312,6 +306,27 @@ impl Coordinator {
             } => self.tell_master(build, state, reason),
             Effect::ForgetReports => around.reports.forget(),
         }
+    }
+
+    fn set_up(self: &Arc<Self>, order: Box<SetupOrder>, stops: &mut BuildStops, is_again: bool) {
+        let build = order.build;
+        stops.job_name = order.job.job_name().unwrap_or_default().to_owned();
+        let stop = stops.all.clone();
+        let failed = SetupOutcome::Failed {
+            reason: BROKE_OFF.to_owned(),
+            left: None,
+        };
+        let ended = move |outcome| Command::SetupEnded { build, outcome };
+        let around = Arc::clone(&self.surroundings);
+        self.spawn(ended(failed), async move {
+            if is_again {
+                tracing::warn!(build.id = %build, "the project's directory is gone: setting the build up again");
+                around.setup.make_room(build).await;
+            } else {
+                tracing::info!(build.id = %build, "setting a build up");
+            }
+            ended(around.setup.set_up(*order, &stop).await)
+        });
     }
 
     fn run_subjob(&self, order: RunOrder, stops: &mut BuildStops) {

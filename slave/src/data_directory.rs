@@ -27,14 +27,26 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// The directory of a running slave. Given free when it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDirectory {
     path: PathBuf,
     session: SessionId,
-    /// Held, not used.
-    _lock: DataDirectoryLock,
+    lock: Mutex<DataDirectoryLock>,
+    /// Why it can not be used any more, once that is so.
+    broken: watch::Sender<Option<String>>,
+}
+
+/// Its parts, without the mirrors.
+const PARTS: [&str; 4] = ["work", "artifacts", "consoles", "results"];
+
+/// Begins the mark of every process that a slave with this base directory and port starts.
+pub(crate) fn mark_of(base: &Path, port: u16) -> io::Result<String> {
+    let path = std::path::absolute(base)?.join(format!("slave-{port}"));
+    Ok(format!("{}:", path.display()))
 }
 
 /// Why the directory can not be used.
@@ -83,14 +95,80 @@ impl DataDirectory {
         Ok(Self {
             path,
             session,
-            _lock: lock,
+            lock: Mutex::new(lock),
+            broken: watch::Sender::new(None),
         })
+    }
+
+    /// Makes anew what of it is gone: an atom can remove all that its slave can write. What can not be made ends
+    /// the slave. Says whether there was anything to do. Blocks.
+    pub(crate) fn mend(&self) -> io::Result<bool> {
+        let mended = self.remake();
+        match &mended {
+            Ok(false) => {}
+            Ok(true) => {
+                let path = self.path.display();
+                tracing::error!(%path, "parts of the data directory were gone and are made anew: whatever runs here must leave it alone");
+            }
+            Err(error) => {
+                let path = self.path.display();
+                let reason =
+                    format!("its data directory {path} is gone and can not be made anew: {error}");
+                self.broken.send_replace(Some(reason));
+            }
+        }
+        mended
+    }
+
+    fn remake(&self) -> io::Result<bool> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_mended = false;
+        if !self.path.join("lock").exists() {
+            let taken = DataDirectoryLock::take(&self.path, "slave").map_err(io::Error::other)?;
+            // The pid file of the old one may be where that of the new one is.
+            std::mem::replace(&mut *lock, taken).give_up();
+            is_mended = true;
+        }
+        for part in PARTS.iter().chain(&["repos", "held"]) {
+            let part = self.path.join(part);
+            if !part.is_dir() {
+                make_private(&part)?;
+                is_mended = true;
+            }
+        }
+        Ok(is_mended)
+    }
+
+    /// Why it can not be used any more, if that is so.
+    pub(crate) fn why_broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
+    }
+
+    /// The build whose processes have this mark.
+    pub(crate) fn build_of(&self, mark: &str) -> Option<BuildId> {
+        let of_this_life = mark.strip_prefix(&format!("{}{}:", self.mark(), self.session))?;
+        let (build, _) = of_this_life.split_once(':')?;
+        build.parse().ok()
+    }
+
+    /// Waits until it can not be used any more, and says why.
+    pub(crate) async fn broken(&self) -> String {
+        let mut broken = self.broken.subscribe();
+        match broken
+            .wait_for(Option::is_some)
+            .await
+            .map(|reason| reason.clone())
+        {
+            Ok(Some(reason)) => reason,
+            // The sender lives as long as `self`.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Empties it but for its mirrors. To be called once nothing of an earlier life runs any more.
     /// Blocks.
     pub(crate) fn empty(&self) -> Result<(), DataDirectoryError> {
-        for part in ["work", "artifacts", "consoles", "results"] {
+        for part in PARTS {
             let part = self.path.join(part);
             remove_all(&part).map_err(unusable("empty", &part))?;
             make_private(&part).map_err(unusable("make", &part))?;
@@ -237,10 +315,16 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Whether an error says that the directory of a file is not there.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
 /// Removes whatever is at `path`, also what its owner locked itself out of. Blocks.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         Err(error) => return Err(error),
         Ok(found) if !found.is_dir() => return std::fs::remove_file(path),
         Ok(_) => {}
@@ -288,6 +372,42 @@ mod tests {
         assert!(error.to_string().contains("slave-1"), "{error}");
         drop(first);
         open(base.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn what_is_gone_of_it_is_made_anew() {
+        let base = tempfile::tempdir().unwrap();
+        let data = open(base.path(), 1).unwrap();
+        data.empty().unwrap();
+        data.mend().unwrap();
+        assert!(!data.mend().unwrap());
+        std::fs::remove_dir_all(data.path().join("consoles")).unwrap();
+        assert!(data.mend().unwrap());
+        assert!(data.path().join("consoles").is_dir());
+        std::fs::remove_dir_all(base.path()).unwrap();
+        assert!(data.mend().unwrap());
+        let parts = ["work", "consoles", "repos", "slave.pid"];
+        assert!(parts.iter().all(|part| data.path().join(part).exists()));
+        // Nobody else may have it.
+        open(base.path(), 1).unwrap_err();
+        drop(data);
+        assert!(!base.path().join("slave-1/slave.pid").exists());
+        open(base.path(), 1).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_can_not_be_made_anew_is_broken() {
+        let parent = tempfile::tempdir().unwrap();
+        let base = parent.path().join("base");
+        let data = open(&base, 1).unwrap();
+        std::fs::remove_dir_all(&base).unwrap();
+        std::fs::write(&base, "a file").unwrap();
+        data.mend().unwrap_err();
+        let reason = data.broken().await;
+        assert!(
+            reason.contains("slave-1 is gone and can not be made anew"),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod held_results;
 mod http;
 mod master_api;
 mod master_source;
+mod misdeeds;
 pub mod options;
 mod outbox;
 mod reports;
@@ -43,6 +44,7 @@ use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
 use clusterrunner_common::signed::Gate;
+use clusterrunner_common::stop_signals::StopSignals;
 use clusterrunner_common::sweeper::Sweeper;
 use clusterrunner_common::tls::TlsError;
 use connection::Registration;
@@ -93,6 +95,9 @@ pub enum ServeError {
     /// The address that it listens on is not known.
     #[error("could not find out the address that is listened on: {0}")]
     Address(#[source] std::io::Error),
+    /// It can not go on where it works.
+    #[error("the slave ends: {0}")]
+    Broken(String),
     /// One of its parts ended for a reason that nobody foresaw.
     #[error("a part of the slave broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
@@ -119,20 +124,26 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    serve_until_withdrawn(settings, listener, CancellationToken::new(), stop).await
+    let signals = StopSignals::none(CancellationToken::new(), stop);
+    serve_until_told(settings, listener, signals).await
 }
 
-/// The same, and `withdraw` ends it as well: it then takes no new work, finishes and delivers what
-/// it runs, and returns.
+/// The same until signals end it; asked to drain, it takes no new work, finishes and delivers what it runs, and
+/// returns.
 ///
 /// # Errors
 /// See [`ServeError`].
-pub async fn serve_until_withdrawn(
+pub async fn serve_until_told(
     settings: SlaveSettings,
     listener: TcpListener,
-    withdraw: CancellationToken,
-    stop: CancellationToken,
+    signals: StopSignals,
 ) -> Result<(), ServeError> {
+    let StopSignals {
+        drain: withdraw,
+        stop,
+        blame,
+        mut ignored,
+    } = signals;
     let SlaveSettings {
         general, service, ..
     } = &settings;
@@ -265,6 +276,7 @@ pub async fn serve_until_withdrawn(
                 work.run(),
                 retention::keep(&surroundings, service.kept_projects, &stop),
                 withdrawal::when_asked(&api, &work, &registration, &withdraw, &stop),
+                misdeeds::watch(&data, &work, (&blame, &mut ignored), &stop),
                 connection::keep(
                     api.clone(),
                     work.clone(),
@@ -272,14 +284,22 @@ pub async fn serve_until_withdrawn(
                     &space,
                     (held, Arc::clone(&data)),
                     interval,
-                    stop.clone()
+                    (stop.clone(), blame.clone()),
                 ),
                 surroundings.reports.deliver(&api, &registration, &stop),
-                held_deliveries.run(data, &surroundings.deliveries, &registration, &stop),
+                held_deliveries.run(
+                    Arc::clone(&data),
+                    &surroundings.deliveries,
+                    &registration,
+                    &stop
+                ),
             );
             drop(end_listening);
         },
     );
+    if let Some(reason) = data.why_broken() {
+        return Err(ServeError::Broken(reason));
+    }
     tracing::info!("the slave has ended");
     Ok(())
 }

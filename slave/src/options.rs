@@ -1,13 +1,15 @@
 //! The command line of a slave, and running one from it.
 
-use crate::{ServeError, serve_until_withdrawn};
+use crate::data_directory::mark_of;
+use crate::{ServeError, serve_until_told};
 use clusterrunner_common::daemon::{
-    CommonOptions, drain_or_stop_on_signal, listen, warn_of_unknown_variables, warn_of_weak_secret,
+    CommonOptions, listen, warn_of_unknown_variables, warn_of_weak_secret,
 };
 use clusterrunner_common::host_name::is_host;
 use clusterrunner_common::logging;
 use clusterrunner_common::open_files;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
+use clusterrunner_common::stop_signals::StopSignals;
 use clusterrunner_common::terminal;
 use std::net::{IpAddr, SocketAddr};
 
@@ -154,8 +156,9 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     warn_of_weak_secret(general);
     open_files::raise_limit();
     terminal::leave();
-    let (withdraw, stop) = drain_or_stop_on_signal(settings.drain_on_stop)?;
-    serve_until_withdrawn(settings, listener, withdraw, stop).await?;
+    let own_mark = mark_of(&general.base_directory, port)?;
+    let signals = StopSignals::listen(settings.drain_on_stop, own_mark)?;
+    serve_until_told(settings, listener, signals).await?;
     Ok(())
 }
 

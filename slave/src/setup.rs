@@ -74,6 +74,7 @@ impl Setup {
                 left: None,
             };
         }
+        self.mend().await;
         let directory = match self.sources.fetch(&self.data, &order, stop).await {
             Ok(directory) => directory,
             Err(error) => {
@@ -147,6 +148,17 @@ impl Setup {
             how,
             output: last_lines(output, self.max_output).await,
         })
+    }
+
+    /// Takes away what may be left of a build's project, so that it can be set up again.
+    pub(crate) async fn make_room(&self, build: BuildId) {
+        self.sources.remove_work_tree(&self.data, build).await;
+    }
+
+    /// Makes anew what is gone of the data directory. What can not be made the set-up will miss.
+    async fn mend(&self) {
+        let data = Arc::clone(&self.data);
+        spawn_blocking(move || data.mend().ok()).await.ok();
     }
 
     /// Undoes all of a build: `teardown_build`, whatever still runs, every file. Nothing that

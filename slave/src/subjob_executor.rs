@@ -37,6 +37,9 @@ enum RunError {
     NoSpace(#[from] ShortOfSpace),
     #[error("nothing more could be written to the disk while it ran")]
     DiskUsedUp,
+    /// The command of the atom is kept: it may be run when the project is there again.
+    #[error("the project's directory is gone")]
+    NoProject(String),
 }
 
 /// What holds for every command that is run.
@@ -121,7 +124,8 @@ impl SubjobExecutor {
         let commands = std::mem::take(&mut order.atomic_commands);
         let mark = self.means.data.hand_out_mark(order.hand_out);
         let mut atoms = Vec::with_capacity(commands.len());
-        for (atom, command) in (0..).map(AtomId).zip(commands) {
+        let mut commands = (0..).map(AtomId).zip(commands);
+        while let Some((atom, command)) = commands.next() {
             if self.is_to_stop(stop) {
                 return RunOutcome::Canceled;
             }
@@ -139,7 +143,17 @@ impl SubjobExecutor {
                     end_marked_blocking(&mark, self.grace());
                     return RunOutcome::Canceled;
                 }
+                Err(RunError::NoProject(command)) => {
+                    let ended = atoms.into_iter().map(|atom: AtomEnd| atom.command);
+                    let left = commands.map(|(_, command)| command);
+                    return RunOutcome::NoProject {
+                        atomic_commands: ended.chain([command]).chain(left).collect(),
+                        timeout: order.timeout,
+                    };
+                }
                 Err(error) => {
+                    // It may be the directories that are missing. What could not be mended is told there.
+                    self.means.data.mend().ok();
                     return RunOutcome::Trouble(format!(
                         "atom {atom} of subjob {} could not be run: {error}",
                         order.hand_out.subjob
@@ -182,7 +196,12 @@ impl SubjobExecutor {
             console,
         );
         let started = Instant::now();
-        let mut running = shell_command.start(output)?;
+        let mut running = match shell_command.start(output) {
+            Err(_) if !order.project_directory.is_dir() => {
+                return Err(RunError::NoProject(shell_command.command_line));
+            }
+            started => started?,
+        };
         let (ended, was_used_up) = self.watch(&mut running, started, order.timeout, stop)?;
         let timed_out = match ended {
             Ended::TimedOut => order.timeout,

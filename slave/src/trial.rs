@@ -54,6 +54,7 @@ impl Trial {
                 RunOutcome::Completed(atoms) => Ok(atoms.len()),
                 RunOutcome::Canceled => Err("canceled".to_owned()),
                 RunOutcome::Trouble(reason) => Err(reason),
+                RunOutcome::NoProject { .. } => Err("the directory is gone".to_owned()),
             };
             if let Ok(sender) = sender.lock() {
                 // Nobody may be left to hear it.

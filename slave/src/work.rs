@@ -12,6 +12,7 @@
 
 mod ending;
 mod hand_outs;
+mod renewal;
 mod sharing;
 mod vocabulary;
 
@@ -36,6 +37,12 @@ pub(crate) const MAX_WAITING: usize = 10_000;
 /// How many bytes of output may wait in memory to be packed before nothing more is begun: a disk that
 /// hangs must not fill our memory.
 pub(crate) const MAX_UNPACKED: usize = 64 << 20;
+
+/// How often a build is set up again of which nothing can be run: its set-up may be what removes its project.
+const MAX_RENEWALS: u32 = 3;
+
+/// How many notes are kept of a build: what is beyond says nothing new.
+const MAX_NOTES: usize = 5;
 
 /// All work of one slave.
 #[derive(Debug)]
@@ -74,6 +81,12 @@ struct Build {
     active: BTreeMap<HandOut, Step>,
     /// How many executors it uses.
     num_running: usize,
+    /// To set it up again with.
+    order: Box<SetupOrder>,
+    /// How often it was set up again since anything of it ran to its end.
+    renewals: u32,
+    /// What its users are to be told at its end.
+    notes: Vec<String>,
     /// What it had of them, and what is due to it.
     part: Part,
 }
@@ -82,6 +95,8 @@ struct Build {
 enum Stage {
     SettingUp,
     Ready(Project),
+    /// Its project's directory is gone: when nothing of it runs any more it is set up again.
+    Renewing(Project),
     Ending {
         stage: EndingStage,
         /// Whether the master waits for our `IDLE`.
@@ -138,6 +153,9 @@ impl Build {
             active: BTreeMap::new(),
             num_running: 0,
             part: Part::new(order.job.rank()),
+            order: Box::new(order.clone()),
+            renewals: 0,
+            notes: Vec::new(),
         }
     }
 }
@@ -176,6 +194,7 @@ impl Work {
             Command::TearDown(build) => self.tear_down(build, &mut effects),
             Command::Connected { resumed } => self.connected(resumed, &mut effects),
             Command::Stop => self.stop(&mut effects),
+            Command::Note { build, text } => self.note(build, text),
             Command::SetupEnded { build, outcome } => {
                 self.setup_ended(build, outcome, &mut effects);
             }
@@ -315,7 +334,7 @@ impl Work {
                 *stage = EndingStage::HandOutsStop(left);
                 self.clean_up_if_settled(id, effects);
             }
-            (Stage::Ready(_), _) => {}
+            (Stage::Ready(_) | Stage::Renewing(_), _) => {}
         }
     }
 
@@ -328,6 +347,16 @@ impl Work {
         } else {
             effects.push(Effect::ForgetReports);
             self.end_all(effects);
+        }
+    }
+
+    /// Something about a build that its users are to know, at its end.
+    fn note(&mut self, build: BuildId, text: String) {
+        if let Some(build) = self.builds.get_mut(&build)
+            && build.notes.len() < MAX_NOTES
+            && !build.notes.contains(&text)
+        {
+            build.notes.push(text);
         }
     }
 

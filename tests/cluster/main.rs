@@ -21,6 +21,7 @@ mod skipping;
 mod wait;
 
 mod atoms;
+mod bad_atoms;
 mod bad_line;
 mod canceling;
 mod chaos;

@@ -173,6 +173,17 @@ pub(crate) fn marked(prefixes: &[String]) -> Vec<bool> {
     found
 }
 
+/// The mark in an environment that begins with `prefix`.
+pub(crate) fn mark_in(environment: &[u8], prefix: &str) -> Option<String> {
+    let variable = format!("{MARK_VARIABLE}=");
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| {
+        let mark = entry.strip_prefix(variable.as_bytes())?;
+        let is_it = mark.starts_with(prefix.as_bytes());
+        is_it.then(|| String::from_utf8_lossy(mark).into_owned())
+    })
+}
+
 /// Whether the environment of a process holds the mark. A zombie's is empty, so it does not count.
 fn carries(process: &Path, wanted: &str) -> bool {
     std::fs::read(process.join("environ")).is_ok_and(|environment| {

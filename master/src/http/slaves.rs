@@ -24,6 +24,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// How many characters of why a slave ended are kept.
+const MAX_REASON: usize = 2_000;
+
 /// A slave joins the farm, or comes back.
 pub(super) async fn connect(
     State(api): State<Arc<Api>>,
@@ -362,9 +365,19 @@ fn command(
             slave,
             build: build(report.build_id)?,
         },
-        SlaveState::Disconnected => Command::GiveSlaveUp {
-            slave,
-            reason: STOPPED.to_owned(),
+        SlaveState::Disconnected => match report.reason {
+            // What it ran may have ended it.
+            Some(reason) => Command::ReportSlaveDied {
+                slave,
+                reason: format!(
+                    "it ended: {}",
+                    reason.chars().take(MAX_REASON).collect::<String>()
+                ),
+            },
+            None => Command::GiveSlaveUp {
+                slave,
+                reason: STOPPED.to_owned(),
+            },
         },
     })
 }

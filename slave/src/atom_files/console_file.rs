@@ -2,7 +2,7 @@
 //! to it any more. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
 
 use super::{AtomFileError, files, lease};
-use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::data_directory::{DataDirectory, is_gone, make_private, remove_all};
 use crate::work::AtomConsole;
 use clusterrunner_common::console::{Capped, ConsoleCap};
 use clusterrunner_common::ids::ExecutorIndex;
@@ -81,7 +81,7 @@ impl ConsoleFiles {
     fn make(&mut self, data: &DataDirectory) -> Result<(ConsoleFile, File), AtomFileError> {
         self.made += 1;
         let path = data.console(self.executor, self.made);
-        let make = || {
+        let make = || -> io::Result<(ConsoleFile, File)> {
             let mut file = File::options();
             let file = file.append(true).create_new(true).mode(0o600).open(&path)?;
             let reading = plainly(File::options().read(true)).open(&path)?;
@@ -94,7 +94,12 @@ impl ConsoleFiles {
             };
             Ok((ready, file))
         };
-        make().map_err(files("make", &path))
+        let made = match make() {
+            // An earlier atom has removed what the slave works in.
+            Err(error) if is_gone(&error) => data.mend().and_then(|_| make()),
+            made => made,
+        };
+        made.map_err(files("make", &path))
     }
 
     /// Sees to it that the console of a running atom does not take too much of the disk.

@@ -14,7 +14,9 @@ impl Work {
                 *report_idle = true;
                 *next = None;
             }
-            Some(Stage::SettingUp | Stage::Ready(_)) => self.end_build(id, true, effects),
+            Some(Stage::SettingUp | Stage::Ready(_) | Stage::Renewing(_)) => {
+                self.end_build(id, true, effects)
+            }
         }
     }
 
@@ -28,7 +30,7 @@ impl Work {
         let is_running = build.active.values().any(|step| step.uses_files());
         let (stage, unfinished) = match std::mem::replace(&mut build.stage, Stage::SettingUp) {
             Stage::SettingUp => (EndingStage::SetupStops, true),
-            Stage::Ready(project) => (
+            Stage::Ready(project) | Stage::Renewing(project) => (
                 EndingStage::HandOutsStop(Some(project)),
                 dropped || is_running,
             ),
@@ -86,6 +88,7 @@ impl Work {
             stage: Stage::Ending {
                 report_idle, next, ..
             },
+            mut notes,
             ..
         }) = self.builds.remove(&id)
         else {
@@ -100,7 +103,11 @@ impl Work {
                     effects.push(setup_failed(id, refusal.to_string()));
                 }
             }
-            None if report_idle && !self.stopping => effects.push(idle(id, trouble)),
+            None if report_idle && !self.stopping => {
+                notes.extend(trouble);
+                let told = (!notes.is_empty()).then(|| notes.join("\n"));
+                effects.push(idle(id, told));
+            }
             None => {}
         }
     }

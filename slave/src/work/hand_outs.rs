@@ -98,6 +98,17 @@ impl Work {
         took: Duration,
         effects: &mut Vec<Effect>,
     ) {
+        self.take_end(hand_out, outcome, took, effects);
+        self.renew_if_settled(hand_out.build, effects);
+    }
+
+    fn take_end(
+        &mut self,
+        hand_out: HandOut,
+        outcome: RunOutcome,
+        took: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         let step = self.step_of(hand_out);
         let Some(Step::Running { executor }) = step else {
             return;
@@ -114,6 +125,9 @@ impl Work {
                 if self.step_that_counts(hand_out).is_none() {
                     return self.step_ended(hand_out, None, effects);
                 }
+                if let Some(build) = self.builds.get_mut(&hand_out.build) {
+                    build.renewals = 0;
+                }
                 let weight = atoms.iter().map(weight).sum();
                 self.unpacked += weight;
                 self.advance(hand_out, Step::Packing { weight });
@@ -125,6 +139,10 @@ impl Work {
             }
             RunOutcome::Canceled => None,
             RunOutcome::Trouble(reason) => Some(reason),
+            RunOutcome::NoProject {
+                atomic_commands,
+                timeout,
+            } => return self.project_is_gone(hand_out, atomic_commands, timeout, effects),
         };
         self.step_ended(hand_out, trouble, effects);
     }
@@ -142,10 +160,10 @@ impl Work {
     }
 
     /// Where a hand-out stands, if its result is still wanted.
-    fn step_that_counts(&self, hand_out: HandOut) -> Option<Step> {
+    pub(super) fn step_that_counts(&self, hand_out: HandOut) -> Option<Step> {
         let build = self.builds.get(&hand_out.build)?;
         let is_newest = build.newest.get(&hand_out.subjob) == Some(&hand_out.attempt);
-        let is_wanted = is_newest && matches!(build.stage, Stage::Ready(_));
+        let is_wanted = is_newest && !matches!(build.stage, Stage::Ending { .. });
         build.active.get(&hand_out).copied().filter(|_| is_wanted)
     }
 

@@ -1,5 +1,6 @@
 //! What each command means, in short scenarios.
 
+mod renewal;
 mod shares;
 mod sharing;
 mod with_setup;
@@ -36,6 +37,16 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
         subjobs: Vec::new(),
         timeout: None,
     })
+}
+
+pub(super) fn repository() -> ProjectSource {
+    ProjectSource::Git {
+        url: "https://example.org/a.git".to_owned(),
+        remote: None,
+        branch: None,
+        hash: None,
+        project_directory: None,
+    }
 }
 
 pub(super) fn project() -> Project {
@@ -76,6 +87,7 @@ fn cleaned_up() -> Command {
 fn name(effect: &Effect) -> String {
     match effect {
         Effect::SetUp(order) => format!("set up {}", order.build),
+        Effect::SetUpAgain(order) => format!("set up {} again", order.build),
         Effect::Run(order) => format!("run {} on {}", short(order.hand_out), order.executor),
         Effect::Deliver { hand_out, .. } => format!("deliver {}", short(*hand_out)),
         Effect::CleanUp { build, .. } => format!("clean up {build}"),

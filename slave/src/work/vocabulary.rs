@@ -174,6 +174,11 @@ pub(crate) enum RunOutcome {
     Canceled,
     /// The slave itself could not run it.
     Trouble(String),
+    /// The project's directory is gone, so the order is given back.
+    NoProject {
+        atomic_commands: Vec<String>,
+        timeout: Option<Duration>,
+    },
 }
 
 /// How the delivery of a result ended.
@@ -203,6 +208,11 @@ pub(crate) enum Command {
     },
     /// The process is to end.
     Stop,
+    /// Users of a build are to be told this at its end.
+    Note {
+        build: BuildId,
+        text: String,
+    },
     SetupEnded {
         build: BuildId,
         outcome: SetupOutcome,
@@ -258,6 +268,8 @@ pub(crate) enum Refusal {
 pub(crate) enum Effect {
     /// Ends in `SetupEnded`.
     SetUp(Box<SetupOrder>),
+    /// The same where the project was here already and is gone, or damaged. Nothing of the build runs.
+    SetUpAgain(Box<SetupOrder>),
     /// Ends in `RunEnded`.
     Run(RunOrder),
     /// Ends in `Packed`, unless it can not be packed, and then in `DeliveriesEnded`; there

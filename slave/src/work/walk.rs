@@ -1,7 +1,7 @@
 //! Random walks: whatever comes in whatever order, effects never get in each other's way, executors go
 //! to whom they belong, and a stop always comes to its end.
 
-use super::tests::{ends, hand_out, order, ordered, project, start, start_all};
+use super::tests::{ends, hand_out, order, ordered, project, repository, start, start_all};
 use super::*;
 use clusterrunner_common::api::SetupJob;
 use std::collections::BTreeSet;
@@ -41,6 +41,9 @@ struct Walk {
 /// At most this many executors for each build; 0 for no limit.
 fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
     let mut order = order(build);
+    if build.0 > 1 {
+        order.source = repository();
+    }
     order.job = JobSource::Order(SetupJob {
         name: "job".to_owned(),
         setup_build: None,
@@ -59,7 +62,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
 /// The build that an effect belongs to, and the hand-out if it has one.
 fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
     match effect {
-        Effect::SetUp(order) => Some((order.build, None)),
+        Effect::SetUp(order) | Effect::SetUpAgain(order) => Some((order.build, None)),
         Effect::Run(order) => Some((order.hand_out.build, Some(order.hand_out))),
         Effect::Deliver { hand_out, .. } => Some((hand_out.build, Some(*hand_out))),
         Effect::CleanUp { build, .. } => Some((*build, None)),
@@ -102,9 +105,13 @@ impl Walk {
             let in_the_way = match effect {
                 // These have a build for themselves.
                 Effect::SetUp(_) | Effect::CleanUp { .. } => others.next(),
+                // This has its project for itself.
+                Effect::SetUpAgain(_) => {
+                    others.find(|other| !matches!(other, Effect::Deliver { .. }))
+                }
                 // These have a subjob's artifacts for themselves.
                 Effect::Run(_) => others.find(|other| match other {
-                    Effect::SetUp(_) | Effect::CleanUp { .. } => true,
+                    Effect::SetUp(_) | Effect::SetUpAgain(_) | Effect::CleanUp { .. } => true,
                     Effect::Run(_) | Effect::Deliver { .. } => {
                         let other = owner(other).unwrap().1.unwrap();
                         other.subjob == hand_out.unwrap().subjob && !self.packed.contains(&other)
@@ -195,7 +202,7 @@ impl Walk {
         let goes_well = self.chance.below(4) > 0;
         let trouble = || "trouble".to_owned();
         let command = match self.under_way.swap_remove(index) {
-            Effect::SetUp(order) => Command::SetupEnded {
+            Effect::SetUp(order) | Effect::SetUpAgain(order) => Command::SetupEnded {
                 build: order.build,
                 outcome: if goes_well {
                     SetupOutcome::Complete(project())
@@ -208,11 +215,20 @@ impl Walk {
             },
             Effect::Run(order) => Command::RunEnded {
                 hand_out: order.hand_out,
-                outcome: match (goes_well, self.chance.below(2)) {
+                outcome: match (goes_well, self.chance.below(3)) {
                     // Two of these are more than may wait to be packed.
                     (true, 0) => RunOutcome::Completed(ends(MAX_UNPACKED / 2 + 1)),
                     (true, _) => RunOutcome::Completed(Vec::new()),
                     (false, 0) => RunOutcome::Canceled,
+                    (false, 1) => {
+                        // It waits anew.
+                        self.arrivals.retain(|arrived| *arrived != order.hand_out);
+                        self.arrivals.push(order.hand_out);
+                        RunOutcome::NoProject {
+                            atomic_commands: order.atomic_commands,
+                            timeout: order.timeout,
+                        }
+                    }
                     (false, _) => RunOutcome::Trouble(trouble()),
                 },
                 took: Duration::from_millis(u64::from(self.chance.number(40))),

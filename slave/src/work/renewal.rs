@@ -1,0 +1,67 @@
+//! A project whose directory is gone: an atom can remove it. That atom's own result stands; for all that come after
+//! it the build is set up again, and the master hears nothing of it.
+
+use super::{Effect, HandOut, MAX_RENEWALS, OrderedSubjob, Stage, Waiting, Work};
+use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::ids::BuildId;
+use std::time::Duration;
+
+const NOTE: &str = "an atom removed the project's directory, or something else did; the build was set up again for the \
+                    atoms after it";
+
+impl Work {
+    /// A hand-out could not be started without its project: it waits again, until that is there.
+    pub(super) fn project_is_gone(
+        &mut self,
+        hand_out: HandOut,
+        atomic_commands: Vec<String>,
+        timeout: Option<Duration>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let HandOut {
+            build: id,
+            subjob,
+            attempt,
+        } = hand_out;
+        let is_wanted = self.step_that_counts(hand_out).is_some();
+        let Some(build) = self.builds.get_mut(&id).filter(|_| is_wanted) else {
+            return self.step_ended(hand_out, None, effects);
+        };
+        let is_ours = matches!(build.order.source, ProjectSource::Git { .. });
+        match &build.stage {
+            Stage::Ready(project) if is_ours && build.renewals < MAX_RENEWALS => {
+                build.stage = Stage::Renewing(project.clone());
+            }
+            Stage::Renewing(_) => {}
+            Stage::Ready(_) | Stage::SettingUp | Stage::Ending { .. } => {
+                let reason = "the project's directory is gone".to_owned();
+                return self.step_ended(hand_out, Some(reason), effects);
+            }
+        }
+        build.active.remove(&hand_out);
+        let subjob = OrderedSubjob {
+            subjob,
+            attempt,
+            atomic_commands,
+        };
+        let number = self.num_arrived;
+        self.num_arrived += 1;
+        self.num_waiting += 1;
+        build.places.insert(subjob.subjob, number);
+        build.waiting.insert(number, Waiting { subjob, timeout });
+    }
+
+    /// Sets a build up again as soon as nothing of it runs.
+    pub(super) fn renew_if_settled(&mut self, id: BuildId, effects: &mut Vec<Effect>) {
+        let Some(build) = self.builds.get_mut(&id) else {
+            return;
+        };
+        if build.num_running > 0 || !matches!(build.stage, Stage::Renewing(_)) {
+            return;
+        }
+        build.stage = Stage::SettingUp;
+        build.renewals += 1;
+        effects.push(Effect::SetUpAgain(build.order.clone()));
+        self.note(id, NOTE.to_owned());
+    }
+}
