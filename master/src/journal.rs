@@ -29,6 +29,7 @@ pub use timings::{JobKey, Run, Timings};
 
 use crate::cluster::Cluster;
 use crate::cluster::event::Event;
+use live::Live;
 use record::{only_piece, put};
 use snapshot::Meta;
 use std::path::Path;
@@ -46,6 +47,8 @@ const SNAPSHOT_AFTER: u64 = 2 << 20;
 #[derive(Debug)]
 pub struct Journal {
     store: Store,
+    /// What was read of a copy before the store was opened.
+    looked_at: Option<Live>,
     next: u64,
     /// How many events the latest snapshot holds, and how long it is.
     snapshot: (u64, u64),
@@ -72,9 +75,10 @@ impl Journal {
     /// # Errors
     /// See [`JournalError`].
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
-        examine::look(directory)?;
+        let looked_at = examine::look(directory)?;
         Ok(Self {
             store: Store::open(directory)?,
+            looked_at,
             next: 0,
             snapshot: (0, 0),
             bytes_since: 0,
@@ -87,7 +91,11 @@ impl Journal {
     /// # Errors
     /// A damaged record, or trouble with the disk.
     pub fn recover(&mut self) -> Result<Cluster, JournalError> {
-        let live = live::read(&self.store)?;
+        let live = match self.looked_at.take() {
+            // Reading takes most of a start: once is enough.
+            Some(live) if live.is_of(&self.store)? => live,
+            _ => live::read(&self.store)?,
+        };
         if let Some(problem) = live.problems.into_iter().next() {
             return Err(JournalError::record(problem.place, problem.what));
         }

@@ -1,5 +1,6 @@
 //! Looks at a journal at rest: what is there, and what is wrong with it.
 
+use super::live::Live;
 use super::private_copy::{Mended, with_copy, with_mended_copy};
 use super::record::Records;
 use super::snapshot::SUBJOBS_PER_RECORD;
@@ -51,14 +52,14 @@ pub(super) fn examine_store(store: &Store, mended: Mended) -> Result<Findings, J
     Ok(findings)
 }
 
-/// Whether a master can start on the journal in `directory`: what it needs is there. As a copy too.
+/// What a master needs of the journal in `directory`, as it is in a copy; nothing of a new one.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn look(directory: &Path) -> Result<(), JournalError> {
+pub(super) fn look(directory: &Path) -> Result<Option<Live>, JournalError> {
     let failed = JournalError::open(directory);
     if files::is_new(directory).map_err(&failed)? {
-        return Ok(());
+        return Ok(None);
     }
     let refused = |problem: Problem| Err(JournalError::record(problem.place, problem.what));
     if let Some(problem) = files::problems(directory)
@@ -71,8 +72,9 @@ pub(super) fn look(directory: &Path) -> Result<(), JournalError> {
     with_copy(directory, |store| {
         let live = live::read(store)?;
         let missing = missing_ended(store, &live.cluster)?;
-        let mut problems = live.problems.into_iter().chain(missing);
-        problems.next().map_or(Ok(()), refused)
+        let problem = live.problems.first().cloned();
+        let problem = problem.or_else(|| missing.into_iter().next());
+        problem.map_or(Ok(Some(live)), refused)
     })
 }
 

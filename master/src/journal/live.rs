@@ -5,6 +5,7 @@ use super::snapshot::{self, Meta};
 use super::store::Store;
 use super::{JournalError, acknowledged, event_records};
 use crate::cluster::Cluster;
+use sled::IVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Something that is not as it was written.
@@ -31,6 +32,8 @@ pub(super) struct Live {
     /// The last event was never written to its end.
     pub(super) is_torn: bool,
     pub(super) problems: Vec<Problem>,
+    /// The last piece of an event, key and value.
+    last: Option<(IVec, IVec)>,
 }
 
 pub(super) fn read(store: &Store) -> Result<Live, JournalError> {
@@ -42,6 +45,7 @@ pub(super) fn read(store: &Store) -> Result<Live, JournalError> {
         event_bytes: 0,
         is_torn: false,
         problems: Vec::new(),
+        last: store.events.last().map_err(JournalError::Read)?,
     };
     if let Some(meta) = &live.meta {
         live.next = meta.events;
@@ -156,6 +160,12 @@ fn find_lost_end(store: &Store, live: &mut Live) {
 }
 
 impl Live {
+    /// Whether this is what another store says: of a copy of it, which the engine has opened in the same way.
+    pub(super) fn is_of(&self, store: &Store) -> Result<bool, JournalError> {
+        let last = store.events.last().map_err(JournalError::Read)?;
+        Ok(last == self.last && snapshot::read_meta(store)? == self.meta)
+    }
+
     fn take(&mut self, record: &Record) -> Result<(), String> {
         if leading(&record.key) != Some(self.next) {
             return Err("it is missing".to_owned());
