@@ -4,24 +4,30 @@
 //! Owns form, file and memory. Which events there are is for each daemon to say.
 
 mod kept;
+mod page;
 
 use crate::clock::Timestamp;
 use crate::http::refusal;
 use crate::logging::RotatingFile;
 use crate::printable;
 use crate::settings::EventLogTarget;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use kept::{Asked, Kept};
+use axum::http::StatusCode;
+use axum::response::Response;
+use kept::Kept;
+use page::Page;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::fmt::MakeWriter as _;
 
 /// How many events are kept in memory, as in the original; some 2 MB.
 const MOST_KEPT: u64 = 100_000;
+
+/// How many an answer has at most. Who wants more asks again, with the id of the last one.
+const PAGE: u64 = 1000;
 
 /// What happened: a tag and what belongs to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,7 +209,7 @@ impl EventLog {
     /// Notes events that happened at the same moment, as one write. Like a line of the log it goes to
     /// the system's cache at once and is not waited for on disk.
     pub fn record(&self, happened: impl IntoIterator<Item = (Timestamp, Entry)>) {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.lock();
         let mut lines = String::new();
         for (at, entry) in happened {
             let id = log.kept.push(at, &entry);
@@ -216,43 +222,40 @@ impl EventLog {
         }
     }
 
-    /// The body of an answer, `{"events": [...]}`, oldest first. As in the original, there are none to ask
-    /// for where they go to standard output.
+    /// Answers `GET eventlog` with this query: the first [`PAGE`] of the events that are asked for, oldest first.
+    /// As in the original, there are none to ask for where they go to standard output.
     #[must_use]
-    pub fn body(&self, since: Since) -> String {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(log.target, Target::Stdout) {
-            return r#"{"events":null}"#.to_owned();
-        }
-        let asked = log.since(since);
-        // Events go on meanwhile.
-        drop(log);
-        let mut body = r#"{"events":["#.to_owned();
-        asked.append_to(&mut body);
-        body.push_str("]}");
-        body
-    }
-
-    /// Answers `GET eventlog` with this query.
-    #[must_use]
-    pub fn answer(&self, query: Option<&str>) -> Response {
+    pub fn answer(&self, query: Option<&str>, children: &str) -> Response {
         match Since::parse(query.unwrap_or_default()) {
-            Ok(since) => {
-                let json = [(header::CONTENT_TYPE, "application/json")];
-                (json, self.body(since)).into_response()
-            }
+            Ok(since) => self.page(since, PAGE).answer(children),
             Err(error) => refusal(StatusCode::BAD_REQUEST, error.to_string()),
         }
+    }
+
+    fn page(&self, since: Since, most: u64) -> Page {
+        let log = self.lock();
+        let ids = match log.target {
+            Target::Stdout => None,
+            Target::Memory | Target::File(_) => Some(log.ids_since(since, most)),
+        };
+        drop(log);
+        Page::new(self.clone(), ids)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Log {
-    fn since(&self, since: Since) -> Asked {
-        match since {
-            Since::Always => self.kept.all(),
-            Since::Timestamp(seconds) => self.kept.newer_than(seconds),
-            Since::Id(id) => self.kept.after(id),
-        }
+    /// The first `most` of the events that are asked for.
+    fn ids_since(&self, since: Since, most: u64) -> Range<u64> {
+        let first = match since {
+            Since::Always => self.kept.oldest_id(),
+            Since::Timestamp(seconds) => self.kept.first_newer_than(seconds),
+            Since::Id(id) => self.kept.first_after(id),
+        };
+        first..self.kept.next_id().min(first.saturating_add(most))
     }
 
     fn write(&mut self, lines: &str) {
@@ -278,6 +281,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt as _;
 
     fn log_of(number: u64) -> EventLog {
         let log = EventLog::in_memory();
@@ -287,34 +291,43 @@ mod tests {
         log
     }
 
-    fn ids(log: &EventLog, query: &str) -> Vec<u64> {
-        let body: Value = serde_json::from_str(&log.body(Since::parse(query).unwrap())).unwrap();
+    /// The body of the answer to a query.
+    async fn body(log: &EventLog, query: &str) -> String {
+        let answer = log.answer(Some(query), "{}");
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+        String::from_utf8(body.unwrap().to_vec()).unwrap()
+    }
+
+    async fn ids(log: &EventLog, query: &str) -> Vec<u64> {
+        let body: Value = serde_json::from_str(&body(log, query).await).unwrap();
         let events = body["events"].as_array().unwrap().iter();
         events
             .map(|event| event["__id__"].as_u64().unwrap())
             .collect()
     }
 
-    #[test]
-    fn an_event_has_the_originals_form() {
+    #[tokio::test]
+    async fn an_event_has_the_originals_form() {
         let log = log_of(1);
         let event = r#"{"n":1,"__id__":1,"__tag__":"T","__timestamp__":1.0}"#;
         assert_eq!(
-            log.body(Since::Always),
-            format!(r#"{{"events":[{event}]}}"#)
+            body(&log, "").await,
+            format!(r#"{{"events":[{event}],"child_routes":{{}}}}"#)
         );
+        let log = EventLog::to(Target::Stdout);
+        assert_eq!(body(&log, "").await, r#"{"events":null,"child_routes":{}}"#);
     }
 
-    #[test]
-    fn one_asks_for_what_is_new() {
+    #[tokio::test]
+    async fn one_asks_for_what_is_new() {
         let log = log_of(4);
-        assert_eq!(ids(&log, ""), [1, 2, 3, 4]);
-        assert_eq!(ids(&log, "since_id=2&x=y"), [3, 4]);
-        assert!(ids(&log, "since_id=4").is_empty());
-        assert_eq!(ids(&log, "since_id=9"), [1, 2, 3, 4]);
-        assert_eq!(ids(&log, "since_id=-1"), [1, 2, 3, 4]);
-        assert_eq!(ids(&log, "since_timestamp=2.0"), [3, 4]);
-        assert!(ids(&log, "since_timestamp=1e9").is_empty());
+        assert_eq!(ids(&log, "").await, [1, 2, 3, 4]);
+        assert_eq!(ids(&log, "since_id=2&x=y").await, [3, 4]);
+        assert!(ids(&log, "since_id=4").await.is_empty());
+        assert_eq!(ids(&log, "since_id=9").await, [1, 2, 3, 4]);
+        assert_eq!(ids(&log, "since_id=-1").await, [1, 2, 3, 4]);
+        assert_eq!(ids(&log, "since_timestamp=2.0").await, [3, 4]);
+        assert!(ids(&log, "since_timestamp=1e9").await.is_empty());
         for (query, words) in [
             ("since_id=1&since_timestamp=1", "not both"),
             ("since_id=", "whole number"),
@@ -327,16 +340,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn memory_is_bounded_and_the_file_has_all() {
+    #[tokio::test]
+    async fn more_than_a_page_is_asked_for_again_and_again() {
+        let log = log_of(2 * PAGE + 5);
+        for first in ["", "since_id=999999", "since_timestamp=0"] {
+            let mut all = ids(&log, first).await;
+            assert_eq!(all.len() as u64, PAGE, "{first}");
+            loop {
+                let next = ids(&log, &format!("since_id={}", all.last().unwrap())).await;
+                if next.is_empty() {
+                    break;
+                }
+                all.extend(next);
+            }
+            assert!(all.into_iter().eq(1..=2 * PAGE + 5), "{first}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_read_late_is_still_one() {
+        let log = log_of(MOST_KEPT);
+        let answer = log.answer(Some("since_id=10"), "{}");
+        let mut body = answer.into_body().into_data_stream();
+        let mut text = body.next().await.unwrap().unwrap().to_vec();
+        // What it was about leaves memory meanwhile.
+        log.record((0..MOST_KEPT).map(|n| (Timestamp(n), Entry::new("T"))));
+        while let Some(piece) = body.next().await {
+            text.extend(piece.unwrap());
+        }
+        let read: Value = serde_json::from_slice(&text).unwrap();
+        let events = read["events"].as_array().unwrap();
+        assert!(
+            (1..PAGE).contains(&(events.len() as u64)),
+            "{}",
+            events.len()
+        );
+        assert_eq!(events[0]["__id__"], 11);
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_and_the_file_has_all() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log/events.log");
         let log = EventLog::open(&EventLogTarget::File(path.clone()), 1 << 30).unwrap();
         let number = MOST_KEPT + 3;
         log.record((1..=number).map(|n| (Timestamp(n), Entry::new("T"))));
-        let kept = ids(&log, "");
-        assert_eq!((kept.len() as u64, kept.first()), (MOST_KEPT, Some(&4)));
-        assert_eq!(ids(&log, "since_id=2").len() as u64, MOST_KEPT);
+        assert_eq!(ids(&log, "").await.first(), Some(&4));
+        assert_eq!(ids(&log, "since_id=2").await.first(), Some(&4));
+        let newest = format!("since_id={}", number - 1);
+        assert_eq!(ids(&log, &newest).await, [number]);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count() as u64, number);
         let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();

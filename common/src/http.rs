@@ -2,6 +2,7 @@
 //! the rules that hold for every route.
 
 mod answering;
+pub mod answers;
 pub mod around;
 mod connections;
 pub mod cors;
@@ -13,11 +14,13 @@ pub mod rules;
 mod serving_tests;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 pub mod version;
 mod watched;
 
 use crate::api::ErrorBody;
 use answering::Answerer;
+use answers::Budget;
 use around::Inside;
 use axum::Json;
 use axum::body::Body;
@@ -133,6 +136,7 @@ async fn serve_connections(
     (stop, drain): (CancellationToken, Duration),
 ) {
     let until_drained = GracefulShutdown::new();
+    let budget = Budget::default();
     let mut http = http1::Builder::new();
     // As the original writes them: there are readers that look names up by their exact letters.
     http.title_case_headers(true)
@@ -149,7 +153,7 @@ async fn serve_connections(
             () = stop.cancelled() => break,
             admitted = connections.admit() => admitted,
         };
-        let service = Answerer::new(router.clone(), &admitted.activity);
+        let service = Answerer::new(router.clone(), &admitted.activity, &budget);
         let (http, watcher) = (http.clone(), until_drained.watcher());
         let Some(tls) = tls.clone() else {
             let stream = Watched::new(accepted, patience.answer, &admitted.activity);

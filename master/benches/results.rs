@@ -12,6 +12,7 @@
 #[path = "results/list.rs"]
 mod list;
 
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
 use clusterrunner_master::results::{Block, Results, StoredConsole};
@@ -126,7 +127,7 @@ async fn measure(atoms: u32, in_block: u32) {
     let tar_begins = download("artifacts.tar.gz", archive.tar(0..length)).await;
     println!("memory at most until then: {:.0} MiB", peak_mib());
     let archive = results.archive(BUILD).expect("an archive");
-    let zip_begins = download("artifacts.zip", archive.zip()).await;
+    let zip_begins = download("artifacts.zip", archive.zip(Turns::default())).await;
     let of_store = peak_mib();
     println!("memory at most: {of_store:.0} MiB");
 

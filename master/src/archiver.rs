@@ -92,6 +92,7 @@ mod tests {
     use super::*;
     use crate::cluster::effect::MadeAtom;
     use crate::results::{Block, StoredConsole};
+    use clusterrunner_common::http::turns::Turns;
     use clusterrunner_common::ids::AtomId;
     use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, check_block};
     use flate2::read::MultiGzDecoder;
@@ -188,7 +189,7 @@ mod tests {
         expected_in_tar.push("./failures.txt".to_owned());
         expected_in_zip.push("failures.txt".to_owned());
         assert_eq!(tar_names(&results).await, expected_in_tar);
-        let zip = results.archive(BUILD).unwrap().zip();
+        let zip = results.archive(BUILD).unwrap().zip(Turns::default());
         let zip: Vec<_> = zip.try_collect().await.unwrap();
         let mut zip = zip::ZipArchive::new(Cursor::new(zip.concat())).unwrap();
         let names: Vec<String> = zip

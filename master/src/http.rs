@@ -18,6 +18,7 @@ mod tests;
 mod uploads;
 
 pub(crate) use builds::checked as checked_request;
+pub use downloads::Downloads;
 #[cfg(test)]
 pub(crate) use legacy::command as legacy_command;
 pub use legacy::{LEGACY_WARNING, legacy_proof};
@@ -39,6 +40,7 @@ use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::{Ruled, Rules};
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::signed::{Gate, Guarded};
@@ -66,6 +68,10 @@ pub struct Api {
     pub events: EventLog,
     /// What is counted.
     pub measured: Measured,
+    /// Who makes a part of a large answer.
+    pub turns: Turns,
+    /// Who downloads.
+    pub downloads: Downloads,
     /// The life of this process.
     pub session: SessionId,
     /// What builds may name: remote files, and whether repositories of this machine by path.

@@ -36,6 +36,7 @@ use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::{EventLog, EventLogError};
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::MasterSettings;
@@ -44,6 +45,7 @@ use clusterrunner_common::sweeper::Sweeper;
 use clusterrunner_common::tls::TlsError;
 use coordinator::Coordinator;
 use dispatcher::Dispatcher;
+use http::Downloads;
 use journal::{Journal, JournalError};
 use learning::Durations;
 use metrics::Measured;
@@ -251,6 +253,8 @@ pub async fn serve(
         caller,
         events,
         measured,
+        turns: Turns::default(),
+        downloads: Downloads::default(),
         session,
         remote_files: service.remote_files.clone(),
     };

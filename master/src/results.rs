@@ -39,6 +39,7 @@ use archive_files::ArchiveFiles;
 use build_store::{BuildStore, NewBlock, NewContent};
 use bytes::Bytes;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::result_block::CheckedResult;
 use damage::{Damages, damaged};
@@ -450,11 +451,11 @@ impl BuildArchive {
         tar_stream::stream(self.files, &self.archive, range)
     }
 
-    /// `artifacts.zip`, made while it is read, to the end also if the build is removed meanwhile. It ends
-    /// in an error if something goes wrong.
-    pub fn zip(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    /// `artifacts.zip`, made while it is read, to the end also if the build is removed meanwhile; each piece takes
+    /// its turn. It ends in an error if something goes wrong.
+    pub fn zip(self, turns: Turns) -> impl Stream<Item = io::Result<Bytes>> + Send {
         let (build, damages) = (self.build, self.damages);
-        let stream = zip_stream::stream(self.files, self.archive);
+        let stream = zip_stream::stream(self.files, self.archive, turns);
         stream.inspect_err(move |error| damages.note_error(build, error))
     }
 }

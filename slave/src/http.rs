@@ -26,6 +26,7 @@ use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::{Ruled, Rules};
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
 use clusterrunner_common::signed::{Gate, Guarded, Proof, Signed};
@@ -58,6 +59,8 @@ pub(crate) struct Api {
     /// How much of a console is kept.
     pub(crate) max_console_size: Option<u64>,
     pub(crate) master_url: String,
+    /// Who reads a console.
+    pub(crate) turns: Turns,
     /// Ends the process in order.
     pub(crate) stop: CancellationToken,
 }
@@ -173,8 +176,14 @@ async fn version(version: ApiVersion) -> Json<VersionBody> {
 }
 
 /// The latest events: `?since_id` or `?since_timestamp`.
-async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
-    api.events.answer(query.as_deref())
+async fn events(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    version: ApiVersion,
+    reached: Reached,
+) -> Response {
+    api.events
+        .answer(query.as_deref(), reached.children(version))
 }
 
 /// What the original says to a GET of a subjob.

@@ -40,6 +40,7 @@ use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::{EventLog, EventLogError};
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettings};
@@ -255,6 +256,7 @@ pub async fn serve_until_told(
             session,
             max_console_size: settings.max_console_size,
             master_url: master.clone(),
+            turns: Turns::default(),
             stop: stop.clone(),
         },
         &gate,

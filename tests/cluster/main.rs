@@ -51,5 +51,6 @@ mod shutdown;
 mod sick_slaves;
 mod signatures;
 mod slave_faults;
+mod strangers;
 mod submitting;
 mod whole_build;

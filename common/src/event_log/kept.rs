@@ -5,9 +5,14 @@ use super::{Entry, write_line};
 use crate::clock::Timestamp;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// When a chunk is full. Events leave memory by whole chunks.
 const CHUNK: usize = 16 << 10;
+
+/// How many chunks are copied for a reader at a time.
+const CHUNKS_AT_ONCE: usize = 2;
 
 /// What a value is, in front of it.
 const NULL: u8 = 0;
@@ -27,7 +32,15 @@ pub(super) struct Kept {
     last_id: u64,
     /// The oldest first. Each has an event.
     chunks: VecDeque<Chunk>,
-    shapes: Vec<Shape>,
+    shapes: Arc<Vec<Shape>>,
+}
+
+/// Events as they stood at a moment, to be written out while others come.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Never more than [`CHUNKS_AT_ONCE`].
+    chunks: Vec<Chunk>,
+    shapes: Arc<Vec<Shape>>,
 }
 
 /// A tag and the names of its fields: always the same few.
@@ -48,15 +61,6 @@ struct Chunk {
     bytes: Vec<u8>,
 }
 
-/// Events as they stood at a moment, to be written out while others come.
-#[derive(Debug)]
-pub(super) struct Asked {
-    chunks: Vec<Chunk>,
-    shapes: Vec<Shape>,
-    /// The first that is wanted.
-    from_id: u64,
-}
-
 impl Kept {
     /// Keeps at most so many, none if that is 0.
     pub(super) fn new(most: u64) -> Self {
@@ -64,7 +68,7 @@ impl Kept {
             most,
             last_id: 0,
             chunks: VecDeque::new(),
-            shapes: Vec::new(),
+            shapes: Arc::default(),
         }
     }
 
@@ -109,33 +113,33 @@ impl Kept {
         let known = self.shapes.iter().position(is_same);
         known.unwrap_or_else(|| {
             let (tag, names) = (entry.tag, names().collect());
-            self.shapes.push(Shape { tag, names });
+            Arc::make_mut(&mut self.shapes).push(Shape { tag, names });
             self.shapes.len() - 1
         })
     }
 
     /// The id of the oldest that is kept, or of the first to come.
-    fn oldest_id(&self) -> u64 {
+    pub(super) fn oldest_id(&self) -> u64 {
         (self.last_id + 1).saturating_sub(self.most).max(1)
     }
 
-    /// All that are kept.
-    pub(super) fn all(&self) -> Asked {
-        self.from(self.oldest_id())
+    /// The id that the next event will have.
+    pub(super) fn next_id(&self) -> u64 {
+        self.last_id + 1
     }
 
-    /// Those after the event with this id; all, if it is not kept.
-    pub(super) fn after(&self, id: i64) -> Asked {
+    /// The first after the event with this id; the oldest, if it is not kept.
+    pub(super) fn first_after(&self, id: i64) -> u64 {
         let kept = self.oldest_id()..=self.last_id;
         match u64::try_from(id) {
-            Ok(id) if kept.contains(&id) => self.from(id + 1),
-            _ => self.all(),
+            Ok(id) if kept.contains(&id) => id + 1,
+            _ => self.oldest_id(),
         }
     }
 
-    /// Those that are newer, in Unix seconds. They are looked for from the newest back, since whoever asks
-    /// again asks for little.
-    pub(super) fn newer_than(&self, seconds: f64) -> Asked {
+    /// The first that is newer, in Unix seconds, and has only newer ones behind it. It is looked for from the
+    /// newest back, since whoever asks again asks for little.
+    pub(super) fn first_newer_than(&self, seconds: f64) -> u64 {
         let is_newer = |at: Timestamp| at.as_unix_seconds() > seconds;
         let mut newest_first = self.chunks.iter().rev();
         let mixed = newest_first.find(|chunk| !is_newer(chunk.earliest));
@@ -144,16 +148,19 @@ impl Kept {
             let older = older.filter(|event| !is_newer(event.at));
             older.last().map_or(chunk.first_id, |event| event.id + 1)
         });
-        self.from(from.max(self.oldest_id()))
+        from.max(self.oldest_id())
     }
 
-    fn from(&self, from_id: u64) -> Asked {
-        let chunks = self.chunks.iter().filter(|chunk| chunk.end() > from_id);
-        Asked {
-            chunks: chunks.cloned().collect(),
-            shapes: self.shapes.clone(),
-            from_id,
+    /// The events from this id on as they stand, some of them; nothing where the first is not kept any more.
+    pub(super) fn part(&self, first: u64) -> Option<Part> {
+        if first < self.oldest_id() {
+            return None;
         }
+        let chunks = self.chunks.iter().skip_while(|chunk| chunk.end() <= first);
+        Some(Part {
+            chunks: chunks.take(CHUNKS_AT_ONCE).cloned().collect(),
+            shapes: Arc::clone(&self.shapes),
+        })
     }
 }
 
@@ -191,22 +198,26 @@ impl Chunk {
     }
 }
 
-impl Asked {
-    /// Them all as JSON, the oldest first, with commas between them.
-    pub(super) fn append_to(&self, text: &mut String) {
-        let events = self
-            .chunks
-            .iter()
-            .flat_map(|chunk| chunk.events(&self.shapes));
-        let start = text.len();
-        for event in events.filter(|event| event.id >= self.from_id) {
-            if text.len() > start {
+impl Part {
+    /// Writes events as JSON, with commas between them: the first of `ids` and those behind it, as long as the text
+    /// is shorter than `enough`. The id of the next one.
+    pub(super) fn append_to(&self, text: &mut String, ids: &Range<u64>, enough: usize) -> u64 {
+        let events = self.chunks.iter();
+        let events = events.flat_map(|chunk| chunk.events(&self.shapes));
+        let mut next = ids.start;
+        for event in events.skip_while(|event| event.id < ids.start) {
+            if event.id >= ids.end || text.len() >= enough {
+                break;
+            }
+            if event.id > ids.start {
                 text.push(',');
             }
             let names = event.shape.names.iter().copied();
             let fields = names.zip(event.values.iter());
             write_line(text, event.shape.tag, fields, event.id, event.at);
+            next = event.id + 1;
         }
+        next
     }
 }
 
@@ -339,10 +350,17 @@ mod tests {
         (at.prop_map(Timestamp), entry)
     }
 
-    fn text_of(asked: &Asked) -> String {
-        let mut text = String::new();
-        asked.append_to(&mut text);
-        text
+    /// All from this id on, in pieces of about this length.
+    fn text_from(kept: &Kept, first: u64, enough: usize) -> String {
+        let mut ids = first..kept.next_id();
+        let mut pieces = Vec::new();
+        while !ids.is_empty() {
+            let mut piece = String::new();
+            let part = kept.part(ids.start).unwrap();
+            ids.start = part.append_to(&mut piece, &ids, enough);
+            pieces.push(piece);
+        }
+        pieces.join(",")
     }
 
     /// What is wanted, of plain lines.
@@ -370,14 +388,18 @@ mod tests {
                 kept.push(*at, entry);
             }
             let oldest = happened.len().saturating_sub(most);
-            prop_assert_eq!(text_of(&kept.all()), expected(&happened, |n| n >= oldest));
+            let from = |first| text_from(&kept, first, 100);
+            prop_assert_eq!(from(kept.oldest_id()), expected(&happened, |n| n >= oldest));
+            let next = kept.next_id();
+            prop_assert_eq!(next, happened.len() as u64 + 1);
+            prop_assert!(oldest == 0 || kept.part(oldest as u64).is_none());
             let is_kept = (oldest as i64 + 1..=happened.len() as i64).contains(&id);
             let after = |n: usize| n >= oldest && (!is_kept || n as i64 >= id);
-            prop_assert_eq!(text_of(&kept.after(id)), expected(&happened, after));
+            prop_assert_eq!(from(kept.first_after(id)), expected(&happened, after));
             let newer = happened.iter().rev();
             let newer = newer.take_while(|(at, _)| at.as_unix_seconds() > seconds).count();
             let newer = oldest.max(happened.len() - newer);
-            prop_assert_eq!(text_of(&kept.newer_than(seconds)), expected(&happened, |n| n >= newer));
+            prop_assert_eq!(from(kept.first_newer_than(seconds)), expected(&happened, |n| n >= newer));
         }
     }
 
@@ -399,14 +421,17 @@ mod tests {
         let bytes: usize = kept.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
         assert!(bytes < 20 * 10_000, "{bytes}");
         assert!(
-            text_of(&kept.after(24_999))
+            text_from(&kept, kept.first_after(24_999), 1)
                 .starts_with(r#"{"executor_id":null,"build_id":7,"subjob_id":24999,"#)
         );
         // Where it begins is not where a chunk does.
-        assert_eq!(text_of(&kept.all()), expected(&happened, |n| n >= 15_000));
+        assert_eq!(
+            text_from(&kept, kept.oldest_id(), 1 << 16),
+            expected(&happened, |n| n >= 15_000)
+        );
         let seconds = happened[17_004].0.as_unix_seconds();
         assert_eq!(
-            text_of(&kept.newer_than(seconds)),
+            text_from(&kept, kept.first_newer_than(seconds), 1 << 16),
             expected(&happened, |n| n >= 17_010)
         );
     }

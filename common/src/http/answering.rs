@@ -1,12 +1,14 @@
 //! Answers the requests of one connection: what holds before any route is looked for, and what a connection is
 //! told about its requests.
 
+use super::answers::{Begun, Budget, Full};
 use super::connections::{Activity, UnderWay};
 use super::rest::Rest;
+use super::rules::SESSION_ID;
 use super::{Inside, refusal, tidy_path};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -15,19 +17,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The service of one connection.
 #[derive(Debug)]
 pub(super) struct Answerer<R> {
     router: R,
     activity: Arc<Activity>,
+    budget: Budget,
 }
 
 impl<R> Answerer<R> {
-    pub(super) fn new(router: R, activity: &Arc<Activity>) -> Self {
+    pub(super) fn new(router: R, activity: &Arc<Activity>, budget: &Budget) -> Self {
         Self {
             router,
             activity: Arc::clone(activity),
+            budget: budget.clone(),
         }
     }
 
@@ -51,6 +56,9 @@ impl<R: Inside> Service<hyper::Request<Incoming>> for Answerer<R> {
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let goes_on = self.ends(request.body());
         let under_way = Some(self.activity.begin());
+        // What slaves and clients send is answered in any case.
+        let is_read = *request.method() == Method::GET;
+        let budget = is_read.then(|| self.budget.clone());
         let making = match refused(&request) {
             Some(response) => Making::Refused(Some(response)),
             None => Making::Inside(self.router.clone().call(tidy_path(with_rest(request)))),
@@ -59,6 +67,7 @@ impl<R: Inside> Service<hyper::Request<Incoming>> for Answerer<R> {
             making,
             goes_on,
             under_way,
+            budget,
         }
     }
 }
@@ -92,6 +101,8 @@ pub(super) struct Answer<F> {
     making: Making<F>,
     goes_on: bool,
     under_way: Option<UnderWay>,
+    /// What the answer must have a part of, if it is a large one.
+    budget: Option<Budget>,
 }
 
 impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer<F> {
@@ -105,6 +116,14 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer
                 response
             }
         };
+        let mut part = None;
+        if let Some(budget) = self.budget.take() {
+            let begun = response.extensions().get::<Begun>().copied();
+            match budget.part(response.body(), begun) {
+                Ok(given) => part = given,
+                Err(Full) => response = too_many(&response),
+            }
+        }
         if !self.goes_on {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -112,16 +131,36 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer
         let under_way = self.under_way.take();
         Poll::Ready(Ok(response.map(|body| AnswerBody {
             body,
+            rest: Bytes::new(),
             _under_way: under_way,
+            _part: part,
         })))
     }
 }
 
-/// The body of an answer; its request is under way until it is dropped.
+/// In place of an answer that there is no room for.
+fn too_many(answer: &Response) -> Response {
+    let error = "Too many large answers are being read: try again in a moment.";
+    let mut refused = refusal(StatusCode::SERVICE_UNAVAILABLE, error);
+    let headers = refused.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(session) = answer.headers().get(SESSION_ID) {
+        headers.insert(SESSION_ID, session.clone());
+    }
+    refused
+}
+
+/// How much of an answer is handed on at a time: what is handed on is out of sight.
+const PIECE: usize = 32 << 10;
+
+/// The body of an answer; its request is under way, and its part of the budget is taken, until it is dropped.
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
+    /// What is still to be handed on of the last piece of the body.
+    rest: Bytes,
     _under_way: Option<UnderWay>,
+    _part: Option<OwnedSemaphorePermit>,
 }
 
 impl hyper::body::Body for AnswerBody {
@@ -132,14 +171,30 @@ impl hyper::body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let mut hint = self.body.size_hint();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }

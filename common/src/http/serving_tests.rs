@@ -24,6 +24,10 @@ struct Server {
 
 impl Server {
     async fn with(connections: usize) -> Self {
+        Self::start(connections, PATIENCE).await
+    }
+
+    async fn start(connections: usize, patience: Patience) -> Self {
         let echo = async |body: axum::body::Bytes| body.len().to_string();
         let large = || async { axum::body::Bytes::from(vec![b'x'; LARGE]) };
         let router = Router::new()
@@ -36,7 +40,7 @@ impl Server {
         let until = (stop.clone(), Duration::ZERO);
         let open = Arc::clone(&connections);
         let serving = tokio::spawn(async move {
-            serve_connections(listener, router, None, (&open, PATIENCE), until).await;
+            serve_connections(listener, router, None, (&open, patience), until).await;
         });
         Self {
             address,
@@ -169,6 +173,26 @@ async fn who_sends_no_head_or_reads_no_answer_is_cut_off() {
         }
     }
     assert!(rest_of(&mut stream).await.len() < LARGE);
+    server.end().await;
+}
+
+/// Two of these fill the budget, which nobody reads out of.
+#[tokio::test]
+async fn large_answers_that_nobody_reads_are_so_many_and_small_ones_are_always_given() {
+    let server = Server::start(100, Patience::default()).await;
+    let request = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut held = Vec::new();
+    for status in ["200", "200", "503"] {
+        let mut stream = server.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut line = [0; "HTTP/1.1 200".len()];
+        stream.read_exact(&mut line).await.unwrap();
+        assert!(line.ends_with(status.as_bytes()), "{line:?}");
+        held.push(stream);
+    }
+    let mut stream = server.connect().await;
+    let answer = exchange(&mut stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(answer.ends_with("answer"), "{answer}");
     server.end().await;
 }
 

@@ -229,30 +229,20 @@ pub struct FileFacts {
     pub size: u64,
 }
 
-/// Goes through the regular files of an uncompressed block, or of the ending of an archive: `each`
-/// gets a file's path in the archive without the `./`, what is known of it, and its content. Gives
-/// back what it read from, at the end of the block.
+/// The path of a regular file in an archive, without the `./`, and what is said of it; nothing for other members.
 ///
 /// # Errors
-/// The block can not be read, or `each` failed.
-pub fn members<R: Read>(
-    block: R,
-    mut each: impl FnMut(&Path, FileFacts, &mut dyn Read) -> io::Result<()>,
-) -> io::Result<R> {
-    let mut archive = TarReader::new(block);
-    while let Some(member) = archive.next_member()? {
-        if member.kind == EntryType::Regular {
-            let facts = FileFacts {
-                mode: member.mode.ok_or(io::ErrorKind::InvalidData)? & 0o777,
-                modified_at: member.mtime,
-                size: member.size,
-            };
-            each(without_root(&member.path), facts, &mut archive)?;
-        }
+/// Its mode is no number.
+pub fn file_facts(member: &Member) -> io::Result<Option<(&Path, FileFacts)>> {
+    if member.kind != EntryType::Regular {
+        return Ok(None);
     }
-    let mut block = archive.into_inner();
-    io::copy(&mut block, &mut io::sink())?;
-    Ok(block)
+    let facts = FileFacts {
+        mode: member.mode.ok_or(io::ErrorKind::InvalidData)? & 0o777,
+        modified_at: member.mtime,
+        size: member.size,
+    };
+    Ok(Some((without_root(&member.path), facts)))
 }
 
 fn without_root(path: &Path) -> &Path {

@@ -30,7 +30,9 @@ pub(super) async fn console(
     let missing = || ApiError::NoConsole(build, subjob, atom);
     match place(&api, build, subjob, atom).await? {
         Place::Here(attempt) => {
+            let turn = api.turns.take().await;
             let read = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
                 let console = match api.results.console(build, subjob, attempt, atom) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                     Err(error) if is_damage(&error) => {

@@ -12,7 +12,9 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::http::SentMethod;
 use clusterrunner_common::http::rules::is_known;
+use clusterrunner_common::http::turns::{Turn, Turns};
 use clusterrunner_common::ids::BuildId;
+use futures_util::StreamExt as _;
 use httpdate::fmt_http_date;
 use std::io;
 use std::ops::Range;
@@ -21,6 +23,38 @@ use tower_http::services::ServeFile;
 
 const TAR: &str = "application/x-tar";
 const ZIP: &str = "application/zip";
+
+/// How many zip archives are sent at a time: each takes half a MiB while it is made, and up to ten bytes for each of
+/// its files.
+const ZIPS: usize = 32;
+
+/// How many others: each has a few files open.
+const TARS: usize = 128;
+
+/// Who downloads an archive. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Downloads {
+    zips: Turns,
+    tars: Turns,
+}
+
+impl Default for Downloads {
+    fn default() -> Self {
+        Self {
+            zips: Turns::at_a_time(ZIPS),
+            tars: Turns::at_a_time(TARS),
+        }
+    }
+}
+
+/// A body that has its turn until it is read.
+fn in_turn(body: Body, turn: Turn) -> Body {
+    let pieces = body.into_data_stream();
+    Body::from_stream(pieces.inspect(move |_| {
+        // It goes with the stream.
+        let _ = &turn;
+    }))
+}
 
 /// The original's way to the archive.
 pub(super) async fn redirect(Path(build): Path<BuildId>) -> Response {
@@ -33,8 +67,9 @@ pub(super) async fn tar(
     Path(build): Path<BuildId>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let turn = api.downloads.tars.try_take().ok_or(ApiError::TooMany)?;
     let Some(archive) = finished(&api, build).await? else {
-        return serve_old(&api, build, OldArchive::Tar, TAR, request).await;
+        return serve_old(&api, build, OldArchive::Tar, (TAR, turn), request).await;
     };
     let length = archive.tar_length();
     let etag = etag(archive.made_at(), length, "");
@@ -49,14 +84,14 @@ pub(super) async fn tar(
     ];
     Ok(match wanted(request.headers(), &etag, length) {
         Wanted::All => {
-            let body = tar_body(archive, 0..length, &request);
+            let body = tar_body(archive, 0..length, &request, turn);
             (headers, [(header::CONTENT_LENGTH, length)], body).into_response()
         }
         Wanted::Part(range) => {
             let part = format!("bytes {}-{}/{length}", range.start, range.end - 1);
             let part_length = [(header::CONTENT_LENGTH, range.end - range.start)];
             let part = [(header::CONTENT_RANGE, part)];
-            let body = tar_body(archive, range, &request);
+            let body = tar_body(archive, range, &request, turn);
             let status = StatusCode::PARTIAL_CONTENT;
             (status, headers, part, part_length, body).into_response()
         }
@@ -73,8 +108,9 @@ pub(super) async fn zip(
     Path(build): Path<BuildId>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let turn = api.downloads.zips.try_take().ok_or(ApiError::TooMany)?;
     let Some(archive) = finished(&api, build).await? else {
-        return serve_old(&api, build, OldArchive::Zip, ZIP, request).await;
+        return serve_old(&api, build, OldArchive::Zip, (ZIP, turn), request).await;
     };
     let etag = etag(archive.made_at(), archive.tar_length(), "-zip");
     if is_known(request.headers(), &etag) {
@@ -90,15 +126,15 @@ pub(super) async fn zip(
         // A stream, so that no length is told.
         Body::from_stream(futures_util::stream::empty::<io::Result<bytes::Bytes>>())
     } else {
-        Body::from_stream(archive.zip())
+        in_turn(Body::from_stream(archive.zip(api.turns)), turn)
     };
     Ok((headers, body).into_response())
 }
 
-fn tar_body(archive: BuildArchive, range: Range<u64>, request: &Request) -> Body {
+fn tar_body(archive: BuildArchive, range: Range<u64>, request: &Request, turn: Turn) -> Body {
     match is_head(request) {
         true => Body::empty(),
-        false => Body::from_stream(archive.tar(range)),
+        false => in_turn(Body::from_stream(archive.tar(range)), turn),
     }
 }
 
@@ -180,8 +216,12 @@ async fn in_thread(
     api: &Api,
     work: impl FnOnce(&Results) -> io::Result<BuildArchive> + Send + 'static,
 ) -> io::Result<BuildArchive> {
-    let results = api.results.clone();
-    let done = tokio::task::spawn_blocking(move || work(&results)).await;
+    let (results, turn) = (api.results.clone(), api.turns.take().await);
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work(&results)
+    });
+    let done = done.await;
     done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
@@ -208,7 +248,7 @@ async fn serve_old(
     api: &Api,
     build: BuildId,
     name: OldArchive,
-    content_type: &'static str,
+    (content_type, turn): (&'static str, Turn),
     request: Request,
 ) -> Result<Response, ApiError> {
     let path = api.results.old_archive(build, name);
@@ -229,6 +269,7 @@ async fn serve_old(
         .try_call(request)
         .await;
     let served = served.map_err(disk)?.into_response();
+    let served = served.map(|body| in_turn(body, turn));
     if served.status() == StatusCode::NOT_FOUND {
         kept::live(api, build, |_, _| Ok(())).await?;
     }

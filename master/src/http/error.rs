@@ -4,7 +4,7 @@ use crate::cluster::command::Refusal;
 use crate::coordinator::{CommandFailure, Gone};
 use crate::journal::JournalError;
 use crate::sources::SourceError;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::InvalidRequest;
@@ -55,6 +55,8 @@ pub(crate) enum ApiError {
     Source(#[from] SourceError),
     #[error("The artifacts are not ready yet.")]
     NotReady,
+    #[error("Too many archives are being downloaded: try again in a moment.")]
+    TooMany,
     #[error("The upload broke off in the middle; send it again.")]
     BrokenOff,
     #[error("The result can not be used: {0}.")]
@@ -100,7 +102,7 @@ impl ApiError {
             Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_))
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,
-            Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
@@ -129,6 +131,10 @@ impl IntoResponse for ApiError {
         match self {
             // The original's answers while archives are not there have no body.
             Self::NotReady => status.into_response(),
+            Self::TooMany => {
+                let retry = [(header::RETRY_AFTER, "1")];
+                (retry, refusal(status, self.to_string())).into_response()
+            }
             Self::InvalidBuild(_)
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)

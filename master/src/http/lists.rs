@@ -12,9 +12,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
 use clusterrunner_common::api::{BuildView, SubjobView};
+use clusterrunner_common::http::answers::Begun;
 use clusterrunner_common::http::page::Page;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::{self, Streamed};
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use futures_util::stream;
@@ -31,7 +33,8 @@ const SUBJOBS_AT_ONCE: usize = 256;
 /// How many subjobs of a build that is put away are read at a time.
 const ENDED_AT_ONCE: usize = 4096;
 
-/// Lists of so many bytes are held in memory and have an ETag; longer ones are sent as they are made.
+/// Lists of so many bytes are held in memory and have an ETag; longer ones are sent as they are made. A few are begun
+/// at a time.
 const HELD: usize = 1 << 20;
 
 /// What a request for a list speaks: decides what is listed as below it.
@@ -83,8 +86,8 @@ impl Text {
 
 /// The answer with the list `name`, whose parts `part` gives.
 async fn answer<T, C, F>(
-    name: &str,
-    form: &Form,
+    turns: &Turns,
+    (name, form): (&str, &Form),
     first: C,
     mut part: impl FnMut(C) -> F + Send + 'static,
 ) -> Result<Response, ApiError>
@@ -93,6 +96,7 @@ where
     C: Send + 'static,
     F: Future<Output = Result<Part<T, C>, ApiError>> + Send + 'static,
 {
+    let turn = turns.take().await;
     let mut text = Text::of(name, form);
     let mut cursor = Some(first);
     while let Some(at) = cursor.take_if(|_| text.text.len() < HELD) {
@@ -106,6 +110,8 @@ where
         let etag = rules::etag_of(&body);
         return Ok(rules::whole(body, etag));
     }
+    drop(turn);
+    let begun = Begun(text.text.len());
     let state = Some((text, cursor, part));
     let rest = stream::unfold(state, |state| async {
         let (mut text, cursor, mut part) = state?;
@@ -127,6 +133,7 @@ where
     });
     let mut response = Response::new(Body::from_stream(rest));
     response.extensions_mut().insert(Streamed);
+    response.extensions_mut().insert(begun);
     Ok(response)
 }
 
@@ -176,8 +183,15 @@ pub(super) async fn builds(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
+    let turns = api.turns.clone();
     let part = move |at| some_builds(Arc::clone(&api), at);
-    answer("builds", &(reached, version), AtBuild::of(page), part).await
+    answer(
+        &turns,
+        ("builds", &(reached, version)),
+        AtBuild::of(page),
+        part,
+    )
+    .await
 }
 
 async fn some_builds(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
@@ -210,9 +224,10 @@ pub(super) async fn queue(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
+    let turns = api.turns.clone();
     let part = move |at| some_of_queue(Arc::clone(&api), at);
     let all = AtBuild::of(Page::ALL);
-    answer("queue", &(reached, version), all, part).await
+    answer(&turns, ("queue", &(reached, version)), all, part).await
 }
 
 async fn some_of_queue(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
@@ -233,8 +248,9 @@ pub(super) async fn subjobs(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
+    let turns = api.turns.clone();
     let part = move |given| some_subjobs(Arc::clone(&api), id, page, given);
-    answer("subjobs", &(reached, version), 0, part).await
+    answer(&turns, ("subjobs", &(reached, version)), 0, part).await
 }
 
 /// The subjobs of a page of which so many were given already.

@@ -46,8 +46,14 @@ pub(super) async fn version(version: ApiVersion) -> Json<VersionBody> {
 }
 
 /// The latest events: `?since_id` or `?since_timestamp`.
-pub(super) async fn events(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    api.events.answer(query.as_deref())
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    version: ApiVersion,
+    reached: Reached,
+) -> Response {
+    api.events
+        .answer(query.as_deref(), reached.children(version))
 }
 
 /// What is measured, for Prometheus.

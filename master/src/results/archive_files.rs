@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// How many files are held open for one reader. Most builds have one; of one with very many large
 /// results the others are opened when their turn comes, since a process may open so many only.
-const HELD_OPEN: usize = 64;
+const HELD_OPEN: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct ArchiveFiles {

@@ -1,7 +1,8 @@
-//! `artifacts.zip` as a stream: made from the store while it is sent.
+//! `artifacts.zip` as a stream: made from the store piece by piece, as its reader takes it.
 //!
 //! Written here and not by a library, which would remember each member until the list of them comes
-//! at the end: half a kilobyte and more for each, and less than ten bytes here.
+//! at the end: half a kilobyte and more for each, and less than ten bytes here. And no thread waits for a slow
+//! reader: between two pieces an archive is but what is known of it.
 
 mod directory;
 mod records;
@@ -10,88 +11,140 @@ mod tests;
 mod time;
 mod writer;
 
-use super::archive::Archive;
+use super::archive::{Archive, Piece};
 use super::archive_files::ArchiveFiles;
 use bytes::Bytes;
-use clusterrunner_common::result_block::{FileFacts, members};
+use clusterrunner_common::http::turns::Turns;
+use clusterrunner_common::result_block::file_facts;
+use clusterrunner_common::tar_reader::TarReader;
+use directory::Records;
 use flate2::bufread::GzDecoder;
 use futures_util::Stream;
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
-use tokio::sync::mpsc;
+use std::io::{self, BufRead, BufReader, Cursor, Read as _};
+use tokio::task::spawn_blocking;
 use writer::ZipWriter;
 
+/// How much is made at a time.
 const CHUNK: usize = 1 << 16;
-/// How many chunks may wait for a slow reader.
-const WAITING: usize = 8;
 
 /// The zip archive with the regular files of the tar archive. It ends in an error, not in an end,
-/// if something can not be read.
+/// if something can not be read. Each piece takes its turn.
 pub(super) fn stream(
     files: ArchiveFiles,
     archive: Archive,
+    turns: Turns,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let (out, failed) = (Chunks(sender.clone()), sender.clone());
-    // A thread of its own: slow readers must not use up those that others wait for.
-    let thread = std::thread::Builder::new().name("zip".to_owned());
-    let started = thread.spawn(move || {
-        if let Err(error) = write(&files, &archive, BufWriter::with_capacity(CHUNK, out)) {
-            // Whoever reads may have left, which may be the error.
-            failed.blocking_send(Err(error)).ok();
+    let maker = Maker::new(files, archive);
+    futures_util::stream::unfold(Some((maker, turns)), |state| async {
+        let (mut maker, turns) = state?;
+        let turn = turns.take().await;
+        let made = spawn_blocking(move || {
+            let _turn = turn;
+            let made = maker.piece();
+            (maker, made)
+        });
+        match made.await {
+            Ok((_, Ok(None))) => None,
+            Ok((maker, Ok(Some(piece)))) => Some((Ok(piece), Some((maker, turns)))),
+            Ok((_, Err(error))) => Some((Err(error), None)),
+            Err(broken) => Some((Err(io::Error::other(broken)), None)),
         }
-    });
-    if let Err(error) = started {
-        // There is room for it: nothing was sent yet.
-        sender.try_send(Err(error)).ok();
-    }
-    drop(sender);
-    futures_util::stream::unfold(receiver, |mut receiver| async move {
-        Some((receiver.recv().await?, receiver))
     })
 }
 
-fn write(files: &ArchiveFiles, archive: &Archive, out: impl Write) -> io::Result<()> {
-    let mut zip = ZipWriter::new(out);
-    for piece in &archive.pieces {
-        let mut bytes = BufReader::new(files.at(*piece)?.take(piece.length));
-        // A piece is many blocks; each is a gzip member.
-        while !io::BufRead::fill_buf(&mut bytes)?.is_empty() {
-            let block = GzDecoder::new(bytes);
-            let read = members(block, |path, facts, content| {
-                add(&mut zip, path, facts, content)
-            });
-            bytes = read?.into_inner();
+/// What a piece of the tar archive, or its ending, is read from.
+type Source = Box<dyn BufRead + Send>;
+
+/// An archive on its way.
+struct Maker {
+    files: ArchiveFiles,
+    pieces: std::vec::IntoIter<Piece>,
+    ending: Option<Vec<u8>>,
+    zip: ZipWriter,
+    state: State,
+}
+
+/// What is being read.
+enum State {
+    /// Nothing: the next piece is to be opened.
+    Piece,
+    /// A piece, which is many blocks; each is a gzip member.
+    Block(Source),
+    /// The members of a block.
+    Members(TarReader<GzDecoder<Source>>),
+    /// The content of a regular file.
+    Content(TarReader<GzDecoder<Source>>),
+    /// What comes after the files.
+    Records(Box<Records>),
+    End,
+}
+
+impl Maker {
+    fn new(files: ArchiveFiles, archive: Archive) -> Self {
+        Self {
+            files,
+            pieces: archive.pieces.into_iter(),
+            ending: Some(archive.ending),
+            zip: ZipWriter::new(),
+            state: State::Piece,
         }
     }
-    let ending = GzDecoder::new(&*archive.ending);
-    members(ending, |path, facts, content| {
-        add(&mut zip, path, facts, content)
-    })?;
-    zip.finish()?.flush()
-}
 
-fn add(
-    zip: &mut ZipWriter<impl Write>,
-    path: &Path,
-    facts: FileFacts,
-    content: &mut dyn Read,
-) -> io::Result<()> {
-    // What is no Unicode can not be said so that all readers understand it.
-    zip.add(&path.to_string_lossy(), facts, content)
-}
-
-/// Hands what is written to whoever reads.
-struct Chunks(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
+    /// The next bytes of the archive; nothing at its end. Blocks.
+    fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        while self.zip.made() < CHUNK {
+            self.state = match std::mem::replace(&mut self.state, State::End) {
+                State::End => break,
+                state => self.step(state)?,
+            };
+        }
+        let made = self.zip.take();
+        Ok((!made.is_empty()).then(|| made.into()))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn step(&mut self, state: State) -> io::Result<State> {
+        Ok(match state {
+            State::Piece => match self.next_source()? {
+                Some(source) => State::Block(source),
+                None => State::Records(Box::new(self.zip.records()?)),
+            },
+            State::Block(mut source) => match source.fill_buf()?.is_empty() {
+                true => State::Piece,
+                false => State::Members(TarReader::new(GzDecoder::new(source))),
+            },
+            State::Members(mut members) => match members.next_member()? {
+                Some(member) => match file_facts(&member)? {
+                    Some((path, facts)) => {
+                        // What is no Unicode can not be said so that all readers understand it.
+                        self.zip.begin(&path.to_string_lossy(), facts)?;
+                        State::Content(members)
+                    }
+                    None => State::Members(members),
+                },
+                None => {
+                    let mut block = members.into_inner();
+                    io::copy(&mut block, &mut io::sink())?;
+                    State::Block(block.into_inner())
+                }
+            },
+            State::Content(mut members) => match self.zip.feed(&mut members)? {
+                true => State::Content(members),
+                false => State::Members(members),
+            },
+            State::Records(mut records) => match self.zip.write(&mut records)? {
+                true => State::Records(records),
+                false => State::End,
+            },
+            State::End => State::End,
+        })
+    }
+
+    fn next_source(&mut self) -> io::Result<Option<Source>> {
+        if let Some(piece) = self.pieces.next() {
+            let file = self.files.at(piece)?.take(piece.length);
+            return Ok(Some(Box::new(BufReader::new(file))));
+        }
+        let ending = self.ending.take();
+        Ok(ending.map(|ending| Box::new(Cursor::new(ending)) as Source))
     }
 }

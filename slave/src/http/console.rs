@@ -52,7 +52,9 @@ async fn piece(
     };
     let (consoles, outbox) = (Arc::clone(&api.consoles), api.work.outbox());
     let max_size = api.max_console_size;
+    let turn = api.turns.take().await;
     let read = spawn_blocking(move || {
+        let _turn = turn;
         let atom = (build, subjob, atom);
         // What was read of an atom that has ended meanwhile may be another's.
         loop {

@@ -6,6 +6,7 @@
 //! * `polls`: 1,000 pollers of one build, beside a bare route that serves the same bytes.
 //! * `reads`: what single reads take of a farm with 1,000 slaves, 10,000 builds and 100,000 atoms.
 //! * `submits`: 64 clients that submit builds, beside a bare route that checks the same signatures.
+//! * `flood`: 50 model slaves upload while strangers read all there is, or ask for it and read nothing.
 //! * `uploads`: both once more while 50 model slaves upload about 5,000 results a second.
 //!
 //! The figure that counts is the master's processor time: the load is made on the same machine, and
@@ -31,6 +32,7 @@ mod wait;
 
 mod bare;
 mod cost;
+mod flood;
 mod hand_outs;
 mod http_load;
 mod many_atoms;
@@ -68,6 +70,9 @@ fn main() {
     }
     if is_wanted("reads") {
         runtime.block_on(reads::measure());
+    }
+    if is_wanted("flood") {
+        runtime.block_on(flood::measure());
     }
     if is_wanted("submits") {
         runtime.block_on(submits::measure());

@@ -80,14 +80,14 @@ pub(crate) async fn measure() {
 }
 
 /// How many results are recorded in a second from now on.
-struct Rate {
+pub(crate) struct Rate {
     tally: Arc<Mutex<Tally>>,
     recorded: usize,
     since: Instant,
 }
 
 impl Rate {
-    fn new(load: &Load) -> Self {
+    pub(crate) fn new(load: &Load) -> Self {
         let recorded = load.tally.lock().unwrap().recorded;
         Self {
             tally: Arc::clone(&load.tally),

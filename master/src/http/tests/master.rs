@@ -89,6 +89,8 @@ impl Master {
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             events,
             measured: Measured::default(),
+            turns: Turns::default(),
+            downloads: Downloads::default(),
             session: session.clone(),
             remote_files: RemoteFileRules {
                 allow_local_sources: secret == golden::SECRET,

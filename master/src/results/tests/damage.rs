@@ -69,7 +69,14 @@ async fn finished() -> Finished {
         .make_archive(BUILD, &keys, &failures(), &go_on);
     made.unwrap();
     scenario.results.clear_unused(BUILD).unwrap();
-    let zip = bytes_of(scenario.results.archive(BUILD).unwrap().zip()).await;
+    let zip = bytes_of(
+        scenario
+            .results
+            .archive(BUILD)
+            .unwrap()
+            .zip(Turns::default()),
+    )
+    .await;
     Finished {
         keys,
         zip: members(zip),
@@ -101,7 +108,12 @@ async fn look(good: &Finished, damaged: &Files, what: &str) -> Given {
         opened => opened,
     };
     let zip = match archive {
-        Ok(archive) => archive.zip().try_collect::<Vec<Bytes>>().await,
+        Ok(archive) => {
+            archive
+                .zip(Turns::default())
+                .try_collect::<Vec<Bytes>>()
+                .await
+        }
         Err(error) => Err(error),
     };
     let zip = zip.map(|chunks| chunks.concat());

@@ -9,7 +9,7 @@ use super::time::Modified;
 use flate2::Compression;
 use flate2::bufread::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read as _, Write as _};
 
 /// More saves a tenth and takes twice as long.
 const LEVEL: Compression = Compression::new(1);
@@ -66,40 +66,78 @@ impl Directory {
         self.kept.write_all(&entry)
     }
 
-    /// Writes the archive's end: the central directory and what leads to it.
-    pub(super) fn write(self, mut out: impl Write) -> io::Result<()> {
-        let kept = self.kept.finish()?;
-        let mut kept = io::BufReader::with_capacity(CHUNK, DeflateDecoder::new(&*kept));
-        let (mut name, mut modified, mut at, mut length) = (String::new(), 0_u64, 0, 0);
-        let mut records = Vec::with_capacity(CHUNK + CHUNK / 4);
-        for _ in 0..self.members {
-            let (same, new) = (get(&mut kept)?, get(&mut kept)?);
-            name.truncate(usize::try_from(same).map_err(io::Error::other)?);
-            (&mut kept).take(new).read_to_string(&mut name)?;
-            let mode = get(&mut kept)?;
-            modified = modified.wrapping_add(unfolded(get(&mut kept)?));
-            let (compressed, size) = (get(&mut kept)?, get(&mut kept)?);
-            let mut crc = [0; 4];
-            kept.read_exact(&mut crc)?;
-            let content = Content {
-                crc: u32::from_le_bytes(crc),
-                compressed,
-                size,
-            };
-            let is_large = mode & 1 == 1;
-            let mode = u32::try_from(mode >> 1).map_err(io::Error::other)?;
-            let member = Member::known(&name, mode, Modified(modified), is_large);
-            let before = records.len();
-            member.central_record(&content, at, &mut records);
-            length += (records.len() - before) as u64;
-            at += member.length(&content);
-            if records.len() >= CHUNK {
-                out.write_all(&records)?;
-                records.clear();
-            }
+    /// The archive's end: the central directory and what leads to it.
+    pub(super) fn records(self) -> io::Result<Records> {
+        let kept = DeflateDecoder::new(Cursor::new(self.kept.finish()?));
+        Ok(Records {
+            kept: BufReader::with_capacity(CHUNK, kept),
+            left: self.members,
+            members: self.members,
+            files_length: self.length,
+            name: String::new(),
+            modified: 0,
+            at: 0,
+            length: 0,
+        })
+    }
+}
+
+/// The end of an archive on its way.
+pub(super) struct Records {
+    kept: BufReader<DeflateDecoder<Cursor<Vec<u8>>>>,
+    /// How many members are still to be written.
+    left: u64,
+    members: u64,
+    /// The length of all files together.
+    files_length: u64,
+    /// Of the last member.
+    name: String,
+    modified: u64,
+    /// Where the next member begins.
+    at: u64,
+    /// How much is written of the records.
+    length: u64,
+}
+
+impl Records {
+    /// Writes as many records as make about so many bytes. Whether there are more.
+    pub(super) fn write_to(&mut self, out: &mut Vec<u8>, enough: usize) -> io::Result<bool> {
+        let before = out.len();
+        while self.left > 0 && out.len() - before < enough {
+            self.write_one(out)?;
+            self.left -= 1;
         }
-        end(self.members, self.length, length, &mut records);
-        out.write_all(&records)
+        if self.left > 0 {
+            return Ok(true);
+        }
+        end(self.members, self.files_length, self.length, out);
+        Ok(false)
+    }
+
+    fn write_one(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        let kept = &mut self.kept;
+        let (same, new) = (get(kept)?, get(kept)?);
+        let name = &mut self.name;
+        name.truncate(usize::try_from(same).map_err(io::Error::other)?);
+        kept.take(new).read_to_string(name)?;
+        let mode = get(kept)?;
+        self.modified = self.modified.wrapping_add(unfolded(get(kept)?));
+        let (compressed, size) = (get(kept)?, get(kept)?);
+        let mut crc = [0; 4];
+        kept.read_exact(&mut crc)?;
+        let content = Content {
+            crc: u32::from_le_bytes(crc),
+            compressed,
+            size,
+        };
+        let is_large = mode & 1 == 1;
+        let mode = u32::try_from(mode >> 1).map_err(io::Error::other)?;
+        let member = Member::known(name, mode, Modified(self.modified), is_large);
+        let before = out.len();
+        member.central_record(&content, self.at, out);
+        self.length += (out.len() - before) as u64;
+        self.at += member.length(&content);
+        Ok(())
     }
 }
 

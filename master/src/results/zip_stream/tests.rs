@@ -36,15 +36,19 @@ fn facts(mode: u32, size: u64) -> FileFacts {
 }
 
 fn written(files: &[File]) -> Vec<u8> {
-    let mut zip = ZipWriter::new(Vec::new());
+    let mut zip = ZipWriter::new();
     for file in files {
         let facts = FileFacts {
             modified_at: file.modified_at,
             ..facts(file.mode, file.content.len() as u64)
         };
-        zip.add(&file.name, facts, &*file.content).unwrap();
+        zip.begin(&file.name, facts).unwrap();
+        let mut content = &*file.content;
+        while zip.feed(&mut content).unwrap() {}
     }
-    zip.finish().unwrap()
+    let mut records = zip.records().unwrap();
+    while zip.write(&mut records).unwrap() {}
+    zip.take()
 }
 
 fn written_by_library(files: &[File]) -> Vec<u8> {
@@ -326,13 +330,13 @@ fn a_member_is_large_before_its_compressed_size_is() {
 
 #[test]
 fn what_can_not_be_said_is_refused() {
-    let mut zip = ZipWriter::new(Vec::new());
-    for content in ["shor", "longer"] {
-        let refused = zip
-            .add("n", facts(0o644, 5), content.as_bytes())
-            .unwrap_err();
+    let mut zip = ZipWriter::new();
+    for mut content in [&b"shor"[..], b"longer"] {
+        zip.begin("n", facts(0o644, 5)).unwrap();
+        assert!(zip.feed(&mut content).unwrap());
+        let refused = zip.feed(&mut content).unwrap_err();
         assert!(refused.to_string().contains("instead of 5"), "{refused}");
     }
     let name = "n".repeat(1 << 16);
-    assert!(zip.add(&name, facts(0o644, 0), &b""[..]).is_err());
+    assert!(zip.begin(&name, facts(0o644, 0)).is_err());
 }
