@@ -1,0 +1,106 @@
+//! The targets with the seeds, with small changes of the seeds, and with bytes that are nothing.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+use std::fs;
+use std::path::Path;
+
+/// Cases for each target: a second or two.
+const CASES: u32 = 2_000;
+
+/// One change of a seed.
+#[derive(Clone, Debug)]
+enum Change {
+    Set(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, u8),
+    Repeat(Index, u8),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Set(at, to) if !bytes.is_empty() => *at.get_mut(bytes) = *to,
+            Self::Set(..) => {}
+            Self::Insert(at, what) => {
+                let at = at.index(bytes.len() + 1);
+                bytes.splice(at..at, what.iter().copied());
+            }
+            Self::Remove(at, count) => {
+                let at = at.index(bytes.len() + 1);
+                let end = bytes.len().min(at + usize::from(*count));
+                bytes.drain(at..end);
+            }
+            Self::Repeat(at, count) => {
+                let at = at.index(bytes.len() + 1);
+                let end = bytes.len().min(at + usize::from(*count));
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(end..end, piece);
+            }
+        }
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = any::<Index>;
+    prop_oneof![
+        (at(), any::<u8>()).prop_map(|(at, to)| Change::Set(at, to)),
+        (at(), prop::collection::vec(any::<u8>(), 1..8))
+            .prop_map(|(at, what)| Change::Insert(at, what)),
+        (at(), any::<u8>()).prop_map(|(at, count)| Change::Remove(at, count)),
+        (at(), any::<u8>()).prop_map(|(at, count)| Change::Repeat(at, count)),
+    ]
+}
+
+fn check(name: &str, target: fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("seeds")
+        .join(name);
+    let mut files: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    assert!(!seeds.is_empty(), "{name} has no seeds");
+    seeds.iter().for_each(|seed| target(seed));
+    let changed = (
+        prop::sample::select(seeds),
+        prop::collection::vec(change(), 1..6),
+    );
+    let changed = changed.prop_map(|(mut bytes, changes)| {
+        changes.iter().for_each(|change| change.apply(&mut bytes));
+        bytes
+    });
+    let bytes = prop_oneof![9 => changed, 1 => prop::collection::vec(any::<u8>(), 0..2_000)];
+    let config = Config {
+        failure_persistence: None,
+        ..Config::with_cases(CASES)
+    };
+    let run = TestRunner::new(config).run(&bytes, |bytes| {
+        target(&bytes);
+        Ok(())
+    });
+    run.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+}
+
+#[test]
+fn requests_that_are_accepted_can_be_read_back() {
+    check("requests", crate::requests);
+}
+
+#[test]
+fn settings_are_read_or_refused() {
+    check("settings", crate::settings);
+}
+
+#[test]
+fn job_files_are_read_or_refused() {
+    check("jobs", crate::jobs);
+}
+
+#[test]
+fn blocks_are_refused_or_hold_what_was_checked() {
+    check("result_blocks", crate::result_blocks);
+}
