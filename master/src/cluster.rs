@@ -84,6 +84,10 @@ pub const SLAVE_RETURN: Duration = Duration::from_secs(60);
 /// How many builds are prepared at a time.
 pub const MAX_PREPARATIONS: usize = 8;
 
+/// How often the master may die while it prepares a build. Atomizers and git run in a process of their own, which the
+/// master survives; but they run as the same user, and can kill that, too.
+pub const MAX_DEATHS: u32 = 2;
+
 /// A build that is over and put away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
@@ -132,6 +136,9 @@ pub struct Cluster {
     /// Builds that are being prepared, by project: one at a time for each that preparing changes.
     #[serde(skip)]
     preparing: BTreeMap<String, BuildId>,
+    /// Those of both that the master died over.
+    #[serde(skip)]
+    deadly: BTreeSet<BuildId>,
     /// Builds that slaves may work on.
     #[serde(skip)]
     working: BTreeSet<BuildId>,

@@ -122,7 +122,8 @@ impl Dispatcher {
                         ready.await;
                         remove_place(results, build).await;
                     }
-                    prepared
+                    // Told to stop: the master ends, or the build is over and this comes too late to matter.
+                    prepared.or(Some(Command::ReportPreparationStopped { build }))
                 });
             }
             Effect::Archive {

@@ -14,7 +14,7 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
     let entry = match &event.fact {
         Fact::MasterStarted => Entry::new("SERVICE_STARTED").with("service", "master"),
         Fact::BuildQueued { build, .. } => of_build("BUILD_REQUEST_QUEUED", *build),
-        Fact::PreparationStarted { build } => of_build("BUILD_PREPARE_START", *build),
+        Fact::PreparationStarted { build, .. } => of_build("BUILD_PREPARE_START", *build),
         Fact::BuildPrepared { build, .. } => prepared(*build, true),
         Fact::BuildFailed { build, reason } => {
             let failed = of_build("BUILD_FAILED", *build).with("error_message", reason.as_str());
@@ -136,7 +136,8 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
             of_build("BUILD_REMOVED", *build).with("reason", bound.to_string())
         }
         // These are our own housekeeping.
-        Fact::BuildRetired { .. }
+        Fact::PreparationStopped { .. }
+        | Fact::BuildRetired { .. }
         | Fact::BuildCleared { .. }
         | Fact::SlaveForgotten { .. }
         | Fact::SlaveReserved { .. } => return Vec::new(),

@@ -215,7 +215,8 @@ impl Missing {
 fn changed_build(fact: &Fact) -> Option<BuildId> {
     match fact {
         Fact::BuildQueued { build, .. }
-        | Fact::PreparationStarted { build }
+        | Fact::PreparationStarted { build, .. }
+        | Fact::PreparationStopped { build }
         | Fact::BuildPrepared { build, .. }
         | Fact::BuildFailed { build, .. }
         | Fact::BuildCanceled { build }

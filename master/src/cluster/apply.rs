@@ -35,13 +35,17 @@ impl Cluster {
                 queue.insert(*build);
                 self.builds.insert(*build, Arc::new(new));
             }
-            Fact::PreparationStarted { build } => {
+            Fact::PreparationStarted { build, attempt } => {
                 self.leave_queue(*build);
                 let started = self.build_mut(*build);
                 started.state = BuildState::Preparing;
+                started.preparations.attempts = attempt.0;
                 started.timestamps.preparing = Some(at);
                 let project = started.request.preparation_key(*build);
                 self.preparing.insert(project, *build);
+            }
+            Fact::PreparationStopped { build } => {
+                self.build_mut(*build).preparations.is_stopped = true;
             }
             Fact::BuildPrepared {
                 build,
@@ -49,6 +53,8 @@ impl Cluster {
                 subjobs,
             } => {
                 self.stop_preparing(*build);
+                // Masters that did not count went on preparing after a restart without saying so.
+                self.leave_queue(*build);
                 let prepared = self.build_mut(*build);
                 prepared.state = BuildState::Prepared;
                 prepared.timestamps.prepared = Some(at);
@@ -349,8 +355,20 @@ impl Cluster {
         }
     }
 
-    /// What happens to a slave from now on may be older than this life of the master.
+    /// What was being prepared is begun anew, and what happens to a slave from now on may be older than this life
+    /// of the master.
     fn outlive_master(&mut self) {
+        for id in std::mem::take(&mut self.preparing).into_values() {
+            let build = self.build_mut(id);
+            let is_stopped = std::mem::take(&mut build.preparations.is_stopped);
+            build.preparations.deaths += u32::from(!is_stopped);
+            build.state = BuildState::Queued;
+            let project = build.request.project_key();
+            if build.preparations.deaths > 0 {
+                self.deadly.insert(id);
+            }
+            self.queued.entry(project).or_default().insert(id);
+        }
         for build in self.builds.values_mut() {
             let running = build.progress().into_iter().flat_map(|p| p.running.keys());
             let running: Vec<SubjobId> = running.copied().collect();
@@ -384,6 +402,7 @@ impl Cluster {
     }
 
     fn stop_preparing(&mut self, build: BuildId) {
+        self.deadly.remove(&build);
         let project = self.build_mut(build).request.preparation_key(build);
         if self.preparing.get(&project) == Some(&build) {
             self.preparing.remove(&project);

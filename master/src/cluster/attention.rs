@@ -67,6 +67,7 @@ impl Cluster {
         match fact {
             Fact::BuildQueued { .. }
             | Fact::PreparationStarted { .. }
+            | Fact::PreparationStopped { .. }
             | Fact::BuildFinished { .. }
             | Fact::BuildRetired { .. }
             | Fact::BuildForgotten { .. }

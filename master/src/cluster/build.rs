@@ -60,6 +60,9 @@ pub struct Build {
     /// What went wrong without changing its result, for the user.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// How it went when it was prepared.
+    #[serde(default)]
+    pub preparations: Preparations,
     /// How long its set-ups took that are done, in milliseconds, and how many these are.
     #[serde(default)]
     pub(crate) setups: (u64, u64),
@@ -117,6 +120,18 @@ pub enum BuildState {
     Canceled,
 }
 
+/// How often a build was prepared, and what became of the master meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preparations {
+    /// How often it was begun.
+    pub attempts: u32,
+    /// How often the master died meanwhile.
+    pub deaths: u32,
+    /// The master stopped the latest in order.
+    pub is_stopped: bool,
+}
+
 /// When a build entered which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -159,6 +174,7 @@ impl Build {
             slave_urls: BTreeMap::new(),
             set_up_at: BTreeSet::new(),
             warnings: Vec::new(),
+            preparations: Preparations::default(),
             setups: (0, 0),
             standing: Standing::default(),
             command: SharedCommand::default(),

@@ -232,6 +232,11 @@ impl Cluster {
             preparing == those(|b| b.state == BuildState::Preparing),
             || "preparing".to_owned(),
         )?;
+        let deadly = those(|b| {
+            let is_waiting = matches!(b.state, BuildState::Queued | BuildState::Preparing);
+            is_waiting && b.preparations.deaths > 0
+        });
+        must(self.deadly == deadly, || "deadly".to_owned())?;
         self.check_shares()?;
         let shutting_down = self.slaves.values();
         let shutting_down = shutting_down.filter(|s| s.presence == Presence::ShuttingDown);

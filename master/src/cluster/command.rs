@@ -34,6 +34,11 @@ pub enum Command {
         /// Why, for the user.
         reason: String,
     },
+    /// The master ends before a build is prepared.
+    ReportPreparationStopped {
+        /// Which.
+        build: BuildId,
+    },
     /// A slave offers itself, for the first time or again.
     ConnectSlave {
         /// `host:port` at which it is called.

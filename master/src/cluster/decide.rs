@@ -67,6 +67,12 @@ impl Cluster {
                 let expected = self.known_build(build)?.state == BuildState::Preparing;
                 Ok(unless(!expected, Fact::BuildFailed { build, reason }))
             }
+            Command::ReportPreparationStopped { build } => {
+                let stopped = self.known_build(build)?;
+                let expected =
+                    stopped.state == BuildState::Preparing && !stopped.preparations.is_stopped;
+                Ok(unless(!expected, Fact::PreparationStopped { build }))
+            }
             Command::ReportArchived { build } => {
                 let expected = self.known_build(build)?.state == BuildState::Archiving;
                 Ok(unless(!expected, Fact::BuildFinished { build }))

@@ -16,7 +16,7 @@ impl Cluster {
     pub fn effects(&self, event: &Event) -> Vec<Effect> {
         match &event.fact {
             Fact::MasterStarted => self.under_way(),
-            Fact::PreparationStarted { build } => self.prepare(*build).into_iter().collect(),
+            Fact::PreparationStarted { build, .. } => self.prepare(*build).into_iter().collect(),
             Fact::BuildFailed { build, .. } | Fact::BuildCanceled { build } => {
                 vec![Effect::Abandon { build: *build }]
             }
@@ -61,6 +61,7 @@ impl Cluster {
             | Fact::BuildCleared { .. }
             | Fact::SlaveForgotten { .. }
             | Fact::BuildPrepared { .. }
+            | Fact::PreparationStopped { .. }
             | Fact::BuildWarned { .. }
             | Fact::ShutdownRequested { .. }
             | Fact::DrainRequested { .. }
@@ -101,14 +102,15 @@ impl Cluster {
         }
         for build in self.builds.values() {
             match &build.state {
-                BuildState::Preparing => effects.extend(self.prepare(build.id)),
                 BuildState::Archiving => effects.extend(self.archive(build.id)),
                 BuildState::Building(progress) => {
                     for (subjob, (slave, attempt)) in &progress.running {
                         effects.extend(self.start_call(*slave, build.id, *subjob, *attempt));
                     }
                 }
+                // What was being prepared is in the queue again.
                 BuildState::Queued
+                | BuildState::Preparing
                 | BuildState::Prepared
                 | BuildState::Finished
                 | BuildState::Error { .. }

@@ -37,6 +37,14 @@ pub enum Fact {
     PreparationStarted {
         /// Which.
         build: BuildId,
+        /// How often it came by now.
+        #[serde(default = "first_attempt")]
+        attempt: Attempt,
+    },
+    /// The master ends, and has stopped preparing a build: whatever comes, that is not the build's doing.
+    PreparationStopped {
+        /// Which.
+        build: BuildId,
     },
     /// Its atoms are known.
     BuildPrepared {
@@ -288,6 +296,11 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+}
+
+/// Masters before this field never counted.
+fn first_attempt() -> Attempt {
+    Attempt::FIRST
 }
 
 /// A hand-out whose result outlived the slave's process.

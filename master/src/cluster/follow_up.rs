@@ -5,9 +5,11 @@ use super::bounded_text::bounded;
 use super::build::{Build, BuildState};
 use super::event::{Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
-use super::{Cluster, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, isolation, slave_allocator};
+use super::{
+    Cluster, MAX_DEATHS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN, isolation, slave_allocator,
+};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 
 impl Cluster {
     /// The next thing that follows from the state; `None` when the cluster is at rest. Each
@@ -29,16 +31,34 @@ impl Cluster {
     }
 
     fn next_preparation(&self) -> Option<Fact> {
+        let deaths = |id: &BuildId| self.builds.get(id).map_or(0, |b| b.preparations.deaths);
+        if let Some(build) = self
+            .deadly
+            .iter()
+            .copied()
+            .find(|id| deaths(id) >= MAX_DEATHS)
+        {
+            let reason = format!(
+                "The master died {MAX_DEATHS} times while it prepared this build. It is not tried again: an atomizer may \
+                 kill the master, or its memory runs out. If there was another cause, submit the build again."
+            );
+            return Some(Fact::BuildFailed { build, reason });
+        }
         if self.preparing.len() >= MAX_PREPARATIONS {
             return None;
         }
         // Projects, not builds: those that are not free are fewer than `MAX_PREPARATIONS`.
         let free = self.queued.iter();
         let free = free.filter(|(project, _)| !self.preparing.contains_key(*project));
+        // Of those that the master died over only one, so that the next death tells which it was.
+        let tries_one = self.preparing.values().any(|id| self.deadly.contains(id));
         let build = free
             .filter_map(|(_, builds)| builds.first().copied())
+            .filter(|id| !tries_one || !self.deadly.contains(id))
             .min()?;
-        Some(Fact::PreparationStarted { build })
+        let attempts = self.builds.get(&build)?.preparations.attempts;
+        let attempt = Attempt(attempts).next();
+        Some(Fact::PreparationStarted { build, attempt })
     }
 
     fn next_ending(&mut self, at: Timestamp) -> Option<Fact> {

@@ -26,10 +26,16 @@ impl Cluster {
             }
             match build.state {
                 BuildState::Queued => {
+                    if build.preparations.deaths > 0 {
+                        self.deadly.insert(build.id);
+                    }
                     let queue = self.queued.entry(build.request.project_key());
                     queue.or_default().insert(build.id);
                 }
                 BuildState::Preparing => {
+                    if build.preparations.deaths > 0 {
+                        self.deadly.insert(build.id);
+                    }
                     let project = build.request.preparation_key(build.id);
                     self.preparing.insert(project, build.id);
                 }

@@ -8,6 +8,7 @@ mod health;
 mod kept_results;
 mod legacy;
 mod prefetch;
+mod preparing;
 mod purity;
 mod retiring;
 mod scenario;

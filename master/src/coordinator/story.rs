@@ -131,6 +131,7 @@ pub(super) fn tell(event: &Event) {
             );
         }
         Fact::PreparationStarted { .. }
+        | Fact::PreparationStopped { .. }
         | Fact::ArchivingStarted { .. }
         | Fact::BuildRetired { .. }
         | Fact::BuildCleared { .. }

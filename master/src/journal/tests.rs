@@ -99,7 +99,10 @@ fn running(build: u64, num_subjobs: u32) -> Vec<Fact> {
     };
     vec![
         queued(build),
-        Fact::PreparationStarted { build: id },
+        Fact::PreparationStarted {
+            build: id,
+            attempt: Attempt::FIRST,
+        },
         Fact::BuildPrepared {
             build: id,
             plan: Box::new(plan),

@@ -7,7 +7,8 @@ pub(super) fn fact_text(fact: &Fact) -> String {
     match fact {
         Fact::MasterStarted => "master started".to_owned(),
         Fact::BuildQueued { build, .. } => format!("{build} queued"),
-        Fact::PreparationStarted { build } => format!("{build} preparing"),
+        Fact::PreparationStarted { build, .. } => format!("{build} preparing"),
+        Fact::PreparationStopped { build } => format!("{build} stops being prepared"),
         Fact::BuildPrepared { build, subjobs, .. } => {
             format!("{build} prepared: {} subjobs", subjobs.len())
         }

@@ -35,6 +35,7 @@ pub(super) mod random;
 mod world;
 
 use super::scenario::Scenario;
+use crate::cluster::MAX_DEATHS;
 use crate::cluster::build::{BuildState, POISON_EXIT_CODE};
 use crate::cluster::event::{AtomOutcome, AtomTrouble, Fact};
 use crate::cluster::health::POISON_AFTER;
@@ -99,6 +100,8 @@ struct Tally {
     results_doubted: usize,
     /// Quarantines that ended by themselves.
     probes: usize,
+    /// Builds whose preparing killed the master as often as it may.
+    deadly: usize,
 }
 
 #[test]
@@ -191,6 +194,7 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     });
     for build in builds.chain(removed.map(|(_, build)| build)) {
         assert!(build.is_over(), "{build:?}");
+        assert!(build.preparations.deaths <= MAX_DEATHS, "{build:?}");
         if build.state != BuildState::Finished {
             continue;
         }
@@ -273,6 +277,9 @@ const POISON: &str = " export POISON=1;";
 
 /// What makes an atom fail wherever it runs.
 const BROKEN: &str = " export BROKEN=1;";
+
+/// The project whose preparing kills the master, each time.
+const DEADLY: u64 = 3;
 
 /// How everything ends on a machine that is sick.
 const SICK_OUTCOME: AtomOutcome = AtomOutcome {
@@ -387,6 +394,7 @@ fn check_history(farm: &Scenario) {
             Fact::MasterStarted
             | Fact::BuildQueued { .. }
             | Fact::PreparationStarted { .. }
+            | Fact::PreparationStopped { .. }
             | Fact::BuildPrepared { .. }
             | Fact::ArchivingStarted { .. }
             | Fact::BuildRetired { .. }
@@ -412,7 +420,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 36] {
+    fn parts(&mut self) -> [&mut usize; 37] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -450,6 +458,7 @@ impl Tally {
             &mut self.lost_with_a_queue,
             &mut self.results_doubted,
             &mut self.probes,
+            &mut self.deadly,
         ]
     }
 

@@ -2,17 +2,26 @@
 
 use super::master::{Asked, machine_at};
 use super::world::{Happening, World};
-use super::{BROKEN, POISON};
+use super::{BROKEN, DEADLY, POISON};
 use crate::cluster::command::Command;
 use crate::cluster::effect::Effect;
 use crate::cluster::tests::scenario::{Turn, big_plan};
+use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::num::NonZeroU32;
+
+fn is_deadly(request: &BuildRequest) -> bool {
+    *request == super::super::scenario::request(&format!("project {DEADLY}"))
+}
 
 impl World {
     pub(super) fn carry_out(&mut self, turn: Turn) {
         for effect in turn.effects {
             match effect {
+                Effect::Prepare { build, request } if is_deadly(&request) => {
+                    let (life, delay) = (self.master.life, self.random.between(1, 100));
+                    self.schedule(delay, Happening::PreparingKills(life, build));
+                }
                 Effect::Prepare { build, .. } => {
                     let report = self.preparation(build);
                     self.report_from_adapter(report);

@@ -7,7 +7,8 @@ use super::messages::{About, Report, ToMachine, ToMaster};
 use super::mutation::Mutation;
 use super::world::{Happening, TICK, World};
 use crate::cluster::Cluster;
-use crate::cluster::build::Build;
+use crate::cluster::MAX_DEATHS;
+use crate::cluster::build::{Build, BuildState};
 use crate::cluster::command::{Command, HandOut, Refusal};
 use crate::cluster::effect::SlaveCall;
 use crate::cluster::event::AtomOutcome;
@@ -38,6 +39,8 @@ pub(super) struct Master {
     /// Results that their slaves were told are recorded.
     pub(super) acknowledged: Vec<HandOut>,
     pub(super) tally: Tally,
+    /// How often preparing a build killed the process.
+    deaths: BTreeMap<BuildId, u32>,
     /// Builds that were put away.
     pub(super) kept: BTreeMap<BuildId, Build>,
     /// Builds that were removed, as they were.
@@ -111,6 +114,22 @@ impl World {
             self.crash_master();
         }
         told
+    }
+
+    /// What prepares a build takes the master with it, unless that is another life by now, or the build is over.
+    pub(super) fn preparing_kills(&mut self, life: u64, build: BuildId) {
+        let preparing = self.master.farm.cluster.build(build);
+        let is_under_way = preparing.is_some_and(|b| b.state == BuildState::Preparing);
+        if self.master.is_up && self.master.life == life && is_under_way {
+            let deaths = self.master.deaths.entry(build).or_default();
+            *deaths += 1;
+            assert!(
+                *deaths <= MAX_DEATHS,
+                "{build} kills the master again and again"
+            );
+            self.master.tally.deadly += usize::from(*deaths == MAX_DEATHS);
+            self.crash_master();
+        }
     }
 
     fn crash_master(&mut self) {

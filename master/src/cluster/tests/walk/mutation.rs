@@ -44,13 +44,15 @@ pub(super) enum Mutation {
     /// A slave that refuses something while its executors work is not listened to: what it refused
     /// seems to wait there.
     RefusalsOfBusySlavesAreIgnored,
+    /// A master that died over preparing a build is taken for one that was stopped.
+    PreparingIsNotCounted,
     /// The queue of a slave: what comes while its executors work is dropped.
     SlavesDropWhatWaits,
     /// Like is not compared with like: a slave is quarantined for its own failed results alone.
     QuarantineByOwnRecordOnly,
 }
 
-const ALL: [Mutation; 14] = [
+const ALL: [Mutation; 15] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -65,6 +67,7 @@ const ALL: [Mutation; 14] = [
     Mutation::RefusalsOfBusySlavesAreIgnored,
     Mutation::SlavesDropWhatWaits,
     Mutation::QuarantineByOwnRecordOnly,
+    Mutation::PreparingIsNotCounted,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -231,6 +234,16 @@ impl Master {
             }
             (Some(Mutation::QuarantineByOwnRecordOnly), command) => {
                 self.take_by_own_record(command)
+            }
+            (Some(Mutation::PreparingIsNotCounted), Command::Start) => {
+                let builds = self.farm.cluster.builds();
+                let preparing = builds.filter(|build| build.state == BuildState::Preparing);
+                let preparing: Vec<BuildId> = preparing.map(|build| build.id).collect();
+                for build in preparing {
+                    self.farm
+                        .try_tell(Command::ReportPreparationStopped { build })?;
+                }
+                self.farm.try_tell(Command::Start)
             }
             (Some(Mutation::NothingIsAskedForAfterARestart), Command::Start) => {
                 let mut turn = self.farm.try_tell(Command::Start)?;

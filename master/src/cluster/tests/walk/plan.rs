@@ -1,6 +1,7 @@
 //! What happens to a world, written down: made from a seed, made smaller when it fails, and printed
 //! as the Rust that `kept.rs` has.
 
+use super::DEADLY;
 use super::machine::Sickness;
 use super::random::Random;
 use super::world::CALM_AT;
@@ -122,6 +123,9 @@ impl Plan {
         for _ in 0..[0, 3, 8, 16][random.index(4)] {
             let fault = plan.trouble(&mut random);
             plan.add(fault, &mut random);
+        }
+        for _ in 0..[0, 0, 0, 1, 2][random.index(5)] {
+            plan.add(Fault::UserQueues(DEADLY), &mut random);
         }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan

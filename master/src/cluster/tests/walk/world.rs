@@ -38,6 +38,8 @@ pub(super) enum Happening {
     MasterStarts,
     /// The preparer or archiver of this life of the master has something to say.
     AdapterReports(u64, Command),
+    /// What this life of the master began to prepare ends it.
+    PreparingKills(u64, BuildId),
     Fault(Fault),
 }
 
@@ -159,7 +161,10 @@ impl World {
             Happening::ToMaster(_) | Happening::MasterTick | Happening::AdapterReports(..) => {
                 self.master_hangs_until
             }
-            Happening::MachineStarts(_) | Happening::MasterStarts | Happening::Fault(_) => 0,
+            Happening::MachineStarts(_)
+            | Happening::MasterStarts
+            | Happening::PreparingKills(..)
+            | Happening::Fault(_) => 0,
         }
     }
 
@@ -194,6 +199,7 @@ impl World {
             }
             Happening::MasterTick => self.master_tick(),
             Happening::MasterStarts => self.master_starts(),
+            Happening::PreparingKills(life, build) => self.preparing_kills(life, build),
             Happening::AdapterReports(life, command) => self.master_is_told(life, command),
             Happening::Fault(fault) => self.fail(fault),
         }
