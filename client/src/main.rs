@@ -13,11 +13,19 @@ mod trouble;
 
 use clap::Parser as _;
 use clusterrunner_client::exit_code::ExitCode as Code;
+use clusterrunner_master::preparer::{PREPARE_BUILD, prepare_build};
+use clusterrunner_slave::{FETCH_PROJECT, fetch_project};
 use options::Options;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     clusterrunner_common::umask::close_to_others();
+    // What a daemon starts, and not for users, so it is no part of the command line.
+    match std::env::args_os().nth(1) {
+        Some(first) if first == PREPARE_BUILD => return prepare_build(),
+        Some(first) if first == FETCH_PROJECT => return fetch_project(),
+        Some(_) | None => {}
+    }
     let options = Options::parse();
     output::set_volume(options.common.quiet, options.common.verbose);
     match command::run(options) {

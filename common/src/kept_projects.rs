@@ -5,8 +5,8 @@
 //! first: a process that dies meanwhile leaves no half of a mirror under its own name. Who uses what
 //! is the caller's to know. Everything here blocks.
 
+use crate::beneath::remove_all;
 use crate::clock::Timestamp;
-use crate::git::remove_all;
 use crate::retention::ProjectBounds;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -20,11 +20,14 @@ use std::time::Duration;
 use download::{DownloadError, Downloader, check_literal};
 use indexmap::IndexMap;
 use reqwest::{StatusCode, Url};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use tokio::fs;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
+use crate::beneath::Beneath;
 use crate::git::redact_url;
 use crate::regular_file;
 
@@ -32,7 +35,7 @@ use crate::regular_file;
 const COPY_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What remote files may be and where they may come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RemoteFileRules {
     /// Whether `file://` URLs are read (setting `allow_local_sources`).
     pub allow_local_sources: bool,
@@ -194,6 +197,21 @@ pub fn check_remote_files(
     Ok(())
 }
 
+/// The place of a file, pinned: what becomes of the names on the way to it does not matter.
+struct Target {
+    /// Must live as long as `path` is used.
+    directory: Beneath,
+    path: PathBuf,
+    /// For messages.
+    shown: PathBuf,
+}
+
+/// What the system says where a directory was expected, and links are not followed.
+fn is_link(error: &io::Error) -> bool {
+    let links = [Errno::NOTDIR, Errno::LOOP];
+    Errno::from_io_error(error).is_some_and(|error| links.contains(&error))
+}
+
 struct RemoteFile<'a> {
     name: &'a str,
     url: &'a str,
@@ -288,32 +306,25 @@ impl<'a> RemoteFile<'a> {
         Ok((parts, last))
     }
 
-    /// Where the file goes. Directories in between are made, and none of them may be a symbolic link that leads out.
-    async fn target(&self, project_directory: &Path) -> Result<PathBuf, RemoteFileError> {
+    /// Where the file goes. Directories in between are made, and none of them may be a symbolic link.
+    async fn target(&self, project_directory: &Path) -> Result<Target, RemoteFileError> {
         let (parts, last) = self.parts()?;
-        let root = fs::canonicalize(project_directory)
-            .await
-            .map_err(self.not_written(project_directory))?;
-        let mut directory = root.clone();
-        for part in parts {
-            directory.push(part);
-            match fs::create_dir(&directory).await {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(self.not_written(&directory)(error));
-                }
-                _ => {}
+        let inside: PathBuf = parts.into_iter().collect();
+        let shown = project_directory.join(&inside).join(last);
+        let root = project_directory.to_owned();
+        let opened = spawn_blocking(move || Beneath::open(&root)?.make(&inside)).await;
+        match opened.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            // If the file itself is a link, it is replaced and not followed.
+            Ok(directory) => Ok(Target {
+                path: directory.path().join(last),
+                directory,
+                shown,
+            }),
+            Err(error) if is_link(&error) => {
+                Err(self.bad_name("the name goes through a symbolic link or a file"))
             }
-            directory = fs::canonicalize(&directory)
-                .await
-                .map_err(self.not_written(&directory))?;
-            if !directory.starts_with(&root) {
-                return Err(self.bad_name(
-                    "the name leads out of the project directory through a symbolic link",
-                ));
-            }
+            Err(error) => Err(self.not_written(&shown)(error)),
         }
-        // If the file itself is a link, it is replaced and not followed.
-        Ok(directory.join(last))
     }
 
     fn source(&self) -> Result<Source, RemoteFileError> {
@@ -344,7 +355,7 @@ impl<'a> RemoteFile<'a> {
         &self,
         downloader: &Downloader,
         url: Url,
-        target: &Path,
+        target: &Target,
     ) -> Result<(), RemoteFileError> {
         let answer = downloader.get(url).await;
         let mut response = answer.map_err(|error| self.not_downloaded(error))?;
@@ -356,7 +367,7 @@ impl<'a> RemoteFile<'a> {
             return Err(self.too_large());
         }
         let (temporary, mut file) = self.temporary(target)?;
-        let not_written = self.not_written(target);
+        let not_written = self.not_written(&target.shown);
         while let Some(chunk) = response
             .chunk()
             .await
@@ -382,7 +393,7 @@ impl<'a> RemoteFile<'a> {
         }
     }
 
-    async fn copy(&self, from: PathBuf, target: &Path) -> Result<(), RemoteFileError> {
+    async fn copy(&self, from: PathBuf, target: &Target) -> Result<(), RemoteFileError> {
         let unreadable = |error: io::Error| self.failed(error.to_string());
         let opened = spawn_blocking(move || regular_file::open(&from)).await;
         let opened = opened.map_err(io::Error::other).and_then(|opened| opened);
@@ -400,7 +411,7 @@ impl<'a> RemoteFile<'a> {
                     left = self.after(left, chunk.len())?;
                     file.write_all(chunk)
                         .await
-                        .map_err(self.not_written(target))?;
+                        .map_err(self.not_written(&target.shown))?;
                 }
             }
         }
@@ -408,14 +419,13 @@ impl<'a> RemoteFile<'a> {
     }
 
     /// A file beside the target, so that renaming it stays on one disk; removed if the fetch fails or is dropped.
-    fn temporary(&self, target: &Path) -> Result<(NamedTempFile, fs::File), RemoteFileError> {
-        let not_written = self.not_written(target);
-        let directory = target.parent().unwrap_or(Path::new("/"));
+    fn temporary(&self, target: &Target) -> Result<(NamedTempFile, fs::File), RemoteFileError> {
+        let not_written = self.not_written(&target.shown);
         let temporary = tempfile::Builder::new()
             .prefix(".remote-file-")
             // As curl gives it with the usual umask; a temporary file would be private.
             .permissions(std::fs::Permissions::from_mode(0o644))
-            .tempfile_in(directory)
+            .tempfile_in(target.directory.path())
             .map_err(&not_written)?;
         let file = temporary.as_file().try_clone().map_err(&not_written)?;
         Ok((temporary, fs::File::from_std(file)))
@@ -425,14 +435,14 @@ impl<'a> RemoteFile<'a> {
         &self,
         temporary: NamedTempFile,
         mut file: fs::File,
-        target: &Path,
+        target: &Target,
     ) -> Result<(), RemoteFileError> {
-        let not_written = self.not_written(target);
+        let not_written = self.not_written(&target.shown);
         // tokio's file writes behind our back until it is flushed.
         file.flush().await.map_err(&not_written)?;
         drop(file);
         temporary
-            .persist(target)
+            .persist(&target.path)
             .map(drop)
             .map_err(|error| not_written(error.error))
     }

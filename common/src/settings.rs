@@ -29,6 +29,7 @@ pub use overrides::Overrides;
 pub use second_file::second_file;
 pub use secret_file::ensure_secret;
 
+use crate::git::GitLimits;
 use crate::job_config::Timeouts;
 use crate::logging::LogLevel;
 use crate::remote_files::RemoteFileRules;
@@ -112,6 +113,10 @@ pub struct ServiceSettings {
     pub atom_kill_grace: Duration,
     /// Whether ssh refuses hosts that are not in `known_hosts`.
     pub git_strict_host_key_checking: bool,
+    /// How large a repository may be.
+    pub git_limits: GitLimits,
+    /// How much memory a process may take for git.
+    pub git_max_memory_bytes: u64,
     /// How much of the copies of projects is kept that nobody uses.
     pub kept_projects: ProjectBounds,
     /// A regular expression for the `Origin` of web pages that may use the API.

@@ -28,6 +28,11 @@ pub(crate) fn of_commands() -> Option<u32> {
     INHERITED.get().map(|mode| mode.as_raw_mode())
 }
 
+/// Has commands given this umask, which the parent of this process was started with.
+pub(crate) fn give_commands(umask: u32) {
+    INHERITED.get_or_init(|| Mode::from_raw_mode(umask));
+}
+
 /// Does something with the umask that the process was started with: starting a daemon, which sees to its
 /// own. Nothing else may make files meanwhile.
 pub fn with_inherited<T>(act: impl FnOnce() -> T) -> T {

@@ -94,6 +94,7 @@ impl Dispatcher {
         }
         while self.tasks.join_next().await.is_some() {}
         self.preparer.sweeper.rest().await;
+        self.preparer.children.rest().await;
     }
 
     fn forget(&mut self, ended: Result<Ended, tokio::task::JoinError>) {

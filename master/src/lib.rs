@@ -29,6 +29,7 @@ pub mod views;
 pub use options::{MasterOptions, is_wrong_setting, run};
 
 use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
@@ -49,13 +50,14 @@ use http::Downloads;
 use journal::{Journal, JournalError};
 use learning::Durations;
 use metrics::Measured;
-use preparer::Preparer;
+use preparer::{PREPARE_BUILD, Preparer};
 use project_locks::ProjectLocks;
 use published::Published;
 use results::Results;
 use retention::{Keeper, Projects};
 use slave_api::ProjectLinks;
 use sources::Sources;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -112,7 +114,8 @@ impl ServeError {
     }
 }
 
-/// Is a master until `stop`: replays its journal, then listens.
+/// Is a master until `stop`: replays its journal, then listens. Builds are prepared by processes of `program`, which
+/// must call [`preparer::prepare_build`] if its first argument is [`PREPARE_BUILD`].
 ///
 /// # Errors
 /// See [`ServeError`]. A master whose journal fails ends; it never runs ahead of its disk.
@@ -121,6 +124,7 @@ pub async fn serve(
     secret: Secret,
     listener: TcpListener,
     stop: CancellationToken,
+    program: PathBuf,
 ) -> Result<(), ServeError> {
     let (general, service) = (&settings.general, &settings.service);
     let tls = general.https.acceptor()?;
@@ -170,6 +174,7 @@ pub async fn serve(
         allow_local_sources: service.allow_local_sources,
         strict_host_key_checking: service.git_strict_host_key_checking,
         connect_timeout: service.fetch_timeout,
+        limits: service.git_limits,
         ..GitOptions::default()
     };
     let sources = Sources::new(
@@ -190,7 +195,8 @@ pub async fn serve(
         work_trees: projects.work_trees.clone(),
         git,
         remote_files: service.remote_files.clone(),
-        mark,
+        git_max_memory_bytes: service.git_max_memory_bytes,
+        children: Children::new(program, PREPARE_BUILD, &mark, service.atom_kill_grace),
         kill_grace: service.atom_kill_grace,
         sweeper: Sweeper::new(service.atom_kill_grace),
         default_timeouts: settings.default_timeouts,
@@ -203,6 +209,7 @@ pub async fn serve(
         space: space.clone(),
         measured: measured.clone(),
     };
+    preparer.children.get_ready();
     let session = SessionId::from_random(random_bytes());
     let links = ProjectLinks {
         directory: settings.build_symlink_directory.clone(),

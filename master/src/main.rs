@@ -3,6 +3,7 @@
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::printable::plain_lines;
+use clusterrunner_master::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::{MasterOptions, run};
 use std::process::ExitCode;
 
@@ -18,6 +19,13 @@ struct Options {
 
 fn main() -> ExitCode {
     clusterrunner_common::umask::close_to_others();
+    // Not for users, so it is no part of the command line.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == PREPARE_BUILD)
+    {
+        return prepare_build();
+    }
     let options = Options::parse();
     clusterrunner_common::allocator::keep_little();
     serve(options)

@@ -1,6 +1,7 @@
 //! The command line of a master, and its life as a process.
 
 use crate::{ServeError, serve};
+use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::daemon::{
     CommonOptions, listen, stop_on_signal, warn_of_unknown_variables, warn_of_weak_secret,
 };
@@ -58,7 +59,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
     let stop = stop_on_signal()?;
-    serve(settings, secret, listener, stop).await?;
+    serve(settings, secret, listener, stop, THIS_PROGRAM.into()).await?;
     Ok(())
 }
 

@@ -20,6 +20,7 @@
 //! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;
+pub(crate) use clusterrunner_common::beneath::remove_all;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SessionId};
@@ -319,39 +320,6 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory)
-}
-
-/// Removes whatever is at `path`, also what its owner locked itself out of. Blocks.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Err(error) if is_gone(&error) => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(found) if !found.is_dir() => return std::fs::remove_file(path),
-        Ok(_) => {}
-    }
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock(path)?;
-            std::fs::remove_dir_all(path)
-        }
-        other => other,
-    }
-}
-
-/// Makes every directory at and below `path` writable: some tools write-protect what they make.
-fn unlock(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut directories = vec![path.to_owned()];
-    while let Some(directory) = directories.pop() {
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700))?;
-        for entry in std::fs::read_dir(&directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                directories.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -32,8 +32,10 @@ mod work;
 
 pub use data_directory::DataDirectoryError;
 pub use options::{SlaveOptions, is_wrong_setting, run};
+pub use source::fetch_project;
 
 use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::command::end_marked;
 use clusterrunner_common::disk_space::DiskSpace;
@@ -55,7 +57,8 @@ use delivery::Deliveries;
 use held_results::HeldResults;
 use master_api::{Dialect, MasterApi};
 use setup::Setup;
-use source::Sources;
+use source::{Fetching, Sources};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use subjob_executor::Limits;
@@ -65,6 +68,9 @@ use tokio_util::sync::CancellationToken;
 /// The longest that a heartbeat or another short call waits for its answer, whatever the settings
 /// allow: a slave that waits longer would be given up meanwhile.
 const SHORT_CALL: Duration = Duration::from_secs(10);
+
+/// The first argument of a process that fetches a project, see [`fetch_project`].
+pub const FETCH_PROJECT: &str = "fetch-project";
 
 /// How long answers in flight may take at the end.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -116,7 +122,8 @@ impl ServeError {
 }
 
 /// Is a slave until `stop`, or until a signed call ends it; then cancels what runs, tears its
-/// builds down and returns.
+/// builds down and returns. Projects are fetched by processes of `program`, which must call [`fetch_project`] if its first
+/// argument is [`FETCH_PROJECT`].
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -124,9 +131,10 @@ pub async fn serve(
     settings: SlaveSettings,
     listener: TcpListener,
     stop: CancellationToken,
+    program: PathBuf,
 ) -> Result<(), ServeError> {
     let signals = StopSignals::none(CancellationToken::new(), stop);
-    serve_until_told(settings, listener, signals).await
+    serve_until_told(settings, listener, signals, program).await
 }
 
 /// The same until signals end it; asked to drain, it takes no new work, finishes and delivers what it runs, and
@@ -138,6 +146,7 @@ pub async fn serve_until_told(
     settings: SlaveSettings,
     listener: TcpListener,
     signals: StopSignals,
+    program: PathBuf,
 ) -> Result<(), ServeError> {
     let StopSignals {
         drain: withdraw,
@@ -200,6 +209,14 @@ pub async fn serve_until_told(
     // A child, so that a call that ends this slave ends nothing else of the process.
     let stop = stop.child_token();
     let space = DiskSpace::new(data.path(), service.min_free_space);
+    let children = Children::new(
+        program,
+        FETCH_PROJECT,
+        &data.mark(),
+        service.atom_kill_grace,
+    );
+    children.get_ready();
+    let waiting_children = children.clone();
     let surroundings = Arc::new(Surroundings {
         data: Arc::clone(&data),
         setup: Setup {
@@ -210,6 +227,10 @@ pub async fn serve_until_told(
                 RemoteFileRules {
                     idle_timeout: service.fetch_timeout,
                     ..service.remote_files.clone()
+                },
+                Fetching {
+                    children,
+                    max_memory_bytes: service.git_max_memory_bytes,
                 },
                 (api.clone(), registration.clone()),
             ),
@@ -299,6 +320,7 @@ pub async fn serve_until_told(
             drop(end_listening);
         },
     );
+    waiting_children.rest().await;
     if let Some(reason) = data.why_broken() {
         return Err(ServeError::Broken(reason));
     }
@@ -311,6 +333,7 @@ fn git_options(service: &ServiceSettings) -> GitOptions {
         allow_local_sources: service.allow_local_sources,
         strict_host_key_checking: service.git_strict_host_key_checking,
         idle_timeout: service.fetch_timeout,
+        limits: service.git_limits,
         ..GitOptions::default()
     }
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::printable::plain_lines;
-use clusterrunner_slave::{SlaveOptions, run};
+use clusterrunner_slave::{FETCH_PROJECT, SlaveOptions, fetch_project, run};
 use std::process::ExitCode;
 
 /// Sets builds up and runs their atoms, for the master of a ClusterRunner farm.
@@ -18,6 +18,13 @@ struct CommandLine {
 
 fn main() -> ExitCode {
     clusterrunner_common::umask::close_to_others();
+    // Not for users, so it is no part of the command line.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == FETCH_PROJECT)
+    {
+        return fetch_project();
+    }
     let command_line = CommandLine::parse();
     clusterrunner_common::allocator::keep_little();
     serve(command_line)

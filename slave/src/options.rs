@@ -2,6 +2,7 @@
 
 use crate::data_directory::mark_of;
 use crate::{ServeError, serve_until_told};
+use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::daemon::{
     CommonOptions, listen, warn_of_unknown_variables, warn_of_weak_secret,
 };
@@ -158,7 +159,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     terminal::leave();
     let own_mark = mark_of(&general.base_directory, port)?;
     let signals = StopSignals::listen(settings.drain_on_stop, own_mark)?;
-    serve_until_told(settings, listener, signals).await?;
+    serve_until_told(settings, listener, signals, THIS_PROGRAM.into()).await?;
     Ok(())
 }
 

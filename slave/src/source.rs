@@ -1,6 +1,9 @@
 //! Where a build's project comes from: the master, a repository, or a directory of this machine.
 
+mod fetching;
 mod mirrors;
+
+pub use fetching::fetch_project;
 
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
@@ -8,13 +11,15 @@ use crate::master_api::{Backoff, MasterApi};
 use crate::master_source::MasterSource;
 use crate::work::SetupOrder;
 use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::child::ChildError;
 use clusterrunner_common::git::{
-    CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror, PackError,
-    Revision,
+    CommitId, GitOptions, GitUrl, GitUrlError, InvalidCommitId, PackError, Revision,
 };
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::remote_files::{RemoteFileError, RemoteFileRules, fetch_remote_files};
-use mirrors::{SharedMirror, in_mirror};
+pub(crate) use fetching::Fetching;
+use fetching::{GitFailure, Order, Wanted};
+use mirrors::SharedMirror;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -42,7 +47,9 @@ pub(crate) enum SourceError {
     #[error(transparent)]
     Commit(#[from] InvalidCommitId),
     #[error(transparent)]
-    Git(#[from] GitError),
+    Git(#[from] GitFailure),
+    #[error("the project could not be fetched: {0}")]
+    Child(#[source] ChildError),
     #[error(
         "the master did not give the commit ({refusal}), and this slave could not fetch it for itself: {source}"
     )]
@@ -53,8 +60,6 @@ pub(crate) enum SourceError {
     },
     #[error(transparent)]
     RemoteFile(#[from] RemoteFileError),
-    #[error("a step of fetching the project broke off: {0}")]
-    BrokenOff(#[from] tokio::task::JoinError),
     #[error("the set-up was canceled")]
     Canceled,
 }
@@ -65,6 +70,7 @@ pub(crate) struct Sources {
     hostname: String,
     git: GitOptions,
     remote_files: RemoteFileRules,
+    fetching: Fetching,
     /// Gives projects, if it says so.
     master: (MasterApi, Registration),
     /// By their directories; few, as a slave sees few repositories.
@@ -78,12 +84,14 @@ impl Sources {
         hostname: String,
         git: GitOptions,
         remote_files: RemoteFileRules,
+        fetching: Fetching,
         master: (MasterApi, Registration),
     ) -> Self {
         Self {
             hostname,
             git,
             remote_files,
+            fetching,
             master,
             mirrors: Mutex::default(),
             work_trees: Mutex::default(),
@@ -158,20 +166,15 @@ impl Sources {
         revision: Revision,
         stop: &CancellationToken,
     ) -> Result<CommitId, SourceError> {
-        let url = GitUrl::parse(url, self.git.allow_local_sources)?;
-        let shared = self.mirror(data, build, &url);
-        let work_tree = data.work_tree(build);
-        in_mirror(
-            shared,
-            (url, self.git.clone()),
-            stop,
-            move |mirror, stop| {
-                let commit = mirror.fetch(&revision, stop)?;
-                mirror.check_out(&commit, &work_tree, stop)?;
-                Ok(commit)
-            },
-        )
-        .await
+        let name = GitUrl::parse(url, self.git.allow_local_sources)?;
+        let shared = self.mirror(data, build, &name);
+        let order = Order {
+            url: url.to_owned(),
+            git: self.git.clone(),
+            work_tree: data.work_tree(build),
+            wanted: Wanted::Fetched(revision),
+        };
+        self.fetching.bring(shared, order, None, stop).await
     }
 
     /// Takes the commit from the master, however long that is away; what it can not give is fetched
@@ -196,15 +199,15 @@ impl Sources {
         let mut backoff = Backoff::quick();
         let refusal = loop {
             let shared = self.mirror(data, build, &name);
-            let (wanted, work_tree) = (commit.clone(), data.work_tree(build));
-            let source = Arc::clone(&master);
-            let take = move |mirror: &Mirror, stop: &CancellationToken| {
-                mirror.take_commit(&wanted, &*source, stop)?;
-                mirror.check_out_with(&wanted, &work_tree, &*source, stop)
+            let order = Order {
+                url: url.to_owned(),
+                git: names_only.clone(),
+                work_tree: data.work_tree(build),
+                wanted: Wanted::Taken(commit.clone()),
             };
-            let taken = in_mirror(shared, (name.clone(), names_only.clone()), stop, take).await;
-            let error = match taken {
-                Ok(()) => return Ok(commit),
+            let packs = Some(Arc::clone(&master) as _);
+            let error = match self.fetching.bring(shared, order, packs, stop).await {
+                Ok(commit) => return Ok(commit),
                 Err(SourceError::Git(error)) => error,
                 Err(other) => return Err(other),
             };

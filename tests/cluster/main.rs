@@ -13,6 +13,7 @@ mod archives;
 mod daemon;
 mod farm;
 mod machine;
+mod preparing;
 mod processes;
 mod program;
 mod raw;

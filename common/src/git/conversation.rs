@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::local_source::LocalSource;
 use super::mirror_files::PINS;
 use super::remote_refs::{Advertised, RemoteRef};
-use super::transport::FetchScope;
+use super::transport::{self, FetchScope};
 use super::{GitError, GitUrl, Mirror, mirror_packs};
 
 /// What one conversation with the other side shall bring.
@@ -33,6 +33,13 @@ impl Mirror {
         choose: impl FnOnce(&Advertised) -> Result<Wanted, GitError>,
     ) -> Result<(Oid, String), GitError> {
         let choose = |advertised: &Advertised| {
+            let most = self.options().limits.refs;
+            if advertised.refs.len() as u64 > most {
+                return Err(GitError::Fetch {
+                    url: url.to_string(),
+                    reason: format!("it has more than {most} refs (setting git_max_refs)"),
+                });
+            }
             if advertised.refs.is_empty() {
                 return Err(GitError::EmptyRepository {
                     url: url.to_string(),
@@ -112,7 +119,8 @@ impl Mirror {
         let mut remote = repository
             .remote_anonymous(&url.address())
             .map_err(failed)?;
-        let callbacks = callbacks(cancel);
+        let limits = self.options().limits;
+        let callbacks = callbacks(cancel, limits.pack_bytes);
         let mut connection = remote
             .connect_auth(Direction::Fetch, Some(callbacks), None)
             .map_err(failed)?;
@@ -121,7 +129,7 @@ impl Mirror {
         let specs = self.refspecs(repository, url, &advertised, &wanted);
         let mut options = FetchOptions::new();
         options
-            .remote_callbacks(self::callbacks(cancel))
+            .remote_callbacks(self::callbacks(cancel, limits.pack_bytes))
             .download_tags(AutotagOption::None)
             .update_fetchhead(false);
         connection
@@ -174,9 +182,17 @@ fn is_fresh(repository: &Repository) -> bool {
 }
 
 /// libgit2 calls these while it works; `false` stops it.
-fn callbacks(cancel: &CancellationToken) -> RemoteCallbacks<'_> {
+fn callbacks(cancel: &CancellationToken, most: u64) -> RemoteCallbacks<'_> {
     let mut callbacks = RemoteCallbacks::new();
-    callbacks.transfer_progress(|_| !cancel.is_cancelled());
+    callbacks.transfer_progress(move |progress| {
+        let is_too_much = progress.received_bytes() as u64 > most;
+        if is_too_much {
+            transport::note(&format!(
+                "it sends more than {most} bytes (setting git_max_pack_bytes)"
+            ));
+        }
+        !is_too_much && !cancel.is_cancelled()
+    });
     callbacks.sideband_progress(|_| !cancel.is_cancelled());
     callbacks
 }

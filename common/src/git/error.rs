@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{CommitId, GitUrlError, PackError};
+use super::{CommitId, GitUrlError, PackError, TreeError};
 
 /// Why a repository could not be fetched or checked out.
 ///
@@ -120,6 +120,17 @@ pub enum GitError {
         work_tree: PathBuf,
         /// Git's reason.
         reason: String,
+    },
+    /// The files of the commit are too many, too large, or have names that must not be used.
+    #[error("commit {commit} of {url} is refused: {source}")]
+    Tree {
+        /// The commit.
+        commit: CommitId,
+        /// The repository, without credentials.
+        url: String,
+        /// Why.
+        #[source]
+        source: TreeError,
     },
     /// The directory holds files, and they are not a work tree of this mirror.
     #[error(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use git2::{ErrorCode, Oid, Repository};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::commit_id::COMMIT_ID_LENGTH;
@@ -28,7 +29,7 @@ pub struct Mirror {
 }
 
 /// What to build, as a build request says it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     /// `origin` or nothing for the repository itself, or the URL of a fork of it.
     pub remote: Option<String>,
@@ -273,7 +274,7 @@ impl Mirror {
                 Err(error) => {
                     let directory = self.directory.display();
                     tracing::warn!(%directory, error = error.message(), "a mirror is damaged and is made again");
-                    mirror_files::remove_all(&self.directory)
+                    crate::beneath::remove_all(&self.directory)
                         .map_err(|error| self.error("remove the damaged", &error.to_string()))?;
                 }
             }

@@ -16,6 +16,11 @@ const KEPT_PINS: usize = 1000;
 /// Below the mirror, one file per commit that a build was about.
 pub(super) const PINS: &str = "refs/clusterrunner";
 
+/// Has libgit2 begin: it looks for the machine's settings, and at other things that it keeps.
+pub(crate) fn warm_up() {
+    drop(git2::Config::open_default());
+}
+
 /// Opens exactly this directory: libgit2 does not look for a repository in the directories above.
 pub(super) fn open_here(directory: &Path) -> Result<Repository, git2::Error> {
     refuse_top_pipes(directory).map_err(|error| git2::Error::from_str(&error))?;
@@ -96,15 +101,24 @@ pub(super) fn sync_objects(directory: &Path) -> io::Result<()> {
 }
 
 pub(super) fn sync_below(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_below(&entry.path())?;
-        } else {
-            regular_file::open_itself(&entry.path())?.sync_all()?;
+    let mut found = vec![directory.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        next += 1;
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            } else {
+                regular_file::open_itself(&entry.path())?.sync_all()?;
+            }
         }
     }
-    fs::File::open(directory)?.sync_all()
+    // A directory after what is in it.
+    found
+        .iter()
+        .rev()
+        .try_for_each(|directory| fs::File::open(directory)?.sync_all())
 }
 
 /// Whether the directory could be a mirror that is damaged, and not something else that a mistaken setting points at.
@@ -145,10 +159,13 @@ fn remove_matching(directory: &Path, matches: &dyn Fn(&Path) -> bool) {
 }
 
 fn remove_below(directory: &Path, matches: &dyn Fn(&Path) -> bool) {
-    remove_matching(directory, matches);
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_below(&entry.path(), matches);
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        remove_matching(&directory, matches);
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
         }
     }
 }
@@ -165,39 +182,6 @@ pub(super) fn thin_out_pins(directory: &Path) -> io::Result<()> {
         pins.sort();
         for (_, path) in &pins[..pins.len() - KEPT_PINS] {
             fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a whole directory tree (or a file), also if a build has taken away its own permission to write in it.
-/// It is no error if there is nothing.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !kind.is_dir() {
-        return fs::remove_file(path);
-    }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(path)?;
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn make_writable(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! What the settings say about reaching repositories.
 
+use super::GitLimits;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long connecting may take unless the settings say otherwise.
@@ -10,7 +12,7 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How repositories are reached: what the settings allow, and for how long a server may keep us waiting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitOptions {
     /// Whether submodules may lie at `file://` URLs and paths of this machine (setting `allow_local_sources`). For the
     /// repository itself that was asked when its [`GitUrl`](super::GitUrl) was parsed.
@@ -26,6 +28,8 @@ pub struct GitOptions {
     pub idle_timeout: Duration,
     /// Certificates (PEM, each may hold several) trusted for https besides those of the system.
     pub root_certificates: Vec<Vec<u8>>,
+    /// How large a repository may be.
+    pub limits: GitLimits,
 }
 
 impl Default for GitOptions {
@@ -39,6 +43,7 @@ impl Default for GitOptions {
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             root_certificates: Vec::new(),
+            limits: GitLimits::default(),
         }
     }
 }

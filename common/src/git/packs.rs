@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::mirror_files::open_here;
-use super::{CommitId, GitError, Mirror, submodules};
+use super::tree_check::TreeCheck;
+use super::{CommitId, GitError, GitLimits, Mirror, submodules};
 use crate::regular_file;
 
 /// Packs are merged into others while they are listed; then they are listed again.
@@ -112,7 +113,14 @@ impl Mirror {
         let files = if is_whole {
             whole(&repository, self.directory(), scratch, cancel)?
         } else {
-            vec![difference(&repository, wanted, &known, scratch, cancel)?]
+            vec![difference(
+                &repository,
+                wanted,
+                &known,
+                scratch,
+                self.options().limits,
+                cancel,
+            )?]
         };
         let length = |file: &File| file.metadata().map(|metadata| metadata.len());
         let packs = files.iter().map(length).collect::<Result<_, _>>();
@@ -166,6 +174,7 @@ fn difference(
     wanted: Oid,
     known: &[Oid],
     scratch: &Path,
+    limits: GitLimits,
     cancel: &CancellationToken,
 ) -> Result<File, String> {
     let mut walk = repository.revwalk().map_err(in_words)?;
@@ -174,6 +183,7 @@ fn difference(
         walk.hide(*oid).map_err(in_words)?;
     }
     let new: BTreeSet<Oid> = walk.collect::<Result<_, _>>().map_err(in_words)?;
+    check_trees(repository, new.iter().chain(known), limits, cancel)?;
     let mut builder = builder(repository, cancel)?;
     let mut walk = repository.revwalk().map_err(in_words)?;
     walk.push(wanted).map_err(in_words)?;
@@ -202,6 +212,23 @@ fn difference(
         }
     }
     written(&mut builder, scratch)
+}
+
+/// Making a pack walks the trees of all these commits, and not only of those that were checked out.
+fn check_trees<'o>(
+    repository: &Repository,
+    commits: impl Iterator<Item = &'o Oid>,
+    limits: GitLimits,
+    cancel: &CancellationToken,
+) -> Result<(), String> {
+    let objects = repository.odb().map_err(in_words)?;
+    let mut trees = TreeCheck::for_packs(&objects, limits, cancel);
+    for commit in commits {
+        let tree = repository.find_commit(*commit).map_err(in_words)?.tree_id();
+        let checked = trees.check(tree);
+        checked.map_err(|error| format!("commit {commit} is refused: {error}"))?;
+    }
+    Ok(())
 }
 
 /// All that the mirror has.

@@ -8,6 +8,9 @@ const BRANCHES: &str = "refs/heads/";
 /// The namespace of tags.
 const TAGS: &str = "refs/tags/";
 
+/// A longer name, in bytes, is not seen: the mirror has a directory for each of its slashes.
+const LONGEST_NAME: usize = 1024;
+
 /// How many branches an error message lists.
 const LISTED_BRANCHES: usize = 10;
 
@@ -54,6 +57,7 @@ impl Advertised {
         for (name, oid) in entries {
             match name.strip_suffix("^{}") {
                 Some(tag) => advertised.peeled.push((tag.to_owned(), oid)),
+                None if name.len() > LONGEST_NAME => {}
                 // A name that git itself would refuse can not be stored.
                 None if name == "HEAD" || git2::Reference::is_valid_name(&name) => {
                     advertised.refs.push(RemoteRef { name, oid });
@@ -160,7 +164,13 @@ mod tests {
 
     #[test]
     fn names_that_git_refuses_are_not_seen() {
-        let all = advertised(&["refs/heads/../../x", "refs/heads/a.lock", "refs/heads/ok"]);
+        let deep = format!("refs/heads/{}x", "d/".repeat(600));
+        let all = advertised(&[
+            "refs/heads/../../x",
+            "refs/heads/a.lock",
+            &deep,
+            "refs/heads/ok",
+        ]);
         assert_eq!(all.branches().0, ["ok"]);
     }
 }

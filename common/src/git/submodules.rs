@@ -4,13 +4,16 @@
 //! `.gitmodules` says is someone else's text: URLs go through the same list as all others, and nothing of it is run
 //! (`update = !command` is not looked at).
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use git2::{ObjectType, Oid, Repository, Tree};
 
-use super::mirror_files::{open_here, remove_all};
+use super::mirror_files::open_here;
+use super::tree_check::what_is_wrong;
 use super::work_tree::{CheckOut, MAXIMUM_DEPTH};
 use super::{CommitId, GitError, GitUrl, Mirror};
+use crate::beneath::Beneath;
 
 /// Where a mirror has the mirrors of its submodules.
 pub(super) const FOLDER: &str = "modules";
@@ -45,9 +48,10 @@ pub(super) fn check_out(
             url: mirror.url().to_string(),
             reason,
         };
-        let is_plain = path
-            .components()
-            .all(|part| matches!(part, Component::Normal(name) if name != ".git"));
+        // The trees were looked at; this is about what a change of that may let through.
+        let is_plain = path.components().all(
+            |part| matches!(part, Component::Normal(name) if what_is_wrong(name.as_bytes()).is_none()),
+        );
         if !is_plain {
             return Err(refused("its path leads out of the work tree".to_owned()));
         }
@@ -61,10 +65,11 @@ pub(super) fn check_out(
             if entry.is_none() {
                 tracing::warn!(submodule = shown, url = %mirror.url(), "a submodule is not in .gitmodules; it stays empty");
             }
-            empty(&place)?;
+            place_for(work_tree, path, true)?;
             continue;
         };
         let submodule = mirror_of(mirror, entry).map_err(refused)?;
+        place_for(work_tree, path, false)?;
         let commit = CommitId::from_oid(*oid);
         // `branch = .` means the branch of the repository around it, which is not known here.
         let branch = entry.branch.as_deref().filter(|branch| *branch != ".");
@@ -134,14 +139,19 @@ pub(super) fn descend(
     Ok((mirror, commit))
 }
 
-fn empty(place: &Path) -> Result<(), GitError> {
-    remove_all(place)
-        .and_then(|()| std::fs::create_dir_all(place))
-        .map_err(|source| GitError::WorkTree {
-            step: "empty",
-            path: place.to_owned(),
-            source,
-        })
+/// Makes the directory of a submodule, which no link may lead to, and empties it if wanted.
+fn place_for(work_tree: &Path, path: &Path, is_empty: bool) -> Result<(), GitError> {
+    let made = Beneath::open_own(work_tree).and_then(|top| {
+        if is_empty && let (Some(above), Some(name)) = (path.parent(), path.file_name()) {
+            top.make(above)?.remove(name)?;
+        }
+        top.make(path).map(drop)
+    });
+    made.map_err(|source| GitError::WorkTree {
+        step: "make the place for a submodule",
+        path: work_tree.join(path),
+        source,
+    })
 }
 
 fn resolve(mirror: &Mirror, url: &str) -> Result<GitUrl, super::GitUrlError> {

@@ -15,6 +15,7 @@ use super::mirror_files::{self, PINS};
 use super::packs::{PackHeader, PackRequest};
 use super::remote_refs::Advertised;
 use super::{CommitId, GitError, Mirror, mirror_packs, tracking_refs};
+use crate::beneath::remove_all;
 
 /// How the folder begins in which packs are written.
 const INCOMING: &str = "incoming-";
@@ -154,6 +155,25 @@ impl Mirror {
         let interrupted = |error: io::Error| PackError::Interrupted(error.to_string());
         let mut stream = BufReader::with_capacity(1 << 18, source.open(request)?);
         let header = read_header(&mut stream)?;
+        let limits = self.options().limits;
+        let bytes = header
+            .packs
+            .iter()
+            .fold(0, |sum: u64, length| sum.saturating_add(*length));
+        if bytes > limits.pack_bytes {
+            let most = limits.pack_bytes;
+            let reason = format!(
+                "its packs have {bytes} bytes, and {most} are allowed (setting git_max_pack_bytes)"
+            );
+            return Err(PackError::Refused(reason));
+        }
+        if header.refs.len() as u64 > limits.refs {
+            let reason = format!(
+                "it has more than {} refs (setting git_max_refs)",
+                limits.refs
+            );
+            return Err(PackError::Refused(reason));
+        }
         let objects = self.directory().join("objects");
         let incoming = tempfile::Builder::new()
             .prefix(INCOMING)
@@ -259,7 +279,7 @@ fn move_taken(objects: &Path) -> io::Result<()> {
             }
         }
     }
-    fs::remove_dir_all(taken)
+    remove_all(&taken)
 }
 
 /// Removes packs that were not received to their end.
@@ -270,7 +290,7 @@ pub(super) fn clear_incoming(directory: &Path) {
         .flatten()
     {
         if entry.file_name().to_string_lossy().starts_with(INCOMING) {
-            drop(fs::remove_dir_all(entry.path()));
+            drop(remove_all(&entry.path()));
         }
     }
 }

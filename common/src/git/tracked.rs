@@ -2,16 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use git2::{Index, IndexEntry, Oid};
+use tokio_util::sync::CancellationToken;
 
 use super::GitError;
-use super::mirror_files::remove_all;
-use super::work_tree::in_step;
+use super::work_tree::{in_step, stop_if};
+use crate::beneath::Beneath;
 
 /// The mode of an index entry that is a submodule's commit (gitformat-index).
 const SUBMODULE_MODE: u32 = 0o160_000;
@@ -61,51 +60,55 @@ impl Tracked {
     /// Removes everything from the work tree at `root` that the commit does not have, whatever git's ignore rules say.
     ///
     /// Files touched since `times` are removed too, to be written again: libgit2 takes a file of the same size and
-    /// time of modification for unchanged, and a program can set that time back.
-    pub(super) fn remove_others(&self, root: &Path, times: &TimesOfChange) -> Result<(), GitError> {
-        self.remove_others_in(root, &mut Vec::new(), times)
-    }
-
-    fn remove_others_in(
+    /// time of modification for unchanged, and a program can set that time back. What a build left there may be links
+    /// and of any depth: nothing is followed, and nothing recurses.
+    pub(super) fn remove_others(
         &self,
-        directory: &Path,
-        relative: &mut Vec<u8>,
+        root: &Path,
         times: &TimesOfChange,
+        cancel: &CancellationToken,
     ) -> Result<(), GitError> {
-        let is_root = relative.is_empty();
-        for entry in fs::read_dir(directory).map_err(in_step("read", directory))? {
-            let entry = entry.map_err(in_step("read", directory))?;
-            let name = entry.file_name();
-            if is_root && name == ".git" {
-                continue;
-            }
-            let path = entry.path();
-            let is_directory = entry.file_type().map_err(in_step("read", &path))?.is_dir();
-            let length = relative.len();
-            if !is_root {
-                relative.push(b'/');
-            }
-            relative.extend_from_slice(name.as_bytes());
-            if is_directory && self.directories.contains(relative.as_slice()) {
-                self.remove_others_in(&path, relative, times)?;
-            } else {
+        let top = Beneath::open_own(root).map_err(in_step("read", root))?;
+        let mut waiting = vec![Vec::new()];
+        while let Some(relative) = waiting.pop() {
+            stop_if(cancel)?;
+            let shown = root.join(OsStr::from_bytes(&relative));
+            let here = top.directory(Path::new(OsStr::from_bytes(&relative)));
+            let here = here.map_err(in_step("read", &shown))?;
+            let entries = here.entries().map_err(in_step("read", &shown))?;
+            for (name, is_directory) in entries {
+                if relative.is_empty() && name == ".git" {
+                    continue;
+                }
+                let inside = match relative.is_empty() {
+                    true => name.as_bytes().to_vec(),
+                    false => [relative.as_slice(), b"/", name.as_bytes()].concat(),
+                };
+                if is_directory && self.directories.contains(&inside) {
+                    waiting.push(inside);
+                    continue;
+                }
                 // A submodule's own check-out sees to what is in it.
-                let stays = if is_directory {
-                    self.submodule_paths.contains(relative.as_slice())
-                } else {
-                    self.files.contains(relative.as_slice()) && {
-                        let metadata = entry.metadata().map_err(in_step("read", &path))?;
-                        let changed = (metadata.ctime(), metadata.ctime_nsec());
-                        times
-                            .get(relative.as_slice())
-                            .is_none_or(|time| *time == changed)
+                let stays = match is_directory {
+                    true => self.submodule_paths.contains(&inside),
+                    false => {
+                        self.files.contains(&inside) && {
+                            let found = here.stat(&name);
+                            let found = found.map_err(in_step("read", &shown.join(&name)))?;
+                            #[expect(
+                                clippy::useless_conversion,
+                                reason = "not everywhere are these 64 bits"
+                            )]
+                            let changed = (i64::from(found.st_ctime), found.st_ctime_nsec as i64);
+                            times.get(&inside).is_none_or(|time| *time == changed)
+                        }
                     }
                 };
                 if !stays {
-                    remove_all(&path).map_err(in_step("remove", &path))?;
+                    here.remove(&name)
+                        .map_err(in_step("remove", &shown.join(&name)))?;
                 }
             }
-            relative.truncate(length);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! libgit2 only hands a URL to a transport. Options, cancellation and the exact failure therefore travel beside it, in a
 //! thread-local set by [`FetchScope`]: libgit2 calls a transport on the thread that called it.
 
+mod advertisement;
 mod http;
 mod stream;
 mod wire;
@@ -65,6 +66,11 @@ impl Drop for FetchScope {
     fn drop(&mut self) {
         FETCH.set(None);
     }
+}
+
+/// Remembers why a fetch is given up, as [`note_failure`] does.
+pub(super) fn note(reason: &str) {
+    note_failure(&Failure::new(reason));
 }
 
 /// Remembers the first failure of a fetch; later ones only follow from it.
@@ -181,6 +187,7 @@ impl Subtransport {
                 host,
                 *port,
                 path,
+                options.limits.refs,
             )?)),
             (Place::Ssh(_) | Place::Daemon { .. } | Place::Local(_), _)
             | (Place::Http(_), Service::ReceivePack | Service::ReceivePackLs) => {

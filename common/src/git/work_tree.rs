@@ -15,9 +15,11 @@ use git2::{Index, IndexEntry, Oid, ResetType};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::mirror_files::{open_here, remove_all};
+use super::mirror_files::open_here;
 use super::tracked::{TimesOfChange, Tracked};
+use super::tree_check::{TreeCheck, TreeError};
 use super::{CommitId, GitError, Mirror, PackSource, submodules};
+use crate::beneath::remove_all;
 use crate::regular_file;
 
 /// The longest file that says where a repository or a work tree is.
@@ -44,7 +46,8 @@ impl Mirror {
     /// nothing else beside them (also no ignored files and no nested repositories), submodules checked out, and fetched
     /// where needed. The directory is made if it is not there. `HEAD` is detached.
     ///
-    /// Canceling is noticed between the steps and while a submodule is fetched, not while files are written.
+    /// Canceling is noticed between the steps, while trees are looked at and while a submodule is fetched, not while
+    /// libgit2 writes files: daemons do this in a child process, which they end.
     ///
     /// # Errors
     /// [`GitError`]; afterwards the work tree may be in any state, and the next call mends it. A directory that holds
@@ -115,13 +118,23 @@ impl Mirror {
                 url: self.url().to_string(),
                 reason: error.message().to_owned(),
             })?;
+        let objects = mirror.odb().map_err(failed)?;
+        let checked = TreeCheck::thorough(&objects, self.options().limits, cancel).check(tree.id());
+        checked.map_err(|source| match source {
+            TreeError::Canceled => GitError::Canceled,
+            source => GitError::Tree {
+                commit: commit.clone(),
+                url: self.url().to_string(),
+                source,
+            },
+        })?;
         let mut files = Index::new().map_err(failed)?;
         files.read_tree(&tree).map_err(failed)?;
         let tracked = Tracked::of(&files);
 
         link.make(commit, &self.url().to_string())?;
         stop_if(cancel)?;
-        tracked.remove_others(&link.path, &link.times_of_change())?;
+        tracked.remove_others(&link.path, &link.times_of_change(), cancel)?;
         stop_if(cancel)?;
         link.reset(oid).map_err(failed)?;
         stop_if(cancel)?;
@@ -147,7 +160,7 @@ impl Mirror {
     }
 }
 
-fn stop_if(cancel: &CancellationToken) -> Result<(), GitError> {
+pub(super) fn stop_if(cancel: &CancellationToken) -> Result<(), GitError> {
     if cancel.is_cancelled() {
         Err(GitError::Canceled)
     } else {

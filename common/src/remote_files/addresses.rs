@@ -3,6 +3,7 @@
 //! Whoever submits a build chooses the URL, and the master fetches it from inside of the network. So the
 //! address that is connected to counts, not the name, and each redirect is a new question.
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -36,11 +37,11 @@ const PRIVATE_V6: [(Ipv6Addr, u8); 3] = [
 ];
 
 /// What `remote_files_allow` opens beside public addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowedSources(Vec<AllowedSource>);
 
 /// One entry of `remote_files_allow`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum AllowedSource {
     /// All addresses.
     Any,

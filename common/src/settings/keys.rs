@@ -1,6 +1,7 @@
 //! Every key: who uses it and what its values look like.
 
 use super::error::{Origin, SettingsError};
+use crate::git::MAXIMUM_TREE_DEPTH;
 use crate::labels::{LABEL_FORM, is_label};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
@@ -128,6 +129,11 @@ const BOUND: Kind = Kind::Number {
     most: i64::MAX as u64,
 };
 
+const LIMIT: Kind = Kind::Number {
+    least: 1,
+    most: i64::MAX as u64,
+};
+
 pub(super) const KEYS: &[Key] = &[
     all("secret", Kind::Secret),
     all("base_directory", Kind::Path),
@@ -162,6 +168,26 @@ pub(super) const KEYS: &[Key] = &[
     all("fetch_timeout", Kind::Seconds { least: 1 }),
     all("atom_kill_grace", Kind::Seconds { least: 0 }),
     all("git_strict_host_key_checking", Kind::Boolean),
+    all("git_max_entries", LIMIT),
+    all(
+        "git_max_depth",
+        Kind::Number {
+            least: 1,
+            most: MAXIMUM_TREE_DEPTH as u64,
+        },
+    ),
+    all("git_max_file_bytes", LIMIT),
+    all("git_max_work_tree_bytes", LIMIT),
+    all("git_max_pack_bytes", LIMIT),
+    all("git_max_refs", LIMIT),
+    // With less git can not even begin.
+    all(
+        "git_max_memory_bytes",
+        Kind::Number {
+            least: 64 << 20,
+            most: i64::MAX as u64,
+        },
+    ),
     all("slaves", Kind::List),
     all("master_hostname", Kind::Text),
     all("cors_allowed_origins_regex", Kind::Text),

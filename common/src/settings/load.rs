@@ -11,6 +11,7 @@ use super::{
     ClientSettings, EventLogTarget, GeneralSettings, MasterSettings, Overrides, SHIPPED_SETTINGS,
     ServiceSettings, SlaveSettings, https, retention,
 };
+use crate::git::GitLimits;
 use crate::job_config::{TimeLimit, Timeouts};
 use crate::remote_files::RemoteFileRules;
 use crate::secret::Secret;
@@ -202,6 +203,15 @@ fn service(layers: &Layers<'_>) -> Result<ServiceSettings, SettingsError> {
         min_free_space: layers.number("min_free_space")?,
         atom_kill_grace: layers.seconds("atom_kill_grace")?,
         git_strict_host_key_checking: layers.boolean("git_strict_host_key_checking")?,
+        git_limits: GitLimits {
+            entries: layers.number("git_max_entries")?,
+            depth: layers.number("git_max_depth")?,
+            file_bytes: layers.number("git_max_file_bytes")?,
+            work_tree_bytes: layers.number("git_max_work_tree_bytes")?,
+            pack_bytes: layers.number("git_max_pack_bytes")?,
+            refs: layers.number("git_max_refs")?,
+        },
+        git_max_memory_bytes: layers.number("git_max_memory_bytes")?,
         kept_projects: retention::projects(layers)?,
         cors_allowed_origins_regex: layers.optional_text("cors_allowed_origins_regex")?,
     })

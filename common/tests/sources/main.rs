@@ -7,6 +7,7 @@
 )]
 
 mod daemon;
+mod hostile;
 mod http;
 mod https;
 mod local;

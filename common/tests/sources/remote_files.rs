@@ -116,6 +116,7 @@ async fn names_stay_inside_the_project_directory() {
         "out/new/x",
         "x/",
         "in/out/x",
+        "in/x",
         "a\0b",
     ] {
         let error = fetch(project.path(), name, &url, true).await.unwrap_err();
@@ -125,14 +126,14 @@ async fn names_stay_inside_the_project_directory() {
         );
     }
     assert_eq!(names(outside.path()), [""; 0]);
-    fetch(project.path(), "in/x", &url, false).await.unwrap();
-    assert!(project.path().join("x").exists());
+    fetch(project.path(), "new/x", &url, false).await.unwrap();
+    assert!(project.path().join("new/x").exists());
     fs::create_dir(project.path().join("directory")).unwrap();
     let error = fetch(project.path(), "directory", &url, false)
         .await
         .unwrap_err();
     assert!(matches!(error, RemoteFileError::Write { .. }), "{error}");
-    assert_eq!(names(project.path()), ["directory", "in", "out", "x"]);
+    assert_eq!(names(project.path()), ["directory", "in", "new", "out"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Why a build can not be prepared.
 
 use super::output::{MAX_OUTPUT, shown};
+use super::work::Failure;
+use clusterrunner_common::child::ChildError;
 use clusterrunner_common::command::CommandError;
 use clusterrunner_common::git::{GitError, GitUrlError};
 use clusterrunner_common::job_file::JobFileError;
@@ -50,4 +52,30 @@ pub(super) enum PreparationError {
     Output(#[source] std::io::Error),
     #[error("{0}")]
     Interrupted(String),
+    #[error("The build could not be prepared: {0}.")]
+    Child(#[source] ChildError),
+    /// Said by the process that prepared it.
+    #[error("{}", .0.reason)]
+    Failed(Failure),
+}
+
+impl PreparationError {
+    /// Whether an atomizer failed.
+    pub(super) fn is_atomizers(&self) -> bool {
+        match self {
+            Self::Atomizer { .. } | Self::Flood { .. } => true,
+            Self::Failed(failure) => failure.is_atomizers,
+            Self::Canceled
+            | Self::Url(_)
+            | Self::Git(_)
+            | Self::NoDirectory { .. }
+            | Self::NoProjectDirectory(_)
+            | Self::RemoteFile(_)
+            | Self::Job(_)
+            | Self::Shell(_)
+            | Self::Output(_)
+            | Self::Interrupted(_)
+            | Self::Child(_) => false,
+        }
+    }
 }

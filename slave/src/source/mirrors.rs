@@ -1,10 +1,10 @@
 //! The mirrors of repositories on a slave: each has one user at a time, and goes when it is beyond the
 //! bounds and no build uses it.
 
-use super::{SourceError, Sources};
+use super::Sources;
 use crate::data_directory::{DataDirectory, remove_all};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror};
+use clusterrunner_common::git::{GitUrl, Mirror};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::kept_projects::{bound, find, remove_unnamed, touch, unname};
 use clusterrunner_common::retention::ProjectBounds;
@@ -12,7 +12,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
 /// A mirror takes one user at a time.
 pub(super) type SharedMirror = Arc<AsyncMutex<Mirror>>;
@@ -104,38 +103,18 @@ fn note_use(mirror: &Mirror) {
     touch(mirror.directory()).ok();
 }
 
-/// Does something with a mirror as its only user, which ends soon after `stop` by itself and keeps
-/// the mirror locked until then.
-pub(super) async fn in_mirror<T: Send + 'static>(
-    shared: SharedMirror,
-    (url, options): (GitUrl, GitOptions),
-    stop: &CancellationToken,
-    work: impl FnOnce(&Mirror, &CancellationToken) -> Result<T, GitError> + Send + 'static,
-) -> Result<T, SourceError> {
-    let mut mirror = tokio::select! {
-        mirror = shared.lock_owned() => mirror,
-        () = stop.cancelled() => return Err(SourceError::Canceled),
-    };
-    // The last build's way to the repository may have been another one.
-    *mirror = Mirror::new(mirror.directory().to_owned(), url, options);
-    let stop = stop.clone();
-    let done = spawn_blocking(move || {
-        let done = work(&mirror, &stop);
-        note_use(&mirror);
-        done
-    });
-    Ok(done.await??)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::Registration;
     use crate::master_api::{Dialect, MasterApi};
     use clusterrunner_common::caller::Caller;
+    use clusterrunner_common::child::Children;
+    use clusterrunner_common::git::GitOptions;
     use clusterrunner_common::ids::SessionId;
     use clusterrunner_common::remote_files::RemoteFileRules;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     #[test]
     fn only_mirrors_that_no_build_uses_go() {
@@ -154,10 +133,15 @@ mod tests {
             dialect: Dialect::default(),
         };
         let master = (api, Registration::new());
+        let fetching = crate::source::Fetching {
+            children: Children::new("/bin/true".into(), "", "", Duration::ZERO),
+            max_memory_bytes: 1,
+        };
         let sources = Sources::new(
             "here".to_owned(),
             GitOptions::default(),
             RemoteFileRules::default(),
+            fetching,
             master,
         );
         let mirrors = ["used", "known", "unknown"].map(|name| {

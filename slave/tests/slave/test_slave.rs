@@ -76,7 +76,8 @@ impl Place {
         let data = self.data();
         let project = self.base.path().join("project");
         std::fs::create_dir_all(&project).unwrap();
-        let served = clusterrunner_slave::serve(settings, self.listener, stop.clone());
+        let program = env!("CARGO_BIN_EXE_clusterrunner-slave").into();
+        let served = clusterrunner_slave::serve(settings, self.listener, stop.clone(), program);
         TestSlave {
             address,
             data,
@@ -234,7 +235,8 @@ impl TestSlave {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(marked_processes(&self.data), Vec::<u32>::new());
+        let left = all_processes(&format!("{}:", self.data.display()));
+        assert_eq!(left, Vec::<u32>::new());
         for emptied in ["work", "artifacts", "consoles", "results"] {
             let left = std::fs::read_dir(self.data.join(emptied)).unwrap();
             assert_eq!(left.count(), 0, "{emptied}");
@@ -257,9 +259,17 @@ pub(crate) async fn text_of(path: PathBuf) -> String {
     tokio::time::timeout(DEADLINE, look).await.unwrap()
 }
 
-/// Processes that were started by the slave with this data directory.
+/// Processes that were started for builds by the slave with this data directory: not the one that waits for the next.
 pub(crate) fn marked_processes(data: &Path) -> Vec<u32> {
-    let mark = format!("CLUSTERRUNNER_PROCESS_MARK={}:", data.display());
+    let waiting = format!("{}:fetch-project-", data.display());
+    let mut found = all_processes(&format!("{}:", data.display()));
+    let waiting = all_processes(&waiting);
+    found.retain(|id| !waiting.contains(id));
+    found
+}
+
+fn all_processes(mark: &str) -> Vec<u32> {
+    let mark = format!("CLUSTERRUNNER_PROCESS_MARK={mark}");
     let ids = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let marked = |id: &u32| {

@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, WWW_AUTHENT
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::super::GitOptions;
+use super::advertisement::Advertisement;
 use super::wire::{Failure, Wire};
 
 /// As many as the git program follows before it takes them for a loop would be 20; honest servers need one or two.
@@ -58,6 +59,8 @@ impl Conversation {
             let stream = HttpStream {
                 wire: wire.clone(),
                 state: State::Receiving(response, Bytes::new()),
+                // Before them, and after a flush of its own, stands which service answers.
+                advertisement: Some(Advertisement::new(options.limits.refs, 2)),
             };
             return Ok((
                 Self {
@@ -80,6 +83,7 @@ impl Conversation {
                 address: self.repository.clone(),
                 body: Vec::new(),
             },
+            advertisement: None,
         }
     }
 }
@@ -243,6 +247,8 @@ fn describe(error: reqwest::Error) -> Failure {
 pub(super) struct HttpStream {
     wire: Wire,
     state: State,
+    /// While refs are received.
+    advertisement: Option<Advertisement>,
 }
 
 enum State {
@@ -297,6 +303,9 @@ impl HttpStream {
         }
         let length = rest.len().min(buffer.len());
         rest.copy_to_slice(&mut buffer[..length]);
+        if let Some(advertisement) = &mut self.advertisement {
+            advertisement.look_at(&buffer[..length])?;
+        }
         Ok(length)
     }
 }

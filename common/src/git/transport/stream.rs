@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::super::GitOptions;
 use super::super::url::SshAddress;
+use super::advertisement::Advertisement;
 use super::wire::{Failure, Wire};
 use crate::terminal;
 
@@ -30,6 +31,7 @@ pub(super) struct DuplexStream {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     writer: Box<dyn AsyncWrite + Send + Unpin>,
     ssh: Option<Ssh>,
+    advertisement: Advertisement,
 }
 
 struct Ssh {
@@ -45,6 +47,7 @@ pub(super) fn open_daemon(
     host: &str,
     port: u16,
     path: &str,
+    most_refs: u64,
 ) -> Result<DuplexStream, Failure> {
     let connected = wire.wait(
         wire.connect_timeout,
@@ -61,6 +64,7 @@ pub(super) fn open_daemon(
         reader: Box::new(reader),
         writer: Box::new(writer),
         ssh: None,
+        advertisement: Advertisement::new(most_refs, 1),
     };
     let host = if host.contains(':') {
         format!("[{host}]")
@@ -139,6 +143,7 @@ pub(super) fn open_ssh(
             stderr: kept,
             stderr_reader: Some(stderr_reader),
         }),
+        advertisement: Advertisement::new(options.limits.refs, 1),
     })
 }
 
@@ -165,7 +170,10 @@ impl DuplexStream {
             });
         match received {
             Ok(0) => self.ended(),
-            Ok(length) => Ok(length),
+            Ok(length) => {
+                self.advertisement.look_at(&buffer[..length])?;
+                Ok(length)
+            }
             Err(failure) => Err(self.with_ssh_words(failure)),
         }
     }

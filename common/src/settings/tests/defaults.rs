@@ -48,6 +48,8 @@ fn defaults_of_the_master() {
         (service.fetch_timeout, service.atom_kill_grace),
         (Duration::from_secs(30), Duration::from_secs(1))
     );
+    assert_eq!(service.git_limits, crate::git::GitLimits::default());
+    assert_eq!(service.git_max_memory_bytes, 4 << 30);
     assert_eq!(service.cors_allowed_origins_regex, None);
     assert_eq!(slave_lost_after, Duration::from_secs(15));
     assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));

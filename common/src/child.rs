@@ -1,0 +1,449 @@
+//! Work that may end badly, in a child process of this very program.
+//!
+//! What git unpacks and what atomizers do is in the hands of strangers: it may use up all memory, overflow a stack, or
+//! kill and stop whoever started it. In a child it ends the child, and that is an error of one build.
+//!
+//! One child does one piece of work. It gets the order and gives the answer through pipes (`frames`), which the commands
+//! that it runs do not inherit; so no credentials stand in arguments. A child whose parent dies reads the end of its
+//! input, and ends with all that it started (a death signal would come from the thread that started it, and threads
+//! end). The next one is started ahead, since starting the program takes longer than most of the work.
+
+mod frames;
+mod inside;
+
+pub use inside::{Inside, MemoryLimit, serve};
+
+use crate::command::MARK_VARIABLE;
+use crate::git::{PackError, PackRequest, PackSource};
+use crate::open_files;
+use frames::{FromChild, Head, ToChild, read_frame};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The program that runs now, also where its file was replaced meanwhile: parent and child always speak alike.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// How much of what a child prints last is kept for the message.
+const LAST_WORDS: usize = 2000;
+
+/// How long its last words may take after its end: what it started may hold the pipe open.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a child was stopped.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a child that was told to end may take beyond what its commands have.
+const END: Duration = Duration::from_secs(5);
+
+/// How many pieces of a pack wait for a child.
+const PIECES_AHEAD: usize = 8;
+
+/// How large such a piece is.
+const PIECE: usize = 64 << 10;
+
+/// Why a child brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It was told to end.
+    #[error("canceled")]
+    Canceled,
+    /// It could not be started or spoken to.
+    #[error("could not start a process for it: {0}")]
+    Start(#[source] io::Error),
+    /// It is gone.
+    #[error("the process that did it {how}")]
+    Died {
+        /// How it went, and what it may mean.
+        how: String,
+    },
+    /// It has said something that nobody understands.
+    #[error("the process that did it gave no answer that can be read: {0}")]
+    Answer(String),
+}
+
+/// How children are started.
+#[derive(Clone, Debug)]
+pub struct Children {
+    program: PathBuf,
+    argument: &'static str,
+    /// Begins the mark of each of them, and of all that they start.
+    mark: String,
+    /// How long the commands that they run have to end.
+    grace: Duration,
+    spare: Arc<Mutex<Option<Ready>>>,
+    /// Waits for those that have given their answers, and starts the next one.
+    ending: TaskTracker,
+}
+
+/// A child that waits for its order.
+#[derive(Debug)]
+struct Ready {
+    child: Child,
+    mark: String,
+}
+
+/// One piece of work: what the child is called, and where what it left is found.
+#[derive(Debug)]
+pub struct Answered<A> {
+    /// The mark of the child, and the beginning of that of all that it started.
+    pub mark: String,
+    /// What came of it.
+    pub answer: Result<A, ChildError>,
+}
+
+impl Children {
+    /// Children of `program`, which calls [`serve`] where `argument` is its first one. Nothing is started yet.
+    #[must_use]
+    pub fn new(program: PathBuf, argument: &'static str, mark: &str, grace: Duration) -> Self {
+        Self {
+            program,
+            argument,
+            mark: mark.to_owned(),
+            grace,
+            spare: Arc::default(),
+            ending: TaskTracker::new(),
+        }
+    }
+
+    /// Starts one ahead, if none is there. To be called where there is a runtime.
+    pub fn get_ready(&self) {
+        let mut spare = self.spare();
+        if spare.is_none() && !self.ending.is_closed() {
+            match self.start() {
+                Ok(ready) => *spare = Some(ready),
+                Err(error) => tracing::warn!(%error, "could not start a process ahead"),
+            }
+        }
+    }
+
+    /// Ends the one that waits, and returns when none is left of those that have done their work. To be called when no
+    /// more is wanted of them.
+    pub async fn rest(&self) {
+        self.ending.close();
+        let spare = self.spare().take();
+        if let Some(mut ready) = spare {
+            kill(&mut ready.child).await;
+        }
+        self.ending.wait().await;
+    }
+
+    fn spare(&self) -> std::sync::MutexGuard<'_, Option<Ready>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That of one child alone.
+    fn new_mark(&self) -> String {
+        let random = u64::from_be_bytes(crate::clock::random_bytes());
+        format!("{}{}-{random:016x}:", self.mark, self.argument)
+    }
+
+    fn start(&self) -> io::Result<Ready> {
+        let mark = self.new_mark();
+        let is_ours = |name: &OsString| name.to_string_lossy().starts_with("CLUSTERRUNNER_");
+        let mut command = Command::new(&self.program);
+        command
+            .arg0("clusterrunner")
+            .arg(self.argument)
+            .env_clear()
+            // Our own settings, the secret among them, are nothing that it needs.
+            .envs(std::env::vars_os().filter(|(name, _)| !is_ours(name)))
+            .env(MARK_VARIABLE, &mark)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let child = command.spawn()?;
+        if let Some(id) = child.id() {
+            open_files::lower_limit_of(id);
+        }
+        Ok(Ready { child, mark })
+    }
+
+    /// The child that waits, or a new one.
+    fn take(&self) -> io::Result<Ready> {
+        let spare = self.spare().take();
+        if let Some(mut ready) = spare
+            && matches!(ready.child.try_wait(), Ok(None))
+        {
+            return Ok(ready);
+        }
+        self.start()
+    }
+
+    /// A child, as soon as there are descriptors, processes and memory for one: others may need them for a while.
+    async fn wait_for_one(&self, stop: &CancellationToken) -> Result<Ready, ChildError> {
+        loop {
+            match self.take() {
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "waiting until a process can be started");
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK) => {}
+                        () = stop.cancelled() => return Err(ChildError::Canceled),
+                    }
+                }
+                taken => return taken.map_err(ChildError::Start),
+            }
+        }
+    }
+
+    /// Has a child do what `order` says. When `stop` is canceled the child ends what it runs, and is killed if that
+    /// takes too long; what it leaves in the background carries its mark.
+    pub async fn run<A: DeserializeOwned>(
+        &self,
+        order: &impl Serialize,
+        stop: &CancellationToken,
+    ) -> Answered<A> {
+        self.run_with(order, None, stop).await
+    }
+
+    /// The same; packs that the child asks for come from `packs`.
+    pub async fn run_with<A: DeserializeOwned>(
+        &self,
+        order: &impl Serialize,
+        packs: Option<Arc<dyn PackSource + Send + Sync>>,
+        stop: &CancellationToken,
+    ) -> Answered<A> {
+        let Ready { mut child, mark } = match self.wait_for_one(stop).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                return Answered {
+                    // Nobody has it: what has the common beginning is others'.
+                    mark: self.new_mark(),
+                    answer: Err(error),
+                };
+            }
+        };
+        let answer = self.talk(&mut child, order, &mark, packs, stop).await;
+        match &answer {
+            // It ends by itself now, and is not waited for: the next one is got ready meanwhile.
+            Ok(_) => {
+                self.ending.spawn(async move {
+                    if tokio::time::timeout(END, child.wait()).await.is_err() {
+                        kill(&mut child).await;
+                    }
+                });
+                let ahead = self.clone();
+                self.ending.spawn(async move { ahead.get_ready() });
+            }
+            Err(_) => {
+                kill(&mut child).await;
+            }
+        }
+        Answered { mark, answer }
+    }
+
+    async fn talk<A: DeserializeOwned>(
+        &self,
+        child: &mut Child,
+        order: &impl Serialize,
+        mark: &str,
+        packs: Option<Arc<dyn PackSource + Send + Sync>>,
+        stop: &CancellationToken,
+    ) -> Result<A, ChildError> {
+        let none = || ChildError::Start(io::Error::other("it has no pipes"));
+        let input = child.stdin.take().ok_or_else(none)?;
+        let output = child.stdout.take().ok_or_else(none)?;
+        let errors = child.stderr.take().ok_or_else(none)?;
+        let mut last_words = tokio::spawn(end_of(errors));
+        let head = Head {
+            level: tracing::level_filters::LevelFilter::current().to_string(),
+            mark: mark.to_owned(),
+            umask: crate::umask::of_commands(),
+            order: serde_json::to_value(order)
+                .map_err(|error| ChildError::Start(io::Error::other(error)))?,
+        };
+        let (to_child, pieces) = mpsc::channel(PIECES_AHEAD);
+        let order = ToChild::order(&head);
+        let order = order.map_err(|error| ChildError::Start(io::Error::other(error)))?;
+        // There is room for it.
+        to_child.send(order).await.ok();
+        // A child that does not read must not keep its answer from being read. It ends when all that speak to the child
+        // are gone, and the child reads the end of its input.
+        let writing = tokio::spawn(write(input, pieces));
+        let mut speaking = Some((to_child, AbortOnDrop(writing)));
+        let (heard, mut frames) = mpsc::channel(1);
+        let _hearing = AbortOnDrop(tokio::spawn(hear(output, heard)));
+        let mut looking = tokio::time::interval(LOOK);
+        let mut told_at = None;
+        loop {
+            let late = async {
+                match told_at {
+                    Some(told) => tokio::time::sleep_until(told + self.grace + END).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if told_at.is_none() => {
+                    told_at = Some(tokio::time::Instant::now());
+                    speaking = None;
+                }
+                frame = frames.recv() => match frame {
+                    Some(Ok(FromChild::Log(level, text))) => log(&level, &text),
+                    Some(Ok(FromChild::Ask(request))) => {
+                        if let (Some((to_child, _)), Some(packs)) = (&speaking, &packs) {
+                            let (to_child, packs) = (to_child.clone(), packs.clone());
+                            tokio::task::spawn_blocking(move || give(&request, &*packs, &to_child));
+                        }
+                    }
+                    Some(_) | None if told_at.is_some() => return Err(ChildError::Canceled),
+                    Some(Ok(FromChild::Done(answer))) => {
+                        return serde_json::from_slice(&answer)
+                            .map_err(|error| ChildError::Answer(error.to_string()));
+                    }
+                    Some(Err(error)) => return Err(ChildError::Answer(error.to_string())),
+                    None => return Err(died(child, &mut last_words).await),
+                },
+                () = late => return Err(ChildError::Canceled),
+                _ = looking.tick() => if child.id().is_some_and(is_stopped) {
+                    let how = "was stopped (SIGSTOP): a command of the build may have done that".to_owned();
+                    return Err(ChildError::Died { how });
+                },
+            }
+        }
+    }
+}
+
+/// Whether the system lacks something that it may have later.
+fn is_passing(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| lacks.contains(&error))
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Reads what a child says, to its end.
+async fn hear(mut output: ChildStdout, heard: mpsc::Sender<io::Result<FromChild>>) {
+    loop {
+        let frame = match read_frame(&mut output).await {
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let is_last = frame.is_err();
+        if heard.send(frame).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+async fn write(mut input: ChildStdin, mut pieces: mpsc::Receiver<Vec<u8>>) {
+    while let Some(piece) = pieces.recv().await {
+        // A child that is gone tells so where its answer is awaited.
+        if input.write_all(&piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Brings packs from where they come from to a child. Blocks.
+fn give(request: &PackRequest, packs: &dyn PackSource, to_child: &mpsc::Sender<Vec<u8>>) {
+    let given = packs.open(request).and_then(|mut stream| {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = stream.read(&mut piece);
+            let length = read.map_err(|error| PackError::Interrupted(error.to_string()))?;
+            let Some(piece) = piece.get(..length).filter(|piece| !piece.is_empty()) else {
+                return Ok(());
+            };
+            if to_child.blocking_send(ToChild::piece(piece)).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    // A child that is gone needs no end.
+    to_child.blocking_send(ToChild::end(given.err())).ok();
+}
+
+/// Ends a child and its group at once.
+async fn kill(child: &mut Child) {
+    // Its own session is its group's; before it has made one, it is alone.
+    if let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        kill_process_group(group, Signal::KILL).ok();
+    }
+    child.kill().await.ok();
+}
+
+async fn died(child: &mut Child, last_words: &mut tokio::task::JoinHandle<String>) -> ChildError {
+    // Whatever closed its output: without it, it is of no use.
+    let ended = tokio::time::timeout(LAST_WORDS_TIMEOUT, child.wait()).await;
+    let words = tokio::time::timeout(LAST_WORDS_TIMEOUT, last_words).await;
+    let words = words.ok().and_then(Result::ok).unwrap_or_default();
+    let how = match ended {
+        Ok(Ok(status)) => how_it_went(status, &words),
+        Ok(Err(error)) => format!("could not be waited for: {error}"),
+        Err(_) => "closed its output".to_owned(),
+    };
+    ChildError::Died { how }
+}
+
+fn how_it_went(status: ExitStatus, words: &str) -> String {
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(9)) => {
+            "was ended by signal 9 (SIGKILL): the system may have done that for want of memory, or a command of the build"
+                .to_owned()
+        }
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    let out_of_memory = words.contains("memory allocation of");
+    let meaning = if out_of_memory {
+        "; it ran out of memory (setting git_max_memory_bytes)"
+    } else {
+        ""
+    };
+    let words: String = words.trim().replace(char::is_control, " ");
+    match words.is_empty() {
+        true => format!("{how}{meaning}"),
+        false => format!("{how}{meaning}; its last words: {words}"),
+    }
+}
+
+async fn end_of(mut stream: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        kept.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        let surplus = kept.len().saturating_sub(LAST_WORDS);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Whether a process was stopped by a signal. Its state stands behind its name, which is in parentheses.
+fn is_stopped(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
+    state.is_some_and(|state| state.first() == Some(&b'T'))
+}
+
+/// What a child wants to have logged is logged here.
+fn log(level: &str, text: &str) {
+    match level {
+        "ERROR" => tracing::error!("{text}"),
+        "WARN" => tracing::warn!("{text}"),
+        "INFO" => tracing::info!("{text}"),
+        _ => tracing::debug!("{text}"),
+    }
+}
