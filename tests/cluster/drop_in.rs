@@ -205,7 +205,8 @@ async fn events_say_which_executor_ran_a_subjob_and_when() {
         let took = |from: &Value, to: &Value| {
             to["__timestamp__"].as_f64().unwrap() - from["__timestamp__"].as_f64().unwrap()
         };
-        assert!(took(&began, &ended) >= 0.3, "{began} {ended}");
+        // Seconds with a fraction are not exact.
+        assert!(took(&began, &ended) > 0.29, "{began} {ended}");
         assert_eq!(of("SUBJOB_HANDED_OUT", subjob)["attempt"], 1);
     }
 }
