@@ -55,6 +55,18 @@ pub struct Exported {
     pub mended: Vec<Problem>,
 }
 
+impl Exported {
+    /// What is not there at all is left out too, and no record tells of it.
+    fn telling(mut self, problems: &[Problem]) -> Self {
+        if self.damages.is_empty() {
+            let told = problems.iter();
+            let told = told.map(|Problem { place, what, .. }| format!("{place}: {what}"));
+            self.damages.extend(told);
+        }
+        self
+    }
+}
+
 struct Exporter<'a, W> {
     out: &'a mut W,
     done: Exported,
@@ -121,8 +133,9 @@ fn event_place(key: &[u8]) -> String {
 pub fn export(directory: &Path, out: &mut impl Write) -> Result<Exported, ExportError> {
     with_mended_copy(directory, |store, mended| {
         // What can not be read is to be found before the first line is written.
-        examine_store(store, Mended::default())?;
-        Ok(export_store(store, out, mended))
+        let findings = examine_store(store, Mended::default())?;
+        let exported = export_store(store, out, mended);
+        Ok(exported.map(|exported| exported.telling(&findings.problems)))
     })?
 }
 

@@ -114,7 +114,11 @@ fn look(journal: &Path, damaged: &Files, sound: &Cluster, what: &str) -> Outcome
 fn repair(journal: &Path, damaged: &Files, what: &str) {
     let unchanged = |how: &str| assert!(files(journal) == *damaged, "{what}: {how}");
     let mut lines = Vec::new();
-    export(journal, &mut lines).unwrap();
+    let exported = export(journal, &mut lines).unwrap();
+    assert!(
+        !exported.damages.is_empty() || !exported.mended.is_empty(),
+        "{what}: it is not told"
+    );
     unchanged("export");
     assert!(lines.ends_with(b"}\n"), "{what}: an export with an end");
     let repair = Repair::of_damaged(journal).unwrap();
