@@ -3,8 +3,10 @@
 //! Names and shapes are those of the original's `/v1` API; what is ours beside them says so.
 
 mod lenient;
+mod master_mark;
 mod slave_protocol;
 
+pub use master_mark::{MasterMark, Seen};
 pub use slave_protocol::*;
 
 use crate::ids::{AtomId, BuildId, SessionId, SlaveId, SubjobId};
@@ -14,7 +16,7 @@ use serde_json::{Map, Value};
 
 /// The version of the slave protocol that this program speaks beside the original's; a peer that
 /// does not name one speaks the original's.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Answer to an accepted `POST /v1/build`: status 202.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

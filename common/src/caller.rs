@@ -194,7 +194,8 @@ impl Caller {
         answer.await.map(|_| ())
     }
 
-    /// Sends JSON, signed, and starts to read something large.
+    /// Sends JSON, signed, and starts to read something large; to the life with this session, if one is
+    /// named.
     ///
     /// # Errors
     /// See [`CallError`]; a status below 400 is the caller's to judge.
@@ -203,14 +204,16 @@ impl Caller {
         method: Method,
         url: &str,
         body: &B,
+        session: Option<&SessionId>,
     ) -> Result<Response, CallError> {
         let (url, body) = (self.parse(url)?, written(body)?);
         let digest = &content_digest(&body);
-        let request = self.http.request(method.clone(), url.clone());
+        let receiver = Receiver::from(session);
+        let request = meant_for(receiver, self.http.request(method.clone(), url.clone()));
         self.signed(Unsigned {
             digest,
             request: with_body(request, body, digest),
-            receiver: Receiver::Address,
+            receiver,
             method,
             url,
         })
@@ -240,10 +243,7 @@ impl Caller {
         receiver: Receiver<'_>,
         body: Vec<u8>,
     ) -> Result<Response, CallError> {
-        let mut request = self.http.request(method.clone(), url.clone());
-        if let Receiver::Life(session) = receiver {
-            request = request.header("expected-session-id", session);
-        }
+        let request = meant_for(receiver, self.http.request(method.clone(), url.clone()));
         let digest = &content_digest(&body);
         self.signed(Unsigned {
             digest,
@@ -255,7 +255,8 @@ impl Caller {
         .await
     }
 
-    /// Streams a body of known length and digest, signed, and reads JSON.
+    /// Streams a body of known length and digest, signed, and reads JSON; to the life with this session,
+    /// if one is named.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -266,8 +267,9 @@ impl Caller {
         length: u64,
         content_digest: &str,
         body: reqwest::Body,
+        session: Option<&SessionId>,
     ) -> Result<T, CallError> {
-        let url = self.parse(url)?;
+        let (url, receiver) = (self.parse(url)?, Receiver::from(session));
         let request = self
             .http
             .post(url.clone())
@@ -279,8 +281,8 @@ impl Caller {
             method: Method::POST,
             url: url.clone(),
             digest: content_digest,
-            receiver: Receiver::Address,
-            request,
+            receiver,
+            request: meant_for(receiver, request),
         });
         json(&url, answer.await?).await
     }
@@ -446,6 +448,14 @@ fn with_body(request: RequestBuilder, body: Vec<u8>, digest: &str) -> RequestBui
         false => request,
     };
     request.body(body)
+}
+
+/// A call to a certain life says so: another one refuses it before it looks at anything else.
+fn meant_for(receiver: Receiver<'_>, request: RequestBuilder) -> RequestBuilder {
+    match receiver {
+        Receiver::Life(session) => request.header("expected-session-id", session),
+        Receiver::Address => request,
+    }
 }
 
 fn written<B: Serialize + ?Sized>(body: &B) -> Result<Vec<u8>, CallError> {

@@ -76,6 +76,27 @@ impl SessionId {
     }
 }
 
+/// One incarnation of a master's journal: what was handed out under another one means nothing under this
+/// one, whatever the numbers say. A random text, made when the journal is made, when it is repaired, and
+/// when it turns out to be older than what slaves or stored results have seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub String);
+
+impl Incarnation {
+    /// 32 hexadecimal digits from 16 random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(hex::encode(bytes))
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -187,6 +187,8 @@ impl Farm {
                 labels: BTreeSet::new(),
                 known_as: None,
                 finished: Vec::new(),
+                seen: Vec::new(),
+                fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
             });
         }
         for build in 1..=case.builds {

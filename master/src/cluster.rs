@@ -20,6 +20,7 @@ mod at_work;
 mod attention;
 mod bounded_text;
 mod check;
+mod connecting;
 mod decide;
 mod doubts;
 mod effects;
@@ -27,6 +28,7 @@ pub mod few;
 mod follow_up;
 mod forget;
 pub mod health;
+pub mod incarnation;
 mod isolation;
 mod kept_results;
 mod legacy;
@@ -57,6 +59,7 @@ use build::Build;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use doubts::Failures;
+use incarnation::Lineage;
 use line::Line;
 use serde::{Deserialize, Serialize};
 use slave::Slave;
@@ -113,6 +116,7 @@ pub struct Cluster {
     /// Ids go on from here, whatever was forgotten since.
     last_build: u64,
     last_slave: u64,
+    lineage: Lineage,
     /// Shared with copies of the cluster until they change, as their subjobs are: there may be very many.
     #[serde(skip)]
     builds: BTreeMap<BuildId, Arc<Build>>,

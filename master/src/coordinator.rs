@@ -5,14 +5,16 @@ mod story;
 
 use crate::cluster::Cluster;
 use crate::cluster::build::Build;
-use crate::cluster::command::{Command, Refusal};
+use crate::cluster::command::{Command, Opening, Refusal, StoredResults};
 use crate::cluster::effect::Effect;
 use crate::cluster::event::{Event, Fact};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use crate::liveness::Liveness;
-use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -44,6 +46,8 @@ enum Message {
 #[derive(Clone, Debug)]
 pub struct ClusterHandle {
     inbox: mpsc::Sender<Message>,
+    /// How many events are on disk.
+    position: Arc<AtomicU64>,
 }
 
 /// The coordinator has ended: the master is going down.
@@ -112,6 +116,12 @@ impl ClusterHandle {
         answer.await.map_err(|_| Gone)
     }
 
+    /// How many events are on disk: whatever is done now was decided before that.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
     /// A slave gave a sign of life.
     ///
     /// # Errors
@@ -131,6 +141,9 @@ type Listener = Box<dyn FnMut(&Cluster, &[Event]) + Send>;
 /// The task's own state.
 pub struct Coordinator {
     cluster: Cluster,
+    /// How many events are on disk.
+    position: Arc<AtomicU64>,
+    opening: Box<Opening>,
     journal: Journal,
     liveness: Liveness,
     /// How long a slave of the original may be silent.
@@ -192,8 +205,16 @@ impl Coordinator {
         let cluster = journal.recover()?;
         let (inbox_sender, inbox) = mpsc::channel(INBOX);
         let (effects, effects_receiver) = mpsc::unbounded_channel();
+        let position = Arc::new(AtomicU64::new(cluster.lineage().position()));
+        let opening = Opening {
+            life: SessionId::from_random(random_bytes()),
+            fresh: Incarnation::from_random(random_bytes()),
+            stored: StoredResults::none(),
+        };
         let coordinator = Self {
             cluster,
+            position: Arc::clone(&position),
+            opening: Box::new(opening),
             journal,
             liveness: Liveness::new(lease),
             legacy_lease: lease,
@@ -208,9 +229,24 @@ impl Coordinator {
             coordinator,
             ClusterHandle {
                 inbox: inbox_sender,
+                position,
             },
             effects_receiver,
         ))
+    }
+
+    /// The builds that are not over.
+    #[must_use]
+    pub fn open_builds(&self) -> Vec<BuildId> {
+        let open = self.cluster.builds().filter(|build| !build.is_over());
+        open.map(|build| build.id).collect()
+    }
+
+    /// Begins a life of the master that is known elsewhere, too.
+    #[must_use]
+    pub fn opening(mut self, opening: Opening) -> Self {
+        self.opening = Box::new(opening);
+        self
     }
 
     /// Gives slaves of the original another lease.
@@ -240,7 +276,8 @@ impl Coordinator {
             self.begin_lease(slave);
         }
         let mut first = Turn::default();
-        self.decide(Command::Start, &mut first).ok();
+        let opening = self.opening.clone();
+        self.decide(Command::Start { opening }, &mut first).ok();
         self.finish(first).await?;
         let mut look = tokio::time::interval(self.liveness.look_interval());
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -447,6 +484,8 @@ impl Coordinator {
     async fn finish(&mut self, turn: Turn) -> Result<(), JournalError> {
         if !turn.events.is_empty() {
             self.journal.append(&turn.events).await?;
+            let position = self.cluster.lineage().position();
+            self.position.store(position, Ordering::Release);
             (self.listener)(&self.cluster, &turn.events);
         }
         for answer in turn.answers {

@@ -9,7 +9,7 @@ use crate::metrics::{InternalError, Measured};
 use crate::preparer::Preparer;
 use crate::results::Results;
 use crate::retention::Remover;
-use crate::slave_api::{ProjectLinks, SlaveCalls};
+use crate::slave_api::{Callee, ProjectLinks, SlaveCalls};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
@@ -181,8 +181,17 @@ impl Dispatcher {
                 slave,
                 url,
                 session,
+                incarnation,
                 is_legacy,
-            } => self.slaves.open(slave, url, session, is_legacy),
+            } => {
+                let callee = Callee {
+                    slave,
+                    url,
+                    session,
+                    incarnation,
+                };
+                self.slaves.open(callee, is_legacy);
+            }
             Effect::CloseSlave { slave } => self.slaves.close(slave),
             Effect::EndSlave { slave } => self.slaves.end(slave),
             Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),

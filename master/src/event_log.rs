@@ -12,7 +12,14 @@ use serde_json::Value;
 #[must_use]
 pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
     let entry = match &event.fact {
-        Fact::MasterStarted => Entry::new("SERVICE_STARTED").with("service", "master"),
+        Fact::MasterStarted { .. } => Entry::new("SERVICE_STARTED").with("service", "master"),
+        Fact::IncarnationBegun {
+            incarnation,
+            reason,
+            ..
+        } => Entry::new("INCARNATION_BEGUN")
+            .with("incarnation", incarnation.to_string())
+            .with("reason", reason.as_str()),
         Fact::BuildQueued { build, .. } => of_build("BUILD_REQUEST_QUEUED", *build),
         Fact::PreparationStarted { build, .. } => of_build("BUILD_PREPARE_START", *build),
         Fact::BuildPrepared { build, .. } => prepared(*build, true),
@@ -139,6 +146,7 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
         Fact::PreparationStopped { .. }
         | Fact::BuildRetired { .. }
         | Fact::BuildCleared { .. }
+        | Fact::IdsReserved { .. }
         | Fact::SlaveForgotten { .. }
         | Fact::SlaveReserved { .. } => return Vec::new(),
     };

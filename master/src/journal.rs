@@ -12,6 +12,7 @@ mod event_records;
 pub mod examine;
 pub mod export;
 mod files;
+mod incarnation;
 mod live;
 mod private_copy;
 mod record;

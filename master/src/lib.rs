@@ -28,6 +28,7 @@ pub mod views;
 
 pub use options::{MasterOptions, is_wrong_setting, run};
 
+use cluster::command::Opening;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::random_bytes;
@@ -38,7 +39,7 @@ use clusterrunner_common::event_log::{EventLog, EventLogError};
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::http::turns::Turns;
-use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::ids::{Incarnation, SessionId};
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::settings::MasterSettings;
 use clusterrunner_common::signed::Gate;
@@ -92,6 +93,9 @@ pub enum ServeError {
     /// What an earlier process left can not be cleared away.
     #[error("could not clear away what an earlier process left: {0}")]
     Leftovers(#[source] std::io::Error),
+    /// What results there are can not be looked through.
+    #[error("could not look through the results that are stored: {0}")]
+    Stored(#[source] std::io::Error),
     /// Nothing can be written by a thread of its own.
     #[error("could not begin to store results: {0}")]
     Results(#[source] std::io::Error),
@@ -142,12 +146,22 @@ pub async fn serve(
         tracing::warn!(error = %short, "this master takes no builds and no results yet");
     }
 
+    let session = SessionId::from_random(random_bytes());
     let lease = settings.slave_lost_after;
+    let (life, stored) = (session.clone(), results.clone());
     let journal_directory = directory.join("journal");
     let recovered = tokio::task::spawn_blocking(move || {
         let journal = Journal::open(&journal_directory)?;
         let kept = (journal.ended(), journal.timings());
-        Ok::<_, JournalError>((Coordinator::recover(journal, lease)?, kept))
+        let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
+        // A journal that does not know of these is older than they are.
+        let stored = stored.all_stored(&coordinator.open_builds());
+        let coordinator = coordinator.opening(Opening {
+            life,
+            fresh: Incarnation::from_random(random_bytes()),
+            stored: stored.map_err(ServeError::Stored)?,
+        });
+        Ok::<_, ServeError>(((coordinator, cluster, effects), kept))
     });
     let ((coordinator, cluster, effects), (ended, timings)) = recovered.await??;
     let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
@@ -210,7 +224,6 @@ pub async fn serve(
         measured: measured.clone(),
     };
     preparer.children.get_ready();
-    let session = SessionId::from_random(random_bytes());
     let links = ProjectLinks {
         directory: settings.build_symlink_directory.clone(),
         session: session.clone(),

@@ -130,6 +130,8 @@ mod tests {
             labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
+            seen: Vec::new(),
+            fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
         };
         for event in cluster.decide(connect, Timestamp(1)).unwrap() {
             cluster.apply(&event);

@@ -237,7 +237,9 @@ fn changed_build(fact: &Fact) -> Option<BuildId> {
         | Fact::SubjobFinished { build, .. }
         | Fact::ResultDoubted { build, .. }
         | Fact::SubjobReturned { build, .. } => Some(*build),
-        Fact::MasterStarted
+        Fact::MasterStarted { .. }
+        | Fact::IncarnationBegun { .. }
+        | Fact::IdsReserved { .. }
         | Fact::SlaveForgotten { .. }
         | Fact::SlaveConnected { .. }
         | Fact::SlaveLost { .. }
@@ -302,6 +304,8 @@ mod tests {
                 labels: BTreeSet::new(),
                 known_as: None,
                 finished: Vec::new(),
+                seen: Vec::new(),
+                fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
             });
         }
 

@@ -18,6 +18,7 @@ mod index;
 mod made;
 mod old_files;
 mod received;
+mod stored;
 mod tar_stream;
 #[cfg(test)]
 mod test_blocks;

@@ -13,7 +13,7 @@ use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
 use crate::metrics::Measured;
 use clusterrunner_common::caller::Caller;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use line::{Line, PATIENCE};
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -37,6 +37,19 @@ pub struct SlaveCalls {
 enum Order {
     About(BuildId, SlaveCall),
     End,
+}
+
+/// A slave that can be called.
+#[derive(Debug)]
+pub struct Callee {
+    /// Which.
+    pub slave: SlaveId,
+    /// `host:port` at which it is called.
+    pub url: String,
+    /// The life that is meant.
+    pub session: SessionId,
+    /// The incarnation of the journal that it is registered under.
+    pub incarnation: Option<Incarnation>,
 }
 
 #[derive(Debug)]
@@ -76,7 +89,7 @@ impl SlaveCalls {
     }
 
     /// From now on this slave can be called.
-    pub fn open(&mut self, slave: SlaveId, url: String, session: SessionId, is_legacy: bool) {
+    pub fn open(&mut self, callee: Callee, is_legacy: bool) {
         while self.tasks.try_join_next().is_some() {}
         let (calls, inbox) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
@@ -84,14 +97,13 @@ impl SlaveCalls {
             caller: self.caller.clone(),
             cluster: self.cluster.clone(),
             measured: self.measured.clone(),
-            slave,
-            url,
-            session,
+            callee,
+            life: self.links.session.clone(),
             patience: PATIENCE,
             legacy: is_legacy.then(|| self.links.clone()),
             gives_projects: self.gives_projects,
         };
-        let stopped = stop.clone();
+        let (stopped, slave) = (stop.clone(), line.callee.slave);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}

@@ -62,6 +62,14 @@ impl Registration {
         self.doubt();
     }
 
+    /// Pauses between two tries; not when the master has been heard meanwhile.
+    async fn pause(&self, backoff: &mut Backoff) {
+        tokio::select! {
+            () = backoff.pause() => {}
+            () = self.doubt.notified() => {}
+        }
+    }
+
     /// Orders of the master pass here. While we connect they wait: the first of the new
     /// registration may overtake the answer that tells us to forget those of the old one.
     pub(crate) async fn admit(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
@@ -158,8 +166,12 @@ async fn connect(
             Ok(answer) => match answer.slave_id.parse() {
                 Ok(id) => {
                     tell_of_end(failures);
-                    take_over(api, &answer, id, work, registration);
+                    let is_resumed = take_over(api, &answer, id, work, registration);
                     drop(closed);
+                    if answer.resumed && !is_resumed {
+                        // It counts on work that was dropped: it must hear that.
+                        registration.renounce();
+                    }
                     if !held.settle(data, &answer.wanted).await {
                         // It waits for a result that is gone: it must hear that.
                         registration.renounce();
@@ -174,17 +186,18 @@ async fn connect(
             Err(error) => tell(failures, &error),
         }
         drop(closed);
-        backoff.pause().await;
+        registration.pause(&mut backoff).await;
     }
 }
 
+/// Takes the registration for ours. Says whether all that was handed out before still counts.
 fn take_over(
     api: &MasterApi,
     answer: &ConnectAnswer,
     id: SlaveId,
     work: &WorkHandle,
     registration: &Registration,
-) {
+) -> bool {
     tracing::info!(
         slave.id = %id,
         resumed = answer.resumed,
@@ -201,13 +214,14 @@ fn take_over(
             "the master does not speak protocol {PROTOCOL}: this slave can not work for it. If it is one of the original ClusterRunner, set accept_legacy_peers = True"
         );
     }
-    let connected = Command::Connected {
-        resumed: answer.resumed,
-    };
+    let is_known = api.lineage.meet(id, answer.master.clone());
+    let resumed = answer.resumed && is_known;
+    let connected = Command::Connected { resumed };
     if work.send(connected).is_err() {
         tracing::debug!("connected while the slave ends");
     }
     registration.id.send_replace(Some(id));
+    resumed
 }
 
 /// Gives signs of life until the master does not count on us any more.
@@ -249,6 +263,6 @@ async fn hold(
                 tell(failures, &error);
             }
         }
-        backoff.pause().await;
+        registration.pause(&mut backoff).await;
     }
 }

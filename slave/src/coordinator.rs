@@ -15,7 +15,7 @@ use crate::work::{
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::event_log::EventLog;
-use clusterrunner_common::ids::{BuildId, SessionId};
+use clusterrunner_common::ids::{BuildId, Incarnation, SessionId};
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
@@ -68,6 +68,8 @@ struct BuildStops {
     hurry: CancellationToken,
     /// For the event log.
     job_name: String,
+    /// The incarnation of the master that ordered it.
+    incarnation: Option<Incarnation>,
     hand_outs: HashMap<HandOut, CancellationToken>,
 }
 
@@ -274,6 +276,7 @@ impl Coordinator {
                     hand_out,
                     executor,
                     atoms,
+                    incarnation: stops.incarnation.clone(),
                     stop: stops.hand_out(hand_out),
                 };
                 self.outbox.put(finished, &stops.all);
@@ -310,6 +313,7 @@ impl Coordinator {
 
     fn set_up(self: &Arc<Self>, order: Box<SetupOrder>, stops: &mut BuildStops, is_again: bool) {
         let build = order.build;
+        stops.incarnation.clone_from(&order.incarnation);
         stops.job_name = order.job.job_name().unwrap_or_default().to_owned();
         let stop = stops.all.clone();
         let failed = SetupOutcome::Failed {

@@ -338,6 +338,7 @@ impl Deliveries {
             _ => serde_json::to_string(&ResultsReport {
                 slave_id: id,
                 session_id: self.api.session.clone(),
+                incarnation: packed.note.incarnation().cloned(),
                 results: packed.note.results.clone(),
             })?,
         };
@@ -379,6 +380,7 @@ mod tests {
             let note = ResultNote {
                 build: BuildId(1),
                 session: SessionId("s".to_owned()),
+                master: None,
                 results: Vec::new(),
             };
             let content = Bytes::from_static(b"content");

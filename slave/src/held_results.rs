@@ -7,6 +7,7 @@
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
 use crate::delivery::{Deliveries, DeliveryEnd, Packed};
+use crate::lineage::Lineage;
 use crate::result_note::ResultNote;
 use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
@@ -105,6 +106,13 @@ impl HeldResults {
         Ok((results, deliveries))
     }
 
+    /// Takes note of what they say of masters.
+    pub(crate) fn remember_in(&self, lineage: &Lineage) {
+        for held in self.lock().values() {
+            lineage.remember(&held.note);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<HandOut, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,6 +128,7 @@ impl HeldResults {
                 subjob_id: hand_out.subjob,
                 attempt: hand_out.attempt,
                 session_id: held.note.session.clone(),
+                incarnation: held.note.incarnation().cloned(),
             })
         });
         told.collect()

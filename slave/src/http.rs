@@ -8,6 +8,7 @@ mod routes;
 use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::executors::Consoles;
+use crate::lineage::Lineage;
 use crate::master_api::Dialect;
 use crate::reports::Reports;
 use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
@@ -17,8 +18,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use clusterrunner_common::api::{
-    ExecutorView, OrderAnswer, SetupRequest, SlaveStatusBody, SlaveStatusView, SubjobAccepted,
-    SubjobOrder, SubjobRequest, SubjobsRequest, Success, TeardownRequest, VersionBody,
+    ExecutorView, MasterMark, OrderAnswer, SetupRequest, SlaveStatusBody, SlaveStatusView,
+    SubjobAccepted, SubjobOrder, SubjobRequest, SubjobsRequest, Success, TeardownRequest,
+    VersionBody,
 };
 use clusterrunner_common::auth::SignatureError;
 use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
@@ -52,6 +54,7 @@ pub(crate) struct Api {
     pub(crate) work: WorkHandle,
     pub(crate) registration: Registration,
     pub(crate) dialect: Dialect,
+    pub(crate) lineage: Lineage,
     pub(crate) consoles: Arc<Consoles>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) events: EventLog,
@@ -76,16 +79,39 @@ impl Api {
         Ok(admitted)
     }
 
+    /// The same for an order about a build, which a master of ours gives only in the life of it that this
+    /// slave has connected to. `attempt` is the highest that it gives.
+    async fn admit_about(
+        &self,
+        build: BuildId,
+        proof: Proof,
+        master: Option<&MasterMark>,
+        attempt: Option<Attempt>,
+    ) -> Result<RwLockReadGuard<'_, ()>, ApiError> {
+        let admitted = self.admit(proof).await?;
+        if !proof.is_weak() {
+            let master = master.ok_or(ApiError::OtherProtocol { missing: "master" })?;
+            if let Err(not_met) = self.lineage.admit(master, build, attempt) {
+                self.registration.doubt();
+                return Err(not_met.into());
+            }
+        }
+        Ok(admitted)
+    }
+
     /// Gives the work an order that takes time, and waits for its end for as long as whoever gave it
     /// asks for.
     async fn carry_out(
         &self,
         build: BuildId,
         proof: Proof,
-        wait_ms: Option<u64>,
+        (wait_ms, master): (Option<u64>, Option<MasterMark>),
+        attempt: Option<Attempt>,
         order: impl FnOnce() -> Result<Command, ApiError>,
     ) -> Result<Json<OrderAnswer>, ApiError> {
-        let admitted = self.admit(proof).await?;
+        let admitted = self
+            .admit_about(build, proof, master.as_ref(), attempt)
+            .await?;
         let command = order()?;
         let expected = wait_ms.map(|_| self.reports.expect(build));
         self.work.send(command)?;
@@ -215,7 +241,8 @@ async fn set_up(
     proof: Proof,
     Signed(request): Signed<SetupRequest, MAX_ORDER>,
 ) -> Result<Json<OrderAnswer>, ApiError> {
-    let wait_ms = request.wait_ms;
+    let from = (request.wait_ms, request.master.clone());
+    let attempt = request.subjobs.as_ref().and_then(highest_attempt);
     let order = || {
         let order = match proof.is_weak() {
             true => legacy::setup_order(build, request)?,
@@ -223,7 +250,13 @@ async fn set_up(
         };
         Ok(Command::SetUp(Box::new(order)))
     };
-    api.carry_out(build, proof, wait_ms, order).await
+    api.carry_out(build, proof, from, attempt, order).await
+}
+
+/// The highest number of a hand-out that an order gives.
+fn highest_attempt(request: &SubjobsRequest) -> Option<Attempt> {
+    let subjobs = request.subjobs.iter();
+    subjobs.map(|subjob| subjob.attempt).max()
 }
 
 fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiError> {
@@ -241,6 +274,7 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
     };
     Ok(SetupOrder {
         build,
+        incarnation: request.master.map(|master| master.incarnation),
         start_index: request.build_executor_start_index,
         source: project.project,
         remote_files: project.remote_files,
@@ -262,16 +296,18 @@ async fn start_subjob(
     if request.atomic_commands.iter().any(nul) {
         return Err(ApiError::NulInCommand);
     }
+    let attempt = request.attempt.unwrap_or(Attempt::FIRST);
     let command = Command::StartSubjobs {
         build,
         subjobs: vec![OrderedSubjob {
             subjob,
-            attempt: request.attempt.unwrap_or(Attempt::FIRST),
+            attempt,
             atomic_commands: request.atomic_commands,
         }],
         timeout: request.timeout_s.map(Duration::from_secs),
     };
-    let _admitted = api.admit(proof).await?;
+    let master = request.master.as_ref();
+    let _admitted = api.admit_about(build, proof, master, Some(attempt)).await?;
     let executor_id = match api.work.send(command)? {
         Answer::Subjobs(executor) => executor,
         Answer::Done => None,
@@ -289,6 +325,7 @@ fn ordered(request: SubjobsRequest) -> Result<(Vec<OrderedSubjob>, Option<Durati
         command,
         timeout_s,
         subjobs,
+        master: _,
     } = request;
     let mut ordered = Vec::with_capacity(subjobs.len());
     for order in subjobs {
@@ -321,13 +358,16 @@ async fn start_subjobs(
     proof: Proof,
     Signed(request): Signed<SubjobsRequest, MAX_ORDER>,
 ) -> Result<(StatusCode, Json<Success>), ApiError> {
+    let (attempt, master) = (highest_attempt(&request), request.master.clone());
     let (subjobs, timeout) = ordered(request)?;
     let command = Command::StartSubjobs {
         build,
         subjobs,
         timeout,
     };
-    let _admitted = api.admit(proof).await?;
+    let _admitted = api
+        .admit_about(build, proof, master.as_ref(), attempt)
+        .await?;
     api.work.send(command)?;
     Ok((StatusCode::CREATED, Json(Success::default())))
 }
@@ -344,7 +384,8 @@ async fn tear_down(
         }
         Ok(Command::TearDown(build))
     };
-    api.carry_out(build, proof, request.wait_ms, order).await
+    let from = (request.wait_ms, request.master);
+    api.carry_out(build, proof, from, None, order).await
 }
 
 async fn kill(

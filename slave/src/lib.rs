@@ -12,6 +12,7 @@ mod event_log;
 mod executors;
 mod held_results;
 mod http;
+mod lineage;
 mod master_api;
 mod master_source;
 mod misdeeds;
@@ -55,6 +56,7 @@ use coordinator::{Surroundings, WorkHandle};
 use data_directory::DataDirectory;
 use delivery::Deliveries;
 use held_results::HeldResults;
+use lineage::Lineage;
 use master_api::{Dialect, MasterApi};
 use setup::Setup;
 use source::{Fetching, Sources};
@@ -204,7 +206,9 @@ pub async fn serve_until_told(
         labels: settings.labels.clone(),
         accepts_original: service.accept_legacy_peers,
         dialect: Dialect::default(),
+        lineage: Lineage::default(),
     };
+    held.remember_in(&api.lineage);
     let registration = Registration::new();
     // A child, so that a call that ends this slave ends nothing else of the process.
     let stop = stop.child_token();
@@ -271,6 +275,7 @@ pub async fn serve_until_told(
             work: work.clone(),
             registration: registration.clone(),
             dialect: api.dialect.clone(),
+            lineage: api.lineage.clone(),
             consoles: Arc::clone(&surroundings.consoles),
             reports: Arc::clone(&surroundings.reports),
             events,

@@ -1,10 +1,11 @@
 //! The calls that a slave makes to its master.
 
+use crate::lineage::Lineage;
 use crate::upload::Upload;
 use crate::work::HandOut;
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
-    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, SourceRequest, StateReport,
+    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, SlaveState, SourceRequest, StateReport,
     StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
@@ -109,6 +110,7 @@ pub(crate) struct MasterApi {
     /// Whether a master of the original may be served.
     pub(crate) accepts_original: bool,
     pub(crate) dialect: Dialect,
+    pub(crate) lineage: Lineage,
 }
 
 impl MasterApi {
@@ -127,6 +129,7 @@ impl MasterApi {
             protocol: Some(PROTOCOL),
             slave_id: known_as,
             finished,
+            seen: self.lineage.to_tell(),
         };
         let url = format!("{}/v1/slave", self.master);
         let answer = self.caller.send_and_meet(Method::POST, &url, &request);
@@ -171,6 +174,10 @@ impl MasterApi {
             },
         };
         let url = format!("{}/v1/slave/{id}", self.master);
+        if report.state == SlaveState::Disconnected && !self.dialect.is_original() {
+            // It counts in whichever life of the master: the slave's own session is named.
+            return self.caller.order(Method::PUT, &url, &request).await;
+        }
         // What the master says beside the status is of no use to us.
         let _answer: Value = self.send(Method::PUT, &url, &request).await?;
         Ok(())
@@ -181,6 +188,8 @@ impl MasterApi {
         (!self.dialect.is_original()).then_some(field)
     }
 
+    /// A master that was started again, perhaps on an older journal, must hear first what this slave has seen:
+    /// calls are meant for the life of it that the slave has connected to.
     async fn send<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         method: Method,
@@ -188,7 +197,11 @@ impl MasterApi {
         body: &B,
     ) -> Result<T, CallError> {
         let Some(original) = self.dialect.original() else {
-            return self.caller.send(method, url, body).await;
+            let Some(session) = self.lineage.session() else {
+                return self.caller.send(method, url, body).await;
+            };
+            let body = serde_json::to_vec(body).map_err(CallError::Body)?;
+            return self.caller.send_to(&session, method, url, body).await;
         };
         let body = serde_json::to_vec(body).map_err(CallError::Body)?;
         let expected = original
@@ -212,7 +225,10 @@ impl MasterApi {
             packs: packs.clone(),
         };
         let url = format!("{}/v1/build/{build}/source", self.master);
-        let asked = self.uploader.send_for_stream(Method::POST, &url, &request);
+        let session = self.lineage.session();
+        let asked = self
+            .uploader
+            .send_for_stream(Method::POST, &url, &request, session.as_ref());
         asked.await
     }
 
@@ -230,6 +246,7 @@ impl MasterApi {
             }),
             slave_id: self.own(id),
             session_id: self.own(self.session.clone()),
+            incarnation: None,
             attempt: self.own(hand_out.attempt),
             atoms: Vec::new(),
         }
@@ -248,10 +265,10 @@ impl MasterApi {
             digest,
             content,
         } = upload;
-        let body = content.into_body();
-        let sent = self
-            .uploader
-            .upload(&url, &content_type, length, &digest, body);
+        let (body, session) = (content.into_body(), self.lineage.session());
+        let sent =
+            self.uploader
+                .upload(&url, &content_type, length, &digest, body, session.as_ref());
         sent.await
     }
 

@@ -248,14 +248,21 @@ impl Outbox {
         let Some(finished) = batch.finished() else {
             return Err(PackFailure::Unwanted);
         };
-        let is_original = self.deliveries.api.dialect.is_original();
-        let packed = batch.pack(
-            &finished,
-            &self.data,
-            &self.session,
-            is_original,
-            &self.ending,
-        );
+        let api = &self.deliveries.api;
+        let incarnation = finished.first().and_then(|one| one.incarnation.as_ref());
+        let master = incarnation.and_then(|of| api.lineage.last_of(of));
+        let packed = if incarnation.is_some() && master.is_none() {
+            // That incarnation is gone, and with it whoever would want it.
+            Err(PackFailure::Unwanted)
+        } else {
+            batch.pack(
+                &finished,
+                &self.data,
+                (&self.session, master),
+                api.dialect.is_original(),
+                &self.ending,
+            )
+        };
         // Before others may work in the same directories.
         for finished in finished.iter() {
             remove_files(&finished.atoms);

@@ -178,6 +178,11 @@ impl Reports {
             }
             return false;
         }
+        if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
+            // It was started again, and hears first what we have.
+            registration.doubt();
+            return false;
+        }
         tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "the master refused a report");
         // If it forgot us, connecting again sets things right.
         registration.doubt();

@@ -185,6 +185,7 @@ mod tests {
     fn note(num_atoms: u32) -> ResultNote {
         let ends = Scenario::new().ends(num_atoms);
         ResultNote {
+            master: None,
             build: BuildId(7),
             session: SessionId("s".to_owned()),
             results: vec![entry(hand_out(), ExecutorIndex(0), &ends)],
@@ -294,6 +295,7 @@ mod tests {
         second.subjob = SubjobId(0);
         let results = [(hand_out(), &ends[0][..]), (second, &ends[1][..])];
         let note = ResultNote {
+            master: None,
             build: BuildId(7),
             session: SessionId("s".to_owned()),
             results: results

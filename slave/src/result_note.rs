@@ -4,8 +4,10 @@
 //! another's, and costs no file of its own. Whoever unpacks the archive does not see it.
 
 use crate::work::{AtomEnd, HandOut};
-use clusterrunner_common::api::{AtomReport, ResultEntry};
-use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
+use clusterrunner_common::api::{AtomReport, MasterMark, ResultEntry};
+use clusterrunner_common::ids::{
+    AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SubjobId,
+};
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
@@ -21,6 +23,9 @@ pub(crate) struct ResultNote {
     pub(crate) build: BuildId,
     /// The life of the slave that ran them.
     pub(crate) session: SessionId,
+    /// The latest moment of the master that was seen when they were packed, of the incarnation that handed
+    /// them out.
+    pub(crate) master: Option<MasterMark>,
     /// In the order in which they were packed.
     pub(crate) results: Vec<ResultEntry>,
 }
@@ -32,6 +37,8 @@ enum Stored {
     Many {
         build: BuildId,
         session: SessionId,
+        #[serde(default)]
+        master: Option<MasterMark>,
         results: Vec<ResultEntry>,
     },
     One {
@@ -50,10 +57,12 @@ impl From<Stored> for ResultNote {
             Stored::Many {
                 build,
                 session,
+                master,
                 results,
             } => Self {
                 build,
                 session,
+                master,
                 results,
             },
             Stored::One {
@@ -65,6 +74,7 @@ impl From<Stored> for ResultNote {
             } => Self {
                 build,
                 session,
+                master: None,
                 results: vec![ResultEntry {
                     subjob_id: subjob,
                     attempt,
@@ -101,6 +111,11 @@ impl ResultNote {
             subjob: result.subjob_id,
             attempt: result.attempt,
         })
+    }
+
+    /// The incarnation of the master that handed them out.
+    pub(crate) fn incarnation(&self) -> Option<&Incarnation> {
+        self.master.as_ref().map(|master| &master.incarnation)
     }
 
     /// The first of them, after which the file is named; no other file has it.
@@ -146,6 +161,11 @@ mod tests {
         ResultNote {
             build: BuildId(7),
             session: SessionId("s".to_owned()),
+            master: Some(MasterMark {
+                incarnation: Incarnation("i".to_owned()),
+                session_id: SessionId("m".to_owned()),
+                position: 9,
+            }),
             results: vec![result(4), result(1)],
         }
     }
@@ -158,6 +178,7 @@ mod tests {
         let mut expected = note();
         expected.results.truncate(1);
         expected.results[0].executor_id = None;
+        expected.master = None;
         assert_eq!(serde_json::from_str::<ResultNote>(one).unwrap(), expected);
     }
 }

@@ -36,6 +36,7 @@ mod full_disk;
 mod guarded_reads;
 mod held_results;
 mod https;
+mod incarnations;
 mod joining;
 mod journal;
 mod kill_points;

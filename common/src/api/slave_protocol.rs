@@ -1,8 +1,10 @@
 //! What master and slaves say to each other.
 
-use super::lenient;
+use super::{MasterMark, Seen, lenient};
 use crate::git::PackRequest;
-use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use crate::ids::{
+    AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -31,6 +33,9 @@ pub struct ConnectRequest {
     /// Ours: results of earlier lives that the slave still has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished: Vec<FinishedAttempt>,
+    /// Ours: what the slave has seen of each incarnation of a master that it still knows something of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Seen>,
 }
 
 /// A hand-out whose result outlived the process of the slave that ran it.
@@ -44,6 +49,9 @@ pub struct FinishedAttempt {
     pub attempt: Attempt,
     /// The life that ran it.
     pub session_id: SessionId,
+    /// The incarnation of the master that handed it out. Without one it counts for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
 }
 
 /// Answer to `POST /v1/slave`: status 201.
@@ -64,6 +72,10 @@ pub struct ConnectAnswer {
     /// the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wanted: Vec<(BuildId, SubjobId, Attempt)>,
+    /// Ours: the master as it is now. A slave drops all that it has of another incarnation, and takes orders of
+    /// this life only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<MasterMark>,
 }
 
 /// Body of `POST /v1/slave/<id>/heartbeat`.
@@ -153,6 +165,9 @@ pub struct SetupRequest {
     /// Ours: see [`OrderAnswer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
+    /// Ours: which moment of which master the order belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<MasterMark>,
 }
 
 /// Body of the slave's `POST /v1/build/<id>/teardown`, empty from an original master. The answer is 200
@@ -162,6 +177,9 @@ pub struct TeardownRequest {
     /// Ours: see [`OrderAnswer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
+    /// Ours: which moment of which master the order belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<MasterMark>,
 }
 
 /// Answer of a slave to an order that takes time. It waits for as many milliseconds as the order's
@@ -237,6 +255,9 @@ pub struct SubjobRequest {
     /// Ours: how long each atom may run; absent for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
+    /// Ours: which moment of which master the order belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<MasterMark>,
 }
 
 /// Answer of a slave that took a subjob: status 201. Also given, and without effect, when it has
@@ -264,6 +285,9 @@ pub struct ResultReport {
     /// Ours: the life of the slave's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
+    /// Ours: the incarnation of the master that handed it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
     /// Ours: the hand-out that this is the result of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
@@ -310,6 +334,9 @@ pub struct SubjobsRequest {
     pub timeout_s: Option<u64>,
     /// In the order in which they are to run.
     pub subjobs: Vec<SubjobOrder>,
+    /// Ours: which moment of which master the order belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<MasterMark>,
 }
 
 /// Part of [`SubjobsRequest`]: one hand-out.
@@ -332,6 +359,9 @@ pub struct ResultsReport {
     pub slave_id: SlaveId,
     /// The life of the slave's process.
     pub session_id: SessionId,
+    /// The incarnation of the master that handed them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
     /// At least one.
     pub results: Vec<ResultEntry>,
 }

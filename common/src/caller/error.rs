@@ -129,7 +129,9 @@ impl CallError {
                 status.is_server_error()
                     || matches!(
                         *status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                        StatusCode::REQUEST_TIMEOUT
+                            | StatusCode::TOO_EARLY
+                            | StatusCode::TOO_MANY_REQUESTS
                     )
             }
             Self::Client(_)

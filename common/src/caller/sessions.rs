@@ -1,5 +1,6 @@
 //! The sessions of those who are called: a signature names for whom it is.
 
+use crate::ids::SessionId;
 use reqwest::{Response, Url};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,12 @@ pub(super) enum Receiver<'a> {
     Address,
     /// The one with this session and no other.
     Life(&'a str),
+}
+
+impl<'a> From<Option<&'a SessionId>> for Receiver<'a> {
+    fn from(session: Option<&'a SessionId>) -> Self {
+        session.map_or(Self::Address, |session| Self::Life(&session.0))
+    }
 }
 
 /// What peers said last in the header `Session-Id`, by address. Clones share it.

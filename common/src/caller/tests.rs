@@ -129,7 +129,7 @@ async fn what_is_signed_for_a_life_that_is_over_is_signed_again_once() {
         let body = futures_util::stream::iter([Ok::<_, std::io::Error>("body")]);
         let body = reqwest::Body::wrap_stream(body);
         let url = daemon.url("/order");
-        let sent = caller.upload(&url, "text/plain", 4, &digest, body);
+        let sent = caller.upload(&url, "text/plain", 4, &digest, body, None);
         sent.await as Result<usize, _>
     };
     let refused: CallError = upload().await.unwrap_err();

@@ -56,6 +56,8 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
         labels: Default::default(),
         known_as: None,
         finished: Vec::new(),
+        seen: Vec::new(),
+        fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
     })
     .await;
     let request = serde_json::json!({"type": "directory", "project_directory": "/project"});

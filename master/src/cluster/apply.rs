@@ -5,6 +5,7 @@ use super::Cluster;
 use super::build::{Build, BuildState, Subjob};
 use super::event::{Event, Fact, KeptHandOut, Plan};
 use super::health::Record;
+use super::incarnation::Named;
 use super::load::Load;
 use super::quarantine::is_quarantined;
 use super::slave::{BuildOnSlave, Presence, Slave};
@@ -19,6 +20,7 @@ impl Cluster {
     /// # Panics
     /// When the event does not fit the state, which only a damaged journal can cause.
     pub fn apply(&mut self, event: &Event) {
+        self.lineage.count_event();
         self.take_in(event);
         self.settle_doubts();
         self.attend(&event.fact);
@@ -27,7 +29,27 @@ impl Cluster {
     fn take_in(&mut self, event: &Event) {
         let at = event.at;
         match &event.fact {
-            Fact::MasterStarted => self.outlive_master(),
+            Fact::MasterStarted { life, after } => {
+                if let Some(life) = life {
+                    self.lineage.begin_life(life, *after);
+                }
+                self.outlive_master();
+            }
+            Fact::IncarnationBegun {
+                incarnation,
+                build,
+                attempt,
+                slave,
+                reason: _,
+            } => {
+                let named = Named {
+                    build: *build,
+                    attempt: *attempt,
+                    slave: *slave,
+                };
+                self.enter_incarnation(incarnation, named);
+            }
+            Fact::IdsReserved { build, slave } => self.reserve(*build, *slave),
             Fact::BuildQueued { build, request } => {
                 self.last_build = build.0;
                 let new = Build::new(*build, (**request).clone(), at);
@@ -175,9 +197,8 @@ impl Cluster {
                 slaves_lost,
             } => {
                 let poisoned = self.build_mut(*build);
-                let subjob_state = poisoned.subjob_mut(*subjob);
-                let attempt = Attempt(subjob_state.attempts);
-                let outcomes = subjob_state.poisoned(*slaves_lost);
+                let attempt = poisoned.last_attempt(*subjob).unwrap_or(Attempt::FIRST);
+                let outcomes = poisoned.subjob_mut(*subjob).poisoned(*slaves_lost);
                 poisoned.finish_subjob(*subjob, attempt, &outcomes);
                 self.settle_suspects(*build);
                 self.settle(*build);

@@ -73,6 +73,7 @@ impl Cluster {
             | Fact::BuildForgotten { .. }
             | Fact::BuildCleared { .. }
             | Fact::SlaveForgotten { .. }
+            | Fact::IdsReserved { .. }
             | Fact::BuildWarned { .. }
             | Fact::SlaveEnded { .. }
             | Fact::SubjobHandedOut { .. } => {}
@@ -119,7 +120,8 @@ impl Cluster {
                     self.attend_to_all();
                 }
             }
-            Fact::MasterStarted
+            Fact::MasterStarted { .. }
+            | Fact::IncarnationBegun { .. }
             | Fact::SlaveConnected { .. }
             | Fact::SlaveLost { .. }
             | Fact::ShutdownRequested { .. }

@@ -57,6 +57,10 @@ pub struct Build {
     /// Addresses of slaves that set it up and have not lost it since.
     #[serde(default)]
     pub set_up_at: BTreeSet<String>,
+    /// The numbers of its hand-outs go on from here, as others may have been given that the journal does not
+    /// know.
+    #[serde(default)]
+    pub attempts_from: u32,
     /// What went wrong without changing its result, for the user.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -173,6 +177,7 @@ impl Build {
             setup_failures: BTreeMap::new(),
             slave_urls: BTreeMap::new(),
             set_up_at: BTreeSet::new(),
+            attempts_from: 0,
             warnings: Vec::new(),
             preparations: Preparations::default(),
             setups: (0, 0),

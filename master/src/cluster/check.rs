@@ -72,8 +72,8 @@ impl Cluster {
                     holder.is_some_and(|s| s.running.contains(&(id, *subjob))),
                     || format!("build {id}: slave {slave} does not know of subjob {subjob}"),
                 )?;
-                let current = build.subjob(*subjob).map(|state| state.attempts);
-                must(current == Some(attempt.0), || {
+                let current = build.last_attempt(*subjob);
+                must(current == Some(*attempt), || {
                     format!(
                         "build {id}: subjob {subjob} runs as attempt {attempt}, not {current:?}"
                     )
@@ -89,8 +89,8 @@ impl Cluster {
                         )
                     },
                 )?;
-                let current = build.subjob(*subjob).map(|state| state.attempts);
-                must(current == Some(attempt.0), || {
+                let current = build.last_attempt(*subjob);
+                must(current == Some(*attempt), || {
                     format!(
                         "build {id}: attempt {attempt} of subjob {subjob} is kept, not {current:?}"
                     )

@@ -1,9 +1,11 @@
 //! What the cluster can be asked or told.
 
 use super::event::{AtomOutcome, Plan};
-use clusterrunner_common::api::FinishedAttempt;
+use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::build_request::BuildRequest;
-use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{
+    Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
+};
 use clusterrunner_common::retention::BuildBounds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +55,10 @@ pub enum Command {
         known_as: Option<SlaveId>,
         /// Results of earlier lives that it still has on its disk.
         finished: Vec<FinishedAttempt>,
+        /// What it has seen of each incarnation of a master that it knows something of.
+        seen: Vec<Seen>,
+        /// The incarnation that begins if that is more than the journal knows.
+        fresh: Incarnation,
     },
     /// A slave of the original offers itself. Whatever it had before it has no more.
     ConnectLegacySlave {
@@ -190,7 +196,48 @@ pub enum Command {
     /// Time has passed: slaves of long ago can be forgotten.
     ForgetSlaves,
     /// The master process has begun its work, after replay.
-    Start,
+    Start {
+        /// What it knows beside its journal.
+        opening: Box<Opening>,
+    },
+    /// The journal was repaired, or brought back from an export: its end may be lost.
+    BeginIncarnation {
+        /// Which.
+        fresh: Incarnation,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a master that starts knows beside its journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The life of the process that begins.
+    pub life: SessionId,
+    /// The incarnation that begins if the journal is older than what is stored, or has none.
+    pub fresh: Incarnation,
+    /// What lies among the results.
+    pub stored: StoredResults,
+}
+
+/// Which results lie on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredResults {
+    /// The highest id of a build that has a place there; 0 where none has.
+    pub last_build: BuildId,
+    /// The hand-outs of which there is a result, of builds that are not over.
+    pub of_open_builds: BTreeMap<BuildId, Vec<(SubjobId, Attempt)>>,
+}
+
+impl StoredResults {
+    /// There are none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            last_build: BuildId(0),
+            of_open_builds: BTreeMap::new(),
+        }
+    }
 }
 
 /// Which slaves are meant.
@@ -247,6 +294,16 @@ pub enum Refusal {
     /// What came without a full signature is about a slave that signs fully.
     #[error("Slave {0} speaks protocol 2: its calls need the header ClusterRunner-Signature.")]
     NotLegacy(SlaveId),
+    /// What came belongs to another incarnation of the journal.
+    #[error(
+        "this master is of incarnation {current}, and what you bring is of {given}; drop it and connect again"
+    )]
+    OtherIncarnation {
+        /// That of the master.
+        current: String,
+        /// That of what came.
+        given: String,
+    },
     /// The slave was started again since.
     #[error("Specified session id: {0} has expired and is invalid.")]
     SessionExpired(SessionId),

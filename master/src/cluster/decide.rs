@@ -4,12 +4,13 @@ use super::Cluster;
 use super::atom_grouper;
 use super::build::{Build, BuildState};
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
+use super::connecting::Offer;
 use super::event::{AtomOutcome, Event, Fact, KeptHandOut};
+use super::incarnation::Named;
 use super::slave::{BuildOnSlave, Presence, Slave};
-use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How many warnings a build keeps.
 const MAX_WARNINGS: usize = 10;
@@ -29,7 +30,10 @@ impl Cluster {
 
     fn facts(&self, command: Command, at: Timestamp) -> Result<Vec<Fact>, Refusal> {
         match command {
-            Command::Start => Ok(self.start()),
+            Command::Start { opening } => Ok(self.start(&opening)),
+            Command::BeginIncarnation { fresh, reason } => {
+                Ok(self.begin_incarnation(&fresh, &reason, Named::NOTHING))
+            }
             Command::ReportKept { builds } => Ok(self.retired(&builds)),
             Command::ForgetBuilds { bounds, sizes } => Ok(self.beyond(&bounds, &sizes, at)),
             Command::ReportCleared { build } => {
@@ -88,7 +92,18 @@ impl Cluster {
                 labels,
                 known_as,
                 finished,
-            } => Ok(self.connect(url, session, (num_executors, labels), known_as, &finished)),
+                seen,
+                fresh,
+            } => {
+                let offer = Offer {
+                    url,
+                    session,
+                    num_executors,
+                    labels,
+                    known_as,
+                };
+                Ok(self.connect(offer, &finished, &seen, &fresh))
+            }
             Command::ConnectLegacySlave {
                 url,
                 session,
@@ -241,7 +256,12 @@ impl Cluster {
     }
 
     /// A slave is lost, and each subjob that it ran may be why.
-    fn died(&self, slave: SlaveId, reason: String, finished: &[KeptHandOut]) -> Vec<Fact> {
+    pub(super) fn died(
+        &self,
+        slave: SlaveId,
+        reason: String,
+        finished: &[KeptHandOut],
+    ) -> Vec<Fact> {
         let running = self
             .slave(slave)
             .into_iter()
@@ -315,62 +335,6 @@ impl Cluster {
             .builds
             .get(&build)
             .copied())
-    }
-
-    /// A slave that is alive in the same life, under the registration that it knows itself by, goes
-    /// on as it is. Any other one at the same address was started again, or never heard of its
-    /// registration, and has nothing of what was handed out under it. A life that is to end stays so.
-    fn connect(
-        &self,
-        url: String,
-        session: SessionId,
-        (num_executors, labels): (u32, BTreeSet<String>),
-        known_as: Option<SlaveId>,
-        finished: &[FinishedAttempt],
-    ) -> Vec<Fact> {
-        let mut facts = Vec::new();
-        let hand_outs = self.kept(&url, finished);
-        let before = self.latest_at(&url);
-        let is_to_end =
-            before.is_some_and(|slave| slave.was_shut_down() && slave.session == session);
-        if let Some(known) = before.filter(|slave| slave.is_called()) {
-            let is_same_life = known.session == session;
-            let is_same =
-                known.is_alive() && known.num_executors == num_executors && known.labels == labels;
-            if is_same && is_same_life && known_as == Some(known.id) {
-                return facts;
-            }
-            let reason = if is_same_life {
-                "it connected anew"
-            } else {
-                "it was started again"
-            };
-            let reason = reason.to_owned();
-            if is_same_life || known.was_shut_down() {
-                facts.push(Fact::SlaveLost {
-                    slave: known.id,
-                    reason,
-                });
-            } else {
-                facts = self.died(known.id, reason, &hand_outs);
-            }
-        }
-        let slave = self.next_slave_id();
-        facts.push(Fact::SlaveConnected {
-            slave,
-            url,
-            session,
-            num_executors,
-            is_legacy: false,
-            labels,
-        });
-        if !hand_outs.is_empty() {
-            facts.push(Fact::HandOutsKept { slave, hand_outs });
-        }
-        if is_to_end {
-            facts.push(Fact::ShutdownRequested { slave });
-        }
-        facts
     }
 
     /// Whether this very result is recorded already. An error where the hand-out does not count.

@@ -3,7 +3,7 @@
 
 use clusterrunner_common::api::{SetupRequest, SubjobOrder};
 use clusterrunner_common::build_request::BuildRequest;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use std::sync::Arc;
 
 /// What the archive of a build is made of.
@@ -66,6 +66,8 @@ pub enum Effect {
         url: String,
         /// The life that is meant.
         session: SessionId,
+        /// The incarnation of the journal that it is registered under.
+        incarnation: Option<Incarnation>,
         /// Whether it is to be called as the original calls.
         is_legacy: bool,
     },

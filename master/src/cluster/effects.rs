@@ -15,7 +15,7 @@ impl Cluster {
     #[must_use]
     pub fn effects(&self, event: &Event) -> Vec<Effect> {
         match &event.fact {
-            Fact::MasterStarted => self.under_way(),
+            Fact::MasterStarted { .. } => self.under_way(),
             Fact::PreparationStarted { build, .. } => self.prepare(*build).into_iter().collect(),
             Fact::BuildFailed { build, .. } | Fact::BuildCanceled { build } => {
                 vec![Effect::Abandon { build: *build }]
@@ -24,7 +24,8 @@ impl Cluster {
             Fact::BuildFinished { build } => vec![Effect::ClearResults { build: *build }],
             Fact::BuildForgotten { build, .. } => vec![Effect::RemoveBuild { build: *build }],
             Fact::SlaveConnected { slave, .. } => {
-                self.slave(*slave).map(open).into_iter().collect()
+                let slave = self.slave(*slave);
+                slave.map(|slave| self.open(slave)).into_iter().collect()
             }
             Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
                 vec![Effect::CloseSlave { slave: *slave }]
@@ -56,7 +57,9 @@ impl Cluster {
                 });
                 effect.into_iter().collect()
             }
-            Fact::BuildQueued { .. }
+            Fact::IncarnationBegun { .. }
+            | Fact::IdsReserved { .. }
+            | Fact::BuildQueued { .. }
             | Fact::BuildRetired { .. }
             | Fact::BuildCleared { .. }
             | Fact::SlaveForgotten { .. }
@@ -86,7 +89,7 @@ impl Cluster {
     fn under_way(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for slave in self.called_slaves() {
-            effects.push(open(slave));
+            effects.push(self.open(slave));
             if slave.presence == Presence::Ending {
                 effects.push(Effect::EndSlave { slave: slave.id });
             }
@@ -120,6 +123,16 @@ impl Cluster {
         let forgotten = self.forgotten.iter();
         effects.extend(forgotten.map(|build| Effect::RemoveBuild { build: *build }));
         effects
+    }
+
+    fn open(&self, slave: &Slave) -> Effect {
+        Effect::OpenSlave {
+            slave: slave.id,
+            url: slave.url.clone(),
+            session: slave.session.clone(),
+            incarnation: self.lineage.incarnation().cloned(),
+            is_legacy: slave.is_legacy,
+        }
     }
 
     fn prepare(&self, build: BuildId) -> Option<Effect> {
@@ -187,15 +200,6 @@ impl Cluster {
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
         };
         Some(Effect::Call { slave, build, call })
-    }
-}
-
-fn open(slave: &Slave) -> Effect {
-    Effect::OpenSlave {
-        slave: slave.id,
-        url: slave.url.clone(),
-        session: slave.session.clone(),
-        is_legacy: slave.is_legacy,
     }
 }
 

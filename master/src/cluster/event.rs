@@ -4,7 +4,9 @@
 
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{
+    Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
+};
 use clusterrunner_common::job_config::Timeouts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -25,7 +27,35 @@ pub struct Event {
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
     /// A master process began its work on this data directory.
-    MasterStarted,
+    MasterStarted {
+        /// The life of the process; absent in journals from before it was stored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life: Option<SessionId>,
+        /// How many events there were before.
+        #[serde(default)]
+        after: u64,
+    },
+    /// The journal is a new one, was repaired, or is older than what slaves or stored results have seen.
+    /// What was handed out before is void.
+    IncarnationBegun {
+        /// Which.
+        incarnation: Incarnation,
+        /// Ids of builds go on behind this one,
+        build: BuildId,
+        /// numbers of hand-outs of builds that are under way behind this one,
+        attempt: Attempt,
+        /// and ids of slaves behind this one.
+        slave: SlaveId,
+        /// What showed that.
+        reason: String,
+    },
+    /// A slave knows ids that another master gave: they are not given here.
+    IdsReserved {
+        /// Up to this one for builds,
+        build: BuildId,
+        /// and this one for slaves.
+        slave: SlaveId,
+    },
     /// A build was accepted.
     BuildQueued {
         /// Its new id.

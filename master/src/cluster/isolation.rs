@@ -44,7 +44,7 @@ fn of_build(cluster: &Cluster, build: &Build) -> Option<Fact> {
             slave: slave.id,
             build: build.id,
             subjob,
-            attempt: build.subjob(subjob)?.next_attempt(),
+            attempt: build.next_attempt(subjob)?,
         }),
         Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::TearingDown) => None,
         None => Some(Fact::SetupRequested {

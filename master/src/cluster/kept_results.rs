@@ -48,11 +48,14 @@ impl Cluster {
             return false;
         };
         let is_open = build.is_some_and(|build| build.progress().is_some());
-        let is_current = subjob.result.is_none() && subjob.attempts == claim.attempt.0;
-        // Attempts are counted anew where the master's own disk was lost; lives are not.
+        let is_current = subjob.result.is_none()
+            && build.and_then(|build| build.last_attempt(claim.subjob_id)) == Some(claim.attempt);
+        // Another incarnation gave the same numbers to other things.
+        let is_ours = claim.incarnation.as_ref() == self.lineage.incarnation();
         let was_here = |slave: &Slave| slave.url == at && slave.session == claim.session_id;
         let holder = subjob.slave.and_then(|id| self.slave(id));
-        is_open
+        is_ours
+            && is_open
             && is_current
             && holder.is_some_and(|holder| holder.url == at)
             && self.slaves.values().any(was_here)

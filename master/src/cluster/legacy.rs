@@ -8,9 +8,9 @@ use super::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 
 impl Cluster {
-    /// The master has started. A slave of the original can not tell what it heard before that, and
-    /// may not hear the same thing twice: what it has is void. One without work goes on.
-    pub(super) fn start(&self) -> Vec<Fact> {
+    /// The slaves that are lost as the master has started. A slave of the original can not tell what it heard
+    /// before that, and may not hear the same thing twice: what it has is void. One without work goes on.
+    pub(super) fn unsure_legacy_slaves(&self) -> Vec<Fact> {
         let alive = self.slaves.values().filter(|slave| slave.is_alive());
         let unsure = alive.filter(|slave| slave.is_legacy && !slave.builds.is_empty());
         let lost = unsure.map(|slave| Fact::SlaveLost {
@@ -19,8 +19,7 @@ impl Cluster {
                      it has"
                 .to_owned(),
         });
-        // Only then is it asked what is under way.
-        lost.chain([Fact::MasterStarted]).collect()
+        lost.collect()
     }
 
     /// Nothing that came without a signature takes the place of a living slave that signs.

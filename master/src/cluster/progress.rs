@@ -90,12 +90,26 @@ impl Build {
         }
     }
 
+    /// The number of the latest hand-out of a subjob that this journal can know; 0 before the first.
+    #[must_use]
+    pub fn last_attempt(&self, id: SubjobId) -> Option<Attempt> {
+        let attempts = self.subjob(id)?.attempts;
+        Some(Attempt(self.attempts_from.saturating_add(attempts)))
+    }
+
+    /// The number of the next hand-out of a subjob.
+    #[must_use]
+    pub fn next_attempt(&self, id: SubjobId) -> Option<Attempt> {
+        self.last_attempt(id).map(Attempt::next)
+    }
+
     /// Notes that a slave has a subjob now.
     pub(super) fn hand_out(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        let attempts = attempt.0.saturating_sub(self.attempts_from);
         let handed_out = self.subjob_mut(subjob);
         // Where it stands changes with its attempts.
         let place = Place::of(subjob, handed_out);
-        handed_out.attempts = attempt.0;
+        handed_out.attempts = attempts;
         handed_out.slave = Some(slave);
         handed_out.take_mishap(|mishaps| mishaps.outlived_master = false);
         if let BuildState::Building(progress) = &mut self.state {

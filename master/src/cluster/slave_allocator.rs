@@ -191,7 +191,7 @@ pub(super) fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Opti
         slave: slave.id,
         build: build.id,
         subjob,
-        attempt: build.subjob(subjob)?.next_attempt(),
+        attempt: build.next_attempt(subjob)?,
     })
 }
 

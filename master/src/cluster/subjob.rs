@@ -83,10 +83,4 @@ impl Subjob {
         };
         self.atoms.iter().map(outcome).collect()
     }
-
-    /// The number of the next hand-out.
-    #[must_use]
-    pub fn next_attempt(&self) -> Attempt {
-        Attempt(self.attempts).next()
-    }
 }

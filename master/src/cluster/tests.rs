@@ -5,6 +5,7 @@ mod at_work;
 mod builds;
 mod farms;
 mod health;
+mod incarnation;
 mod kept_results;
 mod legacy;
 mod prefetch;

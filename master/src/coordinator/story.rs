@@ -5,7 +5,23 @@ use crate::cluster::event::{Event, Fact, STOPPED};
 /// Tells the log what a person following the farm wants to know.
 pub(super) fn tell(event: &Event) {
     match &event.fact {
-        Fact::MasterStarted => tracing::debug!("the master starts its work"),
+        Fact::MasterStarted { .. } => tracing::debug!("the master starts its work"),
+        Fact::IncarnationBegun {
+            incarnation,
+            build,
+            reason,
+            ..
+        } => {
+            tracing::warn!(
+                %incarnation, %reason,
+                "a new incarnation of the journal begins: what slaves had of the one before is dropped, and ids of builds go on behind {build}"
+            );
+        }
+        Fact::IdsReserved { build, slave } => {
+            tracing::info!(
+                "a slave knows ids of another master: builds go on behind {build}, slaves behind {slave}"
+            );
+        }
         Fact::BuildQueued { build, .. } => tracing::info!(build.id = build.0, "build queued"),
         Fact::BuildPrepared { build, subjobs, .. } => {
             tracing::info!(

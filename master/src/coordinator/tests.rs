@@ -32,6 +32,8 @@ async fn start(directory: &Path) -> Running {
         labels: BTreeSet::new(),
         known_as: None,
         finished: Vec::new(),
+        seen: Vec::new(),
+        fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
     };
     cluster.command(connect).await.unwrap();
     Running {

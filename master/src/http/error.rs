@@ -99,7 +99,11 @@ impl ApiError {
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
             Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
-            Self::Refused(Refusal::StaleAttempt { .. } | Refusal::AddressTaken(_))
+            Self::Refused(
+                Refusal::StaleAttempt { .. }
+                | Refusal::OtherIncarnation { .. }
+                | Refusal::AddressTaken(_),
+            )
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,

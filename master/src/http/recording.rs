@@ -99,6 +99,7 @@ impl Batch {
         let slave = report.slave_id;
         let look = api.cluster.read(move |cluster| {
             cluster.known_slave(slave, &report.session_id)?;
+            cluster.check_incarnation(report.incarnation.as_ref())?;
             let entries = report.results.into_iter().map(|reported| Entry {
                 standing: standing(cluster, hand_out(&reported, slave, build)),
                 reported,

@@ -12,12 +12,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
+    ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, Seen,
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
 use clusterrunner_common::auth::{SignatureError, is_session};
+use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::host_name::is_host_and_port;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use clusterrunner_common::signed::{Proof, Signed};
 use serde::Serialize;
@@ -26,6 +27,13 @@ use std::sync::Arc;
 
 /// How many characters of why a slave ended are kept.
 const MAX_REASON: usize = 2_000;
+
+/// What a slave can have seen. All other ids go on behind it, so it must leave some.
+const HIGHEST_ID: u64 = 1 << 48;
+const HIGHEST_ATTEMPT: u32 = 1 << 24;
+
+/// Of how many incarnations a slave may know something.
+const MAX_SEEN: usize = 64;
 
 /// A slave joins the farm, or comes back.
 pub(super) async fn connect(
@@ -45,6 +53,8 @@ pub(super) async fn connect(
         labels: request.labels,
         known_as: request.slave_id,
         finished: request.finished,
+        seen: request.seen,
+        fresh: Incarnation::from_random(random_bytes()),
     });
     let new = connected.await?.iter().find_map(|event| match &event.fact {
         Fact::SlaveConnected { slave, .. } => Some(*slave),
@@ -60,18 +70,21 @@ pub(super) async fn connect(
         }
     };
     api.cluster.heard(slave).await?;
-    let wanted = api
+    // On disk by now: nobody is told of what a power cut could take back.
+    let now = api
         .cluster
-        .read(move |cluster| cluster.to_be_delivered(slave));
-    let wanted = wanted.await?.into_iter();
+        .read(move |cluster| (cluster.to_be_delivered(slave), cluster.mark()));
+    let (wanted, master) = now.await?;
     let answer = ConnectAnswer {
         status: "SUCCESS".to_owned(),
         slave_id: slave.to_string(),
         protocol: Some(PROTOCOL),
         resumed: new.is_none(),
         wanted: wanted
+            .into_iter()
             .map(|kept| (kept.build, kept.subjob, kept.attempt))
             .collect(),
+        master,
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -108,6 +121,7 @@ async fn connect_legacy(
         protocol: None,
         resumed: false,
         wanted: Vec::new(),
+        master: None,
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -145,6 +159,17 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
     if request.labels.len() > MAX_LABELS || !request.labels.iter().all(|label| is_label(label)) {
         return Err(ApiError::Invalid(format!(
             "Field 'labels' must be a list of at most {MAX_LABELS} {LABEL_FORM}."
+        )));
+    }
+    let is_possible = |seen: &Seen| {
+        seen.build.0 <= HIGHEST_ID
+            && seen.slave.0 <= HIGHEST_ID
+            && seen.attempt.0 <= HIGHEST_ATTEMPT
+    };
+    if request.seen.len() > MAX_SEEN || !request.seen.iter().all(is_possible) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'seen' must be a list of at most {MAX_SEEN}, with ids up to {HIGHEST_ID} and attempts up to \
+             {HIGHEST_ATTEMPT}."
         )));
     }
     match &request.session_id {

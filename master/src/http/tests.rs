@@ -178,7 +178,7 @@ async fn a_slave_has_an_address_and_nothing_behind_it() {
         "h:0",
         "h",
     ] {
-        let slave = json!({"slave": address, "num_executors": 1, "session_id": "s", "protocol": 3});
+        let slave = json!({"slave": address, "num_executors": 1, "session_id": "s", "protocol": 4});
         let (status, answer) = master.signed("POST", "/v1/slave", &slave).await;
         let error = answer["error"].as_str().unwrap();
         assert_eq!(status, 400, "{address}: {error}");

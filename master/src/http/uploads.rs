@@ -109,6 +109,7 @@ async fn receive_result(
         Ok(ResultsReport {
             slave_id,
             session_id,
+            incarnation: report.incarnation,
             results: vec![entry],
         })
     };

@@ -7,7 +7,7 @@ use super::export::{ExportError, import};
 use super::private_copy::{Mended, Scratch, beside, with_mended_copy};
 use super::record::{Records, leading};
 use super::store::Store;
-use super::{JournalError, live, snapshot};
+use super::{JournalError, incarnation, live, snapshot};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use sled::Tree;
@@ -46,6 +46,8 @@ impl Repair {
             copy_records(&old.ended, &new.ended, is_whole)?;
             copy_records(&old.ended_subjobs, &new.ended_subjobs, is_whole)?;
             new.sync()?;
+            // Before that the next start would take what is lost for something that never was.
+            incarnation::begin(&new, "the journal was repaired")?;
             Ok((findings, scratch))
         })?;
         scratch.keep();
@@ -72,6 +74,9 @@ impl Repair {
         let acknowledged = new.acknowledged.write(findings.events);
         acknowledged.map_err(JournalError::Sync)?;
         new.sync()?;
+        if findings.problems.is_empty() {
+            incarnation::begin(&new, "the journal was brought back from an export")?;
+        }
         drop(new);
         scratch.keep();
         Ok(Self {

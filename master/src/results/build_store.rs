@@ -29,7 +29,7 @@ const SMALL_CONSOLE: u64 = 1 << 20;
 const CHECKED_BLOCK: u64 = 1 << 20;
 
 const BLOCKS: &str = "blocks";
-const INDEX: &str = "index";
+pub(super) const INDEX: &str = "index";
 /// What the names of files with one large block begin with.
 const LARGE: &str = "block-";
 

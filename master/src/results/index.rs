@@ -88,6 +88,12 @@ fn decode(record: &[u8; RECORD]) -> Option<(Key, Place)> {
     Some(((subjob, Attempt(u32::from_be_bytes(*attempt))), place))
 }
 
+/// The results that the whole records of an index file name, each time that they came.
+pub(super) fn keys(bytes: &[u8]) -> impl Iterator<Item = Key> {
+    let (records, _) = bytes.as_chunks::<RECORD>();
+    records.iter().filter_map(decode).map(|(key, _)| key)
+}
+
 /// What an index file says. Its memory grows with the results of each build that runs: so it holds a few bytes
 /// of each.
 #[derive(Debug, Default)]

@@ -42,6 +42,12 @@ fn of_subjob(directory: &Path, (subjob, attempt): Key) -> PathBuf {
     directory.join(format!("{subjob}.{attempt}.tar.gz"))
 }
 
+/// The hand-out whose result has this name.
+pub(super) fn key_of(name: &str) -> Option<Key> {
+    let (subjob, attempt) = name.strip_suffix(".tar.gz")?.split_once('.')?;
+    Some((subjob.parse().ok()?, attempt.parse().ok()?))
+}
+
 /// Takes over which of these results only earlier versions have stored.
 ///
 /// # Errors

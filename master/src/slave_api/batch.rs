@@ -3,15 +3,19 @@
 
 use super::Order;
 use crate::cluster::effect::SlaveCall;
-use clusterrunner_common::api::{SetupRequest, SubjobOrder};
+use clusterrunner_common::api::{MasterMark, SetupRequest, SubjobOrder};
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
 use serde::Serialize;
 
 /// How many hand-outs go in one call at most.
 const MAX_SUBJOBS: usize = 512;
 
-/// What the body of a set-up has beside the request: marks, and that the project is at the master.
-const AROUND_SETUP: usize = 256;
+/// What the body of a set-up has beside the request: which moment of the master it is of, marks, and that
+/// the project is at the master.
+const AROUND_SETUP: usize = 256 + AROUND_MASTER;
+
+/// How a body says which moment of the master it is of.
+const AROUND_MASTER: usize = 192;
 
 /// What a hand-out takes in a body beside its atoms, and an atom beside its text: names, numbers,
 /// marks.
@@ -34,6 +38,8 @@ pub(super) struct SubjobsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_s: Option<u64>,
     subjobs: Vec<&'a SubjobOrder>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    master: Option<MasterMark>,
 }
 
 /// [`SetupRequest`] with what the call adds to it.
@@ -44,13 +50,15 @@ pub(super) struct SetupBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subjobs: Option<SubjobsBody<'a>>,
     pub(super) wait_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) master: Option<MasterMark>,
 }
 
 impl Batch {
     pub(super) fn new(first: Order) -> Self {
         let length = match &first {
             Order::About(_, SlaveCall::Start { order, command, .. }) => {
-                AROUND_SUBJOB + escaped(command) + length_of(order)
+                AROUND_MASTER + AROUND_SUBJOB + escaped(command) + length_of(order)
             }
             Order::About(_, SlaveCall::SetUp(request)) => AROUND_SETUP + length_of_setup(request),
             Order::About(..) | Order::End => 0,
@@ -88,8 +96,9 @@ impl Batch {
         &self.first
     }
 
-    /// The body of a call with its hand-outs, if it has any.
-    pub(super) fn subjobs(&self) -> Option<SubjobsBody<'_>> {
+    /// The body of a call with its hand-outs, if it has any. Where it is part of another body, that one says
+    /// which moment of the master it is of.
+    pub(super) fn subjobs(&self, master: Option<MasterMark>) -> Option<SubjobsBody<'_>> {
         let orders = std::iter::once(&self.first).chain(&self.more);
         let mut calls = orders.filter_map(|order| match order {
             Order::About(
@@ -108,6 +117,7 @@ impl Batch {
             command,
             timeout_s,
             subjobs: std::iter::once(first).chain(more).collect(),
+            master,
         })
     }
 }
@@ -137,7 +147,16 @@ fn escaped(text: &str) -> usize {
 mod tests {
     use super::*;
     use clusterrunner_common::api::SubjobsRequest;
-    use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+    use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SubjobId};
+
+    /// As long as they come.
+    fn mark() -> MasterMark {
+        MasterMark {
+            incarnation: Incarnation::from_random([7; 16]),
+            session_id: SessionId::from_random([7; 16]),
+            position: u64::MAX,
+        }
+    }
 
     fn start(build: u64, subjob: u32, atom: &str) -> Order {
         let order = SubjobOrder {
@@ -160,7 +179,7 @@ mod tests {
         let number = 1 + orders
             .map_while(|next| batch.take(next).is_none().then_some(()))
             .count();
-        let body = serde_json::to_vec(&batch.subjobs().unwrap()).unwrap();
+        let body = serde_json::to_vec(&batch.subjobs(Some(mark())).unwrap()).unwrap();
         assert!(
             body.len() <= batch.length,
             "{} > {}",
@@ -201,7 +220,7 @@ mod tests {
     fn hand_outs_go_with_the_set_up_that_they_follow() {
         let set_up = || Order::About(BuildId(1), SlaveCall::SetUp(Box::default()));
         let mut batch = Batch::new(set_up());
-        assert!(batch.subjobs().is_none());
+        assert!(batch.subjobs(None).is_none());
         assert!(batch.take(start(2, 0, "a")).is_some());
         assert!(batch.take(start(1, 0, "a")).is_none());
         assert!(batch.take(start(1, 1, "b")).is_none());
@@ -211,8 +230,9 @@ mod tests {
         };
         let body = SetupBody {
             request,
-            subjobs: batch.subjobs(),
+            subjobs: batch.subjobs(None),
             wait_ms: 5,
+            master: None,
         };
         let body = serde_json::to_vec(&body).unwrap();
         let body: SetupRequest = serde_json::from_slice(&body).unwrap();
@@ -243,8 +263,9 @@ mod tests {
         };
         let body = SetupBody {
             request,
-            subjobs: batch.subjobs(),
+            subjobs: batch.subjobs(None),
             wait_ms: u64::MAX,
+            master: Some(mark()),
         };
         let body = serde_json::to_vec(&body).unwrap();
         assert!(body.len() <= MAX_BUFFERED_BODY, "{}", body.len());

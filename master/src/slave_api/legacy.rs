@@ -72,8 +72,8 @@ impl Line {
         order: &Order,
         links: &ProjectLinks,
     ) -> Result<(), CallError> {
-        let address = self.url.split_once("://");
-        let address = address.map_or(self.url.as_str(), |(_, address)| address);
+        let address = self.callee.url.split_once("://");
+        let address = address.map_or(self.callee.url.as_str(), |(_, address)| address);
         let (build, call) = match order {
             Order::About(build, call) => (*build, call),
             Order::End => {
@@ -98,6 +98,7 @@ impl Line {
                     atomic_commands: atoms.map(|atom| format!("{atom} {command}")).collect(),
                     attempt: None,
                     timeout_s: None,
+                    master: None,
                 };
                 let url = format!("{base}/subjob/{}", order.subjob_id);
                 self.tell::<SubjobAccepted>(&url, encode(&request)?).await
@@ -127,7 +128,7 @@ impl Line {
 
     /// None where the slave did not tell its session.
     fn expected_session(&self) -> Vec<(&'static str, String)> {
-        let session = Some(self.session.to_string()).filter(|session| !session.is_empty());
+        let session = Some(self.callee.session.to_string()).filter(|session| !session.is_empty());
         let header = session.map(|session| ("expected-session-id", session));
         header.into_iter().collect()
     }

@@ -3,14 +3,14 @@
 use super::batch::{Batch, SetupBody};
 use super::legacy::{self, ProjectLinks};
 use super::orders::Orders;
-use super::{Order, project};
+use super::{Callee, Order, project};
 use crate::cluster::command::Command;
 use crate::cluster::effect::SlaveCall;
 use crate::coordinator::ClusterHandle;
 use crate::metrics::{InternalError, Measured};
-use clusterrunner_common::api::{OrderAnswer, SlaveState, Success, TeardownRequest};
+use clusterrunner_common::api::{MasterMark, OrderAnswer, SlaveState, Success, TeardownRequest};
 use clusterrunner_common::caller::{CallError, Caller};
-use clusterrunner_common::ids::{SessionId, SlaveId};
+use clusterrunner_common::ids::SessionId;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
@@ -33,9 +33,9 @@ pub(super) struct Line {
     pub(super) caller: Caller,
     pub(super) cluster: ClusterHandle,
     pub(super) measured: Measured,
-    pub(super) slave: SlaveId,
-    pub(super) url: String,
-    pub(super) session: SessionId,
+    pub(super) callee: Callee,
+    /// The life of this master.
+    pub(super) life: SessionId,
     pub(super) patience: Duration,
     /// Given where the slave is one of the original.
     pub(super) legacy: Option<ProjectLinks>,
@@ -78,7 +78,10 @@ impl Line {
         if let Some(command) = self.meaning(batch.first(), answer)
             && self.cluster.note(command).await.is_err()
         {
-            tracing::debug!(slave.id = self.slave.0, "an answer came too late to matter");
+            tracing::debug!(
+                slave.id = self.callee.slave.0,
+                "an answer came too late to matter"
+            );
         }
     }
 
@@ -102,7 +105,7 @@ impl Line {
             if !may_repeat || began.elapsed() >= self.patience {
                 return Err(error);
             }
-            tracing::debug!(slave.id = self.slave.0, %error, "calling again");
+            tracing::debug!(slave.id = self.callee.slave.0, %error, "calling again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -116,14 +119,14 @@ impl Line {
         let (build, call) = match batch.first() {
             Order::About(build, call) => (build, call),
             Order::End => {
-                let url = format!("{}/v1/kill", self.url);
+                let url = format!("{}/v1/kill", self.callee.url);
                 return self
                     .post::<Success>(url, b"{}".to_vec())
                     .await
                     .map(|_| None);
             }
         };
-        let base = format!("{}/v1/build/{build}", self.url);
+        let base = format!("{}/v1/build/{build}", self.callee.url);
         match call {
             SlaveCall::SetUp(request) => {
                 let from_master;
@@ -136,24 +139,36 @@ impl Line {
                 };
                 let body = encode(&SetupBody {
                     request,
-                    subjobs: batch.subjobs(),
+                    subjobs: batch.subjobs(None),
                     wait_ms: WAIT_MS,
+                    master: self.mark(),
                 })?;
                 let answer = self.post::<OrderAnswer>(format!("{base}/setup"), body);
                 Ok(answer.await?.state)
             }
             SlaveCall::Start { .. } => {
-                let body = encode(&batch.subjobs())?;
+                let body = encode(&batch.subjobs(self.mark()))?;
                 let answer = self.post::<Success>(format!("{base}/subjobs"), body);
                 answer.await.map(|_| None)
             }
             SlaveCall::TearDown => {
-                let wait_ms = Some(WAIT_MS);
-                let body = encode(&TeardownRequest { wait_ms })?;
+                let body = encode(&TeardownRequest {
+                    wait_ms: Some(WAIT_MS),
+                    master: self.mark(),
+                })?;
                 let answer = self.post::<OrderAnswer>(format!("{base}/teardown"), body);
                 Ok(answer.await?.state)
             }
         }
+    }
+
+    /// This moment of this master. What it orders was decided before that.
+    fn mark(&self) -> Option<MasterMark> {
+        Some(MasterMark {
+            incarnation: self.callee.incarnation.clone()?,
+            session_id: self.life.clone(),
+            position: self.cluster.position(),
+        })
     }
 
     async fn post<T: serde::de::DeserializeOwned>(
@@ -164,7 +179,7 @@ impl Line {
         // Signed for that life of the slave alone, which has told its session with its registration.
         let answer = self
             .caller
-            .send_to::<T>(&self.session, Method::POST, &url, body);
+            .send_to::<T>(&self.callee.session, Method::POST, &url, body);
         answer.await
     }
 
@@ -176,7 +191,7 @@ impl Line {
         order: &Order,
         answer: Result<Option<SlaveState>, CallError>,
     ) -> Option<Command> {
-        let slave = self.slave;
+        let slave = self.callee.slave;
         let (build, call) = match order {
             // It ends, or another life of it is there that was not meant.
             Order::End => return Some(Command::ReportEnding { slave }),
@@ -185,7 +200,7 @@ impl Line {
         let failure = match answer {
             Err(failure) => failure,
             Ok(Some(SlaveState::SetupComplete)) => {
-                let session = self.session.clone();
+                let session = self.callee.session.clone();
                 return Some(Command::ReportSetUp {
                     slave,
                     session,
@@ -240,7 +255,7 @@ mod tests {
     use crate::coordinator::Coordinator;
     use crate::journal::Journal;
     use clusterrunner_common::api::SubjobOrder;
-    use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+    use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
     use clusterrunner_common::secret::Secret;
     use tokio_util::sync::CancellationToken;
 
@@ -251,9 +266,13 @@ mod tests {
             cluster,
             measured: Measured::default(),
             gives_projects: false,
-            slave: SlaveId(1),
-            url,
-            session: SessionId("a".to_owned()),
+            callee: Callee {
+                slave: SlaveId(1),
+                url,
+                session: SessionId("a".to_owned()),
+                incarnation: None,
+            },
+            life: SessionId("m".to_owned()),
             patience: Duration::from_millis(200),
             legacy: None,
         }
@@ -369,6 +388,8 @@ mod tests {
             labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
+            seen: Vec::new(),
+            fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
         };
         cluster.command(connect).await.unwrap();
         let line = line(cluster.clone(), free.to_string());

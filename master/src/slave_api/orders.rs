@@ -161,7 +161,7 @@ mod tests {
             Order::End => "end".to_owned(),
             Order::About(build, SlaveCall::TearDown) => format!("{build} down"),
             Order::About(build, _) => {
-                let body = serde_json::to_value(batch.subjobs()).unwrap();
+                let body = serde_json::to_value(batch.subjobs(None)).unwrap();
                 format!("{build} x{}", body["subjobs"].as_array().unwrap().len())
             }
         })

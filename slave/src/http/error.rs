@@ -1,5 +1,6 @@
 //! Every way in which a call is refused, and its status.
 
+use crate::lineage::NotMet;
 use crate::work::Refusal;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -34,6 +35,8 @@ pub(super) enum ApiError {
     NoAtoms(SubjobId),
     #[error(transparent)]
     InvalidProject(#[from] InvalidRequest),
+    #[error(transparent)]
+    NotMet(#[from] NotMet),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("Invalid value of '{0}': it must be a whole number.")]
@@ -78,6 +81,8 @@ impl ApiError {
                 | Refusal::BuildEnding { .. }
                 | Refusal::OldAttempt { .. },
             ) => StatusCode::CONFLICT,
+            // The same call succeeds once the two have met.
+            Self::NotMet(_) => StatusCode::TOO_EARLY,
             Self::Refused(Refusal::TooManyWaiting { .. } | Refusal::Ending) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

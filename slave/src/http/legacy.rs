@@ -59,6 +59,7 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
     let here = std::env::current_dir().unwrap_or_default();
     Ok(SetupOrder {
         build,
+        incarnation: None,
         start_index: request.build_executor_start_index,
         source: project.project.resolved(&here),
         remote_files: project.remote_files,

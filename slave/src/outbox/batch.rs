@@ -6,7 +6,8 @@ use crate::result_archive::{Taker, pack};
 use crate::result_note::{ResultNote, entry};
 use crate::work::{AtomConsole, AtomEnd, DeliveryOutcome, HandOut};
 use bytes::Bytes;
-use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId};
+use clusterrunner_common::api::MasterMark;
+use clusterrunner_common::ids::{BuildId, ExecutorIndex, Incarnation, SessionId};
 use clusterrunner_common::regular_file;
 use clusterrunner_common::result_block::PackError;
 use std::io::{BufWriter, Write as _};
@@ -27,6 +28,8 @@ pub(crate) struct Finished {
     pub(crate) hand_out: HandOut,
     pub(crate) executor: ExecutorIndex,
     pub(crate) atoms: Vec<AtomEnd>,
+    /// The incarnation of the master that handed it out; none where that is one of the original.
+    pub(crate) incarnation: Option<Incarnation>,
     /// Cancelled when its result is not wanted any more.
     pub(crate) stop: CancellationToken,
 }
@@ -180,7 +183,7 @@ impl Batch {
         &self,
         finished: &[Finished],
         data: &DataDirectory,
-        session: &SessionId,
+        (session, master): (&SessionId, Option<MasterMark>),
         is_original: bool,
         ending: &CancellationToken,
     ) -> Result<Packed, PackFailure> {
@@ -195,6 +198,7 @@ impl Batch {
         let note = ResultNote {
             build: self.build,
             session: session.clone(),
+            master,
             results: wanted
                 .iter()
                 .map(|f| entry(f.hand_out, f.executor, &f.atoms))

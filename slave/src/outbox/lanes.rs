@@ -107,6 +107,7 @@ mod tests {
         };
         atoms.extend(std::iter::repeat_with(slow).take(timed_out));
         Finished {
+            incarnation: None,
             hand_out: HandOut {
                 build: BuildId(1),
                 subjob: SubjobId(subjob),
@@ -135,6 +136,7 @@ mod tests {
             .iter()
             .map(|f| crate::result_note::entry(f.hand_out, f.executor, &f.atoms));
         let note = crate::result_note::ResultNote {
+            master: None,
             build: BuildId(u64::MAX),
             session: SessionId("x".repeat(100)),
             results: results.collect(),

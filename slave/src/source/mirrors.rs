@@ -122,6 +122,7 @@ mod tests {
         let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
         let caller = Caller::new(None, std::time::Duration::from_secs(1)).unwrap();
         let api = MasterApi {
+            lineage: crate::lineage::Lineage::default(),
             caller: caller.clone(),
             uploader: caller,
             master: "localhost:1".to_owned(),

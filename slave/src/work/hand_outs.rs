@@ -26,8 +26,18 @@ impl Work {
         let Some(known) = self.builds.get_mut(&build) else {
             return Err(Refusal::UnknownBuild { build, subjob });
         };
-        if matches!(known.stage, Stage::Ending { .. }) {
-            return Err(Refusal::BuildEnding { build, subjob });
+        if let Stage::Ending { next, .. } = &mut known.stage {
+            let Some(order) = next else {
+                return Err(Refusal::BuildEnding { build, subjob });
+            };
+            // They belong to the set-up that begins when the build is gone.
+            let waiting = self.num_waiting + order.subjobs.len();
+            if waiting + subjobs.len() > MAX_WAITING {
+                return Err(Refusal::TooManyWaiting { waiting });
+            }
+            order.subjobs.extend(subjobs);
+            order.timeout = timeout;
+            return Ok(());
         }
         let new = known.new_ones(build, subjobs)?;
         // One that takes the place of an older attempt is counted as well: it does not matter.

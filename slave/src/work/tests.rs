@@ -17,6 +17,7 @@ const OTHER: BuildId = BuildId(8);
 pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
     Box::new(SetupOrder {
         build,
+        incarnation: None,
         start_index: 10,
         source: ProjectSource::Directory {
             project_directory: "/project".to_owned(),

@@ -2,7 +2,7 @@
 
 use clusterrunner_common::api::{SetupJob, SlaveState};
 use clusterrunner_common::build_request::ProjectSource;
-use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -33,6 +33,8 @@ impl fmt::Display for HandOut {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SetupOrder {
     pub(crate) build: BuildId,
+    /// The incarnation of the master that orders it; none where that is one of the original.
+    pub(crate) incarnation: Option<Incarnation>,
     /// `BUILD_EXECUTOR_INDEX` of executor 0.
     pub(crate) start_index: u32,
     pub(crate) source: ProjectSource,

@@ -77,13 +77,29 @@ fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
 impl Walk {
     fn give(&mut self, command: Command) {
         let mut arrived: Vec<HandOut> = Vec::new();
+        let ending = |build: &BuildId| {
+            let known = self.work.builds.get(build);
+            known.is_some_and(|known| matches!(known.stage, Stage::Ending { .. }))
+        };
         let ordered = match &command {
             Command::StartSubjobs { build, subjobs, .. } => Some((*build, subjobs)),
             Command::SetUp(order) => Some((order.build, &order.subjobs)),
             _ => None,
         };
-        if let Some((build, subjobs)) = ordered {
-            let known = self.work.builds.get(&build);
+        // What is ordered while the build of before ends arrives when that is gone.
+        let ordered = ordered.filter(|(build, _)| !ending(build));
+        let next = match &command {
+            Command::CleanUpEnded { build, .. } => self.work.builds.get(build),
+            _ => None,
+        };
+        let next = next.and_then(|build| match &build.stage {
+            Stage::Ending {
+                next: Some(order), ..
+            } => Some((order.build, &order.subjobs)),
+            _ => None,
+        });
+        if let Some((build, subjobs)) = ordered.or(next) {
+            let known = self.work.builds.get(&build).filter(|_| next.is_none());
             for hand_out in subjobs.iter().map(|subjob| subjob.of(build)) {
                 let newest = known.and_then(|build| build.newest.get(&hand_out.subjob));
                 if newest < Some(&hand_out.attempt) && !arrived.contains(&hand_out) {

@@ -1,9 +1,11 @@
 //! Staying in touch with the master, and the slave's own start and end.
 
-use crate::fake_master::{FakeMaster, Heard};
+use crate::fake_master::{FakeMaster, Heard, mark};
 use crate::test_slave::{DEADLINE, Place, TestSlave, job, marked_processes, text_of};
-use clusterrunner_common::api::SlaveState;
+use clusterrunner_common::api::{Seen, SlaveState};
 use clusterrunner_common::command::MARK_VARIABLE;
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
+use serde_json::json;
 use std::process::Command;
 use tokio::net::TcpListener;
 
@@ -22,6 +24,7 @@ async fn a_slave_waits_for_its_master() {
         slave: slave.address.clone(),
         num_executors: 3,
         finished: Vec::new(),
+        seen: Vec::new(),
     };
     assert_eq!(connected, expected);
     master
@@ -226,4 +229,107 @@ async fn a_set_up_does_not_hold_up_the_end() {
     slave.stop.cancel();
     let base = slave.has_ended().await;
     assert!(base.path().join("project/torn_down").exists());
+}
+
+/// What the slave told of what it has seen at its `nth` connect.
+async fn seen_at(master: &FakeMaster, nth: usize) -> Vec<Seen> {
+    let connected = |heard: &Heard| matches!(heard, Heard::Connected { .. });
+    match master.hears_nth(nth, connected).await {
+        Heard::Connected { seen, .. } => seen,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn orders_of_a_life_of_the_master_that_was_not_met_wait_until_it_is() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    assert!(seen_at(&master, 1).await.is_empty());
+    slave.set_up(3, job(None, None)).await;
+    let wait = "until [ -e release ]; do sleep 0.02; done";
+    slave.start_subjob(3, 0, 5, &[wait]).await.unwrap();
+    // It was started again, and goes on where it was.
+    {
+        let mut manners = master.manners.lock().unwrap();
+        manners.mark = mark("first", "life-2", 40);
+        manners.resumed = true;
+    }
+    let order = json!({
+        "master": mark("first", "life-2", 41),
+        "command": "true",
+        "subjobs": [{"subjob_id": 1, "attempt": 1, "atoms": [""]}],
+    });
+    let send = async || slave.send("/v1/build/3/subjobs", &order).await;
+    let refused = send().await.unwrap_err();
+    assert_eq!(refused.status().unwrap().as_u16(), 425, "{refused}");
+    assert!(refused.is_passing());
+    let seen = seen_at(&master, 2).await;
+    let mut expected = Seen::first(mark("first", "life-1", 1));
+    expected.build = BuildId(3);
+    expected.attempt = Attempt(5);
+    expected.slave = SlaveId(1);
+    assert_eq!(seen, [expected]);
+    master
+        .hears_nth(2, |heard| {
+            matches!(
+                heard,
+                Heard::Report {
+                    build: Some(3),
+                    state: SlaveState::SetupComplete,
+                    ..
+                }
+            )
+        })
+        .await;
+    send().await.unwrap();
+    std::fs::write(slave.project.join("release"), "").unwrap();
+    assert_eq!(master.hears_result(2).await.build, 3);
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn another_incarnation_gets_nothing_of_what_the_one_before_asked_for() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 1).await;
+    slave.set_up(1, job(None, Some("touch torn_down"))).await;
+    slave
+        .start_subjob(1, 0, 1, &["echo there > there; sleep 60"])
+        .await
+        .unwrap();
+    text_of(slave.project.join("there")).await;
+    // It says that it knows the slave by that id; what it means is somebody else.
+    {
+        let mut manners = master.manners.lock().unwrap();
+        manners.mark = mark("second", "life-2", 9);
+        manners.resumed = true;
+    }
+    let mut set_up = slave.setup_body(job(None, None));
+    set_up["master"] = json!(mark("second", "life-2", 10));
+    let path = "/v1/build/1/setup";
+    assert!(slave.send(path, &set_up).await.is_err());
+    assert_eq!(seen_at(&master, 2).await.len(), 1);
+    text_of_or_empty(slave.project.join("torn_down")).await;
+    while slave.send(path, &set_up).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let start = json!({
+        "master": mark("second", "life-2", 11),
+        "command": "true",
+        "subjobs": [{"subjob_id": 0, "attempt": 1, "atoms": [""]}],
+    });
+    slave.send("/v1/build/1/subjobs", &start).await.unwrap();
+    let result = master.hears_result(1).await;
+    assert_eq!((result.build, result.subjob), (1, 0));
+    assert_eq!(master.results().len(), 1);
+    slave.end().await;
+}
+
+/// Waits for a file, whatever is in it.
+async fn text_of_or_empty(path: std::path::PathBuf) {
+    let there = async {
+        while !path.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, there).await.unwrap();
 }

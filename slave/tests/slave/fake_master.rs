@@ -9,11 +9,12 @@ use axum::routing::{post, put};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     AtomReport, ConnectAnswer, ConnectRequest, FinishedAttempt, HeartbeatAnswer, HeartbeatRequest,
-    PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, SlaveState, StateReport, Success,
+    MasterMark, PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, Seen, SlaveState,
+    StateReport, Success,
 };
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::{refusal, serve};
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::result_block::check_block;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::{Gate, Signed, SignedUpload};
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt as _;
 
 pub(crate) const SECRET: &str = "a secret for the slave's tests";
 
@@ -36,6 +38,7 @@ pub(crate) enum Heard {
         slave: String,
         num_executors: u32,
         finished: Vec<FinishedAttempt>,
+        seen: Vec<Seen>,
     },
     Heartbeat {
         slave_id: u64,
@@ -93,6 +96,8 @@ pub(crate) struct Manners {
     pub(crate) num_uploads: usize,
     /// What is said to be wanted of earlier lives.
     pub(crate) wanted: Vec<(BuildId, SubjobId, Attempt)>,
+    /// What it says that it is.
+    pub(crate) mark: MasterMark,
     /// Statuses for the next state reports; 200 when there are none.
     pub(crate) report_statuses: VecDeque<u16>,
 }
@@ -109,8 +114,13 @@ pub(crate) fn secret() -> Secret {
     Secret::new(SECRET.to_owned()).unwrap()
 }
 
-fn session() -> SessionId {
-    SessionId("the-fake-master".to_owned())
+/// A moment of a master.
+pub(crate) fn mark(incarnation: &str, life: &str, position: u64) -> MasterMark {
+    MasterMark {
+        incarnation: Incarnation(incarnation.to_owned()),
+        session_id: SessionId(life.to_owned()),
+        position,
+    }
 }
 
 impl FakeMaster {
@@ -132,6 +142,7 @@ impl FakeMaster {
                 uploads_wait: Arc::default(),
                 num_uploads: 0,
                 wanted: Vec::new(),
+                mark: mark("first", "life-1", 1),
                 report_statuses: VecDeque::new(),
             })),
             heard: Arc::new(watch::Sender::new(Vec::new())),
@@ -146,8 +157,20 @@ impl FakeMaster {
                 manners: Arc::clone(&master.manners),
                 heard: Arc::clone(&master.heard),
             });
-        let gate = Gate::new(secret(), &session(), Duration::from_secs(60), |_, _| false);
-        let routes = gate.guard(routes);
+        // Its life may change, and only what is meant for that passes.
+        let manners = Arc::clone(&master.manners);
+        let routes = Router::new().fallback(move |request: Request| {
+            let life = manners.lock().unwrap().mark.session_id.clone();
+            let gate = Gate::new(secret(), &life, Duration::from_secs(60), |_, _| false);
+            let routes = gate.guard(routes.clone());
+            async move {
+                let meant = request.headers().get("expected-session-id");
+                if meant.is_some_and(|meant| meant != life.0.as_str()) {
+                    return refusal(StatusCode::PRECONDITION_FAILED, "another life");
+                }
+                routes.oneshot(request).await.unwrap()
+            }
+        });
         tokio::spawn(serve(listener, routes, stop, Duration::from_millis(100)));
         master
     }
@@ -245,12 +268,14 @@ async fn connect(
             protocol: Some(PROTOCOL),
             resumed: manners.resumed,
             wanted: manners.wanted.clone(),
+            master: Some(manners.mark.clone()),
         }
     };
     shared.hear(Heard::Connected {
         slave: request.slave,
         num_executors: request.num_executors,
         finished: request.finished,
+        seen: request.seen,
     });
     (StatusCode::CREATED, Json(answer))
 }

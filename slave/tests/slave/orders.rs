@@ -205,6 +205,8 @@ async fn bad_orders_are_explained() {
     let good = slave.setup_body(job(None, None));
     let mut without_job = good.clone();
     without_job.as_object_mut().unwrap().remove("job");
+    let mut without_master = good.clone();
+    without_master["master"] = Value::Null;
     let mut without_commit = good.clone();
     without_commit["project_type_params"] = json!({"type": "git", "url": "https://localhost/x"});
     let mut without_type = good.clone();
@@ -213,6 +215,7 @@ async fn bad_orders_are_explained() {
         (without_job, "'job' is missing"),
         (without_commit, "'commit' is missing"),
         (without_type, "Field 'type' must be"),
+        (without_master, "'master' is missing"),
         (json!([]), "Invalid request body"),
     ] {
         let error = slave.send("/v1/build/1/setup", &body).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! A slave in this process, in a base directory of its own.
 
-use crate::fake_master::{FakeMaster, Heard, SECRET, secret};
+use crate::fake_master::{FakeMaster, Heard, SECRET, mark, secret};
 use clusterrunner_common::api::{
     SetupJob, SetupRequest, SlaveStatusBody, SubjobOrder, SubjobRequest, SubjobsRequest,
 };
@@ -135,7 +135,15 @@ impl TestSlave {
     }
 
     pub(crate) async fn send(&self, path: &str, body: &Value) -> Result<Value, CallError> {
-        self.caller.send(Method::POST, &self.url(path), body).await
+        let mut body = body.clone();
+        // Each order names its master, if the test says nothing else.
+        if let Value::Object(fields) = &mut body
+            && path.starts_with("/v1/build/")
+        {
+            let named = fields.entry("master");
+            named.or_insert_with(|| json!(mark("first", "life-1", 1)));
+        }
+        self.caller.send(Method::POST, &self.url(path), &body).await
     }
 
     pub(crate) fn setup_body(&self, job: SetupJob) -> Value {
@@ -147,6 +155,7 @@ impl TestSlave {
             project_type_params,
             build_executor_start_index: 5,
             job: Some(job),
+            master: Some(mark("first", "life-1", 1)),
             ..SetupRequest::default()
         })
         .unwrap()
@@ -171,6 +180,7 @@ impl TestSlave {
             atomic_commands: commands.iter().map(|&command| command.to_owned()).collect(),
             attempt: Some(Attempt(attempt)),
             timeout_s: None,
+            master: None,
         };
         let body = serde_json::to_value(body).unwrap();
         self.send(&format!("/v1/build/{build}/subjob/{subjob}"), &body)
@@ -193,6 +203,7 @@ impl TestSlave {
             command: command.to_owned(),
             timeout_s: None,
             subjobs: subjobs.iter().map(order).collect(),
+            master: None,
         };
         let body = serde_json::to_value(body).unwrap();
         self.send(&format!("/v1/build/{build}/subjobs"), &body)

@@ -30,14 +30,18 @@ const NAMES: &[&str] = &[
     "subjobs",
     "subjob_id",
     "atoms",
+    "master",
+    "incarnation",
+    "session_id",
+    "position",
     "",
 ];
 
 const GOOD: &[&str] = &[
-    r#"{"project_type_params": {"type": "directory", "project_directory": "/nonexistent"}, "build_executor_start_index": 0, "job": {"name": "J", "setup_build": "true", "teardown_build": "true"}}"#,
-    r#"{"project_type_params": {"type": "git", "url": "https://h.invalid/p"}, "build_executor_start_index": 0, "job": {"name": "J"}}"#,
-    r#"{"atomic_commands": ["true", "true"], "attempt": 1}"#,
-    r#"{"command": "true", "subjobs": [{"subjob_id": 0, "attempt": 1, "atoms": ["", "x"]}]}"#,
+    r#"{"project_type_params": {"type": "directory", "project_directory": "/nonexistent"}, "build_executor_start_index": 0, "job": {"name": "J", "setup_build": "true", "teardown_build": "true"}, "master": {"incarnation": "first", "session_id": "life-1", "position": 1}}"#,
+    r#"{"project_type_params": {"type": "git", "url": "https://h.invalid/p"}, "build_executor_start_index": 0, "job": {"name": "J"}, "master": {"incarnation": "first", "session_id": "life-1", "position": 1}}"#,
+    r#"{"atomic_commands": ["true", "true"], "attempt": 1, "master": {"incarnation": "first", "session_id": "life-1", "position": 1}}"#,
+    r#"{"command": "true", "subjobs": [{"subjob_id": 0, "attempt": 1, "atoms": ["", "x"]}], "master": {"incarnation": "first", "session_id": "life-1", "position": 1}}"#,
 ];
 
 /// All routes in version 1 but that which ends the slave; version 2 leads to the same handlers.

@@ -7,7 +7,7 @@ use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport,
     SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
 };
-use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SlaveId};
+use clusterrunner_common::ids::{AtomId, BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
 use clusterrunner_common::secret::Secret;
 use serde_json::json;
@@ -87,6 +87,7 @@ enum Told {
 struct ModelSlave {
     id: SlaveId,
     session: SessionId,
+    incarnation: Option<Incarnation>,
     uplink: Uplink,
     load: Load,
 }
@@ -121,6 +122,7 @@ async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>
         slave_id: None,
         labels: BTreeSet::new(),
         finished: Vec::new(),
+        seen: Vec::new(),
     };
     let mut uplink = Uplink::open(&load.master, load.secret.clone()).await;
     let body = serde_json::to_vec(&connect).expect("JSON");
@@ -129,6 +131,7 @@ async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>
     let answer: ConnectAnswer = serde_json::from_slice(&answer).expect("an answer");
     let slave = ModelSlave {
         id: SlaveId(answer.slave_id.parse().expect("a number")),
+        incarnation: answer.master.map(|master| master.incarnation),
         session,
         uplink,
         load: load.clone(),
@@ -276,6 +279,7 @@ impl ModelSlave {
             let report = ResultsReport {
                 slave_id: self.id,
                 session_id: self.session.clone(),
+                incarnation: self.incarnation.clone(),
                 results: batch.iter().map(entry).collect(),
             };
             let report = serde_json::to_vec(&report).expect("JSON");

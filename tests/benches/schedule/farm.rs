@@ -62,6 +62,8 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
             labels: BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
+            seen: Vec::new(),
+            fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
         };
         farm.later(slave.joins, connect);
     }

@@ -361,7 +361,7 @@ fn a_drained_slave_finishes_what_it_runs_and_takes_nothing_new() {
         "slave 3 connected: a, life 2, 1 executors",
     ]);
     farm.cluster = farm.replayed();
-    farm.tell(Command::Start);
+    farm.restart();
     farm.build(plan(&["B"]));
     farm.undrain(3)
         .check_facts(&["slave 3 undrained", "1 to slave 3 from index 2"]);
@@ -473,7 +473,7 @@ fn who_says_good_bye_or_was_there_before_the_master_suspects_nothing() {
     farm.lose(1).check_facts(&["slave 1 lost: silent"]);
     farm.connect("a", "life 2", 1);
     farm.set_up(2, 1);
-    farm.tell(Command::Start);
+    farm.restart();
     farm.die(2).check_facts(&["slave 2 lost: silent"]);
 }
 

@@ -2,7 +2,6 @@
 
 use super::scenario::{Scenario, big_plan, finished, hand_out, stale, unusable};
 use crate::cluster::build::BuildState;
-use crate::cluster::command::Command;
 use crate::cluster::event::{Event, Fact};
 
 /// A build of three subjobs, two of which slave 1 at `a` has.
@@ -143,7 +142,7 @@ fn a_slave_that_lost_its_results_says_so_by_connecting_anew() {
             "1 to slave 3 from index 4",
         ]);
     farm.set_up(3, 1);
-    farm.tell(Command::Start);
+    farm.restart();
     for (subjob, attempt) in [(0, 2), (1, 2)] {
         farm.finish(hand_out(3, 1, subjob, attempt));
     }

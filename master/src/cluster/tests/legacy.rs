@@ -157,7 +157,7 @@ fn a_master_that_starts_anew_does_not_count_on_what_it_has() {
     farm.build(plan(&["x"]));
     farm.set_up(1, 1);
     connect(&mut farm, "b", "life 1", 1);
-    let turn = farm.tell(Command::Start);
+    let turn = farm.restart();
     let last = turn.events.len();
     assert_eq!(last, 3, "{turn:?}");
     let first = farm.cluster.slave(SlaveId(1)).unwrap();

@@ -160,13 +160,12 @@ fn a_forgotten_build_is_asked_for_until_it_is_cleared() {
     let build = BuildId(1);
     forget(&mut farm, number(0), &[]).check(&["1 forgotten: Number"], &["remove 1"]);
     assert!(farm.cluster.is_forgotten(build));
-    farm.tell(Command::Start)
-        .check(&["master started"], &["remove 1"]);
+    farm.restart().check(&["master started"], &["remove 1"]);
     assert_eq!(farm.replayed(), farm.cluster);
     farm.tell(Command::ReportCleared { build })
         .check(&["1 cleared"], &[]);
     farm.tell(Command::ReportCleared { build }).check_nothing();
-    farm.tell(Command::Start).check(&["master started"], &[]);
+    farm.restart().check(&["master started"], &[]);
     // Whoever comes too late is told.
     let late = hand_out(1, 1, 0, 1);
     farm.check_refused(finished(late, &[0]), &stale(late));

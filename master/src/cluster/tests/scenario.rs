@@ -4,15 +4,15 @@
 use super::texts::{effect_text, fact_text};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, BuildState, Subjob};
-use crate::cluster::command::{Command, HandOut, Refusal, SlaveChoice};
+use crate::cluster::command::{Command, HandOut, Opening, Refusal, SlaveChoice, StoredResults};
 use crate::cluster::effect::Effect;
-use crate::cluster::event::{AtomOutcome, Event, Plan};
+use crate::cluster::event::{AtomOutcome, Event, Fact, Plan};
 use crate::cluster::slave::BuildOnSlave;
 use crate::cluster::slave_allocator::{next_subjob, num_allowed};
-use clusterrunner_common::api::FinishedAttempt;
+use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::job_config::Timeouts;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -147,6 +147,44 @@ impl Scenario {
         assert_eq!(self.cluster, before);
     }
 
+    /// The journal is repaired.
+    pub(super) fn begin_incarnation(&mut self, fresh: Incarnation) -> Turn {
+        let reason = "the journal was repaired".to_owned();
+        self.tell(Command::BeginIncarnation { fresh, reason })
+    }
+
+    /// What a slave has seen that saw the last event.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.cluster.mark().map(Seen::first).into_iter().collect()
+    }
+
+    /// The master starts again, in an incarnation that it had from the beginning.
+    pub(super) fn restart(&mut self) -> Turn {
+        if self.cluster.lineage().incarnation().is_none() {
+            let fact = Fact::IncarnationBegun {
+                incarnation: Incarnation("first".to_owned()),
+                build: BuildId(0),
+                attempt: Attempt(0),
+                slave: SlaveId(0),
+                reason: "there was none before".to_owned(),
+            };
+            let at = Timestamp(self.now);
+            self.take(Event { at, fact }, &mut Turn::default());
+        }
+        self.start(StoredResults::none())
+    }
+
+    /// The master starts, and finds these results.
+    pub(super) fn start(&mut self, stored: StoredResults) -> Turn {
+        let opening = Opening {
+            life: SessionId(format!("master of event {}", self.journal.len())),
+            fresh: Incarnation(format!("begun at event {}", self.journal.len())),
+            stored,
+        };
+        let opening = Box::new(opening);
+        self.tell(Command::Start { opening })
+    }
+
     /// Connects a slave that knows of its registration, if it has one.
     pub(super) fn connect(&mut self, url: &str, session: &str, num_executors: u32) -> Turn {
         let known_as = self.cluster.slave_at(url).map(|slave| slave.id);
@@ -167,6 +205,8 @@ impl Scenario {
             labels: BTreeSet::new(),
             known_as,
             finished: Vec::new(),
+            seen: self.seen(),
+            fresh: fresh(),
         })
     }
 
@@ -184,6 +224,8 @@ impl Scenario {
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             known_as: None,
             finished: Vec::new(),
+            seen: self.seen(),
+            fresh: fresh(),
         })
     }
 
@@ -202,14 +244,18 @@ impl Scenario {
                 subjob_id: SubjobId(*subjob),
                 attempt: Attempt(*attempt),
                 session_id: SessionId(of.to_owned()),
+                incarnation: self.cluster.lineage().incarnation().cloned(),
             });
+        let finished = finished.collect();
         self.tell(Command::ConnectSlave {
             url: url.to_owned(),
             session: SessionId(session.to_owned()),
             num_executors: 2,
             labels: BTreeSet::new(),
             known_as: None,
-            finished: finished.collect(),
+            finished,
+            seen: self.seen(),
+            fresh: fresh(),
         })
     }
 
@@ -391,6 +437,11 @@ impl Drop for Scenario {
             assert_eq!(self.replayed(), self.cluster, "replay gives another state");
         }
     }
+}
+
+/// The incarnation that begins if one has to.
+pub(super) fn fresh() -> Incarnation {
+    Incarnation("fresh".to_owned())
 }
 
 pub(super) fn request(project: &str) -> BuildRequest {

@@ -218,7 +218,7 @@ fn a_master_that_starts_again_tells_again() {
     farm.torn_down(1, 1)
         .check_facts(&["1 gone from slave 1", "slave 1 to end"]);
     farm.cluster = farm.replayed();
-    farm.tell(Command::Start).check(
+    farm.restart().check(
         &["master started"],
         &[
             "open slave 1: a, life 1",

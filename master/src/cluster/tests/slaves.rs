@@ -312,7 +312,7 @@ fn a_master_that_starts_asks_again_for_what_is_under_way() {
 
     farm.cluster = farm.replayed();
     assert_eq!(farm.cluster, before);
-    farm.tell(Command::Start).check(
+    farm.restart().check(
         &["master started"],
         &[
             "open slave 1: a, life 1",
@@ -335,5 +335,5 @@ fn a_master_that_starts_asks_again_for_what_is_under_way() {
 #[test]
 fn a_master_that_starts_with_nothing_under_way_asks_for_nothing() {
     let mut farm = Scenario::default();
-    farm.tell(Command::Start).check(&["master started"], &[]);
+    farm.restart().check(&["master started"], &[]);
 }

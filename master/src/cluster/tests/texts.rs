@@ -5,7 +5,19 @@ use crate::cluster::event::Fact;
 
 pub(super) fn fact_text(fact: &Fact) -> String {
     match fact {
-        Fact::MasterStarted => "master started".to_owned(),
+        Fact::MasterStarted { .. } => "master started".to_owned(),
+        Fact::IncarnationBegun {
+            build,
+            attempt,
+            slave,
+            reason,
+            ..
+        } => format!(
+            "incarnation begun behind build {build}, attempt {attempt}, slave {slave}: {reason}"
+        ),
+        Fact::IdsReserved { build, slave } => {
+            format!("ids reserved up to build {build}, slave {slave}")
+        }
         Fact::BuildQueued { build, .. } => format!("{build} queued"),
         Fact::PreparationStarted { build, .. } => format!("{build} preparing"),
         Fact::PreparationStopped { build } => format!("{build} stops being prepared"),
@@ -134,6 +146,7 @@ pub(super) fn effect_text(effect: &Effect) -> String {
             slave,
             url,
             session,
+            incarnation: _,
             is_legacy: _,
         } => format!("open slave {slave}: {url}, {session}"),
         Effect::CloseSlave { slave } => format!("close slave {slave}"),

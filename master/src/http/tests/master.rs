@@ -1,6 +1,7 @@
 //! A master whose routes are called without a socket.
 
 use super::golden;
+use crate::cluster::command::{Opening, StoredResults};
 use crate::coordinator::Coordinator;
 use crate::http::*;
 use crate::journal::Journal;
@@ -15,6 +16,7 @@ use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::disk_space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::tidy_path;
+use clusterrunner_common::ids::Incarnation;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::secret::Secret;
 use clusterrunner_common::signed::Proof;
@@ -57,6 +59,11 @@ impl Master {
         let published = Published::default();
         let mut to_readers = published.listener();
         let mut to_event_log = crate::event_log::listener(events.clone());
+        let coordinator = coordinator.opening(Opening {
+            life: SessionId("this-life".to_owned()),
+            fresh: Incarnation("first".to_owned()),
+            stored: StoredResults::none(),
+        });
         let coordinator = coordinator.telling(move |cluster, events| {
             to_readers(cluster, events);
             to_event_log(cluster, events);
@@ -198,8 +205,9 @@ impl Master {
         known_as: Option<u64>,
     ) -> Value {
         let body = json!({
-            "slave": url, "num_executors": 2, "session_id": session, "protocol": 3,
+            "slave": url, "num_executors": 2, "session_id": session, "protocol": 4,
             "slave_id": known_as,
+            "seen": [{"last": {"incarnation": "first", "session_id": "this-life", "position": 1}}],
         });
         let (status, answer) = self.signed("POST", "/v1/slave", &body).await;
         assert_eq!(status, 201, "{answer}");

@@ -62,23 +62,27 @@ async fn events_have_the_originals_names_and_fields() {
         build,
     };
     master.order(set_up).await;
-    let started = json!({"service": "master", "__id__": 1, "__tag__": "SERVICE_STARTED"});
+    let started = json!({"service": "master", "__id__": 2, "__tag__": "SERVICE_STARTED"});
     let connected = json!({
         "slave_id": 1, "slave_url": "127.0.0.1:1", "num_executors": 2,
-        "__id__": 2, "__tag__": "SLAVE_CONNECTED",
+        "__id__": 3, "__tag__": "SLAVE_CONNECTED",
     });
-    assert_eq!(master.events("").await[..2], [started, connected]);
+    let begun = json!({
+        "incarnation": "first", "reason": "there was none before",
+        "__id__": 1, "__tag__": "INCARNATION_BEGUN",
+    });
+    assert_eq!(master.events("").await[..3], [begun, started, connected]);
     assert_eq!(
-        master.events("?since_id=2").await,
+        master.events("?since_id=3").await,
         [
-            json!({"build_id": 1, "__id__": 3, "__tag__": "BUILD_REQUEST_QUEUED"}),
-            json!({"build_id": 1, "__id__": 4, "__tag__": "BUILD_PREPARE_START"}),
-            json!({"build_id": 1, "is_success": true, "__id__": 5, "__tag__": "BUILD_PREPARE_FINISH"}),
-            json!({"build_id": 1, "slave_id": 1, "__id__": 6, "__tag__": "BUILD_SETUP_START"}),
-            json!({"build_id": 1, "slave_id": 1, "__id__": 7, "__tag__": "BUILD_SETUP_FINISH"}),
+            json!({"build_id": 1, "__id__": 4, "__tag__": "BUILD_REQUEST_QUEUED"}),
+            json!({"build_id": 1, "__id__": 5, "__tag__": "BUILD_PREPARE_START"}),
+            json!({"build_id": 1, "is_success": true, "__id__": 6, "__tag__": "BUILD_PREPARE_FINISH"}),
+            json!({"build_id": 1, "slave_id": 1, "__id__": 7, "__tag__": "BUILD_SETUP_START"}),
+            json!({"build_id": 1, "slave_id": 1, "__id__": 8, "__tag__": "BUILD_SETUP_FINISH"}),
             json!({
                 "build_id": 1, "subjob_id": 0, "slave_id": 1, "attempt": 1,
-                "__id__": 8, "__tag__": "SUBJOB_HANDED_OUT",
+                "__id__": 9, "__tag__": "SUBJOB_HANDED_OUT",
             }),
         ]
     );
@@ -90,18 +94,18 @@ async fn events_have_the_originals_names_and_fields() {
     };
     master.order(failed).await;
     assert_eq!(
-        master.events("?since_id=10").await,
+        master.events("?since_id=11").await,
         [
-            json!({"build_id": 2, "is_success": false, "__id__": 11, "__tag__": "BUILD_PREPARE_FINISH"}),
-            json!({"build_id": 2, "error_message": "no", "__id__": 12, "__tag__": "BUILD_FAILED"}),
+            json!({"build_id": 2, "is_success": false, "__id__": 12, "__tag__": "BUILD_PREPARE_FINISH"}),
+            json!({"build_id": 2, "error_message": "no", "__id__": 13, "__tag__": "BUILD_FAILED"}),
         ]
     );
     assert!(master.events("?since_timestamp=1e11").await.is_empty());
-    assert_eq!(master.events("?since_id=99").await.len(), 12);
+    assert_eq!(master.events("?since_id=100").await.len(), 13);
     for query in [
         "since_id=x",
         "since_timestamp=",
-        "since_id=1&since_timestamp=1",
+        "since_id=2&since_timestamp=1",
     ] {
         let (status, body) = master.get(&format!("/v1/eventlog?{query}")).await;
         assert_eq!(status, 400, "{query}");

@@ -54,7 +54,9 @@ fn block(subjobs: &[u32]) -> Vec<u8> {
 fn report(results: &[(u32, u32)]) -> Value {
     let entry = |(subjob, attempt): &(u32, u32)| json!({"subjob_id": subjob, "attempt": attempt});
     let results: Vec<Value> = results.iter().map(entry).collect();
-    json!({"slave_id": 1, "session_id": "a-life", "results": results})
+    json!({
+        "slave_id": 1, "session_id": "a-life", "incarnation": "first", "results": results,
+    })
 }
 
 fn body(report: &str, file: &[u8]) -> Vec<u8> {
@@ -197,6 +199,12 @@ async fn a_wrong_upload_of_results_changes_nothing() {
         ("{".to_owned(), 400, "__encoded_body__"),
         (with("slave_id", json!(9)), 404, "Connect again"),
         (with("session_id", json!("an older one")), 412, "expired"),
+        (
+            with("incarnation", json!("another")),
+            409,
+            "of another; drop it",
+        ),
+        (with("incarnation", Value::Null), 409, "of none; drop it"),
     ] {
         let (found, answer) = master.upload_to(path, body(&report, &block(&[0]))).await;
         let error = answer["error"].as_str().unwrap_or_default();
@@ -228,8 +236,7 @@ async fn a_single_result_goes_the_same_way() {
     let master = working().await;
     let path = "/v1/build/1/subjob/1/result";
     let one = |attempt: u32| {
-        let report =
-            json!({"slave": "x", "slave_id": 1, "session_id": "a-life", "attempt": attempt});
+        let report = json!({"slave": "x", "slave_id": 1, "session_id": "a-life", "incarnation": "first", "attempt": attempt});
         body(&report.to_string(), &block(&[1]))
     };
     let (status, answer) = master.upload_to(path, one(2)).await;

@@ -1,6 +1,7 @@
 //! What is damaged is found, named, and left out only when somebody asks for it.
 
 use super::*;
+use crate::cluster::slave::Presence;
 use examine::{Findings, examine};
 use export::{ExportError, export};
 use repair::Repair;
@@ -180,13 +181,24 @@ async fn an_export_says_all_and_brings_all_back() {
     assert_eq!(repair.findings.problems, []);
     assert_eq!(repair.commit().unwrap(), None);
     let master = Master::start(&journal).unwrap();
-    assert_eq!(master.cluster, before);
+    check_repaired(&before, &master.cluster);
     let ended = master.journal.ended().build(BuildId(4)).await.unwrap();
     assert_eq!(ended.unwrap().build.id, BuildId(4));
     drop(master);
     let mut again = Vec::new();
     export(&journal, &mut again).unwrap();
-    assert_eq!(String::from_utf8(again), String::from_utf8(text.clone()));
+    let (again, same) = (
+        String::from_utf8(again).unwrap(),
+        String::from_utf8(text.clone()).unwrap(),
+    );
+    // All of it, and that a new incarnation began.
+    let is_new = |line: &&str| {
+        let is_event = line.starts_with("{\"event\"") && line.contains("incarnation");
+        is_event || line.starts_with("{\"end\"")
+    };
+    let old: Vec<&str> = again.lines().filter(|line| !is_new(line)).collect();
+    let before_end = same.lines().filter(|line| !line.starts_with("{\"end\""));
+    assert_eq!(old, before_end.collect::<Vec<_>>());
 
     // Half an export is none.
     for end in [0, 1, kinds.len() / 2, kinds.len() - 1] {
@@ -254,7 +266,9 @@ async fn what_comes_before_a_damaged_event_is_saved() {
         &[lost],
         |master| {
             assert_eq!(master.cluster.builds().count(), 3);
-            assert_eq!(master.build(1).num_running(), 1);
+            // Nobody knows what the slave was given since.
+            assert_eq!(master.build(1).num_running(), 0);
+            assert!(master.cluster.lineage().incarnation().is_some());
             // Build 4 is put away, so its id is taken.
             assert_eq!(master.cluster.slaves().count(), 1);
         },
@@ -355,7 +369,24 @@ async fn a_journal_that_can_not_be_opened_is_made_anew_from_an_export() {
     }
     let repair = Repair::of_export(&journal, &file).unwrap();
     repair.commit().unwrap().unwrap();
-    assert_eq!(Master::start(&journal).unwrap().cluster, before);
+    check_repaired(&before, &Master::start(&journal).unwrap().cluster);
+}
+
+/// All is as it was, but in a new incarnation: what slaves had is void.
+fn check_repaired(before: &Cluster, after: &Cluster) {
+    let slave = &after.slave(SlaveId(1)).unwrap().presence;
+    let Presence::Lost { at, .. } = slave else {
+        panic!("{slave:?}");
+    };
+    let fresh = after.lineage().incarnation().unwrap().clone();
+    assert_eq!(fresh.0.len(), 32);
+    let reason = "the journal was brought back from an export".to_owned();
+    let mut expected = before.clone();
+    let begin = Command::BeginIncarnation { fresh, reason };
+    for event in before.decide(begin, *at).unwrap() {
+        expected.apply(&event);
+    }
+    assert_eq!(*after, expected);
 }
 
 /// A page of a build that is over is no fact that has a number.

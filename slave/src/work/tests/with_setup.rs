@@ -68,3 +68,30 @@ fn what_can_not_be_taken_refuses_the_set_up_too() {
     scenario.check(cleaned_up(), &["report 7 SetupFailed"]);
     assert!(scenario.work.builds.is_empty());
 }
+
+#[test]
+fn hand_outs_that_follow_a_set_up_wait_with_it_for_the_end_of_the_build_before() {
+    let mut scenario = Scenario::ready(2);
+    scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
+    // Another incarnation of the master gives the same numbers again.
+    let connected = Command::Connected { resumed: false };
+    scenario.check(connected, &["forget reports", "cancel 7", "hurry 7"]);
+    scenario.check_refused(
+        start(hand_out(B, 0, 1)),
+        Refusal::BuildEnding {
+            build: B,
+            subjob: SubjobId(0),
+        },
+    );
+    scenario.check(set_up(&[]), &[]);
+    scenario.check(start(hand_out(B, 0, 1)), &[]);
+    scenario.check(start(hand_out(B, 1, 1)), &[]);
+    scenario.check(start(hand_out(B, 1, 1)), &[]);
+    scenario.check(
+        ran(hand_out(B, 0, 1), RunOutcome::Canceled),
+        &["clean up 7"],
+    );
+    scenario.check(cleaned_up(), &["set up 7"]);
+    let runs = ["report 7 SetupComplete", "run 7/0.1 on 0", "run 7/1.1 on 1"];
+    scenario.check(set_up_ended(B), &runs);
+}

@@ -4,7 +4,7 @@ use super::master::{Asked, machine_at};
 use super::world::{Happening, World};
 use super::{BROKEN, DEADLY, POISON};
 use crate::cluster::command::Command;
-use crate::cluster::effect::Effect;
+use crate::cluster::effect::{Effect, MadeResult};
 use crate::cluster::tests::scenario::{Turn, big_plan};
 use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, SlaveId};
@@ -26,14 +26,28 @@ impl World {
                     let report = self.preparation(build);
                     self.report_from_adapter(report);
                 }
-                Effect::Archive { build, results, .. } => {
+                Effect::Archive {
+                    build,
+                    results,
+                    made,
+                    ..
+                } => {
+                    for made in &made {
+                        self.make_result(build, made);
+                    }
                     let archived = self.master.farm.cluster.build(build).unwrap();
                     assert_eq!(
                         results.len(),
                         archived.subjobs.len(),
                         "{build} lacks results"
                     );
-                    let report = if self.random.happens(20) {
+                    let stored = self.master.results.get(&build);
+                    let is_there = |key| stored.is_some_and(|stored| stored.contains(key));
+                    let report = if !results.iter().all(is_there) {
+                        let reason = "a result is not there".to_owned();
+                        self.master.tally.results_missed += 1;
+                        Command::ReportArchivingFailed { build, reason }
+                    } else if self.random.happens(20) {
                         let reason = "disk full".to_owned();
                         Command::ReportArchivingFailed { build, reason }
                     } else {
@@ -41,9 +55,13 @@ impl World {
                     };
                     self.report_from_adapter(report);
                 }
-                Effect::MakeResult { made, .. } => assert!(!made.atoms.is_empty()),
+                Effect::MakeResult { build, made } => {
+                    assert!(!made.atoms.is_empty());
+                    self.make_result(build, &made);
+                }
                 Effect::RemoveBuild { build } => {
                     // Once more after a restart, where it may be gone already.
+                    self.master.results.remove(&build);
                     if let Some(removed) = self.master.kept.remove(&build) {
                         self.master.removed.insert(build, removed);
                     }
@@ -56,13 +74,15 @@ impl World {
                     slave,
                     url,
                     session,
+                    incarnation: _,
                     is_legacy: _,
                 } => {
                     let opened = (machine_at(&url), session, self.now);
                     self.master.open.insert(slave, opened);
                 }
                 Effect::CloseSlave { slave } => {
-                    self.master.open.remove(&slave).expect("it was open");
+                    // A slave of the life before may be lost at the very start.
+                    self.master.open.remove(&slave);
                     self.master.calls.retain(|_, (called, ..)| *called != slave);
                 }
                 Effect::EndSlave { slave } => self.ask(slave, Asked::End),
@@ -73,10 +93,16 @@ impl World {
         }
     }
 
+    fn make_result(&mut self, build: BuildId, made: &MadeResult) {
+        let results = self.master.results.entry(build).or_default();
+        results.insert((made.subjob, made.attempt));
+    }
+
     pub(super) fn ask(&mut self, slave: SlaveId, asked: Asked) {
         self.master.num_calls += 1;
         let number = self.master.num_calls;
-        self.master.calls.insert(number, (slave, asked));
+        let mark = self.master.farm.cluster.mark().unwrap();
+        self.master.calls.insert(number, (slave, asked, mark));
         self.call(number);
     }
 
@@ -110,7 +136,11 @@ impl World {
         plan.weight = NonZeroU32::new(num_atoms % 4);
         plan.priority = i32::from(num_atoms % 5 == 0);
         for atom in &mut plan.atoms {
-            *atom = format!("export BUILD={build}; {atom}");
+            *atom = match self.branch {
+                0 => format!("export BUILD={build}; {atom}"),
+                // The build of this id that is lost was another one.
+                branch => format!("export BUILD={build}.{branch}; {atom}"),
+            };
         }
         if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
             atom.push_str(POISON);

@@ -21,6 +21,11 @@ impl Tally {
         self.slaves_told_again += usize::from(is_told_again);
         for event in &turn.events {
             match &event.fact {
+                Fact::IncarnationBegun { reason, .. } => {
+                    self.begun_for_results += usize::from(reason.contains("result"));
+                    self.begun_for_slaves += usize::from(reason.contains("has seen more"));
+                }
+                Fact::IdsReserved { .. } => self.ids_reserved += 1,
                 Fact::BuildFinished { .. } => self.finished += 1,
                 Fact::BuildFailed { .. } => self.failed += 1,
                 Fact::BuildCanceled { .. } => self.canceled += 1,
@@ -73,6 +78,7 @@ impl Tally {
             Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
             Refusal::SessionExpired(_)
+            | Refusal::OtherIncarnation { .. }
             | Refusal::AddressTaken(_)
             | Refusal::NotLegacy(_)
             | Refusal::UnknownAddress(_)

@@ -7,7 +7,7 @@ use crate::cluster::build::{Build, BuildState};
 use crate::cluster::command::{Command, HandOut, SlaveChoice};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::AtomOutcome;
-use crate::cluster::tests::scenario::{Scenario, big_plan, request};
+use crate::cluster::tests::scenario::{Scenario, Turn, big_plan, request};
 use crate::http::legacy_command;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
@@ -142,9 +142,12 @@ impl World {
 
     fn tell(&mut self, command: Command) {
         // A refusal changes nothing, and whoever it is for has learnt what it wanted.
-        let Ok(turn) = self.farm.try_tell(command) else {
-            return;
-        };
+        if let Ok(turn) = self.farm.try_tell(command) {
+            self.carry_out(turn);
+        }
+    }
+
+    fn carry_out(&mut self, turn: Turn) {
         for effect in turn.effects {
             match effect {
                 Effect::Prepare { build, .. } => {
@@ -201,7 +204,8 @@ impl World {
                 self.farm.cluster = self.farm.replayed();
                 self.calls.clear();
                 self.arriving.clear();
-                self.tell(Command::Start);
+                let turn = self.farm.restart();
+                self.carry_out(turn);
             }
             _ => {}
         }

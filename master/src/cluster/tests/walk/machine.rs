@@ -9,8 +9,8 @@ use super::random::Random;
 use super::{POISON, SICK_OUTCOME, oracle};
 use crate::cluster::effect::SlaveCall;
 use crate::cluster::event::{AtomOutcome, KeptHandOut};
-use clusterrunner_common::api::FinishedAttempt;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::api::{FinishedAttempt, MasterMark, Seen};
+use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What is wrong with a machine, whatever is run on it.
@@ -51,7 +51,17 @@ pub(super) struct Machine {
     pub(super) forgets_begun: bool,
     /// Whether it drops what comes while its executors work.
     pub(super) drops_waiting: bool,
+    /// Whether it takes whatever any master says, and tells none of what others said.
+    pub(super) ignores_incarnations: bool,
     pub(super) slave: Option<SlaveId>,
+    /// The master as it was when this slave connected.
+    pub(super) met: Option<MasterMark>,
+    /// The incarnations of its registrations.
+    registrations: BTreeMap<SlaveId, Incarnation>,
+    /// Whether it is to connect, under the registration that it has.
+    doubts: bool,
+    /// What it has seen of each incarnation of which it still has something.
+    seen: BTreeMap<Incarnation, Seen>,
     builds: BTreeMap<(SlaveId, BuildId), Place>,
     newest_calls: BTreeMap<(SlaveId, BuildId), u64>,
     begun: BTreeSet<(SlaveId, BuildId, SubjobId, Attempt)>,
@@ -64,8 +74,9 @@ pub(super) struct Machine {
     pub(super) unheard: BTreeMap<u64, Report>,
     /// Whether it has heard what its registration is from the answer itself; a call may overtake that.
     is_settled: bool,
-    /// Results of earlier lives, on the disk: what the master was asked about, and the outcomes.
-    held: Vec<(FinishedAttempt, Vec<AtomOutcome>)>,
+    /// Results of earlier lives, on the disk: what the master is asked about, the outcomes, and what was seen
+    /// of the master that wanted them.
+    held: Vec<(FinishedAttempt, Vec<AtomOutcome>, Seen)>,
     last_report: u64,
     /// How often a set-up fails, and a build is lost later, in 1000.
     pub(super) setup_failures: u64,
@@ -91,15 +102,20 @@ impl Machine {
     pub(super) fn crash(&mut self) {
         let session_id = self.session();
         let mut held = std::mem::take(&mut self.held);
+        let incarnation = self.met.as_ref().map(|met| met.incarnation.clone());
+        let seen = incarnation.as_ref().and_then(|of| self.seen.get(of));
         for report in std::mem::take(&mut self.unheard).into_values() {
-            if let About::Finished(build_id, subjob_id, attempt, outcomes) = report.about {
+            if let About::Finished(build_id, subjob_id, attempt, outcomes) = report.about
+                && let Some(seen) = seen
+            {
                 let finished = FinishedAttempt {
                     build_id,
                     subjob_id,
                     attempt,
                     session_id: session_id.clone(),
+                    incarnation: incarnation.clone(),
                 };
-                held.push((finished, outcomes));
+                held.push((finished, outcomes, seen.clone()));
             }
         }
         let reborn = Self::new(self.index, self.num_executors, self.setup_failures);
@@ -111,6 +127,8 @@ impl Machine {
             deaf_until: self.deaf_until,
             forgets_begun: self.forgets_begun,
             drops_waiting: self.drops_waiting,
+            ignores_incarnations: self.ignores_incarnations,
+            seen: seen_of(&held),
             // A report of an earlier life must not be taken for one of this life.
             last_report: self.last_report,
             sickness: self.sickness,
@@ -122,16 +140,22 @@ impl Machine {
     /// Says again whatever was not answered, and that it lives.
     pub(super) fn tick(&self) -> Vec<Act> {
         let (machine, session) = (self.index, self.session());
-        let sign_of_life = match self.slave.filter(|_| self.is_settled) {
+        let sign_of_life = match self.slave.filter(|_| self.is_settled && !self.doubts) {
             None => ToMaster::Connect {
                 machine,
                 session,
-                finished: self.held.iter().map(|(held, _)| held.clone()).collect(),
+                finished: self.held.iter().map(|(held, ..)| held.clone()).collect(),
+                known_as: self.slave.filter(|_| self.is_settled),
+                seen: match self.ignores_incarnations {
+                    true => self.met.clone().map(Seen::first).into_iter().collect(),
+                    false => self.seen.values().cloned().collect(),
+                },
             },
             Some(slave) => ToMaster::Heartbeat {
                 machine,
                 slave,
                 session,
+                of: self.met.as_ref().map(|met| met.session_id.clone()),
             },
         };
         let reports = self.unheard.keys().map(|number| self.send(*number));
@@ -151,12 +175,16 @@ impl Machine {
                 session,
                 slave,
                 wanted,
+                master,
             } => {
                 if session == self.session() && self.adopt(slave) {
                     self.is_settled = true;
+                    self.doubts = false;
+                    self.meet(slave, master);
                     return self.deliver(slave, &wanted);
                 }
             }
+            ToMachine::OtherLife => self.doubts = true,
             ToMachine::Unknown { slave } => {
                 if self.slave == Some(slave) {
                     self.slave = None;
@@ -170,6 +198,7 @@ impl Machine {
                 slave,
                 number,
                 asked,
+                master,
             } => match asked {
                 // Whatever registration it is meant for: it is the life that counts.
                 Asked::End if session == self.session() => {
@@ -180,7 +209,10 @@ impl Machine {
                     return acts;
                 }
                 // A call that is meant for another life or registration is not answered.
-                Asked::About(build, call) if session == self.session() && self.adopt(slave) => {
+                Asked::About(build, call)
+                    if session == self.session() && self.admits(slave, &master) =>
+                {
+                    self.note(master, build, &call);
                     return self.called(slave, number, build, call, random);
                 }
                 Asked::About(..) | Asked::End => {}
@@ -189,10 +221,60 @@ impl Machine {
         Vec::new()
     }
 
+    /// Whether an order comes from the life of the master that it has met, about the registration that it
+    /// got there. Otherwise it asks first what counts.
+    fn admits(&mut self, slave: SlaveId, master: &MasterMark) -> bool {
+        if self.ignores_incarnations {
+            return self.adopt(slave);
+        }
+        let has_met = self.met.as_ref().is_some_and(|met| {
+            (&met.incarnation, &met.session_id) == (&master.incarnation, &master.session_id)
+        });
+        self.doubts |= !has_met;
+        has_met && self.is_settled && self.slave == Some(slave)
+    }
+
+    fn is_of_this_incarnation(&self, slave: SlaveId) -> bool {
+        let met = self.met.as_ref().map(|met| &met.incarnation);
+        self.ignores_incarnations || self.registrations.get(&slave) == met
+    }
+
+    /// Whatever it has of another incarnation is nothing any more.
+    fn meet(&mut self, slave: SlaveId, master: MasterMark) {
+        let incarnation = master.incarnation.clone();
+        let is_new = self.met.as_ref().map(|met| &met.incarnation) != Some(&incarnation);
+        self.met = Some(master.clone());
+        self.registrations.insert(slave, incarnation.clone());
+        if self.ignores_incarnations {
+            return;
+        }
+        if is_new {
+            self.unheard.clear();
+        }
+        self.seen.retain(|known, _| *known == incarnation);
+        let mut seen = Seen::first(master);
+        seen.slave = slave;
+        self.see(&seen);
+    }
+
+    fn note(&mut self, master: MasterMark, build: BuildId, call: &SlaveCall) {
+        let mut seen = Seen::first(master);
+        seen.build = build;
+        if let SlaveCall::Start { order, .. } = call {
+            seen.attempt = order.attempt;
+        }
+        self.see(&seen);
+    }
+
+    fn see(&mut self, seen: &Seen) {
+        let known = self.seen.entry(seen.last.incarnation.clone());
+        known.or_insert_with(|| seen.clone()).add(seen);
+    }
+
     /// Takes a registration for its own if it is not an older one; what was asked of an older one
     /// does not count any more. Whether it is its own now.
     fn adopt(&mut self, slave: SlaveId) -> bool {
-        if self.slave.is_some_and(|known| known > slave) {
+        if !self.ignores_incarnations && self.slave.is_some_and(|known| known > slave) {
             return false;
         }
         self.is_settled &= self.slave == Some(slave);
@@ -347,8 +429,11 @@ impl Machine {
             // Also after a tear-down: the result may have been on its way.
             Work::Run(slave, build, subjob, attempt, outcomes) => {
                 self.num_busy -= 1;
-                let mut acts =
-                    self.report(slave, About::Finished(build, subjob, attempt, outcomes));
+                let mut acts = Vec::new();
+                // What another incarnation asked for was ended.
+                if self.is_of_this_incarnation(slave) {
+                    acts = self.report(slave, About::Finished(build, subjob, attempt, outcomes));
+                }
                 acts.extend(self.start_waiting());
                 acts
             }
@@ -368,7 +453,7 @@ impl Machine {
                 matches!(&report.about, About::Finished(build, subjob, attempt, _)
                     if (*build, *subjob, *attempt) == (kept.build, kept.subjob, kept.attempt))
             };
-            self.held.iter().any(|(held, _)| is_held(held))
+            self.held.iter().any(|(held, ..)| is_held(held))
                 || self.unheard.values().any(is_under_way)
         };
         if !wanted.iter().all(is_there) {
@@ -386,7 +471,7 @@ impl Machine {
         for report in again.into_values() {
             acts.extend(self.report(slave, report.about));
         }
-        for (held, outcomes) in std::mem::take(&mut self.held) {
+        for (held, outcomes, _) in std::mem::take(&mut self.held) {
             let (build, subjob, attempt) = (held.build_id, held.subjob_id, held.attempt);
             let hand_out = KeptHandOut {
                 build,
@@ -414,6 +499,17 @@ impl Machine {
             session: self.session(),
             number,
             report: self.unheard[&number].clone(),
+            of: self.met.clone(),
         })
     }
+}
+
+/// What the results on a disk say of their masters.
+fn seen_of(held: &[(FinishedAttempt, Vec<AtomOutcome>, Seen)]) -> BTreeMap<Incarnation, Seen> {
+    let mut all = BTreeMap::new();
+    for (.., seen) in held {
+        let known = all.entry(seen.last.incarnation.clone());
+        known.or_insert_with(|| seen.clone()).add(seen);
+    }
+    all
 }

@@ -9,13 +9,14 @@ use super::world::{Happening, TICK, World};
 use crate::cluster::Cluster;
 use crate::cluster::MAX_DEATHS;
 use crate::cluster::build::{Build, BuildState};
-use crate::cluster::command::{Command, HandOut, Refusal};
+use crate::cluster::command::{Command, HandOut, Opening, Refusal, StoredResults};
 use crate::cluster::effect::SlaveCall;
 use crate::cluster::event::AtomOutcome;
 use crate::cluster::tests::scenario::Scenario;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::api::MasterMark;
+use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::retention::BuildBounds;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Why a silent slave is given up.
@@ -33,8 +34,8 @@ pub(super) struct Master {
     pub(super) mutation: Option<Mutation>,
     /// Slaves that may be called: their machine, their session, their last sign of life.
     pub(super) open: BTreeMap<SlaveId, (usize, SessionId, u64)>,
-    /// Calls without an answer.
-    pub(super) calls: BTreeMap<u64, (SlaveId, Asked)>,
+    /// Calls without an answer, and the moment that they are of.
+    pub(super) calls: BTreeMap<u64, (SlaveId, Asked, MasterMark)>,
     pub(super) num_calls: u64,
     /// Results that their slaves were told are recorded.
     pub(super) acknowledged: Vec<HandOut>,
@@ -45,6 +46,10 @@ pub(super) struct Master {
     pub(super) kept: BTreeMap<BuildId, Build>,
     /// Builds that were removed, as they were.
     pub(super) removed: BTreeMap<BuildId, Build>,
+    /// Which results are on the disk.
+    pub(super) results: BTreeMap<BuildId, BTreeSet<(SubjobId, Attempt)>>,
+    /// How many incarnations could have begun.
+    pub(super) num_fresh: u64,
 }
 
 /// The process will die after so many more turns, and nobody hears of them.
@@ -77,6 +82,31 @@ impl Master {
         Self {
             mutation,
             ..Self::default()
+        }
+    }
+
+    /// The life of its process.
+    pub(super) fn life(&self) -> SessionId {
+        SessionId(format!("life {} of the master", self.life))
+    }
+
+    /// The next incarnation, if one begins.
+    pub(super) fn fresh(&mut self) -> Incarnation {
+        self.num_fresh += 1;
+        Incarnation(format!("incarnation {}", self.num_fresh))
+    }
+
+    /// What it finds on its disk when it starts.
+    fn stored(&self) -> StoredResults {
+        let last = self.results.keys().next_back();
+        let open = self.farm.cluster.builds().filter(|build| !build.is_over());
+        let open = open.filter_map(|build| {
+            let results = self.results.get(&build.id)?;
+            Some((build.id, results.iter().copied().collect()))
+        });
+        StoredResults {
+            last_build: last.copied().unwrap_or(BuildId(0)),
+            of_open_builds: open.collect(),
         }
     }
 }
@@ -132,7 +162,7 @@ impl World {
         }
     }
 
-    fn crash_master(&mut self) {
+    pub(super) fn crash_master(&mut self) {
         let doom = self.master.doom.take();
         if let Some((num_events, cluster)) = doom.and_then(|doom| doom.lost) {
             self.master.farm.truncate(num_events);
@@ -153,7 +183,12 @@ impl World {
         assert_eq!(replayed, self.master.farm.cluster);
         self.master.farm.cluster = replayed;
         self.master.is_up = true;
-        self.tell(Command::Start);
+        let opening = Box::new(Opening {
+            life: self.master.life(),
+            fresh: self.master.fresh(),
+            stored: self.master.stored(),
+        });
+        self.tell(Command::Start { opening });
     }
 
     /// An adapter reports; one of an earlier life is gone with it.
@@ -233,13 +268,14 @@ impl World {
     }
 
     pub(super) fn call(&mut self, number: u64) {
-        let (slave, asked) = self.master.calls[&number].clone();
+        let (slave, asked, master) = self.master.calls[&number].clone();
         let (machine, session, _) = self.master.open[&slave].clone();
         let message = ToMachine::Call {
             session,
             slave,
             number,
             asked,
+            master,
         };
         self.send_to_machine(machine, message);
     }
@@ -253,15 +289,19 @@ impl World {
                 machine,
                 session,
                 finished,
+                known_as,
+                seen,
             } => {
+                let fresh = self.master.fresh();
                 let told = self.tell(Command::ConnectSlave {
                     url: url(machine),
                     session: session.clone(),
                     num_executors: self.machines[machine].num_executors,
                     labels: std::collections::BTreeSet::new(),
-                    // It asks only when it knows of no registration.
-                    known_as: None,
+                    known_as,
                     finished,
+                    seen,
+                    fresh,
                 });
                 if told.is_some() {
                     let cluster = &self.master.farm.cluster;
@@ -272,6 +312,7 @@ impl World {
                         session,
                         slave,
                         wanted,
+                        master: self.master.farm.cluster.mark().unwrap(),
                     };
                     self.send_to_machine(machine, connected);
                 }
@@ -280,7 +321,11 @@ impl World {
                 machine,
                 slave,
                 session,
+                of,
             } => {
+                if self.is_meant_for_another(of.as_ref()) {
+                    return self.send_to_machine(machine, ToMachine::OtherLife);
+                }
                 // A read sees only what is on disk; here nobody will come to read.
                 if self.master.doom.is_some() {
                     return;
@@ -297,18 +342,19 @@ impl World {
                 session,
                 number,
                 report,
-            } => self.reported(machine, session, number, report),
+                of,
+            } => self.reported(machine, session, number, report, of),
             ToMaster::Answer { call, refusal } => {
                 let command = match (self.master.calls.remove(&call), refusal) {
-                    (Some((slave, Asked::End)), _) => Command::ReportEnding { slave },
-                    (Some((slave, Asked::About(build, _))), Some(reason)) => {
+                    (Some((slave, Asked::End, _)), _) => Command::ReportEnding { slave },
+                    (Some((slave, Asked::About(build, _), _)), Some(reason)) => {
                         Command::ReportRefusal {
                             slave,
                             build,
                             reason,
                         }
                     }
-                    (Some((_, Asked::About(..))), None) | (None, _) => return,
+                    (Some((_, Asked::About(..), _)), None) | (None, _) => return,
                 };
                 self.tell(command);
             }
@@ -321,8 +367,24 @@ impl World {
         }
     }
 
-    fn reported(&mut self, machine: usize, session: SessionId, number: u64, report: Report) {
+    /// Whether it was said to another life of the master. A master that does not look takes it for its own.
+    fn is_meant_for_another(&self, life: Option<&SessionId>) -> bool {
+        let is_checked = self.master.mutation != Some(Mutation::IncarnationIsNotChecked);
+        is_checked && life != Some(&self.master.life())
+    }
+
+    fn reported(
+        &mut self,
+        machine: usize,
+        session: SessionId,
+        number: u64,
+        report: Report,
+        of: Option<MasterMark>,
+    ) {
         let slave = report.slave;
+        if self.is_meant_for_another(of.as_ref().map(|of| &of.session_id)) {
+            return self.send_to_machine(machine, ToMachine::OtherLife);
+        }
         let command = match report.about {
             About::SetUp(build) => Command::ReportSetUp {
                 slave,
@@ -359,6 +421,13 @@ impl World {
             Command::ReportFinished { hand_out, .. } => Some(*hand_out),
             _ => None,
         };
+        // Stored first, counted then; what does not count is not stored.
+        if let Some(hand_out) = result
+            && self.master.farm.cluster.is_repeated(hand_out) == Ok(false)
+        {
+            let results = self.master.results.entry(hand_out.build).or_default();
+            results.insert((hand_out.subjob, hand_out.attempt));
+        }
         let Some(told) = self.tell(command) else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use super::master::Asked;
 use crate::cluster::event::{AtomOutcome, KeptHandOut};
-use clusterrunner_common::api::FinishedAttempt;
+use clusterrunner_common::api::{FinishedAttempt, MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 
 #[derive(Clone, Debug)]
@@ -11,17 +11,22 @@ pub(super) enum ToMaster {
         machine: usize,
         session: SessionId,
         finished: Vec<FinishedAttempt>,
+        known_as: Option<SlaveId>,
+        seen: Vec<Seen>,
     },
     Heartbeat {
         machine: usize,
         slave: SlaveId,
         session: SessionId,
+        /// The life of the master that it is meant for.
+        of: Option<SessionId>,
     },
     Report {
         machine: usize,
         session: SessionId,
         number: u64,
         report: Report,
+        of: Option<MasterMark>,
     },
     /// The slave has taken a call, or refuses it.
     Answer { call: u64, refusal: Option<String> },
@@ -33,7 +38,10 @@ pub(super) enum ToMachine {
         session: SessionId,
         slave: SlaveId,
         wanted: Vec<KeptHandOut>,
+        master: MasterMark,
     },
+    /// The master is in another life than the slave thinks.
+    OtherLife,
     /// A registration does not count any more.
     Unknown { slave: SlaveId },
     /// A report was heard, be it taken or refused.
@@ -43,6 +51,7 @@ pub(super) enum ToMachine {
         slave: SlaveId,
         number: u64,
         asked: Asked,
+        master: MasterMark,
     },
 }
 

@@ -62,6 +62,9 @@ pub(super) enum Fault {
     MasterDiskIsFull(u64),
     /// The master's wall clock jumps by so many milliseconds.
     ClockJumps(i64),
+    /// Its data directory is another one when it starts again, and of the journal only so many events of
+    /// 1000 are left, where any are.
+    MasterDiskIsWrong(WrongDisk, u64),
     /// A build of one of three projects is wanted.
     UserQueues(u64),
     /// This build is not wanted any more.
@@ -75,6 +78,23 @@ pub(super) enum Fault {
     /// Every machine is mended, and whoever was kept from work is let to it again; and so on from
     /// then on.
     Mended,
+}
+
+/// What is wrong with the master's data directory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum WrongDisk {
+    /// A backup of all of it was brought back.
+    Older,
+    /// A backup of the journal was, and the results stayed.
+    OlderJournal,
+    /// The journal was damaged, and repaired without its end.
+    Repaired,
+    /// The journal is gone, and the results stayed.
+    NoJournal,
+    /// There is nothing.
+    Empty,
+    /// The results are gone, and the journal stayed.
+    NoResults,
 }
 
 impl Plan {
@@ -126,6 +146,18 @@ impl Plan {
         }
         for _ in 0..[0, 0, 0, 1, 2][random.index(5)] {
             plan.add(Fault::UserQueues(DEADLY), &mut random);
+        }
+        for _ in 0..[0, 0, 0, 1, 2][random.index(5)] {
+            let wrong = match random.below(7) {
+                0 | 1 => WrongDisk::Older,
+                2 => WrongDisk::OlderJournal,
+                3 => WrongDisk::Repaired,
+                4 => WrongDisk::NoJournal,
+                5 => WrongDisk::Empty,
+                _ => WrongDisk::NoResults,
+            };
+            let left = random.between(200, 1000);
+            plan.add(Fault::MasterDiskIsWrong(wrong, left), &mut random);
         }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan

@@ -54,6 +54,8 @@ pub(super) struct World {
     /// Until when the master has no place on its disk.
     pub(super) disk_full_until: u64,
     master_hangs_until: u64,
+    /// How often the master's disk was another one.
+    pub(super) branch: u64,
     /// Builds that users were told are accepted, and their projects.
     pub(super) accepted: Vec<(BuildId, String)>,
     pub(super) machines: Vec<Machine>,
@@ -65,6 +67,7 @@ impl World {
         let machines = plan.executors.iter().enumerate().map(|(index, executors)| {
             let mut machine = Machine::new(index, *executors, plan.setup_failures);
             machine.forgets_begun = mutation == Some(Mutation::StartsAreRepeated);
+            machine.ignores_incarnations = mutation == Some(Mutation::IncarnationIsNotChecked);
             machine.drops_waiting = mutation == Some(Mutation::SlavesDropWhatWaits);
             machine
         });
@@ -84,6 +87,7 @@ impl World {
             clock_offset: 0,
             disk_full_until: 0,
             master_hangs_until: 0,
+            branch: 0,
             accepted: Vec::new(),
             machines: machines.collect(),
             master: Master::new(mutation),
@@ -234,6 +238,7 @@ impl World {
             }
             Fault::MasterCrashes(turns) => self.doom_master(turns, true),
             Fault::MasterDiskFails(turns) => self.doom_master(turns, false),
+            Fault::MasterDiskIsWrong(wrong, left) => self.change_disk(wrong, left),
             Fault::MasterHangs(time) => self.master_hangs_until = now + time,
             Fault::MasterDiskIsFull(time) => self.disk_full_until = now + time,
             Fault::ClockJumps(milliseconds) => {

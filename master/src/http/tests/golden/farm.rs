@@ -102,6 +102,8 @@ impl Farm {
             labels: std::collections::BTreeSet::new(),
             known_as: None,
             finished: Vec::new(),
+            seen: Vec::new(),
+            fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
         };
         self.command(connect).await;
     }
