@@ -8,9 +8,6 @@ use crate::cluster::{Cluster, MAX_DEATHS};
 use clusterrunner_common::ids::{Attempt, BuildId};
 use serde_json::json;
 
-/// The master died, and is started again.
-const START: Command = Command::Start;
-
 fn stopped(build: u64) -> Command {
     let build = BuildId(build);
     Command::ReportPreparationStopped { build }
@@ -24,14 +21,14 @@ fn reason() -> String {
 fn a_build_over_whose_preparing_the_master_dies_is_tried_twice_at_most() {
     let mut farm = Scenario::default();
     farm.queue("p");
-    farm.tell(START)
+    farm.restart()
         .check(&["master started", "1 preparing"], &["prepare 1"]);
     let attempts = farm.journal.iter().filter_map(|event| match &event.fact {
         Fact::PreparationStarted { attempt, .. } => Some(*attempt),
         _ => None,
     });
     assert_eq!(attempts.collect::<Vec<_>>(), [Attempt(1), Attempt(2)]);
-    let last = farm.tell(START);
+    let last = farm.restart();
     let [_, Event { fact, .. }] = last.events.as_slice() else {
         panic!("{last:?}");
     };
@@ -51,13 +48,13 @@ fn a_master_that_ends_in_order_speaks_against_no_build() {
         farm.tell(stopped(1))
             .check(&["1 stops being prepared"], &[]);
         farm.tell(stopped(1)).check_nothing();
-        farm.tell(START)
+        farm.restart()
             .check(&["master started", "1 preparing"], &["prepare 1"]);
     }
     farm.prepared(1, plan(&["A"]))
         .check_facts(&["1 prepared: 1 subjobs"]);
     farm.tell(stopped(1)).check_nothing();
-    farm.tell(START).check_facts(&["master started"]);
+    farm.restart().check_facts(&["master started"]);
 }
 
 #[test]
@@ -66,12 +63,12 @@ fn of_builds_that_the_master_died_over_one_is_tried_at_a_time() {
     for project in ["p", "q", "r"] {
         farm.queue(project);
     }
-    farm.tell(START)
+    farm.restart()
         .check(&["master started", "1 preparing"], &["prepare 1"]);
     // Others are not kept waiting.
     farm.queue("s")
         .check(&["4 queued", "4 preparing"], &["prepare 4"]);
-    let facts = farm.tell(START).events;
+    let facts = farm.restart().events;
     let facts: Vec<String> = facts
         .iter()
         .map(|e| super::texts::fact_text(&e.fact))
@@ -97,7 +94,7 @@ fn journals_of_masters_that_did_not_count_replay() {
             request: Box::new(request),
         },
         serde_json::from_value(json!({"fact": "preparation_started", "build": 1})).unwrap(),
-        Fact::MasterStarted,
+        serde_json::from_value(json!({"fact": "master_started"})).unwrap(),
         Fact::BuildPrepared {
             build: BuildId(1),
             plan: Box::new(plan(&[])),

@@ -41,7 +41,7 @@ pub(super) struct Master {
     pub(super) acknowledged: Vec<HandOut>,
     pub(super) tally: Tally,
     /// How often preparing a build killed the process.
-    deaths: BTreeMap<BuildId, u32>,
+    pub(super) deaths: BTreeMap<BuildId, u32>,
     /// Builds that were put away.
     pub(super) kept: BTreeMap<BuildId, Build>,
     /// Builds that were removed, as they were.
