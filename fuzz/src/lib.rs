@@ -4,6 +4,7 @@
 //! back, a result that is not what was checked. `cargo fuzz` drives the targets with bytes that it learns
 //! (docs/reliability.md, "Fuzzing"); the tests here drive them with the seeds and small changes of the seeds.
 
+mod git_trees;
 mod jobs;
 mod requests;
 mod result_blocks;
@@ -11,6 +12,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use git_trees::git_trees;
 pub use jobs::jobs;
 pub use requests::requests;
 pub use result_blocks::result_blocks;

@@ -9,6 +9,9 @@ use std::path::Path;
 /// Cases for each target: a second or two.
 const CASES: u32 = 2_000;
 
+/// Cases where each makes files.
+const FEW_CASES: u32 = 100;
+
 /// One change of a seed.
 #[derive(Clone, Debug)]
 enum Change {
@@ -53,7 +56,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn check(name: &str, target: fn(&[u8])) {
+fn check(name: &str, target: fn(&[u8]), cases: u32) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("seeds")
         .join(name);
@@ -76,7 +79,7 @@ fn check(name: &str, target: fn(&[u8])) {
     let bytes = prop_oneof![9 => changed, 1 => prop::collection::vec(any::<u8>(), 0..2_000)];
     let config = Config {
         failure_persistence: None,
-        ..Config::with_cases(CASES)
+        ..Config::with_cases(cases)
     };
     let run = TestRunner::new(config).run(&bytes, |bytes| {
         target(&bytes);
@@ -87,20 +90,25 @@ fn check(name: &str, target: fn(&[u8])) {
 
 #[test]
 fn requests_that_are_accepted_can_be_read_back() {
-    check("requests", crate::requests);
+    check("requests", crate::requests, CASES);
 }
 
 #[test]
 fn settings_are_read_or_refused() {
-    check("settings", crate::settings);
+    check("settings", crate::settings, CASES);
 }
 
 #[test]
 fn job_files_are_read_or_refused() {
-    check("jobs", crate::jobs);
+    check("jobs", crate::jobs, CASES);
 }
 
 #[test]
 fn blocks_are_refused_or_hold_what_was_checked() {
-    check("result_blocks", crate::result_blocks);
+    check("result_blocks", crate::result_blocks, CASES);
+}
+
+#[test]
+fn trees_are_refused_or_laid_out_in_their_place() {
+    check("git_trees", crate::git_trees, FEW_CASES);
 }
