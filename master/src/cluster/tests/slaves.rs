@@ -313,7 +313,7 @@ fn a_master_that_starts_asks_again_for_what_is_under_way() {
     farm.cluster = farm.replayed();
     assert_eq!(farm.cluster, before);
     farm.restart().check(
-        &["master started"],
+        &["master started", "3 preparing"],
         &[
             "open slave 1: a, life 1",
             "open slave 2: b, life 1",
