@@ -250,6 +250,14 @@ async fn an_accepted_build_is_never_lost() {
         }
         farm.kill_master();
         farm.start_master().await;
+        // A build over whose preparing the master dies twice ends, so no build is hit again.
+        for build in &accepted {
+            let client = farm.client();
+            wait_for("it is prepared", async || {
+                client.build(*build).await.unwrap().num_atoms
+            })
+            .await;
+        }
     }
     let builds = farm.client().builds().await.unwrap();
     let known: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
