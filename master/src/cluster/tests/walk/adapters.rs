@@ -44,6 +44,8 @@ impl World {
                     let stored = self.master.results.get(&build);
                     let is_there = |key| stored.is_some_and(|stored| stored.contains(key));
                     let report = if !results.iter().all(is_there) {
+                        // Only a wrong disk loses results, or the fact that they were removed.
+                        assert!(self.branch > 0, "a result of build {build} is not stored");
                         let reason = "a result is not there".to_owned();
                         self.master.tally.results_missed += 1;
                         Command::ReportArchivingFailed { build, reason }
