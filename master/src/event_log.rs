@@ -163,7 +163,11 @@ fn began(ended: Timestamp, outcomes: &[AtomOutcome]) -> Timestamp {
 /// Records what it is told.
 pub fn listener(events: EventLog) -> impl FnMut(&Cluster, &[Event]) + Send + 'static {
     move |cluster, happened| {
-        events.record(happened.iter().flat_map(|event| entries(event, cluster)));
+        // A reader takes the first entry after a start for the start, whatever was decided with it.
+        let is_start = |event: &&Event| matches!(event.fact, Fact::MasterStarted { .. });
+        let others = happened.iter().filter(|event| !is_start(event));
+        let in_order = happened.iter().filter(is_start).chain(others);
+        events.record(in_order.flat_map(|event| entries(event, cluster)));
     }
 }
 

@@ -62,16 +62,16 @@ async fn events_have_the_originals_names_and_fields() {
         build,
     };
     master.order(set_up).await;
-    let started = json!({"service": "master", "__id__": 2, "__tag__": "SERVICE_STARTED"});
+    let started = json!({"service": "master", "__id__": 1, "__tag__": "SERVICE_STARTED"});
     let connected = json!({
         "slave_id": 1, "slave_url": "127.0.0.1:1", "num_executors": 2,
         "__id__": 3, "__tag__": "SLAVE_CONNECTED",
     });
     let begun = json!({
         "incarnation": "first", "reason": "there was none before",
-        "__id__": 1, "__tag__": "INCARNATION_BEGUN",
+        "__id__": 2, "__tag__": "INCARNATION_BEGUN",
     });
-    assert_eq!(master.events("").await[..3], [begun, started, connected]);
+    assert_eq!(master.events("").await[..3], [started, begun, connected]);
     assert_eq!(
         master.events("?since_id=3").await,
         [
