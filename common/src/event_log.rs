@@ -222,7 +222,7 @@ impl EventLog {
         }
     }
 
-    /// Answers `GET eventlog` with this query: the first [`PAGE`] of the events that are asked for, oldest first.
+    /// Answers `GET eventlog` with this query: the first 1,000 of the events that are asked for, oldest first.
     /// As in the original, there are none to ask for where they go to standard output.
     #[must_use]
     pub fn answer(&self, query: Option<&str>, children: &str) -> Response {

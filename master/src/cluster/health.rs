@@ -5,11 +5,11 @@
 //! - *Set-up*: it could not set a build up, or lost it, and at least as many slaves set it up as
 //!   failed at it, before or after. A slave that has set up nothing else in this life is sick at
 //!   the first such build; one that has, at the third in a row.
-//! - *Everything fails*: others passed the same atoms, see [`super::doubts`].
+//! - *Everything fails*: others passed the same atoms, see `doubts`.
 //! - *Results of no use*: three times in a row its result of a subjob could not be used and another
 //!   slave then brought one that could.
 //!
-//! A sick slave is quarantined for a while, see [`super::quarantine`].
+//! A sick slave is quarantined for a while, see `quarantine`.
 //!
 //! **A subjob is suspect** when a slave was lost while it ran: not one that said good-bye, and not
 //! one that was handed the subjob by an earlier life of the master, since nobody saw when it went.
