@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// The reason of a journal's first incarnation: nothing is wrong then.
+pub(crate) const NEW_JOURNAL: &str = "there was none before";
+
 /// How many lives of the master are remembered. A slave that was away for longer is told to drop what it
 /// has, as if the journal were older than it.
 const MAX_LIVES: usize = 1000;
@@ -163,10 +166,7 @@ impl Cluster {
     /// The master has started.
     pub(super) fn start(&self, opening: &Opening) -> Vec<Fact> {
         let (reason, named) = match &self.lineage.incarnation {
-            None => (
-                Some("there was none before".to_owned()),
-                self.named_in(&opening.stored),
-            ),
+            None => (Some(NEW_JOURNAL.to_owned()), self.named_in(&opening.stored)),
             Some(_) => (
                 self.is_behind(&opening.stored),
                 self.named_in(&opening.stored),

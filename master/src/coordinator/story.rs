@@ -1,11 +1,15 @@
 //! What the log is told of events.
 
 use crate::cluster::event::{Event, Fact, STOPPED};
+use crate::cluster::incarnation::NEW_JOURNAL;
 
 /// Tells the log what a person following the farm wants to know.
 pub(super) fn tell(event: &Event) {
     match &event.fact {
         Fact::MasterStarted { .. } => tracing::debug!("the master starts its work"),
+        Fact::IncarnationBegun { reason, .. } if reason == NEW_JOURNAL => {
+            tracing::debug!("the journal is a new one");
+        }
         Fact::IncarnationBegun {
             incarnation,
             build,
