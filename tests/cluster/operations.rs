@@ -21,7 +21,7 @@ fn tags(file: &Path) -> Vec<String> {
 #[tokio::test]
 async fn events_are_written_and_can_be_asked_for() {
     let repository = Repository::empty();
-    let job = "Job:\n  commands: [exit $N]\n  atomizers: [{N: seq 0 3}]\n";
+    let job = "Job:\n  commands: ['exit $((N % 2))']\n  atomizers: [{N: seq 0 3}]\n";
     repository.commit(&[("clusterrunner.yaml", job)]);
     let mut farm = Farm::start(&[1, 1]).await;
     let build = farm.submit(&repository.request()).await;
@@ -53,7 +53,7 @@ async fn events_are_written_and_can_be_asked_for() {
         }
     }
     exit_codes.sort_unstable();
-    assert_eq!(exit_codes, [0, 1, 2, 3]);
+    assert_eq!(exit_codes, [0, 0, 1, 1]);
     let logs = ["clusterrunner_slave.log", "clusterrunner_slave_43002.log"];
     assert!(logs.iter().all(|name| log(name).exists()));
 
