@@ -91,6 +91,15 @@ impl Lineage {
         Ok(())
     }
 
+    /// That life of the master has taken results, and its journal had so many events then.
+    pub(crate) fn acknowledged(&self, life: &SessionId, position: u64) {
+        let mut known = self.lock();
+        // Where another life was met meanwhile, its journal begins behind that moment or is known to be older.
+        if let Some(met) = known.met.clone().filter(|met| met.session_id == *life) {
+            known.see(Seen::first(MasterMark { position, ..met }));
+        }
+    }
+
     /// What to tell a master.
     pub(crate) fn to_tell(&self) -> Vec<Seen> {
         self.lock().seen.values().cloned().collect()
@@ -134,6 +143,19 @@ mod tests {
             )
         })
         .collect()
+    }
+
+    #[test]
+    fn an_acknowledgement_is_a_moment_of_the_life_that_gave_it() {
+        let lineage = Lineage::default();
+        let session = |life: &str| SessionId(life.to_owned());
+        lineage.acknowledged(&session("a"), 9);
+        assert!(told(&lineage).is_empty());
+        lineage.meet(SlaveId(3), Some(mark("i", "a", 10)));
+        lineage.acknowledged(&session("a"), 12);
+        lineage.acknowledged(&session("a"), 11);
+        lineage.acknowledged(&session("b"), 20);
+        assert_eq!(told(&lineage), [("i a".to_owned(), 12, 0, 0, 3)]);
     }
 
     #[test]

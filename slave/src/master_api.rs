@@ -269,7 +269,11 @@ impl MasterApi {
         let sent =
             self.uploader
                 .upload(&url, &content_type, length, &digest, body, session.as_ref());
-        sent.await
+        let answer: ResultsAnswer = sent.await?;
+        if let (Some(life), Some(position)) = (&session, answer.position) {
+            self.lineage.acknowledged(life, position);
+        }
+        Ok(answer)
     }
 
     /// Sends a result to a master of the original, which takes one at a time.

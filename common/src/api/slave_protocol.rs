@@ -387,6 +387,10 @@ pub struct ResultEntry {
 pub struct ResultsAnswer {
     /// `SUCCESS`.
     pub status: String,
+    /// How many events the journal of this life of the master has, those results among them. A journal that has
+    /// fewer later has lost them, and the slave is the only one left that can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
     /// Those that were not recorded; all others are on disk now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<RejectedResult>,

@@ -82,6 +82,7 @@ pub(super) async fn receive_many(
     let rejected = rejected.inspect_err(|error| count_failure(&api, error))?;
     Ok(Json(ResultsAnswer {
         status: Success::default().status,
+        position: Some(api.cluster.position()),
         rejected: rejected.into_iter().map(RejectedResult::from).collect(),
     }))
 }

@@ -384,6 +384,7 @@ async fn results(
     });
     let answer = ResultsAnswer {
         status: "SUCCESS".to_owned(),
+        position: None,
         rejected: rejected.collect(),
     };
     Json(answer).into_response()

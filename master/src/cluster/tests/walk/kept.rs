@@ -1,9 +1,10 @@
 //! Walks that once failed, or that show what a fault does: they must never fail again.
 
 use super::plan::Fault::{
-    CutOff, MachineIsGone, MasterCrashes, MasterDiskFails, MasterHangs, UserDrains, UserQueues,
+    CutOff, MachineIsGone, MasterCrashes, MasterDiskFails, MasterDiskIsWrong, MasterHangs,
+    UserDrains, UserQueues,
 };
-use super::plan::Plan;
+use super::plan::{Plan, WrongDisk};
 use super::try_walk;
 
 fn check(plan: &Plan) {
@@ -40,6 +41,26 @@ fn one_machine_is_cut_off_and_one_is_gone() {
             (0, UserQueues(0)),
             (200, CutOff(1, 150)),
             (220, MachineIsGone(2)),
+        ],
+        ..Plan::default()
+    });
+}
+
+/// A copy of the disk lacks nothing but a result that was acknowledged: its slave alone can tell.
+#[test]
+fn an_acknowledged_result_is_missing_on_an_older_disk() {
+    check(&Plan {
+        seed: 13_008_789_686_233_577_543,
+        executors: vec![1],
+        loss: 30,
+        repetition: 300,
+        lateness: 150,
+        faults: vec![
+            (201, UserQueues(0)),
+            (404, UserQueues(3)),
+            (887, UserQueues(1)),
+            (957, UserQueues(1)),
+            (1133, MasterDiskIsWrong(WrongDisk::Older, 991)),
         ],
         ..Plan::default()
     });

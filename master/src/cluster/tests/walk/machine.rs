@@ -190,8 +190,12 @@ impl Machine {
                     self.slave = None;
                 }
             }
-            ToMachine::Heard { number } => {
+            ToMachine::Heard { number, at } => {
                 self.unheard.remove(&number);
+                let life = |mark: &MasterMark| (mark.incarnation.clone(), mark.session_id.clone());
+                if let Some(at) = at.filter(|at| self.met.as_ref().map(life) == Some(life(at))) {
+                    self.see(&Seen::first(at));
+                }
             }
             ToMachine::Call {
                 session,

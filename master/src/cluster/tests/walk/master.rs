@@ -439,7 +439,8 @@ impl World {
         if let Err(Refusal::UnknownSlave(_) | Refusal::SessionExpired(_)) = told {
             self.send_to_machine(machine, ToMachine::Unknown { slave });
         }
-        self.send_to_machine(machine, ToMachine::Heard { number });
+        let at = result.and_then(|_| self.master.farm.cluster.mark());
+        self.send_to_machine(machine, ToMachine::Heard { number, at });
     }
 
     /// A result as it arrives: now and then damaged.

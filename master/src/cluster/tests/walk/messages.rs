@@ -44,8 +44,8 @@ pub(super) enum ToMachine {
     OtherLife,
     /// A registration does not count any more.
     Unknown { slave: SlaveId },
-    /// A report was heard, be it taken or refused.
-    Heard { number: u64 },
+    /// A report was heard, be it taken or refused; with the moment at which a result was.
+    Heard { number: u64, at: Option<MasterMark> },
     Call {
         session: SessionId,
         slave: SlaveId,
