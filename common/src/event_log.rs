@@ -8,6 +8,7 @@ mod page;
 
 use crate::clock::Timestamp;
 use crate::http::refusal;
+use crate::http::turns::Turns;
 use crate::logging::RotatingFile;
 use crate::printable;
 use crate::settings::EventLogTarget;
@@ -81,7 +82,11 @@ fn write_line<'a>(
 
 /// An event log. Cheap to clone; clones are the same log.
 #[derive(Clone, Debug)]
-pub struct EventLog(Arc<Mutex<Log>>);
+pub struct EventLog {
+    log: Arc<Mutex<Log>>,
+    /// Pieces of answers are made one at a time: writing events out takes a processor, which builds need.
+    turns: Turns,
+}
 
 #[derive(Debug)]
 struct Log {
@@ -196,14 +201,18 @@ impl EventLog {
     }
 
     fn to(target: Target) -> Self {
-        Self(Arc::new(Mutex::new(Log {
+        let log = Log {
             kept: Kept::new(match target {
                 Target::Stdout => 0,
                 Target::Memory | Target::File(_) => MOST_KEPT,
             }),
             target,
             is_failing: false,
-        })))
+        };
+        Self {
+            log: Arc::new(Mutex::new(log)),
+            turns: Turns::at_a_time(1),
+        }
     }
 
     /// Notes events that happened at the same moment, as one write. Like a line of the log it goes to
@@ -224,10 +233,9 @@ impl EventLog {
 
     /// Answers `GET eventlog` with this query: the first 1,000 of the events that are asked for, oldest first.
     /// As in the original, there are none to ask for where they go to standard output.
-    #[must_use]
-    pub fn answer(&self, query: Option<&str>, children: &str) -> Response {
+    pub async fn answer(&self, query: Option<&str>, children: &str) -> Response {
         match Since::parse(query.unwrap_or_default()) {
-            Ok(since) => self.page(since, PAGE).answer(children),
+            Ok(since) => self.page(since, PAGE).answer(children).await,
             Err(error) => refusal(StatusCode::BAD_REQUEST, error.to_string()),
         }
     }
@@ -243,7 +251,7 @@ impl EventLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,7 +301,7 @@ mod tests {
 
     /// The body of the answer to a query.
     async fn body(log: &EventLog, query: &str) -> String {
-        let answer = log.answer(Some(query), "{}");
+        let answer = log.answer(Some(query), "{}").await;
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
         String::from_utf8(body.unwrap().to_vec()).unwrap()
     }
@@ -360,7 +368,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_that_is_read_late_is_still_one() {
         let log = log_of(MOST_KEPT);
-        let answer = log.answer(Some("since_id=10"), "{}");
+        let answer = log.answer(Some("since_id=10"), "{}").await;
         let mut body = answer.into_body().into_data_stream();
         let mut text = body.next().await.unwrap().unwrap().to_vec();
         // What it was about leaves memory meanwhile.

@@ -210,6 +210,7 @@ async fn events(
 ) -> Response {
     api.events
         .answer(query.as_deref(), reached.children(version))
+        .await
 }
 
 /// What the original says to a GET of a subjob.

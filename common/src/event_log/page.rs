@@ -30,19 +30,19 @@ impl Page {
     }
 
     /// The whole answer, with what is below the route.
-    pub(super) fn answer(mut self, children: &str) -> Response {
+    pub(super) async fn answer(mut self, children: &str) -> Response {
         let end = format!("],\"child_routes\":{children}}}");
         let mut first = r#"{"events":["#.to_owned();
         if self.ids.is_none() {
             first = r#"{"events":null"#.to_owned();
             first.push_str(&end[1..]);
-        } else if !self.write(&mut first) {
+        } else if !self.write_in_turn(&mut first).await {
             first.push_str(&end);
         } else {
             let rest = stream::unfold(Some((self, end)), |state| async {
                 let (mut page, end) = state?;
                 let mut piece = String::new();
-                if page.write(&mut piece) {
+                if page.write_in_turn(&mut piece).await {
                     return Some((piece, Some((page, end))));
                 }
                 piece.push_str(&end);
@@ -58,6 +58,11 @@ impl Page {
         let body = Bytes::from(first);
         let etag = etag_of(&body);
         whole(body, etag)
+    }
+
+    async fn write_in_turn(&mut self, text: &mut String) -> bool {
+        let _turn = self.log.turns.take().await;
+        self.write(text)
     }
 
     /// Writes the next events; whether there are more. Those that have left memory meanwhile end the page: whoever

@@ -54,6 +54,7 @@ pub(super) async fn events(
 ) -> Response {
     api.events
         .answer(query.as_deref(), reached.children(version))
+        .await
 }
 
 /// What is measured, for Prometheus.
