@@ -135,8 +135,11 @@ fn rejected(answer: &Value) -> Vec<(u64, u64)> {
 async fn many_results_are_recorded_at_once_and_again_without_harm() {
     let master = working().await;
     let both = [(1, 1), (0, 1)];
-    let taken = (200, json!({"status": "SUCCESS"}));
-    assert_eq!(master.results(&both, &[1, 0]).await, taken);
+    let taken = master.results(&both, &[1, 0]).await;
+    let position = &taken.1["position"];
+    assert!(position.is_u64(), "the master says by when it took them");
+    let expected = json!({"status": "SUCCESS", "position": position});
+    assert_eq!(taken, (200, expected));
     assert_eq!(master.recorded().await, [0, 1]);
     let stored = master.stored_bytes();
     assert_eq!(master.results(&both, &[1, 0]).await, taken);
