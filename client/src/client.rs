@@ -3,12 +3,12 @@
 //! Owns which call may be repeated and for how long; how a call is signed and sent is `common::caller`'s.
 
 use crate::error::ClientError;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, DrainAnswer, MasterBody,
     MasterView, QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobView,
     SubjobsBody, VersionBody,
 };
-use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use reqwest::{Method, StatusCode};

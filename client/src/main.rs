@@ -19,7 +19,7 @@ use options::Options;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    clusterrunner_common::umask::close_to_others();
+    clusterrunner_common::process::umask::close_to_others();
     // What a daemon starts, and not for users, so it is no part of the command line.
     match std::env::args_os().nth(1) {
         Some(first) if first == PREPARE_BUILD => return prepare_build(),

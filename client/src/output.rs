@@ -2,7 +2,7 @@
 //! to standard error; colours only where they are shown, and nothing else that a terminal obeys.
 
 use anstyle::{AnsiColor, Effects, Style};
-use clusterrunner_common::printable::{self, coloured_lines};
+use clusterrunner_common::text::printable::{self, coloured_lines};
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};

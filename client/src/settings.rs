@@ -3,13 +3,13 @@
 use crate::options::CommonOptions;
 use crate::output;
 use crate::trouble::Trouble;
-use clusterrunner_common::regular_file;
-use clusterrunner_common::secret::Secret;
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::http::tls::HttpsSettings;
 use clusterrunner_common::settings::{
     ClientSettings, Overrides, SettingsError, default_config_file, load_client, load_slave,
     second_file,
 };
-use clusterrunner_common::tls::HttpsSettings;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use clusterrunner_client::ClientError;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results::ResultsError;
 use clusterrunner_common::caller::CallError;
-use clusterrunner_common::printable::plain_lines;
+use clusterrunner_common::text::printable::plain_lines;
 
 /// What is wrong, what helps, and how the process ends.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ mod tests;
 pub use error::CallError;
 
 use crate::api::ErrorBody;
-use crate::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
+use crate::auth::secret::Secret;
+use crate::auth::signature::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
 use crate::clock::{Timestamp, random_bytes};
+use crate::http::tls::{self, HttpsSettings};
 use crate::http::{HEAD_TIMEOUT, SMALL_BODY, install_crypto};
 use crate::ids::SessionId;
-use crate::secret::Secret;
-use crate::tls::{self, HttpsSettings};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

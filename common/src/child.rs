@@ -13,9 +13,9 @@ mod inside;
 
 pub use inside::{Inside, MemoryLimit, serve};
 
-use crate::command::MARK_VARIABLE;
 use crate::git::{PackError, PackRequest, PackSource};
-use crate::open_files;
+use crate::process::command::MARK_VARIABLE;
+use crate::process::open_files;
 use frames::{FromChild, Head, ToChild, read_frame};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -262,7 +262,7 @@ impl Children {
         let head = Head {
             level: tracing::level_filters::LevelFilter::current().to_string(),
             mark: mark.to_owned(),
-            umask: crate::umask::of_commands(),
+            umask: crate::process::umask::of_commands(),
             order: serde_json::to_value(order)
                 .map_err(|error| ChildError::Start(io::Error::other(error)))?,
         };

@@ -1,6 +1,6 @@
 //! What both daemons do as processes: stop on a signal, own their data directory, leave a pid file.
 
-use crate::logging::LogLevel;
+use crate::logs::logging::LogLevel;
 use crate::settings::{GeneralSettings, unknown_variables_here};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;

@@ -14,6 +14,7 @@ pub mod rules;
 mod serving_tests;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod turns;
 pub mod version;
 mod watched;

@@ -27,9 +27,9 @@ use tokio::fs;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
-use crate::beneath::Beneath;
+use crate::disk::beneath::Beneath;
+use crate::disk::regular_file;
 use crate::git::redact_url;
-use crate::regular_file;
 
 /// How much is held in memory at a time while a local file is copied.
 const COPY_BUFFER_BYTES: usize = 64 * 1024;

@@ -29,13 +29,14 @@ pub use overrides::Overrides;
 pub use second_file::second_file;
 pub use secret_file::ensure_secret;
 
+use crate::auth::secret::{Secret, SecretError};
+use crate::disk::retention::{BuildBounds, ProjectBounds};
 use crate::git::GitLimits;
-use crate::job_config::Timeouts;
-use crate::logging::LogLevel;
+use crate::http::tls::HttpsSettings;
+use crate::job::config::Timeouts;
+use crate::logs::event_log::EventLogTarget;
+use crate::logs::logging::LogLevel;
 use crate::remote_files::RemoteFileRules;
-use crate::retention::{BuildBounds, ProjectBounds};
-use crate::secret::{Secret, SecretError};
-use crate::tls::HttpsSettings;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -77,15 +78,6 @@ pub struct GeneralSettings {
     pub max_log_file_size: u64,
     /// Where events are written.
     pub event_log: EventLogTarget,
-}
-
-/// Where the event log goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventLogTarget {
-    /// To standard output.
-    Stdout,
-    /// To this file.
-    File(PathBuf),
 }
 
 /// What both services, master and slave, need beside [`GeneralSettings`].

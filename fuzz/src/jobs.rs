@@ -1,6 +1,6 @@
 //! `clusterrunner.yaml`, and what atomizers print.
 
-use clusterrunner_common::job_config::{JobConfig, atoms_from_output};
+use clusterrunner_common::job::config::{JobConfig, atoms_from_output};
 
 /// A job file is read or refused, and each mistake is told in a line of the file.
 ///

@@ -1,8 +1,8 @@
 //! Blocks of results, as slaves send them, and the archives of the original's slaves.
 
 use clusterrunner_common::ids::SubjobId;
-use clusterrunner_common::result_block::{check_block, convert_archive, copy_results};
-use clusterrunner_common::tar_reader::TarReader;
+use clusterrunner_common::results::block::{check_block, convert_archive, copy_results};
+use clusterrunner_common::results::tar_reader::TarReader;
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;

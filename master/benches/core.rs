@@ -6,7 +6,7 @@
 //! its instructions can be counted (`valgrind --tool=callgrind`) and compared: `./check-core`.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId};
 use clusterrunner_master::cluster::Cluster;

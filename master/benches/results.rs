@@ -14,7 +14,7 @@ mod list;
 
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
-use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
+use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 use clusterrunner_master::results::{Block, Results, StoredConsole};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use std::io::{self, Read as _};
@@ -41,7 +41,7 @@ const CONSOLES: u32 = 1000;
 
 fn main() {
     // As the master does.
-    clusterrunner_common::allocator::keep_little();
+    clusterrunner_common::process::allocator::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

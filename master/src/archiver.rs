@@ -3,7 +3,7 @@
 use crate::cluster::command::Command;
 use crate::cluster::effect::MadeResult;
 use crate::results::{Results, block_of};
-use clusterrunner_common::disk_space::{DiskSpace, is_disk_full};
+use clusterrunner_common::disk::space::{DiskSpace, is_disk_full};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use std::io;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ mod tests {
     use crate::results::{Block, StoredConsole};
     use clusterrunner_common::http::turns::Turns;
     use clusterrunner_common::ids::AtomId;
-    use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, check_block};
+    use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
     use flate2::read::MultiGzDecoder;
     use futures_util::TryStreamExt as _;
     use std::io::{Cursor, Read as _};

@@ -11,7 +11,7 @@ use crate::results::Results;
 use crate::retention::Remover;
 use crate::slave_api::{Callee, ProjectLinks, SlaveCalls};
 use clusterrunner_common::caller::Caller;
-use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use std::collections::HashMap;
 use std::io;

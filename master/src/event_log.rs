@@ -4,8 +4,8 @@
 use crate::cluster::Cluster;
 use crate::cluster::event::{AtomOutcome, Event, Fact};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::event_log::{Entry, EventLog};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use clusterrunner_common::logs::event_log::{Entry, EventLog};
 use serde_json::Value;
 
 /// What an event says to the outside, in order, and of which moment. `cluster` has taken it in already.

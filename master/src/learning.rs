@@ -6,7 +6,7 @@ use crate::cluster::durations::expected;
 use crate::cluster::event::{Event, Fact};
 use crate::journal::{JobKey, Run, Timings};
 use crate::timing_files;
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::printable::plain_lines;
+use clusterrunner_common::text::printable::plain_lines;
 use clusterrunner_master::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::{MasterOptions, run};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    clusterrunner_common::umask::close_to_others();
+    clusterrunner_common::process::umask::close_to_others();
     // Not for users, so it is no part of the command line.
     if std::env::args_os()
         .nth(1)
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         return prepare_build();
     }
     let options = Options::parse();
-    clusterrunner_common::allocator::keep_little();
+    clusterrunner_common::process::allocator::keep_little();
     serve(options)
 }
 

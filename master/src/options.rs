@@ -5,10 +5,10 @@ use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::daemon::{
     CommonOptions, listen, stop_on_signal, warn_of_unknown_variables, warn_of_weak_secret,
 };
-use clusterrunner_common::logging;
-use clusterrunner_common::open_files;
+use clusterrunner_common::logs::logging;
+use clusterrunner_common::process::open_files;
+use clusterrunner_common::process::terminal;
 use clusterrunner_common::settings::{Overrides, SettingsError, load_master};
-use clusterrunner_common::terminal;
 use std::net::{IpAddr, SocketAddr};
 
 /// Options of a master. What is not given comes from the settings.

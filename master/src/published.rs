@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use crate::cluster::command::Command;
     use clusterrunner_common::api::BuildStatus;
-    use clusterrunner_common::build_request::BuildRequest;
+    use clusterrunner_common::api::build_request::BuildRequest;
     use clusterrunner_common::clock::Timestamp;
     use serde_json::json;
 

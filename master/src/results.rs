@@ -1,6 +1,6 @@
 //! The results of all builds on the master's disk: `results/<build>/`.
 //!
-//! Results come in blocks ([`clusterrunner_common::result_block`]) and stay as they came: one after
+//! Results come in blocks ([`clusterrunner_common::results::block`]) and stay as they came: one after
 //! the other in the build's file `blocks` (large ones in files of their own), with an `index` that
 //! says where each result lies. `archive.json` says of an ended build which pieces make its
 //! archive, and is empty until then. A build thus has a handful of files, however many atoms it has.
@@ -42,7 +42,7 @@ use bytes::Bytes;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
-use clusterrunner_common::result_block::CheckedResult;
+use clusterrunner_common::results::block::CheckedResult;
 use damage::{Damages, damaged};
 use futures_util::{Stream, TryStreamExt as _};
 use std::collections::HashMap;

@@ -2,8 +2,8 @@
 //!
 //! What slaves ask for at the same time is mostly the same, so what was made for one is kept for a while for the others.
 
-use clusterrunner_common::build_request::ProjectSource;
-use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::api::build_request::ProjectSource;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::{
     CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror, PackHeader,
     PackRequest,

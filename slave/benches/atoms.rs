@@ -9,7 +9,7 @@
     reason = "a benchmark prints, and stops at the first thing that goes wrong"
 )]
 
-use clusterrunner_common::event_log::EventLog;
+use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_slave::trial::Trial;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};

@@ -13,9 +13,9 @@ use crate::work::{
     Answer, Command, Effect, HandOut, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
 };
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
-use clusterrunner_common::disk_space::DiskSpace;
-use clusterrunner_common::event_log::EventLog;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId};
+use clusterrunner_common::logs::event_log::EventLog;
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;

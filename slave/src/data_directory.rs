@@ -20,9 +20,9 @@
 //! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;
-pub(crate) use clusterrunner_common::beneath::remove_all;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
+pub(crate) use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SessionId};
 use std::fs::{DirBuilder, File};
 use std::io;

@@ -2,8 +2,8 @@
 
 use crate::work::{HandOut, RunOrder};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::event_log::{Entry, EventLog};
 use clusterrunner_common::ids::{AtomId, ExecutorIndex};
+use clusterrunner_common::logs::event_log::{Entry, EventLog};
 
 /// Says that the slave has begun.
 pub(crate) fn started(events: &EventLog) {

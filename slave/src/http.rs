@@ -17,21 +17,21 @@ use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
+use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::api::{
     ExecutorView, MasterMark, OrderAnswer, SetupRequest, SlaveStatusBody, SlaveStatusView,
     SubjobAccepted, SubjobOrder, SubjobRequest, SubjobsRequest, Success, TeardownRequest,
     VersionBody,
 };
-use clusterrunner_common::auth::SignatureError;
-use clusterrunner_common::build_request::{BuildRequest, ProjectSource};
-use clusterrunner_common::event_log::EventLog;
+use clusterrunner_common::auth::gate::{Gate, Guarded, Proof, Signed};
+use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::routes::Reached;
 use clusterrunner_common::http::rules::{Ruled, Rules};
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::http::version::ApiVersion;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
-use clusterrunner_common::signed::{Gate, Guarded, Proof, Signed};
+use clusterrunner_common::logs::event_log::EventLog;
 use error::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

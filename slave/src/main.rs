@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::printable::plain_lines;
+use clusterrunner_common::text::printable::plain_lines;
 use clusterrunner_slave::{FETCH_PROJECT, SlaveOptions, fetch_project, run};
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    clusterrunner_common::umask::close_to_others();
+    clusterrunner_common::process::umask::close_to_others();
     // Not for users, so it is no part of the command line.
     if std::env::args_os()
         .nth(1)
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         return fetch_project();
     }
     let command_line = CommandLine::parse();
-    clusterrunner_common::allocator::keep_little();
+    clusterrunner_common::process::allocator::keep_little();
     serve(command_line)
 }
 

@@ -3,7 +3,7 @@
 use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::work::Command;
-use clusterrunner_common::stop_signals::{Blame, IgnoredSignal};
+use clusterrunner_common::process::stop_signals::{Blame, IgnoredSignal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

@@ -6,12 +6,12 @@ use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::daemon::{
     CommonOptions, listen, warn_of_unknown_variables, warn_of_weak_secret,
 };
-use clusterrunner_common::host_name::is_host;
-use clusterrunner_common::logging;
-use clusterrunner_common::open_files;
+use clusterrunner_common::logs::logging;
+use clusterrunner_common::process::open_files;
+use clusterrunner_common::process::stop_signals::StopSignals;
+use clusterrunner_common::process::terminal;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
-use clusterrunner_common::stop_signals::StopSignals;
-use clusterrunner_common::terminal;
+use clusterrunner_common::text::host_name::is_host;
 use std::net::{IpAddr, SocketAddr};
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the

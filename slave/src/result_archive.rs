@@ -3,9 +3,9 @@
 use crate::data_directory::remove_all;
 use crate::result_note::ResultNote;
 use crate::work::{AtomConsole, AtomEnd, HandOut};
+use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::AtomId;
-use clusterrunner_common::regular_file;
-use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, PackError};
+use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, PackError};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -108,9 +108,9 @@ mod tests {
     use super::*;
     use crate::data_directory::DataDirectory;
     use crate::result_note::entry;
-    use clusterrunner_common::artifact::CONSOLE_FILE;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
-    use clusterrunner_common::result_block::{check_block, convert_archive};
+    use clusterrunner_common::results::artifact::CONSOLE_FILE;
+    use clusterrunner_common::results::block::{check_block, convert_archive};
     use std::collections::BTreeMap;
     use std::io::{BufReader, Read as _};
     use std::path::PathBuf;

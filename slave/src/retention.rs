@@ -1,7 +1,7 @@
 //! Keeps mirrors of repositories within their bounds. All else that builds leave goes with them.
 
 use crate::coordinator::Surroundings;
-use clusterrunner_common::retention::ProjectBounds;
+use clusterrunner_common::disk::retention::ProjectBounds;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::data_directory::DataDirectory;
 use crate::master_api::{Backoff, MasterApi};
 use crate::master_source::MasterSource;
 use crate::work::SetupOrder;
-use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::child::ChildError;
 use clusterrunner_common::git::{
     CommitId, GitOptions, GitUrl, GitUrlError, InvalidCommitId, PackError, Revision,

@@ -8,12 +8,12 @@ use crate::executors::Consoles;
 use crate::work::{AtomEnd, RunOrder, RunOutcome};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::command::{
+use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
+use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex};
+use clusterrunner_common::process::command::{
     CommandError, Ended, RunningCommand, ShellCommand, end_marked_blocking,
 };
-use clusterrunner_common::console::ConsoleCap;
-use clusterrunner_common::disk_space::{DiskSpace, ShortOfSpace};
-use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex};
+use clusterrunner_common::process::console::ConsoleCap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;

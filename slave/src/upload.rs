@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::regular_file;
+use clusterrunner_common::disk::regular_file;
 use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha512};
 use std::fs::File;

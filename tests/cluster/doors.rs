@@ -5,7 +5,7 @@ use crate::archives::{Member, tar_of};
 use crate::farm::{Extra, Farm, object};
 use crate::repository::Repository;
 use clusterrunner_common::api::BuildStatus;
-use clusterrunner_common::printable::is_obeyed;
+use clusterrunner_common::text::printable::is_obeyed;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

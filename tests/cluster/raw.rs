@@ -1,12 +1,12 @@
 //! Requests as anybody could make them: with the right signature, a wrong one, or none.
 
-use clusterrunner_common::auth::{
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest,
     content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::http::install_crypto;
-use clusterrunner_common::secret::Secret;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

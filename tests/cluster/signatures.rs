@@ -5,10 +5,12 @@ use crate::raw::{Proof, Raw, session_of};
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus, SlaveView};
-use clusterrunner_common::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, content_digest};
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::signature::{
+    CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, content_digest,
+};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::secret::Secret;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};

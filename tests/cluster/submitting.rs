@@ -4,8 +4,8 @@ use crate::farm::Farm;
 use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
 use clusterrunner_common::api::BuildStatus;
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::secret::Secret;
 use serde_json::{Value, json};
 
 const JOB: &str = "Job:\n  commands: [echo done]\n  atomizers: [{N: seq 1 2}]\n";

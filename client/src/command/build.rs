@@ -14,10 +14,10 @@ use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results;
 use clusterrunner_client::{Client, ClientError};
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
-use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::printable::{plain, plain_lines};
+use clusterrunner_common::text::printable::{plain, plain_lines};
 use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being

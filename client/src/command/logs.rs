@@ -11,7 +11,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::printable::ConsoleFilter;
+use clusterrunner_common::text::printable::ConsoleFilter;
 use std::time::Duration;
 
 /// Lines fetched at a time.

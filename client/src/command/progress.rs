@@ -3,7 +3,7 @@
 use super::text::{count, duration};
 use crate::output;
 use clusterrunner_common::api::{BuildStatus, BuildView};
-use clusterrunner_common::printable::plain;
+use clusterrunner_common::text::printable::plain;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::{Display, Write};
 use std::io::IsTerminal as _;

@@ -2,9 +2,9 @@
 
 use crate::options::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 use crate::trouble::Trouble;
-use clusterrunner_common::build_request::BuildRequest;
-pub(crate) use clusterrunner_common::job_file::JOB_FILE;
-use clusterrunner_common::job_file::{JobFileError, read_job_file};
+use clusterrunner_common::api::build_request::BuildRequest;
+pub(crate) use clusterrunner_common::job::file::JOB_FILE;
+use clusterrunner_common::job::file::{JobFileError, read_job_file};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::printable::{plain, plain_lines};
+use clusterrunner_common::text::printable::{plain, plain_lines};
 use serde_json::{Value, json};
 
 /// How many builds are listed.

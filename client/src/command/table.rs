@@ -2,7 +2,7 @@
 
 use crate::output::{self, STRONG, styled};
 use anstyle::Style;
-use clusterrunner_common::printable::plain;
+use clusterrunner_common::text::printable::plain;
 
 /// Blanks between two columns.
 const GAP: usize = 2;

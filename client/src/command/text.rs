@@ -1,9 +1,9 @@
 //! Times, atoms and ends in words.
 
 use clusterrunner_common::api::AtomView;
-use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, SubjobId};
-use clusterrunner_common::printable::plain;
+use clusterrunner_common::results::artifact::directory_name;
+use clusterrunner_common::text::printable::plain;
 
 /// A time span for a human, everywhere the same: `40 ms`, `12.3 s`, `4 min 10 s`, `2 h 3 min`, `3 d 4 h`.
 pub(crate) fn duration(seconds: f64) -> String {

@@ -6,8 +6,8 @@ use crate::options::ValidateOptions;
 use crate::output::{self, BAD, GOOD, STRONG, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::job_config::{Job, JobConfig, Problem};
-use clusterrunner_common::printable::plain;
+use clusterrunner_common::job::config::{Job, JobConfig, Problem};
+use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
 
 /// Checks a file.

@@ -6,7 +6,7 @@ use crate::output::{self, BAD, FAINT, styled};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::printable::{ConsoleFilter, plain};
+use clusterrunner_common::text::printable::{ConsoleFilter, plain};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! Putting new results in place: old ones are moved out of the way, the oldest are deleted.
 
 use super::{BUILD_FILE, ResultsError};
+use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::regular_file;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

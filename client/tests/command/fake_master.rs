@@ -10,10 +10,10 @@ use clusterrunner_common::api::{
     ConsoleBody, MasterBody, MasterView, QueueBody, SlaveView, SlavesBody, SubjobView, SubjobsBody,
     Success, VersionBody,
 };
+use clusterrunner_common::auth::gate::{Gate, Signed};
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::http::{refusal, serve};
 use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SlaveId, SubjobId};
-use clusterrunner_common::secret::Secret;
-use clusterrunner_common::signed::{Gate, Signed};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::io::{Cursor, ErrorKind, Write as _};

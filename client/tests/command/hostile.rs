@@ -4,7 +4,7 @@ use crate::fake_master::{FakeMaster, atom_of, building, finished, view};
 use crate::run::User;
 use clusterrunner_common::api::{AtomState, BuildStatus, BuildView, SubjobView};
 use clusterrunner_common::ids::SubjobId;
-use clusterrunner_common::printable::is_obeyed;
+use clusterrunner_common::text::printable::is_obeyed;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

@@ -351,7 +351,7 @@ pub struct SubjobOrder {
 }
 
 /// The field `__encoded_body__` of the master's `POST /v1/build/<id>/results`: ours. Its file is a block
-/// ([`crate::result_block`]) with exactly these results, in this order. Each is judged by itself; the
+/// ([`crate::results::block`]) with exactly these results, in this order. Each is judged by itself; the
 /// answer is 200 [`ResultsAnswer`] once those that count are on the master's disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultsReport {

@@ -1,6 +1,6 @@
 //! Why a call failed, and what follows from that for whoever called.
 
-use crate::tls::TlsError;
+use crate::http::tls::TlsError;
 use reqwest::StatusCode;
 
 /// Why a call brought no answer that counts.

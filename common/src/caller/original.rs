@@ -1,7 +1,7 @@
 //! Calls to peers of the original, which prove less than our own or nothing at all.
 
 use super::{CallError, Caller, json, on_top, written};
-use crate::auth::{BODY_DIGEST_HEADER, body_digest};
+use crate::auth::signature::{BODY_DIGEST_HEADER, body_digest};
 use reqwest::{Method, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -62,7 +62,7 @@ impl Sessions {
 /// The session that an answer names.
 pub(super) fn in_answer(answer: &Response) -> Option<&str> {
     let session = answer.headers().get("session-id")?.to_str().ok()?;
-    crate::auth::is_session(session).then_some(session)
+    crate::auth::signature::is_session(session).then_some(session)
 }
 
 fn key(url: &Url) -> String {

@@ -1,8 +1,8 @@
 //! A caller and daemons that are started again.
 
 use super::*;
+use crate::auth::gate::{Gate, SignedUpload};
 use crate::http::serve;
-use crate::signed::{Gate, SignedUpload};
 use axum::Router;
 use axum::routing::{get, post};
 use std::net::SocketAddr;

@@ -105,7 +105,7 @@ where
         let head: Head = serde_json::from_slice(&head)?;
         start_log(&head.level);
         if let Some(umask) = head.umask {
-            crate::umask::give_commands(umask);
+            crate::process::umask::give_commands(umask);
         }
         let inside = Inside {
             mark: head.mark,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::mirror_files::open_here;
 use super::odd_files::refuse_pipes;
 use super::remote_refs::Advertised;
-use crate::regular_file;
+use crate::disk::regular_file;
 
 /// A repository that is being repacked meanwhile loses files while we list them; then it is listed again.
 const ATTEMPTS: usize = 5;

@@ -274,7 +274,7 @@ impl Mirror {
                 Err(error) => {
                     let directory = self.directory.display();
                     tracing::warn!(%directory, error = error.message(), "a mirror is damaged and is made again");
-                    crate::beneath::remove_all(&self.directory)
+                    crate::disk::beneath::remove_all(&self.directory)
                         .map_err(|error| self.error("remove the damaged", &error.to_string()))?;
                 }
             }

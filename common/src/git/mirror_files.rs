@@ -8,7 +8,7 @@ use std::path::Path;
 use git2::{Repository, RepositoryInitMode, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::odd_files::refuse_top_pipes;
-use crate::regular_file;
+use crate::disk::regular_file;
 
 /// How many pins are kept. A build that is older than so many other commits of its repository is over.
 const KEPT_PINS: usize = 1000;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{Oid, Repository};
 
-use crate::regular_file;
+use crate::disk::regular_file;
 
 /// More than this many are merged.
 const MAXIMUM_PACKS: usize = 50;

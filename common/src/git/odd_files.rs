@@ -1,7 +1,7 @@
 //! Pipes and devices where a repository has files: libgit2 opens by name and waits, for ever if nobody
 //! writes into the pipe.
 
-use crate::regular_file;
+use crate::disk::regular_file;
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
 use std::os::unix::ffi::OsStrExt as _;

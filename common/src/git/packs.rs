@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::mirror_files::open_here;
 use super::tree_check::TreeCheck;
 use super::{CommitId, GitError, GitLimits, Mirror, submodules};
-use crate::regular_file;
+use crate::disk::regular_file;
 
 /// Packs are merged into others while they are listed; then they are listed again.
 const ATTEMPTS: usize = 5;

@@ -13,7 +13,7 @@ use super::mirror_files::open_here;
 use super::tree_check::what_is_wrong;
 use super::work_tree::{CheckOut, MAXIMUM_DEPTH};
 use super::{CommitId, GitError, GitUrl, Mirror};
-use crate::beneath::Beneath;
+use crate::disk::beneath::Beneath;
 
 /// Where a mirror has the mirrors of its submodules.
 pub(super) const FOLDER: &str = "modules";

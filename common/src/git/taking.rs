@@ -15,7 +15,7 @@ use super::mirror_files::{self, PINS};
 use super::packs::{PackHeader, PackRequest};
 use super::remote_refs::Advertised;
 use super::{CommitId, GitError, Mirror, mirror_packs, tracking_refs};
-use crate::beneath::remove_all;
+use crate::disk::beneath::remove_all;
 
 /// How the folder begins in which packs are written.
 const INCOMING: &str = "incoming-";

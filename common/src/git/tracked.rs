@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::GitError;
 use super::work_tree::{in_step, stop_if};
-use crate::beneath::Beneath;
+use crate::disk::beneath::Beneath;
 
 /// The mode of an index entry that is a submodule's commit (gitformat-index).
 const SUBMODULE_MODE: u32 = 0o160_000;

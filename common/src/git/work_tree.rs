@@ -19,8 +19,8 @@ use super::mirror_files::open_here;
 use super::tracked::{TimesOfChange, Tracked};
 use super::tree_check::{TreeCheck, TreeError};
 use super::{CommitId, GitError, Mirror, PackSource, submodules};
-use crate::beneath::remove_all;
-use crate::regular_file;
+use crate::disk::beneath::remove_all;
+use crate::disk::regular_file;
 
 /// The longest file that says where a repository or a work tree is.
 const LONGEST_LINK: u64 = 1 << 16;

@@ -3,7 +3,7 @@
 //! Connections take descriptors, and what runs builds needs descriptors too. So connections get a part of
 //! them only, and where that is used up the connection that has been idle longest makes room for a new one.
 
-use crate::open_files;
+use crate::process::open_files;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,7 +2,7 @@
 
 use super::file::nearest_key;
 use super::keys;
-use crate::command::MARK_VARIABLE;
+use crate::process::command::MARK_VARIABLE;
 use std::fmt;
 
 const PREFIX: &str = "CLUSTERRUNNER_";

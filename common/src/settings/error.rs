@@ -1,6 +1,6 @@
 //! What can be wrong with settings, said so that the reader can mend it.
 
-use crate::secret::SecretError;
+use crate::auth::secret::SecretError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
 use super::error::{Origin, SettingsError};
 use super::keys::{self, Found, Key, Kind, SECTIONS};
 use super::lines::{Content, Line, lines};
-use crate::nearest::nearest;
+use crate::text::nearest::nearest;
 use std::path::Path;
 
 /// A checked file: every key known, allowed in its section and there only once.

@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::layers::Layers;
-use crate::tls::{Authorities, HttpsSettings, Identity};
+use crate::http::tls::{Authorities, HttpsSettings, Identity};
 use std::path::Path;
 
 /// What is set about HTTPS.

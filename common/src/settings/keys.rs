@@ -1,10 +1,10 @@
 //! Every key: who uses it and what its values look like.
 
 use super::error::{Origin, SettingsError};
+use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
-use crate::labels::{LABEL_FORM, is_label};
-use crate::logging::LogLevel;
-use crate::secret::Secret;
+use crate::logs::logging::LogLevel;
+use crate::text::labels::{LABEL_FORM, is_label};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A program that reads settings. It reads `[general]` and its own section.

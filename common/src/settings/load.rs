@@ -8,13 +8,14 @@ use super::location::{default_base_directory, default_config_file, read_file};
 use super::second_file::second_file;
 use super::secret_file::make_missing;
 use super::{
-    ClientSettings, EventLogTarget, GeneralSettings, MasterSettings, Overrides, SHIPPED_SETTINGS,
-    ServiceSettings, SlaveSettings, https, retention,
+    ClientSettings, GeneralSettings, MasterSettings, Overrides, SHIPPED_SETTINGS, ServiceSettings,
+    SlaveSettings, https, retention,
 };
+use crate::auth::secret::Secret;
 use crate::git::GitLimits;
-use crate::job_config::{TimeLimit, Timeouts};
+use crate::job::config::{TimeLimit, Timeouts};
+use crate::logs::event_log::EventLogTarget;
 use crate::remote_files::RemoteFileRules;
-use crate::secret::Secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

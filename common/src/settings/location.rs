@@ -4,7 +4,7 @@ use super::error::SettingsError;
 use super::file::SettingsFile;
 use super::keys;
 use super::layers::expand_home;
-use crate::regular_file;
+use crate::disk::regular_file;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Files that several slaves of one machine would otherwise share.
 
-use super::{EventLogTarget, GeneralSettings};
+use super::GeneralSettings;
+use crate::logs::event_log::EventLogTarget;
 use std::path::Path;
 
 impl GeneralSettings {

@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::layers::Layers;
-use crate::retention::{BuildBounds, ProjectBounds};
+use crate::disk::retention::{BuildBounds, ProjectBounds};
 use std::time::Duration;
 
 const DAY: u64 = 24 * 60 * 60;

@@ -4,7 +4,7 @@ use super::error::{Origin, SettingsError};
 use super::file::SettingsFile;
 use super::lines::{Content, lines};
 use super::location::read_file;
-use crate::secret::Secret;
+use crate::auth::secret::Secret;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};

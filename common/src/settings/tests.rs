@@ -6,7 +6,7 @@ mod secrets;
 mod shared;
 
 use super::*;
-use crate::tls::{Authorities, Identity};
+use crate::http::tls::{Authorities, Identity};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

@@ -1,6 +1,6 @@
 //! How long a page of the list of a large build's subjobs takes once the build is over.
 
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_master::cluster::command::{Command, HandOut};
 use clusterrunner_master::cluster::event::{AtomOutcome, Plan};

@@ -9,7 +9,7 @@ use super::event::Plan;
 use super::line::Share;
 use super::load::Rank;
 use super::slave::Slave;
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};

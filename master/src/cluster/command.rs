@@ -1,12 +1,12 @@
 //! What the cluster can be asked or told.
 
 use super::event::{AtomOutcome, Plan};
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{
     Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
 };
-use clusterrunner_common::retention::BuildBounds;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An order or a report. It may be wrong, late or repeated: [`super::Cluster::decide`] judges it.

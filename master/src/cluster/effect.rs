@@ -1,8 +1,8 @@
 //! What the world must be asked to do. An effect carries all that is needed to carry it out, and
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{SetupRequest, SubjobOrder};
-use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use std::sync::Arc;
 

@@ -6,9 +6,9 @@ use super::effect::{ArchiveContent, Effect, MadeAtom, MadeResult, SlaveCall};
 use super::event::{AtomTrouble, Event, Fact};
 use super::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
-use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
-use clusterrunner_common::job_config::TimeLimit;
+use clusterrunner_common::job::config::TimeLimit;
+use clusterrunner_common::results::artifact::directory_name;
 
 impl Cluster {
     /// What to do because of an event that was just applied.

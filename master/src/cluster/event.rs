@@ -2,12 +2,12 @@
 //!
 //! Stored events are never edited. A new need is a new variant, or a new field with a default.
 
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{
     Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
 };
-use clusterrunner_common::job_config::Timeouts;
+use clusterrunner_common::job::config::Timeouts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;

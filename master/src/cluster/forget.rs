@@ -4,8 +4,8 @@ use super::Cluster;
 use super::FORGOTTEN_AT_A_TIME;
 use super::event::{Bound, Fact};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::retention::BuildBounds;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Cluster {

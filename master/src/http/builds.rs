@@ -8,14 +8,14 @@ use crate::coordinator::Gone;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use clusterrunner_common::api::{BuildAccepted, Success};
-use clusterrunner_common::build_request::{
+use clusterrunner_common::api::build_request::{
     BuildRequest, InvalidRequest, LINK_PARAMETER, ProjectSource,
 };
+use clusterrunner_common::api::{BuildAccepted, Success};
+use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
-use clusterrunner_common::signed::Signed;
 use serde_json::Value;
 use std::sync::Arc;
 

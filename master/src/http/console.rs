@@ -10,8 +10,8 @@ use crate::results::{StoredConsole, is_damage};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use clusterrunner_common::api::ConsoleBody;
-use clusterrunner_common::console::{DEFAULT_MAX_LINES, segment};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
+use clusterrunner_common::process::console::{DEFAULT_MAX_LINES, segment};
 use std::io;
 
 /// Where the output is.

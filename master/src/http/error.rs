@@ -6,14 +6,14 @@ use crate::journal::JournalError;
 use crate::sources::SourceError;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use clusterrunner_common::auth::SignatureError;
-use clusterrunner_common::build_request::InvalidRequest;
+use clusterrunner_common::api::build_request::InvalidRequest;
+use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::caller::CallError;
-use clusterrunner_common::console::ConsoleError;
-use clusterrunner_common::disk_space::{ShortOfSpace, is_disk_full};
+use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::git::GitUrlError;
 use clusterrunner_common::http::{failure, refusal};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::process::console::ConsoleError;
 use clusterrunner_common::remote_files::RemoteFileError;
 
 /// Why a request brings no success.

@@ -6,8 +6,8 @@ use crate::cluster::command::{Command, Refusal};
 use crate::cluster::slave::BuildOnSlave;
 use axum::http::Method;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
+use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::ids::SlaveId;
-use clusterrunner_common::signed::Proof;
 
 /// What the log says at each start with `accept_legacy_peers`.
 pub const LEGACY_WARNING: &str = "accept_legacy_peers is on: whoever reaches this port can register \

@@ -30,14 +30,13 @@ pub(super) async fn receive_result(
     if part.name() != Some("__encoded_body__") {
         return Err(invalid("The first field must be __encoded_body__."));
     }
-    let report: ResultReport = clusterrunner_common::json::from_slice(
-        &small(&mut part, MAX_REPORT).await?,
-    )
-    .map_err(|error| {
-        invalid(format!(
-            "The field __encoded_body__ is not as it should be: {error}."
-        ))
-    })?;
+    let report: ResultReport =
+        clusterrunner_common::text::json::from_slice(&small(&mut part, MAX_REPORT).await?)
+            .map_err(|error| {
+                invalid(format!(
+                    "The field __encoded_body__ is not as it should be: {error}."
+                ))
+            })?;
     drop(part);
     let metrics = report.metric_data.as_ref();
     let executor = metrics.and_then(|metrics| metrics.executor_id);

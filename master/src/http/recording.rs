@@ -227,7 +227,7 @@ async fn check_batch(
     build: BuildId,
     block: Block,
     expected: Vec<Expected>,
-) -> Result<Result<CheckedBatch, clusterrunner_common::result_block::BlockError>, ApiError> {
+) -> Result<Result<CheckedBatch, clusterrunner_common::results::block::BlockError>, ApiError> {
     let results = api.results.clone();
     if matches!(&block, Block::Memory(bytes) if bytes.len() <= TINY) {
         return results.check_batch(build, block, &expected).map_err(disk);

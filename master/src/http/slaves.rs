@@ -15,12 +15,12 @@ use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, Seen,
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
-use clusterrunner_common::auth::{SignatureError, is_session};
+use clusterrunner_common::auth::gate::{Proof, Signed};
+use clusterrunner_common::auth::signature::{SignatureError, is_session};
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::host_name::is_host_and_port;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
-use clusterrunner_common::labels::{LABEL_FORM, MAX_LABELS, is_label};
-use clusterrunner_common::signed::{Proof, Signed};
+use clusterrunner_common::text::host_name::is_host_and_port;
+use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;

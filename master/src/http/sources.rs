@@ -9,9 +9,9 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::SourceRequest;
+use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::signed::Signed;
 
 /// More submodules in submodules, or commits, than any slave of ours tells.
 const MAX_SUBMODULES: usize = 10;

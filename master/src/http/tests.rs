@@ -4,7 +4,7 @@ use super::*;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use clusterrunner_common::auth::{
+use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};

@@ -17,10 +17,10 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{
     RejectedResult, ResultEntry, ResultReport, ResultsAnswer, ResultsReport, Success,
 };
-use clusterrunner_common::auth::SignatureError;
+use clusterrunner_common::auth::gate::{Proof, SignedUpload};
+use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::ids::{BuildId, SubjobId};
-use clusterrunner_common::result_block::CheckedResult;
-use clusterrunner_common::signed::{Proof, SignedUpload};
+use clusterrunner_common::results::block::CheckedResult;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io;
@@ -149,7 +149,7 @@ async fn take<R: DeserializeOwned>(
     }
     let report = small(&mut part, max_report).await?;
     drop(part);
-    let report = clusterrunner_common::json::from_slice::<R>(&report).map_err(|error| {
+    let report = clusterrunner_common::text::json::from_slice::<R>(&report).map_err(|error| {
         invalid(format!(
             "The field __encoded_body__ is not as it should be: {error}."
         ))

@@ -12,7 +12,7 @@ use super::{FORMAT, JournalError, Problem, ended, event_records, snapshot};
 use crate::cluster::Cluster;
 use crate::cluster::build::{Build, Subjob};
 use crate::cluster::event::Event;
-use clusterrunner_common::printable;
+use clusterrunner_common::text::printable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, BufRead, Write};

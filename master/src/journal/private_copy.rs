@@ -3,7 +3,7 @@
 
 use super::store::Store;
 use super::{JournalError, Problem, files};
-use clusterrunner_common::disk_space::is_disk_full;
+use clusterrunner_common::disk::space::is_disk_full;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

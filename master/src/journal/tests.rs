@@ -9,7 +9,7 @@ use super::*;
 use crate::cluster::build::Build;
 use crate::cluster::command::Command;
 use crate::cluster::event::{AtomOutcome, Fact, Plan};
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use serde_json::json;
@@ -86,7 +86,7 @@ fn failed(build: u64, reason: String) -> Fact {
 fn running(build: u64, num_subjobs: u32) -> Vec<Fact> {
     let (id, slave) = (BuildId(build), SlaveId(1));
     let plan = Plan {
-        timeouts: clusterrunner_common::job_config::Timeouts::default(),
+        timeouts: clusterrunner_common::job::config::Timeouts::default(),
         commit: None,
         job_name: "unit".to_owned(),
         command: "run".to_owned(),

@@ -3,9 +3,9 @@
 use super::output::{MAX_OUTPUT, shown};
 use super::work::Failure;
 use clusterrunner_common::child::ChildError;
-use clusterrunner_common::command::CommandError;
 use clusterrunner_common::git::{GitError, GitUrlError};
-use clusterrunner_common::job_file::JobFileError;
+use clusterrunner_common::job::file::JobFileError;
+use clusterrunner_common::process::command::CommandError;
 use clusterrunner_common::remote_files::RemoteFileError;
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use super::damage::damaged;
 use super::incoming::Incoming;
 use super::index::{BlockPlace, Key};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::result_block::{copy_results, ending};
+use clusterrunner_common::results::block::{copy_results, ending};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

@@ -4,9 +4,9 @@ use super::received::from_start;
 use super::{Block, Results, UnusableResult, add_reports, outcomes};
 use crate::cluster::event::AtomOutcome;
 use clusterrunner_common::api::AtomReport;
-use clusterrunner_common::artifact::directory_name;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::result_block::{
+use clusterrunner_common::results::artifact::directory_name;
+use clusterrunner_common::results::block::{
     BlockError, CheckedResult, FoundResult, check_results, copy_results,
 };
 use std::io::{self, BufWriter, Write as _};
@@ -158,7 +158,7 @@ fn stray_atom(subjob: SubjobId, atom: usize) -> BlockError {
 mod tests {
     use super::*;
     use crate::results::test_blocks::{BUILD, block, both};
-    use clusterrunner_common::result_block::check_block;
+    use clusterrunner_common::results::block::check_block;
 
     fn expected(subjob: u32, num_atoms: Option<usize>) -> Expected {
         Expected {

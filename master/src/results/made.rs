@@ -3,7 +3,7 @@
 use super::Block;
 use crate::cluster::effect::MadeResult;
 use clusterrunner_common::ids::AtomId;
-use clusterrunner_common::result_block::{
+use clusterrunner_common::results::block::{
     AtomResult, BlockWriter, CheckedAtom, CheckedResult, Console, PackError,
 };
 use std::io;

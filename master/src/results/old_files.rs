@@ -4,10 +4,10 @@
 use super::build_store::{BuildStore, NewBlock, NewContent, StoredConsole};
 use super::incoming::Incoming;
 use super::index::Key;
-use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name, parse_directory_name};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
-use clusterrunner_common::result_block::convert_archive;
-use clusterrunner_common::tar_reader::TarReader;
+use clusterrunner_common::results::artifact::{CONSOLE_FILE, directory_name, parse_directory_name};
+use clusterrunner_common::results::block::convert_archive;
+use clusterrunner_common::results::tar_reader::TarReader;
 use flate2::bufread::GzDecoder;
 use std::collections::BTreeSet;
 use std::fs::File;

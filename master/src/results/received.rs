@@ -3,10 +3,12 @@
 use super::{Block, Results};
 use crate::cluster::event::{AtomOutcome, AtomTrouble};
 use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
-use clusterrunner_common::artifact::directory_name;
-use clusterrunner_common::disk_space::is_disk_full;
+use clusterrunner_common::disk::space::is_disk_full;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::result_block::{BlockError, CheckedResult, check_block, convert_archive};
+use clusterrunner_common::results::artifact::directory_name;
+use clusterrunner_common::results::block::{
+    BlockError, CheckedResult, check_block, convert_archive,
+};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek as _, Write as _};
 
@@ -107,7 +109,7 @@ fn only(
 /// How each atom of a result ended.
 #[must_use]
 pub fn outcomes(result: &CheckedResult) -> Vec<AtomOutcome> {
-    let outcome = |atom: &clusterrunner_common::result_block::CheckedAtom| AtomOutcome {
+    let outcome = |atom: &clusterrunner_common::results::block::CheckedAtom| AtomOutcome {
         exit_code: atom.exit_code,
         duration_ms: atom.duration_ms,
         trouble: None,

@@ -51,7 +51,7 @@ mod tests {
     use crate::results::Block;
     use crate::results::test_blocks::block;
     use clusterrunner_common::ids::{Attempt, SubjobId};
-    use clusterrunner_common::result_block::check_block;
+    use clusterrunner_common::results::block::check_block;
 
     #[tokio::test]
     async fn what_lies_there_is_named_and_nothing_is_changed() {

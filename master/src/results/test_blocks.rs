@@ -2,7 +2,7 @@
 
 use super::{Block, Results};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
-use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
+use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 use std::io::Write as _;
 use tokio_util::sync::CancellationToken;
 

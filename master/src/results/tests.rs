@@ -1,7 +1,7 @@
 mod damage;
 
 use super::*;
-use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console, check_block};
+use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
 use flate2::bufread::MultiGzDecoder;
 use futures_util::TryStreamExt as _;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::coordinator::Coordinator;
 use crate::journal::Journal;
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use std::path::Path;
 
 fn directory_build(directory: &str) -> BuildRequest {

@@ -5,7 +5,7 @@ use super::Order;
 use super::line::{Line, encode, may_pass};
 use crate::cluster::effect::SlaveCall;
 use clusterrunner_common::api::{SetupRequest, SubjobAccepted, SubjobRequest, Success};
-use clusterrunner_common::auth::content_digest;
+use clusterrunner_common::auth::signature::content_digest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::ids::{BuildId, SessionId};
 use reqwest::Method;

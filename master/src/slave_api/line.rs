@@ -255,8 +255,8 @@ mod tests {
     use crate::coordinator::Coordinator;
     use crate::journal::Journal;
     use clusterrunner_common::api::SubjobOrder;
+    use clusterrunner_common::auth::secret::Secret;
     use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
-    use clusterrunner_common::secret::Secret;
     use tokio_util::sync::CancellationToken;
 
     fn line(cluster: ClusterHandle, url: String) -> Line {

@@ -4,8 +4,8 @@
 use super::{AtomFileError, files, lease};
 use crate::data_directory::{DataDirectory, is_gone, make_private, remove_all};
 use crate::work::AtomConsole;
-use clusterrunner_common::console::{Capped, ConsoleCap};
 use clusterrunner_common::ids::ExecutorIndex;
+use clusterrunner_common::process::console::{Capped, ConsoleCap};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};

@@ -1,9 +1,9 @@
 use super::*;
 use crate::data_directory::DataDirectory;
 use crate::subjob_executor::Limits;
-use clusterrunner_common::disk_space::DiskSpace;
-use clusterrunner_common::event_log::EventLog;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+use clusterrunner_common::logs::event_log::EventLog;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 

@@ -9,9 +9,11 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use clusterrunner_common::api::ConsoleBody;
-use clusterrunner_common::console::{ConsoleError, DEFAULT_MAX_LINES, live_segment, segment};
+use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::regular_file;
+use clusterrunner_common::process::console::{
+    ConsoleError, DEFAULT_MAX_LINES, live_segment, segment,
+};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor};

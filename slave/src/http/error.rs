@@ -4,11 +4,11 @@ use crate::lineage::NotMet;
 use crate::work::Refusal;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use clusterrunner_common::auth::SignatureError;
-use clusterrunner_common::build_request::InvalidRequest;
-use clusterrunner_common::console::ConsoleError;
+use clusterrunner_common::api::build_request::InvalidRequest;
+use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SubjobId};
+use clusterrunner_common::process::console::ConsoleError;
 
 /// Why a call is refused. The text goes to the caller.
 #[derive(Debug, thiserror::Error)]

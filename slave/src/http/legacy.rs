@@ -4,9 +4,9 @@ use super::ApiError;
 use crate::work::{JobSource, SetupOrder};
 use axum::http::Method;
 use clusterrunner_common::api::SetupRequest;
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::signed::Proof;
 use serde_json::Value;
 
 /// What the log says at each start with `accept_legacy_peers`.

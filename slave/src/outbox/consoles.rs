@@ -3,10 +3,10 @@
 use super::{Batch, Outbox};
 use crate::result_archive::open_console;
 use crate::work::{AtomConsole, AtomEnd};
-use clusterrunner_common::artifact::{CONSOLE_FILE, directory_name};
+use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::regular_file;
-use clusterrunner_common::result_block::content_of;
+use clusterrunner_common::results::artifact::{CONSOLE_FILE, directory_name};
+use clusterrunner_common::results::block::content_of;
 use std::fs::File;
 use std::io::{self, BufReader, Seek as _};
 use std::path::Path;

@@ -4,10 +4,10 @@
 use super::SourceError;
 use super::mirrors::SharedMirror;
 use clusterrunner_common::child::{self, ChildError, Children, Inside, MemoryLimit};
+use clusterrunner_common::disk::kept_projects::touch;
 use clusterrunner_common::git::{
     CommitId, GitError, GitOptions, GitUrl, Mirror, PackError, PackSource, Revision,
 };
-use clusterrunner_common::kept_projects::touch;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,10 +4,10 @@
 use super::Sources;
 use crate::data_directory::{DataDirectory, remove_all};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::disk::kept_projects::{bound, find, remove_unnamed, touch, unname};
+use clusterrunner_common::disk::retention::ProjectBounds;
 use clusterrunner_common::git::{GitUrl, Mirror};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::kept_projects::{bound, find, remove_unnamed, touch, unname};
-use clusterrunner_common::retention::ProjectBounds;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Mutex as AsyncMutex;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::executors::FoundConsole;
 use crate::work::{AtomConsole, HandOut};
-use clusterrunner_common::event_log::EventLog;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+use clusterrunner_common::logs::event_log::EventLog;
 use std::fs::read_to_string;
 use std::path::PathBuf;
 

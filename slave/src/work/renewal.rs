@@ -2,7 +2,7 @@
 //! it the build is set up again, and the master hears nothing of it.
 
 use super::{Effect, HandOut, MAX_RENEWALS, OrderedSubjob, Stage, Waiting, Work};
-use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::ids::BuildId;
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ mod with_setup;
 
 use super::*;
 use clusterrunner_common::api::SetupJob;
-use clusterrunner_common::build_request::ProjectSource;
+use clusterrunner_common::api::build_request::ProjectSource;
 use indexmap::IndexMap;
 use std::path::PathBuf;
 

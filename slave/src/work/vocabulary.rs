@@ -1,7 +1,7 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
+use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::api::{SetupJob, SlaveState};
-use clusterrunner_common::build_request::ProjectSource;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};

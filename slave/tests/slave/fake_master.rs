@@ -12,12 +12,12 @@ use clusterrunner_common::api::{
     MasterMark, PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, Seen, SlaveState,
     StateReport, Success,
 };
+use clusterrunner_common::auth::gate::{Gate, Signed, SignedUpload};
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::{refusal, serve};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
-use clusterrunner_common::result_block::check_block;
-use clusterrunner_common::secret::Secret;
-use clusterrunner_common::signed::{Gate, Signed, SignedUpload};
+use clusterrunner_common::results::block::check_block;
 use http_body_util::BodyExt as _;
 use reqwest::Method;
 use serde_json::Value;

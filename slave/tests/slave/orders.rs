@@ -3,7 +3,7 @@
 use crate::fake_master::{FakeMaster, Heard, secret};
 use crate::test_slave::{TestSlave, job};
 use clusterrunner_common::api::SlaveState;
-use clusterrunner_common::auth::{
+use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest, content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};

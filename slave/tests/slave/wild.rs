@@ -2,7 +2,7 @@
 
 use crate::fake_master::{FakeMaster, secret};
 use crate::test_slave::TestSlave;
-use clusterrunner_common::auth::{SIGNATURE_HEADER, Signed, content_digest};
+use clusterrunner_common::auth::signature::{SIGNATURE_HEADER, Signed, content_digest};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -3,8 +3,10 @@
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use clusterrunner_common::auth::{ClaimedSignature, SIGNATURE_HEADER, Signed, content_digest};
-use clusterrunner_common::secret::Secret;
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::signature::{
+    ClaimedSignature, SIGNATURE_HEADER, Signed, content_digest,
+};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

@@ -7,9 +7,9 @@ use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport,
     SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
 };
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::ids::{AtomId, BuildId, Incarnation, SessionId, SlaveId};
-use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
-use clusterrunner_common::secret::Secret;
+use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -6,7 +6,7 @@ use crate::cost::Cost;
 use crate::farm::{Extra, Farm};
 use crate::http_load::Load;
 use crate::wire::session_of;
-use clusterrunner_common::auth::{SIGNATURE_HEADER, Signed, content_digest};
+use clusterrunner_common::auth::signature::{SIGNATURE_HEADER, Signed, content_digest};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use serde_json::json;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! As much HTTP/1.1 as the load needs, at little cost: messages with a length, one after the other on
 //! a connection that stays.
 
-use clusterrunner_common::auth::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::signature::{
+    CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest,
+};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
-use clusterrunner_common::secret::Secret;
 use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

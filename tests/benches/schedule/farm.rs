@@ -1,7 +1,7 @@
 //! The real core among model slaves.
 
 use super::suites::Suite;
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_master::cluster::Cluster;

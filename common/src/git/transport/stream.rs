@@ -14,7 +14,7 @@ use super::super::GitOptions;
 use super::super::url::SshAddress;
 use super::advertisement::Advertisement;
 use super::wire::{Failure, Wire};
-use crate::terminal;
+use crate::process::terminal;
 
 /// How much of what ssh prints is kept for the message; the reason stands at the end.
 const KEPT_STDERR: usize = 2000;

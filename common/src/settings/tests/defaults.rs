@@ -1,7 +1,7 @@
 //! The shipped settings: what they say, and that they say all.
 
 use super::*;
-use crate::job_config::TimeLimit;
+use crate::job::config::TimeLimit;
 use crate::settings::keys;
 use std::net::Ipv4Addr;
 

@@ -8,10 +8,10 @@ use crate::cluster::command::{Command, Refusal};
 use crate::cluster::effect::{Effect, SlaveCall};
 use crate::cluster::event::Plan;
 use crate::cluster::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
-use clusterrunner_common::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
-use clusterrunner_common::job_config::{TimeLimit, Timeouts};
+use clusterrunner_common::job::config::{TimeLimit, Timeouts};
 use serde_json::json;
 use std::num::NonZeroU32;
 

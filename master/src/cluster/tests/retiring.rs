@@ -3,8 +3,8 @@
 use super::scenario::{Scenario, Turn, finished, hand_out, plan, stale};
 use crate::cluster::command::{Command, Refusal};
 use crate::cluster::{FORGOTTEN_AT_A_TIME, LOST_KEPT, SHUT_DOWN_KEPT};
+use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{BuildId, SlaveId};
-use clusterrunner_common::retention::BuildBounds;
 use std::time::Duration;
 
 fn kept(farm: &mut Scenario, builds: &[u64]) -> Turn {

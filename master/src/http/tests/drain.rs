@@ -42,7 +42,7 @@ async fn a_build_says_why_it_waits_and_what_went_wrong_beside_it() {
     let master = Master::start();
     master.documented("POST", "/v1/build", BUILD).await;
     let plan = crate::cluster::event::Plan {
-        timeouts: clusterrunner_common::job_config::Timeouts::default(),
+        timeouts: clusterrunner_common::job::config::Timeouts::default(),
         commit: None,
         job_name: "unit".to_owned(),
         command: "run".to_owned(),

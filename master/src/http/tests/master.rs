@@ -9,17 +9,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use clusterrunner_common::auth::{
+use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};
-use clusterrunner_common::disk_space::DiskSpace;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::tidy_path;
 use clusterrunner_common::ids::Incarnation;
 use clusterrunner_common::remote_files::RemoteFileRules;
-use clusterrunner_common::secret::Secret;
-use clusterrunner_common::signed::Proof;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

@@ -32,7 +32,7 @@ impl Master {
 
 fn plan(atoms: &[&str]) -> Box<Plan> {
     Box::new(Plan {
-        timeouts: clusterrunner_common::job_config::Timeouts::default(),
+        timeouts: clusterrunner_common::job::config::Timeouts::default(),
         commit: None,
         job_name: "Sample".to_owned(),
         command: "true".to_owned(),

@@ -3,9 +3,9 @@
 use super::*;
 use crate::cluster::command::Command;
 use crate::cluster::event::Plan;
-use clusterrunner_common::auth::CONTENT_DIGEST_HEADER;
+use clusterrunner_common::auth::signature::CONTENT_DIGEST_HEADER;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
-use clusterrunner_common::result_block::{AtomResult, BlockWriter, Console};
+use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 
 const BUILD_ID: BuildId = BuildId(1);
 

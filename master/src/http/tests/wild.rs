@@ -133,7 +133,7 @@ fn whatever_is_sent_is_refused_in_words_or_understood() {
         master.documented("POST", "/v1/build", BUILD).await;
         let build = BuildId(1);
         let plan = Box::new(Plan {
-            timeouts: clusterrunner_common::job_config::Timeouts::default(),
+            timeouts: clusterrunner_common::job::config::Timeouts::default(),
             commit: None,
             job_name: "J".to_owned(),
             command: "true".to_owned(),

@@ -5,7 +5,7 @@ use super::{BuildStore, LARGE};
 use crate::results::archive::{Archive, Piece};
 use crate::results::index::{BlockPlace, Found, Place};
 use clusterrunner_common::ids::SubjobId;
-use clusterrunner_common::result_block::check_results;
+use clusterrunner_common::results::block::check_results;
 use flate2::bufread::GzDecoder;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;

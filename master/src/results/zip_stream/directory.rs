@@ -175,7 +175,7 @@ fn get(from: &mut impl BufRead) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::result_block::FileFacts;
+    use clusterrunner_common::results::block::FileFacts;
 
     /// What the whole is for: the records of as many members would take ten times that.
     #[test]

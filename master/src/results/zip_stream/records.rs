@@ -5,7 +5,7 @@
 //! or writes anything but the buffer it is given.
 
 use super::time::Modified;
-use clusterrunner_common::result_block::FileFacts;
+use clusterrunner_common::results::block::FileFacts;
 use std::io;
 
 /// 4.4.3.2: what a reader must know: deflate, or fields of 64 bits.

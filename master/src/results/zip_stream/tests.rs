@@ -2,7 +2,7 @@
 
 use super::records::{Content, Member, end};
 use super::writer::ZipWriter;
-use clusterrunner_common::result_block::FileFacts;
+use clusterrunner_common::results::block::FileFacts;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,7 +2,7 @@
 
 use super::directory::{Directory, Records};
 use super::records::{Content, Member};
-use clusterrunner_common::result_block::FileFacts;
+use clusterrunner_common::results::block::FileFacts;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use std::io::{self, Read};
 

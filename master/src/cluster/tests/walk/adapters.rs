@@ -6,7 +6,7 @@ use super::{BROKEN, DEADLY, POISON};
 use crate::cluster::command::Command;
 use crate::cluster::effect::{Effect, MadeResult};
 use crate::cluster::tests::scenario::{Turn, big_plan};
-use clusterrunner_common::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::num::NonZeroU32;
 

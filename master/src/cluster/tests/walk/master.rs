@@ -14,8 +14,8 @@ use crate::cluster::effect::SlaveCall;
 use crate::cluster::event::AtomOutcome;
 use crate::cluster::tests::scenario::Scenario;
 use clusterrunner_common::api::MasterMark;
+use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
-use clusterrunner_common::retention::BuildBounds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,0 +1,457 @@
+//! The door: every request that changes something passes the [`Gate`], and every handler of one
+//! takes its body through [`Signed`], which only the gate can make.
+
+mod bodies;
+mod legacy;
+mod reads;
+#[cfg(test)]
+mod tests;
+
+pub use legacy::Proof;
+
+use crate::auth::secret::Secret;
+use crate::auth::signature::{
+    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
+    SignatureError, Signed as SignedParts, body_digest_matches, content_digest, is_body_digest,
+};
+use crate::clock::Timestamp;
+use crate::http::around::Answering;
+use crate::http::rules::SESSION_ID;
+use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
+use crate::ids::SessionId;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bodies::{Budget, Pace, Paced, buffered};
+use futures_util::StreamExt as _;
+use futures_util::future::{self, Either};
+use reads::{Reads, UnprovedRead};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha512};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tower::Service;
+
+/// Checks every request that is not a plain read.
+pub struct Gate {
+    secret: Secret,
+    /// The life of this process: what is signed for another one does not pass.
+    session: String,
+    seen: Mutex<SeenSignatures>,
+    takes_body_digest: fn(&Method, &str) -> bool,
+    /// What peers of the original send, where they are let in.
+    legacy: Option<fn(&Method, &str) -> Proof>,
+    reads: Reads,
+    unproved: Budget,
+}
+
+/// Whether the body of a request was the one that was signed.
+#[derive(Clone, Debug)]
+struct BodyVerdict(Arc<AtomicU8>);
+
+const PENDING: u8 = 0;
+const GENUINE: u8 = 1;
+const FORGED: u8 = 2;
+
+impl BodyVerdict {
+    fn new(verdict: u8) -> Self {
+        Self(Arc::new(AtomicU8::new(verdict)))
+    }
+
+    fn is(&self, verdict: u8) -> bool {
+        self.0.load(Ordering::Acquire) == verdict
+    }
+}
+
+/// Why a request does not pass.
+enum Closed {
+    Unproved(SignatureError),
+    UnprovedRead(UnprovedRead),
+    TooLarge(usize),
+    Unreadable(String),
+    LengthRequired,
+    Busy,
+}
+
+impl From<SignatureError> for Closed {
+    fn from(error: SignatureError) -> Self {
+        Self::Unproved(error)
+    }
+}
+
+impl IntoResponse for Closed {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::TooLarge(limit) => refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The request body must not be larger than {limit} bytes."),
+            ),
+            // The sender may have done nothing wrong: it tries again.
+            Self::Unreadable(error) => refusal(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("The request body could not be read: {error}."),
+            ),
+            Self::Busy => {
+                let error = "Too many large requests of senders who are not known yet are on their way: try again \
+                             in a moment.";
+                let retry = [(header::RETRY_AFTER, "1")];
+                (retry, refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
+            }
+            Self::LengthRequired => refusal(
+                StatusCode::LENGTH_REQUIRED,
+                "An upload must state its length in the header Content-Length.",
+            ),
+        }
+    }
+}
+
+impl Gate {
+    /// A gate for the holders of `secret` who mean the daemon with this session. `takes_body_digest`
+    /// names the few routes (method and path without a slash at its end) for which the documented
+    /// digest of the body alone is enough; `max_age` is how old or new a bound signature may be.
+    #[must_use]
+    pub fn new(
+        secret: Secret,
+        session: &SessionId,
+        max_age: Duration,
+        takes_body_digest: fn(&Method, &str) -> bool,
+    ) -> Arc<Self> {
+        Self::with_legacy_peers(secret, session, max_age, takes_body_digest, None)
+    }
+
+    /// As [`Gate::new`]; where `legacy` is given, requests without a bound signature may also come
+    /// with the [`Proof`] that it names for their route. Handlers must ask which proof there was.
+    #[must_use]
+    pub fn with_legacy_peers(
+        secret: Secret,
+        session: &SessionId,
+        max_age: Duration,
+        takes_body_digest: fn(&Method, &str) -> bool,
+        legacy: Option<fn(&Method, &str) -> Proof>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            secret,
+            session: session.0.clone(),
+            seen: Mutex::new(SeenSignatures::new(max_age)),
+            takes_body_digest,
+            legacy,
+            reads: Reads::Open,
+            unproved: Budget::default(),
+        })
+    }
+
+    /// Puts the gate before all of `router`, unknown routes included. Answers name the session, as they do where
+    /// the rules stand around the gate.
+    pub fn guard(self: &Arc<Self>, router: Router) -> Router {
+        let session = HeaderValue::from_str(&self.session).ok();
+        let name_session = move |mut response: Response| {
+            if let Some(session) = session.clone() {
+                response.headers_mut().insert(SESSION_ID, session);
+            }
+            async { response }
+        };
+        let guarded = Router::new().fallback_service(self.before(router));
+        guarded.layer(axum::middleware::map_response(name_session))
+    }
+
+    /// As [`Gate::guard`], to have something else around it.
+    pub fn before(self: &Arc<Self>, router: Router) -> Guarded {
+        let gate = Arc::clone(self);
+        Guarded { gate, router }
+    }
+
+    async fn check(&self, request: Request, mut router: Router) -> Response {
+        let request = match self.open(request).await {
+            Ok(request) => request,
+            Err(closed) => return closed.into_response(),
+        };
+        let verdict = request.extensions().get::<BodyVerdict>().cloned();
+        let Ok(response) = router.call(request).await;
+        if verdict.is_some_and(|verdict| verdict.is(FORGED)) {
+            return Closed::from(SignatureError::WrongBody).into_response();
+        }
+        response
+    }
+
+    async fn open(&self, request: Request) -> Result<Request, Closed> {
+        if let Some(signature) = header_text(&request, SIGNATURE_HEADER) {
+            let mut request = request;
+            request.extensions_mut().insert(Proof::Bound);
+            let claimed = ClaimedSignature::parse(&signature)?;
+            // What can not pass is not waited for.
+            self.check_head(&claimed)?;
+            return match header_text(&request, CONTENT_DIGEST_HEADER) {
+                Some(digest) => self.open_to_upload(request, &claimed, digest),
+                None => self.open_to_signature(request, &claimed).await,
+            };
+        }
+        let proof = self.least_proof(request.method(), request.uri().path());
+        let mut request = request;
+        request.extensions_mut().insert(proof);
+        match proof {
+            Proof::Bound => return Err(SignatureError::Missing.into()),
+            Proof::Nothing => {
+                request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+                request.extensions_mut().insert(self.unproved.clone());
+                return Ok(request.map(|body| Body::new(Paced::new(body, Pace::UNPROVED))));
+            }
+            Proof::BodyDigest => {}
+        }
+        let digest = header_text(&request, BODY_DIGEST_HEADER).unwrap_or_default();
+        if !is_body_digest(&digest) {
+            return Err(SignatureError::WrongBodyDigest.into());
+        }
+        let (mut request, body, _part) = self.unproved.buffered(request, MAX_BUFFERED_BODY).await?;
+        if !body_digest_matches(&self.secret, &body, &digest) {
+            return Err(SignatureError::WrongBodyDigest.into());
+        }
+        request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+        Ok(request)
+    }
+
+    fn least_proof(&self, method: &Method, path: &str) -> Proof {
+        if (self.takes_body_digest)(method, path) {
+            return Proof::BodyDigest;
+        }
+        self.legacy
+            .map_or(Proof::Bound, |legacy| legacy(method, path))
+    }
+
+    async fn open_to_signature(
+        &self,
+        request: Request,
+        claimed: &ClaimedSignature,
+    ) -> Result<Request, Closed> {
+        let (mut request, body, _part) = self.unproved.buffered(request, MAX_BUFFERED_BODY).await?;
+        self.verify(&request, claimed, &content_digest(&body))?;
+        request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+        Ok(request)
+    }
+
+    /// The head of an upload proves who sends it; its body is checked while it streams by.
+    fn open_to_upload(
+        &self,
+        request: Request,
+        claimed: &ClaimedSignature,
+        digest: String,
+    ) -> Result<Request, Closed> {
+        let length = content_length(request.headers()).ok_or(Closed::LengthRequired)?;
+        self.verify(&request, claimed, &digest)?;
+        let verdict = BodyVerdict::new(PENDING);
+        let mut request = request.map(|body| checked_body(body, length, digest, verdict.clone()));
+        request.extensions_mut().insert(verdict);
+        Ok(request)
+    }
+
+    /// What the head of a request says of its signature, true or not.
+    fn check_head(&self, claimed: &ClaimedSignature) -> Result<(), SignatureError> {
+        claimed.check_receiver(&self.session)?;
+        self.seen().check(claimed, Timestamp::now())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, SeenSignatures> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verify(
+        &self,
+        request: &Request,
+        claimed: &ClaimedSignature,
+        content_digest: &str,
+    ) -> Result<(), SignatureError> {
+        let line = request.extensions().get::<RequestLine>();
+        let sent = request.extensions().get::<SentMethod>();
+        claimed.verify(
+            &self.secret,
+            SignedParts {
+                method: sent.map_or(request.method(), |sent| &sent.0).as_str(),
+                path_and_query: line.map_or_else(
+                    || {
+                        request
+                            .uri()
+                            .path_and_query()
+                            .map_or("/", |line| line.as_str())
+                    },
+                    |line| &line.0,
+                ),
+                receiver: &self.session,
+                content_digest,
+            },
+        )?;
+        self.seen().use_up(claimed, Timestamp::now())
+    }
+}
+
+/// A router with a gate before it.
+#[derive(Clone)]
+pub struct Guarded {
+    gate: Arc<Gate>,
+    router: Router,
+}
+
+impl Service<Request> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    /// Reads pass without a future of the gate's own: there are most of them.
+    type Future = Either<<Router as Service<Request>>::Future, Answering>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        ) {
+            return match self.gate.check_read(&request) {
+                Ok(()) => Either::Left(self.router.call(request)),
+                Err(closed) => {
+                    let refused = future::ready(Ok(closed.into_response()));
+                    Either::Right(Box::pin(refused))
+                }
+            };
+        }
+        let (gate, router) = (Arc::clone(&self.gate), self.router.clone());
+        Either::Right(Box::pin(
+            async move { Ok(gate.check(request, router).await) },
+        ))
+    }
+}
+
+fn header_text(request: &Request, name: &str) -> Option<String> {
+    let value = request.headers().get(name)?;
+    Some(value.to_str().unwrap_or_default().to_owned())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Passes a body on and checks its digest when the last byte is there, *before* that byte is
+/// passed on: whoever has read all of it knows that it is genuine.
+fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -> Body {
+    let mut hasher = Sha512::new();
+    let mut seen = 0_u64;
+    let judge = {
+        let verdict = verdict.clone();
+        move |hasher: Sha512| {
+            let genuine = hex::encode(hasher.finalize()) == digest;
+            verdict
+                .0
+                .store(if genuine { GENUINE } else { FORGED }, Ordering::Release);
+            genuine
+        }
+    };
+    if length == 0 {
+        judge(hasher);
+        return Body::empty();
+    }
+    let body = Body::new(Paced::new(body, Pace::PROVED));
+    let stream = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk.map_err(std::io::Error::other)?;
+        hasher.update(&chunk);
+        seen += chunk.len() as u64;
+        if seen == length && !judge(std::mem::take(&mut hasher)) {
+            return Err(std::io::Error::other(SignatureError::WrongBody));
+        }
+        Ok(chunk)
+    });
+    Body::from_stream(stream)
+}
+
+/// The body of a request whose sender the gate has proved, as JSON. An empty body counts as `{}`.
+///
+/// Nobody's body may be larger than [`MAX_BUFFERED_BODY`] before it is known whose it is. That of a
+/// sender who was proved by the head of the request may have up to `LIMIT` bytes.
+#[derive(Debug)]
+pub struct Signed<T, const LIMIT: usize = MAX_BUFFERED_BODY>(pub T);
+
+impl<T, S, const LIMIT: usize> FromRequest<S> for Signed<T, LIMIT>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
+            return Err(Closed::from(SignatureError::Missing).into_response());
+        };
+        let form = legacy::may_be_form(&request);
+        let unproved = request.extensions().get::<Budget>().cloned();
+        let read = match unproved {
+            Some(budget) => {
+                let read = budget.buffered(request, LIMIT.min(MAX_BUFFERED_BODY)).await;
+                read.map(|(_, body, part)| (body, part))
+            }
+            // It is here already, or its sender was proved by the head.
+            None => {
+                let read = buffered(request, LIMIT, Pace::PROVED).await;
+                read.map(|(_, body)| (body, None))
+            }
+        };
+        let (body, _part) = read.map_err(IntoResponse::into_response)?;
+        if !verdict.is(GENUINE) {
+            return Err(Closed::from(SignatureError::WrongBody).into_response());
+        }
+        let wrapped = form.then(|| legacy::unwrapped(&body)).flatten();
+        let body = wrapped.map_or(body, Bytes::from);
+        let text = if body.is_empty() { b"{}" } else { &*body };
+        crate::text::json::from_slice(text)
+            .map(Self)
+            .map_err(|error| {
+                let message = match error.classify() {
+                    serde_json::error::Category::Data => format!("Invalid request body: {error}."),
+                    _ => "Invalid JSON in request body.".to_owned(),
+                };
+                refusal(StatusCode::BAD_REQUEST, message)
+            })
+    }
+}
+
+/// A request whose body is streamed, from a sender whom the gate has proved.
+#[derive(Debug)]
+pub struct SignedUpload {
+    /// The request; reading its body gives an error where the bytes are not those that were signed.
+    pub request: Request,
+    /// Tells when the whole body was read and found good.
+    pub verdict: UploadVerdict,
+}
+
+/// See [`UploadVerdict::is_genuine`].
+#[derive(Clone, Debug)]
+pub struct UploadVerdict(BodyVerdict);
+
+impl UploadVerdict {
+    /// Whether the whole body was read and is the one that was signed. Nothing may be
+    /// acknowledged, or kept, before this is true.
+    #[must_use]
+    pub fn is_genuine(&self) -> bool {
+        self.0.is(GENUINE)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for SignedUpload {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
+            return Err(Closed::from(SignatureError::Missing).into_response());
+        };
+        let verdict = UploadVerdict(verdict);
+        Ok(Self { request, verdict })
+    }
+}

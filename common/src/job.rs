@@ -1,0 +1,4 @@
+//! Jobs: the file in a repository that describes them, and its grammar.
+
+pub mod config;
+pub mod file;

@@ -1,0 +1,317 @@
+//! From the text of `clusterrunner.yaml` to jobs, or to what is wrong in it: line, column and cure.
+//!
+//! Owns the grammar of a job and the shell text made of its lists. Pure: reading the file, running atomizers
+//! and running commands is left to others. The grammar and the messages are the original's; where ours
+//! is stricter (every list element is checked, limits start at 1) the message has its form.
+
+mod atomizers;
+mod check;
+mod commands;
+mod document;
+mod limits;
+mod problem;
+#[cfg(test)]
+mod tests;
+mod time_limit;
+
+pub use commands::atoms_from_output;
+use commands::join_commands;
+pub use problem::{Place, Problem};
+pub use time_limit::{TimeLimit, Timeouts};
+
+use crate::text::nearest::nearest;
+use document::{Node, Value};
+use problem::python_list;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+
+/// What to run for one job.
+///
+/// Stored in journals as JSON: add fields only as optional ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// What one atom runs: the list joined by ` && `.
+    pub commands: String,
+    /// What gives the atoms, in file order; never empty.
+    pub atomizers: Vec<Atomizer>,
+    /// Runs once per slave before its first subjob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_build: Option<String>,
+    /// Runs once per slave after its last subjob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teardown_build: Option<String>,
+    /// Most executors of all slaves together; `None` for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_executors: Option<NonZeroU32>,
+    /// Most executors of one slave; `None` for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_executors_per_slave: Option<NonZeroU32>,
+    /// Only slaves that have all of these get its builds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Builds with a higher one go first; 0 where nothing is said.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: i32,
+    /// How large the share of its builds is beside others of the same priority; `None` is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU32>,
+    /// How long each of its commands may run.
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_usual(priority: &i32) -> bool {
+    *priority == 0
+}
+
+/// One entry of `atomizers`: each line that `command` prints becomes an atom that sets the variable `name`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Atomizer {
+    /// A shell variable's name.
+    pub name: String,
+    /// Shell text, run on the master in the project directory.
+    pub command: String,
+}
+
+/// The jobs of one `clusterrunner.yaml`, in file order; some of them may be broken.
+#[derive(Debug, Clone)]
+pub struct JobConfig {
+    file: String,
+    jobs: Vec<NamedJob>,
+}
+
+#[derive(Debug, Clone)]
+struct NamedJob {
+    name: String,
+    outcome: Result<Job, Vec<Problem>>,
+}
+
+/// Why there is no job. The text becomes the build's `error_message`; it begins with the original's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobConfigError {
+    /// The text is no YAML.
+    #[error("{0}")]
+    Syntax(Problem),
+    /// The top level is a list, a text or nothing.
+    #[error("{0}")]
+    NotAMapping(Problem),
+    /// The top level is an empty mapping.
+    #[error("{0}")]
+    NoJobs(Problem),
+    /// No job has this name.
+    #[error(
+        "The job \"{name}\" was not found in the loaded config. Valid jobs are: {}{}",
+        python_list(.names.iter().map(String::as_str)),
+        did_you_mean(.name, .names)
+    )]
+    UnknownJob {
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        names: Vec<String>,
+    },
+    /// There are several jobs and none was asked for.
+    #[error(
+        "Multiple jobs are defined in this project but you did not specify one. Specify one of the following job \
+         names: {}",
+        python_list(.names.iter().map(String::as_str))
+    )]
+    JobNotSpecified {
+        /// What is there.
+        names: Vec<String>,
+    },
+    /// The job that was asked for is broken; its problems, one per line, never none.
+    #[error("{}", lines(.0))]
+    InvalidJob(Vec<Problem>),
+}
+
+impl JobConfigError {
+    /// The problems that have a place in the file; none for [`Self::UnknownJob`] and [`Self::JobNotSpecified`].
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Syntax(problem) | Self::NotAMapping(problem) | Self::NoJobs(problem) => {
+                std::slice::from_ref(problem)
+            }
+            Self::InvalidJob(problems) => problems,
+            Self::UnknownJob { .. } | Self::JobNotSpecified { .. } => &[],
+        }
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(Problem::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn did_you_mean(name: &str, names: &[String]) -> String {
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(meant) => format!(" (did you mean \"{meant}\"?)"),
+        None => String::new(),
+    }
+}
+
+impl JobConfig {
+    /// Reads the text of a `clusterrunner.yaml`; `file` is its name in messages.
+    ///
+    /// A broken job is no error here: it matters when it is asked for.
+    ///
+    /// # Errors
+    /// When the file as a whole is of no use: [`JobConfigError::Syntax`], [`JobConfigError::NotAMapping`] or
+    /// [`JobConfigError::NoJobs`].
+    pub fn parse(text: &str, file: &str) -> Result<Self, JobConfigError> {
+        let whole = |place, message: &str, cure: &str| Problem {
+            file: file.to_owned(),
+            place,
+            message: message.to_owned(),
+            cure: cure.to_owned(),
+        };
+        let document = document::from_yaml(text).map_err(|error| {
+            let message = format!(
+                "The yaml config file could not be parsed: {}.",
+                error.message
+            );
+            JobConfigError::Syntax(whole(error.place, &message, &error.cure))
+        })?;
+        let Value::Mapping(entries) = &document.value else {
+            return Err(JobConfigError::NotAMapping(whole(
+                Some(document.place),
+                "The yaml config file could not be parsed to a dictionary",
+                "write a job's name and a colon, and its sections indented below",
+            )));
+        };
+        if entries.is_empty() {
+            return Err(JobConfigError::NoJobs(whole(
+                Some(document.place),
+                "No jobs found in the config.",
+                "write a job's name and a colon, and its sections indented below",
+            )));
+        }
+        Ok(Self {
+            file: file.to_owned(),
+            jobs: read_jobs(file, entries),
+        })
+    }
+
+    /// The job of this name, or with `None` the only one.
+    ///
+    /// # Errors
+    /// [`JobConfigError::UnknownJob`], [`JobConfigError::JobNotSpecified`], or the job's own problems as
+    /// [`JobConfigError::InvalidJob`].
+    pub fn job(&self, name: Option<&str>) -> Result<(&str, &Job), JobConfigError> {
+        let names = || self.names().map(str::to_owned).collect();
+        let found = match (name, self.jobs.as_slice()) {
+            (None, [only]) => only,
+            (None, _) => return Err(JobConfigError::JobNotSpecified { names: names() }),
+            (Some(name), jobs) => jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+                JobConfigError::UnknownJob {
+                    name: name.to_owned(),
+                    names: names(),
+                }
+            })?,
+        };
+        match &found.outcome {
+            Ok(job) => Ok((&found.name, job)),
+            Err(problems) => Err(JobConfigError::InvalidJob(problems.clone())),
+        }
+    }
+
+    /// Everything that is wrong in any job, in the order of the jobs.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.jobs
+            .iter()
+            .filter_map(|job| job.outcome.as_ref().err())
+            .flatten()
+    }
+
+    /// The names of all jobs in file order, also of broken ones.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.jobs.iter().map(|job| job.name.as_str())
+    }
+
+    /// The file's name as it was given to [`JobConfig::parse`].
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+/// Checks each job on its own. A name that is there twice is a problem of that one job.
+fn read_jobs(file: &str, entries: &[(Node, Node)]) -> Vec<NamedJob> {
+    let mut jobs: Vec<NamedJob> = Vec::with_capacity(entries.len());
+    let mut firsts: BTreeMap<&str, (usize, &Place)> = BTreeMap::new();
+    for (key, node) in entries {
+        // A name is what is written, also where YAML takes it for a number or a truth value.
+        let name = key.value.scalar_text().unwrap_or("?");
+        let mut outcome = check::check_job(file, name, &key.place, node);
+        if key.value.scalar_text().is_none() {
+            add_problem(&mut outcome, Problem {
+                file: file.to_owned(),
+                place: Some(key.place.clone()),
+                message: "The name of a job is not a string.".to_owned(),
+                cure: "write the job's name before the colon, in quotes if it has special characters".to_owned(),
+            });
+        }
+        if name.contains('\0') {
+            add_problem(
+                &mut outcome,
+                Problem {
+                    file: file.to_owned(),
+                    place: Some(key.place.clone()),
+                    message: "The name of a job has a NUL character.".to_owned(),
+                    cure: check::REMOVE_NUL.to_owned(),
+                },
+            );
+        }
+        if let Some((index, first)) = firsts.get(name) {
+            add_problem(
+                &mut jobs[*index].outcome,
+                Problem {
+                    file: file.to_owned(),
+                    place: Some(key.place.clone()),
+                    message: format!("The job \"{name}\" is defined twice."),
+                    cure: check::remove_one(first),
+                },
+            );
+            continue;
+        }
+        firsts.insert(name, (jobs.len(), &key.place));
+        jobs.push(NamedJob {
+            name: name.to_owned(),
+            outcome,
+        });
+    }
+    jobs
+}
+
+fn add_problem(outcome: &mut Result<Job, Vec<Problem>>, problem: Problem) {
+    match outcome {
+        Ok(_) => *outcome = Err(vec![problem]),
+        Err(problems) => problems.push(problem),
+    }
+}
+
+impl Job {
+    /// Reads the `config` of a build request: one job's mapping, not a whole file. `name` is the request's
+    /// `job_name`, for the messages; the original says `None` when there is none.
+    ///
+    /// # Errors
+    /// [`JobConfigError::InvalidJob`]; places are paths such as `config.commands[0]`.
+    pub(crate) fn from_inline(
+        name: Option<&str>,
+        value: &serde_json::Value,
+    ) -> Result<Self, JobConfigError> {
+        const PATH: &str = "config";
+        let node = document::from_json(value, PATH);
+        check::check_job(PATH, name.unwrap_or("None"), &node.place, &node)
+            .map_err(JobConfigError::InvalidJob)
+    }
+}

@@ -1,0 +1,10 @@
+//! Processes: commands and all that they start, and what this process sets for itself at its start.
+
+pub mod allocator;
+pub mod command;
+pub mod console;
+pub mod open_files;
+pub mod stop_signals;
+pub mod sweeper;
+pub mod terminal;
+pub mod umask;

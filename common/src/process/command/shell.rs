@@ -1,0 +1,102 @@
+//! The shell that runs commands, and what it is started with.
+
+use super::{CommandError, MARK_VARIABLE, ShellCommand};
+use crate::process::terminal;
+use crate::process::umask;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+/// The longest single argument that Linux gives to a program, less the byte that ends it.
+pub(super) const LONGEST_ARGUMENT: usize = 32 * 4096 - 1;
+
+/// Runs a script that stands in standard input, and gives the script an empty one. It is read
+/// anew from its file, so no command finds any of it there.
+const SCRIPT_FROM_INPUT: &str = "exec 3<&0 </dev/null; . /dev/fd/3";
+
+/// Looked at once: many commands a second are started.
+static SHELL: LazyLock<Shell> = LazyLock::new(Shell::find);
+
+struct Shell {
+    program: &'static str,
+    /// Stands before each command.
+    prelude: String,
+    /// What commands have of this process's own environment.
+    inherited: Vec<(OsString, OsString)>,
+    /// Standard input; not there if it can not be opened now.
+    null: Option<File>,
+}
+
+impl Shell {
+    fn find() -> Self {
+        let (program, prelude) = if Path::new("/bin/bash").exists() {
+            ("/bin/bash", "set -o pipefail; ")
+        } else {
+            ("/bin/sh", "")
+        };
+        let umask = umask::of_commands();
+        let umask = umask.map_or_else(String::new, |mode| format!("umask {mode:04o}; "));
+        // Our own settings, the secret among them, are not the commands' business.
+        let is_ours = |name: &OsString| name.to_string_lossy().starts_with("CLUSTERRUNNER_");
+        Self {
+            program,
+            prelude: umask + prelude,
+            inherited: std::env::vars_os()
+                .filter(|(name, _)| !is_ours(name))
+                .collect(),
+            null: File::open("/dev/null").ok(),
+        }
+    }
+
+    fn empty_input(&self) -> Stdio {
+        let null = self.null.as_ref().and_then(|null| null.try_clone().ok());
+        null.map_or_else(Stdio::null, Stdio::from)
+    }
+}
+
+/// Which shell runs commands.
+pub(super) fn program() -> &'static str {
+    SHELL.program
+}
+
+/// The shell, ready to run a command with standard output and error to `output`. There is nothing in
+/// it that would keep the system from starting it without a copy of this process.
+pub(super) fn command(order: &ShellCommand, output: File) -> Result<Command, CommandError> {
+    let shell = &*SHELL;
+    let line = [&*shell.prelude, &order.command_line].concat();
+    let (line, input) = if line.len() > LONGEST_ARGUMENT {
+        let script = script(&line).map_err(CommandError::Script)?;
+        (SCRIPT_FROM_INPUT.to_owned(), Stdio::from(script))
+    } else {
+        (line, shell.empty_input())
+    };
+    let errors = output.try_clone();
+    let errors = errors.map_err(|source| order.not_started(source))?;
+    let mut command = Command::new(shell.program);
+    let inherited = shell.inherited.iter().map(|(name, value)| (name, value));
+    command
+        .arg("-c")
+        .arg(line)
+        .current_dir(&order.working_directory)
+        .stdin(input)
+        .stdout(output)
+        .stderr(errors)
+        .env_clear()
+        .envs(inherited)
+        .envs(order.environment.iter().map(|(name, value)| (name, value)))
+        .env(MARK_VARIABLE, &order.mark);
+    terminal::in_own_group(&mut command);
+    Ok(command)
+}
+
+/// A nameless file that closes its own descriptor first, so that no command inherits it.
+fn script(line: &str) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(b"exec 3<&-\n")?;
+    file.write_all(line.as_bytes())?;
+    file.write_all(b"\n")?;
+    Ok(file)
+}

@@ -1,0 +1,5 @@
+//! Results: the names of artifacts, and the blocks in which results travel and are stored.
+
+pub mod artifact;
+pub mod block;
+pub mod tar_reader;
