@@ -2,8 +2,8 @@
 
 use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
-use crate::held_results::HeldResults;
-use crate::master_api::{Backoff, Failures, MasterApi};
+use crate::deliver::held_results::HeldResults;
+use crate::master::api::{Backoff, Failures, MasterApi};
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;

@@ -2,13 +2,14 @@
 //! on the spot. Nobody is waited for meanwhile.
 
 use crate::data_directory::DataDirectory;
-use crate::delivery::Deliveries;
-use crate::event_log::SubjobEvents;
-use crate::executors::{BROKE_OFF, Consoles, Executors};
-use crate::outbox::{Finished, Lanes, Outbox};
-use crate::reports::Reports;
+use crate::deliver::delivery::Deliveries;
+use crate::deliver::outbox::{Finished, Lanes, Outbox};
+use crate::deliver::reports::Reports;
+use crate::run::consoles::Consoles;
+use crate::run::event_log::SubjobEvents;
+use crate::run::executors::{BROKE_OFF, Executors};
+use crate::run::subjob_executor::{Limits, Means};
 use crate::setup::Setup;
-use crate::subjob_executor::{Limits, Means};
 use crate::work::{
     Answer, Command, Effect, HandOut, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
 };

@@ -7,10 +7,10 @@ mod routes;
 
 use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
-use crate::executors::Consoles;
-use crate::lineage::Lineage;
-use crate::master_api::Dialect;
-use crate::reports::Reports;
+use crate::deliver::reports::Reports;
+use crate::master::api::Dialect;
+use crate::master::lineage::Lineage;
+use crate::run::consoles::Consoles;
 use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};

@@ -3,31 +3,18 @@
 //! `work` decides and knows nothing of the world; `coordinator` owns it and has its decisions
 //! carried out by the other modules, which report back to it.
 
-mod atom_files;
 mod connection;
 mod coordinator;
 mod data_directory;
-mod delivery;
-mod event_log;
-mod executors;
-mod held_results;
+mod deliver;
 mod http;
-mod lineage;
-mod master_api;
-mod master_source;
-mod misdeeds;
+mod master;
 pub mod options;
-mod outbox;
-mod reports;
-mod result_archive;
-mod result_note;
-mod retention;
+mod run;
 mod setup;
 mod source;
-mod subjob_executor;
 #[doc(hidden)]
 pub mod trial;
-mod upload;
 mod withdrawal;
 mod work;
 
@@ -54,16 +41,16 @@ use clusterrunner_common::settings::{ServiceSettings, SettingsError, SlaveSettin
 use connection::Registration;
 use coordinator::{Surroundings, WorkHandle};
 use data_directory::DataDirectory;
-use delivery::Deliveries;
-use held_results::HeldResults;
-use lineage::Lineage;
-use master_api::{Dialect, MasterApi};
+use deliver::delivery::Deliveries;
+use deliver::held_results::HeldResults;
+use master::api::{Dialect, MasterApi};
+use master::lineage::Lineage;
+use run::subjob_executor::Limits;
 use setup::Setup;
 use source::{Fetching, Sources};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use subjob_executor::Limits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -192,7 +179,7 @@ pub async fn serve_until_told(
     let (held, held_deliveries) = tokio::task::spawn_blocking(collect).await??;
 
     let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
-    event_log::started(&events);
+    run::event_log::started(&events);
     let timeout = general.default_http_timeout;
     let caller = |timeout| Caller::with_https(Some(secret.clone()), timeout, &general.https);
     let short_caller = caller(timeout.min(SHORT_CALL))?;
@@ -302,9 +289,9 @@ pub async fn serve_until_told(
         async {
             tokio::join!(
                 work.run(),
-                retention::keep(&surroundings, service.kept_projects, &stop),
+                source::retention::keep(&surroundings, service.kept_projects, &stop),
                 withdrawal::when_asked(&api, &work, &registration, &withdraw, &stop),
-                misdeeds::watch(&data, &work, (&blame, &mut ignored), &stop),
+                run::misdeeds::watch(&data, &work, (&blame, &mut ignored), &stop),
                 connection::keep(
                     api.clone(),
                     work.clone(),

@@ -1,14 +1,16 @@
 //! Where a build's project comes from: the master, a repository, or a directory of this machine.
 
 mod fetching;
+mod master_source;
 mod mirrors;
+pub(crate) mod retention;
 
 pub use fetching::fetch_project;
 
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
-use crate::master_api::{Backoff, MasterApi};
-use crate::master_source::MasterSource;
+use crate::master::api::{Backoff, MasterApi};
+use crate::source::master_source::MasterSource;
 use crate::work::SetupOrder;
 use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::child::ChildError;

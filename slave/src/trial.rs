@@ -1,9 +1,9 @@
 //! Running atoms without a master, to measure what each costs.
 
 use crate::data_directory::DataDirectory;
-use crate::event_log::SubjobEvents;
-use crate::executors::Executors;
-use crate::subjob_executor::{Limits, Means};
+use crate::run::event_log::SubjobEvents;
+use crate::run::executors::Executors;
+use crate::run::subjob_executor::{Limits, Means};
 use crate::work::{HandOut, RunOrder, RunOutcome};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};

@@ -3,7 +3,7 @@
 
 use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
-use crate::master_api::{Backoff, MasterApi};
+use crate::master::api::{Backoff, MasterApi};
 use tokio_util::sync::CancellationToken;
 
 /// Waits until it is asked to withdraw, does so, and cancels `stop` where there is no master that

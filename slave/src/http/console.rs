@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::{Api, Ids};
-use crate::executors::{AtomKey, FoundConsole};
-use crate::outbox::EndedConsole;
+use crate::deliver::outbox::EndedConsole;
+use crate::run::consoles::{AtomKey, FoundConsole};
 use crate::work::AtomConsole;
 use axum::Json;
 use axum::extract::{Query, State};

@@ -1,6 +1,6 @@
 //! Every way in which a call is refused, and its status.
 
-use crate::lineage::NotMet;
+use crate::master::lineage::NotMet;
 use crate::work::Refusal;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

@@ -107,7 +107,7 @@ fn note_use(mirror: &Mirror) {
 mod tests {
     use super::*;
     use crate::connection::Registration;
-    use crate::master_api::{Dialect, MasterApi};
+    use crate::master::api::{Dialect, MasterApi};
     use clusterrunner_common::caller::Caller;
     use clusterrunner_common::child::Children;
     use clusterrunner_common::git::GitOptions;
@@ -122,7 +122,7 @@ mod tests {
         let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
         let caller = Caller::new(None, std::time::Duration::from_secs(1)).unwrap();
         let api = MasterApi {
-            lineage: crate::lineage::Lineage::default(),
+            lineage: crate::master::lineage::Lineage::default(),
             caller: caller.clone(),
             uploader: caller,
             master: "localhost:1".to_owned(),

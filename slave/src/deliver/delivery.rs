@@ -2,9 +2,9 @@
 
 use crate::connection::Registration;
 use crate::data_directory::make_private;
-use crate::master_api::{Backoff, Failures, MasterApi};
-use crate::result_note::ResultNote;
-use crate::upload::Upload;
+use crate::deliver::result_note::ResultNote;
+use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::upload::Upload;
 use crate::work::HandOut;
 use bytes::Bytes;
 use clusterrunner_common::api::{RejectedResult, ResultsReport};

@@ -1,8 +1,9 @@
 //! Where atoms print: one file for each executor, used again when it is certain that nobody writes
 //! to it any more. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
 
-use super::{AtomFileError, files, lease};
 use crate::data_directory::{DataDirectory, is_gone, make_private, remove_all};
+use crate::run::file_error::{AtomFileError, files};
+use crate::run::lease;
 use crate::work::AtomConsole;
 use clusterrunner_common::ids::ExecutorIndex;
 use clusterrunner_common::process::console::{Capped, ConsoleCap};

@@ -1,7 +1,7 @@
 //! The consoles of atoms whose results are on their way to the master.
 
 use super::{Batch, Outbox};
-use crate::result_archive::open_console;
+use crate::deliver::result_archive::open_console;
 use crate::work::{AtomConsole, AtomEnd};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};

@@ -5,7 +5,7 @@ mod expected;
 pub(crate) use expected::Expected;
 
 use crate::connection::Registration;
-use crate::master_api::{Backoff, Failures, MasterApi};
+use crate::master::api::{Backoff, Failures, MasterApi};
 use clusterrunner_common::api::{SlaveState, StateReportBody};
 use clusterrunner_common::ids::BuildId;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::executors::FoundConsole;
+use crate::run::consoles::FoundConsole;
 use crate::work::{AtomConsole, HandOut};
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;

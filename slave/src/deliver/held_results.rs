@@ -6,9 +6,9 @@
 
 use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
-use crate::delivery::{Deliveries, DeliveryEnd, Packed};
-use crate::lineage::Lineage;
-use crate::result_note::ResultNote;
+use crate::deliver::delivery::{Deliveries, DeliveryEnd, Packed};
+use crate::deliver::result_note::ResultNote;
+use crate::master::lineage::Lineage;
 use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::disk::regular_file;

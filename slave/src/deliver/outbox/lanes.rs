@@ -134,8 +134,8 @@ mod tests {
         let finished = batch.finished().unwrap();
         let results = finished
             .iter()
-            .map(|f| crate::result_note::entry(f.hand_out, f.executor, &f.atoms));
-        let note = crate::result_note::ResultNote {
+            .map(|f| crate::deliver::result_note::entry(f.hand_out, f.executor, &f.atoms));
+        let note = crate::deliver::result_note::ResultNote {
             master: None,
             build: BuildId(u64::MAX),
             session: SessionId("x".repeat(100)),

@@ -1,10 +1,12 @@
 //! Runs the atoms of subjobs one after the other, on the thread of an executor: for a short atom hardly
 //! more is done than starting its shell and waiting for it.
 
-use crate::atom_files::{ArtifactDirectories, AtomEnding, AtomFileError, ConsoleFiles};
 use crate::data_directory::DataDirectory;
-use crate::event_log::SubjobEvents;
-use crate::executors::Consoles;
+use crate::run::artifact_directory::ArtifactDirectories;
+use crate::run::console_file::{AtomEnding, ConsoleFiles};
+use crate::run::consoles::Consoles;
+use crate::run::event_log::SubjobEvents;
+use crate::run::file_error::AtomFileError;
 use crate::work::{AtomEnd, RunOrder, RunOutcome};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;

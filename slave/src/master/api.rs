@@ -1,7 +1,7 @@
 //! The calls that a slave makes to its master.
 
-use crate::lineage::Lineage;
-use crate::upload::Upload;
+use crate::master::lineage::Lineage;
+use crate::master::upload::Upload;
 use crate::work::HandOut;
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,

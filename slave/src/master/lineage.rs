@@ -1,7 +1,7 @@
 //! Which master this slave works for, in which incarnation and life, and the most that it has seen of it:
 //! a master whose journal was repaired or restored is not the one that it was, whatever its numbers say.
 
-use crate::result_note::ResultNote;
+use crate::deliver::result_note::ResultNote;
 use clusterrunner_common::api::{MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
 use std::collections::BTreeMap;

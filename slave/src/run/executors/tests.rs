@@ -1,6 +1,6 @@
 use super::*;
 use crate::data_directory::DataDirectory;
-use crate::subjob_executor::Limits;
+use crate::run::subjob_executor::Limits;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;

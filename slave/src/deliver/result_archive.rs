@@ -1,7 +1,7 @@
 //! Packs results: a block, as our master keeps it, or the archive that a master of the original takes.
 
 use crate::data_directory::remove_all;
-use crate::result_note::ResultNote;
+use crate::deliver::result_note::ResultNote;
 use crate::work::{AtomConsole, AtomEnd, HandOut};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::AtomId;
@@ -107,7 +107,7 @@ pub(crate) fn open_console(path: &Path) -> io::Result<Option<File>> {
 mod tests {
     use super::*;
     use crate::data_directory::DataDirectory;
-    use crate::result_note::entry;
+    use crate::deliver::result_note::entry;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use clusterrunner_common::results::artifact::CONSOLE_FILE;
     use clusterrunner_common::results::block::{check_block, convert_archive};

@@ -1,11 +1,7 @@
 //! The executors: a thread for each, which runs one subjob after the other.
 
-mod consoles;
-
-pub(crate) use consoles::{AtomKey, Consoles, FoundConsole};
-
-use crate::event_log::SubjobEvents;
-use crate::subjob_executor::{Means, SubjobExecutor};
+use crate::run::event_log::SubjobEvents;
+use crate::run::subjob_executor::{Means, SubjobExecutor};
 use crate::work::{HandOut, RunOrder, RunOutcome};
 use clusterrunner_common::ids::ExecutorIndex;
 use std::io;

@@ -1,9 +1,9 @@
 //! Results that go together.
 
 use crate::data_directory::{DataDirectory, make_private};
-use crate::delivery::Packed;
-use crate::result_archive::{Taker, pack};
-use crate::result_note::{ResultNote, entry};
+use crate::deliver::delivery::Packed;
+use crate::deliver::result_archive::{Taker, pack};
+use crate::deliver::result_note::{ResultNote, entry};
 use crate::work::{AtomConsole, AtomEnd, DeliveryOutcome, HandOut};
 use bytes::Bytes;
 use clusterrunner_common::api::MasterMark;

@@ -14,9 +14,9 @@ pub(crate) use consoles::EndedConsole;
 pub(crate) use lanes::Lanes;
 
 use crate::data_directory::DataDirectory;
-use crate::delivery::{Deliveries, DeliveryEnd, Packed};
-use crate::executors::BROKE_OFF;
-use crate::result_archive::remove_files;
+use crate::deliver::delivery::{Deliveries, DeliveryEnd, Packed};
+use crate::deliver::result_archive::remove_files;
+use crate::run::executors::BROKE_OFF;
 use crate::work::{Command, DeliveryOutcome, HandOut};
 use batch::{Batch, PackFailure};
 use clusterrunner_common::ids::{BuildId, SessionId};

@@ -11,7 +11,7 @@ const F_SETSIG: libc::c_int = 10;
 
 /// Whether nobody has `file` open for writing; false where that is not known. The file itself is to
 /// be open for reading only.
-pub(super) fn nobody_writes(file: &File) -> bool {
+pub(crate) fn nobody_writes(file: &File) -> bool {
     let had = set(file, libc::F_SETLEASE, libc::F_RDLCK);
     had.and_then(|()| set(file, libc::F_SETLEASE, libc::F_UNLCK))
         .is_ok()
@@ -19,7 +19,7 @@ pub(super) fn nobody_writes(file: &File) -> bool {
 
 /// To be called once before [`nobody_writes`]: who opens a file on which there is a lease has its
 /// holder told by a signal, and the usual one (SIGIO) would end this process. SIGURG is ignored.
-pub(super) fn be_told_harmlessly(file: &File) -> io::Result<()> {
+pub(crate) fn be_told_harmlessly(file: &File) -> io::Result<()> {
     set(file, F_SETSIG, libc::SIGURG)
 }
 

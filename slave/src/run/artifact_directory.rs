@@ -1,8 +1,8 @@
 //! `$ARTIFACT_DIR`: ready before an atom starts, empty, and the atom's own. An atom may do to it what
 //! it likes; the next one gets the same only if nothing was done to it, and nobody is left who could.
 
-use super::{AtomFileError, files};
 use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::run::file_error::{AtomFileError, files};
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;

@@ -1,0 +1,8 @@
+//! Bringing results and reports to the master, however often that takes.
+
+pub(crate) mod delivery;
+pub(crate) mod held_results;
+pub(crate) mod outbox;
+pub(crate) mod reports;
+pub(crate) mod result_archive;
+pub(crate) mod result_note;

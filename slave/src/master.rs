@@ -1,0 +1,5 @@
+//! The master as this slave sees it: which one it is, and the calls to it.
+
+pub(crate) mod api;
+pub(crate) mod lineage;
+pub(crate) mod upload;
