@@ -4,6 +4,7 @@ use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::deliver::held_results::HeldResults;
 use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::registration::Registration;
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;
@@ -13,69 +14,10 @@ use clusterrunner_common::process::stop_signals::Blame;
 use reqwest::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long saying good-bye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Our registration with the master, as everything here sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Registration {
-    id: Arc<watch::Sender<Option<SlaveId>>>,
-    doubt: Arc<Notify>,
-    admission: Arc<RwLock<()>>,
-}
-
-impl Registration {
-    pub(crate) fn new() -> Self {
-        Self {
-            id: Arc::new(watch::Sender::new(None)),
-            doubt: Arc::new(Notify::new()),
-            admission: Arc::new(RwLock::new(())),
-        }
-    }
-
-    /// The id that the master gave us last.
-    pub(crate) fn id(&self) -> Option<SlaveId> {
-        *self.id.borrow()
-    }
-
-    /// Waits for the first id, if need be.
-    pub(crate) async fn some_id(&self) -> SlaveId {
-        let mut watched = self.id.subscribe();
-        match watched.wait_for(Option::is_some).await.map(|id| *id) {
-            Ok(Some(id)) => id,
-            // The sender lives as long as `self`; if it were gone, no id would ever come.
-            Ok(None) | Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// Somebody found that the master does not know us: ask it at once.
-    pub(crate) fn doubt(&self) {
-        self.doubt.notify_one();
-    }
-
-    /// Gives the registration up: we connect as somebody new, with nothing but what we tell then.
-    pub(crate) fn renounce(&self) {
-        self.id.send_replace(None);
-        self.doubt();
-    }
-
-    /// Pauses between two tries; not when the master has been heard meanwhile.
-    async fn pause(&self, backoff: &mut Backoff) {
-        tokio::select! {
-            () = backoff.pause() => {}
-            () = self.doubt.notified() => {}
-        }
-    }
-
-    /// Orders of the master pass here. While we connect they wait: the first of the new
-    /// registration may overtake the answer that tells us to forget those of the old one.
-    pub(crate) async fn admit(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
-        self.admission.read().await
-    }
-}
 
 fn tell(failures: &mut Failures, error: &CallError) {
     if !failures.is_new(error) {
@@ -96,33 +38,46 @@ fn tell_of_end(failures: &mut Failures) {
     }
 }
 
+/// What is needed to stay connected.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) api: MasterApi,
+    pub(crate) work: WorkHandle,
+    pub(crate) registration: Registration,
+    pub(crate) space: DiskSpace,
+    pub(crate) held: HeldResults,
+    pub(crate) data: Arc<DataDirectory>,
+    /// The time between two heartbeats.
+    pub(crate) interval: Duration,
+}
+
 /// Keeps the slave connected until `stop`, then tells the master that it goes.
-pub(crate) async fn keep(
-    api: MasterApi,
-    work: WorkHandle,
-    registration: Registration,
-    space: &DiskSpace,
-    results: (HeldResults, Arc<DataDirectory>),
-    interval: Duration,
-    (stop, blame): (CancellationToken, Blame),
-) {
+pub(crate) async fn keep(connection: &Connection, stop: &CancellationToken, blame: &Blame) {
+    let Connection {
+        api,
+        work,
+        registration,
+        space,
+        interval,
+        ..
+    } = connection;
     let connected = async {
         let mut failures = Failures::default();
         loop {
-            // Whoever is in contact is given work.
-            space.wait_for(0, "connecting to the master", &stop).await;
-            let id = connect(&api, &work, &registration, &results, &mut failures).await;
-            let lasting = hold(&api, id, &registration, interval, &mut failures);
+            // A slave in contact is given work.
+            space.wait_for(0, "connecting to the master", stop).await;
+            let id = connection.connect(&mut failures).await;
+            let lasting = connection.hold(id, &mut failures);
             let no_space = async {
                 while space.check(0).is_ok() || work.view().current_build.is_some() {
-                    tokio::time::sleep(interval).await;
+                    tokio::time::sleep(*interval).await;
                 }
             };
             tokio::select! {
                 () = lasting => {}
                 () = no_space => {
                     tracing::warn!("this slave leaves the farm until there is space on its disk");
-                    say_goodbye(&api, id, None).await;
+                    say_goodbye(api, id, None).await;
                 }
             }
         }
@@ -132,7 +87,7 @@ pub(crate) async fn keep(
         () = connected => {}
     }
     if let Some(id) = registration.id() {
-        say_goodbye(&api, id, blame.reason()).await;
+        say_goodbye(api, id, blame.reason()).await;
     }
 }
 
@@ -151,118 +106,111 @@ async fn say_goodbye(api: &MasterApi, id: SlaveId, reason: Option<&str>) {
     }
 }
 
-/// Connects, however long it takes.
-async fn connect(
-    api: &MasterApi,
-    work: &WorkHandle,
-    registration: &Registration,
-    (held, data): &(HeldResults, Arc<DataDirectory>),
-    failures: &mut Failures,
-) -> SlaveId {
-    let mut backoff = Backoff::slow();
-    loop {
-        let closed = registration.admission.write().await;
-        match api.connect(registration.id(), held.to_tell()).await {
-            Ok(answer) => match answer.slave_id.parse() {
-                Ok(id) => {
+impl Connection {
+    /// Connects, however long it takes.
+    async fn connect(&self, failures: &mut Failures) -> SlaveId {
+        let Self {
+            api,
+            registration,
+            held,
+            data,
+            ..
+        } = self;
+        let mut backoff = Backoff::slow();
+        loop {
+            let closed = registration.close().await;
+            match api.connect(registration.id(), held.to_tell()).await {
+                Ok(answer) => match answer.slave_id.parse() {
+                    Ok(id) => {
+                        tell_of_end(failures);
+                        let is_resumed = self.take_over(&answer, id);
+                        drop(closed);
+                        if answer.resumed && !is_resumed {
+                            // It counts on work that was dropped: it must hear that.
+                            registration.renounce();
+                        }
+                        if !held.settle(data, &answer.wanted).await {
+                            // It waits for a result that is gone: it must hear that.
+                            registration.renounce();
+                        }
+                        return id;
+                    }
+                    Err(_) => tracing::warn!(
+                        slave_id = answer.slave_id,
+                        "the master gave an id that is not a number"
+                    ),
+                },
+                Err(error) => tell(failures, &error),
+            }
+            drop(closed);
+            registration.pause(&mut backoff).await;
+        }
+    }
+
+    /// Takes the registration for ours. Says whether all that was handed out before still counts.
+    fn take_over(&self, answer: &ConnectAnswer, id: SlaveId) -> bool {
+        let api = &self.api;
+        tracing::info!(
+            slave.id = %id,
+            resumed = answer.resumed,
+            "connected to the master"
+        );
+        if api.dialect.is_original() {
+            tracing::info!("the master is one of the original ClusterRunner");
+        } else if let Some(other) = answer.protocol.filter(|protocol| *protocol != PROTOCOL) {
+            tracing::warn!(
+                "the master speaks protocol {other} and not {PROTOCOL}: this slave can not work for it. Run the same version of ClusterRunner on both"
+            );
+        } else if answer.protocol.is_none() {
+            tracing::warn!(
+                "the master does not speak protocol {PROTOCOL}: this slave can not work for it. If it is one of the original ClusterRunner, set accept_legacy_peers = True"
+            );
+        }
+        let is_known = api.lineage.meet(id, answer.master.clone());
+        let resumed = answer.resumed && is_known;
+        let connected = Command::Connected { resumed };
+        if self.work.send(connected).is_err() {
+            tracing::debug!("connected while the slave ends");
+        }
+        self.registration.is_now(id);
+        resumed
+    }
+
+    /// Gives signs of life until the master does not count on us any more.
+    async fn hold(&self, id: SlaveId, failures: &mut Failures) {
+        let (api, registration) = (&self.api, &self.registration);
+        let mut backoff = Backoff::slow();
+        loop {
+            match api.heartbeat(id).await {
+                Ok(answer) if answer.is_alive => {
                     tell_of_end(failures);
-                    let is_resumed = take_over(api, &answer, id, work, registration);
-                    drop(closed);
-                    if answer.resumed && !is_resumed {
-                        // It counts on work that was dropped: it must hear that.
-                        registration.renounce();
+                    backoff = Backoff::slow();
+                    tokio::select! {
+                        () = tokio::time::sleep(self.interval) => {}
+                        () = registration.doubted() => {}
                     }
-                    if !held.settle(data, &answer.wanted).await {
-                        // It waits for a result that is gone: it must hear that.
-                        registration.renounce();
+                    if registration.id() != Some(id) {
+                        return;
                     }
-                    return id;
+                    continue;
                 }
-                Err(_) => tracing::warn!(
-                    slave_id = answer.slave_id,
-                    "the master gave an id that is not a number"
-                ),
-            },
-            Err(error) => tell(failures, &error),
-        }
-        drop(closed);
-        registration.pause(&mut backoff).await;
-    }
-}
-
-/// Takes the registration for ours. Says whether all that was handed out before still counts.
-fn take_over(
-    api: &MasterApi,
-    answer: &ConnectAnswer,
-    id: SlaveId,
-    work: &WorkHandle,
-    registration: &Registration,
-) -> bool {
-    tracing::info!(
-        slave.id = %id,
-        resumed = answer.resumed,
-        "connected to the master"
-    );
-    if api.dialect.is_original() {
-        tracing::info!("the master is one of the original ClusterRunner");
-    } else if let Some(other) = answer.protocol.filter(|protocol| *protocol != PROTOCOL) {
-        tracing::warn!(
-            "the master speaks protocol {other} and not {PROTOCOL}: this slave can not work for it. Run the same version of ClusterRunner on both"
-        );
-    } else if answer.protocol.is_none() {
-        tracing::warn!(
-            "the master does not speak protocol {PROTOCOL}: this slave can not work for it. If it is one of the original ClusterRunner, set accept_legacy_peers = True"
-        );
-    }
-    let is_known = api.lineage.meet(id, answer.master.clone());
-    let resumed = answer.resumed && is_known;
-    let connected = Command::Connected { resumed };
-    if work.send(connected).is_err() {
-        tracing::debug!("connected while the slave ends");
-    }
-    registration.id.send_replace(Some(id));
-    resumed
-}
-
-/// Gives signs of life until the master does not count on us any more.
-async fn hold(
-    api: &MasterApi,
-    id: SlaveId,
-    registration: &Registration,
-    interval: Duration,
-    failures: &mut Failures,
-) {
-    let mut backoff = Backoff::slow();
-    loop {
-        match api.heartbeat(id).await {
-            Ok(answer) if answer.is_alive => {
-                tell_of_end(failures);
-                backoff = Backoff::slow();
-                tokio::select! {
-                    () = tokio::time::sleep(interval) => {}
-                    () = registration.doubt.notified() => {}
-                }
-                if registration.id() != Some(id) {
+                Ok(_) => {
+                    tracing::warn!(slave.id = %id, "the master counts this slave as lost; connecting again");
                     return;
                 }
-                continue;
-            }
-            Ok(_) => {
-                tracing::warn!(slave.id = %id, "the master counts this slave as lost; connecting again");
-                return;
-            }
-            Err(error) => {
-                let refused = error.status().is_some_and(|_| !error.is_passing());
-                // Another master in the place of one of the original asks for more proof than that did.
-                let may_be_clock =
-                    error.status() == Some(StatusCode::UNAUTHORIZED) && !api.dialect.is_original();
-                if refused && !may_be_clock {
-                    tracing::warn!(slave.id = %id, %error, "the master does not know this slave; connecting again");
-                    return;
+                Err(error) => {
+                    let refused = error.status().is_some_and(|_| !error.is_passing());
+                    // Another master in the place of one of the original asks for more proof than that did.
+                    let may_be_clock = error.status() == Some(StatusCode::UNAUTHORIZED)
+                        && !api.dialect.is_original();
+                    if refused && !may_be_clock {
+                        tracing::warn!(slave.id = %id, %error, "the master does not know this slave; connecting again");
+                        return;
+                    }
+                    tell(failures, &error);
                 }
-                tell(failures, &error);
             }
+            registration.pause(&mut backoff).await;
         }
-        registration.pause(&mut backoff).await;
     }
 }

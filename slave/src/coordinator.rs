@@ -7,11 +7,11 @@ use crate::deliver::outbox::{Finished, Lanes, Outbox};
 use crate::deliver::reports::Reports;
 use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
-use crate::run::executors::{BROKE_OFF, Executors};
+use crate::run::executors::Executors;
 use crate::run::subjob_executor::{Limits, Means};
 use crate::setup::Setup;
 use crate::work::{
-    Answer, Command, Effect, HandOut, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
+    Answer, BROKE_OFF, Command, Effect, HandOut, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
 };
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk::space::DiskSpace;

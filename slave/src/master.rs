@@ -2,4 +2,5 @@
 
 pub(crate) mod api;
 pub(crate) mod lineage;
+pub(crate) mod registration;
 pub(crate) mod upload;

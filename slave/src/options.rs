@@ -1,7 +1,7 @@
 //! The command line of a slave, and running one from it.
 
+use crate::assembly::{ServeError, serve_until_told};
 use crate::data_directory::mark_of;
-use crate::{ServeError, serve_until_told};
 use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::daemon::{
     CommonOptions, listen, warn_of_unknown_variables, warn_of_weak_secret,

@@ -56,7 +56,7 @@ enum SetupError {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) data: Arc<DataDirectory>,
-    pub(crate) sources: Sources,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) kill_grace: Duration,
     /// Ends what builds leave running.
     pub(crate) sweeper: Sweeper,
@@ -152,7 +152,10 @@ impl Setup {
 
     /// Takes away what may be left of a build's project, so that it can be set up again.
     pub(crate) async fn make_room(&self, build: BuildId) {
-        self.sources.remove_work_tree(&self.data, build).await;
+        self.sources
+            .mirrors
+            .remove_work_tree(&self.data, build)
+            .await;
     }
 
     /// Makes anew what is gone of the data directory. What can not be made the set-up will miss.
@@ -181,7 +184,10 @@ impl Setup {
             }
         }
         self.sweeper.end(self.data.build_mark(build)).await;
-        self.sources.remove_work_tree(&self.data, build).await;
+        self.sources
+            .mirrors
+            .remove_work_tree(&self.data, build)
+            .await;
         let data = Arc::clone(&self.data);
         let removed = spawn_blocking(move || {
             for path in [data.artifacts(build), data.results(build)] {

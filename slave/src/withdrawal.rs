@@ -1,9 +1,9 @@
 //! Ending without losing work: the master is asked for nothing new, and ends this slave when all
 //! that it runs is delivered and cleared away.
 
-use crate::connection::Registration;
 use crate::coordinator::{WorkHandle, WorkView};
 use crate::master::api::{Backoff, MasterApi};
+use crate::master::registration::Registration;
 use tokio_util::sync::CancellationToken;
 
 /// Waits until it is asked to withdraw, does so, and cancels `stop` where there is no master that

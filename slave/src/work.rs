@@ -351,8 +351,9 @@ impl Work {
     }
 
     /// Something about a build that its users are to know, at its end.
-    fn note(&mut self, build: BuildId, text: String) {
-        if let Some(build) = self.builds.get_mut(&build)
+    fn note(&mut self, build: Option<BuildId>, text: String) {
+        if let Some(build) = build.or_else(|| self.current_build())
+            && let Some(build) = self.builds.get_mut(&build)
             && build.notes.len() < MAX_NOTES
             && !build.notes.contains(&text)
         {

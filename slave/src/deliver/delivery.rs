@@ -1,9 +1,9 @@
 //! Bringing packed results to the master, however often that takes.
 
-use crate::connection::Registration;
 use crate::data_directory::make_private;
 use crate::deliver::result_note::ResultNote;
 use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::registration::Registration;
 use crate::master::upload::Upload;
 use crate::work::HandOut;
 use bytes::Bytes;

@@ -4,11 +4,11 @@
 //! the next one finds it, tells the master when it connects, and delivers it if its hand-out still
 //! counts; else it is dropped.
 
-use crate::connection::Registration;
 use crate::data_directory::DataDirectory;
 use crate::deliver::delivery::{Deliveries, DeliveryEnd, Packed};
 use crate::deliver::result_note::ResultNote;
 use crate::master::lineage::Lineage;
+use crate::master::registration::Registration;
 use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::disk::regular_file;
@@ -109,7 +109,9 @@ impl HeldResults {
     /// Takes note of what they say of masters.
     pub(crate) fn remember_in(&self, lineage: &Lineage) {
         for held in self.lock().values() {
-            lineage.remember(&held.note);
+            if let Some(seen) = held.note.seen() {
+                lineage.remember(seen);
+            }
         }
     }
 

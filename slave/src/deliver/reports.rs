@@ -1,17 +1,14 @@
 //! What the master is to be told about builds, and telling it until it has heard.
 
-mod expected;
-
-pub(crate) use expected::Expected;
-
-use crate::connection::Registration;
 use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::registration::Registration;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
 use clusterrunner_common::ids::BuildId;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -190,10 +187,47 @@ impl Reports {
     }
 }
 
+/// Somebody who can tell the master the next report about a build. What is not taken in time is told
+/// as any other.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    reports: Arc<Reports>,
+    build: BuildId,
+    report: oneshot::Receiver<StateReportBody>,
+}
+
+impl Expected {
+    fn new(reports: Arc<Reports>, build: BuildId) -> (Self, oneshot::Sender<StateReportBody>) {
+        let (sender, report) = oneshot::channel();
+        let expected = Self {
+            reports,
+            build,
+            report,
+        };
+        (expected, sender)
+    }
+
+    /// What is to be told, if it comes soon. Whoever takes it tells it; should the master not hear it,
+    /// it orders the same again, and is told again.
+    pub(crate) async fn within(mut self, limit: Duration) -> Option<SlaveState> {
+        let report = tokio::time::timeout(limit, &mut self.report).await;
+        Some(report.ok()?.ok()?.state)
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.report.close();
+        // It came in the moment in which nobody waited for it any more.
+        if let Ok(report) = self.report.try_recv() {
+            self.reports.put(self.build, report);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_build_has_one_report_under_way_and_keeps_no_other_waiting() {

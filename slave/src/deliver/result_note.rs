@@ -4,7 +4,7 @@
 //! another's, and costs no file of its own. Whoever unpacks the archive does not see it.
 
 use crate::work::{AtomEnd, HandOut};
-use clusterrunner_common::api::{AtomReport, MasterMark, ResultEntry};
+use clusterrunner_common::api::{AtomReport, MasterMark, ResultEntry, Seen};
 use clusterrunner_common::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SubjobId,
 };
@@ -116,6 +116,15 @@ impl ResultNote {
     /// The incarnation of the master that handed them out.
     pub(crate) fn incarnation(&self) -> Option<&Incarnation> {
         self.master.as_ref().map(|master| &master.incarnation)
+    }
+
+    /// What they say of the master that handed them out.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        let mut seen = Seen::first(self.master.clone()?);
+        seen.build = self.build;
+        let attempts = self.results.iter().map(|result| result.attempt);
+        seen.attempt = attempts.max().unwrap_or(seen.attempt);
+        Some(seen)
     }
 
     /// The first of them, after which the file is named; no other file has it.

@@ -1,7 +1,7 @@
 //! Console output of atoms that run here, or whose results the master has not taken yet.
 
+use super::api::{Api, Ids};
 use super::error::ApiError;
-use super::{Api, Ids};
 use crate::deliver::outbox::EndedConsole;
 use crate::run::consoles::{AtomKey, FoundConsole};
 use crate::work::AtomConsole;

@@ -1,6 +1,6 @@
 //! Orders as a master of the original gives them.
 
-use super::ApiError;
+use super::error::ApiError;
 use crate::work::{JobSource, SetupOrder};
 use axum::http::Method;
 use clusterrunner_common::api::SetupRequest;

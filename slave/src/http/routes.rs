@@ -1,27 +1,28 @@
 //! The slave's routes.
 
-use super::{Api, console};
+use super::api::Api;
+use super::{console, orders, reads};
 use axum::routing::get;
 use clusterrunner_common::http::routes::{RouteTable, parent};
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does. That some
 /// variable parts have no name is the original's doing.
 pub(super) fn table() -> RouteTable<Api> {
-    RouteTable::new(get(super::status))
-        .route("version", "/version", "/version", get(super::version))
+    RouteTable::new(get(reads::status))
+        .route("version", "/version", "/version", get(reads::version))
         .route("builds", "/build", "/builds", parent())
         .route("build", r"/build/(\d+)", r"/builds/(\d+)", parent())
         .route(
             "setup",
             r"/build/(\d+)/setup",
             r"/builds/(\d+)/setup",
-            parent().post(super::set_up),
+            parent().post(orders::set_up),
         )
         .route(
             "teardown",
             r"/build/(\d+)/teardown",
             r"/builds/(\d+)/teardown",
-            parent().post(super::tear_down),
+            parent().post(orders::tear_down),
         )
         .route(
             "subjobs",
@@ -34,13 +35,13 @@ pub(super) fn table() -> RouteTable<Api> {
             "hand_outs",
             r"/build/(\d+)/subjobs",
             r"/builds/(\d+)/hand_outs",
-            parent().post(super::start_subjobs),
+            parent().post(orders::start_subjobs),
         )
         .route(
             "subjob",
             r"/build/(\d+)/subjob/[subjob_id]",
             r"/builds/(\d+)/subjobs/[subjob_id]",
-            get(super::nothing_to_read).post(super::start_subjob),
+            get(reads::nothing_to_read).post(orders::start_subjob),
         )
         .route(
             "atoms",
@@ -60,13 +61,13 @@ pub(super) fn table() -> RouteTable<Api> {
             r"/builds/(\d+)/subjobs/[subjob_id]/atoms/(\d+)/console",
             get(console::console),
         )
-        .route("executors", "/executor", "/executor", get(super::executors))
+        .route("executors", "/executor", "/executor", get(reads::executors))
         .route(
             "executor",
             "/executor/[executor_id]",
             "/executor/[executor_id]",
-            get(super::executor),
+            get(reads::executor),
         )
-        .route("eventlog", "/eventlog", "/eventlog", get(super::events))
-        .route("kill", "/kill", "/kill", parent().post(super::kill))
+        .route("eventlog", "/eventlog", "/eventlog", get(reads::events))
+        .route("kill", "/kill", "/kill", parent().post(orders::kill))
 }

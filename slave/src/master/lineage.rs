@@ -1,7 +1,6 @@
 //! Which master this slave works for, in which incarnation and life, and the most that it has seen of it:
 //! a master whose journal was repaired or restored is not the one that it was, whatever its numbers say.
 
-use crate::deliver::result_note::ResultNote;
 use clusterrunner_common::api::{MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
 use std::collections::BTreeMap;
@@ -40,15 +39,8 @@ impl Lineage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of results that an earlier life of this slave left.
-    pub(crate) fn remember(&self, note: &ResultNote) {
-        let Some(master) = &note.master else {
-            return;
-        };
-        let mut seen = Seen::first(master.clone());
-        seen.build = note.build;
-        let attempts = note.results.iter().map(|result| result.attempt);
-        seen.attempt = attempts.max().unwrap_or(seen.attempt);
+    /// Takes note of what results say that an earlier life of this slave left.
+    pub(crate) fn remember(&self, seen: Seen) {
         self.lock().see(seen);
     }
 
@@ -181,13 +173,9 @@ mod tests {
     fn what_was_seen_of_another_incarnation_is_told_until_the_master_has_heard_it() {
         let lineage = Lineage::default();
         lineage.meet(SlaveId(3), Some(mark("i", "a", 10)));
-        let left = ResultNote {
-            build: BuildId(8),
-            session: SessionId("s".to_owned()),
-            master: Some(mark("h", "z", 99)),
-            results: Vec::new(),
-        };
-        lineage.remember(&left);
+        let mut left = Seen::first(mark("h", "z", 99));
+        left.build = BuildId(8);
+        lineage.remember(left);
         let both = [
             ("h z".to_owned(), 99, 8, 0, 0),
             ("i a".to_owned(), 10, 0, 0, 3),

@@ -2,7 +2,7 @@
 
 use crate::run::event_log::SubjobEvents;
 use crate::run::subjob_executor::{Means, SubjobExecutor};
-use crate::work::{HandOut, RunOrder, RunOutcome};
+use crate::work::{BROKE_OFF, HandOut, RunOrder, RunOutcome};
 use clusterrunner_common::ids::ExecutorIndex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,9 +11,6 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-
-/// What is said when one of our own parts panicked; the log has more.
-pub(crate) const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
 
 /// One OS thread for each executor, started once. When this is dropped what they run is killed, and
 /// they end.

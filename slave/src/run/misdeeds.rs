@@ -1,6 +1,5 @@
 //! What atoms do to their slave: signals that they send it, directories that they take from it.
 
-use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::work::Command;
 use clusterrunner_common::process::stop_signals::{Blame, IgnoredSignal};
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 /// Until `stop`: notes for users what was ignored, and ends the slave when it can not work any more.
 pub(crate) async fn watch(
     data: &DataDirectory,
-    work: &WorkHandle,
+    tell: &impl Fn(Command),
     (blame, ignored): (&Blame, &mut mpsc::Receiver<IgnoredSignal>),
     stop: &CancellationToken,
 ) {
@@ -22,7 +21,7 @@ pub(crate) async fn watch(
     };
     let noting = async {
         while let Some(signal) = ignored.recv().await {
-            note(data, work, &signal);
+            tell(note(data, &signal));
         }
         std::future::pending::<()>().await;
     };
@@ -33,12 +32,9 @@ pub(crate) async fn watch(
     }
 }
 
-fn note(data: &DataDirectory, work: &WorkHandle, IgnoredSignal { signal, mark }: &IgnoredSignal) {
-    let build = data.build_of(mark);
-    let Some(build) = build.or_else(|| work.view().current_build) else {
-        return;
-    };
-    let text = format!("an atom sent {signal} to its slave, which ignored it");
-    // It is never refused; at its end the slave does not care.
-    work.send(Command::Note { build, text }).ok();
+fn note(data: &DataDirectory, IgnoredSignal { signal, mark }: &IgnoredSignal) -> Command {
+    Command::Note {
+        build: data.build_of(mark),
+        text: format!("an atom sent {signal} to its slave, which ignored it"),
+    }
 }

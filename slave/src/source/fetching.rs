@@ -1,12 +1,12 @@
 //! Git's part of a set-up, in a child process: a repository is a stranger's, and what it does to the process that
 //! unpacks it must not end a slave that runs atoms of others.
 
-use super::SourceError;
+use super::error::{GitFailure, SourceError};
 use super::mirrors::SharedMirror;
 use clusterrunner_common::child::{self, ChildError, Children, Inside, MemoryLimit};
 use clusterrunner_common::disk::kept_projects::touch;
 use clusterrunner_common::git::{
-    CommitId, GitError, GitOptions, GitUrl, Mirror, PackError, PackSource, Revision,
+    CommitId, GitError, GitOptions, GitUrl, Mirror, PackSource, Revision,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -38,39 +38,6 @@ struct ChildOrder {
     mirror: PathBuf,
     max_memory_bytes: u64,
     order: Order,
-}
-
-/// Why git could not bring it; the text reaches the user.
-#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
-#[error("{text}")]
-pub(crate) struct GitFailure {
-    text: String,
-    /// The master's packs did not come: whether it refuses them, and why.
-    packs: Option<(bool, String)>,
-}
-
-impl GitFailure {
-    /// Why the packs did not come, if that is what failed.
-    pub(super) fn pack_error(&self) -> Option<PackError> {
-        let (is_refused, text) = self.packs.clone()?;
-        Some(match is_refused {
-            true => PackError::Refused(text),
-            false => PackError::Interrupted(text),
-        })
-    }
-}
-
-impl From<GitError> for GitFailure {
-    fn from(error: GitError) -> Self {
-        let packs = error.pack_error().map(|error| match error {
-            PackError::Refused(text) => (true, text.clone()),
-            PackError::Interrupted(text) => (false, text.clone()),
-        });
-        Self {
-            text: error.to_string(),
-            packs,
-        }
-    }
 }
 
 /// How git is run.
@@ -119,12 +86,7 @@ impl Fetching {
 pub fn fetch_project() -> ExitCode {
     child::serve(|order: ChildOrder, inside| async move {
         let brought = tokio::task::spawn_blocking(move || bring(order, &inside)).await;
-        brought.unwrap_or_else(|error| {
-            Err(GitFailure {
-                text: format!("fetching the project broke off: {error}"),
-                packs: None,
-            })
-        })
+        brought.unwrap_or_else(|error| Err(GitFailure::broken_off(&error)))
     })
 }
 

@@ -1,7 +1,7 @@
 //! The master as the place where a build's project comes from.
 
-use crate::connection::Registration;
 use crate::master::api::MasterApi;
+use crate::master::registration::Registration;
 use axum::body::Bytes;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::git::{PackError, PackRequest, PackSource};

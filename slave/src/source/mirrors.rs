@@ -1,14 +1,15 @@
 //! The mirrors of repositories on a slave: each has one user at a time, and goes when it is beyond the
 //! bounds and no build uses it.
 
-use super::Sources;
 use crate::data_directory::{DataDirectory, remove_all};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::kept_projects::{bound, find, remove_unnamed, touch, unname};
 use clusterrunner_common::disk::retention::ProjectBounds;
-use clusterrunner_common::git::{GitUrl, Mirror};
+use clusterrunner_common::git::{GitOptions, GitUrl, Mirror};
 use clusterrunner_common::ids::BuildId;
+use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
@@ -20,19 +21,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Sources {
+/// The mirrors of a slave.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrors {
+    /// By their directories; few, as a slave sees few repositories.
+    mirrors: Mutex<HashMap<PathBuf, SharedMirror>>,
+    /// The mirrors of the work trees that there are.
+    work_trees: Mutex<HashMap<BuildId, SharedMirror>>,
+}
+
+impl Mirrors {
     /// The mirror of a repository, from now on that of the build.
-    pub(super) fn mirror(
+    pub(super) fn of(
         &self,
         data: &DataDirectory,
         build: BuildId,
         url: &GitUrl,
+        git: &GitOptions,
     ) -> SharedMirror {
         let directory = data.mirrors().join(url.directory_name());
         let shared = {
             let mut mirrors = lock(&self.mirrors);
             let mirror = mirrors.entry(directory).or_insert_with_key(|directory| {
-                let mirror = Mirror::new(directory.clone(), url.clone(), self.git.clone());
+                let mirror = Mirror::new(directory.clone(), url.clone(), git.clone());
                 Arc::new(AsyncMutex::new(mirror))
             });
             Arc::clone(mirror)
@@ -106,67 +117,35 @@ fn note_use(mirror: &Mirror) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::Registration;
-    use crate::master::api::{Dialect, MasterApi};
-    use clusterrunner_common::caller::Caller;
-    use clusterrunner_common::child::Children;
-    use clusterrunner_common::git::GitOptions;
     use clusterrunner_common::ids::SessionId;
-    use clusterrunner_common::remote_files::RemoteFileRules;
-    use std::collections::BTreeSet;
-    use std::time::Duration;
 
     #[test]
     fn only_mirrors_that_no_build_uses_go() {
         let base = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
-        let caller = Caller::new(None, std::time::Duration::from_secs(1)).unwrap();
-        let api = MasterApi {
-            lineage: crate::master::lineage::Lineage::default(),
-            caller: caller.clone(),
-            uploader: caller,
-            master: "localhost:1".to_owned(),
-            own_address: "localhost:2".to_owned(),
-            session: SessionId("s".to_owned()),
-            num_executors: 1,
-            labels: BTreeSet::new(),
-            accepts_original: false,
-            dialect: Dialect::default(),
-        };
-        let master = (api, Registration::new());
-        let fetching = crate::source::Fetching {
-            children: Children::new("/bin/true".into(), "", "", Duration::ZERO),
-            max_memory_bytes: 1,
-        };
-        let sources = Sources::new(
-            "here".to_owned(),
-            GitOptions::default(),
-            RemoteFileRules::default(),
-            fetching,
-            master,
-        );
+        let (all, git) = (Mirrors::default(), GitOptions::default());
         let mirrors = ["used", "known", "unknown"].map(|name| {
             let url = GitUrl::parse(&format!("https://example.org/{name}"), false).unwrap();
             std::fs::create_dir_all(data.mirrors().join(url.directory_name())).unwrap();
             url
         });
-        let used = sources.mirror(&data, BuildId(1), &mirrors[0]);
-        drop(sources.mirror(&data, BuildId(2), &mirrors[1]));
+        let used = all.of(&data, BuildId(1), &mirrors[0], &git);
+        drop(all.of(&data, BuildId(2), &mirrors[1], &git));
         // Both builds are over, but somebody has the one at hand.
-        lock(&sources.work_trees).clear();
+        lock(&all.work_trees).clear();
         let bounds = ProjectBounds {
             max_age: Some(std::time::Duration::ZERO),
             max_bytes: None,
         };
         let left = || {
-            sources.remove_surplus(&data, &bounds).unwrap();
+            all.remove_surplus(&data, &bounds).unwrap();
             let is_left = |url: &GitUrl| data.mirrors().join(url.directory_name()).exists();
             mirrors.each_ref().map(is_left)
         };
         assert_eq!(left(), [true, false, false]);
-        lock(&sources.work_trees).insert(BuildId(1), used);
+        lock(&all.work_trees).insert(BuildId(1), used);
         assert_eq!(left(), [true, false, false]);
-        lock(&sources.work_trees).clear();
+        lock(&all.work_trees).clear();
         assert_eq!(left(), [false; 3]);
         assert_eq!(std::fs::read_dir(data.mirrors()).unwrap().count(), 0);
     }

@@ -1,6 +1,7 @@
 //! Keeps mirrors of repositories within their bounds. All else that builds leave goes with them.
 
-use crate::coordinator::Surroundings;
+use super::sources::Sources;
+use crate::data_directory::DataDirectory;
 use clusterrunner_common::disk::retention::ProjectBounds;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ const LOOK: Duration = Duration::from_secs(600);
 
 /// Works until `stop`.
 pub(crate) async fn keep(
-    surroundings: &Arc<Surroundings>,
+    sources: &Arc<Sources>,
+    data: &Arc<DataDirectory>,
     bounds: ProjectBounds,
     stop: &CancellationToken,
 ) {
@@ -25,11 +27,8 @@ pub(crate) async fn keep(
             () = stop.cancelled() => return,
             _ = look.tick() => {}
         }
-        let surroundings = Arc::clone(surroundings);
-        let looked = spawn_blocking(move || {
-            let sources = &surroundings.setup.sources;
-            sources.remove_surplus(&surroundings.data, &bounds)
-        });
+        let (sources, data) = (Arc::clone(sources), Arc::clone(data));
+        let looked = spawn_blocking(move || sources.mirrors.remove_surplus(&data, &bounds));
         let looked = looked
             .await
             .map_err(io::Error::other)

@@ -62,6 +62,6 @@ impl Work {
         build.stage = Stage::SettingUp;
         build.renewals += 1;
         effects.push(Effect::SetUpAgain(build.order.clone()));
-        self.note(id, NOTE.to_owned());
+        self.note(Some(id), NOTE.to_owned());
     }
 }

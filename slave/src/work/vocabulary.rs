@@ -10,6 +10,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What is said when one of our own parts panicked; the log has more.
+pub(crate) const BROKE_OFF: &str = "an internal error of the slave; its log has the details";
+
 /// One hand-out of a subjob: what runs, is packed and is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct HandOut {
@@ -210,9 +213,9 @@ pub(crate) enum Command {
     },
     /// The process is to end.
     Stop,
-    /// Users of a build are to be told this at its end.
+    /// Users of a build are to be told this at its end; of the oldest build where it is not known of which.
     Note {
-        build: BuildId,
+        build: Option<BuildId>,
         text: String,
     },
     SetupEnded {
