@@ -246,6 +246,7 @@ async fn orders_of_a_life_of_the_master_that_was_not_met_wait_until_it_is() {
     let slave = TestSlave::start(&master, 1).await;
     assert!(seen_at(&master, 1).await.is_empty());
     slave.set_up(3, job(None, None)).await;
+    master.hears_state(SlaveState::SetupComplete, 3).await;
     let wait = "until [ -e release ]; do sleep 0.02; done";
     slave.start_subjob(3, 0, 5, &[wait]).await.unwrap();
     // It was started again, and goes on where it was.
