@@ -1,7 +1,6 @@
 //! Variables of the environment that look like settings and are none.
 
-use super::file::nearest_key;
-use super::keys;
+use super::keys::{self, nearest_key};
 use crate::process::command::MARK_VARIABLE;
 use std::fmt;
 

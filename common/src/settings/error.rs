@@ -1,6 +1,5 @@
 //! What can be wrong with settings, said so that the reader can mend it.
 
-use crate::auth::secret::SecretError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -126,17 +125,15 @@ pub enum SettingsError {
         /// The first line.
         first: usize,
     },
-    /// A value of the wrong type or out of range.
-    #[error("{origin}: setting \"{key}\": expected {expected}, found {found}")]
+    /// A value of the wrong type, out of range or, if a secret, of no use.
+    #[error("{origin}: setting \"{key}\": {what}")]
     WrongValue {
         /// The line, variable or flag.
         origin: Origin,
         /// The key.
         key: String,
-        /// What would be right.
-        expected: String,
-        /// What is there; never a secret.
-        found: String,
+        /// What would be right and what is there; never a secret.
+        what: String,
     },
     /// A certificate without its key, or the other way round.
     #[error("setting \"{set}\" is there but \"{missing}\" is not: HTTPS needs both, or neither")]
@@ -152,16 +149,6 @@ pub enum SettingsError {
          https_cert_file and https_key_file for a daemon"
     )]
     NoHttps,
-    /// The secret is of no use.
-    #[error("{origin}: setting \"{key}\": {source}")]
-    Secret {
-        /// The line, variable or flag.
-        origin: Origin,
-        /// `secret` or `read_token`.
-        key: &'static str,
-        /// Why.
-        source: SecretError,
-    },
     /// Slaves would be given up between two heartbeats.
     #[error(
         "slave_lost_after is {lost_after} s but heartbeat_interval is {heartbeat} s: slaves would be given up between \

@@ -3,8 +3,9 @@
 //! What the original takes and means nothing here is told in a warning, and is no error: files are shared.
 
 use super::error::{Origin, SettingsError};
-use super::keys::{self, Found, Key, Kind, SECTIONS};
+use super::keys::{self, Key, SECRET_KEYS, SECTIONS, nearest_key};
 use super::lines::{Content, Line, lines};
+use super::values::Found;
 use crate::text::nearest::nearest;
 use std::path::Path;
 
@@ -41,7 +42,6 @@ impl SettingsFile {
         };
         let present = sections(&lines);
         let mut section = Section::Outside;
-        let mut numbers = Vec::new();
         for Line { number, content } in lines {
             let origin = origin(number);
             match content {
@@ -49,11 +49,8 @@ impl SettingsFile {
                     section = file.section(&name, depth, section, &present, origin)?;
                 }
                 Content::Setting { key, values } => {
-                    let Some(section) = file.place(&key, section, &present, &origin)? else {
-                        continue;
-                    };
-                    if let Some(found) = file.setting(&key, values, section, &origin)? {
-                        file.add(section, found, number, &mut numbers)?;
+                    if let Some(section) = file.place(&key, section, &present, &origin)? {
+                        file.setting(&key, values, section, origin)?;
                     }
                 }
             }
@@ -118,14 +115,13 @@ impl SettingsFile {
         }
     }
 
-    /// A setting, unless it says nothing.
     fn setting(
         &mut self,
         name: &str,
         values: Vec<String>,
         section: &'static str,
-        origin: &Origin,
-    ) -> Result<Option<Found>, SettingsError> {
+        origin: Origin,
+    ) -> Result<(), SettingsError> {
         let key = keys::key(name).ok_or_else(|| SettingsError::UnknownKey {
             origin: origin.clone(),
             key: name.to_owned(),
@@ -137,57 +133,55 @@ impl SettingsFile {
                     "{origin}: setting \"{name}\" has no effect in [{section}]; it belongs to {}",
                     key.sections()
                 ));
-                return Ok(None);
+                return Ok(());
             }
             return Err(SettingsError::WrongSection {
-                origin: origin.clone(),
+                origin,
                 key: name.to_owned(),
                 section: section.to_owned(),
                 allowed: key.sections(),
             });
         }
-        if says_nothing(key, &values) {
+        let says_nothing =
+            matches!(values.as_slice(), [value] if value.is_empty() || value == "None");
+        if key.is_text && says_nothing {
             self.warnings.push(format!(
                 "{origin}: setting \"{name}\" has no value and counts as left out"
             ));
-            return Ok(None);
+            return Ok(());
         }
         let interpolation = values.iter().find_map(|value| interpolation(value));
-        if let Some(what) = interpolation.filter(|_| key.kind != Kind::Secret) {
+        if let Some(what) = interpolation.filter(|_| !SECRET_KEYS.contains(&key.name)) {
             return Err(SettingsError::Syntax {
-                origin: origin.clone(),
+                origin,
                 what: format!(
                     "setting \"{name}\": {what} would be replaced by the original, and is not here; write the value out"
                 ),
             });
         }
-        Ok(Some(Found {
+        let found = Found {
             key: key.name,
-            origin: origin.clone(),
+            origin,
             values,
-        }))
+        };
+        self.add(key, section, found)
     }
 
-    fn add(
-        &mut self,
-        section: &'static str,
-        found: Found,
-        number: usize,
-        numbers: &mut Vec<usize>,
-    ) -> Result<(), SettingsError> {
-        let is_same = |(other, entry): &(&str, Found)| *other == section && entry.key == found.key;
-        if let Some(first) = self.entries.iter().position(is_same) {
+    fn add(&mut self, key: &Key, section: &'static str, found: Found) -> Result<(), SettingsError> {
+        let is_same = |(other, first): &&(&str, Found)| *other == section && first.key == key.name;
+        if let Some((_, first)) = self.entries.iter().find(is_same)
+            && let Origin::File { line: first, .. } = first.origin
+        {
             return Err(SettingsError::Twice {
                 origin: found.origin,
-                key: found.key.to_owned(),
-                first: numbers[first],
+                key: key.name.to_owned(),
+                first,
             });
         }
         // A secret without a value is a place for one, not a wrong one.
         if !found.is_empty_secret() {
-            found.read()?;
+            (key.check)(&found).map_err(|what| found.wrong(what))?;
         }
-        numbers.push(number);
         self.entries.push((section, found));
         Ok(())
     }
@@ -204,15 +198,8 @@ impl SettingsFile {
 
     /// Whether the file is one that others must not read.
     pub(super) fn holds_secret(&self) -> bool {
-        self.entries.iter().any(|(_, found)| {
-            matches!(found.key, "secret" | "read_token") && !found.is_empty_secret()
-        })
-    }
-}
-
-impl Found {
-    fn is_empty_secret(&self) -> bool {
-        self.key == "secret" && self.values.iter().all(String::is_empty)
+        let mut entries = self.entries.iter();
+        entries.any(|(_, found)| SECRET_KEYS.contains(&found.key) && !found.is_empty_secret())
     }
 }
 
@@ -226,22 +213,9 @@ fn sections(lines: &[Line]) -> Vec<&'static str> {
     SECTIONS.into_iter().filter(has).collect()
 }
 
-/// Whether a text is left empty, or says `None` as people do who mean that.
-fn says_nothing(key: &Key, values: &[String]) -> bool {
-    let is_text = matches!(
-        key.kind,
-        Kind::Text | Kind::Path | Kind::List | Kind::Labels
-    );
-    is_text && matches!(values, [value] if value.is_empty() || value == "None")
-}
-
 /// `%(name)s`, which ConfigObj replaces by another setting.
 fn interpolation(value: &str) -> Option<&str> {
     let start = value.find("%(")?;
     let end = value[start..].find(")s")? + start + 2;
     value.get(start..end)
-}
-
-pub(super) fn nearest_key(key: &str) -> Option<String> {
-    nearest(key, keys::KEYS.iter().map(|key| key.name)).map(str::to_owned)
 }

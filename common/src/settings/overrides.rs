@@ -5,7 +5,7 @@ use std::fmt;
 /// Settings that the command line gives, by their keys; stronger than any other.
 #[derive(Clone, Default)]
 pub struct Overrides {
-    pub(super) values: Vec<(&'static str, Vec<String>)>,
+    pub(super) values: Vec<(&'static str, String)>,
 }
 
 impl Overrides {
@@ -17,8 +17,10 @@ impl Overrides {
 
     /// Sets a key, such as `set("port", "43000")`; the text is taken as it is.
     #[must_use]
-    pub fn set(self, key: &'static str, value: impl ToString) -> Self {
-        self.set_list(key, [value.to_string()])
+    pub fn set(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.values.retain(|(other, _)| *other != key);
+        self.values.push((key, value.to_string()));
+        self
     }
 
     /// As [`Overrides::set`] when the flag was given, else nothing.
@@ -28,18 +30,6 @@ impl Overrides {
             Some(value) => self.set(key, value),
             None => self,
         }
-    }
-
-    /// Sets a key whose value is a list.
-    #[must_use]
-    pub(crate) fn set_list(
-        mut self,
-        key: &'static str,
-        values: impl IntoIterator<Item = String>,
-    ) -> Self {
-        self.values.retain(|(other, _)| *other != key);
-        self.values.push((key, values.into_iter().collect()));
-        self
     }
 }
 

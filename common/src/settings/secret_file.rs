@@ -1,6 +1,6 @@
 //! The secret's line in the settings file: found, or generated and written.
 
-use super::error::{Origin, SettingsError};
+use super::error::SettingsError;
 use super::file::SettingsFile;
 use super::lines::{Content, lines};
 use super::location::read_file;
@@ -38,10 +38,7 @@ pub fn ensure_secret(config_file: &Path) -> Result<Secret, SettingsError> {
     flock(&lock, FlockOperation::LockExclusive).map_err(|error| write_failed(error.into()))?;
 
     // Only now is it certain that no other process is about to write one.
-    if let Some(found) = read_file(config_file)?
-        .as_ref()
-        .and_then(|file| secret_of(file, config_file))
-    {
+    if let Some(found) = read_file(config_file)?.as_ref().and_then(secret_of) {
         return found;
     }
     let secret = Secret::generate().map_err(SettingsError::Random)?;
@@ -62,21 +59,10 @@ pub fn ensure_secret(config_file: &Path) -> Result<Secret, SettingsError> {
 }
 
 /// `None` when there is no secret in `[general]`.
-fn secret_of(file: &SettingsFile, path: &Path) -> Option<Result<Secret, SettingsError>> {
+fn secret_of(file: &SettingsFile) -> Option<Result<Secret, SettingsError>> {
     let found = file.find("secret", "general")?;
     let text = found.values.first().cloned().unwrap_or_default();
-    let origin = || match &found.origin {
-        Origin::File { line, .. } => Origin::File {
-            path: path.to_owned(),
-            line: *line,
-        },
-        other => other.clone(),
-    };
-    Some(Secret::new(text).map_err(|source| SettingsError::Secret {
-        key: "secret",
-        origin: origin(),
-        source,
-    }))
+    Some(Secret::new(text).map_err(|source| found.clone().wrong(source)))
 }
 
 fn directory_of(file: &Path) -> PathBuf {

@@ -6,12 +6,17 @@ mod secrets;
 mod shared;
 
 use super::*;
-use crate::http::tls::{Authorities, Identity};
+use crate::disk::retention::{BuildBounds, ProjectBounds};
+use crate::http::tls::{Authorities, HttpsSettings, Identity};
+use crate::logs::event_log::EventLogTarget;
+use crate::logs::logging::LogLevel;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A base directory of its own, so that no settings of this machine are read.

@@ -120,7 +120,7 @@ fn a_wrong_file_is_not_overwritten() {
     let place = Place::new("[general]\nsecret = short\n");
     assert!(matches!(
         ensure_secret(&place.file()),
-        Err(SettingsError::Secret { .. })
+        Err(SettingsError::WrongValue { .. })
     ));
     assert_eq!(
         fs::read_to_string(place.file()).unwrap(),

@@ -1,0 +1,40 @@
+//! What the client commands read.
+
+use super::error::SettingsError;
+use super::keys::Program;
+use super::layers::Layers;
+use super::values::Port;
+use super::{GeneralSettings, Overrides};
+use std::path::Path;
+
+/// Settings of the client commands.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// What every program has.
+    pub general: GeneralSettings,
+    /// Whether a master of the original is given the weaker proof that it asks for.
+    pub accept_legacy_peers: bool,
+    /// Whether `build` ends with the original's exit codes.
+    pub compat_exit_codes: bool,
+    /// The master's port.
+    pub port: u16,
+}
+
+/// Loads the settings of a client command, which reads `[general]` and, for the master's port,
+/// `[master]`; arguments and errors as for [`super::load_master`].
+///
+/// # Errors
+/// As [`super::load_master`].
+pub fn load_client(
+    config_file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<ClientSettings, SettingsError> {
+    let layers = Layers::read_files(Program::Client, config_file, &environment, flags)?;
+    Ok(ClientSettings {
+        general: GeneralSettings::read(&layers)?,
+        accept_legacy_peers: layers.get("accept_legacy_peers")?,
+        compat_exit_codes: layers.get("compat_exit_codes")?,
+        port: layers.get::<Port>("port")?.0,
+    })
+}

@@ -1,0 +1,103 @@
+//! What the master reads.
+
+use super::error::SettingsError;
+use super::keys::Program;
+use super::layers::{Layers, no_default};
+use super::values::{Bound, Days, Seconds};
+use super::{GeneralSettings, Overrides, ServiceSettings};
+use crate::disk::retention::BuildBounds;
+use crate::job::config::{TimeLimit, Timeouts};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Settings of the master.
+#[derive(Debug, Clone)]
+pub struct MasterSettings {
+    /// What every program has.
+    pub general: GeneralSettings,
+    /// What both services have.
+    pub service: ServiceSettings,
+    /// A slave that was silent for this long is given up.
+    pub slave_lost_after: Duration,
+    /// The same for slaves of the original, which give signs of life more seldom.
+    pub legacy_slave_lost_after: Duration,
+    /// How long commands may run whose job does not say.
+    pub default_timeouts: Timeouts,
+    /// How much is kept of builds that are over.
+    pub kept_builds: BuildBounds,
+    /// Whether slaves get the project from the master.
+    pub get_project_from_master: bool,
+    /// Where links to the projects of builds are made.
+    pub build_symlink_directory: PathBuf,
+}
+
+/// Loads the settings of the master.
+///
+/// `config_file` is the file named on the command line, which is made if it is not there, as the original does;
+/// with `None` the file of [`super::default_config_file`] is read if there is one. With each of them goes its
+/// [`super::second_file`]. `environment` gives the value of a variable.
+///
+/// # Errors
+/// [`SettingsError`], whose message names the line and the cure. The whole file is checked, also
+/// the sections of other programs.
+pub fn load_master(
+    config_file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<MasterSettings, SettingsError> {
+    let layers = Layers::read_files(Program::Master, config_file, &environment, flags)?;
+    let lost_after: Option<Seconds<1>> = layers.get_if_set("slave_lost_after")?;
+    let lost_after = lost_after.map(|seconds| seconds.0);
+    let slave_lost_after = slave_lost_after(lost_after, heartbeat_of_slaves(&layers)?)?;
+    let limit = |key| {
+        let Seconds::<0>(limit) = layers.get(key)?;
+        Ok::<_, SettingsError>(Some(TimeLimit::from_seconds(limit.as_secs())))
+    };
+    Ok(MasterSettings {
+        general: GeneralSettings::read(&layers)?,
+        service: ServiceSettings::read(&layers)?,
+        slave_lost_after,
+        legacy_slave_lost_after: lost_after.unwrap_or(slave_lost_after.max(LEGACY_LOST_AFTER)),
+        default_timeouts: Timeouts {
+            atom: limit("default_atom_timeout")?,
+            atomizer: limit("default_atomizer_timeout")?,
+            setup: limit("default_setup_timeout")?,
+            teardown: limit("default_teardown_timeout")?,
+        },
+        kept_builds: BuildBounds {
+            max_age: layers.get::<Days>("keep_builds_days")?.0,
+            max_number: layers.get::<Bound>("keep_builds")?.0,
+            max_bytes: layers.get::<Bound>("keep_results_bytes")?.0,
+            max_partial_age: layers.get::<Days>("keep_partial_results_days")?.0,
+        },
+        get_project_from_master: layers.get("get_project_from_master")?,
+        build_symlink_directory: layers.path("build_symlink_directory")?,
+    })
+}
+
+fn heartbeat_of_slaves(layers: &Layers<'_>) -> Result<Duration, SettingsError> {
+    const KEY: &str = "heartbeat_interval";
+    let interval: Option<Seconds<1>> = layers.get_from(Program::Slave.section(), KEY)?;
+    let interval = interval.map(|seconds| seconds.0);
+    interval.ok_or_else(|| no_default(KEY, "the shipped settings have none"))
+}
+
+/// Three heartbeats of the original's slaves, which call every 60 s unless their own file says otherwise.
+const LEGACY_LOST_AFTER: Duration = Duration::from_secs(180);
+
+/// A file of the original may have `heartbeat_interval = 60`: a fixed default of 15 s would lose all slaves
+/// again and again, so the default follows the interval.
+fn slave_lost_after(
+    lost_after: Option<Duration>,
+    heartbeat: Duration,
+) -> Result<Duration, SettingsError> {
+    const HEARTBEATS: u32 = 3;
+    match lost_after {
+        None => Ok(heartbeat.saturating_mul(HEARTBEATS)),
+        Some(lost_after) if lost_after <= heartbeat => Err(SettingsError::LostBeforeHeartbeat {
+            lost_after: lost_after.as_secs(),
+            heartbeat: heartbeat.as_secs(),
+        }),
+        Some(lost_after) => Ok(lost_after),
+    }
+}

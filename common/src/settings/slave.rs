@@ -1,0 +1,55 @@
+//! What a slave reads.
+
+use super::error::SettingsError;
+use super::keys::{Count, Program};
+use super::layers::Layers;
+use super::values::{Bound, Labels, Port, Seconds};
+use super::{GeneralSettings, Overrides, ServiceSettings};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+/// Settings of a slave.
+#[derive(Debug, Clone)]
+pub struct SlaveSettings {
+    /// What every program has.
+    pub general: GeneralSettings,
+    /// What both services have.
+    pub service: ServiceSettings,
+    /// Subjobs at the same time; at least 1.
+    pub num_executors: u32,
+    /// What jobs may ask for in a slave.
+    pub labels: BTreeSet<String>,
+    /// The port of the master on [`GeneralSettings::master_hostname`].
+    pub master_port: u16,
+    /// Bytes of an atom's console that are kept; `None` for all.
+    pub max_console_size: Option<u64>,
+    /// The time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Whether a signal lets it finish what it runs before it ends.
+    pub drain_on_stop: bool,
+}
+
+/// Loads the settings of a slave; arguments and errors as for [`super::load_master`].
+///
+/// # Errors
+/// As [`super::load_master`].
+pub fn load_slave(
+    config_file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<SlaveSettings, SettingsError> {
+    let layers = Layers::read_files(Program::Slave, config_file, &environment, flags)?;
+    Ok(SlaveSettings {
+        general: GeneralSettings::read(&layers)?,
+        service: ServiceSettings::read(&layers)?,
+        num_executors: layers.get::<Count>("num_executors")?.0,
+        labels: layers
+            .get_if_set("labels")?
+            .map_or_else(BTreeSet::new, |Labels(labels)| labels),
+        master_port: layers.get::<Port>("master_port")?.0,
+        max_console_size: layers.get::<Bound>("max_console_size")?.0,
+        heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
+        drain_on_stop: layers.get("drain_on_stop")?,
+    })
+}

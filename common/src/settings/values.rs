@@ -1,0 +1,230 @@
+//! The texts of settings, read as the types that the programs want.
+
+use super::error::{Origin, SettingsError};
+use crate::auth::secret::Secret;
+use crate::logs::logging::LogLevel;
+use crate::remote_files::AllowedSources;
+use crate::text::labels::{LABEL_FORM, is_label};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A setting as it was found: not yet checked for its type.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) key: &'static str,
+    pub(super) origin: Origin,
+    /// One element, or those of a list.
+    pub(super) values: Vec<String>,
+}
+
+impl Found {
+    /// A place for a secret, which is no wrong one.
+    pub(super) fn is_empty_secret(&self) -> bool {
+        self.key == "secret" && self.values.iter().all(String::is_empty)
+    }
+
+    pub(super) fn wrong(&self, what: impl fmt::Display) -> SettingsError {
+        SettingsError::WrongValue {
+            origin: self.origin.clone(),
+            key: self.key.to_owned(),
+            what: what.to_string(),
+        }
+    }
+
+    fn text(&self) -> Result<&str, String> {
+        match self.values.as_slice() {
+            [text] if !text.is_empty() => Ok(text),
+            [_] => Err(
+                "expected a value (leave the line out for the default), found nothing".to_owned(),
+            ),
+            _ => Err(
+                "expected one value; put it in quotes if it has a comma, found a list".to_owned(),
+            ),
+        }
+    }
+
+    fn parse<T: FromStr>(&self, what: &str) -> Result<T, String> {
+        let text = self.text()?;
+        text.parse().map_err(|_| expected(what, text))
+    }
+
+    fn number(&self, least: u64, most: u64, what: &str) -> Result<u64, String> {
+        match self.parse(what)? {
+            number if (least..=most).contains(&number) => Ok(number),
+            _ => Err(expected(what, self.text()?)),
+        }
+    }
+}
+
+fn expected(what: &str, found: &str) -> String {
+    format!("expected {what}, found \"{found}\"")
+}
+
+/// The type of a setting.
+pub(super) trait Value: Sized {
+    /// Whether a setting that is empty or `None` counts as left out.
+    const IS_TEXT: bool = false;
+
+    /// Reads the value, or says what is wrong with it.
+    fn read(found: &Found) -> Result<Self, String>;
+}
+
+impl Value for String {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, String> {
+        found.text().map(str::to_owned)
+    }
+}
+
+impl Value for bool {
+    fn read(found: &Found) -> Result<Self, String> {
+        match found.text()?.to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(expected("True or False", found.text()?)),
+        }
+    }
+}
+
+/// A whole number within bounds.
+pub(super) struct Number<T, const LEAST: u64, const MOST: u64>(pub(super) T);
+
+/// Port 0 lets the system choose, which tests and local farms need.
+pub(super) type Port = Number<u16, 0, { u16::MAX as u64 }>;
+/// 0 or more, of bytes or of anything else.
+pub(super) type Amount = Number<u64, 0, MOST>;
+/// 1 or more.
+pub(super) type Limit = Number<u64, 1, MOST>;
+/// More than any disk has.
+pub(super) const MOST: u64 = i64::MAX as u64;
+
+impl<T: TryFrom<u64>, const LEAST: u64, const MOST: u64> Value for Number<T, LEAST, MOST> {
+    fn read(found: &Found) -> Result<Self, String> {
+        let what = format!("a whole number between {LEAST} and {MOST}");
+        let number = T::try_from(found.number(LEAST, MOST, &what)?);
+        number.map(Self).map_err(|_| format!("expected {what}"))
+    }
+}
+
+/// Whole seconds.
+pub(super) struct Seconds<const LEAST: u64>(pub(super) Duration);
+
+impl<const LEAST: u64> Value for Seconds<LEAST> {
+    fn read(found: &Found) -> Result<Self, String> {
+        /// About 31 million years. Larger times would overflow when added to a clock.
+        const MOST: u64 = 1_000_000_000_000_000;
+        let what = format!("a whole number of seconds, {LEAST} or more");
+        let seconds = found.number(LEAST, MOST, &what)?;
+        Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+/// An amount; `None`, which is no bound, where it is 0.
+pub(super) struct Bound(pub(super) Option<u64>);
+
+impl Value for Bound {
+    fn read(found: &Found) -> Result<Self, String> {
+        let amount = Amount::read(found)?.0;
+        Ok(Self((amount > 0).then_some(amount)))
+    }
+}
+
+/// An age in days, at most a hundred years; `None`, which is no bound, where it is 0.
+pub(super) struct Days(pub(super) Option<Duration>);
+
+impl Value for Days {
+    fn read(found: &Found) -> Result<Self, String> {
+        const DAY: u64 = 24 * 60 * 60;
+        let days = Number::<u64, 0, 36_500>::read(found)?.0;
+        Ok(Self((days > 0).then(|| Duration::from_secs(days * DAY))))
+    }
+}
+
+/// What can stand in front of `:port`; an IPv6 address has the brackets that it needs there.
+pub(super) struct Host(pub(super) String);
+
+impl Value for Host {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, String> {
+        let text = found.text()?;
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Ok(Self(format!("[{text}]")));
+        }
+        let is_stray = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@');
+        let is_bracketed = text.starts_with('[') && text.ends_with(']');
+        if text.contains(is_stray) || (!is_bracketed && text.contains(':')) {
+            return Err(expected(
+                "the name or address of a machine and nothing more, such as farm-1 or [::1]; ports are settings of \
+                 their own (port, master_port)",
+                text,
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Value for IpAddr {
+    fn read(found: &Found) -> Result<Self, String> {
+        found.parse("an IP address such as 0.0.0.0 (all networks) or 127.0.0.1 (this machine only)")
+    }
+}
+
+impl Value for LogLevel {
+    fn read(found: &Found) -> Result<Self, String> {
+        found.parse(&format!("one of {}", Self::NAMES.join(", ")))
+    }
+}
+
+impl Value for Vec<String> {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, String> {
+        let elements: Vec<&str> = match (&found.origin, found.values.as_slice()) {
+            (Origin::Environment(_), [text]) => text.split(',').map(str::trim).collect(),
+            (_, values) => values.iter().map(String::as_str).collect(),
+        };
+        let given = elements.into_iter().filter(|element| !element.is_empty());
+        Ok(given.map(str::to_owned).collect())
+    }
+}
+
+/// What jobs may ask for in a slave.
+pub(super) struct Labels(pub(super) BTreeSet<String>);
+
+impl Value for Labels {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, String> {
+        let labels = Vec::read(found)?;
+        match labels.iter().find(|label| !is_label(label)) {
+            Some(wrong) => Err(expected(LABEL_FORM, wrong)),
+            None => Ok(Self(labels.into_iter().collect())),
+        }
+    }
+}
+
+impl Value for AllowedSources {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, String> {
+        let what = "expected a list of hosts, addresses, networks such as 10.0.0.0/8, or any";
+        Self::parse(&Vec::read(found)?).map_err(|wrong| format!("{what}, found {}", wrong.entry()))
+    }
+}
+
+/// It may still be weak.
+impl Value for Secret {
+    fn read(found: &Found) -> Result<Self, String> {
+        match found.values.as_slice() {
+            [text] => Self::of_the_original(text.clone()).map_err(|error| error.to_string()),
+            _ => Err(
+                "expected one text; put it in quotes if it has a comma, found a list".to_owned(),
+            ),
+        }
+    }
+}
