@@ -13,7 +13,7 @@ mod trouble;
 
 use clap::Parser as _;
 use clusterrunner_client::exit_code::ExitCode as Code;
-use clusterrunner_master::preparer::{PREPARE_BUILD, prepare_build};
+use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_slave::{FETCH_PROJECT, fetch_project};
 use options::Options;
 use std::process::ExitCode;

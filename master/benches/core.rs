@@ -9,9 +9,9 @@
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId};
-use clusterrunner_master::cluster::Cluster;
-use clusterrunner_master::cluster::command::{Command, HandOut};
-use clusterrunner_master::cluster::event::{AtomOutcome, Event, Fact, Plan};
+use clusterrunner_master::core::Cluster;
+use clusterrunner_master::core::command::{Command, HandOut};
+use clusterrunner_master::core::event::{AtomOutcome, Event, Fact, Plan};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -15,7 +15,7 @@ mod list;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
-use clusterrunner_master::results::{Block, Results, StoredConsole};
+use clusterrunner_master::store::results::{Block, Results, StoredConsole};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;

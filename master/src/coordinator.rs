@@ -1,15 +1,16 @@
 //! Owns the [`Cluster`]: one task, one bounded inbox. Commands are decided in turns; the events of
 //! a turn are one write and one flush, and only then is anybody answered and anything done.
 
+mod liveness;
 mod story;
 
-use crate::cluster::Cluster;
-use crate::cluster::build::Build;
-use crate::cluster::command::{Command, Opening, Refusal, StoredResults};
-use crate::cluster::effect::Effect;
-use crate::cluster::event::{Event, Fact};
+use crate::coordinator::liveness::Liveness;
+use crate::core::Cluster;
+use crate::core::builds::build::Build;
+use crate::core::command::{Command, Opening, Refusal, StoredResults};
+use crate::core::effect::Effect;
+use crate::core::event::{Event, Fact};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
-use crate::liveness::Liveness;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use std::ops::Range;

@@ -28,8 +28,8 @@ pub use error::JournalError;
 pub use live::Problem;
 pub use timings::{JobKey, Run, Timings};
 
-use crate::cluster::Cluster;
-use crate::cluster::event::Event;
+use crate::core::Cluster;
+use crate::core::event::Event;
 use live::Live;
 use record::{only_piece, put};
 use snapshot::Meta;

@@ -3,7 +3,7 @@
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::text::printable::plain_lines;
-use clusterrunner_master::preparer::{PREPARE_BUILD, prepare_build};
+use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::{MasterOptions, run};
 use std::process::ExitCode;
 

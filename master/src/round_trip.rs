@@ -1,11 +1,11 @@
 //! Whether what is accepted can be read again: a request on its way through the door and into the journal's records,
 //! and back. Nothing is stored. Property tests and fuzzers drive it.
 
-use crate::cluster::Cluster;
-use crate::cluster::build::Build;
-use crate::cluster::command::Command;
-use crate::cluster::event::{Event, Fact, Plan};
-use crate::http::checked_request;
+use crate::core::Cluster;
+use crate::core::builds::build::Build;
+use crate::core::command::Command;
+use crate::core::event::{Event, Fact, Plan};
+use crate::http::clusterrunner::checked_request;
 use crate::journal;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;

@@ -2,9 +2,9 @@
 
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
-use clusterrunner_master::cluster::command::{Command, HandOut};
-use clusterrunner_master::cluster::event::{AtomOutcome, Plan};
 use clusterrunner_master::coordinator::{ClusterHandle, Coordinator};
+use clusterrunner_master::core::command::{Command, HandOut};
+use clusterrunner_master::core::event::{AtomOutcome, Plan};
 use clusterrunner_master::journal::{EndedBuilds, Journal};
 use futures_util::StreamExt as _;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What the log is told of events.
 
-use crate::cluster::event::{Event, Fact, STOPPED};
-use crate::cluster::incarnation::NEW_JOURNAL;
+use crate::core::event::{Event, Fact, STOPPED};
+use crate::core::lifetime::incarnation::NEW_JOURNAL;
 
 /// Tells the log what a person following the farm wants to know.
 pub(super) fn tell(event: &Event) {

@@ -4,7 +4,7 @@ use super::JournalError;
 use super::record::{Damage, Record, Records, leading, piece_key, put};
 use super::snapshot::{SUBJOBS_PER_RECORD, chunks};
 use super::store::{self, Store};
-use crate::cluster::build::{Build, BuildState, Subjob};
+use crate::core::builds::build::{Build, BuildState, Subjob};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use serde::{Deserialize, Serialize};
 use sled::Batch;

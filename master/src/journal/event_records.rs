@@ -3,7 +3,7 @@
 //! key is the number of the first.
 
 use super::JournalError;
-use crate::cluster::event::Event;
+use crate::core::event::Event;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ pub(super) fn texts(text: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::event::Fact;
+    use crate::core::event::Fact;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
 

@@ -4,7 +4,7 @@
 use super::record::put;
 use super::store::Store;
 use super::{JournalError, event_records, live};
-use crate::cluster::command::Command;
+use crate::core::command::Command;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::Incarnation;
 

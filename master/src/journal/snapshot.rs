@@ -6,8 +6,8 @@
 use super::record::{Record, Records, put};
 use super::store::{Store, remove};
 use super::{FORMAT, JournalError};
-use crate::cluster::Cluster;
-use crate::cluster::build::{Build, Subjob};
+use crate::core::Cluster;
+use crate::core::builds::build::{Build, Subjob};
 use clusterrunner_common::ids::BuildId;
 use serde::{Deserialize, Serialize};
 use sled::Batch;

@@ -6,9 +6,9 @@ mod formats;
 
 use super::record::piece_key;
 use super::*;
-use crate::cluster::build::Build;
-use crate::cluster::command::Command;
-use crate::cluster::event::{AtomOutcome, Fact, Plan};
+use crate::core::builds::build::Build;
+use crate::core::command::Command;
+use crate::core::event::{AtomOutcome, Fact, Plan};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};

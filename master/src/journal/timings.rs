@@ -4,7 +4,7 @@
 use super::JournalError;
 use super::record::{Records, piece_key, put};
 use super::store::Store;
-use crate::cluster::durations::{REMEMBERED_RUNS, typical};
+use crate::core::builds::durations::{REMEMBERED_RUNS, typical};
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -4,9 +4,9 @@ use super::suites::Suite;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
-use clusterrunner_master::cluster::Cluster;
-use clusterrunner_master::cluster::command::{Command, HandOut};
-use clusterrunner_master::cluster::event::{AtomOutcome, Fact, Plan};
+use clusterrunner_master::core::Cluster;
+use clusterrunner_master::core::command::{Command, HandOut};
+use clusterrunner_master::core::event::{AtomOutcome, Fact, Plan};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 

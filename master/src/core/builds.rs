@@ -1,0 +1,12 @@
+//! Builds: what one is, its subjobs and their attempts, what went wrong with them, how long they take.
+
+pub mod atom_grouper;
+pub(in crate::core) mod bounded_text;
+pub mod build;
+pub mod durations;
+pub mod few;
+pub(in crate::core) mod isolation;
+pub(in crate::core) mod mishaps;
+pub(in crate::core) mod progress;
+pub(in crate::core) mod subjob;
+pub mod unstarted;

@@ -1,0 +1,384 @@
+//! What a build is and where it stands.
+
+pub use crate::core::builds::progress::Progress;
+pub use crate::core::builds::subjob::{POISON_EXIT_CODE, Subjob};
+pub(crate) use crate::core::scheduling::standing::Standing;
+
+use crate::core::MAX_SETUPS;
+use crate::core::event::Plan;
+use crate::core::scheduling::build_queue::Share;
+use crate::core::scheduling::load::Rank;
+use crate::core::slaves::slave::Slave;
+use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
+
+/// A build. Stored in two parts, itself and its subjobs: there may be very many of them. A new field
+/// needs `#[serde(default)]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// Its id.
+    pub id: BuildId,
+    /// What was asked for.
+    pub request: BuildRequest,
+    /// Where it stands.
+    pub state: BuildState,
+    /// When it entered which state.
+    pub timestamps: Timestamps,
+    /// What is to be run, once that is known. Its `atoms` are empty: they are in the subjobs.
+    pub plan: Option<Plan>,
+    /// Its subjobs; the index is the id. Shared with copies of the build until they change, so that a
+    /// copy of a big one costs next to nothing.
+    #[serde(skip)]
+    pub subjobs: Vec<Arc<Subjob>>,
+    /// How many atoms its subjobs have.
+    pub num_atoms: u64,
+    /// How many subjobs have a result.
+    pub num_finished: usize,
+    /// How many atoms have a result.
+    pub atoms_completed: u64,
+    /// How many atoms have a result other than exit code 0.
+    pub atoms_failed: u64,
+    /// How many of these did not end by themselves.
+    #[serde(default)]
+    pub atoms_in_trouble: u64,
+    /// The next slave's `BUILD_EXECUTOR_INDEX`.
+    pub next_executor_index: u32,
+    /// Slaves that could not set it up, by their address.
+    pub setup_failures: BTreeMap<String, SetupFailure>,
+    /// The addresses of the slaves that were chosen for it: results name them when the slaves are
+    /// long forgotten.
+    #[serde(default)]
+    pub slave_urls: BTreeMap<SlaveId, String>,
+    /// Addresses of slaves that set it up and have not lost it since.
+    #[serde(default)]
+    pub set_up_at: BTreeSet<String>,
+    /// The numbers of its hand-outs go on from here, as others may have been given that the journal does not
+    /// know.
+    #[serde(default)]
+    pub attempts_from: u32,
+    /// What went wrong without changing its result, for the user.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// How it went when it was prepared.
+    #[serde(default)]
+    pub preparations: Preparations,
+    /// How long its set-ups took that are done, in milliseconds, and how many these are.
+    #[serde(default)]
+    pub(crate) setups: (u64, u64),
+    /// What is derived from all this and from the slaves.
+    #[serde(skip)]
+    pub(crate) standing: Standing,
+    #[serde(skip)]
+    pub(crate) command: SharedCommand,
+}
+
+/// A copy of the command in its plan, made when it is first asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
+
+impl PartialEq for SharedCommand {
+    /// The plan says it all.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What is known of an address whose slaves could not set a build up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupFailure {
+    /// The registration that failed last. It is not asked again; one after a restart is.
+    pub slave: SlaveId,
+    /// How often slaves at this address failed.
+    pub times: u32,
+    /// Why the last one did.
+    pub reason: String,
+}
+
+/// Where a build stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    /// It waits for its turn to be prepared.
+    Queued,
+    /// Its project is fetched and its atoms are found.
+    Preparing,
+    /// Its subjobs wait for a first slave.
+    Prepared,
+    /// Slaves were chosen and run its subjobs.
+    Building(Progress),
+    /// All results are in; the archives are made.
+    Archiving,
+    /// The archives are there.
+    Finished,
+    /// It could not be run.
+    Error {
+        /// Why, for the user.
+        reason: String,
+    },
+    /// Somebody canceled it.
+    Canceled,
+}
+
+/// How often a build was prepared, and what became of the master meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preparations {
+    /// How often it was begun.
+    pub attempts: u32,
+    /// How often the master died meanwhile.
+    pub deaths: u32,
+    /// The master stopped the latest in order.
+    pub is_stopped: bool,
+}
+
+/// When a build entered which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timestamps {
+    /// It was accepted.
+    pub queued: Option<Timestamp>,
+    /// Its preparation began.
+    pub preparing: Option<Timestamp>,
+    /// Its subjobs were known.
+    pub prepared: Option<Timestamp>,
+    /// Its first slave was chosen.
+    pub building: Option<Timestamp>,
+    /// Its archives were there.
+    pub finished: Option<Timestamp>,
+    /// It failed.
+    pub error: Option<Timestamp>,
+    /// It was canceled.
+    pub canceled: Option<Timestamp>,
+}
+
+impl Build {
+    pub(in crate::core) fn new(id: BuildId, request: BuildRequest, at: Timestamp) -> Self {
+        Self {
+            id,
+            request,
+            state: BuildState::Queued,
+            timestamps: Timestamps {
+                queued: Some(at),
+                ..Timestamps::default()
+            },
+            plan: None,
+            subjobs: Vec::new(),
+            num_atoms: 0,
+            num_finished: 0,
+            atoms_completed: 0,
+            atoms_failed: 0,
+            atoms_in_trouble: 0,
+            next_executor_index: 0,
+            setup_failures: BTreeMap::new(),
+            slave_urls: BTreeMap::new(),
+            set_up_at: BTreeSet::new(),
+            attempts_from: 0,
+            warnings: Vec::new(),
+            preparations: Preparations::default(),
+            setups: (0, 0),
+            standing: Standing::default(),
+            command: SharedCommand::default(),
+        }
+    }
+
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self.state {
+            BuildState::Finished | BuildState::Error { .. } | BuildState::Canceled => true,
+            BuildState::Queued
+            | BuildState::Preparing
+            | BuildState::Prepared
+            | BuildState::Building(_)
+            | BuildState::Archiving => false,
+        }
+    }
+
+    /// Whether slaves may work on it.
+    #[must_use]
+    pub fn wants_slaves(&self) -> bool {
+        matches!(self.state, BuildState::Prepared | BuildState::Building(_))
+    }
+
+    /// The subjobs without a result, while slaves may work on it.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Progress> {
+        match &self.state {
+            BuildState::Building(progress) => Some(progress),
+            _ => None,
+        }
+    }
+
+    /// How many subjobs wait for a slave.
+    #[must_use]
+    pub fn num_unstarted(&self) -> usize {
+        match &self.state {
+            BuildState::Prepared => self.subjobs.len(),
+            BuildState::Building(progress) => progress.unstarted.len() + progress.set_aside.len(),
+            _ => 0,
+        }
+    }
+
+    /// Its waiting subjobs that not every slave may have.
+    pub fn set_aside(&self) -> impl Iterator<Item = (SubjobId, &Subjob)> {
+        let ids = self.progress().into_iter();
+        let ids = ids.flat_map(|progress| &progress.set_aside);
+        ids.filter_map(|id| Some((*id, self.subjob(*id)?)))
+    }
+
+    /// The waiting subjob that is to run alone next.
+    #[must_use]
+    pub fn waiting_suspect(&self) -> Option<SubjobId> {
+        let mut aside = self.set_aside();
+        aside
+            .find(|(_, subjob)| subjob.is_suspect())
+            .map(|(id, _)| id)
+    }
+
+    /// Whether a suspect of it waits or runs.
+    #[must_use]
+    pub(in crate::core) fn has_suspects(&self) -> bool {
+        let running = self.progress().into_iter().flat_map(|p| p.running.keys());
+        let mut running = running.filter_map(|id| self.subjob(*id));
+        self.waiting_suspect().is_some() || running.any(Subjob::is_suspect)
+    }
+
+    /// How many executors work on it; other hand-outs of it wait on their slaves.
+    #[must_use]
+    pub fn num_executors(&self) -> usize {
+        self.standing.executors
+    }
+
+    /// How many subjobs slaves have.
+    #[must_use]
+    pub fn num_running(&self) -> usize {
+        self.progress().map_or(0, |progress| progress.running.len())
+    }
+
+    /// How many results are only to be delivered.
+    #[must_use]
+    pub fn num_kept(&self) -> usize {
+        self.progress().map_or(0, |progress| progress.kept.len())
+    }
+
+    /// How many executors may work on it at a time.
+    #[must_use]
+    pub fn max_executors(&self) -> usize {
+        let limit = self.plan.as_ref().and_then(|plan| plan.max_executors);
+        limit.map_or(usize::MAX, |limit| limit.get() as usize)
+    }
+
+    /// How many executors of one slave may work on it at a time.
+    #[must_use]
+    pub fn max_executors_per_slave(&self) -> usize {
+        let limit = self
+            .plan
+            .as_ref()
+            .and_then(|plan| plan.max_executors_per_slave);
+        limit.map_or(usize::MAX, |limit| limit.get() as usize)
+    }
+
+    /// A subjob.
+    #[must_use]
+    pub fn subjob(&self, id: SubjobId) -> Option<&Subjob> {
+        self.subjobs.get(id.0 as usize).map(Arc::as_ref)
+    }
+
+    /// The commands of a subjob's atoms, as slaves run them.
+    /// The job's command, for all that is handed out of the build.
+    pub(in crate::core) fn shared_command(&self) -> Option<Arc<str>> {
+        let command = &self.plan.as_ref()?.command;
+        let shared = self.command.0.get_or_init(|| Arc::from(&**command));
+        Some(Arc::clone(shared))
+    }
+
+    pub(in crate::core) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
+        let command = &self.plan.as_ref()?.command;
+        let atoms = self.subjob(id)?.atoms.iter();
+        Some(atoms.map(|atom| format!("{atom} {command}")).collect())
+    }
+
+    pub(in crate::core) fn subjob_mut(&mut self, id: SubjobId) -> &mut Subjob {
+        let subjob = self.subjobs.get_mut(id.0 as usize);
+        Arc::make_mut(subjob.expect("events name subjobs that exist"))
+    }
+
+    /// Ids and subjobs, in order.
+    pub fn numbered_subjobs(&self) -> impl Iterator<Item = (SubjobId, &Subjob)> {
+        let subjobs = self.subjobs.iter().map(Arc::as_ref);
+        (0..).map(SubjobId).zip(subjobs)
+    }
+
+    /// What it asks for in a slave.
+    #[must_use]
+    pub fn labels(&self) -> Option<&BTreeSet<String>> {
+        let labels = &self.plan.as_ref()?.labels;
+        (!labels.is_empty()).then_some(labels)
+    }
+
+    /// Builds with a higher one go first.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.plan.as_ref().map_or(0, |plan| plan.priority)
+    }
+
+    /// How large its share of the executors is beside other builds of its priority.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        let weight = self.plan.as_ref().and_then(|plan| plan.weight);
+        weight.map_or(1, NonZeroU32::get)
+    }
+
+    pub(in crate::core) fn rank(&self) -> Rank {
+        Rank {
+            priority: self.priority(),
+            weight: self.weight(),
+        }
+    }
+
+    pub(in crate::core) fn share(&self) -> Share {
+        Share::of(self.standing.executors, self.weight())
+    }
+
+    /// How long its set-up takes on a slave, as far as that is known.
+    pub(in crate::core) fn setup_ms(&self) -> Option<u64> {
+        self.setups.0.checked_div(self.setups.1)
+    }
+
+    /// Whether a slave has all that it asks for.
+    #[must_use]
+    pub fn suits(&self, slave: &Slave) -> bool {
+        self.labels()
+            .is_none_or(|labels| labels.is_subset(&slave.labels))
+    }
+
+    /// Whether it is worth while to ask a slave to set it up: this registration has not failed at
+    /// it, and its address not too often.
+    #[must_use]
+    pub fn may_be_set_up_by(&self, slave: &Slave) -> bool {
+        let failure = self.setup_failures.get(&slave.url);
+        self.suits(slave)
+            && failure.is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
+    }
+
+    pub(in crate::core) fn note_setup_failure(
+        &mut self,
+        slave: SlaveId,
+        url: String,
+        reason: &str,
+    ) {
+        let failure = self.setup_failures.entry(url).or_insert(SetupFailure {
+            slave,
+            times: 0,
+            reason: String::new(),
+        });
+        failure.slave = slave;
+        failure.times += 1;
+        reason.clone_into(&mut failure.reason);
+    }
+}

@@ -1,0 +1,185 @@
+//! How a build gets on: its subjobs wait, go out, come back and end.
+
+use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::unstarted::{Place, Unstarted};
+use crate::core::event::AtomOutcome;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which subjobs still have no result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Those that no slave has, in the order in which they are handed out.
+    pub unstarted: Unstarted,
+    /// Those that no slave has and not every slave may have: suspects, those with a result that
+    /// could not be used or is doubted, and those that went out too often. They go before the others.
+    #[serde(default)]
+    pub set_aside: BTreeSet<SubjobId>,
+    /// Those that a slave has: who, and the number of the hand-out.
+    pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+    /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
+    #[serde(default)]
+    pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+}
+
+impl Build {
+    /// Enters the state in which slaves run it, if it is not there yet.
+    pub(in crate::core) fn start_building(&mut self, at: Timestamp) {
+        if self.state == BuildState::Prepared {
+            self.timestamps.building = Some(at);
+            self.state = BuildState::Building(Progress {
+                unstarted: self
+                    .numbered_subjobs()
+                    .map(|(id, subjob)| Place::of(id, subjob))
+                    .collect(),
+                set_aside: BTreeSet::new(),
+                running: BTreeMap::new(),
+                kept: BTreeMap::new(),
+            });
+        }
+    }
+
+    /// Brings those of its subjobs that wait in order, after it was read.
+    pub(in crate::core) fn order_unstarted(&mut self) {
+        let ordered = self.ordered_unstarted();
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.unstarted = ordered;
+        }
+    }
+
+    /// Those of its subjobs that wait, each where it belongs.
+    pub(in crate::core) fn ordered_unstarted(&self) -> Unstarted {
+        let ids = self.progress().into_iter().flat_map(|p| p.unstarted.iter());
+        ids.filter_map(|id| Some(Place::of(id, self.subjob(id)?)))
+            .collect()
+    }
+
+    /// What a slave has of it.
+    pub(in crate::core) fn held_by(&self, slave: SlaveId) -> Vec<SubjobId> {
+        let running = self.progress().into_iter().flat_map(|p| &p.running);
+        let held = running.filter(|(_, (holder, _))| *holder == slave);
+        held.map(|(subjob, _)| *subjob).collect()
+    }
+
+    /// Takes all that `slave` runs back into the queue, to its front: it has waited longest.
+    pub(in crate::core) fn take_back(&mut self, slave: SlaveId, reason: &str) {
+        for subjob in self.held_by(slave).into_iter().rev() {
+            self.return_subjob(subjob, reason);
+        }
+    }
+
+    /// Counts a slave that was lost with a subjob, which waits again by now.
+    pub(in crate::core) fn suspect(&mut self, id: SubjobId) {
+        let subjob = self.subjob_mut(id);
+        subjob.mishaps_mut().slaves_lost += 1;
+        let (is_suspect, place) = (subjob.is_suspect(), Place::of(id, subjob));
+        if is_suspect
+            && let BuildState::Building(progress) = &mut self.state
+            && progress.unstarted.remove(place)
+        {
+            progress.set_aside.insert(id);
+        }
+    }
+
+    /// Notes that the hand-outs a slave has bring nothing although the slave is there.
+    pub(in crate::core) fn waste(&mut self, slave: SlaveId) {
+        for subjob in self.held_by(slave) {
+            self.subjob_mut(subjob).mishaps_mut().wasted += 1;
+        }
+    }
+
+    /// The number of the latest hand-out of a subjob that this journal can know; 0 before the first.
+    #[must_use]
+    pub fn last_attempt(&self, id: SubjobId) -> Option<Attempt> {
+        let attempts = self.subjob(id)?.attempts;
+        Some(Attempt(self.attempts_from.saturating_add(attempts)))
+    }
+
+    /// The number of the next hand-out of a subjob.
+    #[must_use]
+    pub fn next_attempt(&self, id: SubjobId) -> Option<Attempt> {
+        self.last_attempt(id).map(Attempt::next)
+    }
+
+    /// Notes that a slave has a subjob now.
+    pub(in crate::core) fn hand_out(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        let attempts = attempt.0.saturating_sub(self.attempts_from);
+        let handed_out = self.subjob_mut(subjob);
+        // Where it stands changes with its attempts.
+        let place = Place::of(subjob, handed_out);
+        handed_out.attempts = attempts;
+        handed_out.slave = Some(slave);
+        handed_out.take_mishap(|mishaps| mishaps.outlived_master = false);
+        if let BuildState::Building(progress) = &mut self.state {
+            if !progress.unstarted.remove(place) {
+                progress.set_aside.remove(&subjob);
+            }
+            progress.running.insert(subjob, (slave, attempt));
+        }
+    }
+
+    /// Notes that a slave still has the result of a subjob that waits for another.
+    pub(in crate::core) fn keep(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
+        let place = Place::of(subjob, self.subjob_mut(subjob));
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.unstarted.remove(place);
+            progress.set_aside.remove(&subjob);
+            progress.kept.insert(subjob, (slave, attempt));
+        }
+        let kept = self.subjob_mut(subjob);
+        kept.slave = Some(slave);
+        kept.take_mishap(|mishaps| mishaps.last_return = None);
+    }
+
+    /// Records the result of a subjob.
+    pub(in crate::core) fn finish_subjob(
+        &mut self,
+        subjob: SubjobId,
+        attempt: Attempt,
+        outcomes: &[AtomOutcome],
+    ) {
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.running.remove(&subjob);
+            progress.set_aside.remove(&subjob);
+            progress.kept.remove(&subjob);
+        }
+        let failed = outcomes
+            .iter()
+            .filter(|outcome| outcome.exit_code != 0)
+            .count();
+        let in_trouble = outcomes.iter().filter(|outcome| outcome.trouble.is_some());
+        self.atoms_in_trouble += in_trouble.count() as u64;
+        self.standing.observe(outcomes);
+        self.num_finished += 1;
+        self.atoms_completed += outcomes.len() as u64;
+        self.atoms_failed += failed as u64;
+        let finished = self.subjob_mut(subjob);
+        let is_poison = finished.is_poison();
+        finished.take_mishap(|mishaps| {
+            mishaps.last_loss = mishaps.last_return.take().filter(|_| is_poison);
+        });
+        finished.result = Some((attempt, outcomes.iter().copied().collect()));
+    }
+
+    pub(in crate::core) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
+        let returned = self.subjob_mut(subjob);
+        returned.mishaps_mut().last_return = Some(reason.to_owned());
+        // What went out too often ends its build, wherever it would stand among those that wait.
+        let is_for_all = !returned.is_suspect()
+            && !returned.is_exhausted()
+            && returned.mishaps().unusable_from.is_empty()
+            && returned.mishaps().doubted_from.is_none();
+        let place = Place::of(subjob, returned);
+        if let BuildState::Building(progress) = &mut self.state {
+            progress.running.remove(&subjob);
+            progress.kept.remove(&subjob);
+            if is_for_all {
+                progress.unstarted.insert(place);
+            } else {
+                progress.set_aside.insert(subjob);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a subjob is and where it stands.
+
+use crate::core::builds::few::Few;
+use crate::core::builds::mishaps::{Mishaps, Stored};
+use crate::core::event::{AtomOutcome, AtomTrouble};
+use crate::core::slaves::health::{ISOLATE_AFTER, POISON_AFTER};
+use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS};
+use clusterrunner_common::ids::{Attempt, SlaveId};
+use serde::Deserialize;
+
+/// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
+/// where they could not run a command.
+pub const POISON_EXIT_CODE: i32 = 125;
+
+/// A batch of atoms that is handed out as one piece. There may be very many: what is rare is apart.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Stored")]
+pub struct Subjob {
+    /// Its atoms, such as `export TEST="x";`; the index is the id.
+    pub atoms: Few<Box<str>>,
+    /// How long each of them is expected to take; none where nothing is known of the build's atoms.
+    pub atoms_expected_ms: Few<u64>,
+    /// How often it was handed out.
+    pub attempts: u32,
+    /// Who had it last.
+    pub slave: Option<SlaveId>,
+    pub(in crate::core) mishaps: Option<Box<Mishaps>>,
+    /// Its result: the hand-out that counted, and one outcome for each atom.
+    pub result: Option<(Attempt, Few<AtomOutcome>)>,
+}
+
+impl Subjob {
+    pub(in crate::core) fn new(atoms: Few<Box<str>>, atoms_expected_ms: Few<u64>) -> Self {
+        Self {
+            atoms,
+            atoms_expected_ms,
+            attempts: 0,
+            slave: None,
+            mishaps: None,
+            result: None,
+        }
+    }
+
+    /// How long it is expected to take; 0 where nothing is known.
+    #[must_use]
+    pub fn expected_ms(&self) -> u64 {
+        let atoms = self.atoms_expected_ms.iter();
+        atoms.fold(0, |sum, atom| sum.saturating_add(*atom))
+    }
+
+    /// Whether it may only run alone on a slave.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.mishaps().slaves_lost >= ISOLATE_AFTER
+    }
+
+    /// Whether a slave tried it in vain: it is for others, where there are any.
+    pub(in crate::core) fn is_shunned_by(&self, slave: SlaveId) -> bool {
+        let mishaps = self.mishaps();
+        mishaps.doubted_from == Some(slave) || mishaps.unusable_from.contains(&slave)
+    }
+
+    /// Whether it went out so often without a result that its build is given up. Waiting on slaves
+    /// that go away brings nothing near that: after a few times it is given to free executors only.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.mishaps().wasted >= MAX_ATTEMPTS || self.attempts >= MAX_HAND_OUTS
+    }
+
+    /// Whether it is not to be run again.
+    #[must_use]
+    pub fn is_poison(&self) -> bool {
+        self.mishaps().slaves_lost >= POISON_AFTER
+    }
+
+    /// The result of a subjob that is poison. Every subjob has one atom; where one had several, each
+    /// would have to run by itself first, so that only the guilty one fails.
+    pub(in crate::core) fn poisoned(&self, slaves_lost: u32) -> Vec<AtomOutcome> {
+        let outcome = |_| AtomOutcome {
+            exit_code: POISON_EXIT_CODE,
+            duration_ms: 0,
+            trouble: Some(AtomTrouble::Poison { slaves_lost }),
+        };
+        self.atoms.iter().map(outcome).collect()
+    }
+}

@@ -1,0 +1,256 @@
+//! What the world must be asked to do because of an event.
+
+use super::Cluster;
+use super::effect::{ArchiveContent, Effect, MadeAtom, MadeResult, SlaveCall};
+use super::event::{AtomTrouble, Event, Fact};
+use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
+use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
+use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::job::config::TimeLimit;
+use clusterrunner_common::results::artifact::directory_name;
+
+impl Cluster {
+    /// What to do because of an event that was just applied.
+    #[must_use]
+    pub fn effects(&self, event: &Event) -> Vec<Effect> {
+        match &event.fact {
+            Fact::MasterStarted { .. } => self.under_way(),
+            Fact::PreparationStarted { build, .. } => self.prepare(*build).into_iter().collect(),
+            Fact::BuildFailed { build, .. } | Fact::BuildCanceled { build } => {
+                vec![Effect::Abandon { build: *build }]
+            }
+            Fact::ArchivingStarted { build } => self.archive(*build).into_iter().collect(),
+            Fact::BuildFinished { build } => vec![Effect::ClearResults { build: *build }],
+            Fact::BuildForgotten { build, .. } => vec![Effect::RemoveBuild { build: *build }],
+            Fact::SlaveConnected { slave, .. } => {
+                let slave = self.slave(*slave);
+                slave.map(|slave| self.open(slave)).into_iter().collect()
+            }
+            Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
+                vec![Effect::CloseSlave { slave: *slave }]
+            }
+            Fact::EndRequested { slave } => vec![Effect::EndSlave { slave: *slave }],
+            Fact::SetupRequested {
+                slave,
+                build,
+                start_index,
+            } => self
+                .set_up_call(*slave, *build, *start_index)
+                .into_iter()
+                .collect(),
+            Fact::SubjobHandedOut {
+                slave,
+                build,
+                subjob,
+                attempt,
+            } => self
+                .start_call(*slave, *build, *subjob, *attempt)
+                .into_iter()
+                .collect(),
+            Fact::TeardownRequested { slave, build } => vec![tear_down(*slave, *build)],
+            Fact::SubjobPoisoned { build, subjob, .. } => {
+                let made = self.build(*build).and_then(|b| made(b, *subjob));
+                let effect = made.map(|made| Effect::MakeResult {
+                    build: *build,
+                    made,
+                });
+                effect.into_iter().collect()
+            }
+            Fact::IncarnationBegun { .. }
+            | Fact::IdsReserved { .. }
+            | Fact::BuildQueued { .. }
+            | Fact::BuildRetired { .. }
+            | Fact::BuildCleared { .. }
+            | Fact::SlaveForgotten { .. }
+            | Fact::BuildPrepared { .. }
+            | Fact::PreparationStopped { .. }
+            | Fact::BuildWarned { .. }
+            | Fact::ShutdownRequested { .. }
+            | Fact::DrainRequested { .. }
+            | Fact::DrainEnded { .. }
+            | Fact::SlaveQuarantined { .. }
+            | Fact::SlaveReleased { .. }
+            | Fact::ProbeStarted { .. }
+            | Fact::ResultDoubted { .. }
+            | Fact::SlaveReserved { .. }
+            | Fact::SubjobSuspected { .. }
+            | Fact::SetupCompleted { .. }
+            | Fact::SetupFailed { .. }
+            | Fact::TeardownCompleted { .. }
+            | Fact::SubjobFinished { .. }
+            | Fact::HandOutsKept { .. }
+            | Fact::SubjobReturned { .. } => Vec::new(),
+        }
+    }
+
+    /// All that was asked for and has not been reported back: what a master that starts on this
+    /// state asks for again. Whoever has done it already says so once more.
+    fn under_way(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for slave in self.called_slaves() {
+            effects.push(self.open(slave));
+            if slave.presence == Presence::Ending {
+                effects.push(Effect::EndSlave { slave: slave.id });
+            }
+            for (build, place) in &slave.builds {
+                match place {
+                    BuildOnSlave::SettingUp { start_index, .. } => {
+                        effects.extend(self.set_up_call(slave.id, *build, *start_index));
+                    }
+                    BuildOnSlave::Ready => {}
+                    BuildOnSlave::TearingDown => effects.push(tear_down(slave.id, *build)),
+                }
+            }
+        }
+        for build in self.builds.values() {
+            match &build.state {
+                BuildState::Archiving => effects.extend(self.archive(build.id)),
+                BuildState::Building(progress) => {
+                    for (subjob, (slave, attempt)) in &progress.running {
+                        effects.extend(self.start_call(*slave, build.id, *subjob, *attempt));
+                    }
+                }
+                // What was being prepared is in the queue again.
+                BuildState::Queued
+                | BuildState::Preparing
+                | BuildState::Prepared
+                | BuildState::Finished
+                | BuildState::Error { .. }
+                | BuildState::Canceled => {}
+            }
+        }
+        let forgotten = self.forgotten.iter();
+        effects.extend(forgotten.map(|build| Effect::RemoveBuild { build: *build }));
+        effects
+    }
+
+    fn open(&self, slave: &Slave) -> Effect {
+        Effect::OpenSlave {
+            slave: slave.id,
+            url: slave.url.clone(),
+            session: slave.session.clone(),
+            incarnation: self.lineage.incarnation().cloned(),
+            is_legacy: slave.is_legacy,
+        }
+    }
+
+    fn prepare(&self, build: BuildId) -> Option<Effect> {
+        let request = Box::new(self.build(build)?.request.clone());
+        Some(Effect::Prepare { build, request })
+    }
+
+    fn archive(&self, build: BuildId) -> Option<Effect> {
+        let finished = self.build(build)?;
+        let ArchiveContent { results, failures } = ArchiveContent::of(finished.numbered_subjobs());
+        Some(Effect::Archive {
+            build,
+            results,
+            failures,
+            made: finished
+                .numbered_subjobs()
+                .filter_map(|(id, _)| made(finished, id))
+                .collect(),
+        })
+    }
+
+    fn set_up_call(&self, slave: SlaveId, build: BuildId, start_index: u32) -> Option<Effect> {
+        let building = self.build(build)?;
+        let plan = building.plan.as_ref()?;
+        let request = SetupRequest {
+            project_type_params: match self.slaves.get(&slave)?.is_legacy {
+                true => building.request.to_params(),
+                false => building.request.source_params(),
+            },
+            build_executor_start_index: start_index,
+            commit: plan.commit.clone(),
+            job: Some(SetupJob {
+                name: plan.job_name.clone(),
+                setup_build: plan.setup_build.clone(),
+                teardown_build: plan.teardown_build.clone(),
+                setup_timeout_s: plan.timeouts.setup.and_then(TimeLimit::seconds),
+                teardown_timeout_s: plan.timeouts.teardown.and_then(TimeLimit::seconds),
+                max_executors: plan.max_executors_per_slave,
+                priority: plan.priority,
+                weight: plan.weight,
+            }),
+            ..SetupRequest::default()
+        };
+        let call = SlaveCall::SetUp(Box::new(request));
+        Some(Effect::Call { slave, build, call })
+    }
+
+    fn start_call(
+        &self,
+        slave: SlaveId,
+        build: BuildId,
+        subjob: SubjobId,
+        attempt: Attempt,
+    ) -> Option<Effect> {
+        let building = self.build(build)?;
+        let plan = building.plan.as_ref()?;
+        let atoms = building.subjob(subjob)?.atoms.iter();
+        let call = SlaveCall::Start {
+            order: SubjobOrder {
+                subjob_id: subjob,
+                attempt,
+                atoms: atoms.map(|atom| atom.to_string()).collect(),
+            },
+            command: building.shared_command()?,
+            timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
+        };
+        Some(Effect::Call { slave, build, call })
+    }
+}
+
+fn tear_down(slave: SlaveId, build: BuildId) -> Effect {
+    let call = SlaveCall::TearDown;
+    Effect::Call { slave, build, call }
+}
+
+impl ArchiveContent {
+    /// What the archive of a build with these subjobs has.
+    pub(crate) fn of<'a>(subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>) -> Self {
+        let mut content = Self::default();
+        for (id, subjob) in subjobs {
+            let Some((attempt, outcomes)) = &subjob.result else {
+                continue;
+            };
+            content.results.push((id, *attempt));
+            for (atom, outcome) in (0..).map(AtomId).zip(outcomes) {
+                if outcome.exit_code != 0 {
+                    content.failures.push(directory_name(id, atom));
+                }
+            }
+        }
+        content
+    }
+}
+
+/// The result of a subjob that is poison; `None` for all others.
+fn made(build: &Build, id: SubjobId) -> Option<MadeResult> {
+    let subjob = build.subjob(id)?;
+    let (attempt, outcomes) = subjob.result.as_ref()?;
+    let lost = outcomes.iter().find_map(|outcome| match outcome.trouble {
+        Some(AtomTrouble::Poison { slaves_lost }) => Some(slaves_lost),
+        Some(AtomTrouble::TimedOut { .. }) | None => None,
+    })?;
+    let last = subjob.mishaps().last_loss.as_deref();
+    let last = last.unwrap_or("it is not known why");
+    let console = format!(
+        "ClusterRunner did not run this atom to its end: {lost} slaves were lost while they ran it, \
+         the last one while it ran nothing else.\nThe last time: {last}.\nIt is taken for the cause \
+         and failed as poison with exit code {POISON_EXIT_CODE}; see the logs of these slaves and of \
+         their machines (out of memory?).\n"
+    );
+    let atoms = build.commands_of(id)?.into_iter().map(|command| MadeAtom {
+        command,
+        exit_code: POISON_EXIT_CODE,
+        console: console.clone(),
+    });
+    Some(MadeResult {
+        subjob: id,
+        attempt: *attempt,
+        atoms: atoms.collect(),
+    })
+}

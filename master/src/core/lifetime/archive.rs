@@ -1,0 +1,109 @@
+//! What leaves memory: builds that are over, and slaves that nobody will hear of again.
+
+use crate::core::builds::build::Build;
+use crate::core::event::Fact;
+use crate::core::measures::Measures;
+use crate::core::slaves::slave::{Presence, Slave};
+use crate::core::{Cluster, Ended, LOST_KEPT, SHUT_DOWN_KEPT};
+
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Cluster {
+    /// Builds that can be put away: they are over, and no slave has anything of them.
+    pub fn retirable(&self) -> impl Iterator<Item = &Build> {
+        let held: BTreeSet<BuildId> = self
+            .slaves
+            .values()
+            .flat_map(|slave| {
+                let delivering = slave.delivering.iter().map(|(build, _)| *build);
+                slave.builds.keys().copied().chain(delivering)
+            })
+            .collect();
+        let builds = self.builds.values();
+        let builds = builds.map(Arc::as_ref);
+        builds.filter(move |build| build.is_over() && !held.contains(&build.id))
+    }
+
+    /// Whether a build was put away.
+    #[must_use]
+    pub fn is_ended(&self, id: BuildId) -> bool {
+        self.ended.contains_key(&id)
+    }
+
+    /// Whether there was such a build, but nothing of it is kept any more.
+    #[must_use]
+    pub fn is_forgotten(&self, id: BuildId) -> bool {
+        let existed = (1..=self.last_build).contains(&id.0);
+        existed && !self.builds.contains_key(&id) && !self.is_ended(id)
+    }
+
+    /// All builds that are kept; see [`Cluster::all_builds_from`].
+    pub fn all_builds(&self) -> impl Iterator<Item = (BuildId, Option<&Build>)> {
+        self.all_builds_from(BuildId(0))
+    }
+
+    /// All builds that are kept from this id on, in the order of their ids; `None` for one that was put
+    /// away.
+    pub fn all_builds_from(
+        &self,
+        first: BuildId,
+    ) -> impl Iterator<Item = (BuildId, Option<&Build>)> {
+        let mut live = self.builds.range(first..).peekable();
+        let mut ended = self.ended.range(first..).map(|(id, _)| id).peekable();
+        std::iter::from_fn(move || match (live.peek(), ended.peek()) {
+            (Some((id, _)), Some(other)) if *other < *id => ended.next().map(|id| (*id, None)),
+            (Some(_), _) => live.next().map(|(id, build)| (*id, Some(build.as_ref()))),
+            (None, _) => ended.next().map(|id| (*id, None)),
+        })
+    }
+
+    /// What was measured of the builds that were put away.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    pub(in crate::core) fn retired(&self, builds: &[BuildId]) -> Vec<Fact> {
+        let wanted: BTreeSet<BuildId> = builds.iter().copied().collect();
+        let retirable = self.retirable().map(|build| build.id);
+        let retired = retirable.filter(|build| wanted.contains(build));
+        retired.map(|build| Fact::BuildRetired { build }).collect()
+    }
+
+    /// Slaves that are of no use to anybody any more.
+    pub(in crate::core) fn forgotten_slaves(&self, at: Timestamp) -> Vec<Fact> {
+        // The next life of a slave may still have results of this one.
+        let needed = self.working.iter().filter_map(|id| self.builds.get(id));
+        let needed: BTreeSet<SlaveId> = needed
+            .flat_map(|build| build.slave_urls.keys().copied())
+            .collect();
+        let is_old = |slave: &&Slave| match &slave.presence {
+            Presence::Replaced => !needed.contains(&slave.id),
+            Presence::Lost { at: since, .. } => since.until(at) >= LOST_KEPT,
+            Presence::Alive | Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => {
+                false
+            }
+        };
+        let slaves = self.slaves.values();
+        let old = slaves.clone().filter(is_old);
+        let shut_down = slaves.rev().filter(|s| s.presence == Presence::ShutDown);
+        let forgotten = old.chain(shut_down.skip(SHUT_DOWN_KEPT));
+        forgotten
+            .map(|slave| Fact::SlaveForgotten { slave: slave.id })
+            .collect()
+    }
+
+    pub(in crate::core) fn retire(&mut self, id: BuildId, at: Timestamp) {
+        if let Some(build) = self.builds.remove(&id) {
+            self.measures.observe(&build);
+            self.ended.insert(id, Ended { at });
+        }
+    }
+
+    pub(in crate::core) fn forget_slave(&mut self, id: SlaveId) {
+        self.slaves.remove(&id);
+    }
+}

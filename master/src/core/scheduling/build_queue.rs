@@ -1,0 +1,188 @@
+//! In which order builds get executors.
+
+use clusterrunner_common::ids::BuildId;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The builds that more executors could work on, in the order in which they get them.
+///
+/// A priority of which nothing runs goes first, then the higher one; of one priority whoever has the
+/// fewest executors for its weight, and the older one where they are equal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::core) struct BuildQueue {
+    classes: BTreeMap<Reverse<i32>, Class>,
+    /// The weights of all builds that slaves may work on.
+    pub(in crate::core) weight: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Class {
+    /// How many executors work on builds of this priority.
+    executors: usize,
+    /// Those that no slave is ready for, and those that some are: only these can be handed out now.
+    unready: BTreeSet<(Share, BuildId)>,
+    ready: BTreeSet<(Share, BuildId)>,
+}
+
+impl Class {
+    fn is_empty(&self) -> bool {
+        self.unready.is_empty() && self.ready.is_empty()
+    }
+
+    /// All that wait, in order.
+    fn waiting(&self) -> impl Iterator<Item = BuildId> {
+        let (mut unready, mut ready) =
+            (self.unready.iter().peekable(), self.ready.iter().peekable());
+        let next = move || match (unready.peek(), ready.peek()) {
+            (Some(one), Some(other)) if one < other => unready.next(),
+            (Some(_), None) => unready.next(),
+            (_, Some(_)) => ready.next(),
+            (None, None) => None,
+        };
+        std::iter::from_fn(next).map(|(_, build)| *build)
+    }
+
+    fn those(&mut self, is_ready: bool) -> &mut BTreeSet<(Share, BuildId)> {
+        if is_ready {
+            &mut self.ready
+        } else {
+            &mut self.unready
+        }
+    }
+}
+
+/// How many executors a build has for its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::core) struct Share(u64);
+
+impl Share {
+    pub(in crate::core) fn of(executors: usize, weight: u32) -> Self {
+        Self(((executors as u64) << 32) / u64::from(weight.max(1)))
+    }
+}
+
+impl BuildQueue {
+    pub(in crate::core) fn is_empty(&self) -> bool {
+        self.classes.values().all(Class::is_empty)
+    }
+
+    /// How many wait.
+    pub(in crate::core) fn len(&self) -> usize {
+        let classes = self.classes.values();
+        classes
+            .map(|class| class.unready.len() + class.ready.len())
+            .sum()
+    }
+
+    /// How many of them slaves are ready for.
+    pub(in crate::core) fn num_ready(&self) -> usize {
+        let classes = self.classes.values();
+        classes.map(|class| class.ready.len()).sum()
+    }
+
+    /// Where one that waits stands: the smallest is the first of [`BuildQueue::iter`].
+    pub(in crate::core) fn place(
+        &self,
+        priority: i32,
+        share: Share,
+        build: BuildId,
+    ) -> impl Ord + use<> {
+        let class = self.classes.get(&Reverse(priority));
+        let is_served = class.is_some_and(|class| class.executors > 0);
+        (is_served, Reverse(priority), share, build)
+    }
+
+    /// Who waits, by priority; the first gets the next executor.
+    pub(in crate::core) fn iter(&self) -> impl Iterator<Item = BuildId> {
+        self.in_order().flat_map(Class::waiting)
+    }
+
+    /// Those of [`BuildQueue::iter`] that slaves are ready for.
+    pub(in crate::core) fn ready(&self) -> impl Iterator<Item = BuildId> {
+        let ready = self.in_order().flat_map(|class| &class.ready);
+        ready.map(|(_, build)| *build)
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &Class> {
+        let unserved = self.classes.values().filter(|class| class.executors == 0);
+        let served = self.classes.values().filter(|class| class.executors > 0);
+        unserved.chain(served)
+    }
+
+    /// Executors begin or end to work on builds of a priority.
+    pub(in crate::core) fn serve(&mut self, priority: i32, before: usize, after: usize) {
+        let class = self.classes.entry(Reverse(priority)).or_default();
+        class.executors = class.executors + after - before;
+        self.forget_if_unused(priority);
+    }
+
+    /// `is_ready` says whether a slave is ready for the build.
+    pub(in crate::core) fn join(
+        &mut self,
+        priority: i32,
+        share: Share,
+        build: BuildId,
+        is_ready: bool,
+    ) {
+        let class = self.classes.entry(Reverse(priority)).or_default();
+        class.those(is_ready).insert((share, build));
+    }
+
+    /// As it joined.
+    pub(in crate::core) fn leave(
+        &mut self,
+        priority: i32,
+        share: Share,
+        build: BuildId,
+        is_ready: bool,
+    ) {
+        if let Some(class) = self.classes.get_mut(&Reverse(priority)) {
+            class.those(is_ready).remove(&(share, build));
+        }
+        self.forget_if_unused(priority);
+    }
+
+    fn forget_if_unused(&mut self, priority: i32) {
+        let class = self.classes.get(&Reverse(priority));
+        if class.is_some_and(|class| class.executors == 0 && class.is_empty()) {
+            self.classes.remove(&Reverse(priority));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unserved_priority_goes_first_and_then_the_smallest_share() {
+        let mut line = BuildQueue::default();
+        for (priority, executors, weight, build) in [
+            (0, 4, 2, 1),
+            (0, 3, 1, 2),
+            (0, 2, 1, 3),
+            (5, 9, 1, 4),
+            (-1, 0, 1, 5),
+        ] {
+            let share = Share::of(executors, weight);
+            line.join(priority, share, BuildId(build), build % 2 == 0);
+            line.serve(priority, 0, executors);
+        }
+        let order: Vec<u64> = line.iter().map(|build| build.0).collect();
+        assert_eq!(order, [5, 4, 1, 3, 2]);
+        assert_eq!((line.len(), line.num_ready()), (order.len(), 2));
+        let ready: Vec<u64> = line.ready().map(|build| build.0).collect();
+        assert_eq!(ready, [4, 2]);
+        let placed = [(5, 9, 1, 4), (-1, 0, 1, 5), (0, 3, 1, 2), (0, 4, 2, 1)];
+        let mut placed = placed.map(|(priority, executors, weight, build)| {
+            let share = Share::of(executors, weight);
+            (line.place(priority, share, BuildId(build)), build)
+        });
+        placed.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(placed.map(|(_, build)| build), [5, 4, 1, 2]);
+        line.serve(-1, 0, 1);
+        line.leave(5, Share::of(9, 1), BuildId(4), true);
+        let order: Vec<u64> = line.iter().map(|build| build.0).collect();
+        assert_eq!(order, [1, 3, 2, 5]);
+    }
+}

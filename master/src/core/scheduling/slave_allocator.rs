@@ -1,0 +1,260 @@
+//! Which slave works on which build next.
+//!
+//! Builds get executors in the order of [`crate::core::scheduling::build_queue`]: the highest priority first, those of one priority by
+//! weight. However much work of a higher priority there is, one executor goes to each lower one as soon as
+//! it is free: all builds get on. An executor never stays free while a build could use it: a build that is
+//! still being set up on a slave leaves that slave's executors to others meanwhile, unless that is done at once
+//! ([`crate::core::scheduling::with_setup`]).
+//!
+//! A slave whose executors all have something to do is given more only of builds that nobody comes before
+//! who could use the next one that is free there; how much, says [`crate::core::scheduling::prefetch`]. So what waits runs out when
+//! it is another build's turn. Builds of one priority may all have something waiting: slaves see to it that
+//! each gets executors by its weight.
+
+use super::{prefetch, with_setup};
+use crate::core::Cluster;
+use crate::core::builds::build::{Build, Subjob};
+use crate::core::event::Fact;
+use crate::core::scheduling::set_ups::{set_up_of_any, set_up_on};
+use crate::core::slaves::slave::{BuildOnSlave, Slave};
+use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use std::collections::BTreeSet;
+
+/// Where these are so many times fewer than who waits in line, they are put in order rather than looked for there.
+pub(in crate::core) const FEW: usize = 8;
+
+/// The next hand-out or set-up that brings work to an executor, if there is one.
+pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
+    if let Some(fact) = with_setup::next(cluster) {
+        return Some(fact);
+    }
+    if cluster.line.is_empty() {
+        let dirty = &mut cluster.dirty;
+        dirty.slaves.clear();
+        dirty.slaves_to_set_up.clear();
+        dirty.builds.clear();
+        dirty.builds_to_set_up.clear();
+        return None;
+    }
+    // Whatever executors can do comes before set-ups, which take their time.
+    while let Some(room) = cluster.dirty.slaves.last().copied() {
+        if let Some(fact) = hand_out_on(cluster, room.2) {
+            return Some(fact);
+        }
+        cluster.dirty.slaves.remove(&room);
+        cluster.dirty.slaves_to_set_up.insert(room.2);
+    }
+    if let Some(fact) = hand_out_of_any(cluster) {
+        return Some(fact);
+    }
+    while let Some(slave) = cluster.dirty.slaves_to_set_up.last().copied() {
+        if let Some(fact) = set_up_on(cluster, slave) {
+            return Some(fact);
+        }
+        cluster.dirty.slaves_to_set_up.remove(&slave);
+    }
+    set_up_of_any(cluster)
+}
+
+/// What the first in line of the builds that are to be looked at gives to some slave.
+fn hand_out_of_any(cluster: &mut Cluster) -> Option<Fact> {
+    if cluster.dirty.builds.is_empty() {
+        return None;
+    }
+    let (mut looked_at, mut fact) = (Vec::new(), None);
+    for build in in_line(cluster, &cluster.dirty.builds) {
+        fact = hand_out_of(cluster, build);
+        if fact.is_some() {
+            break;
+        }
+        looked_at.push(build.id);
+    }
+    let dirty = &mut cluster.dirty;
+    if fact.is_none() {
+        dirty.builds.clear();
+    }
+    for build in looked_at {
+        dirty.builds.remove(&build);
+        dirty.builds_to_set_up.insert(build);
+    }
+    fact
+}
+
+/// Those of some builds that are in line, in its order.
+pub(in crate::core) fn in_line<'a>(
+    cluster: &'a Cluster,
+    wanted: &'a BTreeSet<BuildId>,
+) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
+    if wanted.len() * FEW > cluster.line.len() {
+        let line = cluster.line.iter().filter(|id| wanted.contains(id));
+        return Box::new(line.filter_map(|id| cluster.build(id)));
+    }
+    let builds = wanted.iter().filter_map(|id| cluster.build(*id));
+    Box::new(in_order(cluster, builds))
+}
+
+/// Those of a few builds that are in line, in its order.
+fn in_order<'a, B: Iterator<Item = &'a Build>>(
+    cluster: &Cluster,
+    builds: B,
+) -> impl Iterator<Item = &'a Build> + use<'a, B> {
+    let in_line = builds.filter_map(|build| Some((place(cluster, build)?, build)));
+    let mut in_line: Vec<_> = in_line.collect();
+    in_line.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    in_line.into_iter().map(|(_, build)| build)
+}
+
+/// Where a build stands in line, if it does.
+pub(in crate::core) fn place(cluster: &Cluster, build: &Build) -> Option<impl Ord + use<>> {
+    let share = build.standing.in_line?;
+    Some(cluster.line.place(build.priority(), share, build.id))
+}
+
+/// The builds in line that a slave has, in the order of the line.
+pub(in crate::core) fn ready_in_line<'a>(
+    cluster: &'a Cluster,
+    slave: &'a Slave,
+) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
+    if slave.load.ready == 0 {
+        return Box::new(std::iter::empty());
+    }
+    let is_ready = |id: &BuildId| slave.builds.get(id) == Some(&BuildOnSlave::Ready);
+    if slave.builds.len() * FEW > cluster.line.num_ready() {
+        let ready = cluster.line.ready().filter(is_ready);
+        return Box::new(ready.filter_map(|id| cluster.build(id)));
+    }
+    let ready = slave.builds.iter();
+    let ready = ready.filter(|(_, place)| **place == BuildOnSlave::Ready);
+    let ready = ready.filter_map(|(id, _)| cluster.build(*id));
+    Box::new(in_order(cluster, ready))
+}
+
+/// What a slave gets now: work for a free executor, or some that waits there.
+fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
+    let slave = cluster.slaves.get(&slave)?;
+    if slave.num_free() > 0 {
+        let mut builds = ready_in_line(cluster, slave);
+        return builds.find_map(|build| hand_out(cluster, slave, build));
+    }
+    let is_bound = slave.reserved_for.is_some() || slave.limit.is_some();
+    if !slave.takes_work() || is_bound || runs_suspect(cluster, slave) {
+        return None;
+    }
+    let mean_of = |portion: &crate::core::scheduling::load::Portion| {
+        cluster.builds.get(&portion.build)?.mean_us()
+    };
+    let is_crowded = slave.load.portions().len() > 2 * slave.num_executors as usize + FEW;
+    let mut peers = None;
+    for build in ready_in_line(cluster, slave) {
+        if peers.is_some_and(|peers| peers != build.priority()) {
+            return None;
+        }
+        if slave.num_running(build.id) >= build.max_executors_per_slave() {
+            continue;
+        }
+        // What is set aside waits for a free executor, and so does the rest of its build.
+        let is_aside = open(build).next().is_some();
+        if !is_aside && let Some(subjob) = prefetch::next(slave, build, mean_of) {
+            return handed_out(slave, build, subjob);
+        }
+        let own = slave.load.of(build.id);
+        if own.is_none_or(|own| own.waiting() == 0 || is_crowded && own.executors == 0) {
+            // The next executor is its own, and nothing else may be there to take it. Where many wait for
+            // an executor it is no use to have more do so, and each look would have to pass them all.
+            return None;
+        }
+        peers = Some(build.priority());
+    }
+    None
+}
+
+/// What a build gives to a slave with free executors that has it.
+fn hand_out_of(cluster: &Cluster, build: &Build) -> Option<Fact> {
+    if !build.standing.is_ready() || num_allowed(cluster, build) == 0 {
+        return None;
+    }
+    // Slaves with the most free executors first: that spreads a small build over the farm.
+    let roomy = cluster.roomy.iter().rev();
+    let mut slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
+    slaves.find_map(|slave| hand_out(cluster, slave, build))
+}
+
+/// What a free executor of a slave gets of a build.
+fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
+    if slave.builds.get(&build.id) != Some(&BuildOnSlave::Ready)
+        || slave.num_running(build.id) >= build.max_executors_per_slave()
+        || num_allowed(cluster, build) == 0
+    {
+        return None;
+    }
+    handed_out(slave, build, next_subjob(cluster, slave, build)?)
+}
+
+pub(in crate::core) fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Option<Fact> {
+    Some(Fact::SubjobHandedOut {
+        slave: slave.id,
+        build: build.id,
+        subjob,
+        attempt: build.next_attempt(subjob)?,
+    })
+}
+
+/// Whether a slave runs a suspect, which runs alone. It need not be reserved any more: one that was
+/// drained and let to work again meanwhile is not.
+pub(in crate::core) fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
+    if slave.running.len() != 1 {
+        return false;
+    }
+    slave.running.iter().any(|(build, subjob)| {
+        let build = cluster.builds.get(build);
+        let subjob = build.and_then(|build| build.subjob(*subjob));
+        subjob.is_some_and(Subjob::is_suspect)
+    })
+}
+
+/// The subjob of a build that a slave with a free executor gets next. Those set aside go first: they
+/// have waited longest. Suspects are not here, see [`crate::core::builds::isolation`].
+pub(in crate::core) fn next_subjob(
+    cluster: &Cluster,
+    slave: &Slave,
+    build: &Build,
+) -> Option<SubjobId> {
+    if runs_suspect(cluster, slave) {
+        return None;
+    }
+    let mut aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
+    let first = aside.next().map(|(id, _)| id);
+    first.or_else(|| build.progress()?.unstarted.front())
+}
+
+pub(in crate::core) fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
+    build.set_aside().filter(|(_, subjob)| !subjob.is_suspect())
+}
+
+/// A subjob whose result from a slave could not be used, or is doubted, goes to another one, be it busy now; to
+/// the same one only where there is no other.
+fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) -> bool {
+    !subjob.is_shunned_by(slave.id) || !cluster.has_better(build, subjob)
+}
+
+/// How many more subjobs of the build slaves may have, beside the one that is kept for its suspects.
+pub(in crate::core) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
+    let kept = cluster
+        .reserved
+        .get(&build.id)
+        .and_then(|id| cluster.slaves.get(id));
+    let is_idle = |slave: &Slave| slave.num_running(build.id) == 0;
+    let kept = usize::from(kept.is_some_and(is_idle));
+    build
+        .max_executors()
+        .saturating_sub(build.num_running() + kept)
+}
+
+/// How many more executors the build could keep busy.
+pub(in crate::core) fn num_missing(cluster: &Cluster, build: &Build) -> usize {
+    let waiting = match build.progress() {
+        Some(progress) => progress.unstarted.len() + open(build).count(),
+        None => build.num_unstarted(),
+    };
+    waiting.min(num_allowed(cluster, build))
+}

@@ -1,0 +1,52 @@
+//! What is derived of a build for scheduling.
+
+use crate::core::event::AtomOutcome;
+use crate::core::scheduling::build_queue::Share;
+
+/// What is derived of a build for scheduling, kept for speed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// How many executors are taken to work on it.
+    pub(in crate::core) executors: usize,
+    /// How many executors it will have when the set-ups under way are done.
+    pub(in crate::core) coming: usize,
+    /// How many executors the slaves have that are ready for it.
+    pub(in crate::core) ready_executors: usize,
+    /// How long its atoms took that ended by themselves, and how many these are.
+    pub(in crate::core) ended_ms: u64,
+    pub(in crate::core) ended: u64,
+    /// Where it stands in line, if it does.
+    pub(in crate::core) in_line: Option<Share>,
+}
+
+/// Derived: [`crate::core::Cluster::check`] compares it with what it is derived from.
+impl PartialEq for Standing {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Standing {
+    /// Whether a slave is ready for it.
+    pub(in crate::core) fn is_ready(&self) -> bool {
+        self.ready_executors > 0
+    }
+
+    pub(in crate::core) fn is_same(&self, other: &Self) -> bool {
+        let all = |s: &Self| {
+            let executors = (s.executors, s.coming, s.ready_executors);
+            (executors, s.ended_ms, s.ended, s.in_line)
+        };
+        all(self) == all(other)
+    }
+
+    /// Learns from a result.
+    pub(in crate::core) fn observe(&mut self, outcomes: &[AtomOutcome]) {
+        for outcome in outcomes.iter().filter(|outcome| outcome.trouble.is_none()) {
+            self.ended_ms = self
+                .ended_ms
+                .saturating_add(outcome.duration_ms.min(u64::from(u32::MAX)));
+            self.ended += 1;
+        }
+    }
+}

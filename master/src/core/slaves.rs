@@ -1,0 +1,9 @@
+//! Slaves: what one is, how it joins and is lost, and when it is taken for sick.
+
+pub(in crate::core) mod connecting;
+pub(in crate::core) mod doubts;
+pub mod health;
+pub(in crate::core) mod legacy;
+pub(in crate::core) mod losing;
+pub(in crate::core) mod quarantine;
+pub mod slave;

@@ -1,0 +1,96 @@
+//! What becomes of a slave that connects.
+
+use crate::core::Cluster;
+use crate::core::event::Fact;
+use crate::core::slaves::slave::Slave;
+use clusterrunner_common::api::{FinishedAttempt, Seen};
+use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
+use std::collections::BTreeSet;
+
+/// A slave as it says it is.
+#[derive(Debug)]
+pub(in crate::core) struct Offer {
+    pub(in crate::core) url: String,
+    pub(in crate::core) session: SessionId,
+    pub(in crate::core) num_executors: u32,
+    pub(in crate::core) labels: BTreeSet<String>,
+    /// The registration that it knows itself by.
+    pub(in crate::core) known_as: Option<SlaveId>,
+}
+
+impl Cluster {
+    /// A slave that is alive in the same life, under the registration that it knows itself by, goes
+    /// on as it is. Any other one at the same address was started again, or never heard of its
+    /// registration, or heard of it from another incarnation, and has nothing of what was handed out under
+    /// it. A life that is to end stays so. If the slave has seen more than this journal knows, the slaves
+    /// all begin anew.
+    pub(in crate::core) fn connect(
+        &self,
+        offer: Offer,
+        finished: &[FinishedAttempt],
+        seen: &[Seen],
+        fresh: &Incarnation,
+    ) -> Vec<Fact> {
+        let judgement = self.judge_seen(seen);
+        let before = self.latest_at(&offer.url);
+        let is_to_end =
+            before.is_some_and(|slave| slave.was_shut_down() && slave.session == offer.session);
+        let slave = SlaveId(self.last_slave.max(judgement.named.slave.0) + 1);
+        let mut hand_outs = Vec::new();
+        let mut facts = match &judgement.is_older {
+            Some(missed) => {
+                let reason = format!("the slave at {} has seen more: {missed}", offer.url);
+                self.begin_incarnation(fresh, &reason, judgement.named)
+            }
+            None => {
+                hand_outs = self.kept(&offer.url, finished);
+                self.reserving(judgement.named).into_iter().collect()
+            }
+        };
+        if judgement.is_older.is_none()
+            && let Some(known) = before.filter(|slave| slave.is_called())
+        {
+            let is_same_life = known.session == offer.session;
+            if is_same_life && judgement.is_ours && is_same(known, &offer) {
+                return facts;
+            }
+            let reason = if is_same_life {
+                "it connected anew"
+            } else {
+                "it was started again"
+            };
+            let reason = reason.to_owned();
+            if is_same_life || known.was_shut_down() {
+                facts.push(Fact::SlaveLost {
+                    slave: known.id,
+                    reason,
+                });
+            } else {
+                facts.extend(self.died(known.id, reason, &hand_outs));
+            }
+        }
+        facts.push(Fact::SlaveConnected {
+            slave,
+            url: offer.url,
+            session: offer.session,
+            num_executors: offer.num_executors,
+            is_legacy: false,
+            labels: offer.labels,
+        });
+        if !hand_outs.is_empty() {
+            facts.push(Fact::HandOutsKept { slave, hand_outs });
+        }
+        if is_to_end {
+            facts.push(Fact::ShutdownRequested { slave });
+        }
+        facts
+    }
+}
+
+/// Whether it offers what it did under the registration that it knows itself by.
+fn is_same(known: &Slave, offer: &Offer) -> bool {
+    known.is_alive()
+        && known.num_executors == offer.num_executors
+        && known.labels == offer.labels
+        && offer.known_as == Some(known.id)
+}

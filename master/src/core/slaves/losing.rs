@@ -1,0 +1,104 @@
+//! What becomes of a slave and of what it has: the part of [`Cluster::apply`] that is about slaves.
+
+use crate::core::Cluster;
+use crate::core::slaves::slave::{BuildOnSlave, Presence};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Cluster {
+    pub(in crate::core) fn replace_registrations(&mut self, url: &str) {
+        for slave in self.slaves.values_mut().filter(|slave| slave.url == url) {
+            slave.presence = Presence::Replaced;
+        }
+    }
+
+    pub(in crate::core) fn lose_slave(&mut self, id: SlaveId, reason: &str, at: Timestamp) {
+        self.sick.remove(&id);
+        self.end_reservation(id);
+        let mut builds = BTreeMap::new();
+        let mut delivering = BTreeSet::new();
+        self.release_all(id, None);
+        self.change_slave(id, |slave| {
+            builds = slave.builds.clone();
+            delivering = std::mem::take(&mut slave.delivering);
+        });
+        for build in builds.keys() {
+            self.put(id, *build, None);
+        }
+        self.change_slave(id, |slave| {
+            slave.presence = if slave.was_shut_down() {
+                Presence::ShutDown
+            } else {
+                let reason = reason.to_owned();
+                Presence::Lost { reason, at }
+            };
+        });
+        self.shutting_down.remove(&id);
+        let url = self.known_slave_mut(id).url.clone();
+        let returned = format!("slave {url} was lost: {reason}");
+        for (build, subjob) in delivering.into_iter().rev() {
+            self.build_mut(build).return_subjob(subjob, &returned);
+            self.settle_if_suspicious(build);
+            self.settle(build);
+        }
+        for (build, place) in builds {
+            self.leftover.remove(&(id, build));
+            let building = self.build_mut(build);
+            building.take_back(id, &returned);
+            // A set-up that takes its slave down must not be asked for again and again.
+            if matches!(place, BuildOnSlave::SettingUp { .. }) {
+                let reason = format!("it was lost while it set the build up: {reason}");
+                building.note_setup_failure(id, url.clone(), &reason);
+            }
+            self.settle_if_suspicious(build);
+            self.settle(build);
+        }
+    }
+
+    pub(in crate::core) fn enter_shutdown(&mut self, id: SlaveId) {
+        self.end_reservation(id);
+        self.change_slave(id, |slave| {
+            slave.presence = if slave.is_alive() {
+                Presence::ShuttingDown
+            } else {
+                // A slave that is lost has nothing to finish, and cannot be told.
+                Presence::ShutDown
+            };
+        });
+        if self.known_slave_mut(id).is_alive() {
+            self.shutting_down.insert(id);
+        }
+    }
+
+    pub(in crate::core) fn set_up(
+        &mut self,
+        slave: SlaveId,
+        build: BuildId,
+        start_index: u32,
+        at: Timestamp,
+    ) {
+        let place = BuildOnSlave::SettingUp {
+            start_index,
+            executors: self.executors_for(slave, build),
+            since: Some(at),
+        };
+        self.put(slave, build, Some(place));
+        let chosen = self.known_slave_mut(slave);
+        let (num_executors, url) = (chosen.num_executors, chosen.url.clone());
+        let building = self.build_mut(build);
+        building.next_executor_index = start_index.saturating_add(num_executors);
+        building.slave_urls.insert(slave, url);
+        building.start_building(at);
+    }
+
+    /// Forgets that a slave has a build, and what it ran of it.
+    pub(in crate::core) fn drop_build(&mut self, slave: SlaveId, build: BuildId) {
+        self.leftover.remove(&(slave, build));
+        if self.reserved.get(&build) == Some(&slave) {
+            self.end_reservation(slave);
+        }
+        self.put(slave, build, None);
+        self.release_all(slave, Some(build));
+    }
+}

@@ -1,0 +1,159 @@
+//! How the model's master has effects carried out.
+
+use super::master::{Asked, machine_at};
+use super::world::{Happening, World};
+use super::{BROKEN, DEADLY, POISON};
+use crate::core::command::Command;
+use crate::core::effect::{Effect, MadeResult};
+use crate::core::tests::scenario::{Turn, big_plan};
+use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use std::num::NonZeroU32;
+
+fn is_deadly(request: &BuildRequest) -> bool {
+    *request == super::super::scenario::request(&format!("project {DEADLY}"))
+}
+
+impl World {
+    pub(super) fn carry_out(&mut self, turn: Turn) {
+        for effect in turn.effects {
+            match effect {
+                Effect::Prepare { build, request } if is_deadly(&request) => {
+                    let (life, delay) = (self.master.life, self.random.between(1, 100));
+                    self.schedule(delay, Happening::PreparingKills(life, build));
+                }
+                Effect::Prepare { build, .. } => {
+                    let report = self.preparation(build);
+                    self.report_from_adapter(report);
+                }
+                Effect::Archive {
+                    build,
+                    results,
+                    made,
+                    ..
+                } => {
+                    for made in &made {
+                        self.make_result(build, made);
+                    }
+                    let archived = self.master.farm.cluster.build(build).unwrap();
+                    assert_eq!(
+                        results.len(),
+                        archived.subjobs.len(),
+                        "{build} lacks results"
+                    );
+                    let stored = self.master.results.get(&build);
+                    let is_there = |key| stored.is_some_and(|stored| stored.contains(key));
+                    let report = if !results.iter().all(is_there) {
+                        // Only a wrong disk loses results, or the fact that they were removed.
+                        assert!(self.branch > 0, "a result of build {build} is not stored");
+                        let reason = "a result is not there".to_owned();
+                        self.master.tally.results_missed += 1;
+                        Command::ReportArchivingFailed { build, reason }
+                    } else if self.random.happens(20) {
+                        let reason = "disk full".to_owned();
+                        Command::ReportArchivingFailed { build, reason }
+                    } else {
+                        Command::ReportArchived { build }
+                    };
+                    self.report_from_adapter(report);
+                }
+                Effect::MakeResult { build, made } => {
+                    assert!(!made.atoms.is_empty());
+                    self.make_result(build, &made);
+                }
+                Effect::RemoveBuild { build } => {
+                    // Once more after a restart, where it may be gone already.
+                    self.master.results.remove(&build);
+                    if let Some(removed) = self.master.kept.remove(&build) {
+                        self.master.removed.insert(build, removed);
+                    }
+                    self.report_from_adapter(Command::ReportCleared { build });
+                }
+                Effect::Abandon { build } | Effect::ClearResults { build } => {
+                    assert!(self.master.farm.cluster.build(build).unwrap().is_over());
+                }
+                Effect::OpenSlave {
+                    slave,
+                    url,
+                    session,
+                    incarnation: _,
+                    is_legacy: _,
+                } => {
+                    let opened = (machine_at(&url), session, self.now);
+                    self.master.open.insert(slave, opened);
+                }
+                Effect::CloseSlave { slave } => {
+                    // A slave of the life before may be lost at the very start.
+                    self.master.open.remove(&slave);
+                    self.master.calls.retain(|_, (called, ..)| *called != slave);
+                }
+                Effect::EndSlave { slave } => self.ask(slave, Asked::End),
+                Effect::Call { slave, build, call } => {
+                    self.ask(slave, Asked::About(build, call));
+                }
+            }
+        }
+    }
+
+    fn make_result(&mut self, build: BuildId, made: &MadeResult) {
+        let results = self.master.results.entry(build).or_default();
+        results.insert((made.subjob, made.attempt));
+    }
+
+    pub(super) fn ask(&mut self, slave: SlaveId, asked: Asked) {
+        self.master.num_calls += 1;
+        let number = self.master.num_calls;
+        let mark = self.master.farm.cluster.mark().unwrap();
+        self.master.calls.insert(number, (slave, asked, mark));
+        self.call(number);
+    }
+
+    pub(super) fn report_from_adapter(&mut self, command: Command) {
+        let life = self.master.life;
+        for _ in 0..self.random.between(1, 2) {
+            let delay = self.random.between(1, 150);
+            self.schedule(delay, Happening::AdapterReports(life, command.clone()));
+        }
+    }
+
+    pub(super) fn preparation(&mut self, build: BuildId) -> Command {
+        if self.random.happens(30) {
+            let reason = "no such branch".to_owned();
+            return Command::ReportPreparationFailed { build, reason };
+        }
+        let [num_atoms, max_executors, per_slave] =
+            [9, 4, 3].map(|end| u32::try_from(self.random.below(end)).unwrap());
+        // Now and then enough for a slave to fail many of them in a row.
+        let num_atoms = if self.random.happens(200) {
+            u32::try_from(self.random.between(40, 61)).unwrap()
+        } else {
+            num_atoms
+        };
+        let poison = self.random.happens(100).then(|| self.random.index(9));
+        let mut plan = big_plan(num_atoms, max_executors, per_slave);
+        // Of every other build something is known.
+        if num_atoms % 2 == 1 {
+            plan.expected_ms = (0..u64::from(num_atoms)).map(|n| n * 7 % 5).collect();
+        }
+        plan.weight = NonZeroU32::new(num_atoms % 4);
+        plan.priority = i32::from(num_atoms % 5 == 0);
+        for atom in &mut plan.atoms {
+            *atom = match self.branch {
+                0 => format!("export BUILD={build}; {atom}"),
+                // The build of this id that is lost was another one.
+                branch => format!("export BUILD={build}.{branch}; {atom}"),
+            };
+        }
+        if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
+            atom.push_str(POISON);
+        }
+        // Now and then a build is broken as a whole.
+        if self.random.happens(100) {
+            for atom in &mut plan.atoms {
+                atom.push_str(BROKEN);
+            }
+        }
+        let plan = Box::new(plan);
+        Command::ReportPrepared { build, plan }
+    }
+}

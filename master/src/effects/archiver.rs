@@ -1,0 +1,215 @@
+//! Makes the archive of a build: finds out which pieces of its stored results it consists of.
+
+use crate::core::command::Command;
+use crate::core::effect::MadeResult;
+use crate::store::results::{Results, block_of};
+use clusterrunner_common::disk::space::{DiskSpace, is_disk_full};
+use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What the list of pieces takes, generously: so much, and so much for each subjob.
+const LIST: u64 = 256 << 10;
+const LIST_OF_SUBJOB: u64 = 128;
+/// The pause after the disk was found full.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Makes the archive and says how it went; `None` if it was told to stop. Waits while the disk has
+/// no place for it.
+pub async fn archive(
+    results: Results,
+    space: DiskSpace,
+    build: BuildId,
+    subjobs: Vec<(SubjobId, Attempt)>,
+    failures: Vec<String>,
+    made: Vec<MadeResult>,
+    stop: CancellationToken,
+) -> Option<Command> {
+    let needed = LIST.saturating_add(LIST_OF_SUBJOB.saturating_mul(subjobs.len() as u64));
+    let (subjobs, failures) = (Arc::new(subjobs), Arc::new(failures));
+    let what = format!("archiving build {build}");
+    let done = loop {
+        if !space.wait_for(needed, &what, &stop).await {
+            return None;
+        }
+        match write_archive(&results, build, &subjobs, &failures, &made, &stop).await {
+            // Somebody else took the space meanwhile; what was written of the archive is gone.
+            Err(error) if is_disk_full(&error) && !stop.is_cancelled() => {
+                tracing::warn!(build.id = build.0, %error, "the archive found no place; trying on");
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            done => break done,
+        }
+    };
+    match done {
+        _ if stop.is_cancelled() => None,
+        Ok(()) => Some(Command::ReportArchived { build }),
+        Err(error) => Some(Command::ReportArchivingFailed {
+            build,
+            reason: format!("The archive of the results could not be made: {error}."),
+        }),
+    }
+}
+
+async fn write_archive(
+    results: &Results,
+    build: BuildId,
+    subjobs: &Arc<Vec<(SubjobId, Attempt)>>,
+    failures: &Arc<Vec<String>>,
+    made: &[MadeResult],
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    for made in made {
+        let (store, subjob, attempt) = (results.clone(), made.subjob, made.attempt);
+        let is_there = tokio::task::spawn_blocking(move || store.has(build, subjob, attempt));
+        // Whoever made them first may not have come to its end.
+        if !is_there.await.map_err(io::Error::other)?? {
+            store_made(results, build, made).await?;
+        }
+    }
+    let (results, stop) = (results.clone(), stop.clone());
+    let (subjobs, failures) = (Arc::clone(subjobs), Arc::clone(failures));
+    let work = tokio::task::spawn_blocking(move || {
+        results.make_archive(build, &subjobs, &failures, &stop)
+    });
+    work.await.map_err(io::Error::other)?
+}
+
+/// Stores a result that no slave brought.
+///
+/// # Errors
+/// The disk refuses.
+pub async fn store_made(results: &Results, build: BuildId, made: &MadeResult) -> io::Result<()> {
+    let (block, result) = block_of(made)?;
+    let append = results.append(build, block, vec![(result, made.attempt)]);
+    append.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::effect::MadeAtom;
+    use crate::store::results::{Block, StoredConsole};
+    use clusterrunner_common::http::turns::Turns;
+    use clusterrunner_common::ids::AtomId;
+    use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
+    use flate2::read::MultiGzDecoder;
+    use futures_util::TryStreamExt as _;
+    use std::io::{Cursor, Read as _};
+    use std::path::Path;
+
+    const BUILD: BuildId = BuildId(7);
+
+    async fn add_subjob(results: &Results, subjob: u32, content: &[u8], artifacts: &Path) {
+        let mut block = BlockWriter::new(Vec::new(), CancellationToken::new());
+        block.begin(SubjobId(subjob), Attempt(1));
+        let result = AtomResult {
+            command: "true",
+            exit_code: 0,
+            seconds: 0.0,
+            ended_at: 0,
+            console: Console::Memory(content),
+            artifacts: Some(artifacts),
+        };
+        block.add(AtomId(0), &result).unwrap();
+        let (bytes, _) = block.finish().unwrap();
+        let checked = check_block(&*bytes).unwrap().remove(0);
+        let appended = results.append(BUILD, Block::Memory(bytes), vec![(checked, Attempt(1))]);
+        appended.await.unwrap();
+    }
+
+    async fn tar_names(results: &Results) -> Vec<String> {
+        let archive = results.archive(BUILD).unwrap();
+        let length = archive.tar_length();
+        let chunks: Vec<_> = archive.tar(0..length).try_collect().await.unwrap();
+        let bytes = chunks.concat();
+        let mut archive = tar::Archive::new(MultiGzDecoder::new(&*bytes));
+        let entries = archive.entries().unwrap();
+        let name = |entry: io::Result<tar::Entry<'_, _>>| {
+            String::from_utf8(entry.unwrap().path_bytes().to_vec()).unwrap()
+        };
+        entries.map(name).collect()
+    }
+
+    fn console(results: &Results, subjob: u32, attempt: u32) -> Vec<u8> {
+        let (subjob, attempt) = (SubjobId(subjob), Attempt(attempt));
+        let mut text = Vec::new();
+        match results.console(BUILD, subjob, attempt, AtomId(0)).unwrap() {
+            StoredConsole::Memory(mut console) => console.read_to_end(&mut text),
+            StoredConsole::File(mut console) => console.read_to_end(&mut text),
+        }
+        .unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn both_archives_have_the_originals_layout() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = tempfile::tempdir().unwrap();
+        let long_name = "long".repeat(40);
+        std::fs::write(left.path().join(&long_name), "abc").unwrap();
+        let results = Results::new(directory.path().to_owned()).unwrap();
+        let long = b"line\n".repeat(500_000);
+        add_subjob(&results, 0, b"hello\n", left.path()).await;
+        add_subjob(&results, 1, &long, left.path()).await;
+        let subjobs = (0..3).map(|subjob| (SubjobId(subjob), Attempt(1)));
+        let failures = vec!["artifact_1_0".to_owned()];
+        let stop = CancellationToken::new();
+        let space = DiskSpace::new(directory.path(), 0);
+        let made = vec![MadeResult {
+            subjob: SubjobId(2),
+            attempt: Attempt(1),
+            atoms: vec![MadeAtom {
+                command: "false".to_owned(),
+                exit_code: 125,
+                console: "poison\n".to_owned(),
+            }],
+        }];
+        let subjobs = subjobs.collect();
+        let command = archive(results.clone(), space, BUILD, subjobs, failures, made, stop).await;
+        assert_eq!(command, Some(Command::ReportArchived { build: BUILD }));
+        let files = [
+            "clusterrunner_console_output",
+            "clusterrunner_command",
+            "clusterrunner_exit_code",
+            "clusterrunner_time",
+        ];
+        let mut expected_in_tar = Vec::new();
+        let mut expected_in_zip = Vec::new();
+        for subjob in 0..3 {
+            expected_in_tar.push(format!("./artifact_{subjob}_0/"));
+            let left = (subjob < 2).then_some(long_name.as_str());
+            for file in files.into_iter().chain(left) {
+                expected_in_tar.push(format!("./artifact_{subjob}_0/{file}"));
+                expected_in_zip.push(format!("artifact_{subjob}_0/{file}"));
+            }
+        }
+        expected_in_tar.push("./failures.txt".to_owned());
+        expected_in_zip.push("failures.txt".to_owned());
+        assert_eq!(tar_names(&results).await, expected_in_tar);
+        let zip = results.archive(BUILD).unwrap().zip(Turns::default());
+        let zip: Vec<_> = zip.try_collect().await.unwrap();
+        let mut zip = zip::ZipArchive::new(Cursor::new(zip.concat())).unwrap();
+        let names: Vec<String> = zip
+            .file_names()
+            .map(|name| name.unwrap().into_owned())
+            .collect();
+        assert_eq!(names, expected_in_zip);
+        let mut failures = String::new();
+        zip.by_name("failures.txt")
+            .unwrap()
+            .read_to_string(&mut failures)
+            .unwrap();
+        assert_eq!(failures, "artifact_1_0");
+
+        results.clear_unused(BUILD).unwrap();
+        assert_eq!(console(&results, 1, 1), long);
+        assert_eq!(console(&results, 2, 1), b"poison\n");
+        let left = std::fs::read_dir(directory.path().join("7")).unwrap();
+        let mut left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["archive.json", "blocks", "index"]);
+    }
+}

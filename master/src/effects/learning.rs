@@ -1,0 +1,256 @@
+//! Learns how long atoms take, and says what is expected of those of a new build. Beside the main
+//! work: nobody waits for what is learned, and what is lost of it is learned again.
+
+use crate::core::Cluster;
+use crate::core::builds::durations::expected;
+use crate::core::event::{Event, Fact};
+use crate::effects::timing_files;
+use crate::journal::{JobKey, Run, Timings};
+use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How many runs may wait to be stored; what is beyond is not learned.
+const WAITING: usize = 1 << 16;
+
+/// How many runs are stored at once.
+const AT_ONCE: usize = 4096;
+
+/// How long runs are gathered before they are stored.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// How often old knowledge is looked for.
+const FORGET_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The job of the build that was heard of last, which most events are about.
+type LastJob = Option<(BuildId, JobKey)>;
+
+/// What the atoms of an event say, as [`learn`] wants it. Those that did not end by themselves say nothing.
+fn runs(cluster: &Cluster, event: &Event, last: &mut LastJob) -> Vec<Run> {
+    let Fact::SubjobFinished {
+        build,
+        subjob,
+        outcomes,
+        ..
+    } = &event.fact
+    else {
+        return Vec::new();
+    };
+    let mut known = || {
+        let known = cluster.build(*build)?;
+        let job_name = &known.plan.as_ref()?.job_name;
+        let job = match *last {
+            Some((id, job)) if id == *build => job,
+            Some(_) | None => JobKey::new(&known.request, job_name),
+        };
+        *last = Some((*build, job));
+        Some((job, known.subjob(*subjob)?))
+    };
+    let Some((job, subjob)) = known() else {
+        return Vec::new();
+    };
+    let ended = subjob.atoms.iter().zip(outcomes);
+    let ended = ended.filter(|(_, outcome)| outcome.trouble.is_none());
+    ended
+        .map(|(atom, outcome)| Run::new(job, atom, outcome.duration_ms, event.at))
+        .collect()
+}
+
+/// A listener for the coordinator, and what it hears, for [`learn`].
+pub fn listener() -> (
+    impl FnMut(&Cluster, &[Event]) + Send + 'static,
+    mpsc::Receiver<Run>,
+) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let mut last = None;
+    let listener = move |cluster: &Cluster, events: &[Event]| {
+        for run in events
+            .iter()
+            .flat_map(|event| runs(cluster, event, &mut last))
+        {
+            // Where storing can not keep up some runs are not learned.
+            sender.try_send(run).ok();
+        }
+    };
+    (listener, receiver)
+}
+
+/// Stores what is heard until nobody says anything any more.
+pub async fn learn(timings: Timings, mut heard: mpsc::Receiver<Run>) {
+    let mut forget = tokio::time::interval(FORGET_INTERVAL);
+    loop {
+        let mut runs = Vec::new();
+        tokio::select! {
+            _ = forget.tick() => {
+                let timings = timings.clone();
+                blocking(move || timings.forget(Timestamp::now())).await;
+                continue;
+            }
+            number = heard.recv_many(&mut runs, AT_ONCE) => if number == 0 {
+                return;
+            }
+        }
+        let gathered = tokio::time::timeout(GATHER, async {
+            while runs.len() < AT_ONCE && heard.recv_many(&mut runs, AT_ONCE).await > 0 {}
+        });
+        // How it ended does not matter: what came is there.
+        gathered.await.ok();
+        let timings = timings.clone();
+        blocking(move || timings.learn(&runs)).await;
+    }
+}
+
+async fn blocking<E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<(), E> + Send + 'static,
+) {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not store how long atoms took"),
+        Err(error) => tracing::error!(%error, "storing how long atoms took broke off"),
+    }
+}
+
+/// All that is known of durations.
+#[derive(Clone, Debug)]
+pub struct Durations {
+    /// What was learned.
+    pub timings: Timings,
+    /// Where the original's files are.
+    pub files: PathBuf,
+}
+
+impl Durations {
+    /// How many milliseconds each of these atoms is expected to take; none where nothing is known.
+    /// What was learned counts more than the original's files. Gives the atoms back.
+    pub async fn expected(
+        &self,
+        request: &BuildRequest,
+        job_name: &str,
+        atoms: Vec<String>,
+    ) -> (Vec<String>, Vec<u64>) {
+        let (durations, request) = (self.clone(), request.clone());
+        let job_name = job_name.to_owned();
+        let shared = std::sync::Arc::new(atoms);
+        let looking = tokio::task::spawn_blocking({
+            let atoms = std::sync::Arc::clone(&shared);
+            move || durations.look(&request, &job_name, &atoms)
+        });
+        let expected = looking.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "looking for known durations broke off");
+            Vec::new()
+        });
+        (std::sync::Arc::unwrap_or_clone(shared), expected)
+    }
+
+    fn look(&self, request: &BuildRequest, job_name: &str, atoms: &[String]) -> Vec<u64> {
+        let learned = self
+            .timings
+            .typical(JobKey::new(request, job_name), atoms)
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "could not read how long atoms took");
+                vec![None; atoms.len()]
+            });
+        let mut known = learned;
+        if known.iter().any(Option::is_none) {
+            let files = timing_files::read(&self.files, request, job_name);
+            for (known, atom) in known.iter_mut().zip(atoms) {
+                *known = known.or_else(|| files.get(atom).copied());
+            }
+        }
+        expected(&known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::command::Command;
+    use crate::core::event::{AtomOutcome, AtomTrouble, Plan};
+    use crate::journal::Journal;
+    use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
+    use serde_json::json;
+
+    fn outcome(exit_code: i32, duration_ms: u64, trouble: Option<AtomTrouble>) -> AtomOutcome {
+        AtomOutcome {
+            exit_code,
+            duration_ms,
+            trouble,
+        }
+    }
+
+    /// A cluster with one build of four atoms that is prepared.
+    fn prepared(request: &BuildRequest, atoms: &[String]) -> Cluster {
+        let mut cluster = Cluster::default();
+        let plan = Plan {
+            job_name: "Job".to_owned(),
+            atoms: atoms.to_vec(),
+            ..Plan::default()
+        };
+        let build = BuildId(1);
+        let request = Box::new(request.clone());
+        let mut tell = |command| {
+            for event in cluster.decide(command, Timestamp(1)).unwrap() {
+                cluster.apply(&event);
+            }
+            while let Some(event) = cluster.follow_up(Timestamp(1)) {
+                cluster.apply(&event);
+            }
+        };
+        tell(Command::QueueBuild { request });
+        tell(Command::ReportPrepared {
+            build,
+            plan: Box::new(plan),
+        });
+        cluster
+    }
+
+    fn finished(subjob: u32, outcome: AtomOutcome) -> Event {
+        Event {
+            // What is old is forgotten, perhaps before it is looked for.
+            at: Timestamp::now(),
+            fact: Fact::SubjobFinished {
+                slave: SlaveId(1),
+                build: BuildId(1),
+                subjob: SubjobId(subjob),
+                attempt: Attempt(1),
+                executor: None,
+                outcomes: vec![outcome],
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn what_ended_by_itself_is_learned_and_counts_more_than_the_originals_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = timing_files::directory(directory.path());
+        std::fs::create_dir_all(files.join("p")).unwrap();
+        let known = r#"{"a": 100, "b": 100, "c": 0.007}"#;
+        std::fs::write(files.join("p/Job.timing.json"), known).unwrap();
+        let timings = Journal::open(&directory.path().join("journal"))
+            .unwrap()
+            .timings();
+        let request = json!({"type": "directory", "project_directory": "/p"});
+        let request = BuildRequest::from_json(&request).unwrap();
+        let atoms: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let cluster = prepared(&request, &atoms);
+        let (mut listener, heard) = listener();
+        let timed_out = Some(AtomTrouble::TimedOut { after_s: 9 });
+        let events = [
+            finished(0, outcome(0, 5, None)),
+            finished(1, outcome(1, 6, None)),
+            finished(3, outcome(-9, 9000, timed_out)),
+        ];
+        listener(&cluster, &events);
+        drop(listener);
+        learn(timings.clone(), heard).await;
+        let durations = Durations { timings, files };
+        let found = durations.expected(&request, "Job", atoms.clone()).await;
+        assert_eq!(found, (atoms.clone(), vec![5, 6, 7, 7]));
+        // Nothing is known of another job.
+        let found = durations.expected(&request, "Other", atoms.clone()).await;
+        assert_eq!(found, (atoms, Vec::new()));
+    }
+}

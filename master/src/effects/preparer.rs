@@ -1,0 +1,178 @@
+//! Prepares one build: fetches the project, reads its job, runs the atomizers. The core sees to it that a project that
+//! preparing changes is prepared once at a time.
+//!
+//! All that touches the project is done by a child process (`work`), since the project is a stranger's: what ends or
+//! stops the child is an error of its build. Here is what the builds share: space, locks, and what was learned.
+
+mod error;
+mod output;
+mod work;
+
+pub use work::prepare_build;
+
+use crate::core::command::Command;
+use crate::core::event::Plan;
+use crate::effects::learning::Durations;
+use crate::effects::project_locks::ProjectLocks;
+use crate::read::metrics::{InternalError, Measured};
+use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::child::{ChildError, Children};
+use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::git::{GitOptions, GitUrl};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job::config::Timeouts;
+use clusterrunner_common::process::sweeper::Sweeper;
+use clusterrunner_common::remote_files::RemoteFileRules;
+use error::PreparationError;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
+use work::{Failure, Order, Surroundings};
+
+/// The first argument of a process that prepares a build, see [`prepare_build`].
+pub const PREPARE_BUILD: &str = "prepare-build";
+
+/// What every preparation needs.
+#[derive(Clone, Debug)]
+pub struct Preparer {
+    /// Where mirrors of repositories lie.
+    pub mirrors: PathBuf,
+    /// Where the master's work trees lie, one for each repository.
+    pub work_trees: PathBuf,
+    /// How repositories are reached.
+    pub git: GitOptions,
+    /// What remote files may be.
+    pub remote_files: RemoteFileRules,
+    /// How much memory git may take.
+    pub git_max_memory_bytes: u64,
+    /// The processes that do it.
+    pub children: Children,
+    /// Time between asking a process to end and killing it.
+    pub kill_grace: Duration,
+    /// Ends what atomizers leave behind.
+    pub sweeper: Sweeper,
+    /// How long commands may run whose job does not say.
+    pub default_timeouts: Timeouts,
+    /// This machine, for messages.
+    pub hostname: String,
+    /// Who uses which project's directory.
+    pub projects: ProjectLocks,
+    /// What is known of how long atoms take.
+    pub durations: Durations,
+    /// The space that is left here.
+    pub space: DiskSpace,
+    /// Where failing atomizers are counted.
+    pub measured: Measured,
+}
+
+impl Preparer {
+    /// Prepares a build and says how it went; `None` if it was told to stop. Waits while the disk is
+    /// nearly full, and begins anew if it becomes so meanwhile.
+    pub async fn prepare(
+        &self,
+        build: BuildId,
+        request: BuildRequest,
+        stop: CancellationToken,
+    ) -> Option<Command> {
+        let what = format!("preparing build {build}");
+        let prepared = loop {
+            if !self.space.wait_for(0, &what, &stop).await {
+                return None;
+            }
+            let try_only = stop.child_token();
+            let planning = self.plan(build, &request, &try_only);
+            tokio::pin!(planning);
+            let prepared = tokio::select! {
+                prepared = &mut planning => prepared,
+                () = self.space.runs_out() => {
+                    try_only.cancel();
+                    planning.await
+                }
+            };
+            if prepared.is_ok() || stop.is_cancelled() {
+                break prepared;
+            }
+            // Whatever it says, it may be for want of space.
+            if !try_only.is_cancelled() && self.space.check(0).is_ok() {
+                break prepared;
+            }
+        };
+        match prepared {
+            _ if stop.is_cancelled() => None,
+            Ok(plan) => Some(Command::ReportPrepared {
+                build,
+                plan: Box::new(plan),
+            }),
+            Err(error) => {
+                if error.is_atomizers() {
+                    self.measured.count(InternalError::AtomizerFailure);
+                }
+                let reason = error.to_string();
+                Some(Command::ReportPreparationFailed { build, reason })
+            }
+        }
+    }
+
+    async fn plan(
+        &self,
+        build: BuildId,
+        request: &BuildRequest,
+        stop: &CancellationToken,
+    ) -> Result<Plan, PreparationError> {
+        // Held to the end: the atomizers read the directory too, and so does what they leave behind.
+        // All that is awaited below ends soon after `stop`, and is awaited to its end.
+        let only_user = match request.preparing_changes_project() {
+            true => tokio::select! {
+                () = stop.cancelled() => return Err(PreparationError::Canceled),
+                lock = self.lock(request) => Some(lock?),
+            },
+            false => None,
+        };
+        let order = Order {
+            build,
+            request: request.clone(),
+            surroundings: self.surroundings(),
+        };
+        let answered = self.children.run(&order, stop).await;
+        if request.atoms_override.is_none() || answered.answer.is_err() {
+            // What an atomizer leaves in the background is nobody's any more; the build need not wait for its end.
+            self.sweeper.end_later(answered.mark, only_user);
+        }
+        let planned: Result<Plan, Failure> = answered.answer.map_err(|error| match error {
+            ChildError::Canceled => PreparationError::Canceled,
+            error => PreparationError::Child(error),
+        })?;
+        let mut plan = planned.map_err(PreparationError::Failed)?;
+        let atoms = std::mem::take(&mut plan.atoms);
+        (plan.atoms, plan.expected_ms) = self
+            .durations
+            .expected(request, &plan.job_name, atoms)
+            .await;
+        Ok(plan)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            mirrors: self.mirrors.clone(),
+            work_trees: self.work_trees.clone(),
+            git: self.git.clone(),
+            remote_files: self.remote_files.clone(),
+            git_max_memory_bytes: self.git_max_memory_bytes,
+            kill_grace: self.kill_grace,
+            default_timeouts: self.default_timeouts,
+            hostname: self.hostname.clone(),
+        }
+    }
+
+    async fn lock(&self, request: &BuildRequest) -> Result<OwnedMutexGuard<()>, PreparationError> {
+        let directory = match &request.project {
+            ProjectSource::Directory { project_directory } => PathBuf::from(project_directory),
+            ProjectSource::Git { url, .. } => {
+                let url = GitUrl::parse(url, self.git.allow_local_sources)?;
+                self.work_trees.join(url.directory_name())
+            }
+        };
+        Ok(self.projects.lock(&directory).await)
+    }
+}

@@ -1,0 +1,277 @@
+//! What a child does to prepare a build. Read from top to bottom.
+
+use super::error::PreparationError;
+use super::output::{MAX_OUTPUT, Output};
+use crate::core::event::Plan;
+use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::child::{self, Inside, MemoryLimit};
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::disk::kept_projects;
+use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror, Revision};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job::config::{Job, TimeLimit, Timeouts, atoms_from_output};
+use clusterrunner_common::job::file::read_job;
+use clusterrunner_common::process::command::{Ended, ShellCommand};
+use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What is to be prepared.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) build: BuildId,
+    pub(super) request: BuildRequest,
+    pub(super) surroundings: Surroundings,
+}
+
+/// What is the same for all builds of a master.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Surroundings {
+    pub(super) mirrors: PathBuf,
+    pub(super) work_trees: PathBuf,
+    pub(super) git: GitOptions,
+    pub(super) remote_files: RemoteFileRules,
+    pub(super) git_max_memory_bytes: u64,
+    pub(super) kill_grace: Duration,
+    pub(super) default_timeouts: Timeouts,
+    pub(super) hostname: String,
+}
+
+/// Why it can not be prepared.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// For the user.
+    pub(super) reason: String,
+    /// Whether an atomizer is to blame.
+    pub(super) is_atomizers: bool,
+}
+
+/// Is a process that prepares one build, as its parent says. To be called from `main`, before anything else.
+#[must_use]
+pub fn prepare_build() -> ExitCode {
+    child::serve(|order: Order, inside| async move {
+        let work = Work {
+            build: order.build,
+            surroundings: order.surroundings,
+            inside,
+        };
+        let planned = work.plan(&order.request).await;
+        planned.map_err(|error| Failure {
+            is_atomizers: error.is_atomizers(),
+            reason: error.to_string(),
+        })
+    })
+}
+
+struct Work {
+    build: BuildId,
+    surroundings: Surroundings,
+    inside: Inside,
+}
+
+impl Work {
+    async fn plan(&self, request: &BuildRequest) -> Result<Plan, PreparationError> {
+        let memory = MemoryLimit::set(self.surroundings.git_max_memory_bytes);
+        let (project, commit) = self.fetch(request).await?;
+        let files = fetch_remote_files(
+            &request.remote_files,
+            &project,
+            &self.surroundings.remote_files,
+        );
+        tokio::select! {
+            () = self.inside.stop.cancelled() => return Err(PreparationError::Canceled),
+            fetched = files => fetched?,
+        }
+        let (config, job_name) = (request.config.as_ref(), request.job_name.as_deref());
+        let (job_name, job) =
+            read_job(config, job_name, &project).map_err(|error| match &request.project {
+                ProjectSource::Git {
+                    project_directory, ..
+                } => error.in_repository(project_directory.as_deref()),
+                ProjectSource::Directory { .. } => error,
+            })?;
+        let timeouts = job.timeouts.or(self.surroundings.default_timeouts);
+        let atoms = match &request.atoms_override {
+            Some(atoms) => atoms.clone(),
+            None => {
+                // It is git's, not theirs.
+                drop(memory);
+                let limit = timeouts.atomizer.and_then(TimeLimit::duration);
+                self.atomize(&job, &project, limit).await?
+            }
+        };
+        Ok(Plan {
+            commit,
+            job_name,
+            command: job.commands,
+            setup_build: job.setup_build,
+            teardown_build: job.teardown_build,
+            max_executors: job.max_executors,
+            max_executors_per_slave: job.max_executors_per_slave,
+            labels: job.labels,
+            priority: job.priority,
+            weight: job.weight,
+            timeouts,
+            atoms,
+            expected_ms: Vec::new(),
+        })
+    }
+
+    /// Brings the project here; says where it is, and at which commit.
+    async fn fetch(
+        &self,
+        request: &BuildRequest,
+    ) -> Result<(PathBuf, Option<String>), PreparationError> {
+        let surroundings = &self.surroundings;
+        match &request.project {
+            ProjectSource::Directory { project_directory } => {
+                let directory = PathBuf::from(project_directory);
+                if !directory.is_dir() {
+                    let hostname = surroundings.hostname.clone();
+                    return Err(PreparationError::NoDirectory {
+                        directory,
+                        hostname,
+                    });
+                }
+                Ok((directory, None))
+            }
+            ProjectSource::Git {
+                url,
+                remote,
+                branch,
+                hash,
+                project_directory,
+            } => {
+                let url = GitUrl::parse(url, surroundings.git.allow_local_sources)?;
+                let name = url.directory_name();
+                let work_tree = surroundings.work_trees.join(&name);
+                let mirror = Mirror::new(
+                    surroundings.mirrors.join(&name),
+                    url,
+                    surroundings.git.clone(),
+                );
+                let revision = Revision {
+                    remote: remote.clone(),
+                    branch: branch.clone(),
+                    hash: hash.clone(),
+                };
+                let checked_out = tokio::task::spawn_blocking({
+                    let (work_tree, stop) = (work_tree.clone(), self.inside.stop.clone());
+                    move || {
+                        let commit = mirror.fetch(&revision, &stop)?;
+                        mirror.check_out(&commit, &work_tree, &stop)?;
+                        // Unused for longer it only seems, and is fetched again.
+                        kept_projects::touch(&work_tree).ok();
+                        Ok::<_, GitError>(commit)
+                    }
+                });
+                let commit = checked_out.await.map_err(interrupted)??;
+                let project = match project_directory {
+                    None => work_tree,
+                    Some(inside) => project_inside(&work_tree, inside)?,
+                };
+                Ok((project, Some(commit.to_string())))
+            }
+        }
+    }
+
+    async fn atomize(
+        &self,
+        job: &Job,
+        project: &Path,
+        limit: Option<Duration>,
+    ) -> Result<Vec<String>, PreparationError> {
+        let mut atoms = Vec::new();
+        for atomizer in &job.atomizers {
+            let output = self.run_atomizer(&atomizer.command, project, limit).await?;
+            let values = atoms_from_output(&atomizer.name, &output, &project.to_string_lossy());
+            atoms.extend(values);
+        }
+        Ok(atoms)
+    }
+
+    async fn run_atomizer(
+        &self,
+        command: &str,
+        project: &Path,
+        limit: Option<Duration>,
+    ) -> Result<String, PreparationError> {
+        let stop = &self.inside.stop;
+        self.inside.begin_commands();
+        let output = Output::new(MAX_OUTPUT).map_err(PreparationError::Output)?;
+        let shell = ShellCommand {
+            command_line: command.to_owned(),
+            working_directory: project.to_owned(),
+            environment: vec![("PROJECT_DIR".to_owned(), project.into())],
+            mark: format!("{}{}:{}:", self.inside.mark, self.build, hex_of_random()),
+            max_output: None,
+        };
+        let file = output.to_write().map_err(PreparationError::Output)?;
+        let flooded = stop.child_token();
+        let ended = {
+            let run = shell.run(file, &flooded, limit, self.surroundings.kill_grace);
+            tokio::pin!(run);
+            tokio::select! {
+                ended = &mut run => ended,
+                () = output.becomes_too_much() => {
+                    flooded.cancel();
+                    run.await
+                }
+            }
+        };
+        let ended = ended?;
+        if stop.is_cancelled() {
+            return Err(PreparationError::Canceled);
+        }
+        // A part of it would be a part of the atoms, and the build would pass without the rest.
+        if output.is_too_much().map_err(PreparationError::Output)? {
+            let command = command.to_owned();
+            return Err(PreparationError::Flood { command });
+        }
+        let text = output.text().map_err(PreparationError::Output)?;
+        let how = match ended {
+            // `find -print0` or UTF-16: values are lines of text, and become arguments of a shell.
+            Ended::Exited(0) if text.contains('\0') => {
+                "printed a NUL character, which no atom can have".to_owned()
+            }
+            Ended::Exited(0) => return Ok(text),
+            Ended::Exited(code) => format!("exited with {code}"),
+            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+            Ended::TimedOut => format!(
+                "timed out after {} s",
+                limit.map_or(0, |limit| limit.as_secs())
+            ),
+            Ended::Canceled => return Err(PreparationError::Canceled),
+        };
+        Err(PreparationError::Atomizer {
+            command: command.to_owned(),
+            how,
+            output: text,
+        })
+    }
+}
+
+fn interrupted(error: tokio::task::JoinError) -> PreparationError {
+    PreparationError::Interrupted(format!("Fetching the project was interrupted: {error}."))
+}
+
+fn hex_of_random() -> String {
+    format!("{:08x}", u32::from_be_bytes(random_bytes()))
+}
+
+/// The project's directory in the work tree; also through links it must lie there.
+fn project_inside(work_tree: &Path, inside: &str) -> Result<PathBuf, PreparationError> {
+    let missing = || PreparationError::NoProjectDirectory(inside.to_owned());
+    let real = work_tree
+        .join(inside)
+        .canonicalize()
+        .map_err(|_| missing())?;
+    let root = work_tree.canonicalize().map_err(|_| missing())?;
+    if real.starts_with(root) && real.is_dir() {
+        Ok(work_tree.join(inside))
+    } else {
+        Err(missing())
+    }
+}

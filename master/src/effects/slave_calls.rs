@@ -1,0 +1,139 @@
+//! Calls slaves: one task for each, so that its calls about a build arrive in their order and a slow
+//! slave keeps nobody else waiting.
+
+mod batch;
+mod legacy;
+mod line;
+mod orders;
+mod project;
+
+pub use legacy::ProjectLinks;
+
+use crate::coordinator::ClusterHandle;
+use crate::core::effect::SlaveCall;
+use crate::read::metrics::Measured;
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
+use line::{Line, PATIENCE};
+use std::collections::HashMap;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The slaves that can be called.
+#[derive(Debug)]
+pub struct SlaveCalls {
+    caller: Caller,
+    cluster: ClusterHandle,
+    links: ProjectLinks,
+    gives_projects: bool,
+    measured: Measured,
+    open: HashMap<SlaveId, OpenSlave>,
+    tasks: JoinSet<()>,
+}
+
+/// What a slave is to be told.
+#[derive(Debug)]
+enum Order {
+    About(BuildId, SlaveCall),
+    End,
+}
+
+/// A slave that can be called.
+#[derive(Debug)]
+pub struct Callee {
+    /// Which.
+    pub slave: SlaveId,
+    /// `host:port` at which it is called.
+    pub url: String,
+    /// The life that is meant.
+    pub session: SessionId,
+    /// The incarnation of the journal that it is registered under.
+    pub incarnation: Option<Incarnation>,
+}
+
+#[derive(Debug)]
+struct OpenSlave {
+    /// Unbounded: what waits here is bounded by the slave's executors and builds.
+    calls: mpsc::UnboundedSender<Order>,
+    stop: CancellationToken,
+}
+
+impl SlaveCalls {
+    /// Nobody to call yet. Answers go to `cluster` as commands.
+    #[must_use]
+    pub fn new(
+        caller: Caller,
+        cluster: ClusterHandle,
+        links: ProjectLinks,
+        measured: Measured,
+    ) -> Self {
+        Self {
+            caller,
+            cluster,
+            links,
+            gives_projects: false,
+            measured,
+            open: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// The same, and slaves are told to get projects from the master if `given`.
+    #[must_use]
+    pub fn giving_projects(self, given: bool) -> Self {
+        Self {
+            gives_projects: given,
+            ..self
+        }
+    }
+
+    /// From now on this slave can be called.
+    pub fn open(&mut self, callee: Callee, is_legacy: bool) {
+        while self.tasks.try_join_next().is_some() {}
+        let (calls, inbox) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let line = Line {
+            caller: self.caller.clone(),
+            cluster: self.cluster.clone(),
+            measured: self.measured.clone(),
+            callee,
+            life: self.links.session.clone(),
+            patience: PATIENCE,
+            legacy: is_legacy.then(|| self.links.clone()),
+            gives_projects: self.gives_projects,
+        };
+        let (stopped, slave) = (stop.clone(), line.callee.slave);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = line.carry_out(inbox) => {}
+            }
+        });
+        self.open.insert(slave, OpenSlave { calls, stop });
+    }
+
+    /// This slave is not called any more, whatever was still to be said to it.
+    pub fn close(&mut self, slave: SlaveId) {
+        if let Some(open) = self.open.remove(&slave) {
+            open.stop.cancel();
+        }
+    }
+
+    /// Calls a slave, after all earlier calls about this build.
+    pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
+        self.order(slave, Order::About(build, call));
+    }
+
+    /// Tells a slave to end, after all earlier calls to it.
+    pub fn end(&self, slave: SlaveId) {
+        self.order(slave, Order::End);
+    }
+
+    fn order(&self, slave: SlaveId, order: Order) {
+        if let Some(open) = self.open.get(&slave) {
+            // Its task ends only when it is closed.
+            drop(open.calls.send(order));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The master's HTTP interface: routes, and what they share.
+
+mod builds;
+mod console;
+mod downloads;
+mod error;
+mod kept;
+mod legacy;
+mod legacy_uploads;
+mod lists;
+mod reads;
+mod recording;
+mod routes;
+mod slaves;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+pub(crate) use builds::checked as checked_request;
+pub use downloads::Downloads;
+#[cfg(test)]
+pub(crate) use legacy::command as legacy_command;
+pub use legacy::{LEGACY_WARNING, legacy_proof};
+
+use crate::coordinator::ClusterHandle;
+use crate::journal::EndedBuilds;
+use crate::read::metrics::Measured;
+use crate::read::published::Published;
+use crate::store::results::Results;
+use crate::store::sources::Sources;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use clusterrunner_common::auth::gate::{Gate, Guarded};
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::http::cors::AllowedOrigins;
+use clusterrunner_common::http::refusal;
+use clusterrunner_common::http::routes::Reached;
+use clusterrunner_common::http::rules::{Ruled, Rules};
+use clusterrunner_common::http::turns::Turns;
+use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::logs::event_log::EventLog;
+use clusterrunner_common::remote_files::RemoteFileRules;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The way to the cluster.
+    pub cluster: ClusterHandle,
+    /// Builds, for those who only look.
+    pub published: Published,
+    /// Where results lie.
+    pub results: Results,
+    /// The space that is left for them.
+    pub space: DiskSpace,
+    /// Builds that are put away.
+    pub ended: EndedBuilds,
+    /// Projects, for slaves.
+    pub sources: Sources,
+    /// For the consoles of running atoms, which slaves have.
+    pub caller: Caller,
+    /// What has happened, for those who ask.
+    pub events: EventLog,
+    /// What is counted.
+    pub measured: Measured,
+    /// Who makes a part of a large answer.
+    pub turns: Turns,
+    /// Who downloads.
+    pub downloads: Downloads,
+    /// The life of this process.
+    pub session: SessionId,
+    /// What builds may name: remote files, and whether repositories of this machine by path.
+    pub remote_files: RemoteFileRules,
+}
+
+/// Handlers that are called often share it; the others take a copy.
+impl FromRef<Arc<Api>> for Api {
+    fn from_ref(shared: &Arc<Self>) -> Self {
+        Self::clone(shared)
+    }
+}
+
+/// The requests for which the documented digest of the body alone is enough: submitting a build
+/// and changing one, under each of their paths.
+pub fn takes_body_digest(method: &Method, path: &str) -> bool {
+    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+    let path = unversioned.unwrap_or(path);
+    match *method {
+        Method::POST => matches!(path, "/build" | "/builds"),
+        Method::PUT => ["/build/", "/builds/"]
+            .iter()
+            .find_map(|builds| path.strip_prefix(builds))
+            .is_some_and(|id| !id.contains('/')),
+        _ => false,
+    }
+}
+
+/// All routes, behind the gate and the rules that hold for every request.
+pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Ruled<Guarded> {
+    let session = api.session.clone();
+    let observer = Some(api.measured.observer());
+    let (router, routes) = routes::table().build();
+    let router = router
+        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "There is no such route.") })
+        .method_not_allowed_fallback(|method: Method| async move {
+            let error = format!("This route does not take {method}.");
+            refusal(StatusCode::METHOD_NOT_ALLOWED, error)
+        })
+        .with_state(Arc::new(api));
+    let rules = Rules {
+        session,
+        routes,
+        origins,
+        observer,
+    };
+    rules.around(gate.before(router))
+}
+
+/// The ids in a path; what is no number leads nowhere.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let not_found = |why: &str| {
+            let message = format!("There is no such route: ids in a path are whole numbers{why}.");
+            refusal(StatusCode::NOT_FOUND, message)
+        };
+        if parts.extensions.get::<Reached>().is_none() {
+            return Err(not_found(""));
+        }
+        let ids = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        let axum::extract::Path(ids) =
+            ids.map_err(|error| not_found(&format!(" ({})", error.body_text())))?;
+        Ok(Self(ids))
+    }
+}

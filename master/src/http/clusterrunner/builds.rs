@@ -1,0 +1,129 @@
+//! Submitting a build, and canceling one.
+
+use super::error::ApiError;
+use super::{Api, Path, kept};
+use crate::coordinator::Gone;
+use crate::core::command::Command;
+use crate::core::event::Fact;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use clusterrunner_common::api::build_request::{
+    BuildRequest, InvalidRequest, LINK_PARAMETER, ProjectSource,
+};
+use clusterrunner_common::api::{BuildAccepted, Success};
+use clusterrunner_common::auth::gate::Signed;
+use clusterrunner_common::git::GitUrl;
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Accepts a build: answered once it is on disk.
+pub(super) async fn submit(
+    State(api): State<Arc<Api>>,
+    Signed(body): Signed<Value>,
+) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
+    let request = checked(&body, &api.remote_files)?;
+    let warnings = ignored(&body);
+    api.space.check(0)?;
+    let request = Box::new(request);
+    let events = api.cluster.command(Command::QueueBuild { request }).await?;
+    let queued = events.iter().find_map(|event| match &event.fact {
+        Fact::BuildQueued { build, .. } => Some(*build),
+        _ => None,
+    });
+    let accepted = BuildAccepted {
+        build_id: queued.ok_or(Gone)?,
+        status: "SUCCESS".to_owned(),
+        documented_status: "SUCCESS".to_owned(),
+        warnings,
+    };
+    for warning in &accepted.warnings {
+        tracing::warn!(build.id = accepted.build_id.0, "{warning}");
+    }
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+/// What a body asks for, with all checked that can be without going there.
+pub(crate) fn checked(body: &Value, rules: &RemoteFileRules) -> Result<BuildRequest, ApiError> {
+    let request = BuildRequest::from_json(body)?;
+    let request = BuildRequest {
+        project: resolved(request.project)?,
+        ..request
+    };
+    check_sources(&request, rules)?;
+    Ok(request)
+}
+
+/// The project where this process finds it: a relative path of a directory is meant from here on, as in the
+/// original.
+fn resolved(project: ProjectSource) -> Result<ProjectSource, ApiError> {
+    let here = std::env::current_dir().map_err(|source| ApiError::Disk {
+        what: "Finding the master's directory",
+        source,
+    });
+    Ok(project.resolved(&here?))
+}
+
+/// What of an accepted request has no effect.
+fn ignored(body: &Value) -> Vec<String> {
+    let has_link = body.get(LINK_PARAMETER).is_some_and(|link| !link.is_null());
+    let warning = "Field 'build_project_directory' has no effect: no links are made here.";
+    has_link.then(|| warning.to_owned()).into_iter().collect()
+}
+
+/// What can be known to be wrong about sources without going there.
+fn check_sources(request: &BuildRequest, rules: &RemoteFileRules) -> Result<(), ApiError> {
+    check_remote_files(&request.remote_files, rules).map_err(ApiError::InvalidRemoteFile)?;
+    let ProjectSource::Git { url, remote, .. } = &request.project else {
+        return Ok(());
+    };
+    let check = |field, url: &str| match GitUrl::parse(url, rules.allow_local_sources) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ApiError::InvalidUrl { field, source }),
+    };
+    check("url", url)?;
+    match remote.as_deref() {
+        None | Some("" | "origin") => Ok(()),
+        Some(fork) if fork.contains(['/', ':']) => check("remote", fork),
+        Some(_) => Err(ApiError::InvalidBuild(InvalidRequest::Field {
+            field: "remote".to_owned(),
+            expected: "\"origin\" or the URL of a fork of the repository".to_owned(),
+        })),
+    }
+}
+
+/// Cancels a build, the only change there is. Refusals have the original's words.
+pub(super) async fn change(
+    State(api): State<Arc<Api>>,
+    Path(build): Path<BuildId>,
+    Signed(body): Signed<Value>,
+) -> Result<Json<Success>, ApiError> {
+    let Value::Object(changes) = &body else {
+        let error = "The request body must be an object: {\"status\": \"canceled\"}.";
+        return Err(ApiError::InvalidChange(error.to_owned()));
+    };
+    kept::live(&api, build, |_, _| Ok(())).await?;
+    if let Some(key) = changes.keys().find(|key| *key != "status") {
+        let error = format!("Key ({key}) is not in list of allowed keys (status)");
+        return Err(ApiError::InvalidChange(error));
+    }
+    match changes.get("status") {
+        Some(Value::String(status)) if status == "canceled" => {}
+        Some(other) => {
+            let shown = other
+                .as_str()
+                .map_or_else(|| other.to_string(), str::to_owned);
+            return Err(ApiError::InvalidChange(format!(
+                "Value ({shown}) is not in list of allowed values (['canceled']) for status"
+            )));
+        }
+        None => {
+            let error = "Nothing to change: send {\"status\": \"canceled\"}.".to_owned();
+            return Err(ApiError::InvalidChange(error));
+        }
+    }
+    api.cluster.command(Command::CancelBuild { build }).await?;
+    Ok(Json(Success::default()))
+}

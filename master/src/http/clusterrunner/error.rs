@@ -1,0 +1,178 @@
+//! The one place that turns failures into HTTP.
+
+use crate::coordinator::{CommandFailure, Gone};
+use crate::core::command::Refusal;
+use crate::journal::JournalError;
+use crate::store::sources::SourceError;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use clusterrunner_common::api::build_request::InvalidRequest;
+use clusterrunner_common::auth::signature::SignatureError;
+use clusterrunner_common::caller::CallError;
+use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
+use clusterrunner_common::git::GitUrlError;
+use clusterrunner_common::http::{failure, refusal};
+use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::process::console::ConsoleError;
+use clusterrunner_common::remote_files::RemoteFileError;
+
+/// Why a request brings no success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    #[error(transparent)]
+    InvalidBuild(#[from] InvalidRequest),
+    #[error("Field '{field}': {source}")]
+    InvalidUrl {
+        field: &'static str,
+        source: GitUrlError,
+    },
+    #[error("Field 'remote_files': {0}")]
+    InvalidRemoteFile(RemoteFileError),
+    #[error("{0}")]
+    InvalidChange(String),
+    #[error("{0}")]
+    Invalid(String),
+    /// Only with a full signature.
+    #[error(transparent)]
+    MustSign(SignatureError),
+    #[error("Invalid atom id: {0}.")]
+    UnknownAtom(AtomId),
+    #[error("Requested slave (slave_id={0}) does not exist.")]
+    UnknownSlave(SlaveId),
+    #[error("Console output does not exist on this host for build {0}, subjob {1}, atom {2}.")]
+    NoConsole(BuildId, SubjobId, AtomId),
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    #[error("The slave that runs this atom does not give its console output: {0}.")]
+    SlaveConsole(#[source] CallError),
+    #[error("Build {0} is not being built now, so nobody needs its project.")]
+    NotBuilding(BuildId),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("The artifacts are not ready yet.")]
+    NotReady,
+    #[error("Too many archives are being downloaded: try again in a moment.")]
+    TooMany,
+    #[error("The upload broke off in the middle; send it again.")]
+    BrokenOff,
+    #[error("The result can not be used: {0}.")]
+    UnusableResult(String),
+    #[error(transparent)]
+    NoSpace(#[from] ShortOfSpace),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("The stored results of build {0} are damaged: {1}.")]
+    DamagedResults(BuildId, #[source] std::io::Error),
+    #[error("{what} failed on the master: {source}")]
+    Disk {
+        what: &'static str,
+        source: std::io::Error,
+    },
+}
+
+impl From<CommandFailure> for ApiError {
+    fn from(failure: CommandFailure) -> Self {
+        match failure {
+            CommandFailure::Refused(refusal) => Self::Refused(refusal),
+            CommandFailure::Gone(gone) => Self::Gone(gone),
+        }
+    }
+}
+
+impl ApiError {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(
+                Refusal::UnknownBuild(_)
+                | Refusal::ForgottenBuild(_)
+                | Refusal::UnknownSubjob(_)
+                | Refusal::UnknownSlave(_)
+                | Refusal::NoSuchSlave(_)
+                | Refusal::UnknownAddress(_),
+            )
+            | Self::UnknownAtom(_)
+            | Self::UnknownSlave(_)
+            | Self::NoConsole(..) => StatusCode::NOT_FOUND,
+            Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
+            Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
+            Self::Refused(
+                Refusal::StaleAttempt { .. }
+                | Refusal::OtherIncarnation { .. }
+                | Refusal::AddressTaken(_),
+            )
+            | Self::NotBuilding(_)
+            | Self::Source(_) => StatusCode::CONFLICT,
+            Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            Self::InvalidBuild(_)
+            | Self::InvalidUrl { .. }
+            | Self::InvalidRemoteFile(_)
+            | Self::InvalidChange(_)
+            | Self::Invalid(_)
+            | Self::UnusableResult(_)
+            | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
+            Self::NotReady => StatusCode::ACCEPTED,
+            Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
+            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Console(ConsoleError::Read(_))
+            | Self::Journal(_)
+            | Self::DamagedResults(..)
+            | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        match self {
+            // The original's answers while archives are not there have no body.
+            Self::NotReady => status.into_response(),
+            Self::TooMany => {
+                let retry = [(header::RETRY_AFTER, "1")];
+                (retry, refusal(status, self.to_string())).into_response()
+            }
+            Self::InvalidBuild(_)
+            | Self::InvalidUrl { .. }
+            | Self::InvalidRemoteFile(_)
+            | Self::InvalidChange(_)
+            | Self::NoSpace(_) => failure(status, self.to_string()),
+            // Nobody but the user of the build can do something about it. The log has it already.
+            Self::DamagedResults(..) => refusal(status, self.to_string()),
+            _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(error = %self, "a request failed");
+                refusal(status, "The master could not do this; its log says why.")
+            }
+            _ => refusal(status, self.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        for (kind, status, text) in [
+            (ErrorKind::StorageFull, 507, "no storage space"),
+            (ErrorKind::QuotaExceeded, 507, "quota exceeded"),
+            (ErrorKind::ReadOnlyFilesystem, 500, "log says why"),
+        ] {
+            let (what, source) = ("Storing a result", Error::from(kind));
+            let error = ApiError::Disk { what, source };
+            let said = error.to_string();
+            let response = error.into_response();
+            assert_eq!(response.status().as_u16(), status, "{said}");
+            assert!(status == 500 || said.contains(text), "{said}");
+        }
+    }
+}

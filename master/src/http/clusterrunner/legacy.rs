@@ -1,0 +1,126 @@
+//! Which calls of the original's slaves and clients pass with which proof, and what its slaves'
+//! words mean: they name no build, so the one on record is meant.
+
+use crate::core::Cluster;
+use crate::core::command::{Command, Refusal};
+use crate::core::slaves::slave::BuildOnSlave;
+use axum::http::Method;
+use clusterrunner_common::api::{SlaveState, StateReportBody};
+use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::ids::SlaveId;
+
+/// What the log says at each start with `accept_legacy_peers`.
+pub const LEGACY_WARNING: &str = "accept_legacy_peers is on: whoever reaches this port can register \
+    a slave of the original, which is given builds, and forge the results of such slaves; and \
+    whoever sees their other calls, or an order to shut slaves down, can repeat them. Turn it off \
+    when the migration is over (docs/migration.md)";
+
+/// The proof that the original sends with a request, path without a slash at its end.
+#[must_use]
+pub fn legacy_proof(method: &Method, path: &str) -> Proof {
+    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+    let mut parts = unversioned.unwrap_or(path).split('/').skip(1);
+    let parts = [(); 6].map(|()| parts.next());
+    match (method.as_str(), parts) {
+        ("POST", [Some("slave" | "slaves"), None, ..])
+        | (
+            "POST",
+            [
+                Some("build" | "builds"),
+                Some(_),
+                Some("subjob" | "subjobs"),
+                Some(_),
+                Some("result"),
+                None,
+            ],
+        ) => Proof::Nothing,
+        ("PUT", [Some("slave" | "slaves"), Some(_), None, ..])
+        | ("POST", [Some("slave" | "slaves"), Some("shutdown"), None, ..])
+        | (
+            "POST",
+            [
+                Some("slave" | "slaves"),
+                Some(_),
+                Some("heartbeat" | "shutdown"),
+                None,
+                ..,
+            ],
+        ) => Proof::BodyDigest,
+        _ => Proof::Bound,
+    }
+}
+
+/// What a slave of the original reports; `None` where it means nothing now, which is no mistake of
+/// the slave's: it would end if it were refused.
+pub(crate) fn command(
+    cluster: &Cluster,
+    id: SlaveId,
+    report: StateReportBody,
+) -> Result<Option<Command>, Refusal> {
+    let slave = cluster.known_legacy_slave(id)?;
+    // One that is lost has none.
+    let on_record = slave.builds.first_key_value();
+    let Some((build, place)) = on_record.map(|(build, place)| (*build, *place)) else {
+        let gives_up = report.state == SlaveState::Disconnected && slave.is_alive();
+        return Ok(gives_up.then(|| disconnected(id)));
+    };
+    let is_setting_up = matches!(place, BuildOnSlave::SettingUp { .. });
+    let session = slave.session.clone();
+    Ok(match report.state {
+        SlaveState::SetupComplete => is_setting_up.then_some(Command::ReportSetUp {
+            slave: id,
+            session,
+            build,
+        }),
+        SlaveState::SetupFailed => is_setting_up.then(|| Command::ReportSetupFailed {
+            slave: id,
+            session,
+            build,
+            reason: "setup_build failed; the slave's log has its output".to_owned(),
+        }),
+        SlaveState::Idle => Some(Command::ReportTornDown { slave: id, build }),
+        SlaveState::Disconnected => Some(disconnected(id)),
+    })
+}
+
+fn disconnected(slave: SlaveId) -> Command {
+    let reason = "it was stopped".to_owned();
+    Command::GiveSlaveUp { slave, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: Method, path: &str, expected: Proof) {
+        assert_eq!(legacy_proof(&method, path), expected, "{method} {path}");
+    }
+
+    #[test]
+    fn each_call_has_the_proof_that_the_original_sends() {
+        use Proof::{BodyDigest, Bound, Nothing};
+        for (v, s) in [("/v1", ""), ("", "s"), ("/v2", "s")] {
+            check(Method::POST, &format!("{v}/slave{s}"), Nothing);
+            let result = format!("{v}/build{s}/1/subjob{s}/0/result");
+            check(Method::POST, &result, Nothing);
+            check(Method::PUT, &result, Bound);
+            check(Method::PUT, &format!("{v}/slave{s}/1"), BodyDigest);
+            check(Method::POST, &format!("{v}/slave{s}/1"), Bound);
+            check(Method::POST, &format!("{v}/slave{s}/shutdown"), BodyDigest);
+            check(
+                Method::POST,
+                &format!("{v}/slave{s}/1/shutdown"),
+                BodyDigest,
+            );
+            check(
+                Method::POST,
+                &format!("{v}/slave{s}/1/heartbeat"),
+                BodyDigest,
+            );
+            check(Method::POST, &format!("{result}/more"), Bound);
+            check(Method::DELETE, &format!("{v}/slave{s}/1"), Bound);
+        }
+        check(Method::POST, "/v1/unknown", Bound);
+        check(Method::POST, "", Bound);
+    }
+}

@@ -1,0 +1,193 @@
+//! Plain reads: the cluster as views.
+
+use super::error::ApiError;
+use super::{Api, Path, kept};
+use crate::core::builds::build::{Build, Subjob};
+use crate::core::command::Refusal;
+use crate::core::{AtWork, Cluster};
+use crate::read::published::{Missing, Page};
+use crate::read::{metrics, views};
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderName, header};
+use axum::response::Response;
+use clusterrunner_common::api::{
+    AtomBody, AtomsBody, MasterBody, MasterView, SlaveBody, SlavesBody, SubjobBody, VersionBody,
+};
+use clusterrunner_common::http::page;
+use clusterrunner_common::http::routes::Reached;
+use clusterrunner_common::http::rules;
+use clusterrunner_common::http::version::ApiVersion;
+use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use std::sync::Arc;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+fn known_subjob(build: &Build, id: SubjobId) -> Result<&Subjob, Refusal> {
+    build.subjob(id).ok_or(Refusal::UnknownSubjob(id))
+}
+
+pub(super) async fn master(State(api): State<Arc<Api>>) -> Answer<MasterBody> {
+    let slaves = api
+        .cluster
+        .read(|cluster| cluster.slaves().map(views::slave).collect())
+        .await?;
+    let status = "Master service is up.".to_owned();
+    Ok(Json(MasterBody {
+        master: MasterView { status, slaves },
+    }))
+}
+
+pub(super) async fn version(version: ApiVersion) -> Json<VersionBody> {
+    Json(VersionBody {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api_version: version.number(),
+    })
+}
+
+/// The latest events: `?since_id` or `?since_timestamp`.
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    version: ApiVersion,
+    reached: Reached,
+) -> Response {
+    api.events
+        .answer(query.as_deref(), reached.children(version))
+        .await
+}
+
+/// What is measured, for Prometheus.
+pub(super) async fn metrics(
+    State(api): State<Arc<Api>>,
+) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
+    let mut text = metrics::of_process(&api.measured);
+    text.push_str(&api.cluster.read(metrics::of_cluster).await?);
+    if let Some(free) = api.space.free() {
+        text.push_str(&metrics::disk_space(free, api.space.check(0).is_err()));
+    }
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+/// A build as it is published. Whoever asks first has it published.
+pub(super) async fn build(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<BuildId>,
+    version: ApiVersion,
+    reached: Reached,
+) -> Result<Response, ApiError> {
+    let damages = api.results.damages(id);
+    let page = match api.published.page(id) {
+        _ if !damages.is_empty() => Arc::new(with_warnings(&api, id, damages).await?),
+        Ok(page) => page,
+        Err(missing) => publish(&api, id, missing).await?,
+    };
+    let made = page.made(&reached, version);
+    let made = made.map_err(|error| ApiError::Disk {
+        what: "Writing an answer",
+        source: error.into(),
+    })?;
+    Ok(rules::whole(made.body, made.etag))
+}
+
+async fn publish(api: &Api, id: BuildId, missing: Missing) -> Result<Arc<Page>, ApiError> {
+    let missing = Arc::new(missing);
+    let of_live = Arc::clone(&missing);
+    let look = move |cluster: &Cluster, build: &Build| {
+        Ok(of_live.publish(|| views::build_of(cluster, build)))
+    };
+    if let Some(page) = kept::live(api, id, look).await? {
+        return Ok(page);
+    }
+    Ok(missing.publish_read(views::ended_build(&kept::ended(api, id).await?)))
+}
+
+/// A build of which something is damaged, which no event says.
+async fn with_warnings(api: &Api, id: BuildId, warnings: Vec<String>) -> Result<Page, ApiError> {
+    let live = kept::live(api, id, |cluster, build| {
+        Ok(views::build_of(cluster, build))
+    });
+    let mut view = match live.await? {
+        Some(view) => view,
+        None => views::ended_build(&kept::ended(api, id).await?),
+    };
+    view.warnings.extend(warnings);
+    Ok(Page::new(view))
+}
+
+/// What `view` makes of a subjob, wherever its build is, and of whether it runs.
+async fn of_subjob<T: Send + 'static>(
+    api: &Api,
+    id: BuildId,
+    subjob_id: SubjobId,
+    view: impl Fn(&Build, &Subjob, bool) -> T + Clone + Send + 'static,
+) -> Result<T, ApiError> {
+    let of_live = view.clone();
+    let live = kept::live(api, id, move |cluster, build| {
+        let subjob = known_subjob(build, subjob_id)?;
+        let runs = AtWork::of(cluster, build).includes(subjob_id, subjob);
+        Ok(of_live(build, subjob, runs))
+    });
+    if let Some(seen) = live.await? {
+        return Ok(seen);
+    }
+    let (ended, subjob) = kept::ended_subjob(api, id, subjob_id).await?;
+    Ok(view(&ended.build, &subjob, false))
+}
+
+pub(super) async fn subjob(
+    State(api): State<Arc<Api>>,
+    Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
+) -> Answer<SubjobBody> {
+    let view =
+        move |build: &Build, subjob: &Subjob, runs| views::subjob(build, subjob_id, subjob, runs);
+    let subjob = of_subjob(&api, id, subjob_id, view).await?;
+    Ok(Json(SubjobBody { subjob }))
+}
+
+pub(super) async fn atoms(
+    State(api): State<Arc<Api>>,
+    Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
+    page: page::Page,
+) -> Answer<AtomsBody> {
+    let view = move |_: &Build, subjob: &Subjob, runs| {
+        page.of(views::atoms(subjob_id, subjob, runs)).collect()
+    };
+    let atoms = of_subjob(&api, id, subjob_id, view).await?;
+    Ok(Json(AtomsBody { atoms }))
+}
+
+pub(super) async fn atom(
+    State(api): State<Arc<Api>>,
+    Path((id, subjob_id, atom_id)): Path<(BuildId, SubjobId, AtomId)>,
+) -> Answer<AtomBody> {
+    let view = move |_: &Build, subjob: &Subjob, runs| {
+        views::atoms(subjob_id, subjob, runs).find(|atom| atom.id == atom_id)
+    };
+    let atom = of_subjob(&api, id, subjob_id, view).await?;
+    let atom = atom.ok_or(ApiError::UnknownAtom(atom_id))?;
+    Ok(Json(AtomBody { atom }))
+}
+
+pub(super) async fn slaves(State(api): State<Arc<Api>>) -> Answer<SlavesBody> {
+    let slaves = api
+        .cluster
+        .read(|cluster| cluster.slaves().map(views::slave).collect())
+        .await?;
+    Ok(Json(SlavesBody { slaves }))
+}
+
+pub(super) async fn slave(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<SlaveId>,
+) -> Answer<SlaveBody> {
+    let found = api.cluster.read(move |cluster| {
+        cluster
+            .slaves()
+            .find(|slave| slave.id == id)
+            .map(views::slave)
+    });
+    let slave = found.await?.ok_or(ApiError::UnknownSlave(id))?;
+    Ok(Json(SlaveBody { slave }))
+}

@@ -1,0 +1,408 @@
+//! What slaves tell the master about themselves.
+
+use super::error::ApiError;
+use super::{Api, Path, legacy};
+use crate::coordinator::Gone;
+use crate::core::Cluster;
+use crate::core::command::{Command, Refusal, SlaveChoice};
+use crate::core::event::{Event, Fact, STOPPED};
+use crate::core::slaves::slave::Slave;
+use crate::read::views;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use clusterrunner_common::api::{
+    ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, Seen,
+    ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
+};
+use clusterrunner_common::auth::gate::{Proof, Signed};
+use clusterrunner_common::auth::signature::{SignatureError, is_session};
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
+use clusterrunner_common::text::host_name::is_host_and_port;
+use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How many characters of why a slave ended are kept.
+const MAX_REASON: usize = 2_000;
+
+/// What a slave can have seen. All other ids go on behind it, so it must leave some.
+const HIGHEST_ID: u64 = 1 << 48;
+const HIGHEST_ATTEMPT: u32 = 1 << 24;
+
+/// Of how many incarnations a slave may know something.
+const MAX_SEEN: usize = 64;
+
+/// A slave joins the farm, or comes back.
+pub(super) async fn connect(
+    State(api): State<Arc<Api>>,
+    proof: Proof,
+    Signed(request): Signed<ConnectRequest>,
+) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
+    if proof.is_weak() {
+        return connect_legacy(&api, request).await;
+    }
+    let session = check(&request)?;
+    let url = request.slave.clone();
+    let connected = api.cluster.command(Command::ConnectSlave {
+        url: request.slave,
+        session,
+        num_executors: request.num_executors,
+        labels: request.labels,
+        known_as: request.slave_id,
+        finished: request.finished,
+        seen: request.seen,
+        fresh: Incarnation::from_random(random_bytes()),
+    });
+    let new = connected.await?.iter().find_map(|event| match &event.fact {
+        Fact::SlaveConnected { slave, .. } => Some(*slave),
+        _ => None,
+    });
+    let slave = match new {
+        Some(slave) => slave,
+        None => {
+            let known = api
+                .cluster
+                .read(move |cluster| Some(cluster.slave_at(&url)?.id));
+            known.await?.ok_or(Gone)?
+        }
+    };
+    api.cluster.heard(slave).await?;
+    // On disk by now: nobody is told of what a power cut could take back.
+    let now = api
+        .cluster
+        .read(move |cluster| (cluster.to_be_delivered(slave), cluster.mark()));
+    let (wanted, master) = now.await?;
+    let answer = ConnectAnswer {
+        status: "SUCCESS".to_owned(),
+        slave_id: slave.to_string(),
+        protocol: Some(PROTOCOL),
+        resumed: new.is_none(),
+        wanted: wanted
+            .into_iter()
+            .map(|kept| (kept.build, kept.subjob, kept.attempt))
+            .collect(),
+        master,
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// A slave of the original joins the farm. It is asked for no signature, so it can take no place
+/// of a slave that signs.
+async fn connect_legacy(
+    api: &Api,
+    request: ConnectRequest,
+) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
+    if request.protocol.is_some() {
+        return Err(ApiError::MustSign(SignatureError::Missing));
+    }
+    let mut schemes = ["http://", "https://"].into_iter();
+    let address = schemes.find_map(|scheme| request.slave.strip_prefix(scheme));
+    check_slave(address.unwrap_or(&request.slave), request.num_executors)?;
+    let session = request.session_id.unwrap_or(SessionId(String::new()));
+    if session.0.len() > 128 || !session.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let error = "Field 'session_id' must be a text of at most 128 characters.";
+        return Err(ApiError::Invalid(error.to_owned()));
+    }
+    let connected = api.cluster.command(Command::ConnectLegacySlave {
+        url: request.slave,
+        session,
+        num_executors: request.num_executors,
+    });
+    let new = connected.await?.iter().find_map(|event| match &event.fact {
+        Fact::SlaveConnected { slave, .. } => Some(*slave),
+        _ => None,
+    });
+    let answer = ConnectAnswer {
+        status: "SUCCESS".to_owned(),
+        slave_id: new.ok_or(Gone)?.to_string(),
+        protocol: None,
+        resumed: false,
+        wanted: Vec::new(),
+        master: None,
+    };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
+    let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
+    if !is_host_and_port(address) {
+        return invalid("Field 'slave' must be the slave's own address, host:port.");
+    }
+    if num_executors == 0 {
+        return invalid("Field 'num_executors' must be at least 1.");
+    }
+    Ok(())
+}
+
+fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
+    let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
+    check_slave(&request.slave, request.num_executors)?;
+    match request.protocol {
+        Some(PROTOCOL) => {}
+        Some(other) => {
+            return Err(ApiError::Invalid(format!(
+                "Field 'protocol' must be {PROTOCOL}, not {other}: run the same version of ClusterRunner on this \
+                 slave as on its master, which has {}.",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        None => {
+            return Err(ApiError::Invalid(format!(
+                "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are served \
+                 with accept_legacy_peers = True in clusterrunner.conf only."
+            )));
+        }
+    }
+    if request.labels.len() > MAX_LABELS || !request.labels.iter().all(|label| is_label(label)) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'labels' must be a list of at most {MAX_LABELS} {LABEL_FORM}."
+        )));
+    }
+    let is_possible = |seen: &Seen| {
+        seen.build.0 <= HIGHEST_ID
+            && seen.slave.0 <= HIGHEST_ID
+            && seen.attempt.0 <= HIGHEST_ATTEMPT
+    };
+    if request.seen.len() > MAX_SEEN || !request.seen.iter().all(is_possible) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'seen' must be a list of at most {MAX_SEEN}, with ids up to {HIGHEST_ID} and attempts up to \
+             {HIGHEST_ATTEMPT}."
+        )));
+    }
+    match &request.session_id {
+        Some(session) if is_session(&session.0) => Ok(session.clone()),
+        _ => invalid(
+            "Field 'session_id' must be a text that is new with each start of the slave: at most 128 printable \
+             ASCII characters, without blanks and semicolons.",
+        ),
+    }
+}
+
+/// A sign of life.
+pub(super) async fn heartbeat(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    proof: Proof,
+    Signed(request): Signed<HeartbeatRequest>,
+) -> Result<Json<HeartbeatAnswer>, ApiError> {
+    if proof.is_weak() {
+        let known = api
+            .cluster
+            .read(move |cluster| cluster.known_legacy_slave(slave).map(Slave::is_alive));
+        if !known.await?? {
+            return Ok(Json(HeartbeatAnswer { is_alive: false }));
+        }
+    } else {
+        let session = needed_session(request.slave.session_id)?;
+        let known = api
+            .cluster
+            .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
+        known.await??;
+    }
+    api.cluster.heard(slave).await?;
+    Ok(Json(HeartbeatAnswer { is_alive: true }))
+}
+
+/// Somebody wants one slave to end. The answer has no body, as the original's.
+pub(super) async fn shut_down(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    Signed(_): Signed<Value>,
+) -> Result<StatusCode, ApiError> {
+    order_shutdown(&api, SlaveChoice::Named(vec![slave])).await
+}
+
+/// Somebody wants several slaves, or all, to end. The answer has no body, as the original's.
+pub(super) async fn shut_down_some(
+    State(api): State<Arc<Api>>,
+    Signed(request): Signed<ShutdownRequest>,
+) -> Result<StatusCode, ApiError> {
+    let slaves = match request {
+        ShutdownRequest {
+            shutdown_all: true, ..
+        } => SlaveChoice::All,
+        ShutdownRequest {
+            slaves: Some(slaves),
+            ..
+        } => SlaveChoice::Named(slaves),
+        ShutdownRequest { slaves: None, .. } => {
+            let error = "Say which slaves: {\"shutdown_all\": true} or {\"slaves\": [1, 2]}.";
+            return Err(ApiError::Invalid(error.to_owned()));
+        }
+    };
+    order_shutdown(&api, slaves).await
+}
+
+async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, ApiError> {
+    api.cluster
+        .command(Command::ShutDownSlaves { slaves })
+        .await?;
+    Ok(StatusCode::OK)
+}
+
+/// Somebody wants a slave to take no new work.
+pub(super) async fn drain(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    Signed(_): Signed<Value>,
+) -> Result<Json<DrainAnswer>, ApiError> {
+    order_drain(&api, slave, Command::DrainSlave { slave }).await
+}
+
+/// Somebody wants a slave to take work again, be it drained or quarantined.
+pub(super) async fn undrain(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    Signed(_): Signed<Value>,
+) -> Result<Json<DrainAnswer>, ApiError> {
+    order_drain(&api, slave, Command::UndrainSlave { slave }).await
+}
+
+async fn order_drain(
+    api: &Api,
+    slave: SlaveId,
+    order: Command,
+) -> Result<Json<DrainAnswer>, ApiError> {
+    let events = api.cluster.command(order).await?;
+    let is_release = |event: &Event| matches!(event.fact, Fact::SlaveReleased { .. });
+    let view = api
+        .cluster
+        .read(move |cluster| cluster.slave(slave).map(views::slave));
+    Ok(Json(DrainAnswer {
+        status: "SUCCESS".to_owned(),
+        slave: view.await?.ok_or(ApiError::UnknownSlave(slave))?,
+        is_released: events.iter().any(is_release),
+    }))
+}
+
+fn needed_session(session: Option<SessionId>) -> Result<SessionId, ApiError> {
+    session.ok_or_else(|| ApiError::Invalid("Field 'slave.session_id' is missing.".to_owned()))
+}
+
+/// `{"status": "SUCCESS", "slave": ...}`.
+#[derive(Serialize)]
+pub(super) struct Reported {
+    status: &'static str,
+    slave: Option<SlaveView>,
+}
+
+/// A slave says how far it is with a build, or that it ends.
+pub(super) async fn report(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    proof: Proof,
+    Signed(StateReport { slave: report }): Signed<StateReport>,
+) -> Result<Json<Reported>, ApiError> {
+    if proof.is_weak() {
+        let meant = move |cluster: &Cluster| legacy::command(cluster, slave, report);
+        if let Some(command) = api.cluster.read(meant).await?? {
+            api.cluster.command(command).await?;
+        }
+        return reported(&api, slave).await;
+    }
+    let session = needed_session(report.session_id.clone())?;
+    let is_checked = match report.state {
+        // Work waits for these, and a look more is a turn of the coordinator more.
+        SlaveState::SetupComplete | SlaveState::SetupFailed => true,
+        SlaveState::Idle | SlaveState::Disconnected => false,
+    };
+    if !is_checked {
+        check_known(&api, slave, &session).await?;
+    }
+    let warning = warning(slave, &report);
+    let command = command(slave, session.clone(), report)?;
+    match api.cluster.command(command).await {
+        Ok(_) => {}
+        // The slave must not go on repeating what means nothing any more; but it must be known.
+        Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {
+            if is_checked {
+                check_known(&api, slave, &session).await?;
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(warning) = warning {
+        match api.cluster.command(warning).await {
+            Ok(_) | Err(crate::coordinator::CommandFailure::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    reported(&api, slave).await
+}
+
+async fn check_known(api: &Api, slave: SlaveId, session: &SessionId) -> Result<(), ApiError> {
+    let session = session.clone();
+    let known = api
+        .cluster
+        .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
+    Ok(known.await??)
+}
+
+async fn reported(api: &Api, slave: SlaveId) -> Result<Json<Reported>, ApiError> {
+    api.cluster.heard(slave).await?;
+    let view = api
+        .cluster
+        .read(move |cluster| cluster.slave(slave).map(views::slave));
+    Ok(Json(Reported {
+        status: "SUCCESS",
+        slave: view.await?,
+    }))
+}
+
+/// A build is torn down, but something went wrong with it.
+fn warning(slave: SlaveId, report: &StateReportBody) -> Option<Command> {
+    if report.state != SlaveState::Idle {
+        return None;
+    }
+    Some(Command::WarnOfBuild {
+        slave,
+        build: report.build_id?,
+        warning: report.reason.clone()?,
+    })
+}
+
+fn command(
+    slave: SlaveId,
+    session: SessionId,
+    report: StateReportBody,
+) -> Result<Command, ApiError> {
+    let build = |build: Option<BuildId>| {
+        build.ok_or_else(|| ApiError::Invalid("Field 'slave.build_id' is missing.".to_owned()))
+    };
+    Ok(match report.state {
+        SlaveState::SetupComplete => Command::ReportSetUp {
+            slave,
+            session,
+            build: build(report.build_id)?,
+        },
+        SlaveState::SetupFailed => Command::ReportSetupFailed {
+            slave,
+            session,
+            build: build(report.build_id)?,
+            reason: report
+                .reason
+                .unwrap_or_else(|| "it gave no reason".to_owned()),
+        },
+        SlaveState::Idle => Command::ReportTornDown {
+            slave,
+            build: build(report.build_id)?,
+        },
+        SlaveState::Disconnected => match report.reason {
+            // What it ran may have ended it.
+            Some(reason) => Command::ReportSlaveDied {
+                slave,
+                reason: format!(
+                    "it ended: {}",
+                    reason.chars().take(MAX_REASON).collect::<String>()
+                ),
+            },
+            None => Command::GiveSlaveUp {
+                slave,
+                reason: STOPPED.to_owned(),
+            },
+        },
+    })
+}

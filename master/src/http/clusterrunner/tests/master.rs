@@ -1,0 +1,216 @@
+//! A master whose routes are called without a socket.
+
+use super::golden;
+use crate::coordinator::Coordinator;
+use crate::core::command::{Opening, StoredResults};
+use crate::http::clusterrunner::*;
+use crate::journal::Journal;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::signature::{
+    BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
+};
+use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::git::GitOptions;
+use clusterrunner_common::http::tidy_path;
+use clusterrunner_common::ids::Incarnation;
+use clusterrunner_common::remote_files::RemoteFileRules;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+pub(super) struct Master {
+    pub(super) routes: Router,
+    pub(super) secret: Secret,
+    pub(super) session: SessionId,
+    pub(super) cluster: ClusterHandle,
+    pub(super) results: Results,
+    _directory: tempfile::TempDir,
+}
+
+impl Master {
+    pub(super) fn start() -> Self {
+        Self::start_with("a secret for tests", "this-life", None)
+    }
+
+    pub(super) fn start_with(secret: &str, session: &str, origins: Option<&str>) -> Self {
+        Self::start_with_peers(secret, session, origins, None)
+    }
+
+    pub(super) fn start_with_peers(
+        secret: &str,
+        session: &str,
+        origins: Option<&str>,
+        legacy: Option<fn(&Method, &str) -> Proof>,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let session = SessionId(session.to_owned());
+        let journal = Journal::open(&directory.path().join("journal")).unwrap();
+        let lease = Duration::from_secs(60);
+        let ended = journal.ended();
+        let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
+        let events = EventLog::in_memory();
+        let published = Published::default();
+        let mut to_readers = published.listener();
+        let mut to_event_log = crate::read::event_log::listener(events.clone());
+        let coordinator = coordinator.opening(Opening {
+            life: SessionId("this-life".to_owned()),
+            fresh: Incarnation("first".to_owned()),
+            stored: StoredResults::none(),
+        });
+        let coordinator = coordinator.telling(move |cluster, events| {
+            to_readers(cluster, events);
+            to_event_log(cluster, events);
+        });
+        tokio::spawn(async move {
+            // Nobody carries effects out here; they must go somewhere all the same.
+            let _effects = effects;
+            coordinator
+                .run(tokio_util::sync::CancellationToken::new())
+                .await
+                .unwrap();
+        });
+        let results = Results::new(directory.path().join("results")).unwrap();
+        let space = DiskSpace::new(directory.path(), 0);
+        let stop = CancellationToken::new();
+        let sources = Sources::new(
+            directory.path(),
+            GitOptions::default(),
+            true,
+            space.clone(),
+            stop,
+        );
+        let api = Api {
+            space,
+            sources,
+            cluster: cluster.clone(),
+            published,
+            results: results.clone(),
+            ended,
+            caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
+            events,
+            measured: Measured::default(),
+            turns: Turns::default(),
+            downloads: Downloads::default(),
+            session: session.clone(),
+            remote_files: RemoteFileRules {
+                allow_local_sources: secret == golden::SECRET,
+                ..RemoteFileRules::default()
+            },
+        };
+        let secret = Secret::new(secret.to_owned()).unwrap();
+        let age = Duration::from_secs(300);
+        let gate =
+            Gate::with_legacy_peers(secret.clone(), &session, age, takes_body_digest, legacy);
+        Self {
+            routes: Router::new().fallback_service(router(
+                api,
+                &gate,
+                AllowedOrigins::new(origins).unwrap(),
+            )),
+            secret,
+            session,
+            cluster,
+            results,
+            _directory: directory,
+        }
+    }
+
+    /// A plain call: status, headers, body.
+    pub(super) async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, HeaderMap, Vec<u8>) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_LENGTH, body.len());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = tidy_path(request.body(Body::from(body.to_owned())).unwrap());
+        let response = self.routes.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        (parts.status.as_u16(), parts.headers, body.to_vec())
+    }
+
+    pub(super) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let (status, _, body) = self.exchange(method, path, headers, body).await;
+        let json = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body).unwrap()
+        };
+        (status, json)
+    }
+
+    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, &[], "").await
+    }
+
+    /// With the documented digest of the body.
+    pub(super) async fn documented(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let digest = body_digest(&self.secret, body.as_bytes());
+        self.call(method, path, &[(BODY_DIGEST_HEADER, &digest)], body)
+            .await
+    }
+
+    /// With a bound signature.
+    pub(super) async fn signed(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let parts = SignedParts {
+            method,
+            path_and_query: path,
+            receiver: &self.session.0,
+            content_digest: &content_digest(body.as_bytes()),
+        };
+        let signature = parts.sign(&self.secret, Timestamp::now(), random_bytes());
+        self.call(method, path, &[(SIGNATURE_HEADER, &signature)], &body)
+            .await
+    }
+
+    pub(super) async fn connect(&self, session: &str, known_as: Option<u64>) -> Value {
+        self.connect_at("127.0.0.1:1", session, known_as).await
+    }
+
+    pub(super) async fn slave_ids(&self) -> Vec<u64> {
+        let (_, body) = self.get("/v1/slave").await;
+        let slaves = body["slaves"].as_array().unwrap();
+        slaves
+            .iter()
+            .map(|slave| slave["id"].as_u64().unwrap())
+            .collect()
+    }
+
+    pub(super) async fn connect_at(
+        &self,
+        url: &str,
+        session: &str,
+        known_as: Option<u64>,
+    ) -> Value {
+        let body = json!({
+            "slave": url, "num_executors": 2, "session_id": session, "protocol": 4,
+            "slave_id": known_as,
+            "seen": [{"last": {"incarnation": "first", "session_id": "this-life", "position": 1}}],
+        });
+        let (status, answer) = self.signed("POST", "/v1/slave", &body).await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+}

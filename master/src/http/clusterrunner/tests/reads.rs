@@ -1,0 +1,215 @@
+//! Reads while builds change: nothing older than what was told, long lists, and what is not sent again.
+
+use super::*;
+use crate::core::command::Command;
+use crate::core::event::Plan;
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+
+const CANCEL: &str = r#"{"status": "canceled"}"#;
+
+impl Master {
+    async fn get_whole(&self, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, Vec<u8>) {
+        self.exchange("GET", path, headers, "").await
+    }
+
+    async fn prepare(&self, build: u64, num_atoms: usize) {
+        self.prepare_expected(build, num_atoms, None).await;
+    }
+
+    async fn prepare_expected(&self, build: u64, num_atoms: usize, expected_ms: Option<u64>) {
+        let atoms = (0..num_atoms).map(|number| format!("export N=\"{number}\";"));
+        let plan = Plan {
+            job_name: "Sample".to_owned(),
+            command: "a command that is not so very short".to_owned(),
+            atoms: atoms.collect(),
+            expected_ms: expected_ms.map_or_else(Vec::new, |each| vec![each; num_atoms]),
+            ..Plan::default()
+        };
+        let prepared = Command::ReportPrepared {
+            build: BuildId(build),
+            plan: Box::new(plan),
+        };
+        let preparing = async || {
+            let (_, queue) = self.get("/v1/queue").await;
+            queue["queue"][0]["state_timestamps"]["preparing"].is_number()
+        };
+        assert!(preparing().await, "it is the first of its project");
+        self.cluster.command(prepared).await.unwrap();
+    }
+
+    /// Ids in a list.
+    async fn ids(&self, path: &str, list: &str) -> Vec<u64> {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{body}");
+        assert!(body["child_routes"].is_object(), "{path}");
+        let entries = body[list].as_array().unwrap().iter();
+        entries.map(|entry| entry["id"].as_u64().unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_read_is_never_older_than_what_was_told() {
+    let master = Master::start();
+    for build in 1..=20 {
+        let path = format!("/v1/build/{build}");
+        assert_eq!(master.get(&path).await.0, 404, "before it is there");
+        master.documented("POST", "/v1/build", BUILD).await;
+        let status = async || master.get(&path).await.1["build"]["status"].clone();
+        assert_eq!(status().await, "QUEUED");
+        if build % 2 == 0 {
+            master.connect(&format!("life-{build}"), None).await;
+            assert_eq!(status().await, "QUEUED");
+        }
+        master.documented("PUT", &path, CANCEL).await;
+        assert_eq!(status().await, "CANCELED");
+        assert_eq!(status().await, "CANCELED");
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_the_caller_has_is_not_sent_again() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    let (status, headers, body) = master.get_whole("/v1/build/1", &[]).await;
+    assert_eq!(status, 200);
+    let etag = headers["etag"].to_str().unwrap().to_owned();
+    let known = [("if-none-match", etag.as_str())];
+    let (status, again, rest) = master.get_whole("/v1/build/1", &known).await;
+    assert_eq!((status, rest.len()), (304, 0));
+    assert_eq!(again["etag"], headers["etag"]);
+    assert!(!again.contains_key("content-type"));
+    let (status, head, rest) = master.exchange("HEAD", "/v1/build/1", &[], "").await;
+    assert_eq!((status, rest.len()), (200, 0));
+    assert_eq!(head["content-length"], body.len().to_string());
+    for name in ["etag", "content-type", "session-id", "api-version"] {
+        assert_eq!(head[name], headers[name], "{name}");
+    }
+    let (status, ..) = master.exchange("HEAD", "/v1/build/1", &known, "").await;
+    assert_eq!(status, 304);
+
+    master.documented("PUT", "/v1/build/1", CANCEL).await;
+    let (status, changed, _) = master.get_whole("/v1/build/1", &known).await;
+    assert_eq!(status, 200);
+    assert_ne!(changed["etag"], etag);
+}
+
+#[tokio::test]
+async fn a_published_build_lists_what_is_below_it_in_each_version() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    let v1 = [("accept", "application/vnd.clusterrunner.v1+json")];
+    let v2 = [("accept", "application/vnd.clusterrunner.v2+json")];
+    let plain = [("accept", "*/*")];
+    for _ in 0..2 {
+        for (path, accept, subjobs) in [
+            ("/v1/build/1", plain, Some("/v1/build/[build_id]/subjob")),
+            ("/v1/build/1", v2, None),
+            ("/builds/1", plain, Some("/builds/[build_id]/subjobs")),
+            ("/v2/builds/1", plain, Some("/builds/[build_id]/subjobs")),
+            ("/builds/1", v1, None),
+        ] {
+            let (_, body) = master.call("GET", path, &accept, "").await;
+            let below = body["child_routes"]["subjobs"].as_str();
+            assert_eq!(below, subjobs, "{path}");
+            assert_eq!(body["build"]["id"], 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_of_builds_are_whole_and_their_pages_too() {
+    let master = Master::start();
+    for _ in 0..150 {
+        master.documented("POST", "/v1/build", BUILD).await;
+    }
+    let all: Vec<u64> = (1..=150).collect();
+    assert_eq!(master.ids("/v1/build", "builds").await, all);
+    assert_eq!(master.ids("/v1/queue", "queue").await, all);
+    assert_eq!(master.ids("/builds", "builds").await, all[..20]);
+    for (offset, limit) in [(10, 100), (0, 64), (60, 128), (140, 20), (150, 5), (3, 0)] {
+        let path = format!("/builds?offset={offset}&limit={limit}");
+        let wanted = &all[offset..(offset + limit).min(150)];
+        assert_eq!(master.ids(&path, "builds").await, wanted, "{path}");
+    }
+    for build in [1, 70, 150] {
+        let path = format!("/v1/build/{build}");
+        master.documented("PUT", &path, CANCEL).await;
+    }
+    let unfinished: Vec<u64> = (2..150).filter(|id| *id != 70).collect();
+    assert_eq!(master.ids("/v1/queue", "queue").await, unfinished);
+    assert_eq!(master.ids("/v1/build", "builds").await, all);
+}
+
+#[tokio::test]
+async fn a_very_long_list_is_sent_in_parts_and_is_whole() {
+    const ATOMS: usize = 12_000;
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    master.prepare(1, ATOMS).await;
+    let (status, headers, body) = master.get_whole("/v1/build/1/subjob", &[]).await;
+    assert_eq!(status, 200);
+    assert_eq!(headers["content-type"], "application/json; charset=UTF-8");
+    assert!(!headers.contains_key("content-length") && !headers.contains_key("etag"));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert!(body["child_routes"]["subjob"].is_string());
+    let subjobs = body["subjobs"].as_array().unwrap();
+    assert_eq!(subjobs.len(), ATOMS);
+    for (number, subjob) in subjobs.iter().enumerate() {
+        assert_eq!(subjob["id"], number);
+        let atom = format!("export N=\"{number}\";");
+        assert_eq!(subjob["atoms"][0]["command_string"], atom);
+    }
+    let (status, _, nothing) = master.exchange("HEAD", "/v1/build/1/subjob", &[], "").await;
+    assert_eq!((status, nothing.len()), (200, 0));
+
+    let (_, headers, body) = master
+        .get_whole("/builds/1/subjobs?offset=11990&limit=200", &[])
+        .await;
+    let page: Value = serde_json::from_slice(&body).unwrap();
+    let page = page["subjobs"].as_array().unwrap();
+    assert_eq!((page.len(), &page[0]["id"]), (10, &json!(11_990)));
+    let known = [("if-none-match", headers["etag"].to_str().unwrap())];
+    let path = "/builds/1/subjobs?offset=11990&limit=200";
+    assert_eq!(master.get_whole(path, &known).await.0, 304);
+    assert_eq!(master.get("/v1/build/2/subjob").await.0, 404);
+}
+
+#[tokio::test]
+async fn atoms_that_only_wait_on_a_slave_are_not_in_progress() {
+    let master = Master::start();
+    master.connect("life-1", None).await;
+    master.documented("POST", "/v1/build", BUILD).await;
+    master.prepare_expected(1, 100, Some(10)).await;
+    let (slave, build) = (SlaveId(1), BuildId(1));
+    let session = SessionId("life-1".to_owned());
+    let set_up = Command::ReportSetUp {
+        slave,
+        session,
+        build,
+    };
+    master.cluster.command(set_up).await.unwrap();
+    let executors = async || {
+        let (_, body) = master.get("/v1/slave/1").await;
+        body["slave"]["num_executors"].as_u64().unwrap()
+    };
+    let (_, list) = master.get("/v1/build/1/subjob").await;
+    let listed = list["subjobs"].as_array().unwrap().iter();
+    let listed: Vec<&Value> = listed.map(|subjob| &subjob["atoms"][0]["state"]).collect();
+    let at_work = listed.iter().filter(|state| **state == "IN_PROGRESS");
+    assert_eq!(at_work.count() as u64, executors().await);
+    let (_, view) = master.get("/v1/build/1").await;
+    assert_eq!(view["build"]["num_atoms_in_progress"], executors().await);
+    let held = master
+        .cluster
+        .read(|cluster| cluster.slave(SlaveId(1)).unwrap().running.len());
+    assert!(held.await.unwrap() as u64 > executors().await);
+    for (number, state) in listed.iter().enumerate() {
+        let subjob = format!("/v1/build/1/subjob/{number}");
+        let (_, of_subjob) = master.get(&subjob).await;
+        assert_eq!(&of_subjob["subjob"]["atoms"][0]["state"], *state);
+        let (_, of_atoms) = master.get(&format!("{subjob}/atom")).await;
+        assert_eq!(&of_atoms["atoms"][0]["state"], *state);
+        let (_, of_atom) = master.get(&format!("{subjob}/atom/0")).await;
+        assert_eq!(&of_atom["atom"]["state"], *state);
+    }
+}

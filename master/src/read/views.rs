@@ -1,0 +1,313 @@
+//! The cluster as the API shows it. Pure.
+
+use crate::core::Cluster;
+use crate::core::builds::build::{Build, BuildState, Subjob};
+use crate::core::event::AtomOutcome;
+use crate::core::slaves::slave::{BuildOnSlave, Slave};
+use crate::journal::EndedBuild;
+use clusterrunner_common::api::{
+    AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
+};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{AtomId, SubjobId};
+use indexmap::IndexMap;
+
+/// A build, and what it waits for.
+#[must_use]
+pub fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
+    let mut view = build(known);
+    if let Some(waits) = waits(cluster, known) {
+        let details = view.details.take().unwrap_or_default();
+        view.details = Some(format!("{details} {waits}").trim_start().to_owned());
+    }
+    view
+}
+
+/// Why nothing of a build runs though something could.
+fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
+    if build.num_unstarted() == 0 || build.num_running() > 0 {
+        return None;
+    }
+    let (mut drained, mut quarantined, mut ending, mut lost) = (0, 0, 0, 0);
+    for slave in cluster.slaves().filter(|slave| build.suits(slave)) {
+        if slave.takes_work() {
+            return None;
+        }
+        let why = match (slave.is_alive(), slave.was_shut_down()) {
+            (false, _) => &mut lost,
+            (true, true) => &mut ending,
+            (true, false) if slave.quarantine.is_some() => &mut quarantined,
+            (true, false) => &mut drained,
+        };
+        *why += 1;
+    }
+    let counts = [
+        (drained, "drained"),
+        (quarantined, "quarantined"),
+        (ending, "shutting down"),
+        (lost, "lost"),
+    ];
+    let counts = counts.iter().filter(|(number, _)| *number > 0);
+    let counts: Vec<String> = counts
+        .map(|(number, why)| format!("{number} {why}"))
+        .collect();
+    // Where no slave was kept out, the original's words are enough.
+    let is_kept_out = drained + quarantined + ending > 0;
+    match build.labels() {
+        None => {
+            is_kept_out.then(|| format!("It waits: no slave takes work: {}.", counts.join(", ")))
+        }
+        Some(labels) => {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            let counts = match counts.as_slice() {
+                [] => String::new(),
+                counts => format!(": {}", counts.join(", ")),
+            };
+            let labels = labels.join(", ");
+            Some(format!(
+                "It waits: no slave that takes work has the labels {labels}{counts}."
+            ))
+        }
+    }
+}
+
+/// A build.
+#[must_use]
+pub fn build(build: &Build) -> BuildView {
+    assemble(build, build.subjobs.len(), build.numbered_subjobs())
+}
+
+/// A build that is put away.
+#[must_use]
+pub fn ended_build(ended: &EndedBuild) -> BuildView {
+    let failed = ended.failed.iter().map(|(id, subjob)| (*id, subjob));
+    assemble(&ended.build, ended.num_subjobs as usize, failed)
+}
+
+/// `subjobs` are at least those with failed atoms.
+fn assemble<'a>(
+    build: &'a Build,
+    num_subjobs: usize,
+    subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+) -> BuildView {
+    let status = status(build, num_subjobs);
+    let is_building = matches!(status, BuildStatus::Building | BuildStatus::Finished);
+    BuildView {
+        id: build.id,
+        status,
+        details: details(build, num_subjobs),
+        error_message: match &build.state {
+            BuildState::Error { reason } => Some(reason.clone()),
+            _ => None,
+        },
+        num_atoms: is_building.then_some(build.num_atoms),
+        num_subjobs: num_subjobs as u64,
+        failed_atoms: failed_atoms(build, subjobs),
+        result: match build.state {
+            BuildState::Finished if build.atoms_failed == 0 => Some(BuildResult::NoFailures),
+            BuildState::Finished | BuildState::Canceled => Some(BuildResult::Failure),
+            _ => None,
+        },
+        request_params: build.request.to_params(),
+        state_timestamps: state_timestamps(build),
+        artifacts: (build.state == BuildState::Finished)
+            .then(|| format!("/v1/build/{}/artifacts.tar.gz", build.id)),
+        commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
+        num_atoms_completed: build.atoms_completed,
+        num_atoms_failed: build.atoms_failed,
+        num_atoms_in_progress: num_atoms_in_progress(build),
+        num_atoms_in_trouble: build.atoms_in_trouble,
+        warnings: build.warnings.clone(),
+        seconds_left: seconds_left(build),
+    }
+}
+
+fn status(build: &Build, num_subjobs: usize) -> BuildStatus {
+    match build.state {
+        BuildState::Queued | BuildState::Preparing | BuildState::Prepared => BuildStatus::Queued,
+        // Without atoms no slave was ever chosen, and the original never shows such a build at work.
+        BuildState::Archiving if num_subjobs == 0 => BuildStatus::Queued,
+        BuildState::Building(_) | BuildState::Archiving => BuildStatus::Building,
+        BuildState::Finished => BuildStatus::Finished,
+        BuildState::Error { .. } => BuildStatus::Error,
+        BuildState::Canceled => BuildStatus::Canceled,
+    }
+}
+
+fn details(build: &Build, num_subjobs: usize) -> Option<String> {
+    build.plan.as_ref()?;
+    if num_subjobs == 0 {
+        return Some("This build has no atoms: its atomizers printed nothing.".to_owned());
+    }
+    let (done, total) = (build.num_finished, num_subjobs);
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let percent = 100.0 * done as f64 / total as f64;
+    Some(format!(
+        "{done} of {total} subjobs are complete ({percent:.1}%)."
+    ))
+}
+
+/// The original shows an empty list for a canceled build, whatever failed before.
+fn failed_atoms<'a>(
+    build: &'a Build,
+    subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+) -> Option<Vec<AtomView>> {
+    match build.state {
+        BuildState::Finished => {}
+        BuildState::Canceled => return Some(Vec::new()),
+        _ => return None,
+    }
+    // Mostly there are none, and there may be very many subjobs.
+    let failed = usize::try_from(build.atoms_failed).unwrap_or(usize::MAX);
+    let has_failed = |(_, subjob): &(SubjobId, &Subjob)| {
+        let mut outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
+        outcomes.any(|outcome| outcome.exit_code != 0)
+    };
+    let subjobs = subjobs.filter(has_failed).take(failed);
+    let atoms = subjobs.flat_map(|(id, subjob)| atoms(id, subjob, false));
+    let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));
+    Some(atoms.take(failed).collect())
+}
+
+/// How many of the subjobs that slaves have are looked at for [`seconds_left`]: an estimate needs no more,
+/// and there may be very many of them each time that a build is shown.
+const HELD_LOOKED_AT: usize = 256;
+
+/// What is left of its atoms at the pace of the executors that it has now; nothing where nothing is
+/// known of how long they take, or none of them runs.
+fn seconds_left(build: &Build) -> Option<f64> {
+    let progress = build.progress()?;
+    let executors = build.num_executors() as u64;
+    let held = progress.running.len();
+    let some = progress.running.keys();
+    let some = some.step_by(held.div_ceil(HELD_LOOKED_AT).max(1));
+    let (mut sum, mut longest, mut looked_at) = (0_u64, 0, 0);
+    for subjob in some.filter_map(|id| build.subjob(*id)) {
+        sum = sum.saturating_add(subjob.expected_ms());
+        longest = longest.max(subjob.expected_ms());
+        looked_at += 1;
+    }
+    let held = held as u64;
+    let held_ms = sum.saturating_mul(held).checked_div(looked_at).unwrap_or(0);
+    // When those began that run is not known here: on average they are half done. The others of those
+    // that slaves have only wait there.
+    let working = executors.min(held);
+    let working_ms = held_ms.saturating_mul(working).checked_div(held);
+    let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
+    let waiting_ms = progress.unstarted.expected_ms() + aside.sum::<u64>();
+    let all_ms = waiting_ms.saturating_add(held_ms) - working_ms.unwrap_or(0) / 2;
+    let left_ms = all_ms.checked_div(executors)?.max(longest / 2);
+    (left_ms > 0).then(|| seconds_of(&left_ms))
+}
+
+/// How many atoms run: no more than there are executors that work on the build. What else slaves have of
+/// it waits there, or is only to be delivered.
+fn num_atoms_in_progress(build: &Build) -> u64 {
+    let working = build.num_executors();
+    let running = build.progress().into_iter();
+    let running = running.flat_map(|progress| progress.running.keys());
+    let atoms = running.filter_map(|id| Some(build.subjob(*id)?.atoms.len()));
+    atoms.take(working).sum::<usize>().min(working) as u64
+}
+
+/// By increasing time, states that were not entered last; as in the original.
+fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
+    let times = &build.timestamps;
+    let mut entries = [
+        ("queued", times.queued),
+        ("preparing", times.preparing),
+        ("prepared", times.prepared),
+        ("building", times.building),
+        ("finished", times.finished),
+        ("error", times.error),
+        ("canceled", times.canceled),
+    ];
+    entries.sort_by_key(|(_, time)| (time.is_none(), *time));
+    let entry = |(name, time): (&str, Option<Timestamp>)| {
+        (name.to_owned(), time.map(Timestamp::as_unix_seconds))
+    };
+    entries.into_iter().map(entry).collect()
+}
+
+/// A subjob; `runs` says whether it is taken to run.
+#[must_use]
+pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> SubjobView {
+    let slave = subjob.slave.and_then(|slave| build.slave_urls.get(&slave));
+    SubjobView {
+        id,
+        command: build
+            .plan
+            .as_ref()
+            .map_or_else(String::new, |plan| plan.command.clone()),
+        atoms: atoms(id, subjob, runs).collect(),
+        slave: slave.cloned(),
+    }
+}
+
+/// The atoms of a subjob; `runs` says whether it is taken to run.
+pub fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<Item = AtomView> {
+    let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
+    (0..)
+        .map(AtomId)
+        .zip(&subjob.atoms)
+        .map(move |(atom, command)| {
+            let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
+            AtomView {
+                command_string: command.to_string(),
+                expected_time: subjob
+                    .atoms_expected_ms
+                    .get(atom.0 as usize)
+                    .map(seconds_of),
+                actual_time: outcome.map(seconds),
+                exit_code: outcome.map(|outcome| outcome.exit_code),
+                state: match (outcome, runs) {
+                    (Some(_), _) => AtomState::Completed,
+                    (None, true) => AtomState::InProgress,
+                    (None, false) => AtomState::NotStarted,
+                },
+                id: atom,
+                subjob_id: id,
+                trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
+            }
+        })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "a duration in milliseconds fits a double"
+)]
+fn seconds_of(milliseconds: &u64) -> f64 {
+    *milliseconds as f64 / 1000.0
+}
+
+fn seconds(outcome: &AtomOutcome) -> f64 {
+    seconds_of(&outcome.duration_ms)
+}
+
+/// A slave.
+#[must_use]
+pub fn slave(slave: &Slave) -> SlaveView {
+    // One that is cleared away counts until that is done, as in the original.
+    let is_leaving = |place: &BuildOnSlave| *place == BuildOnSlave::TearingDown;
+    let current = slave
+        .builds
+        .iter()
+        .min_by_key(|(_, place)| is_leaving(place));
+    SlaveView {
+        url: slave.url.clone(),
+        id: slave.id,
+        session_id: Some(slave.session.clone()).filter(|session| !session.0.is_empty()),
+        num_executors: slave.num_executors,
+        num_executors_in_use: u32::try_from(slave.num_busy()).unwrap_or(u32::MAX),
+        current_build_id: current.map(|(build, _)| *build),
+        is_alive: slave.is_alive(),
+        is_in_shutdown_mode: slave.was_shut_down(),
+        is_drained: slave.is_drained,
+        labels: slave.labels.iter().cloned().collect(),
+        is_quarantined: slave.quarantine.is_some(),
+        quarantine_reason: slave.quarantine.clone(),
+        next_probe_at: slave.next_probe().map(Timestamp::as_unix_seconds),
+        is_in_doubt: slave.limit.is_some(),
+    }
+}
