@@ -4,7 +4,7 @@
 use crate::archives::{Member, tar_of, zip_of};
 use crate::farm::{Extra, Farm};
 use crate::repository::Repository;
-use crate::skipping::skip;
+use crate::skipping::{Lacks, skip};
 use crate::wait::{measure, wait_for};
 use crate::whole_build::{check_results, many_atoms, runs};
 use clusterrunner_common::api::{BuildResult, BuildStatus};
@@ -30,7 +30,7 @@ fn may_mount() -> bool {
     let tried = Command::new("unshare").args(["--mount", "true"]).output();
     let may = tried.is_ok_and(|tried| tried.status.success());
     if !may {
-        skip("no mount namespaces here; run as root");
+        skip(Lacks::MountNamespaces);
     }
     may
 }

@@ -4,7 +4,7 @@
 
 use crate::farm::{Extra, Farm};
 use crate::repository::Repository;
-use crate::skipping::skip;
+use crate::skipping::{Lacks, skip};
 use crate::wait::wait_for;
 use crate::whole_build::{check_results, many_atoms, runs};
 use clusterrunner_common::api::BuildResult;
@@ -93,7 +93,7 @@ impl Network {
     /// namespace from then on, and so is what it starts.
     fn new(num_slaves: usize) -> Option<Self> {
         let Some(master) = Namespace::new() else {
-            skip("no network namespaces here; run as root, with util-linux and iproute2");
+            skip(Lacks::NetworkNamespaces);
             return None;
         };
         master.ip("link set lo up");
@@ -291,7 +291,7 @@ async fn the_network_is_slow_and_loses_packets() {
     for (slave, namespace) in scene.network.slaves.iter().enumerate() {
         let port = format!("qdisc add dev port{slave} {netem}");
         if !scene.network.master.run("tc", &port) {
-            skip("this kernel has no netem, so the network was good");
+            skip(Lacks::Netem);
             break;
         }
         assert!(namespace.run("tc", &format!("qdisc add dev cable {netem}")));

@@ -7,7 +7,11 @@ use std::sync::OnceLock;
 /// The `clusterrunner` program of the profile that these tests are built in.
 pub(crate) fn clusterrunner() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(build)
+    PROGRAM.get_or_init(|| match std::env::var_os("CLUSTERRUNNER_PROGRAM") {
+        // `./check` has built it already. nextest runs each test in a process of its own, and each would build.
+        Some(built) => PathBuf::from(built),
+        None => build(),
+    })
 }
 
 fn build() -> PathBuf {
