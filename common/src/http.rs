@@ -4,19 +4,16 @@
 mod answering;
 pub mod answers;
 pub mod around;
+pub mod clusterrunner;
 mod connections;
 pub mod cors;
-pub mod page;
 mod rest;
-pub mod routes;
-pub mod rules;
 #[cfg(test)]
 mod serving_tests;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 pub mod turns;
-pub mod version;
 mod watched;
 
 use crate::api::ErrorBody;

@@ -12,8 +12,8 @@ pub(crate) use api::Api;
 pub(crate) use legacy::{LEGACY_WARNING, legacy_proof};
 
 use clusterrunner_common::auth::gate::{Gate, Guarded};
+use clusterrunner_common::http::clusterrunner::rules::{Ruled, Rules};
 use clusterrunner_common::http::cors::AllowedOrigins;
-use clusterrunner_common::http::rules::{Ruled, Rules};
 use error::ApiError;
 use std::sync::Arc;
 

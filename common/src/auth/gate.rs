@@ -16,7 +16,7 @@ use crate::auth::signature::{
 };
 use crate::clock::Timestamp;
 use crate::http::around::Answering;
-use crate::http::rules::SESSION_ID;
+use crate::http::clusterrunner::rules::SESSION_ID;
 use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
 use crate::ids::SessionId;
 use axum::Router;

@@ -2,9 +2,9 @@
 //! told about its requests.
 
 use super::answers::{Begun, Budget, Full};
+use super::clusterrunner::rules::SESSION_ID;
 use super::connections::{Activity, UnderWay};
 use super::rest::Rest;
-use super::rules::SESSION_ID;
 use super::{Inside, refusal, tidy_path};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;

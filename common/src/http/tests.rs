@@ -1,10 +1,10 @@
 //! Paths, and the rules around a router that answers plainly.
 
+use super::clusterrunner::page::Page;
+use super::clusterrunner::routes::{RouteTable, parent};
+use super::clusterrunner::rules::Rules;
+use super::clusterrunner::version::ApiVersion;
 use super::cors::AllowedOrigins;
-use super::page::Page;
-use super::routes::{RouteTable, parent};
-use super::rules::Rules;
-use super::version::ApiVersion;
 use super::*;
 use crate::ids::SessionId;
 use axum::Router;

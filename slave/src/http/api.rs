@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use clusterrunner_common::api::{MasterMark, OrderAnswer, Success};
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::auth::signature::SignatureError;
-use clusterrunner_common::http::routes::Reached;
+use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId};
 use clusterrunner_common::logs::event_log::EventLog;

@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::{console, orders, reads};
 use axum::routing::get;
-use clusterrunner_common::http::routes::{RouteTable, parent};
+use clusterrunner_common::http::clusterrunner::routes::{RouteTable, parent};
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does. That some
 /// variable parts have no name is the original's doing.

@@ -85,9 +85,9 @@ mod tests {
     use super::*;
     use crate::auth::signature::Signed;
     use crate::clock::{Timestamp, random_bytes};
+    use crate::http::clusterrunner::routes::{RouteTable, parent};
+    use crate::http::clusterrunner::rules::Rules;
     use crate::http::cors::AllowedOrigins;
-    use crate::http::routes::{RouteTable, parent};
-    use crate::http::rules::Rules;
     use crate::ids::SessionId;
     use axum::Router;
     use axum::body::Body;

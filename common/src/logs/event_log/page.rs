@@ -1,7 +1,7 @@
 //! A page of events as an answer, made while it is sent: whoever reads it slowly holds a piece of it and no more.
 
 use super::EventLog;
-use crate::http::rules::{Streamed, etag_of, whole};
+use crate::http::clusterrunner::rules::{Streamed, etag_of, whole};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::stream;

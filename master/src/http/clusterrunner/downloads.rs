@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::http::SentMethod;
-use clusterrunner_common::http::rules::is_known;
+use clusterrunner_common::http::clusterrunner::rules::is_known;
 use clusterrunner_common::http::turns::{Turn, Turns};
 use clusterrunner_common::ids::BuildId;
 use futures_util::StreamExt as _;

@@ -14,10 +14,10 @@ use axum::response::Response;
 use clusterrunner_common::api::{
     AtomBody, AtomsBody, MasterBody, MasterView, SlaveBody, SlavesBody, SubjobBody, VersionBody,
 };
-use clusterrunner_common::http::page;
-use clusterrunner_common::http::routes::Reached;
-use clusterrunner_common::http::rules;
-use clusterrunner_common::http::version::ApiVersion;
+use clusterrunner_common::http::clusterrunner::page;
+use clusterrunner_common::http::clusterrunner::routes::Reached;
+use clusterrunner_common::http::clusterrunner::rules;
+use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use super::{Api, builds, console, downloads, lists, reads, slaves, sources, uploads};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use clusterrunner_common::http::routes::{RouteTable, parent};
+use clusterrunner_common::http::clusterrunner::routes::{RouteTable, parent};
 use std::sync::Arc;
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does.

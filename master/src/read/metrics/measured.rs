@@ -4,8 +4,8 @@
 use super::text::{family, line, write_histogram};
 use crate::core::histogram::Histogram;
 use axum::http::{Method, StatusCode};
-use clusterrunner_common::http::routes::Reached;
-use clusterrunner_common::http::rules::Observer;
+use clusterrunner_common::http::clusterrunner::routes::Reached;
+use clusterrunner_common::http::clusterrunner::rules::Observer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,8 @@
 //! The routes of a daemon, each told once: from this table come the paths that are listened on, in
 //! both versions, and the object `child_routes` of every answer to a GET.
 
-use super::refusal;
 use super::version::ApiVersion;
+use crate::http::refusal;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;

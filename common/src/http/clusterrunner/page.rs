@@ -1,8 +1,8 @@
 //! Which part of a list is wanted: `?offset=...&limit=...` on version 2 paths.
 
-use super::refusal;
 use super::routes::Reached;
 use super::version::ApiVersion;
+use crate::http::refusal;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -98,7 +98,7 @@ mod tests {
     /// Recorded from the original, after it had put the numbers into their bounds.
     #[test]
     fn pages_are_those_of_the_original() {
-        let vectors = include_str!("../../testdata/vectors/pagination.json");
+        let vectors = include_str!("../../../testdata/vectors/pagination.json");
         let vectors: Value = serde_json::from_str(vectors).unwrap();
         for case in vectors["cases"].as_array().unwrap() {
             let number = |name: &str| case[name].as_u64().map(|number| number.to_string());

@@ -1,12 +1,12 @@
 //! What holds for every request and every answer of both daemons, whatever the route: the session
 //! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
 
-use super::SentMethod;
-use super::around::{Answering, Inside};
-use super::cors::AllowedOrigins;
-use super::refusal;
 use super::routes::{Reached, Routes};
 use super::version::ApiVersion;
+use crate::http::SentMethod;
+use crate::http::around::{Answering, Inside};
+use crate::http::cors::AllowedOrigins;
+use crate::http::refusal;
 use crate::ids::SessionId;
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};

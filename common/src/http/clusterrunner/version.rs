@@ -66,7 +66,7 @@ mod tests {
     /// Recorded from the original.
     #[test]
     fn versions_are_negotiated_as_in_the_original() {
-        let vectors = include_str!("../../testdata/vectors/api_version.json");
+        let vectors = include_str!("../../../testdata/vectors/api_version.json");
         let vectors: Value = serde_json::from_str(vectors).unwrap();
         let cases = vectors["cases"].as_array().unwrap();
         assert!(cases.len() > 50);

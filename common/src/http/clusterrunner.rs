@@ -1,0 +1,7 @@
+//! What all answers of the ClusterRunner API have in common, on master and slave: versions, child routes,
+//! ETags, the session check. No other API has them.
+
+pub mod page;
+pub mod routes;
+pub mod rules;
+pub mod version;
