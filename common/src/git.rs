@@ -37,11 +37,12 @@ mod tracking_refs;
 mod transport;
 mod tree_check;
 mod trial;
+mod trouble;
 mod url;
 mod work_tree;
 
 pub use commit_id::{CommitId, InvalidCommitId};
-pub use error::GitError;
+pub use error::{GitError, SubmoduleProblem};
 pub use limits::{GitLimits, MAXIMUM_TREE_DEPTH};
 pub use mirror::{Mirror, Revision};
 pub(crate) use mirror_files::warm_up;

@@ -81,7 +81,7 @@ impl Mirror {
             url: url.to_string(),
             reason,
         };
-        let source = LocalSource::open(path).map_err(failed)?;
+        let source = LocalSource::open(path).map_err(|trouble| failed(trouble.to_string()))?;
         let advertised = source
             .refs()
             .map_err(|error| failed(error.message().to_owned()))?;
@@ -138,7 +138,7 @@ impl Mirror {
             .map_err(failed)?;
         if let Err(error) = mirror_packs::merge_small(repository, self.directory()) {
             let directory = self.directory().display();
-            tracing::warn!(%directory, error, "could not merge the packs of a mirror");
+            tracing::warn!(%directory, %error, "could not merge the packs of a mirror");
         }
         Ok((advertised, wanted))
     }

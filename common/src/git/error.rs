@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::work_tree::MAXIMUM_DEPTH;
 use super::{CommitId, GitUrlError, PackError, TreeError};
 
 /// Why a repository could not be fetched or checked out.
@@ -163,15 +164,41 @@ pub enum GitError {
         source: Box<GitError>,
     },
     /// `.gitmodules` names something that can not be used.
-    #[error("submodule {path} of {url}: {reason}")]
+    #[error("submodule {path} of {url}: {source}")]
     SubmoduleEntry {
         /// Its path in the work tree.
         path: String,
         /// The repository that holds it, without credentials.
         url: String,
-        /// What is wrong.
-        reason: String,
+        /// What is wrong with the entry.
+        source: SubmoduleProblem,
     },
+}
+
+/// Why the entry of a submodule can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmoduleProblem {
+    /// Its path is no path below the work tree.
+    #[error("its path leads out of the work tree")]
+    LeadsOut,
+    /// Submodules in submodules, without an end.
+    #[error("submodules are nested more than {MAXIMUM_DEPTH} deep")]
+    TooDeep,
+    /// `.gitmodules` does not name its path.
+    #[error("it is not in .gitmodules")]
+    Unlisted,
+    /// `.gitmodules` names no URL.
+    #[error("it has no url in .gitmodules")]
+    NoUrl,
+    /// Its URL may not be used.
+    #[error(transparent)]
+    Url(#[from] GitUrlError),
+    /// The path of the commit is a file or a directory.
+    #[error("it is no submodule")]
+    NoSubmodule,
+    /// libgit2 could not read the commit.
+    #[error("{}", .0.message())]
+    Git(#[from] git2::Error),
 }
 
 impl GitError {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::mirror_files::open_here;
 use super::odd_files::refuse_pipes;
 use super::remote_refs::Advertised;
+use super::trouble::Trouble;
 use crate::disk::regular_file;
 
 /// A repository that is being repacked meanwhile loses files while we list them; then it is listed again.
@@ -31,17 +32,13 @@ pub(super) struct LocalSource {
 }
 
 impl LocalSource {
-    /// # Errors
-    /// libgit2's reason, in words.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
         refuse_pipes(path)?;
         match open_here(path) {
             Ok(repository) => Ok(Self { repository }),
-            Err(_) if !path.exists() => Err("there is no such directory".to_owned()),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => {
-                Err("this directory is not a git repository".to_owned())
-            }
-            Err(error) => Err(error.message().to_owned()),
+            Err(_) if !path.exists() => Err(Trouble::NoDirectory),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Err(Trouble::NoRepository),
+            Err(error) => Err(error.into()),
         }
     }
 

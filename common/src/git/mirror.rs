@@ -245,7 +245,7 @@ impl Mirror {
         let pin = format!("{PINS}/{commit}");
         if repository.refname_to_id(&pin).ok() != Some(commit) {
             mirror_files::sync_objects(&self.directory)
-                .map_err(|error| self.error("write to", &error.to_string()))?;
+                .map_err(|error| self.error("write to", error))?;
             repository
                 .reference(&pin, commit, true, "")
                 .map_err(|error| self.error("write to", error.message()))?;
@@ -275,22 +275,22 @@ impl Mirror {
                     let directory = self.directory.display();
                     tracing::warn!(%directory, error = error.message(), "a mirror is damaged and is made again");
                     crate::disk::beneath::remove_all(&self.directory)
-                        .map_err(|error| self.error("remove the damaged", &error.to_string()))?;
+                        .map_err(|error| self.error("remove the damaged", error))?;
                 }
             }
         }
         mirror_files::make(&self.directory, &shown_url)
-            .map_err(|reason| self.error("make", &reason))?;
+            .map_err(|trouble| self.error("make", trouble))?;
         mirror_files::open_here(&self.directory)
             .map_err(|error| self.error("open", error.message()))
     }
 
-    pub(super) fn error(&self, step: &'static str, reason: &str) -> GitError {
+    pub(super) fn error(&self, step: &'static str, reason: impl ToString) -> GitError {
         GitError::Mirror {
             step,
             directory: self.directory.clone(),
             url: self.url.to_string(),
-            reason: self.url.redact(reason),
+            reason: self.url.redact(&reason.to_string()),
         }
     }
 

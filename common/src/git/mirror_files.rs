@@ -8,6 +8,7 @@ use std::path::Path;
 use git2::{Repository, RepositoryInitMode, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::odd_files::refuse_top_pipes;
+use super::trouble::Trouble;
 use crate::disk::regular_file;
 
 /// How many pins are kept. A build that is older than so many other commits of its repository is over.
@@ -23,7 +24,7 @@ pub(crate) fn warm_up() {
 
 /// Opens exactly this directory: libgit2 does not look for a repository in the directories above.
 pub(super) fn open_here(directory: &Path) -> Result<Repository, git2::Error> {
-    refuse_top_pipes(directory).map_err(|error| git2::Error::from_str(&error))?;
+    refuse_top_pipes(directory).map_err(|error| git2::Error::from_str(&error.to_string()))?;
     Repository::open_ext(
         directory,
         RepositoryOpenFlags::NO_SEARCH,
@@ -33,17 +34,16 @@ pub(super) fn open_here(directory: &Path) -> Result<Repository, git2::Error> {
 
 /// Makes an empty bare repository under another name and moves it to `directory`, so that what is at `directory` is
 /// whole. `remote_url` is for programs that ask for it in a work tree; it must hold no password.
-pub(super) fn make(directory: &Path, remote_url: &str) -> Result<(), String> {
-    let parent = directory.parent().ok_or("it has no parent directory")?;
-    let name = directory
-        .file_name()
-        .ok_or("it has no name")?
-        .to_string_lossy();
-    fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+pub(super) fn make(directory: &Path, remote_url: &str) -> Result<(), Trouble> {
+    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
+        return Err(Trouble::NoName);
+    };
+    let name = name.to_string_lossy();
+    fs::create_dir_all(parent).map_err(Trouble::at(parent))?;
     let made = tempfile::Builder::new()
         .prefix(&format!(".{name}.new-"))
         .tempdir_in(parent)
-        .map_err(|error| format!("{}: {error}", parent.display()))?;
+        .map_err(Trouble::at(parent))?;
     let mut options = RepositoryInitOptions::new();
     options
         .bare(true)
@@ -51,13 +51,11 @@ pub(super) fn make(directory: &Path, remote_url: &str) -> Result<(), String> {
         // Templates may hold hooks and settings of the machine.
         .external_template(false)
         .mode(RepositoryInitMode::SHARED_UMASK);
-    let repository =
-        Repository::init_opts(made.path(), &options).map_err(|error| error.message().to_owned())?;
-    configure(&repository, remote_url).map_err(|error| error.message().to_owned())?;
+    let repository = Repository::init_opts(made.path(), &options)?;
+    configure(&repository, remote_url)?;
     drop(repository);
     // The directory keeps the temporary one's mode, 0700.
-    fs::rename(made.path(), directory)
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    fs::rename(made.path(), directory).map_err(Trouble::at(directory))?;
     // Nothing is left to be removed at its end.
     let _gone = made.keep();
     Ok(())

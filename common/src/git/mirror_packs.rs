@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{Oid, Repository};
 
+use super::trouble::Trouble;
 use crate::disk::regular_file;
 
 /// More than this many are merged.
@@ -30,34 +31,31 @@ const ID_LENGTH: usize = 20;
 /// since the old ones are removed after the new one is whole.
 ///
 /// # Errors
-/// In words. Nothing is lost then; the packs stay as they are.
-pub(super) fn merge_small(repository: &Repository, mirror: &Path) -> Result<(), String> {
+/// Nothing is lost then; the packs stay as they are.
+pub(super) fn merge_small(repository: &Repository, mirror: &Path) -> Result<(), Trouble> {
     let folder = mirror.join("objects/pack");
-    let small = small_packs(&folder).map_err(|error| error.to_string())?;
+    let small = small_packs(&folder)?;
     if small.len() <= MAXIMUM_PACKS {
         return Ok(());
     }
-    let in_words = |error: git2::Error| error.message().to_owned();
-    let mut builder = repository.packbuilder().map_err(in_words)?;
+    let mut builder = repository.packbuilder()?;
     for index in &small {
         for id in object_ids(index)? {
-            builder.insert_object(id, None).map_err(in_words)?;
+            builder.insert_object(id, None)?;
         }
     }
-    builder.write(&folder, 0o444).map_err(in_words)?;
-    let merged = builder
-        .name()
-        .ok()
-        .flatten()
-        .map(|name| format!("pack-{name}.idx"));
-    let merged = merged.ok_or("the merged pack has no name")?;
+    builder.write(&folder, 0o444)?;
+    let merged = match builder.name().ok().flatten() {
+        Some(name) => format!("pack-{name}.idx"),
+        None => return Err(Trouble::NoMergedPack),
+    };
     if !folder.join(&merged).exists() {
-        return Err(format!("{merged} is missing"));
+        return Err(Trouble::NoMergedPack);
     }
     for index in small.iter().filter(|index| !index.ends_with(&merged)) {
         // The index first: without it the pack is not looked at.
         for file in [index.clone(), index.with_extension("pack")] {
-            fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            fs::remove_file(&file).map_err(Trouble::at(&file))?;
         }
     }
     Ok(())
@@ -81,10 +79,9 @@ fn small_packs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(small)
 }
 
-fn object_ids(index: &Path) -> Result<Vec<Oid>, String> {
-    let bytes = regular_file::read(index, u64::MAX)
-        .map_err(|error| format!("{}: {error}", index.display()))?;
-    let odd = || format!("{} is not an index that can be read", index.display());
+fn object_ids(index: &Path) -> Result<Vec<Oid>, Trouble> {
+    let bytes = regular_file::read(index, u64::MAX).map_err(Trouble::at(index))?;
+    let odd = || Trouble::NoIndex(index.to_owned());
     let table = bytes.strip_prefix(INDEX_MAGIC).ok_or_else(odd)?;
     let (fan_out, ids) = table.split_at_checked(FAN_OUT_LENGTH).ok_or_else(odd)?;
     let count = fan_out
@@ -97,7 +94,6 @@ fn object_ids(index: &Path) -> Result<Vec<Oid>, String> {
     let ids = length
         .and_then(|length| ids.get(..length))
         .ok_or_else(odd)?;
-    ids.chunks_exact(ID_LENGTH)
-        .map(|id| Oid::from_bytes(id).map_err(|error| error.message().to_owned()))
-        .collect()
+    let ids = ids.chunks_exact(ID_LENGTH);
+    Ok(ids.map(Oid::from_bytes).collect::<Result<_, _>>()?)
 }

@@ -1,6 +1,7 @@
 //! Pipes and devices where a repository has files: libgit2 opens by name and waits, for ever if nobody
 //! writes into the pipe.
 
+use super::trouble::Trouble;
 use crate::disk::regular_file;
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
@@ -36,7 +37,7 @@ const LONGEST_LINK: u64 = 1 << 16;
 ///
 /// # Errors
 /// Says which it is.
-pub(super) fn refuse_top_pipes(directory: &Path) -> Result<(), String> {
+pub(super) fn refuse_top_pipes(directory: &Path) -> Result<(), Trouble> {
     let named = |name: &&str| directory.join(*name);
     ALWAYS_OPENED
         .iter()
@@ -48,7 +49,7 @@ pub(super) fn refuse_top_pipes(directory: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// Says which it is.
-pub(super) fn refuse_pipes(directory: &Path) -> Result<(), String> {
+pub(super) fn refuse_pipes(directory: &Path) -> Result<(), Trouble> {
     let dot_git = directory.join(".git");
     refuse_pipe(&dot_git)?;
     let git = match dot_git.is_dir() {
@@ -72,7 +73,7 @@ pub(super) fn refuse_pipes(directory: &Path) -> Result<(), String> {
             if kind.is_symlink() {
                 refuse_pipe(&path)?;
             } else if is_pipe(kind) {
-                return Err(in_words(&path));
+                return Err(Trouble::NoFile(path));
             } else if kind.is_dir() && !NEVER_READ.iter().any(|name| entry.file_name() == *name) {
                 waiting.push(path);
             }
@@ -88,9 +89,9 @@ fn linked(directory: &Path, file: &str, before: &[u8]) -> Option<PathBuf> {
     Some(directory.join(OsStr::from_bytes(place)))
 }
 
-fn refuse_pipe(path: &Path) -> Result<(), String> {
+fn refuse_pipe(path: &Path) -> Result<(), Trouble> {
     match fs::metadata(path).map(|metadata| metadata.file_type()) {
-        Ok(kind) if is_pipe(kind) => Err(in_words(path)),
+        Ok(kind) if is_pipe(kind) => Err(Trouble::NoFile(path.to_owned())),
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -98,10 +99,6 @@ fn refuse_pipe(path: &Path) -> Result<(), String> {
 /// Opening a socket fails at once.
 fn is_pipe(kind: FileType) -> bool {
     kind.is_fifo() || kind.is_char_device() || kind.is_block_device()
-}
-
-fn in_words(path: &Path) -> String {
-    format!("{} is a pipe or a device, not a file", path.display())
 }
 
 #[cfg(test)]
@@ -130,7 +127,7 @@ mod tests {
                 fs::create_dir_all(pipe.parent().unwrap()).unwrap();
                 mknodat(CWD, &pipe, Kind::Fifo, Mode::RUSR, 0).unwrap();
                 let error = refuse_pipes(directory.path()).unwrap_err();
-                assert!(error.contains(place), "{error}");
+                assert!(error.to_string().contains(place), "{error}");
             }
         }
     }

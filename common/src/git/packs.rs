@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::mirror_files::open_here;
 use super::tree_check::TreeCheck;
+use super::trouble::Trouble;
 use super::{CommitId, GitError, GitLimits, Mirror, submodules};
 use crate::disk::regular_file;
 
@@ -74,9 +75,9 @@ impl Mirror {
         cancel: &CancellationToken,
     ) -> Result<Packs, GitError> {
         let (mirror, commit) = submodules::descend(self, commit, &request.submodule)?;
-        let failed = |reason: String| match cancel.is_cancelled() {
+        let failed = |trouble: Trouble| match cancel.is_cancelled() {
             true => GitError::Canceled,
-            false => mirror.error("give from", &reason),
+            false => mirror.error("give from", trouble),
         };
         mirror
             .give(&commit, &request.have, scratch, cancel)
@@ -89,25 +90,28 @@ impl Mirror {
         have: &[CommitId],
         scratch: &Path,
         cancel: &CancellationToken,
-    ) -> Result<Packs, String> {
-        let repository = open_here(self.directory()).map_err(in_words)?;
-        let wanted = commit.to_oid().map_err(in_words)?;
+    ) -> Result<Packs, Trouble> {
+        let repository = open_here(self.directory())?;
+        let wanted = commit.to_oid()?;
         repository
             .find_commit(wanted)
             .and_then(|commit| commit.tree().map(drop))
-            .map_err(|error| format!("commit {commit} is not there: {}", error.message()))?;
+            .map_err(|source| Trouble::NoCommit {
+                commit: commit.to_string(),
+                source,
+            })?;
         let shallow =
             match regular_file::read_to_string(&self.directory().join("shallow"), MAX_SHALLOW) {
                 Ok(text) => Some(text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             };
         let known: Vec<Oid> = have
             .iter()
             .filter_map(|commit| commit.to_oid().ok())
             .filter(|oid| repository.find_commit(*oid).is_ok())
             .collect();
-        let refs = refs(&repository).map_err(in_words)?;
+        let refs = refs(&repository)?;
         // Where history is cut off, the walk over it would look for what is not there.
         let is_whole = known.is_empty() || shallow.is_some();
         let files = if is_whole {
@@ -123,10 +127,10 @@ impl Mirror {
             )?]
         };
         let length = |file: &File| file.metadata().map(|metadata| metadata.len());
-        let packs = files.iter().map(length).collect::<Result<_, _>>();
+        let packs = files.iter().map(length).collect::<io::Result<_>>();
         Ok(Packs {
             header: PackHeader {
-                packs: packs.map_err(|error: io::Error| error.to_string())?,
+                packs: packs?,
                 is_whole,
                 refs,
                 shallow,
@@ -134,14 +138,6 @@ impl Mirror {
             files,
         })
     }
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what `map_err` is given"
-)]
-fn in_words(error: git2::Error) -> String {
-    error.message().to_owned()
 }
 
 /// The other side's branches and tags, by their names there.
@@ -176,25 +172,22 @@ fn difference(
     scratch: &Path,
     limits: GitLimits,
     cancel: &CancellationToken,
-) -> Result<File, String> {
-    let mut walk = repository.revwalk().map_err(in_words)?;
-    walk.push(wanted).map_err(in_words)?;
+) -> Result<File, Trouble> {
+    let mut walk = repository.revwalk()?;
+    walk.push(wanted)?;
     for oid in known {
-        walk.hide(*oid).map_err(in_words)?;
+        walk.hide(*oid)?;
     }
-    let new: BTreeSet<Oid> = walk.collect::<Result<_, _>>().map_err(in_words)?;
+    let new: BTreeSet<Oid> = walk.collect::<Result<_, _>>()?;
     check_trees(repository, new.iter().chain(known), limits, cancel)?;
     let mut builder = builder(repository, cancel)?;
-    let mut walk = repository.revwalk().map_err(in_words)?;
-    walk.push(wanted).map_err(in_words)?;
+    let mut walk = repository.revwalk()?;
+    walk.push(wanted)?;
     for oid in known {
-        walk.hide(*oid).map_err(in_words)?;
+        walk.hide(*oid)?;
     }
-    builder.insert_walk(&mut walk).map_err(in_words)?;
-    for tag in repository
-        .references_glob("refs/tags/*")
-        .map_err(in_words)?
-    {
+    builder.insert_walk(&mut walk)?;
+    for tag in repository.references_glob("refs/tags/*")? {
         let Some(target) = tag.ok().and_then(|tag| tag.target()) else {
             continue;
         };
@@ -205,7 +198,7 @@ fn difference(
             let target = tag.target().ok();
             if target.as_ref().is_some_and(|end| new.contains(&end.id())) {
                 for id in chain.drain(..) {
-                    builder.insert_object(id, None).map_err(in_words)?;
+                    builder.insert_object(id, None)?;
                 }
             }
             object = target.filter(|target| target.as_tag().is_some());
@@ -220,13 +213,15 @@ fn check_trees<'o>(
     commits: impl Iterator<Item = &'o Oid>,
     limits: GitLimits,
     cancel: &CancellationToken,
-) -> Result<(), String> {
-    let objects = repository.odb().map_err(in_words)?;
+) -> Result<(), Trouble> {
+    let objects = repository.odb()?;
     let mut trees = TreeCheck::for_packs(&objects, limits, cancel);
     for commit in commits {
-        let tree = repository.find_commit(*commit).map_err(in_words)?.tree_id();
-        let checked = trees.check(tree);
-        checked.map_err(|error| format!("commit {commit} is refused: {error}"))?;
+        let tree = repository.find_commit(*commit)?.tree_id();
+        trees.check(tree).map_err(|source| Trouble::Refused {
+            commit: *commit,
+            source,
+        })?;
     }
     Ok(())
 }
@@ -237,10 +232,10 @@ fn whole(
     mirror: &Path,
     scratch: &Path,
     cancel: &CancellationToken,
-) -> Result<Vec<File>, String> {
+) -> Result<Vec<File>, Trouble> {
     // Loose ones first: they can only move into packs, which are listed afterwards.
-    let loose = loose_objects(&mirror.join("objects")).map_err(|error| error.to_string())?;
-    let mut files = packs(&mirror.join("objects/pack")).map_err(|error| error.to_string())?;
+    let loose = loose_objects(&mirror.join("objects"))?;
+    let mut files = packs(&mirror.join("objects/pack"))?;
     if !loose.is_empty() {
         let mut builder = builder(repository, cancel)?;
         for id in loose {
@@ -248,7 +243,7 @@ fn whole(
                 Ok(()) => {}
                 // Linked by a process that was killed over it: nothing that is whole needs it.
                 Err(error) if error.code() == ErrorCode::NotFound => {}
-                Err(error) => return Err(in_words(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         files.push(written(&mut builder, scratch)?);
@@ -259,17 +254,15 @@ fn whole(
 fn builder<'r>(
     repository: &'r Repository,
     cancel: &CancellationToken,
-) -> Result<PackBuilder<'r>, String> {
-    let mut builder = repository.packbuilder().map_err(in_words)?;
+) -> Result<PackBuilder<'r>, Trouble> {
+    let mut builder = repository.packbuilder()?;
     let cancel = cancel.clone();
-    builder
-        .set_progress_callback(move |_, _, _| !cancel.is_cancelled())
-        .map_err(in_words)?;
+    builder.set_progress_callback(move |_, _, _| !cancel.is_cancelled())?;
     Ok(builder)
 }
 
-fn written(builder: &mut PackBuilder<'_>, scratch: &Path) -> Result<File, String> {
-    let file = tempfile::tempfile_in(scratch).map_err(|error| error.to_string())?;
+fn written(builder: &mut PackBuilder<'_>, scratch: &Path) -> Result<File, Trouble> {
+    let file = tempfile::tempfile_in(scratch)?;
     let mut buffered = io::BufWriter::with_capacity(1 << 18, file);
     let mut trouble = None;
     let made = builder.foreach(|bytes| match buffered.write_all(bytes) {
@@ -280,12 +273,12 @@ fn written(builder: &mut PackBuilder<'_>, scratch: &Path) -> Result<File, String
         }
     });
     if let Some(error) = trouble {
-        return Err(error.to_string());
+        return Err(error.into());
     }
-    made.map_err(in_words)?;
-    buffered
+    made?;
+    Ok(buffered
         .into_inner()
-        .map_err(|error| error.error().to_string())
+        .map_err(io::IntoInnerError::into_error)?)
 }
 
 fn loose_objects(objects: &Path) -> io::Result<Vec<Oid>> {

@@ -12,7 +12,7 @@ use git2::{ObjectType, Oid, Repository, Tree};
 use super::mirror_files::open_here;
 use super::tree_check::what_is_wrong;
 use super::work_tree::{CheckOut, MAXIMUM_DEPTH};
-use super::{CommitId, GitError, GitUrl, Mirror};
+use super::{CommitId, GitError, GitUrl, Mirror, SubmoduleProblem};
 use crate::disk::beneath::Beneath;
 
 /// Where a mirror has the mirrors of its submodules.
@@ -43,17 +43,17 @@ pub(super) fn check_out(
     let entries = read_entries(repository, tree);
     for (path, oid) in submodules {
         let shown = path.to_string_lossy().into_owned();
-        let refused = |reason: String| GitError::SubmoduleEntry {
+        let refused = |source| GitError::SubmoduleEntry {
             path: shown.clone(),
             url: mirror.url().to_string(),
-            reason,
+            source,
         };
         // The trees were looked at; this is about what a change of that may let through.
         let is_plain = path.components().all(
             |part| matches!(part, Component::Normal(name) if what_is_wrong(name.as_bytes()).is_none()),
         );
         if !is_plain {
-            return Err(refused("its path leads out of the work tree".to_owned()));
+            return Err(refused(SubmoduleProblem::LeadsOut));
         }
         let place = work_tree.join(path);
         let entry = entries
@@ -92,12 +92,9 @@ pub(super) fn check_out(
 }
 
 /// The mirror of the submodule, or what is wrong with its entry.
-fn mirror_of(mirror: &Mirror, entry: &Entry) -> Result<Mirror, String> {
-    let url = entry
-        .url
-        .as_deref()
-        .ok_or_else(|| "it has no url in .gitmodules".to_owned())?;
-    let url = resolve(mirror, url).map_err(|error| error.to_string())?;
+fn mirror_of(mirror: &Mirror, entry: &Entry) -> Result<Mirror, SubmoduleProblem> {
+    let url = entry.url.as_deref().ok_or(SubmoduleProblem::NoUrl)?;
+    let url = resolve(mirror, url)?;
     let directory = mirror.directory().join(FOLDER).join(url.directory_name());
     let options = mirror.options().clone();
     Ok(Mirror::with_shared_options(directory, url, options))
@@ -115,24 +112,24 @@ pub(super) fn descend(
     }
     for path in paths {
         let (within, id) = (mirror.clone(), commit.clone());
-        let failed = |reason: String| GitError::SubmoduleEntry {
+        let failed = |source| GitError::SubmoduleEntry {
             path: path.clone(),
             url: within.url().to_string(),
-            reason,
+            source,
         };
-        let in_words = |error: git2::Error| failed(error.message().to_owned());
-        let repository = open_here(within.directory()).map_err(in_words)?;
+        let unread = |error: git2::Error| failed(error.into());
+        let repository = open_here(within.directory()).map_err(unread)?;
         let found = id.to_oid().and_then(|oid| repository.find_commit(oid));
-        let tree = found.and_then(|found| found.tree()).map_err(in_words)?;
-        let wanted = tree.get_path(Path::new(path)).map_err(in_words)?;
+        let tree = found.and_then(|found| found.tree()).map_err(unread)?;
+        let wanted = tree.get_path(Path::new(path)).map_err(unread)?;
         if wanted.kind() != Some(ObjectType::Commit) {
-            return Err(failed("it is no submodule".to_owned()));
+            return Err(failed(SubmoduleProblem::NoSubmodule));
         }
         let entries = read_entries(&repository, &tree);
         let entry = entries
             .iter()
             .find(|entry| entry.path.as_deref() == Some(path.as_str()))
-            .ok_or_else(|| failed("it is not in .gitmodules".to_owned()))?;
+            .ok_or_else(|| failed(SubmoduleProblem::Unlisted))?;
         mirror = mirror_of(&within, entry).map_err(failed)?;
         commit = CommitId::from_oid(wanted.id());
     }

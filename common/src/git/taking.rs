@@ -119,7 +119,7 @@ impl Mirror {
         self.pin(&repository, self.url(), oid, commit.as_str())?;
         if let Err(error) = mirror_packs::merge_small(&repository, self.directory()) {
             let directory = self.directory().display();
-            tracing::warn!(%directory, error, "could not merge the packs of a mirror");
+            tracing::warn!(%directory, %error, "could not merge the packs of a mirror");
         }
         Ok(())
     }
@@ -201,8 +201,7 @@ impl Mirror {
 
     /// Moves packs that were received whole to where they are seen.
     pub(super) fn finish_taking(&self) -> Result<(), GitError> {
-        move_taken(&self.directory().join("objects"))
-            .map_err(|error| self.error("write to", &error.to_string()))
+        move_taken(&self.directory().join("objects")).map_err(|error| self.error("write to", error))
     }
 
     fn cut_off(&self, shallow: Option<&str>) -> Result<(), GitError> {
@@ -214,7 +213,7 @@ impl Mirror {
                 _ => Ok(()),
             },
         };
-        done.map_err(|error| self.error("write to", &error.to_string()))
+        done.map_err(|error| self.error("write to", error))
     }
 
     fn unusable(&self, error: &git2::Error) -> GitError {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::mirror_files::open_here;
 use super::tracked::{TimesOfChange, Tracked};
 use super::tree_check::{TreeCheck, TreeError};
-use super::{CommitId, GitError, Mirror, PackSource, submodules};
+use super::{CommitId, GitError, Mirror, PackSource, SubmoduleProblem, submodules};
 use crate::disk::beneath::remove_all;
 use crate::disk::regular_file;
 
@@ -145,7 +145,7 @@ impl Mirror {
             return Err(GitError::SubmoduleEntry {
                 path: tracked.submodules[0].0.to_string_lossy().into_owned(),
                 url: self.url().to_string(),
-                reason: format!("submodules are nested more than {MAXIMUM_DEPTH} deep"),
+                source: SubmoduleProblem::TooDeep,
             });
         }
         submodules::check_out(

@@ -180,7 +180,7 @@ impl SettingsFile {
         }
         // A secret without a value is a place for one, not a wrong one.
         if !found.is_empty_secret() {
-            (key.check)(&found).map_err(|what| found.wrong(what))?;
+            (key.check)(&found)?;
         }
         self.entries.push((section, found));
         Ok(())

@@ -1,5 +1,6 @@
 //! Every key: which programs read it, and what its values look like.
 
+use super::error::SettingsError;
 use super::values::{
     Amount, Bound, Days, Found, Host, Labels, Limit, MOST, Number, Port, Seconds, Value,
 };
@@ -37,7 +38,7 @@ pub(super) struct Key {
     /// Whether a value that is empty or `None` counts as left out.
     pub(super) is_text: bool,
     /// Says what is wrong with a value.
-    pub(super) check: fn(&Found) -> Result<(), String>,
+    pub(super) check: fn(&Found) -> Result<(), SettingsError>,
 }
 
 impl Key {

@@ -90,9 +90,7 @@ impl<'a> Layers<'a> {
         key: &'static str,
     ) -> Result<Option<T>, SettingsError> {
         let found = self.find(key, section);
-        found
-            .map(|found| T::read(&found).map_err(|what| found.wrong(what)))
-            .transpose()
+        found.map(|found| T::read(&found)).transpose()
     }
 
     /// A path; a leading `~` becomes the home directory.

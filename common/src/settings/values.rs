@@ -26,6 +26,10 @@ impl Found {
         self.key == "secret" && self.values.iter().all(String::is_empty)
     }
 
+    fn expected(&self, what: &str, found: &str) -> SettingsError {
+        self.wrong(format!("expected {what}, found \"{found}\""))
+    }
+
     pub(super) fn wrong(&self, what: impl fmt::Display) -> SettingsError {
         SettingsError::WrongValue {
             origin: self.origin.clone(),
@@ -34,33 +38,31 @@ impl Found {
         }
     }
 
-    fn text(&self) -> Result<&str, String> {
+    fn text(&self) -> Result<&str, SettingsError> {
         match self.values.as_slice() {
             [text] if !text.is_empty() => Ok(text),
-            [_] => Err(
-                "expected a value (leave the line out for the default), found nothing".to_owned(),
-            ),
-            _ => Err(
-                "expected one value; put it in quotes if it has a comma, found a list".to_owned(),
-            ),
+            [_] => {
+                Err(self
+                    .wrong("expected a value (leave the line out for the default), found nothing"))
+            }
+            _ => {
+                Err(self
+                    .wrong("expected one value; put it in quotes if it has a comma, found a list"))
+            }
         }
     }
 
-    fn parse<T: FromStr>(&self, what: &str) -> Result<T, String> {
+    fn parse<T: FromStr>(&self, what: &str) -> Result<T, SettingsError> {
         let text = self.text()?;
-        text.parse().map_err(|_| expected(what, text))
+        text.parse().map_err(|_| self.expected(what, text))
     }
 
-    fn number(&self, least: u64, most: u64, what: &str) -> Result<u64, String> {
+    fn number(&self, least: u64, most: u64, what: &str) -> Result<u64, SettingsError> {
         match self.parse(what)? {
             number if (least..=most).contains(&number) => Ok(number),
-            _ => Err(expected(what, self.text()?)),
+            _ => Err(self.expected(what, self.text()?)),
         }
     }
-}
-
-fn expected(what: &str, found: &str) -> String {
-    format!("expected {what}, found \"{found}\"")
 }
 
 /// The type of a setting.
@@ -69,23 +71,23 @@ pub(super) trait Value: Sized {
     const IS_TEXT: bool = false;
 
     /// Reads the value, or says what is wrong with it.
-    fn read(found: &Found) -> Result<Self, String>;
+    fn read(found: &Found) -> Result<Self, SettingsError>;
 }
 
 impl Value for String {
     const IS_TEXT: bool = true;
 
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         found.text().map(str::to_owned)
     }
 }
 
 impl Value for bool {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         match found.text()?.to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(expected("True or False", found.text()?)),
+            _ => Err(found.expected("True or False", found.text()?)),
         }
     }
 }
@@ -103,10 +105,12 @@ pub(super) type Limit = Number<u64, 1, MOST>;
 pub(super) const MOST: u64 = i64::MAX as u64;
 
 impl<T: TryFrom<u64>, const LEAST: u64, const MOST: u64> Value for Number<T, LEAST, MOST> {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         let what = format!("a whole number between {LEAST} and {MOST}");
         let number = T::try_from(found.number(LEAST, MOST, &what)?);
-        number.map(Self).map_err(|_| format!("expected {what}"))
+        number
+            .map(Self)
+            .map_err(|_| found.wrong(format!("expected {what}")))
     }
 }
 
@@ -114,7 +118,7 @@ impl<T: TryFrom<u64>, const LEAST: u64, const MOST: u64> Value for Number<T, LEA
 pub(super) struct Seconds<const LEAST: u64>(pub(super) Duration);
 
 impl<const LEAST: u64> Value for Seconds<LEAST> {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         /// About 31 million years. Larger times would overflow when added to a clock.
         const MOST: u64 = 1_000_000_000_000_000;
         let what = format!("a whole number of seconds, {LEAST} or more");
@@ -127,7 +131,7 @@ impl<const LEAST: u64> Value for Seconds<LEAST> {
 pub(super) struct Bound(pub(super) Option<u64>);
 
 impl Value for Bound {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         let amount = Amount::read(found)?.0;
         Ok(Self((amount > 0).then_some(amount)))
     }
@@ -137,7 +141,7 @@ impl Value for Bound {
 pub(super) struct Days(pub(super) Option<Duration>);
 
 impl Value for Days {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         const DAY: u64 = 24 * 60 * 60;
         let days = Number::<u64, 0, 36_500>::read(found)?.0;
         Ok(Self((days > 0).then(|| Duration::from_secs(days * DAY))))
@@ -150,7 +154,7 @@ pub(super) struct Host(pub(super) String);
 impl Value for Host {
     const IS_TEXT: bool = true;
 
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         let text = found.text()?;
         if text.parse::<Ipv6Addr>().is_ok() {
             return Ok(Self(format!("[{text}]")));
@@ -158,7 +162,7 @@ impl Value for Host {
         let is_stray = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@');
         let is_bracketed = text.starts_with('[') && text.ends_with(']');
         if text.contains(is_stray) || (!is_bracketed && text.contains(':')) {
-            return Err(expected(
+            return Err(found.expected(
                 "the name or address of a machine and nothing more, such as farm-1 or [::1]; ports are settings of \
                  their own (port, master_port)",
                 text,
@@ -169,13 +173,13 @@ impl Value for Host {
 }
 
 impl Value for IpAddr {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         found.parse("an IP address such as 0.0.0.0 (all networks) or 127.0.0.1 (this machine only)")
     }
 }
 
 impl Value for LogLevel {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         found.parse(&format!("one of {}", Self::NAMES.join(", ")))
     }
 }
@@ -183,7 +187,7 @@ impl Value for LogLevel {
 impl Value for Vec<String> {
     const IS_TEXT: bool = true;
 
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         let elements: Vec<&str> = match (&found.origin, found.values.as_slice()) {
             (Origin::Environment(_), [text]) => text.split(',').map(str::trim).collect(),
             (_, values) => values.iter().map(String::as_str).collect(),
@@ -199,10 +203,10 @@ pub(super) struct Labels(pub(super) BTreeSet<String>);
 impl Value for Labels {
     const IS_TEXT: bool = true;
 
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         let labels = Vec::read(found)?;
         match labels.iter().find(|label| !is_label(label)) {
-            Some(wrong) => Err(expected(LABEL_FORM, wrong)),
+            Some(wrong) => Err(found.expected(LABEL_FORM, wrong)),
             None => Ok(Self(labels.into_iter().collect())),
         }
     }
@@ -211,20 +215,22 @@ impl Value for Labels {
 impl Value for AllowedSources {
     const IS_TEXT: bool = true;
 
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         let what = "expected a list of hosts, addresses, networks such as 10.0.0.0/8, or any";
-        Self::parse(&Vec::read(found)?).map_err(|wrong| format!("{what}, found {}", wrong.entry()))
+        let sources = Self::parse(&Vec::read(found)?);
+        sources.map_err(|wrong| found.wrong(format!("{what}, found {}", wrong.entry())))
     }
 }
 
 /// It may still be weak.
 impl Value for Secret {
-    fn read(found: &Found) -> Result<Self, String> {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
         match found.values.as_slice() {
-            [text] => Self::of_the_original(text.clone()).map_err(|error| error.to_string()),
-            _ => Err(
-                "expected one text; put it in quotes if it has a comma, found a list".to_owned(),
-            ),
+            [text] => Self::of_the_original(text.clone()).map_err(|weak| found.wrong(weak)),
+            _ => {
+                Err(found
+                    .wrong("expected one text; put it in quotes if it has a comma, found a list"))
+            }
         }
     }
 }
