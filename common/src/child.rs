@@ -14,6 +14,7 @@ mod inside;
 pub use inside::{Inside, MemoryLimit, serve};
 
 use crate::git::{PackError, PackRequest, PackSource};
+use crate::lock::lock;
 use crate::process::command::MARK_VARIABLE;
 use crate::process::open_files;
 use frames::{FromChild, Head, ToChild, read_frame};
@@ -26,7 +27,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -142,7 +143,7 @@ impl Children {
     }
 
     fn spare(&self) -> std::sync::MutexGuard<'_, Option<Ready>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.spare)
     }
 
     /// That of one child alone.

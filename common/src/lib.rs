@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod ids;
+pub mod lock;
 
 pub mod text;
 

@@ -16,13 +16,14 @@ use crate::work::{
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId};
+use clusterrunner_common::lock::lock;
 use clusterrunner_common::logs::event_log::EventLog;
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -195,7 +196,7 @@ impl WorkHandle {
 
 impl Coordinator {
     fn lock(&self) -> MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turns)
     }
 
     /// A turn for a command that is never refused.

@@ -24,11 +24,12 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
 pub(crate) use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SessionId};
+use clusterrunner_common::lock::lock;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tokio::sync::watch;
 
 /// The directory of a running slave. Given free when it is dropped.
@@ -122,7 +123,7 @@ impl DataDirectory {
     }
 
     fn remake(&self) -> io::Result<bool> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = lock(&self.lock);
         let mut is_mended = false;
         if !self.path.join("lock").exists() {
             let taken = DataDirectoryLock::take(&self.path, "slave").map_err(io::Error::other)?;

@@ -19,6 +19,7 @@ use crate::http::around::Answering;
 use crate::http::clusterrunner::rules::SESSION_ID;
 use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
 use crate::ids::SessionId;
+use crate::lock::lock;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -32,7 +33,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha512};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::Service;
@@ -257,7 +258,7 @@ impl Gate {
     }
 
     fn seen(&self) -> MutexGuard<'_, SeenSignatures> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     fn verify(

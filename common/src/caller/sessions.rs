@@ -1,9 +1,10 @@
 //! The sessions of those who are called: a signature names for whom it is.
 
 use crate::ids::SessionId;
+use crate::lock::lock;
 use reqwest::{Response, Url};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// How many peers are remembered. Few programs call more than one; a master knows its slaves' sessions from their
 /// registration.
@@ -30,7 +31,7 @@ pub(super) struct Sessions(Arc<Mutex<HashMap<String, String>>>);
 
 impl Sessions {
     pub(super) fn of(&self, url: &Url) -> Option<String> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         known.get(&key(url)).cloned()
     }
 
@@ -39,7 +40,7 @@ impl Sessions {
         let Some(session) = in_answer(answer) else {
             return;
         };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         match known.get_mut(&key(url)) {
             Some(old) if old == session => {}
             Some(old) => session.clone_into(old),
@@ -54,7 +55,7 @@ impl Sessions {
 
     /// Whoever did not answer may be somebody else the next time.
     pub(super) fn forget(&self, url: &Url) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.remove(&key(url));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::frames::{FromChild, Head, ToChild};
 use crate::git::{PackError, PackRequest, PackSource};
+use crate::lock::lock;
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit, setsid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +11,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -205,7 +206,7 @@ impl Packs<'_> {
             return Ok(());
         }
         let pieces = &self.parent.pieces;
-        let pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = lock(pieces);
         let gone = || PackError::Interrupted("the parent is gone".to_owned());
         match pieces.recv().map_err(|_| gone())? {
             (ToChild::Piece, piece) => {

@@ -3,10 +3,11 @@
 //! Connections take descriptors, and what runs builds needs descriptors too. So connections get a part of
 //! them only, and where that is used up the connection that has been idle longest makes room for a new one.
 
+use crate::lock::lock;
 use crate::process::open_files;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -168,7 +169,7 @@ impl Connections {
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Activity>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// How many there are.

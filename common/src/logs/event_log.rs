@@ -9,6 +9,7 @@ mod page;
 use crate::clock::Timestamp;
 use crate::http::refusal;
 use crate::http::turns::Turns;
+use crate::lock::lock;
 use crate::logs::logging::RotatingFile;
 use crate::text::printable;
 use axum::http::StatusCode;
@@ -20,7 +21,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tracing_subscriber::fmt::MakeWriter as _;
 
 /// How many events are kept in memory, as in the original; some 2 MB.
@@ -259,7 +260,7 @@ impl EventLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
     }
 }
 

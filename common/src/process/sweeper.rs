@@ -1,8 +1,9 @@
 //! Ends what commands left behind, in the background and many commands' at once: to look for marked
 //! processes means to look at all processes of the machine, which takes milliseconds.
 
+use crate::lock::lock;
 use crate::process::command::{end_marked, marked};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
@@ -106,7 +107,7 @@ impl Sweeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// What waits, if anything; nobody is at it any more if nothing does.

@@ -11,12 +11,13 @@ use clusterrunner_common::api::{RejectedResult, ResultsReport};
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_common::lock::lock;
 use reqwest::StatusCode;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +88,7 @@ impl Packed {
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.place)
     }
 
     /// Whether there is a file.

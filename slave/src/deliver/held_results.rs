@@ -13,12 +13,13 @@ use crate::work::HandOut;
 use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use clusterrunner_common::lock::lock;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufReader};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -116,7 +117,7 @@ impl HeldResults {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<HandOut, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     /// What to tell the master.

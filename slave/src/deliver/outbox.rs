@@ -19,12 +19,13 @@ use crate::deliver::result_archive::remove_files;
 use crate::work::{BROKE_OFF, Command, DeliveryOutcome, HandOut};
 use batch::{Batch, PackFailure};
 use clusterrunner_common::ids::{BuildId, SessionId};
+use clusterrunner_common::lock::lock;
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -76,7 +77,7 @@ impl fmt::Debug for Outbox {
 
 impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lanes)
     }
 
     /// Takes a result; `stop` ends all deliveries of its build. Does not block.

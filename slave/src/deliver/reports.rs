@@ -4,10 +4,11 @@ use crate::master::api::{Backoff, Failures, MasterApi};
 use crate::master::registration::Registration;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::lock;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +51,7 @@ impl Waiting {
 
 impl Reports {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Has something told.
@@ -162,7 +163,7 @@ impl Reports {
         let id = registration.some_id().await;
         let state = report.state;
         let told = api.report(id, report).await;
-        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(failures);
         let Err(error) = told else {
             failures.are_over();
             return true;

@@ -11,12 +11,13 @@ use clusterrunner_common::api::{
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
+use clusterrunner_common::lock::lock;
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// First pause after a failed call that is made again until it succeeds.
@@ -83,12 +84,12 @@ impl Dialect {
     }
 
     fn original(&self) -> Option<Original> {
-        let original = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let original = lock(&self.0);
         original.clone()
     }
 
     pub(crate) fn learn(&self, original: Option<Original>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = original;
+        *lock(&self.0) = original;
     }
 }
 

@@ -3,8 +3,9 @@
 
 use clusterrunner_common::api::{MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
+use clusterrunner_common::lock::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is known of masters. Shared by all parts of the slave.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +37,7 @@ impl Known {
 
 impl Lineage {
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes note of what results say that an earlier life of this slave left.

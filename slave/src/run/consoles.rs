@@ -2,9 +2,10 @@
 
 use crate::work::AtomConsole;
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SubjobId};
+use clusterrunner_common::lock::lock;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How much of what ended is kept in memory.
 const MOST_KEPT: usize = 1 << 20;
@@ -102,7 +103,7 @@ impl Consoles {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

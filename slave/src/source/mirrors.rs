@@ -7,19 +7,16 @@ use clusterrunner_common::disk::kept_projects::{bound, find, remove_unnamed, tou
 use clusterrunner_common::disk::retention::ProjectBounds;
 use clusterrunner_common::git::{GitOptions, GitUrl, Mirror};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::lock;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
 /// A mirror takes one user at a time.
 pub(super) type SharedMirror = Arc<AsyncMutex<Mirror>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The mirrors of a slave.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! Connections that stay open for the whole conversation: `git://`, and ssh through the `ssh` program.
 
+use crate::lock::lock;
 use std::io::{self, Read, Write};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -150,7 +151,7 @@ pub(super) fn open_ssh(
 async fn keep_end(mut stderr: impl AsyncRead + Unpin, kept: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = [0; 1024];
     while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&kept);
         kept.extend_from_slice(&buffer[..length]);
         let surplus = kept.len().saturating_sub(KEPT_STDERR);
         kept.drain(..surplus);
@@ -203,7 +204,7 @@ impl DuplexStream {
             // What ssh prints is read by a task, which only runs while something is waited for.
             drop(self.wire.wait_even_if_canceled(STDERR_TIMEOUT, reader));
         }
-        let kept = ssh.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&ssh.stderr);
         let words = String::from_utf8_lossy(&kept);
         let words = words
             .split(['\n', '\r'])

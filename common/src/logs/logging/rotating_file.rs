@@ -1,9 +1,10 @@
 //! A log file that is set aside when it is full: `x.log` becomes `x.log.1`, that `x.log.2`, up to five.
 
+use crate::lock::lock;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How many full files are kept, as in the original.
@@ -42,7 +43,7 @@ impl RotatingFile {
 
     fn current(&self) -> MutexGuard<'_, Current> {
         // A panic of another thread while it wrote leaves at worst half a line.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,10 +2,11 @@
 //! takes far longer to come by than all the rest, so compressors are used again.
 
 use super::LEVEL;
+use crate::lock::lock;
 use flate2::Crc;
 use flate2::write::DeflateEncoder;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// How many unused compressors are kept.
 const MOST_IDLE: usize = 4;
@@ -103,7 +104,7 @@ impl<W: Write> Write for Gzip<W> {
 }
 
 fn idle() -> MutexGuard<'static, Vec<Compressor>> {
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&IDLE)
 }
 
 #[cfg(test)]

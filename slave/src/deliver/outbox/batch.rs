@@ -9,11 +9,12 @@ use bytes::Bytes;
 use clusterrunner_common::api::MasterMark;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, Incarnation, SessionId};
+use clusterrunner_common::lock::lock;
 use clusterrunner_common::results::block::PackError;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 /// Results with more output go by themselves.
@@ -128,7 +129,7 @@ impl Batch {
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.place)
     }
 
     /// The same end for all of it.
