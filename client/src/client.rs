@@ -48,7 +48,7 @@ pub type OutageListener = Arc<dyn Fn(Outage<'_>) + Send + Sync>;
 pub enum Outage<'a> {
     /// A call brought no answer and will be repeated.
     Began {
-        /// Why.
+        /// What went wrong.
         error: &'a CallError,
         /// For how long at most, counted from the first try.
         patience: Duration,

@@ -22,24 +22,24 @@ pub enum ClientError {
     /// The master says that a build has no archives yet; it never will if it did not finish.
     #[error("the results of build {build} are not ready")]
     ArchiveNotReady {
-        /// Which build.
+        /// The build.
         build: BuildId,
     },
     /// An archive broke off on the way.
     #[error("the results of build {build} did not arrive completely: {source}")]
     Download {
-        /// Which build.
+        /// The build.
         build: BuildId,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
     /// An archive could not be written.
     #[error("could not write {}: {source}", .path.display())]
     Store {
-        /// Where to.
+        /// Where it was to be written.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

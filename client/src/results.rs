@@ -30,7 +30,7 @@ pub enum ResultsError {
         step: &'static str,
         /// With what.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

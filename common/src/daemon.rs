@@ -149,7 +149,7 @@ pub enum LockError {
         .directory.display()
     )]
     InUse {
-        /// Which directory.
+        /// The directory.
         directory: PathBuf,
         /// What kind of daemon.
         name: String,
@@ -157,9 +157,9 @@ pub enum LockError {
     /// The disk refuses.
     #[error("could not use the directory {}: {source}", .directory.display())]
     Directory {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

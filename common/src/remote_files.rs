@@ -99,7 +99,7 @@ pub enum RemoteFileError {
         name: String,
         /// The URL, without credentials.
         url: String,
-        /// Which address.
+        /// The cause.
         #[source]
         source: NotPublic,
     },

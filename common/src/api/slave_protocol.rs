@@ -43,7 +43,7 @@ pub struct ConnectRequest {
 pub struct FinishedAttempt {
     /// Of which build.
     pub build_id: BuildId,
-    /// Which subjob.
+    /// The subjob.
     pub subjob_id: SubjobId,
     /// The number that it was handed out under.
     pub attempt: Attempt,
@@ -81,14 +81,14 @@ pub struct ConnectAnswer {
 /// Body of `POST /v1/slave/<id>/heartbeat`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatRequest {
-    /// Who.
+    /// The slave that reports.
     pub slave: Heartbeat,
 }
 
 /// A sign of life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// True.
+    /// Always true.
     pub heartbeat: bool,
     /// Ours: the life of the slave's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ pub struct StateReport {
 /// What a slave reports. Repeating a report does no harm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateReportBody {
-    /// What happened.
+    /// The new state.
     pub state: SlaveState,
     /// Ours: which build it is about (all but `DISCONNECTED`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,7 +198,7 @@ pub struct OrderAnswer {
 /// [`PackSource`](crate::git::PackSource) reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRequest {
-    /// Who asks.
+    /// The slave that asks.
     pub slave_id: SlaveId,
     /// The life of the slave's process.
     pub session_id: SessionId,
@@ -300,7 +300,7 @@ pub struct ResultReport {
 /// Part of [`ResultReport`]: about one atom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtomReport {
-    /// Which.
+    /// Its number.
     pub id: AtomId,
     /// It was ended since it ran longer than this; its exit code is [`TIMED_OUT_EXIT_CODE`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -342,7 +342,7 @@ pub struct SubjobsRequest {
 /// Part of [`SubjobsRequest`]: one hand-out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjobOrder {
-    /// Which subjob.
+    /// The subjob.
     pub subjob_id: SubjobId,
     /// The number of the hand-out.
     pub attempt: Attempt,
@@ -406,7 +406,7 @@ pub struct RejectedResult {
     /// The HTTP status that it alone would have been answered with, such as 409 for a hand-out that
     /// does not count any more.
     pub status: u16,
-    /// Why.
+    /// What went wrong.
     pub error: String,
 }
 

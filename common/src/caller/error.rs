@@ -18,16 +18,16 @@ pub enum CallError {
     /// Nobody answered; the call may or may not have arrived.
     #[error("{url} does not answer: {}", root_cause(.source))]
     Unreachable {
-        /// Whom.
+        /// The address that was called.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
     /// There is somebody, but no secure connection to them.
     #[error("there is no secure connection to {url}: {reason}")]
     Insecure {
-        /// Whom.
+        /// The address that was called.
         url: String,
         /// What is wrong, and perhaps what helps.
         reason: String,
@@ -38,7 +38,7 @@ pub enum CallError {
     /// The peer answered with a status of 400 or above.
     #[error("{url} refused with status {}: {error}", .status.as_u16())]
     Refused {
-        /// Who.
+        /// The address that was called.
         url: String,
         /// The status.
         status: StatusCode,
@@ -51,13 +51,13 @@ pub enum CallError {
          between takes that header away"
     )]
     NoSession {
-        /// Who.
+        /// The address that was called.
         url: String,
     },
     /// The answer is not what the API promises.
     #[error("{url} gave an answer that is not of this API: {source}")]
     Malformed {
-        /// Who.
+        /// The address that was called.
         url: String,
         /// What is wrong with it.
         #[source]

@@ -51,7 +51,7 @@ pub enum GitError {
     Pack {
         /// The repository, without credentials.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: PackError,
     },
@@ -129,7 +129,7 @@ pub enum GitError {
         commit: CommitId,
         /// The repository, without credentials.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: TreeError,
     },
@@ -159,7 +159,7 @@ pub enum GitError {
     Submodule {
         /// Its path in the work tree.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<GitError>,
     },

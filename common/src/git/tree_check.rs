@@ -46,13 +46,13 @@ pub enum TreeError {
         /// The tree object.
         tree: String,
     },
-    /// Too deep.
+    /// Directories are nested too deep.
     #[error("its directories are nested more than {most} deep (setting git_max_depth)")]
     Depth {
         /// The limit.
         most: u32,
     },
-    /// Too many.
+    /// It has too many files and directories.
     #[error("it has more than {most} files and directories (setting git_max_entries)")]
     Entries {
         /// The limit.

@@ -141,7 +141,7 @@ pub enum SinceError {
     /// A value is not what it should be.
     #[error("'{name}' must be {wanted}, not '{given}'.")]
     Value {
-        /// Which.
+        /// Its name.
         name: &'static str,
         /// What is right.
         wanted: &'static str,

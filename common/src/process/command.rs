@@ -59,11 +59,11 @@ pub enum CommandError {
     /// The shell could not be started.
     #[error("could not start {shell} in {}: {source}", .directory.display())]
     Start {
-        /// Which.
+        /// The shell.
         shell: &'static str,
-        /// Where.
+        /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

@@ -19,7 +19,7 @@ pub(super) struct SettingsFile {
 /// Which section a line belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
-    /// None yet.
+    /// No section yet.
     Outside,
     Known(&'static str),
     /// One that neither the original nor we read.
