@@ -8,6 +8,7 @@
 //! input, and ends with all that it started (a death signal would come from the thread that started it, and threads
 //! end). The next one is started ahead, since starting the program takes longer than most of the work.
 
+mod ending;
 mod frames;
 mod inside;
 
@@ -17,19 +18,18 @@ use crate::git::{PackError, PackRequest, PackSource};
 use crate::lock::lock;
 use crate::process::command::MARK_VARIABLE;
 use crate::process::open_files;
+use ending::{died, end_of, is_stopped, kill};
 use frames::{FromChild, Head, ToChild, read_frame};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -37,12 +37,6 @@ use tokio_util::task::TaskTracker;
 
 /// The program that runs now, also where its file was replaced meanwhile: parent and child always speak alike.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
-
-/// How much of what a child prints last is kept for the message.
-const LAST_WORDS: usize = 2000;
-
-/// How long its last words may take after its end: what it started may hold the pipe open.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a child was stopped.
 const LOOK: Duration = Duration::from_secs(1);
@@ -374,69 +368,6 @@ fn give(request: &PackRequest, packs: &dyn PackSource, to_child: &mpsc::Sender<V
     });
     // A child that is gone needs no end.
     to_child.blocking_send(ToChild::end(given.err())).ok();
-}
-
-/// Ends a child and its group at once.
-async fn kill(child: &mut Child) {
-    // Its own session is its group's; before it has made one, it is alone.
-    if let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        kill_process_group(group, Signal::KILL).ok();
-    }
-    child.kill().await.ok();
-}
-
-async fn died(child: &mut Child, last_words: &mut tokio::task::JoinHandle<String>) -> ChildError {
-    // Whatever closed its output: without it, it is of no use.
-    let ended = tokio::time::timeout(LAST_WORDS_TIMEOUT, child.wait()).await;
-    let words = tokio::time::timeout(LAST_WORDS_TIMEOUT, last_words).await;
-    let words = words.ok().and_then(Result::ok).unwrap_or_default();
-    let how = match ended {
-        Ok(Ok(status)) => how_it_went(status, &words),
-        Ok(Err(error)) => format!("could not be waited for: {error}"),
-        Err(_) => "closed its output".to_owned(),
-    };
-    ChildError::Died { how }
-}
-
-fn how_it_went(status: ExitStatus, words: &str) -> String {
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(9)) => {
-            "was ended by signal 9 (SIGKILL): the system may have done that for want of memory, or a command of the build"
-                .to_owned()
-        }
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
-    };
-    let out_of_memory = words.contains("memory allocation of");
-    let meaning = if out_of_memory {
-        "; it ran out of memory (setting git_max_memory_bytes)"
-    } else {
-        ""
-    };
-    let words: String = words.trim().replace(char::is_control, " ");
-    match words.is_empty() {
-        true => format!("{how}{meaning}"),
-        false => format!("{how}{meaning}; its last words: {words}"),
-    }
-}
-
-async fn end_of(mut stream: impl AsyncRead + Unpin) -> String {
-    let mut kept = Vec::new();
-    let mut buffer = [0; 1024];
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        kept.extend_from_slice(buffer.get(..length).unwrap_or_default());
-        let surplus = kept.len().saturating_sub(LAST_WORDS);
-        kept.drain(..surplus);
-    }
-    String::from_utf8_lossy(&kept).into_owned()
-}
-
-/// Whether a process was stopped by a signal. Its state stands behind its name, which is in parentheses.
-fn is_stopped(id: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
-    state.is_some_and(|state| state.first() == Some(&b'T'))
 }
 
 /// What a child wants to have logged is logged here.

@@ -36,6 +36,7 @@ mod tracked;
 mod tracking_refs;
 mod transport;
 mod tree_check;
+mod tree_names;
 mod trial;
 mod trouble;
 mod url;

@@ -2,11 +2,14 @@
 //! takes its body through [`Signed`], which only the gate can make.
 
 mod bodies;
+mod closed;
+mod extractors;
 mod legacy;
 mod reads;
 #[cfg(test)]
 mod tests;
 
+pub use extractors::{Signed, SignedUpload, UploadVerdict};
 pub use legacy::Proof;
 
 use crate::auth::secret::Secret;
@@ -17,19 +20,19 @@ use crate::auth::signature::{
 use crate::clock::Timestamp;
 use crate::http::around::Answering;
 use crate::http::clusterrunner::rules::SESSION_ID;
-use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod, refusal};
+use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod};
 use crate::ids::SessionId;
 use crate::lock::lock;
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use bodies::{Budget, Pace, Paced, buffered};
+use bodies::{Budget, Pace, Paced};
+use closed::Closed;
 use futures_util::StreamExt as _;
 use futures_util::future::{self, Either};
-use reads::{Reads, UnprovedRead};
-use serde::de::DeserializeOwned;
+use reads::Reads;
 use sha2::{Digest as _, Sha512};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -66,50 +69,6 @@ impl BodyVerdict {
 
     fn is(&self, verdict: u8) -> bool {
         self.0.load(Ordering::Acquire) == verdict
-    }
-}
-
-/// Why a request does not pass.
-enum Closed {
-    Unproved(SignatureError),
-    UnprovedRead(UnprovedRead),
-    TooLarge(usize),
-    Unreadable(String),
-    LengthRequired,
-    Busy,
-}
-
-impl From<SignatureError> for Closed {
-    fn from(error: SignatureError) -> Self {
-        Self::Unproved(error)
-    }
-}
-
-impl IntoResponse for Closed {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
-            Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
-            Self::TooLarge(limit) => refusal(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("The request body must not be larger than {limit} bytes."),
-            ),
-            // The sender may have done nothing wrong: it tries again.
-            Self::Unreadable(error) => refusal(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("The request body could not be read: {error}."),
-            ),
-            Self::Busy => {
-                let error = "Too many large requests of senders who are not known yet are on their way: try again \
-                             in a moment.";
-                let retry = [(header::RETRY_AFTER, "1")];
-                (retry, refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
-            }
-            Self::LengthRequired => refusal(
-                StatusCode::LENGTH_REQUIRED,
-                "An upload must state its length in the header Content-Length.",
-            ),
-        }
     }
 }
 
@@ -371,88 +330,4 @@ fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -
         Ok(chunk)
     });
     Body::from_stream(stream)
-}
-
-/// The body of a request whose sender the gate has proved, as JSON. An empty body counts as `{}`.
-///
-/// Nobody's body may be larger than [`MAX_BUFFERED_BODY`] before it is known whose it is. That of a
-/// sender who was proved by the head of the request may have up to `LIMIT` bytes.
-#[derive(Debug)]
-pub struct Signed<T, const LIMIT: usize = MAX_BUFFERED_BODY>(pub T);
-
-impl<T, S, const LIMIT: usize> FromRequest<S> for Signed<T, LIMIT>
-where
-    T: DeserializeOwned,
-    S: Send + Sync,
-{
-    type Rejection = Response;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
-        let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
-            return Err(Closed::from(SignatureError::Missing).into_response());
-        };
-        let form = legacy::may_be_form(&request);
-        let unproved = request.extensions().get::<Budget>().cloned();
-        let read = match unproved {
-            Some(budget) => {
-                let read = budget.buffered(request, LIMIT.min(MAX_BUFFERED_BODY)).await;
-                read.map(|(_, body, part)| (body, part))
-            }
-            // It is here already, or its sender was proved by the head.
-            None => {
-                let read = buffered(request, LIMIT, Pace::PROVED).await;
-                read.map(|(_, body)| (body, None))
-            }
-        };
-        let (body, _part) = read.map_err(IntoResponse::into_response)?;
-        if !verdict.is(GENUINE) {
-            return Err(Closed::from(SignatureError::WrongBody).into_response());
-        }
-        let wrapped = form.then(|| legacy::unwrapped(&body)).flatten();
-        let body = wrapped.map_or(body, Bytes::from);
-        let text = if body.is_empty() { b"{}" } else { &*body };
-        crate::text::json::from_slice(text)
-            .map(Self)
-            .map_err(|error| {
-                let message = match error.classify() {
-                    serde_json::error::Category::Data => format!("Invalid request body: {error}."),
-                    _ => "Invalid JSON in request body.".to_owned(),
-                };
-                refusal(StatusCode::BAD_REQUEST, message)
-            })
-    }
-}
-
-/// A request whose body is streamed, from a sender whom the gate has proved.
-#[derive(Debug)]
-pub struct SignedUpload {
-    /// The request; reading its body gives an error where the bytes are not those that were signed.
-    pub request: Request,
-    /// Tells when the whole body was read and found good.
-    pub verdict: UploadVerdict,
-}
-
-/// See [`UploadVerdict::is_genuine`].
-#[derive(Clone, Debug)]
-pub struct UploadVerdict(BodyVerdict);
-
-impl UploadVerdict {
-    /// Whether the whole body was read and is the one that was signed. Nothing may be
-    /// acknowledged, or kept, before this is true.
-    #[must_use]
-    pub fn is_genuine(&self) -> bool {
-        self.0.is(GENUINE)
-    }
-}
-
-impl<S: Send + Sync> FromRequest<S> for SignedUpload {
-    type Rejection = Response;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
-        let Some(verdict) = request.extensions().get::<BodyVerdict>().cloned() else {
-            return Err(Closed::from(SignatureError::Missing).into_response());
-        };
-        let verdict = UploadVerdict(verdict);
-        Ok(Self { request, verdict })
-    }
 }

@@ -5,61 +5,21 @@
 //! * The *bound signature*, ours: binds method, path, time, a nonce, the receiver's session and the body, and is
 //!   good once, there, for a while.
 
+mod digest;
+mod seen;
+
+pub use digest::{BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, body_digest, content_digest};
+pub(crate) use digest::{body_digest_matches, is_body_digest};
+pub(crate) use seen::SeenSignatures;
+
 use crate::auth::secret::Secret;
 use crate::clock::Timestamp;
+use digest::{is_lower_hex, keyed};
 use hmac::{Hmac, Mac as _};
-use sha2::{Digest as _, Sha512};
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use sha2::Sha512;
 
-/// Header of the body digest. Header names are compared without regard to case.
-pub const BODY_DIGEST_HEADER: &str = "clusterrunner-message-authentication-digest";
 /// Header of the bound signature: `v3;t=<unix ms>;n=<32 hex digits>;s=<receiver's session>;d=<hex>`.
 pub const SIGNATURE_HEADER: &str = "clusterrunner-signature";
-/// Header that states the SHA-512 of a body before the body is sent (lower-case hex), so that a
-/// large upload can be refused before its first byte. The signature covers it.
-pub const CONTENT_DIGEST_HEADER: &str = "clusterrunner-content-sha512";
-
-fn keyed(secret: &Secret) -> Hmac<Sha512> {
-    <Hmac<Sha512> as hmac::KeyInit>::new_from_slice(secret.as_bytes())
-        .expect("HMAC takes a key of any length")
-}
-
-/// The body digest of `body`: 128 lower-case hex digits.
-#[must_use]
-pub fn body_digest(secret: &Secret, body: &[u8]) -> String {
-    let mut mac = keyed(secret);
-    mac.update(body);
-    hex::encode(mac.finalize().into_bytes())
-}
-
-/// Whether `given` has the form of a body digest; upper-case hex is refused as in the original.
-#[must_use]
-pub(crate) fn is_body_digest(given: &str) -> bool {
-    given.len() == DIGEST_DIGITS && is_lower_hex(given)
-}
-
-fn is_lower_hex(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Whether `given` is the body digest of `body`; in constant time.
-#[must_use]
-pub(crate) fn body_digest_matches(secret: &Secret, body: &[u8], given: &str) -> bool {
-    if !is_body_digest(given) {
-        return false;
-    }
-    let mut mac = keyed(secret);
-    mac.update(body);
-    hex::decode(given).is_ok_and(|digest| mac.verify_slice(&digest).is_ok())
-}
-
-/// Lower-case hex SHA-512 of a body, the form in which a bound signature covers it.
-#[must_use]
-pub fn content_digest(body: &[u8]) -> String {
-    hex::encode(Sha512::digest(body))
-}
-
 /// What a bound signature covers besides time and nonce.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
@@ -138,12 +98,6 @@ pub enum SignatureError {
     #[error("ClusterRunner-Signature was used before: sign each request anew")]
     Replayed,
 }
-
-/// The length of a SHA-512 in hexadecimal.
-const DIGEST_DIGITS: usize = 128;
-
-/// How many milliseconds a second has.
-const SECOND_MS: u64 = 1000;
 
 /// The longest session that a signature names.
 const LONGEST_SESSION: usize = 128;
@@ -235,103 +189,11 @@ impl ClaimedSignature {
     }
 }
 
-/// Remembers the signatures of the last while, so that each is good once.
-///
-/// The memory does not survive a restart, and need not: a new life has a new session, and what was signed for the
-/// old one is refused for that.
-#[derive(Debug)]
-pub(crate) struct SeenSignatures {
-    max_age: Duration,
-    /// The end of what was forgotten: a clock that is set back makes nothing of it good again.
-    forgotten_to: Timestamp,
-    /// Nonces as numbers: there may be a million and more of them.
-    seen: HashSet<u128>,
-    /// The same, by the second in which they were made.
-    by_second: BTreeMap<u64, Vec<u128>>,
-}
-
-impl SeenSignatures {
-    /// Nothing seen yet.
-    #[must_use]
-    pub(crate) fn new(max_age: Duration) -> Self {
-        Self {
-            max_age,
-            forgotten_to: Timestamp(0),
-            seen: HashSet::new(),
-            by_second: BTreeMap::new(),
-        }
-    }
-
-    /// Whether a signature may still be used, if it is one. Changes nothing that counts, so that strangers may
-    /// ask.
-    ///
-    /// # Errors
-    /// Too old, too new, or used before.
-    pub(crate) fn check(
-        &mut self,
-        signature: &ClaimedSignature,
-        now: Timestamp,
-    ) -> Result<(), SignatureError> {
-        self.forget_before(now);
-        let time = signature.time;
-        if time < self.forgotten_to || time.until(now) > self.max_age {
-            return Err(SignatureError::TooOld);
-        }
-        if now.until(time) > self.max_age {
-            return Err(SignatureError::TooNew);
-        }
-        if self.seen.contains(&signature.nonce_number()) {
-            return Err(SignatureError::Replayed);
-        }
-        Ok(())
-    }
-
-    /// Uses a *verified* signature up. Call only after [`ClaimedSignature::verify`], so that
-    /// strangers can not fill the memory.
-    ///
-    /// # Errors
-    /// Too old, too new, or used before.
-    pub(crate) fn use_up(
-        &mut self,
-        signature: &ClaimedSignature,
-        now: Timestamp,
-    ) -> Result<(), SignatureError> {
-        self.check(signature, now)?;
-        let nonce = signature.nonce_number();
-        self.seen.insert(nonce);
-        self.by_second
-            .entry(signature.time.0 / SECOND_MS)
-            .or_default()
-            .push(nonce);
-        Ok(())
-    }
-
-    /// What is so old that its age alone has it refused.
-    fn forget_before(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.by_second.first_entry() {
-            let last = Timestamp(*oldest.key() * SECOND_MS + SECOND_MS - 1);
-            if last.until(now) <= self.max_age {
-                break;
-            }
-            self.forgotten_to = self.forgotten_to.max(Timestamp(last.0 + 1));
-            for nonce in oldest.remove() {
-                self.seen.remove(&nonce);
-            }
-            // What a rush needed is given back after it.
-            if self.seen.len() < self.seen.capacity() / 8 {
-                self.seen.shrink_to(self.seen.len() * 2);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp(1_000_000_000);
-    const MAX_AGE: Duration = Duration::from_secs(300);
-
+    pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
     fn secret() -> Secret {
         Secret::new("peersecret0123456789abcdef".to_owned()).unwrap()
     }
@@ -345,41 +207,10 @@ mod tests {
         }
     }
 
-    fn signature_at(time: Timestamp, nonce: u8) -> ClaimedSignature {
+    pub(super) fn signature_at(time: Timestamp, nonce: u8) -> ClaimedSignature {
         let digest = content_digest(b"{}");
         let header = request(&digest).sign(&secret(), time, [nonce; 16]);
         ClaimedSignature::parse(&header).unwrap()
-    }
-
-    #[test]
-    fn body_digests_are_those_of_the_original() {
-        for (secret, body, hex) in [
-            (
-                "testsecret",
-                "{}",
-                "d7525986257a8dcdde3940443dfba2f0ee8d581348eb7e8dd9e5e38dca802e9516fca7f0d10a08a3e0a6dfbb850b4c1d031465b19d5991db5b41c4e8d20c99d6",
-            ),
-            (
-                "testsecret",
-                "",
-                "2a4aa3be854966255e44e594a0e651a42980739c3e66249eea9e0707d87b9d7efff7ead17cdcaade6c780a3b80daf3c59b3c0fff78e0889a8ac38335a4fc180d",
-            ),
-            (
-                "pässwört-é",
-                "{\"n\": \"ü\\u00fc\"}",
-                "f20469e5bc3b4e7882fc74ef2e71674781bcd80f5223073228fae38e1415a46af5c78e4a1d43af849025b1b57766b34cd257270255a63ceb880c930c3375b610",
-            ),
-        ] {
-            let secret = Secret::of_the_original(secret.to_owned()).unwrap();
-            assert_eq!(body_digest(&secret, body.as_bytes()), hex);
-            assert!(body_digest_matches(&secret, body.as_bytes(), hex));
-            assert!(!body_digest_matches(
-                &secret,
-                body.as_bytes(),
-                &hex.to_uppercase()
-            ));
-            assert!(!body_digest_matches(&secret, b"{ }", hex));
-        }
     }
 
     #[test]
@@ -427,50 +258,6 @@ mod tests {
             signature.verify(&stranger, request(&digest)),
             Err(SignatureError::Wrong)
         );
-    }
-
-    #[test]
-    fn a_signature_is_good_once_and_for_a_while() {
-        let mut seen = SeenSignatures::new(MAX_AGE);
-        assert_eq!(seen.use_up(&signature_at(NOW, 1), NOW), Ok(()));
-        assert_eq!(
-            seen.use_up(&signature_at(NOW, 1), NOW),
-            Err(SignatureError::Replayed)
-        );
-        let old = Timestamp(NOW.0 - 300_001);
-        assert_eq!(
-            seen.use_up(&signature_at(old, 2), NOW),
-            Err(SignatureError::TooOld)
-        );
-        let new = Timestamp(NOW.0 + 300_001);
-        assert_eq!(
-            seen.use_up(&signature_at(new, 3), NOW),
-            Err(SignatureError::TooNew)
-        );
-        let later = Timestamp(NOW.0 + 301_000);
-        assert_eq!(seen.use_up(&signature_at(later, 4), later), Ok(()));
-        assert_eq!(seen.seen.len(), 1, "what is too old anyway is forgotten");
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_makes_no_signature_good_again() {
-        let mut seen = SeenSignatures::new(MAX_AGE);
-        let early = signature_at(NOW, 1);
-        assert_eq!(seen.use_up(&early, NOW), Ok(()));
-        let later = Timestamp(NOW.0 + 400_000);
-        assert_eq!(seen.use_up(&signature_at(later, 2), later), Ok(()));
-        assert_eq!(seen.use_up(&early, NOW), Err(SignatureError::TooOld));
-        let again = Timestamp(NOW.0 + 1000);
-        assert_eq!(seen.use_up(&signature_at(again, 3), again), Ok(()));
-    }
-
-    #[test]
-    fn who_only_asks_uses_nothing_up() {
-        let mut seen = SeenSignatures::new(MAX_AGE);
-        let signature = signature_at(NOW, 1);
-        assert_eq!(seen.check(&signature, NOW), Ok(()));
-        assert_eq!(seen.use_up(&signature, NOW), Ok(()));
-        assert_eq!(seen.check(&signature, NOW), Err(SignatureError::Replayed));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::auth::gate::{Gate, SignedUpload};
 use crate::http::serve;
 use axum::Router;
 use axum::routing::{get, post};
+use reqwest::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use git2::{ObjectType, Oid, Repository, Tree};
 
 use super::mirror_files::open_here;
-use super::tree_check::what_is_wrong;
+use super::tree_names::what_is_wrong;
 use super::work_tree::{CheckOut, MAXIMUM_DEPTH};
 use super::{CommitId, GitError, GitUrl, Mirror, SubmoduleProblem};
 use crate::disk::beneath::Beneath;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::signature::{Signed as Parts, body_digest};
+use axum::body::Bytes;
 use axum::routing::{post, put};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;

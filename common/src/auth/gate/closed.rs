@@ -1,0 +1,51 @@
+//! Why a request does not pass, and the answer to it.
+
+use super::reads::UnprovedRead;
+use crate::auth::signature::SignatureError;
+use crate::http::refusal;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Why a request does not pass.
+pub(super) enum Closed {
+    Unproved(SignatureError),
+    UnprovedRead(UnprovedRead),
+    TooLarge(usize),
+    Unreadable(String),
+    LengthRequired,
+    Busy,
+}
+
+impl From<SignatureError> for Closed {
+    fn from(error: SignatureError) -> Self {
+        Self::Unproved(error)
+    }
+}
+
+impl IntoResponse for Closed {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::TooLarge(limit) => refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The request body must not be larger than {limit} bytes."),
+            ),
+            // The sender may have done nothing wrong: it tries again.
+            Self::Unreadable(error) => refusal(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("The request body could not be read: {error}."),
+            ),
+            Self::Busy => {
+                let error = "Too many large requests of senders who are not known yet are on their way: try again \
+                             in a moment.";
+                let retry = [(header::RETRY_AFTER, "1")];
+                (retry, refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
+            }
+            Self::LengthRequired => refusal(
+                StatusCode::LENGTH_REQUIRED,
+                "An upload must state its length in the header Content-Length.",
+            ),
+        }
+    }
+}
