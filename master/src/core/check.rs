@@ -2,7 +2,6 @@
 
 use super::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
-use crate::core::scheduling::set_ups::remembers_who_wants;
 use crate::core::scheduling::shares;
 use crate::core::slaves::doubts::is_in_doubt;
 use crate::core::slaves::quarantine::is_quarantined;
@@ -298,9 +297,6 @@ impl Cluster {
         let line = self.derived_line();
         must(self.line == line, || {
             format!("builds in line: {:?}, not {line:?}", self.line)
-        })?;
-        must(remembers_who_wants(self), || {
-            "builds that want slaves".to_owned()
         })?;
         must(self.troubled == self.derived_troubled(), || {
             "builds without set-ups".to_owned()

@@ -66,20 +66,6 @@ impl BuildQueue {
         self.classes.values().all(Class::is_empty)
     }
 
-    /// How many wait.
-    pub(in crate::core) fn len(&self) -> usize {
-        let classes = self.classes.values();
-        classes
-            .map(|class| class.unready.len() + class.ready.len())
-            .sum()
-    }
-
-    /// How many of them slaves are ready for.
-    pub(in crate::core) fn num_ready(&self) -> usize {
-        let classes = self.classes.values();
-        classes.map(|class| class.ready.len()).sum()
-    }
-
     /// Where one that waits stands: the smallest is the first of [`BuildQueue::iter`].
     pub(in crate::core) fn place(
         &self,
@@ -170,7 +156,6 @@ mod tests {
         }
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
         assert_eq!(order, [5, 4, 1, 3, 2]);
-        assert_eq!((line.len(), line.num_ready()), (order.len(), 2));
         let ready: Vec<u64> = line.ready().map(|build| build.0).collect();
         assert_eq!(ready, [4, 2]);
         let placed = [(5, 9, 1, 4), (-1, 0, 1, 5), (0, 3, 1, 2), (0, 4, 2, 1)];

@@ -22,34 +22,12 @@ pub(in crate::core) struct DirtySet {
     pub(in crate::core) builds_to_set_up: BTreeSet<BuildId>,
     /// Builds whose work may have come to its end.
     pub(in crate::core) endings: BTreeSet<BuildId>,
-    /// Builds in line that may want one more slave: all that do, and some of which it has to be found
-    /// out yet that they do not.
-    pub(in crate::core) wanting: BTreeSet<BuildId>,
-    /// Those of them that may want one though others count on its executors.
-    pub(in crate::core) wanting_busy: BTreeSet<BuildId>,
     /// The slave and the build of the set-up that was asked for last.
     pub(in crate::core) set_up: Option<(SlaveId, BuildId)>,
-    /// Where the search for slaves to set a build up on goes on, while nothing else happens: it has all
-    /// that come before, or they can not have it.
-    pub(in crate::core) search: Option<(BuildId, Room)>,
 }
 
 /// See [`crate::core::slaves::slave::Slave::room`].
 pub(in crate::core) type Room = (usize, usize, SlaveId);
-
-impl DirtySet {
-    /// A build in line has less than before, or more is left of it.
-    pub(in crate::core) fn may_want(&mut self, build: BuildId) {
-        self.wanting.insert(build);
-        self.wanting_busy.insert(build);
-    }
-
-    /// A build is not in line any more, or has slaves enough.
-    pub(in crate::core) fn wants_nothing(&mut self, build: BuildId) {
-        self.wanting.remove(&build);
-        self.wanting_busy.remove(&build);
-    }
-}
 
 impl PartialEq for DirtySet {
     fn eq(&self, _: &Self) -> bool {
@@ -61,9 +39,6 @@ impl Cluster {
     /// Notes who is to be looked at because of an event that was just applied, beside the slave and the
     /// build that it is about.
     pub(in crate::core) fn attend(&mut self, fact: &Fact) {
-        let search = &mut self.dirty.search;
-        *search = search
-            .take_if(|(of, _)| matches!(fact, Fact::SetupRequested { build, .. } if build == of));
         match fact {
             Fact::BuildQueued { .. }
             | Fact::PreparationStarted { .. }
@@ -84,7 +59,6 @@ impl Cluster {
                 self.dirty.endings.insert(*build);
             }
             Fact::SubjobFinished { build, .. } => {
-                self.may_want(*build);
                 let finished = self.builds.get(build);
                 if finished.is_some_and(|b| b.num_unstarted() == 0) {
                     self.dirty.endings.insert(*build);
@@ -99,14 +73,12 @@ impl Cluster {
                 }
             }
             Fact::SetupCompleted { build, .. } => {
-                self.may_want(*build);
                 // Executors that it counted on may have gone to others meanwhile.
                 self.dirty.builds_to_set_up.insert(*build);
             }
             // Each build is torn down on many slaves; that matters to itself, if it is not over.
             Fact::TeardownRequested { build, .. } | Fact::TeardownCompleted { build, .. } => {
                 if self.working.contains(build) {
-                    self.may_want(*build);
                     self.dirty.builds.insert(*build);
                     self.dirty.endings.insert(*build);
                 }
@@ -141,28 +113,13 @@ impl Cluster {
         }
     }
 
-    /// The build may want a slave more than before.
-    fn may_want(&mut self, id: BuildId) {
-        let build = self.builds.get(&id);
-        if build.is_some_and(|build| build.standing.in_line.is_some()) {
-            self.dirty.may_want(id);
-        }
-    }
-
     /// The others have a greater share of the farm. What a free executor of a slave could have had of
     /// them it has: only slaves that had something of the build are looked at for that.
     fn attend_to_shares(&mut self) {
         self.dirty.builds_to_set_up.extend(self.line.iter());
-        self.all_may_want();
-    }
-
-    fn all_may_want(&mut self) {
-        self.dirty.wanting.extend(self.line.iter());
-        self.dirty.wanting_busy.extend(self.line.iter());
     }
 
     pub(in crate::core) fn attend_to_all(&mut self) {
-        self.all_may_want();
         self.dirty.builds.extend(self.line.iter());
         self.dirty.endings.extend(&self.working);
         if !self.suspicious.is_empty() || !self.reserved.is_empty() {

@@ -3,119 +3,56 @@
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::Fact;
-use crate::core::scheduling::dirty::Room;
-use crate::core::scheduling::slave_allocator::{
-    FEW, in_line, num_missing, open, place, ready_in_line,
-};
+use crate::core::scheduling::slave_allocator::{first_of, num_missing, open};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::SlaveId;
 
 /// A set-up of the first in line of the builds that are to be looked at.
 pub(in crate::core) fn set_up_of_any(cluster: &mut Cluster) -> Option<Fact> {
-    if cluster.dirty.builds_to_set_up.is_empty() {
-        return None;
+    let (looked_at, set_up) = first_of(cluster, &cluster.dirty.builds_to_set_up, |build| {
+        set_up_of(cluster, build)
+    });
+    for build in looked_at {
+        cluster.dirty.builds_to_set_up.remove(&build);
     }
-    let (mut looked_at, mut found) = (Vec::new(), None);
-    for build in in_line(cluster, &cluster.dirty.builds_to_set_up) {
-        let set_up = set_up_of(cluster, build);
-        found = set_up.map(|(room, fact)| (build.id, room, fact));
-        if found.is_some() {
-            break;
-        }
-        looked_at.push(build.id);
-    }
-    let dirty = &mut cluster.dirty;
-    let Some((build, room, fact)) = found else {
-        dirty.builds_to_set_up.clear();
-        return None;
-    };
-    for looked_at in looked_at {
-        dirty.builds_to_set_up.remove(&looked_at);
-    }
-    dirty.search = Some((build, room));
-    Some(fact)
+    set_up
 }
 
 /// A set-up of a build that a slave does not have and that would get its next executor.
-pub(in crate::core) fn set_up_on(cluster: &mut Cluster, slave: SlaveId) -> Option<Fact> {
+pub(in crate::core) fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let slave = cluster.slaves.get(&slave)?;
     if !slave.takes_work() || slave.reserved_for.is_some() {
         return None;
     }
-    let has_room = slave.room().0 > 0;
-    let mut sated = Vec::new();
-    let fact = wanted_set_up(cluster, slave, has_room, &mut sated);
-    for build in sated {
-        if has_room {
-            cluster.dirty.wants_nothing(build);
-        } else {
-            cluster.dirty.wanting_busy.remove(&build);
-        }
-    }
-    fact
-}
-
-/// As [`set_up_on`]; tells which builds turned out to want no such slave.
-fn wanted_set_up(
-    cluster: &Cluster,
-    slave: &Slave,
-    has_room: bool,
-    sated: &mut Vec<BuildId>,
-) -> Option<Fact> {
-    let wanting = if has_room {
-        &cluster.dirty.wanting
-    } else {
-        &cluster.dirty.wanting_busy
-    };
-    // Most often it has those few already.
-    if wanting.len() < FEW && wanting.iter().all(|id| slave.builds.contains_key(id)) {
-        return None;
-    }
-    let mut next = None;
-    for build in in_line(cluster, wanting) {
-        if !(has_room || wants_busy_slave(cluster, build)) || !wants_any_slave(cluster, build) {
-            sated.push(build.id);
-            continue;
-        }
-        if slave.num_free() == 0 {
-            let next = next.get_or_insert_with(|| {
-                let first = ready_in_line(cluster, slave).next();
-                first.and_then(|build| place(cluster, build))
-            });
+    let is_busy = slave.num_free() == 0;
+    for build in cluster.line.iter().filter_map(|id| cluster.build(id)) {
+        match slave.builds.get(&build.id) {
             // The next executor goes to one that the slave has.
-            if next.is_some() && *next < place(cluster, build) {
-                return None;
+            Some(BuildOnSlave::Ready) if is_busy => return None,
+            Some(_) => {}
+            None => {
+                let fact = set_up(cluster, slave, build);
+                if fact.is_some() {
+                    return fact;
+                }
             }
-        }
-        if !slave.builds.contains_key(&build.id)
-            && let Some(fact) = set_up(cluster, slave, build)
-        {
-            return Some(fact);
         }
     }
     None
 }
 
-/// A set-up of a build on a slave with free executors, and how much room that slave has.
-fn set_up_of(cluster: &Cluster, build: &Build) -> Option<(Room, Fact)> {
+/// A set-up of a build on a slave with free executors, the one with most room.
+fn set_up_of(cluster: &Cluster, build: &Build) -> Option<Fact> {
     if !wants_any_slave(cluster, build) {
         return None;
     }
     let wants_busy = wants_busy_slave(cluster, build);
-    let roomy = match cluster.dirty.search {
-        // A slave of the original may be fit as soon as it has cleared something else away.
-        Some((of, last)) if of == build.id && cluster.num_legacy == 0 => {
-            cluster.roomy.range(..=last)
-        }
-        Some(_) | None => cluster.roomy.range(..),
-    };
-    let roomy = roomy.rev();
-    let mut roomy = roomy.take_while(|(uncommitted, ..)| *uncommitted > 0 || wants_busy);
-    roomy.find_map(|room| {
-        let slave = cluster.slaves.get(&room.2)?;
+    let roomy = cluster.roomy.iter().rev();
+    let roomy = roomy.take_while(|(uncommitted, ..)| *uncommitted > 0 || wants_busy);
+    let mut slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
+    slaves.find_map(|slave| {
         let has_it = slave.builds.contains_key(&build.id);
-        let fact = (!has_it).then(|| set_up(cluster, slave, build));
-        Some((*room, fact.flatten()?))
+        (!has_it).then(|| set_up(cluster, slave, build))?
     })
 }
 
@@ -142,17 +79,6 @@ fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
 fn wants_slave(cluster: &Cluster, slave: &Slave, build: &Build) -> bool {
     let (uncommitted, ..) = slave.room();
     (uncommitted > 0 || wants_busy_slave(cluster, build)) && wants_any_slave(cluster, build)
-}
-
-/// Whether everybody who wants one more slave is remembered to.
-pub(in crate::core) fn remembers_who_wants(cluster: &Cluster) -> bool {
-    let line = cluster.line.iter().filter_map(|id| cluster.build(id));
-    let mut wanting = line.filter(|build| wants_any_slave(cluster, build));
-    let dirty = &cluster.dirty;
-    wanting.all(|build| {
-        dirty.wanting.contains(&build.id)
-            && (dirty.wanting_busy.contains(&build.id) || !wants_busy_slave(cluster, build))
-    })
 }
 
 fn wants_busy_slave(cluster: &Cluster, build: &Build) -> bool {

@@ -75,7 +75,6 @@ impl Cluster {
             slaves,
             builds,
             line,
-            dirty,
             ..
         } = self;
         let Some(slave) = slaves.get_mut(&id) else {
@@ -95,9 +94,6 @@ impl Cluster {
                 line.leave(priority, *place, id, is_ready);
                 line.join(priority, share, id, is_ready);
                 *place = share;
-                if after < before {
-                    dirty.may_want(id);
-                }
             }
         });
     }
@@ -124,12 +120,8 @@ impl Cluster {
                 None => {
                     self.line.join(priority, share, id, is_ready);
                     self.dirty.builds.insert(id);
-                    self.dirty.may_want(id);
                 }
-                Some(before) => {
-                    self.line.leave(priority, before, id, is_ready);
-                    self.dirty.wants_nothing(id);
-                }
+                Some(before) => self.line.leave(priority, before, id, is_ready),
             }
         }
         // A slave of the original gives up a build that wants it no more, for one that does.

@@ -20,8 +20,8 @@ use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use std::collections::BTreeSet;
 
-/// Where these are so many times fewer than who waits in line, they are put in order rather than looked for there.
-pub(in crate::core) const FEW: usize = 8;
+/// A slave is crowded where this many more builds have something there than two for each executor.
+const CROWD: usize = 8;
 
 /// The next hand-out or set-up that brings work to an executor, if there is one.
 pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
@@ -58,75 +58,50 @@ pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
 
 /// What the first in line of the builds that are to be looked at gives to some slave.
 fn hand_out_of_any(cluster: &mut Cluster) -> Option<Fact> {
-    if cluster.dirty.builds.is_empty() {
-        return None;
-    }
-    let (mut looked_at, mut fact) = (Vec::new(), None);
-    for build in in_line(cluster, &cluster.dirty.builds) {
-        fact = hand_out_of(cluster, build);
-        if fact.is_some() {
-            break;
-        }
-        looked_at.push(build.id);
-    }
-    let dirty = &mut cluster.dirty;
-    if fact.is_none() {
-        dirty.builds.clear();
-    }
+    let (looked_at, hand_out) = first_of(cluster, &cluster.dirty.builds, |build| {
+        hand_out_of(cluster, build)
+    });
     for build in looked_at {
-        dirty.builds.remove(&build);
-        dirty.builds_to_set_up.insert(build);
+        cluster.dirty.builds.remove(&build);
+        cluster.dirty.builds_to_set_up.insert(build);
     }
-    fact
+    hand_out
 }
 
-/// Those of some builds that are in line, in its order.
-pub(in crate::core) fn in_line<'a>(
-    cluster: &'a Cluster,
-    wanted: &'a BTreeSet<BuildId>,
-) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
-    if wanted.len() * FEW > cluster.line.len() {
-        let line = cluster.line.iter().filter(|id| wanted.contains(id));
-        return Box::new(line.filter_map(|id| cluster.build(id)));
-    }
-    let builds = wanted.iter().filter_map(|id| cluster.build(*id));
-    Box::new(in_order(cluster, builds))
-}
-
-/// Those of a few builds that are in line, in its order.
-fn in_order<'a, B: Iterator<Item = &'a Build>>(
+/// What the first of some builds, in the order of the line, has that `find` finds; and the builds of which it found
+/// nothing, those that are not in line among them.
+pub(in crate::core) fn first_of(
     cluster: &Cluster,
-    builds: B,
-) -> impl Iterator<Item = &'a Build> + use<'a, B> {
-    let in_line = builds.filter_map(|build| Some((place(cluster, build)?, build)));
-    let mut in_line: Vec<_> = in_line.collect();
-    in_line.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    in_line.into_iter().map(|(_, build)| build)
+    builds: &BTreeSet<BuildId>,
+    find: impl Fn(&Build) -> Option<Fact>,
+) -> (Vec<BuildId>, Option<Fact>) {
+    let place = |build: &Build| {
+        let share = build.standing.in_line?;
+        Some(cluster.line.place(build.priority(), share, build.id))
+    };
+    let builds = builds.iter();
+    let mut builds: Vec<_> = builds
+        .map(|id| (cluster.build(*id).and_then(place), *id))
+        .collect();
+    builds.sort_unstable();
+    let mut looked_at = Vec::new();
+    for (place, id) in builds {
+        let in_line = place.and_then(|_| cluster.build(id));
+        let found = in_line.and_then(&find);
+        if found.is_some() {
+            return (looked_at, found);
+        }
+        looked_at.push(id);
+    }
+    (looked_at, None)
 }
 
-/// Where a build stands in line, if it does.
-pub(in crate::core) fn place(cluster: &Cluster, build: &Build) -> Option<impl Ord + use<>> {
-    let share = build.standing.in_line?;
-    Some(cluster.line.place(build.priority(), share, build.id))
-}
-
-/// The builds in line that a slave has, in the order of the line.
-pub(in crate::core) fn ready_in_line<'a>(
-    cluster: &'a Cluster,
-    slave: &'a Slave,
-) -> Box<dyn Iterator<Item = &'a Build> + 'a> {
-    if slave.load.ready == 0 {
-        return Box::new(std::iter::empty());
-    }
-    let is_ready = |id: &BuildId| slave.builds.get(id) == Some(&BuildOnSlave::Ready);
-    if slave.builds.len() * FEW > cluster.line.num_ready() {
-        let ready = cluster.line.ready().filter(is_ready);
-        return Box::new(ready.filter_map(|id| cluster.build(id)));
-    }
-    let ready = slave.builds.iter();
-    let ready = ready.filter(|(_, place)| **place == BuildOnSlave::Ready);
-    let ready = ready.filter_map(|(id, _)| cluster.build(*id));
-    Box::new(in_order(cluster, ready))
+/// The builds in line that a slave is ready for, in the order of the line.
+fn ready_in_line<'a>(cluster: &'a Cluster, slave: &'a Slave) -> impl Iterator<Item = &'a Build> {
+    let ready = (slave.load.ready > 0).then(|| cluster.line.ready());
+    let ready = ready.into_iter().flatten();
+    let ready = ready.filter(|id| slave.builds.get(id) == Some(&BuildOnSlave::Ready));
+    ready.filter_map(|id| cluster.build(id))
 }
 
 /// What a slave gets now: work for a free executor, or some that waits there.
@@ -143,7 +118,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let mean_of = |portion: &crate::core::scheduling::load::Portion| {
         cluster.builds.get(&portion.build)?.mean_us()
     };
-    let is_crowded = slave.load.portions().len() > 2 * slave.num_executors as usize + FEW;
+    let is_crowded = slave.load.portions().len() > 2 * slave.num_executors as usize + CROWD;
     let mut peers = None;
     for build in ready_in_line(cluster, slave) {
         if peers.is_some_and(|peers| peers != build.priority()) {
