@@ -1,17 +1,17 @@
-//! In which order builds get executors.
+//! The build queue: the order in which builds get executors.
 
 use clusterrunner_common::ids::BuildId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The builds that more executors could work on, in the order in which they get them.
+/// The builds that could use another executor, in the order in which they get one.
 ///
-/// A priority of which nothing runs goes first, then the higher one; of one priority whoever has the
-/// fewest executors for its weight, and the older one where they are equal.
+/// A priority without an executor goes first, then the higher priority. Of one priority the build with the fewest
+/// executors for its weight goes first, the older build where two are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::core) struct BuildQueue {
     classes: BTreeMap<Reverse<i32>, Class>,
-    /// The weights of all builds that slaves may work on.
+    /// The sum of the weights of all builds that slaves may work on.
     pub(in crate::core) weight: u64,
 }
 
@@ -19,7 +19,7 @@ pub(in crate::core) struct BuildQueue {
 struct Class {
     /// How many executors work on builds of this priority.
     executors: usize,
-    /// Those that no slave is ready for, and those that some are: only these can be handed out now.
+    /// Builds that no slave is ready for, and builds that some slave is ready for: only these can be handed out now.
     unready: BTreeSet<(Share, BuildId)>,
     ready: BTreeSet<(Share, BuildId)>,
 }
@@ -29,7 +29,7 @@ impl Class {
         self.unready.is_empty() && self.ready.is_empty()
     }
 
-    /// All that wait, in order.
+    /// All queued builds of this priority, in order.
     fn waiting(&self) -> impl Iterator<Item = BuildId> {
         let (mut unready, mut ready) =
             (self.unready.iter().peekable(), self.ready.iter().peekable());
@@ -51,7 +51,7 @@ impl Class {
     }
 }
 
-/// How many executors a build has for its weight.
+/// The executors of a build relative to its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::core) struct Share(u64);
 
@@ -66,7 +66,7 @@ impl BuildQueue {
         self.classes.values().all(Class::is_empty)
     }
 
-    /// Where one that waits stands: the smallest is the first of [`BuildQueue::iter`].
+    /// The place of a queued build: the smallest is the first of [`BuildQueue::iter`].
     pub(in crate::core) fn place(
         &self,
         priority: i32,
@@ -78,12 +78,12 @@ impl BuildQueue {
         (is_served, Reverse(priority), share, build)
     }
 
-    /// Who waits, by priority; the first gets the next executor.
+    /// All queued builds; the first gets the next executor.
     pub(in crate::core) fn iter(&self) -> impl Iterator<Item = BuildId> {
         self.in_order().flat_map(Class::waiting)
     }
 
-    /// Those of [`BuildQueue::iter`] that slaves are ready for.
+    /// The queued builds that some slave is ready for, in order.
     pub(in crate::core) fn ready(&self) -> impl Iterator<Item = BuildId> {
         let ready = self.in_order().flat_map(|class| &class.ready);
         ready.map(|(_, build)| *build)
@@ -95,14 +95,14 @@ impl BuildQueue {
         unserved.chain(served)
     }
 
-    /// Executors begin or end to work on builds of a priority.
+    /// Changes how many executors work on a build of a priority, from `before` to `after`.
     pub(in crate::core) fn serve(&mut self, priority: i32, before: usize, after: usize) {
         let class = self.classes.entry(Reverse(priority)).or_default();
         class.executors = class.executors + after - before;
         self.forget_if_unused(priority);
     }
 
-    /// `is_ready` says whether a slave is ready for the build.
+    /// Adds a build; `is_ready` says whether some slave is ready for it.
     pub(in crate::core) fn join(
         &mut self,
         priority: i32,
@@ -114,7 +114,7 @@ impl BuildQueue {
         class.those(is_ready).insert((share, build));
     }
 
-    /// As it joined.
+    /// Removes a build that was added with the same arguments.
     pub(in crate::core) fn leave(
         &mut self,
         priority: i32,

@@ -1,28 +1,28 @@
-//! Who is to be looked at before the cluster is at rest.
+//! The dirty set: slaves and builds that the scheduler looks at before the cluster is at rest.
 //!
-//! Whatever is not in here was looked at, and there was nothing to do about it; so with a thousand
-//! slaves and hundreds of builds only those are looked at that something happened to. Events that are
-//! rare have everything looked at that a free executor could matter to.
+//! The scheduler has looked at all others and found nothing to do. So with a thousand slaves and hundreds of
+//! builds it looks only at those that an event is about. Rare events make everything dirty that an idle executor
+//! could matter to.
 
 use crate::core::Cluster;
 use crate::core::event::Fact;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
 
-/// A memory of what was looked at, no part of the state: two clusters that differ in it only are equal.
+/// What the scheduler has yet to look at. No part of the state: clusters that differ only in this are equal.
 #[derive(Clone, Debug, Default)]
 pub(in crate::core) struct DirtySet {
-    /// Slaves that may take a hand-out, those with most room last.
+    /// Slaves that may take a hand-out, the ones with most room last.
     pub(in crate::core) slaves: BTreeSet<Room>,
-    /// Slaves that take no hand-out, and may be set up for another build.
+    /// Slaves that take no hand-out, and may set another build up.
     pub(in crate::core) slaves_to_set_up: BTreeSet<SlaveId>,
-    /// Builds of which something may go to a slave that has free executors.
+    /// Builds of which a subjob may go to a slave with idle executors.
     pub(in crate::core) builds: BTreeSet<BuildId>,
-    /// Builds that need more slaves, perhaps.
+    /// Builds that may need another slave.
     pub(in crate::core) builds_to_set_up: BTreeSet<BuildId>,
-    /// Builds whose work may have come to its end.
+    /// Builds whose work may be done.
     pub(in crate::core) endings: BTreeSet<BuildId>,
-    /// The slave and the build of the set-up that was asked for last.
+    /// The slave and the build of the latest set-up request.
     pub(in crate::core) set_up: Option<(SlaveId, BuildId)>,
 }
 
@@ -36,8 +36,8 @@ impl PartialEq for DirtySet {
 }
 
 impl Cluster {
-    /// Notes who is to be looked at because of an event that was just applied, beside the slave and the
-    /// build that it is about.
+    /// Marks what the scheduler has to look at because of an event that was just applied, beside the slave and the
+    /// build that the event is about.
     pub(in crate::core) fn attend(&mut self, fact: &Fact) {
         match fact {
             Fact::BuildQueued { .. }
@@ -63,7 +63,7 @@ impl Cluster {
                 if finished.is_some_and(|b| b.num_unstarted() == 0) {
                     self.dirty.endings.insert(*build);
                 }
-                // What is left was not worth a set-up while others worked on it.
+                // While others worked on it, the rest was not worth a set-up.
                 if finished.is_some_and(|b| b.num_executors() == 0) {
                     self.dirty.builds_to_set_up.insert(*build);
                 }
@@ -73,10 +73,10 @@ impl Cluster {
                 }
             }
             Fact::SetupCompleted { build, .. } => {
-                // Executors that it counted on may have gone to others meanwhile.
+                // Other builds may have taken the executors that the set-up was for.
                 self.dirty.builds_to_set_up.insert(*build);
             }
-            // Each build is torn down on many slaves; that matters to itself, if it is not over.
+            // A build is torn down on many slaves. That matters to this build only, and only while it is open.
             Fact::TeardownRequested { build, .. } | Fact::TeardownCompleted { build, .. } => {
                 if self.working.contains(build) {
                     self.dirty.builds.insert(*build);
@@ -113,8 +113,8 @@ impl Cluster {
         }
     }
 
-    /// The others have a greater share of the farm. What a free executor of a slave could have had of
-    /// them it has: only slaves that had something of the build are looked at for that.
+    /// The share of all other builds grows. Idle executors already run what they can get: only slaves that had
+    /// subjobs of the build that ended are looked at for hand-outs.
     fn attend_to_shares(&mut self) {
         self.dirty.builds_to_set_up.extend(self.line.iter());
     }

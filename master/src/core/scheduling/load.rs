@@ -1,17 +1,17 @@
-//! What a slave has been given, by build: derived from what it runs, kept for speed.
+//! The load of a slave: its hand-outs by build, derived from what it runs and kept for speed.
 
 use clusterrunner_common::ids::BuildId;
 
-/// What a slave has, and what it will get once set-ups under way are done.
+/// The hand-outs of a slave, and the executors that set-ups under way are for.
 #[derive(Clone, Debug, Default)]
 pub(in crate::core) struct Load {
-    /// By build, in the order of their ids; none that has nothing.
+    /// One for each build that has hand-outs on the slave, in the order of the ids.
     portions: Vec<Portion>,
     /// Whether not all of them weigh the same.
     is_uneven: bool,
-    /// How many of its free executors set-ups under way are meant for.
+    /// For how many of its idle executors set-ups are under way.
     pub(in crate::core) promised: usize,
-    /// How many builds it is ready for.
+    /// How many builds the slave is ready for.
     pub(in crate::core) ready: usize,
 }
 
@@ -24,7 +24,7 @@ impl PartialEq for Load {
 
 impl Eq for Load {}
 
-/// What the share of a build depends on.
+/// What the share of a build depends on: its priority, and its weight beside builds of that priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) struct Rank {
     pub(in crate::core) priority: i32,
@@ -32,32 +32,32 @@ pub(in crate::core) struct Rank {
 }
 
 impl Rank {
-    /// Of a job that says nothing of it.
+    /// The rank of a job that names neither.
     pub(in crate::core) const USUAL: Self = Self {
         priority: 0,
         weight: 1,
     };
 }
 
-/// What a build weighs that weighs as much as others of its priority.
+/// The weight of a build that weighs as much as others of its priority.
 const MEAN_WEIGHT: u64 = 1 << 16;
 
-/// What a slave has of one build.
+/// The hand-outs of one build on a slave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) struct Portion {
     pub(in crate::core) build: BuildId,
     pub(in crate::core) rank: Rank,
-    /// Its weight beside the mean of those of its priority that the slave has, in [`MEAN_WEIGHT`]s.
+    /// Its weight, relative to the mean of the builds of its priority on the slave, which is [`MEAN_WEIGHT`].
     weight: u64,
-    /// How many hand-outs.
+    /// The number of hand-outs.
     pub(in crate::core) held: usize,
-    /// How many executors are taken to work on them, the others wait.
+    /// How many executors are expected to work on them; the other hand-outs are prefetch.
     pub(in crate::core) executors: usize,
-    /// What those are expected to take of which something is known.
+    /// The expected duration of all hand-outs that have one, in microseconds.
     pub(in crate::core) known_us: u64,
-    /// How many of which nothing is known.
+    /// How many hand-outs have no expected duration.
     pub(in crate::core) unknown: usize,
-    /// How many are known and take so long that they would never wait for an executor.
+    /// How many hand-outs are expected to take so long that they are never prefetched.
     pub(in crate::core) long: usize,
 }
 
@@ -75,7 +75,7 @@ impl Portion {
         }
     }
 
-    /// How many are taken to wait for an executor.
+    /// How many hand-outs are expected to wait for an executor.
     pub(in crate::core) fn waiting(&self) -> usize {
         self.held - self.executors
     }
@@ -100,7 +100,7 @@ impl Load {
         self.portions.binary_search_by_key(&build, |p| p.build)
     }
 
-    /// Takes a hand-out in: how long it is expected to take, if that is known, and whether that is long.
+    /// Adds a hand-out with its expected duration, if there is one, and whether that is long.
     pub(in crate::core) fn add(
         &mut self,
         build: BuildId,
@@ -123,7 +123,7 @@ impl Load {
         }
     }
 
-    /// Lets a hand-out go that was taken in the same way.
+    /// Removes a hand-out that was added with the same arguments.
     pub(in crate::core) fn remove(&mut self, build: BuildId, known_us: Option<u64>, is_long: bool) {
         if let Ok(index) = self.index(build) {
             let portion = &mut self.portions[index];
@@ -134,7 +134,7 @@ impl Load {
         }
     }
 
-    /// Which part of the slave's executors is a build's that has something there or comes: a fraction.
+    /// The part of the slave's executors that a build gets if it has hand-outs there: numerator and denominator.
     pub(in crate::core) fn part_of(&self, build: BuildId, rank: Rank) -> (u64, u64) {
         let others = self.portions.iter().filter(|other| other.build != build);
         let (mut all, mut peers, mut sum) = (1, 1, u64::from(rank.weight));
@@ -148,8 +148,8 @@ impl Load {
         (u64::from(rank.weight) * peers, sum * all)
     }
 
-    /// Among builds of one priority it goes by weight, between priorities evenly. Those that have nothing any
-    /// more do not count.
+    /// Computes the weights: relative among builds of one priority, and even between priorities. Builds without
+    /// hand-outs do not count.
     fn weigh(&mut self) {
         let there = self.portions.iter().filter(|portion| portion.held > 0);
         let mut ranks = there.map(|portion| portion.rank);
@@ -178,11 +178,11 @@ impl Load {
         }
     }
 
-    /// How many executors each build has, where more is there than can run: whoever has the fewest for its
+    /// How many executors each build has if there are more hand-outs than executors: the build with the fewest for its
     /// weight gets the next.
     fn by_weight(&self, num_executors: usize) -> Vec<usize> {
         let all: u64 = self.portions.iter().map(|portion| portion.weight).sum();
-        // So many they all have at least; what is left is less than one for each, but for what some do not need.
+        // Each build has at least its share, rounded down; less than one executor for each build is left over.
         let sure = num_executors.saturating_sub(self.portions.len()) as u64;
         let shares = self.portions.iter().map(|portion| {
             let share = sure * portion.weight / all;
@@ -204,7 +204,7 @@ impl Load {
         shares
     }
 
-    /// Whether no build has an executor that one which has something waiting should have in its place.
+    /// Whether no build has an executor that a build with waiting hand-outs should have instead.
     pub(in crate::core) fn is_fair(&self) -> bool {
         self.portions.iter().all(|waiting| {
             let has = waiting.executors as u64;
@@ -216,8 +216,8 @@ impl Load {
         })
     }
 
-    /// Shares the executors out anew, much as slaves do: to whichever build has the fewest for its weight, the
-    /// older one where they are equal. `changed` hears of each build how many executors it had and has.
+    /// Shares the executors out anew, much as slaves do: each goes to the build with the fewest for its weight, the
+    /// older one where two are equal. `changed` is told each build whose executors change, and how many it had and has.
     pub(in crate::core) fn share_out(
         &mut self,
         num_executors: usize,

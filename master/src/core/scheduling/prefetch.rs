@@ -1,42 +1,42 @@
-//! How much a slave is given beyond what its executors can run at once.
+//! Prefetch: how many subjobs a slave gets beyond those that its executors can run at once.
 //!
-//! An executor that ends an atom goes on with the next at once when that waits on the slave already,
-//! so a round trip to the master costs nothing. How much waits is bounded by time, since only time hides
-//! a round trip: hundreds of atoms of a millisecond, one of a second, none of a minute. Towards the end of
-//! a build it tapers off to nothing, so that no slave sits on a queue while another one is idle.
+//! An executor that ends an atom goes on at once if the next subjob is already on the slave, so the round trip to the
+//! master costs nothing. Prefetch is bounded by time, since only time hides a round trip: hundreds of atoms of a
+//! millisecond, one of a second, none of a minute. Towards the end of a build it tapers off to nothing, so that no
+//! slave has a queue while another one is idle.
 
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::scheduling::load::Portion;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::SubjobId;
 
-/// How much expected work may wait for each executor. It covers a round trip of 50 ms, a turn of 20 ms
-/// and a slave that reports several results at a time.
+/// How much expected work may be prefetched for each executor. It covers a round trip of 50 ms, a turn of 20 ms and a
+/// slave that reports several results at a time.
 const WINDOW_US: u64 = 250_000;
 
-/// An atom that is expected to take longer never waits on a slave: a round trip is nothing beside it.
+/// An atom that is expected to take longer is never prefetched: a round trip is nothing beside it.
 pub(in crate::core) const LONG_US: u64 = 2_000_000;
 
-/// What an atom takes at least, beside what was measured of it.
+/// What starting an atom takes, beside its measured duration.
 const OVERHEAD_US: u64 = 300;
 
-/// A slave has at most this part of what is left of a build for each of its executors.
+/// A slave prefetches at most this part (one over it) of the rest of a build for each of its executors.
 const TAPER: u64 = 4;
 
-/// At the end of a build so much may wait for each executor, as far as what is left goes evenly round: if it were
-/// less than a round trip covers, each of the last atoms would cost one.
+/// At the end of a build so much may be prefetched for each executor, as far as the rest divides evenly: with less than
+/// a round trip takes, each of the last atoms would cost one.
 const LAST_US: u64 = 100_000;
 
-/// How many atoms may wait for each executor, and on one slave: they all are to be handed out again if
-/// it is lost.
+/// How many subjobs may be prefetched for each executor, and by one slave: all of them are handed out again if the slave
+/// is lost.
 const MAX_WAITING: usize = 256;
 const MAX_WAITING_ON_SLAVE: usize = 4096;
 
-/// A subjob that came back so often is handed to free executors only.
+/// A subjob that was handed out so often is handed to idle executors only.
 const MAX_AHEAD_AGAIN: u32 = 5;
 
 impl Subjob {
-    /// How long it is expected to take, where something is known of that.
+    /// The expected duration in microseconds, if there is one.
     pub(in crate::core) fn known_us(&self) -> Option<u64> {
         let is_known = !self.atoms_expected_ms.is_empty();
         is_known.then(|| {
@@ -45,8 +45,8 @@ impl Subjob {
         })
     }
 
-    /// Whether it must not wait on a slave: it may be what a slave was lost with, or should not be
-    /// counted against it again for nothing.
+    /// Whether the subjob is never prefetched: it may be why a slave was lost, or it would be counted against the slave
+    /// again without reason.
     pub(in crate::core) fn is_watched(&self) -> bool {
         self.mishaps().slaves_lost > 0
             || self.mishaps().wasted > 0
@@ -55,14 +55,14 @@ impl Subjob {
 }
 
 impl Build {
-    /// How long an atom is expected to take of which nothing is known: as long as those that ended.
+    /// The expected duration of an atom without one of its own, in microseconds: the mean of those that ended.
     pub(in crate::core) fn mean_us(&self) -> Option<u64> {
         let standing = &self.standing;
         let mean = (standing.ended_ms * 1000).checked_div(standing.ended)?;
         Some(mean + OVERHEAD_US)
     }
 
-    /// How much work waits for any slave, as far as that is known.
+    /// The expected duration of all unstarted subjobs in microseconds, as far as it is known.
     pub(in crate::core) fn left_us(&self) -> Option<u64> {
         let unstarted = &self.progress()?.unstarted;
         let front = self.subjob(unstarted.front()?)?;
@@ -77,8 +77,8 @@ impl Build {
     }
 }
 
-/// The subjob of a build that a slave may be given though its executors all have something to do.
-/// `mean_of` says how long atoms of a build take of which nothing is known.
+/// The subjob of a build that a slave may prefetch. `mean_of` gives the expected duration of atoms of a build that have
+/// none of their own.
 pub(in crate::core) fn next(
     slave: &Slave,
     build: &Build,
@@ -94,7 +94,7 @@ pub(in crate::core) fn next(
     if subjob.is_watched() || waiting >= (executors * MAX_WAITING).min(MAX_WAITING_ON_SLAVE) {
         return None;
     }
-    // Executors that are busy for long take nothing from the queue.
+    // Executors that are busy for long take no prefetched subjob soon.
     let portions = slave.load.portions();
     let mut moving = executors;
     for portion in portions {
@@ -118,24 +118,24 @@ pub(in crate::core) fn next(
         let standing = &build.standing;
         let workers = standing.executors.max(executors) as u64;
         let left = build.left_us().unwrap_or(0);
-        // Those that are still being set up count on their part of it.
+        // Slaves that still set the build up will take their part of the rest.
         let all = standing.ready_executors + standing.coming;
         let ahead = build.num_running().saturating_sub(standing.executors) as u64;
         let even = (left + ahead * takes) / all.max(executors) as u64;
         let tapered = (left / (TAPER * workers)).max(even.min(LAST_US));
-        // One may wait where it is longer than the window, but not at the end.
+        // A single subjob may be longer than the window, but not at the end of the build.
         waits + takes <= WINDOW_US.min(tapered) * moving * part / whole
             || waits == 0 && takes <= tapered * moving
     };
     (is_next || may_wait().is_some_and(fits)).then_some(id)
 }
 
-/// Whether a build has so little of a slave beside others that the slave begins with whatever comes of
-/// it as soon as an executor is free: then it does not wait for long.
+/// Whether a build has so few executors of a slave beside others that the slave starts its next subjob as soon as an
+/// executor is idle: then the subjob does not wait for long.
 fn gets_next_executor(portions: &[Portion], own: Option<&Portion>, build: &Build) -> bool {
     let (held, executors) = own.map_or((0, 0), |own| (own.held, own.executors));
     let least = (executors + 2).min(2 * executors + 1) as u64;
-    // What never ran anywhere has had nothing of this slave yet either, whatever it weighs.
+    // A build that never ran anywhere has had no time of this slave yet either, whatever its weight.
     let is_new = executors == 0 && build.standing.ended == 0;
     let rank = build.rank();
     let gives = |other: &Portion| {
@@ -147,8 +147,7 @@ fn gets_next_executor(portions: &[Portion], own: Option<&Portion>, build: &Build
     held == executors && portions.iter().any(gives)
 }
 
-/// Whether the build may not have all executors of the slaves that have it: what waits would be counted
-/// as if it ran.
+/// Whether limits keep the build from all executors of its slaves: then a prefetched subjob would count as running.
 fn is_limited(build: &Build, executors: usize) -> bool {
     build.max_executors() < build.standing.ready_executors
         || build.max_executors_per_slave() < executors

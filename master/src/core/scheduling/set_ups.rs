@@ -1,4 +1,4 @@
-//! Which slave sets which build up next.
+//! Set-ups: which slave sets which build up next.
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
@@ -7,7 +7,7 @@ use crate::core::scheduling::slave_allocator::{first_of, num_missing, open};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::SlaveId;
 
-/// A set-up of the first in line of the builds that are to be looked at.
+/// A set-up of the first dirty build in the queue that needs one.
 pub(in crate::core) fn set_up_of_any(cluster: &mut Cluster) -> Option<Fact> {
     let (looked_at, set_up) = first_of(cluster, &cluster.dirty.builds_to_set_up, |build| {
         set_up_of(cluster, build)
@@ -18,7 +18,7 @@ pub(in crate::core) fn set_up_of_any(cluster: &mut Cluster) -> Option<Fact> {
     set_up
 }
 
-/// A set-up of a build that a slave does not have and that would get its next executor.
+/// A set-up on a slave: of a build that the slave does not have and that would get its next idle executor.
 pub(in crate::core) fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let slave = cluster.slaves.get(&slave)?;
     if !slave.takes_work() || slave.reserved_for.is_some() {
@@ -27,7 +27,7 @@ pub(in crate::core) fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fa
     let is_busy = slave.num_free() == 0;
     for build in cluster.line.iter().filter_map(|id| cluster.build(id)) {
         match slave.builds.get(&build.id) {
-            // The next executor goes to one that the slave has.
+            // The next idle executor goes to a build that the slave has.
             Some(BuildOnSlave::Ready) if is_busy => return None,
             Some(_) => {}
             None => {
@@ -41,7 +41,7 @@ pub(in crate::core) fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fa
     None
 }
 
-/// A set-up of a build on a slave with free executors, the one with most room.
+/// A set-up of a build on a slave with idle executors, the slave with most room first.
 fn set_up_of(cluster: &Cluster, build: &Build) -> Option<Fact> {
     if !wants_any_slave(cluster, build) {
         return None;
@@ -74,8 +74,8 @@ fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
     }
 }
 
-/// Whether the slaves that a build has are too few. Executors that are busy, or that others count on, it
-/// wants only up to its share of the farm, and none where it would be done before its set-up is.
+/// Whether a build should get another slave. It claims executors that are busy, or that other set-ups are for, only up to
+/// its share of the farm, and gets none where it would end before the set-up does.
 fn wants_slave(cluster: &Cluster, slave: &Slave, build: &Build) -> bool {
     let (uncommitted, ..) = slave.room();
     (uncommitted > 0 || wants_busy_slave(cluster, build)) && wants_any_slave(cluster, build)
@@ -91,7 +91,7 @@ fn wants_any_slave(cluster: &Cluster, build: &Build) -> bool {
         && (open(build).next().is_some() || !ends_before_setup(build))
 }
 
-/// How many executors a build has where all are shared out by weight; one at least.
+/// How many executors a build has if all are shared out by weight; one at least.
 fn fair_share(cluster: &Cluster, build: &Build) -> usize {
     let all = cluster.num_executors as u64 * u64::from(build.weight());
     let share = all.div_ceil(cluster.line.weight.max(1));
@@ -107,8 +107,8 @@ fn ends_before_setup(build: &Build) -> bool {
     ends().unwrap_or(false)
 }
 
-/// A slave of the original has one build at a time: it gives up one of which it runs nothing and
-/// will be given nothing now.
+/// A slave of the original has one build at a time: it gives up a build of which it runs nothing and will get nothing
+/// now.
 fn makes_room(slave: &Slave, held: &Build, place: BuildOnSlave) -> Option<Fact> {
     let is_hungry = held.num_unstarted() > 0 && held.num_running() < held.max_executors();
     let is_done = place == BuildOnSlave::Ready && slave.running.is_empty() && !is_hungry;

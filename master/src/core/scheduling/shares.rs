@@ -1,4 +1,4 @@
-//! Keeps what is derived for scheduling: what slaves have, who waits in line, which executors are free.
+//! Keeps what is derived for scheduling: the loads of slaves, the build queue, idle executors.
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, Standing, Subjob};
@@ -28,7 +28,7 @@ impl Cluster {
         (rank, subjob.and_then(Subjob::known_us))
     }
 
-    /// A slave is given a subjob.
+    /// Gives a slave a subjob.
     pub(in crate::core) fn hold(&mut self, id: SlaveId, build: BuildId, subjob: SubjobId) {
         let (rank, known) = self.rank_and_known_us(build, subjob);
         self.change_slave(id, |slave| {
@@ -38,7 +38,7 @@ impl Cluster {
         self.share_out(id);
     }
 
-    /// A slave does not have a subjob any more.
+    /// Takes a subjob away from a slave.
     pub(in crate::core) fn release(&mut self, id: SlaveId, build: BuildId, subjob: SubjobId) {
         let known = self.known_us(build, subjob);
         self.change_slave(id, |slave| {
@@ -50,7 +50,7 @@ impl Cluster {
         self.share_out(id);
     }
 
-    /// A slave has nothing of a build any more, or nothing at all.
+    /// Takes all subjobs of a build away from a slave, or of all builds.
     pub(in crate::core) fn release_all(&mut self, id: SlaveId, of: Option<BuildId>) {
         let Some(slave) = self.slaves.get(&id) else {
             return;
@@ -69,7 +69,7 @@ impl Cluster {
         self.share_out(id);
     }
 
-    /// Shares the executors of a slave out anew among what it has.
+    /// Shares the executors of a slave out anew among the builds that it has subjobs of.
     fn share_out(&mut self, id: SlaveId) {
         let Self {
             slaves,
@@ -98,7 +98,7 @@ impl Cluster {
         });
     }
 
-    /// Puts a build in line, or takes it out, as its subjobs and limits say.
+    /// Puts a build into the queue or takes it out, as its subjobs and limits say.
     pub(in crate::core) fn settle(&mut self, id: BuildId) {
         let Some(build) = self.builds.get(&id) else {
             return;
@@ -124,13 +124,13 @@ impl Cluster {
                 Some(before) => self.line.leave(priority, before, id, is_ready),
             }
         }
-        // A slave of the original gives up a build that wants it no more, for one that does.
+        // A slave of the original gives up a build that no longer needs it for one that does.
         if !waits && self.num_legacy > 0 {
             self.dirty.builds_to_set_up.extend(self.line.iter());
         }
     }
 
-    /// How far a build is on a slave changes; `None` when the slave has it no more.
+    /// Changes how far a build is on a slave; `None` when the slave no longer has it.
     pub(in crate::core) fn put(
         &mut self,
         id: SlaveId,
@@ -174,7 +174,7 @@ impl Cluster {
         }
     }
 
-    /// How many executors of a slave a set-up that begins now is for.
+    /// For how many executors of a slave a set-up is that begins now.
     pub(in crate::core) fn executors_for(&self, slave: SlaveId, build: BuildId) -> usize {
         let (slave, build) = (self.slaves.get(&slave), self.builds.get(&build));
         let Some((slave, build)) = slave.zip(build) else {
@@ -211,7 +211,7 @@ impl Cluster {
         self.note_quickness(slave, build, Some(took));
     }
 
-    /// Notes how long a set-up took, or that it failed, for later ones of the same job.
+    /// Notes how long a set-up took for later set-ups of the same job; `None` if it failed.
     pub(in crate::core) fn note_quickness(
         &mut self,
         slave: SlaveId,
@@ -225,7 +225,7 @@ impl Cluster {
         }
     }
 
-    /// Makes anew what is derived for scheduling of builds and slaves that were read.
+    /// Computes all that is derived for scheduling, after builds and slaves were read.
     pub(in crate::core) fn derive_shares(&mut self) {
         (self.num_executors, self.num_legacy) = farm_size(self.slaves.values());
         for (id, load) in self.derived_loads() {
@@ -241,7 +241,7 @@ impl Cluster {
         self.attend_to_all();
     }
 
-    /// What each slave has, from what it runs and from its builds.
+    /// The load of each slave, from its subjobs and its builds.
     pub(in crate::core) fn derived_loads(&self) -> BTreeMap<SlaveId, Load> {
         let load = |slave: &Slave| {
             let mut load = Load::default();
@@ -261,7 +261,7 @@ impl Cluster {
             .collect()
     }
 
-    /// How each build stands, from its results, its slaves and their loads.
+    /// What is derived of each build, from its results, its slaves and their loads.
     pub(in crate::core) fn derived_standings(&self) -> BTreeMap<BuildId, Standing> {
         let mut standings = BTreeMap::new();
         for build in self.builds.values() {
@@ -292,7 +292,7 @@ impl Cluster {
         standings
     }
 
-    /// Who waits in line, from how the builds stand.
+    /// The build queue, from what is derived of each build.
     pub(in crate::core) fn derived_line(&self) -> BuildQueue {
         let mut line = BuildQueue::default();
         for build in self.builds.values() {
@@ -310,7 +310,7 @@ impl Cluster {
         line
     }
 
-    /// Builds that may be hopeless.
+    /// Builds that some slave could not set up.
     pub(in crate::core) fn derived_troubled(&self) -> BTreeSet<BuildId> {
         let builds = self.builds.values();
         let troubled = builds.filter(|b| b.wants_slaves() && !b.setup_failures.is_empty());
@@ -318,7 +318,7 @@ impl Cluster {
     }
 }
 
-/// How many executors a build counts on where it is set up.
+/// How many executors of a slave a set-up under way is for.
 pub(in crate::core) fn promised(place: Option<&BuildOnSlave>) -> usize {
     match place {
         Some(BuildOnSlave::SettingUp { executors, .. }) => *executors,

@@ -1,15 +1,13 @@
 //! Which slave works on which build next.
 //!
-//! Builds get executors in the order of [`crate::core::scheduling::build_queue`]: the highest priority first, those of one priority by
-//! weight. However much work of a higher priority there is, one executor goes to each lower one as soon as
-//! it is free: all builds get on. An executor never stays free while a build could use it: a build that is
-//! still being set up on a slave leaves that slave's executors to others meanwhile, unless that is done at once
-//! ([`crate::core::scheduling::with_setup`]).
+//! Builds get executors in the order of [`super::build_queue`]: the highest priority first, builds of one priority by
+//! weight. However much work of a higher priority there is, one executor goes to each lower priority as soon as it
+//! is idle: all builds get on. No executor stays idle while a build could use it: a build that is still being set up
+//! on a slave leaves that slave's executors to other builds, unless the set-up is quick ([`super::with_setup`]).
 //!
-//! A slave whose executors all have something to do is given more only of builds that nobody comes before
-//! who could use the next one that is free there; how much, says [`crate::core::scheduling::prefetch`]. So what waits runs out when
-//! it is another build's turn. Builds of one priority may all have something waiting: slaves see to it that
-//! each gets executors by its weight.
+//! A slave whose executors are all busy gets prefetch only of the first build in the queue that could use its next
+//! idle executor; [`super::prefetch`] says how much. So the prefetch runs out when it is another build's turn. Builds
+//! of one priority may all have prefetch on a slave: the slave gives each its executors by weight.
 
 use super::{prefetch, with_setup};
 use crate::core::Cluster;
@@ -36,7 +34,7 @@ pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
         dirty.builds_to_set_up.clear();
         return None;
     }
-    // Whatever executors can do comes before set-ups, which take their time.
+    // Hand-outs go before set-ups, which take longer.
     while let Some(room) = cluster.dirty.slaves.last().copied() {
         if let Some(fact) = hand_out_on(cluster, room.2) {
             return Some(fact);
@@ -56,7 +54,7 @@ pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
     set_up_of_any(cluster)
 }
 
-/// What the first in line of the builds that are to be looked at gives to some slave.
+/// A hand-out of the first dirty build in the queue that has one for some slave.
 fn hand_out_of_any(cluster: &mut Cluster) -> Option<Fact> {
     let (looked_at, hand_out) = first_of(cluster, &cluster.dirty.builds, |build| {
         hand_out_of(cluster, build)
@@ -68,8 +66,8 @@ fn hand_out_of_any(cluster: &mut Cluster) -> Option<Fact> {
     hand_out
 }
 
-/// What the first of some builds, in the order of the line, has that `find` finds; and the builds of which it found
-/// nothing, those that are not in line among them.
+/// What `find` finds first in some builds, in the order of the queue; and the builds in which it found nothing, those
+/// that are not in the queue among them.
 pub(in crate::core) fn first_of(
     cluster: &Cluster,
     builds: &BTreeSet<BuildId>,
@@ -96,7 +94,7 @@ pub(in crate::core) fn first_of(
     (looked_at, None)
 }
 
-/// The builds in line that a slave is ready for, in the order of the line.
+/// The queued builds that a slave is ready for, in the order of the queue.
 fn ready_in_line<'a>(cluster: &'a Cluster, slave: &'a Slave) -> impl Iterator<Item = &'a Build> {
     let ready = (slave.load.ready > 0).then(|| cluster.line.ready());
     let ready = ready.into_iter().flatten();
@@ -104,7 +102,7 @@ fn ready_in_line<'a>(cluster: &'a Cluster, slave: &'a Slave) -> impl Iterator<It
     ready.filter_map(|id| cluster.build(id))
 }
 
-/// What a slave gets now: work for a free executor, or some that waits there.
+/// What a slave gets now: a subjob for an idle executor, or prefetch.
 fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let slave = cluster.slaves.get(&slave)?;
     if slave.num_free() > 0 {
@@ -127,15 +125,15 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
         if slave.num_running(build.id) >= build.max_executors_per_slave() {
             continue;
         }
-        // What is set aside waits for a free executor, and so does the rest of its build.
+        // A subjob that is set aside waits for an idle executor, and so does the rest of its build.
         let is_aside = open(build).next().is_some();
         if !is_aside && let Some(subjob) = prefetch::next(slave, build, mean_of) {
             return handed_out(slave, build, subjob);
         }
         let own = slave.load.of(build.id);
         if own.is_none_or(|own| own.waiting() == 0 || is_crowded && own.executors == 0) {
-            // The next executor is its own, and nothing else may be there to take it. Where many wait for
-            // an executor it is no use to have more do so, and each look would have to pass them all.
+            // The next idle executor is for this build, so no other build may have prefetch there. On a crowded
+            // slave more prefetch is no use, and each look would have to pass it.
             return None;
         }
         peers = Some(build.priority());
@@ -143,18 +141,18 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     None
 }
 
-/// What a build gives to a slave with free executors that has it.
+/// A hand-out of a build to a slave that has it and has idle executors.
 fn hand_out_of(cluster: &Cluster, build: &Build) -> Option<Fact> {
     if !build.standing.is_ready() || num_allowed(cluster, build) == 0 {
         return None;
     }
-    // Slaves with the most free executors first: that spreads a small build over the farm.
+    // Slaves with the most idle executors first: that spreads a small build over the farm.
     let roomy = cluster.roomy.iter().rev();
     let mut slaves = roomy.filter_map(|(.., id)| cluster.slaves.get(id));
     slaves.find_map(|slave| hand_out(cluster, slave, build))
 }
 
-/// What a free executor of a slave gets of a build.
+/// A hand-out of a build to an idle executor of a slave.
 fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
     if slave.builds.get(&build.id) != Some(&BuildOnSlave::Ready)
         || slave.num_running(build.id) >= build.max_executors_per_slave()
@@ -174,8 +172,8 @@ pub(in crate::core) fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId
     })
 }
 
-/// Whether a slave runs a suspect, which runs alone. It need not be reserved any more: one that was
-/// drained and let to work again meanwhile is not.
+/// Whether a slave runs a suspect, which runs alone. The slave need not be reserved any more: draining it and letting it
+/// work again ends the reservation.
 pub(in crate::core) fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
     if slave.running.len() != 1 {
         return false;
@@ -187,8 +185,8 @@ pub(in crate::core) fn runs_suspect(cluster: &Cluster, slave: &Slave) -> bool {
     })
 }
 
-/// The subjob of a build that a slave with a free executor gets next. Those set aside go first: they
-/// have waited longest. Suspects are not here, see [`crate::core::builds::isolation`].
+/// The subjob of a build that an idle executor of a slave gets next. Subjobs that are set aside go first: they have
+/// waited longest. Suspects are handed out by [`crate::core::builds::isolation`].
 pub(in crate::core) fn next_subjob(
     cluster: &Cluster,
     slave: &Slave,
@@ -206,13 +204,13 @@ pub(in crate::core) fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &S
     build.set_aside().filter(|(_, subjob)| !subjob.is_suspect())
 }
 
-/// A subjob whose result from a slave could not be used, or is doubted, goes to another one, be it busy now; to
-/// the same one only where there is no other.
+/// Whether a slave may have a subjob that is set aside. A subjob whose result from a slave was unusable or doubted goes
+/// to another slave, even a busy one; to the same slave only if there is no other.
 fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) -> bool {
     !subjob.is_shunned_by(slave.id) || !cluster.has_better(build, subjob)
 }
 
-/// How many more subjobs of the build slaves may have, beside the one that is kept for its suspects.
+/// How many more subjobs of the build all slaves together may have, beside the one kept for its suspects.
 pub(in crate::core) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
     let kept = cluster
         .reserved
@@ -225,7 +223,7 @@ pub(in crate::core) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
         .saturating_sub(build.num_running() + kept)
 }
 
-/// How many more executors the build could keep busy.
+/// How many more executors the build could keep busy now.
 pub(in crate::core) fn num_missing(cluster: &Cluster, build: &Build) -> usize {
     let waiting = match build.progress() {
         Some(progress) => progress.unstarted.len() + open(build).count(),

@@ -6,16 +6,16 @@ use crate::core::scheduling::build_queue::Share;
 /// What is derived of a build for scheduling, kept for speed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
-    /// How many executors are taken to work on it.
+    /// How many executors are expected to work on the build.
     pub(in crate::core) executors: usize,
-    /// How many executors it will have when the set-ups under way are done.
+    /// For how many executors set-ups of the build are under way.
     pub(in crate::core) coming: usize,
-    /// How many executors the slaves have that are ready for it.
+    /// How many executors the slaves have that are ready for the build.
     pub(in crate::core) ready_executors: usize,
-    /// How long its atoms took that ended by themselves, and how many these are.
+    /// The total duration of the atoms that ended by themselves, and their number.
     pub(in crate::core) ended_ms: u64,
     pub(in crate::core) ended: u64,
-    /// Where it stands in line, if it does.
+    /// The share by which the build is queued, if it is.
     pub(in crate::core) in_line: Option<Share>,
 }
 
@@ -27,7 +27,7 @@ impl PartialEq for Standing {
 }
 
 impl Standing {
-    /// Whether a slave is ready for it.
+    /// Whether some slave is ready for the build.
     pub(in crate::core) fn is_ready(&self) -> bool {
         self.ready_executors > 0
     }

@@ -1,8 +1,8 @@
-//! Hand-outs that go to a slave together with the set-up of their build.
+//! Hand-outs that travel with the set-up of their build.
 //!
-//! A set-up is mostly a matter of milliseconds where a slave has had the job before. What its free executors
-//! can begin with goes along then, so that it costs no call and no round trip of its own. Where the last set-up
-//! of the job took its time, or there was none, executors are better kept for whoever is ready first.
+//! A set-up mostly takes milliseconds where a slave has had the job before. Then hand-outs for its idle executors travel
+//! with the set-up and cost no call and no round trip of their own. Where the last set-up of the job was slow, or there
+//! was none, the executors are better left to builds that are ready.
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
@@ -15,15 +15,15 @@ use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// How long a set-up may take that is not worth keeping executors for others: as much as may wait for an
-/// executor anyway, see [`crate::core::scheduling::prefetch`].
+/// A set-up is quick if it takes at most this long: as much work as may be prefetched for an executor anyway, see
+/// [`super::prefetch`].
 const QUICK_MS: u64 = 250;
 
-/// Of how many jobs a slave's set-ups are remembered.
+/// How many jobs with quick set-ups a slave remembers at most.
 const REMEMBERED: usize = 64;
 
-/// Jobs whose last set-up on a slave was quick. No part of the state: what is forgotten costs a round trip,
-/// and two clusters that differ in it only are equal.
+/// Jobs whose last set-up on a slave was quick. No part of the state: a forgotten job costs a round trip, and clusters
+/// that differ only in this are equal.
 #[derive(Clone, Debug, Default)]
 pub(in crate::core) struct QuickSetups(BTreeSet<u64>);
 
@@ -36,7 +36,7 @@ impl PartialEq for QuickSetups {
 impl Eq for QuickSetups {}
 
 impl QuickSetups {
-    /// A set-up of a build took so long; `None` if it failed.
+    /// Notes how long a set-up took; `None` if it failed.
     pub(in crate::core) fn note(&mut self, build: &Build, took_ms: Option<u64>) {
         let job = job_of(build);
         if took_ms.is_none_or(|took| took > QUICK_MS) {
@@ -44,7 +44,7 @@ impl QuickSetups {
             return;
         }
         if self.0.len() >= REMEMBERED && !self.0.contains(&job) {
-            // Whichever: their keys are random.
+            // The keys are hashes, so this removes a random job.
             self.0.pop_first();
         }
         self.0.insert(job);
@@ -59,7 +59,7 @@ fn job_of(build: &Build) -> u64 {
     hasher.finish()
 }
 
-/// What goes to a slave along with the set-up that it was asked for last.
+/// A hand-out that travels with the latest set-up request.
 pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
     let (slave, build) = cluster.dirty.set_up?;
     let fact = hand_out(cluster, slave, build);
@@ -90,7 +90,7 @@ fn hand_out(cluster: &Cluster, slave: SlaveId, build: BuildId) -> Option<Fact> {
 }
 
 impl Cluster {
-    /// One of the executors that a set-up is for has got its hand-out.
+    /// Counts down the executors that a set-up is for when one of them gets a hand-out.
     pub(in crate::core) fn note_hand_out_with_setup(&mut self, slave: SlaveId, build: BuildId) {
         let place = self.slaves.get(&slave);
         let place = place.and_then(|slave| slave.builds.get(&build).copied());
