@@ -1,4 +1,4 @@
-//! What the subcommands do, one file each, and what several of them need.
+//! What the subcommands do, one file each.
 
 mod build;
 mod cancel;
@@ -8,32 +8,20 @@ mod interrupt;
 mod journal;
 mod logs;
 mod manual;
-mod originals;
 mod progress;
 mod request;
 mod shutdown;
 mod status;
 mod stop;
-mod table;
-mod text;
 mod validate;
 mod watch;
 
-pub(crate) use stop::{Daemon, MAX_PID, master_pid_file};
-
 use crate::daemons;
-use crate::local_farm;
-use crate::options::{Command, CommonOptions, MasterAddress, Options};
+use crate::options::{Command, Options};
 use crate::output;
-use crate::settings::Settings;
 use crate::trouble::Trouble;
-use clusterrunner_client::Client;
-use clusterrunner_client::client::Outage;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::caller::Caller;
 use clusterrunner_common::settings::unknown_variables_here;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Does what the command line says.
 pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
@@ -87,54 +75,4 @@ fn wait_for(command: impl Future<Output = Result<ExitCode, Trouble>>) -> Result<
     // An unpacking that was given up must not hold the process.
     runtime.shutdown_background();
     outcome
-}
-
-/// A client of the master at `master`.
-pub(crate) fn client_of(
-    master: &str,
-    patience: u64,
-    settings: &Settings,
-) -> Result<Client, Trouble> {
-    let secret = settings.secret.clone();
-    let caller = Caller::with_https(secret, settings.http_timeout, &settings.https)?
-        .with_read_token(settings.read_token.clone());
-    let client = Client::new(caller, master, Duration::from_secs(patience));
-    let listener = |outage: Outage<'_>| match outage {
-        Outage::Began { error, patience } => output::note(format!(
-            "{error}; trying again for {} s",
-            patience.as_secs()
-        )),
-        Outage::Ended => output::note("the master is back"),
-    };
-    let client = client.with_outage_listener(Arc::new(listener));
-    if !settings.accept_legacy_peers {
-        return Ok(client);
-    }
-    Ok(client.with_legacy_masters(Arc::new(|| {
-        output::note(
-            "the master is one of the original ClusterRunner: the request is signed by its body alone",
-        );
-    })))
-}
-
-/// A client of the master that the command line or the settings name.
-async fn connect(address: &MasterAddress, common: &CommonOptions) -> Result<Client, Trouble> {
-    let settings = Settings::load(common)?;
-    let master = match address.with_port(settings.port) {
-        Some(master) => master,
-        None => local_farm::find(&settings).await?,
-    };
-    tell_whom(&master, &settings);
-    client_of(&master, address.patience, &settings)
-}
-
-/// Says under `--verbose` which master is asked, and whose settings are used.
-fn tell_whom(master: &str, settings: &Settings) {
-    let file = settings.file.display();
-    output::detail(format!("master {master}, settings {file}"));
-}
-
-/// The same client for a look at a farm: where no master is now, the user wants to know it now.
-fn impatient(client: &Client) -> Client {
-    client.with_patience(Duration::ZERO)
 }

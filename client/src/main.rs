@@ -2,14 +2,22 @@
 //!
 //! Reads the command line, starts what it names and turns its end into an exit code. What the
 //! subcommands do is in [`command`], what the daemons do in their own crates.
+//!
+//! A room uses only rooms above it in this list; `tests/cluster/house.rs` reads the imports.
+
+mod output;
+
+mod trouble;
+
+mod daemons;
+
+mod options;
+
+mod settings;
+
+mod farm;
 
 mod command;
-mod daemons;
-mod local_farm;
-mod options;
-mod output;
-mod settings;
-mod trouble;
 
 use clap::Parser as _;
 use clusterrunner_client::exit_code::ExitCode as Code;

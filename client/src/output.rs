@@ -1,6 +1,9 @@
 //! The only place that prints. Results go to standard output, everything about how they come about
 //! to standard error; colours only where they are shown, and nothing else that a terminal obeys.
 
+pub(crate) mod table;
+pub(crate) mod text;
+
 use anstyle::{AnsiColor, Effects, Style};
 use clusterrunner_common::text::printable::{self, coloured_lines};
 use std::fmt::Display;

@@ -3,11 +3,11 @@
 use super::interrupt::Interrupt;
 use super::request::request;
 use super::status::stages;
-use super::text::{count, duration};
 use super::watch::Watch;
-use super::{client_of, tell_whom};
-use crate::local_farm;
+use crate::farm;
+use crate::farm::{client_of, tell_whom};
 use crate::options::{BuildOptions, CommonOptions};
+use crate::output::text::{count, duration};
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
@@ -70,7 +70,7 @@ async fn run_to_its_end(
     let master = match options.master.with_port(settings.port) {
         Some(master) => master,
         None => match interrupt
-            .unless(local_farm::find_or_start(&settings, common))
+            .unless(farm::find_or_start(&settings, common))
             .await
         {
             Some(master) => master?,

@@ -1,6 +1,6 @@
 //! `clusterrunner cancel`.
 
-use super::{connect, impatient};
+use crate::farm::{connect, impatient};
 use crate::options::{CancelOptions, CommonOptions};
 use crate::output;
 use crate::trouble::Trouble;

@@ -6,11 +6,11 @@ mod remote;
 
 pub(crate) use host::Host;
 
-use super::client_of;
-use super::table::{Cell, Table};
-use super::text::count;
-use crate::local_farm::unbracketed;
+use crate::farm::client_of;
+use crate::farm::unbracketed;
 use crate::options::{CommonOptions, DeployOptions};
+use crate::output::table::{Cell, Table};
+use crate::output::text::count;
 use crate::output::{self, BAD, GOOD};
 use crate::settings::Settings;
 use crate::trouble::Trouble;

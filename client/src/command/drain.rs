@@ -1,7 +1,7 @@
 //! `clusterrunner drain` and `clusterrunner undrain`.
 
 use super::status::is_busy;
-use super::{connect, impatient};
+use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, DrainOptions, UndrainOptions};
 use crate::output;
 use crate::trouble::Trouble;

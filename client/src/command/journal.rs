@@ -1,7 +1,7 @@
 //! `clusterrunner journal`: looks after the journal of a master that does not run.
 
-use super::text::count;
 use crate::options::{CommonOptions, JournalOptions, JournalTask};
+use crate::output::text::count;
 use crate::output::{self, BAD, GOOD, NOTICE, styled};
 use crate::settings::Settings;
 use crate::trouble::Trouble;

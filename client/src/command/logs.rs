@@ -1,9 +1,9 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
-use super::table::{Cell, Table};
-use super::text::{duration, how_ended, name, parse_atom, setting};
-use super::{connect, impatient};
+use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, LogsOptions};
+use crate::output::table::{Cell, Table};
+use crate::output::text::{duration, how_ended, name, parse_atom, setting};
 use crate::output::{self, BAD, GOOD};
 use crate::trouble::Trouble;
 use anstyle::Style;

@@ -1,7 +1,7 @@
 //! Showing how far a build is: a bar on a terminal, a line now and then elsewhere.
 
-use super::text::{count, duration};
 use crate::output;
+use crate::output::text::{count, duration};
 use clusterrunner_common::api::{BuildStatus, BuildView};
 use clusterrunner_common::text::printable::plain;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};

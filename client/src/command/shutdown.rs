@@ -1,6 +1,6 @@
 //! `clusterrunner shutdown`.
 
-use super::{connect, impatient};
+use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ShutdownOptions};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;

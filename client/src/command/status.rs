@@ -1,10 +1,10 @@
 //! `clusterrunner status` and `clusterrunner slaves`.
 
 use super::progress::{Stage, waits_for};
-use super::table::{Cell, Table};
-use super::text::{count, duration, how_it_ended, name, setting};
-use super::{connect, impatient};
+use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
+use crate::output::table::{Cell, Table};
+use crate::output::text::{count, duration, how_it_ended, name, setting};
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
 use crate::trouble::Trouble;
 use anstyle::Style;

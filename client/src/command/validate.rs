@@ -1,8 +1,8 @@
 //! `clusterrunner validate`: what is wrong in a `clusterrunner.yaml`, or what it will do.
 
 use super::request::{JOB_FILE, job_file};
-use super::text::count;
 use crate::options::ValidateOptions;
+use crate::output::text::count;
 use crate::output::{self, BAD, GOOD, STRONG, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;

@@ -1,7 +1,7 @@
 //! Following a build to its end: progress, and every failed atom as soon as it is known.
 
 use super::progress::{Progress, Stage, waits_for};
-use super::text::{duration, how_it_ended, name, setting};
+use crate::output::text::{duration, how_it_ended, name, setting};
 use crate::output::{self, BAD, FAINT, styled};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};

@@ -1,13 +1,13 @@
 //! The daemons of the original that run on this machine.
 
-use super::Daemon;
+use super::daemon::Daemon;
 use rustix::process::Pid;
 use std::fs;
 use std::path::Path;
 
 /// Those whose process ids stand in this directory, the slave first. The original puts them into its default base
 /// directory, whatever its settings say.
-pub(super) fn find(directory: &Path) -> Vec<(String, Daemon)> {
+pub(crate) fn originals_in(directory: &Path) -> Vec<(String, Daemon)> {
     let found = ["slave", "master"].into_iter().filter_map(|what| {
         let pid_file = directory.join(format!(".clusterrunner_{what}.pid"));
         let daemon = Daemon::find_where(&pid_file, |pid| is_original(pid, what))?;

@@ -1,23 +1,18 @@
-//! The farm of one machine that `clusterrunner build` starts by itself: a master and a slave, reachable
-//! from this machine only, that outlive the command.
+//! Starting a master and a slave of this machine.
 
-use crate::command::client_of;
-use crate::command::master_pid_file;
-use crate::command::{Daemon, MAX_PID};
+use super::daemon::{Daemon, MAX_PID, master_pid_file};
+use super::probe::{Probe, probe};
 use crate::options::CommonOptions;
 use crate::output;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
-use clusterrunner_client::ClientError;
-use clusterrunner_common::api::SlaveView;
-use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::process::terminal;
 use clusterrunner_common::process::umask;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,9 +23,6 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// Pause between two looks whether they are.
 const LOOK: Duration = Duration::from_millis(30);
 
-/// How long a look may take. The daemons of this machine answer at once, or not at all.
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
-
 /// How long another `clusterrunner build` that is starting the farm is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
@@ -40,148 +32,11 @@ const SHOWN_LINES: usize = 15;
 /// What the process id of a master that we started is kept in, which is the lock file as well.
 const LOCK_FILE: &str = "local-farm.lock";
 
-/// Who answers at an address.
-enum Probe {
-    /// A master with these slaves.
-    Master(Vec<SlaveView>),
-    /// Something else.
-    Stranger,
-    /// Nobody.
-    Nobody,
-}
-
-/// The master that the settings name.
-struct Named {
-    /// As the settings say it.
-    address: String,
-    /// The same master as this machine reaches it, when it is on this machine.
-    local: String,
-    is_here: bool,
-}
-
-impl Named {
-    fn by(settings: &Settings) -> Self {
-        Self {
-            address: format!("{}:{}", settings.hostname, settings.port),
-            local: format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port),
-            is_here: is_this_machine(&settings.hostname),
-        }
-    }
-
-    /// Where it may answer, likeliest first; never empty.
-    fn addresses(&self, settings: &Settings) -> Vec<&str> {
-        if !self.is_here {
-            return vec![&self.address];
-        }
-        // A master on this machine answers locally unless it was bound to one other address; looking
-        // that up can take seconds where the machine's own name is unknown to its resolver.
-        if Daemon::find(&master_pid_file(&settings.base_directory)).is_some() {
-            vec![&self.local, &self.address]
-        } else {
-            vec![&self.local]
-        }
-    }
-}
-
-/// The address of the master that the settings name.
-pub(crate) async fn find(settings: &Settings) -> Result<String, Trouble> {
-    let named = Named::by(settings);
-    let addresses = named.addresses(settings);
-    if addresses.len() > 1 {
-        for address in &addresses {
-            if let Probe::Master(_) = probe(address, settings).await? {
-                return Ok((*address).to_owned());
-            }
-        }
-    }
-    Ok(addresses[0].to_owned())
-}
-
-/// Finds the master that the settings name; on this machine, starts one with a slave if there is none.
-/// Returns its address.
-pub(crate) async fn find_or_start(
-    settings: &Settings,
-    common: &CommonOptions,
-) -> Result<String, Trouble> {
-    let named = Named::by(settings);
-    let starter = Starter {
-        settings,
-        common,
-        address: &named.local,
-    };
-    for address in named.addresses(settings) {
-        match probe(address, settings).await? {
-            Probe::Master(slaves)
-                if address == named.local && !slaves.iter().any(|slave| slave.is_alive) =>
-            {
-                // Perhaps it is ours and its slave has died.
-                starter.start().await?;
-                return Ok(named.local.clone());
-            }
-            Probe::Master(_) => return Ok(address.to_owned()),
-            Probe::Stranger => {
-                let trouble = Trouble::new(format!(
-                    "what listens at {address} is not a ClusterRunner master"
-                ));
-                return Err(trouble.hint(
-                    "set another `port` below [master] in clusterrunner.conf, or name a master with --master-url HOST:PORT",
-                ));
-            }
-            Probe::Nobody => {}
-        }
-    }
-    let only_here = named.is_here
-        && is_this_machine(&settings.master_hostname)
-        && settings.slaves.iter().all(|slave| is_this_machine(slave));
-    if !only_here {
-        let trouble = Trouble::new(format!("no master answers at {}", named.address));
-        return Err(trouble.hint(
-            "start it there with `clusterrunner master`, or name another with --master-url HOST:PORT; \
-             a local one is started by itself only where the settings `hostname`, `master_hostname` and \
-             `slaves` all mean this machine",
-        ));
-    }
-    starter.start().await?;
-    Ok(named.local.clone())
-}
-
-/// Whether a host name means this machine.
-fn is_this_machine(host: &str) -> bool {
-    let node = rustix::system::uname();
-    host == "localhost"
-        || unbracketed(host)
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-        || node
-            .nodename()
-            .to_str()
-            .is_ok_and(|name| name.eq_ignore_ascii_case(host))
-}
-
-/// An IPv6 address without the brackets that it has in front of a port.
-pub(crate) fn unbracketed(host: &str) -> &str {
-    let inside = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    inside.unwrap_or(host)
-}
-
-async fn probe(address: &str, settings: &Settings) -> Result<Probe, Trouble> {
-    let client = client_of(address, 0, settings)?;
-    match tokio::time::timeout(PROBE_LIMIT, client.master_view()).await {
-        Ok(Ok(master)) => Ok(Probe::Master(master.slaves)),
-        Ok(Err(error)) if error.is_unreachable() => Ok(Probe::Nobody),
-        Ok(Err(error @ ClientError::Call(CallError::Insecure { .. }))) => Err(error.into()),
-        Err(_) => Ok(Probe::Nobody),
-        Ok(Err(_)) => Ok(Probe::Stranger),
-    }
-}
-
 /// Starts what is missing.
-struct Starter<'a> {
-    settings: &'a Settings,
-    common: &'a CommonOptions,
-    address: &'a str,
+pub(super) struct Starter<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) common: &'a CommonOptions,
+    pub(super) address: &'a str,
 }
 
 /// A daemon that was started, and where it writes.
@@ -192,7 +47,7 @@ struct Started {
 }
 
 impl Starter<'_> {
-    async fn start(&self) -> Result<(), Trouble> {
+    pub(super) async fn start(&self) -> Result<(), Trouble> {
         let mut lock = self.lock().await?;
         let pid_file = master_pid_file(&self.settings.base_directory);
         // Another command may have started everything while we waited for the lock.

@@ -1,0 +1,13 @@
+//! The farm that a command is for: its master, and the daemons of this machine.
+
+mod connection;
+mod daemon;
+mod local;
+mod originals;
+mod probe;
+mod starter;
+
+pub(crate) use connection::{client_of, impatient, tell_whom};
+pub(crate) use daemon::{Daemon, master_pid_file, slave_pid_files};
+pub(crate) use local::{connect, find_or_start, unbracketed};
+pub(crate) use originals::originals_in;

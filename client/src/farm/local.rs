@@ -1,0 +1,142 @@
+//! The farm of one machine that `clusterrunner build` starts by itself: a master and a slave, reachable
+//! from this machine only, that outlive the command.
+
+use super::connection::{client_of, tell_whom};
+use super::daemon::{Daemon, master_pid_file};
+use super::probe::{Probe, probe};
+use super::starter::Starter;
+use crate::options::{CommonOptions, MasterAddress};
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use clusterrunner_client::Client;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The master that the settings name.
+struct Named {
+    /// As the settings say it.
+    address: String,
+    /// The same master as this machine reaches it, when it is on this machine.
+    local: String,
+    is_here: bool,
+}
+
+impl Named {
+    fn by(settings: &Settings) -> Self {
+        Self {
+            address: format!("{}:{}", settings.hostname, settings.port),
+            local: format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port),
+            is_here: is_this_machine(&settings.hostname),
+        }
+    }
+
+    /// Where it may answer, likeliest first; never empty.
+    fn addresses(&self, settings: &Settings) -> Vec<&str> {
+        if !self.is_here {
+            return vec![&self.address];
+        }
+        // A master on this machine answers locally unless it was bound to one other address; looking
+        // that up can take seconds where the machine's own name is unknown to its resolver.
+        if Daemon::find(&master_pid_file(&settings.base_directory)).is_some() {
+            vec![&self.local, &self.address]
+        } else {
+            vec![&self.local]
+        }
+    }
+}
+
+/// The address of the master that the settings name.
+pub(crate) async fn find(settings: &Settings) -> Result<String, Trouble> {
+    let named = Named::by(settings);
+    let addresses = named.addresses(settings);
+    if addresses.len() > 1 {
+        for address in &addresses {
+            if let Probe::Master(_) = probe(address, settings).await? {
+                return Ok((*address).to_owned());
+            }
+        }
+    }
+    Ok(addresses[0].to_owned())
+}
+
+/// A client of the master that the command line or the settings name.
+pub(crate) async fn connect(
+    address: &MasterAddress,
+    common: &CommonOptions,
+) -> Result<Client, Trouble> {
+    let settings = Settings::load(common)?;
+    let master = match address.with_port(settings.port) {
+        Some(master) => master,
+        None => find(&settings).await?,
+    };
+    tell_whom(&master, &settings);
+    client_of(&master, address.patience, &settings)
+}
+
+/// Finds the master that the settings name; on this machine, starts one with a slave if there is none.
+/// Returns its address.
+pub(crate) async fn find_or_start(
+    settings: &Settings,
+    common: &CommonOptions,
+) -> Result<String, Trouble> {
+    let named = Named::by(settings);
+    let starter = Starter {
+        settings,
+        common,
+        address: &named.local,
+    };
+    for address in named.addresses(settings) {
+        match probe(address, settings).await? {
+            Probe::Master(slaves)
+                if address == named.local && !slaves.iter().any(|slave| slave.is_alive) =>
+            {
+                // Perhaps it is ours and its slave has died.
+                starter.start().await?;
+                return Ok(named.local.clone());
+            }
+            Probe::Master(_) => return Ok(address.to_owned()),
+            Probe::Stranger => {
+                let trouble = Trouble::new(format!(
+                    "what listens at {address} is not a ClusterRunner master"
+                ));
+                return Err(trouble.hint(
+                    "set another `port` below [master] in clusterrunner.conf, or name a master with --master-url HOST:PORT",
+                ));
+            }
+            Probe::Nobody => {}
+        }
+    }
+    let only_here = named.is_here
+        && is_this_machine(&settings.master_hostname)
+        && settings.slaves.iter().all(|slave| is_this_machine(slave));
+    if !only_here {
+        let trouble = Trouble::new(format!("no master answers at {}", named.address));
+        return Err(trouble.hint(
+            "start it there with `clusterrunner master`, or name another with --master-url HOST:PORT; \
+             a local one is started by itself only where the settings `hostname`, `master_hostname` and \
+             `slaves` all mean this machine",
+        ));
+    }
+    starter.start().await?;
+    Ok(named.local.clone())
+}
+
+/// Whether a host name means this machine.
+fn is_this_machine(host: &str) -> bool {
+    let node = rustix::system::uname();
+    host == "localhost"
+        || unbracketed(host)
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+        || node
+            .nodename()
+            .to_str()
+            .is_ok_and(|name| name.eq_ignore_ascii_case(host))
+}
+
+/// An IPv6 address without the brackets that it has in front of a port.
+pub(crate) fn unbracketed(host: &str) -> &str {
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inside.unwrap_or(host)
+}
