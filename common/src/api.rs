@@ -7,6 +7,7 @@ mod lenient;
 mod master_mark;
 mod slave_protocol;
 
+pub use crate::process::console::ConsoleBody;
 pub use master_mark::{MasterMark, Seen};
 pub use slave_protocol::*;
 
@@ -350,17 +351,4 @@ pub struct VersionBody {
     pub version: String,
     /// The API's version.
     pub api_version: u32,
-}
-
-/// A piece of an atom's console output, in lines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsoleBody {
-    /// Index of the first line of `content`.
-    pub offset_line: u64,
-    /// How many lines `content` has.
-    pub num_lines: u64,
-    /// How many lines there are by now.
-    pub total_num_lines: u64,
-    /// The text, invalid UTF-8 replaced.
-    pub content: String,
 }

@@ -1,7 +1,7 @@
 //! What ClusterRunner's daemons and its client agree on: identities, API bodies, signing, job
 //! configuration, settings, git, running a command, the layout of artifacts.
 //!
-//! A room may use the rooms above it in this list; a test in `tests/imports.rs` reads the imports.
+//! A room may use the rooms above it in this list; a test in `tests/cluster/house.rs` reads the imports.
 
 pub mod clock;
 pub mod ids;
@@ -11,8 +11,6 @@ pub mod text;
 
 pub mod disk;
 
-pub mod api;
-
 pub mod process;
 
 pub mod job;
@@ -20,6 +18,8 @@ pub mod job;
 pub mod results;
 
 pub mod git;
+
+pub mod api;
 
 pub mod remote_files;
 

@@ -3,22 +3,37 @@
 //! `work` decides and knows nothing of the world; `coordinator` owns it and has its decisions
 //! carried out by the rooms `run`, `deliver`, `setup` and `source`, which report back to it. `assembly`
 //! constructs them all and joins them.
+//!
+//! A room may use the rooms above it in this list; `tests/cluster/house.rs` reads the imports.
 
-mod assembly;
-mod connection;
-mod coordinator;
+mod work;
+
 mod data_directory;
-mod deliver;
-mod http;
+
 mod master;
-pub mod options;
+
+mod deliver;
+
 mod run;
-mod setup;
+
 mod source;
+
+mod setup;
+
+mod coordinator;
+
+mod connection;
+
+mod http;
+
 #[doc(hidden)]
 pub mod trial;
+
 mod withdrawal;
-mod work;
+
+mod assembly;
+
+pub mod options;
 
 pub use assembly::{ServeError, serve, serve_until_told};
 pub use data_directory::DataDirectoryError;

@@ -35,6 +35,7 @@ mod durations;
 mod full_disk;
 mod guarded_reads;
 mod held_results;
+mod house;
 mod https;
 mod incarnations;
 mod joining;

@@ -5,7 +5,7 @@ mod cap;
 pub(crate) use cap::keep_capped;
 pub use cap::{Capped, ConsoleCap};
 
-use crate::api::ConsoleBody;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
@@ -18,6 +18,19 @@ pub const DEFAULT_MAX_LINES: usize = 50;
 /// that is longer, its beginning. `num_lines` says how many lines came, so the rest can be asked
 /// for.
 pub const MAX_CONTENT: usize = 8 << 20;
+
+/// A piece of an atom's console output, in lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleBody {
+    /// Index of the first line of `content`.
+    pub offset_line: u64,
+    /// How many lines `content` has.
+    pub num_lines: u64,
+    /// How many lines there are by now.
+    pub total_num_lines: u64,
+    /// The text, invalid UTF-8 replaced.
+    pub content: String,
+}
 
 /// Why there is no piece. The text goes to the caller; all but the last are the original's words.
 #[derive(Debug, thiserror::Error)]

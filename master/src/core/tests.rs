@@ -10,7 +10,6 @@ mod kept_results;
 mod legacy;
 mod prefetch;
 mod preparing;
-mod purity;
 mod retiring;
 mod scenario;
 mod scheduling;

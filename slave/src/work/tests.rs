@@ -468,26 +468,3 @@ fn waiting_subjobs_are_bounded() {
         },
     );
 }
-
-#[test]
-fn the_core_has_no_door_to_the_world() {
-    let sources = [
-        include_str!("../work.rs"),
-        include_str!("ending.rs"),
-        include_str!("hand_outs.rs"),
-        include_str!("sharing.rs"),
-        include_str!("vocabulary.rs"),
-    ];
-    for word in [
-        "std::fs",
-        "std::io",
-        "std::net",
-        "std::process",
-        "Instant",
-        "::now()",
-        "tokio",
-        "tracing",
-    ] {
-        assert!(!sources.iter().any(|text| text.contains(word)), "{word}");
-    }
-}
