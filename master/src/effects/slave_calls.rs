@@ -2,19 +2,19 @@
 //! slave keeps nobody else waiting.
 
 mod batch;
-mod legacy;
-mod line;
+mod calls;
 mod orders;
+mod original;
 mod project;
 
-pub use legacy::ProjectLinks;
+pub use original::ProjectLinks;
 
 use crate::coordinator::ClusterHandle;
 use crate::core::effect::SlaveCall;
 use crate::read::metrics::Measured;
+use calls::{Calls, PATIENCE};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
-use line::{Line, PATIENCE};
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -93,7 +93,7 @@ impl SlaveCalls {
         while self.tasks.try_join_next().is_some() {}
         let (calls, inbox) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let line = Line {
+        let calls_to_slave = Calls {
             caller: self.caller.clone(),
             cluster: self.cluster.clone(),
             measured: self.measured.clone(),
@@ -103,11 +103,11 @@ impl SlaveCalls {
             legacy: is_legacy.then(|| self.links.clone()),
             gives_projects: self.gives_projects,
         };
-        let (stopped, slave) = (stop.clone(), line.callee.slave);
+        let (stopped, slave) = (stop.clone(), calls_to_slave.callee.slave);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
-                () = line.carry_out(inbox) => {}
+                () = calls_to_slave.carry_out(inbox) => {}
             }
         });
         self.open.insert(slave, OpenSlave { calls, stop });

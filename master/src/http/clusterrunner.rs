@@ -5,9 +5,8 @@ mod console;
 mod downloads;
 mod error;
 mod kept;
-mod legacy;
-mod legacy_uploads;
 mod lists;
+mod original;
 mod reads;
 mod recording;
 mod routes;
@@ -20,8 +19,8 @@ mod uploads;
 pub(crate) use builds::checked as checked_request;
 pub use downloads::Downloads;
 #[cfg(test)]
-pub(crate) use legacy::command as legacy_command;
-pub use legacy::{LEGACY_WARNING, legacy_proof};
+pub(crate) use original::command as legacy_command;
+pub use original::{LEGACY_WARNING, legacy_proof};
 
 use crate::coordinator::ClusterHandle;
 use crate::journal::EndedBuilds;

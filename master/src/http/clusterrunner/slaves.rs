@@ -1,7 +1,7 @@
 //! What slaves tell the master about themselves.
 
 use super::error::ApiError;
-use super::{Api, Path, legacy};
+use super::{Api, Path, original};
 use crate::coordinator::Gone;
 use crate::core::Cluster;
 use crate::core::command::{Command, Refusal, SlaveChoice};
@@ -297,7 +297,7 @@ pub(super) async fn report(
     Signed(StateReport { slave: report }): Signed<StateReport>,
 ) -> Result<Json<Reported>, ApiError> {
     if proof.is_weak() {
-        let meant = move |cluster: &Cluster| legacy::command(cluster, slave, report);
+        let meant = move |cluster: &Cluster| original::command(cluster, slave, report);
         if let Some(command) = api.cluster.read(meant).await?? {
             api.cluster.command(command).await?;
         }

@@ -2,8 +2,9 @@
 //! memory until they are stored, large ones are streamed to disk.
 
 use super::error::ApiError;
+use super::original::uploads as original_uploads;
 use super::recording::{Batch, Rejection};
-use super::{Api, Path, legacy_uploads};
+use super::{Api, Path};
 use crate::coordinator::CommandFailure;
 use crate::core::command::{HandOut, Refusal};
 use crate::read::metrics::InternalError;
@@ -59,7 +60,7 @@ pub(super) async fn receive(
     upload: SignedUpload,
 ) -> Response {
     let received = if proof.is_weak() {
-        legacy_uploads::receive_result(&api, build, subjob, upload.request).await
+        original_uploads::receive_result(&api, build, subjob, upload.request).await
     } else {
         receive_result(&api, build, subjob, upload).await
     };

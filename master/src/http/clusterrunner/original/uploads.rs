@@ -2,14 +2,14 @@
 //! hand-out that their slave has when the upload begins. Whatever becomes of one, the slave is told
 //! 200: it would send it again otherwise, and a second time it might be taken for another.
 
-use super::Api;
-use super::error::ApiError;
-use super::uploads::{
+use crate::coordinator::CommandFailure;
+use crate::core::command::{Command, HandOut, Refusal};
+use crate::http::clusterrunner::Api;
+use crate::http::clusterrunner::error::ApiError;
+use crate::http::clusterrunner::uploads::{
     MAX_REPORT, Payload, check, disk, invalid, next_chunk, next_part, nothing_more, remove_stale,
     save, small,
 };
-use crate::coordinator::CommandFailure;
-use crate::core::command::{Command, HandOut, Refusal};
 use crate::store::results::outcomes;
 use axum::extract::FromRequest as _;
 use axum::extract::Request;

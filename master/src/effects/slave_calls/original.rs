@@ -2,7 +2,7 @@
 //! and never twice what its slaves would do twice.
 
 use super::Order;
-use super::line::{Line, encode, may_pass};
+use super::calls::{Calls, encode, may_pass};
 use crate::core::effect::SlaveCall;
 use clusterrunner_common::api::{SetupRequest, SubjobAccepted, SubjobRequest, Success};
 use clusterrunner_common::auth::signature::content_digest;
@@ -66,7 +66,7 @@ fn setup_params(
     params
 }
 
-impl Line {
+impl Calls {
     pub(super) async fn once_as_original(
         &self,
         order: &Order,

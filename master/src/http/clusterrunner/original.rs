@@ -1,6 +1,8 @@
 //! Which calls of the original's slaves and clients pass with which proof, and what its slaves'
 //! words mean: they name no build, so the one on record is meant.
 
+pub(super) mod uploads;
+
 use crate::core::Cluster;
 use crate::core::command::{Command, Refusal};
 use crate::core::slaves::slave::BuildOnSlave;
