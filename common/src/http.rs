@@ -1,5 +1,5 @@
-//! Serving HTTP, the same for both daemons: one accept loop, uniform refusals, tolerant paths, and
-//! the rules that hold for every route.
+//! Serving HTTP, the same for both daemons and every API: one accept loop, bounded connections and answers, TLS. What
+//! the answers of one API have in common is in a room of that API.
 
 mod answering;
 pub mod answers;
@@ -21,9 +21,7 @@ use answering::Answerer;
 use answers::Budget;
 use around::Inside;
 use axum::Json;
-use axum::body::Body;
-use axum::http::uri::PathAndQuery;
-use axum::http::{Method, Request, StatusCode, Uri};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use connections::{Admitted, Connections};
 use hyper::server::conn::http1;
@@ -250,30 +248,6 @@ async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsSt
         return Err(io::Error::other("the peer speaks plain HTTP"));
     }
     tls.accept(stream).await
-}
-
-/// Takes a slash off the end of the path, so that `/v1/build/1/` is `/v1/build/1`, and keeps the
-/// request line as it was for the signature where that makes it another one.
-pub fn tidy_path(mut request: Request<Body>) -> Request<Body> {
-    let path = request.uri().path();
-    let tidy = path.trim_end_matches('/');
-    if tidy.len() == path.len() || tidy.is_empty() {
-        return request;
-    }
-    let uri = request.uri().clone();
-    let line = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let line = RequestLine(line.to_owned());
-    let shortened = match uri.query() {
-        Some(query) => format!("{tidy}?{query}"),
-        None => tidy.to_owned(),
-    };
-    let mut parts = uri.into_parts();
-    parts.path_and_query = shortened.parse().ok();
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-        request.extensions_mut().insert(line);
-    }
-    request
 }
 
 /// A refusal: `{"error": ...}` with a status.

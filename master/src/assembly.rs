@@ -9,6 +9,7 @@ use crate::effects::project_locks::ProjectLocks;
 use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::http::clusterrunner::{self, Downloads};
+use crate::http::server::{self, Families};
 use crate::journal::{Journal, JournalError};
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
@@ -31,12 +32,8 @@ use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-/// How long requests in flight may take at the end.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a master could not start, or ended too early.
 #[derive(Debug, thiserror::Error)]
@@ -250,7 +247,9 @@ pub async fn serve(
         session,
         remote_files: service.remote_files.clone(),
     };
-    let routes = clusterrunner::router(api, &gate, origins);
+    let families = Families {
+        clusterrunner: clusterrunner::router(api, &gate, origins),
+    };
     let address = listener.local_addr().map_err(ServeError::Address)?;
     tracing::info!(
         data_directory = %directory.display(),
@@ -278,7 +277,7 @@ pub async fn serve(
         }
     });
     let keeping = tokio::spawn(keeper.run(stop.clone()));
-    clusterrunner_common::http::serve_secured(listener, routes, tls, stop, DRAIN).await;
+    server::serve(listener, families, tls, stop).await;
     dispatching.await?;
     keeping.await?;
     end.cancel();

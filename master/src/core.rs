@@ -5,6 +5,7 @@
 //! the state as it stands, [`Cluster::apply`] is the only function that changes it, and
 //! [`Cluster::effects`] says what the world must be asked to do.
 
+pub mod access;
 pub mod builds;
 pub mod command;
 pub mod effect;

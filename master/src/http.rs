@@ -1,3 +1,6 @@
-//! The APIs of the farm, each a family of its own.
+//! The HTTP side: one server, and the APIs of the farm, each a family of its own.
 
+pub mod caller;
+pub mod claims;
 pub mod clusterrunner;
+pub mod server;

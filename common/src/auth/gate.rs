@@ -18,7 +18,7 @@ use crate::auth::signature::{
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest, is_body_digest,
 };
 use crate::clock::Timestamp;
-use crate::http::around::Answering;
+use crate::http::around::{Answering, Inside};
 use crate::http::clusterrunner::rules::SESSION_ID;
 use crate::http::{MAX_BUFFERED_BODY, RequestLine, SentMethod};
 use crate::ids::SessionId;
@@ -121,19 +121,26 @@ impl Gate {
         guarded.layer(axum::middleware::map_response(name_session))
     }
 
-    /// As [`Gate::guard`], to have something else around it.
-    pub fn before(self: &Arc<Self>, router: Router) -> Guarded {
+    /// As [`Gate::guard`], to have something else around it. What stands behind the gate finds the [`Proof`] of a
+    /// request among its extensions; a read that needs none has none.
+    pub fn before<S: Inside>(self: &Arc<Self>, inside: S) -> Guarded<S> {
         let gate = Arc::clone(self);
-        Guarded { gate, router }
+        Guarded { gate, inside }
     }
 
-    async fn check(&self, request: Request, mut router: Router) -> Response {
+    /// Whether everyone may read.
+    #[must_use]
+    pub fn has_open_reads(&self) -> bool {
+        matches!(self.reads, Reads::Open)
+    }
+
+    async fn check(&self, request: Request, mut inside: impl Inside) -> Response {
         let request = match self.open(request).await {
             Ok(request) => request,
             Err(closed) => return closed.into_response(),
         };
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
-        let Ok(response) = router.call(request).await;
+        let Ok(response) = inside.call(request).await;
         if verdict.is_some_and(|verdict| verdict.is(FORGED)) {
             return Closed::from(SignatureError::WrongBody).into_response();
         }
@@ -156,7 +163,7 @@ impl Gate {
         let mut request = request;
         request.extensions_mut().insert(proof);
         match proof {
-            Proof::Bound => return Err(SignatureError::Missing.into()),
+            Proof::Bound | Proof::ReadToken => return Err(SignatureError::Missing.into()),
             Proof::Nothing => {
                 request.extensions_mut().insert(BodyVerdict::new(GENUINE));
                 request.extensions_mut().insert(self.unproved.clone());
@@ -249,39 +256,39 @@ impl Gate {
     }
 }
 
-/// A router with a gate before it.
+/// A router, or what stands around one, with a gate before it.
 #[derive(Clone)]
-pub struct Guarded {
+pub struct Guarded<S = Router> {
     gate: Arc<Gate>,
-    router: Router,
+    inside: S,
 }
 
-impl Service<Request> for Guarded {
+impl<S: Inside> Service<Request> for Guarded<S> {
     type Response = Response;
     type Error = Infallible;
     /// Reads pass without a future of the gate's own: there are most of them.
-    type Future = Either<<Router as Service<Request>>::Future, Answering>;
+    type Future = Either<S::Future, Answering>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         if matches!(
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         ) {
-            return match self.gate.check_read(&request) {
-                Ok(()) => Either::Left(self.router.call(request)),
+            return match self.gate.check_read(&mut request) {
+                Ok(()) => Either::Left(self.inside.call(request)),
                 Err(closed) => {
                     let refused = future::ready(Ok(closed.into_response()));
                     Either::Right(Box::pin(refused))
                 }
             };
         }
-        let (gate, router) = (Arc::clone(&self.gate), self.router.clone());
+        let (gate, inside) = (Arc::clone(&self.gate), self.inside.clone());
         Either::Right(Box::pin(
-            async move { Ok(gate.check(request, router).await) },
+            async move { Ok(gate.check(request, inside).await) },
         ))
     }
 }

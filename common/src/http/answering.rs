@@ -2,13 +2,12 @@
 //! told about its requests.
 
 use super::answers::{Begun, Budget, Full};
-use super::clusterrunner::rules::SESSION_ID;
 use super::connections::{Activity, UnderWay};
 use super::rest::Rest;
-use super::{Inside, refusal, tidy_path};
+use super::{Inside, refusal};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -61,7 +60,7 @@ impl<R: Inside> Service<hyper::Request<Incoming>> for Answerer<R> {
         let budget = is_read.then(|| self.budget.clone());
         let making = match refused(&request) {
             Some(response) => Making::Refused(Some(response)),
-            None => Making::Inside(self.router.clone().call(tidy_path(with_rest(request)))),
+            None => Making::Inside(self.router.clone().call(with_rest(request))),
         };
         Answer {
             making,
@@ -138,17 +137,23 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer
     }
 }
 
-/// In place of an answer that there is no room for.
+/// In place of an answer that there is no room for. Headers that do not describe its body stay: an API has its own.
 fn too_many(answer: &Response) -> Response {
     let error = "Too many large answers are being read: try again in a moment.";
     let mut refused = refusal(StatusCode::SERVICE_UNAVAILABLE, error);
     let headers = refused.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    if let Some(session) = answer.headers().get(SESSION_ID) {
-        headers.insert(SESSION_ID, session.clone());
+    for (name, value) in answer.headers() {
+        let of_body = name.as_str().starts_with("content-") || OF_BODY.contains(name);
+        if !of_body {
+            headers.append(name, value.clone());
+        }
     }
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     refused
 }
+
+/// Headers that describe a body, beside those whose names begin with `content-`.
+const OF_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES];
 
 /// How much of an answer is handed on at a time: what is handed on is out of sight.
 const PIECE: usize = 32 << 10;

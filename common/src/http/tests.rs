@@ -1,4 +1,4 @@
-//! Paths, and the rules around a router that answers plainly.
+//! The rules around a router that answers plainly.
 
 use super::clusterrunner::page::Page;
 use super::clusterrunner::routes::{RouteTable, parent};
@@ -8,26 +8,11 @@ use super::cors::AllowedOrigins;
 use super::*;
 use crate::ids::SessionId;
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
 use axum::routing::get;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-
-fn check_tidy(given: &str, expected: &str) {
-    let request = Request::builder().uri(given).body(Body::empty()).unwrap();
-    let tidied = tidy_path(request);
-    assert_eq!(tidied.uri().to_string(), expected);
-    let line = tidied.extensions().get::<RequestLine>();
-    assert_eq!(line.map_or(expected, |line| &line.0), given);
-}
-
-#[test]
-fn a_slash_at_the_end_of_a_path_makes_no_difference() {
-    check_tidy("/v1/build/1/", "/v1/build/1");
-    check_tidy("/v1/build/1/?a=b/", "/v1/build/1?a=b/");
-    check_tidy("/v1/build", "/v1/build");
-    check_tidy("/", "/");
-}
 
 fn router() -> Router {
     let list = get(async |page: Page| Json(json!({"list": page.of(0..30).collect::<Vec<u32>>()})));
@@ -53,7 +38,7 @@ async fn call(method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, Heade
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = tidy_path(request.body(Body::empty()).unwrap());
+    let request = request.body(Body::empty()).unwrap();
     let response = router().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();

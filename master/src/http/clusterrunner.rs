@@ -6,9 +6,11 @@ mod downloads;
 mod error;
 mod kept;
 mod lists;
+mod multipart;
 mod original;
 mod reads;
 mod recording;
+mod requests;
 mod routes;
 mod slaves;
 mod sources;
@@ -21,8 +23,10 @@ pub use downloads::Downloads;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
 pub use original::{LEGACY_WARNING, legacy_proof};
+pub use requests::takes_body_digest;
 
 use crate::coordinator::ClusterHandle;
+use crate::http::caller::Admission;
 use crate::journal::EndedBuilds;
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
@@ -84,23 +88,11 @@ impl FromRef<Arc<Api>> for Api {
     }
 }
 
-/// The requests for which the documented digest of the body alone is enough: submitting a build
-/// and changing one, under each of their paths.
-pub fn takes_body_digest(method: &Method, path: &str) -> bool {
-    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
-    let path = unversioned.unwrap_or(path);
-    match *method {
-        Method::POST => matches!(path, "/build" | "/builds"),
-        Method::PUT => ["/build/", "/builds/"]
-            .iter()
-            .find_map(|builds| path.strip_prefix(builds))
-            .is_some_and(|id| !id.contains('/')),
-        _ => false,
-    }
-}
+/// The API: its rules around its gate, the gate before the admission, and behind that the routes.
+pub type Router = Ruled<Guarded<Admission<axum::Router>>>;
 
 /// All routes, behind the gate and the rules that hold for every request.
-pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Ruled<Guarded> {
+pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
     let observer = Some(api.measured.observer());
     let (router, routes) = routes::table().build();
@@ -111,13 +103,19 @@ pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Ruled<Guar
             refusal(StatusCode::METHOD_NOT_ALLOWED, error)
         })
         .with_state(Arc::new(api));
+    let admission = Admission {
+        asked: requests::asked,
+        refused: requests::refused,
+        reads_are_open: gate.has_open_reads(),
+        inside: router,
+    };
     let rules = Rules {
         session,
         routes,
         origins,
         observer,
     };
-    rules.around(gate.before(router))
+    rules.around(gate.before(admission))
 }
 
 /// The ids in a path; what is no number leads nowhere.

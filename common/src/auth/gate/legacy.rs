@@ -13,6 +13,8 @@ pub enum Proof {
     Bound,
     /// A digest of the body alone: whoever saw the request could send it again.
     BodyDigest,
+    /// The token for reads.
+    ReadToken,
     /// None at all, where the original asks for none.
     Nothing,
 }
@@ -23,7 +25,7 @@ impl Proof {
     pub fn is_weak(self) -> bool {
         match self {
             Self::Bound => false,
-            Self::BodyDigest | Self::Nothing => true,
+            Self::BodyDigest | Self::ReadToken | Self::Nothing => true,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reads, where they need a proof: the bound signature of any request, or the read token.
 
-use super::{Closed, Gate, header_text};
+use super::{Closed, Gate, Proof, header_text};
 use crate::auth::secret::Secret;
 use crate::auth::signature::{ClaimedSignature, SIGNATURE_HEADER, content_digest};
 use axum::extract::Request;
@@ -43,7 +43,8 @@ impl Gate {
         self
     }
 
-    pub(super) fn check_read(&self, request: &Request) -> Result<(), Closed> {
+    /// Checks a read, and notes its proof where reads need one.
+    pub(super) fn check_read(&self, request: &mut Request) -> Result<(), Closed> {
         let Reads::Proved { token } = &self.reads else {
             return Ok(());
         };
@@ -51,9 +52,16 @@ impl Gate {
         if request.method() == Method::OPTIONS {
             return Ok(());
         }
+        let proof = self.proof_of_read(request, token.as_ref())?;
+        request.extensions_mut().insert(proof);
+        Ok(())
+    }
+
+    fn proof_of_read(&self, request: &Request, token: Option<&Secret>) -> Result<Proof, Closed> {
         if let Some(signature) = header_text(request, SIGNATURE_HEADER) {
             let claimed = ClaimedSignature::parse(&signature)?;
-            return Ok(self.verify(request, &claimed, &content_digest(b""))?);
+            self.verify(request, &claimed, &content_digest(b""))?;
+            return Ok(Proof::Bound);
         }
         let authorization = request.headers().get(header::AUTHORIZATION);
         let given = authorization.map(|given| given.as_bytes());
@@ -61,7 +69,7 @@ impl Gate {
             given.and_then(|given| given.strip_prefix(b"Bearer ")),
             token,
         ) {
-            (Some(given), Some(token)) if is_same(given, token) => Ok(()),
+            (Some(given), Some(token)) if is_same(given, token) => Ok(Proof::ReadToken),
             (Some(_), _) => Err(Closed::UnprovedRead(UnprovedRead::WrongToken)),
             (None, _) => Err(Closed::UnprovedRead(UnprovedRead::Missing)),
         }

@@ -1,17 +1,17 @@
-//! What holds for every request and every answer of both daemons, whatever the route: the session
+//! What holds for every request and every answer of this API, whatever the route: tolerant paths, the session
 //! check, the version, `child_routes`, ETags, HEAD and OPTIONS, and CORS.
 
 use super::routes::{Reached, Routes};
 use super::version::ApiVersion;
-use crate::http::SentMethod;
 use crate::http::around::{Answering, Inside};
 use crate::http::cors::AllowedOrigins;
-use crate::http::refusal;
+use crate::http::{RequestLine, SentMethod, refusal};
 use crate::ids::SessionId;
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{self, Either};
 use serde_json::json;
@@ -91,8 +91,9 @@ impl<S: Inside> Service<Request> for Ruled<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request) -> Answering {
+    fn call(&mut self, request: Request) -> Answering {
         let rules = Arc::clone(&self.rules);
+        let mut request = tidy_path(request);
         let asked = rules.begin(&mut request);
         // Requests and answers are large: what is not done in the future is not moved along with it.
         let inside = match rules.answer_at_once(&asked, request.headers()) {
@@ -214,6 +215,30 @@ impl Applied {
     }
 }
 
+/// Takes a slash off the end of the path, so that `/v1/build/1/` is `/v1/build/1`, and keeps the
+/// request line as it was for the signature where that makes it another one.
+fn tidy_path(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let tidy = path.trim_end_matches('/');
+    if tidy.len() == path.len() || tidy.is_empty() {
+        return request;
+    }
+    let uri = request.uri().clone();
+    let line = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let line = RequestLine(line.to_owned());
+    let shortened = match uri.query() {
+        Some(query) => format!("{tidy}?{query}"),
+        None => tidy.to_owned(),
+    };
+    let mut parts = uri.into_parts();
+    parts.path_and_query = shortened.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+        request.extensions_mut().insert(line);
+    }
+    request
+}
+
 /// The version that the headers of a request ask for.
 fn accepted_version(headers: &HeaderMap) -> Option<ApiVersion> {
     let accepts = headers.get_all(header::ACCEPT).iter();
@@ -312,4 +337,25 @@ pub fn is_known(asked: &HeaderMap, etag: &str) -> bool {
         let tag = tag.trim().trim_start_matches("W/");
         tag == "*" || tag == etag
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_tidy(given: &str, expected: &str) {
+        let request = Request::builder().uri(given).body(Body::empty()).unwrap();
+        let tidied = tidy_path(request);
+        assert_eq!(tidied.uri().to_string(), expected);
+        let line = tidied.extensions().get::<RequestLine>();
+        assert_eq!(line.map_or(expected, |line| &line.0), given);
+    }
+
+    #[test]
+    fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+        check_tidy("/v1/build/1/", "/v1/build/1");
+        check_tidy("/v1/build/1/?a=b/", "/v1/build/1?a=b/");
+        check_tidy("/v1/build", "/v1/build");
+        check_tidy("/", "/");
+    }
 }

@@ -84,6 +84,19 @@ impl From<CommandFailure> for ApiError {
 }
 
 impl ApiError {
+    /// The request is not as it should be.
+    pub(super) fn invalid(error: impl Into<String>) -> Self {
+        Self::Invalid(error.into())
+    }
+
+    /// A result could not be stored.
+    pub(super) fn storing(source: std::io::Error) -> Self {
+        Self::Disk {
+            what: "Storing a result",
+            source,
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Refused(

@@ -1,8 +1,10 @@
 //! Which calls of the original's slaves and clients pass with which proof, and what its slaves'
 //! words mean: they name no build, so the one on record is meant.
 
+pub(super) mod slaves;
 pub(super) mod uploads;
 
+use super::requests::Kind;
 use crate::core::Cluster;
 use crate::core::command::{Command, Refusal};
 use crate::core::slaves::slave::BuildOnSlave;
@@ -20,35 +22,15 @@ pub const LEGACY_WARNING: &str = "accept_legacy_peers is on: whoever reaches thi
 /// The proof that the original sends with a request, path without a slash at its end.
 #[must_use]
 pub fn legacy_proof(method: &Method, path: &str) -> Proof {
-    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
-    let mut parts = unversioned.unwrap_or(path).split('/').skip(1);
-    let parts = [(); 6].map(|()| parts.next());
-    match (method.as_str(), parts) {
-        ("POST", [Some("slave" | "slaves"), None, ..])
-        | (
-            "POST",
-            [
-                Some("build" | "builds"),
-                Some(_),
-                Some("subjob" | "subjobs"),
-                Some(_),
-                Some("result"),
-                None,
-            ],
-        ) => Proof::Nothing,
-        ("PUT", [Some("slave" | "slaves"), Some(_), None, ..])
-        | ("POST", [Some("slave" | "slaves"), Some("shutdown"), None, ..])
-        | (
-            "POST",
-            [
-                Some("slave" | "slaves"),
-                Some(_),
-                Some("heartbeat" | "shutdown"),
-                None,
-                ..,
-            ],
-        ) => Proof::BodyDigest,
-        _ => Proof::Bound,
+    match Kind::of(method, path) {
+        Kind::ConnectSlave | Kind::DeliverResult => Proof::Nothing,
+        Kind::ReportState | Kind::Heartbeat | Kind::ShutDownSlaves => Proof::BodyDigest,
+        Kind::Options
+        | Kind::Read
+        | Kind::SubmitBuild
+        | Kind::ChangeBuild
+        | Kind::OurSlaves
+        | Kind::Other => Proof::Bound,
     }
 }
 

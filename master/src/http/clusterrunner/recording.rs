@@ -3,10 +3,10 @@
 
 use super::Api;
 use super::error::ApiError;
-use super::uploads::{Payload, disk, invalid, remove_stale};
-use crate::coordinator::CommandFailure;
+use super::multipart::Payload;
 use crate::core::Cluster;
 use crate::core::command::{Command, HandOut, Refusal};
+use crate::read::metrics::InternalError;
 use crate::store::results::{Block, CheckedBatch, Expected};
 use clusterrunner_common::api::{RejectedResult, ResultEntry, ResultsReport};
 use clusterrunner_common::ids::{BuildId, SlaveId};
@@ -73,7 +73,7 @@ fn hand_out(reported: &ResultEntry, slave: SlaveId, build: BuildId) -> HandOut {
 
 fn check(report: &ResultsReport) -> Result<(), ApiError> {
     if report.results.is_empty() || report.results.len() > MAX_RESULTS {
-        return Err(invalid(format!(
+        return Err(ApiError::invalid(format!(
             "Field 'results' must have from 1 to {MAX_RESULTS} results; send more of them in several requests."
         )));
     }
@@ -81,7 +81,7 @@ fn check(report: &ResultsReport) -> Result<(), ApiError> {
     let twice = |entry: &&ResultEntry| !seen.insert(entry.subjob_id);
     match report.results.iter().find(twice) {
         None => Ok(()),
-        Some(entry) => Err(invalid(format!(
+        Some(entry) => Err(ApiError::invalid(format!(
             "Field 'results' names subjob {} twice; name each subjob once.",
             entry.subjob_id
         ))),
@@ -177,7 +177,7 @@ impl Batch {
         }
         if let Some(block) = stored.filter(|_| !keys.is_empty()) {
             let appended = api.results.append(build, block, keys);
-            appended.await.map_err(disk)?;
+            appended.await.map_err(ApiError::storing)?;
         }
         tell(api, build, reports).await
     }
@@ -230,12 +230,14 @@ async fn check_batch(
 ) -> Result<Result<CheckedBatch, clusterrunner_common::results::block::BlockError>, ApiError> {
     let results = api.results.clone();
     if matches!(&block, Block::Memory(bytes) if bytes.len() <= TINY) {
-        return results.check_batch(build, block, &expected).map_err(disk);
+        return results
+            .check_batch(build, block, &expected)
+            .map_err(ApiError::storing);
     }
     let checked =
         tokio::task::spawn_blocking(move || results.check_batch(build, block, &expected)).await;
     let checked = checked.unwrap_or_else(|error| Err(io::Error::other(error)));
-    checked.map_err(disk)
+    checked.map_err(ApiError::storing)
 }
 
 /// The block is of no use, and with it all results that are wanted.
@@ -284,15 +286,46 @@ async fn tell(
     let mut stale = None;
     for (reported, is_told, mut error) in waiting {
         if is_told && let Some(Err(refusal)) = outcomes.next() {
-            stale = Some(CommandFailure::Refused(refusal.clone()));
+            stale = Some(refusal.clone());
             error = Some(refusal.into());
         }
         if let Some(error) = error {
             rejected.push(Rejection { reported, error });
         }
     }
-    if let Some(failure) = stale {
-        remove_stale(api, &failure, build).await?;
+    if let Some(refusal) = stale {
+        remove_stale(api, &refusal, build).await?;
     }
     Ok(rejected)
+}
+
+/// The hand-out stopped counting while its result came in. If its build was even forgotten
+/// meanwhile, nothing will ever ask for what is stored of it.
+pub(super) async fn remove_stale(
+    api: &Api,
+    refusal: &Refusal,
+    build: BuildId,
+) -> Result<(), ApiError> {
+    if !matches!(
+        refusal,
+        Refusal::StaleAttempt { .. } | Refusal::ForgottenBuild(_)
+    ) {
+        return Ok(());
+    }
+    let is_forgotten = api.cluster.read(move |cluster| cluster.is_forgotten(build));
+    if is_forgotten.await? {
+        let results = api.results.clone();
+        let removed = tokio::task::spawn_blocking(move || results.remove(build)).await;
+        if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::warn!(build.id = build.0, %error, "could not remove a stale result");
+        }
+    }
+    Ok(())
+}
+
+/// Counts a result that could not be stored.
+pub(super) fn count_failure(api: &Api, error: &ApiError) {
+    if matches!(error, ApiError::Disk { .. }) {
+        api.measured.count(InternalError::SubjobWriteFailure);
+    }
 }

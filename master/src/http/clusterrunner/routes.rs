@@ -1,5 +1,6 @@
 //! The master's routes.
 
+use super::original::uploads as original_uploads;
 use super::{Api, builds, console, downloads, lists, reads, slaves, sources, uploads};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -84,15 +85,15 @@ fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "result",
             "/build/[build_id]/subjob/[subjob_id]/result",
             "/builds/[build_id]/subjobs/[subjob_id]/result",
-            get(uploads::nothing_to_read)
-                .merge(post(uploads::receive).layer(DefaultBodyLimit::disable())),
+            get(original_uploads::nothing_to_read)
+                .merge(post(original_uploads::receive).layer(DefaultBodyLimit::disable())),
         )
         .route(
             "results",
             "/build/[build_id]/results",
             "/builds/[build_id]/results",
             parent()
-                .post(uploads::receive_many)
+                .post(uploads::receive)
                 .layer(DefaultBodyLimit::disable()),
         )
         .route(

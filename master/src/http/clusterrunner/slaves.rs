@@ -1,22 +1,22 @@
 //! What slaves tell the master about themselves.
 
 use super::error::ApiError;
-use super::{Api, Path, original};
-use crate::coordinator::Gone;
-use crate::core::Cluster;
+use super::original::slaves as original;
+use super::{Api, Path};
+use crate::coordinator::{CommandFailure, Gone};
+use crate::core::access::Caller;
 use crate::core::command::{Command, Refusal, SlaveChoice};
 use crate::core::event::{Event, Fact, STOPPED};
-use crate::core::slaves::slave::Slave;
 use crate::read::views;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, Seen,
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
-use clusterrunner_common::auth::gate::{Proof, Signed};
-use clusterrunner_common::auth::signature::{SignatureError, is_session};
+use clusterrunner_common::auth::gate::Signed;
+use clusterrunner_common::auth::signature::is_session;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::text::host_name::is_host_and_port;
@@ -38,11 +38,12 @@ const MAX_SEEN: usize = 64;
 /// A slave joins the farm, or comes back.
 pub(super) async fn connect(
     State(api): State<Arc<Api>>,
-    proof: Proof,
+    Extension(caller): Extension<Caller>,
     Signed(request): Signed<ConnectRequest>,
 ) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
-    if proof.is_weak() {
-        return connect_legacy(&api, request).await;
+    if caller == Caller::Slave {
+        let answer = original::connect(&api, request).await?;
+        return Ok((StatusCode::CREATED, Json(answer)));
     }
     let session = check(&request)?;
     let url = request.slave.clone();
@@ -89,44 +90,7 @@ pub(super) async fn connect(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// A slave of the original joins the farm. It is asked for no signature, so it can take no place
-/// of a slave that signs.
-async fn connect_legacy(
-    api: &Api,
-    request: ConnectRequest,
-) -> Result<(StatusCode, Json<ConnectAnswer>), ApiError> {
-    if request.protocol.is_some() {
-        return Err(ApiError::MustSign(SignatureError::Missing));
-    }
-    let mut schemes = ["http://", "https://"].into_iter();
-    let address = schemes.find_map(|scheme| request.slave.strip_prefix(scheme));
-    check_slave(address.unwrap_or(&request.slave), request.num_executors)?;
-    let session = request.session_id.unwrap_or(SessionId(String::new()));
-    if session.0.len() > 128 || !session.0.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let error = "Field 'session_id' must be a text of at most 128 characters.";
-        return Err(ApiError::Invalid(error.to_owned()));
-    }
-    let connected = api.cluster.command(Command::ConnectLegacySlave {
-        url: request.slave,
-        session,
-        num_executors: request.num_executors,
-    });
-    let new = connected.await?.iter().find_map(|event| match &event.fact {
-        Fact::SlaveConnected { slave, .. } => Some(*slave),
-        _ => None,
-    });
-    let answer = ConnectAnswer {
-        status: "SUCCESS".to_owned(),
-        slave_id: new.ok_or(Gone)?.to_string(),
-        protocol: None,
-        resumed: false,
-        wanted: Vec::new(),
-        master: None,
-    };
-    Ok((StatusCode::CREATED, Json(answer)))
-}
-
-fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
+pub(super) fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
     if !is_host_and_port(address) {
         return invalid("Field 'slave' must be the slave's own address, host:port.");
@@ -185,22 +149,16 @@ fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
 pub(super) async fn heartbeat(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
-    proof: Proof,
+    Extension(caller): Extension<Caller>,
     Signed(request): Signed<HeartbeatRequest>,
 ) -> Result<Json<HeartbeatAnswer>, ApiError> {
-    if proof.is_weak() {
-        let known = api
-            .cluster
-            .read(move |cluster| cluster.known_legacy_slave(slave).map(Slave::is_alive));
-        if !known.await?? {
+    if caller == Caller::Slave {
+        if !original::is_alive(&api, slave).await? {
             return Ok(Json(HeartbeatAnswer { is_alive: false }));
         }
     } else {
         let session = needed_session(request.slave.session_id)?;
-        let known = api
-            .cluster
-            .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
-        known.await??;
+        check_known(&api, slave, &session).await?;
     }
     api.cluster.heard(slave).await?;
     Ok(Json(HeartbeatAnswer { is_alive: true }))
@@ -293,14 +251,11 @@ pub(super) struct Reported {
 pub(super) async fn report(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
-    proof: Proof,
+    Extension(caller): Extension<Caller>,
     Signed(StateReport { slave: report }): Signed<StateReport>,
 ) -> Result<Json<Reported>, ApiError> {
-    if proof.is_weak() {
-        let meant = move |cluster: &Cluster| original::command(cluster, slave, report);
-        if let Some(command) = api.cluster.read(meant).await?? {
-            api.cluster.command(command).await?;
-        }
+    if caller == Caller::Slave {
+        original::report(&api, slave, report).await?;
         return reported(&api, slave).await;
     }
     let session = needed_session(report.session_id.clone())?;
@@ -317,7 +272,7 @@ pub(super) async fn report(
     match api.cluster.command(command).await {
         Ok(_) => {}
         // The slave must not go on repeating what means nothing any more; but it must be known.
-        Err(crate::coordinator::CommandFailure::Refused(Refusal::UnknownBuild(_))) => {
+        Err(CommandFailure::Refused(Refusal::UnknownBuild(_))) => {
             if is_checked {
                 check_known(&api, slave, &session).await?;
             }
@@ -326,7 +281,7 @@ pub(super) async fn report(
     }
     if let Some(warning) = warning {
         match api.cluster.command(warning).await {
-            Ok(_) | Err(crate::coordinator::CommandFailure::Refused(_)) => {}
+            Ok(_) | Err(CommandFailure::Refused(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }

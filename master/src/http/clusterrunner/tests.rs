@@ -8,7 +8,6 @@ use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};
-use clusterrunner_common::http::tidy_path;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;

@@ -142,12 +142,12 @@ async fn a_slave_that_can_not_be_called_is_given_up() {
     };
     cluster.command(connect).await.unwrap();
     let calls = calls_to(cluster.clone(), free.to_string());
-    let (calls, inbox) = mpsc::unbounded_channel();
-    calls
+    let (orders, inbox) = mpsc::unbounded_channel();
+    orders
         .send(Order::About(BuildId(1), SlaveCall::TearDown))
         .unwrap();
-    drop(calls);
-    line.carry_out(inbox).await;
+    drop(orders);
+    calls.carry_out(inbox).await;
     let presence = cluster.read(|cluster| cluster.slave(SlaveId(1)).unwrap().presence.clone());
     let presence = format!("{:?}", presence.await.unwrap());
     assert!(

@@ -3,41 +3,52 @@
 //! 200: it would send it again otherwise, and a second time it might be taken for another.
 
 use crate::coordinator::CommandFailure;
+use crate::core::access::Caller;
 use crate::core::command::{Command, HandOut, Refusal};
-use crate::http::clusterrunner::Api;
 use crate::http::clusterrunner::error::ApiError;
-use crate::http::clusterrunner::uploads::{
-    MAX_REPORT, Payload, check, disk, invalid, next_chunk, next_part, nothing_more, remove_stale,
-    save, small,
-};
-use crate::store::results::outcomes;
-use axum::extract::FromRequest as _;
-use axum::extract::Request;
-use axum::extract::multipart::Multipart;
-use clusterrunner_common::api::ResultReport;
+use crate::http::clusterrunner::multipart::{MAX_REPORT, Payload, Upload};
+use crate::http::clusterrunner::recording::{count_failure, remove_stale};
+use crate::http::clusterrunner::{Api, Path};
+use crate::store::results::{Block, UnusableResult, outcomes};
+use axum::extract::State;
+use axum::{Extension, Json};
+use clusterrunner_common::api::{ResultReport, Success};
+use clusterrunner_common::auth::gate::SignedUpload;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SubjobId};
+use clusterrunner_common::results::block::CheckedResult;
+use serde_json::{Value, json};
+use std::io;
 
-pub(super) async fn receive_result(
+/// What the original says to a GET: single results can not be read, only the build's archives.
+pub(in crate::http::clusterrunner) async fn nothing_to_read() -> Json<Value> {
+    Json(json!({"status": "not implemented"}))
+}
+
+/// One result. Slaves of ours deliver many in one request, elsewhere.
+pub(in crate::http::clusterrunner) async fn receive(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path((build, subjob)): Path<(BuildId, SubjobId)>,
+    upload: SignedUpload,
+) -> Result<Json<Success>, ApiError> {
+    if caller != Caller::Slave {
+        let error =
+            format!("A slave that signs delivers its results at /v1/build/{build}/results.");
+        return Err(ApiError::invalid(error));
+    }
+    let received = receive_result(&api, build, subjob, upload).await;
+    received.inspect_err(|error| count_failure(&api, error))?;
+    Ok(Json(Success::default()))
+}
+
+async fn receive_result(
     api: &Api,
     build: BuildId,
     subjob: SubjobId,
-    request: Request,
+    upload: SignedUpload,
 ) -> Result<(), ApiError> {
-    let mut parts = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| invalid(format!("Not an upload of a result: {}.", error.body_text())))?;
-    let mut part = next_part(&mut parts).await?;
-    if part.name() != Some("__encoded_body__") {
-        return Err(invalid("The first field must be __encoded_body__."));
-    }
-    let report: ResultReport =
-        clusterrunner_common::text::json::from_slice(&small(&mut part, MAX_REPORT).await?)
-            .map_err(|error| {
-                invalid(format!(
-                    "The field __encoded_body__ is not as it should be: {error}."
-                ))
-            })?;
-    drop(part);
+    let mut upload = Upload::begin(upload.request).await?;
+    let report: ResultReport = upload.report(MAX_REPORT).await?;
     let metrics = report.metric_data.as_ref();
     let executor = metrics.and_then(|metrics| metrics.executor_id);
     let meant = api
@@ -45,18 +56,14 @@ pub(super) async fn receive_result(
         .read(move |cluster| cluster.legacy_hand_out(&report.slave, build, subjob));
     // Before the file comes: what is handed out meanwhile is not what it is the result of.
     let meant = meant.await??;
-    let mut file = next_part(&mut parts).await?;
-    if file.name() != Some("file") {
-        return Err(invalid("Result file not provided"));
-    }
+    let file = upload.file().await?;
     let Some((hand_out, num_atoms)) = meant else {
-        while next_chunk(&mut file).await?.is_some() {}
+        file.skip().await?;
         tracing::info!(build.id = %build, subjob.id = %subjob, "a result that does not count is dropped");
         return Ok(());
     };
-    let payload = save(&mut file, api, build).await?;
-    drop(file);
-    nothing_more(&mut parts).await?;
+    let payload = file.save(api, build).await?;
+    upload.end().await?;
     api.cluster.heard(hand_out.slave).await?;
     record(api, (hand_out, executor), num_atoms, payload).await
 }
@@ -74,7 +81,7 @@ async fn record(
         Ok((block, result)) => {
             let outcomes = outcomes(&result);
             let stored = api.results.append(build, block, vec![(result, attempt)]);
-            stored.await.map_err(disk)?;
+            stored.await.map_err(ApiError::storing)?;
             Command::ReportFinished {
                 hand_out,
                 executor,
@@ -88,8 +95,27 @@ async fn record(
     };
     match api.cluster.command(command).await {
         Err(CommandFailure::Refused(refusal @ Refusal::StaleAttempt { .. })) => {
-            remove_stale(api, &CommandFailure::Refused(refusal), build).await
+            remove_stale(api, &refusal, build).await
         }
         done => Ok(done.map(|_| ())?),
     }
+}
+
+/// Looks a result through that came for this hand-out. The inner error says why it can not be used.
+async fn check(
+    api: &Api,
+    hand_out: HandOut,
+    received: Block,
+    num_atoms: usize,
+) -> Result<Result<(Block, CheckedResult), UnusableResult>, ApiError> {
+    let results = api.results.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        results.check(hand_out.build, received, hand_out.subjob, num_atoms)
+    });
+    let checked = checked
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
+    Ok(checked
+        .map_err(ApiError::storing)?
+        .map_err(UnusableResult::from))
 }

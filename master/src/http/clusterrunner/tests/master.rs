@@ -17,7 +17,6 @@ use clusterrunner_common::auth::signature::{
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
-use clusterrunner_common::http::tidy_path;
 use clusterrunner_common::ids::Incarnation;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use serde_json::{Value, json};
@@ -137,7 +136,7 @@ impl Master {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = tidy_path(request.body(Body::from(body.to_owned())).unwrap());
+        let request = request.body(Body::from(body.to_owned())).unwrap();
         let response = self.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();

@@ -97,7 +97,7 @@ async fn send(
     if let Some(content_type) = content_type {
         request = request.header(header::CONTENT_TYPE, content_type);
     }
-    let request = tidy_path(request.body(Body::from(body.to_vec())).unwrap());
+    let request = request.body(Body::from(body.to_vec())).unwrap();
     let response = master.routes.clone().oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let body = axum::body::to_bytes(response.into_body(), 1 << 26).await;

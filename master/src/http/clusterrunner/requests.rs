@@ -1,0 +1,185 @@
+//! What a request asks for, as far as it decides who may ask: read off its method and path.
+
+use crate::core::access::{Access, Caller, SecretProof, Subject};
+use crate::http::caller::Asked;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::http::refusal;
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// How the routes are asked about themselves.
+    Options,
+    Read,
+    SubmitBuild,
+    ChangeBuild,
+    ConnectSlave,
+    ReportState,
+    Heartbeat,
+    /// One result, as slaves of the original deliver them.
+    DeliverResult,
+    /// What only slaves of ours call: many results, the project of a build.
+    OurSlaves,
+    ShutDownSlaves,
+    /// Anything else that changes something.
+    Other,
+}
+
+impl Kind {
+    /// The kind of a request; the path has no slash at its end.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => return Self::Read,
+            Method::OPTIONS => return Self::Options,
+            _ => {}
+        }
+        let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+        let mut parts = unversioned.unwrap_or(path).split('/').skip(1);
+        let parts = [(); 6].map(|()| parts.next());
+        let [Some(top), rest @ ..] = parts else {
+            return Self::Other;
+        };
+        match (method.as_str(), top, rest) {
+            ("POST", "build" | "builds", [None, ..]) => Self::SubmitBuild,
+            ("PUT", "build" | "builds", [Some(_), None, ..]) => Self::ChangeBuild,
+            ("POST", "build" | "builds", [Some(_), Some("results" | "source"), None, ..]) => {
+                Self::OurSlaves
+            }
+            (
+                "POST",
+                "build" | "builds",
+                [
+                    Some(_),
+                    Some("subjob" | "subjobs"),
+                    Some(_),
+                    Some("result"),
+                    None,
+                ],
+            ) => Self::DeliverResult,
+            ("POST", "slave" | "slaves", [None, ..]) => Self::ConnectSlave,
+            ("PUT", "slave" | "slaves", [Some(_), None, ..]) => Self::ReportState,
+            ("POST", "slave" | "slaves", [Some("shutdown"), None, ..])
+            | ("POST", "slave" | "slaves", [Some(_), Some("shutdown"), None, ..]) => {
+                Self::ShutDownSlaves
+            }
+            ("POST", "slave" | "slaves", [Some(_), Some("heartbeat"), None, ..]) => Self::Heartbeat,
+            _ => Self::Other,
+        }
+    }
+
+    /// What it is about, and the least access that it needs.
+    fn needs(self) -> (Subject, Access) {
+        match self {
+            Self::Options => (Subject::Builds, Access::None),
+            Self::Read => (Subject::Builds, Access::Read),
+            Self::SubmitBuild => (Subject::Builds, Access::Use),
+            Self::ChangeBuild => (Subject::Builds, Access::Own),
+            Self::ConnectSlave
+            | Self::ReportState
+            | Self::Heartbeat
+            | Self::DeliverResult
+            | Self::OurSlaves => (Subject::Slaves, Access::Use),
+            Self::ShutDownSlaves => (Subject::Slaves, Access::Own),
+            Self::Other => (Subject::Slaves, Access::Admin),
+        }
+    }
+
+    /// Who sends it, by the proof that the gate has found enough.
+    fn caller(self, proof: Proof) -> Caller {
+        match (proof, self) {
+            (Proof::Bound, _) => Caller::Secret(SecretProof::BoundSignature),
+            (
+                Proof::BodyDigest | Proof::Nothing,
+                Self::ConnectSlave | Self::ReportState | Self::Heartbeat | Self::DeliverResult,
+            ) => Caller::Slave,
+            (Proof::BodyDigest, _) => Caller::Secret(SecretProof::BodyDigest),
+            (Proof::ReadToken, _) => Caller::ReadToken,
+            (Proof::Nothing, _) => Caller::Nobody,
+        }
+    }
+}
+
+/// The requests for which the documented digest of the body alone is enough: submitting a build
+/// and changing one, under each of their paths.
+#[must_use]
+pub fn takes_body_digest(method: &Method, path: &str) -> bool {
+    matches!(
+        Kind::of(method, path),
+        Kind::SubmitBuild | Kind::ChangeBuild
+    )
+}
+
+/// What the rules of access must know of a request that has passed the gate.
+pub(super) fn asked(request: &Request) -> Asked {
+    let kind = Kind::of(request.method(), request.uri().path());
+    let proof = request.extensions().get().copied();
+    let (subject, needs) = kind.needs();
+    Asked {
+        caller: kind.caller(proof.unwrap_or(Proof::Nothing)),
+        subject,
+        needs,
+    }
+}
+
+/// The answer to a caller who may not ask for this.
+pub(super) fn refused() -> Response {
+    let error = "The proof that this request brings is not enough for what it asks for.";
+    refusal(StatusCode::FORBIDDEN, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access::access;
+
+    /// Whether the caller that each proof makes of a sender may send the request.
+    fn check(method: Method, path: &str, expected: [bool; 4]) {
+        let proofs = [
+            Proof::Bound,
+            Proof::BodyDigest,
+            Proof::ReadToken,
+            Proof::Nothing,
+        ];
+        let kind = Kind::of(&method, path);
+        let (subject, needs) = kind.needs();
+        let may = proofs.map(|proof| access(kind.caller(proof), subject, false) >= needs);
+        assert_eq!(may, expected, "{method} {path}");
+    }
+
+    #[test]
+    fn each_request_needs_its_access() {
+        for (v, s) in [("/v1", ""), ("", "s"), ("/v2", "s")] {
+            let build = format!("{v}/build{s}");
+            check(Method::GET, &build, [true, false, true, false]);
+            check(Method::POST, &build, [true, true, false, false]);
+            check(
+                Method::PUT,
+                &format!("{build}/1"),
+                [true, true, false, false],
+            );
+            let results = format!("{build}/1/results");
+            check(Method::POST, &results, [true, true, false, false]);
+            let slave = format!("{v}/slave{s}");
+            check(Method::POST, &slave, [true, true, false, true]);
+            check(
+                Method::PUT,
+                &format!("{slave}/1"),
+                [true, true, false, true],
+            );
+            for order in ["/shutdown", "/1/shutdown"] {
+                let path = format!("{slave}{order}");
+                check(Method::POST, &path, [true, true, false, false]);
+            }
+            for order in ["/1/drain", "/1/undrain", "/1/anything"] {
+                let path = format!("{slave}{order}");
+                check(Method::POST, &path, [true, false, false, false]);
+            }
+            check(Method::DELETE, &build, [true, false, false, false]);
+        }
+        check(Method::OPTIONS, "/v1", [true, true, true, true]);
+        check(Method::POST, "", [true, false, false, false]);
+    }
+}
