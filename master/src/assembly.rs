@@ -1,16 +1,21 @@
 //! Constructs the parts of the master and joins them.
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
+use crate::core::effect::Effect;
 use crate::effects::dispatcher::Dispatcher;
-use crate::effects::learning::Durations;
+use crate::effects::learning::{self, Durations};
 use crate::effects::preparer::{PREPARE_BUILD, Preparer};
 use crate::effects::project_locks::ProjectLocks;
 use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
-use crate::http::clusterrunner::{self, Downloads};
+use crate::effects::timing_files;
+use crate::http::clusterrunner::{self, Api, BuildPage, Downloads};
 use crate::http::server::{self, Families};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
+use crate::read::builds::Builds;
+use crate::read::event_log;
+use crate::read::feed;
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
 use crate::store::results::Results;
@@ -31,8 +36,11 @@ use clusterrunner_common::logs::event_log::{EventLog, EventLogError};
 use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Why a master could not start, or ended too early.
@@ -99,190 +107,344 @@ pub async fn serve(
     stop: CancellationToken,
     program: PathBuf,
 ) -> Result<(), ServeError> {
-    let (general, service) = (&settings.general, &settings.service);
+    let general = &settings.general;
     let tls = general.https.acceptor()?;
-    let origins = AllowedOrigins::new(service.cors_allowed_origins_regex.as_deref())?;
+    let origins = AllowedOrigins::new(settings.service.cors_allowed_origins_regex.as_deref())?;
     let directory = std::path::absolute(general.base_directory.join("master"))
         .map_err(ServeError::Directory)?;
+    let address = listener.local_addr().map_err(ServeError::Address)?;
     let _lock = DataDirectoryLock::take(&directory, "master")?;
     let mark = format!("master {}:", directory.display());
-    end_marked(&mark, service.atom_kill_grace).await;
+    end_marked(&mark, settings.service.atom_kill_grace).await;
     let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
     results.remove_incoming().map_err(ServeError::Leftovers)?;
-
-    let space = DiskSpace::new(&directory, service.min_free_space);
-    if let Err(short) = space.check(0) {
-        tracing::warn!(error = %short, "this master takes no builds and no results yet");
-    }
-
     let session = SessionId::from_random(random_bytes());
-    let lease = settings.slave_lost_after;
-    let (life, stored) = (session.clone(), results.clone());
-    let journal_directory = directory.join("journal");
-    let recovered = tokio::task::spawn_blocking(move || {
-        let journal = Journal::open(&journal_directory)?;
-        let kept = (journal.ended(), journal.timings());
-        let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
-        // A journal that does not know of these is older than they are.
-        let stored = stored.all_stored(&coordinator.open_builds());
-        let coordinator = coordinator.opening(Opening {
-            life,
-            fresh: Incarnation::from_random(random_bytes()),
-            stored: stored.map_err(ServeError::Stored)?,
-        });
-        Ok::<_, ServeError>(((coordinator, cluster, effects), kept))
-    });
-    let ((coordinator, cluster, effects), (ended, timings)) = recovered.await??;
-    let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
-    let mut to_event_log = crate::read::event_log::listener(events.clone());
-    let (mut to_learning, heard) = crate::effects::learning::listener();
-    let published = Published::default();
-    let mut to_readers = published.listener();
-    let coordinator = coordinator
-        .with_legacy_lease(settings.legacy_slave_lost_after)
-        .telling(move |cluster, events| {
-            to_readers(cluster, events);
-            to_event_log(cluster, events);
-            to_learning(cluster, events);
-        });
-    // It ends with the coordinator, which alone tells it something.
-    let learning = tokio::spawn(crate::effects::learning::learn(timings.clone(), heard));
-    let measured = Measured::default();
+    let recovered = recover(&settings, &directory, &results, &session).await?;
+    let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings)?;
     let caller = Caller::with_https(
         Some(secret.clone()),
         general.default_http_timeout,
         &general.https,
     )?;
-    let git = GitOptions {
-        allow_local_sources: service.allow_local_sources,
-        strict_host_key_checking: service.git_strict_host_key_checking,
-        connect_timeout: service.fetch_timeout,
-        limits: service.git_limits,
-        ..GitOptions::default()
-    };
-    let sources = Sources::new(
-        &directory,
-        git.clone(),
-        settings.get_project_from_master,
-        space.clone(),
-        stop.clone(),
-    );
-    let projects = Projects {
-        mirrors: sources.mirrors.clone(),
-        work_trees: directory.join("work"),
-        locks: ProjectLocks::default(),
-        bounds: service.kept_projects,
-    };
-    let preparer = Preparer {
-        mirrors: projects.mirrors.clone(),
-        work_trees: projects.work_trees.clone(),
-        git,
-        remote_files: service.remote_files.clone(),
-        git_max_memory_bytes: service.git_max_memory_bytes,
-        children: Children::new(program, PREPARE_BUILD, &mark, service.atom_kill_grace),
-        kill_grace: service.atom_kill_grace,
-        sweeper: Sweeper::new(service.atom_kill_grace),
-        default_timeouts: settings.default_timeouts,
-        hostname: general.hostname.clone(),
-        projects: projects.locks.clone(),
-        durations: Durations {
-            timings,
-            files: crate::effects::timing_files::directory(&general.base_directory),
-        },
-        space: space.clone(),
-        measured: measured.clone(),
-    };
-    preparer.children.get_ready();
-    let links = ProjectLinks {
-        directory: settings.build_symlink_directory.clone(),
-        session: session.clone(),
-    };
-    let dispatcher = Dispatcher::new(
-        preparer,
-        results.clone(),
-        space.clone(),
-        caller.clone(),
-        cluster.clone(),
-        links,
-        ended.clone(),
-    )
-    .giving_projects(settings.get_project_from_master);
-    let keeper = Keeper::new(
-        cluster.clone(),
-        results.clone(),
-        ended.clone(),
-        settings.kept_builds,
-        projects,
-        measured.clone(),
-    );
-    if service.accept_legacy_peers {
-        tracing::warn!("{}", clusterrunner::LEGACY_WARNING);
-    }
-    let legacy = service
-        .accept_legacy_peers
-        .then_some(clusterrunner::legacy_proof as _);
-    let gate = Gate::with_legacy_peers(
-        secret,
-        &session,
-        service.signature_max_age,
-        clusterrunner::takes_body_digest,
-        legacy,
-    );
-    let gate = match service.require_signed_reads {
-        true => gate.with_proved_reads(general.read_token.clone()),
-        false => gate,
-    };
-    let api = clusterrunner::Api {
-        cluster,
-        published,
-        results,
-        space,
-        sources,
-        ended,
-        caller,
-        events,
-        measured,
-        turns: Turns::default(),
-        downloads: Downloads::default(),
+    let farm = Farm {
+        space: space(&settings, &directory),
+        measured: Measured::default(),
+        cluster: recovered.cluster,
+        archived: recovered.archived,
+        directory,
         session,
-        remote_files: service.remote_files.clone(),
+        results,
+        caller,
+        settings,
     };
+    let sources = farm.sources(&stop);
+    let projects = farm.projects(&sources);
+    let preparer = farm.preparer((program, &mark), recovered.timings.clone(), &projects);
+    preparer.children.get_ready();
+    let running = Running::start(
+        coordinator,
+        (farm.dispatcher(preparer), recovered.effects),
+        farm.keeper(projects),
+        learning::learn(recovered.timings, readers.heard),
+        &stop,
+    );
+    let gate = farm.gate(secret);
+    let api = farm.api(sources, readers.published, readers.events);
     let families = Families {
         clusterrunner: clusterrunner::router(api, &gate, origins),
     };
-    let address = listener.local_addr().map_err(ServeError::Address)?;
     tracing::info!(
-        data_directory = %directory.display(),
-        config_file = %general.config_file.display(),
+        data_directory = %farm.directory.display(),
+        config_file = %farm.settings.general.config_file.display(),
         "master listens on {}://{address}",
-        general.https.scheme()
+        farm.settings.general.https.scheme()
     );
-
-    // The coordinator goes last, so that the others can report to the end. If it goes first its
-    // journal has failed, and if one of the two breaks off nothing works any more: all must go then,
-    // which the guards see to also where a task panics.
-    let end = CancellationToken::new();
-    let coordinating = tokio::spawn({
-        let (end, with_all) = (end.clone(), stop.clone().drop_guard());
-        async move {
-            let _with_all = with_all;
-            coordinator.run(end).await
-        }
-    });
-    let dispatching = tokio::spawn({
-        let (stop, with_all) = (stop.clone(), stop.clone().drop_guard());
-        async move {
-            let _with_all = with_all;
-            dispatcher.run(effects, stop).await;
-        }
-    });
-    let keeping = tokio::spawn(keeper.run(stop.clone()));
     server::serve(listener, families, tls, stop).await;
-    dispatching.await?;
-    keeping.await?;
-    end.cancel();
-    coordinating.await??;
-    learning.await?;
+    running.end().await?;
     tracing::info!("the master has ended");
     Ok(())
+}
+
+/// The space that is left on the disk.
+fn space(settings: &MasterSettings, directory: &Path) -> DiskSpace {
+    let space = DiskSpace::new(directory, settings.service.min_free_space);
+    if let Err(short) = space.check(0) {
+        tracing::warn!(error = %short, "this master takes no builds and no results yet");
+    }
+    space
+}
+
+/// What comes out of the journal.
+struct Recovered {
+    coordinator: Coordinator,
+    cluster: ClusterHandle,
+    effects: mpsc::UnboundedReceiver<Effect>,
+    archived: EndedBuilds,
+    timings: Timings,
+}
+
+/// Replays the journal, for a new life of the master.
+async fn recover(
+    settings: &MasterSettings,
+    directory: &Path,
+    results: &Results,
+    session: &SessionId,
+) -> Result<Recovered, ServeError> {
+    let (lease, legacy_lease) = (settings.slave_lost_after, settings.legacy_slave_lost_after);
+    let (directory, results) = (directory.join("journal"), results.clone());
+    let life = session.clone();
+    let recovering = tokio::task::spawn_blocking(move || {
+        let journal = Journal::open(&directory)?;
+        let (archived, timings) = (journal.ended(), journal.timings());
+        let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
+        // A journal that does not know of these is older than they are.
+        let stored = results.all_stored(&coordinator.open_builds());
+        let opening = Opening {
+            life,
+            fresh: Incarnation::from_random(random_bytes()),
+            stored: stored.map_err(ServeError::Stored)?,
+        };
+        Ok(Recovered {
+            coordinator: coordinator.opening(opening).with_legacy_lease(legacy_lease),
+            cluster,
+            effects,
+            archived,
+            timings,
+        })
+    });
+    recovering.await?
+}
+
+/// What is told of each fact once it is on disk.
+struct Readers {
+    published: Published<BuildPage>,
+    events: EventLog,
+    /// How long atoms took.
+    heard: mpsc::Receiver<Run>,
+}
+
+impl Readers {
+    /// Has the coordinator tell the readers.
+    fn told_by(
+        coordinator: Coordinator,
+        settings: &MasterSettings,
+    ) -> Result<(Coordinator, Self), ServeError> {
+        let general = &settings.general;
+        let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
+        let published = Published::new(BuildPage::of);
+        let feed = feed::Source::after(coordinator.position());
+        let (mut to_learning, heard) = learning::listener();
+        let (to_published, to_event_log) = (published.clone(), events.clone());
+        let coordinator = coordinator.telling(move |cluster, events| {
+            to_published.take_in(cluster, events);
+            event_log::record(&to_event_log, cluster, &feed.take_in(cluster, events));
+            to_learning(cluster, events);
+        });
+        let readers = Self {
+            published,
+            events,
+            heard,
+        };
+        Ok((coordinator, readers))
+    }
+}
+
+/// What the parts of a master share.
+struct Farm {
+    settings: MasterSettings,
+    directory: PathBuf,
+    session: SessionId,
+    cluster: ClusterHandle,
+    archived: EndedBuilds,
+    results: Results,
+    space: DiskSpace,
+    caller: Caller,
+    measured: Measured,
+}
+
+impl Farm {
+    fn git(&self) -> GitOptions {
+        let service = &self.settings.service;
+        GitOptions {
+            allow_local_sources: service.allow_local_sources,
+            strict_host_key_checking: service.git_strict_host_key_checking,
+            connect_timeout: service.fetch_timeout,
+            limits: service.git_limits,
+            ..GitOptions::default()
+        }
+    }
+
+    fn sources(&self, stop: &CancellationToken) -> Sources {
+        Sources::new(
+            &self.directory,
+            self.git(),
+            self.settings.get_project_from_master,
+            self.space.clone(),
+            stop.clone(),
+        )
+    }
+
+    fn projects(&self, sources: &Sources) -> Projects {
+        Projects {
+            mirrors: sources.mirrors.clone(),
+            work_trees: self.directory.join("work"),
+            locks: ProjectLocks::default(),
+            bounds: self.settings.service.kept_projects,
+        }
+    }
+
+    /// Prepares builds with processes of `program`, which have `mark`.
+    fn preparer(
+        &self,
+        (program, mark): (PathBuf, &str),
+        timings: Timings,
+        projects: &Projects,
+    ) -> Preparer {
+        let (general, service) = (&self.settings.general, &self.settings.service);
+        Preparer {
+            mirrors: projects.mirrors.clone(),
+            work_trees: projects.work_trees.clone(),
+            git: self.git(),
+            remote_files: service.remote_files.clone(),
+            git_max_memory_bytes: service.git_max_memory_bytes,
+            children: Children::new(program, PREPARE_BUILD, mark, service.atom_kill_grace),
+            kill_grace: service.atom_kill_grace,
+            sweeper: Sweeper::new(service.atom_kill_grace),
+            default_timeouts: self.settings.default_timeouts,
+            hostname: general.hostname.clone(),
+            projects: projects.locks.clone(),
+            durations: Durations {
+                timings,
+                files: timing_files::directory(&general.base_directory),
+            },
+            space: self.space.clone(),
+            measured: self.measured.clone(),
+        }
+    }
+
+    fn dispatcher(&self, preparer: Preparer) -> Dispatcher {
+        let links = ProjectLinks {
+            directory: self.settings.build_symlink_directory.clone(),
+            session: self.session.clone(),
+        };
+        let dispatcher = Dispatcher::new(
+            preparer,
+            self.results.clone(),
+            self.space.clone(),
+            self.caller.clone(),
+            self.cluster.clone(),
+            links,
+            self.archived.clone(),
+        );
+        dispatcher.giving_projects(self.settings.get_project_from_master)
+    }
+
+    fn keeper(&self, projects: Projects) -> Keeper {
+        Keeper::new(
+            self.cluster.clone(),
+            self.results.clone(),
+            self.archived.clone(),
+            self.settings.kept_builds,
+            projects,
+            self.measured.clone(),
+        )
+    }
+
+    fn gate(&self, secret: Secret) -> Arc<Gate> {
+        let service = &self.settings.service;
+        if service.accept_legacy_peers {
+            tracing::warn!("{}", clusterrunner::LEGACY_WARNING);
+        }
+        let legacy = service
+            .accept_legacy_peers
+            .then_some(clusterrunner::legacy_proof as _);
+        let gate = Gate::with_legacy_peers(
+            secret,
+            &self.session,
+            service.signature_max_age,
+            clusterrunner::takes_body_digest,
+            legacy,
+        );
+        match service.require_signed_reads {
+            true => gate.with_proved_reads(self.settings.general.read_token.clone()),
+            false => gate,
+        }
+    }
+
+    fn api(&self, sources: Sources, published: Published<BuildPage>, events: EventLog) -> Api {
+        Api {
+            cluster: self.cluster.clone(),
+            builds: Builds {
+                cluster: self.cluster.clone(),
+                archived: self.archived.clone(),
+            },
+            published,
+            results: self.results.clone(),
+            space: self.space.clone(),
+            sources,
+            caller: self.caller.clone(),
+            events,
+            measured: self.measured.clone(),
+            turns: Turns::default(),
+            downloads: Downloads::default(),
+            session: self.session.clone(),
+            remote_files: self.settings.service.remote_files.clone(),
+        }
+    }
+}
+
+/// The tasks beside the server.
+struct Running {
+    coordinating: JoinHandle<Result<(), JournalError>>,
+    dispatching: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    learning: JoinHandle<()>,
+    /// Ends the coordinator.
+    end: CancellationToken,
+}
+
+impl Running {
+    /// Starts all. If the coordinator ends first, its journal has failed, and if the dispatcher breaks off nothing
+    /// works any more: all must go then, which the guards see to also where a task panics.
+    fn start(
+        coordinator: Coordinator,
+        (dispatcher, effects): (Dispatcher, mpsc::UnboundedReceiver<Effect>),
+        keeper: Keeper,
+        learning: impl Future<Output = ()> + Send + 'static,
+        stop: &CancellationToken,
+    ) -> Self {
+        let end = CancellationToken::new();
+        let coordinating = tokio::spawn({
+            let (end, with_all) = (end.clone(), stop.clone().drop_guard());
+            async move {
+                let _with_all = with_all;
+                coordinator.run(end).await
+            }
+        });
+        let dispatching = tokio::spawn({
+            let (stop, with_all) = (stop.clone(), stop.clone().drop_guard());
+            async move {
+                let _with_all = with_all;
+                dispatcher.run(effects, stop).await;
+            }
+        });
+        Self {
+            coordinating,
+            dispatching,
+            keeping: tokio::spawn(keeper.run(stop.clone())),
+            // It ends with the coordinator, which alone tells it something.
+            learning: tokio::spawn(learning),
+            end,
+        }
+    }
+
+    /// Waits for the end of all. The coordinator goes last, so that the others can report to the end.
+    async fn end(self) -> Result<(), ServeError> {
+        self.dispatching.await?;
+        self.keeping.await?;
+        self.end.cancel();
+        self.coordinating.await??;
+        self.learning.await?;
+        Ok(())
+    }
 }

@@ -137,7 +137,7 @@ impl ClusterHandle {
 }
 
 /// Is told of events once they are on disk, with the cluster that has taken them in.
-type Listener = Box<dyn FnMut(&Cluster, &[Event]) + Send>;
+type Listener = Box<dyn FnMut(&Cluster, &Arc<[Event]>) + Send>;
 
 /// The task's own state.
 pub struct Coordinator {
@@ -236,6 +236,12 @@ impl Coordinator {
         ))
     }
 
+    /// How many events are on disk.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.cluster.lineage().position()
+    }
+
     /// The builds that are not over.
     #[must_use]
     pub fn open_builds(&self) -> Vec<BuildId> {
@@ -259,7 +265,7 @@ impl Coordinator {
 
     /// The same coordinator; it tells `listener`, which must not take long, of what happens from now on.
     #[must_use]
-    pub fn telling(self, listener: impl FnMut(&Cluster, &[Event]) + Send + 'static) -> Self {
+    pub fn telling(self, listener: impl FnMut(&Cluster, &Arc<[Event]>) + Send + 'static) -> Self {
         Self {
             listener: Box::new(listener),
             ..self
@@ -483,17 +489,18 @@ impl Coordinator {
 
     /// Makes a turn count: write, flush, then answer, act and let others look.
     async fn finish(&mut self, turn: Turn) -> Result<(), JournalError> {
-        if !turn.events.is_empty() {
-            self.journal.append(&turn.events).await?;
+        let events: Arc<[Event]> = turn.events.into();
+        if !events.is_empty() {
+            self.journal.append(&events).await?;
             let position = self.cluster.lineage().position();
             self.position.store(position, Ordering::Release);
-            (self.listener)(&self.cluster, &turn.events);
+            (self.listener)(&self.cluster, &events);
         }
         for answer in turn.answers {
             // Whoever gave the command may have left; it counts all the same.
             match answer {
                 Answer::Events(sender, own) => {
-                    drop(sender.send(own.map(|own| turn.events[own].to_vec())));
+                    drop(sender.send(own.map(|own| events[own].to_vec())));
                 }
                 Answer::Outcomes(sender, outcomes) => drop(sender.send(outcomes)),
             }

@@ -1,6 +1,9 @@
-//! The read side: builds wherever they are, what readers get without asking the coordinator, events and metrics.
+//! The read side: builds wherever they are, lists of them, what readers get without asking the coordinator, the feed
+//! of what happens, the event log and metrics. Which shape a reader gets is for its API to say.
 
+pub mod builds;
 pub mod event_log;
+pub mod feed;
+pub mod lists;
 pub mod metrics;
 pub mod published;
-pub mod views;

@@ -19,7 +19,7 @@ async fn start(directory: &Path) -> Running {
     let (coordinator, cluster, _effects) = Coordinator::recover(journal, lease).unwrap();
     let (tell, told) = mpsc::unbounded_channel();
     let coordinator = coordinator.telling(move |_, events| {
-        for event in events {
+        for event in &**events {
             tell.send(event.fact.clone()).ok();
         }
     });

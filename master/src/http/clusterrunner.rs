@@ -1,10 +1,10 @@
 //! The master's HTTP interface: routes, and what they share.
 
+mod build_page;
 mod builds;
 mod console;
 mod downloads;
 mod error;
-mod kept;
 mod lists;
 mod multipart;
 mod original;
@@ -12,12 +12,14 @@ mod reads;
 mod recording;
 mod requests;
 mod routes;
+pub(crate) mod shapes;
 mod slaves;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod uploads;
 
+pub use build_page::BuildPage;
 pub(crate) use builds::checked as checked_request;
 pub use downloads::Downloads;
 #[cfg(test)]
@@ -27,7 +29,7 @@ pub use requests::takes_body_digest;
 
 use crate::coordinator::ClusterHandle;
 use crate::http::caller::Admission;
-use crate::journal::EndedBuilds;
+use crate::read::builds::Builds;
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
 use crate::store::results::Results;
@@ -40,7 +42,7 @@ use clusterrunner_common::auth::gate::{Gate, Guarded};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
-use clusterrunner_common::http::clusterrunner::rules::{Ruled, Rules};
+use clusterrunner_common::http::clusterrunner::rules::{Observer, Ruled, Rules};
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::turns::Turns;
@@ -55,14 +57,14 @@ use std::sync::Arc;
 pub struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
-    /// Builds, for those who only look.
-    pub published: Published,
+    /// Builds wherever they are,
+    pub builds: Builds,
+    /// and as they are published.
+    pub published: Published<BuildPage>,
     /// Where results lie.
     pub results: Results,
     /// The space that is left for them.
     pub space: DiskSpace,
-    /// Builds that are put away.
-    pub ended: EndedBuilds,
     /// Projects, for slaves.
     pub sources: Sources,
     /// For the consoles of running atoms, which slaves have.
@@ -94,7 +96,7 @@ pub type Router = Ruled<Guarded<Admission<axum::Router>>>;
 /// All routes, behind the gate and the rules that hold for every request.
 pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
-    let observer = Some(api.measured.observer());
+    let observer = Some(observer(api.measured.clone()));
     let (router, routes) = routes::table().build();
     let router = router
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "There is no such route.") })
@@ -116,6 +118,16 @@ pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
         observer,
     };
     rules.around(gate.before(admission))
+}
+
+/// Counts answers by their routes.
+fn observer(measured: Measured) -> Observer {
+    Arc::new(move |method, reached, status, took| {
+        if let Some(reached) = reached {
+            let route = (reached.index(), reached.endpoint());
+            measured.answered(route, method.as_str(), status.as_u16(), took);
+        }
+    })
 }
 
 /// The ids in a path; what is no number leads nowhere.

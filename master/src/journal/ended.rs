@@ -72,13 +72,13 @@ impl EndedBuilds {
     pub async fn builds<T: Send + 'static>(
         &self,
         ids: Vec<BuildId>,
-        view: fn(&EndedBuild) -> T,
+        view: impl Fn(&EndedBuild) -> T + Send + 'static,
     ) -> Result<Vec<T>, JournalError> {
         // A list goes on where one of them is removed meanwhile.
         self.read(move |store| {
             let mut views = Vec::with_capacity(ids.len());
             for id in ids {
-                views.extend(head(store, id)?.as_ref().map(view));
+                views.extend(head(store, id)?.as_ref().map(&view));
             }
             Ok(views)
         })

@@ -1,8 +1,9 @@
-//! What of the cluster's events goes to the event log: the original's under its names, with its fields,
-//! and ours beside them. Pure, but for the listener that brings them there.
+//! What of the feed goes to the event log: the original's events under its names, with its fields,
+//! and ours beside them.
 
 use crate::core::Cluster;
 use crate::core::event::{AtomOutcome, Event, Fact};
+use crate::read::feed::Facts;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use clusterrunner_common::logs::event_log::{Entry, EventLog};
@@ -160,15 +161,14 @@ fn began(ended: Timestamp, outcomes: &[AtomOutcome]) -> Timestamp {
     Timestamp(ended.0.saturating_sub(took))
 }
 
-/// Records what it is told.
-pub fn listener(events: EventLog) -> impl FnMut(&Cluster, &[Event]) + Send + 'static {
-    move |cluster, happened| {
-        // A reader takes the first entry after a start for the start, whatever was decided with it.
-        let is_start = |event: &&Event| matches!(event.fact, Fact::MasterStarted { .. });
-        let others = happened.iter().filter(|event| !is_start(event));
-        let in_order = happened.iter().filter(is_start).chain(others);
-        events.record(in_order.flat_map(|event| entries(event, cluster)));
-    }
+/// Records facts of the feed. `cluster` has taken them in already.
+pub fn record(events: &EventLog, cluster: &Cluster, facts: &Facts) {
+    // A reader takes the first entry after a start for the start, whatever was decided with it.
+    let is_start = |event: &&Event| matches!(event.fact, Fact::MasterStarted { .. });
+    let facts = || facts.iter().map(|(_, event)| event);
+    let others = facts().filter(|event| !is_start(event));
+    let in_order = facts().filter(is_start).chain(others);
+    events.record(in_order.flat_map(|event| entries(event, cluster)));
 }
 
 fn of_build(tag: &'static str, build: BuildId) -> Entry {

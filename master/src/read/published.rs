@@ -1,23 +1,18 @@
-//! The builds that somebody looks at, as they are shown: the coordinator keeps them up to date after each
+//! The builds that somebody looks at, as an API shows them: the coordinator keeps them up to date after each
 //! turn and before it answers anybody, and readers take them without asking it. So what is read is never
 //! older than what somebody was told before, and waits for no disk.
 //!
 //! Only builds that are asked for are here, and they are made anew only while they are asked for: a
-//! build that nobody polls costs a look into a map for each turn that changes it.
+//! build that nobody polls costs a look into a map for each turn that changes it. What is published of a build is for
+//! the API to say: its page `P`.
 
 use crate::core::Cluster;
+use crate::core::builds::build::Build;
 use crate::core::event::{Event, Fact};
-use crate::read::views;
-use axum::body::Bytes;
-use axum::http::HeaderValue;
-use clusterrunner_common::api::{BuildBody, BuildView};
-use clusterrunner_common::http::clusterrunner::routes::Reached;
-use clusterrunner_common::http::clusterrunner::rules;
-use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::BuildId;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many builds are remembered as looked at. Beyond it all are forgotten, and those that are asked for
 /// come back.
@@ -26,92 +21,64 @@ const REMEMBERED: usize = 1024;
 /// How many changes of a build are published after it was asked for last.
 const PUBLISHED_UNASKED: u32 = 64;
 
-/// How many failed atoms a build may have that stays published after it was put away: it stays long.
-const FAILED_HELD: usize = 100;
-
 /// The published builds. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Published(Arc<RwLock<HashMap<BuildId, Arc<Shown>>>>);
-
-/// A build that was asked for.
-#[derive(Debug, Default)]
-struct Shown {
-    /// How many more changes are published though nobody asks.
-    wanted: AtomicU32,
-    latest: RwLock<Latest>,
+#[derive(Debug)]
+pub struct Published<P> {
+    shown: Shown<P>,
+    make: fn(&Cluster, &Build) -> P,
 }
 
-#[derive(Debug, Default)]
-struct Latest {
+/// The builds that are asked for.
+type Shown<P> = Arc<RwLock<HashMap<BuildId, Arc<ShownBuild<P>>>>>;
+
+/// A build that was asked for.
+#[derive(Debug)]
+struct ShownBuild<P> {
+    /// How many more changes are published though nobody asks.
+    wanted: AtomicU32,
+    latest: RwLock<Latest<P>>,
+}
+
+#[derive(Debug)]
+struct Latest<P> {
     /// None where it has changed since.
-    page: Option<Arc<Page>>,
+    page: Option<Arc<P>>,
     /// How often it has changed. What was read elsewhere may only be put here if nothing has changed
     /// since before it was read.
     changes: u64,
 }
 
-/// A build as it stood at a moment; its bytes are made by the first who reads them.
-#[derive(Debug)]
-pub struct Page {
-    body: BuildBody,
-    /// By the version of the path and the version that is asked for, which decide what is listed as
-    /// below it.
-    made: [OnceLock<Made>; 4],
-}
-
-/// The bytes of an answer, and their ETag.
-#[derive(Clone, Debug)]
-pub struct Made {
-    /// The whole body.
-    pub body: Bytes,
-    /// See [`rules::etag_of`].
-    pub etag: HeaderValue,
-}
-
 /// A build that is asked for and not published now.
 #[derive(Debug)]
-pub struct Missing {
-    shown: Arc<Shown>,
+pub struct Missing<P> {
+    shown: Arc<ShownBuild<P>>,
     changes: u64,
+    make: fn(&Cluster, &Build) -> P,
 }
 
-impl Page {
-    /// A page that nobody else is shown.
-    #[must_use]
-    pub fn new(build: BuildView) -> Self {
+impl<P> Clone for Published<P> {
+    fn clone(&self) -> Self {
         Self {
-            body: BuildBody { build },
-            made: Default::default(),
+            shown: Arc::clone(&self.shown),
+            make: self.make,
         }
-    }
-
-    /// The answer to a request that has reached `reached` and speaks `version`.
-    ///
-    /// # Errors
-    /// The build can not be written as JSON.
-    pub fn made(&self, reached: &Reached, version: ApiVersion) -> Result<Made, serde_json::Error> {
-        let index = |version| match version {
-            ApiVersion::V1 => 0,
-            ApiVersion::V2 => 1,
-        };
-        let made = &self.made[2 * index(reached.version()) + index(version)];
-        if let Some(made) = made.get() {
-            return Ok(made.clone());
-        }
-        let body = serde_json::to_vec(&self.body)?;
-        let body = rules::with_children(&body, reached.children(version));
-        let etag = rules::etag_of(&body);
-        Ok(made.get_or_init(|| Made { body, etag }).clone())
     }
 }
 
-impl Published {
+impl<P> Published<P> {
+    /// Nothing is published yet; `make` makes the page of a build.
+    #[must_use]
+    pub fn new(make: fn(&Cluster, &Build) -> P) -> Self {
+        let shown = Arc::default();
+        Self { shown, make }
+    }
+
     /// A build, if it is published; and it stays so for some time.
     ///
     /// # Errors
     /// It is not: what has to be known to publish it.
-    pub fn page(&self, id: BuildId) -> Result<Arc<Page>, Missing> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    pub fn page(&self, id: BuildId) -> Result<Arc<P>, Missing<P>> {
+        let known = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         let shown = known.get(&id).map(Arc::clone);
         drop(known);
         let shown = shown.unwrap_or_else(|| self.remember(id));
@@ -122,25 +89,25 @@ impl Published {
         let latest = shown.latest.read().unwrap_or_else(PoisonError::into_inner);
         let (page, changes) = (latest.page.clone(), latest.changes);
         drop(latest);
-        page.ok_or(Missing { shown, changes })
+        let make = self.make;
+        page.ok_or(Missing {
+            shown,
+            changes,
+            make,
+        })
     }
 
-    fn remember(&self, id: BuildId) -> Arc<Shown> {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    fn remember(&self, id: BuildId) -> Arc<ShownBuild<P>> {
+        let mut known = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();
         }
         Arc::clone(known.entry(id).or_default())
     }
 
-    /// What brings events here; called when they are on disk and before anybody is told.
-    pub fn listener(&self) -> impl FnMut(&Cluster, &[Event]) + Send + 'static {
-        let published = self.clone();
-        move |cluster, events| published.take_in(cluster, events)
-    }
-
-    fn take_in(&self, cluster: &Cluster, events: &[Event]) {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    /// Takes events in when they are on disk, before anybody is told.
+    pub fn take_in(&self, cluster: &Cluster, events: &[Event]) {
+        let known = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         if known.is_empty() {
             return;
         }
@@ -159,12 +126,12 @@ impl Published {
         }
         let shown = changed.iter().filter_map(|id| Some((*id, known.get(id)?)));
         let shown: Vec<_> = shown.map(|(id, shown)| (id, Arc::clone(shown))).collect();
-        // Readers may remember further builds while views are made.
+        // Readers may remember further builds while pages are made.
         drop(known);
         for (id, shown) in shown {
             let wanted = shown.wanted.load(Ordering::Relaxed);
             let build = cluster.build(id).filter(|_| wanted > 0);
-            shown.put(build.map(|build| Page::new(views::build_of(cluster, build))));
+            shown.put(build.map(|build| (self.make)(cluster, build)));
             if wanted > 0 {
                 shown.wanted.store(wanted - 1, Ordering::Relaxed);
             }
@@ -172,8 +139,20 @@ impl Published {
     }
 }
 
-impl Shown {
-    fn put(&self, page: Option<Page>) {
+impl<P> Default for ShownBuild<P> {
+    fn default() -> Self {
+        Self {
+            wanted: AtomicU32::default(),
+            latest: RwLock::new(Latest {
+                page: None,
+                changes: 0,
+            }),
+        }
+    }
+}
+
+impl<P> ShownBuild<P> {
+    fn put(&self, page: Option<P>) {
         let page = page.map(Arc::new);
         let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
         latest.page = page;
@@ -181,29 +160,27 @@ impl Shown {
     }
 }
 
-impl Missing {
-    /// Publishes what `view` sees; for a look at the cluster, between two turns. Several may look for
+impl<P> Missing<P> {
+    /// Publishes a build; for a look at the cluster, between two turns. Several may look for
     /// the same build: the first one does.
-    pub fn publish(&self, view: impl FnOnce() -> BuildView) -> Arc<Page> {
+    pub fn publish(&self, cluster: &Cluster, build: &Build) -> Arc<P> {
         let latest = self.shown.latest.read();
         let page = latest.unwrap_or_else(PoisonError::into_inner).page.clone();
         if let Some(page) = page {
             return page;
         }
-        let page = Arc::new(Page::new(view()));
+        let page = Arc::new((self.make)(cluster, build));
         let latest = self.shown.latest.write();
         latest.unwrap_or_else(PoisonError::into_inner).page = Some(Arc::clone(&page));
         page
     }
 
-    /// Publishes what was read elsewhere after this was made, unless something has happened since, or
-    /// it is big.
-    pub fn publish_read(&self, view: BuildView) -> Arc<Page> {
-        let page = Arc::new(Page::new(view));
+    /// Publishes what was read elsewhere after this was made, unless something has happened since.
+    pub fn publish_read(&self, page: P) -> Arc<P> {
+        let page = Arc::new(page);
         let latest = self.shown.latest.write();
         let mut latest = latest.unwrap_or_else(PoisonError::into_inner);
-        let failed = page.body.build.failed_atoms.as_ref().map_or(0, Vec::len);
-        if latest.changes == self.changes && failed <= FAILED_HELD {
+        if latest.changes == self.changes {
             latest.page = Some(Arc::clone(&page));
         }
         page
@@ -259,24 +236,28 @@ fn changed_build(fact: &Fact) -> Option<BuildId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::builds::build::BuildState;
     use crate::core::command::Command;
-    use clusterrunner_common::api::BuildStatus;
     use clusterrunner_common::api::build_request::BuildRequest;
     use clusterrunner_common::clock::Timestamp;
     use serde_json::json;
 
     const BUILD: BuildId = BuildId(1);
 
+    fn state_of(_: &Cluster, build: &Build) -> BuildState {
+        build.state.clone()
+    }
+
     struct Farm {
         cluster: Cluster,
-        published: Published,
+        published: Published<BuildState>,
     }
 
     impl Farm {
         fn with_a_build() -> Self {
             let mut farm = Self {
                 cluster: Cluster::default(),
-                published: Published::default(),
+                published: Published::new(state_of),
             };
             let request = json!({"type": "directory", "project_directory": "/p"});
             let request = Box::new(BuildRequest::from_json(&request).unwrap());
@@ -309,15 +290,15 @@ mod tests {
             });
         }
 
-        fn status(&self) -> Option<BuildStatus> {
+        fn status(&self) -> Option<BuildState> {
             let page = self.published.page(BUILD).ok();
-            page.map(|page| page.body.build.status)
+            page.map(|page| BuildState::clone(&page))
         }
 
         fn look(&self) {
             if let Err(missing) = self.published.page(BUILD) {
                 let build = self.cluster.build(BUILD).unwrap();
-                missing.publish(|| views::build_of(&self.cluster, build));
+                missing.publish(&self.cluster, build);
             }
         }
     }
@@ -327,9 +308,9 @@ mod tests {
         let mut farm = Farm::with_a_build();
         assert_eq!(farm.status(), None);
         farm.look();
-        assert_eq!(farm.status(), Some(BuildStatus::Queued));
+        assert_eq!(farm.status(), Some(BuildState::Queued));
         farm.give(Command::CancelBuild { build: BUILD });
-        assert_eq!(farm.status(), Some(BuildStatus::Canceled));
+        assert_eq!(farm.status(), Some(BuildState::Canceled));
         farm.connect();
         assert_eq!(farm.status(), None, "a slave may matter to any build");
     }
@@ -350,15 +331,15 @@ mod tests {
         for _ in 0..PUBLISHED_UNASKED {
             farm.happen(warned());
         }
-        let known = farm.published.0.read().unwrap();
-        let latest = |known: &HashMap<BuildId, Arc<Shown>>| {
+        let known = farm.published.shown.read().unwrap();
+        let latest = |known: &HashMap<BuildId, Arc<ShownBuild<BuildState>>>| {
             let shown = &known[&BUILD];
             shown.latest.read().unwrap().page.clone()
         };
         assert!(latest(&known).is_some());
         drop(known);
         farm.happen(warned());
-        assert!(latest(&farm.published.0.read().unwrap()).is_none());
+        assert!(latest(&farm.published.shown.read().unwrap()).is_none());
     }
 
     #[test]
@@ -366,22 +347,22 @@ mod tests {
         let mut farm = Farm::with_a_build();
         let missing = farm.published.page(BUILD).unwrap_err();
         let build = farm.cluster.build(BUILD).unwrap();
-        let view = views::build_of(&farm.cluster, build);
+        let state = build.state.clone();
         farm.give(Command::CancelBuild { build: BUILD });
-        missing.publish_read(view.clone());
-        assert_eq!(farm.status(), Some(BuildStatus::Canceled));
+        missing.publish_read(state.clone());
+        assert_eq!(farm.status(), Some(BuildState::Canceled));
         farm.connect();
         let missing = farm.published.page(BUILD).unwrap_err();
-        missing.publish_read(view);
-        assert_eq!(farm.status(), Some(BuildStatus::Queued));
+        missing.publish_read(state);
+        assert_eq!(farm.status(), Some(BuildState::Queued));
     }
 
     #[test]
     fn the_number_of_remembered_builds_is_bounded() {
-        let published = Published::default();
+        let published = Published::new(state_of);
         for id in 0..3 * REMEMBERED as u64 {
             assert!(published.page(BuildId(id)).is_err());
         }
-        assert!(published.0.read().unwrap().len() <= REMEMBERED);
+        assert!(published.shown.read().unwrap().len() <= REMEMBERED);
     }
 }

@@ -6,7 +6,7 @@ use crate::core::builds::build::Build;
 use crate::core::command::{Command, HandOut};
 use crate::core::event::{AtomOutcome, Fact, Plan};
 use crate::core::slaves::slave::BuildOnSlave;
-use crate::read::views;
+use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 
 /// A plan with so many atoms that are expected to take so long each.

@@ -3,7 +3,7 @@
 use super::scenario::{Scenario, big_plan, hand_out, plan};
 use crate::core::builds::build::BuildState;
 use crate::core::event::Plan;
-use crate::read::views;
+use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::BuildId;
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ fn a_busy_slave_finishes_what_it_runs_and_takes_nothing_new() {
     farm.shut_down(&[1]).check_nothing();
     assert_eq!(*presence(&farm, 1), Presence::ShuttingDown);
     assert_eq!(listed(&farm), [1]);
-    let view = crate::read::views::slave(farm.cluster.slave(SlaveId(1)).unwrap());
+    let view = crate::http::clusterrunner::shapes::slave(farm.cluster.slave(SlaveId(1)).unwrap());
     assert!(view.is_alive && view.is_in_shutdown_mode, "{view:?}");
     farm.finish(hand_out(1, 1, 0, 1))
         .check_facts(&["1.0 finished by slave 1, attempt 1: [0]"]);

@@ -1,7 +1,7 @@
 //! Submitting a build, and canceling one.
 
 use super::error::ApiError;
-use super::{Api, Path, kept};
+use super::{Api, Path};
 use crate::coordinator::Gone;
 use crate::core::command::Command;
 use crate::core::event::Fact;
@@ -104,7 +104,7 @@ pub(super) async fn change(
         let error = "The request body must be an object: {\"status\": \"canceled\"}.";
         return Err(ApiError::InvalidChange(error.to_owned()));
     };
-    kept::live(&api, build, |_, _| Ok(())).await?;
+    api.builds.check(build).await?;
     if let Some(key) = changes.keys().find(|key| *key != "status") {
         let error = format!("Key ({key}) is not in list of allowed keys (status)");
         return Err(ApiError::InvalidChange(error));

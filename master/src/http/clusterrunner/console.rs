@@ -2,7 +2,7 @@
 //! slave that runs it, through the master, so that nobody else needs to reach slaves.
 
 use super::error::ApiError;
-use super::{Api, Path, kept};
+use super::{Api, Path};
 use crate::core::builds::build::Subjob;
 use crate::core::command::Refusal;
 use crate::core::slaves::slave::Slave;
@@ -89,7 +89,7 @@ async fn place(
     subjob: SubjobId,
     atom: AtomId,
 ) -> Result<Place, ApiError> {
-    let live = kept::live(api, build, move |cluster, known| {
+    let live = api.builds.live(build, move |cluster, known| {
         let state = known.subjob(subjob).ok_or(Refusal::UnknownSubjob(subjob))?;
         if let Some(attempt) = attempt_that_counted(state, atom)? {
             return Ok(Place::Here(attempt));
@@ -99,12 +99,12 @@ async fn place(
             .and_then(|progress| progress.running.get(&subjob));
         let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
         let on = |slave: &Slave| Place::OnSlave(slave.url.clone(), slave.session.clone());
-        Ok(slave.map_or(Place::Nowhere, on))
+        Ok::<_, ApiError>(slave.map_or(Place::Nowhere, on))
     });
     if let Some(place) = live.await? {
         return Ok(place);
     }
-    let (_, state) = kept::ended_subjob(api, build, subjob).await?;
+    let (_, state) = api.builds.archived_subjob(build, subjob).await?;
     Ok(attempt_that_counted(&state, atom)?.map_or(Place::Nowhere, Place::Here))
 }
 

@@ -1,7 +1,7 @@
 //! The archives of a build, as streams made of its stored results.
 
 use super::error::ApiError;
-use super::{Api, Path, kept};
+use super::{Api, Path};
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::Refusal;
 use crate::core::effect::ArchiveContent;
@@ -195,12 +195,12 @@ fn disk(source: io::Error) -> ApiError {
 /// The archive of a build that is finished, `None` if an earlier version made it.
 async fn finished(api: &Api, build: BuildId) -> Result<Option<BuildArchive>, ApiError> {
     let seen = |build: &Build| (build.state == BuildState::Finished).then_some(build.num_finished);
-    let live = kept::live(api, build, move |_, build| Ok(seen(build)));
-    let num_results = match live.await? {
-        Some(num_results) => num_results,
-        None => seen(&kept::ended(api, build).await?.build),
-    };
-    let num_results = num_results.ok_or(ApiError::NotReady)? as u64;
+    let num_results = api.builds.seen(
+        build,
+        move |_, build| seen(build),
+        move |archived| seen(&archived.build),
+    );
+    let num_results = num_results.await?.ok_or(ApiError::NotReady)? as u64;
     let read = in_thread(api, move |results| results.archive_of(build, num_results)).await;
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -227,13 +227,17 @@ async fn in_thread(
 
 /// The archive of a finished build, made of the blocks that its results must be in.
 async fn made_again(api: &Api, build: BuildId) -> Result<io::Result<BuildArchive>, ApiError> {
-    let live = kept::live(api, build, |_, build| {
-        Ok(ArchiveContent::of(build.numbered_subjobs()))
+    let live = api.builds.live(build, |_, build| {
+        Ok::<_, ApiError>(ArchiveContent::of(build.numbered_subjobs()))
     });
     let content = match live.await? {
         Some(content) => content,
         None => {
-            let subjobs = api.ended.subjobs(build, |number| 0..number).await?;
+            let subjobs = api
+                .builds
+                .archived
+                .subjobs(build, |number| 0..number)
+                .await?;
             let (_, subjobs) = subjobs.ok_or(Refusal::ForgottenBuild(build))?;
             ArchiveContent::of(subjobs.iter().map(|(id, subjob)| (*id, subjob)))
         }
@@ -255,7 +259,7 @@ async fn serve_old(
     let metadata = match tokio::fs::metadata(&path).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // It may have been removed after the look.
-            kept::live(api, build, |_, _| Ok(())).await?;
+            api.builds.check(build).await?;
             return Err(disk(error));
         }
         found => found.map_err(disk)?,
@@ -271,7 +275,7 @@ async fn serve_old(
     let served = served.map_err(disk)?.into_response();
     let served = served.map(|body| in_turn(body, turn));
     if served.status() == StatusCode::NOT_FOUND {
-        kept::live(api, build, |_, _| Ok(())).await?;
+        api.builds.check(build).await?;
     }
     if served.status().is_success() {
         return Ok(([(header::ETAG, etag)], served).into_response());

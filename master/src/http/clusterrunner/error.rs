@@ -3,6 +3,7 @@
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::command::Refusal;
 use crate::journal::JournalError;
+use crate::read::builds::ReadError;
 use crate::store::sources::SourceError;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -72,6 +73,16 @@ pub(crate) enum ApiError {
         what: &'static str,
         source: std::io::Error,
     },
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(refusal) => Self::Refused(refusal),
+            ReadError::Gone(gone) => Self::Gone(gone),
+            ReadError::Journal(error) => Self::Journal(error),
+        }
+    }
 }
 
 impl From<CommandFailure> for ApiError {

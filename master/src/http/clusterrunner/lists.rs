@@ -1,13 +1,10 @@
-//! Lists that may be very long. They are looked at part by part, so that nobody who reads one keeps the
-//! coordinator from its work, and the long ones are sent part by part: each part as it stood when its
-//! turn came.
+//! Lists that may be very long as answers: the long ones are sent part by part as they are read.
 
 use super::error::ApiError;
-use super::{Api, Path, kept};
-use crate::core::AtWork;
-use crate::core::builds::build::Subjob;
-use crate::core::command::Refusal;
-use crate::read::views;
+use super::{Api, Path, shapes};
+use crate::core::builds::build::Build;
+use crate::core::{AtWork, Cluster};
+use crate::read::lists::{AtBuild, AtSubjob, Part};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
@@ -22,16 +19,8 @@ use clusterrunner_common::ids::{BuildId, SubjobId};
 use futures_util::stream;
 use serde::Serialize;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// How many builds one look at the cluster takes along.
-const BUILDS_AT_ONCE: usize = 64;
-
-/// How many subjobs one look takes along.
-const SUBJOBS_AT_ONCE: usize = 256;
-
-/// How many subjobs of a build that is put away are read at a time.
-const ENDED_AT_ONCE: usize = 4096;
 
 /// Lists of so many bytes are held in memory and have an ETag; longer ones are sent as they are made. A few are begun
 /// at a time.
@@ -39,12 +28,6 @@ const HELD: usize = 1 << 20;
 
 /// What a request for a list speaks: decides what is listed as below it.
 type Form = (Reached, ApiVersion);
-
-/// Some entries of a list, and where to go on; nowhere after the last one.
-struct Part<T, C> {
-    entries: Vec<T>,
-    next: Option<C>,
-}
 
 /// The text of a list while it is made.
 struct Text {
@@ -143,40 +126,6 @@ fn broken(error: &ApiError) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-/// Where a list of builds goes on: with the first build that is not before this one, after some more
-/// were left out, and how many may still come.
-#[derive(Clone, Copy)]
-struct AtBuild {
-    first: BuildId,
-    skip: usize,
-    left: usize,
-}
-
-impl AtBuild {
-    fn of(page: Page) -> Self {
-        let wanted = page.range(usize::MAX);
-        Self {
-            first: BuildId(0),
-            skip: wanted.start,
-            left: wanted.len(),
-        }
-    }
-
-    fn take(self) -> usize {
-        self.left.min(BUILDS_AT_ONCE)
-    }
-
-    /// After `last`, if a whole part was there.
-    fn next(self, last: Option<BuildId>, found: usize) -> Option<Self> {
-        let next = Self {
-            first: BuildId(last?.0 + 1),
-            skip: 0,
-            left: self.left - found,
-        };
-        (found == BUILDS_AT_ONCE && next.left > 0).then_some(next)
-    }
-}
-
 pub(super) async fn builds(
     State(api): State<Arc<Api>>,
     page: Page,
@@ -185,37 +134,18 @@ pub(super) async fn builds(
 ) -> Result<Response, ApiError> {
     let turns = api.turns.clone();
     let part = move |at| some_builds(Arc::clone(&api), at);
-    answer(
-        &turns,
-        ("builds", &(reached, version)),
-        AtBuild::of(page),
-        part,
-    )
-    .await
+    let all = AtBuild::range(&page.range(usize::MAX));
+    answer(&turns, ("builds", &(reached, version)), all, part).await
 }
 
 async fn some_builds(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
-    let looked = api.cluster.read(move |cluster| {
-        let (mut live, mut ended, mut last) = (Vec::new(), Vec::new(), None);
-        let builds = cluster.all_builds_from(at.first);
-        for (id, build) in builds.skip(at.skip).take(at.take()) {
-            last = Some(id);
-            match build {
-                Some(build) => live.push(views::build_of(cluster, build)),
-                None => ended.push(id),
-            }
-        }
-        (live, ended, last)
-    });
-    let (mut entries, ended, last) = looked.await?;
-    let next = at.next(last, entries.len() + ended.len());
-    if !ended.is_empty() {
-        entries.extend(api.ended.builds(ended, views::ended_build).await?);
-        entries.sort_by_key(|build| build.id);
-    }
-    for build in &mut entries {
-        build.warnings.extend(api.results.damages(build.id));
-    }
+    let some = api.builds.some(at, shapes::build_of, shapes::ended_build);
+    let Part { entries, next } = some.await?;
+    let with_warnings = |(id, mut build): (BuildId, BuildView)| {
+        build.warnings.extend(api.results.damages(id));
+        build
+    };
+    let entries = entries.into_iter().map(with_warnings).collect();
     Ok(Part { entries, next })
 }
 
@@ -224,21 +154,13 @@ pub(super) async fn queue(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let turns = api.turns.clone();
-    let part = move |at| some_of_queue(Arc::clone(&api), at);
-    let all = AtBuild::of(Page::ALL);
+    let (turns, builds) = (api.turns.clone(), api.builds.clone());
+    let part = move |at| {
+        let builds = builds.clone();
+        async move { Ok(builds.some_unfinished(at, shapes::build_of).await?) }
+    };
+    let all = AtBuild::range(&(0..usize::MAX));
     answer(&turns, ("queue", &(reached, version)), all, part).await
-}
-
-async fn some_of_queue(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
-    let looked = api.cluster.read(move |cluster| {
-        let unfinished = cluster.builds_from(at.first).filter(|b| !b.is_over());
-        let views = unfinished.map(|build| views::build_of(cluster, build));
-        views.take(at.take()).collect()
-    });
-    let entries: Vec<BuildView> = looked.await?;
-    let next = at.next(entries.last().map(|build| build.id), entries.len());
-    Ok(Part { entries, next })
 }
 
 pub(super) async fn subjobs(
@@ -248,46 +170,28 @@ pub(super) async fn subjobs(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let turns = api.turns.clone();
-    let part = move |given| some_subjobs(Arc::clone(&api), id, page, given);
-    answer(&turns, ("subjobs", &(reached, version)), 0, part).await
+    let (turns, builds) = (api.turns.clone(), api.builds.clone());
+    let part = move |at| {
+        let builds = builds.clone();
+        async move {
+            let some = builds.some_subjobs(id, at, subjobs_of, |build, id, subjob| {
+                shapes::subjob(build, id, subjob, false)
+            });
+            Ok(some.await?)
+        }
+    };
+    let first = AtSubjob::page(move |length| page.range(length));
+    answer(&turns, ("subjobs", &(reached, version)), first, part).await
 }
 
-/// The subjobs of a page of which so many were given already.
-async fn some_subjobs(
-    api: Arc<Api>,
-    id: BuildId,
-    page: Page,
-    given: usize,
-) -> Result<Part<SubjobView, usize>, ApiError> {
-    let part_of = move |length, at_once| {
-        let wanted = page.range(length);
-        let start = wanted.end.min(wanted.start.saturating_add(given));
-        let end = wanted.end.min(start.saturating_add(at_once));
-        let next = (end < wanted.end).then_some(given + at_once);
-        (start..end, next)
+/// Shows the subjobs with these numbers of a build that is not archived.
+fn subjobs_of(cluster: &Cluster, build: &Build, numbers: Range<usize>) -> Vec<SubjobView> {
+    let mut at_work = AtWork::of(cluster, build);
+    let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
+    let view = |id| {
+        let subjob = build.subjob(id)?;
+        let runs = at_work.includes(id, subjob);
+        Some(shapes::subjob(build, id, subjob, runs))
     };
-    let live = kept::live(&api, id, move |cluster, build| {
-        let mut at_work = AtWork::of(cluster, build);
-        let (numbers, next) = part_of(build.subjobs.len(), SUBJOBS_AT_ONCE);
-        let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
-        let view = |id| {
-            let subjob = build.subjob(id)?;
-            let runs = at_work.includes(id, subjob);
-            Some(views::subjob(build, id, subjob, runs))
-        };
-        let entries = ids.filter_map(view).collect();
-        Ok(Part { entries, next })
-    });
-    if let Some(part) = live.await? {
-        return Ok(part);
-    }
-    let found = api
-        .ended
-        .subjobs(id, move |length| part_of(length, ENDED_AT_ONCE).0);
-    let (ended, subjobs) = found.await?.ok_or(Refusal::ForgottenBuild(id))?;
-    let view = |(id, subjob): &(SubjobId, Subjob)| views::subjob(&ended.build, *id, subjob, false);
-    let (_, next) = part_of(ended.num_subjobs as usize, ENDED_AT_ONCE);
-    let entries = subjobs.iter().map(view).collect();
-    Ok(Part { entries, next })
+    ids.filter_map(view).collect()
 }

@@ -1,12 +1,12 @@
-//! Plain reads: the cluster as views.
+//! Plain reads: one build, subjob, atom or slave, all slaves, metrics, events.
 
 use super::error::ApiError;
-use super::{Api, Path, kept};
+use super::{Api, BuildPage, Path, shapes};
+use crate::core::AtWork;
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
-use crate::core::{AtWork, Cluster};
-use crate::read::published::{Missing, Page};
-use crate::read::{metrics, views};
+use crate::read::metrics;
+use crate::read::published::Missing;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, header};
@@ -30,7 +30,7 @@ fn known_subjob(build: &Build, id: SubjobId) -> Result<&Subjob, Refusal> {
 pub(super) async fn master(State(api): State<Arc<Api>>) -> Answer<MasterBody> {
     let slaves = api
         .cluster
-        .read(|cluster| cluster.slaves().map(views::slave).collect())
+        .read(|cluster| cluster.slaves().map(shapes::slave).collect())
         .await?;
     let status = "Master service is up.".to_owned();
     Ok(Json(MasterBody {
@@ -83,37 +83,45 @@ pub(super) async fn build(
         Ok(page) => page,
         Err(missing) => publish(&api, id, missing).await?,
     };
-    let made = page.made(&reached, version);
-    let made = made.map_err(|error| ApiError::Disk {
+    let written = page.written(&reached, version);
+    let written = written.map_err(|error| ApiError::Disk {
         what: "Writing an answer",
         source: error.into(),
     })?;
-    Ok(rules::whole(made.body, made.etag))
+    Ok(rules::whole(written.body, written.etag))
 }
 
-async fn publish(api: &Api, id: BuildId, missing: Missing) -> Result<Arc<Page>, ApiError> {
+async fn publish(
+    api: &Api,
+    id: BuildId,
+    missing: Missing<BuildPage>,
+) -> Result<Arc<BuildPage>, ApiError> {
     let missing = Arc::new(missing);
     let of_live = Arc::clone(&missing);
-    let look = move |cluster: &Cluster, build: &Build| {
-        Ok(of_live.publish(|| views::build_of(cluster, build)))
-    };
-    if let Some(page) = kept::live(api, id, look).await? {
-        return Ok(page);
-    }
-    Ok(missing.publish_read(views::ended_build(&kept::ended(api, id).await?)))
+    let seen = api.builds.seen(
+        id,
+        move |cluster, build| of_live.publish(cluster, build),
+        |archived| {
+            let page = BuildPage::new(shapes::ended_build(archived));
+            match page.is_large() {
+                true => Arc::new(page),
+                false => missing.publish_read(page),
+            }
+        },
+    );
+    Ok(seen.await?)
 }
 
 /// A build of which something is damaged, which no event says.
-async fn with_warnings(api: &Api, id: BuildId, warnings: Vec<String>) -> Result<Page, ApiError> {
-    let live = kept::live(api, id, |cluster, build| {
-        Ok(views::build_of(cluster, build))
-    });
-    let mut view = match live.await? {
-        Some(view) => view,
-        None => views::ended_build(&kept::ended(api, id).await?),
-    };
+async fn with_warnings(
+    api: &Api,
+    id: BuildId,
+    warnings: Vec<String>,
+) -> Result<BuildPage, ApiError> {
+    let seen = api.builds.seen(id, shapes::build_of, shapes::ended_build);
+    let mut view = seen.await?;
     view.warnings.extend(warnings);
-    Ok(Page::new(view))
+    Ok(BuildPage::new(view))
 }
 
 /// What `view` makes of a subjob, wherever its build is, and of whether it runs.
@@ -124,16 +132,16 @@ async fn of_subjob<T: Send + 'static>(
     view: impl Fn(&Build, &Subjob, bool) -> T + Clone + Send + 'static,
 ) -> Result<T, ApiError> {
     let of_live = view.clone();
-    let live = kept::live(api, id, move |cluster, build| {
+    let live = api.builds.live(id, move |cluster, build| {
         let subjob = known_subjob(build, subjob_id)?;
         let runs = AtWork::of(cluster, build).includes(subjob_id, subjob);
-        Ok(of_live(build, subjob, runs))
+        Ok::<_, ApiError>(of_live(build, subjob, runs))
     });
     if let Some(seen) = live.await? {
         return Ok(seen);
     }
-    let (ended, subjob) = kept::ended_subjob(api, id, subjob_id).await?;
-    Ok(view(&ended.build, &subjob, false))
+    let (archived, subjob) = api.builds.archived_subjob(id, subjob_id).await?;
+    Ok(view(&archived.build, &subjob, false))
 }
 
 pub(super) async fn subjob(
@@ -141,7 +149,7 @@ pub(super) async fn subjob(
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
 ) -> Answer<SubjobBody> {
     let view =
-        move |build: &Build, subjob: &Subjob, runs| views::subjob(build, subjob_id, subjob, runs);
+        move |build: &Build, subjob: &Subjob, runs| shapes::subjob(build, subjob_id, subjob, runs);
     let subjob = of_subjob(&api, id, subjob_id, view).await?;
     Ok(Json(SubjobBody { subjob }))
 }
@@ -152,7 +160,7 @@ pub(super) async fn atoms(
     page: page::Page,
 ) -> Answer<AtomsBody> {
     let view = move |_: &Build, subjob: &Subjob, runs| {
-        page.of(views::atoms(subjob_id, subjob, runs)).collect()
+        page.of(shapes::atoms(subjob_id, subjob, runs)).collect()
     };
     let atoms = of_subjob(&api, id, subjob_id, view).await?;
     Ok(Json(AtomsBody { atoms }))
@@ -163,7 +171,7 @@ pub(super) async fn atom(
     Path((id, subjob_id, atom_id)): Path<(BuildId, SubjobId, AtomId)>,
 ) -> Answer<AtomBody> {
     let view = move |_: &Build, subjob: &Subjob, runs| {
-        views::atoms(subjob_id, subjob, runs).find(|atom| atom.id == atom_id)
+        shapes::atoms(subjob_id, subjob, runs).find(|atom| atom.id == atom_id)
     };
     let atom = of_subjob(&api, id, subjob_id, view).await?;
     let atom = atom.ok_or(ApiError::UnknownAtom(atom_id))?;
@@ -173,7 +181,7 @@ pub(super) async fn atom(
 pub(super) async fn slaves(State(api): State<Arc<Api>>) -> Answer<SlavesBody> {
     let slaves = api
         .cluster
-        .read(|cluster| cluster.slaves().map(views::slave).collect())
+        .read(|cluster| cluster.slaves().map(shapes::slave).collect())
         .await?;
     Ok(Json(SlavesBody { slaves }))
 }
@@ -186,7 +194,7 @@ pub(super) async fn slave(
         cluster
             .slaves()
             .find(|slave| slave.id == id)
-            .map(views::slave)
+            .map(shapes::slave)
     });
     let slave = found.await?.ok_or(ApiError::UnknownSlave(id))?;
     Ok(Json(SlaveBody { slave }))

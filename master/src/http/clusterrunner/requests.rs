@@ -153,7 +153,7 @@ mod tests {
     fn each_request_needs_its_access() {
         for (v, s) in [("/v1", ""), ("", "s"), ("/v2", "s")] {
             let build = format!("{v}/build{s}");
-            check(Method::GET, &build, [true, false, true, false]);
+            check(Method::GET, &build, [true, true, true, false]);
             check(Method::POST, &build, [true, true, false, false]);
             check(
                 Method::PUT,

@@ -2,12 +2,12 @@
 
 use super::error::ApiError;
 use super::original::slaves as original;
+use super::shapes;
 use super::{Api, Path};
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::access::Caller;
 use crate::core::command::{Command, Refusal, SlaveChoice};
 use crate::core::event::{Event, Fact, STOPPED};
-use crate::read::views;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -228,7 +228,7 @@ async fn order_drain(
     let is_release = |event: &Event| matches!(event.fact, Fact::SlaveReleased { .. });
     let view = api
         .cluster
-        .read(move |cluster| cluster.slave(slave).map(views::slave));
+        .read(move |cluster| cluster.slave(slave).map(shapes::slave));
     Ok(Json(DrainAnswer {
         status: "SUCCESS".to_owned(),
         slave: view.await?.ok_or(ApiError::UnknownSlave(slave))?,
@@ -300,7 +300,7 @@ async fn reported(api: &Api, slave: SlaveId) -> Result<Json<Reported>, ApiError>
     api.cluster.heard(slave).await?;
     let view = api
         .cluster
-        .read(move |cluster| cluster.slave(slave).map(views::slave));
+        .read(move |cluster| cluster.slave(slave).map(shapes::slave));
     Ok(Json(Reported {
         status: "SUCCESS",
         slave: view.await?,

@@ -3,9 +3,6 @@
 
 use super::text::{family, line, write_histogram};
 use crate::core::histogram::Histogram;
-use axum::http::{Method, StatusCode};
-use clusterrunner_common::http::clusterrunner::routes::Reached;
-use clusterrunner_common::http::clusterrunner::rules::Observer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,35 +116,19 @@ impl Measured {
         }
     }
 
-    /// Counts requests as they are answered.
-    #[must_use]
-    pub fn observer(&self) -> Observer {
-        let measured = self.clone();
-        Arc::new(move |method, reached, status, took| {
-            if let Some(reached) = reached {
-                measured.answered(method, reached, status, took);
-            }
-        })
-    }
-
-    /// As in the original, downloads of archives are not counted: they take what the reader takes.
-    fn answered(&self, method: &Method, reached: &Reached, status: StatusCode, took: Duration) {
-        let method = match *method {
-            Method::GET => "GET",
-            Method::POST => "POST",
-            Method::PUT => "PUT",
-            Method::HEAD => "HEAD",
-            Method::OPTIONS => "OPTIONS",
-            // Anybody can make up methods; labels must not grow with them.
-            _ => "OTHER",
-        };
-        let key = (reached.index(), method, status.as_u16());
+    /// Counts an answer, by its route's number and name. As in the original, downloads of archives are not counted:
+    /// they take what the reader takes.
+    pub fn answered(&self, route: (usize, &str), method: &str, status: u16, took: Duration) {
+        let (index, endpoint) = route;
+        let known = ["GET", "POST", "PUT", "HEAD", "OPTIONS"];
+        // Anybody can make up methods; labels must not grow with them.
+        let method = known.into_iter().find(|known| *known == method);
+        let key = (index, method.unwrap_or("OTHER"), status);
         let part = &self.0.requests[PART.with(|part| *part)];
         let mut requests = part.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, histogram)) = requests.get_mut(&key) {
             return histogram.observe(took.as_secs_f64());
         }
-        let endpoint = reached.endpoint();
         if !endpoint.contains("/artifacts.") {
             let mut histogram = Histogram::new(REQUEST_BUCKETS);
             histogram.observe(took.as_secs_f64());

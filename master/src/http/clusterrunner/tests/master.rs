@@ -5,6 +5,8 @@ use crate::coordinator::Coordinator;
 use crate::core::command::{Opening, StoredResults};
 use crate::http::clusterrunner::*;
 use crate::journal::Journal;
+use crate::read::event_log;
+use crate::read::feed::Source;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -52,20 +54,20 @@ impl Master {
         let session = SessionId(session.to_owned());
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let lease = Duration::from_secs(60);
-        let ended = journal.ended();
+        let archived = journal.ended();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         let events = EventLog::in_memory();
-        let published = Published::default();
-        let mut to_readers = published.listener();
-        let mut to_event_log = crate::read::event_log::listener(events.clone());
+        let published = Published::new(BuildPage::of);
+        let feed = Source::after(coordinator.position());
+        let (to_readers, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.opening(Opening {
             life: SessionId("this-life".to_owned()),
             fresh: Incarnation("first".to_owned()),
             stored: StoredResults::none(),
         });
         let coordinator = coordinator.telling(move |cluster, events| {
-            to_readers(cluster, events);
-            to_event_log(cluster, events);
+            to_readers.take_in(cluster, events);
+            event_log::record(&to_event_log, cluster, &feed.take_in(cluster, events));
         });
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
@@ -88,10 +90,13 @@ impl Master {
         let api = Api {
             space,
             sources,
+            builds: Builds {
+                cluster: cluster.clone(),
+                archived,
+            },
             cluster: cluster.clone(),
             published,
             results: results.clone(),
-            ended,
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             events,
             measured: Measured::default(),

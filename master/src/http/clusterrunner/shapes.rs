@@ -1,4 +1,4 @@
-//! The cluster as the API shows it. Pure.
+//! Builds, subjobs and slaves as this API shows them. Pure.
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 /// A build, and what it waits for.
 #[must_use]
-pub fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
+pub(crate) fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
     let mut view = build(known);
     if let Some(waits) = waits(cluster, known) {
         let details = view.details.take().unwrap_or_default();
@@ -73,13 +73,13 @@ fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
 
 /// A build.
 #[must_use]
-pub fn build(build: &Build) -> BuildView {
+pub(crate) fn build(build: &Build) -> BuildView {
     assemble(build, build.subjobs.len(), build.numbered_subjobs())
 }
 
-/// A build that is put away.
+/// A build that is archived.
 #[must_use]
-pub fn ended_build(ended: &EndedBuild) -> BuildView {
+pub(crate) fn ended_build(ended: &EndedBuild) -> BuildView {
     let failed = ended.failed.iter().map(|(id, subjob)| (*id, subjob));
     assemble(&ended.build, ended.num_subjobs as usize, failed)
 }
@@ -231,7 +231,7 @@ fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
 
 /// A subjob; `runs` says whether it is taken to run.
 #[must_use]
-pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> SubjobView {
+pub(crate) fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> SubjobView {
     let slave = subjob.slave.and_then(|slave| build.slave_urls.get(&slave));
     SubjobView {
         id,
@@ -245,7 +245,7 @@ pub fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> Subjo
 }
 
 /// The atoms of a subjob; `runs` says whether it is taken to run.
-pub fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<Item = AtomView> {
+pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<Item = AtomView> {
     let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     (0..)
         .map(AtomId)
@@ -287,7 +287,7 @@ fn seconds(outcome: &AtomOutcome) -> f64 {
 
 /// A slave.
 #[must_use]
-pub fn slave(slave: &Slave) -> SlaveView {
+pub(crate) fn slave(slave: &Slave) -> SlaveView {
     // One that is cleared away counts until that is done, as in the original.
     let is_leaving = |place: &BuildOnSlave| *place == BuildOnSlave::TearingDown;
     let current = slave

@@ -1,0 +1,178 @@
+//! Lists that may be very long, part by part, so that whoever reads one does not keep the coordinator from its work.
+//! Each part is as it stood when its turn came.
+
+use super::builds::{Builds, ReadError};
+use crate::core::Cluster;
+use crate::core::builds::build::{Build, Subjob};
+use crate::core::command::Refusal;
+use crate::journal::EndedBuild;
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use std::ops::Range;
+
+/// How many builds one look at the cluster takes along.
+const BUILDS_AT_ONCE: usize = 64;
+
+/// How many subjobs one look takes along.
+const SUBJOBS_AT_ONCE: usize = 256;
+
+/// How many subjobs of an archived build are read at a time.
+const ARCHIVED_AT_ONCE: usize = 4096;
+
+/// Some entries of a list, and where it goes on; nowhere after the last one.
+#[derive(Debug)]
+pub struct Part<T, C> {
+    /// The entries.
+    pub entries: Vec<T>,
+    /// What to ask for next.
+    pub next: Option<C>,
+}
+
+/// Where a list of builds goes on: with the first build that is not before this one, after some more
+/// are left out, and how many may still come.
+#[derive(Clone, Copy, Debug)]
+pub struct AtBuild {
+    first: BuildId,
+    skip: usize,
+    left: usize,
+}
+
+/// Which subjobs are listed, and how many of them were given already.
+#[derive(Clone, Copy, Debug)]
+pub struct AtSubjob<P> {
+    page: P,
+    given: usize,
+}
+
+impl AtBuild {
+    /// The builds whose places in the list of all are in this range.
+    #[must_use]
+    pub fn range(wanted: &Range<usize>) -> Self {
+        Self {
+            first: BuildId(0),
+            skip: wanted.start,
+            left: wanted.len(),
+        }
+    }
+
+    fn take(self) -> usize {
+        self.left.min(BUILDS_AT_ONCE)
+    }
+
+    /// After `last`, if a whole part was there.
+    fn next(self, last: Option<BuildId>, found: usize) -> Option<Self> {
+        let next = Self {
+            first: BuildId(last?.0 + 1),
+            skip: 0,
+            left: self.left - found,
+        };
+        (found == BUILDS_AT_ONCE && next.left > 0).then_some(next)
+    }
+}
+
+impl<P: Fn(usize) -> Range<usize>> AtSubjob<P> {
+    /// The subjobs of the page that `page` makes of their number.
+    #[must_use]
+    pub fn page(page: P) -> Self {
+        Self { page, given: 0 }
+    }
+
+    /// Which ones come now, and where it goes on.
+    fn part(self, length: usize, at_once: usize) -> (Range<usize>, Option<Self>) {
+        let wanted = (self.page)(length);
+        let start = wanted.end.min(wanted.start.saturating_add(self.given));
+        let end = wanted.end.min(start.saturating_add(at_once));
+        let given = self.given + at_once;
+        let next = (end < wanted.end).then_some(Self { given, ..self });
+        (start..end, next)
+    }
+}
+
+impl Builds {
+    /// A part of the list of all builds, with the id of each.
+    ///
+    /// # Errors
+    /// The master is going down, or a record can not be read.
+    pub async fn some<T: Send + 'static>(
+        &self,
+        at: AtBuild,
+        of_live: fn(&Cluster, &Build) -> T,
+        of_archived: fn(&EndedBuild) -> T,
+    ) -> Result<Part<(BuildId, T), AtBuild>, ReadError> {
+        let looked = self.cluster.read(move |cluster| {
+            let (mut live, mut archived, mut last) = (Vec::new(), Vec::new(), None);
+            let builds = cluster.all_builds_from(at.first);
+            for (id, build) in builds.skip(at.skip).take(at.take()) {
+                last = Some(id);
+                match build {
+                    Some(build) => live.push((id, of_live(cluster, build))),
+                    None => archived.push(id),
+                }
+            }
+            (live, archived, last)
+        });
+        let (mut entries, archived, last) = looked.await?;
+        let next = at.next(last, entries.len() + archived.len());
+        if !archived.is_empty() {
+            let of_archived = move |build: &EndedBuild| (build.build.id, of_archived(build));
+            entries.extend(self.archived.builds(archived, of_archived).await?);
+            entries.sort_by_key(|(id, _)| *id);
+        }
+        Ok(Part { entries, next })
+    }
+
+    /// A part of the list of builds that are not over.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn some_unfinished<T: Send + 'static>(
+        &self,
+        at: AtBuild,
+        of_live: fn(&Cluster, &Build) -> T,
+    ) -> Result<Part<T, AtBuild>, ReadError> {
+        let looked = self.cluster.read(move |cluster| {
+            let (mut entries, mut last) = (Vec::new(), None);
+            let unfinished = cluster.builds_from(at.first).filter(|b| !b.is_over());
+            for build in unfinished.skip(at.skip).take(at.take()) {
+                last = Some(build.id);
+                entries.push(of_live(cluster, build));
+            }
+            (entries, last)
+        });
+        let (entries, last) = looked.await?;
+        let next = at.next(last, entries.len());
+        Ok(Part { entries, next })
+    }
+
+    /// A part of the list of a build's subjobs. `of_live` sees those with some numbers.
+    ///
+    /// # Errors
+    /// There is no such build, or its record can not be read.
+    pub async fn some_subjobs<T, P>(
+        &self,
+        id: BuildId,
+        at: AtSubjob<P>,
+        of_live: fn(&Cluster, &Build, Range<usize>) -> Vec<T>,
+        of_archived: fn(&Build, SubjobId, &Subjob) -> T,
+    ) -> Result<Part<T, AtSubjob<P>>, ReadError>
+    where
+        T: Send + 'static,
+        P: Fn(usize) -> Range<usize> + Copy + Send + 'static,
+    {
+        let live = self.live(id, move |cluster, build| {
+            let (numbers, next) = at.part(build.subjobs.len(), SUBJOBS_AT_ONCE);
+            let entries = of_live(cluster, build, numbers);
+            Ok::<_, ReadError>(Part { entries, next })
+        });
+        if let Some(part) = live.await? {
+            return Ok(part);
+        }
+        let wanted = move |length| at.part(length, ARCHIVED_AT_ONCE).0;
+        let found = self.archived.subjobs(id, wanted).await?;
+        let (archived, subjobs) = found.ok_or(Refusal::ForgottenBuild(id))?;
+        let (_, next) = at.part(archived.num_subjobs as usize, ARCHIVED_AT_ONCE);
+        let entries = subjobs.iter();
+        let entries = entries.map(|(id, subjob)| of_archived(&archived.build, *id, subjob));
+        let entries = entries.collect();
+        Ok(Part { entries, next })
+    }
+}
