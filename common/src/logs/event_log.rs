@@ -52,32 +52,21 @@ impl Entry {
         self
     }
 
-    /// Appends it to `lines` as a line of JSON, without its end.
+    /// Appends it to `lines` as a line of JSON, without its end. Written out, since there are two for each atom and all
+    /// else waits for them; names and tags are ours and plain.
     fn write(&self, lines: &mut String, id: u64, at: Timestamp) {
-        let fields = self.fields.iter().map(|(name, value)| (*name, value));
-        write_line(lines, self.tag, fields, id, at);
+        let (tag, time) = (self.tag, Value::from(at.as_unix_seconds()));
+        lines.push('{');
+        let mut fields = self.fields.iter();
+        let written = fields.try_for_each(|(name, value)| write!(lines, r#""{name}":{value},"#));
+        let written = written.and_then(|()| {
+            write!(
+                lines,
+                r#""__id__":{id},"__tag__":"{tag}","__timestamp__":{time}}}"#
+            )
+        });
+        written.expect("a text takes all that is written to it");
     }
-}
-
-/// Written out, since there are two for each atom and all else waits for them; names and tags are ours and
-/// plain.
-fn write_line<'a>(
-    lines: &mut String,
-    tag: &str,
-    mut fields: impl Iterator<Item = (&'static str, &'a Value)>,
-    id: u64,
-    at: Timestamp,
-) {
-    let time = Value::from(at.as_unix_seconds());
-    lines.push('{');
-    let written = fields.try_for_each(|(name, value)| write!(lines, r#""{name}":{value},"#));
-    let written = written.and_then(|()| {
-        write!(
-            lines,
-            r#""__id__":{id},"__tag__":"{tag}","__timestamp__":{time}}}"#
-        )
-    });
-    written.expect("a text takes all that is written to it");
 }
 
 /// Where the event log goes.
@@ -230,9 +219,10 @@ impl EventLog {
         let mut log = self.lock();
         let mut lines = String::new();
         for (at, entry) in happened {
-            let id = log.kept.push(at, &entry);
-            entry.write(&mut lines, id, at);
+            let begins = lines.len();
+            entry.write(&mut lines, log.kept.next_id(), at);
             lines.push('\n');
+            log.kept.push(at, &lines[begins..]);
         }
         if !lines.is_empty() {
             // The file, or standard output, may be shown by a terminal.

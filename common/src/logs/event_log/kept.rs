@@ -1,28 +1,16 @@
-//! The latest events in little memory. There may be two for each atom, and nearly nobody ever asks for
-//! them: so they are kept as numbers, a tenth of their text, and written out for who asks.
+//! The latest events as the lines they are, for those who ask. There may be two for each atom, and nearly nobody ever
+//! asks for them: so whole chunks of lines are deflated, which takes a tenth of the memory.
 
-use super::{Entry, write_line};
 use crate::clock::Timestamp;
-use serde_json::Value;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use std::collections::VecDeque;
+use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
-use std::sync::Arc;
 
-/// When a chunk is full. Events leave memory by whole chunks.
-const CHUNK: usize = 16 << 10;
-
-/// How many chunks are copied for a reader at a time.
-const CHUNKS_AT_ONCE: usize = 2;
-
-/// What a value is, in front of it.
-const NULL: u8 = 0;
-const FALSE: u8 = 1;
-const TRUE: u8 = 2;
-/// A whole number, not negative.
-const NUMBER: u8 = 3;
-const TEXT: u8 = 4;
-/// Whatever else, as JSON.
-const OTHER: u8 = 5;
+/// When a chunk is full, in bytes of text. Events leave memory by whole chunks.
+const CHUNK: usize = 64 << 10;
 
 /// The latest events.
 #[derive(Debug)]
@@ -30,35 +18,23 @@ pub(super) struct Kept {
     most: u64,
     /// How many there ever were; ids begin with 1.
     last_id: u64,
-    /// The oldest first. Each has an event.
+    /// The oldest first. Each has an event; all but the last are full.
     chunks: VecDeque<Chunk>,
-    shapes: Arc<Vec<Shape>>,
 }
 
-/// Events as they stood at a moment, to be written out while others come.
-#[derive(Debug)]
-pub(super) struct Part {
-    /// Never more than [`CHUNKS_AT_ONCE`].
-    chunks: Vec<Chunk>,
-    shapes: Arc<Vec<Shape>>,
-}
-
-/// A tag and the names of its fields: always the same few.
+/// Events that follow each other.
 #[derive(Clone, Debug)]
-struct Shape {
-    tag: &'static str,
-    names: Vec<&'static str>,
-}
-
-/// Events that follow each other, each as its shape, its time after the one before, and its values.
-#[derive(Clone, Debug)]
-struct Chunk {
+pub(super) struct Chunk {
     first_id: u64,
-    num_events: u64,
-    /// The earliest moment: clocks are set back.
-    earliest: Timestamp,
-    latest: Timestamp,
-    bytes: Vec<u8>,
+    times: Vec<Timestamp>,
+    lines: Lines,
+}
+
+/// One line for each event, with its end.
+#[derive(Clone, Debug)]
+enum Lines {
+    Plain(String),
+    Deflated(Vec<u8>),
 }
 
 impl Kept {
@@ -68,32 +44,32 @@ impl Kept {
             most,
             last_id: 0,
             chunks: VecDeque::new(),
-            shapes: Arc::default(),
         }
     }
 
-    /// Keeps one event more; its id.
-    pub(super) fn push(&mut self, at: Timestamp, entry: &Entry) -> u64 {
+    /// Keeps one event more, which has [`Self::next_id`], with the end of its line.
+    pub(super) fn push(&mut self, at: Timestamp, line: &str) {
         self.last_id += 1;
-        let id = self.last_id;
         if self.most == 0 {
-            return id;
+            return;
         }
-        let shape = self.shape_of(entry);
-        if self.chunks.back().is_none_or(Chunk::is_full) {
-            self.chunks.push_back(Chunk {
-                first_id: id,
-                num_events: 0,
-                earliest: at,
-                latest: Timestamp(0),
-                bytes: Vec::with_capacity(CHUNK),
-            });
+        match self.chunks.back_mut() {
+            Some(Chunk {
+                times,
+                lines: Lines::Plain(text),
+                ..
+            }) => {
+                times.push(at);
+                text.push_str(line);
+            }
+            _ => self.chunks.push_back(Chunk {
+                first_id: self.last_id,
+                times: vec![at],
+                lines: Lines::Plain(line.to_owned()),
+            }),
         }
         if let Some(chunk) = self.chunks.back_mut() {
-            chunk.push(shape, at, entry);
-            if chunk.is_full() {
-                chunk.bytes.shrink_to_fit();
-            }
+            chunk.deflate_if_full();
         }
         let oldest = self.oldest_id();
         while self
@@ -103,19 +79,6 @@ impl Kept {
         {
             self.chunks.pop_front();
         }
-        id
-    }
-
-    fn shape_of(&mut self, entry: &Entry) -> usize {
-        let names = || entry.fields.iter().map(|(name, _)| *name);
-        let is_same =
-            |shape: &Shape| shape.tag == entry.tag && shape.names.iter().copied().eq(names());
-        let known = self.shapes.iter().position(is_same);
-        known.unwrap_or_else(|| {
-            let (tag, names) = (entry.tag, names().collect());
-            Arc::make_mut(&mut self.shapes).push(Shape { tag, names });
-            self.shapes.len() - 1
-        })
     }
 
     /// The id of the oldest that is kept, or of the first to come.
@@ -137,198 +100,87 @@ impl Kept {
         }
     }
 
-    /// The first that is newer, in Unix seconds, and has only newer ones behind it. It is looked for from the
-    /// newest back, since whoever asks again asks for little.
+    /// The first that is newer, in Unix seconds, and has only newer ones behind it: clocks are set back.
     pub(super) fn first_newer_than(&self, seconds: f64) -> u64 {
-        let is_newer = |at: Timestamp| at.as_unix_seconds() > seconds;
-        let mut newest_first = self.chunks.iter().rev();
-        let mixed = newest_first.find(|chunk| !is_newer(chunk.earliest));
-        let from = mixed.map_or(0, |chunk| {
-            let older = chunk.events(&self.shapes);
-            let older = older.filter(|event| !is_newer(event.at));
-            older.last().map_or(chunk.first_id, |event| event.id + 1)
-        });
-        from.max(self.oldest_id())
+        let times = self
+            .chunks
+            .iter()
+            .rev()
+            .flat_map(|chunk| chunk.times.iter().rev());
+        let newer = times
+            .take_while(|at| at.as_unix_seconds() > seconds)
+            .count();
+        let first = self.next_id().saturating_sub(newer as u64);
+        first.max(self.oldest_id())
     }
 
-    /// The events from this id on as they stand, some of them; nothing where the first is not kept any more.
-    pub(super) fn part(&self, first: u64) -> Option<Part> {
-        if first < self.oldest_id() {
-            return None;
-        }
-        let chunks = self.chunks.iter().skip_while(|chunk| chunk.end() <= first);
-        Some(Part {
-            chunks: chunks.take(CHUNKS_AT_ONCE).cloned().collect(),
-            shapes: Arc::clone(&self.shapes),
-        })
+    /// The chunk with this event as it stands; nothing where that is not kept any more.
+    pub(super) fn chunk(&self, id: u64) -> Option<Chunk> {
+        let mut chunks = self.chunks.iter();
+        let chunk = chunks.find(|chunk| id < chunk.end())?;
+        (id >= self.oldest_id()).then(|| chunk.clone())
     }
 }
 
 impl Chunk {
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= CHUNK
-    }
-
     /// The id after its last event.
     fn end(&self) -> u64 {
-        self.first_id + self.num_events
+        self.first_id + self.times.len() as u64
     }
 
-    fn push(&mut self, shape: usize, at: Timestamp, entry: &Entry) {
-        let bytes = &mut self.bytes;
-        put_number(bytes, shape as u64);
-        // Two's complement, folded so that small steps in either direction are small numbers.
-        let step = at.0.wrapping_sub(self.latest.0).cast_signed();
-        put_number(bytes, ((step << 1) ^ (step >> 63)).cast_unsigned());
-        for (_, value) in &entry.fields {
-            put_value(bytes, value);
-        }
-        self.num_events += 1;
-        self.earliest = self.earliest.min(at);
-        self.latest = at;
-    }
-
-    fn events<'a>(&'a self, shapes: &'a [Shape]) -> Events<'a> {
-        Events {
-            rest: &self.bytes,
-            shapes,
-            at: Timestamp(0),
-            id: self.first_id,
+    fn deflate_if_full(&mut self) {
+        if let Lines::Plain(text) = &self.lines
+            && text.len() >= CHUNK
+            && let Ok(deflated) = deflated(text)
+        {
+            self.lines = Lines::Deflated(deflated);
+            self.times.shrink_to_fit();
         }
     }
-}
 
-impl Part {
-    /// Writes events as JSON, with commas between them: the first of `ids` and those behind it, as long as the text
-    /// is shorter than `enough`. The id of the next one.
+    /// Appends events with commas before them: the first of `ids` and those behind it, as long as the text is shorter
+    /// than `enough`. The id of the next one.
     pub(super) fn append_to(&self, text: &mut String, ids: &Range<u64>, enough: usize) -> u64 {
-        let events = self.chunks.iter();
-        let events = events.flat_map(|chunk| chunk.events(&self.shapes));
+        let lines = match &self.lines {
+            Lines::Plain(lines) => lines,
+            Lines::Deflated(deflated) => &inflated(deflated).unwrap_or_default(),
+        };
         let mut next = ids.start;
-        for event in events.skip_while(|event| event.id < ids.start) {
-            if event.id >= ids.end || text.len() >= enough {
+        let events = (self.first_id..ids.end).zip(lines.lines());
+        for (id, line) in events.skip_while(|(id, _)| *id < ids.start) {
+            if text.len() >= enough {
                 break;
             }
-            if event.id > ids.start {
+            if !text.is_empty() {
                 text.push(',');
             }
-            let names = event.shape.names.iter().copied();
-            let fields = names.zip(event.values.iter());
-            write_line(text, event.shape.tag, fields, event.id, event.at);
-            next = event.id + 1;
+            text.push_str(line);
+            next = id + 1;
         }
         next
     }
 }
 
-/// One event, read back.
-struct Read<'a> {
-    id: u64,
-    at: Timestamp,
-    shape: &'a Shape,
-    values: Vec<Value>,
+fn deflated(text: &str) -> io::Result<Vec<u8>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes())?;
+    let mut deflated = encoder.finish()?;
+    deflated.shrink_to_fit();
+    Ok(deflated)
 }
 
-struct Events<'a> {
-    rest: &'a [u8],
-    shapes: &'a [Shape],
-    at: Timestamp,
-    id: u64,
-}
-
-impl<'a> Iterator for Events<'a> {
-    type Item = Read<'a>;
-
-    fn next(&mut self) -> Option<Read<'a>> {
-        let shape = usize::try_from(take_number(&mut self.rest)?).ok()?;
-        let shape = self.shapes.get(shape)?;
-        let folded = take_number(&mut self.rest)?;
-        let step = (folded >> 1) ^ (folded & 1).wrapping_neg();
-        self.at = Timestamp(self.at.0.wrapping_add(step));
-        let values = shape.names.iter().map(|_| take_value(&mut self.rest));
-        let values = values.collect::<Option<Vec<Value>>>()?;
-        let id = self.id;
-        self.id += 1;
-        Some(Read {
-            id,
-            at: self.at,
-            shape,
-            values,
-        })
-    }
-}
-
-/// Seven bits in each byte, the lowest first; all but the last have the eighth.
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    loop {
-        let [low, ..] = number.to_le_bytes();
-        number >>= 7;
-        if number == 0 {
-            return bytes.push(low & 0x7f);
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-fn take_number(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, tail) = rest.split_first()?;
-        *rest = tail;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn put_value(bytes: &mut Vec<u8>, value: &Value) {
-    let put_text = |bytes: &mut Vec<u8>, kind, text: &str| {
-        bytes.push(kind);
-        put_number(bytes, text.len() as u64);
-        bytes.extend_from_slice(text.as_bytes());
-    };
-    match value {
-        Value::Null => bytes.push(NULL),
-        Value::Bool(false) => bytes.push(FALSE),
-        Value::Bool(true) => bytes.push(TRUE),
-        Value::String(text) => put_text(bytes, TEXT, text),
-        other => match other.as_u64() {
-            Some(number) => {
-                bytes.push(NUMBER);
-                put_number(bytes, number);
-            }
-            None => put_text(bytes, OTHER, &other.to_string()),
-        },
-    }
-}
-
-fn take_value(rest: &mut &[u8]) -> Option<Value> {
-    let (kind, tail) = rest.split_first()?;
-    *rest = tail;
-    let take_text = |rest: &mut &[u8]| {
-        let length = usize::try_from(take_number(rest)?).ok()?;
-        let (text, tail) = rest.split_at_checked(length)?;
-        *rest = tail;
-        std::str::from_utf8(text).ok().map(str::to_owned)
-    };
-    match *kind {
-        NULL => Some(Value::Null),
-        FALSE => Some(Value::Bool(false)),
-        TRUE => Some(Value::Bool(true)),
-        NUMBER => take_number(rest).map(Value::from),
-        TEXT => take_text(rest).map(Value::String),
-        OTHER => serde_json::from_str(&take_text(rest)?).ok(),
-        _ => None,
-    }
+fn inflated(deflated: &[u8]) -> io::Result<String> {
+    let mut text = String::new();
+    DeflateDecoder::new(deflated).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Entry;
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn values() -> impl Strategy<Value = Value> {
         prop_oneof![
@@ -356,11 +208,18 @@ mod tests {
         let mut pieces = Vec::new();
         while !ids.is_empty() {
             let mut piece = String::new();
-            let part = kept.part(ids.start).unwrap();
-            ids.start = part.append_to(&mut piece, &ids, enough);
+            let chunk = kept.chunk(ids.start).unwrap();
+            ids.start = chunk.append_to(&mut piece, &ids, enough);
             pieces.push(piece);
         }
         pieces.join(",")
+    }
+
+    fn push(kept: &mut Kept, at: Timestamp, entry: &Entry) {
+        let mut line = String::new();
+        entry.write(&mut line, kept.next_id(), at);
+        line.push('\n');
+        kept.push(at, &line);
     }
 
     /// What is wanted, of plain lines.
@@ -385,14 +244,14 @@ mod tests {
         ) {
             let mut kept = Kept::new(most as u64);
             for (at, entry) in &happened {
-                kept.push(*at, entry);
+                push(&mut kept, *at, entry);
             }
             let oldest = happened.len().saturating_sub(most);
             let from = |first| text_from(&kept, first, 100);
             prop_assert_eq!(from(kept.oldest_id()), expected(&happened, |n| n >= oldest));
             let next = kept.next_id();
             prop_assert_eq!(next, happened.len() as u64 + 1);
-            prop_assert!(oldest == 0 || kept.part(oldest as u64).is_none());
+            prop_assert!(oldest == 0 || kept.chunk(oldest as u64).is_none());
             let is_kept = (oldest as i64 + 1..=happened.len() as i64).contains(&id);
             let after = |n: usize| n >= oldest && (!is_kept || n as i64 >= id);
             prop_assert_eq!(from(kept.first_after(id)), expected(&happened, after));
@@ -415,11 +274,18 @@ mod tests {
                 .with("slave_id", n % 1000)
                 .with("attempt", 1);
             let at = Timestamp(1_700_000_000_000 + n / 10);
-            kept.push(at, &entry);
+            push(&mut kept, at, &entry);
             happened.push((at, entry));
         }
-        let bytes: usize = kept.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
-        assert!(bytes < 20 * 10_000, "{bytes}");
+        let bytes = |chunk: &Chunk| {
+            let lines = match &chunk.lines {
+                Lines::Plain(text) => text.capacity(),
+                Lines::Deflated(deflated) => deflated.capacity(),
+            };
+            lines + 8 * chunk.times.capacity()
+        };
+        let bytes: usize = kept.chunks.iter().map(bytes).sum();
+        assert!(bytes < 50 * 10_000, "{bytes}");
         assert!(
             text_from(&kept, kept.first_after(24_999), 1)
                 .starts_with(r#"{"executor_id":null,"build_id":7,"subjob_id":24999,"#)

@@ -75,9 +75,12 @@ impl Page {
             return false;
         }
         let mut events = String::new();
-        let part = self.log.lock().kept.part(ids.start);
-        // Events go on meanwhile.
-        let next = part.map(|part| part.append_to(&mut events, ids, PIECE));
+        while events.len() < PIECE && !ids.is_empty() {
+            let chunk = self.log.lock().kept.chunk(ids.start);
+            // Events go on meanwhile.
+            let next = chunk.map(|chunk| chunk.append_to(&mut events, ids, PIECE));
+            ids.start = next.unwrap_or(ids.end);
+        }
         if !events.is_empty() {
             if self.is_begun {
                 text.push(',');
@@ -85,7 +88,6 @@ impl Page {
             self.is_begun = true;
             text.push_str(&events);
         }
-        ids.start = next.unwrap_or(ids.end);
         !ids.is_empty()
     }
 }
