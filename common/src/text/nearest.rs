@@ -2,6 +2,8 @@
 //!
 //! Owns the comparison only; who knows which names and what the message says is the caller's matter.
 
+use strsim::levenshtein;
+
 /// The one of `known` nearest to `given`, if any is near enough to be a slip of the pen.
 ///
 /// Letter case and `-` for `_` count as nothing, so that `Max-Executors` finds `max_executors`.
@@ -15,15 +17,15 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .map(|name| {
             let name_plain = plain(name);
-            let longer = name_plain.len().max(given.len());
-            (edit_distance(&given, &name_plain), longer, name)
+            let longer = name_plain.chars().count().max(given.chars().count());
+            (levenshtein(&given, &name_plain), longer, name)
         })
         .filter(|(distance, longer, _)| *distance <= longer.div_ceil(3) && distance < longer)
         .min_by_key(|(distance, _, _)| *distance)
         .map(|(_, _, name)| name)
 }
 
-fn plain(name: &str) -> Vec<char> {
+fn plain(name: &str) -> String {
     // A name this long is no slip of the pen, and the comparison below is quadratic.
     const LONGEST: usize = 100;
     name.chars()
@@ -31,21 +33,6 @@ fn plain(name: &str) -> Vec<char> {
         .flat_map(char::to_lowercase)
         .map(|c| if c == '-' { '_' } else { c })
         .collect()
-}
-
-/// Levenshtein distance, one row at a time.
-fn edit_distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
