@@ -60,9 +60,9 @@ pub enum DataDirectoryError {
     /// What an earlier life left can not be looked through.
     #[error("could not look for results of an earlier life in {}: {source}", .path.display())]
     Left {
-        /// Where.
+        /// Where it was to be written.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -4,9 +4,10 @@
 //! while its checkout and its atomizer still need a moment to end; and one repository can have
 //! several names. Two preparations in one directory would give a build the atoms of another commit.
 
+use clusterrunner_common::lock::lock;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// The locks of all projects. Clones share them.
@@ -17,7 +18,7 @@ impl ProjectLocks {
     /// The same if nobody else uses it now or waits for it.
     #[must_use]
     pub fn try_lock(&self, directory: &Path) -> Option<OwnedMutexGuard<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = lock(&self.0);
         let lock = Arc::clone(locks.entry(directory.to_owned()).or_default());
         lock.try_lock_owned().ok()
     }
@@ -25,7 +26,7 @@ impl ProjectLocks {
     /// Waits until nobody else uses `directory`; it is the caller's until the guard is dropped.
     pub async fn lock(&self, directory: &Path) -> OwnedMutexGuard<()> {
         let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locks = lock(&self.0);
             // Those that nobody holds or waits for are only in this map.
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
             Arc::clone(locks.entry(directory.to_owned()).or_default())

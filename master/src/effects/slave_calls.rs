@@ -42,7 +42,7 @@ enum Order {
 /// A slave that can be called.
 #[derive(Debug)]
 pub struct Callee {
-    /// Which.
+    /// The slave.
     pub slave: SlaveId,
     /// `host:port` at which it is called.
     pub url: String,

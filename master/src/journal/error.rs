@@ -8,24 +8,24 @@ pub enum JournalError {
     /// The directory can not be used.
     #[error("could not open the journal in {}: {source}", .directory.display())]
     Open {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// Somebody else has it.
     #[error("the journal in {} is in use by another process", .directory.display())]
     InUse {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
     },
     /// The engine refuses.
     #[error("could not use the journal in {}: {source}", .directory.display())]
     Engine {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: sled::Error,
     },
@@ -36,7 +36,7 @@ pub enum JournalError {
         .directory.display()
     )]
     Damaged {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
         /// What the engine says.
         what: String,
@@ -49,7 +49,7 @@ pub enum JournalError {
         .directory.display()
     )]
     Lost {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
         /// What the engine says.
         what: String,
@@ -62,7 +62,7 @@ pub enum JournalError {
         .directory.display()
     )]
     NoRoom {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
         /// How long it is.
         bytes: u64,

@@ -6,8 +6,9 @@
 
 use crate::core::Cluster;
 use crate::core::event::{Event, Fact};
+use clusterrunner_common::lock::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// How much is retained, as [`weight`] counts it; some 10 MB at most, and the latest turn in any case.
@@ -129,7 +130,7 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Retained> {
-        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.retained)
     }
 }
 

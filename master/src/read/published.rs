@@ -10,9 +10,10 @@ use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::{Event, Fact};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::{read, write};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 /// How many builds are remembered as looked at. Beyond it all are forgotten, and those that are asked for
 /// come back.
@@ -78,7 +79,7 @@ impl<P> Published<P> {
     /// # Errors
     /// It is not: what has to be known to publish it.
     pub fn page(&self, id: BuildId) -> Result<Arc<P>, Missing<P>> {
-        let known = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let known = read(&self.shown);
         let shown = known.get(&id).map(Arc::clone);
         drop(known);
         let shown = shown.unwrap_or_else(|| self.remember(id));
@@ -86,7 +87,7 @@ impl<P> Published<P> {
         if shown.wanted.load(Ordering::Relaxed) != PUBLISHED_UNASKED {
             shown.wanted.store(PUBLISHED_UNASKED, Ordering::Relaxed);
         }
-        let latest = shown.latest.read().unwrap_or_else(PoisonError::into_inner);
+        let latest = read(&shown.latest);
         let (page, changes) = (latest.page.clone(), latest.changes);
         drop(latest);
         let make = self.make;
@@ -98,7 +99,7 @@ impl<P> Published<P> {
     }
 
     fn remember(&self, id: BuildId) -> Arc<ShownBuild<P>> {
-        let mut known = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = write(&self.shown);
         if known.len() >= REMEMBERED {
             known.clear();
         }
@@ -107,7 +108,7 @@ impl<P> Published<P> {
 
     /// Takes events in when they are on disk, before anybody is told.
     pub fn take_in(&self, cluster: &Cluster, events: &[Event]) {
-        let known = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let known = read(&self.shown);
         if known.is_empty() {
             return;
         }
@@ -154,7 +155,7 @@ impl<P> Default for ShownBuild<P> {
 impl<P> ShownBuild<P> {
     fn put(&self, page: Option<P>) {
         let page = page.map(Arc::new);
-        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = write(&self.latest);
         latest.page = page;
         latest.changes += 1;
     }
@@ -164,22 +165,19 @@ impl<P> Missing<P> {
     /// Publishes a build; for a look at the cluster, between two turns. Several may look for
     /// the same build: the first one does.
     pub fn publish(&self, cluster: &Cluster, build: &Build) -> Arc<P> {
-        let latest = self.shown.latest.read();
-        let page = latest.unwrap_or_else(PoisonError::into_inner).page.clone();
+        let page = read(&self.shown.latest).page.clone();
         if let Some(page) = page {
             return page;
         }
         let page = Arc::new((self.make)(cluster, build));
-        let latest = self.shown.latest.write();
-        latest.unwrap_or_else(PoisonError::into_inner).page = Some(Arc::clone(&page));
+        write(&self.shown.latest).page = Some(Arc::clone(&page));
         page
     }
 
     /// Publishes what was read elsewhere after this was made, unless something has happened since.
     pub fn publish_read(&self, page: P) -> Arc<P> {
         let page = Arc::new(page);
-        let latest = self.shown.latest.write();
-        let mut latest = latest.unwrap_or_else(PoisonError::into_inner);
+        let mut latest = write(&self.shown.latest);
         if latest.changes == self.changes {
             latest.page = Some(Arc::clone(&page));
         }

@@ -42,6 +42,7 @@ use bytes::Bytes;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
+use clusterrunner_common::lock::lock;
 use clusterrunner_common::results::block::CheckedResult;
 use damage::{Damages, damaged};
 use futures_util::{Stream, TryStreamExt as _};
@@ -49,7 +50,7 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -493,7 +494,7 @@ impl Stores {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Arc<BuildStore>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// The store of a build; `make`s it if there is none.

@@ -8,13 +8,14 @@ use clusterrunner_common::git::{
     CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror, PackHeader,
     PackRequest,
 };
+use clusterrunner_common::lock::lock;
 use futures_util::stream::{self, Stream};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -238,7 +239,7 @@ impl Sources {
     }
 
     fn cell(&self, question: Question) -> Arc<OnceCell<Answer>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         let known = kept.iter().position(|(known, _)| *known == question);
         let found = known.and_then(|index| kept.remove(index));
         let found = found.unwrap_or_else(|| (question, Arc::default()));

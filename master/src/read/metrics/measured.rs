@@ -3,9 +3,10 @@
 
 use super::text::{family, line, write_histogram};
 use crate::core::histogram::Histogram;
+use clusterrunner_common::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Upper bounds in seconds, the original's.
@@ -125,7 +126,7 @@ impl Measured {
         let method = known.into_iter().find(|known| *known == method);
         let key = (index, method.unwrap_or("OTHER"), status);
         let part = &self.0.requests[PART.with(|part| *part)];
-        let mut requests = part.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = lock(&part.0);
         if let Some((_, histogram)) = requests.get_mut(&key) {
             return histogram.observe(took.as_secs_f64());
         }
@@ -146,7 +147,7 @@ impl Measured {
         );
         let mut all: BTreeMap<Answered, Timed> = BTreeMap::new();
         for part in &self.0.requests {
-            let part = part.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = lock(&part.0);
             for (key, (endpoint, histogram)) in part.iter() {
                 let timed = all.entry(*key);
                 let (_, sum) = timed.or_insert_with(|| {

@@ -10,6 +10,7 @@ use super::incoming::Incoming;
 use super::index::{self, BlockPlace, Found, Index, Key, Place, RECORD};
 use appending::Appending;
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
+use clusterrunner_common::lock::lock;
 use clusterrunner_common::results::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::results::block::{checked_content_of, content_of};
 use orphans::Orphans;
@@ -20,7 +21,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Consoles up to this size are read into memory, larger ones are laid out in a nameless file.
 const SMALL_CONSOLE: u64 = 1 << 20;
@@ -108,7 +109,7 @@ impl BuildStore {
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.index)
     }
 
     /// Adds blocks and brings them to disk; all of them or none.
@@ -127,8 +128,7 @@ impl BuildStore {
     /// # Errors
     /// The disk refuses; then nothing is added.
     pub(super) fn begin(&self, blocks: Vec<NewBlock>) -> io::Result<Appending<'_>> {
-        let one_at_a_time = self.appending.lock();
-        let mut unsynced = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
+        let mut unsynced = lock(&self.appending);
         let (records_end, blocks_end) = {
             let index = self.index();
             (index.length, index.blocks_end)
@@ -224,8 +224,7 @@ impl BuildStore {
 
     /// Whether the names of its files are on disk.
     pub(super) fn has_lasting_names(&self) -> bool {
-        let unsynced = self.appending.lock();
-        unsynced.unwrap_or_else(PoisonError::into_inner).is_empty()
+        lock(&self.appending).is_empty()
     }
 
     /// Whether there surely are no files but those of the small blocks.
@@ -243,8 +242,7 @@ impl BuildStore {
     /// # Errors
     /// The disk refuses.
     pub(super) fn remove_unused(&self, needed: impl Fn(u64) -> bool) -> io::Result<()> {
-        let one_at_a_time = self.appending.lock();
-        let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.appending);
         let latest: HashSet<u64> = {
             let index = self.index();
             index.files().collect()

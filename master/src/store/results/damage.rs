@@ -2,9 +2,10 @@
 //! of the build for as long as this process lives.
 
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is known to be damaged. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +13,7 @@ pub(super) struct Damages(Arc<Mutex<BTreeMap<BuildId, BTreeSet<String>>>>);
 
 impl Damages {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<BuildId, BTreeSet<String>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes note of a damage.
