@@ -4,7 +4,7 @@ use crate::archives::zip_of;
 use crate::farm::Farm;
 use crate::repository::Repository;
 use crate::wait::wait_for;
-use clusterrunner_common::api::{BuildResult, BuildStatus};
+use clusterrunner_common::api::BuildStatus;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -158,8 +158,7 @@ async fn an_atom_knows_where_it_runs() {
     let repository =
         Repository::with_jobs("Job:\n  commands: [env, pwd]\n  atomizers: [{N: echo 1}]\n");
     let farm = Farm::start(&[1]).await;
-    let build = farm.run(&repository.request()).await;
-    assert_eq!(build.result, Some(BuildResult::NoFailures), "{build:?}");
+    let build = farm.run(&repository.request()).await.passes();
     let atom = farm.atoms(build.id).await.remove(0);
     let console = farm.console(build.id, &atom).await;
     let variables: BTreeMap<&str, &str> = console
@@ -204,10 +203,9 @@ async fn max_executors_bounds_what_runs_at_a_time() {
             config["max_executors_per_slave"] = json!(limit);
         }
         repository.commit(&[("README", "no jobs")]);
-        let build = farm
-            .run(&repository.request_with(json!({"config": config})))
-            .await;
-        assert_eq!(build.result, Some(BuildResult::NoFailures), "{build:?}");
+        farm.run(&repository.request_with(json!({"config": config})))
+            .await
+            .passes();
         let (mut running, mut most) = (0, 0);
         for line in fs::read_to_string(&log).unwrap().lines() {
             running += if line == "begin" { 1 } else { -1 };
@@ -257,8 +255,7 @@ async fn a_running_atom_can_be_followed() {
         .await;
     assert!(early.is_err(), "the archive is not there yet");
     fs::write(&release, "").unwrap();
-    let end = farm.end_of(build).await;
-    assert_eq!(end.result, Some(BuildResult::NoFailures));
+    farm.end_of(build).await.passes();
     let atom = farm.atoms(build).await.remove(0);
     assert_eq!(farm.console(build, &atom).await, "early 1\nlate\n");
 }

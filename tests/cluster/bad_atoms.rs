@@ -1,31 +1,29 @@
 //! Atoms that signal their slave, or remove what it works in: nobody else's work is lost by that.
 
 use crate::farm::Farm;
+use crate::job::job;
+use crate::outcome::Over;
 use crate::repository::Repository;
-use crate::wait::wait_for;
 use crate::whole_build::runs;
-use clusterrunner_common::api::{BuildResult, BuildView};
+use clusterrunner_common::api::BuildView;
 use std::path::PathBuf;
 
 /// A job of eight atoms that note each run; the third does the deed.
 fn project(deed: &str) -> (Repository, PathBuf) {
     let repository = Repository::empty();
     let log = repository.outside("runs");
-    let job = format!(
-        "Job:\n  commands:\n    - echo \"$N\" >> '{log}'\n    - test -e clusterrunner.yaml\n    - if [ \"$N\" = 3 ]; then {deed}; fi\n  \
-         atomizers: [{{N: seq 1 8}}]\n",
-        log = log.display(),
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let job = job(format!("echo \"$N\" >> '{}'", log.display()))
+        .then("test -e clusterrunner.yaml")
+        .then(format!("if [ \"$N\" = 3 ]; then {deed}; fi"));
+    repository.commit_job(&job.atoms(8));
     (repository, log)
 }
 
 /// Every atom ran once and passed, and no slave has gone.
-async fn run_unharmed(farm: &mut Farm, deed: &str) -> BuildView {
+async fn run_unharmed(farm: &mut Farm, deed: &str) -> Over {
     let (repository, log) = project(deed);
     let before = farm.wait_for_slaves(1).await;
-    let view = farm.run(&repository.request()).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let view = farm.run(&repository.request()).await.passes();
     let runs = runs(&log);
     assert!(
         runs.len() == 8 && runs.values().all(|times| *times == 1),
@@ -38,12 +36,9 @@ async fn run_unharmed(farm: &mut Farm, deed: &str) -> BuildView {
 }
 
 async fn warnings(farm: &Farm, build: &BuildView) -> String {
-    let client = farm.client();
-    let warnings = wait_for("there is a warning", async || {
-        let warnings = client.build(build.id).await.unwrap().warnings;
-        (!warnings.is_empty()).then_some(warnings)
-    });
-    warnings.await.join("\n")
+    let told = |view: &BuildView| !view.warnings.is_empty();
+    let view = farm.wait_for_build(build.id, "there is a warning", told);
+    view.await.warnings.join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +115,6 @@ async fn a_slave_that_has_lost_its_place_for_good_ends() {
         "{told}"
     );
     farm.start_slave(1);
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     assert_eq!(runs(&log).len(), 8);
 }

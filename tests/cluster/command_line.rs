@@ -8,7 +8,6 @@ use clusterrunner_common::ids::BuildId;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, Instant};
 
 const PASSING: &str = "Unit:
   commands:
@@ -171,7 +170,6 @@ fn validate_says_what_is_wrong_and_where() {
 #[test]
 fn a_build_that_can_not_begin_ends_with_the_right_code() {
     let machine = Machine::new(PASSING);
-    let began = Instant::now();
     let nobody = ["--master-url", "127.0.0.1:1"];
     for arguments in [
         &["build", "git", "--url", "https://example.org/a.git"][..],
@@ -185,12 +183,6 @@ fn a_build_that_can_not_begin_ends_with_the_right_code() {
         assert_eq!(ended.code, Some(5), "{arguments:?}: {ended:#?}");
         assert!(ended.stderr.contains("127.0.0.1:1"), "{ended:#?}");
     }
-    // Each of them tries for some seconds, not for the minute that a build rides through.
-    assert!(
-        began.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        began.elapsed()
-    );
     machine.run_to(2, &["build", "--no-such-option"]);
     machine.run_to(2, &["build", "git"]);
     machine.run_to(2, &[]);

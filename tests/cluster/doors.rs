@@ -3,30 +3,29 @@
 
 use crate::archives::{Member, tar_of};
 use crate::farm::{Extra, Farm, object};
+use crate::job::job;
 use crate::repository::Repository;
-use clusterrunner_common::api::BuildStatus;
 use clusterrunner_common::text::printable::is_obeyed;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-const JOB: &str = "Job:\n  commands: [echo on]\n  atomizers: [{N: echo 1}]\n";
+fn one_atom() -> Repository {
+    Repository::of(&job("echo on").atoms(1))
+}
 
 /// The message of a build that must end in an error.
 async fn error_of(farm: &Farm, request: &Value) -> String {
-    let build = farm.run(request).await;
-    assert_eq!(build.status, BuildStatus::Error, "{build:?}");
-    build.error_message.unwrap()
+    farm.run(request).await.errs(&[]).0.error_message.unwrap()
 }
 
 #[tokio::test]
 async fn no_link_among_artifacts_leads_out_by_way_of_another() {
     let farm = Farm::start(&[1]).await;
-    let job = "Job:\n  commands:\n    - cd $ARTIFACT_DIR; mkdir d; ln -s . l; ln -s l/l/../../etc/passwd x\n    \
-               - ln -s d/../l kept; mkfifo pipe\n  atomizers: [{N: echo 1}]\n";
-    let repository = Repository::with_jobs(job);
-    let build = farm.run(&repository.request()).await;
+    let links = job("cd $ARTIFACT_DIR; mkdir d; ln -s . l; ln -s l/l/../../etc/passwd x")
+        .then("ln -s d/../l kept; mkfifo pipe");
+    let build = farm.runs(&links.atoms(1)).await;
     let members = tar_of(&farm, build.id).await;
     let member = |name: &str| members.get(&format!("./artifact_0_0/{name}"));
     assert_eq!(member("l"), Some(&Member::Link(".".to_owned())));
@@ -54,8 +53,7 @@ async fn a_job_file_that_is_a_link_shows_nothing_from_elsewhere() {
 async fn a_message_of_megabytes_is_kept_by_its_ends() {
     let farm = Farm::start(&[1]).await;
     let command = format!("false {} the end", "x".repeat(2_800_000));
-    let job = format!("Job:\n  commands: [\"true\"]\n  atomizers: [{{N: {command}}}]\n");
-    let repository = Repository::with_jobs(&job);
+    let repository = Repository::of(&job("true").atomizer(command));
     let message = error_of(&farm, &repository.request()).await;
     assert!(message.len() < 20_000, "{}", message.len());
     assert!(message.starts_with("Atomizer command failed!"));
@@ -90,9 +88,10 @@ async fn nothing_is_open_to_others_whatever_the_umask() {
         farm.wrap(daemon, wrapper.map(str::to_owned).to_vec());
     }
     farm.start_all(&[1]).await;
-    let job = "Job:\n  commands: [umask, echo > $ARTIFACT_DIR/left]\n  setup_build: [umask]\n  atomizers: [{N: umask}]\n";
-    let repository = Repository::with_jobs(job);
-    let build = farm.run(&repository.request()).await;
+    let job = job("umask")
+        .then("echo > $ARTIFACT_DIR/left")
+        .setup("umask");
+    let build = farm.runs(&job.atomizer("umask")).await;
     let atoms = farm.atoms(build.id).await;
     // Commands have the umask that the daemons were started with.
     assert_eq!(atoms[0].command_string, "export N=\"0000\";");
@@ -103,7 +102,7 @@ async fn nothing_is_open_to_others_whatever_the_umask() {
 #[tokio::test]
 async fn a_pipe_in_a_repository_ends_its_build() {
     let farm = Farm::start(&[1]).await;
-    let repository = Repository::with_jobs(JOB);
+    let repository = one_atom();
     repository.git(&["pack-refs", "--all"]);
     let refs = repository.path().join(".git/packed-refs");
     fs::remove_file(&refs).unwrap();
@@ -112,17 +111,13 @@ async fn a_pipe_in_a_repository_ends_its_build() {
     rustix::fs::mknodat(rustix::fs::CWD, &refs, kind, mode, 0).unwrap();
     let message = error_of(&farm, &repository.request()).await;
     assert!(message.contains("packed-refs is a pipe"), "{message}");
-    let good = Repository::with_jobs(JOB);
-    assert_eq!(
-        farm.run(&good.request()).await.status,
-        BuildStatus::Finished
-    );
+    farm.works().await;
 }
 
 #[tokio::test]
 async fn remote_files_reach_no_private_address_unless_it_is_allowed() {
     let farm = Farm::start(&[1]).await;
-    let repository = Repository::with_jobs(JOB);
+    let repository = one_atom();
     let with_file = |url: &str| repository.request_with(json!({"remote_files": {"file": url}}));
     let own = format!("http://{}/v1/version", farm.master_address());
     let refused = farm.client().submit_params(&object(&with_file(&own))).await;
@@ -148,8 +143,7 @@ async fn remote_files_reach_no_private_address_unless_it_is_allowed() {
     });
     open.start_all(&[1]).await;
     let own = format!("http://{}/v1/version", open.master_address());
-    let build = open.run(&with_file(&own)).await;
-    assert_eq!(build.status, BuildStatus::Finished, "{build:?}");
+    open.run(&with_file(&own)).await.passes();
 }
 
 /// What a request says goes to the logs of both daemons.

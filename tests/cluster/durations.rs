@@ -3,7 +3,6 @@
 use crate::farm::Farm;
 use crate::repository::Repository;
 use crate::wait::wait_for;
-use clusterrunner_common::api::BuildResult;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -31,8 +30,7 @@ async fn the_originals_timings_are_used_until_others_are_learned_which_outlive_t
     fs::write(timings.join("Job.timing.json"), known.to_string()).unwrap();
     farm.start_all(&[1]).await;
     let request = json!({"type": "directory", "project_directory": project.path()});
-    let build = farm.run(&request).await;
-    assert_eq!(build.result, Some(BuildResult::NoFailures));
+    let build = farm.run(&request).await.passes();
     // The unknown one counts as the longest of so few, and equal ones go in the atomizer's order.
     let order = fs::read_to_string(project.path().join("order")).unwrap();
     assert_eq!(order, "b\nd\nc\na\n");
@@ -75,10 +73,9 @@ async fn a_job_with_labels_runs_only_where_they_are() {
     })
     .await;
     // It holds nobody up.
-    let any = farm
-        .run(&project.request_with(json!({"job_name": "Any"})))
-        .await;
-    assert_eq!(any.result, Some(BuildResult::NoFailures));
+    farm.run(&project.request_with(json!({"job_name": "Any"})))
+        .await
+        .passes();
     let settings = fs::read_to_string(farm.path("base/clusterrunner.conf")).unwrap();
     let labelled = settings.replace("[slave]\n", "[slave]\nlabels = big, gpu\n");
     let path = farm.path("base/labelled.conf");
@@ -86,8 +83,7 @@ async fn a_job_with_labels_runs_only_where_they_are() {
     let file = file.write(true).create_new(true).mode(0o600).open(&path);
     file.unwrap().write_all(labelled.as_bytes()).unwrap();
     farm.start_slave_with(1, &path);
-    let end = farm.end_of(gpu).await;
-    assert_eq!(end.result, Some(BuildResult::NoFailures));
+    farm.end_of(gpu).await.passes();
     let mut slaves: BTreeMap<Option<String>, usize> = BTreeMap::new();
     for subjob in farm.subjobs(gpu).await {
         *slaves.entry(subjob.slave).or_default() += 1;

@@ -2,52 +2,31 @@
 //! which there is a result, and none counts twice.
 
 use crate::farm::Farm;
-use crate::repository::Repository;
+use crate::gate::Gate;
+use crate::outcome::Over;
 use crate::wait::wait_for;
-use clusterrunner_common::api::{AtomState, BuildResult, BuildView};
+use crate::whole_build::runs;
+use clusterrunner_common::api::BuildView;
 use clusterrunner_common::ids::BuildId;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 /// A slave that has two results, and no master to give them to.
 struct Scene {
     farm: Farm,
     build: BuildId,
-    log: PathBuf,
-    _repository: Repository,
-}
-
-fn num_runs(log: &Path) -> usize {
-    fs::read_to_string(log).unwrap_or_default().lines().count()
+    gate: Gate,
 }
 
 impl Scene {
     async fn set() -> Self {
-        let repository = Repository::empty();
-        let (log, go) = (repository.outside("runs"), repository.outside("go"));
-        let job = format!(
-            "Job:\n  commands:\n    - echo $N >> '{log}'\n    - until test -e '{go}'; do sleep 0.02; done\n    \
-             - echo ran $N\n    - test $N = 1\n  atomizers: [{{N: seq 1 2}}]\n",
-            log = log.display(),
-            go = go.display()
-        );
-        repository.commit(&[("clusterrunner.yaml", &job)]);
+        let gate = Gate::with(|job| job.then("echo ran $N").then("test $N = 1").atoms(2));
         let mut farm = Farm::start(&[2]).await;
-        let build = farm.submit(&repository.request()).await;
-        wait_for("both atoms run", async || {
-            (num_runs(&log) == 2).then_some(())
-        })
-        .await;
-        wait_for("the master knows it", async || {
-            let atoms = farm.atoms(build).await;
-            let running = |atom: &clusterrunner_common::api::AtomView| -> bool {
-                atom.state == AtomState::InProgress
-            };
-            atoms.iter().all(running).then_some(())
-        })
-        .await;
+        let build = farm.submit(&gate.request()).await;
+        gate.wait_for_runs(2).await;
+        let known = |view: &BuildView| view.num_atoms_in_progress == 2;
+        farm.wait_for_build(build, "the master knows it", known)
+            .await;
         farm.kill_master();
-        fs::write(&go, "").unwrap();
+        gate.open();
         wait_for("both results wait", async || {
             let waiting = farm
                 .output("slave 0")
@@ -56,17 +35,15 @@ impl Scene {
             (waiting == 2).then_some(())
         })
         .await;
-        Self {
-            farm,
-            build,
-            log,
-            _repository: repository,
-        }
+        Self { farm, build, gate }
     }
 
-    async fn check_end(&self, times: usize) -> BuildView {
-        let view = self.farm.end_of(self.build).await;
-        assert_eq!(view.result, Some(BuildResult::Failure), "{view:?}");
+    fn num_runs(&self) -> usize {
+        runs(&self.gate.log).values().sum()
+    }
+
+    async fn check_end(&self, times: usize) -> Over {
+        let view = self.farm.end_of(self.build).await.fails(&[(2, 1)]);
         assert_eq!((view.num_atoms_completed, view.num_atoms_failed), (2, 1));
         for (atom, n) in self.farm.atoms(self.build).await.iter().zip(1..) {
             assert_eq!(atom.exit_code, Some(n - 1), "{atom:?}");
@@ -74,7 +51,7 @@ impl Scene {
             assert_eq!(console, format!("ran {n}\n"));
         }
         self.farm.wait_for_rest().await;
-        assert_eq!(num_runs(&self.log), 2 * times);
+        assert_eq!(self.num_runs(), 2 * times);
         view
     }
 }
@@ -123,5 +100,8 @@ async fn results_that_others_made_meanwhile_do_not_count_again() {
     scene.farm.restart_slave(0, 2);
     scene.farm.wait_for_slaves(2).await;
     scene.farm.wait_for_rest().await;
-    assert_eq!(scene.farm.client().build(scene.build).await.unwrap(), view);
+    assert_eq!(
+        scene.farm.client().build(scene.build).await.unwrap(),
+        view.0
+    );
 }

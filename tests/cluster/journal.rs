@@ -92,7 +92,7 @@ async fn a_journal_is_verified_exported_and_brought_back() {
     let repaired = journal(&farm, &["repair", "--from", "backup.jsonl", "--yes"]);
     assert_eq!(repaired.code, Some(0), "{repaired:#?}");
     farm.start_master().await;
-    assert_eq!(farm.client().build(view.id).await.unwrap(), view);
+    assert_eq!(farm.client().build(view.id).await.unwrap(), view.0);
     assert_eq!(farm.atoms(view.id).await, atoms);
     assert_eq!(farm.console(view.id, &atoms[0]).await, "hello\n");
 }

@@ -2,15 +2,14 @@
 //! ports, and a project.
 
 use crate::daemon::STOP_LIMIT;
+use crate::ports::free_ports;
 use crate::processes;
 use crate::program::clusterrunner;
 use crate::wait::is_true_within;
 use rustix::process::Signal;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
 
 /// The user's part of a machine.
@@ -44,7 +43,8 @@ impl Machine {
             .prefix("clusterrunner-machine-")
             .tempdir()
             .unwrap();
-        let (port, slave_port) = (free_port(), free_port());
+        let port = free_ports("127.0.0.1", 2);
+        let slave_port = port + 1;
         let machine = Self { directory };
         for sub in ["base", "home", "project"] {
             fs::create_dir(machine.path(sub)).unwrap();
@@ -152,17 +152,4 @@ pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
-}
-
-/// A port that nobody listens on. Below those that the system gives to outgoing connections, so that
-/// it stays free until it is used.
-fn free_port() -> u16 {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 1000).unwrap() * 10;
-    loop {
-        let port = 20_000 + (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -12,13 +12,18 @@
 mod archives;
 mod daemon;
 mod farm;
+mod gate;
+mod job;
 mod machine;
+mod outcome;
+mod ports;
 mod preparing;
 mod processes;
 mod program;
 mod raw;
 mod repository;
 mod skipping;
+mod stories;
 mod wait;
 
 mod atoms;

@@ -3,11 +3,13 @@
 
 use crate::archives::{tar_of, zip_of};
 use crate::farm::Farm;
+use crate::gate::Gate;
+use crate::job::job;
 use crate::processes;
 use crate::repository::Repository;
 use crate::wait::{measure, wait_for};
 use crate::whole_build::{ATOMS, check_results, many_atoms, number, runs};
-use clusterrunner_common::api::{AtomState, BuildResult, BuildStatus};
+use clusterrunner_common::api::{AtomState, BuildStatus, BuildView};
 use clusterrunner_common::ids::BuildId;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -61,44 +63,27 @@ async fn a_master_is_killed_in_mid_build() {
 /// Slaves that outlive the master's absence keep what they hold.
 #[tokio::test]
 async fn running_atoms_go_on_while_the_master_is_away() {
-    let repository = Repository::empty();
-    let (log, release) = (repository.outside("runs"), repository.outside("release"));
-    let job = format!(
-        "Job:\n  commands:\n    - echo \"$N\" >> '{}'\n    - until test -e '{}'; do sleep 0.02; done\n    - echo done\n  \
-         atomizers: [{{N: seq 1 2}}]\n",
-        log.display(),
-        release.display()
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let gate = Gate::with(|job| job.then("echo done").atoms(2));
     let mut farm = Farm::start(&[2]).await;
-    let build = farm.submit(&repository.request()).await;
-    wait_for("both atoms run", async || {
-        (runs(&log).len() == 2).then_some(())
-    })
-    .await;
+    let build = farm.submit(&gate.request()).await;
+    gate.wait_for_runs(2).await;
     farm.kill_master();
     // They end while nobody takes their results.
-    fs::write(&release, "").unwrap();
+    gate.open();
     farm.start_master().await;
-    let view = farm.end_of(build).await;
-    assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
-    assert_eq!(view.result, Some(BuildResult::NoFailures));
-    for atom in farm.atoms(build).await {
-        assert_eq!(farm.console(build, &atom).await, "done\n");
-    }
-    assert_eq!(runs(&log).values().copied().collect::<Vec<_>>(), [1, 1]);
+    farm.end_of(build).await.passes();
+    assert_eq!(farm.consoles(build).await, ["done\n"; 2]);
+    assert!(gate.ran_once());
 }
 
 #[tokio::test]
 async fn a_master_is_killed_while_it_prepares() {
     let repository = Repository::empty();
     let (log, release) = (repository.outside("log"), repository.outside("release"));
-    let job = format!(
-        "Job:\n  commands: [echo \"$N\"]\n  atomizers:\n    - N: echo x >> '{}'; until test -e '{}'; do sleep 0.02; done; seq 1 5\n",
-        log.display(),
-        release.display()
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let (log_path, release_path) = (log.display(), release.display());
+    let wait = format!("until test -e '{release_path}'; do sleep 0.02; done");
+    let atomizer = format!("echo x >> '{log_path}'; {wait}; seq 1 5");
+    repository.commit_job(&job("echo \"$N\"").atomizer(atomizer));
     let mut farm = Farm::start(&[1]).await;
     let build = farm.submit(&repository.request()).await;
     let tries = || fs::read_to_string(&log).unwrap_or_default().lines().count();
@@ -107,8 +92,7 @@ async fn a_master_is_killed_while_it_prepares() {
     farm.start_master().await;
     wait_for("it runs anew", async || (tries() == 2).then_some(())).await;
     fs::write(&release, "").unwrap();
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let view = farm.end_of(build).await.passes();
     assert_eq!(view.num_atoms, Some(5));
 }
 
@@ -116,24 +100,17 @@ async fn a_master_is_killed_while_it_prepares() {
 async fn a_master_is_killed_while_it_archives() {
     let repository = Repository::empty();
     let log = repository.outside("runs");
-    let job = format!(
-        "Job:\n  commands:\n    - echo \"$N\" >> '{}'\n    - head -c 8000000 /dev/urandom > \"$ARTIFACT_DIR/noise\"\n  \
-         atomizers: [{{N: seq 1 6}}]\n",
-        log.display()
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let noise = "head -c 8000000 /dev/urandom > \"$ARTIFACT_DIR/noise\"";
+    let note = job(format!("echo \"$N\" >> '{}'", log.display()));
+    repository.commit_job(&note.then(noise).atoms(6));
     let mut farm = Farm::start(&[2]).await;
     let build = farm.submit(&repository.request()).await;
-    let client = farm.client();
-    wait_for("all atoms have a result", async || {
-        let view = client.build(build).await.unwrap();
-        (view.num_atoms_completed == 6).then_some(())
-    })
-    .await;
+    let done = |view: &BuildView| view.num_atoms_completed == 6;
+    farm.wait_for_build(build, "all atoms have a result", done)
+        .await;
     farm.kill_master();
     farm.start_master().await;
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     assert!(runs(&log).values().all(|times| *times == 1));
     let (tar, zip) = (tar_of(&farm, build).await, zip_of(&farm, build).await);
     assert_eq!(zip.len(), 6 * 5);
@@ -253,8 +230,7 @@ async fn an_accepted_build_is_never_lost() {
         farm.start_master().await;
         // A second death over the preparing of one of them would end that build by rule.
         for build in &accepted[first..] {
-            let view = farm.end_of(*build).await;
-            assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+            farm.end_of(*build).await.passes();
         }
     }
     let builds = farm.client().builds().await.unwrap();
@@ -282,7 +258,7 @@ async fn a_cancel_survives_a_restart() {
     farm.kill_master();
     farm.start_master().await;
     farm.wait_for_slaves(1).await;
-    assert_eq!(farm.end_of(build).await.status, BuildStatus::Canceled);
+    farm.end_of(build).await.ends_canceled();
     farm.wait_for_rest().await;
     let left = processes::with_text(marker);
     assert!(left.is_empty(), "{left:?}");
@@ -305,7 +281,7 @@ async fn a_finished_build_survives_a_restart() {
     farm.start_master().await;
     let client = farm.client();
     for before in [&view, &failed, &canceled] {
-        assert_eq!(&client.build(before.id).await.unwrap(), before);
+        assert_eq!(client.build(before.id).await.unwrap(), before.0);
     }
     check_results(&farm, &view).await;
 }

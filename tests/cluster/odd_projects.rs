@@ -3,39 +3,30 @@
 
 use crate::archives::{tar_of, zip_of};
 use crate::farm::{Extra, Farm};
+use crate::job::{Job, job};
+use crate::outcome::Over;
 use crate::repository::Repository;
-use crate::wait::wait_for_at_most;
-use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use crate::wait::wait_for;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
-
-const JOB: &str = "Job:\n  commands: [echo on]\n  atomizers: [{N: seq 1 2}]\n";
 
 /// Runs a build that must end in an error whose message has all of `parts`.
 async fn check_error(farm: &Farm, request: &Value, parts: &[&str]) -> String {
-    let build = farm.run(request).await;
-    assert_eq!(build.status, BuildStatus::Error, "{build:?}");
+    let build = farm.run(request).await.errs(parts);
     assert_eq!((&build.result, &build.failed_atoms), (&None, &None));
     assert_eq!(build.state_timestamps["finished"], None);
     assert!(build.state_timestamps["error"].is_some());
-    let message = build.error_message.unwrap();
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in: {message}");
-    }
-    message
+    build.0.error_message.unwrap()
 }
 
-async fn check_good(farm: &Farm, request: &Value, consoles: &[&str]) -> BuildView {
-    let build = farm.run(request).await;
-    assert_eq!(build.status, BuildStatus::Finished, "{build:?}");
-    assert_eq!(build.result, Some(BuildResult::NoFailures));
-    let mut found = Vec::new();
-    for atom in farm.atoms(build.id).await {
-        found.push(farm.console(build.id, &atom).await);
-    }
-    assert_eq!(found, consoles);
+async fn check_job_error(farm: &Farm, job: &Job, parts: &[&str]) -> String {
+    check_error(farm, &Repository::of(job).request(), parts).await
+}
+
+async fn check_good(farm: &Farm, request: &Value, consoles: &[&str]) -> Over {
+    let build = farm.run(request).await.passes();
+    assert_eq!(farm.consoles(build.id).await, consoles);
     build
 }
 
@@ -74,7 +65,7 @@ async fn what_can_not_be_prepared_says_why() {
     let gone = json!({"type": "directory", "project_directory": farm.path("no-such-directory")});
     check_error(&farm, &gone, &["no-such-directory"]).await;
 
-    let good = Repository::with_jobs(JOB);
+    let good = Repository::of(&job("echo on").atoms(2));
     check_error(
         &farm,
         &good.request_with(json!({"job_name": "Other"})),
@@ -127,45 +118,26 @@ async fn a_wrong_job_file_is_named_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_ends_the_build_soon() {
+async fn a_server_that_does_not_answer_ends_the_build() {
     let farm = Farm::start(&[1]).await;
-    let client = farm.client();
     for url in [
         "http://127.0.0.1:1/project.git",
         "git://127.0.0.1:1/project.git",
         "ssh://127.0.0.1:1/project.git",
     ] {
-        let build = farm.submit(&json!({"type": "git", "url": url})).await;
-        let limit = Duration::from_secs(45);
-        let view = wait_for_at_most(limit, "the build is given up", async || {
-            let view = client.build(build).await.unwrap();
-            view.status.is_over().then_some(view)
-        })
-        .await;
-        assert_eq!(view.status, BuildStatus::Error, "{view:?}");
-        let message = view.error_message.unwrap();
-        assert!(message.contains("127.0.0.1"), "{message}");
+        let build = farm.run(&json!({"type": "git", "url": url})).await;
+        build.errs(&["127.0.0.1"]);
     }
 }
 
 #[tokio::test]
 async fn a_failing_atomizer_shows_its_output() {
     let farm = Farm::start(&[1]).await;
-    let repository = Repository::with_jobs(
-        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: echo 'what went wrong'; echo 'and more' >&2; exit 3\n",
-    );
-    let parts = [
-        "Atomizer command failed!",
-        "what went wrong",
-        "and more",
-        "3",
-    ];
-    check_error(&farm, &repository.request(), &parts).await;
-    let repository = Repository::with_jobs(
-        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: no-such-program-here\n",
-    );
-    let parts = ["Atomizer command failed!", "no-such-program-here", "127"];
-    check_error(&farm, &repository.request(), &parts).await;
+    let fails = job("echo never").atomizer("echo 'what went wrong'; echo 'and more' >&2; exit 3");
+    let told = "Atomizer command failed!";
+    check_job_error(&farm, &fails, &[told, "what went wrong", "and more", "3"]).await;
+    let missing = job("echo never").atomizer("no-such-program-here");
+    check_job_error(&farm, &missing, &[told, "no-such-program-here", "127"]).await;
     // Of builds without results there is no place for them either.
     let places = fs::read_dir(farm.path("base/master/results")).unwrap();
     assert_eq!(places.count(), 0);
@@ -176,16 +148,11 @@ async fn a_failing_atomizer_shows_its_output() {
 async fn a_nul_is_named_where_it_comes_from() {
     let farm = Farm::start(&[1]).await;
     let prints = r"printf 'a\0b\0'";
-    let repository = Repository::with_jobs(&format!(
-        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: {prints}\n"
-    ));
     let parts = ["Atomizer command failed!", prints, "NUL", r"a\0b"];
-    let message = check_error(&farm, &repository.request(), &parts).await;
+    let message = check_job_error(&farm, &job("echo never").atomizer(prints), &parts).await;
     assert!(!message.contains('\0'), "{message:?}");
-    let repository = Repository::with_jobs(
-        "Job:\n  commands: [echo never]\n  atomizers:\n    - N: head -c 1000000 /dev/zero\n",
-    );
-    let message = check_error(&farm, &repository.request(), &["NUL"]).await;
+    let zeros = job("echo never").atomizer("head -c 1000000 /dev/zero");
+    let message = check_job_error(&farm, &zeros, &["NUL"]).await;
     assert!(message.len() < 10_000, "{} bytes", message.len());
     let repository = Repository::with_jobs(
         "Job:\n  commands: [echo on]\n  setup_build: [\"a\\0b\"]\n  atomizers: [{N: seq 1 2}]\n",
@@ -204,7 +171,7 @@ async fn a_nul_is_named_where_it_comes_from() {
 
 #[tokio::test]
 async fn a_build_without_atoms_is_finished() {
-    let silent = Repository::with_jobs("Job:\n  commands: ['false']\n  atomizers: [{N: 'true'}]\n");
+    let silent = Repository::of(&job("false").atomizer("true"));
     // No slave is needed for nothing.
     let farm = Farm::start(&[]).await;
     let override_ = silent.request_with(json!({"atoms_override": []}));
@@ -212,7 +179,7 @@ async fn a_build_without_atoms_is_finished() {
         let build = check_good(&farm, &request, &[]).await;
         assert_eq!((build.num_atoms, build.num_subjobs), (Some(0), 0));
         assert_eq!(build.failed_atoms, Some(Vec::new()));
-        let details = build.details.unwrap();
+        let details = build.details.as_ref().unwrap();
         assert!(details.contains("no atoms"), "{details}");
         assert_eq!(tar_of(&farm, build.id).await, BTreeMap::new());
         assert_eq!(zip_of(&farm, build.id).await, BTreeMap::new());
@@ -222,16 +189,14 @@ async fn a_build_without_atoms_is_finished() {
 #[tokio::test]
 async fn a_set_up_that_fails_everywhere_ends_the_build() {
     let farm = Farm::start(&[1, 2]).await;
-    let repository = Repository::with_jobs(
-        "Job:\n  setup_build:\n    - echo 'no compiler here'\n    - exit 7\n  commands: [echo never]\n  \
-         atomizers: [{N: seq 1 9}]\n",
-    );
     let slaves = [farm.slave_address(0), farm.slave_address(1)];
-    let message = check_error(&farm, &repository.request(), &[&slaves[0], &slaves[1], "7"]).await;
+    let fails = job("echo never")
+        .setup("echo 'no compiler here'")
+        .setup("exit 7");
+    let message = check_job_error(&farm, &fails, &[&slaves[0], &slaves[1], "7"]).await;
     assert_eq!(message.matches("no compiler here").count(), 2, "{message}");
     // Nobody holds it against the slaves.
-    let good = Repository::with_jobs(JOB);
-    check_good(&farm, &good.request(), &["on\n", "on\n"]).await;
+    farm.works().await;
 }
 
 #[tokio::test]
@@ -240,11 +205,8 @@ async fn a_set_up_that_fails_on_one_slave_leaves_the_build_to_others() {
     // Each slave has a work tree of its own; only the first one to ask gets through.
     let repository = Repository::empty();
     let once = repository.outside("once");
-    let job = format!(
-        "Job:\n  setup_build:\n    - mkdir '{}'\n  commands: [echo on]\n  atomizers: [{{N: seq 1 2}}]\n",
-        once.display()
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let setup = format!("mkdir '{}'", once.display());
+    repository.commit_job(&job("echo on").setup(setup).atoms(2));
     check_good(&farm, &repository.request(), &["on\n", "on\n"]).await;
 }
 
@@ -253,15 +215,9 @@ async fn a_set_up_that_fails_on_one_slave_leaves_the_build_to_others() {
 async fn commands_and_atoms_may_be_very_long() {
     const LONG: usize = 1_500_000;
     let farm = Farm::start(&[1]).await;
-    let repository = Repository::empty();
-    let padding = "x".repeat(LONG);
-    repository.commit(&[(
-        "clusterrunner.yaml",
-        &format!(
-            "Job:\n  setup_build: [': {padding}']\n  commands: [': {padding}', 'echo ${{#N}}']\n  \
-             atomizers: [{{N: 'echo 1; printf %0{LONG}d 0'}}]\n"
-        ),
-    )]);
+    let padding = format!(": {}", "x".repeat(LONG));
+    let long = job(&padding).then("echo ${#N}").setup(&padding);
+    let repository = Repository::of(&long.atomizer(format!("echo 1; printf %0{LONG}d 0")));
     let consoles = ["1\n", &format!("{LONG}\n")];
     check_good(&farm, &repository.request(), &consoles).await;
 }
@@ -309,9 +265,8 @@ async fn remote_files_are_there_for_atomizers_and_atoms() {
     let url = |path: &std::path::Path| {
         format!("file://{}", path.display().to_string().replace(' ', "%20"))
     };
-    let repository = Repository::with_jobs(
-        "Job:\n  commands: [cat deep/text list, echo $N]\n  atomizers: [{N: cat list}]\n",
-    );
+    let print = job("cat deep/text list").then("echo $N");
+    let repository = Repository::of(&print.atomizer("cat list"));
     let request = repository.request_with(json!({
         "remote_files": {"list": url(&list), "deep/text": url(&text)},
     }));
@@ -324,11 +279,11 @@ async fn a_directory_is_built_in_place() {
     let farm = Farm::start(&[2]).await;
     let project = farm.path("project with blanks");
     fs::create_dir(&project).unwrap();
-    fs::write(
-        project.join("clusterrunner.yaml"),
-        "Job:\n  commands: [pwd, touch \"made_$N\"]\n  atomizers: [{N: seq 1 2}]\n  teardown_build: [touch torn_down]\n",
-    )
-    .unwrap();
+    let job = job("pwd")
+        .then("touch \"made_$N\"")
+        .teardown("touch torn_down");
+    let text = job.atoms(2).to_string();
+    fs::write(project.join("clusterrunner.yaml"), text).unwrap();
     let request = json!({"type": "directory", "project_directory": project});
     let expected = format!("{}\n", project.display());
     let build = check_good(&farm, &request, &[&expected, &expected]).await;
@@ -336,7 +291,7 @@ async fn a_directory_is_built_in_place() {
     for made in ["made_1", "made_2"] {
         assert!(project.join(made).exists(), "{made}");
     }
-    crate::wait::wait_for("teardown_build has run", async || {
+    wait_for("teardown_build has run", async || {
         project.join("torn_down").exists().then_some(())
     })
     .await;
@@ -350,7 +305,7 @@ async fn local_sources_can_be_forbidden() {
         ..Extra::default()
     });
     farm.start_all(&[1]).await;
-    let repository = Repository::with_jobs(JOB);
+    let repository = Repository::of(&job("echo on").atoms(2));
     for url in [
         repository.path().display().to_string(),
         format!("file://{}", repository.path().display()),

@@ -1,44 +1,16 @@
 //! Projects whose preparing goes badly wrong: it is an error of their build, and the master and other builds go on.
 
 use crate::farm::{Extra, Farm};
-use crate::processes;
+use crate::job::job;
 use crate::repository::Repository;
 use crate::wait::wait_for;
-use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 use std::fs::{self, File};
 
-const GOOD: &str = "Job:\n  commands: [echo on]\n  atomizers: [{N: seq 1 4}]\n";
-
-/// A repository whose job has one atomizer; `line` is its command.
+/// A project whose job has one atomizer; `line` makes its command.
 fn atomizer(line: impl Fn(&Repository) -> String) -> Repository {
     let repository = Repository::empty();
-    let line = line(&repository);
-    let job = format!("Job:\n  commands: ['true']\n  atomizers:\n    - N: |\n        {line}\n");
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    repository.commit_job(&job("true").atomizer(line(&repository)));
     repository
-}
-
-/// The build ends in ERROR for this reason, and its atomizer is gone.
-fn check_failed(build: &BuildView, reasons: &[&str]) {
-    let message = build.error_message.as_deref().unwrap_or_default();
-    assert_eq!(build.status, BuildStatus::Error, "{build:?}");
-    assert!(
-        reasons.iter().all(|reason| message.contains(reason)),
-        "{message}"
-    );
-}
-
-async fn check_good(farm: &Farm) {
-    let build = farm.run(&Repository::with_jobs(GOOD).request()).await;
-    assert_eq!(build.result, Some(BuildResult::NoFailures), "{build:?}");
-}
-
-async fn wait_until_gone(repository: &Repository) {
-    let marker = format!("PROJECT_URL={}", repository.path().display());
-    wait_for("what the atomizer started is gone", async || {
-        processes::with_text(&marker).is_empty().then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -59,15 +31,12 @@ async fn an_atomizer_that_kills_or_stops_its_parent_fails_its_own_build() {
             ["could not be prepared", "signal 6"],
         ),
     ] {
-        let repository = atomizer(|repository| {
-            format!("export PROJECT_URL={}; {line}", repository.path().display())
-        });
-        check_failed(&farm.run(&repository.request()).await, &reasons);
-        wait_until_gone(&repository).await;
+        let repository = atomizer(|repository| format!("export {}; {line}", repository.marker()));
+        farm.run(&repository.request()).await.errs(&reasons);
+        repository.wait_until_gone().await;
     }
-    check_good(&farm).await;
+    farm.works().await;
     assert_eq!(farm.master_process(), master);
-    farm.wait_for_rest().await;
 }
 
 /// Nobody but the system can keep a user's process from killing the master, which has the same user.
@@ -99,12 +68,10 @@ async fn a_build_whose_preparing_kills_the_master_twice_is_not_tried_again() {
         farm.kill_master();
         farm.start_master().await;
     }
-    check_failed(
-        &farm.end_of(bad).await,
-        &["died 2 times while it prepared this build"],
-    );
-    check_good(&farm).await;
-    farm.wait_for_rest().await;
+    farm.end_of(bad)
+        .await
+        .errs(&["died 2 times while it prepared this build"]);
+    farm.works().await;
 }
 
 #[tokio::test]
@@ -124,9 +91,8 @@ async fn a_build_can_be_canceled_whatever_its_preparing_does() {
     })
     .await;
     farm.client().cancel(build).await.unwrap();
-    assert_eq!(farm.end_of(build).await.status, BuildStatus::Canceled);
-    check_good(&farm).await;
-    farm.wait_for_rest().await;
+    farm.end_of(build).await.ends_canceled();
+    farm.works().await;
 }
 
 /// Git needs more memory for it than it may have: its process ends, or git says so.
@@ -137,34 +103,32 @@ async fn a_file_that_needs_too_much_memory_fails_its_build() {
         ..Extra::default()
     });
     farm.start_all(&[1]).await;
-    let repository = Repository::with_jobs(GOOD);
+    let repository = Repository::of(&job("echo on"));
     // Zeros, which take next to nothing in the repository.
     let file = File::create(repository.path().join("zeros")).unwrap();
     file.set_len(400 << 20).unwrap();
     repository.commit(&[]);
-    check_failed(&farm.run(&repository.request()).await, &["emory"]);
-    check_good(&farm).await;
-    farm.wait_for_rest().await;
+    farm.run(&repository.request()).await.errs(&["emory"]);
+    farm.works().await;
 }
 
 /// What a child finds odd is in the log of the daemon.
 #[tokio::test]
 async fn warnings_of_preparing_reach_the_master_s_log() {
     let farm = Farm::start(&[1]).await;
-    let repository = Repository::with_jobs(GOOD);
+    let repository = Repository::of(&job("echo on"));
     let head = repository.git(&["rev-parse", "HEAD"]);
     let submodule = format!("160000,{head},nowhere");
     repository.git(&["update-index", "--add", "--cacheinfo", &submodule]);
     repository.git(&["commit", "--quiet", "--message=submodule"]);
-    let build = farm.run(&repository.request()).await;
-    assert_eq!(build.result, Some(BuildResult::NoFailures), "{build:?}");
+    farm.run(&repository.request()).await.passes();
     let log = farm.output("master");
     assert!(log.contains("a submodule is not in .gitmodules"), "{log}");
 }
 
 #[tokio::test]
 async fn limits_of_the_settings_hold_on_the_master_and_on_slaves() {
-    let repository = Repository::with_jobs(GOOD);
+    let repository = Repository::of(&job("echo on"));
     repository.commit(&[("a/b/c", "")]);
     for setting in [
         "git_max_depth",
@@ -177,10 +141,9 @@ async fn limits_of_the_settings_hold_on_the_master_and_on_slaves() {
             ..Extra::default()
         });
         farm.start_all(&[]).await;
-        check_failed(
-            &farm.run(&repository.request()).await,
-            &["refused", setting],
-        );
+        farm.run(&repository.request())
+            .await
+            .errs(&["refused", setting]);
     }
     let mut farm = Farm::with(&Extra {
         slave: "git_max_depth = 2",
@@ -188,9 +151,6 @@ async fn limits_of_the_settings_hold_on_the_master_and_on_slaves() {
     });
     farm.start_all(&[1]).await;
     let build = farm.run(&repository.request()).await;
-    check_failed(
-        &build,
-        &["No slave could set this build up", "git_max_depth"],
-    );
-    check_good(&farm).await;
+    build.errs(&["No slave could set this build up", "git_max_depth"]);
+    farm.works().await;
 }

@@ -3,7 +3,6 @@
 use crate::farm::{Extra, Farm};
 use crate::repository::Repository;
 use crate::wait::wait_for;
-use clusterrunner_common::api::BuildResult;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -49,8 +48,7 @@ fn project() -> Repository {
 }
 
 async fn check(farm: &Farm, repository: &Repository, expected: &str) {
-    let view = farm.run(&repository.request()).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let view = farm.run(&repository.request()).await.passes();
     for atom in farm.atoms(view.id).await {
         assert_eq!(farm.console(view.id, &atom).await, expected);
     }
@@ -100,9 +98,9 @@ impl Relay {
     fn settings(&self, farm: &Farm) -> PathBuf {
         let text = fs::read_to_string(farm.path("base/clusterrunner.conf")).unwrap();
         let (before, slave) = text.split_once("[slave]").unwrap();
-        let (line, port) = ("\nmaster_port = 43000\n", self.port);
-        assert!(slave.contains(line), "{slave}");
-        let slave = slave.replace(line, &format!("\nmaster_port = {port}\n"));
+        let (line, port) = (format!("\nmaster_port = {}\n", farm.port()), self.port);
+        assert!(slave.contains(&line), "{slave}");
+        let slave = slave.replace(&line, &format!("\nmaster_port = {port}\n"));
         let path = farm.path("base").join(format!("relay-{port}.conf"));
         let mut options = OpenOptions::new();
         let mut file = options
@@ -221,8 +219,7 @@ async fn a_master_that_is_killed_in_the_middle_of_a_pack() {
     farm.kill_master();
     relay.holding.send_replace(false);
     farm.start_master().await;
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     let log = farm.output("slave 0");
     assert!(log.contains("asking the master again"), "{log}");
     for atom in farm.atoms(build).await {
@@ -273,8 +270,7 @@ async fn slaves_fetch_for_themselves_what_the_master_has_no_more() {
     .await;
     fs::remove_dir_all(farm.path("base/master/repos")).unwrap();
     farm.start_slave(1);
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     let log = farm.output("slave 0");
     assert!(log.contains("the master can not give a project"), "{log}");
 }

@@ -1,5 +1,8 @@
 //! Git repositories that tests make, with the git program.
 
+use crate::job::Job;
+use crate::processes;
+use crate::wait::wait_for;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,16 @@ impl Repository {
         repository
     }
 
+    /// One with one commit of one job.
+    pub(crate) fn of(job: &Job) -> Self {
+        Self::with_jobs(&job.to_string())
+    }
+
+    /// Makes this its job.
+    pub(crate) fn commit_job(&self, job: &Job) {
+        self.commit(&[("clusterrunner.yaml", &job.to_string())]);
+    }
+
     /// Writes files and commits them on the present branch; the commit's id.
     pub(crate) fn commit(&self, files: &[(&str, &str)]) -> String {
         for (name, content) in files {
@@ -50,6 +63,20 @@ impl Repository {
     /// A file beside the tracked ones that commands of a build may write to: `.git` is not fetched.
     pub(crate) fn outside(&self, name: &str) -> PathBuf {
         self.path().join(".git").join(name)
+    }
+
+    /// A variable that is only in the environment of this project's commands, for the shell.
+    pub(crate) fn marker(&self) -> String {
+        format!("MARKER={}/.git/atom", self.path().display())
+    }
+
+    /// Waits until no process has [`Repository::marker`] any more. By themselves those of the tests go on for longer.
+    pub(crate) async fn wait_until_gone(&self) {
+        let marker = self.marker();
+        wait_for("all processes of the build are gone", async || {
+            processes::with_text(&marker).is_empty().then_some(())
+        })
+        .await;
     }
 
     /// The request for a build of its branch `main`.

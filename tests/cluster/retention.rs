@@ -2,10 +2,12 @@
 
 use crate::archives::zip_of;
 use crate::farm::{Extra, Farm, object};
+use crate::gate::Gate;
+use crate::job::job;
 use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
 use crate::wait::{wait_for, wait_for_at_most};
-use clusterrunner_common::api::BuildResult;
+use clusterrunner_common::api::BuildView;
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::fs;
@@ -15,7 +17,7 @@ use std::time::Duration;
 const BUILDS: [BuildId; 4] = [BuildId(1), BuildId(2), BuildId(3), BuildId(4)];
 
 fn one_atom() -> Repository {
-    Repository::with_jobs("Job:\n  commands: [echo hello]\n  atomizers: [{N: echo 1}]\n")
+    Repository::of(&job("echo hello").atoms(1))
 }
 
 async fn get(farm: &Farm, path: &str) -> Answer {
@@ -56,13 +58,11 @@ fn with_two_builds() -> Farm {
 #[tokio::test]
 async fn the_oldest_builds_go_and_a_download_that_began_goes_on() {
     // More than any socket holds back.
-    let noisy = Repository::with_jobs(
-        "Job:\n  commands: ['head -c 32000000 /dev/urandom > $ARTIFACT_DIR/noise']\n  atomizers: [{N: echo 1}]\n",
-    );
+    let noisy = job("head -c 32000000 /dev/urandom > $ARTIFACT_DIR/noise").atoms(1);
     let repository = one_atom();
     let mut farm = with_two_builds();
     farm.start_all(&[1]).await;
-    farm.run(&noisy.request()).await;
+    farm.runs(&noisy).await;
     let url = format!(
         "http://{}/v1/build/1/artifacts.tar.gz",
         farm.master_address()
@@ -72,8 +72,7 @@ async fn the_oldest_builds_go_and_a_download_that_began_goes_on() {
     let mut received = download.chunk().await.unwrap().unwrap().len() as u64;
 
     for _ in 2..=4 {
-        let view = farm.run(&repository.request()).await;
-        assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+        farm.run(&repository.request()).await.passes();
     }
     wait_for_builds(&farm, &BUILDS[2..]).await;
     for build in 1..=2 {
@@ -145,59 +144,44 @@ async fn a_master_is_killed_before_it_has_removed_a_build() {
 #[tokio::test]
 async fn copies_of_projects_go_that_nobody_uses() {
     let unused = one_atom();
-    let used = Repository::empty();
-    let release = used.outside("release");
-    let job = format!(
-        "Job:\n  commands: ['until test -e {}; do sleep 0.05; done']\n  atomizers: [{{N: echo 1}}]\n",
-        release.display()
-    );
-    used.commit(&[("clusterrunner.yaml", &job)]);
+    let gate = Gate::new(1);
     let mut farm = Farm::with(&Extra {
         general: "keep_projects_bytes = 1",
         ..Extra::default()
     });
     farm.start_all(&[2]).await;
-    let build = farm.submit(&used.request()).await;
+    let build = farm.submit(&gate.request()).await;
     farm.run(&unused.request()).await;
-    let copies = |farm: &Farm, place: &str| {
-        let entries = fs::read_dir(farm.path("base").join(place)).unwrap();
-        entries
-            .map(|entry| entry.unwrap().path())
-            .collect::<Vec<_>>()
-    };
-    let client = farm.client();
-    wait_for("the atom runs", async || {
-        let view = client.build(build).await.unwrap();
-        (view.num_atoms_in_progress == 1).then_some(())
-    })
-    .await;
-    assert_eq!(copies(&farm, "master/repos").len(), 2);
+    let num_copies = |place: &Path| fs::read_dir(place).unwrap().count();
+    let of_master = ["base/master/repos", "base/master/work"].map(|place| farm.path(place));
+    let of_slave = farm.slave_directory(0).join("repos");
+    let runs = |view: &BuildView| view.num_atoms_in_progress == 1;
+    farm.wait_for_build(build, "the atom runs", runs).await;
+    assert_eq!(num_copies(&of_master[0]), 2);
     // Each start looks at once.
     assert!(farm.stop_master().success());
     farm.start_master().await;
-    for place in ["master/repos", "master/work"] {
+    for place in &of_master {
         wait_for("one project is left", async || {
-            (copies(&farm, place).len() == 1).then_some(())
+            (num_copies(place) == 1).then_some(())
         })
         .await;
     }
-    fs::write(&release, "").unwrap();
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    gate.open();
+    farm.end_of(build).await.passes();
     farm.wait_for_rest().await;
-    assert_eq!(copies(&farm, "slave-43001/repos").len(), 2);
+    assert_eq!(num_copies(&of_slave), 2);
     farm.stop_slave(0);
     farm.restart_slave(0, 1);
     assert!(farm.stop_master().success());
     farm.start_master().await;
-    for place in ["master/repos", "master/work", "slave-43001/repos"] {
+    for place in of_master.iter().chain([&of_slave]) {
         wait_for("no project is left", async || {
-            copies(&farm, place).is_empty().then_some(())
+            (num_copies(place) == 0).then_some(())
         })
         .await;
     }
-    let view = farm.run(&used.request()).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.run(&gate.request()).await.passes();
 }
 
 /// Bounds that are none are told before anything is removed.

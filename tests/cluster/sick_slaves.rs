@@ -2,6 +2,8 @@
 
 use crate::archives::zip_of;
 use crate::farm::{Extra, Farm};
+use crate::gate::Gate;
+use crate::job::job;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use crate::whole_build::runs;
@@ -10,21 +12,12 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use rustix::process::Signal;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Output;
 
-/// Runs a command of the farm's user.
-fn user(farm: &Farm, arguments: &[&str]) -> Output {
-    let mut command = farm.command();
-    command.args(arguments);
-    command.args(["--master-url", &farm.master_address()]);
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// What a command of the farm's user prints; it must succeed.
+fn said(farm: &Farm, arguments: &[&str]) -> String {
+    let ended = farm.user(arguments);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    ended.stdout
 }
 
 async fn view_of(farm: &Farm, slave: usize) -> SlaveView {
@@ -43,42 +36,24 @@ async fn wait_for_quarantine(farm: &Farm, slave: usize) -> String {
     .await
 }
 
-fn project(job: &str) -> Repository {
-    let repository = Repository::empty();
-    repository.commit(&[("clusterrunner.yaml", job)]);
-    repository
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_atom_that_kills_its_slaves_fails_by_itself() {
-    let repository = project(
-        "Job:\n  commands:\n    - if [ \"$N\" = 3 ]; then kill -9 $PPID; sleep 1; fi\n    - echo \"$N\"\n  \
-         atomizers: [{N: seq 1 8}]\n",
-    );
+    let deadly = job("if [ $N = 3 ]; then kill -9 $PPID; sleep 1; fi").then("echo $N");
+    let repository = Repository::of(&deadly.atoms(8));
     let mut farm = Farm::start(&[1, 1, 1]).await;
     let build = farm.submit(&repository.request()).await;
     let client = farm.client();
-    let view = wait_for("the build is over", async || {
-        for slave in 0..3 {
-            if farm.has_ended(slave) {
-                farm.restart_slave(slave, 1);
-            }
-        }
+    wait_for("the build is over", async || {
+        farm.restart_ended_slaves();
         let view = client.build(build).await.unwrap();
-        view.status.is_over().then_some(view)
+        view.status.is_over().then_some(())
     })
     .await;
-    assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
-    assert_eq!(view.result, Some(BuildResult::Failure));
+    let view = farm.end_of(build).await.fails(&[(3, 125)]);
     assert_eq!((view.num_atoms_failed, view.num_atoms_in_trouble), (1, 1));
-    let failed = view.failed_atoms.unwrap();
-    assert_eq!(failed[0].command_string, "export N=\"3\";");
-    assert_eq!(failed[0].exit_code, Some(125));
-    let trouble = failed[0].trouble.as_deref();
-    assert_eq!(
-        trouble,
-        Some("poison: 3 slaves were lost while they ran it")
-    );
+    let failed = view.failed_atoms.as_ref().unwrap();
+    let trouble = "poison: 3 slaves were lost while they ran it";
+    assert_eq!(failed[0].trouble.as_deref(), Some(trouble));
     let console = farm.console(build, &failed[0]).await;
     assert!(console.contains("3 slaves were lost"), "{console}");
     let files = zip_of(&farm, build).await;
@@ -88,59 +63,50 @@ async fn an_atom_that_kills_its_slaves_fails_by_itself() {
     assert!(file("clusterrunner_command").contains("export N=\"3\";"));
     assert_eq!(file("clusterrunner_console_output"), console);
     assert_eq!(text("failures.txt"), "artifact_2_0");
-    let shown = said(&user(&farm, &["status", &build.to_string()]));
+    let shown = said(&farm, &["status", &build.to_string()]);
     assert!(shown.contains("poison: 3 slaves"), "{shown}");
     // The last one may be on its way back.
-    for slave in 0..3 {
-        if farm.has_ended(slave) {
-            farm.restart_slave(slave, 1);
-        }
-    }
+    farm.restart_ended_slaves();
     farm.wait_for_slaves(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slave_that_can_not_set_up_what_others_can_is_quarantined_until_undrained() {
+    let farm = Farm::start(&[1, 1]).await;
     let repository = Repository::empty();
     let mended = repository.outside("mended");
-    // The second slave is told by where its work trees lie.
-    let job = format!(
-        "Job:\n  setup_build:\n    - case \"$PWD\" in *43002*) test -e '{}' || {{ echo no compiler; exit 7; }};; esac\n  \
-         commands: [echo on]\n  atomizers: [{{N: seq 1 4}}]\n",
+    let setup = format!(
+        "case $PWD in {}/*) test -e '{}' || {{ echo no compiler; exit 7; }};; esac",
+        farm.slave_directory(1).display(),
         mended.display()
     );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
-    let farm = Farm::start(&[1, 1]).await;
-    let view = farm.run(&repository.request()).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    repository.commit_job(&job("echo on").setup(setup));
+    farm.run(&repository.request()).await.passes();
     let reason = wait_for_quarantine(&farm, 1).await;
     assert!(reason.contains("no compiler"), "{reason}");
     assert!(reason.contains("exited with 7"), "{reason}");
     assert!(!view_of(&farm, 0).await.is_quarantined);
-    let shown = said(&user(&farm, &["slaves"]));
+    let shown = said(&farm, &["slaves"]);
     assert!(shown.contains("quarantined"), "{shown}");
     assert!(shown.contains("no compiler"), "{shown}");
 
     fs::write(&mended, "").unwrap();
-    let undrained = said(&user(&farm, &["undrain", &farm.slave_address(1)]));
-    assert!(
-        undrained.contains("released from quarantine"),
-        "{undrained}"
-    );
-    let view = farm.run(&repository.request()).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    let told = said(&farm, &["undrain", &farm.slave_address(1)]);
+    assert!(told.contains("released from quarantine"), "{told}");
+    farm.run(&repository.request()).await.passes();
     assert!(!view_of(&farm, 1).await.is_quarantined);
     farm.wait_for_rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slave_on_which_everything_fails_is_found_before_it_harms_many() {
-    let repository = project(
-        "Job:\n  commands:\n    - case \"$PWD\" in *43001*) sleep 0.05;; *) exit 9;; esac\n  \
-         atomizers: [{N: seq 1 40}]\n",
-    );
     let farm = Farm::start(&[1, 1]).await;
-    let view = farm.run(&repository.request()).await;
+    let sound = farm.slave_directory(0);
+    let command = format!(
+        "case $PWD in {}/*) sleep 0.05;; *) exit 9;; esac",
+        sound.display()
+    );
+    let view = farm.runs(&job(command).atoms(40)).await;
     assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
     assert_eq!(view.num_atoms_completed, 40);
     // What it failed after that was run elsewhere before it counted.
@@ -151,7 +117,7 @@ async fn a_slave_on_which_everything_fails_is_found_before_it_harms_many() {
     let left = next - Timestamp::now().as_unix_seconds();
     assert!((0.0..=60.0).contains(&left), "{left}");
     for command in ["slaves", "status"] {
-        let shown = said(&user(&farm, &[command]));
+        let shown = said(&farm, &[command]);
         assert!(shown.contains("failed while others passed"), "{shown}");
         assert!(shown.contains("it is tried again in"), "{shown}");
     }
@@ -162,19 +128,16 @@ async fn a_slave_on_which_everything_fails_is_found_before_it_harms_many() {
 async fn no_slave_is_blamed_for_a_test_that_always_fails() {
     let repository = Repository::empty();
     let log = repository.outside("runs");
-    let job = format!(
-        "Job:\n  commands:\n    - echo \"$N\" >> '{}'\n    - if [ \"$N\" = 1 ]; then sleep 0.2; exit 1; else sleep 0.05; fi\n  \
-         atomizers: [{{N: seq 1 3}}]\n",
-        log.display()
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let note = job(format!("echo $N >> '{}'", log.display()));
+    let fail = "if [ $N = 1 ]; then sleep 0.2; exit 1; else sleep 0.05; fi";
+    repository.commit_job(&note.then(fail).atoms(3));
     let farm = Farm::start(&[2, 2]).await;
     let mut builds = Vec::new();
     for _ in 0..10 {
         builds.push(farm.submit(&repository.request()).await);
     }
     for build in builds {
-        let view = farm.end_of(build).await;
+        let view = farm.end_of(build).await.fails(&[(1, 1)]);
         assert_eq!((view.num_atoms_completed, view.num_atoms_failed), (3, 1));
     }
     for slave in 0..2 {
@@ -189,54 +152,13 @@ async fn no_slave_is_blamed_for_a_test_that_always_fails() {
     farm.wait_for_rest().await;
 }
 
-/// Atoms that each say that they run, and then wait for a file.
-struct Gate {
-    repository: Repository,
-    log: PathBuf,
-    open: PathBuf,
-}
-
-impl Gate {
-    fn new(atoms: u32) -> Self {
-        let repository = Repository::empty();
-        let (log, open) = (repository.outside("runs"), repository.outside("open"));
-        let job = format!(
-            "Job:\n  commands:\n    - echo \"$N\" >> '{}'\n    - until [ -e '{}' ]; do sleep 0.02; done\n    \
-             - echo \"$PWD\"\n  atomizers: [{{N: seq 1 {atoms}}}]\n",
-            log.display(),
-            open.display(),
-        );
-        repository.commit(&[("clusterrunner.yaml", &job)]);
-        Self {
-            repository,
-            log,
-            open,
-        }
-    }
-
-    async fn wait_for_runs(&self, number: usize) {
-        wait_for("atoms wait at the gate", async || {
-            (runs(&self.log).len() >= number).then_some(())
-        })
-        .await;
-    }
-
-    fn open(&self) {
-        fs::write(&self.open, "").unwrap();
-    }
-
-    fn ran_once(&self) -> bool {
-        runs(&self.log).values().all(|times| *times == 1)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_slave_finishes_its_work_and_takes_none_until_undrained() {
     let gate = Gate::new(4);
     let mut farm = Farm::start(&[1, 1]).await;
-    let build = farm.submit(&gate.repository.request()).await;
+    let build = farm.submit(&gate.request()).await;
     gate.wait_for_runs(2).await;
-    let drained = said(&user(&farm, &["drain", &farm.slave_address(0)]));
+    let drained = said(&farm, &["drain", &farm.slave_address(0)]);
     assert!(drained.contains("finishes what it runs"), "{drained}");
     let view = view_of(&farm, 0).await;
     assert!(
@@ -244,9 +166,8 @@ async fn a_drained_slave_finishes_its_work_and_takes_none_until_undrained() {
         "{view:?}"
     );
     gate.open();
-    said(&user(&farm, &["drain", "--wait", &view.id.to_string()]));
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    said(&farm, &["drain", "--wait", &view.id.to_string()]);
+    farm.end_of(build).await.passes();
     assert!(gate.ran_once());
     let of_first = farm.subjobs(build).await;
     let of_first = of_first
@@ -264,8 +185,8 @@ async fn a_drained_slave_finishes_its_work_and_takes_none_until_undrained() {
     assert_eq!(drained.iter().filter(|drained| **drained).count(), 1);
     let host = farm.slave_address(0);
     let host = host.rsplit_once(':').unwrap().0;
-    said(&user(&farm, &["drain", host]));
-    let build = farm.submit(&gate.repository.request()).await;
+    said(&farm, &["drain", host]);
+    let build = farm.submit(&gate.request()).await;
     let client = farm.client();
     let details = wait_for("the build is prepared", async || {
         client.build(build).await.unwrap().details
@@ -273,11 +194,10 @@ async fn a_drained_slave_finishes_its_work_and_takes_none_until_undrained() {
     .await;
     let waits = "It waits: no slave takes work: 2 drained.";
     assert!(details.contains(waits), "{details}");
-    said(&user(&farm, &["undrain", host]));
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
-    let unknown = user(&farm, &["drain", "nowhere"]);
-    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+    said(&farm, &["undrain", host]);
+    farm.end_of(build).await.passes();
+    let unknown = farm.user(&["drain", "nowhere"]);
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
 }
 
 async fn wait_for_withdrawal(farm: &Farm, slave: usize) {
@@ -294,7 +214,7 @@ async fn withdrawing(atoms: u32, executors: &[u32]) -> (Farm, Gate, BuildId) {
     });
     farm.start_all(executors).await;
     let gate = Gate::new(atoms);
-    let build = farm.submit(&gate.repository.request()).await;
+    let build = farm.submit(&gate.request()).await;
     let num_executors: u32 = executors.iter().sum();
     gate.wait_for_runs(num_executors as usize).await;
     farm.signal_slave(0, Signal::TERM);
@@ -308,8 +228,7 @@ async fn a_slave_that_drains_on_stop_delivers_what_it_runs_and_ends() {
     assert!(!farm.has_ended(0));
     gate.open();
     assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     assert!(gate.ran_once());
 }
 
@@ -320,8 +239,7 @@ async fn a_second_signal_ends_it_at_once_and_its_atom_runs_elsewhere() {
     assert_eq!(farm.end_of_slave(0).await.code(), Some(0));
     farm.start_slave(1);
     gate.open();
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     assert_eq!(runs(&gate.log)[&1], 2);
     // It is stopped by the first signal too where nothing runs.
     farm.wait_for_rest().await;
@@ -331,12 +249,11 @@ async fn a_second_signal_ends_it_at_once_and_its_atom_runs_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tear_down_that_fails_is_a_warning() {
-    let repository = project(
-        "Job:\n  commands: [echo on]\n  atomizers: [{N: seq 1 2}]\n  \
-         teardown_build: [echo still mounted, exit 3]\n",
-    );
     let farm = Farm::start(&[1]).await;
-    let build = farm.run(&repository.request()).await.id;
+    let mounted = job("echo on")
+        .teardown("echo still mounted")
+        .teardown("exit 3");
+    let build = farm.runs(&mounted).await.id;
     let client = farm.client();
     let warnings = wait_for("there is a warning", async || {
         let view = client.build(build).await.unwrap();
@@ -349,6 +266,6 @@ async fn a_tear_down_that_fails_is_a_warning() {
         "{warnings:?}"
     );
     assert!(warnings[0].contains("still mounted"), "{warnings:?}");
-    let shown = said(&user(&farm, &["status", &build.to_string()]));
+    let shown = said(&farm, &["status", &build.to_string()]);
     assert!(shown.contains("still mounted"), "{shown}");
 }

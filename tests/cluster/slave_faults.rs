@@ -2,14 +2,14 @@
 //! build in which nothing happened.
 
 use crate::farm::Farm;
+use crate::job::job;
 use crate::processes;
 use crate::repository::Repository;
 use crate::wait::{measure, wait_for};
 use crate::whole_build::{ATOMS, check_results, many_atoms, runs};
-use clusterrunner_common::api::{BuildResult, BuildStatus};
+use clusterrunner_common::api::BuildStatus;
 use clusterrunner_common::ids::BuildId;
 use rustix::process::Signal;
-use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 
@@ -173,12 +173,11 @@ async fn a_slave_that_comes_back_ends_what_its_last_life_left() {
     let repository = Repository::empty();
     let first = repository.outside("first");
     let marker = &format!("MARKER={}", repository.path().display());
-    let job = format!(
-        "Job:\n  commands:\n    - export {marker}\n    - mkdir '{}' && setsid sleep 300 || echo again\n  \
-         atomizers: [{{N: echo 1}}]\n",
+    let once = format!(
+        "mkdir '{}' && setsid sleep 300 || echo again",
         first.display()
     );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    repository.commit_job(&job(format!("export {marker}")).then(once).atoms(1));
     let mut farm = Farm::start(&[1]).await;
     let build = farm.submit(&repository.request()).await;
     wait_for("the atom waits", async || {
@@ -188,8 +187,7 @@ async fn a_slave_that_comes_back_ends_what_its_last_life_left() {
     farm.kill_slave(0);
     assert!(!processes::with_text(marker).is_empty());
     farm.restart_slave(0, 1);
-    let view = farm.end_of(build).await;
-    assert_eq!(view.result, Some(BuildResult::NoFailures), "{view:?}");
+    farm.end_of(build).await.passes();
     let left = processes::with_text(marker);
     assert!(left.is_empty(), "{left:?}");
     farm.wait_for_rest().await;
@@ -200,11 +198,8 @@ async fn a_slave_that_comes_back_ends_what_its_last_life_left() {
 async fn an_atom_that_ends_its_slave_does_not_hold_the_farm() {
     let repository = Repository::empty();
     let pids = repository.outside("pids");
-    let job = format!(
-        "Job:\n  commands:\n    - echo x >> '{}'\n    - sleep 300\n  atomizers: [{{N: seq 1 1}}]\n",
-        pids.display()
-    );
-    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let job = job(format!("echo x >> '{}'", pids.display())).then("sleep 300");
+    repository.commit_job(&job.atoms(1));
     let mut farm = Farm::start(&[1]).await;
     let build = farm.submit(&repository.request()).await;
     let tries = || {
@@ -227,15 +222,10 @@ async fn an_atom_that_ends_its_slave_does_not_hold_the_farm() {
         farm.kill_slave(0);
         farm.restart_slave(0, 1);
     }
-    let view = farm.end_of(build).await;
-    assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
-    let failed = view.failed_atoms.unwrap();
+    let view = farm.end_of(build).await.fails(&[(1, 125)]);
+    let failed = view.failed_atoms.as_ref().unwrap();
     let trouble = failed[0].trouble.as_deref().unwrap();
     assert!(trouble.contains("3 slaves were lost"), "{trouble}");
 
-    let next = repository.request_with(json!({
-        "config": {"commands": ["echo on"], "atomizers": [{"N": "seq 1 3"}]},
-    }));
-    let next = farm.run(&next).await;
-    assert_eq!(next.result, Some(BuildResult::NoFailures), "{next:?}");
+    farm.works().await;
 }

@@ -94,7 +94,7 @@ impl Deployer {
         let began = Instant::now();
         while !self.processes().is_empty() {
             let left = self.processes();
-            assert!(began.elapsed() < Duration::from_secs(10), "left: {left:#?}");
+            assert!(began.elapsed() < Duration::from_secs(90), "left: {left:#?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

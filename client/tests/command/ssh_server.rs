@@ -97,7 +97,7 @@ impl SshServer {
         let began = Instant::now();
         while TcpStream::connect((server.address.as_str(), port)).is_err() {
             let log = fs::read_to_string(server.home.join("sshd.log"));
-            assert!(began.elapsed() < Duration::from_secs(20), "{log:?}");
+            assert!(began.elapsed() < Duration::from_secs(90), "{log:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
         let host_key = fs::read_to_string(keys.folder.join("host_key.pub")).unwrap();

@@ -19,6 +19,11 @@ mod daemon;
 #[path = "../../cluster/farm/mod.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod farm;
+#[path = "../../cluster/outcome.rs"]
+#[expect(dead_code, reason = "made for tests, which use more of it")]
+mod outcome;
+#[path = "../../cluster/ports.rs"]
+mod ports;
 #[path = "../../cluster/processes.rs"]
 mod processes;
 #[path = "../../cluster/program.rs"]

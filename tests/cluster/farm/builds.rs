@@ -1,6 +1,7 @@
 //! What tests ask of a farm's master: builds, and that slaves are there or everybody is at rest.
 
 use super::{Farm, object};
+use crate::outcome::Over;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{AtomView, BuildView, SlaveView, SubjobView};
 use clusterrunner_common::ids::BuildId;
@@ -12,18 +13,29 @@ impl Farm {
         self.client().submit_params(&object(request)).await.unwrap()
     }
 
-    /// Waits for the end of a build.
-    pub(crate) async fn end_of(&self, build: BuildId) -> BuildView {
+    /// Waits until a build is as `condition` wants it.
+    pub(crate) async fn wait_for_build(
+        &self,
+        build: BuildId,
+        what: &str,
+        condition: impl Fn(&BuildView) -> bool,
+    ) -> BuildView {
         let client = self.client();
-        wait_for(&format!("build {build} is over"), async || {
+        wait_for(&format!("build {build}: {what}"), async || {
             let view = client.build(build).await.unwrap();
-            view.status.is_over().then_some(view)
+            condition(&view).then_some(view)
         })
         .await
     }
 
+    /// Waits for the end of a build.
+    pub(crate) async fn end_of(&self, build: BuildId) -> Over {
+        let over = |view: &BuildView| view.status.is_over();
+        Over(self.wait_for_build(build, "it is over", over).await)
+    }
+
     /// Runs a build from beginning to end.
-    pub(crate) async fn run(&self, request: &Value) -> BuildView {
+    pub(crate) async fn run(&self, request: &Value) -> Over {
         let build = self.submit(request).await;
         self.end_of(build).await
     }

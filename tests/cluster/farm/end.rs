@@ -1,6 +1,6 @@
 //! The end of a farm, which checks that it ends well and leaves nothing behind.
 
-use super::{Farm, MASTER_PORT};
+use super::Farm;
 use crate::daemon::STOP_LIMIT;
 use crate::processes;
 use crate::wait::is_true_within;
@@ -15,11 +15,10 @@ impl Farm {
             .zip(&self.slaves)
             .filter(|(_, slave)| !slave.was_killed)
         {
-            let directory = format!("base/slave-{}", self.slave_port(slave));
             // A slave that was stopped keeps what the master has not taken for its next life.
             let held = (!self.slaves[slave].was_stopped).then_some("held");
             for part in ["work", "artifacts", "results"].into_iter().chain(held) {
-                let entries = fs::read_dir(self.path(&directory).join(part));
+                let entries = fs::read_dir(self.slave_directory(slave).join(part));
                 let paths = entries.into_iter().flatten().flatten().map(|e| e.path());
                 left.extend(paths.filter(|path| !is_ready_for_the_next(path)));
             }
@@ -57,9 +56,8 @@ impl Farm {
         let none_left = is_true_within(STOP_LIMIT, || processes::with_text(&mark).is_empty());
         let left = processes::with_text(&mark);
         assert!(none_left, "these processes are left: {left:#?}");
-        for port in (0..=self.slaves.len()).map(|slave| MASTER_PORT + u16::try_from(slave).unwrap())
-        {
-            let address = format!("{}:{port}", self.address);
+        let slaves = (0..self.slaves.len()).map(|slave| self.slave_address(slave));
+        for address in slaves.chain([self.master_address()]) {
             // Connecting would succeed only if somebody still listened.
             assert!(
                 std::net::TcpStream::connect(&address).is_err(),

@@ -107,6 +107,15 @@ impl Farm {
         self.slaves[slave] = self.spawn_slave(slave, executors, &[]);
     }
 
+    /// Starts slaves again that have ended, with one executor each.
+    pub(crate) fn restart_ended_slaves(&mut self) {
+        for slave in 0..self.slaves.len() {
+            if self.has_ended(slave) {
+                self.restart_slave(slave, 1);
+            }
+        }
+    }
+
     fn spawn_slave(&self, slave: usize, executors: u32, more: &[&str]) -> Daemon {
         let (port, executors) = (self.slave_port(slave).to_string(), executors.to_string());
         let own = ["slave", "--port", &port, "--num-executors", &executors];

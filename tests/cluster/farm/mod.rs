@@ -1,11 +1,12 @@
 //! A farm of real daemons on one machine, with a base directory, a secret and a loopback address of
-//! its own, so that any number of farms run side by side on the same ports.
+//! its own, so that any number of farms run side by side.
 
 mod builds;
 mod end;
 mod life;
 
 use crate::daemon::{Daemon, own_address};
+use crate::ports::free_ports;
 use crate::program::clusterrunner;
 use crate::wait::PATIENCE;
 use clusterrunner_client::Client;
@@ -22,13 +23,17 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The port of every farm's master.
-const MASTER_PORT: u16 = 43000;
+/// The ports that a farm has: the first is the master's, the next are those of our slaves, the last ones those of
+/// the original's.
+const NUM_PORTS: u16 = 16;
+const FIRST_PEER: u16 = 12;
 
 /// A master and its slaves.
 pub(crate) struct Farm {
     directory: TempDir,
     address: String,
+    /// The first of its ports.
+    port: u16,
     secret: String,
     https: HttpsSettings,
     master: Option<Daemon>,
@@ -55,7 +60,7 @@ impl Farm {
 
     /// [`Farm::new`] with settings that the test is about.
     pub(crate) fn with(extra: &Extra<'_>) -> Self {
-        Self::at(own_address(MASTER_PORT), extra)
+        Self::at(own_address(), extra)
     }
 
     /// [`Farm::with`] whose master has this address.
@@ -65,6 +70,7 @@ impl Farm {
             .tempdir()
             .unwrap();
         let farm = Self {
+            port: free_ports(&address, NUM_PORTS),
             address,
             // Different from farm to farm, so that a call to the wrong one would be noticed.
             secret: format!("secret of {}", directory.path().display()),
@@ -107,13 +113,14 @@ impl Farm {
         };
         let text = format!(
             "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
-             [master]\nport = {MASTER_PORT}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
-             [slave]\nmaster_hostname = {address}\nmaster_port = {MASTER_PORT}\nheartbeat_interval = 1\n{}\n",
+             [master]\nport = {port}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
+             [slave]\nmaster_hostname = {address}\nmaster_port = {port}\nheartbeat_interval = 1\n{}\n",
             extra.general,
             extra.master,
             extra.slave,
             links = self.path("links").display(),
             address = self.address,
+            port = self.port,
         );
         OpenOptions::new()
             .write(true)
@@ -143,7 +150,7 @@ impl Farm {
 
     /// `address:port` of the master.
     pub(crate) fn master_address(&self) -> String {
-        format!("{}:{MASTER_PORT}", self.address)
+        format!("{}:{}", self.address, self.port)
     }
 
     /// `address:port` of a slave.
@@ -151,12 +158,27 @@ impl Farm {
         format!("{}:{}", self.address, self.slave_port(slave))
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "an address and a port are asked for alike"
-    )]
-    fn slave_port(&self, slave: usize) -> u16 {
-        MASTER_PORT + 1 + u16::try_from(slave).unwrap()
+    /// The port of the master.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port of a slave.
+    pub(crate) fn slave_port(&self, slave: usize) -> u16 {
+        let port = 1 + u16::try_from(slave).unwrap();
+        assert!(port < FIRST_PEER, "a farm has no port for more slaves");
+        self.port + port
+    }
+
+    /// The port of a slave of the original.
+    pub(crate) fn peer_port(&self, peer: u16) -> u16 {
+        assert!(FIRST_PEER + peer < NUM_PORTS, "a farm has no port for more");
+        self.port + FIRST_PEER + peer
+    }
+
+    /// The directory of a slave.
+    pub(crate) fn slave_directory(&self, slave: usize) -> PathBuf {
+        self.path(&format!("base/slave-{}", self.slave_port(slave)))
     }
 
     /// The farm's secret.

@@ -10,9 +10,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-/// The port of the first slave of the original in a farm.
-const FIRST_PORT: u16 = 43101;
-
 /// Starts one of the scripts beside this file, with nothing of ours around it.
 pub(super) fn python(farm: &Farm, script: &str, arguments: &[&str]) -> Child {
     let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/legacy")).join(script);
@@ -51,8 +48,7 @@ impl Peer {
     /// Starts one; its number chooses the port.
     pub(super) fn slave(farm: &Farm, number: u16, executors: u32) -> Self {
         let master = farm.master_address();
-        let (host, _) = master.rsplit_once(':').unwrap();
-        let address = format!("{host}:{}", FIRST_PORT + number);
+        let address = format!("{}:{}", farm.address(), farm.peer_port(number));
         let directory = farm.path(&format!("python-{number}"));
         let executors = executors.to_string();
         let place = directory.to_str().unwrap();

@@ -5,7 +5,6 @@ mod mistakes;
 use super::*;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 const FILE: &str = "clusterrunner.yaml";
 /// A job without mistakes, to which others add theirs.
@@ -276,14 +275,8 @@ fn hostile_files_end_quickly() {
         .map(|level| format!("{}? ", " ".repeat(2 * level)))
         .collect();
     for hostile in [laughs, deep, deep_blocks, itself, keys, "x".repeat(9 << 20)] {
-        let start = Instant::now();
+        // What is not bounded takes for ever.
         let error = JobConfig::parse(&hostile, FILE).unwrap_err();
-        assert!(
-            // What is not bounded takes for ever.
-            start.elapsed() < Duration::from_secs(60),
-            "{:?} for {error}",
-            start.elapsed()
-        );
         assert!(matches!(error, JobConfigError::Syntax(_)), "{error}");
         assert!(error.to_string().len() < 600, "{error}");
     }
