@@ -117,10 +117,22 @@ impl Scene {
         calls
     }
 
+    /// The master's incarnation, which its event log tells to anybody.
+    fn incarnation(&self) -> Value {
+        let log = self.farm.path("base/log/eventlog_master.log");
+        let log = std::fs::read_to_string(log).unwrap();
+        let mut events = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let begun = events.find(|event| event["__tag__"] == "INCARNATION_BEGUN");
+        begun.expect("one began at the start")["incarnation"].clone()
+    }
+
     /// A result of subjob 0 that says something else than the atom would.
     fn result(&self, attempt: u32) -> Raw {
         let report = json!({
             "slave_id": self.slave.id, "session_id": self.slave.session_id,
+            "incarnation": self.incarnation(),
             "results": [{"subjob_id": 0, "attempt": attempt, "executor_id": 0}],
         });
         let mut body = format!(
