@@ -44,7 +44,8 @@ mod work_tree;
 
 pub use commit_id::{CommitId, InvalidCommitId};
 pub use error::{GitError, SubmoduleProblem};
-pub use limits::{GitLimits, MAXIMUM_TREE_DEPTH};
+pub use limits::GitLimits;
+pub(crate) use limits::MAXIMUM_TREE_DEPTH;
 pub use mirror::{Mirror, Revision};
 pub(crate) use mirror_files::warm_up;
 pub use options::GitOptions;

@@ -45,7 +45,7 @@ pub const MAX_BUFFERED_BODY: usize = 1 << 20;
 
 /// The largest body that is held for such a sender in any case: so much is no burden even if every connection
 /// brings it. Larger ones share a budget, unless the head of the request names their digest and is signed.
-pub const SMALL_BODY: usize = 16 << 10;
+pub(crate) const SMALL_BODY: usize = 16 << 10;
 
 /// How long a connection may stay without a complete request head, between requests too. Our own callers
 /// give up connections before that ([`crate::caller`]).
@@ -63,7 +63,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Path and query exactly as on the request line, where they were tidied since: what a signature
 /// covers.
 #[derive(Clone, Debug)]
-pub struct RequestLine(pub String);
+pub(crate) struct RequestLine(pub String);
 
 /// The method of a request as it was sent: a HEAD goes on as a GET, but is signed as what it is.
 #[derive(Clone, Debug)]

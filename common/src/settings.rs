@@ -31,9 +31,9 @@ pub use location::default_config_file;
 pub use master::{MasterSettings, load_master};
 pub use overrides::Overrides;
 pub use second_file::second_file;
-pub use secret_file::ensure_secret;
+use secret_file::ensure_secret;
 pub use service::ServiceSettings;
 pub use slave::{SlaveSettings, load_slave};
 
 /// The shipped settings file: every key with its meaning, and the defaults.
-pub const SHIPPED_SETTINGS: &str = include_str!("../../conf/clusterrunner.conf");
+pub(crate) const SHIPPED_SETTINGS: &str = include_str!("../../conf/clusterrunner.conf");

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The fewest characters a secret may have.
-pub const SHORTEST_SECRET: usize = 16;
+pub(crate) const SHORTEST_SECRET: usize = 16;
 
 /// The fewest that the original takes.
 const SHORTEST_OF_THE_ORIGINAL: usize = 8;
 
 /// The fewest different characters a secret may have.
-pub const FEWEST_CHARACTERS: usize = 8;
+pub(crate) const FEWEST_CHARACTERS: usize = 8;
 
 /// Texts that are long enough and that anybody tries first. Compared in lower case.
 const TRIED_FIRST: [&str; 7] = [
@@ -44,13 +44,13 @@ pub struct Secret(String);
 /// Why a text is no secret. The messages never repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Fewer than [`SHORTEST_SECRET`] characters.
+    /// Fewer than `SHORTEST_SECRET` characters.
     #[error(
         "the secret has only {0} characters; use at least {SHORTEST_SECRET}, better 64 random hex digits (remove the \
          line and one is generated; accept_legacy_peers = True takes 8 while machines of the original are there)"
     )]
     TooShort(usize),
-    /// Fewer than [`FEWEST_CHARACTERS`] different characters.
+    /// Fewer than `FEWEST_CHARACTERS` different characters.
     #[error(
         "the secret has only {0} different characters; use at least {FEWEST_CHARACTERS}, better 64 random hex digits \
          (remove the line and one is generated)"
@@ -86,7 +86,7 @@ impl Secret {
     ///
     /// # Errors
     /// [`SecretError`] when it is shorter, or the one that everyone knows.
-    pub fn of_the_original(text: String) -> Result<Self, SecretError> {
+    pub(crate) fn of_the_original(text: String) -> Result<Self, SecretError> {
         let characters = text.chars().count();
         if characters < SHORTEST_OF_THE_ORIGINAL {
             return Err(SecretError::TooShort(characters));
@@ -99,7 +99,7 @@ impl Secret {
 
     /// Why it is not good enough, if it is not.
     #[must_use]
-    pub fn weakness(&self) -> Option<SecretError> {
+    pub(crate) fn weakness(&self) -> Option<SecretError> {
         let characters: Vec<char> = self.0.chars().collect();
         if characters.len() < SHORTEST_SECRET {
             return Some(SecretError::TooShort(characters.len()));

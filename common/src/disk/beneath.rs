@@ -41,7 +41,7 @@ impl Beneath {
     ///
     /// # Errors
     /// The system's.
-    pub fn open_own(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open_own(root: &Path) -> io::Result<Self> {
         Ok(Self(openat(
             rustix::fs::CWD,
             root,

@@ -147,7 +147,7 @@ fn entries(directory: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
 /// How much the files below a directory take on the disk. What can not be looked at counts nothing:
 /// a build may be at work there.
 #[must_use]
-pub fn bytes_below(directory: &Path) -> u64 {
+pub(crate) fn bytes_below(directory: &Path) -> u64 {
     const BLOCK: u64 = 512;
     let mut bytes = 0;
     let mut waiting = vec![directory.to_owned()];

@@ -66,7 +66,7 @@ pub fn read_to_string(path: &Path, max: u64) -> io::Result<String> {
 ///
 /// # Errors
 /// It can not be read, or is longer: [`TooLong`].
-pub fn read_opened(file: &File, max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_opened(file: &File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > max {
@@ -104,7 +104,7 @@ fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
 ///
 /// # Errors
 /// It is something else: [`NoFile`].
-pub fn check_is_file(file: &File) -> io::Result<Metadata> {
+pub(crate) fn check_is_file(file: &File) -> io::Result<Metadata> {
     let metadata = file.metadata()?;
     check(&metadata)?;
     Ok(metadata)
@@ -129,7 +129,7 @@ fn check(metadata: &Metadata) -> io::Result<()> {
 ///
 /// # Errors
 /// It can not be opened, has a link in it, or climbs.
-pub fn open_beneath(root: impl AsFd, inside: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+pub(crate) fn open_beneath(root: impl AsFd, inside: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let root = root.as_fd();
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How deep directories may be nested: what git itself allows (`core.maxTreeDepth`), and what a path of 4,096 bytes can
 /// hold. libgit2 walks trees by recursion, so no setting goes beyond it.
-pub const MAXIMUM_TREE_DEPTH: u32 = 2048;
+pub(crate) const MAXIMUM_TREE_DEPTH: u32 = 2048;
 
 /// What the settings say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -112,7 +112,7 @@ pub struct EventLogError {
 
 /// Which events are asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Since {
+enum Since {
     /// All that are kept.
     Always,
     /// Those that are newer, in Unix seconds.
@@ -123,7 +123,7 @@ pub enum Since {
 
 /// A query that means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SinceError {
+enum SinceError {
     /// One of the two is to be left out.
     #[error("Give 'since_id' or 'since_timestamp', not both.")]
     Both,
@@ -144,7 +144,7 @@ impl Since {
     ///
     /// # Errors
     /// [`SinceError`]
-    pub fn parse(query: &str) -> Result<Self, SinceError> {
+    fn parse(query: &str) -> Result<Self, SinceError> {
         let value = |name: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
             pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -17,7 +17,7 @@ pub const DEFAULT_MAX_LINES: usize = 50;
 /// many whole lines are given as fit (the last ones, if the last were asked for); of a single line
 /// that is longer, its beginning. `num_lines` says how many lines came, so the rest can be asked
 /// for.
-pub const MAX_CONTENT: usize = 8 << 20;
+pub(crate) const MAX_CONTENT: usize = 8 << 20;
 
 /// A piece of an atom's console output, in lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub enum ConsoleError {
 }
 
 /// Gives at most `max_lines` lines of `console` from line `offset_line` on, or its last lines
-/// where no offset is given. Memory is bounded by [`MAX_CONTENT`], whatever the file holds.
+/// where no offset is given. Memory is bounded by `MAX_CONTENT`, whatever the file holds.
 ///
 /// Lines end at `\n` only. While the atom runs (`ended` is false) a last line without `\n` is not
 /// shown: the rest of it may still come. `total_num_lines` then counts it where it lies behind the

@@ -21,7 +21,7 @@ static HAS_SESSION_WITH_TERMINAL: AtomicBool = AtomicBool::new(false);
 ///
 /// The leader of a session can not do that: the terminal would lose the whole session, and Ctrl-C would
 /// reach nobody. It is one where the terminal was made for it alone, as in `docker run -t`. What it starts
-/// leaves the session instead, see [`in_own_group`].
+/// leaves the session instead, see `in_own_group`.
 pub fn leave() {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     // It can only be opened by who has one.
@@ -39,7 +39,7 @@ pub fn leave() {
 
 /// Has a command run in a process group of its own, without a terminal if this process has called
 /// [`leave`].
-pub fn in_own_group(command: &mut Command) {
+pub(crate) fn in_own_group(command: &mut Command) {
     if HAS_SESSION_WITH_TERMINAL.load(Ordering::Relaxed) {
         in_own_session(command);
     } else {

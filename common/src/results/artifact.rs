@@ -6,13 +6,13 @@ use crate::ids::{AtomId, SubjobId};
 /// Standard output and standard error, in the order in which they were written.
 pub const CONSOLE_FILE: &str = "clusterrunner_console_output";
 /// The command as it was run, and a newline.
-pub const COMMAND_FILE: &str = "clusterrunner_command";
+pub(crate) const COMMAND_FILE: &str = "clusterrunner_command";
 /// The exit code in decimal, `-N` for an end by signal N, and a newline.
-pub const EXIT_CODE_FILE: &str = "clusterrunner_exit_code";
+pub(crate) const EXIT_CODE_FILE: &str = "clusterrunner_exit_code";
 /// The wall-clock time in seconds with two decimals, and a newline.
-pub const TIME_FILE: &str = "clusterrunner_time";
+pub(crate) const TIME_FILE: &str = "clusterrunner_time";
 /// Lists the directories of failed atoms in an archive, if there are any.
-pub const FAILURES_FILE: &str = "failures.txt";
+pub(crate) const FAILURES_FILE: &str = "failures.txt";
 
 /// The directory of an atom: `artifact_<subjob>_<atom>`.
 #[must_use]

@@ -18,7 +18,7 @@ pub const RECORD: u64 = 512;
 
 /// The most bytes of a GNU long name, a GNU long link or a PAX head: sixteen times the longest path
 /// of Linux.
-pub const MAX_EXTENSION: u64 = 64 << 10;
+pub(crate) const MAX_EXTENSION: u64 = 64 << 10;
 
 /// Where a head has its checksum, which counts as blanks in the sum.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
@@ -29,7 +29,7 @@ pub enum TarFault {
     /// A head's checksum does not fit it.
     #[error("a head of the archive has a wrong checksum")]
     Checksum,
-    /// A long name, long link or PAX head is longer than [`MAX_EXTENSION`].
+    /// A long name, long link or PAX head is longer than `MAX_EXTENSION`.
     #[error("{kind} of {size} bytes; at most {MAX_EXTENSION} are read")]
     LongExtension {
         /// What is too long.

@@ -19,7 +19,7 @@ const LEAST_LOG_FILE: u64 = 4096;
 /// Files and the log, the same in every program.
 #[derive(Debug, Clone)]
 pub struct GeneralSettings {
-    /// The settings file that was read, or where it would be; [`ensure_secret`] writes here.
+    /// The settings file that was read, or where it would be; a new secret is written here.
     pub config_file: PathBuf,
     /// What of the settings files has no effect, and that one was made; to be told.
     pub warnings: Vec<String>,
@@ -102,7 +102,7 @@ impl GeneralSettings {
     /// The secret that was set, or else that of the settings file, where one is generated if need be.
     ///
     /// # Errors
-    /// As [`ensure_secret`].
+    /// As `ensure_secret`.
     pub fn secret_or_generate(&self) -> Result<Secret, SettingsError> {
         match &self.secret {
             Some(secret) => Ok(secret.clone()),

@@ -22,7 +22,7 @@ const NEW_FILE: &str = "## Settings of ClusterRunner. The shipped clusterrunner.
 ///
 /// # Errors
 /// [`SettingsError`] when the file is wrong, readable by others although it holds a secret, or can not be written.
-pub fn ensure_secret(config_file: &Path) -> Result<Secret, SettingsError> {
+pub(crate) fn ensure_secret(config_file: &Path) -> Result<Secret, SettingsError> {
     let write_failed = |source: io::Error| SettingsError::Write {
         path: config_file.to_owned(),
         source,

@@ -36,7 +36,7 @@ impl ApiVersion {
 
     /// What a path speaks where no header says otherwise.
     #[must_use]
-    pub fn of_path(path: &str) -> Self {
+    pub(crate) fn of_path(path: &str) -> Self {
         match path.split('/').find(|part| !part.is_empty()) {
             Some("v1") => Self::V1,
             _ => Self::V2,

@@ -15,7 +15,7 @@ pub struct TimeLimit(u64);
 impl TimeLimit {
     /// A limit of so many seconds. What is longer than 31 years is cut to that.
     #[must_use]
-    pub fn from_seconds(seconds: u64) -> Self {
+    pub(crate) fn from_seconds(seconds: u64) -> Self {
         Self(seconds.min(LONGEST))
     }
 
