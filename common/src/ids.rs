@@ -29,6 +29,8 @@ macro_rules! numbered {
 numbered! {
     /// A build: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
     BuildId(u64);
+    /// A project: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
+    ProjectId(u64);
     /// A subjob inside its build, from 0.
     SubjobId(u32);
     /// An atom inside its subjob, from 0.

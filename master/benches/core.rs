@@ -11,7 +11,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId};
 use clusterrunner_master::core::Cluster;
 use clusterrunner_master::core::command::{Command, HandOut};
-use clusterrunner_master::core::event::{AtomOutcome, Event, Fact, Plan};
+use clusterrunner_master::core::event::{Actor, AtomOutcome, BuildFact, Event, Fact, Plan};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -210,7 +210,10 @@ impl Farm {
         let request = serde_json::json!({"type": "git", "url": format!("https://host/{build}")});
         let request = BuildRequest::from_json(&request).expect("a good request");
         let request = Box::new(request);
-        self.tell(Command::QueueBuild { request });
+        self.tell(Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        });
         let atom = |n: u64| format!("export TEST=\"tests/unit/test_{n}.py\";");
         let plan = Plan {
             job_name: "unit".to_owned(),
@@ -244,19 +247,21 @@ impl Farm {
         self.cluster.apply(event);
         std::hint::black_box(self.cluster.effects(event));
         match &event.fact {
-            Fact::SetupRequested { slave, build, .. } => {
+            Fact::Build(build, BuildFact::SetupRequested { slave, .. }) => {
                 self.reports.push_back(Command::ReportSetUp {
                     slave: *slave,
                     session: SessionId("life".to_owned()),
                     build: *build,
                 })
             }
-            Fact::SubjobHandedOut {
-                slave,
+            Fact::Build(
                 build,
-                subjob,
-                attempt,
-            } => self.reports.push_back(Command::ReportFinished {
+                BuildFact::SubjobHandedOut {
+                    slave,
+                    subjob,
+                    attempt,
+                },
+            ) => self.reports.push_back(Command::ReportFinished {
                 hand_out: HandOut {
                     slave: *slave,
                     build: *build,
@@ -270,7 +275,7 @@ impl Farm {
                     trouble: None,
                 }],
             }),
-            Fact::TeardownRequested { slave, build } => {
+            Fact::Build(build, BuildFact::TeardownRequested { slave }) => {
                 self.reports.push_back(Command::ReportTornDown {
                     slave: *slave,
                     build: *build,

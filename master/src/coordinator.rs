@@ -9,7 +9,7 @@ use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::command::{Command, Opening, Refusal, StoredResults};
 use crate::core::effect::Effect;
-use crate::core::event::{Event, Fact};
+use crate::core::event::{Event, Fact, SlaveFact};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
@@ -476,8 +476,8 @@ impl Coordinator {
     fn apply(&mut self, event: Event, turn: &mut Turn) {
         self.cluster.apply(&event);
         match &event.fact {
-            Fact::SlaveConnected { slave, .. } => self.begin_lease(*slave),
-            Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
+            Fact::Slave(slave, SlaveFact::Connected { .. }) => self.begin_lease(*slave),
+            Fact::Slave(slave, SlaveFact::Lost { .. }) | Fact::Slave(slave, SlaveFact::Ended) => {
                 self.liveness.forget(*slave);
             }
             _ => {}

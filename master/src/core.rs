@@ -28,9 +28,10 @@ pub use builds::mishaps::Mishaps;
 pub use check::Inconsistency;
 pub(crate) use scheduling::at_work::AtWork;
 
-use builds::build::Build;
+use builds::build::{Build, Preparation};
+use builds::project::Projects;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
 use lifetime::incarnation::Lineage;
 use measures::Measures;
 use scheduling::build_queue::BuildQueue;
@@ -71,6 +72,8 @@ pub const MAX_DEATHS: u32 = 2;
 pub struct Ended {
     /// When it was put away.
     pub at: Timestamp,
+    /// The project that it is of.
+    pub project: ProjectId,
 }
 
 /// How many builds are forgotten at a time: the disk is to keep up.
@@ -106,15 +109,16 @@ pub struct Cluster {
     forgotten: BTreeSet<BuildId>,
     /// What was measured of those that were put away.
     measures: Measures,
+    projects: Projects,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.
     /// Builds that wait to be prepared, by project: there may be very many.
     #[serde(skip)]
-    queued: BTreeMap<String, BTreeSet<BuildId>>,
-    /// Builds that are being prepared, by project: one at a time for each that preparing changes.
+    queued: BTreeMap<ProjectId, BTreeSet<BuildId>>,
+    /// Builds that are being prepared: one at a time for each project that preparing changes.
     #[serde(skip)]
-    preparing: BTreeMap<String, BuildId>,
+    preparing: BTreeMap<Preparation, BuildId>,
     /// Those of both that the master died over.
     #[serde(skip)]
     deadly: BTreeSet<BuildId>,

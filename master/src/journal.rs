@@ -36,9 +36,8 @@ use snapshot::Meta;
 use std::path::Path;
 use store::Store;
 
-/// The format of what is stored. 1: events only. 2: events since a snapshot, and ended builds. 3: small
-/// events that were appended together are one record.
-pub const FORMAT: u32 = 3;
+/// The format of what is stored. Another one is refused.
+pub const FORMAT: u32 = 1;
 
 /// How many bytes of events there are at least from one snapshot to the next. A start reads them all,
 /// and most of what a start takes goes there.

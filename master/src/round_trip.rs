@@ -4,7 +4,7 @@
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::command::Command;
-use crate::core::event::{Event, Fact, Plan};
+use crate::core::event::{Actor, BuildFact, Event, Fact, Plan};
 use crate::http::clusterrunner::checked_request;
 use crate::journal;
 use clusterrunner_common::api::build_request::BuildRequest;
@@ -51,7 +51,13 @@ pub fn build_request(body: &[u8]) -> Result<Outcome, String> {
     let mut cluster = Cluster::default();
     let plan = plan_of(&request);
     let request = Box::new(request);
-    let mut events = happen(&mut cluster, Command::QueueBuild { request })?;
+    let mut events = happen(
+        &mut cluster,
+        Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        },
+    )?;
     while let Some(event) = cluster.follow_up(Timestamp(2)) {
         cluster.apply(&event);
         events.push(event);
@@ -98,7 +104,7 @@ fn happen(cluster: &mut Cluster, command: Command) -> Result<Vec<Event>, String>
 
 fn queued(events: &[Event]) -> Option<BuildId> {
     events.iter().find_map(|event| match &event.fact {
-        Fact::BuildQueued { build, .. } => Some(*build),
+        Fact::Build(build, BuildFact::Queued { .. }) => Some(*build),
         _ => None,
     })
 }

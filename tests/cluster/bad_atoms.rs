@@ -110,10 +110,7 @@ async fn a_slave_that_has_lost_its_place_for_good_ends() {
     // What it ran may be why, and counts as suspect.
     let told = farm.output("master");
     assert!(told.contains("it ended: its data directory"), "{told}");
-    assert!(
-        told.contains("a slave was lost while it ran this subjob"),
-        "{told}"
-    );
+    assert!(told.contains("was lost while it ran this subjob"), "{told}");
     farm.start_slave(1);
     farm.end_of(build).await.passes();
     assert_eq!(runs(&log).len(), 8);

@@ -78,7 +78,7 @@ fn from_nothing_to_results_and_back() {
 
     // What is logged goes into files that are rotated, and nowhere else.
     let log = |name: &str| fs::read_to_string(machine.path("base/log").join(name)).unwrap();
-    assert!(log("clusterrunner_master.log").contains("build finished"));
+    assert!(log("clusterrunner_master.log").contains("build 1 finished"));
     assert_eq!([log("local_master.log"), log("local_slave.log")], ["", ""]);
 
     let stopped = machine.run_to(0, &["stop"]);

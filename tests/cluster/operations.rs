@@ -61,7 +61,7 @@ async fn events_are_written_and_can_be_asked_for() {
     farm.stop_slave(0);
     wait_for("the master has noticed", async || {
         let said = farm.output("master");
-        said.contains("slave was stopped").then_some(())
+        said.contains("lost: it was stopped").then_some(())
     })
     .await;
     assert!(!farm.output("master").contains("WARN"));

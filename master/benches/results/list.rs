@@ -4,7 +4,7 @@ use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_master::coordinator::{ClusterHandle, Coordinator};
 use clusterrunner_master::core::command::{Command, HandOut};
-use clusterrunner_master::core::event::{AtomOutcome, Plan};
+use clusterrunner_master::core::event::{Actor, AtomOutcome, Plan};
 use clusterrunner_master::journal::{EndedBuilds, Journal};
 use futures_util::StreamExt as _;
 use std::path::Path;
@@ -62,7 +62,11 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
     .await;
     let request = serde_json::json!({"type": "directory", "project_directory": "/project"});
     let request = Box::new(BuildRequest::from_json(&request).expect("a request"));
-    tell(Command::QueueBuild { request }).await;
+    tell(Command::QueueBuild {
+        by: Actor::SecretHolder,
+        request,
+    })
+    .await;
     let plan = Plan {
         job_name: "job".to_owned(),
         command: "true".to_owned(),

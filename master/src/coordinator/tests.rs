@@ -1,6 +1,7 @@
 //! When turns end.
 
 use super::*;
+use crate::core::event::Actor;
 use clusterrunner_common::ids::SessionId;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,7 +47,10 @@ async fn start(directory: &Path) -> Running {
 
 fn drain() -> Command {
     let slave = SlaveId(1);
-    Command::DrainSlave { slave }
+    Command::DrainSlave {
+        by: Actor::SecretHolder,
+        slave,
+    }
 }
 
 fn is_drained(cluster: &Cluster) -> bool {
@@ -58,11 +62,14 @@ async fn what_is_noted_gets_to_disk_by_itself() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = start(directory.path()).await;
     running.cluster.note(drain()).await.unwrap();
-    while running.told.recv().await != Some(Fact::DrainRequested { slave: SlaveId(1) }) {}
+    while running.told.recv().await != Some(Fact::Slave(SlaveId(1), SlaveFact::DrainRequested)) {}
     // What means nothing any more is no trouble.
     running
         .cluster
-        .note(Command::CancelBuild { build: BuildId(9) })
+        .note(Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build: BuildId(9),
+        })
         .await
         .unwrap();
     assert!(running.cluster.read(is_drained).await.unwrap());
@@ -81,7 +88,10 @@ async fn what_is_noted_is_there_after_an_orderly_end_and_for_whoever_asks() {
     } = start(directory.path()).await;
     cluster.note(drain()).await.unwrap();
     assert!(cluster.read(is_drained).await.unwrap());
-    let undrain = Command::UndrainSlave { slave: SlaveId(1) };
+    let undrain = Command::UndrainSlave {
+        by: Actor::SecretHolder,
+        slave: SlaveId(1),
+    };
     cluster.command(undrain).await.unwrap();
     cluster.note(drain()).await.unwrap();
     // The note has been taken before: it was sent before.

@@ -1,12 +1,17 @@
 //! Builds: what one is, its subjobs and their attempts, what went wrong with them, how long they take.
 
+mod apply;
 pub mod atom_grouper;
 pub(in crate::core) mod bounded_text;
 pub mod build;
 pub mod durations;
+pub mod facts;
 pub mod few;
 pub(in crate::core) mod isolation;
 pub(in crate::core) mod mishaps;
+pub mod outcome;
+pub mod plan;
 pub(in crate::core) mod progress;
+pub mod project;
 pub(in crate::core) mod subjob;
 pub mod unstarted;

@@ -6,7 +6,7 @@ use crate::core::scheduling::shares;
 use crate::core::slaves::doubts::is_in_doubt;
 use crate::core::slaves::quarantine::is_quarantined;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken invariant: a defect of ours.
@@ -217,9 +217,9 @@ impl Cluster {
                 .map(|b| b.id)
                 .collect()
         };
-        let mut queued: BTreeMap<String, BTreeSet<BuildId>> = BTreeMap::new();
+        let mut queued: BTreeMap<ProjectId, BTreeSet<BuildId>> = BTreeMap::new();
         for id in those(|b| b.state == BuildState::Queued) {
-            let project = self.builds[&id].request.project_key();
+            let project = self.builds[&id].project;
             queued.entry(project).or_default().insert(id);
         }
         must(self.queued == queued, || "queued".to_owned())?;
@@ -236,6 +236,9 @@ impl Cluster {
             is_waiting && b.preparations.deaths > 0
         });
         must(self.deadly == deadly, || "deadly".to_owned())?;
+        must(self.projects == self.derived_projects([]), || {
+            "projects".to_owned()
+        })?;
         self.check_shares()?;
         let shutting_down = self.slaves.values();
         let shutting_down = shutting_down.filter(|s| s.presence == Presence::ShuttingDown);

@@ -1,6 +1,6 @@
 //! What the cluster can be asked or told.
 
-use super::event::{AtomOutcome, Plan};
+use super::event::{Actor, AtomOutcome, Plan};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::disk::retention::BuildBounds;
@@ -14,12 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Command {
     /// A checked request for a build came in.
     QueueBuild {
+        /// Whoever wants it, and so owns it.
+        by: Actor,
         /// What to build.
         request: Box<BuildRequest>,
     },
     /// Somebody wants a build to end.
     CancelBuild {
-        /// Which.
+        /// Whoever wants that.
+        by: Actor,
+        /// The build that is to end.
         build: BuildId,
     },
     /// The preparer has the atoms of a build.
@@ -69,6 +73,11 @@ pub enum Command {
         /// How many subjobs it runs at a time.
         num_executors: u32,
     },
+    /// A slave says that it ends.
+    ReportStopped {
+        /// The slave that ends.
+        slave: SlaveId,
+    },
     /// A slave is not to be counted on any more.
     GiveSlaveUp {
         /// Which.
@@ -85,12 +94,16 @@ pub enum Command {
     },
     /// Somebody wants a slave to take no new work.
     DrainSlave {
-        /// Which.
+        /// Whoever wants that.
+        by: Actor,
+        /// The slave at the address that is drained.
         slave: SlaveId,
     },
     /// Somebody wants a slave to take work again, be it drained or quarantined.
     UndrainSlave {
-        /// Which.
+        /// Whoever wants that.
+        by: Actor,
+        /// The slave that is to take work.
         slave: SlaveId,
     },
     /// Something about a build went wrong on a slave that does not change the build's result.
@@ -104,7 +117,9 @@ pub enum Command {
     },
     /// Somebody wants slaves to end as soon as they have finished what they run.
     ShutDownSlaves {
-        /// Which; all of them or none are asked.
+        /// Whoever wants that.
+        by: Actor,
+        /// The slaves that are to end; all of them or none are asked.
         slaves: SlaveChoice,
     },
     /// A slave was told to end and has heard it, or can not be told any more.
@@ -207,6 +222,51 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+}
+
+impl Command {
+    /// Whoever gives it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::QueueBuild { by, .. }
+            | Self::CancelBuild { by, .. }
+            | Self::DrainSlave { by, .. }
+            | Self::UndrainSlave { by, .. }
+            | Self::ShutDownSlaves { by, .. } => *by,
+            // It has no registration yet, and may only offer itself with the secret.
+            Self::ConnectSlave { .. } => Actor::SecretHolder,
+            Self::ConnectLegacySlave { .. } => Actor::Nobody,
+            Self::ReportStopped { slave }
+            | Self::WarnOfBuild { slave, .. }
+            | Self::ReportSetUp { slave, .. }
+            | Self::ReportSetupFailed { slave, .. }
+            | Self::ReportRefusal { slave, .. }
+            | Self::ReportTornDown { slave, .. }
+            | Self::ReportFinished {
+                hand_out: HandOut { slave, .. },
+                ..
+            }
+            | Self::ReportUnusable {
+                hand_out: HandOut { slave, .. },
+                ..
+            } => Actor::Slave(*slave),
+            Self::ReportPrepared { .. }
+            | Self::ReportPreparationFailed { .. }
+            | Self::ReportPreparationStopped { .. }
+            | Self::GiveSlaveUp { .. }
+            | Self::ReportSlaveDied { .. }
+            | Self::ReportEnding { .. }
+            | Self::ReportArchived { .. }
+            | Self::ReportArchivingFailed { .. }
+            | Self::ReportKept { .. }
+            | Self::ForgetBuilds { .. }
+            | Self::ReportCleared { .. }
+            | Self::ForgetSlaves
+            | Self::Start { .. }
+            | Self::BeginIncarnation { .. } => Actor::Master,
+        }
+    }
 }
 
 /// What a master that starts knows beside its journal.

@@ -2,9 +2,12 @@
 
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
-use super::event::{AtomOutcome, Event, Fact, KeptHandOut};
+use super::event::{
+    AtomOutcome, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact,
+};
 use crate::core::builds::atom_grouper;
 use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::project::Owner;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
@@ -24,31 +27,38 @@ impl Cluster {
     /// # Errors
     /// When the state does not allow it.
     pub fn decide(&self, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-        let facts = self.facts(command.bounded(), at)?;
-        Ok(facts.into_iter().map(|fact| Event { at, fact }).collect())
+        let by = command.actor();
+        let facts = self.facts(command.bounded(), at)?.into_iter();
+        Ok(facts.map(|fact| Event { at, by, fact }).collect())
     }
 
     fn facts(&self, command: Command, at: Timestamp) -> Result<Vec<Fact>, Refusal> {
         match command {
             Command::Start { opening } => Ok(self.start(&opening)),
             Command::BeginIncarnation { fresh, reason } => {
-                Ok(self.begin_incarnation(&fresh, &reason, Named::NOTHING))
+                let cause = IncarnationCause::EventsMissing(reason);
+                Ok(self.begin_incarnation(&fresh, cause, Named::NOTHING))
             }
             Command::ReportKept { builds } => Ok(self.retired(&builds)),
             Command::ForgetBuilds { bounds, sizes } => Ok(self.beyond(&bounds, &sizes, at)),
             Command::ReportCleared { build } => {
                 let expected = self.to_be_cleared().contains(&build);
-                Ok(unless(!expected, Fact::BuildCleared { build }))
+                Ok(unless(!expected, Fact::Build(build, BuildFact::Cleared)))
             }
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
-            Command::QueueBuild { request } => Ok(vec![Fact::BuildQueued {
-                build: self.next_build_id(),
-                request,
-            }]),
-            Command::CancelBuild { build } if self.is_ended(build) => Ok(Vec::new()),
-            Command::CancelBuild { build } => {
+            Command::QueueBuild { by, request } => {
+                let owner = Owner::of(by);
+                let queued = BuildFact::Queued {
+                    project: self.projects.of(owner, request.project_key()),
+                    owner,
+                    request,
+                };
+                Ok(vec![Fact::Build(self.next_build_id(), queued)])
+            }
+            Command::CancelBuild { build, .. } if self.is_ended(build) => Ok(Vec::new()),
+            Command::CancelBuild { build, .. } => {
                 let over = self.known_build(build)?.is_over();
-                Ok(unless(over, Fact::BuildCanceled { build }))
+                Ok(unless(over, Fact::Build(build, BuildFact::Canceled)))
             }
             Command::ReportPrepared { build, plan } => {
                 let expected = self.known_build(build)?.state == BuildState::Preparing;
@@ -60,30 +70,35 @@ impl Cluster {
                 let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
                 Ok(unless(
                     !expected,
-                    Fact::BuildPrepared {
-                        build,
-                        plan,
-                        subjobs,
-                    },
+                    Fact::Build(build, BuildFact::Prepared { plan, subjobs }),
                 ))
             }
             Command::ReportPreparationFailed { build, reason } => {
                 let expected = self.known_build(build)?.state == BuildState::Preparing;
-                Ok(unless(!expected, Fact::BuildFailed { build, reason }))
+                Ok(unless(
+                    !expected,
+                    Fact::Build(build, BuildFact::Failed { reason }),
+                ))
             }
             Command::ReportPreparationStopped { build } => {
                 let stopped = self.known_build(build)?;
                 let expected =
                     stopped.state == BuildState::Preparing && !stopped.preparations.is_stopped;
-                Ok(unless(!expected, Fact::PreparationStopped { build }))
+                Ok(unless(
+                    !expected,
+                    Fact::Build(build, BuildFact::PreparationStopped),
+                ))
             }
             Command::ReportArchived { build } => {
                 let expected = self.known_build(build)?.state == BuildState::Archiving;
-                Ok(unless(!expected, Fact::BuildFinished { build }))
+                Ok(unless(!expected, Fact::Build(build, BuildFact::Finished)))
             }
             Command::ReportArchivingFailed { build, reason } => {
                 let expected = self.known_build(build)?.state == BuildState::Archiving;
-                Ok(unless(!expected, Fact::BuildFailed { build, reason }))
+                Ok(unless(
+                    !expected,
+                    Fact::Build(build, BuildFact::Failed { reason }),
+                ))
             }
             Command::ConnectSlave {
                 url,
@@ -109,9 +124,9 @@ impl Cluster {
                 session,
                 num_executors,
             } => self.connect_legacy(url, session, num_executors),
+            Command::ReportStopped { slave } => Ok(self.given_up(slave, Loss::Stopped)),
             Command::GiveSlaveUp { slave, reason } => {
-                let called = self.slave(slave).is_some_and(Slave::is_called);
-                Ok(unless(!called, Fact::SlaveLost { slave, reason }))
+                Ok(self.given_up(slave, Loss::Trouble(reason)))
             }
             Command::ReportSlaveDied { slave, reason } => {
                 let called = self.slave(slave).is_some_and(Slave::is_called);
@@ -121,15 +136,19 @@ impl Cluster {
                     Vec::new()
                 })
             }
-            Command::DrainSlave { slave } => {
+            Command::DrainSlave { slave, .. } => {
                 let drained = self.listed_slave(slave)?.is_drained;
-                Ok(unless(drained, Fact::DrainRequested { slave }))
+                Ok(unless(
+                    drained,
+                    Fact::Slave(slave, SlaveFact::DrainRequested),
+                ))
             }
-            Command::UndrainSlave { slave } => {
+            Command::UndrainSlave { slave, .. } => {
                 let known = self.listed_slave(slave)?;
-                let mut facts = unless(!known.is_drained, Fact::DrainEnded { slave });
+                let mut facts =
+                    unless(!known.is_drained, Fact::Slave(slave, SlaveFact::DrainEnded));
                 let well = known.quarantine.is_none();
-                facts.extend(unless(well, Fact::SlaveReleased { slave }));
+                facts.extend(unless(well, Fact::Slave(slave, SlaveFact::Released)));
                 Ok(facts)
             }
             Command::WarnOfBuild {
@@ -137,11 +156,11 @@ impl Cluster {
                 build,
                 warning,
             } => Ok(self.warn(slave, build, &warning)?.into_iter().collect()),
-            Command::ShutDownSlaves { slaves } => self.shut_down(&slaves),
+            Command::ShutDownSlaves { slaves, .. } => self.shut_down(&slaves),
             Command::ReportEnding { slave } => {
                 let ending = |slave: &Slave| slave.presence == Presence::Ending;
                 let expected = self.slave(slave).is_some_and(ending);
-                Ok(unless(!expected, Fact::SlaveEnded { slave }))
+                Ok(unless(!expected, Fact::Slave(slave, SlaveFact::Ended)))
             }
             Command::ReportSetUp {
                 slave,
@@ -150,7 +169,10 @@ impl Cluster {
             } => {
                 let place = self.place(slave, &session, build)?;
                 let expected = matches!(place, Some(BuildOnSlave::SettingUp { .. }));
-                Ok(unless(!expected, Fact::SetupCompleted { slave, build }))
+                Ok(unless(
+                    !expected,
+                    Fact::Build(build, BuildFact::SetupCompleted { slave }),
+                ))
             }
             Command::ReportSetupFailed {
                 slave,
@@ -174,7 +196,10 @@ impl Cluster {
             Command::ReportTornDown { slave, build } => {
                 let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
                 let expected = place == Some(&BuildOnSlave::TearingDown);
-                Ok(unless(!expected, Fact::TeardownCompleted { slave, build }))
+                Ok(unless(
+                    !expected,
+                    Fact::Build(build, BuildFact::TeardownCompleted { slave }),
+                ))
             }
             Command::ReportFinished {
                 hand_out,
@@ -190,27 +215,33 @@ impl Cluster {
                 let repeated = self.is_repeated(hand_out)?;
                 let slave = self.keeper(hand_out).unwrap_or(slave);
                 let fact = match self.misfit(hand_out, &outcomes) {
-                    None if self.is_doubtful(hand_out, &outcomes) => Fact::ResultDoubted {
-                        slave,
+                    None if self.is_doubtful(hand_out, &outcomes) => Fact::Build(
                         build,
-                        subjob,
-                        attempt,
-                    },
-                    None => Fact::SubjobFinished {
-                        slave,
+                        BuildFact::ResultDoubted {
+                            slave,
+                            subjob,
+                            attempt,
+                        },
+                    ),
+                    None => Fact::Build(
                         build,
-                        subjob,
-                        attempt,
-                        executor,
-                        outcomes,
-                    },
-                    Some(reason) => Fact::SubjobReturned {
-                        slave,
+                        BuildFact::SubjobFinished {
+                            slave,
+                            subjob,
+                            attempt,
+                            executor,
+                            outcomes,
+                        },
+                    ),
+                    Some(reason) => Fact::Build(
                         build,
-                        subjob,
-                        attempt,
-                        reason,
-                    },
+                        BuildFact::SubjobReturned {
+                            slave,
+                            subjob,
+                            attempt,
+                            reason,
+                        },
+                    ),
                 };
                 Ok(unless(repeated, fact))
             }
@@ -223,13 +254,15 @@ impl Cluster {
                 } = hand_out;
                 let repeated = self.is_repeated(hand_out)?;
                 let slave = self.keeper(hand_out).unwrap_or(slave);
-                let fact = Fact::SubjobReturned {
-                    slave,
+                let fact = Fact::Build(
                     build,
-                    subjob,
-                    attempt,
-                    reason,
-                };
+                    BuildFact::SubjobReturned {
+                        slave,
+                        subjob,
+                        attempt,
+                        reason,
+                    },
+                );
                 Ok(unless(repeated, fact))
             }
         }
@@ -246,13 +279,18 @@ impl Cluster {
         };
         let new = slaves.values().filter(|slave| !slave.was_shut_down());
         Ok(new
-            .map(|slave| Fact::ShutdownRequested { slave: slave.id })
+            .map(|slave| Fact::Slave(slave.id, SlaveFact::ShutdownRequested))
             .collect())
     }
 
     fn listed_slave(&self, id: SlaveId) -> Result<&Slave, Refusal> {
         let slave = self.slave(id).filter(|slave| slave.is_listed());
         slave.ok_or(Refusal::NoSuchSlave(id))
+    }
+
+    fn given_up(&self, slave: SlaveId, reason: Loss) -> Vec<Fact> {
+        let called = self.slave(slave).is_some_and(Slave::is_called);
+        unless(!called, Fact::Slave(slave, SlaveFact::Lost { reason }))
     }
 
     /// A slave is lost, and each subjob that it ran may be why.
@@ -274,12 +312,17 @@ impl Cluster {
             let is_it = |kept: &KeptHandOut| (kept.build, kept.subjob) == (*build, *subjob);
             !finished.iter().any(is_it)
         };
-        let suspected = |(build, subjob): &(BuildId, SubjobId)| Fact::SubjobSuspected {
-            slave,
-            build: *build,
-            subjob: *subjob,
+        let suspected = |(build, subjob): &(BuildId, SubjobId)| {
+            Fact::Build(
+                *build,
+                BuildFact::SubjobSuspected {
+                    slave,
+                    subjob: *subjob,
+                },
+            )
         };
-        let lost = std::iter::once(Fact::SlaveLost { slave, reason });
+        let reason = Loss::Trouble(reason);
+        let lost = std::iter::once(Fact::Slave(slave, SlaveFact::Lost { reason }));
         let suspects = running.filter(is_under_way).filter(is_suspect);
         lost.chain(suspects.map(suspected)).collect()
     }
@@ -296,7 +339,7 @@ impl Cluster {
         };
         // The slave repeats its report until it hears an answer.
         let known = build.warnings.contains(&warning);
-        Ok((!known).then_some(Fact::BuildWarned { build: id, warning }))
+        Ok((!known).then_some(Fact::Build(id, BuildFact::Warned { warning })))
     }
 
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {

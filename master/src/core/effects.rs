@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::effect::{ArchiveContent, Effect, MadeAtom, MadeResult, SlaveCall};
-use super::event::{AtomTrouble, Event, Fact};
+use super::event::{AtomTrouble, BuildFact, Event, Fact, FarmFact, SlaveFact};
 use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
@@ -15,72 +15,43 @@ impl Cluster {
     #[must_use]
     pub fn effects(&self, event: &Event) -> Vec<Effect> {
         match &event.fact {
-            Fact::MasterStarted { .. } => self.under_way(),
-            Fact::PreparationStarted { build, .. } => self.prepare(*build).into_iter().collect(),
-            Fact::BuildFailed { build, .. } | Fact::BuildCanceled { build } => {
-                vec![Effect::Abandon { build: *build }]
+            Fact::Build(build, fact) => self.effects_on_build(*build, fact).into_iter().collect(),
+            Fact::Slave(slave, fact) => self.effects_on_slave(*slave, fact).into_iter().collect(),
+            Fact::Farm(FarmFact::MasterStarted { .. }) => self.under_way(),
+            Fact::Farm(_) => Vec::new(),
+        }
+    }
+
+    fn effects_on_build(&self, build: BuildId, fact: &BuildFact) -> Option<Effect> {
+        match fact {
+            BuildFact::PreparationStarted { .. } => self.prepare(build),
+            BuildFact::Failed { .. } | BuildFact::Canceled => Some(Effect::Abandon { build }),
+            BuildFact::ArchivingStarted => self.archive(build),
+            BuildFact::Finished => Some(Effect::ClearResults { build }),
+            BuildFact::Forgotten { .. } => Some(Effect::RemoveBuild { build }),
+            BuildFact::SetupRequested { slave, start_index } => {
+                self.set_up_call(*slave, build, *start_index)
             }
-            Fact::ArchivingStarted { build } => self.archive(*build).into_iter().collect(),
-            Fact::BuildFinished { build } => vec![Effect::ClearResults { build: *build }],
-            Fact::BuildForgotten { build, .. } => vec![Effect::RemoveBuild { build: *build }],
-            Fact::SlaveConnected { slave, .. } => {
-                let slave = self.slave(*slave);
-                slave.map(|slave| self.open(slave)).into_iter().collect()
-            }
-            Fact::SlaveLost { slave, .. } | Fact::SlaveEnded { slave } => {
-                vec![Effect::CloseSlave { slave: *slave }]
-            }
-            Fact::EndRequested { slave } => vec![Effect::EndSlave { slave: *slave }],
-            Fact::SetupRequested {
+            BuildFact::SubjobHandedOut {
                 slave,
-                build,
-                start_index,
-            } => self
-                .set_up_call(*slave, *build, *start_index)
-                .into_iter()
-                .collect(),
-            Fact::SubjobHandedOut {
-                slave,
-                build,
                 subjob,
                 attempt,
-            } => self
-                .start_call(*slave, *build, *subjob, *attempt)
-                .into_iter()
-                .collect(),
-            Fact::TeardownRequested { slave, build } => vec![tear_down(*slave, *build)],
-            Fact::SubjobPoisoned { build, subjob, .. } => {
-                let made = self.build(*build).and_then(|b| made(b, *subjob));
-                let effect = made.map(|made| Effect::MakeResult {
-                    build: *build,
-                    made,
-                });
-                effect.into_iter().collect()
+            } => self.start_call(*slave, build, *subjob, *attempt),
+            BuildFact::TeardownRequested { slave } => Some(tear_down(*slave, build)),
+            BuildFact::SubjobPoisoned { subjob, .. } => {
+                let made = self.build(build).and_then(|b| made(b, *subjob));
+                made.map(|made| Effect::MakeResult { build, made })
             }
-            Fact::IncarnationBegun { .. }
-            | Fact::IdsReserved { .. }
-            | Fact::BuildQueued { .. }
-            | Fact::BuildRetired { .. }
-            | Fact::BuildCleared { .. }
-            | Fact::SlaveForgotten { .. }
-            | Fact::BuildPrepared { .. }
-            | Fact::PreparationStopped { .. }
-            | Fact::BuildWarned { .. }
-            | Fact::ShutdownRequested { .. }
-            | Fact::DrainRequested { .. }
-            | Fact::DrainEnded { .. }
-            | Fact::SlaveQuarantined { .. }
-            | Fact::SlaveReleased { .. }
-            | Fact::ProbeStarted { .. }
-            | Fact::ResultDoubted { .. }
-            | Fact::SlaveReserved { .. }
-            | Fact::SubjobSuspected { .. }
-            | Fact::SetupCompleted { .. }
-            | Fact::SetupFailed { .. }
-            | Fact::TeardownCompleted { .. }
-            | Fact::SubjobFinished { .. }
-            | Fact::HandOutsKept { .. }
-            | Fact::SubjobReturned { .. } => Vec::new(),
+            _ => None,
+        }
+    }
+
+    fn effects_on_slave(&self, slave: SlaveId, fact: &SlaveFact) -> Option<Effect> {
+        match fact {
+            SlaveFact::Connected { .. } => self.slave(slave).map(|slave| self.open(slave)),
+            SlaveFact::Lost { .. } | SlaveFact::Ended => Some(Effect::CloseSlave { slave }),
+            SlaveFact::EndRequested => Some(Effect::EndSlave { slave }),
+            _ => None,
         }
     }
 

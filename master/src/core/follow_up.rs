@@ -1,10 +1,10 @@
 //! What follows from the state as it stands. Scheduling looks, it is not told: a lost or late
 //! message then costs time, never a stuck build.
 
-use super::event::{Event, Fact};
+use super::event::{Actor, BuildFact, Event, Fact, SlaveFact};
 use super::{Cluster, MAX_DEATHS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN};
 use crate::core::builds::bounded_text::bounded;
-use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::build::{Build, BuildState, Preparation};
 use crate::core::builds::isolation;
 use crate::core::scheduling::slave_allocator;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
@@ -27,7 +27,8 @@ impl Cluster {
             .or_else(|| self.next_of_shutdown())
             .or_else(|| isolation::next(self))
             .or_else(|| slave_allocator::next(self))?;
-        Some(Event { at, fact })
+        let by = Actor::Master;
+        Some(Event { at, by, fact })
     }
 
     fn next_preparation(&self) -> Option<Fact> {
@@ -42,14 +43,16 @@ impl Cluster {
                 "The master died {MAX_DEATHS} times while it prepared this build. It is not tried again: an atomizer may \
                  kill the master, or its memory runs out. If there was another cause, submit the build again."
             );
-            return Some(Fact::BuildFailed { build, reason });
+            return Some(Fact::Build(build, BuildFact::Failed { reason }));
         }
         if self.preparing.len() >= MAX_PREPARATIONS {
             return None;
         }
         // Projects, not builds: those that are not free are fewer than `MAX_PREPARATIONS`.
-        let free = self.queued.iter();
-        let free = free.filter(|(project, _)| !self.preparing.contains_key(*project));
+        let free = self.queued.iter().filter(|(project, _)| {
+            let preparation = Preparation::Project(**project);
+            !self.preparing.contains_key(&preparation)
+        });
         // Of those that the master died over only one, so that the next death tells which it was.
         let tries_one = self.preparing.values().any(|id| self.deadly.contains(id));
         let build = free
@@ -58,7 +61,10 @@ impl Cluster {
             .min()?;
         let attempts = self.builds.get(&build)?.preparations.attempts;
         let attempt = Attempt(attempts).next();
-        Some(Fact::PreparationStarted { build, attempt })
+        Some(Fact::Build(
+            build,
+            BuildFact::PreparationStarted { attempt },
+        ))
     }
 
     fn next_ending(&mut self, at: Timestamp) -> Option<Fact> {
@@ -80,7 +86,7 @@ impl Cluster {
     fn ending(&self, build: &Build, at: Timestamp) -> Option<Fact> {
         if build.num_unstarted() == 0 {
             let done = build.num_running() == 0 && build.num_kept() == 0;
-            return done.then_some(Fact::ArchivingStarted { build: build.id });
+            return done.then_some(Fact::Build(build.id, BuildFact::ArchivingStarted));
         }
         if let BuildState::Building(progress) = &build.state {
             let next = progress.unstarted.front();
@@ -101,10 +107,7 @@ impl Cluster {
                     subjob.atoms.join(" "),
                     subjob.attempts
                 );
-                return Some(Fact::BuildFailed {
-                    build: build.id,
-                    reason,
-                });
+                return Some(Fact::Build(build.id, BuildFact::Failed { reason }));
             }
         }
         self.setup_hopeless(build, at)
@@ -137,13 +140,15 @@ impl Cluster {
             .iter()
             .map(|(url, failure)| format!("{url}: {}", failure.reason))
             .collect();
-        Some(Fact::BuildFailed {
-            build: build.id,
-            reason: bounded(format!(
-                "No slave could set this build up. {}",
-                reasons.join("\n")
-            )),
-        })
+        Some(Fact::Build(
+            build.id,
+            BuildFact::Failed {
+                reason: bounded(format!(
+                    "No slave could set this build up. {}",
+                    reasons.join("\n")
+                )),
+            },
+        ))
     }
 
     fn next_teardown(&self) -> Option<Fact> {
@@ -153,7 +158,7 @@ impl Cluster {
             slave.is_some_and(|slave| !slave.must_finish_setup(*build))
         };
         let (slave, build) = *leftover.find(may_hear)?;
-        Some(Fact::TeardownRequested { slave, build })
+        Some(Fact::Build(build, BuildFact::TeardownRequested { slave }))
     }
 
     /// A slave that is to end clears away each build of which it runs nothing any more, and ends when
@@ -163,7 +168,7 @@ impl Cluster {
         ending.find_map(|slave| {
             let id = slave.id;
             if slave.builds.is_empty() && slave.delivering.is_empty() {
-                return Some(Fact::EndRequested { slave: id });
+                return Some(Fact::Slave(id, SlaveFact::EndRequested));
             }
             clearing(slave)
         })
@@ -184,8 +189,8 @@ fn clearing(slave: &Slave) -> Option<Fact> {
             && !slave.must_finish_setup(**build)
     };
     let (build, _) = slave.builds.iter().find(is_done)?;
-    Some(Fact::TeardownRequested {
-        slave: slave.id,
-        build: *build,
-    })
+    Some(Fact::Build(
+        *build,
+        BuildFact::TeardownRequested { slave: slave.id },
+    ))
 }

@@ -2,6 +2,7 @@
 //! journals that are older than the world.
 
 pub(in crate::core) mod archive;
+pub mod facts;
 pub(in crate::core) mod forget;
 pub mod incarnation;
 pub(in crate::core) mod kept_results;

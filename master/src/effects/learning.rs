@@ -3,7 +3,7 @@
 
 use crate::core::Cluster;
 use crate::core::builds::durations::expected;
-use crate::core::event::{Event, Fact};
+use crate::core::event::{BuildFact, Event, Fact};
 use crate::effects::timing_files;
 use crate::journal::{JobKey, Run, Timings};
 use clusterrunner_common::api::build_request::BuildRequest;
@@ -30,12 +30,12 @@ type LastJob = Option<(BuildId, JobKey)>;
 
 /// What the atoms of an event say, as [`learn`] wants it. Those that did not end by themselves say nothing.
 fn runs(cluster: &Cluster, event: &Event, last: &mut LastJob) -> Vec<Run> {
-    let Fact::SubjobFinished {
+    let Fact::Build(
         build,
-        subjob,
-        outcomes,
-        ..
-    } = &event.fact
+        BuildFact::SubjobFinished {
+            subjob, outcomes, ..
+        },
+    ) = &event.fact
     else {
         return Vec::new();
     };
@@ -168,6 +168,7 @@ impl Durations {
 mod tests {
     use super::*;
     use crate::core::command::Command;
+    use crate::core::event::Actor;
     use crate::core::event::{AtomOutcome, AtomTrouble, Plan};
     use crate::journal::Journal;
     use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
@@ -199,7 +200,10 @@ mod tests {
                 cluster.apply(&event);
             }
         };
-        tell(Command::QueueBuild { request });
+        tell(Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        });
         tell(Command::ReportPrepared {
             build,
             plan: Box::new(plan),
@@ -209,16 +213,19 @@ mod tests {
 
     fn finished(subjob: u32, outcome: AtomOutcome) -> Event {
         Event {
+            by: Actor::Slave(SlaveId(1)),
             // What is old is forgotten, perhaps before it is looked for.
             at: Timestamp::now(),
-            fact: Fact::SubjobFinished {
-                slave: SlaveId(1),
-                build: BuildId(1),
-                subjob: SubjobId(subjob),
-                attempt: Attempt(1),
-                executor: None,
-                outcomes: vec![outcome],
-            },
+            fact: Fact::Build(
+                BuildId(1),
+                BuildFact::SubjobFinished {
+                    slave: SlaveId(1),
+                    subjob: SubjobId(subjob),
+                    attempt: Attempt(1),
+                    executor: None,
+                    outcomes: vec![outcome],
+                },
+            ),
         }
     }
 

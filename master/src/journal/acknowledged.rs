@@ -5,15 +5,20 @@
 //! after a power cut it may be too low, which hides a loss but never invents one. The file is on disk before
 //! anything else of a journal, so where it is missing it was lost.
 
+use super::{FORMAT, JournalError};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// Where the number is: 8 bytes, big-endian, and their CRC-32.
+/// Where the number is: the format of the journal (4 bytes), the number (8 bytes) and the CRC-32 of both, all
+/// big-endian.
 pub(super) const FILE: &str = "acknowledged";
 
-const LENGTH: usize = 12;
+const LENGTH: usize = 16;
+
+/// How long the file was before the format was in it.
+const FORMER_LENGTH: usize = 12;
 
 /// What is wrong where there is no such file.
 pub(super) const MISSING: &str = "it is missing";
@@ -33,14 +38,36 @@ pub(super) fn read(directory: &Path) -> Result<u64, &'static str> {
         Ok(bytes) if bytes.is_empty() => return Err("it is empty"),
         Ok(bytes) => bytes,
     };
-    let bytes: [u8; LENGTH] = bytes
-        .try_into()
-        .map_err(|_| "it has not the length that it must have")?;
-    let (number, checksum) = bytes.split_first_chunk::<8>().ok_or(MISSING)?;
-    if crc32fast::hash(number).to_be_bytes() != checksum {
-        return Err("its checksum does not fit");
+    if bytes.len() != LENGTH {
+        return Err("it has not the length that it must have");
     }
+    let content = content(&bytes).ok_or("its checksum does not fit")?;
+    let number = content.last_chunk::<8>().ok_or(MISSING)?;
     Ok(u64::from_be_bytes(*number))
+}
+
+/// What is before the checksum, if that fits.
+fn content(bytes: &[u8]) -> Option<&[u8]> {
+    let (content, checksum) = bytes.split_last_chunk::<4>()?;
+    (crc32fast::hash(content).to_be_bytes() == *checksum).then_some(content)
+}
+
+/// Refuses a journal of another format. One that does not say its format is damaged, which is for others to tell.
+///
+/// # Errors
+/// It is of another format.
+pub(super) fn check_format(directory: &Path) -> Result<(), JournalError> {
+    let Ok(bytes) = std::fs::read(directory.join(FILE)) else {
+        return Ok(());
+    };
+    let format = content(&bytes).and_then(|content| match bytes.len() {
+        FORMER_LENGTH => Some(0),
+        _ => content.first_chunk::<4>().map(|f| u32::from_be_bytes(*f)),
+    });
+    match format {
+        None | Some(FORMAT) => Ok(()),
+        Some(found) => Err(JournalError::Format { found }),
+    }
 }
 
 impl Acknowledged {
@@ -63,9 +90,10 @@ impl Acknowledged {
 
     pub(super) fn write(&self, events: u64) -> io::Result<()> {
         let mut bytes = [0; LENGTH];
-        let number = events.to_be_bytes();
-        bytes[..8].copy_from_slice(&number);
-        bytes[8..].copy_from_slice(&crc32fast::hash(&number).to_be_bytes());
+        bytes[..4].copy_from_slice(&FORMAT.to_be_bytes());
+        bytes[4..12].copy_from_slice(&events.to_be_bytes());
+        let checksum = crc32fast::hash(&bytes[..12]);
+        bytes[12..].copy_from_slice(&checksum.to_be_bytes());
         self.0.write_all_at(&bytes, 0)
     }
 

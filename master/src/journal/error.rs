@@ -1,5 +1,6 @@
 //! Why facts could not be read or stored.
 
+use super::FORMAT;
 use std::path::{Path, PathBuf};
 
 /// Why facts could not be read or stored. None of these is retried: the master stops.
@@ -78,16 +79,14 @@ pub enum JournalError {
         /// What is wrong with it.
         what: String,
     },
-    /// A later version wrote it.
+    /// Another version wrote it.
     #[error(
-        "the journal has format {found}, and this version knows formats up to {known}: start the version that \
-         wrote it, or a later one"
+        "the journal has format {found}, and this version reads format {FORMAT} only; nothing was changed. Start the \
+         version that wrote it. Or move the directory away: the master then starts with no builds"
     )]
     Format {
-        /// Its format.
+        /// Its format; 0 for those before there were numbers that count.
         found: u32,
-        /// The latest known one.
-        known: u32,
     },
     /// Something could not be written as JSON.
     #[error("could not write a record: {0}")]

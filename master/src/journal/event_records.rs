@@ -113,7 +113,7 @@ pub(super) fn texts(text: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::event::Fact;
+    use crate::core::event::{Actor, BuildFact, Fact};
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
 
@@ -122,7 +122,8 @@ mod tests {
         let reason = "x".repeat(length);
         Event {
             at: Timestamp(number),
-            fact: Fact::BuildFailed { build, reason },
+            by: Actor::Master,
+            fact: Fact::Build(build, BuildFact::Failed { reason }),
         }
     }
 

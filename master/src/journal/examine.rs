@@ -5,9 +5,10 @@ use super::private_copy::{Mended, with_copy, with_mended_copy};
 use super::record::Records;
 use super::snapshot::SUBJOBS_PER_RECORD;
 use super::store::Store;
-use super::{EndedBuild, JournalError, Problem, ended, files, live};
+use super::{EndedBuild, JournalError, Problem, acknowledged, ended, files, live};
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, Subjob};
+use crate::core::builds::project::Project;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +34,8 @@ pub struct Findings {
     /// What is wrong.
     pub problems: Vec<Problem>,
     pub(super) cluster: Cluster,
-    /// The ended builds of which nothing is wrong, and when they were over.
-    pub(super) whole: BTreeMap<BuildId, Timestamp>,
+    /// The ended builds of which nothing is wrong, when they were over, and their projects.
+    pub(super) whole: BTreeMap<BuildId, (Timestamp, Project)>,
 }
 
 /// Reads the whole journal in `directory`, which nobody uses, as a copy: nothing of it changes. Blocks.
@@ -57,6 +58,7 @@ pub(super) fn examine_store(store: &Store, mended: Mended) -> Result<Findings, J
 /// # Errors
 /// What is wrong.
 pub(super) fn look(directory: &Path) -> Result<Option<Live>, JournalError> {
+    acknowledged::check_format(directory)?;
     let failed = JournalError::open(directory);
     if files::is_new(directory).map_err(&failed)? {
         return Ok(None);
@@ -139,11 +141,11 @@ fn problem(error: JournalError) -> Result<Problem, JournalError> {
     }
 }
 
-/// How many subjobs each ended build has, and when it was over.
+/// How many subjobs each ended build has, when it was over, and its project.
 fn heads(
     store: &Store,
     problems: &mut Vec<Problem>,
-) -> Result<BTreeMap<BuildId, (usize, Timestamp)>, JournalError> {
+) -> Result<BTreeMap<BuildId, (usize, Timestamp, Project)>, JournalError> {
     let mut heads = BTreeMap::new();
     for record in Records::from(&store.ended, &[]) {
         match ended::parse::<EndedBuild>(record?) {
@@ -151,7 +153,10 @@ fn heads(
                 let times = head.build.timestamps;
                 let over = times.finished.or(times.error).or(times.canceled);
                 let over = over.or(times.queued).unwrap_or(Timestamp(0));
-                heads.insert(head.build.id, (head.num_subjobs as usize, over));
+                heads.insert(
+                    head.build.id,
+                    (head.num_subjobs as usize, over, Project::of(&head.build)),
+                );
             }
             Err(error) => problems.push(problem(error)?),
         }
@@ -162,9 +167,9 @@ fn heads(
 /// Those of which all subjobs are there.
 fn whole(
     store: &Store,
-    heads: BTreeMap<BuildId, (usize, Timestamp)>,
+    heads: BTreeMap<BuildId, (usize, Timestamp, Project)>,
     problems: &mut Vec<Problem>,
-) -> Result<BTreeMap<BuildId, Timestamp>, JournalError> {
+) -> Result<BTreeMap<BuildId, (Timestamp, Project)>, JournalError> {
     let mut missing = heads;
     let mut spoilt = BTreeSet::new();
     for record in Records::from(&store.ended_subjobs, &[]) {
@@ -176,7 +181,7 @@ fn whole(
         let build = BuildId(super::record::leading(key).unwrap_or_default());
         match ended::parse::<Vec<Subjob>>(record) {
             Ok(subjobs) => {
-                if let Some((missing, _)) = missing.get_mut(&build) {
+                if let Some((missing, ..)) = missing.get_mut(&build) {
                     *missing = missing.saturating_sub(subjobs.len());
                 }
             }
@@ -186,7 +191,7 @@ fn whole(
             }
         }
     }
-    for (build, (missing, _)) in &missing {
+    for (build, (missing, ..)) in &missing {
         if *missing > 0 && spoilt.insert(*build) {
             let chunks = missing.div_ceil(SUBJOBS_PER_RECORD);
             let what = format!("{chunks} records of its subjobs are missing");
@@ -194,7 +199,9 @@ fn whole(
             problems.push(problem(error)?);
         }
     }
-    let whole = missing.into_iter().map(|(id, (_, over))| (id, over));
+    let whole = missing
+        .into_iter()
+        .map(|(id, (_, over, project))| (id, (over, project)));
     Ok(whole.filter(|(id, _)| !spoilt.contains(id)).collect())
 }
 

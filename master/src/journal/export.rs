@@ -1,6 +1,6 @@
 //! A journal as text, one JSON value in a line: a backup, and the way to look inside.
 //!
-//! The first line is `{"journal": {"format": 3, "events": N}}`, the last `{"end": LINES}`. Between
+//! The first line is `{"journal": {"format": 1, "events": N}}`, the last `{"end": LINES}`. Between
 //! them, in this order: the state after N events as `cluster`, `build` and `subjobs`, the events since
 //! as `event`, and the builds that are over as `ended` and `ended_subjobs`.
 
@@ -242,11 +242,9 @@ pub(super) fn import(store: &Store, lines: impl BufRead) -> Result<(), ExportErr
             (_, None) => return Err(wrong("is not the beginning of an export".to_owned())),
         };
         match line {
-            Line::Journal(found) if found.format > FORMAT => {
-                return Err(ExportError::Journal(JournalError::Format {
-                    found: found.format,
-                    known: FORMAT,
-                }));
+            Line::Journal(Header { format, .. }) if format != FORMAT => {
+                let found = format;
+                return Err(ExportError::Journal(JournalError::Format { found }));
             }
             Line::Journal(found) => header = Some(found),
             Line::Cluster(cluster) => writer.cluster(events, &cluster)?,

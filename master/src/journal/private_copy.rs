@@ -2,7 +2,7 @@
 //! where it takes the first record that it can not read for the end and overwrites what follows.
 
 use super::store::Store;
-use super::{JournalError, Problem, files};
+use super::{JournalError, Problem, acknowledged, files};
 use clusterrunner_common::disk::space::is_disk_full;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -77,6 +77,7 @@ pub(super) fn with_mended_copy<T>(
     journal: &Path,
     mut read: impl FnMut(&Store, Mended) -> Result<T, JournalError>,
 ) -> Result<T, JournalError> {
+    acknowledged::check_format(journal)?;
     let failed = JournalError::open(journal);
     let mut mended = Mended {
         beside: files::problems(journal).map_err(&failed)?,

@@ -35,7 +35,6 @@ pub(super) struct Meta {
     /// How many records it has.
     pub(super) records: u64,
     /// How long they are.
-    #[serde(default)]
     pub(super) bytes: u64,
 }
 
@@ -222,11 +221,9 @@ pub(super) fn read_meta(store: &Store) -> Result<Option<Meta>, JournalError> {
     let record = record?.map_err(|damage| JournalError::record(PLACE, damage.what))?;
     let meta: Meta = serde_json::from_slice(&record.text)
         .map_err(|error| JournalError::record(PLACE, error.to_string()))?;
-    if meta.format > FORMAT {
-        return Err(JournalError::Format {
-            found: meta.format,
-            known: FORMAT,
-        });
+    if meta.format != FORMAT {
+        let found = meta.format;
+        return Err(JournalError::Format { found });
     }
     Ok(Some(meta))
 }

@@ -7,11 +7,12 @@ mod formats;
 use super::record::piece_key;
 use super::*;
 use crate::core::builds::build::Build;
+use crate::core::builds::project::Owner;
 use crate::core::command::Command;
-use crate::core::event::{AtomOutcome, Fact, Plan};
+use crate::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan, SlaveFact};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
 use serde_json::json;
 
 /// A journal with the state that its events lead to.
@@ -45,7 +46,14 @@ impl Master {
 
     async fn happen(&mut self, facts: impl IntoIterator<Item = Fact>) {
         let at = Timestamp(self.journal.len());
-        let events: Vec<Event> = facts.into_iter().map(|fact| Event { at, fact }).collect();
+        let events: Vec<Event> = facts
+            .into_iter()
+            .map(|fact| Event {
+                at,
+                by: Actor::Master,
+                fact,
+            })
+            .collect();
         for event in &events {
             self.cluster.apply(event);
         }
@@ -71,15 +79,19 @@ impl Master {
 
 fn queued(build: u64) -> Fact {
     let request = json!({"type": "git", "url": format!("https://example.org/{build}")});
-    Fact::BuildQueued {
-        build: BuildId(build),
-        request: Box::new(BuildRequest::from_json(&request).unwrap()),
-    }
+    Fact::Build(
+        BuildId(build),
+        BuildFact::Queued {
+            project: ProjectId(build),
+            owner: Owner::ClusterRunner,
+            request: Box::new(BuildRequest::from_json(&request).unwrap()),
+        },
+    )
 }
 
 fn failed(build: u64, reason: String) -> Fact {
     let build = BuildId(build);
-    Fact::BuildFailed { build, reason }
+    Fact::Build(build, BuildFact::Failed { reason })
 }
 
 /// A build with so many subjobs, which slave 1 has set up.
@@ -99,59 +111,71 @@ fn running(build: u64, num_subjobs: u32) -> Vec<Fact> {
     };
     vec![
         queued(build),
-        Fact::PreparationStarted {
-            build: id,
-            attempt: Attempt::FIRST,
-        },
-        Fact::BuildPrepared {
-            build: id,
-            plan: Box::new(plan),
-            subjobs: (0..num_subjobs)
-                .map(|n| vec![format!("export N={n};")])
-                .collect(),
-        },
-        Fact::SetupRequested {
-            slave,
-            build: id,
-            start_index: 0,
-        },
-        Fact::SetupCompleted { slave, build: id },
+        Fact::Build(
+            id,
+            BuildFact::PreparationStarted {
+                attempt: Attempt::FIRST,
+            },
+        ),
+        Fact::Build(
+            id,
+            BuildFact::Prepared {
+                plan: Box::new(plan),
+                subjobs: (0..num_subjobs)
+                    .map(|n| vec![format!("export N={n};")])
+                    .collect(),
+            },
+        ),
+        Fact::Build(
+            id,
+            BuildFact::SetupRequested {
+                slave,
+                start_index: 0,
+            },
+        ),
+        Fact::Build(id, BuildFact::SetupCompleted { slave }),
     ]
 }
 
 fn connected() -> Fact {
-    Fact::SlaveConnected {
-        slave: SlaveId(1),
-        url: "a:1".to_owned(),
-        session: SessionId("life".to_owned()),
-        num_executors: 2,
-        is_legacy: false,
-        labels: std::collections::BTreeSet::new(),
-    }
+    Fact::Slave(
+        SlaveId(1),
+        SlaveFact::Connected {
+            url: "a:1".to_owned(),
+            session: SessionId("life".to_owned()),
+            num_executors: 2,
+            is_legacy: false,
+            labels: std::collections::BTreeSet::new(),
+        },
+    )
 }
 
 fn handed_out(build: u64, subjob: u32) -> Fact {
-    Fact::SubjobHandedOut {
-        slave: SlaveId(1),
-        build: BuildId(build),
-        subjob: SubjobId(subjob),
-        attempt: Attempt(1),
-    }
+    Fact::Build(
+        BuildId(build),
+        BuildFact::SubjobHandedOut {
+            slave: SlaveId(1),
+            subjob: SubjobId(subjob),
+            attempt: Attempt(1),
+        },
+    )
 }
 
 fn finished(build: u64, subjob: u32) -> Fact {
-    Fact::SubjobFinished {
-        slave: SlaveId(1),
-        build: BuildId(build),
-        subjob: SubjobId(subjob),
-        attempt: Attempt(1),
-        executor: None,
-        outcomes: vec![AtomOutcome {
-            exit_code: i32::from(subjob == 1),
-            duration_ms: 7,
-            trouble: None,
-        }],
-    }
+    Fact::Build(
+        BuildId(build),
+        BuildFact::SubjobFinished {
+            slave: SlaveId(1),
+            subjob: SubjobId(subjob),
+            attempt: Attempt(1),
+            executor: None,
+            outcomes: vec![AtomOutcome {
+                exit_code: i32::from(subjob == 1),
+                duration_ms: 7,
+                trouble: None,
+            }],
+        },
+    )
 }
 
 #[tokio::test]
@@ -304,16 +328,17 @@ async fn ids_are_never_used_again() {
     let master = Master::start(directory.path()).unwrap();
     let request = BuildRequest::from_json(&json!({"type": "git", "url": "x"})).unwrap();
     let request = Box::new(request);
-    let decided = master
-        .cluster
-        .decide(Command::QueueBuild { request }, Timestamp(9));
+    let decided = master.cluster.decide(
+        Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        },
+        Timestamp(9),
+    );
     let fact = &decided.unwrap()[0].fact;
     assert!(matches!(
         fact,
-        Fact::BuildQueued {
-            build: BuildId(3),
-            ..
-        }
+        Fact::Build(BuildId(3), BuildFact::Queued { .. })
     ));
 }
 
@@ -329,8 +354,8 @@ async fn builds_that_are_over_are_read_from_their_own_place() {
     }
     let build = BuildId(1);
     let ends = [
-        Fact::ArchivingStarted { build },
-        Fact::BuildFinished { build },
+        Fact::Build(build, BuildFact::ArchivingStarted),
+        Fact::Build(build, BuildFact::Finished),
     ];
     master.happen(ends).await;
     let ended = master.journal.ended();

@@ -2,7 +2,7 @@
 //! and ours beside them.
 
 use crate::core::Cluster;
-use crate::core::event::{AtomOutcome, Event, Fact};
+use crate::core::event::{AtomOutcome, BuildFact, Event, Fact, FarmFact, SlaveFact};
 use crate::read::feed::Facts;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
@@ -12,70 +12,105 @@ use serde_json::Value;
 /// What an event says to the outside, in order, and of which moment. `cluster` has taken it in already.
 #[must_use]
 pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
+    let at = event.at;
     let entry = match &event.fact {
-        Fact::MasterStarted { .. } => Entry::new("SERVICE_STARTED").with("service", "master"),
-        Fact::IncarnationBegun {
-            incarnation,
-            reason,
-            ..
-        } => Entry::new("INCARNATION_BEGUN")
-            .with("incarnation", incarnation.to_string())
-            .with("reason", reason.as_str()),
-        Fact::BuildQueued { build, .. } => of_build("BUILD_REQUEST_QUEUED", *build),
-        Fact::PreparationStarted { build, .. } => of_build("BUILD_PREPARE_START", *build),
-        Fact::BuildPrepared { build, .. } => prepared(*build, true),
-        Fact::BuildFailed { build, reason } => {
-            let failed = of_build("BUILD_FAILED", *build).with("error_message", reason.as_str());
-            return match was_preparing(cluster, *build) {
-                true => vec![(event.at, prepared(*build, false)), (event.at, failed)],
-                false => vec![(event.at, failed)],
-            };
+        Fact::Build(build, fact) => return of_build_fact(at, *build, fact, cluster),
+        Fact::Slave(slave, SlaveFact::HandOutsKept { hand_outs }) => {
+            let kept = hand_outs.iter().map(|kept| {
+                of_subjob("SUBJOB_RESULT_KEPT", kept.build, kept.subjob, *slave)
+                    .with("attempt", kept.attempt.0)
+            });
+            return kept.map(|entry| (at, entry)).collect();
         }
-        Fact::BuildCanceled { build } => of_build("BUILD_CANCELED", *build),
-        Fact::ArchivingStarted { build } => of_build("BUILD_ARCHIVE_START", *build),
-        Fact::BuildFinished { build } => of_build("BUILD_FINISHED", *build),
-        Fact::SlaveConnected {
-            slave,
-            url,
-            num_executors,
-            ..
-        } => of_slave("SLAVE_CONNECTED", *slave)
+        Fact::Slave(slave, fact) => of_slave_fact(*slave, fact),
+        Fact::Farm(FarmFact::MasterStarted { .. }) => {
+            Some(Entry::new("SERVICE_STARTED").with("service", "master"))
+        }
+        Fact::Farm(FarmFact::IncarnationBegun {
+            incarnation, cause, ..
+        }) => Some(
+            Entry::new("INCARNATION_BEGUN")
+                .with("incarnation", incarnation.to_string())
+                .with("reason", cause.to_string()),
+        ),
+        Fact::Farm(_) => None,
+    };
+    entry.into_iter().map(|entry| (at, entry)).collect()
+}
+
+fn of_slave_fact(slave: SlaveId, fact: &SlaveFact) -> Option<Entry> {
+    Some(match fact {
+        SlaveFact::Connected {
+            url, num_executors, ..
+        } => of_slave("SLAVE_CONNECTED", slave)
             .with("slave_url", url.as_str())
             .with("num_executors", *num_executors),
-        Fact::SlaveLost { slave, reason } => {
-            of_slave("SLAVE_LOST", *slave).with("reason", reason.as_str())
+        SlaveFact::Lost { reason } => {
+            of_slave("SLAVE_LOST", slave).with("reason", reason.to_string())
         }
-        Fact::ShutdownRequested { slave } => of_slave("SLAVE_SHUTDOWN_REQUESTED", *slave),
-        Fact::EndRequested { slave } => of_slave("SLAVE_END_REQUESTED", *slave),
-        Fact::SlaveEnded { slave } => of_slave("SLAVE_ENDED", *slave),
-        Fact::SetupRequested { slave, build, .. } => {
-            of_build("BUILD_SETUP_START", *build).with("slave_id", slave.0)
+        SlaveFact::ShutdownRequested => of_slave("SLAVE_SHUTDOWN_REQUESTED", slave),
+        SlaveFact::EndRequested => of_slave("SLAVE_END_REQUESTED", slave),
+        SlaveFact::Ended => of_slave("SLAVE_ENDED", slave),
+        SlaveFact::DrainRequested => of_slave("SLAVE_DRAINED", slave),
+        SlaveFact::DrainEnded => of_slave("SLAVE_UNDRAINED", slave),
+        SlaveFact::Quarantined { reason } => {
+            of_slave("SLAVE_QUARANTINED", slave).with("reason", reason.as_str())
         }
-        Fact::SetupCompleted { slave, build } => {
-            of_build("BUILD_SETUP_FINISH", *build).with("slave_id", slave.0)
+        SlaveFact::Released => of_slave("SLAVE_RELEASED", slave),
+        SlaveFact::ProbeStarted => of_slave("SLAVE_PROBE_START", slave),
+        // The rest is our own housekeeping.
+        _ => return None,
+    })
+}
+
+fn of_build_fact(
+    at: Timestamp,
+    build: BuildId,
+    fact: &BuildFact,
+    cluster: &Cluster,
+) -> Vec<(Timestamp, Entry)> {
+    let entry = match fact {
+        BuildFact::Queued { .. } => of_build("BUILD_REQUEST_QUEUED", build),
+        BuildFact::PreparationStarted { .. } => of_build("BUILD_PREPARE_START", build),
+        BuildFact::Prepared { .. } => prepared(build, true),
+        BuildFact::Failed { reason } => {
+            let failed = of_build("BUILD_FAILED", build).with("error_message", reason.as_str());
+            return match was_preparing(cluster, build) {
+                true => vec![(at, prepared(build, false)), (at, failed)],
+                false => vec![(at, failed)],
+            };
         }
-        Fact::SetupFailed {
-            slave,
-            build,
-            reason,
-        } => of_build("BUILD_SETUP_FAILED", *build)
+        BuildFact::Canceled => of_build("BUILD_CANCELED", build),
+        BuildFact::ArchivingStarted => of_build("BUILD_ARCHIVE_START", build),
+        BuildFact::Finished => of_build("BUILD_FINISHED", build),
+        BuildFact::Forgotten { bound } => {
+            of_build("BUILD_REMOVED", build).with("reason", bound.to_string())
+        }
+        BuildFact::Warned { warning } => {
+            of_build("BUILD_WARNED", build).with("warning", warning.as_str())
+        }
+        BuildFact::SetupRequested { slave, .. } => {
+            of_build("BUILD_SETUP_START", build).with("slave_id", slave.0)
+        }
+        BuildFact::SetupCompleted { slave } => {
+            of_build("BUILD_SETUP_FINISH", build).with("slave_id", slave.0)
+        }
+        BuildFact::SetupFailed { slave, reason } => of_build("BUILD_SETUP_FAILED", build)
             .with("slave_id", slave.0)
             .with("reason", reason.as_str()),
-        Fact::TeardownRequested { slave, build } => {
-            of_build("BUILD_TEARDOWN_START", *build).with("slave_id", slave.0)
+        BuildFact::TeardownRequested { slave } => {
+            of_build("BUILD_TEARDOWN_START", build).with("slave_id", slave.0)
         }
-        Fact::TeardownCompleted { slave, build } => {
-            of_build("BUILD_TEARDOWN_FINISH", *build).with("slave_id", slave.0)
+        BuildFact::TeardownCompleted { slave } => {
+            of_build("BUILD_TEARDOWN_FINISH", build).with("slave_id", slave.0)
         }
-        Fact::SubjobHandedOut {
+        BuildFact::SubjobHandedOut {
             slave,
-            build,
             subjob,
             attempt,
-        } => of_subjob("SUBJOB_HANDED_OUT", *build, *subjob, *slave).with("attempt", attempt.0),
-        Fact::SubjobFinished {
+        } => of_subjob("SUBJOB_HANDED_OUT", build, *subjob, *slave).with("attempt", attempt.0),
+        BuildFact::SubjobFinished {
             slave,
-            build,
             subjob,
             attempt,
             executor,
@@ -90,68 +125,38 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
                     .with("slave_id", slave.0)
                     .with("attempt", attempt.0)
             };
-            let began = began(event.at, outcomes);
+            let began = began(at, outcomes);
             return vec![
                 (began, of("MASTER_TRIGGERED_SUBJOB")),
-                (event.at, of("MASTER_RECEIVED_RESULT")),
+                (at, of("MASTER_RECEIVED_RESULT")),
             ];
         }
-        Fact::SubjobReturned {
+        BuildFact::SubjobReturned {
             slave,
-            build,
             subjob,
             attempt,
             reason,
-        } => of_subjob("SUBJOB_RETURNED", *build, *subjob, *slave)
+        } => of_subjob("SUBJOB_RETURNED", build, *subjob, *slave)
             .with("attempt", attempt.0)
             .with("reason", reason.as_str()),
-        Fact::HandOutsKept { slave, hand_outs } => {
-            let kept = hand_outs.iter().map(|kept| {
-                of_subjob("SUBJOB_RESULT_KEPT", kept.build, kept.subjob, *slave)
-                    .with("attempt", kept.attempt.0)
-            });
-            return kept.map(|entry| (event.at, entry)).collect();
+        BuildFact::SubjobSuspected { slave, subjob } => {
+            of_subjob("SUBJOB_SUSPECTED", build, *subjob, *slave)
         }
-        Fact::SubjobSuspected {
-            slave,
-            build,
-            subjob,
-        } => of_subjob("SUBJOB_SUSPECTED", *build, *subjob, *slave),
-        Fact::SubjobPoisoned {
-            build,
+        BuildFact::SubjobPoisoned {
             subjob,
             slaves_lost,
-        } => of_build("SUBJOB_POISONED", *build)
+        } => of_build("SUBJOB_POISONED", build)
             .with("subjob_id", subjob.0)
             .with("slaves_lost", *slaves_lost),
-        Fact::BuildWarned { build, warning } => {
-            of_build("BUILD_WARNED", *build).with("warning", warning.as_str())
-        }
-        Fact::DrainRequested { slave } => of_slave("SLAVE_DRAINED", *slave),
-        Fact::DrainEnded { slave } => of_slave("SLAVE_UNDRAINED", *slave),
-        Fact::SlaveQuarantined { slave, reason } => {
-            of_slave("SLAVE_QUARANTINED", *slave).with("reason", reason.as_str())
-        }
-        Fact::SlaveReleased { slave } => of_slave("SLAVE_RELEASED", *slave),
-        Fact::ProbeStarted { slave } => of_slave("SLAVE_PROBE_START", *slave),
-        Fact::ResultDoubted {
+        BuildFact::ResultDoubted {
             slave,
-            build,
             subjob,
             attempt,
-        } => of_subjob("SUBJOB_RESULT_DOUBTED", *build, *subjob, *slave).with("attempt", attempt.0),
-        Fact::BuildForgotten { build, bound } => {
-            of_build("BUILD_REMOVED", *build).with("reason", bound.to_string())
-        }
-        // These are our own housekeeping.
-        Fact::PreparationStopped { .. }
-        | Fact::BuildRetired { .. }
-        | Fact::BuildCleared { .. }
-        | Fact::IdsReserved { .. }
-        | Fact::SlaveForgotten { .. }
-        | Fact::SlaveReserved { .. } => return Vec::new(),
+        } => of_subjob("SUBJOB_RESULT_DOUBTED", build, *subjob, *slave).with("attempt", attempt.0),
+        // The rest is our own housekeeping.
+        _ => return Vec::new(),
     };
-    vec![(event.at, entry)]
+    vec![(at, entry)]
 }
 
 /// When a slave began with a subjob whose result has just come, as far as the master knows: which executor it was,
@@ -164,7 +169,8 @@ fn began(ended: Timestamp, outcomes: &[AtomOutcome]) -> Timestamp {
 /// Records facts of the feed. `cluster` has taken them in already.
 pub fn record(events: &EventLog, cluster: &Cluster, facts: &Facts) {
     // A reader takes the first entry after a start for the start, whatever was decided with it.
-    let is_start = |event: &&Event| matches!(event.fact, Fact::MasterStarted { .. });
+    let is_start =
+        |event: &&Event| matches!(event.fact, Fact::Farm(FarmFact::MasterStarted { .. }));
     let facts = || facts.iter().map(|(_, event)| event);
     let others = facts().filter(|event| !is_start(event));
     let in_order = facts().filter(is_start).chain(others);

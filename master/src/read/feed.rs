@@ -5,7 +5,7 @@
 //! facts are retained in memory. A reader that falls behind them is told so, and must look at the state anew.
 
 use crate::core::Cluster;
-use crate::core::event::{Event, Fact};
+use crate::core::event::{BuildFact, Event, Fact};
 use clusterrunner_common::lock::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -196,8 +196,8 @@ impl Retained {
 /// How much memory a fact takes, in units of some 300 bytes.
 fn weight(event: &Event) -> usize {
     1 + match &event.fact {
-        Fact::BuildPrepared { subjobs, .. } => subjobs.iter().map(Vec::len).sum(),
-        Fact::SubjobFinished { outcomes, .. } => outcomes.len(),
+        Fact::Build(_, BuildFact::Prepared { subjobs, .. }) => subjobs.iter().map(Vec::len).sum(),
+        Fact::Build(_, BuildFact::SubjobFinished { outcomes, .. }) => outcomes.len(),
         _ => 0,
     }
 }
@@ -205,15 +205,15 @@ fn weight(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::event::Actor;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
 
     fn canceled(builds: std::ops::RangeInclusive<u64>) -> Arc<[Event]> {
         let event = |build| Event {
             at: Timestamp(build),
-            fact: Fact::BuildCanceled {
-                build: BuildId(build),
-            },
+            by: Actor::SecretHolder,
+            fact: Fact::Build(BuildId(build), BuildFact::Canceled),
         };
         builds.map(event).collect()
     }

@@ -114,6 +114,7 @@ fn write_slaves(text: &mut String, cluster: &Cluster) {
 mod tests {
     use super::*;
     use crate::core::command::Command;
+    use crate::core::event::Actor;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{SessionId, SlaveId};
 
@@ -135,7 +136,10 @@ mod tests {
         }
         let text = of_cluster(&cluster);
         assert!(text.contains("slaves{state=\"idle\"} 1\n"), "{text}");
-        let drain = Command::DrainSlave { slave: SlaveId(1) };
+        let drain = Command::DrainSlave {
+            by: Actor::SecretHolder,
+            slave: SlaveId(1),
+        };
         for event in cluster.decide(drain, Timestamp(2)).unwrap() {
             cluster.apply(&event);
         }

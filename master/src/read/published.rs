@@ -8,7 +8,7 @@
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::event::{Event, Fact};
+use crate::core::event::Event;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::{read, write};
 use std::collections::{BTreeSet, HashMap};
@@ -114,10 +114,11 @@ impl<P> Published<P> {
         }
         let mut changed = BTreeSet::new();
         for event in events {
-            match changed_build(&event.fact) {
+            match event.fact.subject().build {
                 Some(build) => {
                     changed.insert(build);
                 }
+                // What happens to a slave may matter to any build, such as one that waits for a slave.
                 None => {
                     for shown in known.values() {
                         shown.put(None);
@@ -185,57 +186,12 @@ impl<P> Missing<P> {
     }
 }
 
-/// The one build that is shown differently after an event; `None` where it may be any, such as those
-/// that wait for a slave.
-fn changed_build(fact: &Fact) -> Option<BuildId> {
-    match fact {
-        Fact::BuildQueued { build, .. }
-        | Fact::PreparationStarted { build, .. }
-        | Fact::PreparationStopped { build }
-        | Fact::BuildPrepared { build, .. }
-        | Fact::BuildFailed { build, .. }
-        | Fact::BuildCanceled { build }
-        | Fact::ArchivingStarted { build }
-        | Fact::BuildFinished { build }
-        | Fact::BuildRetired { build }
-        | Fact::BuildForgotten { build, .. }
-        | Fact::BuildCleared { build }
-        | Fact::SetupRequested { build, .. }
-        | Fact::SetupCompleted { build, .. }
-        | Fact::SetupFailed { build, .. }
-        | Fact::TeardownRequested { build, .. }
-        | Fact::TeardownCompleted { build, .. }
-        | Fact::SubjobSuspected { build, .. }
-        | Fact::SubjobPoisoned { build, .. }
-        | Fact::BuildWarned { build, .. }
-        | Fact::SubjobHandedOut { build, .. }
-        | Fact::SubjobFinished { build, .. }
-        | Fact::ResultDoubted { build, .. }
-        | Fact::SubjobReturned { build, .. } => Some(*build),
-        Fact::MasterStarted { .. }
-        | Fact::IncarnationBegun { .. }
-        | Fact::IdsReserved { .. }
-        | Fact::SlaveForgotten { .. }
-        | Fact::SlaveConnected { .. }
-        | Fact::SlaveLost { .. }
-        | Fact::ShutdownRequested { .. }
-        | Fact::EndRequested { .. }
-        | Fact::SlaveEnded { .. }
-        | Fact::DrainRequested { .. }
-        | Fact::DrainEnded { .. }
-        | Fact::SlaveQuarantined { .. }
-        | Fact::SlaveReleased { .. }
-        | Fact::ProbeStarted { .. }
-        | Fact::SlaveReserved { .. }
-        | Fact::HandOutsKept { .. } => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::builds::build::BuildState;
     use crate::core::command::Command;
+    use crate::core::event::{Actor, BuildFact, Fact};
     use clusterrunner_common::api::build_request::BuildRequest;
     use clusterrunner_common::clock::Timestamp;
     use serde_json::json;
@@ -259,7 +215,10 @@ mod tests {
             };
             let request = json!({"type": "directory", "project_directory": "/p"});
             let request = Box::new(BuildRequest::from_json(&request).unwrap());
-            farm.give(Command::QueueBuild { request });
+            farm.give(Command::QueueBuild {
+                by: Actor::SecretHolder,
+                request,
+            });
             farm
         }
 
@@ -307,19 +266,25 @@ mod tests {
         assert_eq!(farm.status(), None);
         farm.look();
         assert_eq!(farm.status(), Some(BuildState::Queued));
-        farm.give(Command::CancelBuild { build: BUILD });
+        farm.give(Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build: BUILD,
+        });
         assert_eq!(farm.status(), Some(BuildState::Canceled));
         farm.connect();
         assert_eq!(farm.status(), None, "a slave may matter to any build");
     }
 
     fn warned() -> Vec<Event> {
-        let fact = Fact::BuildWarned {
-            build: BUILD,
-            warning: "it is odd".to_owned(),
-        };
+        let fact = Fact::Build(
+            BUILD,
+            BuildFact::Warned {
+                warning: "it is odd".to_owned(),
+            },
+        );
         let at = Timestamp(2);
-        vec![Event { at, fact }]
+        let by = Actor::Master;
+        vec![Event { at, by, fact }]
     }
 
     #[test]
@@ -346,7 +311,10 @@ mod tests {
         let missing = farm.published.page(BUILD).unwrap_err();
         let build = farm.cluster.build(BUILD).unwrap();
         let state = build.state.clone();
-        farm.give(Command::CancelBuild { build: BUILD });
+        farm.give(Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build: BUILD,
+        });
         missing.publish_read(state.clone());
         assert_eq!(farm.status(), Some(BuildState::Canceled));
         farm.connect();

@@ -6,7 +6,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_master::core::Cluster;
 use clusterrunner_master::core::command::{Command, HandOut};
-use clusterrunner_master::core::event::{AtomOutcome, Fact, Plan};
+use clusterrunner_master::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan, SlaveFact};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
@@ -70,6 +70,7 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
     let request = serde_json::json!({"type": "directory", "project_directory": "/suite"});
     let request = BuildRequest::from_json(&request).expect("a good request");
     farm.tell(Command::QueueBuild {
+        by: Actor::SecretHolder,
         request: Box::new(request),
     });
     let plan = Plan {
@@ -149,11 +150,11 @@ impl Farm<'_> {
 
     fn carry_out(&mut self, fact: &Fact) {
         match fact {
-            Fact::SlaveConnected { slave, url, .. } => {
+            Fact::Slave(slave, SlaveFact::Connected { url, .. }) => {
                 let index = url.strip_prefix("slave:").and_then(|n| n.parse().ok());
                 self.slaves.insert(*slave, index.expect("its own name"));
             }
-            Fact::SetupRequested { slave, build, .. } => {
+            Fact::Build(build, BuildFact::SetupRequested { slave, .. }) => {
                 let done = Command::ReportSetUp {
                     slave: *slave,
                     session: SessionId("life".to_owned()),
@@ -161,12 +162,14 @@ impl Farm<'_> {
                 };
                 self.later(self.suite.setup, done);
             }
-            Fact::SubjobHandedOut {
-                slave,
+            Fact::Build(
                 build,
-                subjob,
-                attempt,
-            } => {
+                BuildFact::SubjobHandedOut {
+                    slave,
+                    subjob,
+                    attempt,
+                },
+            ) => {
                 let hand_out = HandOut {
                     slave: *slave,
                     build: *build,
@@ -177,7 +180,7 @@ impl Farm<'_> {
                 let start = Happening::Start(machine, hand_out);
                 self.happens(self.suite.round_trip.div_ceil(2), start);
             }
-            Fact::ArchivingStarted { .. } => self.ended = Some(self.now),
+            Fact::Build(_, BuildFact::ArchivingStarted) => self.ended = Some(self.now),
             _ => {}
         }
     }

@@ -5,13 +5,14 @@ pub use crate::core::builds::subjob::{POISON_EXIT_CODE, Subjob};
 pub(crate) use crate::core::scheduling::standing::Standing;
 
 use crate::core::MAX_SETUPS;
+use crate::core::builds::project::Owner;
 use crate::core::event::Plan;
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -23,6 +24,10 @@ use std::sync::{Arc, OnceLock};
 pub struct Build {
     /// Its id.
     pub id: BuildId,
+    /// The project that it is of.
+    pub project: ProjectId,
+    /// The owner of both.
+    pub owner: Owner,
     /// What was asked for.
     pub request: BuildRequest,
     /// Where it stands.
@@ -44,7 +49,6 @@ pub struct Build {
     /// How many atoms have a result other than exit code 0.
     pub atoms_failed: u64,
     /// How many of these did not end by themselves.
-    #[serde(default)]
     pub atoms_in_trouble: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
@@ -52,23 +56,17 @@ pub struct Build {
     pub setup_failures: BTreeMap<String, SetupFailure>,
     /// The addresses of the slaves that were chosen for it: results name them when the slaves are
     /// long forgotten.
-    #[serde(default)]
     pub slave_urls: BTreeMap<SlaveId, String>,
     /// Addresses of slaves that set it up and have not lost it since.
-    #[serde(default)]
     pub set_up_at: BTreeSet<String>,
     /// The numbers of its hand-outs go on from here, as others may have been given that the journal does not
     /// know.
-    #[serde(default)]
     pub attempts_from: u32,
     /// What went wrong without changing its result, for the user.
-    #[serde(default)]
     pub warnings: Vec<String>,
     /// How it went when it was prepared.
-    #[serde(default)]
     pub preparations: Preparations,
     /// How long its set-ups took that are done, in milliseconds, and how many these are.
-    #[serde(default)]
     pub(crate) setups: (u64, u64),
     /// What is derived from all this and from the slaves.
     #[serde(skip)]
@@ -124,9 +122,17 @@ pub enum BuildState {
     Canceled,
 }
 
+/// What one build at a time is prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::core) enum Preparation {
+    /// A project that preparing changes.
+    Project(ProjectId),
+    /// The build alone: others of its project may be prepared at the same time.
+    Build(BuildId),
+}
+
 /// How often a build was prepared, and what became of the master meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Preparations {
     /// How often it was begun.
     pub attempts: u32,
@@ -138,7 +144,6 @@ pub struct Preparations {
 
 /// When a build entered which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Timestamps {
     /// It was accepted.
     pub queued: Option<Timestamp>,
@@ -157,9 +162,17 @@ pub struct Timestamps {
 }
 
 impl Build {
-    pub(in crate::core) fn new(id: BuildId, request: BuildRequest, at: Timestamp) -> Self {
+    pub(in crate::core) fn new(
+        id: BuildId,
+        project: ProjectId,
+        owner: Owner,
+        request: BuildRequest,
+        at: Timestamp,
+    ) -> Self {
         Self {
             id,
+            project,
+            owner,
             request,
             state: BuildState::Queued,
             timestamps: Timestamps {
@@ -183,6 +196,14 @@ impl Build {
             setups: (0, 0),
             standing: Standing::default(),
             command: SharedCommand::default(),
+        }
+    }
+
+    /// What no other build may be prepared for meanwhile.
+    pub(in crate::core) fn preparation(&self) -> Preparation {
+        match self.request.preparing_changes_project() {
+            true => Preparation::Project(self.project),
+            false => Preparation::Build(self.id),
         }
     }
 

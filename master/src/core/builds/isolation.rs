@@ -6,7 +6,7 @@
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact, SlaveFact};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 
@@ -19,39 +19,45 @@ pub(in crate::core) fn next(cluster: &Cluster) -> Option<Fact> {
 fn of_build(cluster: &Cluster, build: &Build) -> Option<Fact> {
     let mut waiting = build.set_aside();
     if let Some((subjob, poison)) = waiting.find(|(_, subjob)| subjob.is_poison()) {
-        return Some(Fact::SubjobPoisoned {
-            build: build.id,
-            subjob,
-            slaves_lost: poison.mishaps().slaves_lost,
-        });
+        return Some(Fact::Build(
+            build.id,
+            BuildFact::SubjobPoisoned {
+                subjob,
+                slaves_lost: poison.mishaps().slaves_lost,
+            },
+        ));
     }
     let subjob = build.waiting_suspect()?;
     let Some(slave) = cluster.reserved.get(&build.id) else {
         let slave = cluster.slaves().filter(|slave| may_be_kept(slave, build));
         let is_ready = |slave: &Slave| slave.builds.get(&build.id) == Some(&BuildOnSlave::Ready);
         let best = slave.min_by_key(|slave| (!is_ready(slave), slave.running.len(), slave.id))?;
-        return Some(Fact::SlaveReserved {
-            slave: best.id,
-            build: build.id,
-        });
+        return Some(Fact::Slave(
+            best.id,
+            SlaveFact::Reserved { build: build.id },
+        ));
     };
     let slave = cluster.slaves.get(slave)?;
     if !slave.running.is_empty() || build.num_running() >= build.max_executors() {
         return None;
     }
     match slave.builds.get(&build.id) {
-        Some(BuildOnSlave::Ready) => Some(Fact::SubjobHandedOut {
-            slave: slave.id,
-            build: build.id,
-            subjob,
-            attempt: build.next_attempt(subjob)?,
-        }),
+        Some(BuildOnSlave::Ready) => Some(Fact::Build(
+            build.id,
+            BuildFact::SubjobHandedOut {
+                slave: slave.id,
+                subjob,
+                attempt: build.next_attempt(subjob)?,
+            },
+        )),
         Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::TearingDown) => None,
-        None => Some(Fact::SetupRequested {
-            slave: slave.id,
-            build: build.id,
-            start_index: build.next_executor_index,
-        }),
+        None => Some(Fact::Build(
+            build.id,
+            BuildFact::SetupRequested {
+                slave: slave.id,
+                start_index: build.next_executor_index,
+            },
+        )),
     }
 }
 

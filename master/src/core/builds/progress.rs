@@ -15,12 +15,10 @@ pub struct Progress {
     pub unstarted: Unstarted,
     /// Those that no slave has and not every slave may have: suspects, those with a result that
     /// could not be used or is doubted, and those that went out too often. They go before the others.
-    #[serde(default)]
     pub set_aside: BTreeSet<SubjobId>,
     /// Those that a slave has: who, and the number of the hand-out.
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
     /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
-    #[serde(default)]
     pub kept: BTreeMap<SubjobId, (SlaveId, Attempt)>,
 }
 

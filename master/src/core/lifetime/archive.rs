@@ -1,7 +1,7 @@
 //! What leaves memory: builds that are over, and slaves that nobody will hear of again.
 
 use crate::core::builds::build::Build;
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact, SlaveFact};
 use crate::core::measures::Measures;
 use crate::core::slaves::slave::{Presence, Slave};
 use crate::core::{Cluster, Ended, LOST_KEPT, SHUT_DOWN_KEPT};
@@ -70,7 +70,9 @@ impl Cluster {
         let wanted: BTreeSet<BuildId> = builds.iter().copied().collect();
         let retirable = self.retirable().map(|build| build.id);
         let retired = retirable.filter(|build| wanted.contains(build));
-        retired.map(|build| Fact::BuildRetired { build }).collect()
+        retired
+            .map(|build| Fact::Build(build, BuildFact::Retired))
+            .collect()
     }
 
     /// Slaves that are of no use to anybody any more.
@@ -92,14 +94,15 @@ impl Cluster {
         let shut_down = slaves.rev().filter(|s| s.presence == Presence::ShutDown);
         let forgotten = old.chain(shut_down.skip(SHUT_DOWN_KEPT));
         forgotten
-            .map(|slave| Fact::SlaveForgotten { slave: slave.id })
+            .map(|slave| Fact::Slave(slave.id, SlaveFact::Forgotten))
             .collect()
     }
 
     pub(in crate::core) fn retire(&mut self, id: BuildId, at: Timestamp) {
         if let Some(build) = self.builds.remove(&id) {
             self.measures.observe(&build);
-            self.ended.insert(id, Ended { at });
+            let project = build.project;
+            self.ended.insert(id, Ended { at, project });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::core::Cluster;
 use crate::core::FORGOTTEN_AT_A_TIME;
-use crate::core::event::{Bound, Fact};
+use crate::core::event::{Bound, BuildFact, Fact};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::BuildId;
@@ -59,7 +59,7 @@ impl Cluster {
             if facts.len() == FORGOTTEN_AT_A_TIME {
                 break;
             }
-            facts.push(Fact::BuildForgotten { build, bound });
+            facts.push(Fact::Build(build, BuildFact::Forgotten { bound }));
             number -= 1;
             bytes -= size(&build);
         }
@@ -67,7 +67,8 @@ impl Cluster {
     }
 
     pub(in crate::core) fn forget(&mut self, id: BuildId) {
-        if self.ended.remove(&id).is_some() {
+        if let Some(ended) = self.ended.remove(&id) {
+            self.leave_project(ended.project);
             self.forgotten.insert(id);
         }
     }

@@ -6,16 +6,13 @@
 //! behind those that anybody has named.
 
 use crate::core::command::{Opening, Refusal, StoredResults};
-use crate::core::event::Fact;
+use crate::core::event::{Fact, FarmFact, IncarnationCause, Loss, SlaveFact};
 use crate::core::{Cluster, MAX_HAND_OUTS};
 use clusterrunner_common::api::{MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// The reason of a journal's first incarnation: nothing is wrong then.
-pub(crate) const NEW_JOURNAL: &str = "there was none before";
 
 /// How many lives of the master are remembered. A slave that was away for longer is told to drop what it
 /// has, as if the journal were older than it.
@@ -165,22 +162,23 @@ impl Cluster {
 
     /// The master has started.
     pub(in crate::core) fn start(&self, opening: &Opening) -> Vec<Fact> {
-        let (reason, named) = match &self.lineage.incarnation {
-            None => (Some(NEW_JOURNAL.to_owned()), self.named_in(&opening.stored)),
-            Some(_) => (
-                self.is_behind(&opening.stored),
-                self.named_in(&opening.stored),
-            ),
+        let cause = match &self.lineage.incarnation {
+            None => Some(IncarnationCause::NewJournal),
+            Some(_) => {
+                let missing = self.is_behind(&opening.stored);
+                missing.map(IncarnationCause::EventsMissing)
+            }
         };
-        let mut facts = match reason {
-            Some(reason) => self.begin_incarnation(&opening.fresh, &reason, named),
+        let named = self.named_in(&opening.stored);
+        let mut facts = match cause {
+            Some(cause) => self.begin_incarnation(&opening.fresh, cause, named),
             // Only then is it asked what is under way.
             None => self.unsure_legacy_slaves(),
         };
-        facts.push(Fact::MasterStarted {
-            life: Some(opening.life.clone()),
+        facts.push(Fact::Farm(FarmFact::MasterStarted {
+            life: opening.life.clone(),
             after: self.lineage.position,
-        });
+        }));
         facts
     }
 
@@ -188,20 +186,26 @@ impl Cluster {
     pub(in crate::core) fn begin_incarnation(
         &self,
         fresh: &Incarnation,
-        reason: &str,
+        cause: IncarnationCause,
         named: Named,
     ) -> Vec<Fact> {
-        let lost = self.called_slaves().map(|slave| Fact::SlaveLost {
-            slave: slave.id,
-            reason: format!("a new incarnation of the master began: {reason}"),
+        let lost = self.called_slaves().map(|slave| {
+            Fact::Slave(
+                slave.id,
+                SlaveFact::Lost {
+                    reason: Loss::Trouble(format!(
+                        "a new incarnation of the master began: {cause}"
+                    )),
+                },
+            )
         });
-        let begun = Fact::IncarnationBegun {
+        let begun = Fact::Farm(FarmFact::IncarnationBegun {
             incarnation: fresh.clone(),
             build: named.build,
             attempt: named.attempt,
             slave: named.slave,
-            reason: reason.to_owned(),
-        };
+            cause: cause.clone(),
+        });
         lost.chain([begun]).collect()
     }
 
@@ -261,10 +265,10 @@ impl Cluster {
     /// The fact that ids up to these are taken, where they are not yet.
     pub(in crate::core) fn reserving(&self, named: Named) -> Option<Fact> {
         let is_new = named.build.0 > self.last_build || named.slave.0 > self.last_slave;
-        is_new.then_some(Fact::IdsReserved {
+        is_new.then_some(Fact::Farm(FarmFact::IdsReserved {
             build: named.build,
             slave: named.slave,
-        })
+        }))
     }
 
     pub(in crate::core) fn reserve(&mut self, build: BuildId, slave: SlaveId) {

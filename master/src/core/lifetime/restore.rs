@@ -1,6 +1,7 @@
 //! Makes a cluster whole that was read from a snapshot.
 
 use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::project::Project;
 use crate::core::slaves::doubts::is_in_doubt;
 use crate::core::slaves::quarantine::is_quarantined;
 use crate::core::slaves::slave::{BuildOnSlave, Presence};
@@ -29,15 +30,14 @@ impl Cluster {
                     if build.preparations.deaths > 0 {
                         self.deadly.insert(build.id);
                     }
-                    let queue = self.queued.entry(build.request.project_key());
+                    let queue = self.queued.entry(build.project);
                     queue.or_default().insert(build.id);
                 }
                 BuildState::Preparing => {
                     if build.preparations.deaths > 0 {
                         self.deadly.insert(build.id);
                     }
-                    let project = build.request.preparation_key(build.id);
-                    self.preparing.insert(project, build.id);
+                    self.preparing.insert(build.preparation(), build.id);
                 }
                 BuildState::Prepared | BuildState::Building(_) => {
                     self.working.insert(build.id);
@@ -70,6 +70,7 @@ impl Cluster {
                 }
             }
         }
+        self.projects = self.derived_projects([]);
         self.derive_shares();
         self
     }
@@ -113,12 +114,14 @@ impl Cluster {
     }
     /// Has just those builds put away of which there is everything, as far as they are not in memory: what a
     /// repaired journal has. With each, when it was over.
-    pub(crate) fn have_ended(&mut self, whole: &BTreeMap<BuildId, Timestamp>) {
+    pub(crate) fn have_ended(&mut self, whole: &BTreeMap<BuildId, (Timestamp, Project)>) {
         self.ended.retain(|id, _| whole.contains_key(id));
-        for (id, at) in whole {
+        for (id, (at, project)) in whole {
             if !self.builds.contains_key(id) && !self.forgotten.contains(id) {
-                self.ended.entry(*id).or_insert(Ended { at: *at });
+                let (at, project) = (*at, project.id);
+                self.ended.entry(*id).or_insert(Ended { at, project });
             }
         }
+        self.projects = self.derived_projects(whole.values().map(|(_, project)| project));
     }
 }

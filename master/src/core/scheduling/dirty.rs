@@ -5,7 +5,7 @@
 //! could matter to.
 
 use crate::core::Cluster;
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact, FarmFact, SlaveFact};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
 
@@ -40,76 +40,63 @@ impl Cluster {
     /// build that the event is about.
     pub(in crate::core) fn attend(&mut self, fact: &Fact) {
         match fact {
-            Fact::BuildQueued { .. }
-            | Fact::PreparationStarted { .. }
-            | Fact::PreparationStopped { .. }
-            | Fact::BuildFinished { .. }
-            | Fact::BuildRetired { .. }
-            | Fact::BuildForgotten { .. }
-            | Fact::BuildCleared { .. }
-            | Fact::SlaveForgotten { .. }
-            | Fact::IdsReserved { .. }
-            | Fact::BuildWarned { .. }
-            | Fact::SlaveEnded { .. }
-            | Fact::SubjobHandedOut { .. } => {}
-            Fact::SetupRequested { slave, build, .. } => {
-                self.dirty.set_up = Some((*slave, *build));
+            Fact::Build(build, fact) => self.attend_to_build(*build, fact),
+            Fact::Farm(FarmFact::IdsReserved { .. })
+            | Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::Ended) => {}
+            Fact::Farm(_) | Fact::Slave(..) => self.attend_to_all(),
+        }
+    }
+
+    fn attend_to_build(&mut self, build: BuildId, fact: &BuildFact) {
+        match fact {
+            BuildFact::Queued { .. }
+            | BuildFact::PreparationStarted { .. }
+            | BuildFact::PreparationStopped
+            | BuildFact::Finished
+            | BuildFact::Retired
+            | BuildFact::Forgotten { .. }
+            | BuildFact::Cleared
+            | BuildFact::Warned { .. }
+            | BuildFact::SubjobHandedOut { .. } => {}
+            BuildFact::SetupRequested { slave, .. } => {
+                self.dirty.set_up = Some((*slave, build));
             }
-            Fact::BuildPrepared { build, .. } => {
-                self.dirty.endings.insert(*build);
+            BuildFact::Prepared { .. } => {
+                self.dirty.endings.insert(build);
             }
-            Fact::SubjobFinished { build, .. } => {
-                let finished = self.builds.get(build);
+            BuildFact::SubjobFinished { .. } => {
+                let finished = self.builds.get(&build);
                 if finished.is_some_and(|b| b.num_unstarted() == 0) {
-                    self.dirty.endings.insert(*build);
+                    self.dirty.endings.insert(build);
                 }
                 // While others worked on it, the rest was not worth a set-up.
                 if finished.is_some_and(|b| b.num_executors() == 0) {
-                    self.dirty.builds_to_set_up.insert(*build);
+                    self.dirty.builds_to_set_up.insert(build);
                 }
                 // A slave that is kept for suspects counts among a build's executors.
                 if !self.reserved.is_empty() || !self.suspicious.is_empty() {
                     self.attend_to_all();
                 }
             }
-            Fact::SetupCompleted { build, .. } => {
+            BuildFact::SetupCompleted { .. } => {
                 // Other builds may have taken the executors that the set-up was for.
-                self.dirty.builds_to_set_up.insert(*build);
+                self.dirty.builds_to_set_up.insert(build);
             }
             // A build is torn down on many slaves. That matters to this build only, and only while it is open.
-            Fact::TeardownRequested { build, .. } | Fact::TeardownCompleted { build, .. } => {
-                if self.working.contains(build) {
-                    self.dirty.builds.insert(*build);
-                    self.dirty.endings.insert(*build);
+            BuildFact::TeardownRequested { .. } | BuildFact::TeardownCompleted { .. } => {
+                if self.working.contains(&build) {
+                    self.dirty.builds.insert(build);
+                    self.dirty.endings.insert(build);
                 }
             }
-            Fact::BuildFailed { .. }
-            | Fact::BuildCanceled { .. }
-            | Fact::ArchivingStarted { .. } => {
+            BuildFact::Failed { .. } | BuildFact::Canceled | BuildFact::ArchivingStarted => {
                 if self.suspicious.is_empty() && self.reserved.is_empty() {
                     self.attend_to_shares();
                 } else {
                     self.attend_to_all();
                 }
             }
-            Fact::MasterStarted { .. }
-            | Fact::IncarnationBegun { .. }
-            | Fact::SlaveConnected { .. }
-            | Fact::SlaveLost { .. }
-            | Fact::ShutdownRequested { .. }
-            | Fact::EndRequested { .. }
-            | Fact::DrainRequested { .. }
-            | Fact::DrainEnded { .. }
-            | Fact::SlaveQuarantined { .. }
-            | Fact::SlaveReleased { .. }
-            | Fact::ProbeStarted { .. }
-            | Fact::ResultDoubted { .. }
-            | Fact::SlaveReserved { .. }
-            | Fact::SubjobSuspected { .. }
-            | Fact::SubjobPoisoned { .. }
-            | Fact::SetupFailed { .. }
-            | Fact::HandOutsKept { .. }
-            | Fact::SubjobReturned { .. } => self.attend_to_all(),
+            _ => self.attend_to_all(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact};
 use crate::core::scheduling::slave_allocator::{first_of, num_missing, open};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::SlaveId;
@@ -66,11 +66,13 @@ fn set_up(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
             let held = cluster.builds.get(held)?;
             makes_room(slave, held, *place)
         }
-        Some(_) | None => Some(Fact::SetupRequested {
-            slave: slave.id,
-            build: build.id,
-            start_index: build.next_executor_index,
-        }),
+        Some(_) | None => Some(Fact::Build(
+            build.id,
+            BuildFact::SetupRequested {
+                slave: slave.id,
+                start_index: build.next_executor_index,
+            },
+        )),
     }
 }
 
@@ -112,8 +114,8 @@ fn ends_before_setup(build: &Build) -> bool {
 fn makes_room(slave: &Slave, held: &Build, place: BuildOnSlave) -> Option<Fact> {
     let is_hungry = held.num_unstarted() > 0 && held.num_running() < held.max_executors();
     let is_done = place == BuildOnSlave::Ready && slave.running.is_empty() && !is_hungry;
-    is_done.then_some(Fact::TeardownRequested {
-        slave: slave.id,
-        build: held.id,
-    })
+    is_done.then_some(Fact::Build(
+        held.id,
+        BuildFact::TeardownRequested { slave: slave.id },
+    ))
 }

@@ -12,7 +12,7 @@
 use super::{prefetch, with_setup};
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, Subjob};
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact};
 use crate::core::scheduling::set_ups::{set_up_of_any, set_up_on};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
@@ -164,12 +164,14 @@ fn hand_out(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<Fact> {
 }
 
 pub(in crate::core) fn handed_out(slave: &Slave, build: &Build, subjob: SubjobId) -> Option<Fact> {
-    Some(Fact::SubjobHandedOut {
-        slave: slave.id,
-        build: build.id,
-        subjob,
-        attempt: build.next_attempt(subjob)?,
-    })
+    Some(Fact::Build(
+        build.id,
+        BuildFact::SubjobHandedOut {
+            slave: slave.id,
+            subjob,
+            attempt: build.next_attempt(subjob)?,
+        },
+    ))
 }
 
 /// Whether a slave runs a suspect, which runs alone. The slave need not be reserved any more: draining it and letting it

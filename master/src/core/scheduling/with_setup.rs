@@ -53,7 +53,7 @@ impl QuickSetups {
 
 fn job_of(build: &Build) -> u64 {
     let mut hasher = DefaultHasher::new();
-    build.request.project_key().hash(&mut hasher);
+    build.project.hash(&mut hasher);
     let job = build.plan.as_ref().map(|plan| &plan.job_name);
     job.hash(&mut hasher);
     hasher.finish()

@@ -1,7 +1,7 @@
 //! What becomes of a slave that connects.
 
 use crate::core::Cluster;
-use crate::core::event::Fact;
+use crate::core::event::{Fact, IncarnationCause, Loss, SlaveFact};
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
@@ -40,7 +40,8 @@ impl Cluster {
         let mut facts = match &judgement.is_older {
             Some(missed) => {
                 let reason = format!("the slave at {} has seen more: {missed}", offer.url);
-                self.begin_incarnation(fresh, &reason, judgement.named)
+                let cause = IncarnationCause::EventsMissing(reason);
+                self.begin_incarnation(fresh, cause, judgement.named)
             }
             None => {
                 hand_outs = self.kept(&offer.url, finished);
@@ -61,27 +62,27 @@ impl Cluster {
             };
             let reason = reason.to_owned();
             if is_same_life || known.was_shut_down() {
-                facts.push(Fact::SlaveLost {
-                    slave: known.id,
-                    reason,
-                });
+                let reason = Loss::Trouble(reason);
+                facts.push(Fact::Slave(known.id, SlaveFact::Lost { reason }));
             } else {
                 facts.extend(self.died(known.id, reason, &hand_outs));
             }
         }
-        facts.push(Fact::SlaveConnected {
+        facts.push(Fact::Slave(
             slave,
-            url: offer.url,
-            session: offer.session,
-            num_executors: offer.num_executors,
-            is_legacy: false,
-            labels: offer.labels,
-        });
+            SlaveFact::Connected {
+                url: offer.url,
+                session: offer.session,
+                num_executors: offer.num_executors,
+                is_legacy: false,
+                labels: offer.labels,
+            },
+        ));
         if !hand_outs.is_empty() {
-            facts.push(Fact::HandOutsKept { slave, hand_outs });
+            facts.push(Fact::Slave(slave, SlaveFact::HandOutsKept { hand_outs }));
         }
         if is_to_end {
-            facts.push(Fact::ShutdownRequested { slave });
+            facts.push(Fact::Slave(slave, SlaveFact::ShutdownRequested));
         }
         facts
     }

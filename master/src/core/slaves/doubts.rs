@@ -173,7 +173,7 @@ fn fingerprint(build: &Build, subjob: SubjobId) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     let plan = build.plan.as_ref()?;
     match &plan.commit {
-        Some(commit) => (build.request.project_key(), commit).hash(&mut hasher),
+        Some(commit) => (build.project, commit).hash(&mut hasher),
         None => build.id.0.hash(&mut hasher),
     }
     (&plan.job_name, &plan.setup_build, &plan.command).hash(&mut hasher);

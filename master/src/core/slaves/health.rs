@@ -46,10 +46,8 @@ pub struct Record {
     /// Its results that were of no use while another slave's was.
     unusable: u32,
     /// How many results it passed since it was quarantined, if it was.
-    #[serde(default)]
     pub(in crate::core) passed_since: u32,
     /// Its results that failed in a row.
-    #[serde(default)]
     pub(in crate::core) streak: Streak,
 }
 

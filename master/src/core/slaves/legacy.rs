@@ -3,7 +3,7 @@
 
 use crate::core::Cluster;
 use crate::core::command::{HandOut, Refusal};
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact, Loss, SlaveFact};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 
@@ -13,12 +13,9 @@ impl Cluster {
     pub(in crate::core) fn unsure_legacy_slaves(&self) -> Vec<Fact> {
         let alive = self.slaves.values().filter(|slave| slave.is_alive());
         let unsure = alive.filter(|slave| slave.is_legacy && !slave.builds.is_empty());
-        let lost = unsure.map(|slave| Fact::SlaveLost {
-            slave: slave.id,
-            reason: "the master was started again, and a slave of the original can not tell what \
+        let lost = unsure.map(|slave| Fact::Slave(slave.id, SlaveFact::Lost { reason: Loss::Trouble("the master was started again, and a slave of the original can not tell what \
                      it has"
-                .to_owned(),
-        });
+                .to_owned()) }));
         lost.collect()
     }
 
@@ -35,25 +32,29 @@ impl Cluster {
             if !known.is_legacy {
                 return Err(Refusal::AddressTaken(url));
             }
-            facts.push(Fact::SlaveLost {
-                slave: known.id,
-                reason: "it connected anew".to_owned(),
-            });
+            facts.push(Fact::Slave(
+                known.id,
+                SlaveFact::Lost {
+                    reason: Loss::Trouble("it connected anew".to_owned()),
+                },
+            ));
         }
         let is_to_end = before.is_some_and(|slave| {
             slave.was_shut_down() && slave.session == session && !session.0.is_empty()
         });
         let slave = self.next_slave_id();
-        facts.push(Fact::SlaveConnected {
+        facts.push(Fact::Slave(
             slave,
-            url,
-            session,
-            num_executors,
-            is_legacy: true,
-            labels: std::collections::BTreeSet::new(),
-        });
+            SlaveFact::Connected {
+                url,
+                session,
+                num_executors,
+                is_legacy: true,
+                labels: std::collections::BTreeSet::new(),
+            },
+        ));
         if is_to_end {
-            facts.push(Fact::ShutdownRequested { slave });
+            facts.push(Fact::Slave(slave, SlaveFact::ShutdownRequested));
         }
         Ok(facts)
     }
@@ -117,14 +118,13 @@ impl Cluster {
         match place {
             None => Vec::new(),
             Some(BuildOnSlave::TearingDown) if is_legacy => Vec::new(),
-            Some(BuildOnSlave::TearingDown) => vec![Fact::TeardownCompleted { slave, build }],
+            Some(BuildOnSlave::TearingDown) => {
+                vec![Fact::Build(build, BuildFact::TeardownCompleted { slave })]
+            }
             Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::Ready) => {
-                let failed = Fact::SetupFailed {
-                    slave,
-                    build,
-                    reason,
-                };
-                let teardown = is_legacy.then_some(Fact::TeardownRequested { slave, build });
+                let failed = Fact::Build(build, BuildFact::SetupFailed { slave, reason });
+                let teardown =
+                    is_legacy.then_some(Fact::Build(build, BuildFact::TeardownRequested { slave }));
                 [failed].into_iter().chain(teardown).collect()
             }
         }

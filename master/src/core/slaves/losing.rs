@@ -1,6 +1,7 @@
 //! What becomes of a slave and of what it has: the part of [`Cluster::apply`] that is about slaves.
 
 use crate::core::Cluster;
+use crate::core::slaves::facts::Loss;
 use crate::core::slaves::slave::{BuildOnSlave, Presence};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
@@ -13,7 +14,7 @@ impl Cluster {
         }
     }
 
-    pub(in crate::core) fn lose_slave(&mut self, id: SlaveId, reason: &str, at: Timestamp) {
+    pub(in crate::core) fn lose_slave(&mut self, id: SlaveId, reason: &Loss, at: Timestamp) {
         self.sick.remove(&id);
         self.end_reservation(id);
         let mut builds = BTreeMap::new();
@@ -30,7 +31,7 @@ impl Cluster {
             slave.presence = if slave.was_shut_down() {
                 Presence::ShutDown
             } else {
-                let reason = reason.to_owned();
+                let reason = reason.to_string();
                 Presence::Lost { reason, at }
             };
         });

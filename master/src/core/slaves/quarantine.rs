@@ -6,7 +6,7 @@
 //! elsewhere too. Whoever undrains it, or starts it again, ends its quarantine at once.
 
 use crate::core::Cluster;
-use crate::core::event::Fact;
+use crate::core::event::{Fact, SlaveFact};
 use crate::core::slaves::health::Record;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::clock::Timestamp;
@@ -53,10 +53,12 @@ pub(in crate::core) fn is_quarantined(slave: &Slave) -> bool {
 impl Cluster {
     pub(in crate::core) fn next_quarantine(&self) -> Option<Fact> {
         let (slave, reason) = self.sick.first_key_value()?;
-        Some(Fact::SlaveQuarantined {
-            slave: *slave,
-            reason: reason.clone(),
-        })
+        Some(Fact::Slave(
+            *slave,
+            SlaveFact::Quarantined {
+                reason: reason.clone(),
+            },
+        ))
     }
 
     /// A quarantined slave whose pause is over.
@@ -64,7 +66,7 @@ impl Cluster {
         let quarantined = self.quarantined.iter().filter_map(|id| self.slave(*id));
         let mut due = quarantined.filter(|slave| slave.is_due(at));
         due.next()
-            .map(|slave| Fact::ProbeStarted { slave: slave.id })
+            .map(|slave| Fact::Slave(slave.id, SlaveFact::ProbeStarted))
     }
 
     /// All that a sick slave has goes elsewhere.

@@ -20,10 +20,8 @@ pub struct Slave {
     /// How many subjobs it runs at a time.
     pub num_executors: u32,
     /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
-    #[serde(default)]
     pub is_legacy: bool,
     /// What builds may ask for in a slave.
-    #[serde(default)]
     pub labels: BTreeSet<String>,
     /// Whether it is counted on.
     pub presence: Presence,
@@ -32,29 +30,21 @@ pub struct Slave {
     /// What it has been given: what it runs, and what waits there for its executors.
     pub running: BTreeSet<(BuildId, SubjobId)>,
     /// Whether somebody wants its address to take no new work.
-    #[serde(default)]
     pub is_drained: bool,
     /// Why it is sick, if it is: it takes no new work then.
-    #[serde(default)]
     pub quarantine: Option<String>,
     /// Since when it is.
-    #[serde(default)]
     pub quarantined_at: Option<Timestamp>,
     /// How often it was quarantined since it was well for a while.
-    #[serde(default)]
     pub relapses: u32,
     /// How many subjobs it may have at a time while its failed results are doubted.
-    #[serde(default)]
     pub limit: Option<u32>,
     /// The build whose suspect subjobs it is kept free for, one after the other.
-    #[serde(default)]
     pub reserved_for: Option<BuildId>,
     /// What speaks against it.
-    #[serde(default)]
     pub record: Record,
     /// What an earlier life of it has run, of which it still has the result. No executor is needed
     /// for that, nor that the build is set up.
-    #[serde(default)]
     pub delivering: BTreeSet<(BuildId, SubjobId)>,
     /// What is derived from what it runs and from its builds.
     #[serde(skip)]
@@ -96,10 +86,8 @@ pub enum BuildOnSlave {
         /// Of its executor 0.
         start_index: u32,
         /// How many of its executors the build counts on.
-        #[serde(default)]
         executors: usize,
         /// Since when.
-        #[serde(default)]
         since: Option<Timestamp>,
     },
     /// It takes subjobs.

@@ -6,7 +6,7 @@ use super::scenario::{
 use crate::core::builds::build::BuildState;
 use crate::core::command::{Command, Refusal};
 use crate::core::effect::{Effect, SlaveCall};
-use crate::core::event::Plan;
+use crate::core::event::{Actor, Plan};
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
@@ -155,7 +155,10 @@ fn builds_of_a_directory_that_stays_as_it_is_are_prepared_together() {
         let params =
             json!({"type": "directory", "project_directory": "/p", "remote_files": remote_files});
         let request = Box::new(BuildRequest::from_json(&params).unwrap());
-        Command::QueueBuild { request }
+        Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        }
     };
     farm.tell(directory(json!({})))
         .check(&["1 queued", "1 preparing"], &["prepare 1"]);
@@ -377,7 +380,10 @@ fn canceling_ends_a_build_that_waits_or_is_prepared() {
     farm.cancel(3).check(&["3 canceled"], &["abandon 3"]);
     farm.connect("a", "life 1", 1)
         .check_facts(&["slave 1 connected: a, life 1, 1 executors"]);
-    let unknown = Command::CancelBuild { build: BuildId(9) };
+    let unknown = Command::CancelBuild {
+        by: Actor::SecretHolder,
+        build: BuildId(9),
+    };
     farm.check_refused(unknown, &Refusal::UnknownBuild(BuildId(9)));
 }
 

@@ -7,7 +7,7 @@ use super::walk::random::Random;
 use crate::core::builds::build::BuildState;
 use crate::core::command::HandOut;
 use crate::core::effect::{Effect, SlaveCall};
-use crate::core::event::{Fact, Plan};
+use crate::core::event::{BuildFact, Fact, Plan, SlaveFact};
 use crate::core::slaves::doubts::SICK_AFTER;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, VecDeque};
@@ -191,7 +191,7 @@ impl Farm {
     }
 
     fn num_quarantines(&self) -> usize {
-        self.count(|fact| matches!(fact, Fact::SlaveQuarantined { .. }))
+        self.count(|fact| matches!(fact, Fact::Slave(_, SlaveFact::Quarantined { .. })))
     }
 }
 
@@ -248,8 +248,10 @@ fn no_well_slave_is_quarantined_for_broken_tests() {
     for seed in 0..FARMS {
         let farm = broken(seed);
         assert_eq!(farm.num_quarantines(), 0, "seed {seed}");
-        let doubts = farm.count(|fact| matches!(fact, Fact::ResultDoubted { .. }));
-        handed_out += farm.count(|fact| matches!(fact, Fact::SubjobHandedOut { .. }));
+        let doubts =
+            farm.count(|fact| matches!(fact, Fact::Build(_, BuildFact::ResultDoubted { .. })));
+        handed_out +=
+            farm.count(|fact| matches!(fact, Fact::Build(_, BuildFact::SubjobHandedOut { .. })));
         doubted += doubts;
         if seed % 5 == 4 {
             of_one_failing = of_one_failing.max(doubts);
@@ -284,17 +286,20 @@ fn black_hole(seed: u64) -> Option<(usize, usize, usize)> {
         return None;
     }
     let journal = &farm.scenario.journal;
-    let found = |fact: &Fact| matches!(fact, Fact::SlaveQuarantined { slave, .. } if *slave == id);
+    let found = |fact: &Fact| matches!(fact, Fact::Slave(slave, SlaveFact::Quarantined { .. }) if *slave == id);
     let found = journal.iter().position(|event| found(&event.fact));
     let before =
         &journal[..found.unwrap_or_else(|| panic!("seed {seed}: never found in {bad} atoms"))];
     let (mut failed, mut doubted) = (0, 0);
     for event in before {
         match &event.fact {
-            Fact::SubjobFinished {
-                slave, outcomes, ..
-            } if *slave == id => failed += usize::from(outcomes[0].exit_code != 0),
-            Fact::ResultDoubted { slave, .. } => {
+            Fact::Build(
+                _,
+                BuildFact::SubjobFinished {
+                    slave, outcomes, ..
+                },
+            ) if *slave == id => failed += usize::from(outcomes[0].exit_code != 0),
+            Fact::Build(_, BuildFact::ResultDoubted { slave, .. }) => {
                 assert_eq!(*slave, id, "seed {seed}");
                 doubted += 1;
             }

@@ -3,7 +3,7 @@
 use super::scenario::{Scenario, big_plan, finished, hand_out, plan, unusable};
 use crate::core::builds::build::{BuildState, POISON_EXIT_CODE};
 use crate::core::command::{Command, Refusal};
-use crate::core::event::AtomTrouble;
+use crate::core::event::{Actor, AtomTrouble};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ fn what_fails_elsewhere_too_clears_a_slave_and_is_not_asked_again() {
         farm.tell(finished(hand_out(2, 1, subjob, 1), &[1]));
     }
     farm.tell(finished(hand_out(2, 1, 2, 1), &[1]))
-        .check_facts(&["1.2 doubted of slave 2, attempt 1"]);
+        .check_facts(&["1.2 doubted, as all fails on slave 2, attempt 1"]);
     assert_eq!(farm.cluster.slave(SlaveId(2)).unwrap().limit, Some(1));
     farm.set_up(1, 1)
         .check_facts(&["1 ready on slave 1", "1.2 to slave 1, attempt 2"]);
@@ -368,8 +368,20 @@ fn a_drained_slave_finishes_what_it_runs_and_takes_nothing_new() {
     farm.undrain(3).check_nothing();
     let unknown = SlaveId(9);
     let refusal = Refusal::NoSuchSlave(unknown);
-    farm.check_refused(Command::DrainSlave { slave: unknown }, &refusal);
-    farm.check_refused(Command::UndrainSlave { slave: unknown }, &refusal);
+    farm.check_refused(
+        Command::DrainSlave {
+            by: Actor::SecretHolder,
+            slave: unknown,
+        },
+        &refusal,
+    );
+    farm.check_refused(
+        Command::UndrainSlave {
+            by: Actor::SecretHolder,
+            slave: unknown,
+        },
+        &refusal,
+    );
 }
 
 #[test]
@@ -391,16 +403,16 @@ fn a_subjob_that_takes_its_slaves_down_is_isolated_and_then_poison() {
     farm.set_up(1, 1); // 0 and 1 on a
     farm.die(1).check_facts(&[
         "slave 1 lost: silent",
-        "1.0 suspected with slave 1",
-        "1.1 suspected with slave 1",
+        "1.0 suspected: slave 1 was lost while it ran this subjob",
+        "1.1 suspected: slave 1 was lost while it ran this subjob",
     ]);
     farm.set_up(2, 1); // 0 and 1 on b
     farm.set_up(3, 1); // 2 and 3 on c
     farm.finish(hand_out(2, 1, 1, 2)); // 4 on b
     farm.die(2).check_facts(&[
         "slave 2 lost: silent",
-        "1.0 suspected with slave 2",
-        "1.4 suspected with slave 2",
+        "1.0 suspected: slave 2 was lost while it ran this subjob",
+        "1.4 suspected: slave 2 was lost while it ran this subjob",
         "slave 3 kept for 1",
     ]);
     // The kept slave takes nothing new, though 4, 5 and 6 wait.
@@ -413,8 +425,8 @@ fn a_subjob_that_takes_its_slaves_down_is_isolated_and_then_poison() {
     farm.die(3).check(
         &[
             "slave 3 lost: silent",
-            "1.0 suspected with slave 3",
-            "1.0 poisoned: 3 slaves",
+            "1.0 suspected: slave 3 was lost while it ran this subjob",
+            "1.0 poisoned: 3 slaves were lost while they ran it",
         ],
         &["close slave 3", "make 1.0@3: 1 atoms"],
     );

@@ -85,7 +85,7 @@ fn results_that_the_journal_does_not_know_begin_another() {
     ] {
         let mut farm = busy();
         let turn = farm.start(found);
-        let lost = turn.events.iter().map(|e| super::texts::fact_text(&e.fact));
+        let lost = turn.events.iter().map(super::scenario::fact_text);
         let lost: Vec<String> = lost.collect();
         assert!(
             lost[0].starts_with("slave 1 lost: a new incarnation"),
@@ -138,7 +138,7 @@ fn a_slave_that_has_seen_more_begins_another() {
     let before = farm.seen();
     assert_ne!(seen[0].last.session_id, before[0].last.session_id);
     let turn = farm.tell(connect("s1:1", Some(1), seen));
-    let facts = turn.events.iter().map(|e| super::texts::fact_text(&e.fact));
+    let facts = turn.events.iter().map(super::scenario::fact_text);
     let facts: Vec<String> = facts.collect();
     assert!(
         facts[0].starts_with("slave 1 lost: a new incarnation"),
@@ -185,7 +185,7 @@ fn a_slave_of_another_master_brings_nothing_but_its_ids() {
     // One that was here before, and elsewhere since.
     seen[0].slave = SlaveId(1);
     let turn = farm.tell(connect("s1:1", Some(1), seen));
-    let facts = turn.events.iter().map(|e| super::texts::fact_text(&e.fact));
+    let facts = turn.events.iter().map(super::scenario::fact_text);
     let facts: Vec<String> = facts.collect();
     assert_eq!(
         facts[..2],

@@ -2,7 +2,7 @@
 
 use super::scenario::{Scenario, big_plan, finished, hand_out, stale, unusable};
 use crate::core::builds::build::BuildState;
-use crate::core::event::{Event, Fact};
+use crate::core::event::{BuildFact, Event, Fact};
 
 /// A build of three subjobs, two of which slave 1 at `a` has.
 fn farm() -> Scenario {
@@ -18,7 +18,7 @@ fn a_slave_that_was_started_again_delivers_what_it_has() {
     farm.connect_with("a", "life 2", "life 1", &[(1, 1, 1)])
         .check_facts(&[
             "slave 1 lost: it was started again",
-            "1.0 suspected with slave 1",
+            "1.0 suspected: slave 1 was lost while it ran this subjob",
             "slave 2 connected: a, life 2, 2 executors",
             "slave 2 keeps 1/1.1",
             "1 to slave 2 from index 2",
@@ -98,7 +98,12 @@ fn a_slave_that_is_to_end_delivers_first() {
 fn only_what_nobody_else_was_asked_for_is_kept() {
     let check_none_kept = |mut farm: Scenario, of: &str, results: &[(u64, u32, u32)]| {
         let mut turn = farm.connect_with("a", "life 2", of, results);
-        let is_suspicion = |event: &Event| matches!(event.fact, Fact::SubjobSuspected { .. });
+        let is_suspicion = |event: &Event| {
+            matches!(
+                event.fact,
+                Fact::Build(_, BuildFact::SubjobSuspected { .. })
+            )
+        };
         turn.events.retain(|event| !is_suspicion(event));
         turn.check_facts(&[
             "slave 1 lost: it was started again",

@@ -141,7 +141,7 @@ fn it_takes_no_place_of_one_that_signs() {
     );
     farm.lose(1);
     connect(&mut farm, "a", "life 1", 1).check(
-        &["legacy slave 2 connected: a, life 1, 1 executors"],
+        &["slave 2, a legacy one, connected: a, life 1, 1 executors"],
         &["open slave 2: a, life 1"],
     );
     // The other way round the signature decides.

@@ -4,7 +4,7 @@ use super::scenario::{Scenario, big_plan, hand_out, unusable};
 use crate::core::MAX_HAND_OUTS;
 use crate::core::builds::build::Build;
 use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, Fact, Plan};
+use crate::core::event::{AtomOutcome, BuildFact, Fact, Plan};
 use crate::core::slaves::slave::BuildOnSlave;
 use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::{BuildId, SlaveId};
@@ -205,12 +205,12 @@ fn a_small_build_behind_a_huge_one_waits_for_one_atom_and_the_window_at_most() {
             farm.set_up(1, 2);
         }
         for event in &farm.journal[heard..] {
-            if let Fact::SubjobHandedOut {
+            if let Fact::Build(
                 build,
-                subjob,
-                attempt,
-                ..
-            } = event.fact
+                BuildFact::SubjobHandedOut {
+                    subjob, attempt, ..
+                },
+            ) = event.fact
             {
                 waiting.push(hand_out(1, build.0, subjob.0, attempt.0));
             }
@@ -286,7 +286,7 @@ fn a_build_is_not_set_up_where_it_would_be_done_before_that() {
     let is_asked = |farm: &mut Scenario, url| {
         let turn = farm.connect(url, "life 1", 1);
         let mut facts = turn.events.iter().map(|event| &event.fact);
-        facts.any(|fact| matches!(fact, Fact::SetupRequested { .. }))
+        facts.any(|fact| matches!(fact, Fact::Build(_, BuildFact::SetupRequested { .. })))
     };
     assert!(is_asked(&mut farm, "b"), "33 s are left, a set-up takes 20");
     for subjob in 0..5 {

@@ -2,6 +2,7 @@
 
 use super::scenario::{Scenario, Turn, finished, hand_out, plan, stale};
 use crate::core::command::{Command, Refusal};
+use crate::core::event::Actor;
 use crate::core::{FORGOTTEN_AT_A_TIME, LOST_KEPT, SHUT_DOWN_KEPT};
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{BuildId, SlaveId};
@@ -50,7 +51,10 @@ fn a_build_that_is_not_over_stays() {
     kept(&mut farm, &[1]).check_nothing();
     let build = BuildId(2);
     farm.check_refused(
-        Command::CancelBuild { build },
+        Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build,
+        },
         &Refusal::UnknownBuild(build),
     );
 }
@@ -170,7 +174,10 @@ fn a_forgotten_build_is_asked_for_until_it_is_cleared() {
     let late = hand_out(1, 1, 0, 1);
     farm.check_refused(finished(late, &[0]), &stale(late));
     farm.check_refused(
-        Command::CancelBuild { build },
+        Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build,
+        },
         &Refusal::ForgottenBuild(build),
     );
 }

@@ -1,12 +1,12 @@
 //! Scenarios in a few lines: commands in, facts and effects out as short texts, so that a test can
 //! name all that came out.
 
-use super::texts::{effect_text, fact_text};
+use super::texts::effect_text;
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
 use crate::core::command::{Command, HandOut, Opening, Refusal, SlaveChoice, StoredResults};
 use crate::core::effect::Effect;
-use crate::core::event::{AtomOutcome, Event, Fact, Plan};
+use crate::core::event::{Actor, AtomOutcome, Event, Fact, FarmFact, IncarnationCause, Plan};
 use crate::core::scheduling::slave_allocator::{next_subjob, num_allowed};
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::api::build_request::BuildRequest;
@@ -40,6 +40,13 @@ pub(super) struct Turn {
     pub(super) effects: Vec<Effect>,
 }
 
+/// A fact in short.
+pub(super) fn fact_text(event: &Event) -> String {
+    let text = event.fact.to_string();
+    text.strip_prefix("build ")
+        .map_or(text.clone(), str::to_owned)
+}
+
 impl Turn {
     /// These facts and effects and no others, in this order.
     #[track_caller]
@@ -52,7 +59,7 @@ impl Turn {
     /// These facts and no others, where the effects are not the point.
     #[track_caller]
     pub(super) fn check_facts(&self, facts: &[&str]) {
-        let found: Vec<String> = self.events.iter().map(|e| fact_text(&e.fact)).collect();
+        let found: Vec<String> = self.events.iter().map(fact_text).collect();
         assert_eq!(found, facts, "facts");
     }
 
@@ -161,15 +168,22 @@ impl Scenario {
     /// The master starts again, in an incarnation that it had from the beginning.
     pub(super) fn restart(&mut self) -> Turn {
         if self.cluster.lineage().incarnation().is_none() {
-            let fact = Fact::IncarnationBegun {
+            let fact = Fact::Farm(FarmFact::IncarnationBegun {
                 incarnation: Incarnation("first".to_owned()),
                 build: BuildId(0),
                 attempt: Attempt(0),
                 slave: SlaveId(0),
-                reason: "there was none before".to_owned(),
-            };
+                cause: IncarnationCause::NewJournal,
+            });
             let at = Timestamp(self.now);
-            self.take(Event { at, fact }, &mut Turn::default());
+            self.take(
+                Event {
+                    at,
+                    by: Actor::Master,
+                    fact,
+                },
+                &mut Turn::default(),
+            );
         }
         self.start(StoredResults::none())
     }
@@ -273,23 +287,35 @@ impl Scenario {
 
     pub(super) fn drain(&mut self, slave: u64) -> Turn {
         let slave = SlaveId(slave);
-        self.tell(Command::DrainSlave { slave })
+        self.tell(Command::DrainSlave {
+            by: Actor::SecretHolder,
+            slave,
+        })
     }
 
     pub(super) fn undrain(&mut self, slave: u64) -> Turn {
         let slave = SlaveId(slave);
-        self.tell(Command::UndrainSlave { slave })
+        self.tell(Command::UndrainSlave {
+            by: Actor::SecretHolder,
+            slave,
+        })
     }
 
     pub(super) fn shut_down(&mut self, slaves: &[u64]) -> Turn {
         let slaves = slaves.iter().copied().map(SlaveId).collect();
         let slaves = SlaveChoice::Named(slaves);
-        self.tell(Command::ShutDownSlaves { slaves })
+        self.tell(Command::ShutDownSlaves {
+            by: Actor::SecretHolder,
+            slaves,
+        })
     }
 
     pub(super) fn queue(&mut self, project: &str) -> Turn {
         let request = Box::new(request(project));
-        self.tell(Command::QueueBuild { request })
+        self.tell(Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        })
     }
 
     pub(super) fn prepared(&mut self, build: u64, plan: Plan) -> Turn {
@@ -307,7 +333,10 @@ impl Scenario {
 
     pub(super) fn cancel(&mut self, build: u64) -> Turn {
         let build = BuildId(build);
-        self.tell(Command::CancelBuild { build })
+        self.tell(Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build,
+        })
     }
 
     pub(super) fn set_up(&mut self, slave: u64, build: u64) -> Turn {

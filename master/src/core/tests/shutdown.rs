@@ -3,6 +3,7 @@
 use super::scenario::{Scenario, big_plan, hand_out, plan, unusable};
 use crate::core::builds::build::BuildState;
 use crate::core::command::{Command, Refusal, SlaveChoice};
+use crate::core::event::Actor;
 use crate::core::slaves::slave::Presence;
 use clusterrunner_common::ids::SlaveId;
 
@@ -124,15 +125,24 @@ fn a_slave_with_several_builds_leaves_them_one_by_one() {
 fn an_order_with_an_unknown_slave_touches_none() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
     let slaves = SlaveChoice::Named(vec![SlaveId(1), SlaveId(9)]);
-    let order = Command::ShutDownSlaves { slaves };
+    let order = Command::ShutDownSlaves {
+        by: Actor::SecretHolder,
+        slaves,
+    };
     farm.check_refused(order, &Refusal::NoSuchSlave(SlaveId(9)));
     farm.shut_down(&[1, 1]);
     let slaves = SlaveChoice::Named(vec![SlaveId(1)]);
-    let order = Command::ShutDownSlaves { slaves };
+    let order = Command::ShutDownSlaves {
+        by: Actor::SecretHolder,
+        slaves,
+    };
     farm.check_refused(order, &Refusal::NoSuchSlave(SlaveId(1)));
     let slaves = SlaveChoice::All;
-    farm.tell(Command::ShutDownSlaves { slaves })
-        .check_facts(&["slave 2 to shut down", "slave 2 to end"]);
+    farm.tell(Command::ShutDownSlaves {
+        by: Actor::SecretHolder,
+        slaves,
+    })
+    .check_facts(&["slave 2 to shut down", "slave 2 to end"]);
 }
 
 #[test]

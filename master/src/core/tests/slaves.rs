@@ -40,8 +40,8 @@ fn a_slave_that_was_started_again_has_lost_what_it_ran() {
     farm.connect("a", "life 2", 2).check(
         &[
             "slave 1 lost: it was started again",
-            "1.1 suspected with slave 1",
-            "1.2 suspected with slave 1",
+            "1.1 suspected: slave 1 was lost while it ran this subjob",
+            "1.2 suspected: slave 1 was lost while it ran this subjob",
             "slave 2 connected: a, life 2, 2 executors",
             "1 to slave 2 from index 2",
         ],

@@ -38,7 +38,7 @@ mod world;
 use super::scenario::Scenario;
 use crate::core::MAX_DEATHS;
 use crate::core::builds::build::{BuildState, POISON_EXIT_CODE};
-use crate::core::event::{AtomOutcome, AtomTrouble, Fact};
+use crate::core::event::{AtomOutcome, AtomTrouble, BuildFact, Fact, FarmFact, SlaveFact};
 use crate::core::slaves::health::POISON_AFTER;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use machine::Sickness;
@@ -267,10 +267,10 @@ fn check_quarantines(world: &World, plan: &Plan) {
     let mut urls: BTreeMap<SlaveId, &str> = BTreeMap::new();
     for event in &farm.journal {
         match &event.fact {
-            Fact::SlaveConnected { slave, url, .. } => {
+            Fact::Slave(slave, SlaveFact::Connected { url, .. }) => {
                 urls.insert(*slave, url);
             }
-            Fact::SlaveQuarantined { slave, reason } if is_of_failures(reason) => {
+            Fact::Slave(slave, SlaveFact::Quarantined { reason }) if is_of_failures(reason) => {
                 let machine = master::machine_at(urls[slave]);
                 let sickness = plan.sicknesses.get(machine);
                 assert_eq!(sickness, Some(&Sickness::FailsEverything), "{event:?}");
@@ -332,12 +332,14 @@ fn check_history(farm: &Scenario) {
     let mut handed_out: BTreeMap<Key, u32> = BTreeMap::new();
     for event in &farm.journal {
         match &event.fact {
-            Fact::SubjobHandedOut {
-                slave,
+            Fact::Build(
                 build,
-                subjob,
-                attempt,
-            } => {
+                BuildFact::SubjobHandedOut {
+                    slave,
+                    subjob,
+                    attempt,
+                },
+            ) => {
                 let key = (*build, *subjob);
                 assert!(
                     !over.contains(build) && !results.contains(&key),
@@ -353,39 +355,45 @@ fn check_history(farm: &Scenario) {
                     assert!(before < attempt.0, "{event:?}");
                 }
             }
-            Fact::SubjobFinished {
-                slave,
+            Fact::Build(
                 build,
-                subjob,
-                attempt,
-                ..
-            } => {
+                BuildFact::SubjobFinished {
+                    slave,
+                    subjob,
+                    attempt,
+                    ..
+                },
+            ) => {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
                 assert!(results.insert(key), "{event:?}");
             }
-            Fact::SubjobReturned {
-                slave,
+            Fact::Build(
                 build,
-                subjob,
-                attempt,
-                ..
-            }
-            | Fact::ResultDoubted {
-                slave,
+                BuildFact::SubjobReturned {
+                    slave,
+                    subjob,
+                    attempt,
+                    ..
+                },
+            )
+            | Fact::Build(
                 build,
-                subjob,
-                attempt,
-            } => {
+                BuildFact::ResultDoubted {
+                    slave,
+                    subjob,
+                    attempt,
+                },
+            ) => {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
             }
-            Fact::SubjobPoisoned { build, subjob, .. } => {
+            Fact::Build(build, BuildFact::SubjobPoisoned { subjob, .. }) => {
                 let key = (*build, *subjob);
                 assert!(!held.contains_key(&key), "{event:?}");
                 assert!(results.insert(key), "{event:?}");
             }
-            Fact::HandOutsKept { slave, hand_outs } => {
+            Fact::Slave(slave, SlaveFact::HandOutsKept { hand_outs }) => {
                 for one in hand_outs {
                     let key = (one.build, one.subjob);
                     // Nobody else was asked since, and nobody has it now.
@@ -398,48 +406,56 @@ fn check_history(farm: &Scenario) {
                     kept.insert((key, one.attempt));
                 }
             }
-            Fact::SlaveLost { slave, .. } => held.retain(|_, (holder, _)| holder != slave),
-            Fact::SlaveQuarantined { slave, .. } => held.retain(|key, (holder, attempt)| {
-                holder != slave || kept.contains(&(*key, *attempt))
-            }),
-            Fact::SetupFailed { slave, build, .. } => {
+            Fact::Slave(slave, SlaveFact::Lost { .. }) => {
+                held.retain(|_, (holder, _)| holder != slave)
+            }
+            Fact::Slave(slave, SlaveFact::Quarantined { .. }) => {
+                held.retain(|key, (holder, attempt)| {
+                    holder != slave || kept.contains(&(*key, *attempt))
+                })
+            }
+            Fact::Build(build, BuildFact::SetupFailed { slave, .. }) => {
                 held.retain(|key, (holder, attempt)| {
                     key.0 != *build || holder != slave || kept.contains(&(*key, *attempt))
                 });
             }
-            Fact::BuildFailed { build, .. }
-            | Fact::BuildCanceled { build }
-            | Fact::BuildFinished { build } => {
+            Fact::Build(build, BuildFact::Failed { .. })
+            | Fact::Build(build, BuildFact::Canceled)
+            | Fact::Build(build, BuildFact::Finished) => {
                 assert!(over.insert(*build), "it ends twice: {event:?}");
                 held.retain(|(of, _), _| of != build);
             }
-            Fact::BuildForgotten { build, .. } => assert!(over.contains(build), "{event:?}"),
-            Fact::IncarnationBegun { .. } => incarnation += 1,
-            Fact::BuildQueued { build, .. } => drop(queued.insert(*build, incarnation)),
-            Fact::MasterStarted { .. }
-            | Fact::IdsReserved { .. }
-            | Fact::PreparationStarted { .. }
-            | Fact::PreparationStopped { .. }
-            | Fact::BuildPrepared { .. }
-            | Fact::ArchivingStarted { .. }
-            | Fact::BuildRetired { .. }
-            | Fact::BuildCleared { .. }
-            | Fact::SlaveForgotten { .. }
-            | Fact::SlaveConnected { .. }
-            | Fact::ShutdownRequested { .. }
-            | Fact::EndRequested { .. }
-            | Fact::SlaveEnded { .. }
-            | Fact::DrainRequested { .. }
-            | Fact::DrainEnded { .. }
-            | Fact::SlaveReleased { .. }
-            | Fact::ProbeStarted { .. }
-            | Fact::SlaveReserved { .. }
-            | Fact::SubjobSuspected { .. }
-            | Fact::BuildWarned { .. }
-            | Fact::SetupRequested { .. }
-            | Fact::SetupCompleted { .. }
-            | Fact::TeardownRequested { .. }
-            | Fact::TeardownCompleted { .. } => {}
+            Fact::Build(build, BuildFact::Forgotten { .. }) => {
+                assert!(over.contains(build), "{event:?}")
+            }
+            Fact::Farm(FarmFact::IncarnationBegun { .. }) => incarnation += 1,
+            Fact::Build(build, BuildFact::Queued { .. }) => {
+                queued.insert(*build, incarnation);
+            }
+            Fact::Farm(FarmFact::MasterStarted { .. })
+            | Fact::Farm(FarmFact::IdsReserved { .. })
+            | Fact::Build(_, BuildFact::PreparationStarted { .. })
+            | Fact::Build(_, BuildFact::PreparationStopped)
+            | Fact::Build(_, BuildFact::Prepared { .. })
+            | Fact::Build(_, BuildFact::ArchivingStarted)
+            | Fact::Build(_, BuildFact::Retired)
+            | Fact::Build(_, BuildFact::Cleared)
+            | Fact::Slave(_, SlaveFact::Forgotten)
+            | Fact::Slave(_, SlaveFact::Connected { .. })
+            | Fact::Slave(_, SlaveFact::ShutdownRequested)
+            | Fact::Slave(_, SlaveFact::EndRequested)
+            | Fact::Slave(_, SlaveFact::Ended)
+            | Fact::Slave(_, SlaveFact::DrainRequested)
+            | Fact::Slave(_, SlaveFact::DrainEnded)
+            | Fact::Slave(_, SlaveFact::Released)
+            | Fact::Slave(_, SlaveFact::ProbeStarted)
+            | Fact::Slave(_, SlaveFact::Reserved { .. })
+            | Fact::Build(_, BuildFact::SubjobSuspected { .. })
+            | Fact::Build(_, BuildFact::Warned { .. })
+            | Fact::Build(_, BuildFact::SetupRequested { .. })
+            | Fact::Build(_, BuildFact::SetupCompleted { .. })
+            | Fact::Build(_, BuildFact::TeardownRequested { .. })
+            | Fact::Build(_, BuildFact::TeardownCompleted { .. }) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::scenario::{Scenario, big_plan, hand_out};
 use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, Fact, Plan};
+use crate::core::event::{AtomOutcome, BuildFact, Fact, Plan};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
@@ -84,15 +84,17 @@ impl Model {
         while let Some(event) = self.farm.journal.get(self.heard) {
             self.heard += 1;
             match event.fact {
-                Fact::SetupRequested { slave, build, .. } => {
+                Fact::Build(build, BuildFact::SetupRequested { slave, .. }) => {
                     self.farm.set_up(slave.0, build.0);
                 }
-                Fact::SubjobHandedOut {
-                    slave: SlaveId(slave),
+                Fact::Build(
                     build,
-                    subjob,
-                    attempt,
-                } => {
+                    BuildFact::SubjobHandedOut {
+                        slave: SlaveId(slave),
+                        subjob,
+                        attempt,
+                    },
+                ) => {
                     let one = hand_out(slave, build.0, subjob.0, attempt.0);
                     let arrives = self.now + HALF_A_ROUND_TRIP_MS;
                     self.to_slaves.push_back((arrives, slave, one));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::coordinator::Coordinator;
+use crate::core::event::Actor;
 use crate::journal::Journal;
 use clusterrunner_common::api::build_request::BuildRequest;
 use std::path::Path;
@@ -41,7 +42,10 @@ async fn with_ended_build(
     });
     let request = Box::new(directory_build("/project"));
     cluster
-        .command(Command::QueueBuild { request })
+        .command(Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        })
         .await
         .unwrap();
     for command in end {
@@ -69,7 +73,10 @@ const BUILD: BuildId = BuildId(1);
 async fn results_without_an_archive_go_before_their_build() {
     let directory = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let canceled = vec![Command::CancelBuild { build: BUILD }];
+    let canceled = vec![Command::CancelBuild {
+        by: Actor::SecretHolder,
+        build: BUILD,
+    }];
     let (cluster, results, ended) = with_ended_build(directory.path(), canceled, &stop).await;
     let bounds = |max_partial_age| BuildBounds {
         max_bytes: Some(10),

@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path};
 use crate::coordinator::Gone;
 use crate::core::command::Command;
-use crate::core::event::Fact;
+use crate::core::event::{Actor, BuildFact, Fact};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,9 +28,15 @@ pub(super) async fn submit(
     let warnings = ignored(&body);
     api.space.check(0)?;
     let request = Box::new(request);
-    let events = api.cluster.command(Command::QueueBuild { request }).await?;
+    let events = api
+        .cluster
+        .command(Command::QueueBuild {
+            by: Actor::SecretHolder,
+            request,
+        })
+        .await?;
     let queued = events.iter().find_map(|event| match &event.fact {
-        Fact::BuildQueued { build, .. } => Some(*build),
+        Fact::Build(build, BuildFact::Queued { .. }) => Some(*build),
         _ => None,
     });
     let accepted = BuildAccepted {
@@ -124,6 +130,11 @@ pub(super) async fn change(
             return Err(ApiError::InvalidChange(error));
         }
     }
-    api.cluster.command(Command::CancelBuild { build }).await?;
+    api.cluster
+        .command(Command::CancelBuild {
+            by: Actor::SecretHolder,
+            build,
+        })
+        .await?;
     Ok(Json(Success::default()))
 }

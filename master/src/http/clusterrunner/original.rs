@@ -68,8 +68,7 @@ pub(crate) fn command(
 }
 
 fn disconnected(slave: SlaveId) -> Command {
-    let reason = "it was stopped".to_owned();
-    Command::GiveSlaveUp { slave, reason }
+    Command::ReportStopped { slave }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{Api, Path};
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::access::Caller;
 use crate::core::command::{Command, Refusal, SlaveChoice};
-use crate::core::event::{Event, Fact, STOPPED};
+use crate::core::event::{Actor, Event, Fact, SlaveFact};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -58,7 +58,7 @@ pub(super) async fn connect(
         fresh: Incarnation::from_random(random_bytes()),
     });
     let new = connected.await?.iter().find_map(|event| match &event.fact {
-        Fact::SlaveConnected { slave, .. } => Some(*slave),
+        Fact::Slave(slave, SlaveFact::Connected { .. }) => Some(*slave),
         _ => None,
     });
     let slave = match new {
@@ -196,7 +196,10 @@ pub(super) async fn shut_down_some(
 
 async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, ApiError> {
     api.cluster
-        .command(Command::ShutDownSlaves { slaves })
+        .command(Command::ShutDownSlaves {
+            by: Actor::SecretHolder,
+            slaves,
+        })
         .await?;
     Ok(StatusCode::OK)
 }
@@ -207,7 +210,15 @@ pub(super) async fn drain(
     Path(slave): Path<SlaveId>,
     Signed(_): Signed<Value>,
 ) -> Result<Json<DrainAnswer>, ApiError> {
-    order_drain(&api, slave, Command::DrainSlave { slave }).await
+    order_drain(
+        &api,
+        slave,
+        Command::DrainSlave {
+            by: Actor::SecretHolder,
+            slave,
+        },
+    )
+    .await
 }
 
 /// Somebody wants a slave to take work again, be it drained or quarantined.
@@ -216,7 +227,15 @@ pub(super) async fn undrain(
     Path(slave): Path<SlaveId>,
     Signed(_): Signed<Value>,
 ) -> Result<Json<DrainAnswer>, ApiError> {
-    order_drain(&api, slave, Command::UndrainSlave { slave }).await
+    order_drain(
+        &api,
+        slave,
+        Command::UndrainSlave {
+            by: Actor::SecretHolder,
+            slave,
+        },
+    )
+    .await
 }
 
 async fn order_drain(
@@ -225,7 +244,7 @@ async fn order_drain(
     order: Command,
 ) -> Result<Json<DrainAnswer>, ApiError> {
     let events = api.cluster.command(order).await?;
-    let is_release = |event: &Event| matches!(event.fact, Fact::SlaveReleased { .. });
+    let is_release = |event: &Event| matches!(event.fact, Fact::Slave(_, SlaveFact::Released));
     let view = api
         .cluster
         .read(move |cluster| cluster.slave(slave).map(shapes::slave));
@@ -354,10 +373,7 @@ fn command(
                     reason.chars().take(MAX_REASON).collect::<String>()
                 ),
             },
-            None => Command::GiveSlaveUp {
-                slave,
-                reason: STOPPED.to_owned(),
-            },
+            None => Command::ReportStopped { slave },
         },
     })
 }

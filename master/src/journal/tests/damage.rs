@@ -103,6 +103,7 @@ async fn facts_that_can_not_be_are_damage() {
     let mut master = with_events(directory.path(), 1).await;
     let event = Event {
         at: Timestamp(1),
+        by: Actor::Master,
         fact: failed(9, String::new()),
     };
     master.journal.append(&[event]).await.unwrap();
@@ -119,11 +120,11 @@ async fn a_later_format_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut master = with_events(directory.path(), 1).await;
     master.snapshot();
-    let meta = json!({"format": FORMAT + 1, "events": 1, "records": 1});
+    let meta = json!({"format": FORMAT + 1, "events": 1, "records": 1, "bytes": 1});
     ended::insert(&master.journal.store.meta, b"snapshot", &meta).unwrap();
     drop(master);
     let error = refusal(directory.path());
-    assert!(error.contains("has format 4"), "{error}");
+    assert!(error.contains("has format 2"), "{error}");
 }
 
 /// Builds 1 (in work), 2 (queued) in a snapshot, 3 since; 4 is over and put away.
@@ -396,7 +397,7 @@ async fn an_ended_build_that_is_gone_is_missed() {
     let journal = directory.path().join("journal");
     let mut master = full(&journal).await;
     master
-        .happen([Fact::BuildRetired { build: BuildId(4) }])
+        .happen([Fact::Build(BuildId(4), BuildFact::Retired)])
         .await;
     master.snapshot();
     master.journal.store.ended.remove(event_key(4, 0)).unwrap();

@@ -4,61 +4,63 @@ use super::plan::MOST_EXECUTORS;
 use super::{Tally, is_of_failures};
 use crate::core::Cluster;
 use crate::core::command::Refusal;
-use crate::core::event::{Bound, Fact};
+use crate::core::event::{Bound, BuildFact, Fact, FarmFact, SlaveFact};
 use crate::core::slaves::slave::BuildOnSlave;
 use crate::core::tests::scenario::Turn;
 
 impl Tally {
     pub(super) fn count(&mut self, turn: &Turn, is_result: bool, cluster: &Cluster) {
         let suspected = turn.events.iter();
-        let suspected =
-            suspected.filter(|event| matches!(event.fact, Fact::SubjobSuspected { .. }));
+        let suspected = suspected.filter(|event| {
+            matches!(
+                event.fact,
+                Fact::Build(_, BuildFact::SubjobSuspected { .. })
+            )
+        });
         self.lost_with_a_queue += usize::from(suspected.count() > MOST_EXECUTORS);
         self.repeated_results += usize::from(is_result && turn.events.is_empty());
         let is = |wanted: fn(&Fact) -> bool| turn.events.iter().any(|event| wanted(&event.fact));
-        let is_told_again = is(|fact| matches!(fact, Fact::SlaveConnected { .. }))
-            && is(|fact| matches!(fact, Fact::ShutdownRequested { .. }));
+        let is_told_again = is(|fact| matches!(fact, Fact::Slave(_, SlaveFact::Connected { .. })))
+            && is(|fact| matches!(fact, Fact::Slave(_, SlaveFact::ShutdownRequested)));
         self.slaves_told_again += usize::from(is_told_again);
         for event in &turn.events {
             match &event.fact {
-                Fact::IncarnationBegun { reason, .. } => {
+                Fact::Farm(FarmFact::IncarnationBegun { cause, .. }) => {
+                    let reason = cause.to_string();
                     self.begun_for_results += usize::from(reason.contains("result"));
                     self.begun_for_slaves += usize::from(reason.contains("has seen more"));
                 }
-                Fact::IdsReserved { .. } => self.ids_reserved += 1,
-                Fact::BuildFinished { .. } => self.finished += 1,
-                Fact::BuildFailed { .. } => self.failed += 1,
-                Fact::BuildCanceled { .. } => self.canceled += 1,
-                Fact::SlaveLost { .. } => self.slaves_lost += 1,
-                Fact::SlaveEnded { .. } => self.slaves_shut_down += 1,
-                Fact::SetupFailed { .. } => self.setups_failed += 1,
-                Fact::SubjobReturned { .. } => self.results_unusable += 1,
-                Fact::SlaveQuarantined { reason, .. } => {
+                Fact::Farm(FarmFact::IdsReserved { .. }) => self.ids_reserved += 1,
+                Fact::Build(_, BuildFact::Finished) => self.finished += 1,
+                Fact::Build(_, BuildFact::Failed { .. }) => self.failed += 1,
+                Fact::Build(_, BuildFact::Canceled) => self.canceled += 1,
+                Fact::Slave(_, SlaveFact::Lost { .. }) => self.slaves_lost += 1,
+                Fact::Slave(_, SlaveFact::Ended) => self.slaves_shut_down += 1,
+                Fact::Build(_, BuildFact::SetupFailed { .. }) => self.setups_failed += 1,
+                Fact::Build(_, BuildFact::SubjobReturned { .. }) => self.results_unusable += 1,
+                Fact::Slave(_, SlaveFact::Quarantined { reason, .. }) => {
                     self.sick_of_setups += usize::from(reason.contains("set up"));
                     self.sick_of_failures += usize::from(is_of_failures(reason));
                     self.sick_of_results += usize::from(reason.contains("could not be used"));
                 }
-                Fact::ResultDoubted { .. } => self.results_doubted += 1,
-                Fact::ProbeStarted { .. } => self.probes += 1,
-                Fact::DrainRequested { .. } => self.slaves_drained += 1,
-                Fact::SlaveReleased { .. } => self.slaves_released += 1,
-                Fact::SlaveReserved { .. } => self.slaves_reserved += 1,
-                Fact::SubjobPoisoned { .. } => self.poisoned += 1,
-                Fact::HandOutsKept { hand_outs, .. } => self.results_kept += hand_outs.len(),
-                Fact::BuildRetired { .. } => self.retired += 1,
-                Fact::BuildForgotten { bound, .. } => match bound {
+                Fact::Build(_, BuildFact::ResultDoubted { .. }) => self.results_doubted += 1,
+                Fact::Slave(_, SlaveFact::ProbeStarted) => self.probes += 1,
+                Fact::Slave(_, SlaveFact::DrainRequested) => self.slaves_drained += 1,
+                Fact::Slave(_, SlaveFact::Released) => self.slaves_released += 1,
+                Fact::Slave(_, SlaveFact::Reserved { .. }) => self.slaves_reserved += 1,
+                Fact::Build(_, BuildFact::SubjobPoisoned { .. }) => self.poisoned += 1,
+                Fact::Slave(_, SlaveFact::HandOutsKept { hand_outs, .. }) => {
+                    self.results_kept += hand_outs.len()
+                }
+                Fact::Build(_, BuildFact::Retired) => self.retired += 1,
+                Fact::Build(_, BuildFact::Forgotten { bound, .. }) => match bound {
                     Bound::Age => self.too_old += 1,
                     Bound::Number => self.too_many += 1,
                     Bound::Bytes => self.too_large += 1,
                 },
-                Fact::BuildCleared { .. } => self.cleared += 1,
-                Fact::SlaveForgotten { .. } => self.slaves_forgotten += 1,
-                Fact::SubjobHandedOut {
-                    slave,
-                    build,
-                    attempt,
-                    ..
-                } => {
+                Fact::Build(_, BuildFact::Cleared) => self.cleared += 1,
+                Fact::Slave(_, SlaveFact::Forgotten) => self.slaves_forgotten += 1,
+                Fact::Build(build, BuildFact::SubjobHandedOut { slave, attempt, .. }) => {
                     let slave = cluster.slave(*slave);
                     let place = slave.and_then(|slave| slave.builds.get(build));
                     let is_early = matches!(place, Some(BuildOnSlave::SettingUp { .. }));

@@ -3,7 +3,7 @@
 
 use super::plan::WrongDisk;
 use super::world::World;
-use crate::core::event::Fact;
+use crate::core::event::{BuildFact, Fact};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use std::collections::BTreeSet;
 
@@ -60,17 +60,17 @@ impl World {
         master.deaths.clear();
         let facts = || master.farm.journal.iter().map(|event| &event.fact);
         let queued = |fact: &Fact| match fact {
-            Fact::BuildQueued { build, .. } => Some(*build),
+            Fact::Build(build, BuildFact::Queued { .. }) => Some(*build),
             _ => None,
         };
         let queued: BTreeSet<BuildId> = facts().filter_map(queued).collect();
         let finished = |fact: &Fact| match fact {
-            Fact::SubjobFinished {
+            Fact::Build(
                 build,
-                subjob,
-                attempt,
-                ..
-            } => Some((*build, *subjob, *attempt)),
+                BuildFact::SubjobFinished {
+                    subjob, attempt, ..
+                },
+            ) => Some((*build, *subjob, *attempt)),
             _ => None,
         };
         let finished: BTreeSet<(BuildId, SubjobId, Attempt)> =

@@ -6,7 +6,7 @@ use super::random::Random;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::{Command, HandOut, SlaveChoice};
 use crate::core::effect::{Effect, SlaveCall};
-use crate::core::event::AtomOutcome;
+use crate::core::event::{Actor, AtomOutcome};
 use crate::core::tests::scenario::{Scenario, Turn, big_plan, request};
 use crate::http::clusterrunner::legacy_command;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
@@ -182,17 +182,26 @@ impl World {
         match self.random.below(10) {
             0..5 if builds < 8 => {
                 let request = Box::new(request(&format!("project {builds}")));
-                self.tell(Command::QueueBuild { request });
+                self.tell(Command::QueueBuild {
+                    by: Actor::SecretHolder,
+                    request,
+                });
             }
             5 => {
                 let build = BuildId(self.random.between(1, builds.max(1)));
-                self.tell(Command::CancelBuild { build });
+                self.tell(Command::CancelBuild {
+                    by: Actor::SecretHolder,
+                    build,
+                });
             }
             6 => {
                 let slave = self.random.index(self.slaves.len());
                 if let Some(id) = self.slaves[slave].id {
                     let slaves = SlaveChoice::Named(vec![id]);
-                    self.tell(Command::ShutDownSlaves { slaves });
+                    self.tell(Command::ShutDownSlaves {
+                        by: Actor::SecretHolder,
+                        slaves,
+                    });
                 }
             }
             7 => {

@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::{Failure, try_walk};
 use crate::core::builds::build::BuildState;
 use crate::core::command::{Command, HandOut, Refusal};
-use crate::core::event::{Event, Fact};
+use crate::core::event::{Actor, BuildFact, Event, Fact, SlaveFact};
 use crate::core::slaves::doubts::SICK_AFTER;
 use crate::core::slaves::slave::Slave;
 use crate::core::tests::scenario::Turn;
@@ -158,16 +158,22 @@ impl Master {
                     subjob,
                     attempt,
                 } = hand_out;
-                let fact = Fact::SubjobFinished {
-                    slave,
+                let fact = Fact::Build(
                     build,
-                    subjob,
-                    attempt,
-                    executor: None,
-                    outcomes,
-                };
+                    BuildFact::SubjobFinished {
+                        slave,
+                        subjob,
+                        attempt,
+                        executor: None,
+                        outcomes,
+                    },
+                );
                 let at = self.farm.journal.last().unwrap().at;
-                let event = Event { at, fact };
+                let event = Event {
+                    at,
+                    by: Actor::Master,
+                    fact,
+                };
                 self.farm.cluster.apply(&event);
                 self.farm.cluster.check().unwrap();
                 self.farm.journal.push(event);
@@ -318,11 +324,12 @@ impl Master {
         if let Some(sick) = sick.filter(is_sick).map(|slave| slave.id) {
             let reason = "its last 5 results all failed while others are not asked".to_owned();
             let at = self.farm.journal.last().unwrap().at;
-            let fact = Fact::SlaveQuarantined {
-                slave: sick,
-                reason,
+            let fact = Fact::Slave(sick, SlaveFact::Quarantined { reason });
+            let event = Event {
+                at,
+                by: Actor::Master,
+                fact,
             };
-            let event = Event { at, fact };
             self.farm.cluster.apply(&event);
             self.farm.cluster.check().unwrap();
             self.farm.journal.push(event);

@@ -9,7 +9,7 @@ use super::plan::{Fault, Plan};
 use super::random::Random;
 use crate::core::builds::build::Build;
 use crate::core::command::{Command, SlaveChoice};
-use crate::core::event::Fact;
+use crate::core::event::{Actor, BuildFact, Fact};
 use crate::core::tests::scenario::request;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeMap;
@@ -249,19 +249,28 @@ impl World {
             Fault::UserCancels(build) => {
                 if self.master.is_up {
                     let build = BuildId(build);
-                    self.tell(Command::CancelBuild { build });
+                    self.tell(Command::CancelBuild {
+                        by: Actor::SecretHolder,
+                        build,
+                    });
                 }
             }
             Fault::UserDrains(slave) => {
                 if self.master.is_up {
                     let slave = SlaveId(slave);
-                    self.tell(Command::DrainSlave { slave });
+                    self.tell(Command::DrainSlave {
+                        by: Actor::SecretHolder,
+                        slave,
+                    });
                 }
             }
             Fault::UserUndrains(slave) => {
                 if self.master.is_up {
                     let slave = SlaveId(slave);
-                    self.tell(Command::UndrainSlave { slave });
+                    self.tell(Command::UndrainSlave {
+                        by: Actor::SecretHolder,
+                        slave,
+                    });
                 }
             }
             Fault::Mended => {
@@ -272,7 +281,10 @@ impl World {
                 let kept_out = slaves.filter(|s| s.is_drained || s.quarantine.is_some());
                 for slave in kept_out.map(|slave| slave.id).collect::<Vec<_>>() {
                     if self.master.is_up {
-                        self.tell(Command::UndrainSlave { slave });
+                        self.tell(Command::UndrainSlave {
+                            by: Actor::SecretHolder,
+                            slave,
+                        });
                     }
                 }
                 self.schedule(8 * TICK, Happening::Fault(Fault::Mended));
@@ -281,7 +293,10 @@ impl World {
                 if self.master.is_up {
                     let named = |slave| SlaveChoice::Named(vec![SlaveId(slave)]);
                     let slaves = slave.map_or(SlaveChoice::All, named);
-                    self.tell(Command::ShutDownSlaves { slaves });
+                    self.tell(Command::ShutDownSlaves {
+                        by: Actor::SecretHolder,
+                        slaves,
+                    });
                 }
             }
         }
@@ -314,14 +329,17 @@ impl World {
             None
         } else {
             let request = Box::new(request(&name));
-            self.tell(Command::QueueBuild { request })
+            self.tell(Command::QueueBuild {
+                by: Actor::SecretHolder,
+                request,
+            })
         };
         if told.is_none() {
             return self.schedule(TICK, Happening::Fault(Fault::UserQueues(project)));
         }
         let queued = self.master.farm.journal.iter().rev();
         let mut queued = queued.filter_map(|event| match &event.fact {
-            Fact::BuildQueued { build, .. } => Some(*build),
+            Fact::Build(build, BuildFact::Queued { .. }) => Some(*build),
             _ => None,
         });
         self.accepted

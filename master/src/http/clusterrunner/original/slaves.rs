@@ -4,7 +4,7 @@
 use crate::coordinator::Gone;
 use crate::core::Cluster;
 use crate::core::command::Command;
-use crate::core::event::Fact;
+use crate::core::event::{Fact, SlaveFact};
 use crate::core::slaves::slave::Slave;
 use crate::http::clusterrunner::Api;
 use crate::http::clusterrunner::error::ApiError;
@@ -35,7 +35,7 @@ pub(in crate::http::clusterrunner) async fn connect(
         num_executors: request.num_executors,
     });
     let new = connected.await?.iter().find_map(|event| match &event.fact {
-        Fact::SlaveConnected { slave, .. } => Some(*slave),
+        Fact::Slave(slave, SlaveFact::Connected { .. }) => Some(*slave),
         _ => None,
     });
     Ok(ConnectAnswer {

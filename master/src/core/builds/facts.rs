@@ -1,0 +1,268 @@
+//! What happens to builds and to their subjobs.
+
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::builds::project::Owner;
+use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What happens to a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildFact {
+    /// It was accepted, under a new id.
+    Queued {
+        /// The project that it is a build of, which begins with its first build.
+        project: ProjectId,
+        /// The owner of build and project.
+        owner: Owner,
+        /// What to build.
+        request: Box<BuildRequest>,
+    },
+    /// Its turn to be prepared came.
+    PreparationStarted {
+        /// How often it came by now.
+        attempt: Attempt,
+    },
+    /// The master ends, and has stopped preparing it: whatever comes, that is not the build's doing.
+    PreparationStopped,
+    /// Its atoms are known.
+    Prepared {
+        /// What is to be run.
+        plan: Box<Plan>,
+        /// Its subjobs: one inner list of atoms each.
+        subjobs: Vec<Vec<String>>,
+    },
+    /// It can not be run, or not to its end.
+    Failed {
+        /// A sentence about that for the user.
+        reason: String,
+    },
+    /// Somebody canceled it.
+    Canceled,
+    /// All its subjobs have a result; its archives are next.
+    ArchivingStarted,
+    /// Its archives are there.
+    Finished,
+    /// It is over, no slave has anything of it, and it is stored apart: it leaves memory.
+    Retired,
+    /// It was put away, and is not kept any longer. Its id is not used again.
+    Forgotten {
+        /// The bound that it was beyond.
+        bound: Bound,
+    },
+    /// It was forgotten, and nothing of it is on the disk any more.
+    Cleared,
+    /// Something about it went wrong that does not change its result.
+    Warned {
+        /// A sentence about that for the user.
+        warning: String,
+    },
+    /// A slave was chosen to work on it.
+    SetupRequested {
+        /// The slave that is to set it up.
+        slave: SlaveId,
+        /// `BUILD_EXECUTOR_INDEX` of the slave's executor 0.
+        start_index: u32,
+    },
+    /// A slave is ready for its subjobs.
+    SetupCompleted {
+        /// The slave that has set it up.
+        slave: SlaveId,
+    },
+    /// A slave can not work on it; what the slave ran of it goes back to the queue.
+    SetupFailed {
+        /// The slave that could not set it up.
+        slave: SlaveId,
+        /// A sentence about the cause.
+        reason: String,
+    },
+    /// A slave is to clear it away.
+    TeardownRequested {
+        /// The slave that has it.
+        slave: SlaveId,
+    },
+    /// A slave has cleared it away.
+    TeardownCompleted {
+        /// The slave that had it.
+        slave: SlaveId,
+    },
+    /// One of its subjobs was given to a slave.
+    SubjobHandedOut {
+        /// The slave that is to run the subjob.
+        slave: SlaveId,
+        /// The subjob that is handed out.
+        subjob: SubjobId,
+        /// The number of the hand-out.
+        attempt: Attempt,
+    },
+    /// The result of a subjob is recorded.
+    SubjobFinished {
+        /// The slave that ran the subjob.
+        slave: SlaveId,
+        /// The subjob that has a result now.
+        subjob: SubjobId,
+        /// The hand-out that counted.
+        attempt: Attempt,
+        /// Which executor of the slave ran it, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        executor: Option<ExecutorIndex>,
+        /// One for each of its atoms.
+        outcomes: Vec<AtomOutcome>,
+    },
+    /// A hand-out brought no result; the subjob goes back to the queue.
+    SubjobReturned {
+        /// The slave that had the subjob.
+        slave: SlaveId,
+        /// The subjob that waits again.
+        subjob: SubjobId,
+        /// The hand-out that is void.
+        attempt: Attempt,
+        /// A sentence about the cause.
+        reason: String,
+    },
+    /// A slave was lost while it ran a subjob, and the subjob may be why.
+    SubjobSuspected {
+        /// The slave that is lost.
+        slave: SlaveId,
+        /// The subjob that is suspected.
+        subjob: SubjobId,
+    },
+    /// A subjob is not run again: it takes its slaves down. Its atoms have failed.
+    SubjobPoisoned {
+        /// The subjob that is poison.
+        subjob: SubjobId,
+        /// How many slaves it took down.
+        slaves_lost: u32,
+    },
+    /// The failed result of a slave on which everything fails does not count yet: the subjob is run elsewhere first.
+    ResultDoubted {
+        /// The slave that brought the result.
+        slave: SlaveId,
+        /// The subjob that failed.
+        subjob: SubjobId,
+        /// The hand-out that is void.
+        attempt: Attempt,
+    },
+}
+
+/// Why a build is not kept any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// It ended too long ago.
+    Age,
+    /// There were too many.
+    Number,
+    /// The results of all were too large.
+    Bytes,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Age => "it is too old (keep_builds_days)",
+            Self::Number => "there are too many (keep_builds)",
+            Self::Bytes => "the results of all are too large (keep_results_bytes)",
+        })
+    }
+}
+
+impl BuildFact {
+    /// The slave that has to do with it, if there is one.
+    #[must_use]
+    pub fn slave(&self) -> Option<SlaveId> {
+        match self {
+            Self::SetupRequested { slave, .. }
+            | Self::SetupCompleted { slave }
+            | Self::SetupFailed { slave, .. }
+            | Self::TeardownRequested { slave }
+            | Self::TeardownCompleted { slave }
+            | Self::SubjobHandedOut { slave, .. }
+            | Self::SubjobFinished { slave, .. }
+            | Self::SubjobReturned { slave, .. }
+            | Self::SubjobSuspected { slave, .. }
+            | Self::ResultDoubted { slave, .. } => Some(*slave),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for BuildFact {
+    /// What comes after the build's id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued { .. } => f.write_str(" queued"),
+            Self::PreparationStarted { .. } => f.write_str(" preparing"),
+            Self::PreparationStopped => f.write_str(" stops being prepared"),
+            Self::Prepared { subjobs, .. } => write!(f, " prepared: {} subjobs", subjobs.len()),
+            Self::Failed { reason } => write!(f, " failed: {reason}"),
+            Self::Canceled => f.write_str(" canceled"),
+            Self::ArchivingStarted => f.write_str(" archiving"),
+            Self::Finished => f.write_str(" finished"),
+            Self::Retired => f.write_str(" retired"),
+            Self::Forgotten { bound } => write!(f, " forgotten: {bound:?}"),
+            Self::Cleared => f.write_str(" cleared"),
+            Self::Warned { warning } => write!(f, " warned: {warning}"),
+            Self::SetupRequested { slave, start_index } => {
+                write!(f, " to slave {slave} from index {start_index}")
+            }
+            Self::SetupCompleted { slave } => write!(f, " ready on slave {slave}"),
+            Self::SetupFailed { slave, reason } => {
+                write!(f, " not ready on slave {slave}: {reason}")
+            }
+            Self::TeardownRequested { slave } => write!(f, " off slave {slave}"),
+            Self::TeardownCompleted { slave } => write!(f, " gone from slave {slave}"),
+            Self::SubjobHandedOut {
+                slave,
+                subjob,
+                attempt,
+            } => write!(f, ".{subjob} to slave {slave}, attempt {attempt}"),
+            Self::SubjobFinished {
+                slave,
+                subjob,
+                attempt,
+                outcomes,
+                ..
+            } => {
+                let codes: Vec<i32> = outcomes.iter().map(|o| o.exit_code).collect();
+                write!(
+                    f,
+                    ".{subjob} finished by slave {slave}, attempt {attempt}: {codes:?}"
+                )
+            }
+            Self::SubjobReturned {
+                slave,
+                subjob,
+                attempt,
+                reason,
+            } => write!(
+                f,
+                ".{subjob} back from slave {slave}, attempt {attempt}: {reason}"
+            ),
+            Self::SubjobSuspected { slave, subjob } => {
+                write!(
+                    f,
+                    ".{subjob} suspected: slave {slave} was lost while it ran this subjob"
+                )
+            }
+            Self::SubjobPoisoned {
+                subjob,
+                slaves_lost,
+            } => write!(
+                f,
+                ".{subjob} poisoned: {slaves_lost} slaves were lost while they ran it"
+            ),
+            Self::ResultDoubted {
+                slave,
+                subjob,
+                attempt,
+            } => write!(
+                f,
+                ".{subjob} doubted, as all fails on slave {slave}, attempt {attempt}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! How an atom ends.
+
+use serde::{Deserialize, Serialize};
+
+/// How one atom ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtomOutcome {
+    /// Its exit code; `-N` for an end by signal N.
+    pub exit_code: i32,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What its exit code does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<AtomTrouble>,
+}
+
+/// Why an atom has no end of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtomTrouble {
+    /// It ran longer than it may.
+    TimedOut {
+        /// Its limit.
+        after_s: u64,
+    },
+    /// Slaves were lost whenever they ran it.
+    Poison {
+        /// How many.
+        slaves_lost: u32,
+    },
+}
+
+impl std::fmt::Display for AtomTrouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TimedOut { after_s } => write!(f, "timed out after {after_s} s"),
+            Self::Poison { slaves_lost } => {
+                write!(
+                    f,
+                    "poison: {slaves_lost} slaves were lost while they ran it"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What is to be run of a build.
+
+use clusterrunner_common::job::config::Timeouts;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+/// What preparing a build found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The commit that is built (git only).
+    pub commit: Option<String>,
+    /// The job's name.
+    pub job_name: String,
+    /// The job's joined command, appended to each atom.
+    pub command: String,
+    /// Joined command, run on each slave before its first subjob.
+    pub setup_build: Option<String>,
+    /// Joined command, run on each slave at the end.
+    pub teardown_build: Option<String>,
+    /// How many executors may work on it at a time.
+    pub max_executors: Option<NonZeroU32>,
+    /// How many executors of one slave may work on it at a time.
+    pub max_executors_per_slave: Option<NonZeroU32>,
+    /// Only slaves that have all of these may work on it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Builds with a higher one go first.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: i32,
+    /// How large its share of the executors is beside builds of its priority; 1 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU32>,
+    /// How long its commands may run; what is not said there has no limit.
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
+    /// Its atoms in the atomizers' order, such as `export TEST="x";`. Emptied once they are grouped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub atoms: Vec<String>,
+    /// How long each of its atoms is expected to take, in the atomizers' order; none where nothing is
+    /// known. Emptied once they are grouped and that is taken into the state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected_ms: Vec<u64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_usual(priority: &i32) -> bool {
+    *priority == 0
+}

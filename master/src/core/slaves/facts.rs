@@ -1,0 +1,134 @@
+//! What happens to slaves.
+
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// What happens to a slave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlaveFact {
+    /// It joined the farm.
+    Connected {
+        /// `host:port` at which it is called.
+        url: String,
+        /// The life of its process.
+        session: SessionId,
+        /// How many subjobs it runs at a time.
+        num_executors: u32,
+        /// Whether it speaks as the original's slaves do: one build at a time, no attempts.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_legacy: bool,
+        /// What builds may ask for in a slave.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        labels: BTreeSet<String>,
+    },
+    /// It is not counted on any more; what it ran goes back to the queues.
+    Lost {
+        /// What shows it.
+        reason: Loss,
+    },
+    /// Nothing will be heard of it any more, and nobody wants to see it.
+    Forgotten,
+    /// Somebody wants it to end: it takes no new work from now on.
+    ShutdownRequested,
+    /// It is in shutdown mode, has nothing left, and is told to end. It leaves the list.
+    EndRequested,
+    /// It was told to end, and is not called any more.
+    Ended,
+    /// It is to take no new work until that is taken back, whatever becomes of its process.
+    DrainRequested,
+    /// Its address, which was drained, takes work again.
+    DrainEnded,
+    /// It is sick: it takes no new work for a while, and what it runs goes back to the queues.
+    Quarantined {
+        /// What speaks against it.
+        reason: String,
+    },
+    /// Somebody says that it is well again.
+    Released,
+    /// The pause of its quarantine is over: it takes work again, one atom at a time until one has shown how it
+    /// is.
+    ProbeStarted,
+    /// It is kept free for the suspect subjobs of a build.
+    Reserved {
+        /// The build whose subjobs are suspects.
+        build: BuildId,
+    },
+    /// It was lost, is back in another life, and still has results that nobody else was asked for since:
+    /// they are waited for.
+    HandOutsKept {
+        /// The hand-outs whose results it has.
+        hand_outs: Vec<KeptHandOut>,
+    },
+}
+
+/// A hand-out whose result outlived the slave's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptHandOut {
+    /// The build that the subjob is of.
+    pub build: BuildId,
+    /// The subjob that was handed out.
+    pub subjob: SubjobId,
+    /// The number that it was handed out under.
+    pub attempt: Attempt,
+}
+
+/// Why a slave is not counted on any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// It said itself that it ends.
+    Stopped,
+    /// Something else, as this sentence about the slave tells.
+    Trouble(String),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "it was stopped",
+            Self::Trouble(reason) => reason,
+        })
+    }
+}
+
+impl fmt::Display for SlaveFact {
+    /// What comes after the slave's id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected {
+                url,
+                session,
+                num_executors,
+                is_legacy,
+                ..
+            } => {
+                let kind = if *is_legacy { ", a legacy one," } else { "" };
+                write!(
+                    f,
+                    "{kind} connected: {url}, {session}, {num_executors} executors"
+                )
+            }
+            Self::Lost { reason } => write!(f, " lost: {reason}"),
+            Self::Forgotten => f.write_str(" forgotten"),
+            Self::ShutdownRequested => f.write_str(" to shut down"),
+            Self::EndRequested => f.write_str(" to end"),
+            Self::Ended => f.write_str(" ended"),
+            Self::DrainRequested => f.write_str(" drained"),
+            Self::DrainEnded => f.write_str(" undrained"),
+            Self::Quarantined { reason } => write!(f, " quarantined: {reason}"),
+            Self::Released => f.write_str(" released"),
+            Self::ProbeStarted => f.write_str(" on probe"),
+            Self::Reserved { build } => write!(f, " kept for {build}"),
+            Self::HandOutsKept { hand_outs } => {
+                let kept = hand_outs
+                    .iter()
+                    .map(|kept| format!("{}/{}.{}", kept.build, kept.subjob, kept.attempt));
+                let kept: Vec<_> = kept.collect();
+                write!(f, " keeps {}", kept.join(", "))
+            }
+        }
+    }
+}
