@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// The same client, which signs by the body's digest alone where a master shows by its answer that it is one of
-    /// the original; `listener` is told each time. Whoever sees such a request can send it again.
+    /// the original; `listener` is told each time. A stranger who sees such a request can send it again.
     #[must_use]
     pub fn with_legacy_masters(self, listener: OriginalListener) -> Self {
         Self {

@@ -54,7 +54,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
 
 /// Runs a daemon, which has more to do at a time than a command.
 fn serve(daemon: impl Future<Output = Result<(), Trouble>>) -> Result<ExitCode, Trouble> {
-    clusterrunner_common::process::allocator::keep_little();
+    clusterrunner_common::process::allocator::limit_malloc_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

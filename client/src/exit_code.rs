@@ -14,7 +14,7 @@ pub enum ExitCode {
     Usage = 2,
     /// The build could not be prepared or run: no verdict about its atoms.
     BuildError = 3,
-    /// The build was canceled, by somebody or with Ctrl-C.
+    /// The build was canceled, by a request or with Ctrl-C.
     Canceled = 4,
     /// The master is unreachable or refused, or this command has other trouble of its own.
     Trouble = 5,

@@ -43,12 +43,12 @@ pub(crate) fn is_quiet() -> bool {
 }
 
 /// Whether nobody reads standard output any more, as after `| head`. Printing goes on without effect
-/// then, since the exit code still counts; who only prints can stop.
+/// then, since the exit code still counts; a command that only prints can stop.
 pub(crate) fn is_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
 }
 
-/// Whether something could not be printed although somebody wanted it, as on a full disk.
+/// Whether something that was asked for could not be printed, as on a full disk.
 pub(crate) fn has_failed() -> bool {
     FAILED.load(Ordering::Relaxed)
 }
@@ -110,7 +110,7 @@ pub(crate) fn note(line: impl Display) {
     }
 }
 
-/// Prints a line for who wants to know more, if `--verbose` was given.
+/// Prints a detail, if `--verbose` was given.
 pub(crate) fn detail(line: impl Display) {
     if is_verbose() {
         complain(line);

@@ -72,7 +72,7 @@ pub enum BuildStatus {
     Finished,
     /// It could not be run; `error_message` says why.
     Error,
-    /// Somebody canceled it.
+    /// It was canceled.
     Canceled,
 }
 
@@ -266,7 +266,7 @@ pub struct SlaveView {
     /// Ours: what jobs may ask for in it.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// Ours: whether it takes no new work until somebody undrains it.
+    /// Ours: whether it takes no new work until it is undrained.
     #[serde(default)]
     pub is_drained: bool,
     /// Ours: whether it takes no new work since it is sick.

@@ -1,7 +1,7 @@
 //! Work that may end badly, in a child process of this very program.
 //!
 //! What git unpacks and what atomizers do is in the hands of strangers: it may use up all memory, overflow a stack, or
-//! kill and stop whoever started it. In a child it ends the child, and that is an error of one build.
+//! kill and stop the process that started it. In a child it ends the child, and that is an error of one build.
 //!
 //! One child does one piece of work. It gets the order and gives the answer through pipes (`frames`), which the commands
 //! that it runs do not inherit; so no credentials stand in arguments. A child whose parent dies reads the end of its

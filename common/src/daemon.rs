@@ -202,7 +202,7 @@ impl DataDirectoryLock {
 
 impl Drop for DataDirectoryLock {
     fn drop(&mut self) {
-        // A stale pid file does little harm: whoever reads it checks the process.
+        // A stale pid file does little harm: its readers check the process.
         std::fs::remove_file(&self.pid_file).ok();
         // Closing the file is not enough: a child that was just started has a copy of it until it has
         // become another program.

@@ -229,7 +229,7 @@ async fn told(connection: impl Future<Output = hyper::Result<()>>) {
     }
 }
 
-/// Speaks TLS with whoever does; tells others, whose mistake is mostly a forgotten `s`.
+/// Speaks TLS with clients that do, and tells others what is wrong: mostly an `s` is missing after `http`.
 async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {

@@ -41,7 +41,7 @@ const CONSOLES: u32 = 1000;
 
 fn main() {
     // As the master does.
-    clusterrunner_common::process::allocator::keep_little();
+    clusterrunner_common::process::allocator::limit_malloc_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

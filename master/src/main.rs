@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         return prepare_build();
     }
     let options = Options::parse();
-    clusterrunner_common::process::allocator::keep_little();
+    clusterrunner_common::process::allocator::limit_malloc_arenas();
     serve(options)
 }
 

@@ -95,7 +95,7 @@ impl ServeError {
 }
 
 /// Is a slave until `stop`, or until a signed call ends it; then cancels what runs, tears its
-/// builds down and returns. Projects are fetched by processes of `program`, which must call [`fetch_project`] if its first
+/// builds down and returns. Projects are fetched by processes of `program`, which must call [`crate::fetch_project`] if its first
 /// argument is [`FETCH_PROJECT`].
 ///
 /// # Errors

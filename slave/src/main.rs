@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         return fetch_project();
     }
     let command_line = CommandLine::parse();
-    clusterrunner_common::process::allocator::keep_little();
+    clusterrunner_common::process::allocator::limit_malloc_arenas();
     serve(command_line)
 }
 

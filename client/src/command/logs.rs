@@ -121,7 +121,7 @@ struct Console<'a> {
     subjob: SubjobId,
     atom: AtomId,
     line: u64,
-    /// None for who wants all as it is.
+    /// `None` prints the console as it is.
     filter: Option<ConsoleFilter>,
 }
 

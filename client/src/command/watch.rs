@@ -108,7 +108,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// What is only told to those who want details.
+    /// Shows an atom that passed, under `--verbose` only.
     fn show_pass(&mut self, atom: &AtomView) {
         let has_passed = output::is_verbose() && atom.exit_code == Some(0);
         if has_passed && self.passed.insert((atom.subjob_id, atom.id)) {

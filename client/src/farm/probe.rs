@@ -1,4 +1,4 @@
-//! A look who answers at an address.
+//! Which program answers at an address.
 
 use super::connection::client_of;
 use crate::settings::Settings;
@@ -15,9 +15,9 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) enum Probe {
     /// A master with these slaves.
     Master(Vec<SlaveView>),
-    /// Something else.
+    /// Another program.
     Stranger,
-    /// Nobody.
+    /// No answer.
     Nobody,
 }
 

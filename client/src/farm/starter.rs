@@ -58,7 +58,7 @@ impl Starter<'_> {
                 lock.read_to_string(&mut ours).map_err(self.lock_failed())?;
                 let running = regular_file::read_to_string(&pid_file, MAX_PID).unwrap_or_default();
                 if ours.trim().is_empty() || ours.trim() != running.trim() {
-                    // Somebody runs this master, and will bring the slaves too.
+                    // Another user runs this master, and will bring the slaves, too.
                     return Ok(());
                 }
                 output::note("The local slave is gone; starting a new one.");

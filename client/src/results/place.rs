@@ -102,7 +102,7 @@ pub fn put_in_place(
         tries += 1;
         match std::fs::rename(results, target) {
             Ok(()) => break,
-            // Somebody else put results there since we looked.
+            // Another process put results there since we looked.
             Err(_) if tries < TRIES && target.symlink_metadata().is_ok() => {}
             Err(error) => return Err(ResultsError::disk("move the results to", target)(error)),
         }

@@ -308,7 +308,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Passes a body on and checks its digest when the last byte is there, *before* that byte is
-/// passed on: whoever has read all of it knows that it is genuine.
+/// passed on: a handler that has read all of it knows that it is genuine.
 fn checked_body(body: Body, length: u64, digest: String, verdict: BodyVerdict) -> Body {
     let mut hasher = Sha512::new();
     let mut seen = 0_u64;

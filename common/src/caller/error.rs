@@ -1,4 +1,4 @@
-//! Why a call failed, and what follows from that for whoever called.
+//! Why a call failed, and what follows from that for the caller.
 
 use crate::http::tls::TlsError;
 use reqwest::StatusCode;
@@ -15,7 +15,7 @@ pub enum CallError {
         /// What was given.
         url: String,
     },
-    /// Nobody answered; the call may or may not have arrived.
+    /// No answer came; the call may or may not have arrived.
     #[error("{url} does not answer: {}", root_cause(.source))]
     Unreachable {
         /// The address that was called.
@@ -24,7 +24,7 @@ pub enum CallError {
         #[source]
         source: reqwest::Error,
     },
-    /// There is somebody, but no secure connection to them.
+    /// The peer is there, but there is no secure connection to it.
     #[error("there is no secure connection to {url}: {reason}")]
     Insecure {
         /// The address that was called.
@@ -45,7 +45,7 @@ pub enum CallError {
         /// The peer's own words.
         error: String,
     },
-    /// Nothing can be signed for whoever answers there.
+    /// Nothing can be signed for the peer, since it does not name its session.
     #[error(
         "{url} does not tell its session (header Session-Id): it is no daemon of ClusterRunner, or a proxy in \
          between takes that header away"
@@ -119,7 +119,7 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed later: nobody answered, or somebody did who does not speak
+    /// Whether the same call may succeed later: no answer came, or one of a program that does not speak
     /// this API (a proxy in trouble), or the peer is in trouble itself.
     #[must_use]
     pub fn is_passing(&self) -> bool {

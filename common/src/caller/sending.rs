@@ -87,7 +87,7 @@ impl Caller {
         }
     }
 
-    /// The session of whoever answers there: asked for where it is not known.
+    /// The session of the daemon that answers there: asked for where it is not known.
     async fn session_of(&self, url: &Url) -> Result<String, CallError> {
         if let Some(known) = self.sessions.of(url) {
             return Ok(known);
@@ -155,7 +155,7 @@ impl Caller {
     }
 }
 
-/// A request with a body in memory. Whoever takes a large one wants to know from whom before it comes.
+/// A request with a body in memory. A daemon wants to know the sender of a large one before it comes.
 pub(super) fn with_body(request: RequestBuilder, body: Vec<u8>, digest: &str) -> RequestBuilder {
     let request = request.header(header::CONTENT_LENGTH, body.len());
     let request = match body.len() > SMALL_BODY {

@@ -53,7 +53,7 @@ impl Sessions {
         }
     }
 
-    /// Whoever did not answer may be somebody else the next time.
+    /// A daemon that did not answer may be another one the next time.
     pub(super) fn forget(&self, url: &Url) {
         let mut known = lock(&self.0);
         known.remove(&key(url));

@@ -68,7 +68,7 @@ where
     A: Serialize,
     F: Future<Output = A>,
 {
-    // No terminal and no group of the daemon's; it fails only for who leads a group already.
+    // No terminal and no group of the daemon's; it fails only for a process that leads a group already.
     setsid().ok();
     rustix::thread::set_name(c"clusterrunner").ok();
     // Without it the system chooses for itself.

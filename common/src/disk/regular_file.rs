@@ -1,6 +1,6 @@
 //! Opening what others may have put there: no open waits, and what is no regular file is not read.
 //!
-//! A pipe under the name of a file would keep a thread until somebody writes to it, a device may never
+//! A pipe under the name of a file would keep a thread until a process writes to it, a device may never
 //! end, and a link leads wherever its owner likes. Every open of a path that projects, atoms, peers or
 //! users control goes through here.
 

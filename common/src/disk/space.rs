@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often somebody who waits for space looks again.
+/// How often a task that waits for space looks again.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// With less than this, nothing can be written for certain: a file system gives space in blocks.

@@ -80,7 +80,7 @@ impl Mirror {
     /// A full `hash` that was fetched before needs no network.
     ///
     /// # Errors
-    /// [`GitError`], fit to be shown to whoever asked for the build.
+    /// [`GitError`], fit to be shown to the user who asked for the build.
     pub fn fetch(
         &self,
         revision: &Revision,

@@ -68,7 +68,7 @@ impl GitUrl {
     /// Checks `text`. Blanks around it are ignored.
     ///
     /// # Errors
-    /// [`GitUrlError`], which is fit to be shown to whoever gave the URL. `allow_local_sources` is the setting of that
+    /// [`GitUrlError`], which is fit to be shown to the user who gave the URL. `allow_local_sources` is the setting of that
     /// name; without it everything on the local disk is refused.
     pub fn parse(text: &str, allow_local_sources: bool) -> Result<Self, GitUrlError> {
         let text = text.trim();
@@ -112,7 +112,7 @@ impl GitUrl {
         format!("{readable}-{}", &digest[..16])
     }
 
-    /// The URL for other machines: without user name and password where these let somebody in.
+    /// The URL for other machines: without user name and password where these open it.
     pub fn without_credentials(&self) -> String {
         let Place::Http(url) = &self.place else {
             return self.address();

@@ -73,7 +73,7 @@ impl<R: Inside> Service<hyper::Request<Incoming>> for Answerer<R> {
 
 /// Has what a handler leaves of a body read all the same, where that is little.
 fn with_rest(request: hyper::Request<Incoming>) -> Request {
-    // Whoever waits for a word before the body does not send it after a refusal.
+    // A client that waits for `100 Continue` does not send the body after a refusal.
     let waits = request.headers().contains_key(header::EXPECT);
     match request.body().is_end_stream() || waits {
         true => request.map(Body::new),

@@ -1,6 +1,6 @@
 //! Bodies that were refused before they were read.
 //!
-//! Whoever still sends when the connection closes loses the answer: the system tells of the close first. So what is
+//! A peer that still sends when the connection closes loses the answer: the system tells of the close first. So what is
 //! left of a body is read and thrown away while the answer is on its way, as far as that is little.
 
 use super::MAX_BUFFERED_BODY;

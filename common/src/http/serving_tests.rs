@@ -196,7 +196,7 @@ async fn large_answers_that_nobody_reads_are_so_many_and_small_ones_are_always_g
     server.end().await;
 }
 
-/// Whoever is still sending when a request is refused gets the answer, and may go on.
+/// A client that is still sending when its request is refused gets the answer, and may go on.
 #[tokio::test]
 async fn a_refusal_before_the_body_arrives() {
     let server = Server::with(100).await;

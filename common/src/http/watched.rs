@@ -1,4 +1,4 @@
-//! The stream under a connection: has whoever does not read what is sent cut off, and request heads with bare
+//! The stream under a connection: cuts off peers that do not read what is sent, and request heads with bare
 //! line feeds refused.
 //!
 //! Proxies and servers that disagree about where a line or a request ends can be made to take one request for
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// How long nothing of an answer may be taken. The system takes more when half of [`UNSENT`] was sent, so
-/// this is a rate as well: whoever reads less than 1 KiB in a second is cut off.
+/// this is a rate as well: a peer that reads less than 1 KiB in a second is cut off.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much the system may keep of an answer before it is sent; what is on its way does not count.

@@ -18,7 +18,7 @@ const UNUSED_END: i32 = 1 << 20;
 /// Has the allocator give back what is not needed. To be called before there are threads: an arena that
 /// there is stays.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn keep_little() {
+pub fn limit_malloc_arenas() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arenas = i32::try_from(cores.min(MOST_ARENAS)).unwrap_or(1);
     set(libc::M_ARENA_MAX, arenas);
@@ -28,7 +28,7 @@ pub fn keep_little() {
 
 /// Other allocators have other ways.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn keep_little() {}
+pub fn limit_malloc_arenas() {}
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "no crate in use has a call for it")]

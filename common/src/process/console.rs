@@ -117,8 +117,8 @@ const BUFFER: usize = 1 << 16;
 /// are kept.
 ///
 /// Where the middle is dropped the end moves on all the time, and no line of it has a number that
-/// lasts. Whoever asks by number is shown what comes before the gap, and waits there for the atom's
-/// end; whoever asks for the last lines gets them.
+/// lasts. A reader that asks by number is shown what comes before the gap, and waits there for the atom's
+/// end; one that asks for the last lines gets them.
 ///
 /// # Errors
 /// See [`ConsoleError`].

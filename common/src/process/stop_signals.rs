@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How many generations are looked at for who started a process.
+/// How many ancestors of a process are looked at.
 const MOST_ANCESTORS: usize = 64;
 
 /// How many ignored signals wait to be told; what comes beyond is in the log only.
@@ -33,7 +33,7 @@ pub struct StopSignals {
     pub ignored: mpsc::Receiver<IgnoredSignal>,
 }
 
-/// Why a daemon ends, if not because somebody wanted that. Clones share it; the first to say something is heard.
+/// Why a daemon ends, if not because it was told to. Clones share it; the first to say something is heard.
 #[derive(Clone, Debug, Default)]
 pub struct Blame(Arc<OnceLock<String>>);
 

@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Sweeper {
     grace: Duration,
     waiting: Arc<Mutex<Waiting>>,
-    /// Somebody waits who must not wait for long.
+    /// A request waits, and must not wait for long.
     hurry: Arc<Notify>,
     tasks: TaskTracker,
 }
@@ -31,9 +31,9 @@ pub struct Sweeper {
 #[derive(Debug, Default)]
 struct Waiting {
     sweeps: Vec<Sweep>,
-    /// Whether somebody is at it, who takes these too.
+    /// Whether a task is removing already, which takes these too.
     is_sweeping: bool,
-    /// Whether somebody waits for the end of all.
+    /// Whether a task waits for the end of all.
     is_to_rest: bool,
 }
 
@@ -41,7 +41,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Sweep {
     prefix: String,
-    /// Whether somebody is kept from work until it is done.
+    /// Whether work waits until it is done.
     is_urgent: bool,
     done: oneshot::Sender<()>,
 }

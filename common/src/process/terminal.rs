@@ -2,7 +2,7 @@
 //!
 //! A process finds its terminal by its session as `/dev/tty`, whatever its input and output are. A command
 //! that reads from there gets stopped where it is not in the foreground, and waits for ever; or it asks
-//! whoever started the daemon for a password.
+//! the user who started the daemon for a password.
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{getpid, getsid};

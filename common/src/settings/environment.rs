@@ -6,7 +6,7 @@ use std::fmt;
 
 const PREFIX: &str = "CLUSTERRUNNER_";
 
-/// A variable that nobody reads.
+/// A variable that no program reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVariable {
     /// Its name.

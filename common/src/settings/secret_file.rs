@@ -137,7 +137,7 @@ pub(super) fn make_missing(path: &Path) -> Result<bool, SettingsError> {
     }
 }
 
-/// Puts `text` into the place of the file at once: whoever reads sees the old or the new one whole, also after
+/// Puts `text` into the place of the file at once: readers see the old or the new one whole, also after
 /// a power cut.
 fn replace(target: &Path, text: &str) -> io::Result<()> {
     let directory = directory_of(target);

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 /// The body of a request whose sender the gate has proved, as JSON. An empty body counts as `{}`.
 ///
-/// Nobody's body may be larger than [`MAX_BUFFERED_BODY`] before it is known whose it is. That of a
+/// No body may be larger than [`MAX_BUFFERED_BODY`] before its sender is known. That of a
 /// sender who was proved by the head of the request may have up to `LIMIT` bytes.
 #[derive(Debug)]
 pub struct Signed<T, const LIMIT: usize = MAX_BUFFERED_BODY>(pub T);

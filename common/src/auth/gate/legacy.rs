@@ -11,7 +11,7 @@ use std::convert::Infallible;
 pub enum Proof {
     /// A signature of this very request, good once.
     Bound,
-    /// A digest of the body alone: whoever saw the request could send it again.
+    /// A digest of the body alone: a stranger who saw the request could send it again.
     BodyDigest,
     /// The token for reads.
     ReadToken,

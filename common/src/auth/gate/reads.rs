@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Who may read.
 #[derive(Debug)]
 pub(super) enum Reads {
-    /// Whoever reaches the port.
+    /// Every caller that reaches the port.
     Open,
     /// Holders of the secret, and of this token.
     Proved { token: Option<Secret> },

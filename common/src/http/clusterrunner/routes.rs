@@ -276,7 +276,7 @@ impl Reached {
         self.index
     }
 
-    /// `child_routes` as JSON for whoever asks in `version`.
+    /// `child_routes` as JSON for a request of `version`.
     #[must_use]
     pub fn children(&self, version: ApiVersion) -> &str {
         let [v1, v2] = &self.route().children;

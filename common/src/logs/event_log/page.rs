@@ -1,4 +1,4 @@
-//! A page of events as an answer, made while it is sent: whoever reads it slowly holds a piece of it and no more.
+//! A page of events as an answer, made while it is sent: a slow reader holds a piece of it and no more.
 
 use super::EventLog;
 use crate::http::clusterrunner::rules::{Streamed, etag_of, whole};

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct RunningCommand {
     child: Child,
-    /// Its own id is its group's. Nobody else gets it before the child is waited for.
+    /// Its own id is its group's. No other process gets it before the child is waited for.
     group: Option<Pid>,
     /// Can be read once it has ended.
     handle: OwnedFd,
