@@ -521,9 +521,7 @@ async fn end_of<T>(
     writing: &mut Option<JoinHandle<Result<T, JournalError>>>,
 ) -> Result<T, JournalError> {
     match writing {
-        Some(writing) => writing
-            .await
-            .unwrap_or_else(|error| Err(JournalError::Sync(std::io::Error::other(error)))),
+        Some(writing) => writing.await?,
         None => std::future::pending().await,
     }
 }

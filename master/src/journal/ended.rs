@@ -53,8 +53,7 @@ impl EndedBuilds {
             let _permit = permit;
             read(&store)
         });
-        let broken_off = |error| JournalError::Sync(std::io::Error::other(error));
-        reading.await.map_err(broken_off)?
+        reading.await?
     }
 
     /// A build, if it is kept.

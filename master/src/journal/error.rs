@@ -100,6 +100,12 @@ pub enum JournalError {
     /// The disk refuses; what was not acknowledged may or may not be stored.
     #[error("could not bring the journal to disk: {0}")]
     Sync(#[source] std::io::Error),
+    /// A text has more pieces than its head can count.
+    #[error("could not write a record: it has more than 768 MiB")]
+    TooLarge,
+    /// A thread that read or wrote the journal panicked, or the program ends.
+    #[error("the work at the journal was broken off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
     /// The engine refuses to store.
     #[error("could not append to the journal: {0}")]
     Append(#[source] sled::Error),

@@ -18,8 +18,8 @@ const PIECE: usize = 2;
 
 /// Adds a text under `key` to a batch; how many bytes that takes.
 pub(super) fn put(batch: &mut Batch, key: &[u8], text: &[u8]) -> Result<usize, JournalError> {
-    let pieces = u16::try_from(text.chunks(MAX_PIECE).count())
-        .map_err(|_| JournalError::Sync(std::io::Error::other("a record of more than 768 MiB")))?;
+    let pieces =
+        u16::try_from(text.chunks(MAX_PIECE).count()).map_err(|_| JournalError::TooLarge)?;
     for (index, piece) in (0..pieces).zip(text.chunks(MAX_PIECE)) {
         batch.insert(piece_key(key, index), write_piece(pieces, piece));
     }

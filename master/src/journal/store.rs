@@ -127,8 +127,7 @@ impl Store {
             flush(&db)?;
             file.sync_data().map_err(JournalError::Sync)
         });
-        let synced = synced.await;
-        synced.unwrap_or_else(|error| Err(JournalError::Sync(std::io::Error::other(error))))
+        synced.await?
     }
 }
 
