@@ -109,7 +109,7 @@ async fn a_damaged_disk_is_named_and_repaired_only_when_told_to() {
     let db = farm.path("base/master/journal/db");
     let mut bytes = fs::read(&db).unwrap();
     // In the middle of what was written, which is where the text of the ninth request is.
-    let text = b"build_queued\",\"build\":9";
+    let text = b"\"build\":[9,{\"queued\"";
     let at = bytes.windows(text.len()).position(|window| window == text);
     bytes[at.unwrap()] ^= 1;
     fs::write(&db, bytes).unwrap();
