@@ -1,5 +1,9 @@
 //! Constructs the parts of the master and joins them.
 
+mod error;
+
+pub use error::ServeError;
+
 use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
 use crate::core::effect::Effect;
@@ -22,17 +26,16 @@ use crate::store::results::Results;
 use crate::store::sources::Sources;
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
-use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::caller::Caller;
 use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::daemon::{DataDirectoryLock, LockError};
+use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
-use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
-use clusterrunner_common::http::tls::TlsError;
+use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{Incarnation, SessionId};
-use clusterrunner_common::logs::event_log::{EventLog, EventLogError};
+use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
@@ -42,58 +45,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// Why a master could not start, or ended too early.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Its data directory can not be used.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The base directory has no absolute path.
-    #[error("could not find the base directory: {0}")]
-    Directory(#[source] std::io::Error),
-    /// Its facts can not be read or stored.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// It can not speak HTTPS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Its event log can not be written.
-    #[error(transparent)]
-    EventLog(#[from] EventLogError),
-    /// It can not call slaves.
-    #[error(transparent)]
-    Caller(#[from] CallError),
-    /// A setting can not be used.
-    #[error(transparent)]
-    Origins(#[from] InvalidPattern),
-    /// What an earlier process left can not be cleared away.
-    #[error("could not clear away what an earlier process left: {0}")]
-    Leftovers(#[source] std::io::Error),
-    /// What results there are can not be looked through.
-    #[error("could not look through the results that are stored: {0}")]
-    Stored(#[source] std::io::Error),
-    /// Nothing can be written by a thread of its own.
-    #[error("could not begin to store results: {0}")]
-    Results(#[source] std::io::Error),
-    /// The address that it listens on is not known.
-    #[error("could not find out the address that is listened on: {0}")]
-    Address(#[source] std::io::Error),
-    /// One of its parts ended for a reason that nobody foresaw.
-    #[error("a part of the master broke off: {0}")]
-    BrokenOff(#[from] tokio::task::JoinError),
-}
-
-impl ServeError {
-    /// Whether a setting is wrong, and not this machine.
-    #[must_use]
-    pub fn is_wrong_setting(&self) -> bool {
-        matches!(
-            self,
-            Self::Tls(_) | Self::Origins(_) | Self::Caller(CallError::Tls(_))
-        )
-    }
-}
 
 /// Is a master until `stop`: replays its journal, then listens. Builds are prepared by processes of `program`, which
 /// must call [`crate::effects::preparer::prepare_build`] if its first argument is [`PREPARE_BUILD`].

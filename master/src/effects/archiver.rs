@@ -35,7 +35,7 @@ pub async fn archive(
             return None;
         }
         match write_archive(&results, build, &subjobs, &failures, &made, &stop).await {
-            // Somebody else took the space meanwhile; what was written of the archive is gone.
+            // The space was taken meanwhile; what was written of the archive is gone.
             Err(error) if is_disk_full(&error) && !stop.is_cancelled() => {
                 tracing::warn!(build.id = build.0, %error, "the archive found no place; trying on");
                 tokio::time::sleep(TRY_AGAIN).await;
@@ -64,7 +64,7 @@ async fn write_archive(
     for made in made {
         let (store, subjob, attempt) = (results.clone(), made.subjob, made.attempt);
         let is_there = tokio::task::spawn_blocking(move || store.has(build, subjob, attempt));
-        // Whoever made them first may not have come to its end.
+        // An earlier attempt may not have come to its end.
         if !is_there.await.map_err(io::Error::other)?? {
             store_made(results, build, made).await?;
         }

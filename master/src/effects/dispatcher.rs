@@ -1,4 +1,4 @@
-//! Hands each effect to whoever carries it out, and what they report to the cluster.
+//! Hands each effect to the part that carries it out, and what that part reports to the cluster.
 
 use crate::coordinator::ClusterHandle;
 use crate::core::command::Command;

@@ -1,5 +1,5 @@
 //! Learns how long atoms take, and says what is expected of those of a new build. Beside the main
-//! work: nobody waits for what is learned, and what is lost of it is learned again.
+//! work: nothing waits for what is learned, and what is lost of it is learned again.
 
 use crate::core::Cluster;
 use crate::core::builds::durations::expected;
@@ -78,7 +78,7 @@ pub fn listener() -> (
     (listener, receiver)
 }
 
-/// Stores what is heard until nobody says anything any more.
+/// Stores what is heard until the other side is closed.
 pub async fn learn(timings: Timings, mut heard: mpsc::Receiver<Run>) {
     let mut forget = tokio::time::interval(FORGET_INTERVAL);
     loop {

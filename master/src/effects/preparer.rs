@@ -136,7 +136,7 @@ impl Preparer {
         };
         let answered = self.children.run(&order, stop).await;
         if request.atoms_override.is_none() || answered.answer.is_err() {
-            // What an atomizer leaves in the background is nobody's any more; the build need not wait for its end.
+            // The build does not wait for the end of what an atomizer leaves in the background.
             self.sweeper.end_later(answered.mark, only_user);
         }
         let planned: Result<Plan, Failure> = answered.answer.map_err(|error| match error {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 pub struct ProjectLocks(Arc<Mutex<HashMap<PathBuf, Arc<AsyncMutex<()>>>>>);
 
 impl ProjectLocks {
-    /// The same if nobody else uses it now or waits for it.
+    /// The same, if it is neither in use nor waited for.
     #[must_use]
     pub fn try_lock(&self, directory: &Path) -> Option<OwnedMutexGuard<()>> {
         let mut locks = lock(&self.0);
@@ -23,11 +23,11 @@ impl ProjectLocks {
         lock.try_lock_owned().ok()
     }
 
-    /// Waits until nobody else uses `directory`; it is the caller's until the guard is dropped.
+    /// Waits until `directory` is not in use; it is the caller's until the guard is dropped.
     pub async fn lock(&self, directory: &Path) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = lock(&self.0);
-            // Those that nobody holds or waits for are only in this map.
+            // Locks that are neither held nor waited for are only in this map.
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
             Arc::clone(locks.entry(directory.to_owned()).or_default())
         };

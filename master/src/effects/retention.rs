@@ -1,5 +1,5 @@
 //! Keeps what is over within its bounds: asks the cluster which builds go, removes what it has
-//! forgotten, and removes copies of projects that nobody uses. All in the background, a little at a
+//! forgotten, and removes copies of projects that are not in use. All in the background, a little at a
 //! time.
 
 mod remover;
@@ -43,7 +43,7 @@ pub struct Projects {
     pub work_trees: PathBuf,
     /// Who uses which work tree, and its mirror.
     pub locks: ProjectLocks,
-    /// How much of them is kept.
+    /// How many are retained.
     pub bounds: ProjectBounds,
 }
 
@@ -185,10 +185,10 @@ impl Keeper {
             match self.ended.build(build).await {
                 Ok(Some(ended)) if ended.build.state == BuildState::Finished => with.push(build),
                 Ok(Some(_)) => without.push(build),
-                // It is being removed, or nobody knows: the next look is soon.
+                // It is being removed, or that is not known: the next look is soon.
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(build.id = build.0, %error, "its results are kept");
+                    tracing::warn!(build.id = build.0, %error, "its results are retained");
                     with.push(build);
                 }
             }

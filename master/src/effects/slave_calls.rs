@@ -1,5 +1,5 @@
 //! Calls slaves: one task for each, so that its calls about a build arrive in their order and a slow
-//! slave keeps nobody else waiting.
+//! slave keeps no other waiting.
 
 mod batch;
 mod calls;
@@ -42,7 +42,7 @@ enum Order {
 /// A slave that can be called.
 #[derive(Debug)]
 pub struct Callee {
-    /// The slave.
+    /// The slave's id.
     pub slave: SlaveId,
     /// `host:port` at which it is called.
     pub url: String,
@@ -60,7 +60,7 @@ struct OpenSlave {
 }
 
 impl SlaveCalls {
-    /// Nobody to call yet. Answers go to `cluster` as commands.
+    /// No slave can be called yet. Answers go to `cluster` as commands.
     #[must_use]
     pub fn new(
         caller: Caller,

@@ -1,4 +1,4 @@
-//! The master's HTTP interface: routes, and what they share.
+//! The API of ClusterRunner, versions 1 and 2: routes, handlers, shapes and errors.
 
 mod build_page;
 mod builds;
@@ -57,9 +57,9 @@ use std::sync::Arc;
 pub struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
-    /// Builds wherever they are,
+    /// Builds, in the cluster or archived.
     pub builds: Builds,
-    /// and as they are published.
+    /// Pages of builds that are polled.
     pub published: Published<BuildPage>,
     /// Where results lie.
     pub results: Results,
@@ -69,13 +69,13 @@ pub struct Api {
     pub sources: Sources,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
-    /// What has happened, for those who ask.
+    /// The event log.
     pub events: EventLog,
-    /// What is counted.
+    /// Counts of requests and errors.
     pub measured: Measured,
-    /// Who makes a part of a large answer.
+    /// How many parts of large answers are made at a time.
     pub turns: Turns,
-    /// Who downloads.
+    /// The downloads of archives under way.
     pub downloads: Downloads,
     /// The life of this process.
     pub session: SessionId,

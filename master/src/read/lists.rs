@@ -1,4 +1,4 @@
-//! Lists that may be very long, part by part, so that whoever reads one does not keep the coordinator from its work.
+//! Lists that may be very long, part by part, so that a reader does not keep the coordinator from its work.
 //! Each part is as it stood when its turn came.
 
 use super::builds::{Builds, ReadError};
@@ -174,5 +174,52 @@ impl Builds {
         let entries = entries.map(|(id, subjob)| of_archived(&archived.build, *id, subjob));
         let entries = entries.collect();
         Ok(Part { entries, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(page: impl Fn(usize) -> Range<usize> + Copy, at_once: usize) -> Vec<(usize, usize)> {
+        let mut parts = Vec::new();
+        let mut at = Some(AtSubjob::page(page));
+        while let Some(now) = at {
+            let (part, next) = now.part(20, at_once);
+            parts.push((part.start, part.end));
+            at = next;
+        }
+        parts
+    }
+
+    #[test]
+    fn a_page_of_subjobs_comes_part_by_part() {
+        assert_eq!(
+            parts(|length| 3..length.min(12), 4),
+            [(3, 7), (7, 11), (11, 12)]
+        );
+        assert_eq!(parts(|length| 0..length, 100), [(0, 20)]);
+        assert_eq!(parts(|length| length..length, 4), [(20, 20)]);
+        // The build is archived between two parts, and parts are larger from then on.
+        let (_, next) = AtSubjob::page(|length| 3..length).part(20, 4);
+        let (part, end) = next.unwrap().part(20, 100);
+        assert_eq!(part, 7..20);
+        assert!(end.is_none());
+    }
+
+    #[test]
+    fn a_list_of_builds_goes_on_behind_the_last_one() {
+        let at = AtBuild::range(&(5..200));
+        assert_eq!((at.skip, at.take()), (5, BUILDS_AT_ONCE));
+        let next = at.next(Some(BuildId(80)), BUILDS_AT_ONCE).unwrap();
+        let expected = (BuildId(81), 0, 195 - BUILDS_AT_ONCE);
+        assert_eq!((next.first, next.skip, next.left), expected);
+        assert!(
+            next.next(Some(BuildId(90)), 10).is_none(),
+            "there were no more"
+        );
+        assert!(at.next(None, 0).is_none());
+        let whole = AtBuild::range(&(0..BUILDS_AT_ONCE));
+        assert!(whole.next(Some(BuildId(64)), BUILDS_AT_ONCE).is_none());
     }
 }

@@ -35,7 +35,7 @@ pub fn of_cluster(cluster: &Cluster) -> String {
     write_slaves(&mut text, cluster);
     write_kept_out(&mut text, cluster);
     let name = "master_builds_kept";
-    let help = "Builds that are over and put away, until they are removed";
+    let help = "Archived builds that are not removed yet";
     family(&mut text, name, "gauge", help);
     line(
         &mut text,

@@ -1,9 +1,9 @@
-//! The builds that somebody looks at, as an API shows them: the coordinator keeps them up to date after each
-//! turn and before it answers anybody, and readers take them without asking it. So what is read is never
-//! older than what somebody was told before, and waits for no disk.
+//! The builds that are polled, as an API shows them: the coordinator updates them after each turn and before it
+//! answers, and readers take them without asking it. So what is read is never older than what an earlier answer
+//! said, and waits for no disk.
 //!
 //! Only builds that are asked for are here, and they are made anew only while they are asked for: a
-//! build that nobody polls costs a look into a map for each turn that changes it. What is published of a build is for
+//! build that is not polled costs a look into a map for each turn that changes it. What is published of a build is for
 //! the API to say: its page `P`.
 
 use crate::core::Cluster;
@@ -35,7 +35,7 @@ type Shown<P> = Arc<RwLock<HashMap<BuildId, Arc<ShownBuild<P>>>>>;
 /// A build that was asked for.
 #[derive(Debug)]
 struct ShownBuild<P> {
-    /// How many more changes are published though nobody asks.
+    /// How many more changes are published without a further request.
     wanted: AtomicU32,
     latest: RwLock<Latest<P>>,
 }
@@ -106,7 +106,7 @@ impl<P> Published<P> {
         Arc::clone(known.entry(id).or_default())
     }
 
-    /// Takes events in when they are on disk, before anybody is told.
+    /// Takes events in when they are on disk, before any answer tells of them.
     pub fn take_in(&self, cluster: &Cluster, events: &[Event]) {
         let known = read(&self.shown);
         if known.is_empty() {

@@ -6,19 +6,20 @@
 //! archive, and is empty until then. A build thus has a handful of files, however many atoms it has.
 //!
 //! What is acknowledged is on disk: [`Results::append`] returns after the sync, which it shares with
-//! whoever else waits.
+//! others that wait.
 
 mod archive;
 mod archive_files;
 mod batch;
+mod build_archive;
 mod build_store;
 mod damage;
 mod incoming;
 mod index;
 mod made;
-mod old_files;
 mod received;
 mod stored;
+mod stores;
 mod tar_stream;
 #[cfg(test)]
 mod test_blocks;
@@ -28,42 +29,29 @@ mod writer;
 mod zip_stream;
 
 pub use batch::{CheckedBatch, Expected, Judged};
+pub use build_archive::BuildArchive;
 pub use build_store::StoredConsole;
 pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
-pub use old_files::OldArchive;
 pub use received::{UnusableResult, add_reports, outcomes};
 
 use archive::Archive;
-use archive_files::ArchiveFiles;
-use build_store::{BuildStore, NewBlock, NewContent};
-use bytes::Bytes;
-use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::http::turns::Turns;
+use build_store::{NewBlock, NewContent};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
-use clusterrunner_common::lock::lock;
 use clusterrunner_common::results::block::CheckedResult;
 use damage::{Damages, damaged};
-use futures_util::{Stream, TryStreamExt as _};
-use std::collections::HashMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use stores::Stores;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 use writer::Writers;
-
-/// How many builds' stores are kept open while nobody uses them, and of how many results.
-const KEPT_OPEN: usize = 64;
-const KEPT_RESULTS: usize = 500_000;
 
 const INDEX_DAMAGED: &str = "the index of the results is not as it was written; results are found in the blocks \
                              themselves";
 
-/// How many blocks of more than a little may wait in memory at a time.
+/// How many large blocks may wait in memory at a time.
 const IN_MEMORY: usize = 64;
 
 /// The results of all builds. Cheap to clone.
@@ -71,7 +59,7 @@ const IN_MEMORY: usize = 64;
 pub struct Results {
     stores: Arc<Stores>,
     writers: Writers,
-    /// How many blocks of more than a little may wait in memory.
+    /// How many large blocks may wait in memory.
     memory: Arc<Semaphore>,
     damages: Damages,
 }
@@ -104,7 +92,7 @@ impl Results {
         })
     }
 
-    /// Leave to keep one block of more than a little in memory, if there is room for it.
+    /// Leave to hold one large block in memory, if there is room for it.
     #[must_use]
     pub fn room_in_memory(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.memory).try_acquire_owned().ok()
@@ -163,7 +151,7 @@ impl Results {
     /// The disk refuses.
     pub fn remove_partial(&self, build: BuildId) -> io::Result<usize> {
         let directory = self.stores.of_build(build);
-        if Archive::is_in(&directory) || old_files::has_archive(&directory) {
+        if Archive::is_in(&directory) {
             return Ok(0);
         }
         let files = entries(&directory)?.len();
@@ -182,8 +170,8 @@ impl Results {
         }
     }
 
-    /// Keeps a block: what `check_block` found in it, with the hand-outs that its results are of.
-    /// Returns when it is on disk. A result that is there already is kept once more; the later one
+    /// Stores a block: what `check_block` found in it, with the hand-outs that its results are of.
+    /// Returns when it is on disk. A result that is there already is stored once more; the later one
     /// is read.
     ///
     /// # Errors
@@ -245,18 +233,6 @@ impl Results {
                 console => console,
             }
         });
-        let directory = self.stores.of_build(build);
-        let opened = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound || is_damage(&error) => {
-                old_files::console(&directory, subjob, attempt, atom).map_err(|old| {
-                    match old.kind() {
-                        io::ErrorKind::NotFound => error,
-                        _ => old,
-                    }
-                })
-            }
-            opened => opened,
-        };
         opened.inspect_err(|error| self.damages.note_error(build, error))
     }
 
@@ -266,129 +242,10 @@ impl Results {
         self.damages.of(build)
     }
 
-    /// Makes the archive of a build out of these results, so that [`Self::archive`] finds it; told
-    /// to stop, it may be left unmade. Blocks.
-    ///
-    /// # Errors
-    /// The disk refuses, or one of the results is not there.
-    pub fn make_archive(
-        &self,
-        build: BuildId,
-        results: &[(SubjobId, Attempt)],
-        failures: &[String],
-        stop: &CancellationToken,
-    ) -> io::Result<()> {
-        let store = self.stores.open(build, true)?;
-        old_files::take_in(&store, results)?;
-        Archive::make(&store, results, failures, stop)
-    }
-
-    /// The archive of an ended build, whatever is in it. Blocks.
-    ///
-    /// # Errors
-    /// As [`Self::archive_of`].
-    pub fn archive(&self, build: BuildId) -> io::Result<BuildArchive> {
-        self.read_archive(build, None)
-    }
-
-    /// The archive of an ended build, of which `num_results` subjobs have a result. Blocks.
-    ///
-    /// # Errors
-    /// The disk refuses, it was not made (`NotFound`), or it is damaged: see [`is_damage`].
-    pub fn archive_of(&self, build: BuildId, num_results: u64) -> io::Result<BuildArchive> {
-        self.read_archive(build, Some(num_results))
-    }
-
-    /// The store of a build, if there is one.
-    fn stored(&self, build: BuildId) -> io::Result<Arc<BuildStore>> {
-        match self.stores.open(build, false) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    && Archive::is_in(&self.stores.of_build(build)) =>
-            {
-                Err(damaged("the file of the blocks is missing"))
-            }
-            opened => opened,
-        }
-    }
-
-    fn read_archive(&self, build: BuildId, num_results: Option<u64>) -> io::Result<BuildArchive> {
-        let store = self.stored(build);
-        let store = store.inspect_err(|error| self.damages.note_error(build, error))?;
-        let read = Archive::read(&store).and_then(|(archive, made_at)| {
-            match archive.num_results().zip(num_results) {
-                Some((has, must_have)) if has != must_have => Err(damaged(format!(
-                    "the archive has {has} results, and the build has {must_have}"
-                ))),
-                _ => Ok((archive, made_at)),
-            }
-        });
-        let (archive, made_at) = match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_missed(&store) => {
-                Err(damaged("the list of the archive's pieces is missing"))
-            }
-            read => read,
-        }
-        .inspect_err(|error| self.damages.note_error(build, error))?;
-        // It tells what was there; the archive needs only the blocks.
-        if !archive.fits(&store)? {
-            self.damages.note(build, INDEX_DAMAGED);
-        }
-        self.opened(build, &store, archive, made_at)
-    }
-
-    /// The same archive again where what was written of it is damaged: out of the blocks, in memory. Blocks.
-    ///
-    /// # Errors
-    /// The disk refuses, or the blocks are damaged too: see [`is_damage`].
-    pub fn archive_again(
-        &self,
-        build: BuildId,
-        results: &[(SubjobId, Attempt)],
-        failures: &[String],
-    ) -> io::Result<BuildArchive> {
-        let store = self.stored(build)?;
-        let made_at = std::fs::metadata(store.file(0))?.modified()?;
-        let archive = Archive::again(&store, results, failures, timestamp(made_at));
-        let archive = archive.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged(format!("there is {error}")),
-            _ => error,
-        });
-        let archive = archive.inspect_err(|error| self.damages.note_error(build, error))?;
-        self.opened(build, &store, archive, made_at)
-    }
-
-    fn is_missed(&self, store: &BuildStore) -> bool {
-        store.num_results() > 0 && !old_files::has_archive(store.directory())
-    }
-
-    fn opened(
-        &self,
-        build: BuildId,
-        store: &Arc<BuildStore>,
-        archive: Archive,
-        made_at: SystemTime,
-    ) -> io::Result<BuildArchive> {
-        let files = ArchiveFiles::open(store, &archive);
-        Ok(BuildArchive {
-            files: files.inspect_err(|error| self.damages.note_error(build, error))?,
-            archive,
-            made_at,
-            build,
-            damages: self.damages.clone(),
-        })
-    }
-
-    /// The archive of a build that ended before there were blocks.
-    #[must_use]
-    pub fn old_archive(&self, build: BuildId, name: OldArchive) -> PathBuf {
-        self.stores.of_build(build).join(name.file_name())
-    }
-
     /// Whether it is known without a look at the disk that the archive needs all there is of a build.
     #[must_use]
     pub fn is_tidy(&self, build: BuildId) -> bool {
-        // Whoever holds it may be at the disk.
+        // The holder of the lock may be at the disk.
         let stores = self.stores.open.try_lock();
         stores.is_ok_and(|stores| stores.get(&build).is_some_and(|store| store.is_tidy()))
     }
@@ -403,12 +260,11 @@ impl Results {
             Ok((store, archive))
         });
         let (store, archive) = match read {
-            // It has no archive of this kind, so nothing is known to be of no use.
+            // It has no archive, so nothing is known to be of no use.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             read => read?,
         };
-        store.remove_unused(|file| archive.uses(file))?;
-        old_files::remove(store.directory())
+        store.remove_unused(|file| archive.uses(file))
     }
 
     /// Removes all of a build. Blocks.
@@ -425,97 +281,11 @@ impl Results {
     }
 }
 
-/// The archive of an ended build.
-#[derive(Debug)]
-pub struct BuildArchive {
-    files: ArchiveFiles,
-    archive: Archive,
-    made_at: SystemTime,
-    build: BuildId,
-    damages: Damages,
-}
-
-impl BuildArchive {
-    /// The length of `artifacts.tar.gz` in bytes.
-    #[must_use]
-    pub fn tar_length(&self) -> u64 {
-        self.archive.length()
-    }
-
-    /// When it was made; it never changes after that.
-    #[must_use]
-    pub fn made_at(&self) -> SystemTime {
-        self.made_at
-    }
-
-    /// The bytes of `artifacts.tar.gz` in `range`, to the end also if the build is removed meanwhile.
-    pub fn tar(self, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        tar_stream::stream(self.files, &self.archive, range)
-    }
-
-    /// `artifacts.zip`, made while it is read, to the end also if the build is removed meanwhile; each piece takes
-    /// its turn. It ends in an error if something goes wrong.
-    pub fn zip(self, turns: Turns) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        let (build, damages) = (self.build, self.damages);
-        let stream = zip_stream::stream(self.files, self.archive, turns);
-        stream.inspect_err(move |error| damages.note_error(build, error))
-    }
-}
-
-fn timestamp(time: SystemTime) -> Timestamp {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    let since = since.unwrap_or_default().as_millis();
-    Timestamp(u64::try_from(since).unwrap_or(u64::MAX))
-}
-
-fn num_results(stores: &HashMap<BuildId, Arc<BuildStore>>) -> usize {
-    stores.values().map(|store| store.num_results()).sum()
-}
-
 /// What is in a directory; nothing where there is none.
 fn entries(directory: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
     match std::fs::read_dir(directory) {
         Ok(entries) => entries.collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
-    }
-}
-
-/// The stores of all builds, the open ones at hand.
-#[derive(Debug)]
-struct Stores {
-    directory: PathBuf,
-    open: Mutex<HashMap<BuildId, Arc<BuildStore>>>,
-}
-
-impl Stores {
-    fn of_build(&self, build: BuildId) -> PathBuf {
-        self.directory.join(build.to_string())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Arc<BuildStore>>> {
-        lock(&self.open)
-    }
-
-    /// The store of a build; `make`s it if there is none.
-    fn open(&self, build: BuildId, make: bool) -> io::Result<Arc<BuildStore>> {
-        // Held while it opens: two openings of one store would not know of each other's results.
-        let mut open = self.lock();
-        if let Some(store) = open.get(&build) {
-            return Ok(Arc::clone(store));
-        }
-        let store = Arc::new(BuildStore::open(self.of_build(build), make)?);
-        while open.len() >= KEPT_OPEN || num_results(&open) > KEPT_RESULTS {
-            // The lowest id is the oldest build, the least likely to be asked for again.
-            let unused = open
-                .iter()
-                .filter(|(_, store)| Arc::strong_count(store) == 1);
-            let Some(oldest) = unused.map(|(build, _)| *build).min() else {
-                break;
-            };
-            open.remove(&oldest);
-        }
-        open.insert(build, Arc::clone(&store));
-        Ok(store)
     }
 }

@@ -1,6 +1,6 @@
 //! Gives projects to slaves: the objects of a build's commit from the master's mirror, as packs.
 //!
-//! What slaves ask for at the same time is mostly the same, so what was made for one is kept for a while for the others.
+//! What slaves ask for at the same time is mostly the same, so what was made for one is retained for a while for the others.
 
 use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// How many answers are kept for those who ask the same.
-const KEPT: usize = 16;
+/// How many answers are retained for slaves that ask the same.
+const RETAINED: usize = 16;
 
 /// How many packs they may hold open together; a process has some 1,000 files.
 const KEPT_OPEN: usize = 128;
@@ -57,7 +57,7 @@ pub enum SourceError {
     Commit(#[from] InvalidCommitId),
 }
 
-/// Gives projects. Clones share what is kept.
+/// Gives projects. Clones share what is retained.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// Where mirrors of repositories lie.
@@ -79,7 +79,7 @@ pub struct Sources {
 /// Those asked for last, newest first.
 type Kept = Arc<Mutex<VecDeque<(Question, Arc<OnceCell<Answer>>)>>>;
 
-/// Whoever asks the same gets the same.
+/// Slaves that ask the same get the same.
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     mirror: PathBuf,
@@ -140,7 +140,7 @@ impl Sources {
         let (sender, mut receiver) = mpsc::channel(2);
         let sources = self.clone();
         tokio::spawn(async move {
-            // Nobody listens any more, or the master ends.
+            // The slave has left, or the master ends.
             tokio::select! {
                 () = sources.stop.cancelled() => {}
                 _gone = sources.send(mirror, commit, request, &sender) => {}
@@ -217,7 +217,7 @@ impl Sources {
             if !self.space.wait_for(0, what, &self.stop).await {
                 return Err("the master ends".to_owned());
             }
-            // If nobody waits for it any more, it is given up.
+            // If no slave waits for it any more, it is given up.
             let cancel = self.stop.child_token();
             let guard = cancel.clone().drop_guard();
             let scratch = self.scratch.clone();
@@ -246,18 +246,18 @@ impl Sources {
         let cell = Arc::clone(&found.1);
         kept.push_front(found);
         let mut open = 0;
-        let fitting = kept.iter().take(KEPT).take_while(|(_, cell)| {
+        let fitting = kept.iter().take(RETAINED).take_while(|(_, cell)| {
             open += cell.get().map_or(1, |answer| answer.packs.len());
             open <= KEPT_OPEN
         });
-        // Whoever asks now is served, and so are those who wait for the same.
+        // The slave that asks now is served, and so are those that wait for the same.
         let fitting = fitting.count().max(1);
         kept.truncate(fitting);
         cell
     }
 }
 
-/// `None` when nobody takes it.
+/// `None` when no slave takes it.
 async fn pass_on(to: &mpsc::Sender<io::Result<Vec<u8>>>, bytes: io::Result<Vec<u8>>) -> Option<()> {
     match tokio::time::timeout(IDLE_LIMIT, to.send(bytes)).await {
         Ok(Ok(())) => Some(()),

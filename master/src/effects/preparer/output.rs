@@ -61,7 +61,7 @@ pub(super) fn shown(output: &str) -> String {
     if text.is_empty() {
         return " It printed nothing.".to_owned();
     }
-    // Nobody would see a NUL.
+    // A NUL would not be seen.
     let text = end_of(text).replace('\0', "\\0");
     let text = end_of(&text);
     let lines: Vec<&str> = text.lines().collect();

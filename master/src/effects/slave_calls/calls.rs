@@ -43,7 +43,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Works until nobody can give it orders any more.
+    /// Works until no more orders can come.
     pub(super) async fn carry_out(&self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let mut orders = Orders::new(self.legacy.is_some());
         let mut calls = FuturesUnordered::new();
@@ -85,8 +85,7 @@ impl Calls {
         }
     }
 
-    /// Calls again and again while nobody answers, for as long as patience lasts. What the slave says
-    /// that it has done, if it does.
+    /// Repeats a call until the slave answers or patience ends. Returns what the slave says that it has done.
     async fn until_answered(&self, batch: &Batch) -> Result<Option<SlaveState>, CallError> {
         let mut pause = FIRST_PAUSE;
         let began = tokio::time::Instant::now();

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// How many calls to a slave are under way at a time.
 const AT_A_TIME: usize = 8;
 
-/// How many tear-downs are beside them. Slaves take their time with these, and nobody waits for them.
+/// How many tear-downs are beside them. Slaves take their time with these, and no build waits for them.
 const TEAR_DOWNS_AT_A_TIME: usize = 32;
 
 /// What is told one after the other.
 pub(super) type Subject = Option<BuildId>;
 
-/// Orders that wait, and about which builds somebody calls.
+/// Orders that wait, and the builds that calls under way are about.
 #[derive(Debug)]
 pub(super) struct Orders {
     /// The original's slaves know one build at a time and one subjob in a call.

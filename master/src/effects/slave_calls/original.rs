@@ -40,7 +40,7 @@ pub(super) fn may_repeat(order: &Order, error: &CallError) -> bool {
     }
 }
 
-/// Whether the slave has said that it does not do it. After anything else nobody knows what it does.
+/// Whether the slave has refused. After anything else it is not known what it does.
 pub(super) fn is_refusal(error: &CallError) -> bool {
     error
         .status()

@@ -1,5 +1,5 @@
 //! The console output of an atom: from the master's disk once the atom has a result, else from the
-//! slave that runs it, through the master, so that nobody else needs to reach slaves.
+//! slave that runs it, through the master, so that users need not reach slaves.
 
 use super::error::ApiError;
 use super::{Api, Path};

@@ -5,7 +5,7 @@ use super::{Api, Path};
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::Refusal;
 use crate::core::effect::ArchiveContent;
-use crate::store::results::{BuildArchive, OldArchive, Results, is_damage};
+use crate::store::results::{BuildArchive, Results, is_damage};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -19,7 +19,6 @@ use httpdate::fmt_http_date;
 use std::io;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tower_http::services::ServeFile;
 
 const TAR: &str = "application/x-tar";
 const ZIP: &str = "application/zip";
@@ -31,7 +30,7 @@ const ZIPS: usize = 32;
 /// How many others: each has a few files open.
 const TARS: usize = 128;
 
-/// Who downloads an archive. Clones share it.
+/// The downloads of archives under way. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Downloads {
     zips: Turns,
@@ -68,9 +67,7 @@ pub(super) async fn tar(
     request: Request,
 ) -> Result<Response, ApiError> {
     let turn = api.downloads.tars.try_take().ok_or(ApiError::TooMany)?;
-    let Some(archive) = finished(&api, build).await? else {
-        return serve_old(&api, build, OldArchive::Tar, (TAR, turn), request).await;
-    };
+    let archive = finished(&api, build).await?;
     let length = archive.tar_length();
     let etag = etag(archive.made_at(), length, "");
     if is_known(request.headers(), &etag) {
@@ -102,16 +99,14 @@ pub(super) async fn tar(
     })
 }
 
-/// It is made while it is sent, so nobody knows its length before, or where a part of it begins.
+/// The zip is made while it is sent, so its length is not known before, nor where a part of it begins.
 pub(super) async fn zip(
     State(api): State<Api>,
     Path(build): Path<BuildId>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let turn = api.downloads.zips.try_take().ok_or(ApiError::TooMany)?;
-    let Some(archive) = finished(&api, build).await? else {
-        return serve_old(&api, build, OldArchive::Zip, (ZIP, turn), request).await;
-    };
+    let archive = finished(&api, build).await?;
     let etag = etag(archive.made_at(), archive.tar_length(), "-zip");
     if is_known(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -192,8 +187,8 @@ fn disk(source: io::Error) -> ApiError {
     }
 }
 
-/// The archive of a build that is finished, `None` if an earlier version made it.
-async fn finished(api: &Api, build: BuildId) -> Result<Option<BuildArchive>, ApiError> {
+/// The archive of a build that is finished.
+async fn finished(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
     let seen = |build: &Build| (build.state == BuildState::Finished).then_some(build.num_finished);
     let num_results = api.builds.seen(
         build,
@@ -203,12 +198,16 @@ async fn finished(api: &Api, build: BuildId) -> Result<Option<BuildArchive>, Api
     let num_results = num_results.await?.ok_or(ApiError::NotReady)? as u64;
     let read = in_thread(api, move |results| results.archive_of(build, num_results)).await;
     match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // It may have been removed after the look.
+            api.builds.check(build).await?;
+            Err(disk(error))
+        }
         Err(error) if is_damage(&error) => match made_again(api, build).await? {
             Err(error) if is_damage(&error) => Err(ApiError::DamagedResults(build, error)),
-            made => made.map(Some).map_err(disk),
+            made => made.map_err(disk),
         },
-        read => read.map(Some).map_err(disk),
+        read => read.map_err(disk),
     }
 }
 
@@ -246,41 +245,6 @@ async fn made_again(api: &Api, build: BuildId) -> Result<io::Result<BuildArchive
         results.archive_again(build, &content.results, &content.failures)
     });
     Ok(made.await)
-}
-
-async fn serve_old(
-    api: &Api,
-    build: BuildId,
-    name: OldArchive,
-    (content_type, turn): (&'static str, Turn),
-    request: Request,
-) -> Result<Response, ApiError> {
-    let path = api.results.old_archive(build, name);
-    let metadata = match tokio::fs::metadata(&path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // It may have been removed after the look.
-            api.builds.check(build).await?;
-            return Err(disk(error));
-        }
-        found => found.map_err(disk)?,
-    };
-    let etag = etag(metadata.modified().map_err(disk)?, metadata.len(), "");
-    if is_known(request.headers(), &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    let mime = content_type.parse().map_err(|_| ApiError::NotReady)?;
-    let served = ServeFile::new_with_mime(path, &mime)
-        .try_call(request)
-        .await;
-    let served = served.map_err(disk)?.into_response();
-    let served = served.map(|body| in_turn(body, turn));
-    if served.status() == StatusCode::NOT_FOUND {
-        api.builds.check(build).await?;
-    }
-    if served.status().is_success() {
-        return Ok(([(header::ETAG, etag)], served).into_response());
-    }
-    Ok(served)
 }
 
 /// An archive never changes once it is there, so its time and length tell it from all others.

@@ -168,7 +168,7 @@ impl IntoResponse for ApiError {
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
             | Self::NoSpace(_) => failure(status, self.to_string()),
-            // Nobody but the user of the build can do something about it. The log has it already.
+            // Only the user of the build can do something about it. The log has it already.
             Self::DamagedResults(..) => refusal(status, self.to_string()),
             _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(error = %self, "a request failed");

@@ -120,7 +120,7 @@ where
     Ok(response)
 }
 
-/// Whoever reads a list that breaks off sees the connection end.
+/// The reader of a list that breaks off sees the connection end.
 fn broken(error: &ApiError) -> io::Error {
     tracing::debug!(%error, "a list broke off while it was sent");
     io::Error::other(error.to_string())

@@ -70,7 +70,7 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, content_type)], text))
 }
 
-/// A build as it is published. Whoever asks first has it published.
+/// A build as it is published. The first request for it has it published.
 pub(super) async fn build(
     State(api): State<Arc<Api>>,
     Path(id): Path<BuildId>,

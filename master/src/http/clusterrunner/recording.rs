@@ -1,4 +1,4 @@
-//! Makes the results of a slave count: each is judged by itself, all of them share one look at the
+//! Records the results of a slave: each is judged by itself, and all of them share one look at the
 //! cluster before, one block in the store, and one turn of the cluster after.
 
 use super::Api;
@@ -31,7 +31,7 @@ struct Entry {
     standing: Result<Standing, Refusal>,
 }
 
-/// What a result is to the cluster.
+/// Whether a result counts.
 enum Standing {
     /// It is the one of the current hand-out of a subjob with so many atoms.
     Counts { num_atoms: usize },
@@ -260,7 +260,7 @@ async fn reject_all(
     tell(api, build, reports.collect()).await
 }
 
-/// Tells the cluster of all at once; what the slave is to be told in return.
+/// Reports all results in one turn; returns the rejected ones.
 async fn tell(
     api: &Api,
     build: BuildId,

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// How many characters of why a slave ended are kept.
+/// How many characters of the reason why a slave ended are stored.
 const MAX_REASON: usize = 2_000;
 
 /// What a slave can have seen. All other ids go on behind it, so it must leave some.
@@ -71,7 +71,7 @@ pub(super) async fn connect(
         }
     };
     api.cluster.heard(slave).await?;
-    // On disk by now: nobody is told of what a power cut could take back.
+    // On disk by now: a slave is not told of what a power cut could take back.
     let now = api
         .cluster
         .read(move |cluster| (cluster.to_be_delivered(slave), cluster.mark()));
@@ -164,7 +164,7 @@ pub(super) async fn heartbeat(
     Ok(Json(HeartbeatAnswer { is_alive: true }))
 }
 
-/// Somebody wants one slave to end. The answer has no body, as the original's.
+/// Shuts one slave down. The answer has no body, as the original's.
 pub(super) async fn shut_down(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
@@ -173,7 +173,7 @@ pub(super) async fn shut_down(
     order_shutdown(&api, SlaveChoice::Named(vec![slave])).await
 }
 
-/// Somebody wants several slaves, or all, to end. The answer has no body, as the original's.
+/// Shuts several slaves down, or all. The answer has no body, as the original's.
 pub(super) async fn shut_down_some(
     State(api): State<Arc<Api>>,
     Signed(request): Signed<ShutdownRequest>,
@@ -204,7 +204,7 @@ async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, Ap
     Ok(StatusCode::OK)
 }
 
-/// Somebody wants a slave to take no new work.
+/// Drains a slave: it takes no new work.
 pub(super) async fn drain(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
@@ -221,7 +221,7 @@ pub(super) async fn drain(
     .await
 }
 
-/// Somebody wants a slave to take work again, be it drained or quarantined.
+/// Lets a drained or quarantined slave take work again.
 pub(super) async fn undrain(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,

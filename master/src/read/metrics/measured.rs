@@ -122,7 +122,7 @@ impl Measured {
     pub fn answered(&self, route: (usize, &str), method: &str, status: u16, took: Duration) {
         let (index, endpoint) = route;
         let known = ["GET", "POST", "PUT", "HEAD", "OPTIONS"];
-        // Anybody can make up methods; labels must not grow with them.
+        // A stranger can make up methods; labels must not grow with them.
         let method = known.into_iter().find(|known| *known == method);
         let key = (index, method.unwrap_or("OTHER"), status);
         let part = &self.0.requests[PART.with(|part| *part)];

@@ -23,7 +23,7 @@ pub(super) struct Archive {
     pub(super) beginning: Vec<u8>,
     pub(super) pieces: Vec<Piece>,
     pub(super) ending: Vec<u8>,
-    /// What it was made of; earlier versions did not say.
+    /// What it was made of; not known where it is made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     made_of: Option<MadeOf>,
     /// The CRC-32 of all the rest, written without this.
@@ -153,7 +153,7 @@ impl Archive {
         let text = self.text()?;
         let path = store.directory().join(ARCHIVE);
         if store.has_lasting_names() && std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
-            // Nobody reads it before an event says that it is there. One that was torn is made again.
+            // It is not read before an event says that it is there. One that was torn is made again.
             let mut file = File::options().write(true).open(&path)?;
             let written = file.write_all(&text).and_then(|()| file.sync_data());
             if written.is_err() {
@@ -203,10 +203,11 @@ impl Archive {
         let made_at = file.metadata()?.modified()?;
         let wrong = || damaged("the list of the archive's pieces is not as it was written");
         let archive: Self = serde_json::from_slice(&text).map_err(|_| wrong())?;
-        match archive.crc32 {
-            Some(sum) if sum != archive.sum()? => Err(wrong()),
-            _ => Ok((archive, made_at)),
+        // A flipped bit in the name of the sum leaves none.
+        if archive.crc32 != Some(archive.sum()?) {
+            return Err(wrong());
         }
+        Ok((archive, made_at))
     }
 
     /// How many results it has, where that is known.

@@ -105,7 +105,7 @@ impl Results {
     }
 }
 
-/// Gives each expected result what was found of it. What nobody expects spoils the block.
+/// Gives each expected result what was found of it. A result that is not expected spoils the block.
 fn assign(
     found: Vec<FoundResult>,
     expected: &[Expected],

@@ -2,22 +2,22 @@
 
 mod appending;
 mod orphans;
+mod reading;
 
 pub(super) use appending::SyncedDirectories;
+pub use reading::StoredConsole;
+pub(super) use reading::UsedBlock;
 
 use super::archive::Archive;
 use super::incoming::Incoming;
-use super::index::{self, BlockPlace, Found, Index, Key, Place, RECORD};
+use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
 use appending::Appending;
-use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::results::artifact::{CONSOLE_FILE, directory_name};
-use clusterrunner_common::results::block::{checked_content_of, content_of};
 use orphans::Orphans;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,12 +52,12 @@ pub(super) enum NewContent {
 #[derive(Debug)]
 pub(super) struct BuildStore {
     directory: PathBuf,
-    /// Opened when something is appended: whoever only reads can write nothing.
+    /// Opened when something is appended: a store that is only read writes nothing.
     files: OnceLock<Files>,
     index: Mutex<Index>,
     /// Whether the index was compared with what an archive was made by.
     is_compared: AtomicBool,
-    /// What the index does not tell any more, once somebody missed it.
+    /// Results that the index does not name any more, once one was missed.
     orphans: OnceLock<Orphans>,
     /// Whether something of that was needed.
     needed_orphans: AtomicBool,
@@ -80,7 +80,7 @@ impl BuildStore {
         if is_new {
             Archive::reserve(&directory)?;
         }
-        // Whoever made them earlier may not have come to sync them.
+        // The process that made them may have ended before it synced them.
         let num_unsynced = if is_first { 3 } else { 2 };
         let unsynced = directory.ancestors().take(num_unsynced);
         let unsynced = unsynced.map(Path::to_owned).collect();
@@ -122,7 +122,7 @@ impl BuildStore {
         appending.end(synced)
     }
 
-    /// Begins to add blocks: they are written, and count when they are synced. Nobody else adds any
+    /// Begins to add blocks: they are written, and count when they are synced. No others are added
     /// meanwhile.
     ///
     /// # Errors
@@ -259,99 +259,12 @@ impl BuildStore {
         Ok(())
     }
 
-    /// The blocks that hold the results of these hand-outs, in their order.
-    ///
-    /// # Errors
-    /// One of the results is not there.
-    pub(super) fn blocks_of(&self, wanted: &[Key]) -> io::Result<Vec<UsedBlock>> {
-        let (mut found, mut lost) = (Vec::with_capacity(wanted.len()), Vec::new());
-        {
-            let index = self.index();
-            for key in wanted {
-                match index.find(*key) {
-                    Some(place) => found.push((place, *key)),
-                    None => lost.push(*key),
-                }
-            }
-        }
-        let is_doubtful = !lost.is_empty() || self.index().num_unread > 0;
-        for key in lost {
-            let place = self.orphan(key)?.ok_or_else(|| missing(key))?;
-            found.push((place, key));
-        }
-        if is_doubtful {
-            let orphans = self.orphans()?;
-            for (found, _) in &mut found {
-                if let Some(in_block) = orphans.in_block(found.place.block) {
-                    found.in_block = in_block;
-                }
-            }
-        }
-        found.sort_unstable_by_key(|(found, _)| (found.place.block, found.place.offset));
-        let used = found.chunk_by(|(one, _), (other, _)| one.place.block == other.place.block);
-        let used = used.filter_map(|results| {
-            let (first, _) = results.first()?;
-            let is_whole = results.len() == first.in_block;
-            let placed = results.iter().filter(|_| !is_whole);
-            let placed = placed.map(|(found, key)| (*key, found.place.offset, found.place.length));
-            Some(UsedBlock {
-                place: first.place.block,
-                is_whole,
-                results: placed.collect(),
-            })
-        });
-        Ok(used.collect())
-    }
-
-    /// The console output of an atom, to be read and searched from its beginning.
-    ///
-    /// # Errors
-    /// The disk refuses, or there is no such result (`NotFound`).
-    pub(super) fn console(
-        &self,
-        subjob: SubjobId,
-        attempt: Attempt,
-        atom: AtomId,
-    ) -> io::Result<StoredConsole> {
-        let key = (subjob, attempt);
-        let known = self.index().find(key);
-        let found = match known {
-            Some(found) => Some(found),
-            None => self.orphan(key)?,
-        };
-        let place = found.ok_or_else(|| missing(key))?.place;
-        let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
-        let block = self.read_block(place.block)?;
-        let (offset, length) = (place.offset, place.length);
-        if place.block.length > CHECKED_BLOCK {
-            return content_of(block, offset, length, &name, StoredConsole::of);
-        }
-        checked_content_of(block, offset, length, &name, StoredConsole::of)
-    }
-
-    fn orphans(&self) -> io::Result<&Orphans> {
-        if let Some(orphans) = self.orphans.get() {
-            return Ok(orphans);
-        }
-        let found = Orphans::of(self)?;
-        Ok(self.orphans.get_or_init(|| found))
-    }
-
-    /// A result that the index does not name.
-    fn orphan(&self, (subjob, _): Key) -> io::Result<Option<Found>> {
-        let found = self.orphans()?.find(subjob);
-        if found.is_some() {
-            self.needed_orphans.store(true, Ordering::Relaxed);
-        }
-        Ok(found)
-    }
-
     /// Whether the index did not name results that were asked for.
     pub(super) fn index_is_damaged(&self) -> bool {
         self.needed_orphans.load(Ordering::Relaxed)
     }
 
-    /// Whether the index is what it was, but for what was appended since. Told once: nobody else changes it.
+    /// Whether the index is what it was, but for what was appended since. Told once: nothing else changes it.
     ///
     /// # Errors
     /// The disk refuses.
@@ -374,16 +287,6 @@ impl BuildStore {
     /// The disk refuses.
     pub(super) fn index_now(&self) -> io::Result<IndexSum> {
         Ok(IndexSum::of(&std::fs::read(self.directory.join(INDEX))?))
-    }
-
-    /// A block, compressed as it is.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub(super) fn read_block(&self, place: BlockPlace) -> io::Result<BufReader<io::Take<File>>> {
-        let mut file = File::open(self.file(place.file))?;
-        file.seek(SeekFrom::Start(place.offset))?;
-        Ok(BufReader::new(file.take(place.length)))
     }
 
     /// The file with this number.
@@ -458,43 +361,3 @@ fn make_directory(directory: &Path) -> io::Result<bool> {
 
 /// A result, where it begins in its uncompressed block, and how long it is.
 pub(super) type Placed = (Key, u64, u64);
-
-/// A block of which something is wanted.
-#[derive(Debug)]
-pub(super) struct UsedBlock {
-    pub(super) place: BlockPlace,
-    /// What is wanted of it, in its order, where that is not all that it holds.
-    pub(super) results: Vec<Placed>,
-    /// Whether that is all that it holds.
-    pub(super) is_whole: bool,
-}
-
-fn missing((subjob, attempt): Key) -> io::Error {
-    let what = format!("no result of subjob {subjob}, attempt {attempt}");
-    io::Error::new(io::ErrorKind::NotFound, what)
-}
-
-/// An atom's output, from its beginning.
-#[derive(Debug)]
-pub enum StoredConsole {
-    /// A short one.
-    Memory(Cursor<Vec<u8>>),
-    /// A long one.
-    File(BufReader<File>),
-}
-
-impl StoredConsole {
-    /// Compressed text can not be searched from its end, so it is laid out.
-    pub(super) fn of(text: &mut dyn Read) -> io::Result<Self> {
-        let mut start = Vec::new();
-        text.take(SMALL_CONSOLE).read_to_end(&mut start)?;
-        if (start.len() as u64) < SMALL_CONSOLE {
-            return Ok(Self::Memory(Cursor::new(start)));
-        }
-        let mut file = tempfile::tempfile()?;
-        io::Write::write_all(&mut file, &start)?;
-        io::copy(text, &mut file)?;
-        file.rewind()?;
-        Ok(Self::File(BufReader::new(file)))
-    }
-}

@@ -1,4 +1,4 @@
-//! What is wrong with stored results, as far as somebody came upon it: told in the log once, and among the warnings
+//! What is wrong with stored results, as far as it was found: told in the log once, and among the warnings
 //! of the build for as long as this process lives.
 
 use clusterrunner_common::ids::BuildId;

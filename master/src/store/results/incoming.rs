@@ -55,7 +55,7 @@ impl Incoming {
         std::fs::rename(&self.path, name)
     }
 
-    /// As [`Self::keep`] for what nobody trusts before the caller has synced it too: file systems with
+    /// As [`Self::keep`] for what is not trusted before the caller has synced it too: file systems with
     /// a journal bring content and name to disk together if both are there when it is synced.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Which results lie on the disk, for a master that starts: its journal must know of all of them.
 
 use super::index::{self, Key};
-use super::{Results, build_store::INDEX, old_files};
+use super::{Results, build_store::INDEX};
 use crate::core::command::StoredResults;
 use clusterrunner_common::ids::BuildId;
 use std::io;
@@ -33,16 +33,11 @@ impl Results {
 }
 
 fn keys(directory: &Path) -> io::Result<Vec<Key>> {
-    let mut keys: Vec<Key> = match std::fs::read(directory.join(INDEX)) {
-        Ok(bytes) => index::keys(&bytes).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    for entry in super::entries(directory)? {
-        let name = entry.file_name();
-        keys.extend(name.to_str().and_then(old_files::key_of));
+    match std::fs::read(directory.join(INDEX)) {
+        Ok(bytes) => Ok(index::keys(&bytes).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
-    Ok(keys)
 }
 
 #[cfg(test)]
@@ -69,8 +64,6 @@ mod tests {
         for other in ["12", "lost+found", "7x"] {
             std::fs::create_dir(directory.path().join(other)).unwrap();
         }
-        let of_old_times = directory.path().join("1/4.2.tar.gz");
-        std::fs::write(of_old_times, "").unwrap();
         // What is torn at the end is left as it is.
         let index = directory.path().join("1/index");
         let mut torn = std::fs::read(&index).unwrap();
@@ -78,7 +71,7 @@ mod tests {
         std::fs::write(&index, &torn).unwrap();
         let stored = results.all_stored(&[BuildId(1), BuildId(12)]).unwrap();
         assert_eq!(stored.last_build, BuildId(12));
-        let keys = [(5, 3), (2, 1), (4, 2)].map(|(s, a)| (SubjobId(s), Attempt(a)));
+        let keys = [(5, 3), (2, 1)].map(|(s, a)| (SubjobId(s), Attempt(a)));
         assert_eq!(stored.of_open_builds, [(BuildId(1), keys.to_vec())].into());
         assert_eq!(std::fs::read(&index).unwrap(), torn);
     }

@@ -1,11 +1,14 @@
 mod damage;
 
 use super::*;
+use bytes::Bytes;
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
 use flate2::bufread::MultiGzDecoder;
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _, Write as _};
+use tokio_util::sync::CancellationToken;
 
 const BUILD: BuildId = BuildId(1);
 const ATOM: AtomId = AtomId(0);
@@ -245,58 +248,6 @@ async fn what_was_torn_at_the_end_is_written_over() {
 async fn an_empty_build_has_an_archive() {
     let scenario = Scenario::new();
     assert_eq!(scenario.archived(&[]).await, BTreeMap::new());
-}
-
-fn old_archive(subjob: u32) -> Vec<u8> {
-    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(gzip);
-    for (file, text) in [("exit_code", "0\n"), ("console_output", "as it was\n")] {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        let name = format!("artifact_{subjob}_0/clusterrunner_{file}");
-        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
-    }
-    tar.into_inner().unwrap().finish().unwrap()
-}
-
-#[tokio::test]
-async fn what_earlier_versions_left_of_a_build_is_taken_over() {
-    let scenario = Scenario::new();
-    scenario.append(&[key(0, 1)], false).await;
-    let old = scenario.file("1.2.tar.gz");
-    std::fs::write(&old, old_archive(1)).unwrap();
-    assert_eq!(scenario.console(key(1, 2)).unwrap(), "as it was\n");
-    assert_eq!(scenario.console(key(1, 1)), None);
-    let keys = [key(0, 1), key(1, 2)];
-    let mut expected = expected(&keys[..1]);
-    expected.insert("./artifact_1_0".to_owned(), "as it was\n".to_owned());
-    assert_eq!(scenario.archived(&keys).await, expected);
-    // What does not count goes, what the archive needs stays.
-    scenario.append(&[key(0, 2)], true).await;
-    scenario.results.clear_unused(BUILD).unwrap();
-    assert!(!old.exists());
-    assert_eq!(scenario.console(key(1, 2)).unwrap(), "as it was\n");
-    assert_eq!(scenario.archived(&keys).await, expected);
-}
-
-#[test]
-fn consoles_of_builds_that_earlier_versions_archived_are_read() {
-    let scenario = Scenario::new();
-    let directory = scenario.file("");
-    std::fs::create_dir_all(&directory).unwrap();
-    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default();
-    zip.start_file("artifact_4_0/clusterrunner_console_output", options)
-        .unwrap();
-    zip.write_all(b"from the zip").unwrap();
-    let zip = zip.finish().unwrap().into_inner();
-    let path = scenario.results.old_archive(BUILD, OldArchive::Zip);
-    std::fs::write(path, zip).unwrap();
-    assert_eq!(scenario.console(key(4, 1)).unwrap(), "from the zip");
-    assert_eq!(scenario.console(key(5, 1)), None);
-    let missing = scenario.results.archive(BUILD).unwrap_err();
-    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-    scenario.results.clear_unused(BUILD).unwrap();
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ const WRITERS: u64 = 4;
 /// How many blocks are written before they are synced at most.
 const GROUP: usize = 256;
 
-/// How many blocks may wait for a thread; whoever brings one more waits.
+/// How many blocks may wait for a thread; the sender of one more waits.
 const WAITING: usize = 1024;
 
 struct Append {
@@ -47,7 +47,7 @@ impl Writers {
         self.0.get(usize::try_from(build.0 % WRITERS).ok()?)
     }
 
-    /// Has the store of a build made and brought to disk, if nobody waits for more important things.
+    /// Has the store of a build made and brought to disk, if nothing more important waits.
     /// The answer comes when that is done, or not done.
     pub(super) fn get_ready(&self, build: BuildId) -> oneshot::Receiver<io::Result<()>> {
         let (done, answer) = oneshot::channel();
@@ -125,7 +125,7 @@ fn write(stores: &Stores, by_build: BTreeMap<BuildId, Waiting>) {
                 Ok(()) => Ok(()),
                 Err(error) => Err(same(error)),
             };
-            // Whoever brought it may have left; it is there all the same.
+            // The sender may have left; the block is stored all the same.
             done.send(told).ok();
         }
     }

@@ -25,7 +25,7 @@ impl Appending<'_> {
     /// # Errors
     /// The disk refuses.
     pub(in crate::store::results) fn sync(&self, others: &mut SyncedDirectories) -> io::Result<()> {
-        // Nobody asks for a result that no event names, so it does no harm if the index gets to disk
+        // A result that no event names is not asked for, so it does no harm if the index gets to disk
         // before the block does, nor if there are names of files without content. With everything
         // written, the first sync does most of the others' work.
         let files = self.store.files()?;

@@ -1,4 +1,4 @@
-//! The list of an archive's members, which has to wait for the end of the archive, kept small.
+//! The list of an archive's members, which has to wait in memory for the end of the archive, in little space.
 //!
 //! A build of 300,000 atoms has 1,200,000 members, whose records take 100 MB. Most of that follows
 //! from what came before: where a member begins, and half of its name. So only what is new is kept,

@@ -8,13 +8,13 @@ const LAST: u64 = 4_354_819_198;
 
 const DAY: u64 = 86_400;
 
-/// A moment as an archive says it. 0 seconds since 1970 mean that nobody knows it.
+/// A moment as an archive says it. 0 seconds since 1970 mean that it is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Modified(pub(super) u64);
 
 impl Modified {
     /// The old form (4.4.6): time and date with a step of two seconds and without a zone. It is UTC
-    /// here, since the master's zone would mean nothing to whoever unpacks.
+    /// here, since the master's zone would mean nothing to the user who unpacks.
     pub(super) fn dos(self) -> (u16, u16) {
         let seconds = self.0.clamp(FIRST, LAST);
         let of_day = seconds % DAY;
@@ -26,7 +26,7 @@ impl Modified {
     }
 
     /// The seconds since 1970 of the extended timestamp, the field that most readers prefer; `None`
-    /// where nobody knows them.
+    /// where they are not known.
     pub(super) fn unix(self) -> Option<u32> {
         (self.0 > 0).then(|| u32::try_from(self.0).unwrap_or(u32::MAX))
     }

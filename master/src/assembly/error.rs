@@ -1,0 +1,60 @@
+//! Why a master does not run.
+
+use crate::journal::JournalError;
+use clusterrunner_common::caller::CallError;
+use clusterrunner_common::daemon::LockError;
+use clusterrunner_common::http::cors::InvalidPattern;
+use clusterrunner_common::http::tls::TlsError;
+use clusterrunner_common::logs::event_log::EventLogError;
+
+/// Why a master could not start, or ended too early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its data directory can not be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The base directory has no absolute path.
+    #[error("could not find the base directory: {0}")]
+    Directory(#[source] std::io::Error),
+    /// Its facts can not be read or stored.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It can not speak HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its event log can not be written.
+    #[error(transparent)]
+    EventLog(#[from] EventLogError),
+    /// It can not call slaves.
+    #[error(transparent)]
+    Caller(#[from] CallError),
+    /// A setting can not be used.
+    #[error(transparent)]
+    Origins(#[from] InvalidPattern),
+    /// What an earlier process left can not be cleared away.
+    #[error("could not clear away what an earlier process left: {0}")]
+    Leftovers(#[source] std::io::Error),
+    /// What results there are can not be looked through.
+    #[error("could not look through the results that are stored: {0}")]
+    Stored(#[source] std::io::Error),
+    /// Nothing can be written by a thread of its own.
+    #[error("could not begin to store results: {0}")]
+    Results(#[source] std::io::Error),
+    /// The address that it listens on is not known.
+    #[error("could not find out the address that is listened on: {0}")]
+    Address(#[source] std::io::Error),
+    /// One of its parts panicked.
+    #[error("a part of the master broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+impl ServeError {
+    /// Whether a setting is wrong, and not this machine.
+    #[must_use]
+    pub fn is_wrong_setting(&self) -> bool {
+        matches!(
+            self,
+            Self::Tls(_) | Self::Origins(_) | Self::Caller(CallError::Tls(_))
+        )
+    }
+}
