@@ -3,7 +3,9 @@
 
 use crate::data_directory::DataDirectory;
 use crate::deliver::delivery::Deliveries;
-use crate::deliver::outbox::{Finished, Lanes, Outbox};
+use crate::deliver::lanes::Lanes;
+use crate::deliver::outbox::Outbox;
+use crate::deliver::parcel::Finished;
 use crate::deliver::reports::Reports;
 use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;

@@ -2,7 +2,10 @@
 
 pub(crate) mod delivery;
 pub(crate) mod held_results;
+pub(crate) mod lanes;
 pub(crate) mod outbox;
+pub(crate) mod packed_console;
+pub(crate) mod parcel;
 pub(crate) mod reports;
 pub(crate) mod result_archive;
 pub(crate) mod result_note;

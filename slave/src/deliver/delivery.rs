@@ -1,26 +1,19 @@
 //! Bringing packed results to the master, however often that takes.
 
-use crate::data_directory::make_private;
-use crate::deliver::result_note::ResultNote;
+use super::parcel::Parcel;
 use crate::master::api::{Backoff, Failures, MasterApi};
 use crate::master::registration::Registration;
 use crate::master::upload::Upload;
 use crate::work::HandOut;
-use bytes::Bytes;
 use clusterrunner_common::api::{RejectedResult, ResultsReport};
 use clusterrunner_common::caller::CallError;
-use clusterrunner_common::disk::regular_file;
-use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId, SubjobId};
-use clusterrunner_common::lock::lock;
+use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
 use reqwest::StatusCode;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
 /// How often a result is offered to a master of the original that refuses it.
 const TRIES_OF_THE_ORIGINAL: u32 = 5;
@@ -43,110 +36,6 @@ pub(crate) struct Deliveries {
     pub(crate) registration: Registration,
     shared: Semaphore,
     own: Semaphore,
-}
-
-/// Packed results: a file, or what is going to be one if it has to wait.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    pub(crate) file: PathBuf,
-    pub(crate) note: ResultNote,
-    /// Who ran the first of them, if it is known.
-    pub(crate) executor: Option<ExecutorIndex>,
-    /// Whether it is one of many small ones; others do not wait for its like.
-    pub(crate) is_small: bool,
-    place: Mutex<Place>,
-}
-
-/// Where packed results are.
-#[derive(Debug)]
-enum Place {
-    /// Here only.
-    Memory(Bytes),
-    /// In their file.
-    File,
-    /// Nobody needs them any more.
-    Nowhere,
-}
-
-impl Packed {
-    /// `content` is what is to be in `file`, or `None` where it is there.
-    pub(crate) fn new(
-        file: PathBuf,
-        note: ResultNote,
-        executor: Option<ExecutorIndex>,
-        is_small: bool,
-        content: Option<Bytes>,
-    ) -> Self {
-        let place = content.map_or(Place::File, Place::Memory);
-        Self {
-            file,
-            note,
-            executor,
-            is_small,
-            place: Mutex::new(place),
-        }
-    }
-
-    fn place(&self) -> MutexGuard<'_, Place> {
-        lock(&self.place)
-    }
-
-    /// Whether there is a file.
-    pub(crate) fn is_file(&self) -> bool {
-        matches!(*self.place(), Place::File)
-    }
-
-    /// Makes the file, if it is not there yet and still needed. What can not be written stays in
-    /// memory. Blocks.
-    pub(crate) fn keep(&self) -> io::Result<()> {
-        let mut place = self.place();
-        if let Place::Memory(content) = &*place {
-            if let Some(directory) = self.file.parent() {
-                make_private(directory)?;
-            }
-            let written = regular_file::create(&self.file)
-                .and_then(|mut file| io::Write::write_all(&mut file, content));
-            if let Err(error) = written {
-                std::fs::remove_file(&self.file).ok();
-                return Err(error);
-            }
-            *place = Place::File;
-        }
-        Ok(())
-    }
-
-    /// Says that nobody needs it any more, which also ends the making of a file. Says whether there is one.
-    pub(crate) fn let_go(&self) -> bool {
-        matches!(
-            std::mem::replace(&mut *self.place(), Place::Nowhere),
-            Place::File
-        )
-    }
-
-    fn content(&self) -> Option<Bytes> {
-        match &*self.place() {
-            Place::Memory(content) => Some(content.clone()),
-            Place::File | Place::Nowhere => None,
-        }
-    }
-
-    /// Brings it to the disk for good.
-    async fn keep_for_good(self: &Arc<Self>) {
-        let packed = Arc::clone(self);
-        let synced = spawn_blocking(move || {
-            packed.keep()?;
-            regular_file::open_itself(&packed.file)?.sync_all()?;
-            match packed.file.parent() {
-                Some(directory) => File::open(directory)?.sync_all(),
-                None => Ok(()),
-            }
-        });
-        let synced = synced.await.map_err(io::Error::other).and_then(|done| done);
-        if let Err(error) = synced {
-            let path = self.file.display();
-            tracing::warn!(%path, %error, "a result that waits could not be brought to the disk");
-        }
-    }
 }
 
 /// How trying to deliver a result ended.
@@ -199,31 +88,26 @@ impl Deliveries {
     }
 
     /// Delivers results until the master has said what it thinks of each; a file stays.
-    /// `first_try_failed` is cancelled when it does not come about at once.
-    pub(crate) async fn deliver(
-        &self,
-        packed: &Arc<Packed>,
-        first_try_failed: &CancellationToken,
-    ) -> Vec<(HandOut, DeliveryEnd)> {
+    pub(crate) async fn deliver(&self, parcel: &Arc<Parcel>) -> Vec<(HandOut, DeliveryEnd)> {
         let mut backoff = Backoff::quick();
         let mut failures = Failures::default();
-        let mut refused = 0;
+        let (mut refused, mut is_spooled) = (0, false);
         let all = |end: DeliveryEnd| {
-            let hand_outs = packed.note.hand_outs();
+            let hand_outs = parcel.note.hand_outs();
             hand_outs.map(|hand_out| (hand_out, end.clone())).collect()
         };
-        let (build, num_results) = (packed.note.build, packed.note.results.len());
+        let (build, num_results) = (parcel.note.build, parcel.note.results.len());
         loop {
             let id = self.registration.some_id().await;
             if self.api.dialect.is_original() && num_results != 1 {
                 // It takes the place of one of ours, and knows nothing of these.
                 return all(DeliveryEnd::Unwanted(id));
             }
-            let error = match self.deliver_once(packed, id).await {
-                Ok(Ok(rejected)) => return self.ends(packed, &rejected, id),
+            let error = match self.deliver_once(parcel, id).await {
+                Ok(Ok(rejected)) => return self.ends(parcel, &rejected, id),
                 Ok(Err(error)) => error,
                 Err(error) => {
-                    let file = packed.file.display();
+                    let file = parcel.file.display();
                     return all(DeliveryEnd::Rejected(format!(
                         "could not read {file}: {error}"
                     )));
@@ -242,9 +126,8 @@ impl Deliveries {
                 Verdict::TryAgain => {
                     // Now that it has to wait it must survive the machine too. Results that are taken
                     // at once, nearly all, do not pay for that.
-                    if !first_try_failed.is_cancelled() {
-                        first_try_failed.cancel();
-                        packed.keep_for_good().await;
+                    if !std::mem::replace(&mut is_spooled, true) {
+                        spool_for_good(parcel).await;
                     }
                     if failures.is_new(&error) {
                         tracing::warn!(
@@ -266,7 +149,7 @@ impl Deliveries {
                     return all(DeliveryEnd::Unwanted(id));
                 }
                 Verdict::Rejected => {
-                    let subjobs = packed.note.results.iter();
+                    let subjobs = parcel.note.results.iter();
                     let subjobs: Vec<_> = subjobs.map(|r| r.subjob_id.to_string()).collect();
                     let subjobs = subjobs.join(", ");
                     return all(DeliveryEnd::Rejected(format!(
@@ -281,7 +164,7 @@ impl Deliveries {
     /// What a master that took the upload thinks of each result.
     fn ends(
         &self,
-        packed: &Packed,
+        parcel: &Parcel,
         rejected: &[RejectedResult],
         id: SlaveId,
     ) -> Vec<(HandOut, DeliveryEnd)> {
@@ -311,7 +194,7 @@ impl Deliveries {
                 "the result of subjob {subjob} can not be delivered: the master refused it with {status}: {error}"
             ))
         };
-        let hand_outs = packed.note.hand_outs();
+        let hand_outs = parcel.note.hand_outs();
         hand_outs
             .map(|hand_out| (hand_out, end(hand_out)))
             .collect()
@@ -321,33 +204,33 @@ impl Deliveries {
     /// file can not be read.
     async fn deliver_once(
         &self,
-        packed: &Packed,
+        parcel: &Parcel,
         id: SlaveId,
     ) -> io::Result<Result<Vec<RejectedResult>, CallError>> {
-        let slots = match packed.is_small {
+        let slots = match parcel.is_small {
             true => &self.shared,
             false => &self.own,
         };
         // The semaphores are never closed; were they, the bound would be all that is lost.
         let _slot = slots.acquire().await;
         let is_original = self.api.dialect.is_original();
-        let report = match packed.note.first() {
+        let report = match parcel.note.first() {
             Some(hand_out) if is_original => {
-                let report = self.api.result_report(id, hand_out, packed.executor);
+                let report = self.api.result_report(id, hand_out, parcel.executor);
                 serde_json::to_string(&report)?
             }
             _ => serde_json::to_string(&ResultsReport {
                 slave_id: id,
                 session_id: self.api.session.clone(),
-                incarnation: packed.note.incarnation().cloned(),
-                results: packed.note.results.clone(),
+                incarnation: parcel.note.incarnation().cloned(),
+                results: parcel.note.results.clone(),
             })?,
         };
-        let content = packed.content();
+        let content = parcel.packed();
         let upload = match content {
             Some(content) if content.len() <= TINY => Upload::of_bytes(&report, &content),
             content => {
-                let path = packed.file.clone();
+                let path = parcel.file.clone();
                 let read = spawn_blocking(move || match content {
                     Some(content) => Ok(Upload::of_bytes(&report, &content)),
                     None => Upload::of_file(&report, &path),
@@ -355,56 +238,25 @@ impl Deliveries {
                 read.await.map_err(io::Error::other)??
             }
         };
-        Ok(match packed.note.first() {
+        Ok(match parcel.note.first() {
             Some(hand_out) if is_original => {
                 let taken = self.api.upload_to_original(hand_out, upload).await;
                 taken.map(|()| Vec::new())
             }
             _ => {
-                let answer = self.api.upload_results(packed.note.build, upload).await;
+                let answer = self.api.upload_results(parcel.note.build, upload).await;
                 answer.map(|answer| answer.rejected)
             }
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clusterrunner_common::ids::{BuildId, SessionId};
-
-    #[test]
-    fn what_has_to_wait_becomes_a_file_unless_nobody_needs_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("1/results");
-        let packed = || {
-            let note = ResultNote {
-                build: BuildId(1),
-                session: SessionId("s".to_owned()),
-                master: None,
-                results: Vec::new(),
-            };
-            let content = Bytes::from_static(b"content");
-            Packed::new(file.clone(), note, None, true, Some(content))
-        };
-        let kept = packed();
-        assert!(!kept.is_file());
-        kept.keep().unwrap();
-        kept.keep().unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), b"content");
-        assert!(kept.is_file() && kept.content().is_none());
-        assert!(kept.let_go());
-        std::fs::remove_file(&file).unwrap();
-
-        let over = packed();
-        assert!(!over.let_go());
-        over.keep().unwrap();
-        assert!(!over.is_file() && !file.exists());
-
-        // The name is taken by a directory.
-        std::fs::create_dir(&file).unwrap();
-        let not_written = packed();
-        not_written.keep().unwrap_err();
-        assert!(!not_written.is_file() && not_written.content().is_some());
+/// Has results that are not taken outlive this machine's crash, too.
+async fn spool_for_good(parcel: &Arc<Parcel>) {
+    let waiting = Arc::clone(parcel);
+    let synced = spawn_blocking(move || waiting.spool_for_good()).await;
+    if let Err(error) = synced.map_err(io::Error::other).and_then(|done| done) {
+        let path = parcel.file.display();
+        tracing::warn!(%path, %error, "a result that waits could not be brought to the disk");
     }
 }

@@ -5,7 +5,8 @@
 //! counts; else it is dropped.
 
 use crate::data_directory::DataDirectory;
-use crate::deliver::delivery::{Deliveries, DeliveryEnd, Packed};
+use crate::deliver::delivery::{Deliveries, DeliveryEnd};
+use crate::deliver::parcel::Parcel;
 use crate::deliver::result_note::ResultNote;
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
@@ -255,10 +256,10 @@ impl HeldDeliveries {
                     Some(first) = self.wanted.recv() => {
                         let (file, results) = (data.held_file(first), &self.results);
                         let Some(note) = results.note(first) else { continue };
-                        let packed = Arc::new(Packed::new(file, note, None, false, None));
+                        let parcel = Arc::new(Parcel::found(file, note));
                         under_way.push(async move {
                             loop {
-                                let ends = deliveries.deliver(&packed, &CancellationToken::new()).await;
+                                let ends = deliveries.deliver(&parcel).await;
                                 if results.ended(first, &ends, registration) {
                                     return (first, ends);
                                 }

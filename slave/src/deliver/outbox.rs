@@ -1,24 +1,17 @@
-//! Results on their way to the master.
+//! Results from their end on: gathered, packed, delivered.
 //!
-//! What ends while a build's results are on their way gathers in memory and goes with the next upload,
-//! so many small results share a request, and a single one does not wait. What is large goes by itself and
-//! holds nobody up. What the master does not take at once is a file until it does, which outlives this
-//! process.
+//! Results that finish during an upload of their build join the next one, so many small results share a
+//! request, and a single one does not wait. A large one goes by itself and holds nobody up. What the
+//! master does not take at once is spooled to a file until it does.
 
-mod batch;
-mod consoles;
-mod lanes;
-
-pub(crate) use batch::Finished;
-pub(crate) use consoles::EndedConsole;
-pub(crate) use lanes::Lanes;
-
+use super::delivery::{Deliveries, DeliveryEnd};
+use super::lanes::{Lane, Lanes};
+use super::packed_console::{self, EndedConsole};
+use super::parcel::{Finished, PackFailure, Parcel};
+use super::result_archive::Taker;
 use crate::data_directory::DataDirectory;
-use crate::deliver::delivery::{Deliveries, DeliveryEnd, Packed};
-use crate::deliver::result_archive::remove_files;
 use crate::work::{BROKE_OFF, Command, DeliveryOutcome, HandOut};
-use batch::{Batch, PackFailure};
-use clusterrunner_common::ids::{BuildId, SessionId};
+use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SubjobId};
 use clusterrunner_common::lock::lock;
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
@@ -34,33 +27,29 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Batches up to this size are packed at once: that takes less than a hop to a thread that may block.
+/// Parcels up to this size are packed at once: that takes less than a hop to a thread that may block.
 const TINY: usize = 16 << 10;
 
-/// How long results gather behind an upload that does not come to its end: what has not gone to a file
-/// is lost if the process is killed.
-const GATHERING: Duration = Duration::from_millis(500);
-
-/// How long small results may be on their way in memory only. The master has nearly all of them sooner, and
-/// for these a file would cost more than all the rest.
-const UNKEPT: Duration = Duration::from_millis(50);
-
-/// The shortest time from one upload of a build to the next while all executors work: each request costs
-/// the master about as much as a hundred results in it. The first after a pause goes at once.
-const LULL: Duration = Duration::from_millis(25);
+/// How long results gather behind an upload of their build while all executors work: each request costs the
+/// master about as much as a hundred results in it. The first after a pause goes at once.
+const LINGER: Duration = Duration::from_millis(25);
 
 /// The same while an executor has nothing to do: the master may wait for these results to give it some,
 /// or to end the build.
-const SHORT_LULL: Duration = Duration::from_millis(3);
+const SHORT_LINGER: Duration = Duration::from_millis(3);
+
+/// An upload that takes longer than this is slow: its results are spooled to a file, and the next upload does
+/// not wait for it any more. Nearly all take less, and for these a file would cost more than all the rest.
+const SLOW: Duration = LINGER.saturating_mul(2);
 
 /// Takes results in, packs and delivers them, and tells how that ended.
 pub(crate) struct Outbox {
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) session: SessionId,
-    /// Cancelled when the process is to end: what is not delivered then is kept for the next one.
+    /// Cancelled when the process is to end: what is not delivered then is spooled for the next one.
     pub(crate) ending: CancellationToken,
-    /// To whom it is told.
+    /// Hears how packing and delivering ended.
     pub(crate) tell: Box<dyn Fn(Command) + Send + Sync>,
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: Handle,
@@ -85,26 +74,23 @@ impl Outbox {
         let is_original = self.deliveries.api.dialect.is_original();
         let mut lanes = self.lock();
         let lane = lanes.of(finished.hand_out.build);
-        let batch = if is_original || finished.goes_alone() {
-            lane.enter(Batch::alone(finished, lane.number, stop))
-        } else {
-            lane.gather(finished);
-            match lane.num_turns == 0 || lane.is_full() {
-                true => lane.take(stop, true),
-                false => None,
-            }
-        };
-        drop(lanes);
-        self.send_off(batch);
+        if is_original || finished.goes_alone() {
+            self.send_off(lane, vec![finished], false, stop);
+            return;
+        }
+        lane.gather(finished);
+        if lane.num_turns == 0 || lane.is_full() {
+            let gathered = lane.take();
+            self.send_off(lane, gathered, true, stop);
+        }
     }
 
     /// What gathered of a build, whose deliveries were told to stop, goes to its end. Does not block.
     pub(crate) fn cancel(self: &Arc<Self>, build: BuildId, stop: &CancellationToken) {
-        let mut lanes = self.lock();
-        let batch = lanes.builds.get_mut(&build);
-        let batch = batch.and_then(|lane| lane.take(stop, false));
-        drop(lanes);
-        self.send_off(batch);
+        if let Some(lane) = self.lock().builds.get_mut(&build) {
+            let gathered = lane.take();
+            self.send_off(lane, gathered, true, stop);
+        }
     }
 
     /// Forgets a build of which nothing is under way any more.
@@ -112,23 +98,14 @@ impl Outbox {
         self.lock().builds.remove(&build);
     }
 
-    /// Nobody waits for this batch any more: what gathered behind it goes.
-    fn end_turn(self: &Arc<Self>, batch: &Batch) {
-        if !batch.end_turn() {
-            return;
-        }
-        let mut lanes = self.lock();
-        let lane = lanes.builds.get_mut(&batch.build);
-        let lane = lane.filter(|lane| lane.number == batch.lane);
-        let next = lane.and_then(|lane| {
-            lane.num_turns -= 1;
-            match lane.num_turns == 0 && !lane.gathered.is_empty() {
-                true => lane.take(&batch.stop, true),
-                false => None,
-            }
-        });
-        drop(lanes);
-        self.send_off(next);
+    /// The console of an atom that has ended, of the newest attempt whose result is here. Blocks.
+    pub(crate) fn console(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        atom: AtomId,
+    ) -> Option<EndedConsole> {
+        packed_console::find(&self.lanes, &self.data, build, (subjob, atom))
     }
 
     /// Says whether an executor has nothing to do now.
@@ -137,74 +114,98 @@ impl Outbox {
             .send_if_modified(|known| std::mem::replace(known, is_idle) != is_idle);
     }
 
-    /// Waits until the next upload of a build may begin, whose last began then.
-    async fn lull(&self, begun: Instant) {
-        tokio::time::sleep_until(begun + SHORT_LULL).await;
-        let mut is_idle = self.is_idle.subscribe();
-        let idle = is_idle.wait_for(|is_idle| *is_idle);
-        // In either case the wait is over.
-        tokio::time::timeout_at(begun + LULL, idle).await.ok();
-    }
-
-    fn send_off(self: &Arc<Self>, batch: Option<Arc<Batch>>) {
-        let Some(batch) = batch else { return };
+    /// Makes a parcel and has it delivered. Small ones have the turn: the next of them waits until it is over.
+    fn send_off(
+        self: &Arc<Self>,
+        lane: &mut Lane,
+        finished: Vec<Finished>,
+        is_small: bool,
+        stop: &CancellationToken,
+    ) {
+        let incarnation = finished.first().and_then(|one| one.incarnation.as_ref());
+        let master = incarnation.and_then(|of| self.deliveries.api.lineage.last_of(of));
+        let of = (&self.session, master);
+        let Some(parcel) = Parcel::of(finished, is_small, &self.data, of, stop) else {
+            return;
+        };
+        let parcel = Arc::new(parcel);
+        lane.enter(&parcel);
+        let mut turn = is_small.then(|| {
+            lane.num_turns += 1;
+            Turn {
+                lane: lane.number,
+                begun: Instant::now(),
+            }
+        });
         let outbox = Arc::clone(self);
         let bring = async move {
-            let begun = Instant::now();
-            let bringing = AssertUnwindSafe(outbox.bring(&batch)).catch_unwind();
+            let bringing = AssertUnwindSafe(outbox.bring(&parcel, &mut turn)).catch_unwind();
             let ends = bringing.await.unwrap_or_else(|_| {
-                tracing::error!(build.id = %batch.build, "delivering results panicked");
-                let broke_off = DeliveryOutcome::Rejected(BROKE_OFF.to_owned());
-                batch.all(&broke_off)
+                tracing::error!(build.id = %parcel.build, "delivering results panicked");
+                all(&parcel, &DeliveryOutcome::Rejected(BROKE_OFF.to_owned()))
             });
             (outbox.tell)(Command::DeliveriesEnded(ends));
-            if batch.has_turn() {
-                let lull = outbox.lull(begun);
-                batch.stop.run_until_cancelled(lull).await;
-                outbox.end_turn(&batch);
+            if let Some(turn) = turn {
+                let linger = outbox.linger(turn.begun);
+                parcel.stop.run_until_cancelled(linger).await;
+                outbox.end_turn(&turn, &parcel);
             }
         };
         self.tasks.spawn_on(bring, &self.runtime);
     }
 
-    /// Packs a batch and delivers it, or keeps it for the next life.
-    async fn bring(self: &Arc<Self>, batch: &Arc<Batch>) -> Vec<(HandOut, DeliveryOutcome)> {
-        let over = || batch.all(&DeliveryOutcome::Over);
-        let packed = if batch.weight() <= TINY {
-            Ok(self.pack(batch))
-        } else {
-            let (outbox, batch) = (Arc::clone(self), Arc::clone(batch));
-            spawn_blocking(move || outbox.pack(&batch)).await
+    /// Waits until the next upload of a build may begin, whose last began then.
+    async fn linger(&self, begun: Instant) {
+        tokio::time::sleep_until(begun + SHORT_LINGER).await;
+        let mut is_idle = self.is_idle.subscribe();
+        let idle = is_idle.wait_for(|is_idle| *is_idle);
+        // In either case the wait is over.
+        tokio::time::timeout_at(begun + LINGER, idle).await.ok();
+    }
+
+    /// Nobody waits for this parcel any more: what gathered behind it goes.
+    fn end_turn(self: &Arc<Self>, turn: &Turn, parcel: &Parcel) {
+        let mut lanes = self.lock();
+        let lane = lanes.builds.get_mut(&parcel.build);
+        let Some(lane) = lane.filter(|lane| lane.number == turn.lane) else {
+            return;
         };
-        let packed = match packed {
-            Ok(Ok(packed)) => Arc::new(packed),
-            Ok(Err(PackFailure::Unwanted)) => return over(),
-            Ok(Err(PackFailure::Trouble(_))) if batch.stop.is_cancelled() => return over(),
-            Ok(Err(PackFailure::Trouble(reason))) => {
-                return batch.all(&DeliveryOutcome::Rejected(reason));
-            }
-            Err(error) => return batch.all(&DeliveryOutcome::Rejected(error.to_string())),
-        };
-        (self.tell)(Command::Packed(batch.hand_outs.clone()));
-        let ends = self.deliver(batch, &packed).await;
-        let is_delivered = ends.is_some();
-        let keeps = match is_delivered {
-            // It asks us for consoles until it has the whole build.
-            true => self.deliveries.api.dialect.is_original(),
-            false => batch.stop.is_cancelled() && self.ending.is_cancelled() && self.hold(&packed),
-        };
-        if !keeps {
-            if packed.let_go()
-                && let Err(error) = tokio::fs::remove_file(&packed.file).await
-            {
-                let path = packed.file.display();
-                tracing::warn!(%path, %error, "could not remove a result");
-            }
-            self.is_gone(batch);
+        lane.num_turns -= 1;
+        if lane.num_turns == 0 {
+            let gathered = lane.take();
+            self.send_off(lane, gathered, true, &parcel.stop);
         }
-        let Some(ends) = ends else { return over() };
-        let mut ends: HashMap<HandOut, DeliveryEnd> = ends.into_iter().collect();
-        let hand_outs = batch.hand_outs.iter();
+    }
+
+    /// Packs a parcel and delivers it, or spools it for the next life.
+    async fn bring(
+        self: &Arc<Self>,
+        parcel: &Arc<Parcel>,
+        turn: &mut Option<Turn>,
+    ) -> Vec<(HandOut, DeliveryOutcome)> {
+        match self.pack(parcel).await {
+            Ok(()) => {}
+            Err(PackFailure::Trouble(reason)) if !parcel.stop.is_cancelled() => {
+                self.is_gone(parcel).await;
+                return all(parcel, &DeliveryOutcome::Rejected(reason));
+            }
+            Err(PackFailure::Unwanted | PackFailure::Trouble(_)) => {
+                self.is_gone(parcel).await;
+                return all(parcel, &DeliveryOutcome::Over);
+            }
+        }
+        (self.tell)(Command::Packed(parcel.hand_outs.clone()));
+        let ends = self.deliver(parcel, turn).await;
+        let stays = match &ends {
+            // It asks us for consoles until it has the whole build.
+            Some(_) => self.deliveries.api.dialect.is_original(),
+            None => parcel.stop.is_cancelled() && self.ending.is_cancelled() && self.hold(parcel),
+        };
+        if !stays {
+            self.is_gone(parcel).await;
+        }
+        let mut ends: HashMap<_, _> = ends.into_iter().flatten().collect();
+        let hand_outs = parcel.hand_outs.iter();
         let ends = hand_outs.map(|hand_out| match ends.remove(hand_out) {
             Some(DeliveryEnd::Rejected(reason)) => (*hand_out, DeliveryOutcome::Rejected(reason)),
             // Those that nobody wanted any more were left out.
@@ -215,95 +216,95 @@ impl Outbox {
         ends.collect()
     }
 
-    /// Delivers until the build's deliveries are told to stop.
+    async fn pack(&self, parcel: &Arc<Parcel>) -> Result<(), PackFailure> {
+        let taker = match self.deliveries.api.dialect.is_original() {
+            true => Taker::Original,
+            false => Taker::Ours,
+        };
+        if parcel.size() <= TINY {
+            return parcel.pack(taker, &self.ending);
+        }
+        let (parcel, ending) = (Arc::clone(parcel), self.ending.clone());
+        let packing = spawn_blocking(move || parcel.pack(taker, &ending));
+        let packed = packing.await;
+        packed.unwrap_or_else(|error| Err(PackFailure::Trouble(error.to_string())))
+    }
+
+    /// Delivers until the build's deliveries are told to stop. A slow delivery loses its turn.
     async fn deliver(
         self: &Arc<Self>,
-        batch: &Arc<Batch>,
-        packed: &Arc<Packed>,
+        parcel: &Arc<Parcel>,
+        turn: &mut Option<Turn>,
     ) -> Option<Vec<(HandOut, DeliveryEnd)>> {
-        let first_try_failed = CancellationToken::new();
-        let delivering = self.deliveries.deliver(packed, &first_try_failed);
-        let delivering = batch.stop.run_until_cancelled(delivering);
-        let begun = Instant::now();
+        let delivering = self.deliveries.deliver(parcel);
+        let delivering = parcel.stop.run_until_cancelled(delivering);
+        let slow = tokio::time::sleep(SLOW);
         tokio::pin!(delivering);
         tokio::select! {
             ended = &mut delivering => return ended,
-            () = tokio::time::sleep_until(begun + UNKEPT) => {}
+            () = slow => {}
         }
         tokio::select! {
             ended = &mut delivering => return ended,
-            () = keep(batch, packed) => {}
+            () = spool(parcel) => {}
         }
-        tokio::select! {
-            ended = &mut delivering => return ended,
-            () = first_try_failed.cancelled() => {}
-            () = tokio::time::sleep_until(begun + GATHERING) => {}
+        if let Some(turn) = turn.take() {
+            self.end_turn(&turn, parcel);
         }
-        self.end_turn(batch);
         delivering.await
     }
 
-    /// Packs a batch, and removes what its atoms left. Blocks.
-    fn pack(&self, batch: &Batch) -> Result<Packed, PackFailure> {
-        let Some(finished) = batch.finished() else {
-            return Err(PackFailure::Unwanted);
-        };
-        let api = &self.deliveries.api;
-        let incarnation = finished.first().and_then(|one| one.incarnation.as_ref());
-        let master = incarnation.and_then(|of| api.lineage.last_of(of));
-        let packed = if incarnation.is_some() && master.is_none() {
-            // That incarnation is gone, and with it whoever would want it.
-            Err(PackFailure::Unwanted)
-        } else {
-            batch.pack(
-                &finished,
-                &self.data,
-                (&self.session, master),
-                api.dialect.is_original(),
-                &self.ending,
-            )
-        };
-        // Before others may work in the same directories.
-        for finished in finished.iter() {
-            remove_files(&finished.atoms);
+    /// Removes a parcel and its file.
+    async fn is_gone(&self, parcel: &Parcel) {
+        if parcel.let_go()
+            && let Err(error) = tokio::fs::remove_file(&parcel.file).await
+        {
+            let path = parcel.file.display();
+            tracing::warn!(%path, %error, "could not remove a result");
         }
-        match &packed {
-            Ok(packed) if packed.is_file() => batch.lies_in(Some(packed.file.clone())),
-            Ok(_) => {}
-            Err(_) => self.is_gone(batch),
-        }
-        packed
+        self.lock().forget(parcel);
     }
 
     /// Puts results aside for the next life. Says whether that worked.
-    fn hold(&self, packed: &Packed) -> bool {
-        let Some(first) = packed.note.first() else {
+    fn hold(&self, parcel: &Parcel) -> bool {
+        let Some(first) = parcel.note.first() else {
             return false;
         };
-        match packed.keep().and_then(|()| self.data.hold(first)) {
+        match parcel.spool().and_then(|()| self.data.hold(first)) {
             Ok(()) => true,
             Err(error) => {
-                let path = packed.file.display();
-                tracing::warn!(%path, %error, "could not keep a result");
+                let path = parcel.file.display();
+                tracing::warn!(%path, %error, "could not spool a result");
                 false
             }
         }
     }
 }
 
+/// What the next parcel of a build waits for.
+#[derive(Debug)]
+struct Turn {
+    lane: u64,
+    begun: Instant,
+}
+
+/// The same end for all of a parcel.
+fn all(parcel: &Parcel, outcome: &DeliveryOutcome) -> Vec<(HandOut, DeliveryOutcome)> {
+    let hand_outs = parcel.hand_outs.iter();
+    hand_outs
+        .map(|hand_out| (*hand_out, outcome.clone()))
+        .collect()
+}
+
 /// Has results be a file, as they are not taken at once. If that fails they stay in memory, where they are
 /// no worse off.
-async fn keep(batch: &Arc<Batch>, packed: &Arc<Packed>) {
-    let (batch, packed) = (Arc::clone(batch), Arc::clone(packed));
-    let kept = spawn_blocking(move || {
-        packed.keep()?;
-        if packed.is_file() {
-            batch.lies_in(Some(packed.file.clone()));
-        }
-        Ok(())
-    });
-    let kept: io::Result<()> = kept.await.map_err(io::Error::other).and_then(|kept| kept);
-    if let Err(error) = kept {
+async fn spool(parcel: &Arc<Parcel>) {
+    let parcel = Arc::clone(parcel);
+    let spooled = spawn_blocking(move || parcel.spool()).await;
+    let spooled = spooled
+        .map_err(io::Error::other)
+        .and_then(|spooled| spooled);
+    if let Err(error) = spooled {
         tracing::warn!(%error, "a result that waits could not be written to a file");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::api::{Api, Ids};
 use super::error::ApiError;
-use crate::deliver::outbox::EndedConsole;
+use crate::deliver::packed_console::EndedConsole;
 use crate::run::consoles::{AtomKey, FoundConsole};
 use crate::work::AtomConsole;
 use axum::Json;

@@ -264,5 +264,5 @@ impl Build {
 
 /// How much memory an atom's result takes until it is packed.
 fn weight(atom: &AtomEnd) -> usize {
-    atom.console.weight() + atom.command.len()
+    atom.console.size() + atom.command.len()
 }

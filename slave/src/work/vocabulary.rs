@@ -142,7 +142,7 @@ pub(crate) enum AtomConsole {
 
 impl AtomConsole {
     /// How much memory it takes.
-    pub(crate) fn weight(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Self::Memory(text) => text.len(),
             Self::File(_) => 0,

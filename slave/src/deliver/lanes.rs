@@ -1,10 +1,9 @@
-//! What gathers of each build until it goes, and when that is much enough.
+//! Results that gather until they go, by build, and how many may.
 
-use super::batch::{Batch, Finished};
+use super::parcel::{Finished, Parcel};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// How many results share a file at most. Their names must fit into a header of 64 KiB.
 const MAX_RESULTS: usize = 256;
@@ -15,7 +14,7 @@ const MAX_GATHERED: usize = 256 << 10;
 /// How many atoms that ran too long may gather; they stand in that header, too.
 const MAX_REPORTS: usize = 256;
 
-/// What there is of each build.
+/// The results of each build.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     pub(super) builds: HashMap<BuildId, Lane>,
@@ -28,12 +27,12 @@ pub(super) struct Lane {
     pub(super) number: u64,
     pub(super) gathered: Vec<Finished>,
     /// Bytes of output and atoms to report in `gathered`.
-    weight: usize,
+    size: usize,
     num_reports: usize,
-    /// How many batches others wait for.
+    /// How many parcels the next one waits for.
     pub(super) num_turns: usize,
-    /// Where the newest result of each subjob is, once it has left `gathered`.
-    pub(super) batches: HashMap<SubjobId, Arc<Batch>>,
+    /// The parcel with the newest result of each subjob, once it has left `gathered`.
+    pub(super) parcels: HashMap<SubjobId, Arc<Parcel>>,
 }
 
 impl Lanes {
@@ -46,47 +45,56 @@ impl Lanes {
             }
         })
     }
+
+    /// A parcel is on its way no more, and its file not there.
+    pub(super) fn forget(&mut self, parcel: &Parcel) {
+        let Some(lane) = self.builds.get_mut(&parcel.build) else {
+            return;
+        };
+        for hand_out in &parcel.hand_outs {
+            let newest = lane.parcels.get(&hand_out.subjob);
+            if newest.is_some_and(|newest| std::ptr::eq(Arc::as_ptr(newest), parcel)) {
+                lane.parcels.remove(&hand_out.subjob);
+            }
+        }
+    }
 }
 
 impl Lane {
     pub(super) fn gather(&mut self, finished: Finished) {
-        self.weight += finished.weight();
+        self.size += finished.size();
         self.num_reports += finished.num_reports();
         self.gathered.push(finished);
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.gathered.len() >= MAX_RESULTS
-            || self.weight >= MAX_GATHERED
+            || self.size >= MAX_GATHERED
             || self.num_reports >= MAX_REPORTS
     }
 
-    /// All that gathered, and whether the next results wait for it.
-    pub(super) fn take(&mut self, stop: &CancellationToken, has_turn: bool) -> Option<Arc<Batch>> {
-        self.weight = 0;
-        self.num_reports = 0;
-        let gathered = std::mem::take(&mut self.gathered);
-        let batch = Batch::shared(gathered, self.number, stop, has_turn)?;
-        self.num_turns += usize::from(has_turn);
-        self.enter(batch)
+    /// All that gathered.
+    pub(super) fn take(&mut self) -> Vec<Finished> {
+        (self.size, self.num_reports) = (0, 0);
+        std::mem::take(&mut self.gathered)
     }
 
-    pub(super) fn enter(&mut self, batch: Batch) -> Option<Arc<Batch>> {
-        let batch = Arc::new(batch);
-        for hand_out in &batch.hand_outs {
-            self.batches.insert(hand_out.subjob, Arc::clone(&batch));
+    pub(super) fn enter(&mut self, parcel: &Arc<Parcel>) {
+        for hand_out in &parcel.hand_outs {
+            self.parcels.insert(hand_out.subjob, Arc::clone(parcel));
         }
-        Some(batch)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::result_note::{ResultNote, entry};
     use crate::work::{AtomConsole, AtomEnd, HandOut};
     use clusterrunner_common::ids::{Attempt, ExecutorIndex, SessionId};
     use std::path::PathBuf;
     use std::time::Duration;
+    use tokio_util::sync::CancellationToken;
 
     fn finished(subjob: u32, console: AtomConsole, timed_out: usize) -> Finished {
         let atom = |console, timed_out| AtomEnd {
@@ -127,26 +135,23 @@ mod tests {
             let console = AtomConsole::Memory(vec![0; console]);
             lane.gather(finished(subjobs.next().unwrap(), console, timed_out));
         }
-        let stop = CancellationToken::new();
-        let batch = lane.take(&stop, true).unwrap();
-        assert!(!lane.is_full() && lane.take(&stop, true).is_none());
-        // The note of the largest batch fits into a header of gzip.
-        let finished = batch.finished().unwrap();
-        let results = finished
-            .iter()
-            .map(|f| crate::deliver::result_note::entry(f.hand_out, f.executor, &f.atoms));
-        let note = crate::deliver::result_note::ResultNote {
+        let finished = lane.take();
+        assert!(!lane.is_full() && lane.take().is_empty());
+        // The note of the largest parcel fits into a header of gzip.
+        let results = finished.iter();
+        let results = results.map(|one| entry(one.hand_out, one.executor, &one.atoms));
+        let note = ResultNote {
             master: None,
             build: BuildId(u64::MAX),
             session: SessionId("x".repeat(100)),
             results: results.collect(),
         };
         assert!(note.to_comment().unwrap().len() < 48 << 10);
-        batch.hand_outs.len()
+        finished.len()
     }
 
     #[test]
-    fn batches_are_bounded() {
+    fn parcels_are_bounded() {
         assert_eq!(gathered(0, 0), MAX_RESULTS);
         assert!((1..=64).contains(&gathered(4 << 10, 0)));
         assert_eq!(gathered(0, 16), MAX_REPORTS / 16);
