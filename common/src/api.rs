@@ -11,7 +11,7 @@ pub use crate::process::console::ConsoleBody;
 pub use master_mark::{MasterMark, Seen};
 pub use slave_protocol::*;
 
-use crate::ids::{AtomId, BuildId, SessionId, SlaveId, SubjobId};
+use crate::ids::{AtomId, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -201,6 +201,12 @@ pub struct AtomView {
     /// ending by itself, such as `poison: 3 slaves were lost while they ran it`.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Ours: when it started, in seconds since 1970; only where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<f64>,
+    /// Ours: the executor that runs it or ran it; only where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
 }
 
 /// `{"atom": ...}`.

@@ -26,11 +26,12 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 21] = [
+const OURS: [&str; 23] = [
     "STATUS",
     "artifacts",
     "commit",
     "drain",
+    "executor_id",
     "is_drained",
     "is_in_doubt",
     "is_quarantined",
@@ -45,6 +46,7 @@ const OURS: [&str; 21] = [
     "resumed",
     "results",
     "source",
+    "started_at",
     "trouble",
     "undrain",
     "warnings",

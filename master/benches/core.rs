@@ -273,6 +273,7 @@ impl Farm {
                     exit_code: 0,
                     duration_ms: 1,
                     trouble: None,
+                    started_at: None,
                 }],
             }),
             Fact::Build(build, BuildFact::TeardownRequested { slave }) => {

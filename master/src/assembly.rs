@@ -22,6 +22,7 @@ use crate::read::event_log;
 use crate::read::feed;
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
+use crate::read::running::RunningAtoms;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
 use clusterrunner_common::auth::gate::Gate;
@@ -330,6 +331,7 @@ impl Farm {
                 archived: self.archived.clone(),
             },
             published,
+            running: RunningAtoms::default(),
             results: self.results.clone(),
             space: self.space.clone(),
             sources,

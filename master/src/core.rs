@@ -26,7 +26,6 @@ mod tests;
 
 pub use builds::mishaps::Mishaps;
 pub use check::Inconsistency;
-pub(crate) use scheduling::at_work::AtWork;
 
 use builds::build::{Build, Preparation};
 use builds::project::Projects;

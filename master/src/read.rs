@@ -7,3 +7,4 @@ pub mod feed;
 pub mod lists;
 pub mod metrics;
 pub mod published;
+pub mod running;

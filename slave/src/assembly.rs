@@ -7,8 +7,10 @@ use crate::deliver::delivery::Deliveries;
 use crate::deliver::held_results::{HeldDeliveries, HeldResults};
 use crate::http::{self, Api, LEGACY_WARNING, legacy_proof};
 use crate::master::api::{Dialect, MasterApi};
+use crate::master::clock::MasterClock;
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
+use crate::run::consoles::Consoles;
 use crate::run::subjob_executor::Limits;
 use crate::run::{event_log, misdeeds};
 use crate::setup::Setup;
@@ -146,6 +148,7 @@ pub async fn serve_until_told(
         work: work.clone(),
         registration: registration.clone(),
         space: base.space.clone(),
+        consoles: Arc::clone(&surroundings.consoles),
         held,
         data: Arc::clone(&base.data),
         interval,
@@ -259,6 +262,7 @@ impl Base {
             accepts_original: self.settings.service.accept_legacy_peers,
             dialect: Dialect::default(),
             lineage: Lineage::default(),
+            clock: MasterClock::default(),
         })
     }
 
@@ -315,10 +319,15 @@ impl Base {
         api: &MasterApi,
         registration: &Registration,
     ) -> Surroundings {
+        let consoles = Arc::<Consoles>::default();
         Surroundings {
             data: Arc::clone(&self.data),
             setup: self.setup(sources),
-            deliveries: Arc::new(Deliveries::new(api.clone(), registration.clone())),
+            deliveries: Arc::new(Deliveries::new(
+                api.clone(),
+                registration.clone(),
+                Arc::clone(&consoles),
+            )),
             reports: Arc::default(),
             events: self.events.clone(),
             session: self.session.clone(),
@@ -328,7 +337,7 @@ impl Base {
             },
             space: self.space.clone(),
             ending: self.stop.clone(),
-            consoles: Arc::default(),
+            consoles,
         }
     }
 

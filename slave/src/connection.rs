@@ -5,6 +5,7 @@ use crate::data_directory::DataDirectory;
 use crate::deliver::held_results::HeldResults;
 use crate::master::api::{Backoff, Failures, MasterApi};
 use crate::master::registration::Registration;
+use crate::run::consoles::Consoles;
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;
@@ -15,6 +16,9 @@ use reqwest::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How often atoms are looked for whose start the master was not told: it hears of each within a second.
+const NEWS: Duration = Duration::from_millis(750);
 
 /// How long saying good-bye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,6 +51,7 @@ pub(crate) struct Connection {
     pub(crate) space: DiskSpace,
     pub(crate) held: HeldResults,
     pub(crate) data: Arc<DataDirectory>,
+    pub(crate) consoles: Arc<Consoles>,
     /// The time between two heartbeats.
     pub(crate) interval: Duration,
 }
@@ -176,17 +181,29 @@ impl Connection {
         resumed
     }
 
+    /// Waits until there is an atom to tell of whose start did not go along with results.
+    async fn has_news(&self) {
+        loop {
+            // First of all, so that there are no two heartbeats within this.
+            tokio::time::sleep(NEWS).await;
+            if self.consoles.has_news() {
+                return;
+            }
+        }
+    }
+
     /// Gives signs of life until the master does not count on us any more.
     async fn hold(&self, id: SlaveId, failures: &mut Failures) {
         let (api, registration) = (&self.api, &self.registration);
         let mut backoff = Backoff::slow();
         loop {
-            match api.heartbeat(id).await {
+            match api.heartbeat(id, self.consoles.running()).await {
                 Ok(answer) if answer.is_alive => {
                     tell_of_end(failures);
                     backoff = Backoff::slow();
                     tokio::select! {
                         () = tokio::time::sleep(self.interval) => {}
+                        () = self.has_news() => {}
                         () = registration.doubted() => {}
                     }
                     if registration.id() != Some(id) {

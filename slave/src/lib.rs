@@ -12,9 +12,9 @@ mod data_directory;
 
 mod master;
 
-mod deliver;
-
 mod run;
+
+mod deliver;
 
 mod source;
 

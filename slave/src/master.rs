@@ -1,6 +1,7 @@
 //! The master as this slave sees it: which one it is, and the calls to it.
 
 pub(crate) mod api;
+pub(crate) mod clock;
 pub(crate) mod lineage;
 pub(crate) mod registration;
 pub(crate) mod upload;

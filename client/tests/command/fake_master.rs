@@ -377,6 +377,8 @@ pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> 
         id: AtomId(0),
         subjob_id: SubjobId(subjob),
         trouble: None,
+        started_at: None,
+        executor_id: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What master and slaves say to each other.
 
 use super::{MasterMark, Seen, lenient};
+use crate::clock::Timestamp;
 use crate::git::PackRequest;
 use crate::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
@@ -93,6 +94,26 @@ pub struct Heartbeat {
     /// Ours: the life of the slave's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
+    /// Ours: all atoms that run, but those that began a moment ago.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<RunningAtom>,
+}
+
+/// An atom that a slave runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningAtom {
+    /// Its build.
+    pub build_id: BuildId,
+    /// Its subjob.
+    pub subjob_id: SubjobId,
+    /// The number of the hand-out.
+    pub attempt: Attempt,
+    /// Its id in the subjob.
+    pub atom_id: AtomId,
+    /// The executor that runs it.
+    pub executor_id: ExecutorIndex,
+    /// When it started, by the master's clock as far as the slave knows it.
+    pub started_at_ms: Timestamp,
 }
 
 /// Answer to a heartbeat. A slave that is told `false`, or gets 404, connects anew.
@@ -100,6 +121,9 @@ pub struct Heartbeat {
 pub struct HeartbeatAnswer {
     /// Whether the master counts on this slave.
     pub is_alive: bool,
+    /// Ours: the master's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<Timestamp>,
 }
 
 /// What a slave reports about itself; the original's words.
@@ -364,6 +388,9 @@ pub struct ResultsReport {
     pub incarnation: Option<Incarnation>,
     /// At least one.
     pub results: Vec<ResultEntry>,
+    /// What a heartbeat says of them; none where there is nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Vec<RunningAtom>>,
 }
 
 /// Part of [`ResultsReport`]: the result of one hand-out.
@@ -380,6 +407,44 @@ pub struct ResultEntry {
     /// out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub atoms: Vec<AtomReport>,
+    /// When its atoms started.
+    #[serde(default, skip_serializing_if = "Starts::is_empty")]
+    pub starts: Starts,
+}
+
+/// When the atoms of a subjob started, by the master's clock as far as the slave knows it. The first is in
+/// milliseconds since 1970, each other in milliseconds since the one before, as that is short.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Starts(Vec<u64>);
+
+impl Starts {
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The moments themselves.
+    pub fn times(&self) -> impl Iterator<Item = Timestamp> {
+        let mut last = 0_u64;
+        self.0.iter().map(move |after| {
+            last = last.saturating_add(*after);
+            Timestamp(last)
+        })
+    }
+}
+
+impl FromIterator<Timestamp> for Starts {
+    fn from_iter<T: IntoIterator<Item = Timestamp>>(times: T) -> Self {
+        let mut last = 0;
+        let after = |time: Timestamp| {
+            let after = time.0.saturating_sub(last);
+            last += after;
+            after
+        };
+        Self(times.into_iter().map(after).collect())
+    }
 }
 
 /// Answer to [`ResultsReport`].

@@ -92,6 +92,7 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
             exit_code: 0,
             duration_ms: 10,
             trouble: None,
+            started_at: None,
         };
         let outcomes = vec![outcome];
         cluster.command(Command::ReportFinished {

@@ -1,6 +1,5 @@
 //! Scheduling: which slave is set up for which build, and which subjob goes where and when.
 
-pub(in crate::core) mod at_work;
 pub(in crate::core) mod build_queue;
 pub(in crate::core) mod dirty;
 pub(in crate::core) mod load;

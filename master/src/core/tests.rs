@@ -1,7 +1,6 @@
 //! The core under command sequences: single features with every event and effect asserted, and
 //! seeded walks against model slaves.
 
-mod at_work;
 mod builds;
 mod farms;
 mod health;

@@ -179,6 +179,7 @@ mod tests {
             exit_code,
             duration_ms,
             trouble,
+            started_at: None,
         }
     }
 

@@ -32,6 +32,7 @@ use crate::http::caller::Admission;
 use crate::read::builds::Builds;
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
+use crate::read::running::RunningAtoms;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
 use axum::extract::{FromRef, FromRequestParts};
@@ -61,6 +62,8 @@ pub struct Api {
     pub builds: Builds,
     /// Pages of builds that are polled.
     pub published: Published<BuildPage>,
+    /// The atoms that run.
+    pub running: RunningAtoms,
     /// Where results lie.
     pub results: Results,
     /// The space that is left for them.

@@ -173,6 +173,7 @@ fn finished(build: u64, subjob: u32) -> Fact {
                 exit_code: i32::from(subjob == 1),
                 duration_ms: 7,
                 trouble: None,
+                started_at: None,
             }],
         },
     )

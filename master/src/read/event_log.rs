@@ -125,7 +125,8 @@ fn of_build_fact(
                     .with("slave_id", slave.0)
                     .with("attempt", attempt.0)
             };
-            let began = began(at, outcomes);
+            let first = outcomes.first().and_then(|outcome| outcome.started_at);
+            let began = first.unwrap_or_else(|| began(at, outcomes));
             return vec![
                 (began, of("MASTER_TRIGGERED_SUBJOB")),
                 (at, of("MASTER_RECEIVED_RESULT")),
@@ -159,8 +160,8 @@ fn of_build_fact(
     vec![(at, entry)]
 }
 
-/// When a slave began with a subjob whose result has just come, as far as the master knows: which executor it was,
-/// too, is only said with the result.
+/// When a slave began with a subjob whose result has just come, where the slave does not say so: as if it had
+/// come at once.
 fn began(ended: Timestamp, outcomes: &[AtomOutcome]) -> Timestamp {
     let took: u64 = outcomes.iter().map(|outcome| outcome.duration_ms).sum();
     Timestamp(ended.0.saturating_sub(took))

@@ -151,7 +151,7 @@ impl Builds {
         &self,
         id: BuildId,
         at: AtSubjob<P>,
-        of_live: fn(&Cluster, &Build, Range<usize>) -> Vec<T>,
+        of_live: impl FnOnce(&Cluster, &Build, Range<usize>) -> Vec<T> + Send + 'static,
         of_archived: fn(&Build, SubjobId, &Subjob) -> T,
     ) -> Result<Part<T, AtSubjob<P>>, ReadError>
     where

@@ -4,6 +4,7 @@ use super::parcel::Parcel;
 use crate::master::api::{Backoff, Failures, MasterApi};
 use crate::master::registration::Registration;
 use crate::master::upload::Upload;
+use crate::run::consoles::Consoles;
 use crate::work::HandOut;
 use clusterrunner_common::api::{RejectedResult, ResultsReport};
 use clusterrunner_common::caller::CallError;
@@ -34,6 +35,7 @@ const SPARE_UPLOADS: usize = 2;
 pub(crate) struct Deliveries {
     pub(crate) api: MasterApi,
     pub(crate) registration: Registration,
+    consoles: Arc<Consoles>,
     shared: Semaphore,
     own: Semaphore,
 }
@@ -77,11 +79,12 @@ fn is_unwanted(status: StatusCode) -> bool {
 }
 
 impl Deliveries {
-    pub(crate) fn new(api: MasterApi, registration: Registration) -> Self {
+    pub(crate) fn new(api: MasterApi, registration: Registration, consoles: Arc<Consoles>) -> Self {
         let own = usize::try_from(api.num_executors).unwrap_or(1) + SPARE_UPLOADS;
         Self {
             api,
             registration,
+            consoles,
             shared: Semaphore::new(SHARED_UPLOADS),
             own: Semaphore::new(own),
         }
@@ -113,6 +116,7 @@ impl Deliveries {
                     )));
                 }
             };
+            self.consoles.tell_again();
             // A master of the original counts each upload that it refuses, and may never take it.
             refused += u32::from(error.status().is_some());
             if self.api.dialect.is_original() && refused >= TRIES_OF_THE_ORIGINAL {
@@ -214,6 +218,8 @@ impl Deliveries {
         // The semaphores are never closed; were they, the bound would be all that is lost.
         let _slot = slots.acquire().await;
         let is_original = self.api.dialect.is_original();
+        let has_news = !is_original && self.consoles.has_news();
+        let running = has_news.then(|| self.consoles.running());
         let report = match parcel.note.first() {
             Some(hand_out) if is_original => {
                 let report = self.api.result_report(id, hand_out, parcel.executor);
@@ -224,6 +230,7 @@ impl Deliveries {
                 session_id: self.api.session.clone(),
                 incarnation: parcel.note.incarnation().cloned(),
                 results: parcel.note.results.clone(),
+                running: running.map(|atoms| self.api.of_master(atoms)),
             })?,
         };
         let content = parcel.packed();

@@ -90,7 +90,9 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::deliver::result_note::{ResultNote, entry};
+    use crate::master::clock::MasterClock;
     use crate::work::{AtomConsole, AtomEnd, HandOut};
+    use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, ExecutorIndex, SessionId};
     use std::path::PathBuf;
     use std::time::Duration;
@@ -100,6 +102,7 @@ mod tests {
         let atom = |console, timed_out| AtomEnd {
             command: "true".to_owned(),
             exit_code: 0,
+            started_at: Timestamp(1_700_000_000_000),
             took: Duration::ZERO,
             ended_at: 0,
             timed_out,
@@ -138,8 +141,8 @@ mod tests {
         let finished = lane.take();
         assert!(!lane.is_full() && lane.take().is_empty());
         // The note of the largest parcel fits into a header of gzip.
-        let results = finished.iter();
-        let results = results.map(|one| entry(one.hand_out, one.executor, &one.atoms));
+        let (clock, results) = (MasterClock::default(), finished.iter());
+        let results = results.map(|one| entry(one.hand_out, one.executor, &one.atoms, &clock));
         let note = ResultNote {
             master: None,
             build: BuildId(u64::MAX),

@@ -123,9 +123,10 @@ impl Outbox {
         stop: &CancellationToken,
     ) {
         let incarnation = finished.first().and_then(|one| one.incarnation.as_ref());
-        let master = incarnation.and_then(|of| self.deliveries.api.lineage.last_of(of));
+        let api = &self.deliveries.api;
+        let master = incarnation.and_then(|of| api.lineage.last_of(of));
         let of = (&self.session, master);
-        let Some(parcel) = Parcel::of(finished, is_small, &self.data, of, stop) else {
+        let Some(parcel) = Parcel::of(finished, is_small, &self.data, of, &api.clock, stop) else {
             return;
         };
         let parcel = Arc::new(parcel);

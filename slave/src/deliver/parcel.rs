@@ -6,6 +6,7 @@
 use crate::data_directory::{DataDirectory, make_private};
 use crate::deliver::result_archive::{Taker, pack, remove_files};
 use crate::deliver::result_note::{ResultNote, entry};
+use crate::master::clock::MasterClock;
 use crate::work::{AtomConsole, AtomEnd, HandOut};
 use bytes::Bytes;
 use clusterrunner_common::api::MasterMark;
@@ -111,6 +112,7 @@ impl Parcel {
         is_small: bool,
         data: &DataDirectory,
         (session, master): (&SessionId, Option<MasterMark>),
+        clock: &MasterClock,
         stop: &CancellationToken,
     ) -> Option<Self> {
         let first = finished.first()?.hand_out;
@@ -121,7 +123,7 @@ impl Parcel {
         let hand_outs = finished.iter().map(|one| one.hand_out).collect();
         let wanted: Vec<_> = finished.into_iter().filter(is_wanted).collect();
         let results = wanted.iter();
-        let results = results.map(|one| entry(one.hand_out, one.executor, &one.atoms));
+        let results = results.map(|one| entry(one.hand_out, one.executor, &one.atoms, clock));
         Some(Self {
             build: first.build,
             hand_outs,
@@ -309,7 +311,15 @@ mod tests {
                 incarnation: None,
                 stop: stop.clone(),
             };
-            let parcel = Parcel::of(vec![finished], true, &data, (&session, None), &stop).unwrap();
+            let parcel = Parcel::of(
+                vec![finished],
+                true,
+                &data,
+                (&session, None),
+                &MasterClock::default(),
+                &stop,
+            )
+            .unwrap();
             parcel.pack(Taker::Ours, &stop).unwrap();
             parcel
         };

@@ -108,6 +108,8 @@ mod tests {
     use super::*;
     use crate::data_directory::DataDirectory;
     use crate::deliver::result_note::entry;
+    use crate::master::clock::MasterClock;
+    use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use clusterrunner_common::results::artifact::CONSOLE_FILE;
     use clusterrunner_common::results::block::{check_block, convert_archive};
@@ -157,6 +159,7 @@ mod tests {
                 AtomEnd {
                     command: "true".to_owned(),
                     exit_code: i32::try_from(atom).unwrap(),
+                    started_at: Timestamp(1_700_000_000_000),
                     took: Duration::from_millis(1250),
                     ended_at: 1_700_000_000,
                     timed_out: (atom == 2).then_some(Duration::from_secs(5)),
@@ -188,7 +191,12 @@ mod tests {
             master: None,
             build: BuildId(7),
             session: SessionId("s".to_owned()),
-            results: vec![entry(hand_out(), ExecutorIndex(0), &ends)],
+            results: vec![entry(
+                hand_out(),
+                ExecutorIndex(0),
+                &ends,
+                &MasterClock::default(),
+            )],
         }
     }
 
@@ -284,6 +292,7 @@ mod tests {
         let end = |text: &str| AtomEnd {
             command: "true".to_owned(),
             exit_code: 3,
+            started_at: Timestamp(1_700_000_000_000),
             took: Duration::ZERO,
             ended_at: 0,
             timed_out: None,
@@ -300,7 +309,7 @@ mod tests {
             session: SessionId("s".to_owned()),
             results: results
                 .iter()
-                .map(|(h, ends)| entry(*h, ExecutorIndex(0), ends))
+                .map(|(h, ends)| entry(*h, ExecutorIndex(0), ends, &MasterClock::default()))
                 .collect(),
         };
         let stop = CancellationToken::new();

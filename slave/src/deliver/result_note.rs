@@ -3,8 +3,9 @@
 //! It stands in the comment of its gzip header, so that it can not get lost or be taken for
 //! another's, and costs no file of its own. Whoever unpacks the archive does not see it.
 
+use crate::master::clock::MasterClock;
 use crate::work::{AtomEnd, HandOut};
-use clusterrunner_common::api::{AtomReport, MasterMark, ResultEntry, Seen};
+use clusterrunner_common::api::{AtomReport, MasterMark, ResultEntry, Seen, Starts};
 use clusterrunner_common::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SubjobId,
 };
@@ -15,6 +16,9 @@ use std::io::{self, Read};
 /// How many atoms are reported at most: readers of gzip take no comment longer than 64 KiB. The
 /// others say by exit code and console that they ran too long.
 const MAX_REPORTS: usize = 1000;
+
+/// Of how many atoms of a result it is said when they started; the others start when the one before ends.
+const MAX_STARTS: usize = 2000;
 
 /// Whose results they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +84,7 @@ impl From<Stored> for ResultNote {
                     attempt,
                     executor_id: None,
                     atoms,
+                    starts: Starts::default(),
                 }],
             },
         }
@@ -87,7 +92,13 @@ impl From<Stored> for ResultNote {
 }
 
 /// What there is to say of a result beside what its files tell.
-pub(crate) fn entry(hand_out: HandOut, executor: ExecutorIndex, atoms: &[AtomEnd]) -> ResultEntry {
+pub(crate) fn entry(
+    hand_out: HandOut,
+    executor: ExecutorIndex,
+    atoms: &[AtomEnd],
+    clock: &MasterClock,
+) -> ResultEntry {
+    let starts = atoms.iter().map(|atom| clock.of_master(atom.started_at));
     let reports = (0..).map(AtomId).zip(atoms).filter_map(|(id, atom)| {
         let limit = atom.timed_out?;
         Some(AtomReport {
@@ -100,6 +111,7 @@ pub(crate) fn entry(hand_out: HandOut, executor: ExecutorIndex, atoms: &[AtomEnd
         attempt: hand_out.attempt,
         executor_id: Some(executor),
         atoms: reports.take(MAX_REPORTS).collect(),
+        starts: starts.take(MAX_STARTS).collect(),
     }
 }
 
@@ -159,6 +171,7 @@ impl ResultNote {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::clock::Timestamp;
 
     fn note() -> ResultNote {
         let result = |subjob| ResultEntry {
@@ -166,6 +179,7 @@ mod tests {
             attempt: Attempt(2),
             executor_id: Some(ExecutorIndex(3)),
             atoms: Vec::new(),
+            starts: [5, 7].into_iter().map(Timestamp).collect(),
         };
         ResultNote {
             build: BuildId(7),
@@ -187,6 +201,7 @@ mod tests {
         let mut expected = note();
         expected.results.truncate(1);
         expected.results[0].executor_id = None;
+        expected.results[0].starts = Starts::default();
         expected.master = None;
         assert_eq!(serde_json::from_str::<ResultNote>(one).unwrap(), expected);
     }

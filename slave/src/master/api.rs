@@ -1,14 +1,16 @@
 //! The calls that a slave makes to its master.
 
+use crate::master::clock::MasterClock;
 use crate::master::lineage::Lineage;
 use crate::master::upload::Upload;
 use crate::work::HandOut;
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
-    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, SlaveState, SourceRequest, StateReport,
-    StateReportBody,
+    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
+    StateReport, StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
@@ -112,6 +114,7 @@ pub(crate) struct MasterApi {
     pub(crate) accepts_original: bool,
     pub(crate) dialect: Dialect,
     pub(crate) lineage: Lineage,
+    pub(crate) clock: MasterClock,
 }
 
 impl MasterApi {
@@ -141,16 +144,34 @@ impl MasterApi {
         Ok(answer)
     }
 
-    /// Gives a sign of life.
-    pub(crate) async fn heartbeat(&self, id: SlaveId) -> Result<HeartbeatAnswer, CallError> {
+    /// Gives a sign of life, and says what runs.
+    pub(crate) async fn heartbeat(
+        &self,
+        id: SlaveId,
+        running: Vec<RunningAtom>,
+    ) -> Result<HeartbeatAnswer, CallError> {
         let request = HeartbeatRequest {
             slave: Heartbeat {
                 heartbeat: true,
                 session_id: self.own(self.session.clone()),
+                running: self.own(self.of_master(running)).unwrap_or_default(),
             },
         };
         let url = format!("{}/v1/slave/{id}/heartbeat", self.master);
-        self.send(Method::POST, &url, &request).await
+        let sent = Timestamp::now();
+        let answer: HeartbeatAnswer = self.send(Method::POST, &url, &request).await?;
+        if let Some(now) = answer.now_ms {
+            self.clock.compare(sent, now, Timestamp::now());
+        }
+        Ok(answer)
+    }
+
+    /// The same atoms, with times of the master's clock.
+    pub(crate) fn of_master(&self, mut running: Vec<RunningAtom>) -> Vec<RunningAtom> {
+        for atom in &mut running {
+            atom.started_at_ms = self.clock.of_master(atom.started_at_ms);
+        }
+        running
     }
 
     /// Asks for no new work, and to be ended when what we have is done.

@@ -1,17 +1,23 @@
-//! Which atoms run here, and where they print; and what those printed that ended a moment ago.
+//! The atoms that run here, since when, and where they print; and what those printed that ended a moment ago.
 
-use crate::work::AtomConsole;
+use crate::work::{AtomConsole, HandOut};
+use clusterrunner_common::api::RunningAtom;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex, SubjobId};
 use clusterrunner_common::lock::lock;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// How much of what ended is kept in memory.
 const MOST_KEPT: usize = 1 << 20;
 
 /// What an entry takes beside its text, about.
 const ENTRY: usize = 128;
+
+/// Atoms that run for a shorter time are not worth telling: most of them are over before the master knows.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Names an atom here: the same one never runs twice at a time.
 pub(crate) type AtomKey = (BuildId, SubjobId, AtomId);
@@ -31,9 +37,18 @@ struct Shown {
 
 #[derive(Clone, Debug)]
 struct Running {
-    atom: AtomKey,
+    hand_out: HandOut,
+    atom: AtomId,
     run: u64,
     console: Arc<File>,
+    started_at: Timestamp,
+    is_told: bool,
+}
+
+impl Running {
+    fn key(&self) -> AtomKey {
+        (self.hand_out.build, self.hand_out.subjob, self.atom)
+    }
 }
 
 /// What there is of a console.
@@ -48,23 +63,69 @@ pub(crate) enum FoundConsole {
 
 impl Consoles {
     /// An atom starts, and prints to this file.
-    pub(crate) fn started(&self, executor: ExecutorIndex, atom: AtomKey, console: Arc<File>) {
+    pub(crate) fn started(
+        &self,
+        executor: ExecutorIndex,
+        (hand_out, atom): (HandOut, AtomId),
+        console: Arc<File>,
+        started_at: Timestamp,
+    ) {
         let mut shown = self.lock();
         shown.runs += 1;
-        let run = shown.runs;
-        let running = Running { atom, run, console };
+        let running = Running {
+            hand_out,
+            atom,
+            run: shown.runs,
+            console,
+            started_at,
+            is_told: false,
+        };
         shown.running.insert(executor, running);
+    }
+
+    /// All atoms that run, but those that began a moment ago; they count as told to the master then.
+    pub(crate) fn running(&self) -> Vec<RunningAtom> {
+        let now = Timestamp::now();
+        let mut shown = self.lock();
+        let running = shown.running.iter_mut();
+        let running = running.filter(|(_, running)| running.started_at.until(now) >= MOMENT);
+        let running = running.map(|(executor, running)| {
+            running.is_told = true;
+            RunningAtom {
+                build_id: running.hand_out.build,
+                subjob_id: running.hand_out.subjob,
+                attempt: running.hand_out.attempt,
+                atom_id: running.atom,
+                executor_id: *executor,
+                started_at_ms: running.started_at,
+            }
+        });
+        running.collect()
+    }
+
+    /// Whether one of them is not told yet.
+    pub(crate) fn has_news(&self) -> bool {
+        let now = Timestamp::now();
+        let is_untold = |one: &Running| !one.is_told && one.started_at.until(now) >= MOMENT;
+        self.lock().running.values().any(is_untold)
+    }
+
+    /// The master has not heard what runs.
+    pub(crate) fn tell_again(&self) {
+        for running in self.lock().running.values_mut() {
+            running.is_told = false;
+        }
     }
 
     /// The atom of an executor has ended, and this is what it printed. To be called before its file
     /// is used again.
     pub(crate) fn ended(&self, executor: ExecutorIndex, console: &AtomConsole) {
         let mut shown = self.lock();
-        let Some(Running { atom, .. }) = shown.running.remove(&executor) else {
+        let Some(running) = shown.running.remove(&executor) else {
             return;
         };
         shown.kept += size(console);
-        shown.ended.push_back((atom, console.clone()));
+        shown.ended.push_back((running.key(), console.clone()));
         while shown.kept > MOST_KEPT
             && let Some((_, oldest)) = shown.ended.pop_front()
         {
@@ -87,7 +148,7 @@ impl Consoles {
     /// What there is of an atom's console.
     pub(crate) fn find(&self, atom: AtomKey) -> Option<FoundConsole> {
         let shown = self.lock();
-        let running = shown.running.values().find(|running| running.atom == atom);
+        let running = shown.running.values().find(|running| running.key() == atom);
         if let Some(Running { run, console, .. }) = running.cloned() {
             return Some(FoundConsole::Running { file: console, run });
         }
@@ -118,6 +179,7 @@ fn size(console: &AtomConsole) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::ids::Attempt;
 
     const EXECUTOR: ExecutorIndex = ExecutorIndex(0);
 
@@ -132,9 +194,18 @@ mod tests {
         }
     }
 
+    fn start(consoles: &Consoles, (build, subjob, atom): AtomKey, file: Arc<File>) {
+        let hand_out = HandOut {
+            build,
+            subjob,
+            attempt: Attempt(1),
+        };
+        consoles.started(EXECUTOR, (hand_out, atom), file, Timestamp(0));
+    }
+
     fn run(consoles: &Consoles, atom: AtomKey, text: &[u8]) {
         let file = Arc::new(tempfile::tempfile().unwrap());
-        consoles.started(EXECUTOR, atom, file);
+        start(consoles, atom, file);
         consoles.ended(EXECUTOR, &AtomConsole::Memory(text.to_vec()));
     }
 
@@ -142,7 +213,7 @@ mod tests {
     fn a_console_is_its_atoms_alone() {
         let consoles = Consoles::default();
         let file = Arc::new(tempfile::tempfile().unwrap());
-        consoles.started(EXECUTOR, atom(1, 0), Arc::clone(&file));
+        start(&consoles, atom(1, 0), Arc::clone(&file));
         let Some(FoundConsole::Running { run: first, .. }) = consoles.find(atom(1, 0)) else {
             panic!("it runs");
         };
@@ -150,7 +221,7 @@ mod tests {
         consoles.ended(EXECUTOR, &AtomConsole::Memory(b"one".to_vec()));
         assert!(!consoles.still_runs(first));
         assert_eq!(text(&consoles, atom(1, 0)).unwrap(), b"one");
-        consoles.started(EXECUTOR, atom(1, 0), file);
+        start(&consoles, atom(1, 0), file);
         assert!(matches!(
             consoles.find(atom(1, 0)),
             Some(FoundConsole::Running { .. })
@@ -174,5 +245,25 @@ mod tests {
         assert_eq!(text(&consoles, atom(1, 80)), None);
         assert_eq!(text(&consoles, atom(1, 99)).unwrap(), large);
         assert!(consoles.lock().kept <= MOST_KEPT);
+    }
+
+    #[test]
+    fn what_runs_is_told_once_unless_it_was_missed() {
+        let consoles = Consoles::default();
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        start(&consoles, atom(1, 0), Arc::clone(&file));
+        assert!(consoles.has_news());
+        let [told] = consoles.running()[..] else {
+            panic!("one runs");
+        };
+        assert_eq!((told.build_id, told.atom_id), (BuildId(1), AtomId(0)));
+        assert!(!consoles.has_news() && consoles.running() == [told]);
+        consoles.tell_again();
+        assert!(consoles.has_news() && consoles.running() == [told]);
+        start(&consoles, atom(1, 1), file);
+        assert!(consoles.has_news());
+        assert_eq!(consoles.running()[0].atom_id, AtomId(1));
+        consoles.dropped(EXECUTOR);
+        assert!(!consoles.has_news() && consoles.running().is_empty());
     }
 }

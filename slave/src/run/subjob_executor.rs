@@ -192,11 +192,8 @@ impl SubjobExecutor {
             mark: format!("{mark}{atom}:"),
             max_output: limits.max_console_size,
         };
-        consoles.started(
-            self.executor,
-            (hand_out.build, hand_out.subjob, atom),
-            console,
-        );
+        let started_at = Timestamp::now();
+        consoles.started(self.executor, (hand_out, atom), console, started_at);
         let started = Instant::now();
         let mut running = match shell_command.start(output) {
             Err(_) if !order.project_directory.is_dir() => {
@@ -237,6 +234,7 @@ impl SubjobExecutor {
         Ok(Some(AtomEnd {
             command: shell_command.command_line,
             exit_code,
+            started_at,
             took,
             ended_at: Timestamp::now().0 / 1000,
             timed_out,

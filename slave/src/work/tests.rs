@@ -8,6 +8,7 @@ mod with_setup;
 use super::*;
 use clusterrunner_common::api::SetupJob;
 use clusterrunner_common::api::build_request::ProjectSource;
+use clusterrunner_common::clock::Timestamp;
 use indexmap::IndexMap;
 use std::path::PathBuf;
 
@@ -63,6 +64,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
     vec![AtomEnd {
         command: String::new(),
         exit_code: 0,
+        started_at: Timestamp(1_700_000_000_000),
         took: Duration::ZERO,
         ended_at: 0,
         timed_out: None,

@@ -2,6 +2,7 @@
 
 use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::api::{SetupJob, SlaveState};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -119,6 +120,8 @@ pub(crate) struct AtomEnd {
     /// As it was run.
     pub(crate) command: String,
     pub(crate) exit_code: i32,
+    /// By this machine's clock.
+    pub(crate) started_at: Timestamp,
     pub(crate) took: Duration,
     /// In seconds since 1970.
     pub(crate) ended_at: u64,

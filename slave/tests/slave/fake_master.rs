@@ -9,12 +9,13 @@ use axum::routing::{post, put};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     AtomReport, ConnectAnswer, ConnectRequest, FinishedAttempt, HeartbeatAnswer, HeartbeatRequest,
-    MasterMark, PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, Seen, SlaveState,
-    StateReport, Success,
+    MasterMark, PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, RunningAtom, Seen,
+    SlaveState, StateReport, Success,
 };
 use clusterrunner_common::auth::gate::{Gate, Signed, SignedUpload};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::{refusal, serve};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::results::block::check_block;
@@ -31,6 +32,9 @@ use tower::ServiceExt as _;
 
 pub(crate) const SECRET: &str = "a secret for the slave's tests";
 
+/// How far the master's clock is ahead.
+pub(crate) const AHEAD_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// What a slave told the master.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
@@ -43,6 +47,8 @@ pub(crate) enum Heard {
     Heartbeat {
         slave_id: u64,
     },
+    /// By a heartbeat, or with results.
+    Running(Vec<RunningAtom>),
     Report {
         build: Option<u64>,
         state: SlaveState,
@@ -60,6 +66,7 @@ pub(crate) struct UploadedResult {
     pub(crate) slave_id: SlaveId,
     pub(crate) session_id: SessionId,
     pub(crate) atoms: Vec<AtomReport>,
+    pub(crate) starts: Vec<Timestamp>,
     /// The number of the upload that it came with.
     pub(crate) upload: usize,
     /// Members of its part of the archive: files with their content, links with `-> target`, directories with
@@ -238,6 +245,12 @@ impl Shared {
     fn hear(&self, heard: Heard) {
         self.heard.send_modify(|all| all.push(heard));
     }
+
+    fn hear_running(&self, running: Vec<RunningAtom>) {
+        if !running.is_empty() {
+            self.hear(Heard::Running(running));
+        }
+    }
 }
 
 async fn connect(
@@ -287,8 +300,11 @@ async fn heartbeat(
 ) -> Json<HeartbeatAnswer> {
     assert!(request.slave.heartbeat && request.slave.session_id.is_some());
     shared.hear(Heard::Heartbeat { slave_id });
+    shared.hear_running(request.slave.running);
     let is_alive = shared.manners.lock().unwrap().counts_on_slave;
-    Json(HeartbeatAnswer { is_alive })
+    // Its clock is a day ahead.
+    let now_ms = Some(Timestamp(Timestamp::now().0 + AHEAD_MS));
+    Json(HeartbeatAnswer { is_alive, now_ms })
 }
 
 fn answer(status: Option<u16>) -> Response {
@@ -350,6 +366,7 @@ async fn results(
         manners.num_uploads += 1;
         manners.num_uploads
     };
+    shared.hear_running(report.running.unwrap_or_default());
     for result in report.results.clone() {
         let own = format!("artifact_{}_", result.subjob_id);
         let own = members.iter().filter(|(name, _)| name.starts_with(&own));
@@ -360,6 +377,7 @@ async fn results(
             slave_id: report.slave_id,
             session_id: report.session_id.clone(),
             atoms: result.atoms,
+            starts: result.starts.times().collect(),
             upload,
             members: own
                 .map(|(name, text)| (name.clone(), text.clone()))

@@ -1,9 +1,10 @@
 //! Builds: set-up, subjobs, results, tear-down.
 
-use crate::fake_master::{FakeMaster, Heard};
+use crate::fake_master::{AHEAD_MS, FakeMaster, Heard};
 use crate::test_slave::{TestSlave, job, marked_processes, text_of};
-use clusterrunner_common::api::{ConsoleBody, SlaveState};
-use clusterrunner_common::ids::{Attempt, SlaveId};
+use clusterrunner_common::api::{ConsoleBody, RunningAtom, SlaveState};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 
 #[tokio::test]
 async fn a_build_goes_from_set_up_to_idle() {
@@ -289,5 +290,43 @@ async fn trouble_of_the_slave_is_no_result() {
             .iter()
             .any(|heard| matches!(heard, Heard::Result(_)))
     );
+    slave.end().await;
+}
+
+#[tokio::test]
+async fn the_master_hears_when_each_atom_started() {
+    let master = FakeMaster::start().await;
+    let slave = TestSlave::start(&master, 2).await;
+    slave.set_up(1, job(None, None)).await;
+    let begun = Timestamp::now();
+    let commands = ["true", "until [ -e go ]; do sleep 0.02; done", "true"];
+    slave.start_subjob(1, 4, 3, &commands).await.unwrap();
+    let running = |heard: &Heard| matches!(heard, Heard::Running(_));
+    let Heard::Running(running) = master.hears(running).await else {
+        unreachable!("it was looked for");
+    };
+    let told = Timestamp::now();
+    let [atom] = running[..] else {
+        panic!("{running:?}");
+    };
+    let expected = RunningAtom {
+        build_id: BuildId(1),
+        subjob_id: SubjobId(4),
+        attempt: Attempt(3),
+        atom_id: AtomId(1),
+        executor_id: atom.executor_id,
+        started_at_ms: atom.started_at_ms,
+    };
+    assert_eq!(atom, expected);
+    // By the master's clock; the slave knows that to half of the time of a call.
+    let here = atom.started_at_ms.0 - AHEAD_MS;
+    assert!(
+        (begun.0 - 500..=told.0 + 500).contains(&here),
+        "{begun:?} {here} {told:?}"
+    );
+    std::fs::write(slave.project.join("go"), "").unwrap();
+    let result = master.hears_result(1).await;
+    assert_eq!(result.starts.len(), 3);
+    assert!(result.starts.is_sorted() && result.starts[1].0.abs_diff(atom.started_at_ms.0) <= 1000);
     slave.end().await;
 }

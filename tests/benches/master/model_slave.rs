@@ -8,6 +8,7 @@ use clusterrunner_common::api::{
     SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
 };
 use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 use serde_json::json;
@@ -275,12 +276,14 @@ impl ModelSlave {
                 subjob_id: order.subjob_id,
                 attempt: order.attempt,
                 atoms: Vec::new(),
+                starts: [Timestamp(1_700_000_000_000)].into_iter().collect(),
             };
             let report = ResultsReport {
                 slave_id: self.id,
                 session_id: self.session.clone(),
                 incarnation: self.incarnation.clone(),
                 results: batch.iter().map(entry).collect(),
+                running: None,
             };
             let report = serde_json::to_vec(&report).expect("JSON");
             let path = format!("/v1/build/{build}/results");

@@ -99,6 +99,7 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
                     exit_code: 0,
                     duration_ms,
                     trouble: None,
+                    started_at: None,
                 };
                 let outcomes = vec![outcome];
                 let report = Command::ReportFinished {

@@ -101,9 +101,12 @@ impl Cluster {
                 slave,
                 subjob,
                 attempt,
-                executor: _,
+                executor,
                 outcomes,
-            } => self.take_result(build, *subjob, (*slave, *attempt), outcomes),
+            } => {
+                self.build_mut(build).subjob_mut(*subjob).executor = *executor;
+                self.take_result(build, *subjob, (*slave, *attempt), outcomes);
+            }
             BuildFact::ResultDoubted { slave, subjob, .. } => {
                 self.doubt_result(build, *subjob, *slave)
             }

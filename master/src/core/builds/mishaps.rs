@@ -4,7 +4,7 @@
 use crate::core::builds::build::Subjob;
 use crate::core::builds::few::Few;
 use crate::core::event::AtomOutcome;
-use clusterrunner_common::ids::{Attempt, SlaveId};
+use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeSet;
 
@@ -85,6 +85,8 @@ pub(in crate::core) struct Stored {
     #[serde(default)]
     doubted_from: Option<SlaveId>,
     #[serde(default)]
+    executor: Option<ExecutorIndex>,
+    #[serde(default)]
     outlived_master: bool,
     #[serde(default)]
     result: Option<(Attempt, Few<AtomOutcome>)>,
@@ -100,6 +102,8 @@ struct Written<'a> {
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     slave: Option<SlaveId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executor: Option<ExecutorIndex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_return: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,6 +146,7 @@ impl From<Stored> for Subjob {
             atoms_expected_ms: stored.atoms_expected_ms,
             attempts: stored.attempts,
             slave: stored.slave,
+            executor: stored.executor,
             mishaps: (mishaps != NONE).then(|| Box::new(mishaps)),
             result: stored.result,
         }
@@ -156,6 +161,7 @@ impl Serialize for Subjob {
             atoms_expected_ms: &self.atoms_expected_ms,
             attempts: self.attempts,
             slave: self.slave,
+            executor: self.executor,
             last_return: mishaps.last_return.as_deref(),
             last_loss: mishaps.last_loss.as_deref(),
             slaves_lost: mishaps.slaves_lost,
@@ -184,9 +190,9 @@ mod tests {
         assert_eq!(text(&subjob), expected);
         assert_eq!(serde_json::from_str::<Subjob>(expected).unwrap(), subjob);
         let all = concat!(
-            r#"{"atoms":["a","b"],"atoms_expected_ms":[3,4],"attempts":2,"slave":7,"last_return":"r","#,
+            r#"{"atoms":["a","b"],"atoms_expected_ms":[3,4],"attempts":2,"slave":7,"executor":3,"last_return":"r","#,
             r#""last_loss":"l","slaves_lost":1,"wasted":2,"unusable_from":[5],"doubted_from":6,"outlived_master":true,"#,
-            r#""result":[2,[{"exit_code":0,"duration_ms":1},{"exit_code":1,"duration_ms":2}]]}"#,
+            r#""result":[2,[{"exit_code":0,"duration_ms":1,"started_at":9},{"exit_code":1,"duration_ms":2}]]}"#,
         );
         assert_eq!(text(&serde_json::from_str(all).unwrap()), all);
     }

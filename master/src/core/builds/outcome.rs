@@ -1,5 +1,6 @@
 //! How an atom ends.
 
+use clusterrunner_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// How one atom ended.
@@ -9,6 +10,9 @@ pub struct AtomOutcome {
     pub exit_code: i32,
     /// How long it took.
     pub duration_ms: u64,
+    /// When it started, where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// What its exit code does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<AtomTrouble>,

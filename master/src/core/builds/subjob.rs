@@ -5,7 +5,7 @@ use crate::core::builds::mishaps::{Mishaps, Stored};
 use crate::core::event::{AtomOutcome, AtomTrouble};
 use crate::core::slaves::health::{ISOLATE_AFTER, POISON_AFTER};
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS};
-use clusterrunner_common::ids::{Attempt, SlaveId};
+use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId};
 use serde::Deserialize;
 
 /// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
@@ -24,6 +24,8 @@ pub struct Subjob {
     pub attempts: u32,
     /// Who had it last.
     pub slave: Option<SlaveId>,
+    /// The executor that brought its result, where the slave has said so.
+    pub executor: Option<ExecutorIndex>,
     pub(in crate::core) mishaps: Option<Box<Mishaps>>,
     /// Its result: the hand-out that counted, and one outcome for each atom.
     pub result: Option<(Attempt, Few<AtomOutcome>)>,
@@ -36,6 +38,7 @@ impl Subjob {
             atoms_expected_ms,
             attempts: 0,
             slave: None,
+            executor: None,
             mishaps: None,
             result: None,
         }
@@ -80,6 +83,7 @@ impl Subjob {
             exit_code: POISON_EXIT_CODE,
             duration_ms: 0,
             trouble: Some(AtomTrouble::Poison { slaves_lost }),
+            started_at: None,
         };
         self.atoms.iter().map(outcome).collect()
     }

@@ -34,14 +34,6 @@ impl Place {
             id,
         }
     }
-
-    /// Where one stood before its latest hand-out.
-    pub(in crate::core) fn before_handed_out(id: SubjobId, subjob: &Subjob) -> Self {
-        Self {
-            was_never_out: subjob.attempts <= 1,
-            ..Self::of(id, subjob)
-        }
-    }
 }
 
 impl Unstarted {

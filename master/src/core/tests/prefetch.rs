@@ -28,6 +28,7 @@ fn finish_in(farm: &mut Scenario, hand_out: HandOut, duration_ms: u64) {
         exit_code: 0,
         duration_ms,
         trouble: None,
+        started_at: None,
     };
     let outcomes = vec![outcome];
     farm.tell(Command::ReportFinished {

@@ -523,6 +523,7 @@ pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
         // So long that none waits on a slave.
         duration_ms: 60_000,
         trouble: None,
+        started_at: None,
     };
     let outcomes = exit_codes.iter().map(outcome).collect();
     Command::ReportFinished {

@@ -299,6 +299,7 @@ const SICK_OUTCOME: AtomOutcome = AtomOutcome {
     exit_code: 77,
     duration_ms: 1,
     trouble: None,
+    started_at: None,
 };
 
 /// How long the longest atoms take, as slaves say it: so that some wait on slaves.
@@ -313,6 +314,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
         exit_code: i32::from(bits % 4 == 0 || command.contains(BROKEN)),
         duration_ms: random::mix(bits ^ u64::from(attempt.0)) % MOST_MS,
         trouble: None,
+        started_at: None,
     }
 }
 

@@ -115,6 +115,7 @@ impl Model {
                     exit_code: 0,
                     duration_ms: ATOM_MS,
                     trouble: None,
+                    started_at: None,
                 };
                 let outcomes = vec![outcome];
                 self.farm.tell(Command::ReportFinished {

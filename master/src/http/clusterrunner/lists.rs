@@ -2,9 +2,10 @@
 
 use super::error::ApiError;
 use super::{Api, Path, shapes};
+use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::{AtWork, Cluster};
 use crate::read::lists::{AtBuild, AtSubjob, Part};
+use crate::read::running::{RunningInBuild, Runs};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
@@ -170,12 +171,15 @@ pub(super) async fn subjobs(
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let (turns, builds) = (api.turns.clone(), api.builds.clone());
+    let (turns, builds, running) = (api.turns.clone(), api.builds.clone(), api.running.clone());
     let part = move |at| {
-        let builds = builds.clone();
+        let (builds, running) = (builds.clone(), running.of(id));
         async move {
-            let some = builds.some_subjobs(id, at, subjobs_of, |build, id, subjob| {
-                shapes::subjob(build, id, subjob, false)
+            let of_live = move |cluster: &Cluster, build: &Build, numbers| {
+                subjobs_of(cluster, build, &running, numbers)
+            };
+            let some = builds.some_subjobs(id, at, of_live, |build, id, subjob| {
+                shapes::subjob(build, id, subjob, Runs::No)
             });
             Ok(some.await?)
         }
@@ -185,12 +189,16 @@ pub(super) async fn subjobs(
 }
 
 /// Shows the subjobs with these numbers of a build that is not archived.
-fn subjobs_of(cluster: &Cluster, build: &Build, numbers: Range<usize>) -> Vec<SubjobView> {
-    let mut at_work = AtWork::of(cluster, build);
+fn subjobs_of(
+    cluster: &Cluster,
+    build: &Build,
+    running: &RunningInBuild,
+    numbers: Range<usize>,
+) -> Vec<SubjobView> {
     let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
     let view = |id| {
         let subjob = build.subjob(id)?;
-        let runs = at_work.includes(id, subjob);
+        let runs = running.runs(cluster, build, id);
         Some(shapes::subjob(build, id, subjob, runs))
     };
     ids.filter_map(view).collect()

@@ -2,11 +2,11 @@
 
 use super::error::ApiError;
 use super::{Api, BuildPage, Path, shapes};
-use crate::core::AtWork;
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
 use crate::read::metrics;
 use crate::read::published::Missing;
+use crate::read::running::Runs;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, header};
@@ -129,19 +129,19 @@ async fn of_subjob<T: Send + 'static>(
     api: &Api,
     id: BuildId,
     subjob_id: SubjobId,
-    view: impl Fn(&Build, &Subjob, bool) -> T + Clone + Send + 'static,
+    view: impl Fn(&Build, &Subjob, Runs) -> T + Clone + Send + 'static,
 ) -> Result<T, ApiError> {
-    let of_live = view.clone();
+    let (of_live, running) = (view.clone(), api.running.of(id));
     let live = api.builds.live(id, move |cluster, build| {
         let subjob = known_subjob(build, subjob_id)?;
-        let runs = AtWork::of(cluster, build).includes(subjob_id, subjob);
+        let runs = running.runs(cluster, build, subjob_id);
         Ok::<_, ApiError>(of_live(build, subjob, runs))
     });
     if let Some(seen) = live.await? {
         return Ok(seen);
     }
     let (archived, subjob) = api.builds.archived_subjob(id, subjob_id).await?;
-    Ok(view(&archived.build, &subjob, false))
+    Ok(view(&archived.build, &subjob, Runs::No))
 }
 
 pub(super) async fn subjob(

@@ -8,7 +8,7 @@ use crate::core::Cluster;
 use crate::core::command::{Command, HandOut, Refusal};
 use crate::read::metrics::InternalError;
 use crate::store::results::{Block, CheckedBatch, Expected};
-use clusterrunner_common::api::{RejectedResult, ResultEntry, ResultsReport};
+use clusterrunner_common::api::{RejectedResult, ResultEntry, ResultsReport, RunningAtom};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
 use std::io;
@@ -24,6 +24,8 @@ pub(super) struct Batch {
     build: BuildId,
     slave: SlaveId,
     entries: Vec<Entry>,
+    /// What the slave runs, if it says so.
+    running: Option<Vec<RunningAtom>>,
 }
 
 struct Entry {
@@ -97,6 +99,7 @@ impl Batch {
     ) -> Result<Self, ApiError> {
         check(&report)?;
         let slave = report.slave_id;
+        let running = report.running;
         let look = api.cluster.read(move |cluster| {
             cluster.known_slave(slave, &report.session_id)?;
             cluster.check_incarnation(report.incarnation.as_ref())?;
@@ -111,6 +114,7 @@ impl Batch {
             build,
             slave,
             entries,
+            running,
         })
     }
 
@@ -131,8 +135,12 @@ impl Batch {
             build,
             slave,
             mut entries,
+            running,
         } = self;
         api.cluster.heard(slave).await?;
+        if let Some(running) = running {
+            api.running.set(slave, running);
+        }
         // Until the end of this, when the block is stored.
         let mut _room = None;
         let checked = match payload {
@@ -192,6 +200,7 @@ impl Entry {
                 Ok(Standing::Repeated) | Err(_) => None,
             },
             reports: std::mem::take(&mut self.reported.atoms),
+            starts: std::mem::take(&mut self.reported.starts),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::core::builds::build::{Build, BuildState, Subjob};
 use crate::core::event::AtomOutcome;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
+use crate::read::running::Runs;
 use clusterrunner_common::api::{
     AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
 };
@@ -164,7 +165,7 @@ fn failed_atoms<'a>(
         outcomes.any(|outcome| outcome.exit_code != 0)
     };
     let subjobs = subjobs.filter(has_failed).take(failed);
-    let atoms = subjobs.flat_map(|(id, subjob)| atoms(id, subjob, false));
+    let atoms = subjobs.flat_map(|(id, subjob)| atoms(id, subjob, Runs::No));
     let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));
     Some(atoms.take(failed).collect())
 }
@@ -229,9 +230,9 @@ fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
     entries.into_iter().map(entry).collect()
 }
 
-/// A subjob; `runs` says whether it is taken to run.
+/// A subjob.
 #[must_use]
-pub(crate) fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -> SubjobView {
+pub(crate) fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> SubjobView {
     let slave = subjob.slave.and_then(|slave| build.slave_urls.get(&slave));
     SubjobView {
         id,
@@ -244,14 +245,18 @@ pub(crate) fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: bool) -
     }
 }
 
-/// The atoms of a subjob; `runs` says whether it is taken to run.
-pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<Item = AtomView> {
+/// The atoms of a subjob.
+pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: Runs) -> impl Iterator<Item = AtomView> {
     let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     (0..)
         .map(AtomId)
         .zip(&subjob.atoms)
         .map(move |(atom, command)| {
             let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
+            let running = match runs {
+                Runs::Atom(running) if running.atom_id == atom => Some(running),
+                Runs::Atom(_) | Runs::No | Runs::Unsaid => None,
+            };
             AtomView {
                 command_string: command.to_string(),
                 expected_time: subjob
@@ -262,12 +267,22 @@ pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: bool) -> impl Iterator<
                 exit_code: outcome.map(|outcome| outcome.exit_code),
                 state: match (outcome, runs) {
                     (Some(_), _) => AtomState::Completed,
-                    (None, true) => AtomState::InProgress,
-                    (None, false) => AtomState::NotStarted,
+                    // The result of those before it comes with its own.
+                    (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
+                    (None, Runs::Unsaid) => AtomState::InProgress,
+                    (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
                 },
                 id: atom,
                 subjob_id: id,
                 trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
+                started_at: match (outcome, running) {
+                    (Some(outcome), _) => outcome.started_at.map(Timestamp::as_unix_seconds),
+                    (None, running) => running.map(|atom| atom.started_at_ms.as_unix_seconds()),
+                },
+                executor_id: match (outcome, running) {
+                    (Some(_), _) => subjob.executor,
+                    (None, running) => running.map(|atom| atom.executor_id),
+                },
             }
         })
 }

@@ -5,6 +5,7 @@ use super::original::slaves as original;
 use super::shapes;
 use super::{Api, Path};
 use crate::coordinator::{CommandFailure, Gone};
+use crate::core::Cluster;
 use crate::core::access::Caller;
 use crate::core::command::{Command, Refusal, SlaveChoice};
 use crate::core::event::{Actor, Event, Fact, SlaveFact};
@@ -17,7 +18,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::auth::signature::is_session;
-use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::text::host_name::is_host_and_port;
 use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
@@ -62,7 +63,14 @@ pub(super) async fn connect(
         _ => None,
     });
     let slave = match new {
-        Some(slave) => slave,
+        Some(slave) => {
+            let alive = |cluster: &Cluster| {
+                let alive = cluster.slaves().filter(|slave| slave.is_alive());
+                alive.map(|slave| slave.id).collect()
+            };
+            api.running.drop_others(&api.cluster.read(alive).await?);
+            slave
+        }
         None => {
             let known = api
                 .cluster
@@ -154,14 +162,27 @@ pub(super) async fn heartbeat(
 ) -> Result<Json<HeartbeatAnswer>, ApiError> {
     if caller == Caller::Slave {
         if !original::is_alive(&api, slave).await? {
-            return Ok(Json(HeartbeatAnswer { is_alive: false }));
+            return Ok(alive(false));
         }
     } else {
         let session = needed_session(request.slave.session_id)?;
         check_known(&api, slave, &session).await?;
     }
     api.cluster.heard(slave).await?;
-    Ok(Json(HeartbeatAnswer { is_alive: true }))
+    if caller == Caller::Slave {
+        return Ok(alive(true));
+    }
+    api.running.set(slave, request.slave.running);
+    Ok(Json(HeartbeatAnswer {
+        is_alive: true,
+        now_ms: Some(Timestamp::now()),
+    }))
+}
+
+/// What a slave of the original is answered.
+fn alive(is_alive: bool) -> Json<HeartbeatAnswer> {
+    let now_ms = None;
+    Json(HeartbeatAnswer { is_alive, now_ms })
 }
 
 /// Shuts one slave down. The answer has no body, as the original's.

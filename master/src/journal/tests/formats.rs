@@ -94,6 +94,7 @@ impl Master {
                     exit_code: *exit_code,
                     duration_ms: 7,
                     trouble: None,
+                    started_at: None,
                 }],
             })
             .await;

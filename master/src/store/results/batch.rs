@@ -1,9 +1,9 @@
 //! Several results in one block, each judged by itself.
 
 use super::received::from_start;
-use super::{Block, Results, UnusableResult, add_reports, outcomes};
+use super::{Block, Results, UnusableResult, add_reports, add_starts, outcomes};
 use crate::core::event::AtomOutcome;
-use clusterrunner_common::api::AtomReport;
+use clusterrunner_common::api::{AtomReport, Starts};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::results::block::{
@@ -20,6 +20,8 @@ pub struct Expected {
     pub num_atoms: Option<usize>,
     /// What the slave says beside it.
     pub reports: Vec<AtomReport>,
+    /// When it says that the atoms started.
+    pub starts: Starts,
 }
 
 /// A result with the outcomes of its atoms.
@@ -146,6 +148,7 @@ fn with_atoms(result: CheckedResult, num_atoms: usize) -> Result<CheckedResult, 
 fn with_reports(expected: &Expected, result: CheckedResult) -> Judged {
     let mut outcomes = outcomes(&result);
     add_reports(&mut outcomes, &expected.reports)?;
+    add_starts(&mut outcomes, &expected.starts);
     Ok((result, outcomes))
 }
 
@@ -165,6 +168,7 @@ mod tests {
             subjob: SubjobId(subjob),
             num_atoms,
             reports: Vec::new(),
+            starts: Starts::default(),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::{Block, Results};
 use crate::core::event::{AtomOutcome, AtomTrouble};
-use clusterrunner_common::api::{AtomReport, TIMED_OUT_EXIT_CODE};
+use clusterrunner_common::api::{AtomReport, Starts, TIMED_OUT_EXIT_CODE};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::is_disk_full;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
@@ -113,8 +114,20 @@ pub fn outcomes(result: &CheckedResult) -> Vec<AtomOutcome> {
         exit_code: atom.exit_code,
         duration_ms: atom.duration_ms,
         trouble: None,
+        started_at: None,
     };
     result.atoms.iter().map(outcome).collect()
+}
+
+/// Adds when each atom started. Where that is said of the first ones only, the others started when the one
+/// before had ended.
+pub fn add_starts(outcomes: &mut [AtomOutcome], starts: &Starts) {
+    let (mut starts, mut next) = (starts.times(), None);
+    for outcome in outcomes {
+        outcome.started_at = starts.next().or(next);
+        let after = |start: Timestamp| Timestamp(start.0.saturating_add(outcome.duration_ms));
+        next = outcome.started_at.map(after);
+    }
 }
 
 /// Adds what the slave says beside the result.
@@ -175,6 +188,7 @@ mod tests {
             exit_code,
             duration_ms,
             trouble: None,
+            started_at: None,
         }
     }
 
@@ -222,6 +236,22 @@ mod tests {
             let found = check(&content, num_atoms).unwrap_err();
             assert!(found.contains(expected), "{found} lacks {expected}");
         }
+    }
+
+    #[test]
+    fn atoms_of_which_no_start_is_said_began_when_the_one_before_ended() {
+        let times = |outcomes: &[AtomOutcome]| -> Vec<Option<u64>> {
+            let times = outcomes.iter().map(|outcome| outcome.started_at);
+            times.map(|time| Some(time?.0)).collect()
+        };
+        let mut outcomes = [outcome(0, 5), outcome(0, 7), outcome(0, 0)];
+        add_starts(&mut outcomes, &Starts::default());
+        assert_eq!(times(&outcomes), [None; 3]);
+        let starts = [1000, 1006].map(Timestamp).into_iter().collect();
+        add_starts(&mut outcomes, &starts);
+        assert_eq!(times(&outcomes), [1000, 1006, 1013].map(Some));
+        let sent = serde_json::to_value(&starts).unwrap();
+        assert_eq!(sent, serde_json::json!([1000, 6]));
     }
 
     #[test]

@@ -356,6 +356,7 @@ impl World {
             exit_code,
             duration_ms,
             trouble: None,
+            started_at: None,
         }];
         self.tell(Command::ReportFinished {
             hand_out,

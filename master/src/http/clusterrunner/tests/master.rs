@@ -32,6 +32,7 @@ pub(super) struct Master {
     pub(super) session: SessionId,
     pub(super) cluster: ClusterHandle,
     pub(super) results: Results,
+    pub(super) running: RunningAtoms,
     _directory: tempfile::TempDir,
 }
 
@@ -87,6 +88,7 @@ impl Master {
             space.clone(),
             stop,
         );
+        let running = RunningAtoms::default();
         let api = Api {
             space,
             sources,
@@ -96,6 +98,7 @@ impl Master {
             },
             cluster: cluster.clone(),
             published,
+            running: running.clone(),
             results: results.clone(),
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             events,
@@ -122,6 +125,7 @@ impl Master {
             session,
             cluster,
             results,
+            running,
             _directory: directory,
         }
     }

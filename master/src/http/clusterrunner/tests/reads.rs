@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::command::Command;
 use crate::core::event::Plan;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 
 const CANCEL: &str = r#"{"status": "canceled"}"#;
 
@@ -175,7 +175,7 @@ async fn a_very_long_list_is_sent_in_parts_and_is_whole() {
 }
 
 #[tokio::test]
-async fn atoms_that_only_wait_on_a_slave_are_not_in_progress() {
+async fn atoms_are_in_progress_whose_start_their_slave_has_told() {
     let master = Master::start();
     master.connect("life-1", None).await;
     master.documented("POST", "/v1/build", BUILD).await;
@@ -192,11 +192,41 @@ async fn atoms_that_only_wait_on_a_slave_are_not_in_progress() {
         let (_, body) = master.get("/v1/slave/1").await;
         body["slave"]["num_executors"].as_u64().unwrap()
     };
+    let told = master.cluster.read(|cluster| {
+        let build = cluster.build(BuildId(1)).unwrap();
+        let held = build.progress().unwrap().running.iter();
+        let one = |(number, (id, (_, attempt))): (u64, (&SubjobId, &(SlaveId, Attempt)))| {
+            // Another attempt is not that which the slave has.
+            let attempt = attempt.0 + u32::from(number == 1);
+            json!({"build_id": 1, "subjob_id": id.0, "attempt": attempt, "atom_id": 0,
+                "executor_id": number, "started_at_ms": 1_700_000_000_000 + number})
+        };
+        (0..).zip(held).take(2).map(one).collect::<Vec<Value>>()
+    });
+    let told = told.await.unwrap();
+    let running = usize::try_from(told[0]["subjob_id"].as_u64().unwrap()).unwrap();
+    let heartbeat = json!({"slave": {"heartbeat": true, "session_id": "life-1", "running": told}});
+    let path = "/v1/slave/1/heartbeat";
+    let (status, answer) = master.signed("POST", path, &heartbeat).await;
+    assert_eq!(status, 200);
+    assert!(answer["now_ms"].as_u64().unwrap() > 1_700_000_000_000);
     let (_, list) = master.get("/v1/build/1/subjob").await;
     let listed = list["subjobs"].as_array().unwrap().iter();
     let listed: Vec<&Value> = listed.map(|subjob| &subjob["atoms"][0]["state"]).collect();
-    let at_work = listed.iter().filter(|state| **state == "IN_PROGRESS");
-    assert_eq!(at_work.count() as u64, executors().await);
+    let in_progress = (0..)
+        .zip(&listed)
+        .filter(|(_, state)| **state == "IN_PROGRESS");
+    assert_eq!(
+        in_progress
+            .map(|(number, _)| number)
+            .collect::<Vec<usize>>(),
+        [running]
+    );
+    let atom = &list["subjobs"][running]["atoms"][0];
+    assert_eq!(
+        (&atom["started_at"], &atom["executor_id"]),
+        (&json!(1_700_000_000.0), &json!(0))
+    );
     let (_, view) = master.get("/v1/build/1").await;
     assert_eq!(view["build"]["num_atoms_in_progress"], executors().await);
     let held = master

@@ -8,9 +8,13 @@ use crate::effects::archiver;
 use crate::http::clusterrunner::legacy_proof;
 use crate::store::results::Block;
 use axum::http::Method;
+use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{
+    AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId,
+};
 use clusterrunner_common::job::config::Timeouts;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -133,6 +137,34 @@ impl Farm {
             build: BuildId(build),
         };
         self.command(set_up).await;
+        self.report_running(BuildId(build)).await;
+    }
+
+    /// Reports the first atoms that the slave has as running, as many as it has executors.
+    async fn report_running(&self, build: BuildId) {
+        let held = self.master.cluster.read(move |cluster| {
+            let executors = cluster.slave(SLAVE)?.num_executors;
+            let held = &cluster.build(build)?.progress()?.running;
+            let held = held
+                .iter()
+                .map(|(subjob, (_, attempt))| (*subjob, *attempt));
+            Some(
+                (0..executors)
+                    .map(ExecutorIndex)
+                    .zip(held)
+                    .collect::<Vec<_>>(),
+            )
+        });
+        let running = held.await.unwrap().into_iter().flatten();
+        let running = running.map(|(executor_id, (subjob_id, attempt))| RunningAtom {
+            build_id: build,
+            subjob_id,
+            attempt,
+            atom_id: AtomId(0),
+            executor_id,
+            started_at_ms: Timestamp(1_700_000_000_000),
+        });
+        self.master.running.set(SLAVE, running.collect());
     }
 
     /// Lays a result down as a slave would have sent it, and reports it.
@@ -175,9 +207,11 @@ impl Farm {
                 exit_code,
                 duration_ms: 2010,
                 trouble: None,
+                started_at: None,
             }],
         };
         self.command(finished).await;
+        self.report_running(build).await;
     }
 
     /// Makes the archives of all results, for real.

@@ -1,0 +1,74 @@
+//! The atoms that run, as their slaves tell it. No facts: after a restart the slaves say it anew.
+
+use crate::core::Cluster;
+use crate::core::builds::build::Build;
+use clusterrunner_common::api::RunningAtom;
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::lock::lock;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What each slave said last.
+#[derive(Clone, Debug, Default)]
+pub struct RunningAtoms(Arc<Mutex<HashMap<SlaveId, Vec<RunningAtom>>>>);
+
+impl RunningAtoms {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SlaveId, Vec<RunningAtom>>> {
+        lock(&self.0)
+    }
+
+    /// A slave runs these, and no others.
+    pub fn set(&self, slave: SlaveId, atoms: Vec<RunningAtom>) {
+        self.lock().insert(slave, atoms);
+    }
+
+    /// Drops what other slaves than these said.
+    pub fn drop_others(&self, alive: &BTreeSet<SlaveId>) {
+        self.lock().retain(|slave, _| alive.contains(slave));
+    }
+
+    /// What runs of a build.
+    #[must_use]
+    pub fn of(&self, build: BuildId) -> RunningInBuild {
+        let all = self.lock();
+        let running = all.values().flatten().filter(|atom| atom.build_id == build);
+        let by_hand_out = running.map(|atom| ((atom.subjob_id, atom.attempt), *atom));
+        RunningInBuild(by_hand_out.collect())
+    }
+}
+
+/// The running atoms of one build, by the hand-outs that they are of.
+#[derive(Debug)]
+pub struct RunningInBuild(HashMap<(SubjobId, Attempt), RunningAtom>);
+
+/// What is known of a subjob that has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Nothing of it runs, as far as is known.
+    No,
+    /// This atom runs; those before it have ended.
+    Atom(RunningAtom),
+    /// A slave has it that does not say what runs, or has its result from an earlier life.
+    Unsaid,
+}
+
+impl RunningInBuild {
+    /// What is known of a subjob of this build.
+    #[must_use]
+    pub fn runs(&self, cluster: &Cluster, build: &Build, subjob: SubjobId) -> Runs {
+        let Some(progress) = build.progress() else {
+            return Runs::No;
+        };
+        if progress.kept.contains_key(&subjob) {
+            return Runs::Unsaid;
+        }
+        let Some((slave, attempt)) = progress.running.get(&subjob) else {
+            return Runs::No;
+        };
+        if cluster.slave(*slave).is_some_and(|slave| slave.is_legacy) {
+            return Runs::Unsaid;
+        }
+        let running = self.0.get(&(subjob, *attempt));
+        running.map_or(Runs::No, |atom| Runs::Atom(*atom))
+    }
+}
