@@ -80,7 +80,7 @@ pub enum ServeError {
     /// It can not go on where it works.
     #[error("the slave ends: {0}")]
     Broken(String),
-    /// One of its parts ended for a reason that nobody foresaw.
+    /// One of its parts ended for an unforeseen reason.
     #[error("a part of the slave broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
 }

@@ -1,5 +1,5 @@
-//! Owns the slave's [`Work`]: whoever brings a command takes the turn, and has its effects carried out
-//! on the spot. Nobody is waited for meanwhile.
+//! Owns the slave's [`Work`]. The caller of a command takes the turn and starts its effects itself; a turn
+//! waits for nothing.
 
 use crate::data_directory::DataDirectory;
 use crate::deliver::delivery::Deliveries;
@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The only way to the work.
+/// The only way to the work from outside.
 #[derive(Clone)]
 pub(crate) struct WorkHandle(Arc<Coordinator>);
 
@@ -41,7 +41,7 @@ impl fmt::Debug for WorkHandle {
     }
 }
 
-/// What can be seen of the work from outside.
+/// The work as others see it.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkView {
     pub(crate) executors: Vec<ExecutorView>,
@@ -49,7 +49,7 @@ pub(crate) struct WorkView {
     pub(crate) is_stopping: bool,
 }
 
-/// What the effects need.
+/// The parts that effects use.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) data: Arc<DataDirectory>,
@@ -65,7 +65,7 @@ pub(crate) struct Surroundings {
     pub(crate) consoles: Arc<Consoles>,
 }
 
-/// How a build's effects are told to stop.
+/// Tokens that stop a build's effects.
 #[derive(Debug, Default)]
 struct BuildStops {
     all: CancellationToken,
@@ -85,7 +85,7 @@ impl BuildStops {
     }
 }
 
-/// The work, and what its effects need.
+/// The work, and the parts that its effects use.
 struct Coordinator {
     turns: Mutex<Turns>,
     surroundings: Arc<Surroundings>,
@@ -98,7 +98,7 @@ struct Coordinator {
     is_over: CancellationToken,
 }
 
-/// What one turn at a time may change.
+/// The state that one turn at a time may change.
 struct Turns {
     work: Work,
     stops: HashMap<BuildId, BuildStops>,
@@ -112,7 +112,7 @@ impl WorkHandle {
     /// When its executors can not be started.
     pub(crate) fn new(num_executors: u32, surroundings: Arc<Surroundings>) -> io::Result<Self> {
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
-        // Those who tell it something are its own parts: they must not keep it.
+        // The parts that report to it are its own: they must not keep it alive.
         let listener: Arc<OnceLock<Weak<Coordinator>>> = Arc::default();
         let tell = {
             let listener = Arc::clone(&listener);

@@ -357,7 +357,7 @@ mod tests {
         assert!(data.mend().unwrap());
         let parts = ["work", "consoles", "repos", "slave.pid"];
         assert!(parts.iter().all(|part| data.path().join(part).exists()));
-        // Nobody else may have it.
+        // No other process may have it.
         open(base.path(), 1).unwrap_err();
         drop(data);
         assert!(!base.path().join("slave-1/slave.pid").exists());

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-/// How long `teardown_build` may take once nobody waits for the build any more.
+/// How long `teardown_build` may take once the build is not waited for any more.
 const HURRIED_TEARDOWN: Duration = Duration::from_secs(30);
 
 /// How much of a failed command's output goes into the reason.

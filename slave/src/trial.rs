@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// How much of a console is kept, by default.
 const MAX_CONSOLE_SIZE: u64 = 64 << 20;
 
-/// Executors of which nobody takes the results.
+/// Executors whose results are dropped.
 #[derive(Debug)]
 pub struct Trial {
     executors: Executors,
@@ -57,7 +57,7 @@ impl Trial {
                 RunOutcome::NoProject { .. } => Err("the directory is gone".to_owned()),
             };
             if let Ok(sender) = sender.lock() {
-                // Nobody may be left to hear it.
+                // The receiver may be gone.
                 sender.send(told).ok();
             }
         })?;

@@ -6,7 +6,7 @@
 //! meanwhile begins after that.
 //!
 //! Life of a hand-out: it waits, runs, is packed, is delivered. Of two attempts of one subjob the
-//! newer begins when the older one is packed: who asks for an atom's console names no attempt.
+//! newer begins when the older one is packed: a request for an atom's console names no attempt.
 //!
 //! Builds share the executors by weight, see [`sharing`].
 
@@ -41,7 +41,7 @@ pub(crate) const MAX_UNPACKED: usize = 64 << 20;
 /// How often a build is set up again of which nothing can be run: its set-up may be what removes its project.
 const MAX_RENEWALS: u32 = 3;
 
-/// How many notes are kept of a build: what is beyond says nothing new.
+/// The most notes of a build; further ones say nothing new.
 const MAX_NOTES: usize = 5;
 
 /// All work of one slave.
@@ -87,7 +87,7 @@ struct Build {
     renewals: u32,
     /// What its users are to be told at its end.
     notes: Vec<String>,
-    /// What it had of them, and what is due to it.
+    /// Its share of the executors: what it had, and what is due to it.
     part: Part,
 }
 
@@ -350,7 +350,7 @@ impl Work {
         }
     }
 
-    /// Something about a build that its users are to know, at its end.
+    /// Adds a note that users of a build get at its end.
     fn note(&mut self, build: Option<BuildId>, text: String) {
         if let Some(build) = build.or_else(|| self.current_build())
             && let Some(build) = self.builds.get_mut(&build)

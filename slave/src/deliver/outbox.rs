@@ -1,7 +1,7 @@
 //! Results from their end on: gathered, packed, delivered.
 //!
 //! Results that finish during an upload of their build join the next one, so many small results share a
-//! request, and a single one does not wait. A large one goes by itself and holds nobody up. What the
+//! request, and a single one does not wait. A large one goes by itself and delays no other. What the
 //! master does not take at once is spooled to a file until it does.
 
 use super::delivery::{Deliveries, DeliveryEnd};
@@ -164,7 +164,7 @@ impl Outbox {
         tokio::time::timeout_at(begun + LINGER, idle).await.ok();
     }
 
-    /// Nobody waits for this parcel any more: what gathered behind it goes.
+    /// The next parcel does not wait for this one any more: what gathered behind it goes.
     fn end_turn(self: &Arc<Self>, turn: &Turn, parcel: &Parcel) {
         let mut lanes = self.lock();
         let lane = lanes.builds.get_mut(&parcel.build);
@@ -209,7 +209,7 @@ impl Outbox {
         let hand_outs = parcel.hand_outs.iter();
         let ends = hand_outs.map(|hand_out| match ends.remove(hand_out) {
             Some(DeliveryEnd::Rejected(reason)) => (*hand_out, DeliveryOutcome::Rejected(reason)),
-            // Those that nobody wanted any more were left out.
+            // Those that were not wanted any more were left out.
             Some(DeliveryEnd::Taken | DeliveryEnd::Unwanted(_)) | None => {
                 (*hand_out, DeliveryOutcome::Over)
             }
@@ -266,7 +266,7 @@ impl Outbox {
         self.lock().forget(parcel);
     }
 
-    /// Puts results aside for the next life. Says whether that worked.
+    /// Spools results for the next life of this slave. Says whether that worked.
     fn hold(&self, parcel: &Parcel) -> bool {
         let Some(first) = parcel.note.first() else {
             return false;

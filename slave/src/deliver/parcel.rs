@@ -66,7 +66,7 @@ impl Finished {
 /// Why a parcel can not be packed.
 #[derive(Debug)]
 pub(super) enum PackFailure {
-    /// Nobody wants it any more.
+    /// It is not wanted any more.
     Unwanted,
     /// It can not be written.
     Trouble(String),
@@ -76,7 +76,7 @@ pub(super) enum PackFailure {
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) build: BuildId,
-    /// All of them, also those that nobody wanted any more when the parcel was made.
+    /// All of them, also those that were not wanted any more when the parcel was made.
     pub(crate) hand_outs: Vec<HandOut>,
     /// Those that are packed.
     pub(crate) note: ResultNote,
@@ -100,7 +100,7 @@ enum Content {
     },
     /// In their file only.
     File,
-    /// Nobody needs them any more.
+    /// They are not needed any more.
     Gone,
 }
 
@@ -217,7 +217,7 @@ impl Parcel {
         let Some(first) = finished.first() else {
             return false;
         };
-        // That incarnation of the master is gone, and with it whoever would want it.
+        // The incarnation of the master that would want it is gone.
         if first.incarnation.is_some() && self.note.master.is_none() {
             return false;
         }
@@ -280,7 +280,7 @@ impl Parcel {
         }
     }
 
-    /// Says that nobody needs it any more, which also ends the making of a file. Says whether there is one.
+    /// Drops it, which also ends the making of a file. Says whether there is one.
     pub(super) fn let_go(&self) -> bool {
         let was = std::mem::replace(&mut *self.content(), Content::Gone);
         matches!(was, Content::File)

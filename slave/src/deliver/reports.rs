@@ -28,12 +28,12 @@ struct Waiting {
     by_build: BTreeMap<BuildId, (u64, StateReportBody)>,
     /// Numbers the reports, so that an answer is not taken for one to a newer report.
     last_number: u64,
-    /// Those who answer an order about a build and can tell how it ended.
+    /// Answers to orders that can tell how the order ended.
     expected: BTreeMap<BuildId, oneshot::Sender<StateReportBody>>,
 }
 
 impl Waiting {
-    /// Gives a report to whoever answers an order, if that is well; gives it back otherwise. That
+    /// Sends a good report with the answer to an order; gives any other back. That
     /// something failed is told until the master has heard it: ordered again, it might not fail again.
     fn answer(&mut self, build: BuildId, report: StateReportBody) -> Option<StateReportBody> {
         let is_well = matches!(report.state, SlaveState::SetupComplete | SlaveState::Idle)
@@ -72,7 +72,7 @@ impl Reports {
         let (expected, sender) = Expected::new(Arc::clone(self), build);
         let mut waiting = self.lock();
         waiting.expected.retain(|_, other| !other.is_closed());
-        // Nobody waits for the answer to an older order any more.
+        // The answer to an older order is not waited for any more.
         waiting.expected.insert(build, sender);
         expected
     }
@@ -138,7 +138,7 @@ impl Reports {
                             self.told(build, number);
                             backoff = Backoff::quick();
                         } else {
-                            // Whoever does not hear one does not hear the others either.
+                            // A master that does not hear one does not hear the others either.
                             backoff.pause().await;
                         }
                     }
@@ -188,7 +188,7 @@ impl Reports {
     }
 }
 
-/// Somebody who can tell the master the next report about a build. What is not taken in time is told
+/// An answer to an order, which can carry the next report about its build. A report that comes too late is told
 /// as any other.
 #[derive(Debug)]
 pub(crate) struct Expected {
@@ -208,7 +208,7 @@ impl Expected {
         (expected, sender)
     }
 
-    /// What is to be told, if it comes soon. Whoever takes it tells it; should the master not hear it,
+    /// The report, if it comes soon. The caller tells it; should the master not hear it,
     /// it orders the same again, and is told again.
     pub(crate) async fn within(mut self, limit: Duration) -> Option<SlaveState> {
         let report = tokio::time::timeout(limit, &mut self.report).await;
@@ -219,7 +219,7 @@ impl Expected {
 impl Drop for Expected {
     fn drop(&mut self) {
         self.report.close();
-        // It came in the moment in which nobody waited for it any more.
+        // It came in the moment in which the answer did not wait for it any more.
         if let Ok(report) = self.report.try_recv() {
             self.reports.put(self.build, report);
         }

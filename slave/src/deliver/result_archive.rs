@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
-/// Who is to take results.
+/// The kind of master that takes results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taker {
     Ours,

@@ -1,7 +1,7 @@
 //! What a file of packed results says about itself: whose they are, and what its files do not tell.
 //!
 //! It stands in the comment of its gzip header, so that it can not get lost or be taken for
-//! another's, and costs no file of its own. Whoever unpacks the archive does not see it.
+//! another's, and costs no file of its own. Programs that unpack the archive do not see it.
 
 use crate::master::clock::MasterClock;
 use crate::work::{AtomEnd, HandOut};

@@ -41,7 +41,7 @@ pub(crate) struct Api {
     /// How much of a console is kept.
     pub(crate) max_console_size: Option<u64>,
     pub(crate) master_url: String,
-    /// Who reads a console.
+    /// Bounds how many consoles are read at a time.
     pub(crate) turns: Turns,
     /// Ends the process in order.
     pub(crate) stop: CancellationToken,
@@ -78,7 +78,7 @@ impl Api {
         Ok(admitted)
     }
 
-    /// Gives the work an order that takes time, and waits for its end for as long as whoever gave it
+    /// Gives the work an order that takes time, and waits for its end for as long as the caller
     /// asks for.
     pub(super) async fn carry_out(
         &self,
@@ -94,7 +94,7 @@ impl Api {
         let command = order()?;
         let expected = wait_ms.map(|_| self.reports.expect(build));
         self.work.send(command)?;
-        // To connect, the slave waits for all who were let in.
+        // Connecting waits for all orders that were let in.
         drop(admitted);
         let limit = Duration::from_millis(wait_ms.unwrap_or(0)).min(LONGEST_WAIT);
         let state = match expected {

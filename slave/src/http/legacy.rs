@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// What the log says at each start with `accept_legacy_peers`.
 pub(crate) const LEGACY_WARNING: &str = "accept_legacy_peers is on: while the master is one of the \
-    original, whoever reaches this port can stop this slave's work, and whoever sees one of that \
+    original, anyone who reaches this port can stop this slave's work, and anyone who sees one of that \
     master's orders can repeat it. Turn it off when the migration is over (docs/migration.md)";
 
 /// Where the original makes a link to the project; ours is in the build's own directory.

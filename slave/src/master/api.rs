@@ -76,7 +76,7 @@ pub(crate) struct Dialect(Arc<Mutex<Option<Original>>>);
 /// A master of the original.
 #[derive(Clone, Debug)]
 pub(crate) struct Original {
-    /// The life of its process. Calls name it: in another life, our id may be somebody else's.
+    /// The life of its process. Calls name it: in another life, this id may be another slave's.
     pub(crate) session: Option<String>,
 }
 
@@ -98,7 +98,7 @@ impl Dialect {
 /// The master, as this slave talks to it.
 #[derive(Clone, Debug)]
 pub(crate) struct MasterApi {
-    /// For what is short: a master that hangs is then found out soon.
+    /// For short calls: it notices soon that a master hangs.
     pub(crate) caller: Caller,
     /// For results and projects.
     pub(crate) uploader: Caller,
@@ -108,7 +108,7 @@ pub(crate) struct MasterApi {
     pub(crate) own_address: String,
     pub(crate) session: SessionId,
     pub(crate) num_executors: u32,
-    /// What builds may ask for in a slave.
+    /// Labels that builds may require.
     pub(crate) labels: BTreeSet<String>,
     /// Whether a master of the original may be served.
     pub(crate) accepts_original: bool,
@@ -205,7 +205,7 @@ impl MasterApi {
         Ok(())
     }
 
-    /// What the original's calls do not have.
+    /// A field that calls to the original do not have.
     fn own<T>(&self, field: T) -> Option<T> {
         (!self.dialect.is_original()).then_some(field)
     }

@@ -5,7 +5,7 @@ use clusterrunner_common::ids::SlaveId;
 use std::sync::Arc;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
-/// Our registration with the master, as everything here sees it.
+/// This slave's registration with the master. All parts share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
     id: Arc<watch::Sender<Option<SlaveId>>>,
@@ -37,12 +37,12 @@ impl Registration {
         }
     }
 
-    /// Somebody found that the master does not know us: ask it at once.
+    /// A call found that the master may not know this slave: ask it at once.
     pub(crate) fn doubt(&self) {
         self.doubt.notify_one();
     }
 
-    /// Gives the registration up: we connect as somebody new, with nothing but what we tell then.
+    /// Gives the registration up: the slave connects as a new one, with nothing but what it tells then.
     pub(crate) fn renounce(&self) {
         self.id.send_replace(None);
         self.doubt();
@@ -56,17 +56,17 @@ impl Registration {
         }
     }
 
-    /// The master has taken us in under this id.
+    /// The master has registered this slave under this id.
     pub(crate) fn is_now(&self, id: SlaveId) {
         self.id.send_replace(Some(id));
     }
 
-    /// Waits until somebody doubts it.
+    /// Waits until a call doubts the registration.
     pub(crate) async fn doubted(&self) {
         self.doubt.notified().await;
     }
 
-    /// Lets no order pass while we connect.
+    /// Lets no order pass while the slave connects.
     pub(crate) async fn close(&self) -> RwLockWriteGuard<'_, ()> {
         self.admission.write().await
     }

@@ -39,7 +39,7 @@ impl Frame {
         Self {
             content_type: format!("multipart/form-data; boundary={boundary}"),
             head: head.into(),
-            // Nothing behind it: whoever has read the last part has read all there is.
+            // Nothing behind it: a master that has read the last part has read everything.
             tail: format!("\r\n--{boundary}--").into(),
         }
     }

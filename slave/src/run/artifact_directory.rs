@@ -1,5 +1,5 @@
 //! `$ARTIFACT_DIR`: ready before an atom starts, empty, and the atom's own. An atom may do to it what
-//! it likes; the next one gets the same only if nothing was done to it, and nobody is left who could.
+//! it likes; the next one gets the same only if nothing was done to it, and no process is left that could.
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
 use crate::run::file_error::{AtomFileError, files};
@@ -107,7 +107,7 @@ impl ArtifactDirectories {
         }
     }
 
-    /// Of the last atom, which is of this build, nobody knows what it left.
+    /// It is unknown what the last atom, which is of this build, left.
     pub(crate) fn give_up(&mut self, data: &DataDirectory, build: BuildId) {
         if let Some(Ready { path, .. }) = self.ready.take()
             && let Err(error) = move_to(data, build, path)

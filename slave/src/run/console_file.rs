@@ -1,4 +1,4 @@
-//! Where atoms print: one file for each executor, used again when it is certain that nobody writes
+//! Where atoms print: one file for each executor, used again when it is certain that no process writes
 //! to it any more. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
 
 use crate::data_directory::{DataDirectory, is_gone, make_private, remove_all};
@@ -38,7 +38,7 @@ pub(crate) struct ConsoleFiles {
 #[derive(Debug)]
 struct ConsoleFile {
     path: PathBuf,
-    /// Open for reading only: we must not be taken for one who writes.
+    /// Open for reading only: the slave itself must not count as a writer.
     file: Arc<File>,
 }
 
@@ -87,7 +87,7 @@ impl ConsoleFiles {
             let file = file.append(true).create_new(true).mode(0o600).open(&path)?;
             let reading = plainly(File::options().read(true)).open(&path)?;
             if let Err(error) = lease::be_told_harmlessly(&reading) {
-                tracing::debug!(%error, "consoles can not be watched for who writes to them");
+                tracing::debug!(%error, "consoles can not be watched for their writers");
             }
             let ready = ConsoleFile {
                 file: Arc::new(reading),
@@ -120,8 +120,8 @@ impl ConsoleFiles {
         }
     }
 
-    /// Keeps the file for the next atom if nobody is left who could write to it; says whether. Who is
-    /// left for a moment only is waited for if `nobody_stays`.
+    /// Keeps the file for the next atom if no process is left that could write to it; says whether. A process
+    /// that is left for a moment only is waited for if `nobody_stays`.
     pub(crate) fn recycle(&mut self, nobody_stays: bool) -> bool {
         let Some(console) = self.current.take() else {
             return false;
@@ -142,7 +142,7 @@ impl ConsoleFiles {
         nobody_writes
     }
 
-    /// Leaves the console to those who write to it. The next atom gets another.
+    /// Leaves the console to the processes that write to it. The next atom gets another.
     pub(crate) fn discard(&mut self) {
         if let Some(console) = self.current.take() {
             console.remove();
@@ -202,7 +202,7 @@ impl ConsoleFile {
             let mut shown = Capped::new(self.file.try_clone()?, max_size)?;
             io::copy(&mut shown, &mut File::create_new(kept_at)?)?;
         }
-        // An atom may have locked its console; whoever packs it must not be kept out.
+        // An atom may have locked its console; packing must be able to read it.
         std::fs::set_permissions(kept_at, Permissions::from_mode(0o600))?;
         if let Some(notice) = notice {
             add_line(kept_at, &notice)?;

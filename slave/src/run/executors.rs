@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// they end.
 #[derive(Debug)]
 pub(crate) struct Executors {
-    /// Not bounded: nobody hands an executor more than it can run.
+    /// Not bounded: the work hands an executor one subjob at a time.
     mailboxes: Vec<mpsc::Sender<Assignment>>,
     threads: Vec<thread::JoinHandle<()>>,
     closing: Arc<AtomicBool>,

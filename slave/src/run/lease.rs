@@ -1,4 +1,4 @@
-//! Whether anybody can still write to a file. The system says so to who asks for a lease on it
+//! Whether a process can still write to a file. The system tells it to a process that asks for a lease on it
 //! (`fcntl(2)`, `F_SETLEASE`): a lease for reading is not given while the file is open for writing
 //! anywhere, be it in a process that got the descriptor from another.
 
@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 /// `fcntl(2)`: which signal is sent. The same number on all systems of the kind; `libc` lacks it.
 const F_SETSIG: libc::c_int = 10;
 
-/// Whether nobody has `file` open for writing; false where that is not known. The file itself is to
+/// Whether no process has `file` open for writing; false where that is not known. The file itself is to
 /// be open for reading only.
 pub(crate) fn nobody_writes(file: &File) -> bool {
     let had = set(file, libc::F_SETLEASE, libc::F_RDLCK);
@@ -17,8 +17,8 @@ pub(crate) fn nobody_writes(file: &File) -> bool {
         .is_ok()
 }
 
-/// To be called once before [`nobody_writes`]: who opens a file on which there is a lease has its
-/// holder told by a signal, and the usual one (SIGIO) would end this process. SIGURG is ignored.
+/// To be called once before [`nobody_writes`]: opening a file with a lease on it tells the lease's
+/// holder by a signal, and the usual one (SIGIO) would end this process. SIGURG is ignored.
 pub(crate) fn be_told_harmlessly(file: &File) -> io::Result<()> {
     set(file, F_SETSIG, libc::SIGURG)
 }

@@ -70,7 +70,7 @@ pub(crate) struct SubjobExecutor {
     means: Means,
     directories: ArtifactDirectories,
     console_files: ConsoleFiles,
-    /// Set when the process ends and nobody waits for what runs any more.
+    /// Set when the process ends and does not wait for what runs any more.
     closing: Arc<AtomicBool>,
 }
 
@@ -102,7 +102,7 @@ impl SubjobExecutor {
         outcome
     }
 
-    /// Nothing that was ready is used again: nobody knows what has become of it. It goes with the build
+    /// Nothing that was ready is used again: it may have been changed. It goes with the build
     /// that had it.
     pub(crate) fn start_afresh(&mut self, build: BuildId) {
         self.means.consoles.dropped(self.executor);

@@ -55,7 +55,7 @@ pub(crate) struct GitFailure {
 }
 
 impl GitFailure {
-    /// A part of the slave ended for a reason that nobody foresaw.
+    /// A part of the slave ended for an unforeseen reason.
     pub(super) fn broken_off(error: &tokio::task::JoinError) -> Self {
         Self {
             text: format!("fetching the project broke off: {error}"),

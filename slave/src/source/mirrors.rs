@@ -59,7 +59,7 @@ impl Mirrors {
         remove_unnamed(&parents)?;
         let found = find(&parents, bounds.max_bytes.is_some())?;
         bound(&found, bounds, Timestamp::now(), |project| {
-            // Nobody gets a mirror as long as this is locked.
+            // No build gets a mirror as long as this is locked.
             let mut mirrors = lock(&self.mirrors);
             let directory = data.mirrors().join(&project.name);
             let users = mirrors
@@ -74,7 +74,7 @@ impl Mirrors {
                 return false;
             }
             mirrors.remove(&directory);
-            tracing::info!(project = %name, bytes = project.bytes, "a mirror that nobody uses is removed");
+            tracing::info!(project = %name, bytes = project.bytes, "a mirror that no build uses is removed");
             true
         });
         remove_unnamed(&parents)

@@ -96,7 +96,7 @@ impl Work {
         };
         match next {
             Some(order) => {
-                // While we stop nobody waits for it.
+                // While the process stops, no order waits for it.
                 if let Err(refusal) = self.set_up(order, effects)
                     && !self.stopping
                 {

@@ -9,8 +9,8 @@
 //! While others wait no build has more executors than its part of them, rounded up: lengths of which too little
 //! is known yet, or time that is due to it from before, must not give it all of them at once.
 //!
-//! A build that comes, or that had nothing to run for a time, begins at the clock of whoever was the next then: it
-//! has saved nothing up, and owes no more than one run of what it had while nobody else wanted it.
+//! A build that comes, or that had nothing to run for a time, begins at the clock of the build that was next then: it
+//! has saved nothing up, and owes no more than one run of what it had while no other build wanted it.
 
 use super::{Build, Stage, Work};
 use clusterrunner_common::ids::BuildId;
@@ -42,7 +42,7 @@ pub(super) struct Part {
 /// The same for all builds together.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    /// What the clock showed of whoever was the next; it never goes back.
+    /// The clock of the build that was next; it never goes back.
     now: u128,
     /// How long runs of any build take, once one ended.
     usual_ns: Option<u128>,
@@ -91,7 +91,7 @@ impl Crowd {
     }
 }
 
-/// Who comes before whom: the smallest is the next.
+/// The order of builds: the smallest is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     has_its_part: bool,

@@ -127,9 +127,9 @@ pub(crate) struct AtomEnd {
     pub(crate) ended_at: u64,
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
-    /// What it printed, as it is kept.
+    /// What it printed, cut to the limit.
     pub(crate) console: AtomConsole,
-    /// Its artifact directory, if it left anything there. Whoever packs it removes it, or it goes
+    /// Its artifact directory, if it left anything there. Packing removes it, or it goes
     /// with the build.
     pub(crate) artifacts: Option<PathBuf>,
 }
@@ -139,7 +139,7 @@ pub(crate) struct AtomEnd {
 pub(crate) enum AtomConsole {
     /// All of it.
     Memory(Vec<u8>),
-    /// A file. Whoever packed it removes it.
+    /// A file. Packing removes it.
     File(PathBuf),
 }
 
@@ -231,7 +231,7 @@ pub(crate) enum Command {
         /// How long it kept its executor.
         took: Duration,
     },
-    /// Nobody needs what these left on the disk any more.
+    /// Their results are packed: what they left on the disk is not needed any more.
     Packed(Vec<HandOut>),
     /// Also of those that could not be packed.
     DeliveriesEnded(Vec<(HandOut, DeliveryOutcome)>),
@@ -242,7 +242,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What is said to whoever gave a command.
+/// The answer to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
