@@ -1,7 +1,7 @@
 //! Web pages of which origins may read the API.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use regex::Regex;
+use regex_lite::Regex;
 
 /// The origins that a setting allows; by default none.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +13,8 @@ pub struct AllowedOrigins(Option<Regex>);
 #[error("setting \"cors_allowed_origins_regex\": expected a regular expression: {0}")]
 pub struct InvalidPattern(String);
 
-impl From<regex::Error> for InvalidPattern {
-    fn from(error: regex::Error) -> Self {
+impl From<regex_lite::Error> for InvalidPattern {
+    fn from(error: regex_lite::Error) -> Self {
         Self(error.to_string())
     }
 }
