@@ -8,8 +8,8 @@
 //! processors. The long run is one command and tells how far it is:
 //!
 //! ```sh
-//! CLUSTERRUNNER_WALK_SEEDS=1000000 CARGO_PROFILE_DEV_OPT_LEVEL=2 \
-//!     cargo test -p clusterrunner-master --lib every_build_ends -- --nocapture
+//! CLUSTERRUNNER_WALK_SEEDS=1000000 cargo test -p clusterrunner-master --lib every_build_ends \
+//!     --config 'profile.dev.package.clusterrunner-master.opt-level=2' -- --nocapture
 //! ```
 //!
 //! `CLUSTERRUNNER_WALK_SEED=17` walks just one, `CLUSTERRUNNER_WALK_FROM=5000` begins there. A seed
