@@ -13,7 +13,7 @@ pub enum ClientError {
     Call(#[from] CallError),
     /// The master is one of the original, which does not understand our signatures.
     #[error(
-        "the master {master} is one of the original ClusterRunner: it takes only a proof that is weaker than ours"
+        "the master {master} is one of the original ClusterRunner: it accepts only weaker authentication than ours"
     )]
     OriginalMaster {
         /// Its address.

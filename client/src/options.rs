@@ -18,16 +18,15 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
 use std::path::PathBuf;
 
-const ABOUT: &str =
-    "Runs a project's tests as many small pieces, on as many machines as there are.";
+const ABOUT: &str = "Runs a build or a test suite as many small pieces on machines you own.";
 
 const FIRST_STEPS: &str = "\
 First steps, in a directory with a clusterrunner.yaml:
-  clusterrunner validate            is the file right?
-  clusterrunner build               run it on this machine; nothing else is needed
-  clusterrunner status              what happened
-  clusterrunner logs 1              which atoms were there, and how they ended
-  clusterrunner stop                end the master and slave that were started for it
+  clusterrunner validate            check the file
+  clusterrunner build               run it on this machine
+  clusterrunner status              show the builds
+  clusterrunner logs 1              list its atoms and how they ended
+  clusterrunner stop                stop the master and slave that build started
 
 A farm of several machines:
   clusterrunner master                                    on one of them
@@ -64,15 +63,15 @@ pub(crate) enum Command {
 Examples:
   clusterrunner status              the farm and the last builds
   clusterrunner status 7            one build, with its failed atoms
-  clusterrunner status 7 --json     the same as the master's API gives it")]
+  clusterrunner status 7 --json     the master's JSON answer")]
     Status(StatusOptions),
-    /// Show a build's atoms, or what one of them printed
+    /// Show a build's atoms, or the output of one
     #[command(after_help = "\
 Examples:
   clusterrunner logs 7              the atoms of build 7: state, exit code, time
-  clusterrunner logs 7 3_0          what atom 0 of subjob 3 printed
+  clusterrunner logs 7 3_0          the output of atom 0 of subjob 3
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
-  clusterrunner logs 7 3_0 -f       go on printing until the atom ends")]
+  clusterrunner logs 7 3_0 -f       follow it until the atom ends")]
     Logs(LogsOptions),
     /// Cancel a build
     #[command(after_help = "\
@@ -103,38 +102,38 @@ Example:
 Example:
   clusterrunner slave --master-url farm.example.org:43000 --num-executors 8")]
     Slave(SlaveOptions),
-    /// Have slaves end, wherever they run, when they have finished what they are running
+    /// End slaves on any machine, once they have finished their running atoms
     #[command(after_help = "\
-A slave that is told to end takes no new work, finishes the atoms that it runs, clears its builds
-away and ends. `clusterrunner slaves` shows it as shutting down until then. What it did not begin
-goes to other slaves; a build that has no other waits for one.
+The slave takes no new work, finishes its running atoms, tears its builds down and ends.
+`clusterrunner slaves` shows it as shutting down until then. Atoms that it has not started go to
+other slaves; a build without another slave waits for one.
 
 Examples:
   clusterrunner shutdown --slave-id 3 --slave-id 4
   clusterrunner shutdown --master-url farm.example.org:43000 --all-slaves")]
     Shutdown(ShutdownOptions),
-    /// Have slaves take no new work; they finish what they run and stay
+    /// Give slaves no new work; they finish their running atoms and stay connected
     #[command(after_help = farm::DRAIN_HELP)]
     Drain(DrainOptions),
-    /// Have slaves take work again that were drained or quarantined
+    /// Give drained or quarantined slaves work again
     #[command(after_help = "\
 Example:
   clusterrunner undrain farm-3")]
     Undrain(UndrainOptions),
-    /// Bring this program and its settings to machines by ssh, and start a farm there
+    /// Copy this program and its settings to machines over ssh, and start a farm there
     #[command(after_help = farm::DEPLOY_HELP)]
     Deploy(Box<DeployOptions>),
-    /// End the slaves and the master that run on this machine
+    /// Stop the slaves and the master of this machine
     #[command(after_help = "\
-Ends the daemons of this base directory only: slaves first, then the master. What they had
-acknowledged is on disk; atoms that were running are run again after the next start. With --drain
-slaves finish the atoms that they run first; Ctrl-C ends the waiting, not the draining.
+Stops only the daemons of this base directory: slaves first, then the master. Acknowledged results
+are on disk; interrupted atoms run again after the next start. With --drain slaves first finish
+their running atoms; Ctrl-C ends the waiting, not the draining.
 
 Examples:
   clusterrunner stop                at once
   clusterrunner stop --drain        when the running atoms are finished")]
     Stop(StopOptions),
-    /// Look after the journal of a master that is stopped: what is there, a backup, a repair
+    /// Inspect, export or repair the journal of a stopped master
     #[command(after_help = farm::JOURNAL_HELP)]
     Journal(JournalOptions),
     /// Print a script that completes this command's words in a shell
@@ -166,7 +165,7 @@ pub(crate) struct MasterAddress {
         display_order = 800
     )]
     pub(crate) master_url: Option<String>,
-    /// Go on for so long while the master does not answer, such as during its restart
+    /// Keep retrying for this long if the master does not answer, for example during its restart
     #[arg(
         long,
         global = true,
@@ -212,7 +211,7 @@ pub(crate) struct StatusOptions {
     /// One build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: Option<BuildId>,
-    /// Print what the master's API says
+    /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -227,11 +226,11 @@ pub(crate) struct LogsOptions {
     pub(crate) build: BuildId,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
     pub(crate) atom: Option<String>,
-    /// Go on printing until the atom ends
+    /// Follow the output until the atom ends
     #[arg(short, long, requires = "atom")]
     pub(crate) follow: bool,
-    /// Print every byte as the atom did, for pipes and files: else only colours are left of what a
-    /// terminal obeys
+    /// Print the output unfiltered, for pipes and files; by default escape sequences other than
+    /// colours are removed
     #[arg(long, requires = "atom")]
     pub(crate) raw: bool,
     #[command(flatten)]
@@ -251,7 +250,7 @@ pub(crate) struct CancelOptions {
 /// Options of `clusterrunner slaves`.
 #[derive(Args, Debug)]
 pub(crate) struct SlavesOptions {
-    /// Print what the master's API says
+    /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -261,7 +260,7 @@ pub(crate) struct SlavesOptions {
 /// Options of `clusterrunner stop`.
 #[derive(Args, Debug)]
 pub(crate) struct StopOptions {
-    /// Wait until the slaves have finished and delivered the atoms that they run
+    /// Wait until the slaves have finished and delivered their running atoms
     #[arg(long)]
     pub(crate) drain: bool,
 }

@@ -47,7 +47,7 @@ pub enum ResultsError {
     },
     /// Something else is where the results should go.
     #[error(
-        "{} is not a place for results: {why}. Name a new or empty directory, or one that holds earlier results",
+        "{} is not a place for results: {why}. Name a new or empty directory, or one with earlier results",
         .path.display()
     )]
     Taken {

@@ -70,7 +70,7 @@ impl From<ClientError> for Trouble {
             },
             ClientError::OriginalMaster { .. } => trouble.hint(
                 "accept_legacy_peers = True in clusterrunner-rust.conf, beside clusterrunner.conf, lets this command \
-                 send it; whoever sees such a request can repeat it. See docs/migration.md",
+                 send it; anybody who sees such a request can replay it. See docs/migration.md",
             ),
             ClientError::ArchiveNotReady { build } => trouble.hint(format!(
                 "only a finished build has results; see `clusterrunner status {build}`"

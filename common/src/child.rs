@@ -57,16 +57,16 @@ pub enum ChildError {
     #[error("canceled")]
     Canceled,
     /// It could not be started or spoken to.
-    #[error("could not start a process for it: {0}")]
+    #[error("could not start a child process: {0}")]
     Start(#[source] io::Error),
     /// It is gone.
-    #[error("the process that did it {how}")]
+    #[error("the child process {how}")]
     Died {
         /// How it went, and what it may mean.
         how: String,
     },
     /// It has said something that nobody understands.
-    #[error("the process that did it gave no answer that can be read: {0}")]
+    #[error("the child process gave an unreadable answer: {0}")]
     Answer(String),
 }
 

@@ -18,7 +18,7 @@ pub struct CommonOptions {
     /// Read the settings from this file [default: clusterrunner.conf in the base directory]
     #[arg(short, long, global = true, value_name = "FILE", display_order = 900)]
     pub config_file: Option<PathBuf>,
-    /// Say more: which master and settings are used, each atom of a build; daemons log their calls
+    /// Print details: master and settings in use, each atom of a build; daemons log their calls
     #[arg(
         short,
         long,
@@ -27,7 +27,7 @@ pub struct CommonOptions {
         display_order = 901
     )]
     pub verbose: bool,
-    /// Say only results and errors
+    /// Print only results and errors
     #[arg(
         short,
         long,

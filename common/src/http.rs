@@ -170,8 +170,8 @@ async fn serve_connections(
                     let connection = http.serve_connection(TokioIo::new(stream), service);
                     kept(admitted, watcher.watch(connection)).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS connection did not come about"),
-                Err(_) => tracing::debug!("a TLS connection did not come about in time"),
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake timed out"),
             }
         });
     }
@@ -196,7 +196,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Err(error) if is_told => tracing::debug!(%error, "still no connection is accepted"),
             Err(error) => {
                 is_told = true;
-                tracing::warn!(%error, "could not accept a connection; trying on");
+                tracing::warn!(%error, "could not accept a connection; retrying");
             }
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -205,11 +205,11 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 fn prepare(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not switch Nagle's delay off");
+        tracing::debug!(%error, "could not disable Nagle's algorithm");
     }
     // Without it the system may keep megabytes for each reader who does not read.
     if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
-        tracing::debug!(%error, "could not bound what waits to be sent");
+        tracing::debug!(%error, "could not limit the send buffer");
     }
 }
 

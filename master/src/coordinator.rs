@@ -414,7 +414,7 @@ impl Coordinator {
             }
             Message::Note(command) => {
                 if let Err(refusal) = self.decide(command, turn) {
-                    tracing::debug!(%refusal, "what was noted means nothing now");
+                    tracing::debug!(%refusal, "a recorded command no longer applies");
                 }
                 let due = || tokio::time::Instant::now() + NOTE_WAIT;
                 turn.due.get_or_insert_with(due);

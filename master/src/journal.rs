@@ -103,7 +103,7 @@ impl Journal {
             let torn = live.next.to_be_bytes();
             tracing::warn!(
                 event = live.next,
-                "the last event of the journal was never written to its end, and nobody was told of it: it \
+                "the last event of the journal is incomplete and was never acknowledged: it \
                  is cut off"
             );
             store::remove(&self.store.events, self.store.events.scan_prefix(torn))?;

@@ -24,7 +24,7 @@ pub struct MasterOptions {
     /// path, or to STDOUT [default: eventlog_master.log]
     #[arg(long, value_name = "FILE")]
     pub eventlog_file: Option<String>,
-    /// Log into the log file only, and not on standard error, too: for output that goes to a file
+    /// Log only to the log file, not to standard error as well
     #[arg(long)]
     pub log_file_only: bool,
 }

@@ -75,13 +75,13 @@ pub enum ServeError {
     #[error(transparent)]
     Origins(#[from] InvalidPattern),
     /// The address that it listens on is not known.
-    #[error("could not find out the address that is listened on: {0}")]
+    #[error("could not determine the listening address: {0}")]
     Address(#[source] std::io::Error),
     /// It can not go on where it works.
     #[error("the slave ends: {0}")]
     Broken(String),
     /// One of its parts ended for an unforeseen reason.
-    #[error("a part of the slave broke off: {0}")]
+    #[error("a part of the slave failed: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
 

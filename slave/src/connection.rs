@@ -25,14 +25,14 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn tell(failures: &mut Failures, error: &CallError) {
     if !failures.is_new(error) {
-        tracing::debug!(%error, "still no luck with the master");
+        tracing::debug!(%error, "the master is still unreachable");
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,
-            "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; trying on"
+            "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; retrying"
         );
     } else {
-        tracing::warn!(%error, "no contact with the master; trying on");
+        tracing::warn!(%error, "no contact with the master; retrying");
     }
 }
 
@@ -106,8 +106,10 @@ async fn say_goodbye(api: &MasterApi, id: SlaveId, reason: Option<&str>) {
     };
     match tokio::time::timeout(GOODBYE_TIMEOUT, api.report(id, report)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::info!(%error, "the master was not told that this slave goes"),
-        Err(_) => tracing::info!("the master did not hear in time that this slave goes"),
+        Ok(Err(error)) => {
+            tracing::info!(%error, "could not tell the master that this slave leaves")
+        }
+        Err(_) => tracing::info!("the master did not confirm in time that this slave leaves"),
     }
 }
 
@@ -175,7 +177,7 @@ impl Connection {
         let resumed = answer.resumed && is_known;
         let connected = Command::Connected { resumed };
         if self.work.send(connected).is_err() {
-            tracing::debug!("connected while the slave ends");
+            tracing::debug!("connected while the slave is ending");
         }
         self.registration.is_now(id);
         resumed

@@ -110,7 +110,7 @@ impl DataDirectory {
             Ok(false) => {}
             Ok(true) => {
                 let path = self.path.display();
-                tracing::error!(%path, "parts of the data directory were gone and are made anew: whatever runs here must leave it alone");
+                tracing::error!(%path, "parts of the data directory were missing and were recreated: no other program may change it");
             }
             Err(error) => {
                 let path = self.path.display();

@@ -33,7 +33,7 @@ pub struct SlaveOptions {
     #[arg(short, long, value_name = "HOST:PORT")]
     pub master_url: Option<MasterAddress>,
 
-    /// How many atoms to run at the same time [default: 1]
+    /// How many atoms to run in parallel [default: 1]
     ///
     /// As a rule the number of CPU cores, or less where the tests need much memory. Atoms tell
     /// their executors apart by $MACHINE_EXECUTOR_INDEX, for example to use different ports.
@@ -47,10 +47,10 @@ pub struct SlaveOptions {
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Option<IpAddr>,
 
-    /// On SIGTERM or Ctrl-C finish and deliver what runs, take nothing new, and then end
+    /// On SIGTERM or Ctrl-C finish and deliver running atoms, take no new work, then end
     ///
-    /// A second signal ends the slave at once: what runs then is run again elsewhere. Without this
-    /// the first does so. Setting: drain_on_stop, False by default.
+    /// A second signal ends the slave at once: its running atoms are run again elsewhere. Without
+    /// this option the first signal does so. Setting: drain_on_stop, False by default.
     #[arg(long)]
     pub drain: bool,
 
@@ -59,7 +59,7 @@ pub struct SlaveOptions {
     #[arg(long, value_name = "FILE")]
     pub eventlog_file: Option<String>,
 
-    /// Log into the log file only, and not on standard error, too: for output that goes to a file
+    /// Log only to the log file, not to standard error as well
     #[arg(long)]
     pub log_file_only: bool,
 }

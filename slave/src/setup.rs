@@ -140,7 +140,7 @@ impl Setup {
         let how = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
-            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+            Ended::Signaled(signal) => format!("was killed by signal {signal}"),
             Ended::TimedOut => format!("timed out after {} s", timeout_s.unwrap_or(0)),
             Ended::Canceled => return Err(SetupError::Canceled),
         };
@@ -197,7 +197,7 @@ impl Setup {
             }
         });
         if let Err(error) = removed.await {
-            tracing::error!(build.id = %build, %error, "the removal of a build's files broke off");
+            tracing::error!(build.id = %build, %error, "the task that removes a build's files failed");
         }
         trouble
     }
@@ -232,11 +232,11 @@ impl Setup {
         ) {
             (Ended::Exited(0), _) => return Ok(()),
             (Ended::Exited(code), _) => format!("exited with {code}"),
-            (Ended::Signaled(signal), _) => format!("was ended by signal {signal}"),
+            (Ended::Signaled(signal), _) => format!("was killed by signal {signal}"),
             (Ended::TimedOut, Some(limit)) if !hurry.is_cancelled() => {
                 format!("timed out after {} s", limit.as_secs())
             }
-            (Ended::Canceled | Ended::TimedOut, _) => "took too long and was ended".to_owned(),
+            (Ended::Canceled | Ended::TimedOut, _) => "timed out and was killed".to_owned(),
         };
         let output = last_lines(output, self.max_output).await;
         Err(format!("teardown_build {how}{output}"))

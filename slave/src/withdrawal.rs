@@ -29,7 +29,9 @@ async fn withdraw(
     stop: &CancellationToken,
 ) {
     asked.cancelled().await;
-    tracing::info!("the slave finishes what it runs and then ends; told once more it ends at once");
+    tracing::info!(
+        "draining: the slave ends once its running atoms are finished; a second signal ends it at once"
+    );
     let mut backoff = Backoff::quick();
     let mut is_known = false;
     loop {

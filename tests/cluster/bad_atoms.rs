@@ -81,7 +81,7 @@ async fn a_slave_makes_anew_what_an_atom_removed_of_its_directories() {
     run_unharmed(&mut farm, "true").await;
     farm.wait_for_rest().await;
     let said = farm.output("slave 0");
-    assert!(said.contains("were gone and are made anew"), "{said}");
+    assert!(said.contains("were missing and were recreated"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -159,7 +159,7 @@ async fn a_drained_slave_finishes_its_work_and_takes_none_until_undrained() {
     let build = farm.submit(&gate.request()).await;
     gate.wait_for_runs(2).await;
     let drained = said(&farm, &["drain", &farm.slave_address(0)]);
-    assert!(drained.contains("finishes what it runs"), "{drained}");
+    assert!(drained.contains("finishes its running atoms"), "{drained}");
     let view = view_of(&farm, 0).await;
     assert!(
         view.is_drained && view.num_executors_in_use == 1,

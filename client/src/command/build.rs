@@ -192,7 +192,7 @@ fn lost(error: ClientError, build: BuildId) -> Trouble {
     let trouble = Trouble::from(error);
     if lost {
         trouble.hint(format!(
-            "the build may well go on without us; see `clusterrunner status {build}` when the master is back"
+            "the build may continue; see `clusterrunner status {build}` when the master is back"
         ))
     } else {
         trouble
@@ -248,7 +248,7 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
             output::say(styled(STRONG, summary(build, seconds)));
             if build.num_atoms_in_trouble > 0 {
                 output::say(format!(
-                    "{} of them ran too long or took slaves down; `clusterrunner status {id}` says which",
+                    "{} of them timed out or took slaves down; `clusterrunner status {id}` says which",
                     build.num_atoms_in_trouble
                 ));
             }

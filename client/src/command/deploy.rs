@@ -145,7 +145,7 @@ impl Deployment {
     async fn carry_out(&mut self) {
         let number = self.plan.machines.len();
         output::note(format!(
-            "Copying to {}, and stopping what runs there.",
+            "Copying to {}, and stopping the daemons there.",
             machines(number)
         ));
         let load = Arc::clone(&self.load);

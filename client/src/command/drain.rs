@@ -23,7 +23,7 @@ pub(crate) async fn run(options: DrainOptions, common: CommonOptions) -> Result<
     for slave in slaves.values() {
         let answer = client.drain_slave(slave.id, true).await?;
         let doing = if is_busy(&answer.slave) {
-            "; it finishes what it runs"
+            "; it finishes its running atoms"
         } else {
             ""
         };
@@ -50,7 +50,7 @@ pub(crate) async fn undo(
         let what = match (answer.is_released, slave.is_drained) {
             (true, false) => "is released from quarantine and takes work again",
             (true, true) => {
-                "is not drained any more, is released from quarantine and takes work again"
+                "is no longer drained, is released from quarantine and takes work again"
             }
             (false, true) => "takes work again",
             (false, false) => "was neither drained nor quarantined",

@@ -77,7 +77,7 @@ fn describe(findings: &Findings) {
         findings.read
     ));
     output::say(format!(
-        "  {} that the master works on, {} put away, {}",
+        "  {} in progress, {} archived, {}",
         count(findings.live_builds, "build"),
         findings.ended_builds,
         count(findings.slaves, "slave")
@@ -85,7 +85,7 @@ fn describe(findings: &Findings) {
     if findings.is_torn {
         output::say(styled(
             NOTICE,
-            "  The last event was never written to its end. Nobody was told of it: the master cuts it off.",
+            "  The last event is incomplete and was never acknowledged: the master cuts it off.",
         ));
     }
 }
@@ -94,7 +94,7 @@ fn complain(problems: &[Problem]) {
     for problem in problems {
         let Problem { place, what, lost } = problem;
         output::say(format!("{} {place}: {what}", styled(BAD, "damaged:")));
-        output::say(format!("         without it is lost: {lost}"));
+        output::say(format!("         lost without it: {lost}"));
     }
 }
 
@@ -108,7 +108,7 @@ fn export(journal: &Path, file: Option<&Path>) -> Result<ExitCode, Trouble> {
     };
     for Problem { place, what, .. } in &exported.mended {
         output::note(format!(
-            "{place} is damaged ({what}); nothing of the export is missing for that"
+            "{place} is damaged ({what}); the export is complete all the same"
         ));
     }
     if exported.damages.is_empty() {
@@ -163,7 +163,7 @@ fn repair(journal: &Path, from: Option<&Path>, yes: bool) -> Result<ExitCode, Tr
             describe(findings);
             complain(&findings.problems);
             output::say(
-                "All that the journal says now is replaced by that: what happened since the export is lost.",
+                "The export replaces the present journal: everything since the export is lost.",
             );
         }
         None if findings.problems.is_empty() => {
@@ -183,7 +183,7 @@ fn repair(journal: &Path, from: Option<&Path>, yes: bool) -> Result<ExitCode, Tr
         ));
     }
     if !yes {
-        output::say("Nothing was changed. Say --yes to go on without what is lost.");
+        output::say("Nothing was changed. Pass --yes to repair and accept this loss.");
         return Ok(ExitCode::AtomsFailed);
     }
     let kept = repair.commit().map_err(|error| {
@@ -191,7 +191,7 @@ fn repair(journal: &Path, from: Option<&Path>, yes: bool) -> Result<ExitCode, Tr
     })?;
     output::say(styled(GOOD, "The journal is repaired."));
     if let Some(kept) = kept {
-        output::say(format!("The one before is kept as {}.", kept.display()));
+        output::say(format!("The old journal is saved as {}.", kept.display()));
     }
     Ok(ExitCode::Success)
 }

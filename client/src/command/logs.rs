@@ -26,7 +26,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         return Err(Trouble::usage(
             "--raw is for pipes and files, and standard output is a terminal",
         )
-        .hint("what an atom printed can set up a terminal, or make it type"));
+        .hint("raw output can reconfigure a terminal, or make it type"));
     }
     let client = connect(&options.master, &common).await?;
     let first = impatient(&client);

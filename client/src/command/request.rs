@@ -21,7 +21,7 @@ pub(crate) fn request(options: &BuildOptions) -> Result<BuildRequest, Trouble> {
     let mut body = match &options.project {
         Some(_) if options.path.is_some() => {
             return Err(
-                Trouble::usage("a PATH and a project type at once name two projects").hint(
+                Trouble::usage("give either a PATH or a project type, not both").hint(
                     "leave out the path, or give it as `build directory --project-directory PATH`",
                 ),
             );

@@ -117,10 +117,8 @@ fn describe(name: &str, job: &Job) {
         (job.timeouts.teardown, "teardown_build"),
     ] {
         match limit.map(|limit| (limit, limit.seconds())) {
-            Some((limit, Some(_))) => {
-                output::say(format!("  {what} ends after {limit} at the latest"))
-            }
-            Some((_, None)) => output::say(format!("  {what} may run for ever")),
+            Some((limit, Some(_))) => output::say(format!("  {what} is killed after {limit}")),
+            Some((_, None)) => output::say(format!("  {what} has no time limit")),
             None => {}
         }
     }

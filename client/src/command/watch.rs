@@ -151,7 +151,7 @@ impl<'a> Watch<'a> {
             Ok(console) => console,
             // The output is a courtesy: the build goes on, and the results will have it.
             Err(ClientError::Call(_)) => {
-                return Ok(format!("\n{}", styled(FAINT, "    (no output to be had)")));
+                return Ok(format!("\n{}", styled(FAINT, "    (no output available)")));
             }
             Err(other) => return Err(other),
         };

@@ -96,7 +96,7 @@ pub(crate) async fn find_or_start(
             Probe::Master(_) => return Ok(address.to_owned()),
             Probe::Stranger => {
                 let trouble = Trouble::new(format!(
-                    "what listens at {address} is not a ClusterRunner master"
+                    "the program listening at {address} is not a ClusterRunner master"
                 ));
                 return Err(trouble.hint(
                     "set another `port` below [master] in clusterrunner.conf, or name a master with --master-url HOST:PORT",

@@ -18,8 +18,8 @@ Examples:
                                                    exactly these atoms
 
 Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no
-master runs, one is started with a slave, both reachable from this machine only; they go on running
-for the next build until `clusterrunner stop`.
+master runs, `build` starts one with a slave, both reachable from this machine only; they keep running
+for later builds until `clusterrunner stop`.
 
 The results are unpacked into ./build_results; those of earlier builds are kept as build_results.N,
 where N is their build. The first Ctrl-C cancels the build, a second one quits at once.
@@ -38,19 +38,19 @@ pub(crate) struct BuildOptions {
     pub(crate) path: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
-    /// Which job of clusterrunner.yaml to run, where there are several
+    /// The job of clusterrunner.yaml to run, if it has several
     #[arg(short, long, global = true, value_name = "JOB")]
     pub(crate) job_name: Option<String>,
     /// Download URL into the project directory as NAME before the build; may be repeated
     #[arg(short = 'f', long = "remote-file", global = true, num_args = 2, value_names = ["NAME", "URL"], action = clap::ArgAction::Append)]
     pub(crate) remote_files: Vec<String>,
-    /// One job as a JSON object, or @FILE that holds it, in place of clusterrunner.yaml
+    /// One job as a JSON object, or @FILE with it, instead of clusterrunner.yaml
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) config: Option<String>,
-    /// Complete atoms as a JSON list of strings, or @FILE, in place of what the atomizers print
+    /// Complete atoms as a JSON list of strings, or @FILE, instead of running the atomizers
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) atoms_override: Option<String>,
-    /// End as the original does: 0 when all atoms passed or after Ctrl-C, else 1
+    /// Use the original's exit codes: 0 if all atoms passed or after Ctrl-C, else 1
     #[arg(long, global = true)]
     pub(crate) compat_exit_codes: bool,
     /// Where to unpack the results

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 /// What `deploy` does, for those who use it for the first time.
 pub(super) const DEPLOY_HELP: &str = "\
 Copies this program and your settings file (with its secret, mode 0600) into the remote directory
-of each machine, stops what runs there, starts the master and then the slaves, and waits until all
-have registered. What was deployed before is replaced; the new farm goes on with its builds.
+of each machine, stops the daemons there, starts the master and then the slaves, and waits until all
+have registered. An earlier deployment is replaced; the new farm goes on with its builds.
 
-Machines are written [USER@]HOST[:SSH-PORT] and must let you in without a question: with a key, and
-known to your known_hosts. Slaves and master find each other by these names. `localhost` is this
+Machines are written [USER@]HOST[:SSH-PORT] and must accept your login without a prompt: by key, and
+listed in your known_hosts. Slaves and master find each other by these names. `localhost` is this
 machine, without ssh.
 
 Examples:
@@ -22,9 +22,10 @@ Examples:
 
 /// What `drain` means.
 pub(super) const DRAIN_HELP: &str = "\
-A drained slave finishes the atoms that it runs, clears its builds away, takes nothing new and stays
-connected, also over restarts of the master and of the slave at the same address, until
-`clusterrunner undrain`. Use it before work on a machine. `clusterrunner slaves` shows it.
+A drained slave finishes its running atoms, tears its builds down, takes no new work and stays
+connected, also across restarts of the master and of the slave at the same address, until
+`clusterrunner undrain`. Drain a slave before you work on its machine. `clusterrunner slaves` shows
+which slaves are drained.
 
 Examples:
   clusterrunner drain 3 4                 by the numbers in `clusterrunner slaves`
@@ -37,7 +38,7 @@ pub(crate) struct DrainOptions {
     /// A slave's number, its HOST:PORT, or the host of several
     #[arg(required = true, value_name = "SLAVE")]
     pub(crate) slaves: Vec<String>,
-    /// Return when they run nothing any more
+    /// Wait until the slaves are idle
     #[arg(short, long)]
     pub(crate) wait: bool,
     #[command(flatten)]
@@ -85,7 +86,7 @@ pub(crate) struct DeployOptions {
     /// How many atoms each slave runs at the same time [default: as the settings say]
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) num_executors: Option<u32>,
-    /// Where everything lies on each machine; below the home directory if it is no absolute path
+    /// Directory for all files on each machine; relative to the home directory unless absolute
     #[arg(long, value_name = "DIR", default_value = ".clusterrunner")]
     pub(crate) remote_directory: String,
     /// An option for ssh, as in ssh_config; may be repeated
@@ -97,14 +98,14 @@ pub(crate) struct DeployOptions {
 }
 
 pub(crate) const JOURNAL_HELP: &str = "\
-The journal is where the master keeps what has happened, in `master/journal` of the base directory.
-The master must be stopped. What is looked at is a copy, which needs as much room for a while.
+The journal is the master's state, in `master/journal` of the base directory. The master must be
+stopped. The command reads a copy, which temporarily needs as much space as the journal.
 
 Examples:
-  clusterrunner journal verify                     exit code 1 if anything is damaged, and which
+  clusterrunner journal verify                     lists damage; exit code 1 if there is any
   clusterrunner journal export -o backup.jsonl     all of it as JSON lines
   clusterrunner journal repair                     what a repair would lose; changes nothing
-  clusterrunner journal repair --yes               does it, and keeps the damaged journal beside it
+  clusterrunner journal repair --yes               repairs, and saves the damaged journal beside it
   clusterrunner journal repair --from backup.jsonl --yes
                                                    goes back to an export";
 
@@ -118,7 +119,7 @@ pub(crate) struct JournalOptions {
 /// What to do with a journal.
 #[derive(Subcommand, Debug)]
 pub(crate) enum JournalTask {
-    /// Say what is in the journal and what is wrong with it
+    /// List the contents of the journal and any damage
     Verify,
     /// Write everything in the journal as JSON lines
     Export {
@@ -126,12 +127,12 @@ pub(crate) enum JournalTask {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Make a journal without what is damaged, or from an export; the old one is kept
+    /// Make a journal from the undamaged parts, or from an export; the old one is saved
     Repair {
         /// From this export, whatever the journal holds
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
-        /// Do it; without this, only say what would be lost
+        /// Repair; without this, only list what would be lost
         #[arg(long)]
         yes: bool,
     },

@@ -47,8 +47,8 @@ pub enum CallError {
     },
     /// Nothing can be signed for the peer, since it does not name its session.
     #[error(
-        "{url} does not tell its session (header Session-Id): it is no daemon of ClusterRunner, or a proxy in \
-         between takes that header away"
+        "{url} sends no session (header Session-Id): it is not a ClusterRunner daemon, or a proxy removes the \
+         header"
     )]
     NoSession {
         /// The address that was called.

@@ -46,7 +46,7 @@ fn how_it_went(status: ExitStatus, words: &str) -> String {
             "was ended by signal 9 (SIGKILL): the system may have done that for want of memory, or a command of the build"
                 .to_owned()
         }
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     };
     let out_of_memory = words.contains("memory allocation of");

@@ -26,11 +26,11 @@ pub struct DiskSpace {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "The disk is nearly full: {} MiB are free in {}, and {} MiB are needed{}. Remove files there or make \
-     the disk larger; work goes on by itself then.",
+     the disk larger; work then resumes by itself.",
     free / MIB,
     .directory.display(),
     (needed + reserve).div_ceil(MIB),
-    if *reserve > 0 { format!(", of which {} MiB are kept back (min_free_space)", reserve.div_ceil(MIB)) } else { String::new() }
+    if *reserve > 0 { format!(", of which {} MiB are reserved (min_free_space)", reserve.div_ceil(MIB)) } else { String::new() }
 )]
 pub struct ShortOfSpace {
     directory: PathBuf,
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(
             short.to_string(),
             "The disk is nearly full: 13 MiB are free in /some/where, and 14 MiB are needed, of which 10 MiB are \
-             kept back (min_free_space). Remove files there or make the disk larger; work goes on by itself then."
+             kept back (min_free_space). Remove files there or make the disk larger; work then resumes by itself."
         );
         assert!(space.judge(u64::MAX, u64::MAX).is_ok());
         assert!(DiskSpace::new(Path::new("/"), 0).judge(0, 0).is_ok());

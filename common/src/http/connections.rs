@@ -141,7 +141,7 @@ impl Connections {
         if !self.is_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 connections = self.most,
-                "all connections that this process takes are in use: idle ones are closed for new ones"
+                "connection limit reached: closing idle connections for new ones"
             );
         }
         loop {

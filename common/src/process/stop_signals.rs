@@ -106,7 +106,7 @@ impl StopSignals {
                         tracing::warn!(
                             signal,
                             mark,
-                            "ignored a signal that one of our own commands sent"
+                            "ignored a signal from one of our own commands"
                         );
                         // Whoever is told may be at its end, or have enough to tell.
                         tell.try_send(IgnoredSignal { signal, mark }).ok();
@@ -119,7 +119,7 @@ impl StopSignals {
                 }
                 let is_order_to_drain = origin.signal == SIGUSR1;
                 if is_order_to_drain || drain_first && !drain.is_cancelled() {
-                    tracing::info!("told to finish what runs, and then to stop");
+                    tracing::info!("told to drain, then stop");
                     drain.cancel();
                 } else {
                     tracing::info!("told to stop");

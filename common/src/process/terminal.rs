@@ -33,7 +33,7 @@ pub fn leave() {
         return;
     }
     if let Err(error) = give_up(&File::from(terminal)) {
-        tracing::warn!(%error, "could not leave the terminal; commands may wait for its input");
+        tracing::warn!(%error, "could not detach from the terminal; commands may wait for its input");
     }
 }
 

@@ -62,7 +62,7 @@ pub enum RemoteFileError {
     },
     /// It took too long.
     #[error(
-        "remote file {name:?}: {url} was not there within {} s (setting remote_files_timeout)", .timeout.as_secs()
+        "remote file {name:?}: {url} did not arrive within {} s (setting remote_files_timeout)", .timeout.as_secs()
     )]
     TooSlow {
         /// The name.

@@ -35,7 +35,7 @@ impl fmt::Display for Origin {
 pub enum SettingsError {
     /// The file that was named with `-c/--config-file` is not there and can not be made.
     #[error(
-        "there is no settings file {}, and it could not be made: {source}; name another one, or leave --config-file out",
+        "there is no settings file {}, and it could not be created: {source}; name another one, or omit --config-file",
         .path.display()
     )]
     Missing {

@@ -85,7 +85,7 @@ impl SettingsFile {
             });
         }
         self.warnings.push(format!(
-            "{origin}: nobody reads the section [{name}]; what stands there has no effect"
+            "{origin}: no program reads section [{name}]; its settings have no effect"
         ));
         Ok(Section::Unknown)
     }
@@ -107,7 +107,7 @@ impl SettingsFile {
             }),
             Section::Outside => {
                 self.warnings.push(format!(
-                    "{origin}: setting \"{key}\" stands before the first section and has no effect; move it below \
+                    "{origin}: setting \"{key}\" is before the first section and has no effect; move it below \
                      [general]"
                 ));
                 Ok(None)

@@ -32,19 +32,19 @@ pub enum ServeError {
     #[error(transparent)]
     Origins(#[from] InvalidPattern),
     /// What an earlier process left can not be cleared away.
-    #[error("could not clear away what an earlier process left: {0}")]
+    #[error("could not remove leftovers of an earlier process: {0}")]
     Leftovers(#[source] std::io::Error),
     /// What results there are can not be looked through.
-    #[error("could not look through the results that are stored: {0}")]
+    #[error("could not scan the stored results: {0}")]
     Stored(#[source] std::io::Error),
     /// Nothing can be written by a thread of its own.
     #[error("could not begin to store results: {0}")]
     Results(#[source] std::io::Error),
     /// The address that it listens on is not known.
-    #[error("could not find out the address that is listened on: {0}")]
+    #[error("could not determine the listening address: {0}")]
     Address(#[source] std::io::Error),
     /// One of its parts panicked.
-    #[error("a part of the master broke off: {0}")]
+    #[error("a part of the master failed: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
 

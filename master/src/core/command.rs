@@ -330,7 +330,7 @@ pub enum Refusal {
     UnknownBuild(BuildId),
     /// There was such a build, but nothing of it is kept any more.
     #[error(
-        "Invalid build id: {0}. This build is not kept any more: what is over is removed by age, number and size \
+        "Invalid build id: {0}. This build was removed: finished builds are removed by age, number and size \
          (settings keep_builds_days, keep_builds and keep_results_bytes)."
     )]
     ForgottenBuild(BuildId),
@@ -356,7 +356,7 @@ pub enum Refusal {
     NotLegacy(SlaveId),
     /// What came belongs to another incarnation of the journal.
     #[error(
-        "this master is of incarnation {current}, and what you bring is of {given}; drop it and connect again"
+        "this master has incarnation {current}, the request is of {given}; drop it and connect again"
     )]
     OtherIncarnation {
         /// That of the master.
@@ -369,9 +369,7 @@ pub enum Refusal {
     SessionExpired(SessionId),
     /// The hand-out does not count any more: the subjob was given to another, is finished, or its
     /// build is over.
-    #[error(
-        "attempt {attempt} of subjob {subjob} of build {build} does not count any more; drop it"
-    )]
+    #[error("attempt {attempt} of subjob {subjob} of build {build} no longer counts; drop it")]
     StaleAttempt {
         /// Of which build.
         build: BuildId,

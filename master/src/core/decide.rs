@@ -334,7 +334,7 @@ impl Cluster {
         let text: String = text.chars().take(MAX_WARNING).collect();
         let warning = match build.warnings.len() {
             known if known < MAX_WARNINGS => format!("slave {}: {text}", who.url),
-            MAX_WARNINGS => "there were more warnings like these".to_owned(),
+            MAX_WARNINGS => "further warnings are omitted".to_owned(),
             _ => return Ok(None),
         };
         // The slave repeats its report until it hears an answer.

@@ -207,10 +207,10 @@ fn made(build: &Build, id: SubjobId) -> Option<MadeResult> {
         Some(AtomTrouble::TimedOut { .. }) | None => None,
     })?;
     let last = subjob.mishaps().last_loss.as_deref();
-    let last = last.unwrap_or("it is not known why");
+    let last = last.unwrap_or("the cause is unknown");
     let console = format!(
-        "ClusterRunner did not run this atom to its end: {lost} slaves were lost while they ran it, \
-         the last one while it ran nothing else.\nThe last time: {last}.\nIt is taken for the cause \
+        "ClusterRunner did not finish this atom: {lost} slaves were lost while they ran it, \
+         the last one while it ran nothing else.\nThe last time: {last}.\nThe atom is taken for the cause \
          and failed as poison with exit code {POISON_EXIT_CODE}; see the logs of these slaves and of \
          their machines (out of memory?).\n"
     );

@@ -37,7 +37,7 @@ pub async fn archive(
         match write_archive(&results, build, &subjobs, &failures, &made, &stop).await {
             // The space was taken meanwhile; what was written of the archive is gone.
             Err(error) if is_disk_full(&error) && !stop.is_cancelled() => {
-                tracing::warn!(build.id = build.0, %error, "the archive found no place; trying on");
+                tracing::warn!(build.id = build.0, %error, "no space for the archive; retrying");
                 tokio::time::sleep(TRY_AGAIN).await;
             }
             done => break done,

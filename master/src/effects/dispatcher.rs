@@ -108,7 +108,7 @@ impl Dispatcher {
                     self.under_way.remove(&build);
                 }
             }
-            Err(error) => tracing::error!(%error, "a task for a build ended badly"),
+            Err(error) => tracing::error!(%error, "a task for a build failed"),
         }
     }
 
@@ -157,7 +157,7 @@ impl Dispatcher {
                 let number = self.next_number();
                 self.tasks.spawn_blocking(move || {
                     if let Err(error) = results.clear_unused(build) {
-                        tracing::warn!(build.id = build.0, %error, "could not clear results away");
+                        tracing::warn!(build.id = build.0, %error, "could not remove results");
                     }
                     (build, number)
                 });
@@ -212,7 +212,7 @@ impl Dispatcher {
             if let Some(command) = work.await
                 && let Err(error) = cluster.command(command).await
             {
-                tracing::debug!(build.id = build.0, %error, "a report came too late to matter");
+                tracing::debug!(build.id = build.0, %error, "ignored a late report");
             }
             (build, number)
         });

@@ -108,8 +108,8 @@ async fn blocking<E: std::fmt::Display + Send + 'static>(
 ) {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "could not store how long atoms took"),
-        Err(error) => tracing::error!(%error, "storing how long atoms took broke off"),
+        Ok(Err(error)) => tracing::warn!(%error, "could not store atom durations"),
+        Err(error) => tracing::error!(%error, "the task that stores atom durations failed"),
     }
 }
 
@@ -139,7 +139,7 @@ impl Durations {
             move || durations.look(&request, &job_name, &atoms)
         });
         let expected = looking.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "looking for known durations broke off");
+            tracing::error!(%error, "the task that reads atom durations failed");
             Vec::new()
         });
         (std::sync::Arc::unwrap_or_clone(shared), expected)
@@ -150,7 +150,7 @@ impl Durations {
             .timings
             .typical(JobKey::new(request, job_name), atoms)
             .unwrap_or_else(|error| {
-                tracing::warn!(%error, "could not read how long atoms took");
+                tracing::warn!(%error, "could not read atom durations");
                 vec![None; atoms.len()]
             });
         let mut known = learned;

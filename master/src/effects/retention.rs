@@ -214,7 +214,7 @@ impl Keeper {
         let (projects, measured) = (self.projects.clone(), self.measured.clone());
         let looked = spawn_blocking(move || projects.remove_surplus(&in_use, &measured)).await;
         if let Err(error) = looked.map_err(io::Error::other).and_then(|looked| looked) {
-            tracing::warn!(%error, "could not look after the copies of projects");
+            tracing::warn!(%error, "could not check the copies of projects");
         }
     }
 }

@@ -57,9 +57,9 @@ pub enum JournalError {
     },
     /// There is no room to look at it.
     #[error(
-        "a copy of the journal in {} is looked at before it is opened, and there is no room for its {bytes} bytes, \
-         neither there nor where temporary files go; nothing was changed. Make room, or have TMPDIR name a \
-         directory that has some",
+        "the journal in {} is examined as a copy before it is opened, but there is no room for its {bytes} bytes, \
+         neither there nor in the temporary directory; nothing was changed. Make room, or set TMPDIR to a \
+         directory with room",
         .directory.display()
     )]
     NoRoom {
@@ -95,10 +95,10 @@ pub enum JournalError {
     #[error("a record could not be read back before it was stored: {0}")]
     Unreadable(#[source] serde_json::Error),
     /// What was written reads back as something else; it is not stored.
-    #[error("a record reads back as something else than what was to be stored")]
+    #[error("a record reads back differently from what was to be stored")]
     Changed,
     /// The disk refuses; what was not acknowledged may or may not be stored.
-    #[error("could not bring the journal to disk: {0}")]
+    #[error("could not flush the journal: {0}")]
     Sync(#[source] std::io::Error),
     /// A text has more pieces than its head can count.
     #[error("could not write a record: it has more than 768 MiB")]

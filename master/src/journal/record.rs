@@ -53,7 +53,7 @@ fn read_piece(record: &[u8]) -> Result<(u16, &[u8]), &'static str> {
         .split_first_chunk::<HEAD>()
         .ok_or("it is too short")?;
     if head[0] != FORMAT {
-        return Err("its format is not known to this version");
+        return Err("its format is unknown to this version");
     }
     let checksum = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
     if crc32fast::hash(&record[5..]) != checksum {

@@ -279,7 +279,7 @@ impl Loaded {
                 }
                 build.subjobs.extend(subjobs.into_iter().map(Arc::new));
             }
-            _ => return Err("its key is not known to this version".to_owned()),
+            _ => return Err("its key is unknown to this version".to_owned()),
         }
         Ok(())
     }

@@ -122,7 +122,7 @@ impl Deliveries {
             if self.api.dialect.is_original() && refused >= TRIES_OF_THE_ORIGINAL {
                 tracing::error!(
                     build.id = %build, %error,
-                    "the master refused a result again and again; it is dropped, as the original does"
+                    "the master refused a result too often; dropping it, as the original does"
                 );
                 return all(DeliveryEnd::Unwanted(id));
             }
@@ -136,7 +136,7 @@ impl Deliveries {
                     if failures.is_new(&error) {
                         tracing::warn!(
                             build.id = %build, num_results, slave.id = %id, %error,
-                            "a result was not delivered; trying on"
+                            "a result was not delivered; retrying"
                         );
                     }
                     if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
@@ -146,7 +146,7 @@ impl Deliveries {
                 Verdict::Unwanted => {
                     tracing::info!(
                         build.id = %build, num_results, slave.id = %id, %error,
-                        "the master does not want these results; they are dropped"
+                        "the master refused these results; dropping them"
                     );
                     // If that is since it forgot us, connecting again sets things right.
                     self.registration.doubt();
@@ -189,7 +189,7 @@ impl Deliveries {
             if StatusCode::from_u16(status).is_ok_and(is_unwanted) {
                 tracing::info!(
                     build.id = %build, subjob.id = %subjob, %attempt, slave.id = %id, %error,
-                    "the master does not want this result; it is dropped"
+                    "the master refused this result; dropping it"
                 );
                 self.registration.doubt();
                 return DeliveryEnd::Unwanted(id);
@@ -264,6 +264,6 @@ async fn spool_for_good(parcel: &Arc<Parcel>) {
     let synced = spawn_blocking(move || waiting.spool_for_good()).await;
     if let Err(error) = synced.map_err(io::Error::other).and_then(|done| done) {
         let path = parcel.file.display();
-        tracing::warn!(%path, %error, "a result that waits could not be brought to the disk");
+        tracing::warn!(%path, %error, "could not write a waiting result to disk");
     }
 }

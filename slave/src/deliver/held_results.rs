@@ -88,13 +88,13 @@ impl HeldResults {
                     held.insert(first, Held { note, open });
                 }
                 Err(error) => {
-                    tracing::info!(path = %path.display(), %error, "a result of an earlier life is of no use");
+                    tracing::info!(path = %path.display(), %error, "a result of the previous process is unusable");
                     std::fs::remove_file(&path)?;
                 }
             }
         }
         if !held.is_empty() {
-            tracing::info!(number, "results of an earlier life were not delivered yet");
+            tracing::info!(number, "undelivered results of the previous process found");
         }
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let results = Self {
@@ -175,7 +175,7 @@ impl HeldResults {
         for (first, number) in unwanted {
             tracing::info!(
                 build.id = %first.build, subjob.id = %first.subjob, attempt = %first.attempt, number,
-                "results of an earlier life do not count any more and are dropped"
+                "results of the previous process no longer count; dropping them"
             );
             remove(data, first).await;
         }
@@ -271,7 +271,7 @@ impl HeldDeliveries {
                         let mut is_missed = false;
                         for (_, end) in ends {
                             if let DeliveryEnd::Rejected(reason) = end {
-                                tracing::warn!(reason, "a result of an earlier life can not be delivered");
+                                tracing::warn!(reason, "a result of the previous process cannot be delivered");
                                 is_missed = true;
                             }
                         }

@@ -172,7 +172,7 @@ impl Reports {
         let may_succeed = error.status().is_none_or(|s| s == StatusCode::UNAUTHORIZED);
         if may_succeed || error.is_passing() {
             if failures.is_new(&error) {
-                tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "a report was not heard; trying on");
+                tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "a report did not reach the master; retrying");
             }
             return false;
         }

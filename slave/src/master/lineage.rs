@@ -15,7 +15,7 @@ pub(crate) struct Lineage(Arc<Mutex<Known>>);
 /// it connects to first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "This slave has not connected to this life of its master yet, and takes no orders before; call again."
+    "This slave has not connected to the restarted master yet and takes no orders until then; retry."
 )]
 pub(crate) struct NotMet;
 

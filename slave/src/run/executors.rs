@@ -93,7 +93,7 @@ impl Drop for Executors {
             .filter(|one| one.thread().id() != own)
         {
             if thread.join().is_err() {
-                tracing::error!("an executor has broken off");
+                tracing::error!("an executor failed");
             }
         }
     }

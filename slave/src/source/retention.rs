@@ -34,7 +34,7 @@ pub(crate) async fn keep(
             .map_err(io::Error::other)
             .and_then(|looked| looked);
         if let Err(error) = looked {
-            tracing::warn!(%error, "could not look after the mirrors of repositories");
+            tracing::warn!(%error, "could not check the mirrors of repositories");
         }
     }
 }

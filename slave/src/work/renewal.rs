@@ -6,7 +6,7 @@ use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::ids::BuildId;
 use std::time::Duration;
 
-const NOTE: &str = "an atom removed the project's directory, or something else did; the build was set up again for the \
+const NOTE: &str = "an atom or another process removed the project's directory; the build was set up again for the \
                     atoms after it";
 
 impl Work {

@@ -111,7 +111,7 @@ pub(crate) enum StepError {
         status: ExitStatus,
         said: String,
     },
-    #[error("{step} was not over after {} s", .after.as_secs())]
+    #[error("{step} did not finish within {} s", .after.as_secs())]
     TimedOut { step: Step, after: Duration },
     #[error("{step} broke off: {source}")]
     BrokenOff { step: Step, source: std::io::Error },

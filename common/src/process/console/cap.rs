@@ -80,7 +80,7 @@ impl ConsoleCap {
                 self.can_not = true;
                 tracing::warn!(
                     %error,
-                    "a console is too large and its middle can not be given back; it grows on"
+                    "a console is too large and its middle cannot be freed; it keeps growing"
                 );
             }
         }

@@ -199,7 +199,7 @@ impl Cluster {
         let doubted = self.build_mut(build).subjob_mut(subjob);
         doubted.mishaps_mut().doubted_from = Some(slave);
         let url = self.known_slave_mut(slave).url.clone();
-        let reason = format!("it failed on slave {url}, as everything did there");
+        let reason = format!("it failed on slave {url}, where all atoms failed");
         self.build_mut(build).return_subjob(subjob, &reason);
         self.settle_if_suspicious(build);
         self.settle(build);

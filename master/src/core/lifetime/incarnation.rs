@@ -225,7 +225,7 @@ impl Cluster {
     fn is_behind(&self, stored: &StoredResults) -> Option<String> {
         if stored.last_build.0 > self.last_build {
             return Some(format!(
-                "there are results of build {}, and the journal knows builds up to {} only",
+                "there are results of build {}, but the journal knows builds only up to {}",
                 stored.last_build, self.last_build
             ));
         }

@@ -133,7 +133,7 @@ impl Cluster {
         let is_probe = record.streak.is_probe();
         if record.unusable >= if is_probe { 1 } else { MAX_UNUSABLE } {
             return Some(format!(
-                "{} of its results in a row could not be used, and others brought better ones",
+                "{} of its results in a row could not be used, but those of other slaves could",
                 record.unusable
             ));
         }
@@ -152,7 +152,7 @@ impl Cluster {
             let builds: Vec<String> = blamed.iter().map(ToString::to_string).collect();
             let (plural, builds) = (if builds.len() == 1 { "" } else { "s" }, builds.join(", "));
             return Some(format!(
-                "it could not set up build{plural} {builds}, which others could: {}",
+                "it could not set up build{plural} {builds}, but other slaves could: {}",
                 failure.reason
             ));
         }

@@ -60,7 +60,7 @@ pub struct Slave {
 pub enum Presence {
     /// It gives signs of life.
     Alive,
-    /// It gives signs of life, finishes what it runs and takes nothing new.
+    /// It gives signs of life, finishes its running atoms and takes nothing new.
     ShuttingDown,
     /// It is told to end and has not said yet that it heard. It is not listed any more.
     Ending,

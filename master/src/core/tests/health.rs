@@ -32,7 +32,7 @@ fn a_slave_is_blamed_for_a_set_up_that_others_could_do_before_or_after() {
             farm.set_up(1, 1);
             farm.setup_failed(2, 1, "no compiler");
         }
-        let reason = "it could not set up build 1, which others could: no compiler";
+        let reason = "it could not set up build 1, but other slaves could: no compiler";
         assert_eq!(quarantine(&farm, 2), Some(reason));
         assert_eq!(quarantine(&farm, 1), None);
         farm.build(big_plan(2, 0, 0));
@@ -88,7 +88,7 @@ fn a_slave_that_set_builds_up_is_not_blamed_for_a_single_one() {
         farm.cancel(build);
         farm.torn_down(1, build);
     }
-    let reason = "it could not set up builds 2, 3, 4, which others could: disk full";
+    let reason = "it could not set up builds 2, 3, 4, but other slaves could: disk full";
     assert_eq!(quarantine(&farm, 2), Some(reason));
 }
 
@@ -328,7 +328,7 @@ fn a_result_that_can_not_be_used_goes_elsewhere_and_thrice_is_sick() {
     }
     check_well(&farm);
     farm.finish(hand_out(1, 1, 3, 2));
-    let reason = "3 of its results in a row could not be used, and others brought better ones";
+    let reason = "3 of its results in a row could not be used, but those of other slaves could";
     assert_eq!(quarantine(&farm, 2), Some(reason));
 }
 
@@ -507,5 +507,5 @@ fn a_warning_is_kept_once_and_not_without_end() {
     }
     let warnings = &farm.cluster.build(BuildId(1)).unwrap().warnings;
     assert_eq!(warnings.len(), 11);
-    assert_eq!(warnings[10], "there were more warnings like these");
+    assert_eq!(warnings[10], "further warnings are omitted");
 }

@@ -162,7 +162,7 @@ fn where_one_slave_can_not_set_up_the_others_go_on() {
     farm.set_up(1, 1);
     farm.setup_failed(2, 1, "no compiler").check_facts(&[
         "1 not ready on slave 2: no compiler",
-        "slave 2 quarantined: it could not set up build 1, which others could: no compiler",
+        "slave 2 quarantined: it could not set up build 1, but other slaves could: no compiler",
     ]);
     farm.setup_failed(2, 1, "no compiler").check_nothing();
     farm.finish(hand_out(1, 1, 0, 1));

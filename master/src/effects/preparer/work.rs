@@ -238,7 +238,7 @@ impl Work {
             }
             Ended::Exited(0) => return Ok(text),
             Ended::Exited(code) => format!("exited with {code}"),
-            Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+            Ended::Signaled(signal) => format!("was killed by signal {signal}"),
             Ended::TimedOut => format!(
                 "timed out after {} s",
                 limit.map_or(0, |limit| limit.as_secs())

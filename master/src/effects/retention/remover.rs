@@ -51,7 +51,7 @@ impl Remover {
     /// the next start asks again.
     pub async fn remove(self, build: BuildId, stop: CancellationToken) -> Option<Command> {
         while let Err(error) = self.try_to_remove(build).await {
-            tracing::warn!(build.id = build.0, %error, "could not remove a build; trying on");
+            tracing::warn!(build.id = build.0, %error, "could not remove a build; retrying");
             tokio::select! {
                 () = stop.cancelled() => return None,
                 () = tokio::time::sleep(TRY_AGAIN) => {}

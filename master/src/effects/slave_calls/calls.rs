@@ -78,10 +78,7 @@ impl Calls {
         if let Some(command) = self.meaning(batch.first(), answer)
             && self.cluster.note(command).await.is_err()
         {
-            tracing::debug!(
-                slave.id = self.callee.slave.0,
-                "an answer came too late to matter"
-            );
+            tracing::debug!(slave.id = self.callee.slave.0, "ignored a late answer");
         }
     }
 

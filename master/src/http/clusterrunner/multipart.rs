@@ -78,9 +78,7 @@ impl Upload {
             }
         }
         clusterrunner_common::text::json::from_slice(&text).map_err(|error| {
-            ApiError::invalid(format!(
-                "The field {REPORT} is not as it should be: {error}."
-            ))
+            ApiError::invalid(format!("The field {REPORT} is malformed: {error}."))
         })
     }
 

@@ -208,7 +208,7 @@ pub(super) async fn shut_down_some(
             ..
         } => SlaveChoice::Named(slaves),
         ShutdownRequest { slaves: None, .. } => {
-            let error = "Say which slaves: {\"shutdown_all\": true} or {\"slaves\": [1, 2]}.";
+            let error = "Name the slaves: {\"shutdown_all\": true} or {\"slaves\": [1, 2]}.";
             return Err(ApiError::Invalid(error.to_owned()));
         }
     };

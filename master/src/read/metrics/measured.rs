@@ -106,7 +106,7 @@ impl Measured {
 
     pub(super) fn write_removed(&self, text: &mut String) {
         let name = "master_removed_total";
-        let help = "Number of things that were removed because they were beyond a bound";
+        let help = "Removals beyond a retention bound";
         family(text, name, "counter", help);
         for what in Removed::ALL {
             let count = self.0.removed[what as usize].load(Ordering::Relaxed);
