@@ -44,7 +44,7 @@ impl Results {
     /// The archive of an ended build, of which `num_results` subjobs have a result. Blocks.
     ///
     /// # Errors
-    /// The disk refuses, it was not made (`NotFound`), or it is damaged: see [`is_damage`].
+    /// The disk refuses, it was not made (`NotFound`), or it is damaged: see [`super::is_damage`].
     pub fn archive_of(&self, build: BuildId, num_results: u64) -> io::Result<BuildArchive> {
         self.read_archive(build, Some(num_results))
     }
@@ -90,7 +90,7 @@ impl Results {
     /// The same archive again where what was written of it is damaged: out of the blocks, in memory. Blocks.
     ///
     /// # Errors
-    /// The disk refuses, or the blocks are damaged too: see [`is_damage`].
+    /// The disk refuses, or the blocks are damaged too: see [`super::is_damage`].
     pub fn archive_again(
         &self,
         build: BuildId,
