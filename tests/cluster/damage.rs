@@ -71,7 +71,7 @@ async fn a_refused_start_changes_nothing_and_a_repair_keeps_the_old_journal() {
         assert!(files(&journal) == before, "{number}: something was changed");
         let repaired = run(&farm, &["journal", "repair", "--yes"]);
         assert_eq!(repaired.code, Some(0), "{number}: {repaired:#?}");
-        let kept = repaired.stdout.split("kept as ").nth(1).unwrap();
+        let kept = repaired.stdout.split("saved as ").nth(1).unwrap();
         let kept = PathBuf::from(kept.trim().trim_end_matches('.'));
         let kept_files = files(&kept).into_values().collect::<Vec<_>>();
         assert!(

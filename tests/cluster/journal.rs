@@ -135,7 +135,10 @@ async fn a_damaged_disk_is_named_and_repaired_only_when_told_to() {
     );
     let repaired = journal(&farm, &["repair", "--yes"]);
     assert_eq!(repaired.code, Some(0), "{repaired:#?}");
-    assert!(repaired.stdout.contains("is lost:"), "{repaired:#?}");
+    assert!(
+        repaired.stdout.contains("lost without it:"),
+        "{repaired:#?}"
+    );
     assert!(
         repaired.stdout.contains("journal.before-repair-"),
         "{repaired:#?}"

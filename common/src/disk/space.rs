@@ -1,5 +1,5 @@
 //! How much space is left where a daemon keeps its files, and whether that is enough to begin
-//! something. What is kept back is for what can not wait: the master's journal above all.
+//! something. The reserve is for what can not wait: the master's journal above all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub struct ShortOfSpace {
 }
 
 impl DiskSpace {
-    /// The space where `directory` is, of which `reserve` bytes are kept back.
+    /// The space where `directory` is, of which `reserve` bytes stay free.
     #[must_use]
     pub fn new(directory: &Path, reserve: u64) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl DiskSpace {
         !stop.is_cancelled()
     }
 
-    /// Comes back when less than half of the reserve is left; never if nothing is kept back.
+    /// Comes back when less than half of the reserve is left; never if there is no reserve.
     pub async fn runs_out(&self) {
         let half = Self {
             directory: Arc::clone(&self.directory),
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(
             short.to_string(),
             "The disk is nearly full: 13 MiB are free in /some/where, and 14 MiB are needed, of which 10 MiB are \
-             kept back (min_free_space). Remove files there or make the disk larger; work then resumes by itself."
+             reserved (min_free_space). Remove files there or make the disk larger; work then resumes by itself."
         );
         assert!(space.judge(u64::MAX, u64::MAX).is_ok());
         assert!(DiskSpace::new(Path::new("/"), 0).judge(0, 0).is_ok());

@@ -17,9 +17,26 @@ impl RunningAtoms {
         lock(&self.0)
     }
 
-    /// A slave runs these, and no others.
-    pub fn set(&self, slave: SlaveId, atoms: Vec<RunningAtom>) {
-        self.lock().insert(slave, atoms);
+    /// A slave runs these, and no others. The start of an atom stays as it was first reported: a slave corrects its
+    /// clock, so that later reports of the same start differ by milliseconds.
+    pub fn set(&self, slave: SlaveId, mut atoms: Vec<RunningAtom>) {
+        let mut all = self.lock();
+        let known = all.entry(slave).or_default();
+        for atom in &mut atoms {
+            let started_at_ms = atom.started_at_ms;
+            let mut first = known.iter().copied();
+            let first = first.find(|first| {
+                let first = RunningAtom {
+                    started_at_ms,
+                    ..*first
+                };
+                first == *atom
+            });
+            if let Some(first) = first {
+                *atom = first;
+            }
+        }
+        *known = atoms;
     }
 
     /// Drops what other slaves than these said.
@@ -70,5 +87,30 @@ impl RunningInBuild {
         }
         let running = self.0.get(&(subjob, *attempt));
         running.map_or(Runs::No, |atom| Runs::Atom(*atom))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::clock::Timestamp;
+    use clusterrunner_common::ids::{AtomId, ExecutorIndex};
+
+    #[test]
+    fn a_start_stays_as_it_was_first_reported() {
+        let atom = |attempt, started_at_ms| RunningAtom {
+            build_id: BuildId(1),
+            subjob_id: SubjobId(0),
+            attempt: Attempt(attempt),
+            atom_id: AtomId(0),
+            executor_id: ExecutorIndex(0),
+            started_at_ms: Timestamp(started_at_ms),
+        };
+        let running = RunningAtoms::default();
+        running.set(SlaveId(1), vec![atom(1, 100)]);
+        running.set(SlaveId(1), vec![atom(1, 103), atom(2, 104)]);
+        let RunningInBuild(found) = running.of(BuildId(1));
+        assert_eq!(found[&(SubjobId(0), Attempt(1))], atom(1, 100));
+        assert_eq!(found[&(SubjobId(0), Attempt(2))], atom(2, 104));
     }
 }

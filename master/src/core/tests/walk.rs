@@ -4,7 +4,7 @@
 //! finished build has exactly one outcome, the one of the attempt that counts, and what was
 //! acknowledged is there. After every event the core is checked; replay equals live.
 //!
-//! `CLUSTERRUNNER_WALK_SEEDS=20000` walks more seeds, as `./check` does; they are shared out to all
+//! `CLUSTERRUNNER_WALK_SEEDS=5000` walks more seeds, as `./check` does; they are shared out to all
 //! processors. The long run is one command and tells how far it is:
 //!
 //! ```sh
