@@ -167,8 +167,7 @@ impl DataDirectory {
         }
     }
 
-    /// Empties it but for its mirrors. To be called once nothing of an earlier life runs any more.
-    /// Blocks.
+    /// Empties the directory but for its mirrors, once nothing of an earlier process runs any more. Blocks.
     pub(crate) fn empty(&self) -> Result<(), DataDirectoryError> {
         for part in PARTS {
             let part = self.path.join(part);

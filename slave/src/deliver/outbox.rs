@@ -38,9 +38,12 @@ const LINGER: Duration = Duration::from_millis(25);
 /// or to end the build.
 const SHORT_LINGER: Duration = Duration::from_millis(3);
 
-/// An upload that takes longer than this is slow: its results are spooled to a file, and the next upload does
-/// not wait for it any more. Nearly all take less, and for these a file would cost more than all the rest.
+/// An upload that takes longer than this is slow: its results are spooled to a file. Nearly all take less, and for
+/// these a file would cost more than all the rest.
 const SLOW: Duration = LINGER.saturating_mul(2);
+
+/// How long results gather behind a slow upload. While the master is busy or away, each request should carry many.
+const GATHERING: Duration = Duration::from_millis(500);
 
 /// Takes results in, packs and delivers them, and tells how that ended.
 pub(crate) struct Outbox {
@@ -248,6 +251,12 @@ impl Outbox {
         tokio::select! {
             ended = &mut delivering => return ended,
             () = spool(parcel) => {}
+        }
+        if let Some(Turn { begun, .. }) = turn {
+            tokio::select! {
+                ended = &mut delivering => return ended,
+                () = tokio::time::sleep_until(*begun + GATHERING) => {}
+            }
         }
         if let Some(turn) = turn.take() {
             self.end_turn(&turn, parcel);
