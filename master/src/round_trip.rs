@@ -117,19 +117,8 @@ fn plan_of(request: &BuildRequest) -> Option<Plan> {
     let numbered = (0..ATOMS).map(|number| format!("export N=\"{number}\";"));
     let atoms = request.atoms_override.clone();
     Some(Plan {
-        commit: None,
-        job_name,
-        command: job.commands,
-        setup_build: job.setup_build,
-        teardown_build: job.teardown_build,
-        max_executors: job.max_executors,
-        max_executors_per_slave: job.max_executors_per_slave,
-        labels: job.labels,
-        priority: job.priority,
-        weight: job.weight,
-        timeouts: job.timeouts,
         atoms: atoms.unwrap_or_else(|| numbered.collect()),
-        expected_ms: Vec::new(),
+        ..Plan::of(job_name, job)
     })
 }
 

@@ -107,7 +107,7 @@ pub(super) enum FromChild {
 }
 
 impl FromChild {
-    /// Blocks.
+    /// Writes the frame. Blocks.
     pub(super) fn write(&self, output: &mut impl Write) -> io::Result<()> {
         let (kind, bytes) = match self {
             Self::Log(level, text) => (0, &serde_json::to_vec(&(level, text))?),

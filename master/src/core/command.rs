@@ -14,35 +14,35 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Command {
     /// A checked request for a build came in.
     QueueBuild {
-        /// Whoever wants it, and so owns it.
+        /// Whoever submits the build, and so owns it.
         by: Actor,
         /// What to build.
         request: Box<BuildRequest>,
     },
-    /// Somebody wants a build to end.
+    /// A user cancels a build.
     CancelBuild {
-        /// Whoever wants that.
+        /// Whoever cancels it.
         by: Actor,
         /// The build that is to end.
         build: BuildId,
     },
     /// The preparer has the atoms of a build.
     ReportPrepared {
-        /// Which.
+        /// The build that is prepared.
         build: BuildId,
         /// What it found.
         plan: Box<Plan>,
     },
     /// A build could not be prepared.
     ReportPreparationFailed {
-        /// Which.
+        /// The build that can not be prepared.
         build: BuildId,
         /// Why, for the user.
         reason: String,
     },
     /// The master ends before a build is prepared.
     ReportPreparationStopped {
-        /// Which.
+        /// The build whose preparation stopped.
         build: BuildId,
     },
     /// A slave offers itself, for the first time or again.
@@ -80,87 +80,87 @@ pub enum Command {
     },
     /// A slave is not to be counted on any more.
     GiveSlaveUp {
-        /// Which.
+        /// The slave that is given up.
         slave: SlaveId,
-        /// Why.
+        /// Why the master gives it up, for the user.
         reason: String,
     },
-    /// A slave died: nobody said that it would end, and what it ran may be why.
+    /// A slave died: it did not announce its end, and one of its subjobs may be the cause.
     ReportSlaveDied {
-        /// Which.
+        /// The slave that died.
         slave: SlaveId,
         /// What shows it.
         reason: String,
     },
-    /// Somebody wants a slave to take no new work.
+    /// A user drains a slave: it takes no new work.
     DrainSlave {
-        /// Whoever wants that.
+        /// Whoever drains it.
         by: Actor,
         /// The slave at the address that is drained.
         slave: SlaveId,
     },
-    /// Somebody wants a slave to take work again, be it drained or quarantined.
+    /// A user lets a slave that is drained or quarantined take work again.
     UndrainSlave {
-        /// Whoever wants that.
+        /// Whoever ends the drain.
         by: Actor,
         /// The slave that is to take work.
         slave: SlaveId,
     },
     /// Something about a build went wrong on a slave that does not change the build's result.
     WarnOfBuild {
-        /// Who says so.
+        /// The slave that warns.
         slave: SlaveId,
-        /// Which build.
+        /// The build that the warning is about.
         build: BuildId,
-        /// What.
+        /// What went wrong, for the user.
         warning: String,
     },
-    /// Somebody wants slaves to end as soon as they have finished what they run.
+    /// A user shuts slaves down: they end when they have finished their subjobs.
     ShutDownSlaves {
-        /// Whoever wants that.
+        /// Whoever shuts them down.
         by: Actor,
         /// The slaves that are to end; all of them or none are asked.
         slaves: SlaveChoice,
     },
     /// A slave was told to end and has heard it, or can not be told any more.
     ReportEnding {
-        /// Which.
+        /// The slave that ends.
         slave: SlaveId,
     },
     /// A slave has set a build up.
     ReportSetUp {
-        /// Who.
+        /// The slave that is ready.
         slave: SlaveId,
-        /// The life that did it.
+        /// The life of its process that set the build up.
         session: SessionId,
-        /// Which build.
+        /// The build that is set up.
         build: BuildId,
     },
     /// A slave could not set a build up, or lost what it had set up.
     ReportSetupFailed {
-        /// Who.
+        /// The slave that failed.
         slave: SlaveId,
-        /// The life that did it.
+        /// The life of its process that failed.
         session: SessionId,
-        /// Which build.
+        /// The build that is not set up there.
         build: BuildId,
-        /// Why.
+        /// Why the set-up failed, for the user.
         reason: String,
     },
     /// A slave refused a call about a build.
     ReportRefusal {
-        /// Who.
+        /// The slave that refused.
         slave: SlaveId,
-        /// Which build.
+        /// The build that the call was about.
         build: BuildId,
-        /// Its words.
+        /// Why, in the words of the slave.
         reason: String,
     },
     /// A slave has cleared a build away.
     ReportTornDown {
-        /// Who.
+        /// The slave that no longer has the build.
         slave: SlaveId,
-        /// Which build.
+        /// The build that is cleared away.
         build: BuildId,
     },
     /// The result of a subjob is on the master's disk.
@@ -181,22 +181,22 @@ pub enum Command {
     },
     /// The archives of a build are on disk.
     ReportArchived {
-        /// Which.
+        /// The build whose archives are made.
         build: BuildId,
     },
     /// The archives of a build could not be made.
     ReportArchivingFailed {
-        /// Which.
+        /// The build that has no archives.
         build: BuildId,
-        /// Why.
+        /// Why they could not be made, for the user.
         reason: String,
     },
-    /// Builds that are over are stored apart.
+    /// Archived builds are on disk.
     ReportKept {
-        /// Which.
+        /// The builds that may leave memory.
         builds: Vec<BuildId>,
     },
-    /// Time has passed, and builds were put away: some may be beyond a bound.
+    /// Time has passed, and builds were archived: some may be beyond a bound.
     ForgetBuilds {
         /// The bounds.
         bounds: BuildBounds,
@@ -205,7 +205,7 @@ pub enum Command {
     },
     /// Nothing of a forgotten build is on the disk any more.
     ReportCleared {
-        /// Which.
+        /// The build whose files are gone.
         build: BuildId,
     },
     /// Time has passed: slaves of long ago can be forgotten.
@@ -217,15 +217,15 @@ pub enum Command {
     },
     /// The journal was repaired, or brought back from an export: its end may be lost.
     BeginIncarnation {
-        /// Which.
+        /// The incarnation that begins.
         fresh: Incarnation,
-        /// Why.
+        /// Why it begins, for the log.
         reason: String,
     },
 }
 
 impl Command {
-    /// Whoever gives it.
+    /// The actor that gives the command.
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self {

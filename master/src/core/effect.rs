@@ -20,19 +20,19 @@ pub(crate) struct ArchiveContent {
 pub enum Effect {
     /// Fetch a project, read its job, find its atoms.
     Prepare {
-        /// Which build.
+        /// The build that is prepared.
         build: BuildId,
         /// What to build.
         request: Box<BuildRequest>,
     },
     /// Stop preparing or archiving a build, if that is under way.
     Abandon {
-        /// Which.
+        /// The build that nothing more is done for.
         build: BuildId,
     },
     /// Make the archives of a build.
     Archive {
-        /// Which.
+        /// The build that is archived.
         build: BuildId,
         /// Each subjob and the hand-out whose result counts, in order.
         results: Vec<(SubjobId, Attempt)>,
@@ -43,28 +43,28 @@ pub enum Effect {
     },
     /// Make the result of a subjob that no slave could run.
     MakeResult {
-        /// Of which build.
+        /// The build that the subjob is of.
         build: BuildId,
         /// What to make.
         made: MadeResult,
     },
     /// Clear away what the archive of a build does not need.
     ClearResults {
-        /// Which.
+        /// The build whose leftover results go.
         build: BuildId,
     },
     /// Remove all that is on the disk of a build that is forgotten.
     RemoveBuild {
-        /// Which.
+        /// The forgotten build.
         build: BuildId,
     },
     /// A slave is there to be called.
     OpenSlave {
-        /// Which.
+        /// The slave that may be called.
         slave: SlaveId,
         /// `host:port` at which it is called.
         url: String,
-        /// The life that is meant.
+        /// The life of its process that the calls are for.
         session: SessionId,
         /// The incarnation of the journal that it is registered under.
         incarnation: Option<Incarnation>,
@@ -73,19 +73,19 @@ pub enum Effect {
     },
     /// A slave is not to be called any more.
     CloseSlave {
-        /// Which.
+        /// The slave that is no longer called.
         slave: SlaveId,
     },
     /// Tell a slave to end, after all that was said to it before.
     EndSlave {
-        /// Which.
+        /// The slave that is told to end.
         slave: SlaveId,
     },
     /// Call a slave.
     Call {
-        /// Which.
+        /// The slave that is called.
         slave: SlaveId,
-        /// About which build.
+        /// The build that the call is about.
         build: BuildId,
         /// What to say.
         call: SlaveCall,

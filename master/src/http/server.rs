@@ -3,7 +3,6 @@
 use super::claims::{self, Family};
 use super::clusterrunner;
 use axum::extract::Request;
-use axum::http::header;
 use axum::response::Response;
 use clusterrunner_common::http::around::Answering;
 use clusterrunner_common::http::serve_secured;
@@ -45,15 +44,8 @@ impl Service<Request> for Families {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        match claims::owner(host(&request), request.uri().path()) {
+        match claims::owner(request.uri().path()) {
             Family::ClusterRunner => self.clusterrunner.call(request),
         }
     }
-}
-
-/// The host that a request names: in its address, else in its header.
-fn host(request: &Request) -> Option<&str> {
-    let named = request.headers().get(header::HOST);
-    let named = named.and_then(|host| host.to_str().ok());
-    request.uri().host().or(named)
 }

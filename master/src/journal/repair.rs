@@ -25,8 +25,7 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Makes a new journal of all that is sound in `journal`. Nothing counts before [`Repair::commit`].
-    /// Blocks.
+    /// Makes a new journal of all that is sound in `journal`; it counts from [`Repair::commit`] on. Blocks.
     ///
     /// # Errors
     /// The engine can not open it at all, or the disk refuses.

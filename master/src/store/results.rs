@@ -119,8 +119,7 @@ impl Results {
         Ok(bytes)
     }
 
-    /// Removes what an earlier process left half written, and directories of which nothing is left.
-    /// Blocks.
+    /// Removes half-written files of an earlier process, and directories that are empty then. Blocks.
     ///
     /// # Errors
     /// The disk refuses.

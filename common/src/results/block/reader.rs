@@ -48,7 +48,7 @@ impl BlockError {
 /// What a block holds of one subjob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedResult {
-    /// Whose.
+    /// The subjob that the result is of.
     pub subjob: SubjobId,
     /// Where it begins, in bytes of the uncompressed block.
     pub offset: u64,

@@ -58,7 +58,7 @@ pub enum Console<'a> {
 /// Where a result lies in its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultPlace {
-    /// Whose.
+    /// The subjob that the result is of.
     pub subjob: SubjobId,
     /// Of which hand-out.
     pub attempt: Attempt,

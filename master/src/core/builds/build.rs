@@ -310,14 +310,14 @@ impl Build {
         self.subjobs.get(id.0 as usize).map(Arc::as_ref)
     }
 
-    /// The commands of a subjob's atoms, as slaves run them.
-    /// The job's command, for all that is handed out of the build.
+    /// The job's command, shared by all hand-outs of the build.
     pub(in crate::core) fn shared_command(&self) -> Option<Arc<str>> {
         let command = &self.plan.as_ref()?.command;
         let shared = self.command.0.get_or_init(|| Arc::from(&**command));
         Some(Arc::clone(shared))
     }
 
+    /// The commands of a subjob's atoms, as slaves run them.
     pub(in crate::core) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
         let command = &self.plan.as_ref()?.command;
         let atoms = self.subjob(id)?.atoms.iter();

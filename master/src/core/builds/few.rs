@@ -6,14 +6,14 @@ use std::ops::Deref;
 /// A list that nearly always has one item, and is stored as a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Few<T> {
-    /// One.
+    /// A single value, without a list.
     One(T),
     /// Another number of them.
     Many(Box<[T]>),
 }
 
 impl<T> Few<T> {
-    /// None.
+    /// Without any value.
     #[must_use]
     pub fn none() -> Self {
         Self::Many(Box::default())

@@ -1,6 +1,6 @@
 //! What is to be run of a build.
 
-use clusterrunner_common::job::config::Timeouts;
+use clusterrunner_common::job::config::{Job, Timeouts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -41,6 +41,28 @@ pub struct Plan {
     /// known. Emptied once they are grouped and that is taken into the state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected_ms: Vec<u64>,
+}
+
+impl Plan {
+    /// The plan of a job, without commit and atoms.
+    #[must_use]
+    pub fn of(job_name: String, job: Job) -> Self {
+        Self {
+            commit: None,
+            job_name,
+            command: job.commands,
+            setup_build: job.setup_build,
+            teardown_build: job.teardown_build,
+            max_executors: job.max_executors,
+            max_executors_per_slave: job.max_executors_per_slave,
+            labels: job.labels,
+            priority: job.priority,
+            weight: job.weight,
+            timeouts: job.timeouts,
+            atoms: Vec::new(),
+            expected_ms: Vec::new(),
+        }
+    }
 }
 
 #[expect(

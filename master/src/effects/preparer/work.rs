@@ -104,18 +104,9 @@ impl Work {
         };
         Ok(Plan {
             commit,
-            job_name,
-            command: job.commands,
-            setup_build: job.setup_build,
-            teardown_build: job.teardown_build,
-            max_executors: job.max_executors,
-            max_executors_per_slave: job.max_executors_per_slave,
-            labels: job.labels,
-            priority: job.priority,
-            weight: job.weight,
             timeouts,
             atoms,
-            expected_ms: Vec::new(),
+            ..Plan::of(job_name, job)
         })
     }
 
