@@ -1,10 +1,14 @@
 //! Owns the [`Cluster`]: one task, one bounded inbox. Commands are decided in turns; the events of
 //! a turn are one write and one flush, and only then is anybody answered and anything done.
 
+mod handle;
 mod liveness;
 mod story;
 
-use crate::coordinator::liveness::Liveness;
+pub use handle::{ClusterHandle, CommandFailure, Gone};
+
+use self::handle::{Look, Message};
+use self::liveness::Liveness;
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::command::{Command, Opening, Refusal, StoredResults};
@@ -32,109 +36,6 @@ const NOTE_WAIT: Duration = Duration::from_millis(5);
 
 /// How many builds are put away at a time.
 const KEPT: usize = 256;
-
-type Look = Box<dyn FnOnce(&Cluster) + Send>;
-
-enum Message {
-    Command(Command, oneshot::Sender<Result<Vec<Event>, Refusal>>),
-    Note(Command),
-    Reports(Vec<Command>, oneshot::Sender<Vec<Result<(), Refusal>>>),
-    Look(Look),
-    Heard(SlaveId),
-}
-
-/// The only way to the cluster. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ClusterHandle {
-    inbox: mpsc::Sender<Message>,
-    /// How many events are on disk.
-    position: Arc<AtomicU64>,
-}
-
-/// The coordinator has ended: the master is going down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the master is shutting down")]
-pub struct Gone;
-
-/// Why a command had no effect.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandFailure {
-    /// It means nothing now.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The master is going down.
-    #[error(transparent)]
-    Gone(#[from] Gone),
-}
-
-impl ClusterHandle {
-    /// Gives a command and waits until its events are on disk. Returns the events that the command
-    /// itself caused, none if it was a repetition.
-    ///
-    /// # Errors
-    /// The command was refused, or the master is going down.
-    pub async fn command(&self, command: Command) -> Result<Vec<Event>, CommandFailure> {
-        let (sender, answer) = oneshot::channel();
-        self.send(Message::Command(command, sender)).await?;
-        Ok(answer.await.map_err(|_| Gone)??)
-    }
-
-    /// Gives a command whose outcome nobody waits for. If nothing is to be done because of it, it gets to
-    /// disk with whatever comes next.
-    ///
-    /// # Errors
-    /// The master is going down.
-    pub async fn note(&self, command: Command) -> Result<(), Gone> {
-        self.send(Message::Note(command)).await
-    }
-
-    /// Gives several commands at once, to be decided in one turn, and waits until the events of all
-    /// are on disk. What became of each, in their order.
-    ///
-    /// # Errors
-    /// The master is going down.
-    pub async fn report(&self, commands: Vec<Command>) -> Result<Vec<Result<(), Refusal>>, Gone> {
-        let (sender, answers) = oneshot::channel();
-        self.send(Message::Reports(commands, sender)).await?;
-        answers.await.map_err(|_| Gone)
-    }
-
-    /// Looks at the cluster between two turns and takes an owned view along.
-    ///
-    /// # Errors
-    /// The master is going down.
-    pub async fn read<T, F>(&self, look: F) -> Result<T, Gone>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Cluster) -> T + Send + 'static,
-    {
-        let (sender, answer) = oneshot::channel();
-        let look: Look = Box::new(move |cluster| {
-            // Whoever asked may have left; then there is nobody to tell.
-            drop(sender.send(look(cluster)));
-        });
-        self.send(Message::Look(look)).await?;
-        answer.await.map_err(|_| Gone)
-    }
-
-    /// How many events are on disk: whatever is done now was decided before that.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.position.load(Ordering::Acquire)
-    }
-
-    /// A slave gave a sign of life.
-    ///
-    /// # Errors
-    /// The master is going down.
-    pub async fn heard(&self, slave: SlaveId) -> Result<(), Gone> {
-        self.send(Message::Heard(slave)).await
-    }
-
-    async fn send(&self, message: Message) -> Result<(), Gone> {
-        self.inbox.send(message).await.map_err(|_| Gone)
-    }
-}
 
 /// Is told of events once they are on disk, with the cluster that has taken them in.
 type Listener = Box<dyn FnMut(&Cluster, &Arc<[Event]>) + Send>;
@@ -228,10 +129,7 @@ impl Coordinator {
         };
         Ok((
             coordinator,
-            ClusterHandle {
-                inbox: inbox_sender,
-                position,
-            },
+            ClusterHandle::new(inbox_sender, position),
             effects_receiver,
         ))
     }

@@ -1,0 +1,123 @@
+//! The handle of the coordinator: how everything else reaches the cluster.
+
+use crate::core::Cluster;
+use crate::core::command::{Command, Refusal};
+use crate::core::event::Event;
+use clusterrunner_common::ids::SlaveId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// Something that looks at the cluster between two turns.
+pub(super) type Look = Box<dyn FnOnce(&Cluster) + Send>;
+
+/// What the inbox takes.
+pub(super) enum Message {
+    /// A command, and where its own events go.
+    Command(Command, oneshot::Sender<Result<Vec<Event>, Refusal>>),
+    /// A command whose outcome nobody waits for.
+    Note(Command),
+    /// Commands to be decided in one turn, and where their outcomes go.
+    Reports(Vec<Command>, oneshot::Sender<Vec<Result<(), Refusal>>>),
+    /// A look at the cluster.
+    Look(Look),
+    /// A slave gave a sign of life.
+    Heard(SlaveId),
+}
+
+/// The only way to the cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ClusterHandle {
+    pub(super) inbox: mpsc::Sender<Message>,
+    /// How many events are on disk.
+    position: Arc<AtomicU64>,
+}
+
+/// The coordinator has ended: the master is going down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the master is shutting down")]
+pub struct Gone;
+
+/// Why a command had no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFailure {
+    /// It means nothing now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The master is going down.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+impl ClusterHandle {
+    pub(super) fn new(inbox: mpsc::Sender<Message>, position: Arc<AtomicU64>) -> Self {
+        Self { inbox, position }
+    }
+
+    /// Gives a command and waits until its events are on disk. Returns the events that the command
+    /// itself caused, none if it was a repetition.
+    ///
+    /// # Errors
+    /// The command was refused, or the master is going down.
+    pub async fn command(&self, command: Command) -> Result<Vec<Event>, CommandFailure> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Message::Command(command, sender)).await?;
+        Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// Gives a command whose outcome nobody waits for. If nothing is to be done because of it, it gets to
+    /// disk with whatever comes next.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn note(&self, command: Command) -> Result<(), Gone> {
+        self.send(Message::Note(command)).await
+    }
+
+    /// Gives several commands at once, to be decided in one turn, and waits until the events of all
+    /// are on disk. What became of each, in their order.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn report(&self, commands: Vec<Command>) -> Result<Vec<Result<(), Refusal>>, Gone> {
+        let (sender, answers) = oneshot::channel();
+        self.send(Message::Reports(commands, sender)).await?;
+        answers.await.map_err(|_| Gone)
+    }
+
+    /// Looks at the cluster between two turns and takes an owned view along.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn read<T, F>(&self, look: F) -> Result<T, Gone>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Cluster) -> T + Send + 'static,
+    {
+        let (sender, answer) = oneshot::channel();
+        let look: Look = Box::new(move |cluster| {
+            // Whoever asked may have left; then there is nobody to tell.
+            drop(sender.send(look(cluster)));
+        });
+        self.send(Message::Look(look)).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// How many events are on disk: whatever is done now was decided before that.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// A slave gave a sign of life.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn heard(&self, slave: SlaveId) -> Result<(), Gone> {
+        self.send(Message::Heard(slave)).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Gone> {
+        self.inbox.send(message).await.map_err(|_| Gone)
+    }
+}
