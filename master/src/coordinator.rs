@@ -25,16 +25,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How many messages may wait; whoever sends one more waits.
+/// How many messages may wait; the sender of one more waits.
 const INBOX: usize = 4096;
 
 /// How many commands share one flush, give or take those that came together.
 const TURN: usize = 512;
 
-/// How long what somebody only noted may wait for a turn that it can go with.
+/// How long the events of a noted command may wait for a turn to share.
 const NOTE_WAIT: Duration = Duration::from_millis(5);
 
-/// How many builds are put away at a time.
+/// How many builds are archived at a time.
 const KEPT: usize = 256;
 
 /// Is told of events once they are on disk, with the cluster that has taken them in.
@@ -54,7 +54,7 @@ pub struct Coordinator {
     inbox: mpsc::Receiver<Message>,
     effects: mpsc::UnboundedSender<Effect>,
     snapshot: Option<JoinHandle<Result<WrittenSnapshot, JournalError>>>,
-    /// Builds that are being put away.
+    /// Builds that are being archived.
     keeping: Option<JoinHandle<Result<Vec<BuildId>, JournalError>>>,
     listener: Listener,
 }
@@ -73,13 +73,13 @@ struct Turn {
 }
 
 impl Turn {
-    /// Whether somebody waits for its end, or something is to be done.
+    /// Whether a caller waits for its end, or effects do.
     fn is_awaited(&self) -> bool {
         !(self.answers.is_empty() && self.looks.is_empty() && self.effects.is_empty())
     }
 }
 
-/// What somebody waits for.
+/// What a caller waits for.
 enum Answer {
     /// Which of the turn's events a command caused itself.
     Events(
@@ -187,7 +187,7 @@ impl Coordinator {
         let mut look = tokio::time::interval(self.liveness.look_interval());
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = Turn::default();
-        // Builds are put away as they are on disk: not amid a turn.
+        // Builds are archived as they are on disk: not amid a turn.
         let mut is_time_to_tidy = false;
         loop {
             let mut is_over = false;
@@ -237,7 +237,7 @@ impl Coordinator {
         }
     }
 
-    /// Has builds that are over stored apart while the work goes on; they leave memory once that is done.
+    /// Archives finished builds while the work goes on; they leave memory when they are on disk.
     fn put_ended_builds_away(&mut self) {
         if self.keeping.is_some() {
             return;
@@ -395,7 +395,7 @@ impl Coordinator {
             (self.listener)(&self.cluster, &events);
         }
         for answer in turn.answers {
-            // Whoever gave the command may have left; it counts all the same.
+            // The caller may have left; the command counts all the same.
             match answer {
                 Answer::Events(sender, own) => {
                     drop(sender.send(own.map(|own| events[own].to_vec())));

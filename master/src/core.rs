@@ -66,10 +66,10 @@ pub const MAX_PREPARATIONS: usize = 8;
 /// master survives; but they run as the same user, and can kill that, too.
 pub const MAX_DEATHS: u32 = 2;
 
-/// A build that is over and put away.
+/// An archived build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// When it was put away.
+    /// When it was archived.
     pub at: Timestamp,
     /// The project that it is of.
     pub project: ProjectId,
@@ -102,11 +102,11 @@ pub struct Cluster {
     drained: BTreeSet<String>,
     /// Atoms that failed lately, and whether they did on several slaves.
     failures: Failures,
-    /// Builds that are over and put away: they are not in memory any more.
+    /// Archived builds: they are no longer in memory.
     ended: BTreeMap<BuildId, Ended>,
     /// Builds that are forgotten and whose files may still be there.
     forgotten: BTreeSet<BuildId>,
-    /// What was measured of those that were put away.
+    /// What was measured of archived builds.
     measures: Measures,
     projects: Projects,
 
@@ -176,7 +176,7 @@ impl Cluster {
         self.builds.get(&id).map(Arc::as_ref)
     }
 
-    /// All builds that are not put away, in the order of their ids.
+    /// All builds that are not archived, in the order of their ids.
     pub fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> {
         self.builds.values().map(Arc::as_ref)
     }

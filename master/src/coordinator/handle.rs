@@ -96,7 +96,7 @@ impl ClusterHandle {
     {
         let (sender, answer) = oneshot::channel();
         let look: Look = Box::new(move |cluster| {
-            // Whoever asked may have left; then there is nobody to tell.
+            // The caller may have left.
             drop(sender.send(look(cluster)));
         });
         self.send(Message::Look(look)).await?;

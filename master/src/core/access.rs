@@ -1,4 +1,4 @@
-//! Who may do what, whichever API asks. Pure.
+//! What a caller may do, for all APIs. Pure.
 
 /// Who asks, as the API has proved it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Caller {
 pub enum SecretProof {
     /// A signature of this very request, good once.
     BoundSignature,
-    /// A digest of the body alone: whoever sees the request can send it again.
+    /// A digest of the body alone: a stranger that sees the request can send it again.
     BodyDigest,
 }
 

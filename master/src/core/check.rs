@@ -191,7 +191,7 @@ impl Cluster {
         for id in self.ended.keys() {
             must(
                 !self.builds.contains_key(id) && id.0 <= self.last_build,
-                || format!("build {id} is put away and is not"),
+                || format!("build {id} is archived and is not"),
             )?;
         }
         for id in self.to_be_cleared() {

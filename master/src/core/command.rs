@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Command {
     /// A checked request for a build came in.
     QueueBuild {
-        /// Whoever submits the build, and so owns it.
+        /// The actor that submits the build, and so owns it.
         by: Actor,
         /// What to build.
         request: Box<BuildRequest>,
     },
     /// A user cancels a build.
     CancelBuild {
-        /// Whoever cancels it.
+        /// The actor that cancels it.
         by: Actor,
         /// The build that is to end.
         build: BuildId,
@@ -94,14 +94,14 @@ pub enum Command {
     },
     /// A user drains a slave: it takes no new work.
     DrainSlave {
-        /// Whoever drains it.
+        /// The actor that drains it.
         by: Actor,
         /// The slave at the address that is drained.
         slave: SlaveId,
     },
     /// A user lets a slave that is drained or quarantined take work again.
     UndrainSlave {
-        /// Whoever ends the drain.
+        /// The actor that ends the drain.
         by: Actor,
         /// The slave that is to take work.
         slave: SlaveId,
@@ -117,7 +117,7 @@ pub enum Command {
     },
     /// A user shuts slaves down: they end when they have finished their subjobs.
     ShutDownSlaves {
-        /// Whoever shuts them down.
+        /// The actor that shuts them down.
         by: Actor,
         /// The slaves that are to end; all of them or none are asked.
         slaves: SlaveChoice,

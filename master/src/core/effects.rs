@@ -56,7 +56,7 @@ impl Cluster {
     }
 
     /// All that was asked for and has not been reported back: what a master that starts on this
-    /// state asks for again. Whoever has done it already says so once more.
+    /// state asks for again. A part that has done it already reports it once more.
     fn under_way(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for slave in self.called_slaves() {

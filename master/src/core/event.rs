@@ -14,28 +14,28 @@ use clusterrunner_common::ids::{BuildId, SlaveId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A fact, with its moment and whoever caused it.
+/// A fact, with its moment and the actor that caused it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// When it happened.
     pub at: Timestamp,
-    /// Whoever caused it.
+    /// The actor that caused it.
     pub by: Actor,
     /// What happened.
     pub fact: Fact,
 }
 
-/// Whoever causes facts.
+/// What can cause a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
     /// The master: what follows from its state, from the passing of time, and from its own work.
     Master,
-    /// Somebody who has proved that he knows the farm's secret.
+    /// A caller that has proved that it knows the farm's secret.
     SecretHolder,
     /// A slave, under this registration.
     Slave(SlaveId),
-    /// Somebody who has proved nothing, where slaves of the original are accepted.
+    /// A caller that has proved nothing, where slaves of the original are accepted.
     Nobody,
 }
 

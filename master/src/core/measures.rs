@@ -30,7 +30,7 @@ impl Measures {
     /// Counts a build as it stands.
     pub(crate) fn observe(&mut self, build: &Build) {
         for (state, duration) in state_durations(build) {
-            // There may be thousands of builds, and the cluster waits for whoever looks.
+            // There may be thousands of builds, and the cluster waits for the reader.
             if let Some(histogram) = self.state_durations.get_mut(state) {
                 histogram.observe(duration);
                 continue;

@@ -145,7 +145,7 @@ impl EndedBuilds {
     }
 }
 
-/// The head goes last: whoever finds it finds all of the build.
+/// The head is written last: where it is, all of the build is.
 pub(super) fn write(store: &Store, build: &Build) -> Result<(), JournalError> {
     let is_finished = build.state == BuildState::Finished;
     let has_failed = |subjob: &Subjob| {

@@ -15,7 +15,7 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
-    /// Somebody else has it.
+    /// Another process has it open.
     #[error("the journal in {} is in use by another process", .directory.display())]
     InUse {
         /// The directory.

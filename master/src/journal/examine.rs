@@ -23,9 +23,9 @@ pub struct Findings {
     pub in_snapshot: Option<u64>,
     /// How many were read one by one.
     pub read: u64,
-    /// How many builds are not over, or not put away yet.
+    /// How many builds are in progress, or not archived yet.
     pub live_builds: u64,
-    /// How many builds are over and put away.
+    /// How many builds are archived.
     pub ended_builds: u64,
     /// How many slaves are known.
     pub slaves: u64,
@@ -80,7 +80,7 @@ pub(super) fn look(directory: &Path) -> Result<Option<Live>, JournalError> {
     })
 }
 
-/// The builds that were put away, and of which not even the page is there.
+/// The archived builds of which not even the page is there.
 pub(super) fn missing_ended(
     store: &Store,
     cluster: &Cluster,
@@ -206,7 +206,7 @@ fn whole(
 }
 
 impl Findings {
-    /// The builds that are not put away.
+    /// The builds that are not archived.
     pub fn live(&self) -> impl Iterator<Item = &Build> {
         self.cluster.builds()
     }

@@ -118,7 +118,7 @@ pub enum BuildState {
         /// Why, for the user.
         reason: String,
     },
-    /// Somebody canceled it.
+    /// A user canceled it.
     Canceled,
 }
 

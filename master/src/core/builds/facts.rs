@@ -40,15 +40,15 @@ pub enum BuildFact {
         /// A sentence about that for the user.
         reason: String,
     },
-    /// Somebody canceled it.
+    /// A user canceled it.
     Canceled,
     /// All its subjobs have a result; its archives are next.
     ArchivingStarted,
     /// Its archives are there.
     Finished,
-    /// It is over, no slave has anything of it, and it is stored apart: it leaves memory.
+    /// It is over, no slave has anything of it, and its archived form is on disk: it leaves memory.
     Retired,
-    /// It was put away, and is not kept any longer. Its id is not used again.
+    /// It was archived and is no longer retained. Its id is not used again.
     Forgotten {
         /// The bound that it was beyond.
         bound: Bound,

@@ -121,7 +121,7 @@ impl Cluster {
         self.projects.remove_build(id);
     }
 
-    /// The projects of all builds that are kept, of which those that were put away may be found elsewhere, too.
+    /// The projects of all builds that are kept, of which the archived ones may be found elsewhere, too.
     pub(in crate::core) fn derived_projects<'a>(
         &self,
         put_away: impl IntoIterator<Item = &'a Project>,

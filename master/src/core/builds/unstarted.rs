@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// among each; equal ones in the order of their ids.
 ///
 /// Stored as the list of ids, as it always was; where each of them stands follows from its subjob, so
-/// whoever reads a build makes the queue anew.
+/// the queue is computed when a build is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<SubjobId>", into = "Vec<SubjobId>")]
 pub struct Unstarted {

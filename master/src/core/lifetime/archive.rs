@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Cluster {
-    /// Builds that can be put away: they are over, and no slave has anything of them.
+    /// Builds that can be archived: they are over, and no slave has anything of them.
     pub fn retirable(&self) -> impl Iterator<Item = &Build> {
         let held: BTreeSet<BuildId> = self
             .slaves
@@ -27,7 +27,7 @@ impl Cluster {
         builds.filter(move |build| build.is_over() && !held.contains(&build.id))
     }
 
-    /// Whether a build was put away.
+    /// Whether a build is archived.
     #[must_use]
     pub fn is_ended(&self, id: BuildId) -> bool {
         self.ended.contains_key(&id)
@@ -60,7 +60,7 @@ impl Cluster {
         })
     }
 
-    /// What was measured of the builds that were put away.
+    /// What was measured of archived builds.
     #[must_use]
     pub fn measures(&self) -> &Measures {
         &self.measures

@@ -14,7 +14,7 @@ impl Cluster {
         self.is_ended(id) || self.is_forgotten(id)
     }
 
-    /// The builds that are put away, in the order of their ids, and when that was.
+    /// The archived builds in the order of their ids, and when they were archived.
     pub fn ended(&self) -> impl Iterator<Item = (BuildId, Timestamp)> {
         self.ended.iter().map(|(id, ended)| (*id, ended.at))
     }
@@ -26,7 +26,7 @@ impl Cluster {
     }
 
     /// The builds that are beyond a bound, the oldest first. The latest may be as large as it likes:
-    /// whoever waited for it shall find it.
+    /// a client that waits for it must find it.
     pub(in crate::core) fn beyond(
         &self,
         bounds: &BuildBounds,

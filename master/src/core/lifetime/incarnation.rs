@@ -38,7 +38,7 @@ struct Life {
     after: u64,
 }
 
-/// The highest numbers that somebody outside of the journal has named.
+/// The highest numbers that a slave or the stored results have named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) struct Named {
     pub(in crate::core) build: BuildId,

@@ -31,7 +31,7 @@ pub enum SlaveFact {
     },
     /// Nothing will be heard of it any more, and nobody wants to see it.
     Forgotten,
-    /// Somebody wants it to end: it takes no new work from now on.
+    /// A user shuts it down: it takes no new work from now on.
     ShutdownRequested,
     /// It is in shutdown mode, has nothing left, and is told to end. It leaves the list.
     EndRequested,
@@ -46,7 +46,7 @@ pub enum SlaveFact {
         /// What speaks against it.
         reason: String,
     },
-    /// Somebody says that it is well again.
+    /// A user says that it is healthy again.
     Released,
     /// The pause of its quarantine is over: it takes work again, one atom at a time until one has shown how it
     /// is.

@@ -3,7 +3,7 @@
 //! The pause grows from one quarantine to the next, from [`SHORTEST_PAUSE`] to [`LONGEST_PAUSE`]. After it the slave
 //! is on *probe*: it gets one atom at a time, and the first thing that speaks against it, in comparison with what
 //! others did with the same, has it quarantined again. An atom that it passes makes it well; so does one that fails
-//! elsewhere too. Whoever undrains it, or starts it again, ends its quarantine at once.
+//! elsewhere too. Undraining it, or starting it again, ends its quarantine at once.
 
 use crate::core::Cluster;
 use crate::core::event::{Fact, SlaveFact};

@@ -29,7 +29,7 @@ pub struct Slave {
     pub builds: BTreeMap<BuildId, BuildOnSlave>,
     /// What it has been given: what it runs, and what waits there for its executors.
     pub running: BTreeSet<(BuildId, SubjobId)>,
-    /// Whether somebody wants its address to take no new work.
+    /// Whether its address is drained: it takes no new work.
     pub is_drained: bool,
     /// Why it is sick, if it is: it takes no new work then.
     pub quarantine: Option<String>,
@@ -135,7 +135,7 @@ impl Slave {
         }
     }
 
-    /// Whether this life of it is to end, or has ended, because somebody wants it to.
+    /// Whether this life of it is to end, or has ended, because a user shut it down.
     #[must_use]
     pub fn was_shut_down(&self) -> bool {
         match self.presence {
