@@ -2,4 +2,5 @@
 
 pub mod artifact;
 pub mod block;
+pub mod links;
 pub mod tar_reader;

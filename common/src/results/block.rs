@@ -8,7 +8,6 @@
 
 mod convert;
 mod gzip;
-mod links;
 mod member;
 mod reader;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Making blocks of whole archives: slaves of the original send their results as such.
 
 use super::gzip::Gzip;
-use super::links::{Links, Misplaced, Verdict};
 use super::member::{Counted, write_member};
 use super::reader::{
     BlockError, CheckedAtom, CheckedResult, in_directory, is_ours, milliseconds, number,
@@ -9,6 +8,7 @@ use super::reader::{
 use super::{ROOT, directory_header, file_header};
 use crate::ids::{AtomId, SubjobId};
 use crate::results::artifact::{EXIT_CODE_FILE, TIME_FILE};
+use crate::results::links::{Links, Misplaced, Verdict};
 use crate::results::tar_reader::{Member, RECORD, TarReader};
 use flate2::bufread::MultiGzDecoder;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! Reading blocks: the master's side. Nothing in them is believed.
 
 use super::gzip::Gzip;
-use super::links::{Links, Verdict};
 use super::{OURS, ROOT};
 use crate::ids::{AtomId, SubjobId};
 use crate::results::artifact::{EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name};
+use crate::results::links::{Links, Verdict};
 use crate::results::tar_reader::{Member, TarReader};
 use flate2::bufread::GzDecoder;
 use std::collections::BTreeSet;

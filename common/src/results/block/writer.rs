@@ -1,7 +1,6 @@
 //! Making blocks: the slave's side.
 
 use super::gzip::Gzip;
-use super::links::{Links, Misplaced, Verdict};
 use super::member::{Counted, write_member};
 use super::reader::is_ours;
 use super::tree::{Tree, TreeEntry, tree_entry};
@@ -10,6 +9,7 @@ use crate::ids::{AtomId, Attempt, SubjobId};
 use crate::results::artifact::{
     COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name,
 };
+use crate::results::links::{Links, Misplaced, Verdict};
 use crate::results::tar_reader::RECORD;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};

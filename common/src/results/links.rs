@@ -32,11 +32,11 @@ const MAX_ROUNDS: usize = 8;
 
 /// A member that can not be where it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Misplaced;
+pub struct Misplaced;
 
 /// What can be said of a link when it is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It stays inside whatever else comes.
     Inside,
     /// It leads out whatever else comes.
@@ -47,7 +47,7 @@ pub(super) enum Verdict {
 
 /// What has been met in one atom's directory. Paths are relative to that directory.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub struct Links {
     /// Also those that lead out: nothing may be below them.
     links: BTreeMap<PathBuf, PathBuf>,
     /// Those of them that are followed at the end.
@@ -63,12 +63,18 @@ pub(super) struct Links {
 
 impl Links {
     /// Comes to a directory.
-    pub(super) fn directory(&mut self, inside: &Path) -> Result<(), Misplaced> {
+    ///
+    /// # Errors
+    /// It is below a link, or too much is remembered.
+    pub fn directory(&mut self, inside: &Path) -> Result<(), Misplaced> {
         self.remember(inside)
     }
 
     /// Comes to a file.
-    pub(super) fn file(&mut self, inside: &Path) -> Result<(), Misplaced> {
+    ///
+    /// # Errors
+    /// It is below a link or has a link's name, or too much is remembered.
+    pub fn file(&mut self, inside: &Path) -> Result<(), Misplaced> {
         if self.links.contains_key(inside) {
             return Err(Misplaced);
         }
@@ -76,7 +82,10 @@ impl Links {
     }
 
     /// Comes to a link.
-    pub(super) fn link(&mut self, inside: &Path, target: &Path) -> Result<Verdict, Misplaced> {
+    ///
+    /// # Errors
+    /// As [`file`](Self::file), and where it has a directory's name.
+    pub fn link(&mut self, inside: &Path, target: &Path) -> Result<Verdict, Misplaced> {
         self.file(inside)?;
         let text = inside.as_os_str().len() + target.as_os_str().len();
         self.text += text;
@@ -93,7 +102,7 @@ impl Links {
     }
 
     /// Those of the open links that lead out, given that all the others are there.
-    pub(super) fn leading_out(&mut self) -> HashSet<PathBuf> {
+    pub fn leading_out(&mut self) -> HashSet<PathBuf> {
         let mut out = HashSet::new();
         let open = std::mem::take(&mut self.open);
         if open.is_empty() {
