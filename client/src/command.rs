@@ -13,6 +13,7 @@ mod request;
 mod shutdown;
 mod status;
 mod stop;
+mod unpacked;
 mod validate;
 mod watch;
 

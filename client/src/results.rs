@@ -1,11 +1,14 @@
 //! A build's results on the local disk: fetched, unpacked safely, and put in place without losing
 //! those of an earlier build.
 
+mod left_out;
+mod mark;
 mod place;
 mod unpack;
 
+pub use left_out::LeftOut;
 use place::Place;
-pub use place::{KEPT, put_in_place};
+pub use place::{Destination, KEPT};
 pub use unpack::{Unpacked, unpack};
 
 use crate::client::{Archive, Client};
@@ -16,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Lies in every directory of results and holds the build's id, so that a later build knows what to
 /// call them when it moves them out of the way.
 pub const BUILD_FILE: &str = ".clusterrunner_build";
+
+/// The name of the directory of a project's results. The original puts its results directly into a directory of this name.
+pub const USUAL_NAME: &str = "build_results";
 
 /// Why a build's results are not there.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +40,10 @@ pub enum ResultsError {
         #[source]
         source: std::io::Error,
     },
-    /// What came is no zip archive.
-    #[error("the results are not a readable zip archive: {0}")]
-    Archive(#[source] zip::result::ZipError),
-    /// The archive names a place outside the directory of results, or one place twice.
+    /// What came is no archive, or breaks off.
+    #[error("the results are not a readable tar.gz archive: {0}")]
+    Archive(#[source] std::io::Error),
+    /// The archive names a place outside the directory of results.
     #[error("the results were refused: member {name:?} of the archive {why}")]
     UnsafeMember {
         /// The member's name.
@@ -80,41 +86,50 @@ impl ResultsError {
 /// Results that are in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// Where they are.
+    pub directory: PathBuf,
     /// How much was unpacked.
     pub unpacked: Unpacked,
     /// Where the results that were there before are now.
     pub moved_to: Option<PathBuf>,
+    /// Directories of older results that were deleted: the [`KEPT`] newest are kept.
+    pub removed: Vec<PathBuf>,
 }
 
-/// Whether results can be put into `directory`: to be asked before a build is begun for them.
+/// Whether results can be put there: to be asked before a build is begun for them.
 ///
 /// # Errors
 /// It holds something else, or nothing can be written there.
-pub fn check(directory: &Path) -> Result<(), ResultsError> {
+pub fn check(destination: &Destination) -> Result<(), ResultsError> {
     // Made to see whether it can be, and removed at once.
-    Place::find(directory)?.workshop("check.").map(drop)
+    Place::find(destination)?.workshop("check.").map(drop)
 }
 
-/// Fetches the results of a finished build into `directory`. Everything happens in a directory
-/// beside it first, so `directory` holds one build's complete results or another's, never a mixture.
+/// Fetches the results of a finished build. Everything happens in a directory of its own first, so a directory holds
+/// one build's complete results or another's, never a mixture.
 ///
 /// # Errors
-/// See [`ResultsError`]; what was in `directory` before is still there then.
+/// See [`ResultsError`]; what was there before is still there then.
 pub async fn fetch(
     client: &Client,
     build: BuildId,
-    directory: &Path,
+    destination: &Destination,
 ) -> Result<Fetched, ResultsError> {
-    let place = Place::find(directory)?;
+    let place = Place::find(destination)?;
+    place.prepare(build)?;
     let workshop = place.workshop(&format!("{build}."))?;
-    let archive = workshop.path().join("artifacts.zip");
-    client.download(build, Archive::Zip, &archive).await?;
-    let target = place.target;
+    let archive = workshop.path().join("artifacts.tar.gz");
+    client.download(build, Archive::TarGz, &archive).await?;
     let unpacking = tokio::task::spawn_blocking(move || {
         let results = workshop.path().join("results");
         let unpacked = unpack(&archive, &results)?;
-        let moved_to = put_in_place(&results, &target, build)?;
-        Ok(Fetched { unpacked, moved_to })
+        let in_place = place.put(&results, build)?;
+        Ok(Fetched {
+            directory: in_place.directory,
+            unpacked,
+            moved_to: in_place.moved_to,
+            removed: in_place.removed,
+        })
     });
     unpacking.await.unwrap_or(Err(ResultsError::Interrupted))
 }

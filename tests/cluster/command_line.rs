@@ -35,7 +35,7 @@ fn from_nothing_to_results_and_back() {
     let built = machine.run_to(0, &["build"]);
     assert!(built.stdout.contains("Build id: 1"), "{built:#?}");
     assert!(built.stdout.contains("NO_FAILURES"), "{built:#?}");
-    let results = machine.path("project/build_results");
+    let results = machine.path("project/build_results/latest");
     for (atom, value) in [(0, "one"), (1, "two")] {
         let directory = results.join(format!("artifact_{atom}_0"));
         let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
@@ -69,7 +69,7 @@ fn from_nothing_to_results_and_back() {
     assert_eq!(machine.processes().len(), running);
     let failures = fs::read_to_string(results.join("failures.txt")).unwrap();
     assert_eq!(failures, "artifact_1_0");
-    let earlier = machine.path("project/build_results.1");
+    let earlier = machine.path("project/build_results/1");
     assert_eq!(files_below(&earlier).len(), first_results);
     let made = fs::read_to_string(earlier.join("artifact_0_0/made")).unwrap();
     assert_eq!(made, "one\n");
@@ -237,9 +237,9 @@ async fn builds_on_a_farm_end_with_the_documented_codes() {
         assert_eq!(ended.code, Some(code), "{ended:#?}");
         assert!(ended.stdout.contains(said), "{ended:#?}");
     }
-    let failures = fs::read_to_string(desk.join("build_results/failures.txt")).unwrap();
+    let failures = fs::read_to_string(desk.join("build_results/latest/failures.txt")).unwrap();
     assert_eq!(failures.split('\n').count(), 3);
-    assert!(desk.join("build_results.1").exists());
+    assert!(desk.join("build_results/1").exists());
 
     // Somebody else cancels it.
     let client = farm.client();
@@ -279,7 +279,7 @@ async fn a_waiting_command_outlives_the_master() {
     fs::write(&release, "").unwrap();
     let ended = Ended::from(waiting.await.unwrap());
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    let console = farm.path("home/build_results/artifact_1_0/clusterrunner_console_output");
+    let console = farm.path("home/build_results/latest/artifact_1_0/clusterrunner_console_output");
     assert_eq!(fs::read_to_string(console).unwrap(), "done\n");
 }
 

@@ -54,6 +54,7 @@ mod odd_projects;
 mod operations;
 mod project_from_master;
 mod projects;
+mod results_here;
 mod retention;
 mod shutdown;
 mod sick_slaves;

@@ -3,11 +3,12 @@
 use super::interrupt::Interrupt;
 use super::request::request;
 use super::status::stages;
+use super::unpacked;
 use super::watch::Watch;
 use crate::farm;
 use crate::farm::{client_of, tell_whom};
 use crate::options::{BuildOptions, CommonOptions};
-use crate::output::text::{count, duration};
+use crate::output::text::duration;
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
@@ -59,9 +60,10 @@ async fn run_to_its_end(
     interrupt: &Interrupt,
 ) -> Result<ExitCode, Trouble> {
     let request = request(options)?;
+    let destination = unpacked::destination(options);
     if !options.no_results {
         // Better now than when the build is over.
-        results::check(&options.results_dir).map_err(|error| {
+        results::check(&destination).map_err(|error| {
             Trouble::usage(error.to_string())
                 .hint("--results-dir names it, --no-results does without")
         })?;
@@ -96,13 +98,13 @@ async fn run_to_its_end(
     let code = ExitCode::of(&end).unwrap_or(ExitCode::Trouble);
     say_how_it_ended(&end, seconds);
     if end.status == BuildStatus::Finished && !options.no_results {
-        let fetched = interrupt.unless(results::fetch(&client, build, &options.results_dir));
+        let fetched = interrupt.unless(results::fetch(&client, build, &destination));
         match fetched.await {
             None => {
                 output::complain("interrupted before the results were here");
                 return Ok(ExitCode::Canceled);
             }
-            Some(Ok(fetched)) => say_where(options, &fetched),
+            Some(Ok(fetched)) => unpacked::say(&fetched),
             Some(Err(error)) if code == ExitCode::Success => return Err(error.into()),
             // That atoms failed is the more important news.
             Some(Err(error)) => Trouble::from(error).show(),
@@ -278,28 +280,5 @@ fn summary(build: &BuildView, seconds: f64) -> String {
             "Build {id} is finished: {} passed, {failed} failed in {time}",
             atoms.saturating_sub(failed)
         ),
-    }
-}
-
-fn say_where(options: &BuildOptions, fetched: &results::Fetched) {
-    output::note(format!(
-        "results: {} ({})",
-        options.results_dir.display(),
-        count(fetched.unpacked.files, "file")
-    ));
-    if let Some(old) = &fetched.moved_to {
-        let old = match options.results_dir.is_absolute() {
-            true => old.clone(),
-            false => options
-                .results_dir
-                .with_file_name(old.file_name().unwrap_or_default()),
-        };
-        output::note(format!("earlier results: {}", old.display()));
-    }
-    if fetched.unpacked.links_left_out > 0 {
-        output::note(format!(
-            "{} left out; artifacts.tar.gz on the master has them",
-            count(fetched.unpacked.links_left_out, "symbolic link")
-        ));
     }
 }

@@ -21,8 +21,10 @@ Without --master-url the master is `hostname`:`port` of the settings. If that is
 master runs, `build` starts one with a slave, both reachable from this machine only; they keep running
 for later builds until `clusterrunner stop`.
 
-The results are unpacked into ./build_results; those of earlier builds are kept as build_results.N,
-where N is their build. The first Ctrl-C cancels the build, a second one quits at once.
+The results of build N are unpacked into build_results/N, below the project or, for a project from elsewhere, below
+the current directory; build_results/latest leads to the newest. Those of the five builds before are kept. git takes
+no notice of build_results. With --results-dir DIR they are just in DIR, as the original has them in
+./build_results, and those before in DIR.N. The first Ctrl-C cancels the build, a second one quits at once.
 
 {}",
         ExitCode::table()
@@ -53,14 +55,9 @@ pub(crate) struct BuildOptions {
     /// Use the original's exit codes: 0 if all atoms passed or after Ctrl-C, else 1
     #[arg(long, global = true)]
     pub(crate) compat_exit_codes: bool,
-    /// Where to unpack the results
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "build_results"
-    )]
-    pub(crate) results_dir: PathBuf,
+    /// Unpack the results just into this directory [default: build_results/N of the project, N being the build]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) results_dir: Option<PathBuf>,
     /// Leave the results on the master
     #[arg(long, global = true, conflicts_with = "results_dir")]
     pub(crate) no_results: bool,

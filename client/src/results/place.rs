@@ -1,7 +1,8 @@
-//! Putting new results in place: old ones are moved out of the way, the oldest are deleted.
+//! Where results go, and that nothing is lost there: old ones are moved out of the way, the oldest are deleted.
 
-use super::{BUILD_FILE, ResultsError};
-use clusterrunner_common::disk::regular_file;
+use super::mark::{build_of, ignore_all, is_collection, is_results, mark};
+use super::{ResultsError, USUAL_NAME};
+use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::ids::BuildId;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,89 +11,201 @@ use std::time::SystemTime;
 /// How many directories of older results are kept.
 pub const KEPT: usize = 5;
 
+/// The link to the newest results.
+const LATEST: &str = "latest";
+
 /// How often another process may be faster before we give up; each of its successes is one build
 /// that ended in the same directory in the same moment.
 const TRIES: usize = 10;
 
-/// The name that results have where nobody says otherwise. Whatever directory has it is taken for old
-/// results, since the original puts its there as well.
-const USUAL_NAME: &str = "build_results";
+/// Where somebody wants results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Among those of other builds: `<directory>/<build>`, and `<directory>/latest` leads to them.
+    Among(PathBuf),
+    /// Just in this directory; what was there is moved to `<directory>.<its build>`.
+    Exactly(PathBuf),
+}
 
-/// Where results go.
+/// A place that was looked at.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The directory that they will be, as an absolute path.
-    pub(super) target: PathBuf,
+    kind: Kind,
+    /// The directory that was named, as an absolute path.
+    directory: PathBuf,
     parent: PathBuf,
     name: OsString,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Among,
+    Exactly,
+}
+
+/// What came of putting results in place.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct InPlace {
+    /// Where they are.
+    pub(super) directory: PathBuf,
+    /// Where those are that were there before.
+    pub(super) moved_to: Option<PathBuf>,
+    /// Older ones that were deleted.
+    pub(super) removed: Vec<PathBuf>,
+}
+
 impl Place {
     /// Looks at a place, and refuses one that holds anything but old results.
-    pub(super) fn find(directory: &Path) -> Result<Self, ResultsError> {
-        let target = std::path::absolute(directory)
-            .map_err(ResultsError::disk("find the directory", directory))?;
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(ResultsError::NoName { path: target });
+    pub(super) fn find(destination: &Destination) -> Result<Self, ResultsError> {
+        let (kind, given) = match destination {
+            Destination::Among(directory) => (Kind::Among, directory),
+            Destination::Exactly(directory) => (Kind::Exactly, directory),
         };
-        if directory.file_name().is_none() {
+        let directory =
+            std::path::absolute(given).map_err(ResultsError::disk("find the directory", given))?;
+        let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
+            return Err(ResultsError::NoName { path: directory });
+        };
+        if given.file_name().is_none() {
             return Err(ResultsError::NoName {
-                path: directory.to_owned(),
+                path: given.to_owned(),
             });
         }
         let place = Self {
+            kind,
             parent: parent.to_owned(),
             name: name.to_owned(),
-            target: target.clone(),
+            directory: directory.clone(),
         };
-        let taken = |why| {
-            Err(ResultsError::Taken {
-                path: target.clone(),
+        match place.unfit()? {
+            None => Ok(place),
+            Some(why) => Err(ResultsError::Taken {
+                path: directory,
                 why,
-            })
-        };
-        let here = std::env::current_dir().unwrap_or_default();
-        match target.symlink_metadata() {
-            Err(_) => Ok(place),
-            Ok(_) if here.starts_with(&target) => taken("you are in it"),
-            Ok(found) if !found.is_dir() => taken("it is no directory"),
-            Ok(_) if place.name == USUAL_NAME || build_of(&target).is_some() => Ok(place),
-            Ok(_) => {
-                let mut entries = std::fs::read_dir(&target)
-                    .map_err(ResultsError::disk("read the directory", &target))?;
-                match entries.next() {
-                    None => Ok(place),
-                    Some(_) => taken("it holds other files"),
-                }
-            }
+            }),
         }
     }
 
-    /// A new directory beside it, on the same file system.
-    pub(super) fn workshop(&self, suffix: &str) -> Result<tempfile::TempDir, ResultsError> {
-        let parent = &self.parent;
+    /// Why results can not be put there.
+    fn unfit(&self) -> Result<Option<&'static str>, ResultsError> {
+        let directory = &self.directory;
+        let Ok(found) = directory.symlink_metadata() else {
+            return Ok(None);
+        };
+        if !found.is_dir() {
+            return Ok(Some("it is no directory"));
+        }
+        let moves_away = match self.kind {
+            Kind::Among if is_collection(directory) => return Ok(None),
+            Kind::Among => is_results(directory),
+            Kind::Exactly => self.name == USUAL_NAME || build_of(directory).is_some(),
+        };
+        let here = std::env::current_dir().unwrap_or_default();
+        if (moves_away || self.kind == Kind::Exactly) && here.starts_with(directory) {
+            return Ok(Some("you are in it"));
+        }
+        let mut entries = std::fs::read_dir(directory)
+            .map_err(ResultsError::disk("read the directory", directory))?;
+        let is_free = moves_away || entries.next().is_none();
+        Ok((!is_free).then_some("it holds other files"))
+    }
+
+    /// Makes what has to be there before results come.
+    pub(super) fn prepare(&self, build: BuildId) -> Result<(), ResultsError> {
+        if self.kind == Kind::Exactly {
+            return Ok(());
+        }
+        let directory = &self.directory;
+        // Results of the original, or of an earlier version, lie directly in it.
+        let old = match is_results(directory) && !is_collection(directory) {
+            true => move_away(directory, build)?,
+            false => None,
+        };
+        std::fs::create_dir_all(directory)
+            .map_err(ResultsError::disk("make the directory", directory))?;
+        ignore_all(directory)?;
+        if let Some(old) = old {
+            let name = match build_of(&old) {
+                Some(build) => build.to_string(),
+                None => format!("before-{build}"),
+            };
+            let place = free_beside(&directory.join(name));
+            std::fs::rename(&old, &place)
+                .map_err(ResultsError::disk("move the old results to", &place))?;
+        }
+        Ok(())
+    }
+
+    /// A new directory on the same file system.
+    pub(super) fn workshop(&self, suffix: &str) -> Result<Workshop, ResultsError> {
+        let parent = match self.kind {
+            Kind::Among if self.directory.is_dir() => &self.directory,
+            Kind::Among | Kind::Exactly => &self.parent,
+        };
         std::fs::create_dir_all(parent)
             .map_err(ResultsError::disk("make the directory", parent))?;
-        tempfile::Builder::new()
+        let made = tempfile::Builder::new()
             .prefix(&format!(".{}.{suffix}", self.name.to_string_lossy()))
             .tempdir_in(parent)
-            .map_err(ResultsError::disk("make a directory in", parent))
+            .map_err(ResultsError::disk("make a directory in", parent))?;
+        Ok(Workshop(made.keep()))
+    }
+
+    /// Puts the results of a build in place. In the place of older ones, those are moved out of the way first; of the
+    /// older ones the [`KEPT`] newest are kept. A directory that this program did not make is never deleted.
+    pub(super) fn put(&self, results: &Path, build: BuildId) -> Result<InPlace, ResultsError> {
+        mark(results, build)?;
+        let target = match self.kind {
+            Kind::Among => self.directory.join(build.to_string()),
+            Kind::Exactly => {
+                ignore_all(results)?;
+                self.directory.clone()
+            }
+        };
+        let moved_to = replace(results, &target, build)?;
+        let removed = match self.kind {
+            Kind::Among => {
+                point_latest_at(&self.directory, build)?;
+                let is_candidate = |path: &Path| path != target;
+                delete_oldest(&self.directory, is_candidate)
+            }
+            Kind::Exactly => {
+                let prefix = format!("{}.", self.name.to_string_lossy());
+                let is_candidate = |path: &Path| {
+                    let name = path.file_name().unwrap_or_default();
+                    name.to_string_lossy().starts_with(&prefix)
+                };
+                delete_oldest(&self.parent, is_candidate)
+            }
+        };
+        Ok(InPlace {
+            directory: target,
+            moved_to,
+            removed,
+        })
     }
 }
 
-/// Makes `results` the directory `target`. What was there is moved to `<target>.<its build>`; of
-/// those, the [`KEPT`] newest are kept. A directory that this program did not make is moved to
-/// `<target>.before-<build>` and never deleted. Says where the old results are.
-///
-/// # Errors
-/// [`ResultsError::Disk`].
-pub fn put_in_place(
-    results: &Path,
-    target: &Path,
-    build: BuildId,
-) -> Result<Option<PathBuf>, ResultsError> {
-    let mark = results.join(BUILD_FILE);
-    std::fs::write(&mark, format!("{build}\n")).map_err(ResultsError::disk("write", &mark))?;
+/// A directory in which results are made ready; it goes with this value, however deep it is.
+#[derive(Debug)]
+pub(super) struct Workshop(PathBuf);
+
+impl Workshop {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        if let Err(error) = remove_all(&self.0) {
+            tracing::debug!(%error, path = %self.0.display(), "could not be removed");
+        }
+    }
+}
+
+/// Makes `results` the directory `target`. Says where what was there is now.
+fn replace(results: &Path, target: &Path, build: BuildId) -> Result<Option<PathBuf>, ResultsError> {
     let mut moved_to = None;
     let mut tries = 0;
     loop {
@@ -101,24 +214,15 @@ pub fn put_in_place(
         }
         tries += 1;
         match std::fs::rename(results, target) {
-            Ok(()) => break,
+            Ok(()) => return Ok(moved_to),
             // Another process put results there since we looked.
             Err(_) if tries < TRIES && target.symlink_metadata().is_ok() => {}
             Err(error) => return Err(ResultsError::disk("move the results to", target)(error)),
         }
     }
-    delete_oldest(target);
-    Ok(moved_to)
 }
 
-/// The path `<target>.<suffix>`.
-fn beside(target: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(target);
-    name.push(".");
-    name.push(suffix);
-    name.into()
-}
-
+/// Moves what is there to `<target>.<its build>`, or to `<target>.before-<build>` where its build is not known.
 fn move_away(target: &Path, build: BuildId) -> Result<Option<PathBuf>, ResultsError> {
     if target.symlink_metadata().is_err() {
         return Ok(None);
@@ -127,13 +231,8 @@ fn move_away(target: &Path, build: BuildId) -> Result<Option<PathBuf>, ResultsEr
         Some(old) => old.to_string(),
         None => format!("before-{build}"),
     };
-    let mut place = beside(target, &suffix);
-    let mut number = 2;
-    while place.symlink_metadata().is_ok() {
-        // Builds of two masters may have the same id.
-        place = beside(target, &format!("{suffix}.{number}"));
-        number += 1;
-    }
+    // Builds of two masters may have the same id.
+    let place = free_beside(&with_suffix(target, &suffix));
     match std::fs::rename(target, &place) {
         Ok(()) => Ok(Some(place)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -141,161 +240,64 @@ fn move_away(target: &Path, build: BuildId) -> Result<Option<PathBuf>, ResultsEr
     }
 }
 
-/// How much is read of a file that holds a number.
-const MAX_NUMBER: u64 = 64;
-
-/// Whose results a directory holds, if this program put them there.
-fn build_of(directory: &Path) -> Option<BuildId> {
-    let text = regular_file::read_to_string(&directory.join(BUILD_FILE), MAX_NUMBER).ok()?;
-    text.trim().parse().ok()
+/// The path `<target>.<suffix>`.
+fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(target);
+    name.push(".");
+    name.push(suffix);
+    name.into()
 }
 
-/// Deletes all but the newest results beside `target`. That one can not be deleted is no reason to
+/// This path, or with a number behind it the first that nothing has.
+fn free_beside(wanted: &Path) -> PathBuf {
+    let mut place = wanted.to_owned();
+    let mut number = 2;
+    while place.symlink_metadata().is_ok() {
+        place = with_suffix(wanted, &number.to_string());
+        number += 1;
+    }
+    place
+}
+
+/// Has the link lead to the results of a build, at no time to nothing.
+fn point_latest_at(directory: &Path, build: BuildId) -> Result<(), ResultsError> {
+    let latest = directory.join(LATEST);
+    let link = |path: &Path| std::os::unix::fs::symlink(build.to_string(), path);
+    let made = tempfile::Builder::new()
+        .prefix(".latest.")
+        .make_in(directory, link)
+        .and_then(|link| {
+            std::fs::rename(link.path(), &latest).map(|()| drop(link.into_temp_path().keep()))
+        });
+    made.map_err(ResultsError::disk("make the link", &latest))
+}
+
+/// Deletes all but the newest results among these. That one can not be deleted is no reason to
 /// say that the new results are not there, so failures are left alone.
-fn delete_oldest(target: &Path) {
-    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-        return;
-    };
-    let prefix = format!("{}.", name.to_string_lossy());
-    let Ok(entries) = std::fs::read_dir(parent) else {
-        return;
+fn delete_oldest(directory: &Path, is_candidate: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
     };
     let mut old: Vec<(SystemTime, PathBuf)> = entries
         .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
-        .filter(|path| build_of(path).is_some())
-        .filter_map(|path| {
-            let written = path.join(BUILD_FILE).metadata().ok()?.modified().ok()?;
-            Some((written, path))
-        })
+        .filter(|path| is_candidate(path) && build_of(path).is_some())
+        .filter_map(|path| Some((super::mark::written(&path)?, path)))
         .collect();
     old.sort();
     let surplus = old.len().saturating_sub(KEPT);
+    let mut removed = Vec::new();
     for (_, path) in old.drain(..surplus) {
-        if let Err(error) = std::fs::remove_dir_all(&path) {
-            tracing::debug!(%error, path = %path.display(), "old results could not be deleted");
+        match remove_all(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) => {
+                tracing::debug!(%error, path = %path.display(), "old results could not be deleted");
+            }
         }
     }
+    removed
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(root: &Path, build: u64) -> Option<PathBuf> {
-        let results = root.join("new");
-        std::fs::create_dir(&results).unwrap();
-        std::fs::write(results.join("of"), build.to_string()).unwrap();
-        put_in_place(&results, &root.join("build_results"), BuildId(build)).unwrap()
-    }
-
-    fn names(root: &Path) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(root)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_place_needs_a_name() {
-        for nameless in ["/", "..", "a/.."] {
-            let error = Place::find(Path::new(nameless)).err().unwrap();
-            assert!(matches!(error, ResultsError::NoName { .. }), "{error}");
-        }
-    }
-
-    #[test]
-    fn old_results_are_named_by_their_build_and_five_are_kept() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        assert_eq!(place(root, 1), None);
-        assert_eq!(place(root, 2), Some(root.join("build_results.1")));
-        for build in 3..=8 {
-            place(root, build);
-        }
-        assert_eq!(
-            names(root),
-            [
-                "build_results",
-                "build_results.3",
-                "build_results.4",
-                "build_results.5",
-                "build_results.6",
-                "build_results.7"
-            ]
-        );
-        let of = |name: &str| std::fs::read_to_string(root.join(name).join("of")).unwrap();
-        assert_eq!(
-            (of("build_results"), of("build_results.7")),
-            ("8".into(), "7".into())
-        );
-    }
-
-    #[test]
-    fn what_somebody_else_put_there_is_never_deleted() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        std::fs::create_dir(root.join("build_results")).unwrap();
-        std::fs::create_dir(root.join("build_results.backup")).unwrap();
-        for build in 1..=9 {
-            place(root, build);
-        }
-        let names = names(root);
-        assert!(
-            names.contains(&"build_results.before-1".to_owned()),
-            "{names:?}"
-        );
-        assert!(
-            names.contains(&"build_results.backup".to_owned()),
-            "{names:?}"
-        );
-        assert_eq!(names.len(), 1 + KEPT + 2);
-    }
-
-    #[test]
-    fn nothing_but_old_results_is_ever_replaced() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        std::fs::write(root.join("file"), "mine").unwrap();
-        std::fs::create_dir_all(root.join("project/src")).unwrap();
-        std::fs::create_dir(root.join("empty")).unwrap();
-        std::fs::create_dir(root.join("build_results")).unwrap();
-        std::os::unix::fs::symlink(root.join("empty"), root.join("link")).unwrap();
-        for fit in ["new", "new/deeper", "empty", "build_results"] {
-            assert!(Place::find(&root.join(fit)).is_ok(), "{fit}");
-        }
-        let here = std::env::current_dir().unwrap();
-        let above = here.parent().unwrap();
-        for unfit in [
-            &root.join("file"),
-            &root.join("project"),
-            &root.join("link"),
-            &here,
-            above,
-        ] {
-            let error = Place::find(unfit).unwrap_err().to_string();
-            assert!(error.contains("is not a place for results"), "{error}");
-        }
-        for unfit in [".", "..", "/", "x/.."] {
-            assert!(Place::find(Path::new(unfit)).is_err(), "{unfit}");
-        }
-        place(root, 3);
-        assert!(Place::find(&root.join("build_results")).is_ok());
-    }
-
-    #[test]
-    fn two_builds_with_one_id_do_not_overwrite_each_other() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        for build in [1, 1, 1] {
-            place(root, build);
-        }
-        assert_eq!(
-            names(root),
-            ["build_results", "build_results.1", "build_results.1.2"]
-        );
-    }
-}
+mod tests;

@@ -1,12 +1,20 @@
-//! Unpacking an archive that is not trusted: nothing is written outside the target directory.
+//! Unpacking an archive that is not trusted: nothing is written outside the target directory, and what can not be
+//! brought back is named.
 
 use super::ResultsError;
-use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::BufReader;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use zip::ZipArchive;
+use super::left_out::LeftOut;
+use clusterrunner_common::disk::beneath::Beneath;
+use clusterrunner_common::results::links::{Links, Misplaced, Verdict};
+use clusterrunner_common::results::tar_reader::{Member, TarReader};
+use flate2::bufread::MultiGzDecoder;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tar::EntryType;
 
 /// Permission bits that a member may bring along: never set-user-id and the like, and none with which
 /// others could write.
@@ -15,207 +23,269 @@ const PERMISSIONS: u32 = 0o755;
 /// What the owner may do with every file, so that results can be read and deleted.
 const OWNER_READS_AND_WRITES: u32 = 0o600;
 
+/// The longest path that programs open.
+const MAX_PATH: usize = 4_096;
+
+/// The most links of one archive: they are made when all the rest is there.
+const MAX_LINKS: usize = 1_000_000;
+
+/// How much is read of an archive and written to a file at a time.
+const CHUNK: usize = 128 << 10;
+
+/// The most bytes behind the end of the archive, which programs fill up to a multiple of a block.
+const MAX_PADDING: u64 = 1 << 20;
+
 /// How much was unpacked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
     /// Files written.
     pub files: u64,
-    /// Symbolic links left out: they could lead anywhere.
-    pub links_left_out: u64,
+    /// Symbolic links made.
+    pub links: u64,
+    /// What could not be brought back.
+    pub left_out: LeftOut,
 }
 
-/// Unpacks the zip archive at `archive` into the new directory `target`.
+/// Unpacks the `tar.gz` archive at `archive` into the new directory `target`: files with their times and permissions,
+/// directories, and links that stay inside of their atom's directory.
 ///
 /// # Errors
-/// [`ResultsError::UnsafeMember`] before anything is written when one member's name leads outside of
-/// `target`; otherwise when the archive or the disk fails.
+/// [`ResultsError::UnsafeMember`] where a member's name leads outside of `target`; otherwise when the archive or the
+/// disk fails. What was unpacked until then is in `target`.
 pub fn unpack(archive: &Path, target: &Path) -> Result<Unpacked, ResultsError> {
     let file = File::open(archive).map_err(ResultsError::disk("open", archive))?;
-    let mut zip = ZipArchive::new(BufReader::new(file)).map_err(ResultsError::Archive)?;
-    for name in zip.file_names() {
-        relative(&name.map_err(ResultsError::Archive)?)?;
+    let made = std::fs::create_dir(target);
+    made.map_err(ResultsError::disk("make the directory", target))?;
+    let root = Beneath::open(target).map_err(ResultsError::disk("open", target))?;
+    let decoder = MultiGzDecoder::new(BufReader::with_capacity(CHUNK, file));
+    let mut tar = TarReader::new(decoder);
+    let mut unpacking = Unpacking {
+        target,
+        root,
+        latest: None,
+        links: BTreeMap::new(),
+        num_links: 0,
+        unpacked: Unpacked::default(),
+    };
+    while let Some(member) = tar.next_member().map_err(ResultsError::Archive)? {
+        unpacking.add(&member, &mut tar)?;
     }
-    std::fs::create_dir(target).map_err(ResultsError::disk("make the directory", target))?;
-    let mut made = HashSet::from([target.to_owned()]);
-    let mut unpacked = Unpacked::default();
-    for index in 0..zip.len() {
-        let mut member = zip.by_index(index).map_err(ResultsError::Archive)?;
-        let name = member.name().map_err(ResultsError::Archive)?.into_owned();
-        let path = target.join(relative(&name)?);
-        if member.is_symlink() {
-            unpacked.links_left_out += 1;
-            continue;
-        }
-        if member.is_dir() {
-            make_directory(&path, &mut made)?;
-            continue;
-        }
-        if let Some(parent) = path.parent() {
-            make_directory(parent, &mut made)?;
-        }
-        let mode = member.unix_mode().unwrap_or(0o644) & PERMISSIONS | OWNER_READS_AND_WRITES;
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&path);
-        let mut file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let why = "is there twice";
-                return Err(ResultsError::UnsafeMember { name, why });
-            }
-            Err(error) => return Err(ResultsError::disk("write", &path)(error)),
-        };
-        std::io::copy(&mut member, &mut file).map_err(ResultsError::disk("write", &path))?;
-        unpacked.files += 1;
-    }
-    Ok(unpacked)
+    // The sum at the end of the last part is checked when it is read.
+    let mut rest = tar.into_inner().take(MAX_PADDING);
+    io::copy(&mut rest, &mut io::sink()).map_err(ResultsError::Archive)?;
+    unpacking.make_links()?;
+    Ok(unpacking.unpacked)
 }
 
-/// Makes a directory and remembers it: an archive has many more files than directories.
-fn make_directory(path: &Path, made: &mut HashSet<PathBuf>) -> Result<(), ResultsError> {
-    if made.contains(path) {
-        return Ok(());
+struct Unpacking<'a> {
+    target: &'a Path,
+    root: Beneath,
+    /// The directory of the file before, which is usually the next one's, too.
+    latest: Option<(PathBuf, Beneath)>,
+    /// For each directory at the top the links in it, and where they lead.
+    links: BTreeMap<OsString, Vec<(PathBuf, PathBuf)>>,
+    num_links: usize,
+    unpacked: Unpacked,
+}
+
+impl Unpacking<'_> {
+    fn add(&mut self, member: &Member, content: &mut impl Read) -> Result<(), ResultsError> {
+        let path = relative(&member.path)?;
+        if path.as_os_str().len() > MAX_PATH {
+            self.leave_out(&path, "its path is longer than 4,096 bytes");
+            return Ok(());
+        }
+        match member.kind {
+            EntryType::Directory => {
+                let made = self.root.make(&path).map(drop);
+                self.unless_left_out(&path, "make the directory", made)?;
+            }
+            EntryType::Regular | EntryType::Continuous => self.file(&path, member, content)?,
+            EntryType::Symlink => self.link(path, member.target.clone().unwrap_or_default()),
+            EntryType::Link => {
+                let target = relative(member.target.as_deref().unwrap_or(Path::new("")))?;
+                let linked = self.hard_link(&path, &target);
+                if linked
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+                {
+                    self.leave_out(&path, "it is a second name of what is not there");
+                    return Ok(());
+                }
+                if self.unless_left_out(&path, "link", linked)?.is_some() {
+                    self.unpacked.files += 1;
+                }
+            }
+            // It speaks of all members, and says nothing that matters.
+            EntryType::XGlobalHeader => {}
+            EntryType::Fifo => self.leave_out(&path, "it is a pipe"),
+            EntryType::Char | EntryType::Block => self.leave_out(&path, "it is a device"),
+            _ => self.leave_out(&path, "it is neither a file nor a directory nor a link"),
+        }
+        Ok(())
     }
-    std::fs::create_dir_all(path).map_err(ResultsError::disk("make the directory", path))?;
-    made.insert(path.to_owned());
-    Ok(())
+
+    fn file(
+        &mut self,
+        path: &Path,
+        member: &Member,
+        content: &mut impl Read,
+    ) -> Result<(), ResultsError> {
+        let mode = member.mode.unwrap_or(0o644) & PERMISSIONS | OWNER_READS_AND_WRITES;
+        let created = self.at(path, |directory, name| directory.create(name, mode));
+        let Some(mut file) = self.unless_left_out(path, "write", created)? else {
+            return Ok(());
+        };
+        let mut buffer = vec![0; CHUNK.min(usize::try_from(member.size).unwrap_or(CHUNK).max(1))];
+        loop {
+            let read = content.read(&mut buffer).map_err(ResultsError::Archive)?;
+            if read == 0 {
+                break;
+            }
+            let written = file.write_all(&buffer[..read]);
+            written.map_err(ResultsError::disk("write", &self.target.join(path)))?;
+        }
+        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(member.mtime));
+        if let Some(changed) = changed {
+            // A time that the file system can not have is no reason to be without the file.
+            file.set_modified(changed).ok();
+        }
+        self.unpacked.files += 1;
+        Ok(())
+    }
+
+    fn hard_link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        let parent = target.parent().unwrap_or(Path::new(""));
+        let directory = self.root.directory(parent)?;
+        let entry = target.file_name().unwrap_or_default();
+        self.at(path, |own, name| own.hard_link(name, &directory, entry))
+    }
+
+    /// Links wait until all else is there: nothing is written through one.
+    fn link(&mut self, path: PathBuf, target: PathBuf) {
+        if self.num_links == MAX_LINKS {
+            return self.leave_out(&path, "the archive has too many links");
+        }
+        self.num_links += 1;
+        let top = path.components().next();
+        let top = top.map_or(OsStr::new(""), Component::as_os_str).to_owned();
+        self.links.entry(top).or_default().push((path, target));
+    }
+
+    fn make_links(&mut self) -> Result<(), ResultsError> {
+        for (top, links) in std::mem::take(&mut self.links) {
+            let mut met = Links::default();
+            let mut staying = Vec::new();
+            let inside = |path: &Path| {
+                path.strip_prefix(&top)
+                    .map(Path::to_owned)
+                    .unwrap_or_default()
+            };
+            for (path, target) in links {
+                match met.link(&inside(&path), &target) {
+                    Ok(Verdict::Inside | Verdict::Open) => staying.push((path, target)),
+                    Ok(Verdict::Outside) => self.leave_out_link(&path, &target),
+                    Err(Misplaced) => self.leave_out(&path, "it is a link where none can be"),
+                }
+            }
+            let leading_out = met.leading_out();
+            for (path, target) in staying {
+                if leading_out.contains(&inside(&path)) {
+                    self.leave_out_link(&path, &target);
+                    continue;
+                }
+                let made = self.at(&path, |directory, name| directory.symlink(name, &target));
+                if self.unless_left_out(&path, "link", made)?.is_some() {
+                    self.unpacked.links += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something in the directory of a path, which is made where it is missing.
+    fn at<T>(
+        &mut self,
+        path: &Path,
+        act: impl FnOnce(&Beneath, &OsStr) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let latest = self.latest.take().filter(|(known, _)| known == parent);
+        let (known, directory) = match latest {
+            Some(latest) => latest,
+            None => (parent.to_owned(), self.root.make(parent)?),
+        };
+        let done = act(&directory, path.file_name().unwrap_or_default());
+        self.latest = Some((known, directory));
+        done
+    }
+
+    /// What a file system does not take is left out; that it takes nothing more is an error.
+    fn unless_left_out<T>(
+        &mut self,
+        path: &Path,
+        step: &'static str,
+        done: io::Result<T>,
+    ) -> Result<Option<T>, ResultsError> {
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(error) => match refusal(&error) {
+                Some(why) => {
+                    self.leave_out(path, &why);
+                    Ok(None)
+                }
+                None => Err(ResultsError::disk(step, &self.target.join(path))(error)),
+            },
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, why: &str) {
+        self.unpacked.left_out.add(path, why);
+    }
+
+    fn leave_out_link(&mut self, path: &Path, target: &Path) {
+        let why = format!(
+            "it is a link to {}, outside of its directory",
+            target.display()
+        );
+        self.leave_out(path, &why);
+    }
+}
+
+/// Why a file system does not take this one entry; `None` where it is in trouble.
+fn refusal(error: &io::Error) -> Option<String> {
+    match Errno::from_io_error(error)? {
+        Errno::EXIST | Errno::ISDIR => Some("its name is taken".to_owned()),
+        Errno::NOTDIR | Errno::LOOP => Some("its directory is none".to_owned()),
+        Errno::NAMETOOLONG => Some("its name is too long for this file system".to_owned()),
+        Errno::ILSEQ | Errno::INVAL => Some("this file system does not take its name".to_owned()),
+        Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK => {
+            Some(format!("this file system does not take it: {error}"))
+        }
+        _ => None,
+    }
 }
 
 /// A member's name as a path of plain parts. Stricter than needed (`a/../b` stays inside, too),
 /// since no archive of ours has such names.
-fn relative(name: &str) -> Result<PathBuf, ResultsError> {
+fn relative(name: &Path) -> Result<PathBuf, ResultsError> {
     let refuse = |why| {
         Err(ResultsError::UnsafeMember {
-            name: name.to_owned(),
+            name: name.to_string_lossy().into_owned(),
             why,
         })
     };
-    if name.starts_with('/') {
-        return refuse("is an absolute path");
-    }
-    if name.contains('\0') {
-        return refuse("contains a NUL character");
-    }
     let mut path = PathBuf::new();
-    for part in name.split('/') {
+    for part in name.components() {
         match part {
-            "" | "." => {}
-            ".." => return refuse("leads out of its directory"),
-            plain => path.push(plain),
+            Component::Normal(plain) => path.push(plain),
+            Component::CurDir => {}
+            Component::ParentDir => return refuse("leads out of its directory"),
+            Component::RootDir | Component::Prefix(_) => return refuse("is an absolute path"),
         }
-    }
-    if path.as_os_str().is_empty() {
-        return refuse("has no name");
     }
     Ok(path)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-    use zip::write::{SimpleFileOptions, ZipWriter};
-
-    struct Case {
-        directory: tempfile::TempDir,
-        zip: ZipWriter<File>,
-    }
-
-    impl Case {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let zip = ZipWriter::new(File::create(directory.path().join("a.zip")).unwrap());
-            Self { directory, zip }
-        }
-
-        fn file(mut self, name: &str, mode: u32) -> Self {
-            let options = SimpleFileOptions::default().unix_permissions(mode);
-            self.zip.start_file(name, options).unwrap();
-            self.zip.write_all(name.as_bytes()).unwrap();
-            self
-        }
-
-        fn unpack(self) -> (tempfile::TempDir, Result<Unpacked, ResultsError>) {
-            self.zip.finish().unwrap();
-            let directory = self.directory.path();
-            let result = unpack(&directory.join("a.zip"), &directory.join("out"));
-            (self.directory, result)
-        }
-    }
-
-    fn check_refused(name: &str, reason: &str) {
-        let (directory, result) = Case::new().file("fine", 0o644).file(name, 0o644).unpack();
-        let error = result.unwrap_err().to_string();
-        assert!(error.ends_with(reason), "{name}: {error}");
-        let left: Vec<_> = std::fs::read_dir(directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(left, ["a.zip"], "{name}");
-    }
-
-    #[test]
-    fn members_that_lead_elsewhere_are_refused_before_anything_is_written() {
-        check_refused("../evil", "leads out of its directory");
-        check_refused("artifact_0_0/../../evil", "leads out of its directory");
-        check_refused("/etc/evil", "is an absolute path");
-    }
-
-    #[test]
-    fn files_come_with_their_directories_and_harmless_permissions() {
-        let (directory, result) = Case::new()
-            .file("artifact_0_0/run.sh", 0o4755)
-            .file("artifact_0_0/deep/er/log", 0o000)
-            .unpack();
-        assert_eq!(result.unwrap().files, 2);
-        let out = directory.path().join("out/artifact_0_0");
-        let mode = |path: &str| {
-            let permissions = out.join(path).metadata().unwrap().permissions();
-            permissions.mode() & 0o7777
-        };
-        assert_eq!(mode("run.sh") & 0o7700, 0o700);
-        assert_eq!(mode("deep/er/log"), 0o600);
-        let text = std::fs::read_to_string(out.join("deep/er/log")).unwrap();
-        assert_eq!(text, "artifact_0_0/deep/er/log");
-    }
-
-    #[test]
-    fn nothing_is_written_through_a_symbolic_link() {
-        let mut case = Case::new();
-        let elsewhere = case.directory.path().join("elsewhere");
-        std::fs::create_dir(&elsewhere).unwrap();
-        let options = SimpleFileOptions::default();
-        case.zip
-            .add_symlink("artifact_0_0/way", elsewhere.to_str().unwrap(), options)
-            .unwrap();
-        let (directory, result) = case.file("artifact_0_0/way/evil", 0o644).unpack();
-        let expected = Unpacked {
-            files: 1,
-            links_left_out: 1,
-        };
-        assert_eq!(result.unwrap(), expected);
-        assert_eq!(elsewhere.read_dir().unwrap().count(), 0);
-        assert!(directory.path().join("out/artifact_0_0/way/evil").is_file());
-    }
-
-    #[test]
-    fn a_place_that_is_named_twice_is_refused() {
-        let (_directory, result) = Case::new()
-            .file("artifact_0_0/a", 0o644)
-            .file("artifact_0_0/./a", 0o644)
-            .unpack();
-        assert!(result.unwrap_err().to_string().ends_with("is there twice"));
-    }
-
-    #[test]
-    fn what_is_no_archive_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let archive = directory.path().join("a.zip");
-        std::fs::write(&archive, "no zip").unwrap();
-        let result = unpack(&archive, &directory.path().join("out"));
-        assert!(matches!(result, Err(ResultsError::Archive(_))));
-    }
-}
+mod tests;

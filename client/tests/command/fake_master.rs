@@ -14,14 +14,15 @@ use clusterrunner_common::auth::gate::{Gate, Signed};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::http::{refusal, serve};
 use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SlaveId, SubjobId};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::io::{Cursor, ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use zip::write::{SimpleFileOptions, ZipWriter};
 
 /// The secret of the farm in these tests.
 pub(crate) const SECRET: &str = "a secret for tests only";
@@ -36,7 +37,7 @@ pub(crate) struct Script {
     pub(crate) consoles: VecDeque<String>,
     pub(crate) subjobs: Vec<SubjobView>,
     pub(crate) slaves: Vec<SlaveView>,
-    pub(crate) zip: Option<Vec<u8>>,
+    pub(crate) archive: Option<Vec<u8>>,
     pub(crate) submission: Result<(), (StatusCode, String)>,
     /// What came in.
     pub(crate) submitted: Vec<Value>,
@@ -66,7 +67,7 @@ impl FakeMaster {
             consoles: VecDeque::new(),
             subjobs: Vec::new(),
             slaves: vec![slave()],
-            zip: Some(archive(&[("artifact_0_0/clusterrunner_exit_code", "0\n")])),
+            archive: Some(archive(&[("artifact_0_0/clusterrunner_exit_code", "0\n")])),
             submission: Ok(()),
             submitted: Vec::new(),
             canceled: false,
@@ -157,7 +158,7 @@ fn router(script: Arc<Mutex<Script>>) -> Router {
             "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console",
             get(console),
         )
-        .route("/v1/build/{build}/artifacts.zip", get(artifacts));
+        .route("/v1/build/{build}/artifacts.tar.gz", get(artifacts));
     gate.guard(routes.with_state(script))
 }
 
@@ -284,20 +285,24 @@ async fn console(State(script): Shared, Query(query): Query<HashMap<String, usiz
 }
 
 async fn artifacts(State(script): Shared) -> Response {
-    match script.lock().unwrap().zip.clone() {
-        Some(zip) => ([(header::CONTENT_TYPE, "application/zip")], zip).into_response(),
+    match script.lock().unwrap().archive.clone() {
+        Some(archive) => ([(header::CONTENT_TYPE, "application/gzip")], archive).into_response(),
         None => StatusCode::ACCEPTED.into_response(),
     }
 }
 
-/// A zip archive with these members.
+/// An archive with these members, whatever their names.
 pub(crate) fn archive(members: &[(&str, &str)]) -> Vec<u8> {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, content) in members {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
-        zip.write_all(content.as_bytes()).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, content.as_bytes()).unwrap();
     }
-    zip.finish().unwrap().into_inner()
+    tar.into_inner().unwrap().finish().unwrap()
 }
 
 /// Build 1 in this state, as it was submitted.

@@ -7,11 +7,12 @@
 //! and two descriptors.
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, openat2,
-    unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, linkat, mkdirat, openat,
+    openat2, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -141,12 +142,48 @@ impl Beneath {
         )?)
     }
 
+    /// Makes a new file of this name, which is no path. Whatever has the name is neither opened nor followed.
+    ///
+    /// # Errors
+    /// The system's; `EEXIST` where there is something.
+    pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(&self.0, one_name(name)?, flags, Mode::from_raw_mode(mode))?;
+        Ok(File::from(file))
+    }
+
+    /// Makes a symbolic link of this name. Where it leads is not looked at.
+    ///
+    /// # Errors
+    /// The system's; `EEXIST` where there is something.
+    pub fn symlink(&self, name: &OsStr, target: &Path) -> io::Result<()> {
+        Ok(symlinkat(target, &self.0, one_name(name)?)?)
+    }
+
+    /// Gives an entry of another directory a second name here. A link is not followed.
+    ///
+    /// # Errors
+    /// The system's; `EEXIST` where there is something.
+    pub fn hard_link(&self, name: &OsStr, directory: &Self, entry: &OsStr) -> io::Result<()> {
+        let (from, to) = (one_name(entry)?, one_name(name)?);
+        Ok(linkat(&directory.0, from, &self.0, to, AtFlags::empty())?)
+    }
+
     /// Removes an entry with all that is beneath it. It is no error if there is none.
     ///
     /// # Errors
     /// The system's.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
         remove_at(self.0.as_fd(), name)
+    }
+}
+
+/// A name that leads nowhere else.
+fn one_name(name: &OsStr) -> io::Result<&OsStr> {
+    let mut components = Path::new(name).components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(one)), None) if one == name => Ok(name),
+        _ => Err(Errno::XDEV.into()),
     }
 }
 
@@ -349,5 +386,32 @@ mod tests {
         symlink(&root, folder.path().join("link")).unwrap();
         Beneath::open(&folder.path().join("link")).unwrap();
         assert!(Beneath::open_own(&folder.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn what_is_made_goes_through_no_link_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir(&root).unwrap();
+        symlink("../outside", root.join("link")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        let beneath = Beneath::open(&root).unwrap();
+        for taken in ["link", "file"] {
+            let name = OsStr::new(taken);
+            assert!(beneath.create(name, 0o600).is_err(), "{taken}");
+            assert!(beneath.symlink(name, Path::new("x")).is_err(), "{taken}");
+            let linked = beneath.hard_link(name, &beneath, OsStr::new("file"));
+            assert!(linked.is_err(), "{taken}");
+        }
+        for path in ["", ".", "..", "../x", "/x", "link/x", "x/"] {
+            let name = OsStr::new(path);
+            assert!(beneath.create(name, 0o600).is_err(), "{path}");
+            assert!(beneath.symlink(name, Path::new("x")).is_err(), "{path}");
+        }
+        beneath
+            .hard_link(OsStr::new("again"), &beneath, OsStr::new("file"))
+            .unwrap();
+        assert!(!folder.path().join("outside").exists());
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 3);
     }
 }

@@ -236,7 +236,7 @@ async fn our_client_orders_a_master_of_the_original_where_that_is_allowed() {
     );
     let said = String::from_utf8_lossy(&outputs[0].stderr);
     assert!(said.contains("signed by its body alone"), "{said}");
-    let results = farm.path("build_results/artifact_0_0/clusterrunner_exit_code");
+    let results = farm.path("build_results/latest/artifact_0_0/clusterrunner_exit_code");
     assert_eq!(fs::read_to_string(results).unwrap(), "0\n");
 }
 

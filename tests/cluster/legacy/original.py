@@ -8,7 +8,7 @@ import http.server
 import io
 import json
 import sys
-import zipfile
+import tarfile
 
 HOST, PORT, SECRET = sys.argv[1:4]
 HEADER = 'Clusterrunner-Message-Authentication-Digest'
@@ -21,8 +21,12 @@ BUILD = {
 
 def archive():
     file = io.BytesIO()
-    with zipfile.ZipFile(file, 'w') as made:
-        made.writestr('artifact_0_0/clusterrunner_exit_code', '0\n')
+    with tarfile.open(fileobj=file, mode='w:gz') as made:
+        for name, content in [('.', None), ('./artifact_0_0', None), ('./artifact_0_0/clusterrunner_exit_code', b'0\n')]:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            member.size = len(content or b'')
+            made.addfile(member, io.BytesIO(content or b''))
     return file.getvalue()
 
 
@@ -45,8 +49,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(status, json.dumps(value).encode())
 
     def do_GET(self):
-        if self.path.endswith('artifacts.zip'):
-            self.answer(200, archive(), 'application/zip')
+        if self.path.endswith('artifacts.tar.gz'):
+            self.answer(200, archive(), 'application/x-gzip')
         elif self.path == '/v1/build/1':
             self.tell(200, {'build': BUILD, 'child_routes': {}})
         elif self.path == '/v1/build/2':
