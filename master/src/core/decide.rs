@@ -1,16 +1,16 @@
 //! What a command means now.
 
+mod reports;
+
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
-use super::event::{
-    AtomOutcome, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact,
-};
-use crate::core::builds::atom_grouper;
+use super::event::{Actor, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact};
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::project::Owner;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
@@ -41,64 +41,18 @@ impl Cluster {
             }
             Command::ReportKept { builds } => Ok(self.retired(&builds)),
             Command::ForgetBuilds { bounds, sizes } => Ok(self.beyond(&bounds, &sizes, at)),
-            Command::ReportCleared { build } => {
-                let expected = self.to_be_cleared().contains(&build);
-                Ok(unless(!expected, Fact::Build(build, BuildFact::Cleared)))
-            }
+            Command::ReportCleared { build } => Ok(self.cleared(build)),
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
-            Command::QueueBuild { by, request } => {
-                let owner = Owner::of(by);
-                let queued = BuildFact::Queued {
-                    project: self.projects.of(owner, request.project_key()),
-                    owner,
-                    request,
-                };
-                Ok(vec![Fact::Build(self.next_build_id(), queued)])
-            }
-            Command::CancelBuild { build, .. } if self.is_ended(build) => Ok(Vec::new()),
-            Command::CancelBuild { build, .. } => {
-                let over = self.known_build(build)?.is_over();
-                Ok(unless(over, Fact::Build(build, BuildFact::Canceled)))
-            }
-            Command::ReportPrepared { build, plan } => {
-                let expected = self.known_build(build)?.state == BuildState::Preparing;
-                let mut plan = plan;
-                // What says nothing certain of which atom says nothing.
-                if plan.expected_ms.len() != plan.atoms.len() {
-                    plan.expected_ms.clear();
-                }
-                let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
-                Ok(unless(
-                    !expected,
-                    Fact::Build(build, BuildFact::Prepared { plan, subjobs }),
-                ))
-            }
+            Command::QueueBuild { by, request } => Ok(vec![self.queued(by, request)]),
+            Command::CancelBuild { build, .. } => self.canceled(build),
+            Command::ReportPrepared { build, plan } => self.prepared(build, plan),
             Command::ReportPreparationFailed { build, reason } => {
-                let expected = self.known_build(build)?.state == BuildState::Preparing;
-                Ok(unless(
-                    !expected,
-                    Fact::Build(build, BuildFact::Failed { reason }),
-                ))
+                self.failed(build, BuildState::Preparing, reason)
             }
-            Command::ReportPreparationStopped { build } => {
-                let stopped = self.known_build(build)?;
-                let expected =
-                    stopped.state == BuildState::Preparing && !stopped.preparations.is_stopped;
-                Ok(unless(
-                    !expected,
-                    Fact::Build(build, BuildFact::PreparationStopped),
-                ))
-            }
-            Command::ReportArchived { build } => {
-                let expected = self.known_build(build)?.state == BuildState::Archiving;
-                Ok(unless(!expected, Fact::Build(build, BuildFact::Finished)))
-            }
+            Command::ReportPreparationStopped { build } => self.preparation_stopped(build),
+            Command::ReportArchived { build } => self.archived(build),
             Command::ReportArchivingFailed { build, reason } => {
-                let expected = self.known_build(build)?.state == BuildState::Archiving;
-                Ok(unless(
-                    !expected,
-                    Fact::Build(build, BuildFact::Failed { reason }),
-                ))
+                self.failed(build, BuildState::Archiving, reason)
             }
             Command::ConnectSlave {
                 url,
@@ -128,52 +82,21 @@ impl Cluster {
             Command::GiveSlaveUp { slave, reason } => {
                 Ok(self.given_up(slave, Loss::Trouble(reason)))
             }
-            Command::ReportSlaveDied { slave, reason } => {
-                let called = self.slave(slave).is_some_and(Slave::is_called);
-                Ok(if called {
-                    self.died(slave, reason, &[])
-                } else {
-                    Vec::new()
-                })
-            }
-            Command::DrainSlave { slave, .. } => {
-                let drained = self.listed_slave(slave)?.is_drained;
-                Ok(unless(
-                    drained,
-                    Fact::Slave(slave, SlaveFact::DrainRequested),
-                ))
-            }
-            Command::UndrainSlave { slave, .. } => {
-                let known = self.listed_slave(slave)?;
-                let mut facts =
-                    unless(!known.is_drained, Fact::Slave(slave, SlaveFact::DrainEnded));
-                let well = known.quarantine.is_none();
-                facts.extend(unless(well, Fact::Slave(slave, SlaveFact::Released)));
-                Ok(facts)
-            }
+            Command::ReportSlaveDied { slave, reason } => Ok(self.died_if_called(slave, reason)),
+            Command::DrainSlave { slave, .. } => self.drained(slave),
+            Command::UndrainSlave { slave, .. } => self.undrained(slave),
             Command::WarnOfBuild {
                 slave,
                 build,
                 warning,
-            } => Ok(self.warn(slave, build, &warning)?.into_iter().collect()),
+            } => self.warn(slave, build, &warning),
             Command::ShutDownSlaves { slaves, .. } => self.shut_down(&slaves),
-            Command::ReportEnding { slave } => {
-                let ending = |slave: &Slave| slave.presence == Presence::Ending;
-                let expected = self.slave(slave).is_some_and(ending);
-                Ok(unless(!expected, Fact::Slave(slave, SlaveFact::Ended)))
-            }
+            Command::ReportEnding { slave } => Ok(self.slave_ended(slave)),
             Command::ReportSetUp {
                 slave,
                 session,
                 build,
-            } => {
-                let place = self.place(slave, &session, build)?;
-                let expected = matches!(place, Some(BuildOnSlave::SettingUp { .. }));
-                Ok(unless(
-                    !expected,
-                    Fact::Build(build, BuildFact::SetupCompleted { slave }),
-                ))
-            }
+            } => self.was_set_up(slave, &session, build),
             Command::ReportSetupFailed {
                 slave,
                 session,
@@ -188,84 +111,71 @@ impl Cluster {
                 build,
                 reason,
             } => {
-                let place = self
-                    .slave(slave)
-                    .and_then(|slave| slave.builds.get(&build).copied());
-                Ok(self.setup_failed(slave, build, place, reason))
-            }
-            Command::ReportTornDown { slave, build } => {
                 let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
-                let expected = place == Some(&BuildOnSlave::TearingDown);
-                Ok(unless(
-                    !expected,
-                    Fact::Build(build, BuildFact::TeardownCompleted { slave }),
-                ))
+                Ok(self.setup_failed(slave, build, place.copied(), reason))
             }
+            Command::ReportTornDown { slave, build } => Ok(self.torn_down(slave, build)),
             Command::ReportFinished {
                 hand_out,
                 executor,
                 outcomes,
-            } => {
-                let HandOut {
-                    slave,
-                    build,
-                    subjob,
-                    attempt,
-                } = hand_out;
-                let repeated = self.is_repeated(hand_out)?;
-                let slave = self.keeper(hand_out).unwrap_or(slave);
-                let fact = match self.misfit(hand_out, &outcomes) {
-                    None if self.is_doubtful(hand_out, &outcomes) => Fact::Build(
-                        build,
-                        BuildFact::ResultDoubted {
-                            slave,
-                            subjob,
-                            attempt,
-                        },
-                    ),
-                    None => Fact::Build(
-                        build,
-                        BuildFact::SubjobFinished {
-                            slave,
-                            subjob,
-                            attempt,
-                            executor,
-                            outcomes,
-                        },
-                    ),
-                    Some(reason) => Fact::Build(
-                        build,
-                        BuildFact::SubjobReturned {
-                            slave,
-                            subjob,
-                            attempt,
-                            reason,
-                        },
-                    ),
-                };
-                Ok(unless(repeated, fact))
-            }
-            Command::ReportUnusable { hand_out, reason } => {
-                let HandOut {
-                    slave,
-                    build,
-                    subjob,
-                    attempt,
-                } = hand_out;
-                let repeated = self.is_repeated(hand_out)?;
-                let slave = self.keeper(hand_out).unwrap_or(slave);
-                let fact = Fact::Build(
-                    build,
-                    BuildFact::SubjobReturned {
-                        slave,
-                        subjob,
-                        attempt,
-                        reason,
-                    },
-                );
-                Ok(unless(repeated, fact))
-            }
+            } => self.finished(hand_out, executor, outcomes),
+            Command::ReportUnusable { hand_out, reason } => self.unusable(hand_out, reason),
         }
+    }
+
+    fn queued(&self, by: Actor, request: Box<BuildRequest>) -> Fact {
+        let owner = Owner::of(by);
+        let queued = BuildFact::Queued {
+            project: self.projects.of(owner, request.project_key()),
+            owner,
+            request,
+        };
+        Fact::Build(self.next_build_id(), queued)
+    }
+
+    fn canceled(&self, build: BuildId) -> Result<Vec<Fact>, Refusal> {
+        if self.is_ended(build) {
+            return Ok(Vec::new());
+        }
+        let is_open = !self.known_build(build)?.is_over();
+        Ok(when(is_open, Fact::Build(build, BuildFact::Canceled)))
+    }
+
+    fn cleared(&self, build: BuildId) -> Vec<Fact> {
+        let expected = self.to_be_cleared().contains(&build);
+        when(expected, Fact::Build(build, BuildFact::Cleared))
+    }
+
+    fn died_if_called(&self, slave: SlaveId, reason: String) -> Vec<Fact> {
+        match self.slave(slave) {
+            Some(known) if known.is_called() => self.died(slave, reason, &[]),
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn drained(&self, slave: SlaveId) -> Result<Vec<Fact>, Refusal> {
+        let takes_work = !self.listed_slave(slave)?.is_drained;
+        let drained = Fact::Slave(slave, SlaveFact::DrainRequested);
+        Ok(when(takes_work, drained))
+    }
+
+    fn undrained(&self, slave: SlaveId) -> Result<Vec<Fact>, Refusal> {
+        let known = self.listed_slave(slave)?;
+        let undrained = Fact::Slave(slave, SlaveFact::DrainEnded);
+        let mut facts = when(known.is_drained, undrained);
+        let is_quarantined = known.quarantine.is_some();
+        facts.extend(when(
+            is_quarantined,
+            Fact::Slave(slave, SlaveFact::Released),
+        ));
+        Ok(facts)
+    }
+
+    fn slave_ended(&self, slave: SlaveId) -> Vec<Fact> {
+        let ending = |slave: &Slave| slave.presence == Presence::Ending;
+        let expected = self.slave(slave).is_some_and(ending);
+        when(expected, Fact::Slave(slave, SlaveFact::Ended))
     }
 
     /// All that are named are in shutdown mode from now on, or none if one of them is not listed.
@@ -290,7 +200,7 @@ impl Cluster {
 
     fn given_up(&self, slave: SlaveId, reason: Loss) -> Vec<Fact> {
         let called = self.slave(slave).is_some_and(Slave::is_called);
-        unless(!called, Fact::Slave(slave, SlaveFact::Lost { reason }))
+        when(called, Fact::Slave(slave, SlaveFact::Lost { reason }))
     }
 
     /// A slave is lost, and each subjob that it ran may be why.
@@ -328,18 +238,18 @@ impl Cluster {
     }
 
     /// A warning names its slave; beyond a certain number they say nothing new.
-    fn warn(&self, slave: SlaveId, id: BuildId, text: &str) -> Result<Option<Fact>, Refusal> {
+    fn warn(&self, slave: SlaveId, id: BuildId, text: &str) -> Result<Vec<Fact>, Refusal> {
         let build = self.known_build(id)?;
-        let who = self.slave(slave).ok_or(Refusal::UnknownSlave(slave))?;
+        let known = self.slave(slave).ok_or(Refusal::UnknownSlave(slave))?;
         let text: String = text.chars().take(MAX_WARNING).collect();
         let warning = match build.warnings.len() {
-            known if known < MAX_WARNINGS => format!("slave {}: {text}", who.url),
+            number if number < MAX_WARNINGS => format!("slave {}: {text}", known.url),
             MAX_WARNINGS => "further warnings are omitted".to_owned(),
-            _ => return Ok(None),
+            _ => return Ok(Vec::new()),
         };
         // The slave repeats its report until it hears an answer.
-        let known = build.warnings.contains(&warning);
-        Ok((!known).then_some(Fact::Build(id, BuildFact::Warned { warning })))
+        let is_new = !build.warnings.contains(&warning);
+        Ok(when(is_new, Fact::Build(id, BuildFact::Warned { warning })))
     }
 
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
@@ -413,20 +323,9 @@ impl Cluster {
         }
         Err(stale)
     }
-
-    /// Why a result can not be that of its subjob: an atom would have no outcome, or two.
-    fn misfit(&self, hand_out: HandOut, outcomes: &[AtomOutcome]) -> Option<String> {
-        let num_atoms = self
-            .build(hand_out.build)?
-            .subjob(hand_out.subjob)?
-            .atoms
-            .len();
-        let num_outcomes = outcomes.len();
-        (num_outcomes != num_atoms)
-            .then(|| format!("its result has {num_outcomes} outcomes for {num_atoms} atoms"))
-    }
 }
 
-fn unless(not_now: bool, fact: Fact) -> Vec<Fact> {
-    if not_now { Vec::new() } else { vec![fact] }
+/// The fact, if it follows now.
+fn when(follows: bool, fact: Fact) -> Vec<Fact> {
+    if follows { vec![fact] } else { Vec::new() }
 }
