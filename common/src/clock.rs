@@ -22,10 +22,6 @@ impl Timestamp {
 
     /// Unix seconds with a fraction, the form of times in the API.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds since 1970 fit the 53 bits of a double for 285,000 years"
-    )]
     pub fn as_unix_seconds(self) -> f64 {
         self.0 as f64 / 1000.0
     }

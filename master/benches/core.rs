@@ -252,7 +252,7 @@ impl Farm {
                     slave: *slave,
                     session: SessionId("life".to_owned()),
                     build: *build,
-                })
+                });
             }
             Fact::Build(
                 build,

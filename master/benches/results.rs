@@ -253,7 +253,6 @@ fn per_second(what: &str, number: u32, took: Duration) {
     println!("{what}: {rate:.0} atoms/s ({took:.1?})");
 }
 
-#[expect(clippy::cast_precision_loss, reason = "it is only shown")]
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

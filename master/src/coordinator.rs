@@ -328,7 +328,7 @@ impl Coordinator {
                 if self
                     .cluster
                     .slave(slave)
-                    .is_some_and(|slave| slave.is_alive())
+                    .is_some_and(super::core::slaves::slave::Slave::is_alive)
                 {
                     self.liveness.heard(slave, self.now());
                 }

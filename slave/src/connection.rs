@@ -107,7 +107,7 @@ async fn say_goodbye(api: &MasterApi, id: SlaveId, reason: Option<&str>) {
     match tokio::time::timeout(GOODBYE_TIMEOUT, api.report(id, report)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::info!(%error, "could not tell the master that this slave leaves")
+            tracing::info!(%error, "could not tell the master that this slave leaves");
         }
         Err(_) => tracing::info!("the master did not confirm in time that this slave leaves"),
     }

@@ -51,7 +51,7 @@ async fn withdraw(
                 return stop.cancel();
             }
             Err(error) => {
-                tracing::debug!(%error, "the master does not know yet that this slave ends")
+                tracing::debug!(%error, "the master does not know yet that this slave ends");
             }
         }
         backoff.pause().await;

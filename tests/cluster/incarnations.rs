@@ -155,7 +155,7 @@ async fn an_older_journal_is_brought_back_and_the_results_stayed() {
             copy(
                 &master_directory(farm).join("journal"),
                 &farm.path("backup"),
-            )
+            );
         },
         bring_back: |farm| {
             let journal = master_directory(farm).join("journal");

@@ -244,7 +244,6 @@ impl Pace {
         if done == 0 {
             return None;
         }
-        #[expect(clippy::cast_precision_loss, reason = "only an estimate")]
         let atoms_left_per_ended = left as f64 / done as f64;
         let until_last = self.last.1.duration_since(self.began).as_secs_f64();
         let left = until_last * atoms_left_per_ended - self.last.1.elapsed().as_secs_f64();

@@ -78,7 +78,7 @@ impl LocalSource {
                 cancel,
             ) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
-                    attempt += 1
+                    attempt += 1;
                 }
                 Err(error) => return Err(error),
                 Ok(()) => break,

@@ -60,10 +60,9 @@ pub(super) fn refuse_pipes(directory: &Path) -> Result<(), Trouble> {
     let common = linked(&git, "commondir", b"");
     let mut waiting: Vec<PathBuf> = common.into_iter().chain([git]).collect();
     while let Some(directory) = waiting.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            // What is not there, or can not be read, is libgit2's to say.
-            Err(_) => continue,
+        // libgit2 reports a directory that is missing or cannot be read.
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
         };
         for entry in entries.flatten() {
             let Ok(kind) = entry.file_type() else {

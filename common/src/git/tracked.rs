@@ -99,7 +99,8 @@ impl Tracked {
                                 clippy::useless_conversion,
                                 reason = "not everywhere are these 64 bits"
                             )]
-                            let changed = (i64::from(found.st_ctime), found.st_ctime_nsec as i64);
+                            let changed =
+                                (i64::from(found.st_ctime), found.st_ctime_nsec.cast_signed());
                             times.get(&inside).is_none_or(|time| *time == changed)
                         }
                     }

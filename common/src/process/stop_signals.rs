@@ -113,7 +113,7 @@ impl StopSignals {
                         continue;
                     }
                     Sender::Gone => {
-                        blame.say(format!("a process that was gone at once sent it {signal}"))
+                        blame.say(format!("a process that was gone at once sent it {signal}"));
                     }
                     Sender::Stranger => {}
                 }

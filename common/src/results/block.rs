@@ -25,7 +25,7 @@ pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 use crate::results::artifact::{
     COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, FAILURES_FILE, TIME_FILE,
 };
-use crate::results::tar_reader::RECORD;
+use crate::results::tar_reader::END_OF_TAR;
 use flate2::Compression;
 use gzip::Gzip;
 use member::write_member;
@@ -58,7 +58,7 @@ pub fn ending(failures: &[String], made_at: u64) -> io::Result<Vec<u8>> {
         let header = file_header(text.len() as u64, made_at);
         write_member(&mut out, header, name.as_bytes(), None, text.as_bytes())?;
     }
-    out.write_all(&[0; 2 * RECORD as usize])?;
+    out.write_all(&END_OF_TAR)?;
     out.finish()
 }
 

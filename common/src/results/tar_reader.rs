@@ -16,6 +16,9 @@ use tar::{EntryType, Header};
 /// The unit of a tar archive: the size of a head, and what content is filled up to a multiple of.
 pub const RECORD: u64 = 512;
 
+/// The two empty records that end a tar.
+pub(crate) const END_OF_TAR: [u8; 1024] = [0; 1024];
+
 /// The most bytes of a GNU long name, a GNU long link or a PAX head: sixteen times the longest path
 /// of Linux.
 pub(crate) const MAX_EXTENSION: u64 = 64 << 10;

@@ -165,7 +165,7 @@ impl Cluster {
             order: SubjobOrder {
                 subjob_id: subjob,
                 attempt,
-                atoms: atoms.map(|atom| atom.to_string()).collect(),
+                atoms: atoms.map(std::string::ToString::to_string).collect(),
             },
             command: building.shared_command()?,
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),

@@ -15,7 +15,7 @@ impl Work {
                 *next = None;
             }
             Some(Stage::SettingUp | Stage::Ready(_) | Stage::Renewing(_)) => {
-                self.end_build(id, true, effects)
+                self.end_build(id, true, effects);
             }
         }
     }

@@ -37,7 +37,6 @@ pub(crate) fn follow(farm: &Farm, build: BuildId) -> Vec<f64> {
             .duration_since(UNIX_EPOCH)
             .expect("a time");
         let nanoseconds = now.as_nanos().saturating_sub(printed);
-        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         took.push(nanoseconds as f64 / 1e6);
     }
     assert!(logs.wait().expect("its end").success());

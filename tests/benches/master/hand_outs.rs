@@ -44,7 +44,6 @@ async fn run(atoms: u32) {
         per_atom * 1e6,
         1.0 / per_atom,
     );
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let each = |atoms: usize, calls: usize| atoms as f64 / calls as f64;
     println!(
         "        {} calls with {:.1} subjobs each, {} requests with {:.1} results each, {} rejected",

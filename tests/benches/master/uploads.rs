@@ -100,7 +100,6 @@ impl Rate {
 impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let recorded = self.tally.lock().unwrap().recorded - self.recorded;
-        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let rate = recorded as f64 / self.since.elapsed().as_secs_f64();
         write!(f, "{rate:.0} results/s meanwhile")
     }

@@ -42,7 +42,6 @@ fn main() -> ExitCode {
             let suite = make(seed);
             let bound = suite.lower_bound();
             for ((_, way), ratios) in WAYS.iter().zip(&mut ratios) {
-                #[expect(clippy::cast_precision_loss, reason = "a few hours at most")]
                 let makespan = way(&suite) as f64;
                 ratios.push(makespan / bound);
             }

@@ -79,6 +79,11 @@ fn groups(times: &[f64], executors: f64) -> VecDeque<Vec<usize>> {
     let total: f64 = times.iter().sum();
     let mut left: Vec<usize> = (0..times.len()).collect();
     left.sort_by(|a, b| times[*b].total_cmp(&times[*a]));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small whole number"
+    )]
     let limit = executors as usize;
     let mut all = phase(&mut left, times, total * 0.8 / executors, limit);
     let small = total * (1.0 - 0.8) / (2.0 * executors);
@@ -110,7 +115,6 @@ fn phase(left: &mut Vec<usize>, times: &[f64], target: f64, limit: usize) -> Vec
     groups
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few hours in milliseconds")]
 fn float(milliseconds: u64) -> f64 {
     milliseconds as f64
 }

@@ -171,7 +171,6 @@ fn heavy_tail(random: &mut Random) -> u64 {
     scaled(200, (1.0 - random.fraction()).powf(-1.0 / 1.1).min(2000.0))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few hours in milliseconds")]
 fn float(milliseconds: u64) -> f64 {
     milliseconds as f64
 }

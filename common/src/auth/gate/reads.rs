@@ -64,7 +64,7 @@ impl Gate {
             return Ok(Proof::Bound);
         }
         let authorization = request.headers().get(header::AUTHORIZATION);
-        let given = authorization.map(|given| given.as_bytes());
+        let given = authorization.map(reqwest::header::HeaderValue::as_bytes);
         match (
             given.and_then(|given| given.strip_prefix(b"Bearer ")),
             token,

@@ -182,7 +182,10 @@ fn aliases_and_merges_work_and_point_at_the_definition() {
         "A:\n  commands: &c [a, 5]\n  atomizers: [{T: ls}]\nB:\n  commands: *c\n  atomizers: [{T: ls}]\n",
     );
     assert_eq!(
-        config.problems().map(|p| p.line()).collect::<Vec<_>>(),
+        config
+            .problems()
+            .map(super::problem::Problem::line)
+            .collect::<Vec<_>>(),
         [Some(2), Some(2)]
     );
 }

@@ -252,8 +252,9 @@ mod tests {
             let next = kept.next_id();
             prop_assert_eq!(next, happened.len() as u64 + 1);
             prop_assert!(oldest == 0 || kept.chunk(oldest as u64).is_none());
-            let is_kept = (oldest as i64 + 1..=happened.len() as i64).contains(&id);
-            let after = |n: usize| n >= oldest && (!is_kept || n as i64 >= id);
+            let id_of = |n: usize| i64::try_from(n).unwrap();
+            let is_kept = (id_of(oldest) + 1..=id_of(happened.len())).contains(&id);
+            let after = |n: usize| n >= oldest && (!is_kept || id_of(n) >= id);
             prop_assert_eq!(from(kept.first_after(id)), expected(&happened, after));
             let newer = happened.iter().rev();
             let newer = newer.take_while(|(at, _)| at.as_unix_seconds() > seconds).count();

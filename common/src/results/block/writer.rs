@@ -10,7 +10,7 @@ use crate::results::artifact::{
     COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name,
 };
 use crate::results::links::{Links, Misplaced, Verdict};
-use crate::results::tar_reader::RECORD;
+use crate::results::tar_reader::END_OF_TAR;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -183,7 +183,7 @@ impl<W: Write> BlockWriter<W> {
     /// # Errors
     /// It can not be written.
     pub fn finish_archive(mut self) -> io::Result<W> {
-        self.out.write_all(&[0; 2 * RECORD as usize])?;
+        self.out.write_all(&END_OF_TAR)?;
         self.out.inner.finish()
     }
 

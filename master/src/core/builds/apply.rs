@@ -108,7 +108,7 @@ impl Cluster {
                 self.take_result(build, *subjob, (*slave, *attempt), outcomes);
             }
             BuildFact::ResultDoubted { slave, subjob, .. } => {
-                self.doubt_result(build, *subjob, *slave)
+                self.doubt_result(build, *subjob, *slave);
             }
             BuildFact::SubjobReturned {
                 slave,

@@ -360,7 +360,7 @@ mod tests {
         load.add(BuildId(2), USUAL, None, false);
         let mut told = Vec::new();
         load.share_out(4, |build, before, after| {
-            told.push((build.0, before, after))
+            told.push((build.0, before, after));
         });
         assert_eq!(told, [(1, 4, 3), (2, 0, 1)]);
         load.remove(BuildId(2), None, false);

@@ -385,7 +385,11 @@ impl Scenario {
     /// How many executors work on each build, in the order of the builds.
     #[track_caller]
     pub(super) fn check_running(&self, expected: &[usize]) {
-        let running: Vec<usize> = self.cluster.builds().map(|b| b.num_running()).collect();
+        let running: Vec<usize> = self
+            .cluster
+            .builds()
+            .map(super::super::builds::build::Build::num_running)
+            .collect();
         assert_eq!(running, expected, "executors per build");
     }
 

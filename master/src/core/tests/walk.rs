@@ -320,6 +320,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
 
 /// The first promise once more, from the facts alone: a hand-out is made when the one before is
 /// void, it has the next number, only it brings the result, and there is one result.
+#[expect(clippy::too_many_lines, reason = "an arm for each fact")]
 fn check_history(farm: &Scenario) {
     type Key = (BuildId, SubjobId);
     let mut held: BTreeMap<Key, (SlaveId, Attempt)> = BTreeMap::new();
@@ -409,12 +410,12 @@ fn check_history(farm: &Scenario) {
                 }
             }
             Fact::Slave(slave, SlaveFact::Lost { .. }) => {
-                held.retain(|_, (holder, _)| holder != slave)
+                held.retain(|_, (holder, _)| holder != slave);
             }
             Fact::Slave(slave, SlaveFact::Quarantined { .. }) => {
                 held.retain(|key, (holder, attempt)| {
                     holder != slave || kept.contains(&(*key, *attempt))
-                })
+                });
             }
             Fact::Build(build, BuildFact::SetupFailed { slave, .. }) => {
                 held.retain(|key, (holder, attempt)| {
@@ -428,7 +429,7 @@ fn check_history(farm: &Scenario) {
                 held.retain(|(of, _), _| of != build);
             }
             Fact::Build(build, BuildFact::Forgotten { .. }) => {
-                assert!(over.contains(build), "{event:?}")
+                assert!(over.contains(build), "{event:?}");
             }
             Fact::Farm(FarmFact::IncarnationBegun { .. }) => incarnation += 1,
             Fact::Build(build, BuildFact::Queued { .. }) => {

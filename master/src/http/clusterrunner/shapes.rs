@@ -141,7 +141,6 @@ fn details(build: &Build, num_subjobs: usize) -> Option<String> {
         return Some("This build has no atoms: its atomizers printed nothing.".to_owned());
     }
     let (done, total) = (build.num_finished, num_subjobs);
-    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let percent = 100.0 * done as f64 / total as f64;
     Some(format!(
         "{done} of {total} subjobs are complete ({percent:.1}%)."
@@ -288,7 +287,6 @@ pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: Runs) -> impl Iterator<
 }
 
 #[expect(
-    clippy::cast_precision_loss,
     clippy::trivially_copy_pass_by_ref,
     reason = "a duration in milliseconds fits a double"
 )]

@@ -50,7 +50,7 @@ impl Tally {
                 Fact::Slave(_, SlaveFact::Reserved { .. }) => self.slaves_reserved += 1,
                 Fact::Build(_, BuildFact::SubjobPoisoned { .. }) => self.poisoned += 1,
                 Fact::Slave(_, SlaveFact::HandOutsKept { hand_outs, .. }) => {
-                    self.results_kept += hand_outs.len()
+                    self.results_kept += hand_outs.len();
                 }
                 Fact::Build(_, BuildFact::Retired) => self.retired += 1,
                 Fact::Build(_, BuildFact::Forgotten { bound, .. }) => match bound {

@@ -131,6 +131,7 @@ fn has_queue(slave: &Slave) -> bool {
 
 impl Master {
     /// One command as the core takes it, or as a core without a safeguard would.
+    #[expect(clippy::too_many_lines, reason = "an arm for each mutation")]
     pub(super) fn take(&mut self, command: Command) -> Result<Turn, Refusal> {
         match (self.mutation, command) {
             (
