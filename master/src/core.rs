@@ -46,10 +46,9 @@ use std::time::Duration;
 /// given up: a build must end.
 pub const MAX_ATTEMPTS: u32 = 5;
 
-/// How often a subjob is handed out at all before its build is given up. Slaves that are stopped in
-/// order are nobody's fault, but a build must end. An atom that only waited on them is handed out in
-/// vain five times at most: then it is given to free executors only (`ahead`). One that waited on a
-/// slave that was lost otherwise never waits again, so it can not become suspect by waiting.
+/// How often a subjob is handed out at all before its build fails: slaves that users stop are nobody's fault, but a
+/// build must end. After five prefetches that never ran, only idle executors get the subjob. After a prefetch on a slave
+/// that died, too: so a subjob cannot become suspect by waiting.
 pub const MAX_HAND_OUTS: u32 = 25;
 
 /// How often slaves at one address may fail to set a build up, each after a restart, before the

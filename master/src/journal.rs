@@ -1,5 +1,5 @@
-//! What is stored of a master: facts, the state at a moment beside them, and the builds that are
-//! over. Append, flush, recover. The only user of sled; another engine can take its place behind
+//! What a master stores: events, snapshots of the state, and archived builds. Append, flush,
+//! recover. The only user of sled; another engine can take its place behind
 //! these few functions.
 //!
 //! [`Journal`] is what a running master has; [`examine`], [`export`] and [`repair`] look after one at

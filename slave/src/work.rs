@@ -1,8 +1,8 @@
 //! What this slave is doing and may do next: builds, their subjobs, the executors. Pure.
 //!
-//! Life of a build here: set-up, ready, ending. It ends when the master says so, when its set-up
-//! or this slave fails it, when the master has forgotten us, or when the process stops; and it is
-//! gone when nothing of it runs any more and what it left is cleaned up. A set-up that is asked for
+//! Life of a build here: set-up, ready, ending. It ends when the master tears it down, the set-up or this slave
+//! fails, the master gave this slave up, or the process stops. It is gone when none of its hand-outs is under way and
+//! the slave has cleaned up after it. A set-up that is asked for
 //! meanwhile begins after that.
 //!
 //! Life of a hand-out: it waits, runs, is packed, is delivered. Of two attempts of one subjob the
@@ -30,15 +30,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-/// How many subjobs may wait. Masters keep a slave's queue little longer than its executors; the
-/// bound only keeps a broken one from filling our memory.
+/// How many subjobs may wait. A master prefetches fewer; the bound keeps a broken master from filling our memory.
 pub(crate) const MAX_WAITING: usize = 10_000;
 
 /// How many bytes of output may wait in memory to be packed before nothing more is begun: a disk that
 /// hangs must not fill our memory.
 pub(crate) const MAX_UNPACKED: usize = 64 << 20;
 
-/// How often a build is set up again of which nothing can be run: its set-up may be what removes its project.
+/// How often a build is set up again while none of its atoms can run: the set-up itself may remove the project.
 const MAX_RENEWALS: u32 = 3;
 
 /// The most notes of a build; further ones say nothing new.

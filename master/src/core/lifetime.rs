@@ -1,5 +1,5 @@
-//! The lifetime of what the core remembers: recovery, archived builds, builds that are forgotten, and
-//! journals that are older than the world.
+//! The lifetime of what the core remembers: recovery, archived and forgotten builds, kept results, and journals that
+//! lost events.
 
 pub(in crate::core) mod archive;
 pub mod facts;

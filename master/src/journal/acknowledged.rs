@@ -1,7 +1,7 @@
 //! How many events were acknowledged, kept outside of the engine.
 //!
-//! sled takes a record that it finds damaged for the end of its log: what came after it is gone
-//! without a word. This number tells. It is written at each acknowledgement and synced now and then:
+//! sled takes a damaged record for the end of its log and silently drops all that follows. This number reveals the
+//! loss. It is written at each acknowledgement and synced now and then:
 //! after a power cut it may be too low, which hides a loss but never invents one. The file is on disk before
 //! anything else of a journal, so where it is missing it was lost.
 

@@ -1,4 +1,4 @@
-//! Builds that are over: out of memory, in trees of their own.
+//! Archived builds: no longer in memory, stored in two trees of their own.
 
 use super::JournalError;
 use super::record::{Damage, Record, Records, leading, piece_key, put};
@@ -145,7 +145,7 @@ impl EndedBuilds {
     }
 }
 
-/// The head is written last: where it is, all of the build is.
+/// Writes the head last: a build that has a head is complete.
 pub(super) fn write(store: &Store, build: &Build) -> Result<(), JournalError> {
     let is_finished = build.state == BuildState::Finished;
     let has_failed = |subjob: &Subjob| {
@@ -185,7 +185,7 @@ pub(super) fn chunk_key(build: BuildId, chunk: usize) -> Vec<u8> {
     [&build.0.to_be_bytes()[..], &chunk.to_be_bytes()].concat()
 }
 
-/// The part that a record of subjobs is.
+/// The chunk of subjobs that a key names; `None` for the key of a head.
 pub(super) fn chunk(key: &[u8]) -> Option<u32> {
     let chunk = key.get(8..)?.try_into().ok()?;
     Some(u32::from_be_bytes(chunk))

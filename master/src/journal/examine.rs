@@ -53,7 +53,7 @@ pub(super) fn examine_store(store: &Store, mended: Mended) -> Result<Findings, J
     Ok(findings)
 }
 
-/// What a master needs of the journal in `directory`, as it is in a copy; nothing of a new one.
+/// Reads snapshot and events of the journal in `directory` from a copy; `None` for a new journal.
 ///
 /// # Errors
 /// What is wrong.

@@ -1,5 +1,5 @@
-//! The files of a journal as they lie there, looked at without the engine: that one writes while it opens
-//! them, also to those that are damaged.
+//! Looks at the files of a journal without the engine, which writes to the files when it opens them, even to damaged
+//! ones.
 
 use super::acknowledged;
 use super::live::Problem;

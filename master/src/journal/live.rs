@@ -130,7 +130,7 @@ fn read_events(store: &Store, live: &mut Live) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Events that were acknowledged and are not there, or of which that can not be told.
+/// Reports acknowledged events that are missing at the end, or that their number can not be read.
 fn find_lost_end(store: &Store, live: &mut Live) {
     let acknowledged = match store.were_acknowledged {
         Ok(acknowledged) => acknowledged,
@@ -160,7 +160,7 @@ fn find_lost_end(store: &Store, live: &mut Live) {
 }
 
 impl Live {
-    /// Whether this is what another store says: of a copy of it, which the engine has opened in the same way.
+    /// Whether another store ends with the same event and snapshot, so that it need not be read again.
     pub(super) fn is_of(&self, store: &Store) -> Result<bool, JournalError> {
         let last = store.events.last().map_err(JournalError::Read)?;
         Ok(last == self.last && snapshot::read_meta(store)? == self.meta)
@@ -171,7 +171,7 @@ impl Live {
             return Err("it is missing".to_owned());
         }
         for event in event_records::events(&record.text).map_err(|e| e.to_string())? {
-            // The core takes facts for true and stops where one can not be.
+            // The core panics on an event that can not follow from the state.
             let applied = catch_unwind(AssertUnwindSafe(|| self.cluster.apply(&event)));
             applied.map_err(|_| "it does not fit what came before it".to_owned())?;
             self.next += 1;

@@ -1,5 +1,5 @@
-//! Journals are looked at as a copy of their own: the engine writes while it opens them, also to what is damaged,
-//! where it takes the first record that it can not read for the end and overwrites what follows.
+//! Examines a journal as a private copy, since the engine writes when it opens one. It takes the first unreadable
+//! record for the end of the log and overwrites what follows.
 
 use super::store::Store;
 use super::{JournalError, Problem, acknowledged, files};
@@ -68,8 +68,8 @@ impl Mended {
     }
 }
 
-/// What `read` finds in a copy of a journal of which all is made readable that can be, and what was wrong until then.
-/// It may be asked twice. Nothing of the journal itself changes. Blocks.
+/// Calls `read` with a mended copy of a journal and with what was mended. `read` may be called
+/// twice. Nothing of the journal itself changes. Blocks.
 ///
 /// # Errors
 /// As [`with_copy`].

@@ -35,7 +35,7 @@ impl Repair {
         let (findings, scratch) = with_mended_copy(journal, |old, mended| {
             let mut findings = examine_store(old, mended)?;
             findings.cluster.have_ended(&findings.whole);
-            // There may be what an earlier attempt made.
+            // An earlier repair may have left its directory.
             let scratch = Scratch::new(repaired.clone()).map_err(&failed)?;
             let new = Store::open(&scratch.0)?;
             snapshot::write(&new, &findings.cluster, findings.events)?;
@@ -45,7 +45,7 @@ impl Repair {
             copy_records(&old.ended, &new.ended, is_whole)?;
             copy_records(&old.ended_subjobs, &new.ended_subjobs, is_whole)?;
             new.sync()?;
-            // Before that the next start would take what is lost for something that never was.
+            // Without a new incarnation the next start would not notice the lost events.
             incarnation::begin(&new, "the journal was repaired")?;
             Ok((findings, scratch))
         })?;
@@ -113,7 +113,7 @@ impl Repair {
     }
 }
 
-/// What was left out of an export as damaged is not waited for.
+/// Takes builds that the export left out as damaged off the list of archived builds.
 fn leave_out_missing(new: &Store) -> Result<(), JournalError> {
     let live = live::read(new)?;
     if live.problems.is_empty() && !missing_ended(new, &live.cluster)?.is_empty() {

@@ -28,7 +28,7 @@ const REMOVED_AT_A_TIME: usize = 1000;
 #[derive(Clone, Debug)]
 pub(super) struct Store {
     db: sled::Db,
-    /// Facts, by their number.
+    /// Events, by the number of the first one in each record.
     pub(super) events: Tree,
     /// States, by the number of events that they hold.
     pub(super) snapshots: Tree,
@@ -131,9 +131,9 @@ impl Store {
     }
 }
 
-/// Writes all that was given to the engine, and has its used-up buffers freed. These are left to the thread
-/// that came by last, each with a whole segment, and a thread that does little else gathers 64 of them
-/// before it lets any go: with some such threads that is all that was written in minutes.
+/// Writes all that was given to the engine, and has its used-up buffers freed. sled leaves used-up buffers, a segment
+/// each, to the thread that used them last, and a mostly idle thread frees none before it has 64. With some such
+/// threads that is all that was written in minutes.
 fn flush(db: &sled::Db) -> Result<(), JournalError> {
     let flushed = db.flush().map_err(JournalError::Append);
     // The engine's memory is reclaimed by the one collector that this crate has for the whole process.

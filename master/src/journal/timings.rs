@@ -1,5 +1,5 @@
-//! How long atoms took, beside the journal: no facts, only experience. What is lost of it is learned
-//! again, so it is neither waited for nor synced, and what can not be read is not known.
+//! Learned durations of atoms, stored beside the events. Lost durations are learned again, so writes are neither
+//! awaited nor synced, and unreadable entries count as unknown.
 
 use super::JournalError;
 use super::record::{Records, piece_key, put};

@@ -62,7 +62,7 @@ impl Work {
         Ok(())
     }
 
-    /// Gives free executors what may run: of the build whose turn it is, what waits longest.
+    /// Starts hand-outs on idle executors: of the build whose turn it is, the hand-out that has waited longest.
     pub(super) fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
         while self.num_waiting > 0 && self.unpacked <= MAX_UNPACKED {
             let Some(free) = self.executors.iter().position(Option::is_none) else {
@@ -183,8 +183,8 @@ impl Work {
         }
     }
 
-    /// A hand-out is over. Trouble of our own is told to the master as a failed set-up: it then
-    /// gives all that this slave had of the build to others.
+    /// Ends a hand-out. The slave reports its own trouble as a failed set-up, so the master hands the build's subjobs
+    /// to other slaves.
     pub(super) fn step_ended(
         &mut self,
         hand_out: HandOut,
@@ -247,8 +247,8 @@ impl Build {
         self.active.range(attempt(0)..=attempt(u32::MAX))
     }
 
-    /// Which of those that wait is to run next. An attempt whose older one has not made room is
-    /// passed over; these are few.
+    /// The arrival number of the hand-out to run next. An attempt waits until older attempts of its subjob are
+    /// packed; such attempts are few.
     pub(super) fn next_number(&self, id: BuildId) -> Option<u64> {
         if !matches!(self.stage, Stage::Ready(_)) || self.num_running >= self.max_executors {
             return None;

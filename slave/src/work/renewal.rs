@@ -1,5 +1,5 @@
-//! A project whose directory is gone: an atom can remove it. That atom's own result stands; for all that come after
-//! it the build is set up again, and the master hears nothing of it.
+//! A project whose directory is gone: an atom can remove it. That atom's own result stands. The slave sets the build
+//! up again for later atoms and tells the master in a note at the build's end.
 
 use super::{Effect, HandOut, MAX_RENEWALS, OrderedSubjob, Stage, Waiting, Work};
 use clusterrunner_common::api::build_request::ProjectSource;

@@ -2,12 +2,12 @@
 //! a higher priority goes first is the master's matter: it hands out accordingly.
 //!
 //! Start-time fair queueing, by the time that executors spend. Each build has a clock that runs the slower
-//! the more weight it has: at the end of a run it moves on by what that took, divided by the weight. A free executor
-//! goes to the build whose clock shows least, what runs counted at its usual length. So over time
-//! each has its share, also on one executor, and where atoms of one build are longer than those of another.
+//! the more weight it has: at the end of a run it moves on by the run's time, divided by the weight. An idle executor
+//! goes to the build with the lowest clock; each running subjob adds the build's usual run time. So each build gets
+//! its share over time, even on one executor, even if one build has longer atoms than another.
 //!
-//! While others wait no build has more executors than its part of them, rounded up: lengths of which too little
-//! is known yet, or time that is due to it from before, must not give it all of them at once.
+//! While other builds wait, no build has more executors than its share, rounded up. Neither a poor estimate of run
+//! times nor time still due may give one build all executors.
 //!
 //! A build that comes, or that had nothing to run for a time, begins at the clock of the build that was next then: it
 //! has saved nothing up, and owes no more than one run of what it had while no other build wanted it.
@@ -96,7 +96,7 @@ impl Crowd {
 pub(super) struct Turn {
     has_its_part: bool,
     clock: u128,
-    /// Those that are new here are served alike: then by weight, and what waits longest.
+    /// Builds with equal clocks, such as new builds, go by weight, then by the hand-out that has waited longest.
     weight: Reverse<NonZeroU32>,
     number: u64,
 }

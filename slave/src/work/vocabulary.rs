@@ -216,7 +216,7 @@ pub(crate) enum Command {
     },
     /// The process is to end.
     Stop,
-    /// Users of a build are to be told this at its end; of the oldest build where it is not known of which.
+    /// A note that users of a build get at its end; without a build, users of the oldest build get it.
     Note {
         build: Option<BuildId>,
         text: String,
@@ -276,12 +276,11 @@ pub(crate) enum Refusal {
 pub(crate) enum Effect {
     /// Ends in `SetupEnded`.
     SetUp(Box<SetupOrder>),
-    /// The same where the project was here already and is gone, or damaged. Nothing of the build runs.
+    /// Sets a build up again whose project's directory is gone or damaged. Nothing of the build runs.
     SetUpAgain(Box<SetupOrder>),
     /// Ends in `RunEnded`.
     Run(RunOrder),
-    /// Ends in `Packed`, unless it can not be packed, and then in `DeliveriesEnded`; there
-    /// together with others.
+    /// Ends in `Packed`, unless packing fails, and then in `DeliveriesEnded`, each together with other hand-outs.
     Deliver {
         hand_out: HandOut,
         executor: ExecutorIndex,
@@ -298,7 +297,7 @@ pub(crate) enum Effect {
     CancelBuild(BuildId),
     /// `teardown_build` now has a time limit.
     Hurry(BuildId),
-    /// Tell the master; takes the place of what was to be told about the build before.
+    /// Reports a state to the master; replaces an earlier report about the build that was not sent yet.
     Report {
         build: BuildId,
         state: SlaveState,

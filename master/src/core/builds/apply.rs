@@ -147,7 +147,7 @@ impl Cluster {
         self.drop_build(slave, build);
         let url = self.known_slave_mut(slave).url.clone();
         let failed = self.build_mut(build);
-        // What went along with a set-up that failed did not run.
+        // Only hand-outs to a ready slave are wasted: those sent along with a set-up that failed never ran.
         if place == Some(BuildOnSlave::Ready) {
             failed.waste(slave);
         }

@@ -1,7 +1,7 @@
-//! Texts that come from elsewhere and are kept with builds and slaves: bounded before they become facts.
+//! Bounds the reasons that slaves, preparers and archivers report, before the core keeps them in facts.
 //!
-//! A reason is stored in the journal, kept in memory and sent to everybody who polls the build. A command
-//! of megabytes, or a file that is no job file, must not make it as long.
+//! A reason is stored in the journal, kept in memory and sent to everybody who polls the build. A reason may quote a
+//! command of megabytes or a whole file, so a long one loses its middle.
 
 use crate::core::command::Command;
 

@@ -59,14 +59,14 @@ pub struct Build {
     pub slave_urls: BTreeMap<SlaveId, String>,
     /// Addresses of slaves that set it up and have not lost it since.
     pub set_up_at: BTreeSet<String>,
-    /// The numbers of its hand-outs go on from here, as others may have been given that the journal does not
-    /// know.
+    /// Attempts of its subjobs begin after this number: a lost part of the journal may have used the numbers up to
+    /// it.
     pub attempts_from: u32,
     /// What went wrong without changing its result, for the user.
     pub warnings: Vec<String>,
     /// How it went when it was prepared.
     pub preparations: Preparations,
-    /// How long its set-ups took that are done, in milliseconds, and how many these are.
+    /// The total duration of its completed set-ups in milliseconds, and their number.
     pub(crate) setups: (u64, u64),
     /// What is derived from all this and from the slaves.
     #[serde(skip)]
@@ -89,7 +89,8 @@ impl PartialEq for SharedCommand {
 /// What is known of an address whose slaves could not set a build up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupFailure {
-    /// The registration that failed last. It is not asked again; one after a restart is.
+    /// The registration that failed last. The master asks it no more, but asks the next registration after the slave
+    /// restarts.
     pub slave: SlaveId,
     /// How often slaves at this address failed.
     pub times: u32,
@@ -103,7 +104,7 @@ pub struct SetupFailure {
 pub enum BuildState {
     /// It waits for its turn to be prepared.
     Queued,
-    /// Its project is fetched and its atoms are found.
+    /// A preparer fetches its project and finds its atoms.
     Preparing,
     /// Its subjobs wait for a first slave.
     Prepared,
@@ -122,7 +123,7 @@ pub enum BuildState {
     Canceled,
 }
 
-/// What one build at a time is prepared for.
+/// The key under which at most one preparation runs at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::core) enum Preparation {
     /// A project that preparing changes.
@@ -269,19 +270,19 @@ impl Build {
         self.waiting_suspect().is_some() || running.any(Subjob::is_suspect)
     }
 
-    /// How many executors work on it; other hand-outs of it wait on their slaves.
+    /// How many executors are expected to work on it; its other hand-outs are prefetch.
     #[must_use]
     pub fn num_executors(&self) -> usize {
         self.standing.executors
     }
 
-    /// How many subjobs slaves have.
+    /// How many subjobs slaves hold, running or prefetched.
     #[must_use]
     pub fn num_running(&self) -> usize {
         self.progress().map_or(0, |progress| progress.running.len())
     }
 
-    /// How many results are only to be delivered.
+    /// How many subjobs wait only for a result that a slave kept from an earlier life.
     #[must_use]
     pub fn num_kept(&self) -> usize {
         self.progress().map_or(0, |progress| progress.kept.len())
@@ -378,8 +379,8 @@ impl Build {
             .is_none_or(|labels| labels.is_subset(&slave.labels))
     }
 
-    /// Whether it is worth while to ask a slave to set it up: this registration has not failed at
-    /// it, and its address not too often.
+    /// Whether a slave may set the build up: its labels suit, this registration has not failed, and its address has
+    /// not failed too often.
     #[must_use]
     pub fn may_be_set_up_by(&self, slave: &Slave) -> bool {
         let failure = self.setup_failures.get(&slave.url);

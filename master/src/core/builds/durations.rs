@@ -1,11 +1,11 @@
-//! What is known of how long atoms take, and what is expected of those of which nothing is known.
+//! Expected durations of atoms: from their own earlier runs, or else from the other atoms of the build.
 
 /// How many runs of an atom are remembered.
 pub const REMEMBERED_RUNS: usize = 7;
 
-/// Of a hundred atoms that are known, so many are at most as long as what is expected of an unknown one.
-/// It may be long, and a long one that is begun late delays the whole build, so it goes early; but one
-/// single giant must not stand for all that is new.
+/// An atom without earlier runs is expected to take as long as this percentile of the build's known atoms.
+/// Such an atom goes early, since a long atom that starts late delays the whole build. A percentile keeps one giant
+/// atom from setting the estimate.
 const UNKNOWN_PERCENT: usize = 90;
 
 /// What an atom's latest runs say of the next one: their median, the greater one of two. One run that was

@@ -23,10 +23,10 @@ pub enum BuildFact {
     },
     /// Its turn to be prepared came.
     PreparationStarted {
-        /// How often it came by now.
+        /// The number of this preparation, from 1.
         attempt: Attempt,
     },
-    /// The master ends, and has stopped preparing it: whatever comes, that is not the build's doing.
+    /// The master shuts down and has stopped preparing it, so the build is not to blame for the master's end.
     PreparationStopped,
     /// Its atoms are known.
     Prepared {
@@ -123,21 +123,21 @@ pub enum BuildFact {
         /// A sentence about the cause.
         reason: String,
     },
-    /// A slave was lost while it ran a subjob, and the subjob may be why.
+    /// A slave died while it held a subjob, running or prefetched: the subjob may be the cause.
     SubjobSuspected {
         /// The slave that is lost.
         slave: SlaveId,
         /// The subjob that is suspected.
         subjob: SubjobId,
     },
-    /// A subjob is not run again: it takes its slaves down. Its atoms have failed.
+    /// The subjob is poison: several slaves died with it, so no slave gets it again. Its atoms have failed.
     SubjobPoisoned {
         /// The subjob that is poison.
         subjob: SubjobId,
         /// How many slaves it took down.
         slaves_lost: u32,
     },
-    /// The failed result of a slave on which everything fails does not count yet: the subjob is run elsewhere first.
+    /// A failed result of a slave in doubt does not count yet: another slave runs the subjob first.
     ResultDoubted {
         /// The slave that brought the result.
         slave: SlaveId,

@@ -1,7 +1,7 @@
 //! Suspect subjobs: a slave of their own, and the end of those that are poison.
 //!
-//! A reserved slave gets nothing else, so that it is free as soon as what it runs is done, however
-//! much work waits. A build has one such slave at a time and its suspects run there one after the
+//! A reserved slave gets no other work, so it is idle when its running subjobs end, however much work
+//! waits. A build has one such slave at a time and its suspects run there one after the
 //! other, so that the rest of the farm works on.
 
 use crate::core::Cluster;
@@ -88,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// The slave can not be kept for anybody any more.
+    /// Ends the reservation of a slave, if there is one.
     pub(in crate::core) fn end_reservation(&mut self, id: SlaveId) {
         let Some(build) = self.slaves.get(&id).and_then(|slave| slave.reserved_for) else {
             return;

@@ -1,5 +1,5 @@
-//! What went wrong with a subjob. Nearly all have nothing of it, and there may be very many of them: so it is
-//! apart from them in memory, and among their other fields where they are stored.
+//! The mishaps of a subjob: lost slaves, unusable and doubted results. Few subjobs have any, so memory keeps mishaps
+//! apart from their subjob; the journal stores them among the subjob's fields.
 
 use crate::core::builds::build::Subjob;
 use crate::core::builds::few::Few;
@@ -15,16 +15,16 @@ pub struct Mishaps {
     pub last_return: Option<String>,
     /// Why its last slave was lost, once that made it poison.
     pub last_loss: Option<String>,
-    /// How many slaves were lost while they ran it, other than by being stopped.
+    /// How many slaves died while they held it, running or prefetched.
     pub slaves_lost: u32,
-    /// How many of its hand-outs brought nothing although their slave is there.
+    /// How many of its hand-outs brought no result although the slave stayed alive.
     pub wasted: u32,
     /// Slaves that sent a result of it that could not be used.
     pub unusable_from: BTreeSet<SlaveId>,
     /// Whose failed result of it is doubted.
     pub doubted_from: Option<SlaveId>,
-    /// Whether the master was started again since it was handed out last: if its slave is lost now,
-    /// that may be older than the subjob's start.
+    /// Whether the master restarted after the latest hand-out: a slave that is lost now may have died before it
+    /// started the subjob.
     pub outlived_master: bool,
 }
 
@@ -45,12 +45,12 @@ impl Subjob {
         self.mishaps.as_deref().unwrap_or(&NONE)
     }
 
-    /// What went wrong with it, for what goes wrong now.
+    /// Its mishaps, to record another one.
     pub(in crate::core) fn mishaps_mut(&mut self) -> &mut Mishaps {
         self.mishaps.get_or_insert_default()
     }
 
-    /// Takes something back of what went wrong with it, if anything did.
+    /// Lets `take` clear part of its mishaps; `None` if it has no mishaps.
     pub(in crate::core) fn take_mishap<T>(
         &mut self,
         take: impl FnOnce(&mut Mishaps) -> T,

@@ -39,7 +39,7 @@ impl Build {
         }
     }
 
-    /// Brings those of its subjobs that wait in order, after it was read.
+    /// Sorts its waiting subjobs again after the build was read from the journal.
     pub(in crate::core) fn order_unstarted(&mut self) {
         let ordered = self.ordered_unstarted();
         if let BuildState::Building(progress) = &mut self.state {
@@ -61,7 +61,7 @@ impl Build {
         held.map(|(subjob, _)| *subjob).collect()
     }
 
-    /// Takes all that `slave` runs back into the queue, to its front: it has waited longest.
+    /// Returns all subjobs that `slave` holds to the front of the waiting subjobs: they have waited longest.
     pub(in crate::core) fn take_back(&mut self, slave: SlaveId, reason: &str) {
         for subjob in self.held_by(slave).into_iter().rev() {
             self.return_subjob(subjob, reason);
@@ -81,14 +81,14 @@ impl Build {
         }
     }
 
-    /// Notes that the hand-outs a slave has bring nothing although the slave is there.
+    /// Counts the build's hand-outs that a slave holds as wasted: the slave is alive but brings no results.
     pub(in crate::core) fn waste(&mut self, slave: SlaveId) {
         for subjob in self.held_by(slave) {
             self.subjob_mut(subjob).mishaps_mut().wasted += 1;
         }
     }
 
-    /// The number of the latest hand-out of a subjob that this journal can know; 0 before the first.
+    /// The latest attempt of a subjob; before its first hand-out, the number that its attempts begin after.
     #[must_use]
     pub fn last_attempt(&self, id: SubjobId) -> Option<Attempt> {
         let attempts = self.subjob(id)?.attempts;
@@ -164,7 +164,7 @@ impl Build {
     pub(in crate::core) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
         let returned = self.subjob_mut(subjob);
         returned.mishaps_mut().last_return = Some(reason.to_owned());
-        // What went out too often ends its build, wherever it would stand among those that wait.
+        // An exhausted subjob is set aside: there `follow_up` finds it at once and fails the build.
         let is_for_all = !returned.is_suspect()
             && !returned.is_exhausted()
             && returned.mishaps().unusable_from.is_empty()

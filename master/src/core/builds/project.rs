@@ -1,4 +1,4 @@
-//! Projects: what builds are builds of. One begins with its first build and ends with the last one that is kept.
+//! Projects. A project begins with its first build and ends when its last build is forgotten.
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
@@ -121,7 +121,8 @@ impl Cluster {
         self.projects.remove_build(id);
     }
 
-    /// The projects of all builds that are kept, of which the archived ones may be found elsewhere, too.
+    /// The projects of all kept builds, derived anew; `put_away` names projects of archived builds that the cluster
+    /// may not know.
     pub(in crate::core) fn derived_projects<'a>(
         &self,
         put_away: impl IntoIterator<Item = &'a Project>,

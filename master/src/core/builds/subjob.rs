@@ -63,8 +63,8 @@ impl Subjob {
         mishaps.doubted_from == Some(slave) || mishaps.unusable_from.contains(&slave)
     }
 
-    /// Whether it went out so often without a result that its build is given up. Waiting on slaves
-    /// that go away brings nothing near that: after a few times it is given to free executors only.
+    /// Whether it was handed out so often without a result that its build fails. Prefetch alone does not get that
+    /// far: after a few hand-outs only idle executors get the subjob.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         self.mishaps().wasted >= MAX_ATTEMPTS || self.attempts >= MAX_HAND_OUTS

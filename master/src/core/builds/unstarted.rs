@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-/// Waiting subjobs: those that came back first, since they have waited longest, and the longest first
-/// among each; equal ones in the order of their ids.
+/// Waiting subjobs. Returned subjobs go first, since they have waited longest; then long subjobs before short ones,
+/// then low ids.
 ///
 /// Stored as the list of ids, as it always was; where each of them stands follows from its subjob, so
 /// the queue is computed when a build is read.

@@ -1,4 +1,4 @@
-//! What leaves memory: builds that are over, and slaves that nobody will hear of again.
+//! What leaves memory: archived builds, and registrations of slaves that were replaced, shut down or lost long ago.
 
 use crate::core::builds::build::Build;
 use crate::core::event::{BuildFact, Fact, SlaveFact};
@@ -45,8 +45,7 @@ impl Cluster {
         self.all_builds_from(BuildId(0))
     }
 
-    /// All builds that are kept from this id on, in the order of their ids; `None` for one that was put
-    /// away.
+    /// All builds that are kept from this id on, in the order of their ids; `None` for an archived build.
     pub fn all_builds_from(
         &self,
         first: BuildId,

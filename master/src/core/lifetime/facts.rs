@@ -20,11 +20,11 @@ pub enum FarmFact {
     IncarnationBegun {
         /// The incarnation that begins.
         incarnation: Incarnation,
-        /// Ids of builds go on behind this one,
+        /// The highest build id that anybody named: new ids are higher.
         build: BuildId,
-        /// numbers of hand-outs of builds that are under way behind this one,
+        /// The highest attempt that anybody named: new attempts of unfinished builds are higher.
         attempt: Attempt,
-        /// and ids of slaves behind this one.
+        /// The highest slave id that anybody named: new ids are higher.
         slave: SlaveId,
         /// What made it begin.
         cause: IncarnationCause,

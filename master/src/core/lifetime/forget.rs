@@ -9,7 +9,7 @@ use clusterrunner_common::ids::BuildId;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Cluster {
-    /// Whether nobody can have anything to do for a build any more.
+    /// Whether a build is archived or forgotten: no slave has anything to do for it any more.
     pub(in crate::core) fn was_put_away(&self, id: BuildId) -> bool {
         self.is_ended(id) || self.is_forgotten(id)
     }

@@ -1,9 +1,8 @@
-//! Which incarnation of its journal the cluster is in, and how it finds out that its journal is older than
-//! what happened in the world: a backup that was brought back, a repair that lost an end, a new disk.
+//! The incarnation of the journal, and how the master detects that its journal lost events: a restored backup, a
+//! repair, a new disk.
 //!
-//! Ids and numbers of hand-outs that the lost events gave are still known to slaves, and named in
-//! `results/`. Where that shows, a new incarnation begins: what slaves have is void, and all numbers go on
-//! behind those that anybody has named.
+//! Slaves and `results/` still name ids and attempts that the lost events gave. When the master sees one, a new
+//! incarnation begins: hand-outs are void, and new numbers are higher than any that was named.
 
 use crate::core::command::{Opening, Refusal, StoredResults};
 use crate::core::event::{Fact, FarmFact, IncarnationCause, Loss, SlaveFact};
@@ -109,7 +108,7 @@ impl Lineage {
         })
     }
 
-    /// Why a moment of this incarnation can not be one of this journal, if so.
+    /// Why this journal lacks events that a slave has seen in this incarnation, if it does.
     fn misses(&self, mark: &MasterMark) -> Option<String> {
         let mut lives = self.lives.iter();
         let life = lives.rposition(|life| life.session == mark.session_id);
@@ -220,8 +219,8 @@ impl Cluster {
         named
     }
 
-    /// Why what is stored can not have come about under this journal, if so: each build has its place, and
-    /// each result its hand-out, in the journal first.
+    /// Why stored results show that the journal lost events, if they do: the journal records builds and hand-outs
+    /// before any result is stored.
     fn is_behind(&self, stored: &StoredResults) -> Option<String> {
         if stored.last_build.0 > self.last_build {
             return Some(format!(
@@ -281,7 +280,7 @@ impl Cluster {
         let is_first = self.lineage.incarnation.is_none();
         self.lineage.begin(incarnation);
         self.reserve(named.build, named.slave);
-        // A build is handed out no more than so often under one incarnation.
+        // A subjob is handed out at most so often in one incarnation.
         let jump = if is_first { 0 } else { MAX_HAND_OUTS };
         for build in self.builds.values_mut().filter(|build| !build.is_over()) {
             let build = Arc::make_mut(build);

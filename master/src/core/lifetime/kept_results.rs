@@ -29,8 +29,8 @@ impl Cluster {
         one == Some(other) || one.is_some_and(|one| url(one).is_some() && url(one) == url(other))
     }
 
-    /// Which of the results that a slave still has count: those of hand-outs to its address after
-    /// which nobody else was asked. What it held is returned before, since its earlier life is over.
+    /// Which of the results that a slave still has count: those whose hand-out went to its address and is the
+    /// subjob's latest. Facts before these end its earlier life and return what that life held.
     pub(in crate::core) fn kept(&self, at: &str, finished: &[FinishedAttempt]) -> Vec<KeptHandOut> {
         let mut kept: BTreeMap<(BuildId, SubjobId), KeptHandOut> = BTreeMap::new();
         for claim in finished {

@@ -112,8 +112,8 @@ impl Cluster {
     pub(crate) fn reserve_ids(&mut self, last: BuildId) {
         self.last_build = self.last_build.max(last.0);
     }
-    /// Lists as archived just those builds of which there is everything, as far as they are not in memory: what a
-    /// repaired journal has. With each, when it was over.
+    /// Makes the list of archived builds match a repaired journal: the builds in `whole` that are not in memory.
+    /// `whole` says when each was over.
     pub(crate) fn have_ended(&mut self, whole: &BTreeMap<BuildId, (Timestamp, Project)>) {
         self.ended.retain(|id, _| whole.contains_key(id));
         for (id, (at, project)) in whole {

@@ -19,11 +19,10 @@ pub(in crate::core) struct Offer {
 }
 
 impl Cluster {
-    /// A slave that is alive in the same life, under the registration that it knows itself by, goes
-    /// on as it is. Any other one at the same address was started again, or never heard of its
-    /// registration, or heard of it from another incarnation, and has nothing of what was handed out under
-    /// it. A life that is to end stays so. If the slave has seen more than this journal knows, the slaves
-    /// all begin anew.
+    /// A slave keeps its registration if it is alive, in the same life, and remembers that registration. Any other
+    /// slave at the address restarted, or does not know the registration of this incarnation: it has nothing of that
+    /// registration's hand-outs. A life that a user shut down is told again to end. If the slave has seen events that
+    /// this journal lacks, a new incarnation begins and all slaves are lost.
     pub(in crate::core) fn connect(
         &self,
         offer: Offer,

@@ -4,14 +4,15 @@
 //! build and so of the same commit, passed on another slave. What others fail at as well never does, in whatever
 //! build of that commit ([`Failures`] remembers it for a while).
 //!
-//! - After [`DOUBT_AFTER`] failed results in a row, with nothing passed between them, a slave is in *doubt*: what it
-//!   fails then is not recorded, but run elsewhere first, and the slave runs one atom at a time. Where others fail
-//!   much as well, a longer row is nothing odd, and it takes more.
+//! - After [`DOUBT_AFTER`] failed results in a row, with nothing passed between them, a slave is in *doubt*. Another
+//!   slave reruns what a doubted slave fails before the failure counts, and the doubted slave runs one atom at a
+//!   time. If other slaves fail often too, doubt begins only after a longer row.
 //! - An atom that fails elsewhere as well clears the slave, and the next doubt takes twice as long a row. An atom
 //!   that the slave passes clears it wholly. One that passes elsewhere speaks against it.
 //! - It is sick when [`FEWEST_AGAINST`] of at least [`SICK_AFTER`] failed results in a row passed elsewhere, and so
 //!   long a row would be less likely than [`MOST_CHANCE`], judged by how often others fail in these builds (the rule
-//!   of succession). While others may still show that, it waits, so that a black hole costs no more atoms.
+//!   of succession). While other slaves may still show how often they fail, the doubted slave gets no work, so it
+//!   spoils no more atoms.
 //!
 //! An atom is doubted once, so it runs at most once more; and only where another slave can take it.
 
@@ -34,7 +35,7 @@ pub(in crate::core) const SICK_AFTER: u32 = 5;
 /// So many of them must have passed elsewhere.
 const FEWEST_AGAINST: u32 = 3;
 
-/// How likely a row of failed results may be on a well slave that is called sick.
+/// A slave is sick only if a healthy slave would fail such a row with at most this probability.
 const MOST_CHANCE: f64 = 1e-5;
 
 /// How likely it may be where a slave is doubted, if others fail at all often.
@@ -43,7 +44,7 @@ const DOUBT_CHANCE: f64 = 1e-3;
 /// Others fail often when they fail one of so many atoms.
 const OFTEN: u64 = 4;
 
-/// Where others fail so often that not even so long a row is odd, none is.
+/// The longest row that doubt may require, before it doubles for each doubt that was cleared.
 const ALWAYS: u32 = 200;
 
 /// After so many results of others it is known how often they fail.
@@ -167,8 +168,8 @@ fn tenor(outcomes: &[AtomOutcome]) -> Tenor {
     }
 }
 
-/// The same for the same atoms of the same job at the same commit. Where no commit is known, only a build is
-/// like itself.
+/// A hash that is equal for the same atoms of the same job at the same commit; without a commit, only within one
+/// build.
 fn fingerprint(build: &Build, subjob: SubjobId) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     let plan = build.plan.as_ref()?;
@@ -321,7 +322,7 @@ impl Cluster {
         self.doubted.insert(slave);
     }
 
-    /// What was doubted of one slave has a result of another.
+    /// Notes the result that another slave brought for a doubted subjob.
     pub(in crate::core) fn note_second_opinion(
         &mut self,
         doubted: SlaveId,
@@ -351,8 +352,8 @@ impl Cluster {
         });
     }
 
-    /// Brings in line with the state what slaves in doubt may run, and judges them. To be called after
-    /// each event: there are hardly ever any.
+    /// Updates how many subjobs each slave in doubt may have, and judges the slave. Called after each event: slaves
+    /// in doubt are rare.
     pub(in crate::core) fn settle_doubts(&mut self) {
         if self.doubted.is_empty() {
             return;

@@ -24,12 +24,12 @@ pub enum SlaveFact {
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         labels: BTreeSet<String>,
     },
-    /// It is not counted on any more; what it ran goes back to the queues.
+    /// The master gave it up; the subjobs that it held go back to the queues of their builds.
     Lost {
         /// What shows it.
         reason: Loss,
     },
-    /// Nothing will be heard of it any more, and nobody wants to see it.
+    /// Its registration leaves memory: it was replaced, shut down, or lost long ago.
     Forgotten,
     /// A user shuts it down: it takes no new work from now on.
     ShutdownRequested,
@@ -37,7 +37,7 @@ pub enum SlaveFact {
     EndRequested,
     /// It was told to end, and is not called any more.
     Ended,
-    /// It is to take no new work until that is taken back, whatever becomes of its process.
+    /// A user drained it: its address takes no new work until a user undrains it, even after restarts.
     DrainRequested,
     /// Its address, which was drained, takes work again.
     DrainEnded,
@@ -48,8 +48,7 @@ pub enum SlaveFact {
     },
     /// A user says that it is healthy again.
     Released,
-    /// The pause of its quarantine is over: it takes work again, one atom at a time until one has shown how it
-    /// is.
+    /// Its quarantine is over for a trial: it runs one atom at a time until an atom clears it or speaks against it.
     ProbeStarted,
     /// It is kept free for the suspect subjobs of a build.
     Reserved {

@@ -11,10 +11,10 @@
 //!
 //! A sick slave is quarantined for a while, see `quarantine`.
 //!
-//! **A subjob is suspect** when a slave was lost while it ran: not one that said good-bye, and not
-//! one that was handed the subjob by an earlier life of the master, since nobody saw when it went.
-//! After the second such loss it runs alone on a slave that is kept free for it, and if that one is
-//! lost as well the subjob is poison: its atoms failed, and the build goes on.
+//! **A subjob is blamed** when a slave dies while it holds the subjob, unless the slave announced its end or the
+//! master restarted meanwhile.
+//! After the second such death it is *suspect*: it runs alone on a slave that is reserved for it. If that slave dies
+//! too, it is *poison*: its atoms fail, and the build goes on.
 
 use crate::core::Cluster;
 use crate::core::slaves::doubts::Streak;
@@ -36,7 +36,7 @@ const MAX_FAILED_SETUPS: usize = 3;
 /// A slave is sick when others did better with so many of its results in a row.
 const MAX_UNUSABLE: u32 = 3;
 
-/// What speaks against a slave, since something last spoke for it.
+/// The evidence against a slave, since the last evidence for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Whether it has set a build up in this life.
@@ -62,7 +62,7 @@ impl Record {
 }
 
 impl Cluster {
-    /// A slave has a build: that speaks for it, and against those that do not.
+    /// Notes that a slave set a build up: evidence for it, and against slaves that could not.
     pub(in crate::core) fn note_setup(&mut self, slave: SlaveId, build: BuildId) {
         let Some(url) = self.slave(slave).map(|slave| slave.url.clone()) else {
             return;
@@ -108,7 +108,7 @@ impl Cluster {
         }
     }
 
-    /// Finds a slave sick if what is known of it by now says so.
+    /// Marks a slave as sick, or removes the mark, by the evidence so far.
     pub(in crate::core) fn judge(&mut self, id: SlaveId) {
         let Some(slave) = self.slaves.get(&id) else {
             return;

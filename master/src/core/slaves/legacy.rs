@@ -8,8 +8,8 @@ use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 
 impl Cluster {
-    /// The slaves that are lost as the master has started. A slave of the original can not tell what it heard
-    /// before that, and may not hear the same thing twice: what it has is void. One without work goes on.
+    /// The slaves that the master gives up when it starts. A slave of the original can not say which calls it heard,
+    /// and must not hear a call twice. A slave without builds goes on.
     pub(in crate::core) fn unsure_legacy_slaves(&self) -> Vec<Fact> {
         let alive = self.slaves.values().filter(|slave| slave.is_alive());
         let unsure = alive.filter(|slave| slave.is_legacy && !slave.builds.is_empty());

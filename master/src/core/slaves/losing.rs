@@ -1,4 +1,4 @@
-//! What becomes of a slave and of what it has: the part of [`Cluster::apply`] that is about slaves.
+//! How the cluster changes when a slave is lost, is shut down, begins a set-up or drops a build.
 
 use crate::core::Cluster;
 use crate::core::slaves::facts::Loss;

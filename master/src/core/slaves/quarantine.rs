@@ -1,9 +1,9 @@
-//! Slaves that are sick: they take no work for a while, and are tried again.
+//! Quarantine: a sick slave takes no work for a while, and is then tried again.
 //!
 //! The pause grows from one quarantine to the next, from [`SHORTEST_PAUSE`] to [`LONGEST_PAUSE`]. After it the slave
-//! is on *probe*: it gets one atom at a time, and the first thing that speaks against it, in comparison with what
-//! others did with the same, has it quarantined again. An atom that it passes makes it well; so does one that fails
-//! elsewhere too. Undraining it, or starting it again, ends its quarantine at once.
+//! is on *probe*: it gets one atom at a time, and the first evidence against it quarantines it again. An atom that it
+//! passes, or that another slave fails too, ends the probe. A user ends a quarantine at once by undraining or
+//! restarting the slave.
 
 use crate::core::Cluster;
 use crate::core::event::{Fact, SlaveFact};
@@ -19,7 +19,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a quarantine lasts at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// A slave that passed so many results since its last quarantine was well: the next is its first again.
+/// After a slave passed so many results since its last quarantine, its next quarantine is as short as its first.
 const WELL_AFTER: u32 = 20;
 
 impl Slave {
@@ -104,7 +104,7 @@ impl Cluster {
         self.let_work_again(id, Record::probe());
     }
 
-    /// A slave passed something: after a while it counts as well.
+    /// Counts a passed result; after [`WELL_AFTER`] of them the slave's earlier quarantines count no more.
     pub(in crate::core) fn note_well(&mut self, id: SlaveId) {
         let slave = self.known_slave_mut(id);
         if slave.relapses == 0 {

@@ -43,8 +43,8 @@ pub struct Slave {
     pub reserved_for: Option<BuildId>,
     /// What speaks against it.
     pub record: Record,
-    /// What an earlier life of it has run, of which it still has the result. No executor is needed
-    /// for that, nor that the build is set up.
+    /// Subjobs whose results it kept from an earlier life and is to deliver. Delivery needs neither an executor nor a
+    /// set-up.
     pub delivering: BTreeSet<(BuildId, SubjobId)>,
     /// What is derived from what it runs and from its builds.
     #[serde(skip)]
@@ -66,7 +66,7 @@ pub enum Presence {
     Ending,
     /// It was shut down, or lost after that was asked for; kept since results name it.
     ShutDown,
-    /// It does not, or said that it ends.
+    /// It gave no sign of life for too long, was given up, or announced its end.
     Lost {
         /// Why it was given up.
         reason: String,
@@ -114,7 +114,7 @@ impl Slave {
         self.presence == Presence::Alive && !self.is_drained && self.quarantine.is_none()
     }
 
-    /// Whether it is to clear away what it has, though it stays.
+    /// Whether it must tear its builds down although it stays: it is drained or quarantined.
     pub(in crate::core) fn withdraws(&self) -> bool {
         let is_kept_out = self.is_drained || self.quarantine.is_some();
         self.is_alive() && is_kept_out && !self.builds.is_empty()
@@ -152,8 +152,8 @@ impl Slave {
         self.is_legacy && matches!(place, Some(BuildOnSlave::SettingUp { .. }))
     }
 
-    /// How many free executors no set-up is under way for, how many are free, and its id: those that
-    /// have most get work first.
+    /// Sorts slaves: by idle executors that no set-up is under way for, then by idle executors, then by id; the
+    /// greatest gets work first.
     pub(in crate::core) fn room(&self) -> (usize, usize, SlaveId) {
         let free = self.num_free();
         (free.saturating_sub(self.load.promised), free, self.id)
