@@ -43,6 +43,7 @@ mod held_results;
 mod house;
 mod https;
 mod incarnations;
+mod job_commands;
 mod joining;
 mod journal;
 mod kill_points;

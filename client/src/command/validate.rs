@@ -42,6 +42,9 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
     let number = u64::try_from(names.len()).unwrap_or(u64::MAX);
     let fine = format!("{shown} is fine: {}", count(number, "job"));
     output::say(styled(GOOD, fine));
+    for warning in config.warnings() {
+        show(&shown, "warning: ", warning);
+    }
     for name in &names {
         if let Ok((name, job)) = config.job(Some(name)) {
             describe(name, job);
@@ -68,21 +71,22 @@ fn file(path: &Path) -> PathBuf {
 
 fn complain(file: &str, problems: &[&Problem]) -> ExitCode {
     for problem in problems {
-        let place = match (problem.line(), problem.column()) {
-            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-            _ => file.to_owned(),
-        };
-        let place = plain(&place);
-        output::say(format!(
-            "{}: {}",
-            styled(STRONG, place),
-            plain(&problem.message)
-        ));
-        output::say(format!("    instead: {}", plain(&problem.cure)));
+        show(file, "", problem);
     }
     let number = u64::try_from(problems.len()).unwrap_or(u64::MAX);
     output::say(styled(BAD, format!("{file}: {}", count(number, "problem"))));
     ExitCode::AtomsFailed
+}
+
+/// Where something is, what, and what to write instead.
+fn show(file: &str, kind: &str, problem: &Problem) {
+    let place = match (problem.line(), problem.column()) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+        _ => file.to_owned(),
+    };
+    let place = styled(STRONG, plain(&place));
+    output::say(format!("{place}: {kind}{}", plain(&problem.message)));
+    output::say(format!("    instead: {}", plain(&problem.cure)));
 }
 
 fn describe(name: &str, job: &Job) {
@@ -132,11 +136,11 @@ fn describe(name: &str, job: &Job) {
     }
 }
 
-/// The first line of a command, cut where it is long.
+/// The first line of a command that says something, cut where it is long.
 fn shortened(command: &str) -> String {
     const LONGEST: usize = 100;
     let mut lines = command.trim().lines();
-    let first = lines.next().unwrap_or_default();
+    let first = lines.find(|line| *line != "{").unwrap_or_default();
     let cut: String = first.chars().take(LONGEST).collect();
     let shown = plain(&cut);
     if cut.len() < first.len() || lines.next().is_some() {

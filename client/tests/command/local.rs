@@ -57,6 +57,21 @@ fn each_mistake_has_its_place_and_cure() {
 }
 
 #[test]
+fn what_the_original_runs_otherwise_is_a_warning() {
+    let user = User::new();
+    let text = "A:\n  commands:\n    - 'make # all'\n    - make check\n  atomizers:\n    - X: seq 3\n";
+    std::fs::write(user.path("odd.yaml"), text).unwrap();
+    user.run(&["validate", "odd.yaml"]).expect_code(0).expect(
+        &[
+            "odd.yaml is fine: 1 job\nodd.yaml:3:7: warning: Definition for job \"A\" has a command in config section \
+             \"commands\" that ends with a comment, which hides all later commands from the original.\n    instead: ",
+            "each atom runs:             make # all ...\n",
+        ],
+        &[],
+    );
+}
+
+#[test]
 fn stop_ends_what_runs_and_nothing_else() {
     let user = User::new();
     user.run(&["stop"])

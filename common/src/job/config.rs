@@ -8,8 +8,10 @@ mod atomizers;
 mod check;
 mod commands;
 mod document;
+mod joining;
 mod limits;
 mod problem;
+mod shell_text;
 #[cfg(test)]
 mod tests;
 mod time_limit;
@@ -89,6 +91,8 @@ pub struct JobConfig {
 struct NamedJob {
     name: String,
     outcome: Result<Job, Vec<Problem>>,
+    /// What means something else to the original.
+    warnings: Vec<Problem>,
 }
 
 /// Why there is no job. The text becomes the build's `error_message`; it begins with the original's words.
@@ -232,6 +236,11 @@ impl JobConfig {
             .flatten()
     }
 
+    /// What is right, but means something else to the original, in the order of the jobs.
+    pub fn warnings(&self) -> impl Iterator<Item = &Problem> {
+        self.jobs.iter().flat_map(|job| &job.warnings)
+    }
+
     /// The names of all jobs in file order, also of broken ones.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.jobs.iter().map(|job| job.name.as_str())
@@ -251,7 +260,7 @@ fn read_jobs(file: &str, entries: &[(Node, Node)]) -> Vec<NamedJob> {
     for (key, node) in entries {
         // A name is what is written, also where YAML takes it for a number or a truth value.
         let name = key.value.scalar_text().unwrap_or("?");
-        let mut outcome = check::check_job(file, name, &key.place, node);
+        let (mut outcome, warnings) = check::check_job(file, name, &key.place, node);
         if key.value.scalar_text().is_none() {
             add_problem(&mut outcome, Problem {
                 file: file.to_owned(),
@@ -287,6 +296,7 @@ fn read_jobs(file: &str, entries: &[(Node, Node)]) -> Vec<NamedJob> {
         jobs.push(NamedJob {
             name: name.to_owned(),
             outcome,
+            warnings,
         });
     }
     jobs
@@ -311,7 +321,7 @@ impl Job {
     ) -> Result<Self, JobConfigError> {
         const PATH: &str = "config";
         let node = document::from_json(value, PATH);
-        check::check_job(PATH, name.unwrap_or("None"), &node.place, &node)
-            .map_err(JobConfigError::InvalidJob)
+        let (job, _) = check::check_job(PATH, name.unwrap_or("None"), &node.place, &node);
+        job.map_err(JobConfigError::InvalidJob)
     }
 }

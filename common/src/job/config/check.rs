@@ -43,29 +43,32 @@ const SECTIONS: [&str; 13] = [
 
 /// Checks one job whole, so that its author sees all mistakes at once.
 ///
-/// `name_place` is where a missing section is reported: at the job's name.
+/// `name_place` is where a missing section is reported: at the job's name. The second list is of what is right, but
+/// means something else to the original.
 pub(super) fn check_job(
     file: &str,
     name: &str,
     name_place: &Place,
     node: &Node,
-) -> Result<Job, Vec<Problem>> {
+) -> (Result<Job, Vec<Problem>>, Vec<Problem>) {
     let mut check = Check {
         file,
         job: name,
         problems: Vec::new(),
+        warnings: Vec::new(),
     };
-    let job = check.job(name_place, node);
-    match job {
+    let job = match check.job(name_place, node) {
         Some(job) if check.problems.is_empty() => Ok(job),
         _ => Err(check.problems),
-    }
+    };
+    (job, check.warnings)
 }
 
 pub(super) struct Check<'a> {
     file: &'a str,
     pub(super) job: &'a str,
     problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Check<'_> {
@@ -255,6 +258,9 @@ impl Check<'_> {
             );
             good = false;
         }
+        if good {
+            self.warn_of_joining(section, elements);
+        }
         good.then(|| join_commands(commands))
     }
 
@@ -298,12 +304,17 @@ impl Check<'_> {
     }
 
     pub(super) fn note(&mut self, place: &Place, message: String, cure: &str) {
-        self.problems.push(Problem {
+        let problem = self.problem(place, message, cure);
+        self.problems.push(problem);
+    }
+
+    pub(super) fn problem(&self, place: &Place, message: String, cure: &str) -> Problem {
+        Problem {
             file: self.file.to_owned(),
             place: Some(place.clone()),
             message,
             cure: cure.to_owned(),
-        });
+        }
     }
 }
 

@@ -1,24 +1,38 @@
 //! From the lists of a job to shell text: joining commands, and atoms out of an atomizer's output.
 //!
 //! The results are part of the API: atoms are shown to users and key the learned timings, so every
-//! oddity of the original is kept (specification 5.2 and 5.3).
+//! oddity of the original is kept that hides no command (specification 5.2 and 5.3).
 
-/// Joins the elements of a command list into one shell command, as the original does.
+use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
+
+/// Joins the elements of a command list into one shell command, with the original's meaning.
 ///
 /// Each element is trimmed and loses its trailing `;`; ` && ` follows it, or only a blank when it ends in
-/// `&`. `None` stands for an empty list element, which is left out. Oddities that are kept: an empty
-/// element at the start gives a leading `&&`, and `a ;` leaves two blanks.
+/// `&`. An element that would take what follows for a part of itself, such as one that ends in a comment, stands in
+/// braces on lines of its own; one that is nothing but comments is left out. `None` stands for an empty list
+/// element, which is left out, too. Oddities that are kept: an empty element at the start gives a leading
+/// `&&`, and `a ;` leaves two blanks.
 #[must_use]
 pub(crate) fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    let mut elements: Vec<&str> = elements.into_iter().flatten().map(without_end).collect();
+    if !elements.iter().all(|element| has_only_comments(element)) {
+        elements.retain(|element| !has_only_comments(element));
+    }
     let mut joined = String::new();
-    for element in elements.into_iter().flatten() {
-        let element = element.trim().trim_end_matches(';');
-        joined.push_str(element);
-        joined.push_str(if element.trim().ends_with('&') {
-            " "
+    for (index, element) in elements.iter().enumerate() {
+        let end = end_of(element);
+        let is_last = index + 1 == elements.len();
+        if end.needs_a_line() && !is_last {
+            // Behind a backslash the end of the line would not count.
+            let more = if end == End::Backslash { "\n" } else { "" };
+            joined.push_str(&format!("{{\n{element}\n{more}}} &&\n"));
         } else {
-            " && "
-        });
+            joined.push_str(element);
+            joined.push_str(match ends_with_unescaped(element.trim_end(), '&') {
+                true => " ",
+                false => " && ",
+            });
+        }
     }
     let joined = joined.trim();
     if joined.ends_with("&&") {
@@ -26,6 +40,15 @@ pub(crate) fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a st
     } else {
         joined.to_owned()
     }
+}
+
+/// An element without the white space around it and the `;` at its end, as far as they mean nothing.
+fn without_end(element: &str) -> &str {
+    let mut element = element.trim();
+    while ends_with_unescaped(element, ';') {
+        element = &element[..element.len() - 1];
+    }
+    element
 }
 
 /// The atom for one value: `export NAME="value";`.
@@ -108,10 +131,43 @@ mod tests {
                 continue;
             };
             let joined = join_commands(elements.iter().map(Value::as_str));
-            assert_eq!(Some(joined.as_str()), case["out"].as_str(), "{case}");
+            let expected = match case["in"][0].as_str() {
+                // The original hides the second command.
+                Some("a # comment") => Some("{\na # comment\n} &&\nb"),
+                _ => case["out"].as_str(),
+            };
+            assert_eq!(Some(joined.as_str()), expected, "{case}");
             checked += 1;
         }
         assert_eq!(checked, 24);
+    }
+
+    #[test]
+    fn no_command_hides_the_next() {
+        let join = |elements: &[&str]| join_commands(elements.iter().copied().map(Some));
+        for (elements, joined) in [
+            (
+                &["echo one # note", "exit 3"][..],
+                "{\necho one # note\n} &&\nexit 3",
+            ),
+            (
+                &["a", "cat <<END\ntext\nEND\n", "exit 3"],
+                "a && {\ncat <<END\ntext\nEND\n} &&\nexit 3",
+            ),
+            (&["a \\", "exit 3"], "{\na \\\n\n} &&\nexit 3"),
+            (&["echo \\&", "exit 3"], "echo \\& && exit 3"),
+            (
+                &["find . -exec rm {} \\;", "exit 3"],
+                "find . -exec rm {} \\; && exit 3",
+            ),
+            (&["# first", "a", "# then", "exit 3", "# end"], "a && exit 3"),
+            (&["# a comment\na", "exit 3 # end"], "# a comment\na && exit 3 # end"),
+            (&["# a comment"], "# a comment"),
+            // Parts of one command, as for the original.
+            (&["( cd x", "make )"], "( cd x && make )"),
+        ] {
+            assert_eq!(join(elements), joined, "{elements:?}");
+        }
     }
 
     #[test]

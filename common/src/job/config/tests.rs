@@ -191,6 +191,18 @@ fn aliases_and_merges_work_and_point_at_the_definition() {
 }
 
 #[test]
+fn what_the_original_runs_otherwise_is_told() {
+    let config = parse(
+        "A:\n  commands:\n    - 'a # b'\n    - |\n      cat <<E\n      E\n    - echo don't\n    - 'a \\'\n    - 'a \\&'\n    - \
+         'a \\;'\n    - '# b'\n    - 'last # c'\n  setup_build: ['a # b']\n  teardown_build: ['a #b', c]\n  atomizers: \
+         [{T: 'ls # all'}]\n",
+    );
+    assert_eq!(config.problems().count(), 0);
+    let lines: Vec<_> = config.warnings().map(|w| w.line().unwrap()).collect();
+    assert_eq!(lines, [3, 5, 7, 8, 9, 10, 11, 14]);
+}
+
+#[test]
 fn inline_configs() {
     let good = json!({"commands": ["true"], "atomizers": [{"N": "seq 1 2"}], "max_executors": 3});
     let job = Job::from_inline(None, &good).unwrap();
