@@ -18,10 +18,12 @@ pub enum ExitCode {
     Canceled = 4,
     /// The master is unreachable or refused, or this command has other trouble of its own.
     Trouble = 5,
+    /// The build has no atoms, so nothing was tested, and its job does not allow that.
+    NoAtoms = 6,
 }
 
 /// All exit codes and what they mean, in words for a user.
-const MEANINGS: [(ExitCode, &str); 6] = [
+const MEANINGS: [(ExitCode, &str); 7] = [
     (ExitCode::Success, "success: all atoms passed"),
     (
         ExitCode::AtomsFailed,
@@ -40,6 +42,10 @@ const MEANINGS: [(ExitCode, &str); 6] = [
         ExitCode::Trouble,
         "the master can not be reached or refused, or other trouble",
     ),
+    (
+        ExitCode::NoAtoms,
+        "the build has no atoms, so nothing was tested (allow_no_atoms in the job allows it)",
+    ),
 ];
 
 impl ExitCode {
@@ -56,6 +62,7 @@ impl ExitCode {
             BuildStatus::Queued | BuildStatus::Building => None,
             BuildStatus::Error => Some(Self::BuildError),
             BuildStatus::Canceled => Some(Self::Canceled),
+            BuildStatus::Finished if build.lacks_atoms => Some(Self::NoAtoms),
             BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => {
                 Some(Self::Success)
             }
@@ -63,12 +70,12 @@ impl ExitCode {
         }
     }
 
-    /// The original's exit code for a `build` that ended like this: 0 where all atoms passed and after Ctrl-C
+    /// The original's exit code for a `build` that ended like this: 0 where no atom failed and after Ctrl-C
     /// (`is_interrupted`), else 1.
     #[must_use]
     pub const fn as_the_original(self, is_interrupted: bool) -> Self {
         match self {
-            Self::Success => Self::Success,
+            Self::Success | Self::NoAtoms => Self::Success,
             Self::Canceled if is_interrupted => Self::Success,
             Self::AtomsFailed | Self::Usage | Self::BuildError | Self::Canceled | Self::Trouble => {
                 Self::AtomsFailed
@@ -97,7 +104,8 @@ mod tests {
     #[test]
     fn the_original_knows_two_codes() {
         for (code, _) in MEANINGS {
-            let expected = u8::from(code != ExitCode::Success);
+            let passes = matches!(code, ExitCode::Success | ExitCode::NoAtoms);
+            let expected = u8::from(!passes);
             assert_eq!(code.as_the_original(false).number(), expected);
         }
         assert_eq!(ExitCode::Canceled.as_the_original(true).number(), 0);
@@ -107,7 +115,7 @@ mod tests {
     #[test]
     fn the_table_lists_each_code_once_and_in_order() {
         let numbers = MEANINGS.map(|(code, _)| code.number());
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
         assert!(ExitCode::table().contains("\n  4  the build was canceled"));
     }
 }

@@ -141,6 +141,10 @@ pub struct BuildView {
     /// Ours: what went wrong without changing the result, such as a `teardown_build` that failed.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Ours: it ended without atoms, which its job does not allow: a failure, though `result` is `NO_FAILURES` as in
+    /// the original.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_atoms: bool,
     /// Ours: about how long it will still take at the pace of the executors that it has now; null
     /// while none runs its atoms, or where nothing is known of how long they take.
     #[serde(default)]

@@ -40,7 +40,7 @@ pub fn jobs(text: &[u8]) {
             assert!(!error.to_string().is_empty());
         }
     }
-    for atom in atoms_from_output("NAME", text, "/project") {
+    for atom in atoms_from_output("NAME", text, "/project").atoms {
         assert!(
             atom.starts_with("export NAME=\"") && atom.ends_with("\";"),
             "{atom}"

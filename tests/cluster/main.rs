@@ -26,6 +26,7 @@ mod skipping;
 mod stories;
 mod wait;
 
+mod atomizers;
 mod atoms;
 mod bad_atoms;
 mod bad_line;

@@ -18,7 +18,7 @@ use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::text::printable::{plain, plain_lines};
+use clusterrunner_common::text::printable::plain_lines;
 use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being
@@ -156,7 +156,7 @@ async fn await_clearing(client: &Client, end: &BuildView) {
 }
 
 fn warn(warning: &str) {
-    let warning = plain(warning);
+    let warning = plain_lines(warning);
     output::complain(format!("{} {warning}", styled(NOTICE, "warning:")));
 }
 
@@ -242,7 +242,9 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
         BuildStatus::Canceled => output::say(format!("Build {id} was canceled.")),
         BuildStatus::Finished => {
             output::tell(format!("Build is finished. (Build id: {id})"));
+            // The original's word for a build without atoms.
             let (style, result) = match build.result {
+                Some(BuildResult::NoFailures) if build.lacks_atoms => (BAD, "NO_FAILURES"),
                 Some(BuildResult::NoFailures) => (GOOD, "NO_FAILURES"),
                 Some(BuildResult::Failure) | None => (BAD, "FAILURE"),
             };
@@ -275,7 +277,7 @@ fn summary(build: &BuildView, seconds: f64) -> String {
     let time = duration(seconds);
     let id = build.id;
     match build.num_atoms {
-        None | Some(0) => format!("Build {id} is finished: it has no atoms, so nothing was run"),
+        None | Some(0) => format!("Build {id} is finished: it has no atoms, so nothing was tested"),
         Some(atoms) => format!(
             "Build {id} is finished: {} passed, {failed} failed in {time}",
             atoms.saturating_sub(failed)

@@ -320,6 +320,7 @@ mod tests {
             num_atoms_in_progress: 0,
             num_atoms_in_trouble: 0,
             warnings: Vec::new(),
+            lacks_atoms: false,
             seconds_left: None,
         }
     }

@@ -211,7 +211,9 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         (_, None) => {}
     }
     for warning in &build.warnings {
-        line("warning", warning);
+        let mut lines = warning.lines();
+        line("warning", lines.next().unwrap_or_default());
+        lines.for_each(|more| line("", more));
     }
     line("began", &began(&build));
     if let Some(seconds) = took(&build) {
@@ -258,6 +260,7 @@ fn build_state(build: &BuildView) -> (Style, &'static str) {
             _ => (NOTICE, "queued"),
         },
         BuildStatus::Building => (NOTICE, "building"),
+        BuildStatus::Finished if build.lacks_atoms => (BAD, "no atoms"),
         BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => (GOOD, "passed"),
         BuildStatus::Finished => (BAD, "failed"),
         BuildStatus::Error => (BAD, "error"),

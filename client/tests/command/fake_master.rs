@@ -330,6 +330,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         num_atoms_in_progress: 0,
         num_atoms_in_trouble: 0,
         warnings: Vec::new(),
+        lacks_atoms: false,
         seconds_left: None,
     }
 }

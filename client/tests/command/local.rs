@@ -59,7 +59,8 @@ fn each_mistake_has_its_place_and_cure() {
 #[test]
 fn what_the_original_runs_otherwise_is_a_warning() {
     let user = User::new();
-    let text = "A:\n  commands:\n    - 'make # all'\n    - make check\n  atomizers:\n    - X: seq 3\n";
+    let text =
+        "A:\n  commands:\n    - 'make # all'\n    - make check\n  atomizers:\n    - X: seq 3\n";
     std::fs::write(user.path("odd.yaml"), text).unwrap();
     user.run(&["validate", "odd.yaml"]).expect_code(0).expect(
         &[

@@ -16,8 +16,8 @@ mod shell_text;
 mod tests;
 mod time_limit;
 
-pub use commands::atoms_from_output;
 use commands::join_commands;
+pub use commands::{Lines, atoms_from_output};
 pub use problem::{Place, Problem};
 pub use time_limit::{TimeLimit, Timeouts};
 
@@ -61,6 +61,9 @@ pub struct Job {
     /// How long each of its commands may run.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+    /// Whether a build of it may have no atoms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_no_atoms: bool,
 }
 
 #[expect(

@@ -40,6 +40,25 @@ pub struct ShellCommand {
     pub max_output: Option<u64>,
 }
 
+/// Where a command writes to.
+#[derive(Debug)]
+pub struct Streams {
+    /// Its standard output.
+    pub output: File,
+    /// Its standard error; the same as the output where there is none.
+    pub errors: Option<File>,
+}
+
+/// Both to one file.
+impl From<File> for Streams {
+    fn from(output: File) -> Self {
+        Self {
+            output,
+            errors: None,
+        }
+    }
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -76,7 +95,7 @@ pub enum CommandError {
 }
 
 impl ShellCommand {
-    /// Runs it to its end. Standard output and error go to `output`, standard input is empty.
+    /// Runs it to its end. Standard input is empty.
     ///
     /// The end of the *shell* is the end of the command: children that it left in the background
     /// go on, as with the original, until [`end_marked`] takes them. When `stop` is canceled or
@@ -87,19 +106,20 @@ impl ShellCommand {
     /// When the shell can not be started or awaited.
     pub async fn run(
         &self,
-        output: File,
+        streams: impl Into<Streams>,
         stop: &CancellationToken,
         limit: Option<Duration>,
         grace: Duration,
     ) -> Result<Ended, CommandError> {
-        let watched = self.max_output.map(|max| (output.try_clone(), max));
+        let streams = streams.into();
+        let watched = self.max_output.map(|max| (streams.output.try_clone(), max));
         let capped = async move {
             match watched {
                 Some((Ok(file), max)) => keep_capped(file, max).await,
                 Some((Err(_), _)) | None => std::future::pending().await,
             }
         };
-        let mut child = self.start_on_runtime(output)?;
+        let mut child = self.start_on_runtime(streams)?;
         let timed_out = async {
             match limit {
                 Some(limit) => tokio::time::sleep(limit).await,
@@ -123,19 +143,20 @@ impl ShellCommand {
         }
     }
 
-    /// Starts it, for a thread that waits for it itself. Of `max_output` nothing is seen to.
+    /// Starts it, for a thread that waits for it itself. Standard output and error go to `output`. Of `max_output`
+    /// nothing is seen to.
     ///
     /// # Errors
     /// When the shell can not be started.
     pub fn start(&self, output: File) -> Result<RunningCommand, CommandError> {
-        let started = shell::command(self, output)?.spawn();
+        let started = shell::command(self, output.into())?.spawn();
         let started = started.map_err(|source| self.not_started(source))?;
         open_files::lower_limit_of(started.id());
         RunningCommand::new(started)
     }
 
-    fn start_on_runtime(&self, output: File) -> Result<Child, CommandError> {
-        let mut command = Command::from(shell::command(self, output)?);
+    fn start_on_runtime(&self, streams: Streams) -> Result<Child, CommandError> {
+        let mut command = Command::from(shell::command(self, streams)?);
         let started = command.kill_on_drop(true).spawn();
         let started = started.map_err(|source| self.not_started(source))?;
         if let Some(id) = started.id() {

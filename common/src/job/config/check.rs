@@ -23,9 +23,12 @@ const LABELS: &str = "labels";
 const PRIORITY: &str = "priority";
 const WEIGHT: &str = "weight";
 
+// And how its atoms are made.
+const ALLOW_NO_ATOMS: &str = "allow_no_atoms";
+
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -39,6 +42,7 @@ const SECTIONS: [&str; 13] = [
     LABELS,
     PRIORITY,
     WEIGHT,
+    ALLOW_NO_ATOMS,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -114,6 +118,9 @@ impl Check<'_> {
         let weight = sections
             .get(WEIGHT)
             .and_then(|number| self.weight(WEIGHT, number));
+        let allow_no_atoms = sections
+            .get(ALLOW_NO_ATOMS)
+            .and_then(|truth| self.truth(ALLOW_NO_ATOMS, truth));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -156,6 +163,7 @@ impl Check<'_> {
             priority: priority.unwrap_or_default(),
             weight,
             timeouts,
+            allow_no_atoms: allow_no_atoms.unwrap_or_default(),
         })
     }
 

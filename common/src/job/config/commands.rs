@@ -59,25 +59,38 @@ pub(crate) fn atom_command(name: &str, value: &str) -> String {
     format!("export {name}=\"{value}\";")
 }
 
-/// The atoms of one atomizer, in the order of its output.
+/// What an atomizer's output is made of.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// The atoms, in the order of the output.
+    pub atoms: Vec<String>,
+    /// How many blank lines there are between them, of which the original makes atoms.
+    pub blank: usize,
+}
+
+/// The atoms of one atomizer.
 ///
-/// The whole output is stripped and split into lines; each line, also an empty one in the middle, is
-/// one value, in which the text `project_directory` becomes `$PROJECT_DIR`. Empty output gives no atoms.
+/// Each line that is not blank is one value, in which the text `project_directory` becomes `$PROJECT_DIR`.
 #[must_use]
-pub fn atoms_from_output(name: &str, output: &str, project_directory: &str) -> Vec<String> {
-    let output = output.trim_matches(is_python_space);
-    if output.is_empty() {
-        return Vec::new();
+pub fn atoms_from_output(name: &str, output: &str, project_directory: &str) -> Lines {
+    let mut found = Lines::default();
+    let mut blank = 0;
+    for line in lines(output) {
+        if line.chars().all(is_python_space) {
+            blank += 1;
+            continue;
+        }
+        if !found.atoms.is_empty() {
+            found.blank += blank;
+        }
+        blank = 0;
+        // Replacing the empty text would put the variable between all letters.
+        found.atoms.push(match project_directory {
+            "" => atom_command(name, line),
+            directory => atom_command(name, &line.replace(directory, "$PROJECT_DIR")),
+        });
     }
-    lines(output)
-        .map(|line| {
-            // Replacing the empty text would put the variable between all letters.
-            if project_directory.is_empty() {
-                return atom_command(name, line);
-            }
-            atom_command(name, &line.replace(project_directory, "$PROJECT_DIR"))
-        })
-        .collect()
+    found
 }
 
 /// White space of Python's `strip`: Unicode's and the four ASCII separators.
@@ -160,8 +173,14 @@ mod tests {
                 &["find . -exec rm {} \\;", "exit 3"],
                 "find . -exec rm {} \\; && exit 3",
             ),
-            (&["# first", "a", "# then", "exit 3", "# end"], "a && exit 3"),
-            (&["# a comment\na", "exit 3 # end"], "# a comment\na && exit 3 # end"),
+            (
+                &["# first", "a", "# then", "exit 3", "# end"],
+                "a && exit 3",
+            ),
+            (
+                &["# a comment\na", "exit 3 # end"],
+                "# a comment\na && exit 3 # end",
+            ),
             (&["# a comment"], "# a comment"),
             // Parts of one command, as for the original.
             (&["( cd x", "make )"], "( cd x && make )"),
@@ -185,12 +204,12 @@ mod tests {
 
     #[test]
     fn output_becomes_one_atom_per_line() {
-        let atoms = atoms_from_output("T", "\n /p/a.t \n\nb /p/c\r\n  d\n\n", "/p");
+        let found = atoms_from_output("T", "\n /p/a.t \n\nb /p/c\r\n  d\n\n", "/p");
+        assert_eq!(found.blank, 1);
         assert_eq!(
-            atoms,
+            found.atoms,
             [
-                r#"export T="$PROJECT_DIR/a.t ";"#,
-                r#"export T="";"#,
+                r#"export T=" $PROJECT_DIR/a.t ";"#,
                 r#"export T="b $PROJECT_DIR/c";"#,
                 r#"export T="  d";"#
             ]
@@ -202,14 +221,15 @@ mod tests {
         let lines: Vec<_> = lines("a\r\nb\rc\u{c}d\u{2028}e\n\nf").collect();
         assert_eq!(lines, ["a", "b", "c", "d", "e", "", "f"]);
         assert_eq!(
-            atoms_from_output("T", "\u{1f}a\u{1c}", ""),
+            atoms_from_output("T", "a\u{1c}\u{1f}", "").atoms,
             [r#"export T="a";"#]
         );
     }
 
     #[test]
     fn no_output_no_atoms() {
-        assert!(atoms_from_output("T", " \n\t\n", "/p").is_empty());
-        assert_eq!(atoms_from_output("T", "a", ""), [r#"export T="a";"#]);
+        assert_eq!(atoms_from_output("T", " \n\t\n", "/p"), Lines::default());
+        let one = atoms_from_output("T", "a", "");
+        assert_eq!(one.atoms, [r#"export T="a";"#]);
     }
 }

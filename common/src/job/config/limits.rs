@@ -138,6 +138,22 @@ impl Check<'_> {
         Some(labels)
     }
 
+    pub(super) fn truth(&mut self, section: &str, node: &Node) -> Option<bool> {
+        const CURE: &str = "write true or false, without quotes";
+        let truth = match &node.value {
+            Value::Boolean(word) => match word.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => Some(true),
+                _ => Some(false),
+            },
+            _ => None,
+        };
+        if truth.is_none() {
+            let found = python_type(&node.value, false);
+            self.wrong_value(node, section, "<class 'bool'>", &found, CURE);
+        }
+        truth
+    }
+
     pub(super) fn priority(&mut self, section: &str, node: &Node) -> Option<i32> {
         const EXPECTED: &str = "<class 'int'>";
         self.not_octal(section, node, EXPECTED)?;

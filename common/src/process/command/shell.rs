@@ -1,6 +1,6 @@
 //! The shell that runs commands, and what it is started with.
 
-use super::{CommandError, MARK_VARIABLE, ShellCommand};
+use super::{CommandError, MARK_VARIABLE, ShellCommand, Streams};
 use crate::process::terminal;
 use crate::process::umask;
 use std::ffi::OsString;
@@ -62,9 +62,9 @@ pub(super) fn program() -> &'static str {
     SHELL.program
 }
 
-/// The shell, ready to run a command with standard output and error to `output`. There is nothing in
-/// it that would keep the system from starting it without a copy of this process.
-pub(super) fn command(order: &ShellCommand, output: File) -> Result<Command, CommandError> {
+/// The shell, ready to run a command that writes to `streams`. There is nothing in it that would keep the system from
+/// starting it without a copy of this process.
+pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command, CommandError> {
     let shell = &*SHELL;
     let line = [&*shell.prelude, &order.command_line].concat();
     let (line, input) = if line.len() > LONGEST_ARGUMENT {
@@ -73,7 +73,10 @@ pub(super) fn command(order: &ShellCommand, output: File) -> Result<Command, Com
     } else {
         (line, shell.empty_input())
     };
-    let errors = output.try_clone();
+    let errors = match streams.errors {
+        Some(errors) => Ok(errors),
+        None => streams.output.try_clone(),
+    };
     let errors = errors.map_err(|source| order.not_started(source))?;
     let mut command = Command::new(shell.program);
     let inherited = shell.inherited.iter().map(|(name, value)| (name, value));
@@ -82,7 +85,7 @@ pub(super) fn command(order: &ShellCommand, output: File) -> Result<Command, Com
         .arg(line)
         .current_dir(&order.working_directory)
         .stdin(input)
-        .stdout(output)
+        .stdout(streams.output)
         .stderr(errors)
         .env_clear()
         .envs(inherited)

@@ -311,6 +311,13 @@ impl Build {
         self.subjobs.get(id.0 as usize).map(Arc::as_ref)
     }
 
+    /// Whether it ended without atoms and its job does not allow that.
+    #[must_use]
+    pub fn lacks_atoms(&self) -> bool {
+        let is_allowed = self.plan.as_ref().is_some_and(|plan| plan.allow_no_atoms);
+        self.state == BuildState::Finished && self.num_atoms == 0 && !is_allowed
+    }
+
     /// The job's command, shared by all hand-outs of the build.
     pub(in crate::core) fn shared_command(&self) -> Option<Arc<str>> {
         let command = &self.plan.as_ref()?.command;

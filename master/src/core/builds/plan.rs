@@ -34,6 +34,12 @@ pub struct Plan {
     /// How long its commands may run; what is not said there has no limit.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+    /// Whether it may have no atoms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_no_atoms: bool,
+    /// What is to be told of how its atoms were found. Emptied once it is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Its atoms in the atomizers' order, such as `export TEST="x";`. Emptied once they are grouped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub atoms: Vec<String>,
@@ -59,6 +65,8 @@ impl Plan {
             priority: job.priority,
             weight: job.weight,
             timeouts: job.timeouts,
+            allow_no_atoms: job.allow_no_atoms,
+            warnings: Vec::new(),
             atoms: Vec::new(),
             expected_ms: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! What reports about a build mean: from the preparer, the archiver and the slaves.
 
-use super::when;
+use super::{MAX_WARNING, MAX_WARNINGS, when};
 use crate::core::Cluster;
 use crate::core::builds::atom_grouper;
 use crate::core::builds::build::BuildState;
@@ -22,8 +22,19 @@ impl Cluster {
             plan.expected_ms.clear();
         }
         let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
-        let prepared = BuildFact::Prepared { plan, subjobs };
-        Ok(when(expected, Fact::Build(build, prepared)))
+        let warnings = std::mem::take(&mut plan.warnings).into_iter();
+        let warnings = warnings.take(MAX_WARNINGS).map(|warning| {
+            let warning = warning.chars().take(MAX_WARNING).collect();
+            Fact::Build(build, BuildFact::Warned { warning })
+        });
+        let mut facts = when(
+            expected,
+            Fact::Build(build, BuildFact::Prepared { plan, subjobs }),
+        );
+        if expected {
+            facts.extend(warnings);
+        }
+        Ok(facts)
     }
 
     /// Preparing or archiving a build failed; `during` says which.

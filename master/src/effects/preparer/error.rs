@@ -1,6 +1,6 @@
 //! Why a build can not be prepared.
 
-use super::output::{MAX_OUTPUT, shown};
+use super::output::{MAX_OUTPUT, Printed};
 use super::work::Failure;
 use clusterrunner_common::child::ChildError;
 use clusterrunner_common::git::{GitError, GitUrlError};
@@ -36,15 +36,15 @@ pub(super) enum PreparationError {
     Job(#[from] JobFileError),
     #[error(transparent)]
     Shell(#[from] CommandError),
-    #[error("Atomizer command failed! \"{command}\" {how}.{}", shown(.output))]
+    #[error("Atomizer command failed! \"{command}\" {how}.{printed}")]
     Atomizer {
         command: String,
         how: String,
-        output: String,
+        printed: Printed,
     },
     #[error(
-        "Atomizer command failed! \"{command}\" printed more than {} MiB, and each line is an atom. Have it print \
-         the values only.",
+        "Atomizer command failed! \"{command}\" printed more than {} MiB. Have it print the values only, one in \
+         a line.",
         MAX_OUTPUT >> 20
     )]
     Flood { command: String },

@@ -2,6 +2,7 @@
 //! atomizers to run), looked at for its size while the command runs, read as a whole afterwards.
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::time::Duration;
@@ -55,19 +56,48 @@ impl Output {
     }
 }
 
-/// The end of a failed atomizer's output, as a sentence for its user.
-pub(super) fn shown(output: &str) -> String {
+/// What an atomizer printed.
+#[derive(Debug)]
+pub(super) struct Printed {
+    /// To its standard output.
+    pub(super) output: String,
+    /// To its standard error.
+    pub(super) errors: String,
+}
+
+impl Printed {
+    /// The end of its standard error, as a sentence for its user; nothing where that is blank.
+    pub(super) fn shown_errors(&self) -> Option<String> {
+        let end = shown(&self.errors)?;
+        Some(format!(" The end of its standard error:\n{end}"))
+    }
+}
+
+/// The end of both, as sentences for the user of an atomizer that failed.
+impl fmt::Display for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let output = shown(&self.output).map(|end| format!(" The end of its output:\n{end}"));
+        match (output, self.shown_errors()) {
+            (None, None) => f.write_str(" It printed nothing."),
+            (Some(output), None) => f.write_str(&output),
+            (None, Some(errors)) => f.write_str(&errors),
+            (Some(output), Some(errors)) => write!(f, "{output}\n{}", errors.trim_start()),
+        }
+    }
+}
+
+/// The end of a text; nothing where it is blank.
+fn shown(output: &str) -> Option<String> {
     let text = output.trim_end();
     if text.is_empty() {
-        return " It printed nothing.".to_owned();
+        return None;
     }
     // A NUL would not be seen.
     let text = end_of(text).replace('\0', "\\0");
     let text = end_of(&text);
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(SHOWN_LINES);
-    let last = lines.get(skipped..).unwrap_or_default().join("\n");
-    format!(" The end of its output:\n{last}")
+    Some(lines.get(skipped..).unwrap_or_default().join("\n"))
 }
 
 fn end_of(text: &str) -> &str {
@@ -93,18 +123,34 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_bounded_in_lines_and_bytes() {
-        assert_eq!(shown(" \n"), " It printed nothing.");
-        assert_eq!(shown("a\nb\n"), " The end of its output:\na\nb");
-        let zeros = shown(&"\0".repeat(SHOWN_BYTES));
-        assert!(zeros.len() <= SHOWN_BYTES + 30 && zeros.ends_with("\\0"));
+        assert_eq!(shown(" \n"), None);
+        assert_eq!(shown("a\nb\n").unwrap(), "a\nb");
+        let zeros = shown(&"\0".repeat(SHOWN_BYTES)).unwrap();
+        assert!(zeros.len() <= SHOWN_BYTES && zeros.ends_with("\\0"));
         let many = "x\n".repeat(100);
-        assert_eq!(shown(&many).lines().count(), 1 + SHOWN_LINES);
+        assert_eq!(shown(&many).unwrap().lines().count(), SHOWN_LINES);
         // A character of two bytes at the cut is left out as a whole.
-        let long = shown(&format!("{}e", "é".repeat(SHOWN_BYTES)));
+        let long = shown(&format!("{}e", "é".repeat(SHOWN_BYTES))).unwrap();
         assert!(
-            long.len() <= SHOWN_BYTES + 30 && long.ends_with("ée"),
+            long.len() <= SHOWN_BYTES && long.ends_with("ée"),
             "{}",
             long.len()
+        );
+    }
+
+    #[test]
+    fn both_ends_are_shown_where_there_is_something() {
+        let check = |output: &str, errors: &str, expected: &str| {
+            let (output, errors) = (output.to_owned(), errors.to_owned());
+            assert_eq!(Printed { output, errors }.to_string(), expected);
+        };
+        check(" ", "\n", " It printed nothing.");
+        check("a\n", "", " The end of its output:\na");
+        check("", "b\n", " The end of its standard error:\nb");
+        check(
+            "a",
+            "b",
+            " The end of its output:\na\nThe end of its standard error:\nb",
         );
     }
 }

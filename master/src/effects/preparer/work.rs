@@ -1,7 +1,7 @@
 //! What a child does to prepare a build. Read from top to bottom.
 
 use super::error::PreparationError;
-use super::output::{MAX_OUTPUT, Output};
+use super::output::{MAX_OUTPUT, Output, Printed};
 use crate::core::event::Plan;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::child::{self, Inside, MemoryLimit};
@@ -9,9 +9,9 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::disk::kept_projects;
 use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job::config::{Job, TimeLimit, Timeouts, atoms_from_output};
+use clusterrunner_common::job::config::{Atomizer, Job, TimeLimit, Timeouts, atoms_from_output};
 use clusterrunner_common::job::file::read_job;
-use clusterrunner_common::process::command::{Ended, ShellCommand};
+use clusterrunner_common::process::command::{Ended, ShellCommand, Streams};
 use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -65,6 +65,37 @@ pub fn prepare_build() -> ExitCode {
     })
 }
 
+/// What atomizers found.
+#[derive(Default)]
+struct Found {
+    atoms: Vec<String>,
+    /// For the user.
+    warnings: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, atomizer: &Atomizer, printed: &Printed, project: &str) {
+        let name = &atomizer.name;
+        let lines = atoms_from_output(name, &printed.output, project);
+        self.atoms.extend(lines.atoms);
+        match lines.blank {
+            0 => {}
+            1 => self.warn(name, "printed a blank line, which is no atom."),
+            blank => {
+                let what = format!("printed {blank} blank lines, which are no atoms.");
+                self.warn(name, &what);
+            }
+        }
+        if let Some(errors) = printed.shown_errors() {
+            self.warn(name, &format!("succeeded.{errors}"));
+        }
+    }
+
+    fn warn(&mut self, name: &str, what: &str) {
+        self.warnings.push(format!("The atomizer of {name} {what}"));
+    }
+}
+
 struct Work {
     build: BuildId,
     surroundings: Surroundings,
@@ -93,8 +124,11 @@ impl Work {
                 ProjectSource::Directory { .. } => error,
             })?;
         let timeouts = job.timeouts.or(self.surroundings.default_timeouts);
-        let atoms = match &request.atoms_override {
-            Some(atoms) => atoms.clone(),
+        let found = match &request.atoms_override {
+            Some(atoms) => Found {
+                atoms: atoms.clone(),
+                warnings: Vec::new(),
+            },
             None => {
                 // It is git's, not theirs.
                 drop(memory);
@@ -105,7 +139,8 @@ impl Work {
         Ok(Plan {
             commit,
             timeouts,
-            atoms,
+            atoms: found.atoms,
+            warnings: found.warnings,
             ..Plan::of(job_name, job)
         })
     }
@@ -173,14 +208,13 @@ impl Work {
         job: &Job,
         project: &Path,
         limit: Option<Duration>,
-    ) -> Result<Vec<String>, PreparationError> {
-        let mut atoms = Vec::new();
+    ) -> Result<Found, PreparationError> {
+        let mut found = Found::default();
         for atomizer in &job.atomizers {
-            let output = self.run_atomizer(&atomizer.command, project, limit).await?;
-            let values = atoms_from_output(&atomizer.name, &output, &project.to_string_lossy());
-            atoms.extend(values);
+            let printed = self.run_atomizer(&atomizer.command, project, limit).await?;
+            found.add(atomizer, &printed, &project.to_string_lossy());
         }
-        Ok(atoms)
+        Ok(found)
     }
 
     async fn run_atomizer(
@@ -188,10 +222,11 @@ impl Work {
         command: &str,
         project: &Path,
         limit: Option<Duration>,
-    ) -> Result<String, PreparationError> {
+    ) -> Result<Printed, PreparationError> {
         let stop = &self.inside.stop;
         self.inside.begin_commands();
         let output = Output::new(MAX_OUTPUT).map_err(PreparationError::Output)?;
+        let errors = Output::new(MAX_OUTPUT).map_err(PreparationError::Output)?;
         let shell = ShellCommand {
             command_line: command.to_owned(),
             working_directory: project.to_owned(),
@@ -199,14 +234,21 @@ impl Work {
             mark: format!("{}{}:{}:", self.inside.mark, self.build, hex_of_random()),
             max_output: None,
         };
-        let file = output.to_write().map_err(PreparationError::Output)?;
+        let streams = Streams {
+            output: output.to_write().map_err(PreparationError::Output)?,
+            errors: Some(errors.to_write().map_err(PreparationError::Output)?),
+        };
         let flooded = stop.child_token();
         let ended = {
-            let run = shell.run(file, &flooded, limit, self.surroundings.kill_grace);
+            let run = shell.run(streams, &flooded, limit, self.surroundings.kill_grace);
             tokio::pin!(run);
             tokio::select! {
                 ended = &mut run => ended,
                 () = output.becomes_too_much() => {
+                    flooded.cancel();
+                    run.await
+                }
+                () = errors.becomes_too_much() => {
                     flooded.cancel();
                     run.await
                 }
@@ -217,17 +259,22 @@ impl Work {
             return Err(PreparationError::Canceled);
         }
         // A part of it would be a part of the atoms, and the build would pass without the rest.
-        if output.is_too_much().map_err(PreparationError::Output)? {
+        let is_too_much = output.is_too_much().map_err(PreparationError::Output)?
+            || errors.is_too_much().map_err(PreparationError::Output)?;
+        if is_too_much {
             let command = command.to_owned();
             return Err(PreparationError::Flood { command });
         }
-        let text = output.text().map_err(PreparationError::Output)?;
+        let printed = Printed {
+            output: output.text().map_err(PreparationError::Output)?,
+            errors: errors.text().map_err(PreparationError::Output)?,
+        };
         let how = match ended {
             // `find -print0` or UTF-16: values are lines of text, and become arguments of a shell.
-            Ended::Exited(0) if text.contains('\0') => {
+            Ended::Exited(0) if printed.output.contains('\0') => {
                 "printed a NUL character, which no atom can have".to_owned()
             }
-            Ended::Exited(0) => return Ok(text),
+            Ended::Exited(0) => return Ok(printed),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was killed by signal {signal}"),
             Ended::TimedOut => format!(
@@ -239,7 +286,7 @@ impl Work {
         Err(PreparationError::Atomizer {
             command: command.to_owned(),
             how,
-            output: text,
+            printed,
         })
     }
 }

@@ -119,6 +119,7 @@ fn assemble<'a>(
         num_atoms_in_progress: num_atoms_in_progress(build),
         num_atoms_in_trouble: build.atoms_in_trouble,
         warnings: build.warnings.clone(),
+        lacks_atoms: build.lacks_atoms(),
         seconds_left: seconds_left(build),
     }
 }

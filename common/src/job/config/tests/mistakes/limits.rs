@@ -111,3 +111,16 @@ fn limits_in_time_are_seconds_or_texts_with_units() {
     assert_eq!(timeouts.atom.and_then(TimeLimit::seconds), Some(600));
     assert_eq!(timeouts.teardown, Some(TimeLimit::from_seconds(0)));
 }
+
+#[test]
+fn a_truth_is_true_or_false() {
+    for (section, column, found) in [
+        ("allow_no_atoms: 1", 19, "<class 'int'>"),
+        ("allow_no_atoms: 'yes'", 19, "<class 'str'>"),
+        ("allow_no_atoms:", 17, "<class 'NoneType'>"),
+    ] {
+        check_section(section, column, found, "true or false");
+    }
+    let inline = json!({"commands": ["a"], "atomizers": [{"T": "ls"}], "allow_no_atoms": true});
+    assert!(Job::from_inline(None, &inline).unwrap().allow_no_atoms);
+}
