@@ -90,8 +90,10 @@ impl BuildStatus {
 pub enum BuildResult {
     /// Every atom exited with 0.
     NoFailures,
-    /// At least one did not, or the build was canceled.
+    /// At least one did not.
     Failure,
+    /// Nobody knows: the build was canceled. Ours; in version 2 only, clients of version 1 get null.
+    Canceled,
 }
 
 /// A build: `{"build": ...}` of `GET /v1/build/<id>`.
@@ -182,6 +184,8 @@ pub enum AtomState {
     InProgress,
     /// It has a result.
     Completed,
+    /// Ours: it ran when its build was canceled or failed, and has no result.
+    Canceled,
 }
 
 /// An atom.

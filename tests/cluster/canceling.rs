@@ -1,13 +1,14 @@
 //! Canceling: nothing that a build started outlives it.
 
+use crate::archives::{tar_of, zip_of};
 use crate::farm::Farm;
 use crate::job::job;
 use crate::processes;
 use crate::repository::Repository;
 use crate::wait::wait_for;
-use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use clusterrunner_common::api::{AtomState, BuildStatus, BuildView};
 use clusterrunner_common::ids::BuildId;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A project whose two atoms start processes in every way that leaves the shell, and `last`.
@@ -40,7 +41,7 @@ async fn start(farm: &Farm, repository: &Repository) -> BuildId {
 
 async fn check_canceled(farm: &Farm, build: BuildId) {
     let view = farm.end_of(build).await.ends_canceled();
-    assert_eq!(view.result, Some(BuildResult::Failure));
+    assert_eq!(view.result, None);
     assert_eq!(view.failed_atoms, Some(Vec::new()));
     for atom in farm.atoms(build).await {
         assert_eq!(atom.exit_code, None, "{atom:?}");
@@ -176,4 +177,102 @@ async fn background_children_end_with_the_build() {
     let build = farm.run(&repository.request()).await.passes();
     assert_eq!(farm.consoles(build.id).await, ["ended\n"; 2]);
     repository.wait_until_gone().await;
+}
+
+/// An atom that has ended, one that runs and one that waits, when their build is canceled.
+async fn cut_off(farm: &Farm) -> (Repository, BuildId) {
+    let atom = job(r#"echo "seen $N"; [ "$N" = 1 ] || sleep 300"#).atoms(3);
+    let repository = Repository::of(&atom);
+    let build = farm.submit(&repository.request()).await;
+    wait_for("the second atom has printed", async || {
+        let atoms = farm.atoms(build).await;
+        let runs = atoms.get(1)?.state == AtomState::InProgress;
+        (runs && farm.console(build, &atoms[1]).await == "seen 2\n").then_some(())
+    })
+    .await;
+    farm.client().cancel(build).await.unwrap();
+    (repository, build)
+}
+
+async fn check_kept(farm: &Farm, build: BuildId) {
+    let atoms = farm.atoms(build).await;
+    let states: Vec<AtomState> = atoms.iter().map(|atom| atom.state).collect();
+    let ran = [AtomState::Completed, AtomState::Canceled];
+    assert_eq!(states, [ran[0], ran[1], AtomState::NotStarted]);
+    for (atom, expected) in atoms.iter().zip(["seen 1\n", "seen 2\n"]) {
+        assert_eq!(farm.console(build, atom).await, expected);
+    }
+    let path = format!("/v1/build/{build}/subjob/2/atom/0/console");
+    let refused = farm.client().read::<Value>(&path).await.unwrap_err();
+    assert_eq!(refused.status().map(|status| status.as_u16()), Some(404));
+    let files = zip_of(farm, build).await;
+    let console = |atom| &files[&format!("artifact_{atom}_0/clusterrunner_console_output")];
+    assert_eq!(console(1), b"seen 2\n");
+    assert!(!files.contains_key("failures.txt"));
+    let names = tar_of(farm, build).await;
+    assert!(names.contains_key("./artifact_0_0/"), "{names:?}");
+    assert!(names.contains_key("./artifact_1_0/clusterrunner_console_output"));
+    assert!(!names.contains_key("./artifact_2_0/"), "{names:?}");
+}
+
+/// Also after the master has put the build away and was started again.
+#[tokio::test]
+async fn a_canceled_build_keeps_what_was_seen_of_it() {
+    let mut farm = Farm::start(&[1]).await;
+    let (_repository, build) = cut_off(&farm).await;
+    farm.end_of(build).await.ends_canceled();
+    farm.wait_for_rest().await;
+    check_kept(&farm, build).await;
+    farm.stop_master();
+    farm.start_master().await;
+    check_kept(&farm, build).await;
+    let (build, master) = (build.to_string(), farm.master_address());
+    let arguments = ["logs", &build, "--master-url", &master];
+    let printed = farm.command().args(arguments).output();
+    let printed = String::from_utf8(printed.unwrap().stdout).unwrap();
+    assert!(printed.contains("artifact_1_0  canceled"), "{printed}");
+}
+
+#[tokio::test]
+async fn each_version_says_what_came_of_a_canceled_build() {
+    let farm = Farm::start(&[1]).await;
+    let (_repository, build) = cut_off(&farm).await;
+    farm.end_of(build).await.ends_canceled();
+    let archive = format!("/v1/build/{build}/artifacts.tar.gz");
+    for (path, result, artifacts) in [
+        ("v1/build", Value::Null, Value::Null),
+        ("v2/builds", "CANCELED".into(), archive.into()),
+    ] {
+        let client = farm.client();
+        let one: Value = client.read(&format!("/{path}/{build}")).await.unwrap();
+        let all: Value = client.read(&format!("/{path}")).await.unwrap();
+        for view in [&one["build"], &all["builds"][0]] {
+            assert_eq!(view["result"], result, "{path}");
+            assert_eq!(view["artifacts"], artifacts, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_ended_before_its_first_result_has_no_archive() {
+    let farm = Farm::start(&[1]).await;
+    let broken = Repository::of(&job("true").setup("exit 3"));
+    let failed = farm
+        .run(&broken.request())
+        .await
+        .errs(&["exited with 3"])
+        .id;
+    let slow = Repository::of(&job("true").setup("sleep 300"));
+    let canceled = farm.submit(&slow.request()).await;
+    let builds = |view: &BuildView| view.status == BuildStatus::Building;
+    farm.wait_for_build(canceled, "it is set up", builds).await;
+    farm.client().cancel(canceled).await.unwrap();
+    farm.wait_for_rest().await;
+    for (build, form) in [(failed, "tar.gz"), (canceled, "zip")] {
+        let path = format!("/v1/build/{build}/artifacts.{form}");
+        let refused = farm.client().read::<Value>(&path).await.unwrap_err();
+        assert_eq!(refused.status().map(|status| status.as_u16()), Some(404));
+        let why = "it ended before any of its atoms had a result";
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
 }

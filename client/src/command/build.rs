@@ -246,7 +246,7 @@ fn say_how_it_ended(build: &BuildView, seconds: f64) {
             let (style, result) = match build.result {
                 Some(BuildResult::NoFailures) if build.lacks_atoms => (BAD, "NO_FAILURES"),
                 Some(BuildResult::NoFailures) => (GOOD, "NO_FAILURES"),
-                Some(BuildResult::Failure) | None => (BAD, "FAILURE"),
+                Some(BuildResult::Failure | BuildResult::Canceled) | None => (BAD, "FAILURE"),
             };
             output::tell(format!("Build {id} result was {}", styled(style, result)));
             output::say(styled(STRONG, summary(build, seconds)));

@@ -4,7 +4,7 @@ use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, LogsOptions};
 use crate::output::table::{Cell, Table};
 use crate::output::text::{duration, how_ended, name, parse_atom, setting};
-use crate::output::{self, BAD, GOOD};
+use crate::output::{self, BAD, GOOD, NOTICE};
 use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::exit_code::ExitCode;
@@ -71,6 +71,16 @@ async fn no_such_atom(client: &Client, build: BuildId, atom: &str) -> Trouble {
         Some(asked) => asked.await.is_ok(),
         None => false,
     };
+    let is_over = match client.build(build).await {
+        Ok(build) => build.status.is_over(),
+        Err(_) => false,
+    };
+    if is_there && is_over {
+        return Trouble::new(format!(
+            "there is no output of atom {atom} of build {build}"
+        ))
+        .hint("the build ended before this atom ran, or its results are removed by now");
+    }
     if is_there {
         return Trouble::new(format!("atom {atom} of build {build} has no output yet"))
             .hint("it has not begun to run; --follow waits for it");
@@ -111,6 +121,7 @@ fn state(atom: &AtomView) -> (Style, String) {
         (AtomState::NotStarted, None) => (Style::new(), "waiting".to_owned()),
         (AtomState::InProgress, None) => (Style::new(), "running".to_owned()),
         (AtomState::Completed, None) => (BAD, "no exit code".to_owned()),
+        (AtomState::Canceled, None) => (NOTICE, "canceled".to_owned()),
     }
 }
 

@@ -170,7 +170,11 @@ impl Cluster {
             .flat_map(|progress| progress.running.iter().chain(&progress.kept))
             .map(|(subjob, (slave, _))| (*subjob, *slave))
             .collect();
+        let held = build.progress().map(|progress| progress.running.clone());
         build.state = state;
+        if build.ended_early() {
+            build.held_at_end = held.unwrap_or_default();
+        }
         self.settle_suspects(id);
         self.settle(id);
         for (subjob, slave) in running {

@@ -39,6 +39,10 @@ impl Cluster {
 
     fn check_build(&self, build: &Build) -> Result<(), Inconsistency> {
         let id = build.id;
+        let was_held = |subjob| build.held_at_end.contains_key(subjob);
+        must(build.cut_off.keys().all(was_held), || {
+            format!("build {id}: a subjob was cut off that nobody had")
+        })?;
         if let BuildState::Building(progress) = &build.state {
             let mut seen = BTreeSet::new();
             for subjob in progress

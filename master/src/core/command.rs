@@ -156,6 +156,15 @@ pub enum Command {
         /// Why, in the words of the slave.
         reason: String,
     },
+    /// What subjobs had printed that a slave ran when their build ended is on the master's disk.
+    ReportCutOff {
+        /// The slave that ran them.
+        slave: SlaveId,
+        /// The build that was canceled or failed.
+        build: BuildId,
+        /// Each subjob, and its hand-out.
+        subjobs: Vec<(SubjobId, Attempt)>,
+    },
     /// A slave has cleared a build away.
     ReportTornDown {
         /// The slave that no longer has the build.
@@ -257,6 +266,7 @@ impl Command {
             | Self::GiveSlaveUp { .. }
             | Self::ReportSlaveDied { .. }
             | Self::ReportEnding { .. }
+            | Self::ReportCutOff { .. }
             | Self::ReportArchived { .. }
             | Self::ReportArchivingFailed { .. }
             | Self::ReportKept { .. }

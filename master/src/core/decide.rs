@@ -12,7 +12,7 @@ use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
 
 /// How many warnings a build keeps.
@@ -114,6 +114,11 @@ impl Cluster {
                 let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
                 Ok(self.setup_failed(slave, build, place.copied(), reason))
             }
+            Command::ReportCutOff {
+                slave,
+                build,
+                subjobs,
+            } => Ok(self.cut_off(slave, build, subjobs).into_iter().collect()),
             Command::ReportTornDown { slave, build } => Ok(self.torn_down(slave, build)),
             Command::ReportFinished {
                 hand_out,
@@ -176,6 +181,22 @@ impl Cluster {
         let ending = |slave: &Slave| slave.presence == Presence::Ending;
         let expected = self.slave(slave).is_some_and(ending);
         when(expected, Fact::Slave(slave, SlaveFact::Ended))
+    }
+
+    /// Only of what the slave had when the build ended, and once.
+    fn cut_off(
+        &self,
+        slave: SlaveId,
+        id: BuildId,
+        mut subjobs: Vec<(SubjobId, Attempt)>,
+    ) -> Option<Fact> {
+        let build = self.build(id)?;
+        subjobs.retain(|(subjob, attempt)| {
+            build.held_at_end.get(subjob) == Some(&(slave, *attempt))
+                && !build.cut_off.contains_key(subjob)
+        });
+        let says_something = !subjobs.is_empty();
+        says_something.then_some(Fact::Build(id, BuildFact::CutOff { slave, subjobs }))
     }
 
     /// All that are named are in shutdown mode from now on, or none if one of them is not listed.

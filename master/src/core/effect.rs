@@ -128,6 +128,19 @@ pub enum SlaveCall {
         /// How long each atom may run; absent for no limit.
         timeout_s: Option<u64>,
     },
+    /// It ended early: bring what these had printed to disk, as far as they run there.
+    KeepConsoles(Vec<HeldSubjob>),
     /// Stop all work on it and clear it away.
     TearDown,
+}
+
+/// What a slave had of a build that ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldSubjob {
+    /// Which subjob.
+    pub subjob: SubjobId,
+    /// The hand-out.
+    pub attempt: Attempt,
+    /// The commands of its atoms, in order.
+    pub commands: Vec<String>,
 }

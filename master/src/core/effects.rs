@@ -1,7 +1,7 @@
 //! What the world must be asked to do because of an event.
 
 use super::Cluster;
-use super::effect::{ArchiveContent, Effect, MadeAtom, MadeResult, SlaveCall};
+use super::effect::{ArchiveContent, Effect, HeldSubjob, MadeAtom, MadeResult, SlaveCall};
 use super::event::{AtomTrouble, BuildFact, Event, Fact, FarmFact, SlaveFact};
 use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
@@ -15,6 +15,9 @@ impl Cluster {
     #[must_use]
     pub fn effects(&self, event: &Event) -> Vec<Effect> {
         match &event.fact {
+            Fact::Build(build, BuildFact::TeardownRequested { slave }) => {
+                self.tear_down(*slave, *build).collect()
+            }
             Fact::Build(build, fact) => self.effects_on_build(*build, fact).into_iter().collect(),
             Fact::Slave(slave, fact) => self.effects_on_slave(*slave, fact).into_iter().collect(),
             Fact::Farm(FarmFact::MasterStarted { .. }) => self.under_way(),
@@ -37,7 +40,6 @@ impl Cluster {
                 subjob,
                 attempt,
             } => self.start_call(*slave, build, *subjob, *attempt),
-            BuildFact::TeardownRequested { slave } => Some(tear_down(*slave, build)),
             BuildFact::SubjobPoisoned { subjob, .. } => {
                 let made = self.build(build).and_then(|b| made(b, *subjob));
                 made.map(|made| Effect::MakeResult { build, made })
@@ -70,7 +72,7 @@ impl Cluster {
                         effects.extend(self.set_up_call(slave.id, *build, *start_index));
                     }
                     BuildOnSlave::Ready => {}
-                    BuildOnSlave::TearingDown => effects.push(tear_down(slave.id, *build)),
+                    BuildOnSlave::TearingDown => effects.extend(self.tear_down(slave.id, *build)),
                 }
             }
         }
@@ -113,7 +115,8 @@ impl Cluster {
 
     fn archive(&self, build: BuildId) -> Option<Effect> {
         let finished = self.build(build)?;
-        let ArchiveContent { results, failures } = ArchiveContent::of(finished.numbered_subjobs());
+        let ArchiveContent { results, failures } =
+            ArchiveContent::of(finished, finished.numbered_subjobs());
         Some(Effect::Archive {
             build,
             results,
@@ -151,6 +154,25 @@ impl Cluster {
         Some(Effect::Call { slave, build, call })
     }
 
+    /// What runs of a build that ended early is asked for its console first.
+    fn tear_down(&self, slave: SlaveId, build: BuildId) -> impl Iterator<Item = Effect> {
+        let held = self.build(build).map_or_else(Vec::new, |ended| {
+            let held = ended.held_at_end.iter();
+            let held = held.filter(|(_, (holder, _))| *holder == slave);
+            let held = held.filter_map(|(subjob, (_, attempt))| {
+                Some(HeldSubjob {
+                    subjob: *subjob,
+                    attempt: *attempt,
+                    commands: ended.commands_of(*subjob)?,
+                })
+            });
+            held.collect()
+        });
+        let keep = (!held.is_empty()).then_some(SlaveCall::KeepConsoles(held));
+        let calls = keep.into_iter().chain([SlaveCall::TearDown]);
+        calls.map(move |call| Effect::Call { slave, build, call })
+    }
+
     fn start_call(
         &self,
         slave: SlaveId,
@@ -174,17 +196,19 @@ impl Cluster {
     }
 }
 
-fn tear_down(slave: SlaveId, build: BuildId) -> Effect {
-    let call = SlaveCall::TearDown;
-    Effect::Call { slave, build, call }
-}
-
 impl ArchiveContent {
-    /// What the archive of a build with these subjobs has.
-    pub(crate) fn of<'a>(subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>) -> Self {
+    /// What the archive of a build with these subjobs has. What was cut off is in it, and did not fail.
+    pub(crate) fn of<'a>(
+        build: &Build,
+        subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+    ) -> Self {
         let mut content = Self::default();
         for (id, subjob) in subjobs {
             let Some((attempt, outcomes)) = &subjob.result else {
+                let cut_off = build.cut_off.get(&id);
+                content
+                    .results
+                    .extend(cut_off.map(|attempt| (id, *attempt)));
                 continue;
             };
             content.results.push((id, *attempt));

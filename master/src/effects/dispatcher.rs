@@ -6,7 +6,7 @@ use crate::core::effect::Effect;
 use crate::effects::archiver;
 use crate::effects::preparer::Preparer;
 use crate::effects::retention::Remover;
-use crate::effects::slave_calls::{Callee, ProjectLinks, SlaveCalls};
+use crate::effects::slave_calls::{Callee, Keeping, ProjectLinks, SlaveCalls};
 use crate::journal::EndedBuilds;
 use crate::read::metrics::{InternalError, Measured};
 use crate::store::results::Results;
@@ -51,12 +51,16 @@ impl Dispatcher {
         ended: EndedBuilds,
     ) -> Self {
         let measured = preparer.measured.clone();
+        let keeping = Keeping {
+            results: results.clone(),
+            space: space.clone(),
+        };
         Self {
             preparer,
             remover: Remover::new(results.clone(), ended, measured.clone()),
             results,
             space,
-            slaves: SlaveCalls::new(caller, cluster.clone(), links, measured.clone()),
+            slaves: SlaveCalls::new(caller, cluster.clone(), links, keeping, measured.clone()),
             measured,
             cluster,
             under_way: HashMap::new(),

@@ -3,10 +3,12 @@
 
 mod batch;
 mod calls;
+mod keeping;
 mod orders;
 mod original;
 mod project;
 
+pub use keeping::Keeping;
 pub use original::ProjectLinks;
 
 use crate::coordinator::ClusterHandle;
@@ -27,6 +29,7 @@ pub struct SlaveCalls {
     cluster: ClusterHandle,
     links: ProjectLinks,
     gives_projects: bool,
+    keeping: Keeping,
     measured: Measured,
     open: HashMap<SlaveId, OpenSlave>,
     tasks: JoinSet<()>,
@@ -66,6 +69,7 @@ impl SlaveCalls {
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
+        keeping: Keeping,
         measured: Measured,
     ) -> Self {
         Self {
@@ -73,6 +77,7 @@ impl SlaveCalls {
             cluster,
             links,
             gives_projects: false,
+            keeping,
             measured,
             open: HashMap::new(),
             tasks: JoinSet::new(),
@@ -102,6 +107,7 @@ impl SlaveCalls {
             patience: PATIENCE,
             legacy: is_legacy.then(|| self.links.clone()),
             gives_projects: self.gives_projects,
+            keeping: self.keeping.clone(),
         };
         let (stopped, slave) = (stop.clone(), calls_to_slave.callee.slave);
         self.tasks.spawn(async move {

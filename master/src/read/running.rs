@@ -65,8 +65,21 @@ pub enum Runs {
     No,
     /// This atom runs; those before it have ended.
     Atom(RunningAtom),
+    /// It ran when its build ended early.
+    CutOff,
     /// A slave has it that does not say what runs, or has its result from an earlier life.
     Unsaid,
+}
+
+impl Runs {
+    /// What is known of a subjob of a build that is over.
+    #[must_use]
+    pub fn at_end(build: &Build, subjob: SubjobId) -> Self {
+        match build.cut_off.contains_key(&subjob) {
+            true => Self::CutOff,
+            false => Self::No,
+        }
+    }
 }
 
 impl RunningInBuild {
@@ -74,7 +87,7 @@ impl RunningInBuild {
     #[must_use]
     pub fn runs(&self, cluster: &Cluster, build: &Build, subjob: SubjobId) -> Runs {
         let Some(progress) = build.progress() else {
-            return Runs::No;
+            return Runs::at_end(build, subjob);
         };
         if progress.kept.contains_key(&subjob) {
             return Runs::Unsaid;

@@ -90,13 +90,8 @@ impl Cluster {
                 slave,
                 subjob,
                 attempt,
-            } => {
-                self.build_mut(build).hand_out(*subjob, *slave, *attempt);
-                self.hold(*slave, build, *subjob);
-                self.note_hand_out_with_setup(*slave, build);
-                self.settle_if_suspicious(build);
-                self.settle(build);
-            }
+            } => self.hand_out(build, *slave, *subjob, *attempt),
+            BuildFact::CutOff { subjobs, .. } => self.build_mut(build).note_cut_off(subjobs),
             BuildFact::SubjobFinished {
                 slave,
                 subjob,
@@ -117,6 +112,14 @@ impl Cluster {
                 ..
             } => self.return_subjob(build, *subjob, *slave, reason),
         }
+    }
+
+    fn hand_out(&mut self, build: BuildId, slave: SlaveId, subjob: SubjobId, attempt: Attempt) {
+        self.build_mut(build).hand_out(subjob, slave, attempt);
+        self.hold(slave, build, subjob);
+        self.note_hand_out_with_setup(slave, build);
+        self.settle_if_suspicious(build);
+        self.settle(build);
     }
 
     fn take_plan(&mut self, build: BuildId, plan: &Plan, subjobs: &[Vec<String>], at: Timestamp) {

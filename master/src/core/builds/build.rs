@@ -12,7 +12,7 @@ use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -59,6 +59,12 @@ pub struct Build {
     pub slave_urls: BTreeMap<SlaveId, String>,
     /// Addresses of slaves that set it up and have not lost it since.
     pub set_up_at: BTreeSet<String>,
+    /// What slaves had of it when it was canceled or failed: who, and the number of the hand-out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_at_end: BTreeMap<SubjobId, (SlaveId, Attempt)>,
+    /// Those of them that ran, and the hand-out under which lies what they had printed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cut_off: BTreeMap<SubjobId, Attempt>,
     /// Attempts of its subjobs begin after this number: a lost part of the journal may have used the numbers up to
     /// it.
     pub attempts_from: u32,
@@ -191,6 +197,8 @@ impl Build {
             setup_failures: BTreeMap::new(),
             slave_urls: BTreeMap::new(),
             set_up_at: BTreeSet::new(),
+            held_at_end: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
             attempts_from: 0,
             warnings: Vec::new(),
             preparations: Preparations::default(),
@@ -219,6 +227,12 @@ impl Build {
             | BuildState::Building(_)
             | BuildState::Archiving => false,
         }
+    }
+
+    /// Whether it ended before all its subjobs had a result.
+    #[must_use]
+    pub fn ended_early(&self) -> bool {
+        self.is_over() && self.state != BuildState::Finished
     }
 
     /// Whether slaves may work on it.
@@ -393,6 +407,10 @@ impl Build {
         let failure = self.setup_failures.get(&slave.url);
         self.suits(slave)
             && failure.is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
+    }
+
+    pub(in crate::core) fn note_cut_off(&mut self, subjobs: &[(SubjobId, Attempt)]) {
+        self.cut_off.extend(subjobs.iter().copied());
     }
 
     pub(in crate::core) fn note_setup_failure(

@@ -98,6 +98,13 @@ pub enum BuildFact {
         /// The number of the hand-out.
         attempt: Attempt,
     },
+    /// The build ended while a slave ran these subjobs, and what they had printed by then is on disk.
+    CutOff {
+        /// The slave that ran them.
+        slave: SlaveId,
+        /// Each subjob, and its hand-out.
+        subjobs: Vec<(SubjobId, Attempt)>,
+    },
     /// The result of a subjob is recorded.
     SubjobFinished {
         /// The slave that ran the subjob.
@@ -181,6 +188,7 @@ impl BuildFact {
             | Self::TeardownRequested { slave }
             | Self::TeardownCompleted { slave }
             | Self::SubjobHandedOut { slave, .. }
+            | Self::CutOff { slave, .. }
             | Self::SubjobFinished { slave, .. }
             | Self::SubjobReturned { slave, .. }
             | Self::SubjobSuspected { slave, .. }
@@ -220,6 +228,9 @@ impl fmt::Display for BuildFact {
                 subjob,
                 attempt,
             } => write!(f, ".{subjob} to slave {slave}, attempt {attempt}"),
+            Self::CutOff { slave, subjobs } => {
+                write!(f, " cut off on slave {slave}: {} subjobs", subjobs.len())
+            }
             Self::SubjobFinished {
                 slave,
                 subjob,

@@ -341,7 +341,11 @@ fn a_subjob_that_never_brings_a_result_fails_its_build() {
              The last time: torn archive.",
             "1 off slave 1",
         ],
-        &["abandon 1", "slave 1: tear down 1"],
+        &[
+            "abandon 1",
+            "slave 1: keep consoles of 1.0",
+            "slave 1: tear down 1",
+        ],
     );
     let running = hand_out(1, 1, 0, 1);
     farm.check_refused(finished(running, &[0]), &stale(running));
@@ -410,6 +414,7 @@ fn canceling_a_running_build_gives_its_executors_to_others() {
         &["1 canceled", "1 off slave 1", "2 to slave 1 from index 0"],
         &[
             "abandon 1",
+            "slave 1: keep consoles of 1.0",
             "slave 1: tear down 1",
             "slave 1: set up 2 from index 0",
         ],
@@ -474,4 +479,33 @@ fn a_build_is_given_up_when_any_subjob_went_out_too_often() {
         "{:?}",
         farm.state(1)
     );
+}
+
+#[test]
+fn what_runs_when_a_build_is_canceled_is_asked_for_its_console() {
+    let mut farm = Scenario::with_slaves(&[("a", 2)]);
+    farm.build(plan(&["A", "B", "C"]));
+    farm.set_up(1, 1);
+    farm.cancel(1).check(
+        &["1 canceled", "1 off slave 1"],
+        &[
+            "abandon 1",
+            "slave 1: keep consoles of 1.0,1",
+            "slave 1: tear down 1",
+        ],
+    );
+    let report = |slave, attempt| Command::ReportCutOff {
+        slave: SlaveId(slave),
+        build: BuildId(1),
+        subjobs: vec![(SubjobId(1), Attempt(attempt))],
+    };
+    // Others did not have it, or not as this hand-out.
+    farm.tell(report(2, 1)).check_nothing();
+    farm.tell(report(1, 2)).check_nothing();
+    farm.tell(report(1, 1))
+        .check(&["1 cut off on slave 1: 1 subjobs"], &[]);
+    farm.tell(report(1, 1)).check_nothing();
+    let build = farm.cluster.build(BuildId(1)).unwrap();
+    assert_eq!(build.cut_off, [(SubjobId(1), Attempt(1))].into());
+    assert_eq!((build.atoms_completed, build.atoms_failed), (0, 0));
 }

@@ -107,6 +107,7 @@ impl Farm {
             match effect {
                 Effect::Call { slave, build, call } => match call {
                     SlaveCall::SetUp(_) => self.schedule(40, Happening::SetUp(slave, build)),
+                    SlaveCall::KeepConsoles(_) => {}
                     SlaveCall::TearDown => self.schedule(5, Happening::TornDown(slave, build)),
                     SlaveCall::Start { order, .. } => {
                         let hand_out = HandOut {

@@ -43,6 +43,10 @@ pub(super) fn effect_text(effect: &Effect) -> String {
                 let (subjob, attempt) = (order.subjob_id, order.attempt);
                 format!("slave {slave}: start {build}.{subjob}, attempt {attempt}")
             }
+            SlaveCall::KeepConsoles(held) => {
+                let held: Vec<_> = held.iter().map(|held| held.subjob.to_string()).collect();
+                format!("slave {slave}: keep consoles of {build}.{}", held.join(","))
+            }
             SlaveCall::TearDown => format!("slave {slave}: tear down {build}"),
         },
     }

@@ -391,6 +391,13 @@ fn check_history(farm: &Scenario) {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
             }
+            Fact::Build(build, BuildFact::CutOff { subjobs, .. }) => {
+                for (subjob, attempt) in subjobs {
+                    let key = (*build, *subjob);
+                    assert!(over.contains(build) && !results.contains(&key), "{event:?}");
+                    assert_eq!(last.get(&key), Some(attempt), "{event:?}");
+                }
+            }
             Fact::Build(build, BuildFact::SubjobPoisoned { subjob, .. }) => {
                 let key = (*build, *subjob);
                 assert!(!held.contains_key(&key), "{event:?}");

@@ -48,6 +48,7 @@ fn calls(turn: &Turn, about: u64) -> Vec<(u64, &'static str)> {
     let name = |call: &SlaveCall| match call {
         SlaveCall::SetUp(_) => "set up",
         SlaveCall::Start { .. } => "start",
+        SlaveCall::KeepConsoles(_) => "keep consoles",
         SlaveCall::TearDown => "tear down",
     };
     calls.map(|(slave, call)| (slave, name(call))).collect()

@@ -1,6 +1,7 @@
 //! Calling one slave, again and again where that may help, and what its answers mean.
 
 use super::batch::{Batch, SetupBody};
+use super::keeping::Keeping;
 use super::orders::Orders;
 use super::original::{self, ProjectLinks};
 use super::{Callee, Order, project};
@@ -40,6 +41,7 @@ pub(super) struct Calls {
     /// Given where the slave is one of the original.
     pub(super) legacy: Option<ProjectLinks>,
     pub(super) gives_projects: bool,
+    pub(super) keeping: Keeping,
 }
 
 impl Calls {
@@ -74,6 +76,9 @@ impl Calls {
 
     /// Calls until there is an answer, and tells the cluster what it means.
     async fn carry_out_one(&self, batch: &Batch) {
+        if let Order::About(build, SlaveCall::KeepConsoles(held)) = batch.first() {
+            return self.keep_consoles(*build, held).await;
+        }
         let answer = self.until_answered(batch).await;
         if let Some(command) = self.meaning(batch.first(), answer)
             && self.cluster.note(command).await.is_err()
@@ -147,6 +152,8 @@ impl Calls {
                 let answer = self.post::<Success>(format!("{base}/subjobs"), body);
                 answer.await.map(|_| None)
             }
+            // These are reads, made elsewhere.
+            SlaveCall::KeepConsoles(_) => Ok(None),
             SlaveCall::TearDown => {
                 let body = encode(&TeardownRequest {
                     wait_ms: Some(WAIT_MS),
@@ -220,6 +227,7 @@ impl Calls {
             return Some(Command::GiveSlaveUp { slave, reason });
         }
         Some(match call {
+            SlaveCall::KeepConsoles(_) => return None,
             SlaveCall::TearDown => Command::ReportTornDown { slave, build },
             SlaveCall::SetUp(_) | SlaveCall::Start { .. } => {
                 let reason = failure.to_string();

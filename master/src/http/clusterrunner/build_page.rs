@@ -17,7 +17,7 @@ const FAILED_HELD: usize = 100;
 /// A build as it stood at a moment; its bytes are made by the first who reads them.
 #[derive(Debug)]
 pub struct BuildPage {
-    body: BuildBody,
+    build: BuildView,
     /// By the version of the path and the version that is asked for, which decide what is listed as
     /// below it.
     written: [OnceLock<Written>; 4],
@@ -35,7 +35,7 @@ pub(super) struct Written {
 impl BuildPage {
     pub(super) fn new(build: BuildView) -> Self {
         Self {
-            body: BuildBody { build },
+            build,
             written: Default::default(),
         }
     }
@@ -48,7 +48,7 @@ impl BuildPage {
 
     /// Whether it is so large that it does not stay in memory for long.
     pub(super) fn is_large(&self) -> bool {
-        let failed = self.body.build.failed_atoms.as_ref();
+        let failed = self.build.failed_atoms.as_ref();
         failed.map_or(0, Vec::len) > FAILED_HELD
     }
 
@@ -69,7 +69,8 @@ impl BuildPage {
         if let Some(written) = written.get() {
             return Ok(written.clone());
         }
-        let body = serde_json::to_vec(&self.body)?;
+        let build = shapes::in_version(self.build.clone(), version);
+        let body = serde_json::to_vec(&BuildBody { build })?;
         let body = rules::with_children(&body, reached.children(version));
         let etag = rules::etag_of(&body);
         Ok(written.get_or_init(|| Written { body, etag }).clone())

@@ -3,7 +3,7 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::builds::build::Subjob;
+use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
 use crate::core::slaves::slave::Slave;
 use crate::store::results::{StoredConsole, is_damage};
@@ -91,12 +91,13 @@ async fn place(
 ) -> Result<Place, ApiError> {
     let live = api.builds.live(build, move |cluster, known| {
         let state = known.subjob(subjob).ok_or(Refusal::UnknownSubjob(subjob))?;
-        if let Some(attempt) = attempt_that_counted(state, atom)? {
+        if let Some(attempt) = attempt_that_counted(state, atom)?.or(cut_off(known, subjob)) {
             return Ok(Place::Here(attempt));
         }
         let running = known
             .progress()
-            .and_then(|progress| progress.running.get(&subjob));
+            .map_or(&known.held_at_end, |progress| &progress.running)
+            .get(&subjob);
         let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
         let on = |slave: &Slave| Place::OnSlave(slave.url.clone(), slave.session.clone());
         Ok::<_, ApiError>(slave.map_or(Place::Nowhere, on))
@@ -104,8 +105,14 @@ async fn place(
     if let Some(place) = live.await? {
         return Ok(place);
     }
-    let (_, state) = api.builds.archived_subjob(build, subjob).await?;
-    Ok(attempt_that_counted(&state, atom)?.map_or(Place::Nowhere, Place::Here))
+    let (archived, state) = api.builds.archived_subjob(build, subjob).await?;
+    let attempt = attempt_that_counted(&state, atom)?.or(cut_off(&archived.build, subjob));
+    Ok(attempt.map_or(Place::Nowhere, Place::Here))
+}
+
+/// The hand-out under which lies what a subjob had printed when its build ended early.
+fn cut_off(build: &Build, subjob: SubjobId) -> Option<Attempt> {
+    build.cut_off.get(&subjob).copied()
 }
 
 /// The hand-out whose result an atom has, if it has one.

@@ -2,9 +2,11 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
+use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::Refusal;
 use crate::core::effect::ArchiveContent;
+use crate::core::slaves::slave::Slave;
 use crate::store::results::{BuildArchive, Results, is_damage};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -67,7 +69,7 @@ pub(super) async fn tar(
     request: Request,
 ) -> Result<Response, ApiError> {
     let turn = api.downloads.tars.try_take().ok_or(ApiError::TooMany)?;
-    let archive = finished(&api, build).await?;
+    let archive = archived(&api, build).await?;
     let length = archive.tar_length();
     let etag = etag(archive.made_at(), length, "");
     if is_known(request.headers(), &etag) {
@@ -106,7 +108,7 @@ pub(super) async fn zip(
     request: Request,
 ) -> Result<Response, ApiError> {
     let turn = api.downloads.zips.try_take().ok_or(ApiError::TooMany)?;
-    let archive = finished(&api, build).await?;
+    let archive = archived(&api, build).await?;
     let etag = etag(archive.made_at(), archive.tar_length(), "-zip");
     if is_known(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -187,15 +189,42 @@ fn disk(source: io::Error) -> ApiError {
     }
 }
 
-/// The archive of a build that is finished.
-async fn finished(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
-    let seen = |build: &Build| (build.state == BuildState::Finished).then_some(build.num_finished);
-    let num_results = api.builds.seen(
+/// What there is of the archive of a build.
+enum Archived {
+    /// All of it: so many subjobs have a result.
+    Whole(u64),
+    /// What had come until it was canceled or failed, and what was on its way has come.
+    Partial,
+    /// It may still come.
+    NotYet,
+}
+
+impl Archived {
+    fn of(build: &Build, is_held: bool) -> Self {
+        match &build.state {
+            BuildState::Finished => Self::Whole(build.num_finished as u64),
+            BuildState::Error { .. } | BuildState::Canceled if !is_held => Self::Partial,
+            _ => Self::NotYet,
+        }
+    }
+}
+
+/// The archive of a build that is over.
+async fn archived(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
+    let is_held = move |cluster: &Cluster| {
+        let has = |slave: &Slave| slave.is_alive() && slave.builds.contains_key(&build);
+        cluster.slaves().any(has)
+    };
+    let seen = api.builds.seen(
         build,
-        move |_, build| seen(build),
-        move |archived| seen(&archived.build),
+        move |cluster, build| Archived::of(build, is_held(cluster)),
+        |archived| Archived::of(&archived.build, false),
     );
-    let num_results = num_results.await?.ok_or(ApiError::NotReady)? as u64;
+    let num_results = match seen.await? {
+        Archived::Whole(num_results) => num_results,
+        Archived::Partial => return partial(api, build).await,
+        Archived::NotYet => return Err(ApiError::NotReady),
+    };
     let read = in_thread(api, move |results| results.archive_of(build, num_results)).await;
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -208,6 +237,26 @@ async fn finished(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
             made => made.map_err(disk),
         },
         read => read.map_err(disk),
+    }
+}
+
+/// The archive of a build that ended early: of all results there are.
+async fn partial(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
+    let content = content_of(api, build).await?;
+    if content.results.is_empty() {
+        let why = "it ended before any of its atoms had a result";
+        return Err(ApiError::NoArchive { build, why });
+    }
+    let made = in_thread(api, move |results| {
+        results.partial_archive(build, &content.results, &content.failures)
+    });
+    match made.await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            api.builds.check(build).await?;
+            Err(ApiError::ResultsRemoved(build))
+        }
+        Err(error) if is_damage(&error) => Err(ApiError::DamagedResults(build, error)),
+        made => made.map_err(disk),
     }
 }
 
@@ -224,23 +273,23 @@ async fn in_thread(
     done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
+/// What the archive of a build is made of.
+async fn content_of(api: &Api, build: BuildId) -> Result<ArchiveContent, ApiError> {
+    let live = api.builds.live(build, |_, build| {
+        Ok::<_, ApiError>(ArchiveContent::of(build, build.numbered_subjobs()))
+    });
+    if let Some(content) = live.await? {
+        return Ok(content);
+    }
+    let subjobs = api.builds.archived.subjobs(build, |number| 0..number);
+    let (ended, subjobs) = subjobs.await?.ok_or(Refusal::ForgottenBuild(build))?;
+    let subjobs = subjobs.iter().map(|(id, subjob)| (*id, subjob));
+    Ok(ArchiveContent::of(&ended.build, subjobs))
+}
+
 /// The archive of a finished build, made of the blocks that its results must be in.
 async fn made_again(api: &Api, build: BuildId) -> Result<io::Result<BuildArchive>, ApiError> {
-    let live = api.builds.live(build, |_, build| {
-        Ok::<_, ApiError>(ArchiveContent::of(build.numbered_subjobs()))
-    });
-    let content = match live.await? {
-        Some(content) => content,
-        None => {
-            let subjobs = api
-                .builds
-                .archived
-                .subjobs(build, |number| 0..number)
-                .await?;
-            let (_, subjobs) = subjobs.ok_or(Refusal::ForgottenBuild(build))?;
-            ArchiveContent::of(subjobs.iter().map(|(id, subjob)| (*id, subjob)))
-        }
-    };
+    let content = content_of(api, build).await?;
     let made = in_thread(api, move |results| {
         results.archive_again(build, &content.results, &content.failures)
     });

@@ -56,6 +56,13 @@ pub(crate) enum ApiError {
     Source(#[from] SourceError),
     #[error("The artifacts are not ready yet.")]
     NotReady,
+    #[error("Build {build} has no archive: {why}.")]
+    NoArchive { build: BuildId, why: &'static str },
+    #[error(
+        "The results of build {0} were removed: those of builds that were canceled or failed are kept for a while only \
+         (setting keep_partial_results_days)."
+    )]
+    ResultsRemoved(BuildId),
     #[error("Too many archives are being downloaded: try again in a moment.")]
     TooMany,
     #[error("The upload broke off in the middle; send it again.")]
@@ -120,7 +127,9 @@ impl ApiError {
             )
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
+            | Self::NoArchive { .. }
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
+            Self::ResultsRemoved(_) => StatusCode::GONE,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
             Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
             Self::Refused(

@@ -134,17 +134,21 @@ pub(super) async fn builds(
     reached: Reached,
 ) -> Result<Response, ApiError> {
     let turns = api.turns.clone();
-    let part = move |at| some_builds(Arc::clone(&api), at);
+    let part = move |at| some_builds(Arc::clone(&api), at, version);
     let all = AtBuild::range(&page.range(usize::MAX));
     answer(&turns, ("builds", &(reached, version)), all, part).await
 }
 
-async fn some_builds(api: Arc<Api>, at: AtBuild) -> Result<Part<BuildView, AtBuild>, ApiError> {
+async fn some_builds(
+    api: Arc<Api>,
+    at: AtBuild,
+    version: ApiVersion,
+) -> Result<Part<BuildView, AtBuild>, ApiError> {
     let some = api.builds.some(at, shapes::build_of, shapes::ended_build);
     let Part { entries, next } = some.await?;
     let with_warnings = |(id, mut build): (BuildId, BuildView)| {
         build.warnings.extend(api.results.damages(id));
-        build
+        shapes::in_version(build, version)
     };
     let entries = entries.into_iter().map(with_warnings).collect();
     Ok(Part { entries, next })
@@ -179,7 +183,7 @@ pub(super) async fn subjobs(
                 subjobs_of(cluster, build, &running, numbers)
             };
             let some = builds.some_subjobs(id, at, of_live, |build, id, subjob| {
-                shapes::subjob(build, id, subjob, Runs::No)
+                shapes::subjob(build, id, subjob, Runs::at_end(build, id))
             });
             Ok(some.await?)
         }

@@ -141,7 +141,8 @@ async fn of_subjob<T: Send + 'static>(
         return Ok(seen);
     }
     let (archived, subjob) = api.builds.archived_subjob(id, subjob_id).await?;
-    Ok(view(&archived.build, &subjob, Runs::No))
+    let runs = Runs::at_end(&archived.build, subjob_id);
+    Ok(view(&archived.build, &subjob, runs))
 }
 
 pub(super) async fn subjob(

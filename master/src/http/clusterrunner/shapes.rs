@@ -10,6 +10,7 @@ use clusterrunner_common::api::{
     AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
 };
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, SubjobId};
 use indexmap::IndexMap;
 
@@ -78,6 +79,19 @@ pub(crate) fn build(build: &Build) -> BuildView {
     assemble(build, build.subjobs.len(), build.numbered_subjobs())
 }
 
+/// A build as a version of the API shows it.
+#[must_use]
+pub(crate) fn in_version(mut build: BuildView, version: ApiVersion) -> BuildView {
+    if version == ApiVersion::V1 {
+        build.result = build
+            .result
+            .filter(|result| *result != BuildResult::Canceled);
+        let is_whole = build.status == BuildStatus::Finished;
+        build.artifacts = build.artifacts.filter(|_| is_whole);
+    }
+    build
+}
+
 /// A build that is archived.
 #[must_use]
 pub(crate) fn ended_build(ended: &EndedBuild) -> BuildView {
@@ -106,12 +120,13 @@ fn assemble<'a>(
         failed_atoms: failed_atoms(build, subjobs),
         result: match build.state {
             BuildState::Finished if build.atoms_failed == 0 => Some(BuildResult::NoFailures),
-            BuildState::Finished | BuildState::Canceled => Some(BuildResult::Failure),
+            BuildState::Finished => Some(BuildResult::Failure),
+            BuildState::Canceled => Some(BuildResult::Canceled),
             _ => None,
         },
         request_params: build.request.to_params(),
         state_timestamps: state_timestamps(build),
-        artifacts: (build.state == BuildState::Finished)
+        artifacts: (build.state == BuildState::Finished || has_partial_archive(build))
             .then(|| format!("/v1/build/{}/artifacts.tar.gz", build.id)),
         commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
         num_atoms_completed: build.atoms_completed,
@@ -122,6 +137,10 @@ fn assemble<'a>(
         lacks_atoms: build.lacks_atoms(),
         seconds_left: seconds_left(build),
     }
+}
+
+fn has_partial_archive(build: &Build) -> bool {
+    build.ended_early() && (build.num_finished > 0 || !build.cut_off.is_empty())
 }
 
 fn status(build: &Build, num_subjobs: usize) -> BuildStatus {
@@ -255,7 +274,7 @@ pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: Runs) -> impl Iterator<
             let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
             let running = match runs {
                 Runs::Atom(running) if running.atom_id == atom => Some(running),
-                Runs::Atom(_) | Runs::No | Runs::Unsaid => None,
+                Runs::Atom(_) | Runs::No | Runs::CutOff | Runs::Unsaid => None,
             };
             AtomView {
                 command_string: command.to_string(),
@@ -270,6 +289,7 @@ pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: Runs) -> impl Iterator<
                     // The result of those before it comes with its own.
                     (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
                     (None, Runs::Unsaid) => AtomState::InProgress,
+                    (None, Runs::CutOff) => AtomState::Canceled,
                     (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
                 },
                 id: atom,

@@ -66,28 +66,29 @@ impl Archive {
         failures: &[String],
         stop: &CancellationToken,
     ) -> io::Result<()> {
-        let used = store.blocks_of(results)?;
-        let (whole, partly): (Vec<UsedBlock>, _) = used.into_iter().partition(|b| b.is_whole);
-        let mut blocks: Vec<_> = whole.into_iter().map(|block| block.place).collect();
-        if !partly.is_empty() {
-            let mut anew = Vec::new();
-            let mut keys = Vec::new();
-            for block in partly {
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-                keys.extend(block.results.iter().map(|(key, ..)| *key));
-                anew.push(without_the_rest(store, &block)?);
-            }
-            store.append(anew)?;
-            blocks.extend(store.blocks_of(&keys)?.into_iter().map(|block| block.place));
-        }
+        let Some(blocks) = whole_blocks(store, results, stop)? else {
+            return Ok(());
+        };
         let made_of = MadeOf {
             results: results.len() as u64,
             index: store.index_now()?,
         };
         let archive = Self::of(blocks, failures, Timestamp::now(), Some(made_of))?;
         archive.keep(store)
+    }
+
+    /// The archive of a build that ended early, only in memory: a list on the disk would say that the build is whole.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub(super) fn partial(
+        store: &BuildStore,
+        results: &[Key],
+        failures: &[String],
+        at: Timestamp,
+    ) -> io::Result<Self> {
+        let blocks = whole_blocks(store, results, &CancellationToken::new())?;
+        Self::of(blocks.unwrap_or_default(), failures, at, None)
     }
 
     /// The same again, only in memory, where what [`Self::make`] wrote down is damaged.
@@ -234,6 +235,32 @@ impl Archive {
         let pieces: u64 = self.pieces.iter().map(|piece| piece.length).sum();
         self.beginning.len() as u64 + pieces + self.ending.len() as u64
     }
+}
+
+/// The blocks that hold these results and no others; those that do are made anew without them. Nothing if it was told
+/// to stop.
+fn whole_blocks(
+    store: &BuildStore,
+    results: &[Key],
+    stop: &CancellationToken,
+) -> io::Result<Option<Vec<BlockPlace>>> {
+    let used = store.blocks_of(results)?;
+    let (whole, partly): (Vec<UsedBlock>, _) = used.into_iter().partition(|b| b.is_whole);
+    let mut blocks: Vec<_> = whole.into_iter().map(|block| block.place).collect();
+    if !partly.is_empty() {
+        let mut anew = Vec::new();
+        let mut keys = Vec::new();
+        for block in partly {
+            if stop.is_cancelled() {
+                return Ok(None);
+            }
+            keys.extend(block.results.iter().map(|(key, ..)| *key));
+            anew.push(without_the_rest(store, &block)?);
+        }
+        store.append(anew)?;
+        blocks.extend(store.blocks_of(&keys)?.into_iter().map(|block| block.place));
+    }
+    Ok(Some(blocks))
 }
 
 /// The wanted results of a block as a block of their own.

@@ -108,6 +108,22 @@ impl Results {
         self.opened(build, &store, archive, made_at)
     }
 
+    /// The archive of a build that ended early, of the results that it has. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, the results were removed (`NotFound`), or they are damaged: see [`super::is_damage`].
+    pub fn partial_archive(
+        &self,
+        build: BuildId,
+        results: &[(SubjobId, Attempt)],
+        failures: &[String],
+    ) -> io::Result<BuildArchive> {
+        let store = self.stored(build)?;
+        let made_at = std::fs::metadata(store.file(0))?.modified()?;
+        let archive = Archive::partial(&store, results, failures, timestamp(made_at))?;
+        self.opened(build, &store, archive, made_at)
+    }
+
     fn opened(
         &self,
         build: BuildId,

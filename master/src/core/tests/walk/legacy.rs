@@ -318,6 +318,7 @@ impl World {
                 assert!(old.running.len() < old.num_executors, "it would block");
                 assert!(old.running.insert((build, subjob)), "twice");
             }
+            Call::About(_, SlaveCall::KeepConsoles(_)) => {}
             Call::About(build, SlaveCall::TearDown) => {
                 assert_eq!(old.build, Some(build), "another build's teardown");
                 assert!(!old.is_setting_up && !old.is_tearing_down);

@@ -364,6 +364,8 @@ impl Machine {
                 }
             }
             (SlaveCall::Start { .. }, _) => refusal = Some("not set up".to_owned()),
+            // What runs there goes on.
+            (SlaveCall::KeepConsoles(_), _) => {}
             (SlaveCall::TearDown, Some(Place::SettingUp | Place::Ready)) if !is_new => {}
             (SlaveCall::TearDown, _) if random.happens(self.setup_failures / 4) => {
                 self.builds.insert((slave, build), Place::TornDown);

@@ -3,12 +3,16 @@
 use super::*;
 use crate::coordinator::Coordinator;
 use crate::journal::Journal;
+use crate::store::results::Results;
 use clusterrunner_common::api::SubjobOrder;
 use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use tokio_util::sync::CancellationToken;
 
 fn calls_to(cluster: ClusterHandle, url: String) -> Calls {
+    // Nothing is kept in these tests.
+    let nowhere = std::path::PathBuf::from("/nonexistent");
     let secret = Secret::new("a secret for tests".to_owned()).unwrap();
     Calls {
         caller: Caller::new(Some(secret), Duration::from_secs(5)).unwrap(),
@@ -24,6 +28,10 @@ fn calls_to(cluster: ClusterHandle, url: String) -> Calls {
         life: SessionId("m".to_owned()),
         patience: Duration::from_millis(200),
         legacy: None,
+        keeping: Keeping {
+            space: DiskSpace::new(&nowhere, 0),
+            results: Results::new(nowhere).unwrap(),
+        },
     }
 }
 
