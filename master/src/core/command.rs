@@ -332,60 +332,53 @@ pub struct HandOut {
     pub attempt: Attempt,
 }
 
-/// Why a command means nothing now. Nothing has changed.
+/// Why a command means nothing now. Nothing has changed. API families say it in their own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such build.
-    #[error("Invalid build id: {0}.")]
+    #[error("build {0} is unknown")]
     UnknownBuild(BuildId),
     /// There was such a build, but nothing of it is kept any more.
-    #[error(
-        "Invalid build id: {0}. This build was removed: finished builds are removed by age, number and size \
-         (settings keep_builds_days, keep_builds and keep_results_bytes)."
-    )]
+    #[error("build {0} was removed")]
     ForgottenBuild(BuildId),
     /// No such subjob in the build.
-    #[error("Invalid subjob id: {0}.")]
+    #[error("subjob {0} is unknown")]
     UnknownSubjob(SubjobId),
     /// No such slave, or one that was given up: it must connect again.
-    #[error("Invalid slave id: {0}. Connect again.")]
+    #[error("slave {0} is unknown or was given up")]
     UnknownSlave(SlaveId),
     /// An order names a slave that is not listed.
-    #[error("Requested slave (slave_id={0}) does not exist.")]
+    #[error("slave {0} is not listed")]
     NoSuchSlave(SlaveId),
     /// A slave of the original can not take the place of one that signs and is alive.
-    #[error(
-        "A slave of protocol 2 is alive at {0}: end it before one of the original takes its address."
-    )]
+    #[error("a slave that signs is alive at {0}")]
     AddressTaken(String),
-    /// A result came from where no slave of the original ever was.
-    #[error("Requested slave (slave_url={0}) does not exist.")]
+    /// A result came from an address at which no slave of the original ever was.
+    #[error("no slave of the original is known at {0}")]
     UnknownAddress(String),
     /// What came without a full signature is about a slave that signs fully.
-    #[error("Slave {0} speaks protocol 2: its calls need the header ClusterRunner-Signature.")]
+    #[error("slave {0} signs fully, this report is not signed")]
     NotLegacy(SlaveId),
     /// What came belongs to another incarnation of the journal.
-    #[error(
-        "this master has incarnation {current}, the request is of {given}; drop it and connect again"
-    )]
+    #[error("the incarnation is {current}, not {given}")]
     OtherIncarnation {
-        /// That of the master.
+        /// The incarnation of the master's journal.
         current: String,
-        /// That of what came.
+        /// The incarnation that came.
         given: String,
     },
     /// The slave was started again since.
-    #[error("Specified session id: {0} has expired and is invalid.")]
+    #[error("the slave's life {0} is over")]
     SessionExpired(SessionId),
-    /// The hand-out does not count any more: the subjob was given to another, is finished, or its
+    /// The hand-out does not count any more: the subjob was given to another slave, is finished, or its
     /// build is over.
-    #[error("attempt {attempt} of subjob {subjob} of build {build} no longer counts; drop it")]
+    #[error("attempt {attempt} of subjob {subjob} of build {build} no longer counts")]
     StaleAttempt {
-        /// Of which build.
+        /// The build of the hand-out.
         build: BuildId,
-        /// Which subjob.
+        /// The subjob that was handed out.
         subjob: SubjobId,
-        /// The number that came.
+        /// The number of the hand-out.
         attempt: Attempt,
     },
 }

@@ -20,7 +20,7 @@ use clusterrunner_common::remote_files::RemoteFileError;
 /// Why a request brings no success.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error(transparent)]
+    #[error("{}", sentence(.0))]
     Refused(#[from] Refusal),
     #[error(transparent)]
     Gone(#[from] Gone),
@@ -80,6 +80,38 @@ pub(crate) enum ApiError {
         what: &'static str,
         source: std::io::Error,
     },
+}
+
+/// What a refusal of the core is called in this family's answers. Where the original has a sentence, it is that one.
+fn sentence(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::UnknownBuild(build) => format!("Invalid build id: {build}."),
+        Refusal::ForgottenBuild(build) => format!(
+            "Invalid build id: {build}. This build was removed: finished builds are removed by age, number and size \
+             (settings keep_builds_days, keep_builds and keep_results_bytes)."
+        ),
+        Refusal::UnknownSubjob(subjob) => format!("Invalid subjob id: {subjob}."),
+        Refusal::UnknownSlave(slave) => format!("Invalid slave id: {slave}. Connect again."),
+        Refusal::NoSuchSlave(slave) => {
+            format!("Requested slave (slave_id={slave}) does not exist.")
+        }
+        Refusal::UnknownAddress(url) => {
+            format!("Requested slave (slave_url={url}) does not exist.")
+        }
+        Refusal::AddressTaken(url) => format!(
+            "A slave of protocol 2 is alive at {url}: end it before one of the original takes its address."
+        ),
+        Refusal::NotLegacy(slave) => format!(
+            "Slave {slave} speaks protocol 2: its calls need the header ClusterRunner-Signature."
+        ),
+        Refusal::OtherIncarnation { current, given } => format!(
+            "this master has incarnation {current}, the request is of {given}; drop it and connect again"
+        ),
+        Refusal::SessionExpired(session) => {
+            format!("Specified session id: {session} has expired and is invalid.")
+        }
+        Refusal::StaleAttempt { .. } => format!("{refusal}; drop it"),
+    }
 }
 
 impl From<ReadError> for ApiError {
