@@ -182,7 +182,9 @@ async fn a_master_begins_anew_while_a_slave_is_busy() {
         keep: |_| {},
         bring_back: |farm| fs::remove_dir_all(master_directory(farm)).unwrap(),
     };
-    assert_eq!(check(&wiped, true).await, BuildId(1));
+    let build = check(&wiped, true).await;
+    // The slave may tell of build 2 before the new build is submitted.
+    assert!([1, 3].contains(&build.0), "{build}");
 }
 
 /// A build that is under way in the backup goes on: what slaves had of it is void, and runs again.
