@@ -306,6 +306,22 @@ impl Client {
         self.read("/v1/version").await
     }
 
+    /// Whether the master takes what this client signs. Changes nothing there. One of the original is not asked further:
+    /// it takes another kind of proof.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn is_trusted(&self) -> Result<bool, ClientError> {
+        // The signature is looked at before the method, which this route does not take.
+        let url = self.url("/v1/version");
+        match self.caller.order(Method::POST, &url, &json!({})).await {
+            Err(error) if error.is_from_original() => Ok(true),
+            Err(CallError::Refused { status, .. }) => Ok(status != StatusCode::UNAUTHORIZED),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(true),
+        }
+    }
+
     /// The master about itself, which nothing but a master answers.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod connection;
 mod daemon;
 mod local;
 mod originals;
+mod own;
 mod probe;
 mod starter;
 
@@ -11,3 +12,4 @@ pub(crate) use connection::{client_of, impatient, tell_whom};
 pub(crate) use daemon::{Daemon, master_pid_file, slave_pid_files};
 pub(crate) use local::{connect, find_or_start, unbracketed};
 pub(crate) use originals::originals_in;
+pub(crate) use own::own_master;

@@ -1,5 +1,9 @@
 //! What both daemons do as processes: stop on a signal, own their data directory, leave a pid file.
 
+mod listening;
+
+pub use listening::{ListenError, listen};
+
 use crate::logs::logging::LogLevel;
 use crate::settings::{GeneralSettings, unknown_variables_here};
 use rustix::fs::{FlockOperation, flock};
@@ -7,8 +11,6 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -86,56 +88,12 @@ pub fn warn_of_weak_secret(settings: &GeneralSettings) {
     }
 }
 
-/// The port could not be taken.
-#[derive(Debug, thiserror::Error)]
-#[error("could not listen on {address}: {reason}{}", cure(.reason))]
-pub struct ListenError {
-    address: SocketAddr,
-    reason: io::Error,
-}
-
-fn cure(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ". Another program has this port: stop it (`clusterrunner stop`), or choose another one with --port"
-        }
-        io::ErrorKind::AddrNotAvailable => ". This machine has no such address: see bind_address",
-        io::ErrorKind::PermissionDenied => {
-            ". Ports below 1024 are for root: choose another one with --port"
-        }
-        _ => "",
-    }
-}
-
-/// How long a port that is taken may take to become free: a child of a daemon that was just killed
-/// has its sockets until it has become another program. `deploy` watches a daemon for a second only.
-const PORT_PATIENCE: Duration = Duration::from_millis(300);
-
-/// Takes a port to listen on.
-///
-/// # Errors
-/// It is taken, or not this machine's.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let freed = tokio::time::sleep(PORT_PATIENCE);
-    tokio::pin!(freed);
-    loop {
-        match TcpListener::bind(address).await {
-            Err(reason) if reason.kind() == io::ErrorKind::AddrInUse && !freed.is_elapsed() => {
-                tokio::select! {
-                    () = &mut freed => {}
-                    () = tokio::time::sleep(PORT_PATIENCE / 10) => {}
-                }
-            }
-            bound => return bound.map_err(|reason| ListenError { address, reason }),
-        }
-    }
-}
-
 /// A data directory that this process alone uses, with its pid in `<name>.pid`. The lock goes with
 /// the process, however that ends; the pid file is removed when this is dropped.
 #[derive(Debug)]
 pub struct DataDirectoryLock {
-    pid_file: PathBuf,
+    /// What it has written there; the first has the process id.
+    files: Vec<PathBuf>,
     lock: File,
 }
 
@@ -191,19 +149,40 @@ impl DataDirectoryLock {
         }
         let pid_file = directory.join(format!("{name}.pid"));
         std::fs::write(&pid_file, format!("{}\n", std::process::id())).map_err(failed)?;
-        Ok(Self { pid_file, lock })
+        Ok(Self {
+            files: vec![pid_file],
+            lock,
+        })
+    }
+
+    /// Writes down where this process listens, for the commands of its user.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn note_address(&mut self, address: SocketAddr) -> Result<(), LockError> {
+        let Some(file) = self.files.first().map(|pid| pid.with_extension("address")) else {
+            return Ok(());
+        };
+        let written = std::fs::write(&file, format!("{address}\n"));
+        self.files.push(file.clone());
+        written.map_err(|source| LockError::Directory {
+            directory: file,
+            source,
+        })
     }
 
     /// Gives a directory up that was removed and made anew: the files in it are of another lock.
     pub fn give_up(mut self) {
-        self.pid_file = PathBuf::new();
+        self.files.clear();
     }
 }
 
 impl Drop for DataDirectoryLock {
     fn drop(&mut self) {
-        // A stale pid file does little harm: its readers check the process.
-        std::fs::remove_file(&self.pid_file).ok();
+        for file in &self.files {
+            // A stale pid file does little harm: its readers check the process.
+            std::fs::remove_file(file).ok();
+        }
         // Closing the file is not enough: a child that was just started has a copy of it until it has
         // become another program.
         flock(&self.lock, FlockOperation::Unlock).ok();
@@ -214,31 +193,22 @@ impl Drop for DataDirectoryLock {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_port_may_become_free_in_a_moment() {
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let first = listen(loopback).await.unwrap();
-        let taken = first.local_addr().unwrap();
-        let error = listen(taken).await.unwrap_err().to_string();
-        assert!(error.contains("Another program has this port"), "{error}");
-        let (second, ()) = tokio::join!(listen(taken), async {
-            tokio::task::yield_now().await;
-            drop(first);
-        });
-        assert_eq!(second.unwrap().local_addr().unwrap(), taken);
-    }
-
     #[test]
     fn a_data_directory_has_one_user_at_a_time() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("a/master");
-        let lock = DataDirectoryLock::take(&directory, "master").unwrap();
+        let mut lock = DataDirectoryLock::take(&directory, "master").unwrap();
+        lock.note_address(([127, 0, 0, 1], 43_000).into()).unwrap();
+        let address = std::fs::read_to_string(directory.join("master.address"));
+        assert_eq!(address.unwrap(), "127.0.0.1:43000\n");
         let pid = std::fs::read_to_string(directory.join("master.pid")).unwrap();
         assert_eq!(pid.trim(), std::process::id().to_string());
         let error = DataDirectoryLock::take(&directory, "master").unwrap_err();
         assert!(matches!(error, LockError::InUse { .. }), "{error}");
         drop(lock);
-        assert!(!directory.join("master.pid").exists());
+        for file in ["master.pid", "master.address"] {
+            assert!(!directory.join(file).exists(), "{file}");
+        }
         DataDirectoryLock::take(&directory, "master").unwrap();
     }
 

@@ -4,6 +4,7 @@ pub mod allocator;
 pub mod command;
 pub mod console;
 pub mod open_files;
+pub mod ports;
 pub mod stop_signals;
 pub mod sweeper;
 pub mod terminal;

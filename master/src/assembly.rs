@@ -65,7 +65,8 @@ pub async fn serve(
     let directory = std::path::absolute(general.base_directory.join("master"))
         .map_err(ServeError::Directory)?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
-    let _lock = DataDirectoryLock::take(&directory, "master")?;
+    let mut lock = DataDirectoryLock::take(&directory, "master")?;
+    lock.note_address(address)?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, settings.service.atom_kill_grace).await;
     let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;

@@ -49,10 +49,15 @@ impl Machine {
         for sub in ["base", "home", "project"] {
             fs::create_dir(machine.path(sub)).unwrap();
         }
-        let settings = format!("[master]\nport = {port}\n[slave]\nport = {slave_port}\n");
-        fs::write(machine.path("base/clusterrunner.conf"), settings).unwrap();
+        machine.write_ports(port, slave_port);
         machine.write_jobs(jobs);
         machine
+    }
+
+    /// Replaces the settings by those of other ports.
+    pub(crate) fn write_ports(&self, master: u16, slave: u16) {
+        let settings = format!("[master]\nport = {master}\n[slave]\nport = {slave}\n");
+        fs::write(self.path("base/clusterrunner.conf"), settings).unwrap();
     }
 
     /// Replaces the project's `clusterrunner.yaml`.

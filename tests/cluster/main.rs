@@ -50,6 +50,7 @@ mod journal;
 mod kill_points;
 mod legacy;
 mod limits;
+mod local_farm;
 mod master_faults;
 mod network;
 mod odd_projects;

@@ -68,11 +68,16 @@ async fn run_to_its_end(
                 .hint("--results-dir names it, --no-results does without")
         })?;
     }
-    let settings = Settings::load_with_secret(common)?;
+    let mut settings = Settings::load_with_secret(common)?;
+    settings.port = options.port.unwrap_or(settings.port);
     let master = match options.master.with_port(settings.port) {
         Some(master) => master,
         None => match interrupt
-            .unless(farm::find_or_start(&settings, common))
+            .unless(Box::pin(farm::find_or_start(
+                &settings,
+                common,
+                options.port,
+            )))
             .await
         {
             Some(master) => master?,

@@ -1,7 +1,7 @@
 //! `clusterrunner stop`: end the daemons of this base directory, the original's among them, by the process ids they left
 //! there.
 
-use crate::farm::{Daemon, client_of, master_pid_file, originals_in, slave_pid_files};
+use crate::farm::{Daemon, client_of, master_pid_file, originals_in, own_master, slave_pid_files};
 use crate::options::{CommonOptions, StopOptions};
 use crate::output;
 use crate::settings::Settings;
@@ -89,7 +89,10 @@ async fn unfinished(master: &Daemon, common: &CommonOptions) -> Vec<BuildId> {
         return Vec::new();
     };
     let port = master.port().unwrap_or(settings.port);
-    let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+    let address = match own_master(&settings.base_directory) {
+        Some(own) => own.to_string(),
+        None => format!("{}:{port}", Ipv4Addr::LOCALHOST),
+    };
     let Ok(client) = client_of(&address, 0, &settings) else {
         return Vec::new();
     };

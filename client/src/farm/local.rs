@@ -3,7 +3,8 @@
 
 use super::connection::{client_of, tell_whom};
 use super::daemon::{Daemon, master_pid_file};
-use super::probe::{Probe, probe};
+use super::own::own_master;
+use super::probe::{Probe, probe, takes_us};
 use super::starter::Starter;
 use crate::options::{CommonOptions, MasterAddress};
 use crate::settings::Settings;
@@ -18,19 +19,27 @@ struct Named {
     /// The same master as this machine reaches it, when it is on this machine.
     local: String,
     is_here: bool,
+    /// The master of this base directory, if it runs: it may listen elsewhere.
+    own: Option<String>,
 }
 
 impl Named {
     fn by(settings: &Settings) -> Self {
+        let is_here = is_this_machine(&settings.hostname);
+        let own = own_master(&settings.base_directory).filter(|_| is_here);
         Self {
             address: format!("{}:{}", settings.hostname, settings.port),
             local: format!("{}:{}", Ipv4Addr::LOCALHOST, settings.port),
-            is_here: is_this_machine(&settings.hostname),
+            is_here,
+            own: own.map(|address| address.to_string()),
         }
     }
 
     /// Where it may answer, likeliest first; never empty.
     fn addresses(&self, settings: &Settings) -> Vec<&str> {
+        if let Some(own) = &self.own {
+            return vec![own];
+        }
         if !self.is_here {
             return vec![&self.address];
         }
@@ -72,28 +81,53 @@ pub(crate) async fn connect(
     client_of(&master, address.patience, &settings)
 }
 
-/// Finds the master that the settings name; on this machine, starts one with a slave if there is none.
-/// Returns its address.
+/// Finds the master that the settings name; on this machine, starts one with a slave if there is none that takes this
+/// user's builds. `port` is where the local one listens, if the user says so. Returns its address.
 pub(crate) async fn find_or_start(
     settings: &Settings,
     common: &CommonOptions,
+    port: Option<u16>,
 ) -> Result<String, Trouble> {
     let named = Named::by(settings);
     let starter = Starter {
         settings,
         common,
-        address: &named.local,
+        port,
     };
+    if port.is_some() && !named.is_here {
+        let trouble = Trouble::usage(format!(
+            "--port is for a master on this machine, and the settings name {}",
+            named.address
+        ));
+        return Err(trouble.hint("name that master's port with --master-url HOST:PORT"));
+    }
+    if let Some(own) = &named.own {
+        return match probe(own, settings).await? {
+            Probe::Master(slaves) if slaves.iter().any(|slave| slave.is_alive) => {
+                starter.check_port(own)?;
+                Ok(own.clone())
+            }
+            // Perhaps its slave has died, or it is ending.
+            Probe::Master(_) | Probe::Stranger | Probe::Nobody => starter.start(None).await,
+        };
+    }
+    let only_here = named.is_here
+        && is_this_machine(&settings.master_hostname)
+        && settings.slaves.iter().all(|slave| is_this_machine(slave));
+    let mut why = None;
     for address in named.addresses(settings) {
         match probe(address, settings).await? {
-            Probe::Master(slaves)
-                if address == named.local && !slaves.iter().any(|slave| slave.is_alive) =>
-            {
-                // Perhaps it is ours and its slave has died.
-                starter.start().await?;
-                return Ok(named.local.clone());
+            Probe::Master(_) if only_here && !takes_us(address, settings).await? => {
+                why = Some(format!(
+                    "the master at {address} takes another secret: it is somebody else's"
+                ));
             }
             Probe::Master(_) => return Ok(address.to_owned()),
+            Probe::Stranger if only_here => {
+                why = Some(format!(
+                    "the program at {address} is no ClusterRunner master"
+                ));
+            }
             Probe::Stranger => {
                 let trouble = Trouble::new(format!(
                     "the program listening at {address} is not a ClusterRunner master"
@@ -105,9 +139,6 @@ pub(crate) async fn find_or_start(
             Probe::Nobody => {}
         }
     }
-    let only_here = named.is_here
-        && is_this_machine(&settings.master_hostname)
-        && settings.slaves.iter().all(|slave| is_this_machine(slave));
     if !only_here {
         let trouble = Trouble::new(format!("no master answers at {}", named.address));
         return Err(trouble.hint(
@@ -116,8 +147,7 @@ pub(crate) async fn find_or_start(
              `slaves` all mean this machine",
         ));
     }
-    starter.start().await?;
-    Ok(named.local.clone())
+    starter.start(why).await
 }
 
 /// Whether a host name means this machine.

@@ -1,18 +1,20 @@
 //! Starting a master and a slave of this machine.
 
 use super::daemon::{Daemon, MAX_PID, master_pid_file};
+use super::own::own_master;
 use super::probe::{Probe, probe};
 use crate::options::CommonOptions;
 use crate::output;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::process::ports::{self, Holder};
 use clusterrunner_common::process::terminal;
 use clusterrunner_common::process::umask;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,7 +38,8 @@ const LOCK_FILE: &str = "local-farm.lock";
 pub(super) struct Starter<'a> {
     pub(super) settings: &'a Settings,
     pub(super) common: &'a CommonOptions,
-    pub(super) address: &'a str,
+    /// Where the master has to listen, if the user says so.
+    pub(super) port: Option<u16>,
 }
 
 /// A daemon that was started, and where it writes.
@@ -47,77 +50,130 @@ struct Started {
 }
 
 impl Starter<'_> {
-    pub(super) async fn start(&self) -> Result<(), Trouble> {
+    /// Starts what is missing of this user's farm, and returns the master's address. `taken` says why the usual port is
+    /// not used, where it is not.
+    pub(super) async fn start(&self, taken: Option<String>) -> Result<String, Trouble> {
         let mut lock = self.lock().await?;
         let pid_file = master_pid_file(&self.settings.base_directory);
         // Another command may have started everything while we waited for the lock.
-        match probe(self.address, self.settings).await? {
-            Probe::Master(slaves) if slaves.iter().any(|slave| slave.is_alive) => return Ok(()),
-            Probe::Master(_) => {
-                let mut ours = String::new();
-                lock.read_to_string(&mut ours).map_err(self.lock_failed())?;
-                let running = regular_file::read_to_string(&pid_file, MAX_PID).unwrap_or_default();
-                if ours.trim().is_empty() || ours.trim() != running.trim() {
-                    // Another user runs this master, and will bring the slaves, too.
-                    return Ok(());
+        if let Some(own) = own_master(&self.settings.base_directory) {
+            let own = own.to_string();
+            self.check_port(&own)?;
+            match probe(&own, self.settings).await? {
+                Probe::Master(slaves) if slaves.iter().any(|slave| slave.is_alive) => {}
+                Probe::Master(_) => {
+                    let mut ours = String::new();
+                    lock.read_to_string(&mut ours).map_err(self.lock_failed())?;
+                    let running =
+                        regular_file::read_to_string(&pid_file, MAX_PID).unwrap_or_default();
+                    // Whoever has started this master will bring the slaves, too.
+                    if !ours.trim().is_empty() && ours.trim() == running.trim() {
+                        output::note("The local slave is gone; starting a new one.");
+                        self.start_slave(&own).await?;
+                    }
                 }
-                output::note("The local slave is gone; starting a new one.");
+                Probe::Stranger | Probe::Nobody => return Err(self.runs_elsewhere(&own)),
             }
-            Probe::Stranger | Probe::Nobody => {
-                output::note(format!(
-                    "No master runs on this machine: starting one at {}{}, with a slave. They go on \
-                     running for the next build; `clusterrunner stop` ends them.",
-                    if self.settings.https.is_on() {
-                        "https://"
-                    } else {
-                        ""
-                    },
-                    self.address
-                ));
-                let mut master = self.spawn_master(&pid_file)?;
-                // Before it is waited for: should that fail, it runs on all the same, and the next
-                // command brings the slave.
-                lock.set_len(0)
-                    .and_then(|()| lock.seek(SeekFrom::Start(0)))
-                    .and_then(|_| writeln!(lock, "{}", master.child.id()))
-                    .map_err(self.lock_failed())?;
-                self.wait(&mut master, |probe| matches!(probe, Probe::Master(_)))
-                    .await?;
-            }
+            return Ok(own);
         }
-        self.start_slave().await
+        let port = self.free_port(taken)?;
+        let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+        if Daemon::find(&pid_file).is_some() {
+            return Err(self.runs_elsewhere(&address));
+        }
+        output::note(format!(
+            "No master of yours runs on this machine: starting one at {}{address}, with a slave. They go on \
+             running for the next build; `clusterrunner stop` ends them.",
+            if self.settings.https.is_on() {
+                "https://"
+            } else {
+                ""
+            },
+        ));
+        let mut master = self.spawn("master", &["--port", &port.to_string()])?;
+        // Before it is waited for: should that fail, it runs on all the same, and the next
+        // command brings the slave.
+        lock.set_len(0)
+            .and_then(|()| lock.seek(SeekFrom::Start(0)))
+            .and_then(|_| writeln!(lock, "{}", master.child.id()))
+            .map_err(self.lock_failed())?;
+        self.wait(&address, &mut master, |probe| {
+            matches!(probe, Probe::Master(_))
+        })
+        .await?;
+        self.start_slave(&address).await?;
+        Ok(address)
     }
 
-    fn spawn_master(&self, pid_file: &Path) -> Result<Started, Trouble> {
-        if Daemon::find(pid_file).is_some() {
-            let trouble = Trouble::new(format!(
-                "a master of {} runs, but not at {}",
-                self.settings.base_directory.display(),
-                self.address
-            ));
-            return Err(trouble.hint(
-                "name its address with --master-url HOST:PORT, or end it with `clusterrunner stop`",
-            ));
+    /// Refuses another port than that of the master that runs.
+    pub(super) fn check_port(&self, own: &str) -> Result<(), Trouble> {
+        match self.port {
+            Some(port) if !own.ends_with(&format!(":{port}")) => {
+                let trouble = Trouble::usage(format!("your master runs already, at {own}"));
+                Err(trouble.hint("leave out --port, or end it with `clusterrunner stop`"))
+            }
+            _ => Ok(()),
         }
-        let port = self.settings.port.to_string();
-        self.spawn("master", &["--port", &port])
     }
 
-    async fn start_slave(&self) -> Result<(), Trouble> {
+    fn runs_elsewhere(&self, address: &str) -> Trouble {
+        let trouble = Trouble::new(format!(
+            "a master of {} runs, but does not answer at {address}",
+            self.settings.base_directory.display(),
+        ));
+        trouble.hint(
+            "name its address with --master-url HOST:PORT, or end it with `clusterrunner stop`",
+        )
+    }
+
+    /// Where the master is to listen: at the usual port, or where somebody has that, at any other.
+    fn free_port(&self, taken: Option<String>) -> Result<u16, Trouble> {
+        let usual = self.port.unwrap_or(self.settings.port);
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let is_free = TcpListener::bind((ip, usual)).is_ok();
+        if is_free && taken.is_none() {
+            return Ok(usual);
+        }
+        let who = Holder::of(SocketAddr::new(ip, usual)).map(|holder| holder.to_string());
+        let reasons = [taken, who].into_iter().flatten().collect::<Vec<_>>();
+        let why = match reasons.as_slice() {
+            [] => "the system does not give it".to_owned(),
+            reasons => reasons.join(". "),
+        };
+        let free = ports::free_port(ip, usual)
+            .ok_or_else(|| Trouble::new("there is no free port on this machine"))?;
+        if self.port.is_some() {
+            let trouble = Trouble::new(format!("port {usual} is taken: {why}"));
+            return Err(trouble.hint(format!(
+                "leave out --port, or choose another one; {free} is free"
+            )));
+        }
+        output::note(format!("Port {usual} is taken: {why}."));
+        Ok(free)
+    }
+
+    async fn start_slave(&self, master: &str) -> Result<(), Trouble> {
         let executors = std::thread::available_parallelism().map_or(1, usize::from);
-        let port = free_port(Settings::slave_port(self.common)?)?;
+        let usual = Settings::slave_port(self.common)?;
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let port = match TcpListener::bind((ip, usual)) {
+            Ok(_) => usual,
+            Err(_) => ports::free_port(ip, usual)
+                .ok_or_else(|| Trouble::new("there is no free port on this machine"))?,
+        };
         let mut slave = self.spawn(
             "slave",
             &[
                 "--port",
                 &port.to_string(),
                 "--master-url",
-                self.address,
+                master,
                 "--num-executors",
                 &executors.to_string(),
             ],
         )?;
         self.wait(
+            master,
             &mut slave,
             |probe| matches!(probe, Probe::Master(slaves) if slaves.iter().any(|s| s.is_alive)),
         )
@@ -196,10 +252,15 @@ impl Starter<'_> {
         Ok(Started { child, log, what })
     }
 
-    async fn wait(&self, started: &mut Started, ready: fn(&Probe) -> bool) -> Result<(), Trouble> {
+    async fn wait(
+        &self,
+        address: &str,
+        started: &mut Started,
+        ready: fn(&Probe) -> bool,
+    ) -> Result<(), Trouble> {
         let began = Instant::now();
         let why = loop {
-            match probe(self.address, self.settings).await {
+            match probe(address, self.settings).await {
                 Ok(found) if ready(&found) => return Ok(()),
                 Ok(_) => {}
                 // It would run on with the settings that are to be mended now.
@@ -243,17 +304,6 @@ impl Started {
         {
             tokio::time::sleep(LOOK).await;
         }
-    }
-}
-
-/// The wanted port, or another one if something listens there.
-fn free_port(wanted: u16) -> Result<u16, Trouble> {
-    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .and_then(|listener| listener.local_addr());
-    match bound {
-        Ok(address) => Ok(address.port()),
-        Err(error) => Err(Trouble::new(format!("there is no free port: {error}"))),
     }
 }
 

@@ -18,8 +18,9 @@ Examples:
                                                    exactly these atoms
 
 Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no
-master runs, `build` starts one with a slave, both reachable from this machine only; they keep running
-for later builds until `clusterrunner stop`.
+master of yours runs, `build` starts one with a slave, both reachable from this machine only; they keep
+running for later builds until `clusterrunner stop`. Where another program or another user has the port,
+your master takes a free one, and all commands find it there.
 
 The results of build N are unpacked into build_results/N, below the project or, for a project from elsewhere, below
 the current directory; build_results/latest leads to the newest. Those of the five builds before are kept. git takes
@@ -40,6 +41,10 @@ pub(crate) struct BuildOptions {
     pub(crate) path: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
+    /// Run the build on this machine, with a master that listens on this port [default: `port` of the settings,
+    /// 43000, or if that is taken any free one]
+    #[arg(long, global = true, value_name = "PORT", conflicts_with = "master_url", value_parser = clap::value_parser!(u16).range(1..), display_order = 802)]
+    pub(crate) port: Option<u16>,
     /// The job of clusterrunner.yaml to run, if it has several
     #[arg(short, long, global = true, value_name = "JOB")]
     pub(crate) job_name: Option<String>,

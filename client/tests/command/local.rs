@@ -129,7 +129,7 @@ fn a_local_master_that_does_not_start_says_why() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     for text in [
-        "No master runs on this machine: starting one",
+        "No master of yours runs on this machine: starting one",
         "error: the local master ended at once (exit status: ",
         "It said:\n    ",
         "local_master.log",

@@ -1,0 +1,83 @@
+//! The farm that `build` starts by itself, on machines whose ports are taken.
+
+use crate::job::job;
+use crate::machine::{Ended, Machine};
+use crate::ports::free_ports;
+use std::net::{TcpListener, TcpStream};
+
+fn machine() -> Machine {
+    Machine::new(&job("echo on").atoms(1).to_string())
+}
+
+/// The address of the master that was started, as `build` has told it.
+fn told(built: &Ended) -> String {
+    let (_, rest) = built.stderr.split_once("starting one at ").unwrap();
+    rest.split_once(',').unwrap().0.to_owned()
+}
+
+/// Builds where the usual ports are not to be had; what `build` said of that.
+fn build_elsewhere(machine: &Machine, taken: u16) -> String {
+    machine.write_ports(taken, taken);
+    let built = machine.run_to(0, &["build"]);
+    let address = told(&built);
+    assert!(!address.ends_with(&format!(":{taken}")), "{built:#?}");
+    // All commands find it there, and the next build starts nothing.
+    let running = machine.processes().len();
+    machine.run_to(0, &["status", "1"]);
+    machine.run_to(0, &["build"]);
+    machine.run_to(0, &["build", "--port", address.rsplit_once(':').unwrap().1]);
+    assert_eq!(machine.processes().len(), running);
+    machine.run_to(0, &["status", "3", "--master-url", &address]);
+    machine.run_to(2, &["build", "--port", "1"]);
+    machine.run_to(0, &["stop"]);
+    built.stderr
+}
+
+#[test]
+fn another_program_at_the_port_is_named_and_no_obstacle() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    let said = build_elsewhere(&machine(), port);
+    let who = format!("Port {port} is taken: Process {} (", std::process::id());
+    assert!(said.contains(&who), "{said}");
+}
+
+#[test]
+fn a_connection_that_is_over_is_no_obstacle() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (there, _) = listener.accept().unwrap();
+    let port = here.local_addr().unwrap().port();
+    drop(here);
+    drop(there);
+    let said = build_elsewhere(&machine(), port);
+    assert!(said.contains(&format!("Port {port} is taken: ")), "{said}");
+}
+
+#[test]
+fn a_second_user_gets_a_farm_of_his_own() {
+    let (first, second) = (machine(), machine());
+    let address = told(&first.run_to(0, &["build"]));
+    let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let said = build_elsewhere(&second, port);
+    let why = format!("the master at {address} takes another secret: it is somebody else's");
+    assert!(said.contains(&why), "{said}");
+    let builds = first.run_to(0, &["status", "--json"]).stdout;
+    assert_eq!(builds.matches("\"num_subjobs\"").count(), 1, "{builds}");
+}
+
+#[test]
+fn a_port_can_be_named() {
+    let machine = machine();
+    let port = free_ports("127.0.0.1", 1);
+    let named = port.to_string();
+    let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let refused = machine.run_to(5, &["build", "--port", &named]);
+    let who = format!("error: port {port} is taken: ");
+    assert!(refused.stderr.contains(&who), "{refused:#?}");
+    assert!(refused.stderr.contains(" is free\n"), "{refused:#?}");
+    drop(taken);
+    let built = machine.run_to(0, &["build", "--port", &named]);
+    assert_eq!(told(&built), format!("127.0.0.1:{port}"));
+    machine.run_to(0, &["status", "1"]);
+}
