@@ -11,7 +11,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -250,6 +250,35 @@ impl Client {
             path.push_str(&format!("&offset_line={offset}"));
         }
         self.read(&path).await
+    }
+
+    /// Begins to read all that an ended atom printed, from byte `offset` on, as it is. `None` where the master has only
+    /// lines of it to give: the atom has not ended, or the master does not know of bytes.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn console_text(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        atom: AtomId,
+        offset: u64,
+    ) -> Result<Option<Response>, ClientError> {
+        let url = self.url(&format!(
+            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?offset_byte={offset}"
+        ));
+        let is_text = |response: &Response| {
+            let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
+            kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+        };
+        self.repeat(ClientError::is_passing, || async {
+            match self.caller.get_stream(&url).await {
+                Ok(response) => Ok(Some(response).filter(is_text)),
+                Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
     }
 
     /// All slaves that the master knows.

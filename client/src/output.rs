@@ -3,6 +3,7 @@
 
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod utf8;
 
 use anstyle::{AnsiColor, Effects, Style};
 use clusterrunner_common::text::printable::{self, coloured_lines};
@@ -81,13 +82,9 @@ pub(crate) fn is_on_terminal() -> bool {
 }
 
 /// Prints what an atom printed, as it is: colours in it are its own, and belong into a file too.
-pub(crate) fn pass_on(text: &str) {
+pub(crate) fn pass_on(text: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    notice_end(
-        stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush()),
-    );
+    notice_end(stdout.write_all(text).and_then(|()| stdout.flush()));
 }
 
 fn notice_end(printed: std::io::Result<()>) {

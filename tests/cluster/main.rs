@@ -48,6 +48,7 @@ mod job_commands;
 mod joining;
 mod journal;
 mod kill_points;
+mod large_consoles;
 mod legacy;
 mod limits;
 mod local_farm;

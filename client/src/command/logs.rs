@@ -4,7 +4,8 @@ use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, LogsOptions};
 use crate::output::table::{Cell, Table};
 use crate::output::text::{duration, how_ended, name, parse_atom, setting};
-use crate::output::{self, BAD, GOOD, NOTICE};
+use crate::output::utf8::Utf8Pieces;
+use crate::output::{self, BAD, GOOD, NOTICE, styled};
 use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::exit_code::ExitCode;
@@ -14,8 +15,11 @@ use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::text::printable::ConsoleFilter;
 use std::time::Duration;
 
-/// Lines fetched at a time.
-const PAGE: u64 = 1000;
+/// Lines fetched at a time: more than fit into what is given at once, so that its size is what counts.
+const PAGE: u64 = 1_000_000;
+
+/// How often the master may break off what it sends before that is an error.
+const BREAKS: u32 = 10;
 
 /// Pause between two looks when following: a line is to be seen within 300 ms.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
@@ -48,11 +52,13 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         subjob,
         atom,
         line: 0,
+        byte: 0,
+        text: Utf8Pieces::default(),
         filter: (!options.raw).then(ConsoleFilter::new),
     };
     let printed = match options.follow {
         true => console.follow().await,
-        false => console.print_what_is_there().await,
+        false => console.print_all().await,
     };
     console.end();
     match printed {
@@ -125,18 +131,56 @@ fn state(atom: &AtomView) -> (Style, String) {
     }
 }
 
-/// The output of one atom, printed up to a line.
+/// The output of one atom, printed up to a line or a byte.
 struct Console<'a> {
     client: &'a Client,
     build: BuildId,
     subjob: SubjobId,
     atom: AtomId,
     line: u64,
+    byte: u64,
+    text: Utf8Pieces,
     /// `None` prints the console as it is.
     filter: Option<ConsoleFilter>,
 }
 
 impl Console<'_> {
+    /// Prints all there is: of an atom that has ended in one stream, of one that runs page by page.
+    async fn print_all(&mut self) -> Result<(), ClientError> {
+        let mut breaks = 0;
+        loop {
+            let asked = self
+                .client
+                .console_text(self.build, self.subjob, self.atom, self.byte);
+            let Some(mut response) = asked.await? else {
+                return self.print_what_is_there().await;
+            };
+            loop {
+                match response.chunk().await {
+                    Ok(Some(bytes)) => self.print_bytes(&bytes),
+                    Ok(None) => return Ok(()),
+                    Err(_) if breaks < BREAKS => break,
+                    Err(source) => {
+                        let (build, source) = (self.build, source.without_url());
+                        return Err(ClientError::Download { build, source });
+                    }
+                }
+                if output::is_closed() {
+                    return Ok(());
+                }
+            }
+            breaks += 1;
+        }
+    }
+
+    fn print_bytes(&mut self, bytes: &[u8]) {
+        self.byte += bytes.len() as u64;
+        match &mut self.filter {
+            Some(filter) => output::pass_on(filter.pass(&self.text.next(bytes)).as_bytes()),
+            None => output::pass_on(bytes),
+        }
+    }
+
     /// Prints all there is after the last printed line.
     async fn print_what_is_there(&mut self) -> Result<(), ClientError> {
         while !output::is_closed() {
@@ -145,10 +189,23 @@ impl Console<'_> {
                 break;
             }
             match &mut self.filter {
-                Some(filter) => output::pass_on(&filter.pass(&page.content)),
-                None => output::pass_on(&page.content),
+                Some(filter) => output::pass_on(filter.pass(&page.content).as_bytes()),
+                None => output::pass_on(page.content.as_bytes()),
             }
             self.line = page.offset_line + page.num_lines;
+            if page.num_bytes_cut > 0 {
+                output::pass_on(b"\n");
+                output::complain(format!(
+                    "{} line {} is longer than the master sends while the atom runs: {} bytes of it are left out; \
+                     `clusterrunner logs {} {}_{}` shows all of it when the atom has ended",
+                    styled(NOTICE, "warning:"),
+                    self.line,
+                    page.num_bytes_cut,
+                    self.build,
+                    self.subjob,
+                    self.atom
+                ));
+            }
         }
         Ok(())
     }
@@ -156,7 +213,8 @@ impl Console<'_> {
     /// Ends what the printed text began.
     fn end(&mut self) {
         if let Some(filter) = &mut self.filter {
-            output::pass_on(std::mem::take(filter).end());
+            output::pass_on(filter.pass(&self.text.end()).as_bytes());
+            output::pass_on(std::mem::take(filter).end().as_bytes());
         }
     }
 
@@ -171,6 +229,9 @@ impl Console<'_> {
         while !output::is_closed() {
             // Asked before the output is read, so that nothing written before the end is missed.
             let over = self.is_over().await?;
+            if over && self.line == 0 {
+                return self.print_all().await;
+            }
             match self.print_what_is_there().await {
                 Ok(()) => {}
                 Err(error) if over => return Err(error),

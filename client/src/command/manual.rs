@@ -21,7 +21,7 @@ pub(crate) fn completions(options: &CompletionsOptions) -> ExitCode {
     };
     let mut script = Vec::new();
     aot::generate(shell, &mut Options::command(), PROGRAM, &mut script);
-    output::pass_on(&String::from_utf8_lossy(&script));
+    output::pass_on(&script);
     ExitCode::Success
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn man(options: &ManOptions) -> Result<ExitCode, Trouble> {
             let page = clap_mangen::Man::new(command);
             let mut text = Vec::new();
             page.render(&mut text).map_err(not_made)?;
-            output::pass_on(&String::from_utf8_lossy(&text));
+            output::pass_on(&text);
         }
     }
     Ok(ExitCode::Success)

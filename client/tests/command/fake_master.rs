@@ -261,6 +261,10 @@ async fn console(State(script): Shared, Query(query): Query<HashMap<String, usiz
     let Some(text) = next(&mut script.lock().unwrap().consoles) else {
         return refusal(StatusCode::NOT_FOUND, "Console output does not exist.");
     };
+    if let Some(offset) = query.get("offset_byte") {
+        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return (kind, text[*offset..].to_owned()).into_response();
+    }
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let most = query["max_lines"];
     let offset = match query.get("offset_line") {
@@ -280,6 +284,7 @@ async fn console(State(script): Shared, Query(query): Query<HashMap<String, usiz
         num_lines: shown.len() as u64,
         total_num_lines: lines.len() as u64,
         content: shown.concat(),
+        num_bytes_cut: 0,
     })
     .into_response()
 }

@@ -16,7 +16,7 @@ pub const DEFAULT_MAX_LINES: usize = 50;
 /// The most text that is given at once, in bytes of the file. Where the wanted lines have more, as
 /// many whole lines are given as fit (the last ones, if the last were asked for); of a single line
 /// that is longer, its beginning. `num_lines` says how many lines came, so the rest can be asked
-/// for.
+/// for, and `num_bytes_cut` how much of a line is missing.
 pub(crate) const MAX_CONTENT: usize = 8 << 20;
 
 /// A piece of an atom's console output, in lines.
@@ -30,6 +30,18 @@ pub struct ConsoleBody {
     pub total_num_lines: u64,
     /// The text, invalid UTF-8 replaced.
     pub content: String,
+    /// How many bytes are missing at the end of a line that is longer than may be given at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub num_bytes_cut: u64,
+}
+
+/// Only a line that is cut has more to say than the original's.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why there is no piece. The text goes to the caller; all but the last are the original's words.
@@ -98,7 +110,8 @@ pub fn segment<R: BufRead + Seek>(
     };
     let lines = read_lines(&mut console, wanted, keep)?;
     let num_lines = lines.len() as u64;
-    let bytes: Vec<u8> = lines.into_iter().flatten().collect();
+    let num_bytes_cut = lines.iter().map(|line| line.num_bytes_cut).sum();
+    let bytes: Vec<u8> = lines.into_iter().flat_map(|line| line.text).collect();
     Ok(ConsoleBody {
         offset_line: match keep {
             Keep::First => first,
@@ -107,6 +120,7 @@ pub fn segment<R: BufRead + Seek>(
         num_lines,
         total_num_lines,
         content: String::from_utf8_lossy(&bytes).into_owned(),
+        num_bytes_cut,
     })
 }
 
@@ -148,6 +162,7 @@ pub fn live_segment(
             num_lines: 0,
             total_num_lines: offset_line,
             content: String::new(),
+            num_bytes_cut: 0,
         }),
         (piece, _) => piece,
     }
@@ -194,9 +209,16 @@ fn fill(console: &mut impl BufRead) -> io::Result<&[u8]> {
     console.fill_buf()
 }
 
+/// A line, or its beginning.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    num_bytes_cut: u64,
+}
+
 /// Reads to the end of a line; keeps at most `limit` bytes of it. `None` at the end of the text.
-fn read_line(console: &mut impl BufRead, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
+fn read_line(console: &mut impl BufRead, limit: usize) -> io::Result<Option<Line>> {
+    let mut line = Line::default();
     let mut is_empty = true;
     loop {
         let chunk = fill(console)?;
@@ -206,8 +228,9 @@ fn read_line(console: &mut impl BufRead, limit: usize) -> io::Result<Option<Vec<
         is_empty = false;
         let end = chunk.iter().position(|byte| *byte == b'\n');
         let length = end.map_or(chunk.len(), |end| end + 1);
-        let kept = length.min(limit - line.len());
-        line.extend_from_slice(&chunk[..kept]);
+        let kept = length.min(limit - line.text.len());
+        line.text.extend_from_slice(&chunk[..kept]);
+        line.num_bytes_cut += (length - kept) as u64;
         console.consume(length);
         if end.is_some() {
             return Ok(Some(line));
@@ -231,25 +254,21 @@ enum Keep {
     Last,
 }
 
-fn read_lines(
-    console: &mut impl BufRead,
-    wanted: u64,
-    keep: Keep,
-) -> io::Result<VecDeque<Vec<u8>>> {
+fn read_lines(console: &mut impl BufRead, wanted: u64, keep: Keep) -> io::Result<VecDeque<Line>> {
     let mut lines = VecDeque::new();
     let mut size = 0;
     for _ in 0..wanted {
         let Some(line) = read_line(console, MAX_CONTENT)? else {
             break;
         };
-        size += line.len();
+        size += line.text.len();
         lines.push_back(line);
         while size > MAX_CONTENT && lines.len() > 1 {
             let dropped = match keep {
                 Keep::First => lines.pop_back(),
                 Keep::Last => lines.pop_front(),
             };
-            size -= dropped.map_or(0, |line| line.len());
+            size -= dropped.map_or(0, |line| line.text.len());
             if let Keep::First = keep {
                 return Ok(lines);
             }
@@ -331,5 +350,8 @@ mod tests {
         let long = vec![b'x'; MAX_CONTENT + 5];
         let cut = piece(&long, 50, None, true);
         assert_eq!((cut.num_lines, cut.content.len()), (1, MAX_CONTENT));
+        assert_eq!((first.num_bytes_cut, cut.num_bytes_cut), (0, 5));
+        let whole = serde_json::to_value(&first).unwrap();
+        assert_eq!(whole.get("num_bytes_cut"), None);
     }
 }

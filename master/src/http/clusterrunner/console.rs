@@ -1,6 +1,7 @@
 //! The console output of an atom: from the master's disk once the atom has a result, else from the
 //! slave that runs it, through the master, so that users need not reach slaves.
 
+use super::downloads::in_turn;
 use super::error::ApiError;
 use super::{Api, Path};
 use crate::core::builds::build::{Build, Subjob};
@@ -8,11 +9,18 @@ use crate::core::command::Refusal;
 use crate::core::slaves::slave::Slave;
 use crate::store::results::{StoredConsole, is_damage};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::process::console::{DEFAULT_MAX_LINES, segment};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use tokio_util::io::ReaderStream;
+
+/// How much of a stored output is read and sent at a time.
+const CHUNK: usize = 128 << 10;
 
 /// Where the output is.
 enum Place {
@@ -25,21 +33,79 @@ pub(super) async fn console(
     State(api): State<Api>,
     Path((build, subjob, atom)): Path<(BuildId, SubjobId, AtomId)>,
     RawQuery(query): RawQuery,
-) -> Result<Json<ConsoleBody>, ApiError> {
-    let lines = Lines::parse(query.as_deref().unwrap_or_default())?;
+) -> Result<Response, ApiError> {
+    let query = query.as_deref().unwrap_or_default();
+    match first_byte(query)? {
+        Some(first) => stream(&api, (build, subjob, atom), first).await,
+        None => {
+            let piece = piece(&api, (build, subjob, atom), Lines::parse(query)?).await?;
+            Ok(Json(piece).into_response())
+        }
+    }
+}
+
+/// All that an ended atom printed from a byte on, as it is.
+async fn stream(
+    api: &Api,
+    (build, subjob, atom): (BuildId, SubjobId, AtomId),
+    first: u64,
+) -> Result<Response, ApiError> {
+    let Place::Here(attempt) = place(api, build, subjob, atom).await? else {
+        let error = "'offset_byte' is for atoms that have ended; ask for lines of this one.";
+        return Err(ApiError::Invalid(error.to_owned()));
+    };
+    let turn = api.downloads.take_file()?;
+    let stored = stored(api, (build, subjob, attempt, atom)).await?;
+    let stored = stored.ok_or(ApiError::NoConsole(build, subjob, atom))?;
+    let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let body = match stored {
+        StoredConsole::Memory(mut text) => {
+            text.set_position(first);
+            let mut rest = Vec::new();
+            text.read_to_end(&mut rest).map_err(disk)?;
+            Body::from(rest)
+        }
+        StoredConsole::File(mut text) => {
+            text.seek(SeekFrom::Start(first)).map_err(disk)?;
+            let file = tokio::fs::File::from_std(text.into_inner());
+            in_turn(
+                Body::from_stream(ReaderStream::with_capacity(file, CHUNK)),
+                turn,
+            )
+        }
+    };
+    Ok((content_type, body).into_response())
+}
+
+async fn stored(
+    api: &Api,
+    (build, subjob, attempt, atom): (BuildId, SubjobId, Attempt, AtomId),
+) -> Result<Option<StoredConsole>, ApiError> {
+    let (turn, results) = (api.turns.take().await, api.results.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        match results.console(build, subjob, attempt, atom) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_damage(&error) => Err(ApiError::DamagedResults(build, error)),
+            opened => opened.map(Some).map_err(disk),
+        }
+    });
+    read.await.map_err(|error| disk(io::Error::other(error)))?
+}
+
+async fn piece(
+    api: &Api,
+    (build, subjob, atom): (BuildId, SubjobId, AtomId),
+    lines: Lines,
+) -> Result<ConsoleBody, ApiError> {
     let missing = || ApiError::NoConsole(build, subjob, atom);
-    match place(&api, build, subjob, atom).await? {
+    match place(api, build, subjob, atom).await? {
         Place::Here(attempt) => {
+            let console = stored(api, (build, subjob, attempt, atom)).await?;
+            let console = console.ok_or_else(missing)?;
             let turn = api.turns.take().await;
             let read = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                let console = match api.results.console(build, subjob, attempt, atom) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    Err(error) if is_damage(&error) => {
-                        return Err(ApiError::DamagedResults(build, error));
-                    }
-                    opened => opened.map_err(disk)?,
-                };
                 let Lines {
                     max_lines,
                     offset_line,
@@ -48,12 +114,9 @@ pub(super) async fn console(
                     StoredConsole::Memory(text) => segment(text, max_lines, offset_line, true),
                     StoredConsole::File(text) => segment(text, max_lines, offset_line, true),
                 };
-                Ok::<_, ApiError>(Some(piece?))
+                Ok(piece?)
             });
-            let piece = read
-                .await
-                .map_err(|error| disk(io::Error::other(error)))??;
-            piece.map(Json).ok_or_else(missing)
+            read.await.map_err(|error| disk(io::Error::other(error)))?
         }
         Place::OnSlave(url, session) => {
             let mut url = format!(
@@ -64,7 +127,7 @@ pub(super) async fn console(
                 url = format!("{url}&offset_line={offset}");
             }
             match api.caller.get_from(&session, &url).await {
-                Ok(piece) => Ok(Json(piece)),
+                Ok(piece) => Ok(piece),
                 Err(error) => match error.status().map(|status| status.as_u16()) {
                     Some(404) => Err(missing()),
                     Some(400) => Err(ApiError::Invalid(error.to_string())),
@@ -123,6 +186,20 @@ fn attempt_that_counted(subjob: &Subjob, atom: AtomId) -> Result<Option<Attempt>
     Ok(subjob.result.as_ref().map(|(attempt, _)| *attempt))
 }
 
+/// The `offset_byte` of a query, which asks for the output as it is.
+fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut wanted = pairs.filter(|(name, _)| *name == "offset_byte");
+    let Some((name, value)) = wanted.next() else {
+        return Ok(None);
+    };
+    let first = u64::try_from(number(name, value)?).map_err(|_| {
+        let error = "'offset_byte' must be greater than or equal to zero.";
+        ApiError::Invalid(error.to_owned())
+    })?;
+    Ok(Some(first))
+}
+
 /// Which lines are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lines {
@@ -171,6 +248,16 @@ fn number(name: &str, value: &str) -> Result<i64, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_is_read_from_the_query() {
+        let parse = |query: &str| first_byte(query).map_err(|error| error.to_string());
+        assert_eq!(parse("max_lines=7"), Ok(None));
+        assert_eq!(parse("max_lines=7&offset_byte=8"), Ok(Some(8)));
+        for wrong in ["offset_byte=-1", "offset_byte=x", "offset_byte="] {
+            assert!(parse(wrong).unwrap_err().contains("'offset_byte' must be "));
+        }
+    }
 
     #[test]
     fn lines_are_read_from_the_query() {

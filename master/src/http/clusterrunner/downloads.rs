@@ -29,7 +29,7 @@ const ZIP: &str = "application/zip";
 /// its files.
 const ZIPS: usize = 32;
 
-/// How many others: each has a few files open.
+/// How many archives and long consoles: each has a few files open.
 const TARS: usize = 128;
 
 /// The downloads of archives under way. Clones share them.
@@ -48,8 +48,15 @@ impl Default for Downloads {
     }
 }
 
+impl Downloads {
+    /// A turn to send a stored file.
+    pub(super) fn take_file(&self) -> Result<Turn, ApiError> {
+        self.tars.try_take().ok_or(ApiError::TooMany)
+    }
+}
+
 /// A body that has its turn until it is read.
-fn in_turn(body: Body, turn: Turn) -> Body {
+pub(super) fn in_turn(body: Body, turn: Turn) -> Body {
     let pieces = body.into_data_stream();
     Body::from_stream(pieces.inspect(move |_| {
         // It goes with the stream.
@@ -68,7 +75,7 @@ pub(super) async fn tar(
     Path(build): Path<BuildId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let turn = api.downloads.tars.try_take().ok_or(ApiError::TooMany)?;
+    let turn = api.downloads.take_file()?;
     let archive = archived(&api, build).await?;
     let length = archive.tar_length();
     let etag = etag(archive.made_at(), length, "");
