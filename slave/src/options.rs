@@ -33,7 +33,7 @@ pub struct SlaveOptions {
     #[arg(short, long, value_name = "HOST:PORT")]
     pub master_url: Option<MasterAddress>,
 
-    /// How many atoms to run in parallel [default: 1]
+    /// How many atoms to run in parallel [default: 1, whatever the machine has]
     ///
     /// As a rule the number of CPU cores, or less where the tests need much memory. Atoms tell
     /// their executors apart by $MACHINE_EXECUTOR_INDEX, for example to use different ports.
@@ -155,12 +155,24 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     }
     warn_of_unknown_variables();
     warn_of_weak_secret(general);
+    hint_at_processors(&settings);
     open_files::raise_limit();
     terminal::leave();
     let own_mark = mark_of(&general.base_directory, port)?;
     let signals = StopSignals::listen(settings.drain_on_stop, own_mark)?;
     serve_until_told(settings, listener, signals, THIS_PROGRAM.into()).await?;
     Ok(())
+}
+
+/// The original's default is one executor, whatever the machine has.
+fn hint_at_processors(settings: &SlaveSettings) {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if settings.has_default_executors && processors > 1 {
+        tracing::info!(
+            "this slave runs one atom at a time, and its machine has {processors} processors: --num-executors \
+             {processors}, or num_executors in the settings, uses all of them"
+        );
+    }
 }
 
 /// Whether a slave could not start because a setting is wrong.

@@ -142,9 +142,13 @@ impl SettingsFile {
                 allowed: key.sections(),
             });
         }
-        let says_nothing =
-            matches!(values.as_slice(), [value] if value.is_empty() || value == "None");
-        if key.is_text && says_nothing {
+        // A secret is no matter for guesses; the original refuses it as too short.
+        let says_nothing = match values.as_slice() {
+            [value] if value.is_empty() => key.is_text,
+            [value] => value == "None" && !SECRET_KEYS.contains(&key.name),
+            _ => false,
+        };
+        if says_nothing {
             self.warnings.push(format!(
                 "{origin}: setting \"{name}\" has no value and counts as left out"
             ));

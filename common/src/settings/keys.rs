@@ -35,7 +35,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Its sections beside `[general]`.
     sections: &'static [&'static str],
-    /// Whether a value that is empty or `None` counts as left out.
+    /// Whether an empty value counts as left out.
     pub(super) is_text: bool,
     /// Says what is wrong with a value.
     pub(super) check: fn(&Found) -> Result<(), SettingsError>,

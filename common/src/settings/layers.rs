@@ -83,6 +83,16 @@ impl<'a> Layers<'a> {
         self.get_from(self.program.section(), key)
     }
 
+    /// Whether nobody has set a key, so that the shipped settings count.
+    pub(super) fn is_default(&self, key: &'static str) -> bool {
+        let found = self.find(key, self.program.section());
+        let default = self.defaults.find(key, self.program.section());
+        match (found, default) {
+            (Some(found), Some(default)) => found.origin == default.origin,
+            (found, _) => found.is_none(),
+        }
+    }
+
     /// As the program of that section would find it.
     pub(super) fn get_from<T: Value>(
         &self,

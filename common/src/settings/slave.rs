@@ -18,6 +18,8 @@ pub struct SlaveSettings {
     pub service: ServiceSettings,
     /// Subjobs at the same time; at least 1.
     pub num_executors: u32,
+    /// Whether nobody has said how many.
+    pub has_default_executors: bool,
     /// What jobs may ask for in a slave.
     pub labels: BTreeSet<String>,
     /// The port of the master on [`GeneralSettings::master_hostname`].
@@ -44,6 +46,7 @@ pub fn load_slave(
         general: GeneralSettings::read(&layers)?,
         service: ServiceSettings::read(&layers)?,
         num_executors: layers.get::<Count>("num_executors")?.0,
+        has_default_executors: layers.is_default("num_executors"),
         labels: layers
             .get_if_set("labels")?
             .map_or_else(BTreeSet::new, |Labels(labels)| labels),

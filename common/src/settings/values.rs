@@ -67,7 +67,7 @@ impl Found {
 
 /// The type of a setting.
 pub(super) trait Value: Sized {
-    /// Whether a setting that is empty or `None` counts as left out.
+    /// Whether a setting that is empty counts as left out.
     const IS_TEXT: bool = false;
 
     /// Reads the value, or says what is wrong with it.

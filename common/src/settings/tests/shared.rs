@@ -32,6 +32,12 @@ fn what_the_original_takes_without_effect_is_a_warning() {
         }
     }
     check_warned("[general]\nslaves =\n", 2, "counts as left out");
+    for key in super::super::keys::ORIGINAL_KEYS {
+        if key != "secret" {
+            let file = format!("[general]\n{key} = None\n");
+            check_warned(&file, 2, "counts as left out");
+        }
+    }
 }
 
 #[test]
