@@ -13,6 +13,8 @@ pub(crate) enum Lacks {
     MountNamespaces,
     /// The module of the kernel that makes a network slow and lossy.
     Netem,
+    /// The programs of a language.
+    Runtime(&'static str),
 }
 
 impl Lacks {
@@ -21,6 +23,7 @@ impl Lacks {
             Self::NetworkNamespaces => "network-namespaces",
             Self::MountNamespaces => "mount-namespaces",
             Self::Netem => "netem",
+            Self::Runtime(language) => language,
         }
     }
 }
