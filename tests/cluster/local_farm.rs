@@ -3,6 +3,7 @@
 use crate::job::job;
 use crate::machine::{Ended, Machine};
 use crate::ports::free_ports;
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 
 fn machine() -> Machine {
@@ -64,6 +65,61 @@ fn a_second_user_gets_a_farm_of_his_own() {
     assert!(said.contains(&why), "{said}");
     let builds = first.run_to(0, &["status", "--json"]).stdout;
     assert_eq!(builds.matches("\"num_subjobs\"").count(), 1, "{builds}");
+}
+
+#[test]
+fn a_daemon_names_who_has_its_port_and_a_free_one() {
+    let machine = machine();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for daemon in ["master", "slave"] {
+        let ended = machine.run_to(5, &[daemon, "--port", &port]);
+        let who = format!("Process {} (", std::process::id());
+        for said in [
+            &who,
+            ") listens there: choose another port with --port; ",
+            " is free",
+        ] {
+            assert!(ended.stderr.contains(said), "{said}: {ended:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_slave_of_one_executor_says_how_to_use_all_processors() {
+    let machine = machine();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    for (arguments, is_hinted) in [
+        (
+            &["slave", "--port", "0", "--master-url", "127.0.0.1:1"][..],
+            processors > 1,
+        ),
+        (
+            &[
+                "slave",
+                "--port",
+                "0",
+                "--master-url",
+                "127.0.0.1:1",
+                "-e",
+                "1",
+            ],
+            false,
+        ),
+    ] {
+        let mut slave = machine.start(arguments);
+        let lines = BufReader::new(slave.stderr.take().unwrap()).lines();
+        let until_it_listens = |line: &String| !line.contains("slave listens on");
+        let said: Vec<String> = lines
+            .map(Result::unwrap)
+            .take_while(until_it_listens)
+            .collect();
+        slave.kill().unwrap();
+        slave.wait().unwrap();
+        let said = said.join("\n");
+        let hint = format!("--num-executors {processors}, or num_executors in the settings");
+        assert_eq!(said.contains(&hint), is_hinted, "{said}");
+    }
 }
 
 #[test]
