@@ -193,6 +193,12 @@ pub enum AtomState {
 pub struct AtomView {
     /// Its environment setting, such as `export TEST="x";`.
     pub command_string: String,
+    /// Ours: the variable that it sets; absent where the setting is other shell text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Ours: what it sets the variable to; absent like the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// Seconds it was expected to take, if anything is known.
     pub expected_time: Option<f64>,
     /// Seconds it took.

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 23] = [
+const OURS: [&str; 25] = [
     "STATUS",
     "artifacts",
     "commit",
@@ -36,6 +36,7 @@ const OURS: [&str; 23] = [
     "is_in_doubt",
     "is_quarantined",
     "labels",
+    "name",
     "next_probe_at",
     "num_atoms_completed",
     "num_atoms_failed",
@@ -49,6 +50,7 @@ const OURS: [&str; 23] = [
     "started_at",
     "trouble",
     "undrain",
+    "value",
     "warnings",
 ];
 

@@ -2,6 +2,7 @@
 
 use crate::archives::zip_of;
 use crate::farm::Farm;
+use crate::job::job;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::BuildStatus;
@@ -22,31 +23,68 @@ async fn raw_consoles(farm: &Farm, build: clusterrunner_common::ids::BuildId) ->
     consoles.collect()
 }
 
-/// The shell alone says what a value means: nothing is escaped, as in the original.
+/// What a shell could take for something else.
+const VALUES: [&str; 16] = [
+    "plain",
+    "  blanks  inside  ",
+    "single ' quote",
+    r#"double \" quote"#,
+    r#"broken"quote"out"#,
+    "$HOME and ${NOT_SET:-default}",
+    "$(echo substituted) `echo too`",
+    r"back\slash \\ \n",
+    "semicolon; true && false | cat",
+    "glob * ? [a-z] ~",
+    "unicode ä ö ü € 日本 🎉",
+    "hash # mark",
+    "percent %s %d {a,b}",
+    "-n",
+    "*",
+    "quote\"inside$(touch x)`touch x`$HOME",
+];
+
+/// The variable is what was printed, but for `$PROJECT_DIR`.
 #[tokio::test]
-async fn values_reach_the_atom_as_the_shell_makes_them() {
-    let values = [
-        "plain",
-        "  blanks  inside  ",
-        "single ' quote",
-        r#"double \" quote"#,
-        r#"broken"quote"out"#,
-        "$HOME and ${NOT_SET:-default}",
-        "$(echo substituted) `echo too`",
-        r"back\slash \\ \n",
-        "semicolon; true && false | cat",
-        "glob * ? [a-z] ~",
-        "unicode ä ö ü € 日本 🎉",
-        "hash # mark",
-        "percent %s %d {a,b}",
-        "-n",
-        "*",
-    ];
+async fn a_variable_holds_the_line_that_was_printed() {
+    let printing = "echo '  blanks before'; cat values; echo \"$PROJECT_DIR/test\"";
+    let job = job("printf %s \"$VALUE\"").with("atomizers", json!([{"VALUE": printing}]));
+    let repository = Repository::of(&job);
+    repository.commit(&[("values", &format!("{}\n", VALUES.join("\n")))]);
+    let farm = Farm::start(&[2]).await;
+    let build = farm.run(&repository.request()).await.passes();
+    let consoles = raw_consoles(&farm, build.id).await;
+    let consoles: Vec<String> = consoles
+        .into_iter()
+        .map(|console| String::from_utf8(console).unwrap())
+        .collect();
+    let (last, printed) = consoles.split_last().unwrap();
+    let (first, printed) = printed.split_first().unwrap();
+    assert_eq!(first, "  blanks before");
+    assert_eq!(printed, VALUES);
+    assert!(last.starts_with('/') && last.ends_with("/test"), "{last}");
+
+    let atoms = farm.atoms(build.id).await;
+    let named = atoms.iter().map(|atom| {
+        (
+            atom.name.as_deref().unwrap(),
+            atom.value.as_deref().unwrap(),
+        )
+    });
+    let shown = ["  blanks before"].into_iter().chain(VALUES);
+    let shown = shown.chain(["$PROJECT_DIR/test"]);
+    assert!(named.eq(shown.map(|value| ("VALUE", value))), "{atoms:#?}");
+}
+
+/// With `raw_atoms`, and in `atoms_override`, the shell alone says what a value means, as in the original.
+#[tokio::test]
+async fn raw_values_reach_the_atom_as_the_shell_makes_them() {
+    let values = VALUES;
     let repository = Repository::empty();
     repository.commit(&[
         (
             "clusterrunner.yaml",
-            "Job:\n  commands: ['printf %s \"$VALUE\"']\n  atomizers: [{VALUE: cat values}]\n",
+            "Job:\n  commands: ['printf %s \"$VALUE\"']\n  atomizers: [{VALUE: cat values}]\n  \
+             raw_atoms: true\n",
         ),
         ("values", &values.join("\n")),
     ]);
@@ -54,7 +92,6 @@ async fn values_reach_the_atom_as_the_shell_makes_them() {
     let build = farm.run(&repository.request()).await;
     assert_eq!(build.status, BuildStatus::Finished, "{build:?}");
     let atoms = farm.atoms(build.id).await;
-    // The atomizer's whole output is trimmed, its lines are not.
     let lines: Vec<String> = values
         .iter()
         .map(|value| format!("export VALUE=\"{value}\";"))

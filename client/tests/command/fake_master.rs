@@ -381,6 +381,8 @@ pub(crate) fn canceled() -> BuildView {
 pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> AtomView {
     AtomView {
         command_string: format!("export TEST=\"test_{subjob}\";"),
+        name: None,
+        value: None,
         expected_time: None,
         actual_time: exit_code.map(|_| 1.25),
         exit_code,

@@ -17,7 +17,7 @@ mod tests;
 mod time_limit;
 
 use commands::join_commands;
-pub use commands::{Lines, atoms_from_output};
+pub use commands::{Lines, atoms_from_output, quoted_atom, variable_of};
 pub use problem::{Place, Problem};
 pub use time_limit::{TimeLimit, Timeouts};
 
@@ -61,6 +61,9 @@ pub struct Job {
     /// How long each of its commands may run.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+    /// Whether the values of its atoms are shell text, as in the original.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw_atoms: bool,
     /// Whether a build of it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,

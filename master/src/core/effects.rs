@@ -9,6 +9,7 @@ use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::TimeLimit;
 use clusterrunner_common::results::artifact::directory_name;
+use std::borrow::Cow;
 
 impl Cluster {
     /// What to do because of an event that was just applied.
@@ -182,12 +183,12 @@ impl Cluster {
     ) -> Option<Effect> {
         let building = self.build(build)?;
         let plan = building.plan.as_ref()?;
-        let atoms = building.subjob(subjob)?.atoms.iter();
+        let atoms = building.shell_atoms(subjob)?;
         let call = SlaveCall::Start {
             order: SubjobOrder {
                 subjob_id: subjob,
                 attempt,
-                atoms: atoms.map(std::string::ToString::to_string).collect(),
+                atoms: atoms.map(Cow::into_owned).collect(),
             },
             command: building.shared_command()?,
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),

@@ -129,7 +129,7 @@ impl Check<'_> {
     }
 }
 
-fn is_variable_name(name: &str) -> bool {
+pub(super) fn is_variable_name(name: &str) -> bool {
     let mut letters = name.chars();
     letters
         .next()

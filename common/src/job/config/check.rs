@@ -24,11 +24,12 @@ const PRIORITY: &str = "priority";
 const WEIGHT: &str = "weight";
 
 // And how its atoms are made.
+const RAW_ATOMS: &str = "raw_atoms";
 const ALLOW_NO_ATOMS: &str = "allow_no_atoms";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -42,6 +43,7 @@ const SECTIONS: [&str; 14] = [
     LABELS,
     PRIORITY,
     WEIGHT,
+    RAW_ATOMS,
     ALLOW_NO_ATOMS,
 ];
 
@@ -118,6 +120,9 @@ impl Check<'_> {
         let weight = sections
             .get(WEIGHT)
             .and_then(|number| self.weight(WEIGHT, number));
+        let raw_atoms = sections
+            .get(RAW_ATOMS)
+            .and_then(|truth| self.truth(RAW_ATOMS, truth));
         let allow_no_atoms = sections
             .get(ALLOW_NO_ATOMS)
             .and_then(|truth| self.truth(ALLOW_NO_ATOMS, truth));
@@ -163,6 +168,7 @@ impl Check<'_> {
             priority: priority.unwrap_or_default(),
             weight,
             timeouts,
+            raw_atoms: raw_atoms.unwrap_or_default(),
             allow_no_atoms: allow_no_atoms.unwrap_or_default(),
         })
     }

@@ -3,7 +3,9 @@
 //! The results are part of the API: atoms are shown to users and key the learned timings, so every
 //! oddity of the original is kept that hides no command (specification 5.2 and 5.3).
 
+use super::atomizers::is_variable_name;
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
+use std::borrow::Cow;
 
 /// Joins the elements of a command list into one shell command, with the original's meaning.
 ///
@@ -51,12 +53,67 @@ fn without_end(element: &str) -> &str {
     element
 }
 
-/// The atom for one value: `export NAME="value";`.
-///
-/// Nothing is escaped, as in the original: `$x`, backquotes and quotes in `value` are the shell's on the slave.
+/// The atom for one value as it is shown: `export NAME="value";`, with nothing escaped. It is what the original's slaves
+/// run; ours get [`quoted_atom`] of it.
 #[must_use]
 pub(crate) fn atom_command(name: &str, value: &str) -> String {
     format!("export {name}=\"{value}\";")
+}
+
+/// The shell text of an atom whose variable is to hold the value just as it was printed. A value that the shell takes as
+/// it is, as most are, stays as it is. The text `$PROJECT_DIR` stays the variable.
+#[must_use]
+pub fn quoted_atom(atom: &str) -> Cow<'_, str> {
+    let quoted = name_and_value(atom).map(|(name, value)| (name, value, quoted(value)));
+    match quoted {
+        Some((name, value, quoted)) if quoted != value => Cow::Owned(atom_command(name, &quoted)),
+        Some(_) | None => Cow::Borrowed(atom),
+    }
+}
+
+/// The variable's name and the value of an atom that sets one; of an atom that is shell text only where the shell takes
+/// the value as it is.
+#[must_use]
+pub fn variable_of(atom: &str, is_shell_text: bool) -> Option<(&str, &str)> {
+    name_and_value(atom).filter(|(_, value)| !is_shell_text || quoted(value) == *value)
+}
+
+fn name_and_value(atom: &str) -> Option<(&str, &str)> {
+    let (name, value) = atom.strip_prefix("export ")?.split_once("=\"")?;
+    let value = value.strip_suffix("\";")?;
+    is_variable_name(name).then_some((name, value))
+}
+
+/// A value that the shell reads, in double quotes, as this one.
+fn quoted(value: &str) -> Cow<'_, str> {
+    const SPECIAL: [char; 4] = ['"', '\\', '`', '$'];
+    const PROJECT: &str = "$PROJECT_DIR";
+    let mut quoted = String::new();
+    let mut rest = value;
+    while let Some(next) = rest.find(SPECIAL) {
+        let (plain, special) = rest.split_at(next);
+        quoted.push_str(plain);
+        rest = match special.strip_prefix(PROJECT) {
+            // A longer name would be that of another variable.
+            Some(after) if after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => {
+                quoted.push_str("${PROJECT_DIR}");
+                after
+            }
+            Some(after) => {
+                quoted.push_str(PROJECT);
+                after
+            }
+            None => {
+                quoted.push('\\');
+                quoted.push_str(&special[..1]);
+                &special[1..]
+            }
+        };
+    }
+    match quoted.is_empty() {
+        true => Cow::Borrowed(value),
+        false => Cow::Owned(quoted + rest),
+    }
 }
 
 /// What an atomizer's output is made of.
@@ -199,6 +256,30 @@ mod tests {
                 case["value"].as_str().unwrap(),
             );
             assert_eq!(Some(atom.as_str()), case["out"].as_str(), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_value_is_the_line_that_was_printed() {
+        for (value, expected) in [
+            ("plain 'text' # * ~ {a,b} !", "plain 'text' # * ~ {a,b} !"),
+            (r#"quote"inside"#, r#"quote\"inside"#),
+            ("dollar$HOME ${A}", r"dollar\$HOME \${A}"),
+            ("sub$(touch x)`id`", r"sub\$(touch x)\`id\`"),
+            (r"back\slash\", r"back\\slash\\"),
+            ("$PROJECT_DIR/a", "$PROJECT_DIR/a"),
+            ("$PROJECT_DIRS$", r"${PROJECT_DIR}S\$"),
+            (r#"";"#, r#"\";"#),
+        ] {
+            let atom = atom_command("A", value);
+            assert_eq!(quoted_atom(&atom), atom_command("A", expected));
+            assert_eq!(variable_of(&atom, false), Some(("A", value)));
+            let is_plain = value == expected;
+            assert_eq!(variable_of(&atom, true).is_some(), is_plain, "{value}");
+        }
+        for other in ["export A=1;", "export A B=\"1\";", "cd x", ""] {
+            assert_eq!(quoted_atom(other), other);
+            assert_eq!(variable_of(other, false), None);
         }
     }
 

@@ -56,6 +56,7 @@ fn reads_a_whole_file() {
                 setup: TimeLimit::parse("5400"),
                 ..Timeouts::default()
             },
+            raw_atoms: false,
             allow_no_atoms: true,
         }
     );

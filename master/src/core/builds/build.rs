@@ -13,7 +13,9 @@ use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId};
+use clusterrunner_common::job::config::quoted_atom;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
@@ -342,8 +344,27 @@ impl Build {
     /// The commands of a subjob's atoms, as slaves run them.
     pub(in crate::core) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
         let command = &self.plan.as_ref()?.command;
-        let atoms = self.subjob(id)?.atoms.iter();
+        let atoms = self.shell_atoms(id)?;
         Some(atoms.map(|atom| format!("{atom} {command}")).collect())
+    }
+
+    /// The atoms of a subjob as the shell is given them.
+    pub(in crate::core) fn shell_atoms(
+        &self,
+        id: SubjobId,
+    ) -> Option<impl Iterator<Item = Cow<'_, str>>> {
+        let quotes_atoms = self.quotes_atoms();
+        let atoms = self.subjob(id)?.atoms.iter();
+        Some(atoms.map(move |atom| match quotes_atoms {
+            true => quoted_atom(atom),
+            false => Cow::Borrowed(&**atom),
+        }))
+    }
+
+    /// Whether its atoms are values, and no shell text.
+    #[must_use]
+    pub fn quotes_atoms(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.quotes_atoms)
     }
 
     pub(in crate::core) fn subjob_mut(&mut self, id: SubjobId) -> &mut Subjob {

@@ -34,6 +34,9 @@ pub struct Plan {
     /// How long its commands may run; what is not said there has no limit.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+    /// Whether its atoms are values that are quoted for the shell, and no shell text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quotes_atoms: bool,
     /// Whether it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,
@@ -65,6 +68,7 @@ impl Plan {
             priority: job.priority,
             weight: job.weight,
             timeouts: job.timeouts,
+            quotes_atoms: !job.raw_atoms,
             allow_no_atoms: job.allow_no_atoms,
             warnings: Vec::new(),
             atoms: Vec::new(),

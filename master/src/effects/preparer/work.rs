@@ -136,12 +136,14 @@ impl Work {
                 self.atomize(&job, &project, limit).await?
             }
         };
+        let plan = Plan::of(job_name, job);
         Ok(Plan {
             commit,
             timeouts,
             atoms: found.atoms,
             warnings: found.warnings,
-            ..Plan::of(job_name, job)
+            quotes_atoms: plan.quotes_atoms && request.atoms_override.is_none(),
+            ..plan
         })
     }
 

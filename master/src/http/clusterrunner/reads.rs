@@ -160,8 +160,9 @@ pub(super) async fn atoms(
     Path((id, subjob_id)): Path<(BuildId, SubjobId)>,
     page: page::Page,
 ) -> Answer<AtomsBody> {
-    let view = move |_: &Build, subjob: &Subjob, runs| {
-        page.of(shapes::atoms(subjob_id, subjob, runs)).collect()
+    let view = move |build: &Build, subjob: &Subjob, runs| {
+        page.of(shapes::atoms(build, subjob_id, subjob, runs))
+            .collect()
     };
     let atoms = of_subjob(&api, id, subjob_id, view).await?;
     Ok(Json(AtomsBody { atoms }))
@@ -171,8 +172,8 @@ pub(super) async fn atom(
     State(api): State<Arc<Api>>,
     Path((id, subjob_id, atom_id)): Path<(BuildId, SubjobId, AtomId)>,
 ) -> Answer<AtomBody> {
-    let view = move |_: &Build, subjob: &Subjob, runs| {
-        shapes::atoms(subjob_id, subjob, runs).find(|atom| atom.id == atom_id)
+    let view = move |build: &Build, subjob: &Subjob, runs| {
+        shapes::atoms(build, subjob_id, subjob, runs).find(|atom| atom.id == atom_id)
     };
     let atom = of_subjob(&api, id, subjob_id, view).await?;
     let atom = atom.ok_or(ApiError::UnknownAtom(atom_id))?;

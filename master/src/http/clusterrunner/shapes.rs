@@ -12,6 +12,7 @@ use clusterrunner_common::api::{
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, SubjobId};
+use clusterrunner_common::job::config::variable_of;
 use indexmap::IndexMap;
 
 /// A build, and what it waits for.
@@ -184,7 +185,7 @@ fn failed_atoms<'a>(
         outcomes.any(|outcome| outcome.exit_code != 0)
     };
     let subjobs = subjobs.filter(has_failed).take(failed);
-    let atoms = subjobs.flat_map(|(id, subjob)| atoms(id, subjob, Runs::No));
+    let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob, Runs::No));
     let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));
     Some(atoms.take(failed).collect())
 }
@@ -259,13 +260,19 @@ pub(crate) fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -
             .plan
             .as_ref()
             .map_or_else(String::new, |plan| plan.command.clone()),
-        atoms: atoms(id, subjob, runs).collect(),
+        atoms: atoms(build, id, subjob, runs).collect(),
         slave: slave.cloned(),
     }
 }
 
 /// The atoms of a subjob.
-pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: Runs) -> impl Iterator<Item = AtomView> {
+pub(crate) fn atoms(
+    build: &Build,
+    id: SubjobId,
+    subjob: &Subjob,
+    runs: Runs,
+) -> impl Iterator<Item = AtomView> {
+    let is_shell_text = !build.quotes_atoms();
     let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     (0..)
         .map(AtomId)
@@ -276,8 +283,11 @@ pub(crate) fn atoms(id: SubjobId, subjob: &Subjob, runs: Runs) -> impl Iterator<
                 Runs::Atom(running) if running.atom_id == atom => Some(running),
                 Runs::Atom(_) | Runs::No | Runs::CutOff | Runs::Unsaid => None,
             };
+            let variable = variable_of(command, is_shell_text);
             AtomView {
                 command_string: command.to_string(),
+                name: variable.map(|(name, _)| name.to_owned()),
+                value: variable.map(|(_, value)| value.to_owned()),
                 expected_time: subjob
                     .atoms_expected_ms
                     .get(atom.0 as usize)
