@@ -9,3 +9,4 @@ pub mod stop_signals;
 pub mod sweeper;
 pub mod terminal;
 pub mod umask;
+pub mod variables;

@@ -95,6 +95,7 @@ impl Setup {
         };
         let project = Project {
             directory,
+            variables: order.variables,
             teardown_build: job.teardown_build,
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
         };
@@ -247,6 +248,7 @@ impl Setup {
         ShellCommand {
             command_line: line.to_owned(),
             working_directory: directory.clone(),
+            variables: Arc::clone(&project.variables),
             environment: vec![("PROJECT_DIR".to_owned(), OsString::from(directory))],
             mark: self.data.build_mark(build),
             max_output: self.max_output,

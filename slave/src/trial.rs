@@ -86,6 +86,7 @@ impl Trial {
                 executor: ExecutorIndex(self.given % self.number),
                 build_executor_index: self.given % self.number,
                 project_directory: self.directory.clone(),
+                variables: Arc::default(),
                 atomic_commands: vec![command.to_owned()],
                 timeout: Some(Duration::from_secs(60)),
             };

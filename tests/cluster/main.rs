@@ -68,4 +68,5 @@ mod signatures;
 mod slave_faults;
 mod strangers;
 mod submitting;
+mod variables;
 mod whole_build;

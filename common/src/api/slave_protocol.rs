@@ -6,6 +6,7 @@ use crate::git::PackRequest;
 use crate::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
 };
+use crate::process::variables::BuildVariables;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -182,6 +183,9 @@ pub struct SetupRequest {
     /// Ours: what the master read from the job; an original master lets the slave read it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<SetupJob>,
+    /// Ours: what the build's commands find in their environment.
+    #[serde(default, skip_serializing_if = "BuildVariables::is_empty")]
+    pub variables: BuildVariables,
     /// Ours: what is to run of the build once it is set up; taken as by
     /// `POST /v1/build/<id>/subjobs`, and dropped if the set-up fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]

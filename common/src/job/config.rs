@@ -8,6 +8,7 @@ mod atomizers;
 mod check;
 mod commands;
 mod document;
+mod env;
 mod joining;
 mod limits;
 mod problem;
@@ -21,6 +22,7 @@ pub use commands::{Lines, atoms_from_output, quoted_atom, variable_of};
 pub use problem::{Place, Problem};
 pub use time_limit::{TimeLimit, Timeouts};
 
+use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
 use document::{Node, Value};
 use problem::python_list;
@@ -61,6 +63,9 @@ pub struct Job {
     /// How long each of its commands may run.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+    /// Variables of all its commands.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub env: Variables,
     /// Whether the values of its atoms are shell text, as in the original.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw_atoms: bool,

@@ -10,12 +10,14 @@ pub use running::RunningCommand;
 
 use crate::process::console::keep_capped;
 use crate::process::open_files;
+use crate::process::variables::BuildVariables;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +33,9 @@ pub struct ShellCommand {
     pub command_line: String,
     /// Where it runs.
     pub working_directory: PathBuf,
-    /// What is set on top of this process's own environment.
+    /// What the build brings along, in place of this process's own environment or on top of it.
+    pub variables: Arc<BuildVariables>,
+    /// What is set on top of that.
     pub environment: Vec<(String, OsString)>,
     /// The value of [`MARK_VARIABLE`]. Marks are compared by prefix, so `a:1:` covers `a:1:2`.
     pub mark: String,
@@ -222,6 +226,7 @@ mod tests {
         ShellCommand {
             command_line: line.to_owned(),
             working_directory: std::env::temp_dir(),
+            variables: Arc::default(),
             environment: vec![("GREETING".to_owned(), "hello".into())],
             mark: format!("{mark}:{}:", std::process::id()),
             max_output: None,

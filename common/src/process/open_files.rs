@@ -85,6 +85,7 @@ mod tests {
             // It waits for what comes from outside, as the limit does.
             command_line: "until [ $(ulimit -Sn) = 600 ]; do sleep 0.01; done".to_owned(),
             working_directory: std::env::temp_dir(),
+            variables: std::sync::Arc::default(),
             environment: Vec::new(),
             mark: format!("open files:{}:", std::process::id()),
             max_output: None,

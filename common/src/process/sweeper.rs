@@ -187,6 +187,7 @@ mod tests {
         let command = ShellCommand {
             command_line: line.to_owned(),
             working_directory: std::env::temp_dir(),
+            variables: std::sync::Arc::default(),
             environment: Vec::new(),
             mark: mark.clone(),
             max_output: None,

@@ -2,6 +2,7 @@
 
 use super::keys::{self, nearest_key};
 use crate::process::command::MARK_VARIABLE;
+use crate::process::variables::OF_BUILDS;
 use std::fmt;
 
 const PREFIX: &str = "CLUSTERRUNNER_";
@@ -30,8 +31,9 @@ fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<UnknownVari
         .into_iter()
         .filter_map(|name| {
             let key = name.strip_prefix(PREFIX)?.to_lowercase();
-            let is_known =
-                name == MARK_VARIABLE || keys::variable(&key) == name && keys::key(&key).is_some();
+            let is_known = name == MARK_VARIABLE
+                || OF_BUILDS.contains(&name.as_str())
+                || keys::variable(&key) == name && keys::key(&key).is_some();
             let nearest = nearest_key(&key).map(|key| keys::variable(&key));
             (!is_known).then_some(UnknownVariable { name, nearest })
         })
@@ -56,6 +58,7 @@ mod tests {
     fn a_slip_of_the_pen_is_told() {
         let names = [
             "CLUSTERRUNNER_PORT",
+            "CLUSTERRUNNER_BUILD_ID",
             "CLUSTERRUNNER_NUM_EXECUTOR",
             "PATH",
             "CLUSTERRUNNER_zzz",

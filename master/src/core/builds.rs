@@ -5,6 +5,7 @@ pub mod atom_grouper;
 pub(in crate::core) mod bounded_text;
 pub mod build;
 pub mod durations;
+pub(crate) mod environment;
 pub mod facts;
 pub mod few;
 pub(in crate::core) mod isolation;

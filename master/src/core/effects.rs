@@ -4,6 +4,7 @@ use super::Cluster;
 use super::effect::{ArchiveContent, Effect, HeldSubjob, MadeAtom, MadeResult, SlaveCall};
 use super::event::{AtomTrouble, BuildFact, Event, Fact, FarmFact, SlaveFact};
 use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
+use crate::core::builds::environment::variables;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
@@ -139,6 +140,7 @@ impl Cluster {
             },
             build_executor_start_index: start_index,
             commit: plan.commit.clone(),
+            variables: variables(build, &building.request, plan),
             job: Some(SetupJob {
                 name: plan.job_name.clone(),
                 setup_build: plan.setup_build.clone(),

@@ -8,6 +8,7 @@ use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::ids::BuildId;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What the log says at each start with `accept_legacy_peers`.
 pub(crate) const LEGACY_WARNING: &str = "accept_legacy_peers is on: while the master is one of the \
@@ -69,6 +70,7 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
             name: project.job_name,
             config: project.config,
         },
+        variables: Arc::default(),
         subjobs: Vec::new(),
         timeout: None,
     })

@@ -15,6 +15,7 @@ use clusterrunner_common::api::{
 use clusterrunner_common::auth::gate::{Proof, Signed};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How large an order may be. Commands and atoms may have any length: what bounds them is how much a
@@ -67,6 +68,7 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         commit: request.commit,
         source_from_master: request.source_from_master,
         job: JobSource::Order(job),
+        variables: Arc::new(request.variables),
         subjobs,
         timeout,
     })

@@ -187,6 +187,7 @@ impl SubjobExecutor {
         let shell_command = ShellCommand {
             command_line: command,
             working_directory: order.project_directory.clone(),
+            variables: Arc::clone(&order.variables),
             environment: environment(order, atom, directory),
             // Of its own: that it runs too long is no matter of the atoms before it.
             mark: format!("{mark}{atom}:"),
@@ -289,6 +290,7 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
         ("EXECUTOR_INDEX", text(order.executor.0)),
         ("MACHINE_EXECUTOR_INDEX", text(order.executor.0)),
         ("BUILD_EXECUTOR_INDEX", text(order.build_executor_index)),
+        ("CLUSTERRUNNER_ATTEMPT", text(order.hand_out.attempt.0)),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

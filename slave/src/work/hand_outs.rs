@@ -6,6 +6,7 @@ use super::{
 };
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Work {
@@ -95,6 +96,7 @@ impl Work {
                 executor,
                 build_executor_index: build.start_index.saturating_add(index),
                 project_directory: project.directory.clone(),
+                variables: Arc::clone(&project.variables),
                 atomic_commands: waiting.subjob.atomic_commands,
                 timeout: waiting.timeout,
             }));

@@ -11,6 +11,7 @@ use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::clock::Timestamp;
 use indexmap::IndexMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 const B: BuildId = BuildId(7);
 const OTHER: BuildId = BuildId(8);
@@ -36,6 +37,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             priority: 0,
             weight: None,
         }),
+        variables: Arc::default(),
         subjobs: Vec::new(),
         timeout: None,
     })
@@ -54,6 +56,7 @@ pub(super) fn repository() -> ProjectSource {
 pub(super) fn project() -> Project {
     Project {
         directory: PathBuf::from("/project"),
+        variables: Arc::default(),
         teardown_build: None,
         teardown_timeout: None,
     }

@@ -4,11 +4,13 @@ use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::api::{SetupJob, SlaveState};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
+use clusterrunner_common::process::variables::BuildVariables;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is said when one of our own parts panicked; the log has more.
@@ -48,6 +50,8 @@ pub(crate) struct SetupOrder {
     /// Whether the master gives that commit.
     pub(crate) source_from_master: bool,
     pub(crate) job: JobSource,
+    /// What the build's commands find in their environment.
+    pub(crate) variables: Arc<BuildVariables>,
     /// What is to run once it is set up.
     pub(crate) subjobs: Vec<OrderedSubjob>,
     /// How long each of their atoms may run.
@@ -97,6 +101,8 @@ impl JobSource {
 pub(crate) struct Project {
     /// `$PROJECT_DIR`.
     pub(crate) directory: PathBuf,
+    /// What the build's commands find in their environment.
+    pub(crate) variables: Arc<BuildVariables>,
     /// What `teardown_build` is, once `setup_build` has begun; nothing is to be undone before that.
     pub(crate) teardown_build: Option<String>,
     /// How long that may run.
@@ -315,6 +321,8 @@ pub(crate) struct RunOrder {
     /// `$BUILD_EXECUTOR_INDEX`.
     pub(crate) build_executor_index: u32,
     pub(crate) project_directory: PathBuf,
+    /// What the build's commands find in their environment.
+    pub(crate) variables: Arc<BuildVariables>,
     /// Atom, a blank, and the job's command; the index is the atom's id.
     pub(crate) atomic_commands: Vec<String>,
     /// How long each of them may run.

@@ -23,13 +23,14 @@ const LABELS: &str = "labels";
 const PRIORITY: &str = "priority";
 const WEIGHT: &str = "weight";
 
-// And how its atoms are made.
+// And what its atoms are made of.
+const ENV: &str = "env";
 const RAW_ATOMS: &str = "raw_atoms";
 const ALLOW_NO_ATOMS: &str = "allow_no_atoms";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -43,6 +44,7 @@ const SECTIONS: [&str; 15] = [
     LABELS,
     PRIORITY,
     WEIGHT,
+    ENV,
     RAW_ATOMS,
     ALLOW_NO_ATOMS,
 ];
@@ -120,6 +122,9 @@ impl Check<'_> {
         let weight = sections
             .get(WEIGHT)
             .and_then(|number| self.weight(WEIGHT, number));
+        let env = sections
+            .get(ENV)
+            .and_then(|variables| self.env(ENV, variables));
         let raw_atoms = sections
             .get(RAW_ATOMS)
             .and_then(|truth| self.truth(RAW_ATOMS, truth));
@@ -168,6 +173,7 @@ impl Check<'_> {
             priority: priority.unwrap_or_default(),
             weight,
             timeouts,
+            env: env.unwrap_or_default(),
             raw_atoms: raw_atoms.unwrap_or_default(),
             allow_no_atoms: allow_no_atoms.unwrap_or_default(),
         })

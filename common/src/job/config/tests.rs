@@ -56,6 +56,7 @@ fn reads_a_whole_file() {
                 setup: TimeLimit::parse("5400"),
                 ..Timeouts::default()
             },
+            env: Variables::default(),
             raw_atoms: false,
             allow_no_atoms: true,
         }
@@ -202,6 +203,47 @@ fn what_the_original_runs_otherwise_is_told() {
     assert_eq!(config.problems().count(), 0);
     let lines: Vec<_> = config.warnings().map(|w| w.line().unwrap()).collect();
     assert_eq!(lines, [3, 5, 7, 8, 9, 10, 11, 14]);
+}
+
+#[test]
+fn variables_are_what_is_written() {
+    let config = parse(
+        "A:\n  commands: [a]\n  atomizers: [{T: ls}]\n  env:\n    PORT: 0755\n    FLAG: yes\n    EMPTY: ''\n    TEXT: \"a \\\"b\\\" $c\"\n",
+    );
+    let env = &config.job(None).unwrap().1.env;
+    let expected = [
+        ("EMPTY", ""),
+        ("FLAG", "yes"),
+        ("PORT", "0755"),
+        ("TEXT", "a \"b\" $c"),
+    ];
+    assert!(
+        env.iter().eq(expected),
+        "{:?}",
+        env.iter().collect::<Vec<_>>()
+    );
+    for (wrong, expected) in [
+        (
+            "[A]",
+            "config section \"env\". Parser expected one of [<class 'dict'>]",
+        ),
+        (
+            "{A: }",
+            "expected one of [<class 'str'>] but found <class 'NoneType'>",
+        ),
+        ("{A: 1, A: 2}", "sets the variable \"A\" twice"),
+        (
+            "{ATOM_ID: 1}",
+            "it must be left out: ClusterRunner sets this variable itself",
+        ),
+    ] {
+        let config = parse(&format!(
+            "A:\n  commands: [a]\n  atomizers: [{{T: ls}}]\n  env: {wrong}\n"
+        ));
+        let problems: Vec<String> = config.problems().map(Problem::to_string).collect();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(expected), "{problems:?}");
+    }
 }
 
 #[test]

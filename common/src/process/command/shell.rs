@@ -79,7 +79,6 @@ pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command,
     };
     let errors = errors.map_err(|source| order.not_started(source))?;
     let mut command = Command::new(shell.program);
-    let inherited = shell.inherited.iter().map(|(name, value)| (name, value));
     command
         .arg("-c")
         .arg(line)
@@ -87,8 +86,13 @@ pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command,
         .stdin(input)
         .stdout(streams.output)
         .stderr(errors)
-        .env_clear()
-        .envs(inherited)
+        .env_clear();
+    match &order.variables.inherited {
+        Some(inherited) => command.envs(inherited.iter()),
+        None => command.envs(shell.inherited.iter().map(|(name, value)| (name, value))),
+    };
+    command
+        .envs(order.variables.set.iter())
         .envs(order.environment.iter().map(|(name, value)| (name, value)))
         .env(MARK_VARIABLE, &order.mark);
     terminal::in_own_group(&mut command);

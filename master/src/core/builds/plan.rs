@@ -1,6 +1,7 @@
 //! What is to be run of a build.
 
 use clusterrunner_common::job::config::{Job, Timeouts};
+use clusterrunner_common::process::variables::Variables;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -34,6 +35,9 @@ pub struct Plan {
     /// How long its commands may run; what is not said there has no limit.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
+    /// Variables that its job sets for all its commands.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub env: Variables,
     /// Whether its atoms are values that are quoted for the shell, and no shell text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quotes_atoms: bool,
@@ -68,6 +72,7 @@ impl Plan {
             priority: job.priority,
             weight: job.weight,
             timeouts: job.timeouts,
+            env: job.env,
             quotes_atoms: !job.raw_atoms,
             allow_no_atoms: job.allow_no_atoms,
             warnings: Vec::new(),

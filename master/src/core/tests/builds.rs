@@ -12,6 +12,7 @@ use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::{TimeLimit, Timeouts};
+use clusterrunner_common::process::variables::{BuildVariables, Variables};
 use serde_json::json;
 use std::num::NonZeroU32;
 
@@ -73,7 +74,20 @@ fn effects_carry_all_that_is_needed() {
     };
     assert_eq!(prepare, [expected]);
 
+    let mut set = Variables::default();
+    for (name, value) in [
+        ("CI", "true"),
+        ("CLUSTERRUNNER_BUILD_ID", "1"),
+        ("CLUSTERRUNNER_COMMIT", "c0ffee"),
+        ("CLUSTERRUNNER_JOB", "unit"),
+    ] {
+        set.set(name, value);
+    }
     let set_up = SetupRequest {
+        variables: BuildVariables {
+            inherited: None,
+            set,
+        },
         project_type_params: request("p").to_params(),
         build_executor_start_index: 0,
         commit: Some("c0ffee".to_owned()),

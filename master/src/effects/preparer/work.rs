@@ -2,6 +2,7 @@
 
 use super::error::PreparationError;
 use super::output::{MAX_OUTPUT, Output, Printed};
+use crate::core::builds::environment::variables;
 use crate::core::event::Plan;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::child::{self, Inside, MemoryLimit};
@@ -12,10 +13,12 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::{Atomizer, Job, TimeLimit, Timeouts, atoms_from_output};
 use clusterrunner_common::job::file::read_job;
 use clusterrunner_common::process::command::{Ended, ShellCommand, Streams};
+use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is to be prepared.
@@ -124,6 +127,11 @@ impl Work {
                 ProjectSource::Directory { .. } => error,
             })?;
         let timeouts = job.timeouts.or(self.surroundings.default_timeouts);
+        let plan = Plan {
+            commit,
+            timeouts,
+            ..Plan::of(job_name, job.clone())
+        };
         let found = match &request.atoms_override {
             Some(atoms) => Found {
                 atoms: atoms.clone(),
@@ -133,13 +141,11 @@ impl Work {
                 // It is git's, not theirs.
                 drop(memory);
                 let limit = timeouts.atomizer.and_then(TimeLimit::duration);
-                self.atomize(&job, &project, limit).await?
+                let variables = Arc::new(variables(self.build, request, &plan));
+                self.atomize(&job, &project, limit, &variables).await?
             }
         };
-        let plan = Plan::of(job_name, job);
         Ok(Plan {
-            commit,
-            timeouts,
             atoms: found.atoms,
             warnings: found.warnings,
             quotes_atoms: plan.quotes_atoms && request.atoms_override.is_none(),
@@ -210,10 +216,13 @@ impl Work {
         job: &Job,
         project: &Path,
         limit: Option<Duration>,
+        variables: &Arc<BuildVariables>,
     ) -> Result<Found, PreparationError> {
         let mut found = Found::default();
         for atomizer in &job.atomizers {
-            let printed = self.run_atomizer(&atomizer.command, project, limit).await?;
+            let command = &atomizer.command;
+            let printed = self.run_atomizer(command, project, limit, variables);
+            let printed = printed.await?;
             found.add(atomizer, &printed, &project.to_string_lossy());
         }
         Ok(found)
@@ -224,6 +233,7 @@ impl Work {
         command: &str,
         project: &Path,
         limit: Option<Duration>,
+        variables: &Arc<BuildVariables>,
     ) -> Result<Printed, PreparationError> {
         let stop = &self.inside.stop;
         self.inside.begin_commands();
@@ -232,6 +242,7 @@ impl Work {
         let shell = ShellCommand {
             command_line: command.to_owned(),
             working_directory: project.to_owned(),
+            variables: Arc::clone(variables),
             environment: vec![("PROJECT_DIR".to_owned(), project.into())],
             mark: format!("{}{}:{}:", self.inside.mark, self.build, hex_of_random()),
             max_output: None,

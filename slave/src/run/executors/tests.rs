@@ -34,6 +34,7 @@ fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> Ru
         executor: ExecutorIndex(executor),
         build_executor_index: executor,
         project_directory: base.path().to_owned(),
+        variables: Arc::default(),
         atomic_commands: vec![atom.to_owned()],
         timeout: None,
     }

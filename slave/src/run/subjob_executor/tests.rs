@@ -5,6 +5,7 @@ use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;
 use std::fs::read_to_string;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 const MAX_CONSOLE: u64 = 64 << 10;
 const BUILD: BuildId = BuildId(1);
@@ -57,6 +58,7 @@ impl Scenario {
             executor: ExecutorIndex(1),
             build_executor_index: 11,
             project_directory: self.base.path().to_owned(),
+            variables: Arc::default(),
             atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
             timeout,
         };

@@ -1,0 +1,145 @@
+//! Variables of the environment that a build brings along. Their values are for its commands only: no log, no message and
+//! no answer has them.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What our own variables begin with.
+const OURS: &str = "CLUSTERRUNNER_";
+/// Which of ours commands have: what build they are of.
+pub const OF_BUILDS: [&str; 5] = [
+    "CLUSTERRUNNER_BUILD_ID",
+    "CLUSTERRUNNER_COMMIT",
+    "CLUSTERRUNNER_BRANCH",
+    "CLUSTERRUNNER_JOB",
+    "CLUSTERRUNNER_ATTEMPT",
+];
+/// Those that are set for each command, whatever a build says.
+const OF_COMMANDS: [&str; 6] = [
+    "PROJECT_DIR",
+    "ARTIFACT_DIR",
+    "ATOM_ID",
+    "EXECUTOR_INDEX",
+    "MACHINE_EXECUTOR_INDEX",
+    "BUILD_EXECUTOR_INDEX",
+];
+/// The most bytes of one with its name: the system gives no program more in one variable.
+const LONGEST: usize = 127 << 10;
+
+/// Names and values. What is shown of them for debugging is their number.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Variables(BTreeMap<String, String>);
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Variables({})", self.0.len())
+    }
+}
+
+impl Variables {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many bytes they take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let sizes = self.0.iter();
+        sizes.map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// Sets one.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Sets all of these.
+    pub fn set_all(&mut self, others: &Self) {
+        self.0.extend(others.0.clone());
+    }
+
+    /// Names and values, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.0.iter();
+        entries.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// What commands of a build find in their environment besides what is set for each of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildVariables {
+    /// In place of the daemon's own environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<Variables>,
+    /// On top of it.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub set: Variables,
+}
+
+impl BuildVariables {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a build can not have a variable; the text says what would be right. The value is not in it.
+///
+/// # Errors
+/// The name or the value can not be in an environment, or is ClusterRunner's own.
+pub fn check(name: &str, value: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err("under a name of a variable, without '=' and NUL characters");
+    }
+    if name.starts_with(OURS) || OF_COMMANDS.contains(&name) {
+        return Err("left out: ClusterRunner sets this variable itself");
+    }
+    if value.contains('\0') {
+        return Err("text without NUL characters");
+    }
+    if name.len() + value.len() > LONGEST {
+        return Err("of at most 127 KiB: write longer values into a file");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_is_shown() {
+        let mut set = Variables::default();
+        set.set("TOKEN", "a secret");
+        let variables = BuildVariables {
+            inherited: Some(set.clone()),
+            set,
+        };
+        let shown = format!("{variables:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn what_can_not_be_set_is_refused() {
+        for (name, value) in [("A", ""), ("BASH_FUNC_a%%", "() { :; }"), ("PATH", "/bin")] {
+            assert_eq!(check(name, value), Ok(()), "{name}");
+        }
+        let long = "x".repeat(LONGEST);
+        for (name, value) in [
+            ("", "x"),
+            ("A=B", "x"),
+            ("A\0", "x"),
+            ("A", "\0"),
+            ("A", &long),
+            ("PROJECT_DIR", "x"),
+            ("CLUSTERRUNNER_SECRET", "x"),
+        ] {
+            check(name, value).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What all commands of a build find in their environment.
+
+use crate::core::builds::plan::Plan;
+use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::process::variables::{BuildVariables, Variables};
+
+/// What a build, its job and its request say. The request overrules the job.
+pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> BuildVariables {
+    let mut set = Variables::default();
+    set.set("CI", "true");
+    set.set_all(&plan.env);
+    set.set("CLUSTERRUNNER_BUILD_ID", id.to_string());
+    set.set("CLUSTERRUNNER_JOB", plan.job_name.clone());
+    if let Some(commit) = &plan.commit {
+        set.set("CLUSTERRUNNER_COMMIT", commit.clone());
+    }
+    if let ProjectSource::Git {
+        branch: Some(branch),
+        ..
+    } = &request.project
+    {
+        set.set("CLUSTERRUNNER_BRANCH", branch.clone());
+    }
+    BuildVariables {
+        inherited: None,
+        set,
+    }
+}
