@@ -135,7 +135,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn submit(&self, request: &BuildRequest) -> Result<BuildId, ClientError> {
-        self.submit_params(&request.to_params()).await
+        self.submit_params(&request.to_body()).await
     }
 
     /// Submits a build described by the request's own fields, unchecked.

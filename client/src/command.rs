@@ -15,6 +15,7 @@ mod status;
 mod stop;
 mod unpacked;
 mod validate;
+mod variables;
 mod watch;
 
 use crate::daemons;

@@ -5,6 +5,7 @@ mod daemon;
 mod local;
 mod originals;
 mod own;
+mod private;
 mod probe;
 mod starter;
 
@@ -13,3 +14,4 @@ pub(crate) use daemon::{Daemon, master_pid_file, slave_pid_files};
 pub(crate) use local::{connect, find_or_start, unbracketed};
 pub(crate) use originals::originals_in;
 pub(crate) use own::own_master;
+pub(crate) use private::is_private;

@@ -4,6 +4,7 @@ use super::interrupt::Interrupt;
 use super::request::request;
 use super::status::stages;
 use super::unpacked;
+use super::variables;
 use super::watch::Watch;
 use crate::farm;
 use crate::farm::{client_of, tell_whom};
@@ -59,7 +60,7 @@ async fn run_to_its_end(
     common: &CommonOptions,
     interrupt: &Interrupt,
 ) -> Result<ExitCode, Trouble> {
-    let request = request(options)?;
+    let mut request = request(options)?;
     let destination = unpacked::destination(options);
     if !options.no_results {
         // Better now than when the build is over.
@@ -84,6 +85,9 @@ async fn run_to_its_end(
             None => return Ok(ExitCode::Canceled),
         },
     };
+    if options.master.master_url.is_none() && farm::is_private(&master, &settings).await? {
+        request.inherited_env = Some(variables::brought(std::env::vars_os()));
+    }
     tell_whom(&master, &settings);
     let client = client_of(&master, options.master.patience, &settings)?;
     let patience = Duration::from_secs(options.master.patience);

@@ -1,5 +1,6 @@
 //! From the options of `clusterrunner build` to a request.
 
+use super::variables;
 use crate::options::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 use crate::trouble::Trouble;
 use clusterrunner_common::api::build_request::BuildRequest;
@@ -50,7 +51,12 @@ pub(crate) fn request(options: &BuildOptions) -> Result<BuildRequest, Trouble> {
     if !files.is_empty() {
         body.insert("remote_files".to_owned(), files.into());
     }
-    BuildRequest::from_json(&body.into()).map_err(|error| Trouble::usage(error.to_string()))
+    let request = BuildRequest::from_json(&body.into());
+    let request = request.map_err(|error| Trouble::usage(error.to_string()))?;
+    Ok(BuildRequest {
+        env: variables::chosen(&options.env)?,
+        ..request
+    })
 }
 
 fn git_body(git: &GitOptions) -> Map<String, Value> {

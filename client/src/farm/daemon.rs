@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,12 @@ impl Daemon {
         let pid = Pid::from_raw(text.trim().parse().ok().filter(|pid| *pid > 1)?)?;
         let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         (is_meant(pid) && !is_gone(pid)).then_some(Self { pid, handle })
+    }
+
+    /// Whether it is a process of the user of this command.
+    pub(super) fn is_of_this_user(&self) -> bool {
+        let process = fs::metadata(format!("/proc/{}", self.pid.as_raw_nonzero()));
+        process.is_ok_and(|process| process.uid() == rustix::process::geteuid().as_raw())
     }
 
     /// Its process id.

@@ -151,7 +151,7 @@ pub(crate) async fn find_or_start(
 }
 
 /// Whether a host name means this machine.
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     let node = rustix::system::uname();
     host == "localhost"
         || unbracketed(host)

@@ -22,6 +22,9 @@ master of yours runs, `build` starts one with a slave, both reachable from this 
 running for later builds until `clusterrunner stop`. Where another program or another user has the port,
 your master takes a free one, and all commands find it there.
 
+Commands of a build on such a farm of this machine have the environment of this command. On other farms
+they have that of the daemons, and what --env and `env:` of the job add. Values are never shown.
+
 The results of build N are unpacked into build_results/N, below the project or, for a project from elsewhere, below
 the current directory; build_results/latest leads to the newest. Those of the five builds before are kept. git takes
 no notice of build_results. With --results-dir DIR they are just in DIR, as the original has them in
@@ -51,6 +54,9 @@ pub(crate) struct BuildOptions {
     /// Download URL into the project directory as NAME before the build; may be repeated
     #[arg(short = 'f', long = "remote-file", global = true, num_args = 2, value_names = ["NAME", "URL"], action = clap::ArgAction::Append)]
     pub(crate) remote_files: Vec<String>,
+    /// A variable for all commands of the build, with this value or the one it has here; may be repeated
+    #[arg(long = "env", global = true, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
     /// One job as a JSON object, or @FILE with it, instead of clusterrunner.yaml
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) config: Option<String>,

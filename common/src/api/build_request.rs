@@ -7,10 +7,16 @@ mod tests;
 pub use reading::{InvalidRequest, LINK_PARAMETER};
 
 use crate::ids::BuildId;
+use crate::process::variables::Variables;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Component, Path};
+
+/// The field with variables of all commands.
+pub const ENV: &str = "env";
+/// The field with what all commands have in place of the daemons' own environment.
+pub const INHERITED_ENV: &str = "inherited_env";
 
 /// A well-formed request for a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +36,12 @@ pub struct BuildRequest {
     /// Files to download into the project directory: name -> URL.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub remote_files: IndexMap<String, String>,
+    /// Variables of all commands; they overrule those of the job. Never shown.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub env: Variables,
+    /// What all commands have in place of the daemons' own environment. Never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited_env: Option<Variables>,
 }
 
 /// Where a project comes from. Serialized, it gives the request's own fields back.
@@ -88,12 +100,32 @@ impl ProjectSource {
 }
 
 impl BuildRequest {
-    /// The request as the API shows it: its own fields, as they were submitted.
+    /// The request as the API shows it: its own fields, as they were submitted, without its variables.
     #[must_use]
     pub fn to_params(&self) -> Map<String, Value> {
+        let mut params = self.to_body();
+        for secret in [ENV, INHERITED_ENV] {
+            params.remove(secret);
+        }
+        params
+    }
+
+    /// The request as it is submitted.
+    #[must_use]
+    pub fn to_body(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
+        }
+    }
+
+    /// The same without its variables: once a build is over, nobody needs them.
+    #[must_use]
+    pub fn without_variables(&self) -> Self {
+        Self {
+            env: Variables::default(),
+            inherited_env: None,
+            ..self.clone()
         }
     }
 
@@ -107,6 +139,8 @@ impl BuildRequest {
             job_name: None,
             config: None,
             atoms_override: None,
+            env: Variables::default(),
+            inherited_env: None,
         };
         source.to_params()
     }

@@ -158,6 +158,7 @@ pub(super) fn write(store: &Store, build: &Build) -> Result<(), JournalError> {
     let head = EndedBuild {
         build: Build {
             subjobs: Vec::new(),
+            request: build.request.without_variables(),
             ..build.clone()
         },
         num_subjobs: u32::try_from(build.subjobs.len()).unwrap_or(u32::MAX),

@@ -12,9 +12,11 @@ use super::{FORMAT, JournalError, Problem, ended, event_records, snapshot};
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::event::Event;
+use clusterrunner_common::api::build_request::{ENV, INHERITED_ENV};
 use clusterrunner_common::text::printable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
@@ -75,6 +77,7 @@ struct Exporter<'a, W> {
 impl<W: Write> Exporter<'_, W> {
     fn line(&mut self, kind: &str, text: &[u8]) -> io::Result<()> {
         write!(self.out, "{{\"{kind}\":")?;
+        let text = &*without_variables(text);
         match std::str::from_utf8(text) {
             // Shown by a terminal, when it goes to standard output.
             Ok(text) => self.out.write_all(printable::json(text).as_bytes())?,
@@ -106,6 +109,36 @@ impl<W: Write> Exporter<'_, W> {
             }
         }
         Ok(())
+    }
+}
+
+/// A record without the variables that requests for builds have: an export is shown and sent around.
+fn without_variables(text: &[u8]) -> Cow<'_, [u8]> {
+    let has = |field: &str| {
+        let name = format!("\"{field}\":{{");
+        text.windows(name.len()).any(|part| part == name.as_bytes())
+    };
+    if !has(ENV) && !has(INHERITED_ENV) {
+        return Cow::Borrowed(text);
+    }
+    let Ok(mut record) = serde_json::from_slice::<Value>(text) else {
+        return Cow::Borrowed(text);
+    };
+    remove_variables(&mut record);
+    serde_json::to_vec(&record).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn remove_variables(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Object(request)) = fields.get_mut("request") {
+                request.remove(ENV);
+                request.remove(INHERITED_ENV);
+            }
+            fields.values_mut().for_each(remove_variables);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(remove_variables),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the body of a request to a [`BuildRequest`], or the field that is wrong.
 
-use super::{BuildRequest, ProjectSource};
+use super::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
+use crate::process::variables::{Variables, check as check_variable};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
@@ -16,6 +17,8 @@ const GIT_PARAMETERS: &[&str] = &[
     "project_directory",
     "config",
     "atoms_override",
+    ENV,
+    INHERITED_ENV,
 ];
 const DIRECTORY_PARAMETERS: &[&str] = &[
     "type",
@@ -24,7 +27,12 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     "project_directory",
     "config",
     "atoms_override",
+    ENV,
+    INHERITED_ENV,
 ];
+
+/// The most bytes of all variables of a request: the system gives a program little more.
+const MOST_VARIABLES: usize = 512 << 10;
 
 /// What the original's master adds to the parameters of each build: a link that nothing here makes or reads. It
 /// comes back where parameters are submitted anew.
@@ -105,7 +113,11 @@ impl BuildRequest {
         } else {
             directory_source(&fields)?
         };
+        let env = variables(&fields, ENV)?;
+        let inherited_env = variables(&fields, INHERITED_ENV)?;
         Ok(Self {
+            env: env.unwrap_or_default(),
+            inherited_env,
             project,
             job_name: fields.text("job_name")?,
             config: match fields.get("config") {
@@ -242,6 +254,37 @@ fn atoms_override(fields: &Fields<'_>) -> Result<Option<Vec<String>>, InvalidReq
         .map(atom)
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// Values are not in the messages.
+fn variables(
+    fields: &Fields<'_>,
+    field: &'static str,
+) -> Result<Option<Variables>, InvalidRequest> {
+    let map = match fields.get(field) {
+        None => return Ok(None),
+        Some(Value::Object(map)) => map,
+        Some(other) => {
+            let expected = "an object of names and values";
+            return Err(wrong_kind(field, expected, other));
+        }
+    };
+    let mut variables = Variables::default();
+    for (name, value) in map {
+        let place = || format!("{field}.{name}");
+        let Value::String(value) = value else {
+            return Err(wrong_kind(place(), "a value in a string", value));
+        };
+        check_variable(name, value).map_err(|right| wrong(place(), right))?;
+        variables.set(name, value);
+    }
+    if variables.size() > MOST_VARIABLES {
+        return Err(wrong(
+            field,
+            "of at most 512 KiB: write long values into files",
+        ));
+    }
+    Ok(Some(variables))
 }
 
 fn remote_files(fields: &Fields<'_>) -> Result<IndexMap<String, String>, InvalidRequest> {

@@ -27,6 +27,45 @@ fn a_request_shows_the_fields_it_was_made_of() {
 }
 
 #[test]
+fn variables_are_sent_and_stored_and_never_shown() {
+    let body = json!({
+        "type": "git", "url": "u", "env": {"TOKEN": "a secret"}, "inherited_env": {"HOME": "/a secret"},
+    });
+    let request = BuildRequest::from_json(&body).unwrap();
+    assert_eq!(Value::Object(request.to_body()), body);
+    for shown in [
+        format!("{request:?}"),
+        Value::Object(request.to_params()).to_string(),
+        Value::Object(request.source_params()).to_string(),
+        Value::Object(request.without_variables().to_body()).to_string(),
+    ] {
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+    let refused = |variables: Value, error: &str| {
+        check_refused(json!({"type": "git", "url": "u", "env": variables}), error);
+    };
+    refused(
+        json!(["A=secret"]),
+        "Field 'env' must be an object of names and values, not a list.",
+    );
+    refused(
+        json!({"A": 7}),
+        "Field 'env.A' must be a value in a string, not a number.",
+    );
+    refused(
+        json!({"PROJECT_DIR": "secret"}),
+        "Field 'env.PROJECT_DIR' must be left out: ClusterRunner sets this variable itself.",
+    );
+    let long: Map<String, Value> = (0..6)
+        .map(|n| (format!("A{n}"), "x".repeat(100 << 10).into()))
+        .collect();
+    refused(
+        long.into(),
+        "Field 'env' must be of at most 512 KiB: write long values into files.",
+    );
+}
+
+#[test]
 fn null_counts_as_left_out_and_the_type_is_taken_in_any_case() {
     let body = json!({"type": "GIT", "url": "u", "job_name": null, "config": null});
     let request = BuildRequest::from_json(&body).unwrap();
@@ -114,6 +153,6 @@ fn an_error_names_the_field_and_the_cure() {
     );
     check_refused(
         json!({"type": "directory", "project_directory": "/x", "branch": "b"}),
-        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override.",
+        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, env, inherited_env.",
     );
 }

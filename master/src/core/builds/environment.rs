@@ -10,6 +10,7 @@ pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> Bui
     let mut set = Variables::default();
     set.set("CI", "true");
     set.set_all(&plan.env);
+    set.set_all(&request.env);
     set.set("CLUSTERRUNNER_BUILD_ID", id.to_string());
     set.set("CLUSTERRUNNER_JOB", plan.job_name.clone());
     if let Some(commit) = &plan.commit {
@@ -23,7 +24,7 @@ pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> Bui
         set.set("CLUSTERRUNNER_BRANCH", branch.clone());
     }
     BuildVariables {
-        inherited: None,
+        inherited: request.inherited_env.clone(),
         set,
     }
 }
