@@ -94,6 +94,8 @@ pub struct Fetched {
     pub moved_to: Option<PathBuf>,
     /// Directories of older results that were deleted: the [`KEPT`] newest are kept.
     pub removed: Vec<PathBuf>,
+    /// Why the link to the newest results does not lead to these, where it should.
+    pub no_link: Option<String>,
 }
 
 /// Whether results can be put there: to be asked before a build is begun for them.
@@ -129,6 +131,7 @@ pub async fn fetch(
             unpacked,
             moved_to: in_place.moved_to,
             removed: in_place.removed,
+            no_link: in_place.no_link,
         })
     });
     unpacking.await.unwrap_or(Err(ResultsError::Interrupted))

@@ -35,6 +35,9 @@ pub(crate) fn say(fetched: &Fetched) {
             removed.join(", ")
         ));
     }
+    if let Some(why) = &fetched.no_link {
+        output::complain(format!("{} {}", styled(NOTICE, "warning:"), plain(why)));
+    }
     say_what_is_missing(&fetched.unpacked.left_out);
 }
 

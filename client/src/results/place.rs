@@ -52,6 +52,8 @@ pub(super) struct InPlace {
     pub(super) moved_to: Option<PathBuf>,
     /// Older ones that were deleted.
     pub(super) removed: Vec<PathBuf>,
+    /// Why the link does not lead to them, where it should.
+    pub(super) no_link: Option<String>,
 }
 
 impl Place {
@@ -163,9 +165,12 @@ impl Place {
             }
         };
         let moved_to = replace(results, &target, build)?;
+        let mut no_link = None;
         let removed = match self.kind {
             Kind::Among => {
-                point_latest_at(&self.directory, build)?;
+                // The results are there all the same.
+                let linked = point_latest_at(&self.directory, build);
+                no_link = linked.err().map(|error| error.to_string());
                 let is_candidate = |path: &Path| path != target;
                 delete_oldest(&self.directory, is_candidate)
             }
@@ -182,6 +187,7 @@ impl Place {
             directory: target,
             moved_to,
             removed,
+            no_link,
         })
     }
 }

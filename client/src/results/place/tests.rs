@@ -63,6 +63,18 @@ fn a_project_has_one_directory_with_the_results_of_six_builds_and_a_link() {
 }
 
 #[test]
+fn results_are_there_where_the_link_can_not_be() {
+    let root = tempfile::tempdir().unwrap();
+    let (root, results) = (root.path(), root.path().join("build_results"));
+    put(&among(root), 1);
+    std::fs::remove_file(results.join("latest")).unwrap();
+    std::fs::create_dir(results.join("latest")).unwrap();
+    let why = put(&among(root), 2).no_link.unwrap();
+    assert!(why.starts_with("could not make the link "), "{why}");
+    assert_eq!(names(&results), [".gitignore", "1", "2", "latest"]);
+}
+
+#[test]
 fn two_builds_with_one_id_do_not_overwrite_each_other() {
     let root = tempfile::tempdir().unwrap();
     let (root, results) = (root.path(), root.path().join("build_results"));
