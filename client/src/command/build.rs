@@ -165,7 +165,8 @@ async fn await_clearing(client: &Client, end: &BuildView) {
 }
 
 fn warn(warning: &str) {
-    let warning = plain_lines(warning);
+    // No line of it stands where a line of ours would.
+    let warning = plain_lines(warning).replace('\n', "\n    ");
     output::complain(format!("{} {warning}", styled(NOTICE, "warning:")));
 }
 
