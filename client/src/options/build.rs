@@ -22,8 +22,8 @@ master of yours runs, `build` starts one with a slave, both reachable from this 
 running for later builds until `clusterrunner stop`. Where another program or another user has the port,
 your master takes a free one, and all commands find it there.
 
-Commands of a build on such a farm of this machine have the environment of this command. On other farms
-they have that of the daemons, and what --env and `env:` of the job add. Values are never shown.
+On such a farm the commands of a build have the environment of this command. On other farms they
+have that of the daemons. --env and `env:` of the job add to it. Values are never shown.
 
 The results of build N are unpacked into build_results/N, below the project or, for a project from elsewhere, below
 the current directory; build_results/latest leads to the newest. Those of the five builds before are kept. git takes
