@@ -281,6 +281,24 @@ impl Client {
         .await
     }
 
+    /// At most `max_lines` lines of what the set-up of a build prints, from line `offset_line` on: on a slave, or on one
+    /// that sets the build up.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn setup_output(
+        &self,
+        build: BuildId,
+        slave: Option<SlaveId>,
+        max_lines: u64,
+        offset_line: u64,
+    ) -> Result<ConsoleBody, ClientError> {
+        let slave = slave.map_or_else(String::new, |slave| format!("&slave={slave}"));
+        let lines = format!("max_lines={max_lines}&offset_line={offset_line}");
+        self.read(&format!("/v1/build/{build}/setup?{lines}{slave}"))
+            .await
+    }
+
     /// All slaves that the master knows.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod logs;
 mod manual;
 mod progress;
 mod request;
+mod setup_output;
 mod shutdown;
 mod status;
 mod stop;

@@ -21,17 +21,22 @@ mod command;
 
 use clap::Parser as _;
 use clusterrunner_client::exit_code::ExitCode as Code;
+use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_slave::{FETCH_PROJECT, fetch_project};
 use options::Options;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = clusterrunner_common::process::first::stand_in() {
+        return code;
+    }
     clusterrunner_common::process::umask::close_to_others();
     // What a daemon starts, and not for users, so it is no part of the command line.
     match std::env::args_os().nth(1) {
         Some(first) if first == PREPARE_BUILD => return prepare_build(),
         Some(first) if first == FETCH_PROJECT => return fetch_project(),
+        Some(first) if first == GUARD => return guard(),
         Some(_) | None => {}
     }
     let options = Options::parse();

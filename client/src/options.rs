@@ -14,7 +14,7 @@ use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
 use std::path::PathBuf;
 
@@ -220,18 +220,25 @@ pub(crate) struct StatusOptions {
 
 /// Options of `clusterrunner logs`.
 #[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("printed").args(["atom", "setup"])))]
 pub(crate) struct LogsOptions {
     /// The build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
     pub(crate) atom: Option<String>,
-    /// Follow the output until the atom ends
-    #[arg(short, long, requires = "atom")]
+    /// Print what the job's setup_build prints, of a slave that sets the build up or has it set up
+    #[arg(long, conflicts_with = "atom")]
+    pub(crate) setup: bool,
+    /// With --setup: the slave, by its number
+    #[arg(long, value_name = "SLAVE", requires = "setup", value_parser = number::<SlaveId>)]
+    pub(crate) slave: Option<SlaveId>,
+    /// Follow the output until the atom or the set-up ends
+    #[arg(short, long, requires = "printed")]
     pub(crate) follow: bool,
     /// Print the output unfiltered, for pipes and files; by default escape sequences other than
     /// colours are removed
-    #[arg(long, requires = "atom")]
+    #[arg(long, requires = "printed")]
     pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,

@@ -151,6 +151,35 @@ pub struct BuildView {
     /// while none runs its atoms, or where nothing is known of how long they take.
     #[serde(default)]
     pub seconds_left: Option<f64>,
+    /// Ours: the slaves that set it up now.
+    #[serde(default)]
+    pub slaves_setting_up: Vec<SettingUpView>,
+}
+
+/// A slave that sets a build up. Ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SettingUpView {
+    /// Its id.
+    pub slave_id: SlaveId,
+    /// Its address.
+    pub url: String,
+    /// How far the build is there.
+    pub state: BuildOnSlaveState,
+    /// Since when, in seconds since 1970.
+    #[serde(default)]
+    pub since: Option<f64>,
+}
+
+/// How far a build is on a slave. Ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum BuildOnSlaveState {
+    /// Its project is fetched there, and its `setup_build` runs.
+    SettingUp,
+    /// Its atoms run there.
+    Ready,
+    /// Its `teardown_build` runs, and its files are removed.
+    TearingDown,
 }
 
 /// `{"build": ...}`.
@@ -279,6 +308,9 @@ pub struct SlaveView {
     pub num_executors_in_use: u32,
     /// The build it is set up for; the oldest where there are several.
     pub current_build_id: Option<BuildId>,
+    /// Ours: how far that build is on it.
+    #[serde(default)]
+    pub current_build_state: Option<BuildOnSlaveState>,
     /// Whether it gave a sign of life lately.
     pub is_alive: bool,
     /// Whether it takes no more work since it is to end.

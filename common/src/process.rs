@@ -3,6 +3,8 @@
 pub mod allocator;
 pub mod command;
 pub mod console;
+pub mod first;
+pub mod guardian;
 pub mod open_files;
 pub mod ports;
 pub mod stop_signals;

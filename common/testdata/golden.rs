@@ -26,10 +26,11 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 25] = [
+const OURS: [&str; 28] = [
     "STATUS",
     "artifacts",
     "commit",
+    "current_build_state",
     "drain",
     "executor_id",
     "is_drained",
@@ -46,6 +47,8 @@ const OURS: [&str; 25] = [
     "quarantine_reason",
     "resumed",
     "results",
+    "setup",
+    "slaves_setting_up",
     "source",
     "started_at",
     "trouble",

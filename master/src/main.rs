@@ -18,6 +18,9 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = clusterrunner_common::process::first::stand_in() {
+        return code;
+    }
     clusterrunner_common::process::umask::close_to_others();
     // Not for users, so it is no part of the command line.
     if std::env::args_os()

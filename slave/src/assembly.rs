@@ -31,12 +31,13 @@ use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::logs::event_log::{EventLog, EventLogError};
 use clusterrunner_common::process::command::end_marked;
+use clusterrunner_common::process::guardian::Guardian;
 use clusterrunner_common::process::stop_signals::StopSignals;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::{SettingsError, SlaveSettings};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -136,6 +137,7 @@ pub async fn serve_until_told(
     let api = base.master_api()?;
     held.remember_in(&api.lineage);
     let registration = Registration::new();
+    let _guardian = base.guardian(&program);
     let children = base.children(program);
     let sources = Arc::new(base.sources(&children, &api, &registration));
     let surroundings = Arc::new(base.surroundings(&sources, &api, &registration));
@@ -266,6 +268,16 @@ impl Base {
         })
     }
 
+    /// Without one, what this slave started runs on when it is killed, until it starts again.
+    fn guardian(&self, program: &Path) -> Option<Guardian> {
+        let grace = self.settings.service.atom_kill_grace;
+        let guardian = Guardian::start(program, &self.data.life_mark(), grace);
+        let told = guardian.inspect_err(|error| {
+            tracing::warn!(%error, "nothing ends the processes of this slave if it is killed");
+        });
+        told.ok()
+    }
+
     fn children(&self, program: PathBuf) -> Children {
         let grace = self.settings.service.atom_kill_grace;
         let children = Children::new(program, FETCH_PROJECT, &self.data.mark(), grace);
@@ -370,6 +382,7 @@ impl Base {
             dialect: api.dialect.clone(),
             lineage: api.lineage.clone(),
             consoles: Arc::clone(&surroundings.consoles),
+            data: Arc::clone(&self.data),
             reports: Arc::clone(&surroundings.reports),
             events: self.events.clone(),
             session: self.session.clone(),

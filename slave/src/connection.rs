@@ -26,6 +26,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 fn tell(failures: &mut Failures, error: &CallError) {
     if !failures.is_new(error) {
         tracing::debug!(%error, "the master is still unreachable");
+    } else if error.is_for_another_life() {
+        tracing::info!("the master was started again; retrying");
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,

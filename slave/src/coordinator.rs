@@ -181,6 +181,11 @@ impl WorkHandle {
         }
     }
 
+    /// Whether a build is being set up.
+    pub(crate) fn is_setting_up(&self, build: BuildId) -> bool {
+        self.0.lock().work.is_setting_up(build)
+    }
+
     /// Results that are on their way.
     pub(crate) fn outbox(&self) -> Arc<Outbox> {
         Arc::clone(&self.0.outbox)

@@ -42,6 +42,12 @@ pub(crate) struct DataDirectory {
     broken: watch::Sender<Option<String>>,
 }
 
+/// The name of the file that the set-up of a build prints to.
+pub(crate) const SETUP_OUTPUT: &str = "setup_build_output";
+
+/// Begins the names of what could not be removed.
+const NOT_REMOVED: &str = "not-removed-";
+
 /// Its parts, without the mirrors.
 const PARTS: [&str; 4] = ["work", "artifacts", "consoles", "results"];
 
@@ -167,11 +173,26 @@ impl DataDirectory {
         }
     }
 
+    /// What can not be removed, such as files that an atom made as another user, must not keep the slave from work.
+    fn set_aside(&self, part: &Path, error: &io::Error) -> io::Result<()> {
+        let name = part.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self
+            .path
+            .join(format!("{NOT_REMOVED}{name}-{}", self.session));
+        std::fs::rename(part, &aside)?;
+        let aside = aside.display();
+        tracing::warn!(%error, "what an earlier life left can not be removed and is now {aside}: remove it as the owner of its files");
+        Ok(())
+    }
+
     /// Empties the directory but for its mirrors, once nothing of an earlier process runs any more. Blocks.
     pub(crate) fn empty(&self) -> Result<(), DataDirectoryError> {
         for part in PARTS {
             let part = self.path.join(part);
-            remove_all(&part).map_err(unusable("empty", &part))?;
+            if let Err(error) = remove_all(&part) {
+                self.set_aside(&part, &error)
+                    .map_err(unusable("empty", &part))?;
+            }
             make_private(&part).map_err(unusable("make", &part))?;
         }
         let mirrors = self.mirrors();
@@ -210,6 +231,11 @@ impl DataDirectory {
         self.path
             .join("consoles")
             .join(format!("{executor}.{number}"))
+    }
+
+    /// Where the set-up of a build prints.
+    pub(crate) fn setup_output(&self, build: BuildId) -> PathBuf {
+        self.artifacts(build).join(SETUP_OUTPUT)
     }
 
     /// Where the console of an atom is kept that is too large for memory.
@@ -290,9 +316,14 @@ impl DataDirectory {
         format!("{}:", self.path.display())
     }
 
+    /// Begins the mark of every process that this life of the slave starts.
+    pub(crate) fn life_mark(&self) -> String {
+        format!("{}{}:", self.mark(), self.session)
+    }
+
     /// Begins the mark of every process of a build.
     pub(crate) fn build_mark(&self, build: BuildId) -> String {
-        format!("{}{}:{build}:", self.mark(), self.session)
+        format!("{}{build}:", self.life_mark())
     }
 
     /// The mark of the processes of a hand-out.

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
+use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_common::text::printable::plain_lines;
 use clusterrunner_slave::{FETCH_PROJECT, SlaveOptions, fetch_project, run};
 use std::process::ExitCode;
@@ -17,13 +18,15 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = clusterrunner_common::process::first::stand_in() {
+        return code;
+    }
     clusterrunner_common::process::umask::close_to_others();
     // Not for users, so it is no part of the command line.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == FETCH_PROJECT)
-    {
-        return fetch_project();
+    match std::env::args_os().nth(1) {
+        Some(first) if first == FETCH_PROJECT => return fetch_project(),
+        Some(first) if first == GUARD => return guard(),
+        Some(_) | None => {}
     }
     let command_line = CommandLine::parse();
     clusterrunner_common::process::allocator::limit_malloc_arenas();

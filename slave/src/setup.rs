@@ -1,6 +1,6 @@
 //! Making a build's project ready on this slave, and taking it away again.
 
-use crate::data_directory::{DataDirectory, make_private, remove_all};
+use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private, remove_all};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
 use clusterrunner_common::api::SetupJob;
@@ -128,7 +128,7 @@ impl Setup {
         project: &Project,
         stop: &CancellationToken,
     ) -> Result<(), SetupError> {
-        let (output, file) = self.output(build, "setup_build_output").await?;
+        let (output, file) = self.output(build, SETUP_OUTPUT).await?;
         let ended = self
             .command(build, setup_build, project)
             .run(

@@ -250,6 +250,12 @@ impl Work {
         self.builds.keys().next().copied()
     }
 
+    /// Whether a build is being set up.
+    pub(crate) fn is_setting_up(&self, build: BuildId) -> bool {
+        let build = self.builds.get(&build);
+        build.is_some_and(|build| matches!(build.stage, Stage::SettingUp))
+    }
+
     /// What each executor does.
     pub(crate) fn executors(&self) -> Vec<ExecutorView> {
         let view = |(id, running): (u32, &Option<HandOut>)| ExecutorView {

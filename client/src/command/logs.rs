@@ -1,5 +1,6 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
+use super::setup_output;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, LogsOptions};
 use crate::output::table::{Cell, Table};
@@ -34,6 +35,11 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
     }
     let client = connect(&options.master, &common).await?;
     let first = impatient(&client);
+    if options.setup {
+        let (build, follow) = (options.build, options.follow);
+        return setup_output::print((&client, &first), build, options.slave, follow, options.raw)
+            .await;
+    }
     let Some(text) = &options.atom else {
         list(&first, options.build).await?;
         return Ok(ExitCode::Success);

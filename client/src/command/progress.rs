@@ -263,6 +263,14 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
             if build.num_atoms_in_progress == 0 && build.num_atoms_completed == 0 =>
         {
             let atoms = count(build.num_atoms.unwrap_or(0), "atom");
+            let setting_up = build.slaves_setting_up.len() as u64;
+            if setting_up > 0 {
+                let slaves = count(setting_up, "slave");
+                return format!(
+                    "{atoms} waiting: set-up runs on {slaves} (`clusterrunner logs {} --setup -f`)",
+                    build.id
+                );
+            }
             return format!("{atoms} waiting: slaves are being set up, or are busy");
         }
         _ => format!("{} running", build.num_atoms_in_progress),
@@ -322,6 +330,7 @@ mod tests {
             warnings: Vec::new(),
             lacks_atoms: false,
             seconds_left: None,
+            slaves_setting_up: Vec::new(),
         }
     }
 

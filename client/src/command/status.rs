@@ -10,7 +10,9 @@ use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
+use clusterrunner_common::api::{
+    BuildOnSlaveState, BuildResult, BuildStatus, BuildView, SlaveView,
+};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::text::printable::{plain, plain_lines};
@@ -120,6 +122,9 @@ fn slave_state(slave: &SlaveView) -> (Style, &'static str) {
         (true, false) if slave.is_quarantined => (BAD, "quarantined"),
         (true, false) if slave.is_drained && is_busy(slave) => (NOTICE, "draining"),
         (true, false) if slave.is_drained => (NOTICE, "drained"),
+        (true, false) if slave.current_build_state == Some(BuildOnSlaveState::SettingUp) => {
+            (NOTICE, "setting up")
+        }
         (true, false) if slave.is_in_doubt => (NOTICE, "in doubt"),
         (true, false) => (GOOD, "alive"),
     }
@@ -209,6 +214,14 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
             line("details", details);
         }
         (_, None) => {}
+    }
+    for slave in &build.slaves_setting_up {
+        let since = slave.since.map_or_else(String::new, |since| {
+            let since = Timestamp::now().as_unix_seconds() - since;
+            format!(" for {}", duration(since.max(0.0)))
+        });
+        let (id, url) = (slave.slave_id, &slave.url);
+        line("set-up", &format!("runs on slave {id} ({url}){since}"));
     }
     for warning in &build.warnings {
         let mut lines = warning.lines();

@@ -337,6 +337,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         warnings: Vec::new(),
         lacks_atoms: false,
         seconds_left: None,
+        slaves_setting_up: Vec::new(),
     }
 }
 
@@ -403,6 +404,7 @@ fn slave() -> SlaveView {
         num_executors: 8,
         num_executors_in_use: 3,
         current_build_id: Some(BuildId(7)),
+        current_build_state: None,
         is_alive: true,
         is_in_shutdown_mode: false,
         labels: Vec::new(),

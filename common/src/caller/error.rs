@@ -1,5 +1,6 @@
 //! Why a call failed, and what follows from that for the caller.
 
+use crate::auth::signature::SignatureError;
 use crate::http::tls::TlsError;
 use reqwest::StatusCode;
 
@@ -92,6 +93,13 @@ impl CallError {
             Self::Refused { status, error, .. }
                 if *status == StatusCode::UNAUTHORIZED && error == ORIGINALS_REFUSAL
         )
+    }
+
+    /// Whether the call was signed for another life of the peer than the one that answers: it was started again.
+    #[must_use]
+    pub fn is_for_another_life(&self) -> bool {
+        let refusal = SignatureError::OtherSession.to_string();
+        matches!(self, Self::Refused { error, .. } if *error == refusal)
     }
 
     /// The status with which the peer refused, if it did.

@@ -68,9 +68,10 @@ impl Advertised {
         advertised
     }
 
-    /// The ref that `git fetch <remote> <name>` would take (gitrevisions, order of the rules).
+    /// The ref that `git fetch <remote> <name>` would take (gitrevisions, order of the rules); but of a branch and a tag
+    /// the branch, since that is what is asked for.
     pub(super) fn find(&self, name: &str) -> Option<&RemoteRef> {
-        ["", "refs/", TAGS, BRANCHES].iter().find_map(|prefix| {
+        ["", "refs/", BRANCHES, TAGS].iter().find_map(|prefix| {
             let full = format!("{prefix}{name}");
             self.refs.iter().find(|candidate| candidate.name == full)
         })
@@ -126,17 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn a_name_means_what_git_fetch_takes_it_for() {
+    fn a_name_means_what_git_fetch_takes_it_for_but_a_branch_wins() {
         let all = advertised(&[
             "HEAD",
             "refs/heads/master",
             "refs/heads/v1",
             "refs/tags/v1",
             "refs/tags/v1^{}",
+            "refs/tags/v2",
             "refs/pull/7/head",
         ]);
         assert_eq!(found(&all, "master"), Some("refs/heads/master"));
-        assert_eq!(found(&all, "v1"), Some("refs/tags/v1"));
+        assert_eq!(found(&all, "v1"), Some("refs/heads/v1"));
+        assert_eq!(found(&all, "v2"), Some("refs/tags/v2"));
+        assert_eq!(found(&all, "tags/v1"), Some("refs/tags/v1"));
         assert_eq!(found(&all, "heads/v1"), Some("refs/heads/v1"));
         assert_eq!(found(&all, "refs/pull/7/head"), Some("refs/pull/7/head"));
         assert_eq!(found(&all, "pull/7/head"), Some("refs/pull/7/head"));

@@ -69,7 +69,8 @@ pub(super) fn check_out(
             continue;
         };
         let submodule = mirror_of(mirror, entry).map_err(refused)?;
-        place_for(work_tree, path, false)?;
+        // It may hold another repository: the URL is not the same in each commit.
+        place_for(work_tree, path, !submodule.is_linked_to(&place))?;
         let commit = CommitId::from_oid(*oid);
         // `branch = .` means the branch of the repository around it, which is not known here.
         let branch = entry.branch.as_deref().filter(|branch| *branch != ".");

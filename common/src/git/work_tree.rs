@@ -92,6 +92,15 @@ impl Mirror {
         remove_all(&link.administration).map_err(in_step("remove", &link.administration))
     }
 
+    /// Whether a directory is a work tree of this mirror, and of no other.
+    pub(super) fn is_linked_to(&self, work_tree: &Path) -> bool {
+        let Ok(link) = WorkTree::at(self.directory(), work_tree) else {
+            return false;
+        };
+        let found = regular_file::read(&link.path.join(".git"), LONGEST_LINK);
+        found.is_ok_and(|found| found == link.link_text())
+    }
+
     /// `inside` are the paths of the submodules that lead here.
     pub(super) fn check_out_inside(
         &self,

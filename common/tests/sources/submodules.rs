@@ -96,6 +96,31 @@ fn submodules_in_submodules_are_checked_out_reset_and_removed() {
 }
 
 #[test]
+fn the_url_of_a_submodule_may_change() {
+    let one = Source::with_one_commit();
+    let other = Source::empty();
+    other.commit(&[("other", "two")]);
+    let source = Source::empty();
+    add_source(&source, "library", &one);
+    let first = commit_index(&source);
+    add_source(&source, "library", &other);
+    let second = commit_index(&source);
+    let mirror = source.local_mirror();
+    mirror.fetch(None, None).unwrap();
+    for _ in 0..2 {
+        mirror.check_out(&first).unwrap();
+        assert_eq!(mirror.read("library/file"), "one");
+        mirror.check_out(&second).unwrap();
+        assert_eq!(mirror.read("library/other"), "two");
+        assert!(!mirror.work_tree().join("library/file").exists());
+    }
+    assert_eq!(
+        git(&mirror.work_tree(), &["status", "--porcelain", "--ignored"]),
+        ""
+    );
+}
+
+#[test]
 fn a_moved_submodule_commit_is_fetched() {
     let library = Source::with_one_commit();
     let source = Source::empty();

@@ -5,7 +5,7 @@ mod reports;
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
 use super::event::{Actor, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact};
-use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::build::{Build, BuildState, MAX_WARNINGS, OMITTED};
 use crate::core::builds::project::Owner;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
@@ -15,9 +15,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
 
-/// How many warnings a build keeps.
-const MAX_WARNINGS: usize = 10;
-/// How many characters of each.
+/// How many characters of a warning a build keeps.
 const MAX_WARNING: usize = 2_000;
 
 impl Cluster {
@@ -265,7 +263,7 @@ impl Cluster {
         let text: String = text.chars().take(MAX_WARNING).collect();
         let warning = match build.warnings.len() {
             number if number < MAX_WARNINGS => format!("slave {}: {text}", known.url),
-            MAX_WARNINGS => "further warnings are omitted".to_owned(),
+            MAX_WARNINGS => OMITTED.to_owned(),
             _ => return Ok(Vec::new()),
         };
         // The slave repeats its report until it hears an answer.

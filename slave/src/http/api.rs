@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use crate::coordinator::WorkHandle;
+use crate::data_directory::DataDirectory;
 use crate::deliver::reports::Reports;
 use crate::master::api::Dialect;
 use crate::master::lineage::Lineage;
@@ -35,6 +36,7 @@ pub(crate) struct Api {
     pub(crate) dialect: Dialect,
     pub(crate) lineage: Lineage,
     pub(crate) consoles: Arc<Consoles>,
+    pub(crate) data: Arc<DataDirectory>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) events: EventLog,
     pub(crate) session: SessionId,

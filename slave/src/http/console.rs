@@ -43,15 +43,7 @@ async fn piece(
     (build, subjob, atom): (BuildId, SubjobId, AtomId),
     query: &HashMap<String, String>,
 ) -> Result<Json<ConsoleBody>, ApiError> {
-    let max_lines = match number(query, "max_lines")? {
-        None => DEFAULT_MAX_LINES,
-        // Too few lines are refused below, in the right words.
-        Some(max_lines) => usize::try_from(max_lines).unwrap_or(0),
-    };
-    let offset_line = match number(query, "offset_line")? {
-        None => None,
-        Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
-    };
+    let (max_lines, offset_line) = lines(query)?;
     let (consoles, outbox) = (Arc::clone(&api.consoles), api.work.outbox());
     let max_size = api.max_console_size;
     let turn = api.turns.take().await;
@@ -99,6 +91,42 @@ async fn piece(
         ApiError::Internal
     })??;
     Ok(Json(body))
+}
+
+/// `GET /v1/build/<id>/setup?max_lines&offset_line`: what `setup_build` prints.
+pub(super) async fn setup(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<ConsoleBody>, ApiError> {
+    let (max_lines, offset_line) = lines(&query)?;
+    let (path, max_size) = (api.data.setup_output(build), api.max_console_size);
+    let ended = !api.work.is_setting_up(build);
+    let turn = api.turns.take().await;
+    let read = spawn_blocking(move || {
+        let _turn = turn;
+        let file = open(&path).map_err(|_| ApiError::NoSetup(build))?;
+        Ok::<_, ApiError>(live_segment(file, max_size, max_lines, offset_line, ended)?)
+    });
+    let read = read.await.map_err(|error| {
+        tracing::error!(%error, "reading the output of a set-up broke off");
+        ApiError::Internal
+    })?;
+    read.map(Json)
+}
+
+/// How many lines are asked for, and from which on.
+fn lines(query: &HashMap<String, String>) -> Result<(usize, Option<u64>), ApiError> {
+    let max_lines = match number(query, "max_lines")? {
+        None => DEFAULT_MAX_LINES,
+        // Too few lines are refused below, in the right words.
+        Some(max_lines) => usize::try_from(max_lines).unwrap_or(0),
+    };
+    let offset_line = match number(query, "offset_line")? {
+        None => None,
+        Some(offset) => Some(u64::try_from(offset).map_err(|_| ApiError::NegativeOffset)?),
+    };
+    Ok((max_lines, offset_line))
 }
 
 fn no_console((build, subjob, atom): AtomKey) -> ApiError {

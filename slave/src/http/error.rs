@@ -51,6 +51,10 @@ pub(super) enum ApiError {
         subjob: SubjobId,
         atom: AtomId,
     },
+    #[error(
+        "The setup_build of build {0} has not begun on this slave, or what it printed is gone."
+    )]
+    NoSetup(BuildId),
     #[error(transparent)]
     Console(#[from] ConsoleError),
     /// Our own trouble; its cause is in the log.
@@ -61,9 +65,10 @@ pub(super) enum ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::UnknownExecutor(_) | Self::NoConsole { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound
+            | Self::UnknownExecutor(_)
+            | Self::NoSetup(_)
+            | Self::NoConsole { .. } => StatusCode::NOT_FOUND,
             Self::MustSign(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OtherProtocol { .. }

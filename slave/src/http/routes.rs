@@ -16,7 +16,7 @@ pub(super) fn table() -> RouteTable<Api> {
             "setup",
             r"/build/(\d+)/setup",
             r"/builds/(\d+)/setup",
-            parent().post(orders::set_up),
+            get(console::setup).post(orders::set_up),
         )
         .route(
             "teardown",

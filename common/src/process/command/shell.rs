@@ -3,6 +3,7 @@
 use super::{CommandError, MARK_VARIABLE, ShellCommand, Streams};
 use crate::process::terminal;
 use crate::process::umask;
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -99,9 +100,10 @@ pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command,
     Ok(command)
 }
 
-/// A nameless file that closes its own descriptor first, so that no command inherits it.
+/// A nameless file that closes its own descriptor first, so that no command inherits it. It is in memory: no directory
+/// for temporary files can be too small for it.
 fn script(line: &str) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
+    let mut file = File::from(memfd_create("clusterrunner-script", MemfdFlags::CLOEXEC)?);
     file.write_all(b"exec 3<&-\n")?;
     file.write_all(line.as_bytes())?;
     file.write_all(b"\n")?;

@@ -46,6 +46,13 @@ impl Cluster {
         for (build, place) in builds {
             self.leftover.remove(&(id, build));
             let building = self.build_mut(build);
+            match building.held_by(id).len() {
+                0 => {}
+                1 => building.warn(format!("{returned}; 1 atom that it had is run again")),
+                held => building.warn(format!(
+                    "{returned}; {held} atoms that it had are run again"
+                )),
+            }
             building.take_back(id, &returned);
             // A set-up that takes its slave down must not be asked for again and again.
             if matches!(place, BuildOnSlave::SettingUp { .. }) {

@@ -92,7 +92,10 @@ fn work_of_a_lost_slave_goes_to_another_one() {
         &["close slave 1", "slave 2: start 1.0, attempt 2"],
     );
     farm.lose(1).check_nothing();
-    let subjob = &farm.cluster.build(BuildId(1)).unwrap().subjobs[0];
+    let build = farm.cluster.build(BuildId(1)).unwrap();
+    let warning = "slave a was lost: silent; 1 atom that it had is run again";
+    assert_eq!(build.warnings, [warning]);
+    let subjob = &build.subjobs[0];
     let reason = "slave a was lost: silent";
     assert_eq!(subjob.mishaps().last_return.as_deref(), Some(reason));
     let late = hand_out(1, 1, 0, 1);

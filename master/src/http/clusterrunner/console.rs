@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::{Api, Path};
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
-use crate::core::slaves::slave::Slave;
+use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::store::results::{StoredConsole, is_damage};
 use axum::Json;
 use axum::body::Body;
@@ -14,6 +14,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::ConsoleBody;
+use clusterrunner_common::caller::CallError;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::process::console::{DEFAULT_MAX_LINES, segment};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -119,23 +120,57 @@ async fn piece(
             read.await.map_err(|error| disk(io::Error::other(error)))?
         }
         Place::OnSlave(url, session) => {
-            let mut url = format!(
-                "{url}/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?max_lines={}",
-                lines.max_lines
-            );
-            if let Some(offset) = lines.offset_line {
-                url = format!("{url}&offset_line={offset}");
-            }
-            match api.caller.get_from(&session, &url).await {
-                Ok(piece) => Ok(piece),
-                Err(error) => match error.status().map(|status| status.as_u16()) {
-                    Some(404) => Err(missing()),
-                    Some(400) => Err(ApiError::Invalid(error.to_string())),
-                    _ => Err(ApiError::SlaveConsole(error)),
-                },
-            }
+            let url = lines.asked_of(format!(
+                "{url}/v1/build/{build}/subjob/{subjob}/atom/{atom}/console"
+            ));
+            let answer = api.caller.get_from(&session, &url).await;
+            answer.map_err(|error| passed_on(error, missing()))
         }
         Place::Nowhere => Err(missing()),
+    }
+}
+
+/// What `setup_build` prints on a slave: the one that is asked for with `slave`, else one that sets the build up, else
+/// one that has.
+pub(super) async fn setup(
+    State(api): State<Api>,
+    Path(build): Path<BuildId>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<ConsoleBody>, ApiError> {
+    let query = query.unwrap_or_default();
+    let lines = Lines::parse(&query)?;
+    let asked = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("slave="));
+    let asked = asked.map(|id| number("slave", id)).transpose()?;
+    let found = api.builds.live(build, move |cluster, _| {
+        let is_asked = |slave: &&Slave| asked.is_none_or(|id| u64::try_from(id) == Ok(slave.id.0));
+        let alive = cluster
+            .slaves()
+            .filter(|slave| slave.is_alive())
+            .filter(is_asked);
+        let having = alive.filter(|slave| slave.builds.contains_key(&build));
+        let is_ready = |slave: &&Slave| slave.builds.get(&build) == Some(&BuildOnSlave::Ready);
+        let first = having.min_by_key(|slave| (is_ready(slave), slave.id));
+        Ok::<_, ApiError>(first.map(|slave| (slave.url.clone(), slave.session.clone())))
+    });
+    let Some((url, session)) = found.await?.flatten() else {
+        api.builds.check(build).await?;
+        return Err(ApiError::NoSetup(build));
+    };
+    let url = lines.asked_of(format!("{url}/v1/build/{build}/setup"));
+    let answer = api.caller.get_from(&session, &url).await;
+    answer
+        .map(Json)
+        .map_err(|error| passed_on(error, ApiError::NoSetup(build)))
+}
+
+/// A slave's refusal in the words of the master.
+fn passed_on(error: CallError, missing: ApiError) -> ApiError {
+    match error.status().map(|status| status.as_u16()) {
+        Some(404) => missing,
+        Some(400) => ApiError::Invalid(error.to_string()),
+        _ => ApiError::SlaveConsole(error),
     }
 }
 
@@ -208,6 +243,15 @@ struct Lines {
 }
 
 impl Lines {
+    /// The same question to a slave.
+    fn asked_of(self, url: String) -> String {
+        let url = format!("{url}?max_lines={}", self.max_lines);
+        match self.offset_line {
+            Some(offset) => format!("{url}&offset_line={offset}"),
+            None => url,
+        }
+    }
+
     /// Reads `max_lines` and `offset_line` of a query; other parameters mean nothing here.
     fn parse(query: &str) -> Result<Self, ApiError> {
         let mut lines = Self {

@@ -46,6 +46,11 @@ pub(crate) enum ApiError {
     UnknownSlave(SlaveId),
     #[error("Console output does not exist on this host for build {0}, subjob {1}, atom {2}.")]
     NoConsole(BuildId, SubjobId, AtomId),
+    #[error(
+        "There is no output of the set-up of build {0}: no slave that was asked for has the build set up or has begun \
+         with its setup_build. It is kept while the slave has the build."
+    )]
+    NoSetup(BuildId),
     #[error(transparent)]
     Console(#[from] ConsoleError),
     #[error("The slave that runs this atom does not give its console output: {0}.")]
@@ -160,6 +165,7 @@ impl ApiError {
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }
+            | Self::NoSetup(_)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
             Self::ResultsRemoved(_) => StatusCode::GONE,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,

@@ -102,6 +102,12 @@ fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/builds/[build_id]/source",
             parent().post(sources::give),
         )
+        .route(
+            "setup",
+            "/build/[build_id]/setup",
+            "/builds/[build_id]/setup",
+            get(console::setup),
+        )
         .route("queue", "/queue", "/queue", get(lists::queue))
 }
 

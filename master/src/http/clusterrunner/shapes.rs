@@ -7,7 +7,8 @@ use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{
-    AtomState, AtomView, BuildResult, BuildStatus, BuildView, SlaveView, SubjobView,
+    AtomState, AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, SettingUpView,
+    SlaveView, SubjobView,
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -19,11 +20,30 @@ use indexmap::IndexMap;
 #[must_use]
 pub(crate) fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
     let mut view = build(known);
+    view.slaves_setting_up = setting_up(cluster, known);
     if let Some(waits) = waits(cluster, known) {
         let details = view.details.take().unwrap_or_default();
         view.details = Some(format!("{details} {waits}").trim_start().to_owned());
     }
     view
+}
+
+/// The slaves that set a build up now.
+fn setting_up(cluster: &Cluster, build: &Build) -> Vec<SettingUpView> {
+    if !build.is_coming() {
+        return Vec::new();
+    }
+    let alive = cluster.slaves().filter(|slave| slave.is_alive());
+    let setting_up = alive.filter_map(|slave| match slave.builds.get(&build.id)? {
+        BuildOnSlave::SettingUp { since, .. } => Some(SettingUpView {
+            slave_id: slave.id,
+            url: slave.url.clone(),
+            state: BuildOnSlaveState::SettingUp,
+            since: since.map(Timestamp::as_unix_seconds),
+        }),
+        BuildOnSlave::Ready | BuildOnSlave::TearingDown => None,
+    });
+    setting_up.collect()
 }
 
 /// Why nothing of a build runs though something could.
@@ -137,6 +157,7 @@ fn assemble<'a>(
         warnings: build.warnings.clone(),
         lacks_atoms: build.lacks_atoms(),
         seconds_left: seconds_left(build),
+        slaves_setting_up: Vec::new(),
     }
 }
 
@@ -345,6 +366,11 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         num_executors: slave.num_executors,
         num_executors_in_use: u32::try_from(slave.num_busy()).unwrap_or(u32::MAX),
         current_build_id: current.map(|(build, _)| *build),
+        current_build_state: current.map(|(_, place)| match place {
+            BuildOnSlave::SettingUp { .. } => BuildOnSlaveState::SettingUp,
+            BuildOnSlave::Ready => BuildOnSlaveState::Ready,
+            BuildOnSlave::TearingDown => BuildOnSlaveState::TearingDown,
+        }),
         is_alive: slave.is_alive(),
         is_in_shutdown_mode: slave.was_shut_down(),
         is_drained: slave.is_drained,

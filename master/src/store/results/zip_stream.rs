@@ -21,6 +21,8 @@ use directory::Records;
 use flate2::bufread::GzDecoder;
 use futures_util::Stream;
 use std::io::{self, BufRead, BufReader, Cursor, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use tokio::task::spawn_blocking;
 use writer::ZipWriter;
 
@@ -115,8 +117,7 @@ impl Maker {
             State::Members(mut members) => match members.next_member()? {
                 Some(member) => match file_facts(&member)? {
                     Some((path, facts)) => {
-                        // What is no Unicode can not be said so that all readers understand it.
-                        self.zip.begin(&path.to_string_lossy(), facts)?;
+                        self.zip.begin(&unicode(path), facts)?;
                         State::Content(members)
                     }
                     None => State::Members(members),
@@ -147,4 +148,17 @@ impl Maker {
         let ending = self.ending.take();
         Ok(ending.map(|ending| Box::new(Cursor::new(ending)) as Source))
     }
+}
+
+/// A name that all readers understand. What is no UTF-8 in it stands there as its bytes in hexadecimal, each behind a
+/// replacement character, so that two names stay two.
+fn unicode(path: &Path) -> String {
+    let mut name = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        name.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            name.push_str(&format!("\u{fffd}{byte:02X}"));
+        }
+    }
+    name
 }

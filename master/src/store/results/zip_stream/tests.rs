@@ -4,6 +4,7 @@ use super::records::{Content, Member, end};
 use super::writer::ZipWriter;
 use clusterrunner_common::results::block::FileFacts;
 use std::io::{Cursor, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -339,4 +340,13 @@ fn what_can_not_be_said_is_refused() {
     }
     let name = "n".repeat(1 << 16);
     assert!(zip.begin(&name, facts(0o644, 0)).is_err());
+}
+
+#[test]
+fn names_that_differ_only_in_bytes_that_are_no_text_stay_two() {
+    use std::ffi::OsStr;
+    let name = |bytes: &[u8]| super::unicode(Path::new(OsStr::from_bytes(bytes)));
+    assert_eq!(name(b"r\xe9sultat"), "r\u{fffd}E9sultat");
+    assert_eq!(name(b"r\xe8sultat"), "r\u{fffd}E8sultat");
+    assert_eq!(name("größe".as_bytes()), "größe");
 }
