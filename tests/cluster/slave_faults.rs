@@ -9,6 +9,7 @@ use crate::wait::{measure, wait_for};
 use crate::whole_build::{ATOMS, check_results, many_atoms, runs};
 use clusterrunner_common::api::BuildStatus;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::process::guardian::GUARD;
 use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
@@ -184,6 +185,9 @@ async fn a_slave_that_comes_back_ends_what_its_last_life_left() {
         (first.exists() && !processes::with_text(marker).is_empty()).then_some(())
     })
     .await;
+    // The process that would end it without the slave is killed too, as by the end of a whole session.
+    let guardian = format!("{GUARD}\0{}", farm.slave_directory(0).display());
+    processes::kill_with_text(&guardian);
     farm.kill_slave(0);
     assert!(!processes::with_text(marker).is_empty());
     farm.restart_slave(0, 1);

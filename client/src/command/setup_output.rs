@@ -40,7 +40,7 @@ pub(super) async fn print(
         }
     };
     if let Some(filter) = filter {
-        output::pass_on(filter.end());
+        output::pass_on(filter.end().as_bytes());
     }
     match printed {
         Ok(()) => Ok(ExitCode::Success),
@@ -63,8 +63,8 @@ async fn print_page(
 ) -> Result<u64, ClientError> {
     let page = client.setup_output(build, slave, PAGE, line).await?;
     match filter {
-        Some(filter) => output::pass_on(&filter.pass(&page.content)),
-        None => output::pass_on(&page.content),
+        Some(filter) => output::pass_on(filter.pass(&page.content).as_bytes()),
+        None => output::pass_on(page.content.as_bytes()),
     }
     Ok(page.offset_line + page.num_lines)
 }
