@@ -374,6 +374,22 @@ mod tests {
     }
 
     #[test]
+    fn what_can_not_be_removed_keeps_no_slave_from_its_start() {
+        let base = tempfile::tempdir().unwrap();
+        let data = open(base.path(), 1).unwrap();
+        data.empty().unwrap();
+        let work = data.path().join("work");
+        std::fs::write(work.join("another user's"), "x").unwrap();
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        data.set_aside(&work, &refused).unwrap();
+        assert!(!work.exists());
+        let aside = data.path().join("not-removed-work-s");
+        assert!(aside.join("another user's").exists());
+        data.empty().unwrap();
+        assert!(work.is_dir() && aside.is_dir());
+    }
+
+    #[test]
     fn what_is_gone_of_it_is_made_anew() {
         let base = tempfile::tempdir().unwrap();
         let data = open(base.path(), 1).unwrap();
