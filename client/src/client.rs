@@ -6,8 +6,8 @@ use crate::error::ClientError;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, DrainAnswer, MasterBody,
-    MasterView, QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobView,
-    SubjobsBody, VersionBody,
+    MasterView, QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobFilter,
+    SubjobView, SubjobsBody, VersionBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
@@ -201,6 +201,21 @@ impl Client {
     pub async fn subjobs(&self, build: BuildId) -> Result<Vec<SubjobView>, ClientError> {
         let body: SubjobsBody = self.read(&format!("/v1/build/{build}/subjob")).await?;
         Ok(body.subjobs)
+    }
+
+    /// Those of a build's subjobs that a filter has. Masters that know no filters send all of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn filtered_subjobs(
+        &self,
+        build: BuildId,
+        filter: SubjobFilter,
+    ) -> Result<Vec<SubjobView>, ClientError> {
+        let path = format!("/v1/build/{build}/subjob?state={}", filter.name());
+        let body: SubjobsBody = self.read(&path).await?;
+        let wanted = |subjob: &SubjobView| filter.has(subjob);
+        Ok(body.subjobs.into_iter().filter(wanted).collect())
     }
 
     /// One subjob.

@@ -9,6 +9,7 @@ mod journal;
 mod logs;
 mod manual;
 mod progress;
+mod report;
 mod request;
 mod setup_output;
 mod shutdown;

@@ -76,7 +76,7 @@ impl ExitCode {
     pub const fn as_the_original(self, is_interrupted: bool) -> Self {
         match self {
             Self::Success | Self::NoAtoms => Self::Success,
-            Self::Canceled if is_interrupted => Self::Success,
+            Self::Canceled | Self::Trouble if is_interrupted => Self::Success,
             Self::AtomsFailed | Self::Usage | Self::BuildError | Self::Canceled | Self::Trouble => {
                 Self::AtomsFailed
             }
@@ -109,6 +109,7 @@ mod tests {
             assert_eq!(code.as_the_original(false).number(), expected);
         }
         assert_eq!(ExitCode::Canceled.as_the_original(true).number(), 0);
+        assert_eq!(ExitCode::Trouble.as_the_original(true).number(), 0);
         assert_eq!(ExitCode::BuildError.as_the_original(true).number(), 1);
     }
 

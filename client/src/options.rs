@@ -69,6 +69,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   clusterrunner logs 7              the atoms of build 7: state, exit code, time
+  clusterrunner logs 7 --failed     only those that failed
   clusterrunner logs 7 3_0          the output of atom 0 of subjob 3
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
   clusterrunner logs 7 3_0 -f       follow it until the atom ends")]
@@ -227,6 +228,9 @@ pub(crate) struct LogsOptions {
     pub(crate) build: BuildId,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
     pub(crate) atom: Option<String>,
+    /// List only the atoms that failed
+    #[arg(long, conflicts_with_all = ["atom", "setup"])]
+    pub(crate) failed: bool,
     /// Print what the job's setup_build prints, of a slave that sets the build up or has it set up
     #[arg(long, conflicts_with = "atom")]
     pub(crate) setup: bool,

@@ -1,6 +1,7 @@
 //! The only place that prints. Results go to standard output, everything about how they come about
 //! to standard error; colours only where they are shown, and nothing else that a terminal obeys.
 
+pub(crate) mod again;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod utf8;

@@ -252,6 +252,38 @@ pub struct AtomView {
     pub executor_id: Option<ExecutorIndex>,
 }
 
+/// Which subjobs a list has: `?state=...`. Ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjobFilter {
+    /// Those with an atom that runs.
+    InProgress,
+    /// Those with an atom that failed.
+    Failed,
+}
+
+impl SubjobFilter {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::InProgress, Self::Failed];
+
+    /// Its name in a query.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether a subjob is one of those.
+    #[must_use]
+    pub fn has(self, subjob: &SubjobView) -> bool {
+        subjob.atoms.iter().any(|atom| match self {
+            Self::InProgress => atom.state == AtomState::InProgress,
+            Self::Failed => atom.exit_code.is_some_and(|code| code != 0),
+        })
+    }
+}
+
 /// `{"atom": ...}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AtomBody {

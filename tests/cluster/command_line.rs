@@ -34,7 +34,7 @@ fn from_nothing_to_results_and_back() {
     let machine = Machine::new(PASSING);
     let built = machine.run_to(0, &["build"]);
     assert!(built.stdout.contains("Build id: 1"), "{built:#?}");
-    assert!(built.stdout.contains("NO_FAILURES"), "{built:#?}");
+    assert!(built.stdout.contains("Build 1 passed"), "{built:#?}");
     let results = machine.path("project/build_results/latest");
     for (atom, value) in [(0, "one"), (1, "two")] {
         let directory = results.join(format!("artifact_{atom}_0"));
@@ -65,7 +65,7 @@ fn from_nothing_to_results_and_back() {
     machine.write_jobs(FAILING);
     let built = machine.run_to(1, &["build"]);
     assert!(built.stdout.contains("Build id: 2"), "{built:#?}");
-    assert!(built.stdout.contains("FAILURE"), "{built:#?}");
+    assert!(built.stdout.contains("Build 2 failed"), "{built:#?}");
     assert_eq!(machine.processes().len(), running);
     let failures = fs::read_to_string(results.join("failures.txt")).unwrap();
     assert_eq!(failures, "artifact_1_0");
@@ -229,8 +229,8 @@ async fn builds_on_a_farm_end_with_the_documented_codes() {
         Ended::from(output.await.unwrap())
     };
     for (job, code, said) in [
-        ("Pass", 0, "NO_FAILURES"),
-        ("Fail", 1, "FAILURE"),
+        ("Pass", 0, "passed: 3 atoms"),
+        ("Fail", 1, "failed: 3 of 3 atoms"),
         ("None", 3, "\"None\""),
     ] {
         let ended = run(job).await;

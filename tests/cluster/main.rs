@@ -70,5 +70,6 @@ mod signatures;
 mod slave_faults;
 mod strangers;
 mod submitting;
+mod terminal;
 mod variables;
 mod whole_build;

@@ -1,17 +1,20 @@
 """Runs a program at a terminal of its own.
 
-Usage: terminal.py job|leader PROGRAM [ARGUMENT ...]
+Usage: terminal.py job|leader[:COLUMNS] PROGRAM [ARGUMENT ...]
 
 With `job` a shell with job control has started it there in the foreground, with `leader` the terminal was
 made for it alone. What comes out of the terminal is printed, SIGTERM becomes a Ctrl-C that is typed there,
-and the exit code is that of the program.
+SIGHUP closes the terminal, and the exit code is that of the program.
 """
+import fcntl
 import os
 import pty
 import signal
+import struct
 import sys
+import termios
 
-KIND, PROGRAM = sys.argv[1], sys.argv[2:]
+(KIND, _, COLUMNS), PROGRAM = sys.argv[1].partition(':'), sys.argv[2:]
 
 
 def code(status):
@@ -32,10 +35,13 @@ def shell():
 
 child, terminal = pty.fork()
 if child == 0:
+    if COLUMNS:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(COLUMNS), 0, 0))
     if KIND == 'job':
         shell()
     os.execvp(PROGRAM[0], PROGRAM)
 signal.signal(signal.SIGTERM, lambda *_: os.write(terminal, b'\x03'))
+signal.signal(signal.SIGHUP, lambda *_: os.close(terminal))
 while True:
     try:
         text = os.read(terminal, 4096)

@@ -1,25 +1,24 @@
 //! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
 
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, unconfirmed};
+use super::report;
 use super::request::request;
-use super::status::stages;
 use super::unpacked;
 use super::variables;
 use super::watch::Watch;
 use crate::farm;
 use crate::farm::{client_of, tell_whom};
 use crate::options::{BuildOptions, CommonOptions};
-use crate::output::text::duration;
-use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
+use crate::output;
+use crate::output::again::{self, command};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results;
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, SlaveView};
+use clusterrunner_common::api::{BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::text::printable::plain_lines;
 use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being
@@ -41,9 +40,10 @@ const CLEARING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs a build to its end.
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
-    let interrupt = Interrupt::listen()?;
-    let ended = Box::pin(run_to_its_end(&options, &common, &interrupt)).await;
-    if !options.compat_exit_codes && !Settings::wants_compat_exit_codes(&common) {
+    let is_compat = options.compat_exit_codes || Settings::wants_compat_exit_codes(&common);
+    let interrupt = Interrupt::listen(is_compat)?;
+    let ended = Box::pin(run_to_its_end(&options, &common, &interrupt, is_compat)).await;
+    if !is_compat {
         return ended;
     }
     let is_interrupted = interrupt.has_come();
@@ -59,6 +59,7 @@ async fn run_to_its_end(
     options: &BuildOptions,
     common: &CommonOptions,
     interrupt: &Interrupt,
+    is_compat: bool,
 ) -> Result<ExitCode, Trouble> {
     let mut request = request(options)?;
     let destination = unpacked::destination(options);
@@ -88,6 +89,10 @@ async fn run_to_its_end(
     if options.master.master_url.is_none() && farm::is_private(&master, &settings).await? {
         request.inherited_env = Some(variables::brought(std::env::vars_os()));
     }
+    again::remember(
+        common.config_file.as_deref(),
+        options.master.master_url.as_deref(),
+    );
     tell_whom(&master, &settings);
     let client = client_of(&master, options.master.patience, &settings)?;
     let patience = Duration::from_secs(options.master.patience);
@@ -99,38 +104,62 @@ async fn run_to_its_end(
     let mut watch = Watch::start(&client, build);
     let Some(end) = interrupt.unless(watch.follow()).await else {
         drop(watch);
-        return cancel(&client, build).await;
+        return cancel(&client, build, interrupt).await;
     };
     let end = end.map_err(|error| lost(error, build))?;
-    let seconds = watch.progress.seconds();
+    finish(options, &client, interrupt, (watch, end), is_compat).await
+}
+
+/// Brings the results of a build that is over, and says how it ended.
+async fn finish(
+    options: &BuildOptions,
+    client: &Client,
+    interrupt: &Interrupt,
+    (mut watch, mut end): (Watch<'_>, BuildView),
+    is_compat: bool,
+) -> Result<ExitCode, Trouble> {
+    let build = end.id;
+    let destination = unpacked::destination(options);
+    let mut fetched = None;
+    if end.status == BuildStatus::Finished {
+        if !options.no_results {
+            watch.progress.show("fetching the results");
+            let fetching = results::fetch(client, build, &destination);
+            fetched = Some(interrupt.unless(fetching).await);
+        }
+        let clearing = await_clearing(client, &mut watch, &mut end);
+        interrupt.unless(clearing).await;
+    }
     drop(watch);
+    report::list_failures(&end);
+    if let Some(Some(Ok(fetched))) = &fetched {
+        unpacked::say(fetched);
+    }
+    report::say_verdict(&end, is_compat);
     let code = ExitCode::of(&end).unwrap_or(ExitCode::Trouble);
-    say_how_it_ended(&end, seconds);
-    if end.status == BuildStatus::Finished && !options.no_results {
-        let fetched = interrupt.unless(results::fetch(&client, build, &destination));
-        match fetched.await {
-            None => {
-                output::complain("interrupted before the results were here");
-                return Ok(ExitCode::Canceled);
-            }
-            Some(Ok(fetched)) => unpacked::say(&fetched),
-            Some(Err(error)) if code == ExitCode::Success => return Err(error.into()),
-            // That atoms failed is the more important news.
-            Some(Err(error)) => Trouble::from(error).show(),
+    match fetched {
+        None | Some(Some(Ok(_))) => Ok(code),
+        Some(None) => {
+            let again = command(format!("results {build}"));
+            output::complain(format!(
+                "interrupted before the results were here; `{again}` fetches them"
+            ));
+            Ok(ExitCode::Canceled)
+        }
+        Some(Some(Err(error))) if code == ExitCode::Success => Err(error.into()),
+        // That atoms failed is the more important news.
+        Some(Some(Err(error))) => {
+            Trouble::from(error).show();
+            Ok(code)
         }
     }
-    if end.status == BuildStatus::Finished {
-        interrupt.unless(await_clearing(&client, &end)).await;
-    }
-    Ok(code)
 }
 
 /// `teardown_build` runs when the result is known already. One that fails soon is told, of one that takes
 /// long it is said where to look; trouble with the master is of no interest any more.
-async fn await_clearing(client: &Client, end: &BuildView) {
+async fn await_clearing(client: &Client, watch: &mut Watch<'_>, end: &mut BuildView) {
     let client = client.with_patience(Duration::ZERO);
     let began = Instant::now();
-    let mut told = end.warnings.len();
     loop {
         // In this order: what a slave reports when it is done is in a later answer.
         let Ok(slaves) = client.slaves().await else {
@@ -139,10 +168,8 @@ async fn await_clearing(client: &Client, end: &BuildView) {
         let Ok(build) = client.build(end.id).await else {
             return;
         };
-        for warning in build.warnings.iter().skip(told) {
-            warn(warning);
-        }
-        told = told.max(build.warnings.len());
+        watch.warn(&build);
+        *end = build;
         let is_there =
             |slave: &&SlaveView| slave.is_alive && slave.current_build_id == Some(end.id);
         let left = slaves.iter().filter(is_there).count();
@@ -150,24 +177,18 @@ async fn await_clearing(client: &Client, end: &BuildView) {
             return;
         }
         if began.elapsed() > CLEARING_PATIENCE {
-            output::note(format!(
-                "{} still running teardown_build; `clusterrunner status {}` says if it fails",
+            watch.progress.note(format!(
+                "{} still running teardown_build; `{}` says if it fails",
                 match left {
                     1 => "1 slave is".to_owned(),
                     more => format!("{more} slaves are"),
                 },
-                end.id
+                command(format!("status {}", end.id))
             ));
             return;
         }
         tokio::time::sleep(CLEARING_PAUSE).await;
     }
-}
-
-fn warn(warning: &str) {
-    // No line of it stands where a line of ours would.
-    let warning = plain_lines(warning).replace('\n', "\n    ");
-    output::complain(format!("{} {warning}", styled(NOTICE, "warning:")));
 }
 
 /// Submits the build; `None` when the user wants an end instead.
@@ -183,9 +204,12 @@ async fn submit(
         () = interrupt.wait() => {}
     }
     if let Ok(Ok(build)) = tokio::time::timeout(SUBMISSION_GRACE, submission).await {
-        cancel(client, build).await?;
+        cancel(client, build, interrupt).await?;
     } else {
-        output::complain("interrupted before the build was submitted");
+        output::complain(format!(
+            "interrupted before the master confirmed the build; `{}` shows whether it has it",
+            command("status")
+        ));
     }
     Ok(None)
 }
@@ -204,7 +228,8 @@ fn lost(error: ClientError, build: BuildId) -> Trouble {
     let trouble = Trouble::from(error);
     if lost {
         trouble.hint(format!(
-            "the build may continue; see `clusterrunner status {build}` when the master is back"
+            "the build may continue; see `{}` when the master is back",
+            command(format!("status {build}"))
         ))
     } else {
         trouble
@@ -212,16 +237,28 @@ fn lost(error: ClientError, build: BuildId) -> Trouble {
 }
 
 /// Cancels a build and waits a little for its end.
-async fn cancel(client: &Client, build: BuildId) -> Result<ExitCode, Trouble> {
+async fn cancel(
+    client: &Client,
+    build: BuildId,
+    interrupt: &Interrupt,
+) -> Result<ExitCode, Trouble> {
     output::complain(format!(
         "Canceling build {build}. (Ctrl-C again quits at once)"
     ));
+    interrupt.note_cancel(build, false);
+    let mut is_confirmed = false;
     let canceled = tokio::time::timeout(CANCEL_GRACE, async {
         client.cancel(build).await?;
+        interrupt.note_cancel(build, true);
         loop {
             let view = client.build(build).await?;
             if view.status.is_over() {
                 return Ok::<_, ClientError>(view);
+            }
+            if !std::mem::replace(&mut is_confirmed, true) {
+                output::note(format!(
+                    "the master cancels build {build}; waiting for its end"
+                ));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -232,65 +269,8 @@ async fn cancel(client: &Client, build: BuildId) -> Result<ExitCode, Trouble> {
         }
         Ok(Ok(_)) => output::say(format!("Build {build} was over already.")),
         Ok(Err(error)) => return Err(lost(error, build)),
-        Err(_) => {
-            output::complain(format!(
-                "the master has not confirmed it yet; see `clusterrunner status {build}`"
-            ));
-        }
+        Err(_) if is_confirmed => output::say(format!("Build {build} is being canceled.")),
+        Err(_) => return Err(Trouble::new(unconfirmed("no answer", build))),
     }
     Ok(ExitCode::Canceled)
-}
-
-fn say_how_it_ended(build: &BuildView, seconds: f64) {
-    let id = build.id;
-    match build.status {
-        BuildStatus::Error => {
-            let reason = build.error_message.as_deref().unwrap_or("no reason given");
-            let text = format!("Build aborted due to error: {}", plain_lines(reason));
-            output::say(styled(BAD, text));
-        }
-        BuildStatus::Canceled => output::say(format!("Build {id} was canceled.")),
-        BuildStatus::Finished => {
-            output::tell(format!("Build is finished. (Build id: {id})"));
-            // The original's word for a build without atoms.
-            let (style, result) = match build.result {
-                Some(BuildResult::NoFailures) if build.lacks_atoms => (BAD, "NO_FAILURES"),
-                Some(BuildResult::NoFailures) => (GOOD, "NO_FAILURES"),
-                Some(BuildResult::Failure | BuildResult::Canceled) | None => (BAD, "FAILURE"),
-            };
-            output::tell(format!("Build {id} result was {}", styled(style, result)));
-            output::say(styled(STRONG, summary(build, seconds)));
-            if build.num_atoms_in_trouble > 0 {
-                output::say(format!(
-                    "{} of them timed out or took slaves down; `clusterrunner status {id}` says which",
-                    build.num_atoms_in_trouble
-                ));
-            }
-        }
-        BuildStatus::Queued | BuildStatus::Building => {}
-    }
-    for warning in &build.warnings {
-        warn(warning);
-    }
-    if let Some(commit) = &build.commit {
-        output::detail(format!("commit {commit}"));
-    }
-    for (state, seconds) in stages(build) {
-        output::detail(format!("{state} for {}", duration(seconds)));
-    }
-}
-
-/// `Build 3 is finished: 193 passed, 7 failed in 12.3 s`
-fn summary(build: &BuildView, seconds: f64) -> String {
-    let listed = build.failed_atoms.as_ref().map_or(0, Vec::len);
-    let failed = u64::try_from(listed).unwrap_or(u64::MAX);
-    let time = duration(seconds);
-    let id = build.id;
-    match build.num_atoms {
-        None | Some(0) => format!("Build {id} is finished: it has no atoms, so nothing was tested"),
-        Some(atoms) => format!(
-            "Build {id} is finished: {} passed, {failed} failed in {time}",
-            atoms.saturating_sub(failed)
-        ),
-    }
 }

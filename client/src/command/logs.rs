@@ -11,7 +11,7 @@ use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody};
+use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody, SubjobFilter};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::text::printable::ConsoleFilter;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
             .await;
     }
     let Some(text) = &options.atom else {
-        list(&first, options.build).await?;
+        list(&first, options.build, options.failed).await?;
         return Ok(ExitCode::Success);
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
@@ -102,8 +102,16 @@ async fn no_such_atom(client: &Client, build: BuildId, atom: &str) -> Trouble {
     ))
 }
 
-async fn list(client: &Client, build: BuildId) -> Result<(), Trouble> {
-    let subjobs = client.subjobs(build).await?;
+async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), Trouble> {
+    let subjobs = match only_failed {
+        true => client.filtered_subjobs(build, SubjobFilter::Failed).await?,
+        false => client.subjobs(build).await?,
+    };
+    let is_listed = |atom: &&AtomView| !only_failed || atom.exit_code.is_some_and(|code| code != 0);
+    if only_failed && subjobs.is_empty() {
+        output::note(format!("no atom of build {build} has failed"));
+        return Ok(());
+    }
     if subjobs.iter().all(|subjob| subjob.atoms.is_empty()) {
         output::note(format!(
             "build {build} has no atoms, or none yet; see `clusterrunner status {build}`"
@@ -111,7 +119,8 @@ async fn list(client: &Client, build: BuildId) -> Result<(), Trouble> {
         return Ok(());
     }
     let mut table = Table::new(&["Atom", "State", "Time", "Setting"]);
-    for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
+    let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+    for atom in atoms.filter(is_listed) {
         let (style, state) = state(atom);
         table.add([
             name(atom).into(),

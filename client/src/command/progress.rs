@@ -1,38 +1,45 @@
-//! Showing how far a build is: a bar on a terminal, a line now and then elsewhere.
+//! Showing how far a build is: a bar and the running atoms on a terminal, a line now and then elsewhere.
+
+mod pace;
+mod picture;
+mod screen;
 
 use crate::output;
 use crate::output::text::{count, duration};
-use clusterrunner_common::api::{BuildStatus, BuildView};
+use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::text::printable::plain;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use std::fmt::{Display, Write};
-use std::io::IsTerminal as _;
+use pace::in_units;
+use picture::{Counts, Picture, Running};
+use screen::Screen;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
-
-/// How often the bar is drawn when nothing changes, so that its clock runs.
-const TICK: Duration = Duration::from_millis(200);
-
-/// Characters of the bar, which is cut off where the terminal is too narrow for it.
-const BAR_WIDTH: usize = 30;
 
 /// The shortest time between two lines about the same stage.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// After this time a line is said again, so that a log shows that the build goes on.
+const SAME_LINE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Shows how far one build is, on standard error.
 pub(crate) struct Progress {
     started: Instant,
-    pace: Pace,
     shown: Shown,
 }
 
 enum Shown {
     Nothing,
-    Bar(ProgressBar),
-    Lines {
-        last: String,
-        stage: Stage,
-        at: Instant,
-    },
+    Screen(Screen),
+    Lines(Lines),
+}
+
+/// What was said last.
+struct Lines {
+    last: String,
+    /// The running atom that was named with it.
+    longest: Option<String>,
+    stage: Stage,
+    at: Instant,
 }
 
 /// What a build waits for or does.
@@ -92,68 +99,54 @@ impl Stage {
 impl Progress {
     /// Begins to show; the time counts from here.
     pub(crate) fn start() -> Self {
+        let started = Instant::now();
         let shown = if output::is_quiet() {
             Shown::Nothing
-        } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::no_length();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {time}  {wide_msg}") {
-                bar.set_style(style.with_key(
-                    "time",
-                    |state: &ProgressState, out: &mut dyn Write| {
-                        // There is nobody to tell.
-                        write!(out, "{}", duration(state.elapsed().as_secs_f64())).ok();
-                    },
-                ));
-            }
-            bar.set_message(Stage::Queued.words());
-            bar.enable_steady_tick(TICK);
-            Shown::Bar(bar)
+        } else if let Some(screen) = Screen::open(Stage::Queued.words()) {
+            Shown::Screen(screen)
         } else {
-            Shown::Lines {
+            Shown::Lines(Lines {
                 last: String::new(),
+                longest: None,
                 stage: Stage::Over,
-                at: Instant::now(),
-            }
+                at: started,
+            })
         };
-        Self {
-            started: Instant::now(),
-            pace: Pace::start(),
-            shown,
+        Self { started, shown }
+    }
+
+    /// Whether running atoms would be shown now.
+    pub(crate) fn wants_running(&self) -> bool {
+        match &self.shown {
+            Shown::Nothing => false,
+            Shown::Screen(_) => true,
+            Shown::Lines(lines) => lines.at.elapsed() >= LINE_INTERVAL,
         }
     }
 
-    /// Seconds since the start.
-    pub(crate) fn seconds(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
-    }
-
-    /// Shows where the build stands now.
-    pub(crate) fn update(&mut self, build: &BuildView) {
+    /// Shows where the build stands now, with those of its running atoms that are known, the longest first.
+    pub(crate) fn update(&mut self, build: &BuildView, running: &[AtomView]) {
         let stage = Stage::of(build);
-        let seconds = self.seconds();
         match &mut self.shown {
             Shown::Nothing => {}
-            Shown::Bar(bar) => {
-                if stage != Stage::Building {
-                    self.pace = Pace::start();
+            Shown::Screen(screen) => match counts(build, stage) {
+                None => screen.show(Picture::Words(in_words(build, stage))),
+                Some(counts) => {
+                    let running = running.iter().map(Running::of).collect();
+                    screen.show_atoms(counts, build.seconds_left, running);
                 }
-                self.pace
-                    .note(build.num_atoms_completed, build.seconds_left);
-                let text = beside_spinner(build, stage, &self.pace);
-                bar.set_message(plain(&text).into_owned());
+            },
+            Shown::Lines(lines) => {
+                let longest = running.first().map(Running::of);
+                lines.say(self.started, in_words(build, stage), stage, longest);
             }
-            Shown::Lines {
-                last,
-                stage: before,
-                at,
-            } => {
-                let line = in_words(build, stage);
-                let due = stage != *before || at.elapsed() >= LINE_INTERVAL;
-                if stage != Stage::Over && due && line != *last {
-                    output::note(format!("{} ({})", plain(&line), duration(seconds)));
-                    (*last, *before, *at) = (line, stage, Instant::now());
-                }
-            }
+        }
+    }
+
+    /// Shows what is done after the end of the build.
+    pub(crate) fn show(&mut self, what: &str) {
+        if let Shown::Screen(screen) = &mut self.shown {
+            screen.show(Picture::Words(what.to_owned()));
         }
     }
 
@@ -167,92 +160,61 @@ impl Progress {
         self.above(|| output::note(line));
     }
 
-    fn above(&self, print: impl FnOnce()) {
+    /// Prints above the bar.
+    pub(crate) fn above(&self, print: impl FnOnce()) {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(print),
-            Shown::Nothing | Shown::Lines { .. } => print(),
+            Shown::Screen(screen) => screen.suspend(print),
+            Shown::Nothing | Shown::Lines(_) => print(),
         }
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Shown::Bar(bar) = &self.shown {
-            bar.finish_and_clear();
+impl Lines {
+    /// Says a line, unless it tells nothing new.
+    fn say(&mut self, began: Instant, line: String, stage: Stage, longest: Option<Running>) {
+        let label = longest.as_ref().map(|atom| atom.label.clone());
+        let is_same = line == self.last && (label.is_none() || label == self.longest);
+        let pause = match is_same {
+            true => SAME_LINE_INTERVAL,
+            false => LINE_INTERVAL,
+        };
+        let is_due = stage != self.stage || self.at.elapsed() >= pause;
+        if stage == Stage::Over || !is_due {
+            return;
         }
+        let longest = longest.map_or_else(String::new, in_words_longest);
+        let time = duration(began.elapsed().as_secs_f64());
+        output::note(format!("{}{} ({time})", plain(&line), plain(&longest)));
+        *self = Self {
+            last: line,
+            longest: label,
+            stage,
+            at: Instant::now(),
+        };
     }
 }
 
-/// The text beside the spinner. It holds the bar as well: a bar and its text that change one after the
-/// other can be seen to disagree. The bar comes last, as a narrow terminal shows the beginning only.
-fn beside_spinner(build: &BuildView, stage: Stage, pace: &Pace) -> String {
-    let (Stage::Building, Some(atoms)) = (stage, build.num_atoms) else {
-        return in_words(build, stage);
-    };
-    if build.num_atoms_in_progress == 0
-        && (build.num_atoms_completed == 0 || waits_for(build).is_some())
-    {
-        return in_words(build, stage);
+/// How many atoms are where, if that tells more than words.
+fn counts(build: &BuildView, stage: Stage) -> Option<Counts> {
+    let atoms = build.num_atoms.filter(|_| stage == Stage::Building)?;
+    let is_waiting = build.num_atoms_completed == 0 || waits_for(build).is_some();
+    if build.num_atoms_in_progress == 0 && is_waiting {
+        return None;
     }
-    let done = build.num_atoms_completed.min(atoms);
-    let width = u64::try_from(BAR_WIDTH).unwrap_or_default();
-    let filled = usize::try_from(done * width / atoms.max(1)).unwrap_or(BAR_WIDTH);
-    let mut text = format!(
-        "{done}/{atoms} atoms, {} failed, {} running",
-        build.num_atoms_failed, build.num_atoms_in_progress
-    );
-    if let Some(left) = pace.time_left(done, atoms - done) {
-        text.push_str(&format!(", about {left} left"));
-    }
-    format!("{text}  [{:<BAR_WIDTH$}]", "=".repeat(filled))
+    Some(Counts {
+        atoms,
+        done: build.num_atoms_completed,
+        failed: build.num_atoms_failed,
+        running: build.num_atoms_in_progress,
+    })
 }
 
-/// How fast atoms end, for an estimate of the rest.
-struct Pace {
-    began: Instant,
-    /// How many atoms had ended when the last one did, and when that was.
-    last: (u64, Instant),
-    /// How many seconds the master expects, and when it first said so.
-    foretold: Option<(f64, Instant)>,
-}
-
-impl Pace {
-    fn start() -> Self {
-        let now = Instant::now();
-        Self {
-            began: now,
-            last: (0, now),
-            foretold: None,
-        }
-    }
-
-    fn note(&mut self, done: u64, seconds_left: Option<f64>) {
-        if done != self.last.0 {
-            self.last = (done, Instant::now());
-        }
-        if self.foretold.map(|(seconds, _)| seconds) != seconds_left {
-            self.foretold = seconds_left.map(|seconds| (seconds, Instant::now()));
-        }
-    }
-
-    /// In words, if anything is known. It counts down from one ended atom to the next.
-    fn time_left(&self, done: u64, left: u64) -> Option<String> {
-        // Who knows how long each atom takes knows better than the pace so far.
-        if let Some((seconds, since)) = self.foretold {
-            return Some(in_units(seconds - since.elapsed().as_secs_f64()));
-        }
-        if done == 0 {
-            return None;
-        }
-        let atoms_left_per_ended = left as f64 / done as f64;
-        let until_last = self.last.1.duration_since(self.began).as_secs_f64();
-        let left = until_last * atoms_left_per_ended - self.last.1.elapsed().as_secs_f64();
-        Some(in_units(left))
-    }
-}
-
-fn in_units(seconds: f64) -> String {
-    duration(seconds.round().max(1.0))
+/// `; artifact_3_0 has been running for 12.3 s`, without times that nobody knows.
+fn in_words_longest(atom: Running) -> String {
+    let now = Timestamp::now().as_unix_seconds();
+    atom.time(now).map_or_else(String::new, |time| {
+        format!("; for {} runs {}", duration(time), atom.label)
+    })
 }
 
 fn in_words(build: &BuildView, stage: Stage) -> String {
@@ -335,29 +297,17 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_shows_what_is_done_and_what_is_left() {
-        let build = BuildView {
+    fn atoms_are_counted_once_some_run() {
+        let running = BuildView {
             num_atoms_failed: 1,
             num_atoms_in_progress: 3,
             ..build(6, 2)
         };
-        let mut pace = Pace::start();
-        // Two atoms in four seconds, the second of them now.
-        if let Some(began) = Instant::now().checked_sub(Duration::from_secs(4)) {
-            pace.began = began;
-        }
-        pace.note(2, None);
-        assert_eq!(
-            beside_spinner(&build, Stage::of(&build), &pace),
-            "2/6 atoms, 1 failed, 3 running, about 8.0 s left  [==========                    ]"
-        );
-        pace.note(2, Some(90.2));
-        let shown = beside_spinner(&build, Stage::of(&build), &pace);
-        assert!(shown.contains(", about 1 min 30 s left"), "{shown}");
-        assert_eq!(
-            beside_spinner(&build, Stage::Archiving, &pace),
-            "packing the results"
-        );
+        let shown = counts(&running, Stage::of(&running)).unwrap();
+        let shown = (shown.atoms, shown.done, shown.failed, shown.running);
+        assert_eq!(shown, (6, 2, 1, 3));
+        assert!(counts(&running, Stage::Archiving).is_none());
+        assert!(counts(&build(6, 0), Stage::Building).is_none());
     }
 
     #[test]

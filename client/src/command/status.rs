@@ -3,8 +3,9 @@
 use super::progress::{Stage, waits_for};
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
+use crate::output::again::command;
 use crate::output::table::{Cell, Table};
-use crate::output::text::{count, duration, how_it_ended, name, setting};
+use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, setting};
 use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
 use crate::trouble::Trouble;
 use anstyle::Style;
@@ -110,7 +111,8 @@ fn tell_of_the_sick(slaves: &[SlaveView]) {
         let what = format!("slave {id} ({url}) is quarantined: {reason}{next}");
         output::say(styled(BAD, plain(&what)));
         output::note(format!(
-            "`clusterrunner undrain {id}` lets it work again at once"
+            "`{}` lets it work again at once",
+            command(format!("undrain {id}"))
         ));
     }
 }
@@ -255,11 +257,13 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         }
         table.print();
         if failed.len() > LISTED_ATOMS {
-            output::say(format!("... and {} more", failed.len() - LISTED_ATOMS));
+            let all = command(format!("logs {id} --failed"));
+            let more = failed.len() - LISTED_ATOMS;
+            output::say(format!("... and {more} more: {all}"));
         }
         output::note(format!(
-            "`clusterrunner logs {id} {}` shows what the first of them printed",
-            name(&failed[0])
+            "`{}` shows what the first of them printed",
+            command(format!("logs {id} {}", atom_of_command(&failed[0])))
         ));
     }
     Ok(())
@@ -317,7 +321,7 @@ pub(super) fn stages(build: &BuildView) -> Vec<(String, f64)> {
 }
 
 /// Seconds from its acceptance to its end, or until now.
-fn took(build: &BuildView) -> Option<f64> {
+pub(super) fn took(build: &BuildView) -> Option<f64> {
     let entered = entered(build);
     let (_, first) = entered.first()?;
     let (_, last) = entered.last()?;

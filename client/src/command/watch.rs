@@ -1,10 +1,11 @@
 //! Following a build to its end: progress, and every failed atom as soon as it is known.
 
 use super::progress::{Progress, Stage, waits_for};
-use crate::output::text::{duration, how_it_ended, name, setting};
-use crate::output::{self, BAD, FAINT, styled};
+use crate::output::again::command;
+use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, setting};
+use crate::output::{self, BAD, FAINT, NOTICE, styled};
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
+use clusterrunner_common::api::{AtomState, AtomView, BuildStatus, BuildView, SubjobFilter};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::text::printable::{ConsoleFilter, plain};
 use std::collections::HashSet;
@@ -25,11 +26,14 @@ const SHOWN_WIDTH: usize = 500;
 /// Failed atoms shown with their output; a build in which everything fails has one cause.
 const SHOWN_WITH_OUTPUT: usize = 20;
 
-/// Failed atoms shown at all; the others are in the results.
+/// Failed atoms shown while the build runs; the end has the command that shows all.
 const SHOWN_AT_ALL: usize = 200;
 
-/// The list of all atoms may be long, so that fetching it takes at most this part of the time.
-const SHARE_FOR_FAILURES: u32 = 10;
+/// Lists of atoms may be long, so that fetching one takes at most this part of the time.
+const SHARE_OF_LISTS: u32 = 10;
+
+/// Running atoms are asked for no more often than this.
+const RUNNING_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a prepared build waits before we look whether there are slaves at all.
 const SLAVE_PATIENCE: Duration = Duration::from_secs(2);
@@ -43,21 +47,31 @@ pub(crate) struct Watch<'a> {
     shown: HashSet<(SubjobId, AtomId)>,
     /// Atoms that passed and were told of; empty without `--verbose`.
     passed: HashSet<(SubjobId, AtomId)>,
+    /// Those that run, the longest first.
+    running: Vec<AtomView>,
     next_failures: Instant,
+    next_running: Instant,
     waiting_since: Option<Instant>,
+    /// How many of the build's warnings were told.
+    warned: usize,
 }
 
 impl<'a> Watch<'a> {
     /// Begins to follow a build.
     pub(crate) fn start(client: &'a Client, build: BuildId) -> Self {
+        let now = Instant::now();
         Self {
             client,
             build,
             progress: Progress::start(),
             shown: HashSet::new(),
             passed: HashSet::new(),
-            next_failures: Instant::now(),
+            running: Vec::new(),
+            next_failures: now,
+            // The first atoms of a short build are over before anybody has read their names.
+            next_running: now + RUNNING_PAUSE,
             waiting_since: None,
+            warned: 0,
         }
     }
 
@@ -66,12 +80,11 @@ impl<'a> Watch<'a> {
         let mut pause = FIRST_PAUSE;
         loop {
             let build = self.client.build(self.build).await?;
-            self.progress.update(&build);
+            self.warn(&build);
             if build.status.is_over() {
                 for atom in build.failed_atoms.iter().flatten() {
                     self.show_failure(atom).await?;
                 }
-                self.say_what_is_left();
                 if output::is_verbose() && build.status == BuildStatus::Finished {
                     let subjobs = self.client.subjobs(self.build).await?;
                     for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
@@ -80,35 +93,83 @@ impl<'a> Watch<'a> {
                 }
                 return Ok(build);
             }
+            self.look_for_running(&build).await?;
+            self.progress.update(&build, &self.running);
             self.look_for_failures(&build).await?;
+            self.look_for_passes(&build).await?;
             self.look_for_slaves(&build).await?;
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn look_for_failures(&mut self, build: &BuildView) -> Result<(), ClientError> {
-        let known = u64::try_from(self.shown.len()).unwrap_or(u64::MAX);
-        let passed = u64::try_from(self.passed.len()).unwrap_or(u64::MAX);
-        let nothing_passed =
-            !output::is_verbose() || build.num_atoms_completed <= passed.saturating_add(known);
-        let nothing_new = build.num_atoms_failed <= known && nothing_passed;
-        if nothing_new || self.shown.len() >= SHOWN_AT_ALL || Instant::now() < self.next_failures {
+    /// Tells the warnings that are new.
+    pub(crate) fn warn(&mut self, build: &BuildView) {
+        for warning in build.warnings.iter().skip(self.warned) {
+            let warning = format!("{} {}", styled(NOTICE, "warning:"), plain(warning));
+            self.progress.above(|| output::complain(warning));
+        }
+        self.warned = self.warned.max(build.warnings.len());
+    }
+
+    async fn look_for_running(&mut self, build: &BuildView) -> Result<(), ClientError> {
+        if build.num_atoms_in_progress == 0 {
+            self.running.clear();
+            return Ok(());
+        }
+        if Instant::now() < self.next_running || !self.progress.wants_running() {
             return Ok(());
         }
         let asked = Instant::now();
-        let subjobs = self.client.subjobs(self.build).await?;
-        self.next_failures = Instant::now() + asked.elapsed() * SHARE_FOR_FAILURES;
+        let filter = SubjobFilter::InProgress;
+        let subjobs = self.client.filtered_subjobs(self.build, filter).await?;
+        let pause = asked.elapsed() * SHARE_OF_LISTS;
+        self.next_running = Instant::now() + pause.max(RUNNING_PAUSE);
+        let atoms = subjobs.into_iter().flat_map(|subjob| subjob.atoms);
+        let runs = |atom: &AtomView| atom.state == AtomState::InProgress;
+        self.running = atoms.filter(runs).collect();
+        let started = |atom: &AtomView| atom.started_at.unwrap_or(f64::MAX);
+        self.running
+            .sort_by(|one, other| started(one).total_cmp(&started(other)));
+        Ok(())
+    }
+
+    async fn look_for_failures(&mut self, build: &BuildView) -> Result<(), ClientError> {
+        let known = u64::try_from(self.shown.len()).unwrap_or(u64::MAX);
+        let is_full = output::is_quiet() || self.shown.len() >= SHOWN_AT_ALL;
+        if build.num_atoms_failed <= known || is_full || Instant::now() < self.next_failures {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let filter = SubjobFilter::Failed;
+        let subjobs = self.client.filtered_subjobs(self.build, filter).await?;
+        self.next_failures = Instant::now() + asked.elapsed() * SHARE_OF_LISTS;
         for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
             if atom.exit_code.is_some_and(|code| code != 0) {
                 self.show_failure(atom).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Shows the atoms that passed, under `--verbose` only.
+    async fn look_for_passes(&mut self, build: &BuildView) -> Result<(), ClientError> {
+        let known = u64::try_from(self.passed.len()).unwrap_or(u64::MAX);
+        let passed = build
+            .num_atoms_completed
+            .saturating_sub(build.num_atoms_failed);
+        if !output::is_verbose() || passed <= known || Instant::now() < self.next_failures {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let subjobs = self.client.subjobs(self.build).await?;
+        self.next_failures = Instant::now() + asked.elapsed() * SHARE_OF_LISTS;
+        for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
             self.show_pass(atom);
         }
         Ok(())
     }
 
-    /// Shows an atom that passed, under `--verbose` only.
     fn show_pass(&mut self, atom: &AtomView) {
         let has_passed = output::is_verbose() && atom.exit_code == Some(0);
         if has_passed && self.passed.insert((atom.subjob_id, atom.id)) {
@@ -120,8 +181,18 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Shows an atom that failed, unless only the result is wanted: its end lists them.
     async fn show_failure(&mut self, atom: &AtomView) -> Result<(), ClientError> {
-        if !self.shown.insert((atom.subjob_id, atom.id)) || self.shown.len() > SHOWN_AT_ALL {
+        let is_new = !output::is_quiet() && self.shown.insert((atom.subjob_id, atom.id));
+        let number = self.shown.len();
+        if !is_new || number > SHOWN_AT_ALL + 1 {
+            return Ok(());
+        }
+        if number > SHOWN_AT_ALL {
+            let all = command(format!("logs {} --failed", self.build));
+            self.progress.note(format!(
+                "more than {SHOWN_AT_ALL} atoms have failed; further ones are not shown here,                  `{all}` lists them"
+            ));
             return Ok(());
         }
         let mut how = how_it_ended(atom);
@@ -134,10 +205,16 @@ impl<'a> Watch<'a> {
             name(atom),
             setting(atom)
         );
-        if self.shown.len() <= SHOWN_WITH_OUTPUT && !output::is_quiet() {
+        if number <= SHOWN_WITH_OUTPUT {
             text.push_str(&self.end_of_output(atom).await?);
         }
         self.progress.say(text);
+        if number == SHOWN_WITH_OUTPUT {
+            let one = command(format!("logs {} {}", self.build, atom_of_command(atom)));
+            self.progress.note(format!(
+                "the output of further failed atoms is not shown here; `{one}` shows that of an atom"
+            ));
+        }
         Ok(())
     }
 
@@ -157,7 +234,9 @@ impl<'a> Watch<'a> {
         };
         let mut text = String::new();
         if console.offset_line > 0 {
-            let left_out = format!("    ... {} lines before", console.offset_line);
+            let all = command(format!("logs {} {}", self.build, atom_of_command(atom)));
+            let left_out = count(console.offset_line, "line");
+            let left_out = format!("    ... {left_out} before, see `{all}`");
             text = format!("\n{}", styled(FAINT, left_out));
         }
         for line in console.content.lines() {
@@ -170,16 +249,6 @@ impl<'a> Watch<'a> {
             text.push_str(&format!("\n    {shown}{}{rest}", filter.end()));
         }
         Ok(text)
-    }
-
-    fn say_what_is_left(&self) {
-        let left = self.shown.len().saturating_sub(SHOWN_AT_ALL);
-        if left > 0 {
-            self.progress.say(format!(
-                "... and {left} more failed atoms; `clusterrunner logs {}` lists them",
-                self.build
-            ));
-        }
     }
 
     /// Tells the user once when the build waits for slaves that are not there.

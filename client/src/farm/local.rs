@@ -7,6 +7,7 @@ use super::own::own_master;
 use super::probe::{Probe, probe, takes_us};
 use super::starter::Starter;
 use crate::options::{CommonOptions, MasterAddress};
+use crate::output::again;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
@@ -72,6 +73,7 @@ pub(crate) async fn connect(
     address: &MasterAddress,
     common: &CommonOptions,
 ) -> Result<Client, Trouble> {
+    again::remember(common.config_file.as_deref(), address.master_url.as_deref());
     let settings = Settings::load(common)?;
     let master = match address.with_port(settings.port) {
         Some(master) => master,

@@ -7,9 +7,11 @@ use clusterrunner_common::text::printable::plain;
 /// Blanks between two columns.
 const GAP: usize = 2;
 
-/// A table with a title above each column.
+/// A table, mostly with a title above each column.
 pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
+    /// What is before each row.
+    indent: &'static str,
 }
 
 /// One cell: its text and how it is shown.
@@ -40,6 +42,15 @@ impl Table {
         let titles = titles.iter().map(|title| Cell::styled(STRONG, *title));
         Self {
             rows: vec![titles.collect()],
+            indent: "",
+        }
+    }
+
+    /// A table without titles below a line that says what it has.
+    pub(crate) fn indented() -> Self {
+        Self {
+            rows: Vec::new(),
+            indent: "  ",
         }
     }
 
@@ -67,7 +78,7 @@ impl Table {
             }
         }
         self.rows.iter().map(move |row| {
-            let mut line = String::new();
+            let mut line = self.indent.to_owned();
             for (index, (width, cell)) in widths.iter().zip(row).enumerate() {
                 line.push_str(&styled(cell.style, &cell.text));
                 if index + 1 < row.len() {

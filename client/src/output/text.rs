@@ -59,10 +59,18 @@ pub(crate) fn how_it_ended(atom: &AtomView) -> String {
 /// Characters shown of a setting; some have a whole file's text.
 const SETTING_WIDTH: usize = 200;
 
+/// Characters of a setting in a table.
+const SHORT_SETTING_WIDTH: usize = 40;
+
 /// An atom's setting without the shell around it, on one line and not too long of it: `TEST="x"` for
 /// `export TEST="x";`.
 pub(crate) fn setting(atom: &AtomView) -> String {
     one_line(setting_text(&atom.command_string), SETTING_WIDTH)
+}
+
+/// As [`setting`], and not more of it than fits beside other columns.
+pub(crate) fn short_setting(atom: &AtomView) -> String {
+    one_line(setting_text(&atom.command_string), SHORT_SETTING_WIDTH)
 }
 
 fn setting_text(command: &str) -> &str {
@@ -82,6 +90,11 @@ fn one_line(text: &str, width: usize) -> String {
 /// The name of an atom's directory.
 pub(crate) fn name(atom: &AtomView) -> String {
     directory_name(atom.subjob_id, atom.id)
+}
+
+/// What an atom is called in a command: `S_K`.
+pub(crate) fn atom_of_command(atom: &AtomView) -> String {
+    format!("{}_{}", atom.subjob_id, atom.id)
 }
 
 /// Reads `S_K`, `S.K` or `artifact_S_K`.

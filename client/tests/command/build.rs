@@ -3,7 +3,8 @@
 use crate::fake_master::{FakeMaster, archive, atom_of, building, canceled, finished, view};
 use crate::run::{User, names};
 use axum::http::StatusCode;
-use clusterrunner_common::api::{AtomState, BuildStatus, BuildView};
+use clusterrunner_common::api::{AtomState, AtomView, BuildStatus, BuildView, SubjobView};
+use clusterrunner_common::ids::SubjobId;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -21,9 +22,7 @@ fn a_build_that_passes_exits_with_0_and_leaves_its_results() {
     user.run_at(&master, BUILD).expect_code(0).expect(
         &[
             "Build is running. (Build id: 1)\n",
-            "Build is finished. (Build id: 1)\n",
-            "Build 1 result was NO_FAILURES\n",
-            "Build 1 is finished: 2 passed, 0 failed in ",
+            "Build 1 passed: 2 atoms in ",
         ],
         &["queued (", "0 of 2 atoms done, 0 failed, 1 running ("],
     );
@@ -48,16 +47,85 @@ fn failed_atoms_are_shown_with_the_end_of_their_output() {
     master.script().consoles = [output].into();
     let ended = user.run_at(&master, BUILD).expect_code(1).expect(
         &[
-            "FAILED artifact_0_0  TEST=\"test_0\"  (exit code 3, 1.2 s)\n    ... 10 lines before\n    line 11\n",
+            "FAILED artifact_0_0  TEST=\"test_0\"  (exit code 3, 1.2 s)\n    ... 10 lines before, see `clusterrunner logs 1 0_0 -m 127.0.0.1:",
+            "`\n    line 11\n",
             "    line 30\n",
             "FAILED artifact_1_0  TEST=\"test_1\"  (ended by signal 9 (SIGKILL), 1.2 s)\n",
-            "Build 1 result was FAILURE\n",
-            "Build 1 is finished: 1 passed, 2 failed in ",
+            "\nFailed atoms:\n  artifact_0_0  exit code 3                  TEST=\"test_0\"  clusterrunner logs 1 0_0 -m 127.0.0.1:",
+            "\nBuild 1 failed: 2 of 3 atoms failed, 1 passed in ",
         ],
         &[],
     );
     assert!(!ended.stdout.contains("line 10\n"));
     assert!(!ended.stdout.contains('\u{1b}'), "no colours in a pipe");
+}
+
+/// Thirty of them: at the end the first twenty, and how to see all.
+#[test]
+fn failures_beyond_a_bound_are_summarised() {
+    let user = User::new();
+    let failed: Vec<_> = (0..30)
+        .map(|subjob| atom_of(subjob, AtomState::Completed, Some(1)))
+        .collect();
+    let master = FakeMaster::start([finished(40, failed.clone())]);
+    master.script().consoles = ["out\n".to_owned()].into();
+    master.script().subjobs = vec![SubjobView {
+        id: SubjobId(0),
+        command: "make test".to_owned(),
+        atoms: failed,
+        slave: None,
+    }];
+    let ended = user.run_at(&master, BUILD).expect_code(1).expect(
+        &[
+            "\n  artifact_19_0  exit code 1  TEST=\"test_19\"  clusterrunner logs 1 19_0 -m ",
+            "\n  ... and 10 more: clusterrunner logs 1 --failed -m ",
+            "\nBuild 1 failed: 30 of 40 atoms failed, 10 passed in ",
+        ],
+        &["the output of further failed atoms is not shown here; `clusterrunner logs 1 19_0 -m "],
+    );
+    let said = |text: &str| ended.stdout.matches(text).count();
+    assert_eq!(said("FAILED artifact_"), 30, "{ended:?}");
+    assert_eq!(said("    out\n"), 20, "{ended:?}");
+    assert_eq!(said("Build 1 "), 1, "one verdict: {ended:?}");
+    let all = user.run_at(&master, &["logs", "1", "--failed"]);
+    let listed = all.expect_code(0).stdout.matches("artifact_").count();
+    assert_eq!(listed, 30);
+}
+
+#[test]
+fn programs_that_read_the_originals_words_get_them() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(2, vec![])]);
+    let line = ["build", "project", "--compat-exit-codes"];
+    user.run_at(&master, &line).expect_code(0).expect(
+        &["Build is finished. (Build id: 1)\nBuild 1 result was NO_FAILURES\nBuild 1 passed: "],
+        &[],
+    );
+}
+
+#[test]
+fn atoms_that_run_long_are_named_in_a_pipe_too() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    let running = AtomView {
+        started_at: Some(1.0),
+        ..atom_of(1, AtomState::InProgress, None)
+    };
+    master.script().subjobs = vec![SubjobView {
+        id: SubjobId(1),
+        command: "make test".to_owned(),
+        atoms: vec![running],
+        slave: None,
+    }];
+    let mut build = user.start_at(&master, BUILD);
+    let note = "0 of 2 atoms done, 0 failed, 1 running; for ";
+    let line = build.wait_for_note(note);
+    assert!(
+        line.contains(" runs artifact_1_0  TEST=\"test_1\" ("),
+        "{line}"
+    );
+    master.script().views = [finished(2, vec![])].into();
+    build.end().expect_code(0);
 }
 
 #[test]
@@ -81,7 +149,7 @@ fn a_build_that_somebody_cancels_exits_with_4() {
     let master = FakeMaster::start([building(2, 0, 0), canceled()]);
     user.run_at(&master, BUILD)
         .expect_code(4)
-        .expect(&["Build 1 was canceled.\n"], &[]);
+        .expect(&["Build 1 was canceled after 1 atom\n"], &[]);
 }
 
 #[test]
@@ -106,12 +174,30 @@ fn a_second_ctrl_c_is_obeyed_at_once() {
     let mut running = user.start_at(&master, BUILD);
     running.wait_for_output("Build is running.");
     running.signal(Signal::INT);
-    running.wait_for_note("Canceling build 1.");
+    running.wait_for_note("the master cancels build 1; waiting for its end");
     running.signal(Signal::INT);
     running
         .end()
         .expect_code(4)
         .expect(&[], &["quit at once\n"]);
+}
+
+/// Nobody knows whether the order arrived.
+#[test]
+fn a_second_ctrl_c_while_the_master_is_away_does_not_say_canceled() {
+    let user = User::new();
+    let master = FakeMaster::start([building(2, 0, 0)]);
+    let mut running = user.start_at(&master, BUILD);
+    running.wait_for_output("Build is running.");
+    drop(master);
+    running.signal(Signal::INT);
+    running.wait_for_note("Canceling build 1.");
+    running.signal(Signal::INT);
+    let ended = running.end().expect_code(5).expect(
+        &[],
+        &["quit at once; the master has not confirmed that build 1 is canceled"],
+    );
+    assert!(!ended.stdout.contains("is canceled"), "{ended:?}");
 }
 
 #[test]
@@ -198,7 +284,7 @@ fn an_archive_that_would_write_elsewhere_is_refused_and_the_old_results_stay() {
     user.run_at(&master, BUILD).expect_code(0);
     master.script().archive = Some(archive(&[("fine", ""), ("../../evil", "")]));
     user.run_at(&master, BUILD).expect_code(5).expect(
-        &["NO_FAILURES"],
+        &["Build 1 passed"],
         &["error: the results were refused: member \"../../evil\" of the archive leads out"],
     );
     let results = user.path("project/build_results");
@@ -236,7 +322,7 @@ fn a_restart_of_the_master_is_ridden_through() {
     running
         .end()
         .expect_code(0)
-        .expect(&["NO_FAILURES"], &["the master is back\n"]);
+        .expect(&["Build 1 passed"], &["the master is back\n"]);
 }
 
 #[test]
@@ -341,16 +427,16 @@ fn quiet_leaves_the_result_and_verbose_adds_details() {
     let ended = user
         .run_at(&master, &["-q", "build", "project"])
         .expect_code(1);
-    let (first, second) = ended.stdout.split_once('\n').unwrap();
-    assert_eq!(
-        first,
-        "FAILED artifact_0_0  TEST=\"test_0\"  (exit code 3, 1.2 s)"
-    );
-    assert!(
-        second.starts_with("Build 1 is finished: 1 passed, 1 failed in "),
-        "{ended:?}"
-    );
-    assert_eq!((second.lines().count(), ended.stderr.as_str()), (1, ""));
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let expected = [
+        "Failed atoms:",
+        "  artifact_0_0  exit code 3  TEST=\"test_0\"  clusterrunner logs 1 0_0 -m ",
+        "Build 1 failed: 1 of 2 atoms failed, 1 passed in ",
+    ];
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{ended:?}");
+    }
+    assert_eq!((lines.len(), ended.stderr.as_str()), (3, ""));
     let details = format!("master {}, settings ", master.address);
     user.run_at(&master, &["-v", "build", "project"])
         .expect_code(1)

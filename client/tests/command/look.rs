@@ -62,7 +62,7 @@ fn status_of_a_build_shows_why_it_failed() {
                 "queued for 1.5 s\n",
                 "artifact_1_0  ended by signal 11 (SIGSEGV)  1.2 s  TEST=\"test_1\"\n",
             ],
-            &["`clusterrunner logs 1 artifact_1_0`"],
+            &["`clusterrunner logs 1 1_0 -m 127.0.0.1:"],
         );
     user.run_at(&master, &["status", "7"])
         .expect_code(2)

@@ -1,7 +1,8 @@
-//! Which part of a list is wanted: `?offset=...&limit=...` on version 2 paths.
+//! Which part of a list is wanted: `?offset=...&limit=...` on version 2 paths, and `?state=...` of subjobs.
 
 use super::routes::Reached;
 use super::version::ApiVersion;
+use crate::api::SubjobFilter;
 use crate::http::refusal;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
@@ -78,15 +79,47 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
         if reached.is_none_or(|reached| reached.version() == ApiVersion::V1) {
             return Ok(Self::ALL);
         }
-        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.body_text()))?;
-        // Of a parameter that is given twice the last one counts, as in the original.
-        let last = |name| {
-            let mut given = query.iter().rev().filter(|(given, _)| given == name);
-            given.next().map(|(_, value)| value.as_str())
-        };
-        Self::parse(last("offset"), last("limit"))
+        let query = QueryText::of(parts)?;
+        Self::parse(query.last("offset"), query.last("limit"))
             .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))
+    }
+}
+
+/// The parameters of a query.
+struct QueryText(Vec<(String, String)>);
+
+impl QueryText {
+    fn of(parts: &Parts) -> Result<Self, Response> {
+        let Query(query) = Query::try_from_uri(&parts.uri)
+            .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.body_text()))?;
+        Ok(Self(query))
+    }
+
+    /// Of a parameter that is given twice the last one counts, as in the original.
+    fn last(&self, name: &str) -> Option<&str> {
+        let mut given = self.0.iter().rev().filter(|(given, _)| given == name);
+        given.next().map(|(_, value)| value.as_str())
+    }
+}
+
+/// Which subjobs are wanted, as an extractor: `?state=failed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted(pub Option<SubjobFilter>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wanted {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let query = QueryText::of(parts)?;
+        let Some(name) = query.last("state") else {
+            return Ok(Self(None));
+        };
+        let mut known = SubjobFilter::ALL.into_iter();
+        let filter = known.find(|filter| filter.name() == name);
+        let expected = SubjobFilter::ALL.map(SubjobFilter::name).join(" or ");
+        let wrong = || format!("'state' must be {expected}, not '{name}'.");
+        let filter = filter.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, wrong()))?;
+        Ok(Self(Some(filter)))
     }
 }
 

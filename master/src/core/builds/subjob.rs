@@ -51,6 +51,13 @@ impl Subjob {
         atoms.fold(0, |sum, atom| sum.saturating_add(*atom))
     }
 
+    /// Whether an atom of it failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let mut outcomes = self.result.iter().flat_map(|(_, outcomes)| outcomes);
+        outcomes.any(|outcome| outcome.exit_code != 0)
+    }
+
     /// Whether it may only run alone on a slave.
     #[must_use]
     pub fn is_suspect(&self) -> bool {

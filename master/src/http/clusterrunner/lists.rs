@@ -9,9 +9,9 @@ use crate::read::running::{RunningInBuild, Runs};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
-use clusterrunner_common::api::{BuildView, SubjobView};
+use clusterrunner_common::api::{BuildView, SubjobFilter, SubjobView};
 use clusterrunner_common::http::answers::Begun;
-use clusterrunner_common::http::clusterrunner::page::Page;
+use clusterrunner_common::http::clusterrunner::page::{Page, Wanted};
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{self, Streamed};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -172,6 +172,7 @@ pub(super) async fn subjobs(
     State(api): State<Arc<Api>>,
     Path(id): Path<BuildId>,
     page: Page,
+    Wanted(filter): Wanted,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
@@ -179,31 +180,43 @@ pub(super) async fn subjobs(
     let part = move |at| {
         let (builds, running) = (builds.clone(), running.of(id));
         async move {
-            let of_live = move |cluster: &Cluster, build: &Build, numbers| {
-                subjobs_of(cluster, build, &running, numbers)
+            let of_live = move |cluster: &Cluster, build: &Build, numbers: Range<usize>| {
+                let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
+                subjobs_of(cluster, build, &running, filter, ids)
             };
             let some = builds.some_subjobs(id, at, of_live, |build, id, subjob| {
                 shapes::subjob(build, id, subjob, Runs::at_end(build, id))
             });
-            Ok(some.await?)
+            let mut some = some.await?;
+            some.entries
+                .retain(|subjob| filter.is_none_or(|filter| filter.has(subjob)));
+            Ok(some)
         }
     };
     let first = AtSubjob::page(move |length| page.range(length));
     answer(&turns, ("subjobs", &(reached, version)), first, part).await
 }
 
-/// Shows the subjobs with these numbers of a build that is not archived.
+/// Shows those of some subjobs of a build that are wanted, where the build is not archived.
 fn subjobs_of(
     cluster: &Cluster,
     build: &Build,
     running: &RunningInBuild,
-    numbers: Range<usize>,
+    filter: Option<SubjobFilter>,
+    ids: impl Iterator<Item = SubjobId>,
 ) -> Vec<SubjobView> {
-    let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
     let view = |id| {
         let subjob = build.subjob(id)?;
-        let runs = running.runs(cluster, build, id);
-        Some(shapes::subjob(build, id, subjob, runs))
+        let has_result = subjob.result.is_some();
+        // Decides for nearly all of them before anything is copied.
+        let may_be_wanted = match filter {
+            None => true,
+            Some(SubjobFilter::InProgress) => !has_result,
+            Some(SubjobFilter::Failed) => has_result && subjob.has_failed(),
+        };
+        let runs = may_be_wanted.then(|| running.runs(cluster, build, id))?;
+        let is_idle = filter == Some(SubjobFilter::InProgress) && runs == Runs::No;
+        (!is_idle).then(|| shapes::subjob(build, id, subjob, runs))
     };
     ids.filter_map(view).collect()
 }

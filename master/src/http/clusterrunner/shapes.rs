@@ -201,10 +201,7 @@ fn failed_atoms<'a>(
     }
     // Mostly there are none, and there may be very many subjobs.
     let failed = usize::try_from(build.atoms_failed).unwrap_or(usize::MAX);
-    let has_failed = |(_, subjob): &(SubjobId, &Subjob)| {
-        let mut outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
-        outcomes.any(|outcome| outcome.exit_code != 0)
-    };
+    let has_failed = |(_, subjob): &(SubjobId, &Subjob)| subjob.has_failed();
     let subjobs = subjobs.filter(has_failed).take(failed);
     let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob, Runs::No));
     let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));

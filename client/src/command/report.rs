@@ -1,0 +1,129 @@
+//! What is said of a build that is over: its failed atoms, and one line that is the verdict.
+
+use super::status::{stages, took};
+use crate::output::again::command;
+use crate::output::table::{Cell, Table};
+use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, short_setting};
+use crate::output::{self, BAD, FAINT, GOOD, NOTICE, styled};
+use anstyle::Style;
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use clusterrunner_common::text::printable::plain_lines;
+
+/// Failed atoms that are listed. Nobody reads more, and the line below them has the command that lists all.
+const LISTED: usize = 20;
+
+/// Lists the failed atoms, each with the command that shows what it printed.
+pub(super) fn list_failures(build: &BuildView) {
+    let failed = build.failed_atoms.as_deref().unwrap_or_default();
+    if failed.is_empty() {
+        return;
+    }
+    output::say("Failed atoms:");
+    let mut table = Table::indented();
+    for atom in failed.iter().take(LISTED) {
+        let logs = format!("logs {} {}", build.id, atom_of_command(atom));
+        table.add([
+            name(atom).into(),
+            Cell::styled(BAD, how_it_ended(atom)),
+            short_setting(atom).into(),
+            Cell::styled(FAINT, command(logs)),
+        ]);
+    }
+    table.print();
+    let more = failed.len().saturating_sub(LISTED);
+    if more > 0 {
+        let all = command(format!("logs {} --failed", build.id));
+        output::say(format!("  ... and {more} more: {all}"));
+    }
+}
+
+/// Says in one line how the build ended. `compat` adds what the original prints, for programs that read it.
+pub(super) fn say_verdict(build: &BuildView, compat: bool) {
+    if let Some(commit) = &build.commit {
+        output::detail(format!("commit {commit}"));
+    }
+    for (state, seconds) in stages(build) {
+        output::detail(format!("{state} for {}", duration(seconds)));
+    }
+    if compat {
+        say_as_the_original(build);
+    }
+    let (style, verdict) = verdict(build);
+    let warnings = match u64::try_from(build.warnings.len()).unwrap_or(u64::MAX) {
+        0 => String::new(),
+        warnings => {
+            let again = command(format!("status {}", build.id));
+            let warnings = styled(NOTICE, count(warnings, "warning"));
+            format!(" ({warnings}: {again})")
+        }
+    };
+    output::say(format!("{}{warnings}", styled(style, verdict)));
+}
+
+fn verdict(build: &BuildView) -> (Style, String) {
+    let id = build.id;
+    let time = took(build).map_or_else(String::new, |time| format!(" in {}", duration(time)));
+    match build.status {
+        BuildStatus::Error => {
+            let reason = build.error_message.as_deref().unwrap_or("no reason given");
+            let text = format!("Build aborted due to error: {}", plain_lines(reason));
+            (BAD, text)
+        }
+        BuildStatus::Canceled => (
+            NOTICE,
+            format!("Build {id} was canceled{}", canceled_at(build)),
+        ),
+        BuildStatus::Finished => finished(build, &time),
+        BuildStatus::Queued | BuildStatus::Building => (NOTICE, format!("Build {id} is not over")),
+    }
+}
+
+/// How far a canceled build came.
+fn canceled_at(build: &BuildView) -> String {
+    match build.num_atoms_completed {
+        0 => String::new(),
+        done if build.num_atoms_failed == 0 => format!(" after {}", count(done, "atom")),
+        done => {
+            let failed = build.num_atoms_failed;
+            format!(" after {}, {failed} of them failed", count(done, "atom"))
+        }
+    }
+}
+
+fn finished(build: &BuildView, time: &str) -> (Style, String) {
+    let id = build.id;
+    let listed = build.failed_atoms.as_ref().map_or(0, Vec::len);
+    let failed = u64::try_from(listed).unwrap_or(u64::MAX);
+    let atoms = build.num_atoms.unwrap_or(0);
+    if atoms == 0 {
+        let text = format!("Build {id} is finished: it has no atoms, so nothing was run");
+        return (NOTICE, text);
+    }
+    if build.result == Some(BuildResult::NoFailures) {
+        let text = format!("Build {id} passed: {}{time}", count(atoms, "atom"));
+        return (GOOD, text);
+    }
+    let passed = atoms.saturating_sub(failed);
+    let in_trouble = match build.num_atoms_in_trouble {
+        0 => String::new(),
+        some => format!(" ({some} timed out or took slaves down)"),
+    };
+    let text = format!(
+        "Build {id} failed: {failed} of {} failed{in_trouble}, {passed} passed{time}",
+        count(atoms, "atom")
+    );
+    (BAD, text)
+}
+
+fn say_as_the_original(build: &BuildView) {
+    if build.status != BuildStatus::Finished {
+        return;
+    }
+    let id = build.id;
+    output::tell(format!("Build is finished. (Build id: {id})"));
+    let result = match build.result {
+        Some(BuildResult::NoFailures) => "NO_FAILURES",
+        Some(BuildResult::Failure) | None => "FAILURE",
+    };
+    output::tell(format!("Build {id} result was {result}"));
+}

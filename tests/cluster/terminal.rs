@@ -1,0 +1,139 @@
+//! What `clusterrunner build` shows at a terminal, and where there is none.
+
+use crate::machine::{Ended, Machine};
+use std::fs;
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
+
+const TERMINAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/terminal.py");
+
+/// Atoms that wait for the file `go`.
+const WAITING: &str = "Job:
+  commands: ['until test -e \"$PROJECT_DIR/go\"; do sleep 0.02; done']
+  atomizers: [{N: 'echo a value that is much longer than a line of a terminal of 40 columns or of 80; echo b'}]
+";
+
+/// The same command at a terminal of so many columns.
+fn at_terminal(machine: &Machine, columns: u16, arguments: &[&str]) -> Command {
+    let build = machine.command(arguments);
+    let mut command = Command::new("python3");
+    command
+        .args([TERMINAL, &format!("job:{columns}")])
+        .arg(build.get_program())
+        .args(build.get_args())
+        .env_clear()
+        .envs(
+            build
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("TERM", "xterm")
+        .current_dir(machine.path("project"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Reads what a program prints until it has printed this, and returns all of it.
+fn read_until(program: &mut Child, text: &str) -> String {
+    let stdout = program.stdout.as_mut().unwrap();
+    let (mut shown, mut some) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = stdout.read(&mut some).unwrap();
+        shown.extend_from_slice(&some[..length]);
+        let seen = String::from_utf8_lossy(&shown);
+        if seen.contains(text) {
+            return seen.into_owned();
+        }
+        assert_ne!(length, 0, "{text:?} was not shown, but: {seen}");
+    }
+}
+
+fn end(program: Child) -> Ended {
+    program.wait_with_output().unwrap().into()
+}
+
+/// The lines that a terminal showed, without what it obeys.
+fn lines(shown: &str) -> Vec<String> {
+    let mut text = String::new();
+    let mut rest = shown;
+    while let Some((before, sequence)) = rest.split_once("\u{1b}[") {
+        text.push_str(before);
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+        rest = &sequence[end + 1..];
+    }
+    text.push_str(rest);
+    text.split(['\r', '\n']).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_bar_fits_the_terminal_and_names_what_runs() {
+    let machine = Machine::new(WAITING);
+    let go = machine.path("project/go");
+    for (columns, bar, cut) in [
+        (
+            80,
+            "]  0/2 atoms, 0 failed, ",
+            "artifact_0_0  N=\"a value that is much longer than a line of a t...",
+        ),
+        (40, "]  0/2, 0 failed", "artifact_0_0  N=\"a value..."),
+    ] {
+        let mut build = at_terminal(&machine, columns, &["build", "--no-results"])
+            .spawn()
+            .unwrap();
+        let mut shown = read_until(&mut build, "artifact_0_0");
+        fs::write(&go, "").unwrap();
+        let ended = end(build);
+        shown.push_str(&ended.stdout);
+        assert_eq!(ended.code, Some(0), "{shown}");
+        let lines = lines(&shown);
+        let drawn = |line: &&String| line.contains("0/2") || line.contains("artifact_");
+        let drawn: Vec<&String> = lines.iter().filter(drawn).collect();
+        for line in &drawn {
+            let width = line.trim_end().chars().count();
+            assert!(width <= usize::from(columns), "{columns}: {line:?}");
+        }
+        for text in [bar, cut] {
+            assert!(
+                drawn.iter().any(|line| line.contains(text)),
+                "{text}: {lines:#?}"
+            );
+        }
+        fs::remove_file(&go).unwrap();
+    }
+}
+
+/// Colours are wanted at a terminal, unless they are not.
+#[test]
+fn colours_go_to_terminals_that_want_them() {
+    let machine = Machine::new("Job:\n  commands: [exit $N]\n  atomizers: [{N: seq 0 2}]\n");
+    let line = ["build", "--no-results"];
+    let piped = machine.run_to(1, &line);
+    for text in [&piped.stdout, &piped.stderr] {
+        let is_stray = |character: char| character.is_control() && character != '\n';
+        assert!(!text.contains(is_stray), "{text:?}");
+    }
+    let end_of = "Failed atoms:
+  artifact_1_0  exit code 1  N=\"1\"  clusterrunner logs 1 1_0
+  artifact_2_0  exit code 2  N=\"2\"  clusterrunner logs 1 2_0
+Build 1 failed: 2 of 3 atoms failed, 1 passed in ";
+    assert!(piped.stdout.contains(end_of), "{piped:#?}");
+    assert_eq!(piped.stdout.matches("Build 1 ").count(), 1, "{piped:#?}");
+    let first = machine.run_to(0, &["logs", "1", "1_0"]);
+    assert_eq!(first.stdout, "");
+
+    let coloured = |no_color: &str| {
+        let mut command = at_terminal(&machine, 80, &line);
+        let output = command.env("NO_COLOR", no_color).output().unwrap();
+        let ended = Ended::from(output);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let mut sequences = ended.stdout.split("\u{1b}[").skip(1);
+        sequences.any(|rest| {
+            let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+            rest[end..].starts_with('m')
+        })
+    };
+    assert!(coloured(""), "colours at a terminal");
+    assert!(!coloured("1"), "none where NO_COLOR is set");
+}
