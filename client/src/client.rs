@@ -167,6 +167,21 @@ impl Client {
         Ok(())
     }
 
+    /// Leaves a message among the warnings of a build; does nothing to one that is over.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn note(&self, build: BuildId, note: &str) -> Result<(), ClientError> {
+        let url = self.url(&format!("/v1/build/{build}"));
+        let order = json!({"note": note});
+        let _answer: Value = self
+            .repeat(ClientError::is_passing, || {
+                self.send(Method::PUT, &url, &order)
+            })
+            .await?;
+        Ok(())
+    }
+
     /// One build.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What the subcommands do, one file each.
 
+mod attach;
 mod build;
 mod cancel;
 mod deploy;
@@ -11,6 +12,7 @@ mod manual;
 mod progress;
 mod report;
 mod request;
+mod results;
 mod setup_output;
 mod shutdown;
 mod status;
@@ -42,6 +44,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Build(options) => wait_for(build::run(*options, common)),
         Command::Status(options) => wait_for(status::run(options, common)),
         Command::Logs(options) => wait_for(logs::run(options, common)),
+        Command::Attach(options) => wait_for(attach::attach(options, common)),
+        Command::Wait(options) => wait_for(attach::wait(options, common)),
+        Command::Results(options) => wait_for(results::run(options, common)),
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Validate(options) => validate::run(&options),

@@ -20,6 +20,7 @@ mod farm;
 mod command;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 use clusterrunner_client::exit_code::ExitCode as Code;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
@@ -39,7 +40,10 @@ fn main() -> ExitCode {
         Some(first) if first == GUARD => return guard(),
         Some(_) | None => {}
     }
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return not_understood(&error),
+    };
     output::set_volume(options.common.quiet, options.common.verbose);
     match command::run(options) {
         // What was asked for was not seen.
@@ -49,5 +53,18 @@ fn main() -> ExitCode {
             trouble.show();
             trouble.code.into()
         }
+    }
+}
+
+/// Shows help that was asked for, or what is wrong with the command line.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    // There is nowhere else to say that nothing can be printed.
+    error.print().ok();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        output::complain("`clusterrunner help` lists the subcommands");
+    }
+    match error.use_stderr() {
+        true => Code::Usage.into(),
+        false => Code::Success.into(),
     }
 }

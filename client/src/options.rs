@@ -17,6 +17,7 @@ pub(crate) use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const ABOUT: &str = "Runs a build or a test suite as many small pieces on machines you own.";
 
@@ -42,8 +43,7 @@ A farm of several machines:
     version,
     about = ABOUT,
     after_help = format!("{FIRST_STEPS}\n\n{}", ExitCode::table()),
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -61,7 +61,9 @@ pub(crate) enum Command {
     /// Show the master, its slaves and the last builds, or one build
     #[command(after_help = "\
 Examples:
-  clusterrunner status              the farm and the last builds
+  clusterrunner status              the farm, the newest builds and all that are not over
+  clusterrunner status --all --state failed,error --job Unit
+                                    all builds of a job that failed
   clusterrunner status 7            one build, with its failed atoms
   clusterrunner status 7 --json     the master's JSON answer")]
     Status(StatusOptions),
@@ -74,6 +76,26 @@ Examples:
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
   clusterrunner logs 7 3_0 -f       follow it until the atom ends")]
     Logs(LogsOptions),
+    /// Follow a build as `build` shows it, until it ends
+    #[command(after_help = "\
+Ctrl-C leaves the build alone. The exit code is that of the build.
+
+Example:
+  clusterrunner attach 7")]
+    Attach(AttachOptions),
+    /// Wait for the end of a build, and print how it ended
+    #[command(after_help = "\
+The exit code is that of the build. Ctrl-C leaves the build alone.
+
+Example:
+  build=$(clusterrunner build --detach) && clusterrunner wait $build")]
+    Wait(AttachOptions),
+    /// Fetch the results of a build that is over
+    #[command(after_help = "\
+Examples:
+  clusterrunner results 7           into build_results/7 below the current directory
+  clusterrunner results 7 -o out    just into the directory out")]
+    Results(ResultsOptions),
     /// Cancel a build
     #[command(after_help = "\
 Example:
@@ -167,15 +189,13 @@ pub(crate) struct MasterAddress {
     )]
     pub(crate) master_url: Option<String>,
     /// Keep retrying for this long if the master does not answer, for example during its restart
-    #[arg(
-        long,
-        global = true,
-        value_name = "SECONDS",
-        default_value_t = 60,
-        display_order = 801
-    )]
-    pub(crate) patience: u64,
+    /// [default: 60; 0 where a command only looks]
+    #[arg(long, global = true, value_name = "SECONDS", display_order = 801)]
+    patience: Option<u64>,
 }
+
+/// How long a command that waits for something keeps retrying where nothing else is said.
+const USUAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Refuses what is no address before anything is called.
 fn master_address(text: &str) -> Result<String, InvalidMasterAddress> {
@@ -184,6 +204,16 @@ fn master_address(text: &str) -> Result<String, InvalidMasterAddress> {
 }
 
 impl MasterAddress {
+    /// How long a command that waits for something keeps retrying.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience_or(USUAL_PATIENCE)
+    }
+
+    /// The patience that was given, or else this one.
+    pub(crate) fn patience_or(&self, usual: Duration) -> Duration {
+        self.patience.map_or(usual, Duration::from_secs)
+    }
+
     /// The address that was given, with the usual port where it names none.
     pub(crate) fn with_port(&self, usual: u16) -> Option<String> {
         let given = self.master_url.as_ref()?;
@@ -212,6 +242,8 @@ pub(crate) struct StatusOptions {
     /// One build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: Option<BuildId>,
+    #[command(flatten)]
+    pub(crate) listed: ListedBuilds,
     /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,
@@ -246,6 +278,68 @@ pub(crate) struct LogsOptions {
     pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner attach` and `clusterrunner wait`.
+#[derive(Args, Debug)]
+pub(crate) struct AttachOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner results`.
+#[derive(Args, Debug)]
+pub(crate) struct ResultsOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// Unpack just into this directory [default: build_results/N, N being the build]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Which builds `clusterrunner status` lists.
+#[derive(Args, Debug)]
+pub(crate) struct ListedBuilds {
+    /// List all builds that the master knows, not only the newest 10 and those that are not over
+    #[arg(long, conflicts_with = "build")]
+    pub(crate) all: bool,
+    /// List at most so many builds, the newest first
+    #[arg(long, value_name = "N", conflicts_with_all = ["all", "build"])]
+    pub(crate) limit: Option<usize>,
+    /// List only builds in these states
+    #[arg(
+        long,
+        value_name = "STATE",
+        value_delimiter = ',',
+        conflicts_with = "build"
+    )]
+    pub(crate) state: Vec<ListedState>,
+    /// List only builds of this job
+    #[arg(short, long, value_name = "JOB", conflicts_with = "build")]
+    pub(crate) job: Option<String>,
+}
+
+/// A state that builds can be listed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ListedState {
+    /// Accepted, prepared or waiting for a slave
+    Queued,
+    /// At work
+    Building,
+    /// All atoms passed
+    Passed,
+    /// An atom failed
+    Failed,
+    /// Could not be prepared or run
+    Error,
+    /// Canceled
+    Canceled,
 }
 
 /// Options of `clusterrunner cancel`.

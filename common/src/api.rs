@@ -127,6 +127,9 @@ pub struct BuildView {
     /// Ours: the commit that is built, once it is known (git only).
     #[serde(default)]
     pub commit: Option<String>,
+    /// Ours: the job that is built, once it is known; a request need not name it.
+    #[serde(default)]
+    pub job_name: Option<String>,
     /// Ours: atoms that have a result.
     #[serde(default)]
     pub num_atoms_completed: u64,

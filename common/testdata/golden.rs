@@ -43,6 +43,7 @@ const OURS: [&str; 28] = [
     "num_atoms_failed",
     "num_atoms_in_progress",
     "num_atoms_in_trouble",
+    "job_name",
     "seconds_left",
     "quarantine_reason",
     "resumed",

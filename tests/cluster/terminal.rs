@@ -1,6 +1,11 @@
 //! What `clusterrunner build` shows at a terminal, and where there is none.
 
+use crate::farm::Farm;
 use crate::machine::{Ended, Machine};
+use crate::repository::Repository;
+use crate::wait::wait_for;
+use clusterrunner_common::ids::BuildId;
+use rustix::process::Signal;
 use std::fs;
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
@@ -136,4 +141,55 @@ Build 1 failed: 2 of 3 atoms failed, 1 passed in ";
     };
     assert!(coloured(""), "colours at a terminal");
     assert!(!coloured("1"), "none where NO_COLOR is set");
+}
+
+/// Whoever reads the end of the output, or looks later, learns why the build took so long.
+#[tokio::test]
+async fn a_lost_slave_is_told_by_build_and_by_status() {
+    let repository = Repository::empty();
+    let (started, release) = (repository.outside("started"), repository.outside("release"));
+    let job = format!(
+        "Job:\n  commands: [\"touch '{}'\", \"until test -e '{}'; do sleep 0.02; done\"]\n  \
+         atomizers: [{{N: seq 1 2}}]\n",
+        started.display(),
+        release.display()
+    );
+    repository.commit(&[("clusterrunner.yaml", &job)]);
+    let mut farm = Farm::start(&[1]).await;
+    let (url, master) = (repository.path().to_str().unwrap(), farm.master_address());
+    let mut command = farm.command();
+    command.args(["build", "--no-results", "--master-url", &master, "git", "--url", url]);
+    let build = tokio::task::spawn_blocking(move || command.output().unwrap());
+    wait_for("an atom runs", async || started.exists().then_some(())).await;
+    farm.kill_slave(0);
+    farm.restart_slave(0, 1);
+    fs::write(&release, "").unwrap();
+    let ended = Ended::from(build.await.unwrap());
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let warning = format!("slave {} was lost: ", farm.slave_address(0));
+    let told = format!("warning: {warning}");
+    assert_eq!(ended.stderr.matches(&told).count(), 1, "{ended:#?}");
+    assert!(ended.stderr.contains(" run again\n"), "{ended:#?}");
+    let verdict = format!(" (1 warning: clusterrunner status 1 -m {master})\n");
+    assert!(ended.stdout.ends_with(&verdict), "{ended:#?}");
+    let status = farm.user(&["status", "1"]);
+    assert!(status.stdout.contains(&warning), "{status:#?}");
+}
+
+/// The build goes on, and says why nobody saw its end.
+#[tokio::test]
+async fn a_build_whose_terminal_is_closed_says_so() {
+    let machine = Machine::new(WAITING);
+    let mut build = at_terminal(&machine, 80, &["build"]).spawn().unwrap();
+    read_until(&mut build, "Build is running.");
+    crate::processes::signal(build.id(), Signal::HUP);
+    end(build);
+    let status = || machine.run(&["status", "1"]).stdout;
+    let note = "the terminal of `clusterrunner build` on ";
+    wait_for("the build says so", async || status().contains(note).then_some(())).await;
+    fs::write(machine.path("project/go"), "").unwrap();
+    let waited = machine.run_to(0, &["wait", &BuildId(1).to_string()]);
+    assert!(waited.stdout.starts_with("Build 1 passed: "), "{waited:#?}");
+    machine.run_to(0, &["results", "1", "-o", "out"]);
+    assert!(machine.path("project/out/artifact_0_0").is_dir());
 }

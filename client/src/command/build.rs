@@ -14,7 +14,7 @@ use crate::output::again::{self, command};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_client::results;
+use clusterrunner_client::results::{self, Destination};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{BuildStatus, BuildView, SlaveView};
@@ -62,8 +62,8 @@ async fn run_to_its_end(
     is_compat: bool,
 ) -> Result<ExitCode, Trouble> {
     let mut request = request(options)?;
-    let destination = unpacked::destination(options);
-    if !options.no_results {
+    let destination = destination(options);
+    if !options.no_results && !options.detach {
         // Better now than when the build is over.
         results::check(&destination).map_err(|error| {
             Trouble::usage(error.to_string())
@@ -94,20 +94,38 @@ async fn run_to_its_end(
         options.master.master_url.as_deref(),
     );
     tell_whom(&master, &settings);
-    let client = client_of(&master, options.master.patience, &settings)?;
-    let patience = Duration::from_secs(options.master.patience);
-    let first = client.with_patience(FIRST_CONTACT.min(patience));
+    let client = client_of(&master, options.master.patience(), &settings)?;
+    let first = client.with_patience(options.master.patience_or(FIRST_CONTACT));
     let Some(build) = submit(&first, &request, interrupt).await? else {
         return Ok(ExitCode::Canceled);
     };
+    if options.detach {
+        say_detached(build);
+        return Ok(ExitCode::Success);
+    }
     output::tell(format!("Build is running. (Build id: {build})"));
     let mut watch = Watch::start(&client, build);
     let Some(end) = interrupt.unless(watch.follow()).await else {
         drop(watch);
-        return cancel(&client, build, interrupt).await;
+        return end_early(&client, build, interrupt).await;
     };
     let end = end.map_err(|error| lost(error, build))?;
     finish(options, &client, interrupt, (watch, end), is_compat).await
+}
+
+fn destination(options: &BuildOptions) -> Destination {
+    unpacked::destination(options.results_dir.as_deref(), options.path.as_deref())
+}
+
+/// The id alone is the output, for scripts.
+fn say_detached(build: BuildId) {
+    output::say(build);
+    output::note(format!(
+        "the build goes on by itself: `{}` follows it, `{}` waits for its end, `{}` fetches its results",
+        command(format!("attach {build}")),
+        command(format!("wait {build}")),
+        command(format!("results {build}"))
+    ));
 }
 
 /// Brings the results of a build that is over, and says how it ended.
@@ -119,7 +137,7 @@ async fn finish(
     is_compat: bool,
 ) -> Result<ExitCode, Trouble> {
     let build = end.id;
-    let destination = unpacked::destination(options);
+    let destination = destination(options);
     let mut fetched = None;
     if end.status == BuildStatus::Finished {
         if !options.no_results {
@@ -139,6 +157,7 @@ async fn finish(
     let code = ExitCode::of(&end).unwrap_or(ExitCode::Trouble);
     match fetched {
         None | Some(Some(Ok(_))) => Ok(code),
+        Some(None) if interrupt.has_hung_up() => Err(hang_up(client, build).await),
         Some(None) => {
             let again = command(format!("results {build}"));
             output::complain(format!(
@@ -204,7 +223,7 @@ async fn submit(
         () = interrupt.wait() => {}
     }
     if let Ok(Ok(build)) = tokio::time::timeout(SUBMISSION_GRACE, submission).await {
-        cancel(client, build, interrupt).await?;
+        end_early(client, build, interrupt).await?;
     } else {
         output::complain(format!(
             "interrupted before the master confirmed the build; `{}` shows whether it has it",
@@ -233,6 +252,35 @@ fn lost(error: ClientError, build: BuildId) -> Trouble {
         ))
     } else {
         trouble
+    }
+}
+
+/// Ends the wait for a build: the user has canceled it, or the terminal has gone, which is no reason to end it.
+async fn end_early(
+    client: &Client,
+    build: BuildId,
+    interrupt: &Interrupt,
+) -> Result<ExitCode, Trouble> {
+    match interrupt.has_hung_up() {
+        true => Err(hang_up(client, build).await),
+        false => cancel(client, build, interrupt).await,
+    }
+}
+
+/// Leaves a message in the build, since nobody sees what is printed here.
+async fn hang_up(client: &Client, build: BuildId) -> Trouble {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let text = format!("the terminal of `clusterrunner build` on {host} was closed");
+    let note = format!(
+        "{text}; the build went on without it, `clusterrunner attach {build}` follows it and \
+         `clusterrunner results {build}` fetches its results"
+    );
+    let noted = tokio::time::timeout(CANCEL_GRACE, client.note(build, &note)).await;
+    match noted {
+        Ok(Ok(())) => Trouble::new(format!("{text}; build {build} goes on")),
+        Ok(Err(error)) => Trouble::new(format!("{text}; no message in build {build}: {error}")),
+        Err(_) => Trouble::new(format!("{text}; no message in build {build}: no answer")),
     }
 }
 

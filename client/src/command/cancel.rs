@@ -12,7 +12,7 @@ pub(crate) async fn run(
     options: CancelOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = impatient(&connect(&options.master, &common).await?);
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let build = options.build;
     let before = client.build(build).await?;
     if before.status.is_over() && before.status != BuildStatus::Canceled {

@@ -101,7 +101,7 @@ pub(crate) async fn run(
         settings: Settings::to_deploy(&common)?,
         second_settings: Settings::second_to_deploy(&common)?,
     };
-    let client = client_of(&plan.master, 0, &settings)?;
+    let client = client_of(&plan.master, Duration::ZERO, &settings)?;
     let mut deployment = Deployment {
         failures: plan.machines.iter().map(|_| None).collect(),
         load: Arc::new(load),

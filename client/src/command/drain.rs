@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Has slaves take no new work.
 pub(crate) async fn run(options: DrainOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let patient = connect(&options.master, &common).await?;
-    let client = impatient(&patient);
+    let client = impatient(&patient, &options.master);
     let slaves = chosen(client.slaves().await?, &options.slaves)?;
     for slave in slaves.values() {
         let answer = client.drain_slave(slave.id, true).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn undo(
     options: UndrainOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = impatient(&connect(&options.master, &common).await?);
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let slaves = chosen(client.slaves().await?, &options.slaves)?;
     for slave in slaves.values() {
         let answer = client.drain_slave(slave.id, false).await?;

@@ -34,7 +34,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         .hint("raw output can reconfigure a terminal, or make it type"));
     }
     let client = connect(&options.master, &common).await?;
-    let first = impatient(&client);
+    let first = impatient(&client, &options.master);
     if options.setup {
         let (build, follow) = (options.build, options.follow);
         return setup_output::print((&client, &first), build, options.slave, follow, options.raw)

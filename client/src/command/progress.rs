@@ -285,6 +285,7 @@ mod tests {
             state_timestamps: [].into_iter().collect(),
             artifacts: None,
             commit: None,
+            job_name: None,
             num_atoms_completed: done,
             num_atoms_failed: 0,
             num_atoms_in_progress: 0,

@@ -33,7 +33,7 @@ pub(crate) async fn run(
             slaves: Some(options.slave_ids),
         }
     };
-    let client = impatient(&connect(&options.master, &common).await?);
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
     client.shut_down_slaves(&slaves).await?;
     Ok(ExitCode::Success)
 }

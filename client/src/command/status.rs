@@ -2,7 +2,7 @@
 
 use super::progress::{Stage, waits_for};
 use crate::farm::{connect, impatient};
-use crate::options::{CommonOptions, SlavesOptions, StatusOptions};
+use crate::options::{CommonOptions, ListedBuilds, ListedState, SlavesOptions, StatusOptions};
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, setting};
@@ -17,9 +17,9 @@ use clusterrunner_common::api::{
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::text::printable::{plain, plain_lines};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
-/// How many builds are listed.
+/// How many builds that are over are listed.
 const LISTED_BUILDS: usize = 10;
 
 /// How many failed atoms are listed.
@@ -30,28 +30,67 @@ pub(crate) async fn run(
     options: StatusOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = impatient(&connect(&options.master, &common).await?);
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
     match (options.build, options.json) {
         (Some(build), true) => print_json(&client, &format!("/v1/build/{build}")).await?,
         (Some(build), false) => show_build(&client, build).await?,
-        (None, true) => {
-            let mut everything = json!({});
-            for path in ["/v1/version", "/v1/slave", "/v1/build"] {
-                if let Value::Object(body) = client.read(path).await? {
-                    everything.as_object_mut().into_iter().for_each(|object| {
-                        object.extend(
-                            body.clone()
-                                .into_iter()
-                                .filter(|(key, _)| key != "child_routes"),
-                        );
-                    });
-                }
-            }
-            say_json(&everything);
-        }
-        (None, false) => show_farm(&client).await?,
+        (None, true) => say_json(&whole_farm(&client, &options.listed).await?),
+        (None, false) => show_farm(&client, &options.listed).await?,
     }
     Ok(ExitCode::Success)
+}
+
+/// What the master says of itself, of its slaves and of the builds that are listed.
+async fn whole_farm(client: &Client, listed: &ListedBuilds) -> Result<Value, Trouble> {
+    let mut everything = Map::new();
+    for path in ["/v1/version", "/v1/slave", "/v1/build"] {
+        if let Value::Object(body) = client.read(path).await? {
+            let body = body.into_iter();
+            everything.extend(body.filter(|(key, _)| key != "child_routes"));
+        }
+    }
+    if let Some(Value::Array(builds)) = everything.get_mut("builds") {
+        builds.retain(|build| {
+            let view = serde_json::from_value::<BuildView>(build.clone());
+            view.is_ok_and(|view| is_wanted(&view, listed))
+        });
+        if let Some(limit) = listed.limit {
+            builds.drain(..builds.len().saturating_sub(limit));
+        }
+    }
+    Ok(everything.into())
+}
+
+/// Whether a build is in one of the states and of the job that are asked for.
+fn is_wanted(build: &BuildView, listed: &ListedBuilds) -> bool {
+    let state = match (build.status, build.result) {
+        (BuildStatus::Queued, _) => ListedState::Queued,
+        (BuildStatus::Building, _) => ListedState::Building,
+        (BuildStatus::Finished, Some(BuildResult::NoFailures)) => ListedState::Passed,
+        (BuildStatus::Finished, _) => ListedState::Failed,
+        (BuildStatus::Error, _) => ListedState::Error,
+        (BuildStatus::Canceled, _) => ListedState::Canceled,
+    };
+    let is_of_job = |wanted: &String| job(build) == Some(wanted.as_str());
+    (listed.state.is_empty() || listed.state.contains(&state))
+        && listed.job.as_ref().is_none_or(is_of_job)
+}
+
+/// The builds to list, the newest first. Where nothing else is said these are all that are not over, and the newest.
+fn chosen<'a>(builds: &'a [BuildView], listed: &ListedBuilds) -> Vec<&'a BuildView> {
+    let newest_first = builds.iter().rev().filter(|build| is_wanted(build, listed));
+    match (listed.all, listed.limit) {
+        (true, _) => newest_first.collect(),
+        (false, Some(limit)) => newest_first.take(limit).collect(),
+        (false, None) => {
+            let mut over = 0;
+            let is_new = |build: &&BuildView| {
+                over += usize::from(build.status.is_over());
+                !build.status.is_over() || over <= LISTED_BUILDS
+            };
+            newest_first.filter(is_new).collect()
+        }
+    }
 }
 
 /// Lists the slaves.
@@ -59,7 +98,7 @@ pub(crate) async fn slaves(
     options: SlavesOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let client = impatient(&connect(&options.master, &common).await?);
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
     if options.json {
         print_json(&client, "/v1/slave").await?;
         return Ok(ExitCode::Success);
@@ -147,7 +186,7 @@ fn say_json(body: &Value) {
     output::say_json(&format!("{body:#}"));
 }
 
-async fn show_farm(client: &Client) -> Result<(), Trouble> {
+async fn show_farm(client: &Client, listed: &ListedBuilds) -> Result<(), Trouble> {
     let version = client.version().await?;
     let slaves = client.slaves().await?;
     let builds = client.builds().await?;
@@ -166,16 +205,18 @@ async fn show_farm(client: &Client) -> Result<(), Trouble> {
         count(executors, "executor"),
     ));
     tell_of_the_sick(&slaves);
-    let (over, waiting): (Vec<_>, Vec<_>) = builds.iter().partition(|b| b.status.is_over());
-    let first = over.len().saturating_sub(LISTED_BUILDS);
-    if builds.is_empty() {
-        output::say("No builds yet.");
+    let chosen = chosen(&builds, listed);
+    if chosen.is_empty() {
+        output::say(match builds.is_empty() {
+            true => "No builds yet.",
+            false => "No such builds.",
+        });
         return Ok(());
     }
     let mut table = Table::new(&[
         "Build", "State", "Atoms", "Failed", "Time", "Began", "Project",
     ]);
-    for build in over[first..].iter().chain(&waiting) {
+    for build in &chosen {
         let (style, state) = build_state(build);
         let (failed_style, failed) = match failed_atoms(build) {
             0 => (Style::new(), "0".to_owned()),
@@ -193,6 +234,12 @@ async fn show_farm(client: &Client) -> Result<(), Trouble> {
     }
     output::say("");
     table.print();
+    let wanted = builds.iter().filter(|build| is_wanted(build, listed));
+    let more = wanted.count() - chosen.len();
+    if more > 0 {
+        let more = count(u64::try_from(more).unwrap_or(u64::MAX), "older build");
+        output::note(format!("{more} not listed; --all lists all"));
+    }
     Ok(())
 }
 
@@ -340,6 +387,12 @@ fn began(build: &BuildView) -> String {
     }
 }
 
+/// The job of a build, as far as it is known.
+fn job(build: &BuildView) -> Option<&str> {
+    let asked = build.request_params.get("job_name");
+    build.job_name.as_deref().or(asked.and_then(Value::as_str))
+}
+
 /// What is built, in a few words: `Unit of https://example.org/a.git, branch main`.
 fn project(build: &BuildView) -> String {
     let param = |name: &str| build.request_params.get(name).and_then(Value::as_str);
@@ -347,7 +400,7 @@ fn project(build: &BuildView) -> String {
         (Some(url), _) => url.to_owned(),
         (None, directory) => directory.unwrap_or("-").to_owned(),
     };
-    if let Some(job) = param("job_name") {
+    if let Some(job) = job(build) {
         text = format!("{job} of {text}");
     }
     for name in ["branch", "hash"] {

@@ -93,7 +93,7 @@ async fn unfinished(master: &Daemon, common: &CommonOptions) -> Vec<BuildId> {
         Some(own) => own.to_string(),
         None => format!("{}:{port}", Ipv4Addr::LOCALHOST),
     };
-    let Ok(client) = client_of(&address, 0, &settings) else {
+    let Ok(client) = client_of(&address, Duration::ZERO, &settings) else {
         return Vec::new();
     };
     match tokio::time::timeout(ANSWER_LIMIT, client.queue()).await {

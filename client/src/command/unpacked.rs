@@ -1,20 +1,17 @@
 //! Where a build's results go, and what is said of them once they are there.
 
-use crate::options::BuildOptions;
 use crate::output::text::count;
 use crate::output::{self, NOTICE, styled};
 use clusterrunner_client::results::{Destination, Fetched, KEPT, LeftOut, USUAL_NAME};
 use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
 
-/// Where the options want the results.
-pub(crate) fn destination(options: &BuildOptions) -> Destination {
-    match &options.results_dir {
-        Some(directory) => Destination::Exactly(directory.clone()),
-        None => {
-            let project = options.path.as_deref().unwrap_or(Path::new("."));
-            Destination::Among(project.join(USUAL_NAME))
-        }
+/// Where results go: just into a directory, or among those of a project, which is the current directory where
+/// nothing else is said.
+pub(crate) fn destination(exactly: Option<&Path>, project: Option<&Path>) -> Destination {
+    match exactly {
+        Some(directory) => Destination::Exactly(directory.to_owned()),
+        None => Destination::Among(project.unwrap_or(Path::new(".")).join(USUAL_NAME)),
     }
 }
 

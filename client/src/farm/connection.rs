@@ -1,5 +1,6 @@
 //! Clients of a master, with what they say to the user while they wait.
 
+use crate::options::MasterAddress;
 use crate::output;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
@@ -12,13 +13,13 @@ use std::time::Duration;
 /// A client of the master at `master`.
 pub(crate) fn client_of(
     master: &str,
-    patience: u64,
+    patience: Duration,
     settings: &Settings,
 ) -> Result<Client, Trouble> {
     let secret = settings.secret.clone();
     let caller = Caller::with_https(secret, settings.http_timeout, &settings.https)?
         .with_read_token(settings.read_token.clone());
-    let client = Client::new(caller, master, Duration::from_secs(patience));
+    let client = Client::new(caller, master, patience);
     let listener = |outage: Outage<'_>| match outage {
         Outage::Began { error, patience } => output::note(format!(
             "{error}; trying again for {} s",
@@ -43,7 +44,8 @@ pub(crate) fn tell_whom(master: &str, settings: &Settings) {
     output::detail(format!("master {master}, settings {file}"));
 }
 
-/// The same client for a look at a farm: where no master is now, the user wants to know it now.
-pub(crate) fn impatient(client: &Client) -> Client {
-    client.with_patience(Duration::ZERO)
+/// The same client for a look at a farm: where no master is now, the user wants to know it now, unless `--patience`
+/// says otherwise.
+pub(crate) fn impatient(client: &Client, address: &MasterAddress) -> Client {
+    client.with_patience(address.patience_or(Duration::ZERO))
 }

@@ -80,7 +80,7 @@ pub(crate) async fn connect(
         None => find(&settings).await?,
     };
     tell_whom(&master, &settings);
-    client_of(&master, address.patience, &settings)
+    client_of(&master, address.patience(), &settings)
 }
 
 /// Finds the master that the settings name; on this machine, starts one with a slave if there is none that takes this

@@ -29,7 +29,7 @@ pub(super) async fn takes_us(address: &str, settings: &Settings) -> Result<bool,
 }
 
 pub(super) async fn probe(address: &str, settings: &Settings) -> Result<Probe, Trouble> {
-    let client = client_of(address, 0, settings)?;
+    let client = client_of(address, Duration::ZERO, settings)?;
     match tokio::time::timeout(PROBE_LIMIT, client.master_view()).await {
         Ok(Ok(master)) => Ok(Probe::Master(master.slaves)),
         Ok(Err(error)) if error.is_unreachable() => Ok(Probe::Nobody),

@@ -11,6 +11,7 @@ pub(super) fn help() -> String {
 Examples:
   clusterrunner build                              the project in this directory, on this machine
   clusterrunner build ../web -j Unit               another directory, one of its several jobs
+  clusterrunner build --detach                     print the id and end; the build goes on
   clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
   clusterrunner build git --url URL --config @job.json
                                                    a job of yours instead of clusterrunner.yaml
@@ -28,7 +29,8 @@ have that of the daemons. --env and `env:` of the job add to it. Values are neve
 The results of build N are unpacked into build_results/N, below the project or, for a project from elsewhere, below
 the current directory; build_results/latest leads to the newest. Those of the five builds before are kept. git takes
 no notice of build_results. With --results-dir DIR they are just in DIR, as the original has them in
-./build_results, and those before in DIR.N. The first Ctrl-C cancels the build, a second one quits at once.
+./build_results, and those before in DIR.N. The first Ctrl-C cancels the build, a second one quits at once. A build whose terminal is closed goes on, and its
+warnings say so; `attach`, `wait` and `results` come back to it.
 
 {}",
         ExitCode::table()
@@ -72,6 +74,9 @@ pub(crate) struct BuildOptions {
     /// Leave the results on the master
     #[arg(long, global = true, conflicts_with = "results_dir")]
     pub(crate) no_results: bool,
+    /// Print the build's id and end: `attach`, `wait` and `results` come back to it
+    #[arg(long, global = true, conflicts_with_all = ["results_dir", "no_results"])]
+    pub(crate) detach: bool,
     #[command(subcommand)]
     pub(crate) project: Option<ProjectOptions>,
 }

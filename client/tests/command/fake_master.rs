@@ -42,6 +42,8 @@ pub(crate) struct Script {
     /// What came in.
     pub(crate) submitted: Vec<Value>,
     pub(crate) canceled: bool,
+    /// The messages that were left in the build.
+    pub(crate) notes: Vec<Value>,
     /// The orders to shut slaves down.
     pub(crate) shutdowns: Vec<Value>,
     /// Whether an order to cancel is taken and not carried out.
@@ -71,6 +73,7 @@ impl FakeMaster {
             submission: Ok(()),
             submitted: Vec::new(),
             canceled: false,
+            notes: Vec::new(),
             shutdowns: Vec::new(),
             slow_to_cancel: false,
         }));
@@ -230,8 +233,14 @@ async fn build(State(script): Shared, Path(build): Path<u64>) -> Response {
 }
 
 async fn cancel(State(script): Shared, Signed(order): Signed<Value>) -> Json<Success> {
-    assert_eq!(order, json!({"status": "canceled"}));
-    script.lock().unwrap().canceled = true;
+    let mut script = script.lock().unwrap();
+    match order.get("note") {
+        Some(note) => script.notes.push(note.clone()),
+        None => {
+            assert_eq!(order, json!({"status": "canceled"}));
+            script.canceled = true;
+        }
+    }
     Json(Success::default())
 }
 
@@ -330,6 +339,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         state_timestamps: serde_json::from_value(entered).unwrap(),
         artifacts: None,
         commit: None,
+        job_name: None,
         num_atoms_completed: 0,
         num_atoms_failed: 0,
         num_atoms_in_progress: 0,

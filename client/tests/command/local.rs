@@ -197,7 +197,8 @@ fn completions_and_the_manual_know_every_subcommand() {
     let commands = commands.lines().take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
-        .filter(|name| !name.is_empty())
+        // clap makes it, without a page of its own.
+        .filter(|name| !name.is_empty() && *name != "help")
         .collect();
     assert!(names.len() > 10 && names.contains(&"shutdown"), "{names:?}");
     for shell in ["bash", "zsh", "fish"] {

@@ -36,11 +36,91 @@ fn status_shows_the_farm_and_the_last_builds() {
         .map(|line| line.split_whitespace().collect())
         .collect();
     assert_eq!(rows[0][..4], ["Build", "State", "Atoms", "Failed"]);
-    assert_eq!(rows[1][..4], ["1", "failed", "2", "1"]);
-    assert_eq!(rows[2][..5], ["2", "building", "3", "of", "5"]);
+    assert_eq!(rows[2][..4], ["1", "failed", "2", "1"]);
+    assert_eq!(rows[1][..5], ["2", "building", "3", "of", "5"]);
     assert!(
-        rows[2].ends_with(&["Unit", "of", "/srv/project"]),
+        rows[1].ends_with(&["Unit", "of", "/srv/project"]),
         "{rows:?}"
+    );
+}
+
+#[test]
+fn status_lists_the_builds_that_are_asked_for() {
+    let user = User::new();
+    let failed = || finished(1, vec![atom_of(0, AtomState::Completed, Some(1))]);
+    let builds = (1..=15).map(|id| BuildView {
+        id: BuildId(id),
+        job_name: (id == 7).then(|| "Other".to_owned()),
+        ..match id % 3 {
+            0 => failed(),
+            1 => finished(1, vec![]),
+            _ => building(5, 3, 0),
+        }
+    });
+    let master = FakeMaster::start(builds);
+    let listed = |options: &[&str]| {
+        let line = [&["status"], options].concat();
+        let ended = user.run_at(&master, &line).expect_code(0);
+        let rows = ended.stdout.lines().skip(3);
+        let id = |line: &str| line.split_whitespace().next().unwrap().parse().unwrap();
+        (rows.map(id).collect::<Vec<u32>>(), ended.stderr)
+    };
+    let all = (1..=15).rev().collect::<Vec<_>>();
+    assert_eq!(listed(&["--all"]).0, all);
+    assert_eq!(listed(&[]).0, all, "ten are over, five are not");
+    let (three, note) = listed(&["--limit", "3"]);
+    assert_eq!(three, [15, 14, 13]);
+    assert!(note.contains("12 older builds not listed; --all"), "{note}");
+    assert_eq!(listed(&["--state", "failed", "--limit", "2"]).0, [15, 12]);
+    assert_eq!(
+        listed(&["--state", "passed,building", "--job", "Other"]).0,
+        [7]
+    );
+    assert_eq!(listed(&["--job", "Unit"]).0.len(), 14);
+    let line = ["status", "--json", "--state", "failed", "--limit", "2"];
+    let ended = user.run_at(&master, &line).expect_code(0);
+    let body: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(body["builds"].as_array().unwrap().len(), 2);
+    assert_eq!(body["builds"][1]["id"], 15);
+    user.run_at(&master, &["status", "--job", "None"])
+        .expect_code(0)
+        .expect(&["No such builds.\n"], &[]);
+}
+
+/// Where the master is just being started, who says so waits for it.
+#[test]
+fn looks_wait_as_long_as_they_are_told_to() {
+    let user = User::new();
+    // Nothing listens at port 1: it is reserved for a service that nobody runs.
+    let patiently = ["--patience", "60", "-m", "127.0.0.1:1"];
+    for line in [
+        &["status"][..],
+        &["logs", "1"],
+        &["cancel", "1"],
+        &["slaves"],
+    ] {
+        let line = [line, &patiently].concat();
+        let mut child = user.command(&line).spawn().unwrap();
+        let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut note = String::new();
+        std::io::BufRead::read_line(&mut stderr, &mut note).unwrap();
+        assert!(note.contains("trying again for 60 s"), "{line:?}: {note}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn help_is_a_subcommand_and_unknown_ones_get_hints() {
+    let user = User::new();
+    let usage = ["Usage: clusterrunner "];
+    user.run(&["help"]).expect_code(0).expect(&usage, &[]);
+    user.run(&["help", "logs"])
+        .expect_code(0)
+        .expect(&["Usage: clusterrunner logs "], &[]);
+    user.run(&["log", "1"]).expect_code(2).expect(
+        &[],
+        &["'logs'", "`clusterrunner help` lists the subcommands"],
     );
 }
 

@@ -16,3 +16,4 @@ pub(in crate::core) mod progress;
 pub mod project;
 pub(in crate::core) mod subjob;
 pub mod unstarted;
+pub(in crate::core) mod warnings;

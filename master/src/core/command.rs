@@ -26,6 +26,15 @@ pub enum Command {
         /// The build that is to end.
         build: BuildId,
     },
+    /// A user leaves a message in a build.
+    NoteOnBuild {
+        /// The actor that leaves it.
+        by: Actor,
+        /// The build that the message is about.
+        build: BuildId,
+        /// The message, for the users of the build.
+        note: String,
+    },
     /// The preparer has the atoms of a build.
     ReportPrepared {
         /// The build that is prepared.
@@ -240,6 +249,7 @@ impl Command {
         match self {
             Self::QueueBuild { by, .. }
             | Self::CancelBuild { by, .. }
+            | Self::NoteOnBuild { by, .. }
             | Self::DrainSlave { by, .. }
             | Self::UndrainSlave { by, .. }
             | Self::ShutDownSlaves { by, .. } => *by,

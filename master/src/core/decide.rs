@@ -5,7 +5,7 @@ mod reports;
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
 use super::event::{Actor, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact};
-use crate::core::builds::build::{Build, BuildState, MAX_WARNINGS, OMITTED};
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::project::Owner;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
@@ -15,7 +15,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
 
-/// How many characters of a warning a build keeps.
+/// How many characters a warning has at most.
 const MAX_WARNING: usize = 2_000;
 
 impl Cluster {
@@ -43,6 +43,7 @@ impl Cluster {
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
             Command::QueueBuild { by, request } => Ok(vec![self.queued(by, request)]),
             Command::CancelBuild { build, .. } => self.canceled(build),
+            Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),
             Command::ReportPrepared { build, plan } => self.prepared(build, plan),
             Command::ReportPreparationFailed { build, reason } => {
                 self.failed(build, BuildState::Preparing, reason)
@@ -261,14 +262,22 @@ impl Cluster {
         let build = self.known_build(id)?;
         let known = self.slave(slave).ok_or(Refusal::UnknownSlave(slave))?;
         let text: String = text.chars().take(MAX_WARNING).collect();
-        let warning = match build.warnings.len() {
-            number if number < MAX_WARNINGS => format!("slave {}: {text}", known.url),
-            MAX_WARNINGS => OMITTED.to_owned(),
-            _ => return Ok(Vec::new()),
-        };
+        let warning = format!("slave {}: {text}", known.url);
         // The slave repeats its report until it hears an answer.
-        let is_new = !build.warnings.contains(&warning);
-        Ok(when(is_new, Fact::Build(id, BuildFact::Warned { warning })))
+        Ok(warned(build, warning))
+    }
+
+    /// A message of a user is a warning of a build that is not over.
+    fn noted(&self, id: BuildId, text: &str) -> Result<Vec<Fact>, Refusal> {
+        if self.is_ended(id) {
+            return Ok(Vec::new());
+        }
+        let build = self.known_build(id)?;
+        let text: String = text.chars().take(MAX_WARNING).collect();
+        Ok(match build.is_over() {
+            true => Vec::new(),
+            false => warned(build, text),
+        })
     }
 
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
@@ -347,4 +356,12 @@ impl Cluster {
 /// The fact, if it follows now.
 fn when(follows: bool, fact: Fact) -> Vec<Fact> {
     if follows { vec![fact] } else { Vec::new() }
+}
+
+/// One more warning of a build, unless it says nothing new.
+fn warned(build: &Build, warning: String) -> Vec<Fact> {
+    let is_new = !build.warnings.contains(&warning);
+    let warning = build.next_warning(warning).filter(|_| is_new);
+    let fact = warning.map(|warning| Fact::Build(build.id, BuildFact::Warned { warning }));
+    fact.into_iter().collect()
 }

@@ -147,8 +147,12 @@ fn headline(
 
 /// The part of a line that fits.
 fn cut(line: &str, columns: usize) -> String {
+    let mark = match columns {
+        0..=3 => "",
+        _ => "...",
+    };
     match measure_text_width(line) > columns {
-        true => truncate_str(line, columns, "...").into_owned(),
+        true => truncate_str(line, columns, mark).into_owned(),
         false => line.to_owned(),
     }
 }
@@ -206,9 +210,9 @@ mod tests {
         assert_eq!(
             lines(40, 8),
             [
-                "12.3 s  [====         ]  2/6, 1 failed",
+                "12.3 s  [=====          ]  2/6, 1 failed",
                 "    10.0 s  artifact_3_0  TEST=\"a val...",
-                "     0.1 s  artifact_4_0  TEST=\"寿司\\u...",
+                "     0.1 s  artifact_4_0  TEST=\"寿司\\...",
                 "            ... and 1 more",
             ]
         );

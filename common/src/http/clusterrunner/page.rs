@@ -79,20 +79,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
         if reached.is_none_or(|reached| reached.version() == ApiVersion::V1) {
             return Ok(Self::ALL);
         }
-        let query = QueryText::of(parts)?;
-        Self::parse(query.last("offset"), query.last("limit"))
-            .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.to_string()))
+        let query = QueryText::of(parts).map_err(bad_request)?;
+        let page = Self::parse(query.last("offset"), query.last("limit"));
+        page.map_err(|error| bad_request(error.to_string()))
     }
+}
+
+fn bad_request(error: String) -> Response {
+    refusal(StatusCode::BAD_REQUEST, error)
 }
 
 /// The parameters of a query.
 struct QueryText(Vec<(String, String)>);
 
 impl QueryText {
-    fn of(parts: &Parts) -> Result<Self, Response> {
-        let Query(query) = Query::try_from_uri(&parts.uri)
-            .map_err(|error| refusal(StatusCode::BAD_REQUEST, error.body_text()))?;
-        Ok(Self(query))
+    fn of(parts: &Parts) -> Result<Self, String> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(error) => Err(error.body_text()),
+        }
     }
 
     /// Of a parameter that is given twice the last one counts, as in the original.
@@ -110,15 +115,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let query = QueryText::of(parts)?;
+        let query = QueryText::of(parts).map_err(bad_request)?;
         let Some(name) = query.last("state") else {
             return Ok(Self(None));
         };
         let mut known = SubjobFilter::ALL.into_iter();
         let filter = known.find(|filter| filter.name() == name);
         let expected = SubjobFilter::ALL.map(SubjobFilter::name).join(" or ");
-        let wrong = || format!("'state' must be {expected}, not '{name}'.");
-        let filter = filter.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, wrong()))?;
+        let wrong = || bad_request(format!("'state' must be {expected}, not '{name}'."));
+        let filter = filter.ok_or_else(wrong)?;
         Ok(Self(Some(filter)))
     }
 }

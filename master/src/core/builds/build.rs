@@ -83,10 +83,6 @@ pub struct Build {
     pub(crate) command: SharedCommand,
 }
 
-/// How many warnings a build keeps, and what stands in the place of all further ones.
-pub(in crate::core) const MAX_WARNINGS: usize = 10;
-pub(in crate::core) const OMITTED: &str = "further warnings are omitted";
-
 /// A copy of the command in its plan, made when it is first asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
@@ -438,15 +434,6 @@ impl Build {
         let failure = self.setup_failures.get(&slave.url);
         self.suits(slave)
             && failure.is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
-    }
-
-    /// Beyond a certain number, warnings say nothing new.
-    pub(in crate::core) fn warn(&mut self, warning: String) {
-        match self.warnings.len() {
-            number if number < MAX_WARNINGS => self.warnings.push(warning),
-            MAX_WARNINGS => self.warnings.push(OMITTED.to_owned()),
-            _ => {}
-        }
     }
 
     pub(in crate::core) fn note_cut_off(&mut self, subjobs: &[(SubjobId, Attempt)]) {

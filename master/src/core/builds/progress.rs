@@ -61,11 +61,14 @@ impl Build {
         held.map(|(subjob, _)| *subjob).collect()
     }
 
-    /// Returns all subjobs that `slave` holds to the front of the waiting subjobs: they have waited longest.
-    pub(in crate::core) fn take_back(&mut self, slave: SlaveId, reason: &str) {
-        for subjob in self.held_by(slave).into_iter().rev() {
-            self.return_subjob(subjob, reason);
+    /// Returns all subjobs that `slave` holds to the front of the waiting subjobs: they have waited longest. Says how
+    /// many these are.
+    pub(in crate::core) fn take_back(&mut self, slave: SlaveId, reason: &str) -> usize {
+        let held = self.held_by(slave);
+        for subjob in held.iter().rev() {
+            self.return_subjob(*subjob, reason);
         }
+        held.len()
     }
 
     /// Counts a slave that was lost with a subjob, which waits again by now.

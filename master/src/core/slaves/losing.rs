@@ -46,14 +46,8 @@ impl Cluster {
         for (build, place) in builds {
             self.leftover.remove(&(id, build));
             let building = self.build_mut(build);
-            match building.held_by(id).len() {
-                0 => {}
-                1 => building.warn(format!("{returned}; 1 atom that it had is run again")),
-                held => building.warn(format!(
-                    "{returned}; {held} atoms that it had are run again"
-                )),
-            }
-            building.take_back(id, &returned);
+            let subjobs = building.take_back(id, &returned);
+            building.warn_of_return(&returned, subjobs);
             // A set-up that takes its slave down must not be asked for again and again.
             if matches!(place, BuildOnSlave::SettingUp { .. }) {
                 let reason = format!("it was lost while it set the build up: {reason}");

@@ -86,7 +86,8 @@ impl Cluster {
         let url = self.known_slave_mut(id).url.clone();
         let returned = format!("slave {url} was quarantined: {reason}");
         for build in builds {
-            self.build_mut(build).take_back(id, &returned);
+            let subjobs = self.build_mut(build).take_back(id, &returned);
+            self.build_mut(build).warn_of_return(&returned, subjobs);
             self.settle_suspects(build);
             self.settle(build);
         }

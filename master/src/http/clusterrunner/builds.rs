@@ -16,7 +16,7 @@ use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// Accepts a build: answered once it is on disk.
@@ -100,7 +100,7 @@ fn check_sources(request: &BuildRequest, rules: &RemoteFileRules) -> Result<(), 
     }
 }
 
-/// Cancels a build, the only change there is. Refusals have the original's words.
+/// Cancels a build, or leaves a message in it. Refusals have the original's words.
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
     Path(build): Path<BuildId>,
@@ -111,6 +111,14 @@ pub(super) async fn change(
         return Err(ApiError::InvalidChange(error.to_owned()));
     };
     api.builds.check(build).await?;
+    let by = Actor::SecretHolder;
+    if let Some(note) = changes.get("note") {
+        let note = checked_note(changes, note)?;
+        api.cluster
+            .command(Command::NoteOnBuild { by, build, note })
+            .await?;
+        return Ok(Json(Success::default()));
+    }
     if let Some(key) = changes.keys().find(|key| *key != "status") {
         let error = format!("Key ({key}) is not in list of allowed keys (status)");
         return Err(ApiError::InvalidChange(error));
@@ -131,10 +139,18 @@ pub(super) async fn change(
         }
     }
     api.cluster
-        .command(Command::CancelBuild {
-            by: Actor::SecretHolder,
-            build,
-        })
+        .command(Command::CancelBuild { by, build })
         .await?;
     Ok(Json(Success::default()))
+}
+
+/// The message of a change that has nothing else.
+fn checked_note(changes: &Map<String, Value>, note: &Value) -> Result<String, ApiError> {
+    let text = note.as_str().map(str::trim).unwrap_or_default();
+    let error = match (text, changes.len()) {
+        ("", _) => "Field 'note' must be a text that is not empty.",
+        (_, 1) => return Ok(text.to_owned()),
+        _ => "Field 'note' must stand alone: send other changes by themselves.",
+    };
+    Err(ApiError::InvalidChange(error.to_owned()))
 }

@@ -150,6 +150,7 @@ fn assemble<'a>(
         artifacts: (build.state == BuildState::Finished || has_partial_archive(build))
             .then(|| format!("/v1/build/{}/artifacts.tar.gz", build.id)),
         commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
+        job_name: build.plan.as_ref().map(|plan| plan.job_name.clone()),
         num_atoms_completed: build.atoms_completed,
         num_atoms_failed: build.atoms_failed,
         num_atoms_in_progress: num_atoms_in_progress(build),

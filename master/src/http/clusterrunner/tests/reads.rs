@@ -93,6 +93,54 @@ async fn a_build_that_the_caller_has_is_not_sent_again() {
     assert_ne!(changed["etag"], etag);
 }
 
+/// The command leaves one where its terminal was closed.
+#[tokio::test]
+async fn a_message_becomes_a_warning_of_a_build_that_is_not_over() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    let warnings = async || {
+        let (_, body) = master.get("/v1/build/1").await;
+        body["build"]["warnings"].clone()
+    };
+    for wrong in [
+        r#"{"note": ""}"#,
+        r#"{"note": 5}"#,
+        r#"{"note": "x", "status": "canceled"}"#,
+    ] {
+        let (status, body) = master.documented("PUT", "/v1/build/1", wrong).await;
+        let error = body["error"].as_str().unwrap();
+        assert!(status == 400 && error.contains("'note'"), "{wrong}: {error}");
+    }
+    assert_eq!(warnings().await, serde_json::json!([]));
+    for _ in 0..2 {
+        let note = r#"{"note": " the terminal was closed "}"#;
+        let (status, _) = master.documented("PUT", "/v1/build/1", note).await;
+        assert_eq!(status, 200);
+    }
+    let told = serde_json::json!(["the terminal was closed"]);
+    assert_eq!(warnings().await, told);
+    master.documented("PUT", "/v1/build/1", CANCEL).await;
+    let late = r#"{"note": "too late"}"#;
+    let (status, _) = master.documented("PUT", "/v1/build/1", late).await;
+    assert_eq!((status, warnings().await), (200, told));
+}
+
+#[tokio::test]
+async fn subjobs_can_be_chosen_by_what_their_atoms_do() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    master.prepare(1, 3).await;
+    for state in ["in_progress", "failed"] {
+        let path = format!("/v1/build/1/subjob?state={state}");
+        let (status, body) = master.get(&path).await;
+        assert_eq!((status, &body["subjobs"]), (200, &serde_json::json!([])));
+    }
+    let (status, body) = master.get("/v1/build/1/subjob?state=sick").await;
+    let error = body["error"].as_str().unwrap();
+    let expected = "'state' must be in_progress or failed, not 'sick'.";
+    assert_eq!((status, error), (400, expected));
+}
+
 #[tokio::test]
 async fn a_published_build_lists_what_is_below_it_in_each_version() {
     let master = Master::start();

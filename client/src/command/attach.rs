@@ -1,0 +1,82 @@
+//! `clusterrunner attach` and `clusterrunner wait`: to be there at the end of a build that was submitted before.
+
+use super::interrupt::Interrupt;
+use super::report;
+use super::watch::Watch;
+use crate::farm::connect;
+use crate::options::{AttachOptions, CommonOptions};
+use crate::output;
+use crate::output::again::command;
+use crate::trouble::Trouble;
+use clusterrunner_client::Client;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::{BuildStatus, BuildView};
+use clusterrunner_common::ids::BuildId;
+use std::time::Duration;
+
+/// Pause before the second look at a build; it grows from one to the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Follows a build as `build` shows it. Ctrl-C leaves it alone.
+pub(crate) async fn attach(
+    options: AttachOptions,
+    common: CommonOptions,
+) -> Result<ExitCode, Trouble> {
+    let interrupt = Interrupt::listen(false)?;
+    let client = connect(&options.master, &common).await?;
+    let mut watch = Watch::start(&client, options.build);
+    let followed = interrupt.unless(watch.follow()).await;
+    drop(watch);
+    let Some(end) = followed else {
+        return Err(left(options.build));
+    };
+    let end = end?;
+    report::list_failures(&end);
+    Ok(say_end(&end))
+}
+
+/// Waits for the end of a build and prints nothing but its verdict.
+pub(crate) async fn wait(
+    options: AttachOptions,
+    common: CommonOptions,
+) -> Result<ExitCode, Trouble> {
+    let interrupt = Interrupt::listen(false)?;
+    let client = connect(&options.master, &common).await?;
+    let Some(end) = interrupt.unless(end_of(&client, options.build)).await else {
+        return Err(left(options.build));
+    };
+    Ok(say_end(&end?))
+}
+
+async fn end_of(client: &Client, build: BuildId) -> Result<BuildView, Trouble> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let view = client.build(build).await?;
+        if view.status.is_over() {
+            return Ok(view);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn say_end(end: &BuildView) -> ExitCode {
+    report::say_verdict(end, false);
+    if end.status == BuildStatus::Finished {
+        let results = command(format!("results {}", end.id));
+        output::note(format!("`{results}` fetches the results"));
+    }
+    ExitCode::of(end).unwrap_or(ExitCode::Trouble)
+}
+
+fn left(build: BuildId) -> Trouble {
+    let trouble = Trouble::new(format!("interrupted; build {build} goes on"));
+    trouble.hint(format!(
+        "`{}` follows it again, `{}` cancels it",
+        command(format!("attach {build}")),
+        command(format!("cancel {build}"))
+    ))
+}
