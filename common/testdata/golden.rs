@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 28] = [
+const OURS: [&str; 29] = [
     "STATUS",
     "artifacts",
     "commit",
@@ -36,6 +36,7 @@ const OURS: [&str; 28] = [
     "is_drained",
     "is_in_doubt",
     "is_quarantined",
+    "job_name",
     "labels",
     "name",
     "next_probe_at",
@@ -43,7 +44,6 @@ const OURS: [&str; 28] = [
     "num_atoms_failed",
     "num_atoms_in_progress",
     "num_atoms_in_trouble",
-    "job_name",
     "seconds_left",
     "quarantine_reason",
     "resumed",

@@ -72,6 +72,13 @@ fn lines(shown: &str) -> Vec<String> {
     text.split(['\r', '\n']).map(str::to_owned).collect()
 }
 
+/// The rows of a terminal that a line fills.
+fn rows(line: &str, columns: u16) -> Vec<String> {
+    let characters: Vec<char> = line.chars().collect();
+    let rows = characters.chunks(columns.into());
+    rows.map(|row| row.iter().collect()).collect()
+}
+
 #[test]
 fn the_bar_fits_the_terminal_and_names_what_runs() {
     let machine = Machine::new(WAITING);
@@ -80,7 +87,7 @@ fn the_bar_fits_the_terminal_and_names_what_runs() {
         (
             80,
             "]  0/2 atoms, 0 failed, ",
-            "artifact_0_0  N=\"a value that is much longer than a line of a t...",
+            "artifact_0_0  N=\"a value that is much longer than a line of a ter...",
         ),
         (40, "]  0/2, 0 failed", "artifact_0_0  N=\"a value..."),
     ] {
@@ -92,19 +99,18 @@ fn the_bar_fits_the_terminal_and_names_what_runs() {
         let ended = end(build);
         shown.push_str(&ended.stdout);
         assert_eq!(ended.code, Some(0), "{shown}");
+        // What does not fit begins the next line, so that nothing after it is where it belongs.
         let lines = lines(&shown);
-        let drawn = |line: &&String| line.contains("0/2") || line.contains("artifact_");
-        let drawn: Vec<&String> = lines.iter().filter(drawn).collect();
-        for line in &drawn {
-            let width = line.trim_end().chars().count();
-            assert!(width <= usize::from(columns), "{columns}: {line:?}");
+        let rows = lines.iter().flat_map(|line| rows(line, columns));
+        let rows: Vec<String> = rows.collect();
+        let (mut bars, mut atoms) = (0, 0);
+        for row in &rows {
+            let atom = row.find("artifact_");
+            assert!(atom.is_none_or(|column| column == 12), "{row:?}");
+            bars += usize::from(row.contains(bar) && row.find('[') < Some(12));
+            atoms += usize::from(row.contains(cut));
         }
-        for text in [bar, cut] {
-            assert!(
-                drawn.iter().any(|line| line.contains(text)),
-                "{text}: {lines:#?}"
-            );
-        }
+        assert!(bars > 0 && atoms > 0, "{rows:#?}");
         fs::remove_file(&go).unwrap();
     }
 }
@@ -158,7 +164,15 @@ async fn a_lost_slave_is_told_by_build_and_by_status() {
     let mut farm = Farm::start(&[1]).await;
     let (url, master) = (repository.path().to_str().unwrap(), farm.master_address());
     let mut command = farm.command();
-    command.args(["build", "--no-results", "--master-url", &master, "git", "--url", url]);
+    command.args([
+        "build",
+        "--no-results",
+        "--master-url",
+        &master,
+        "git",
+        "--url",
+        url,
+    ]);
     let build = tokio::task::spawn_blocking(move || command.output().unwrap());
     wait_for("an atom runs", async || started.exists().then_some(())).await;
     farm.kill_slave(0);
@@ -186,7 +200,10 @@ async fn a_build_whose_terminal_is_closed_says_so() {
     end(build);
     let status = || machine.run(&["status", "1"]).stdout;
     let note = "the terminal of `clusterrunner build` on ";
-    wait_for("the build says so", async || status().contains(note).then_some(())).await;
+    wait_for("the build says so", async || {
+        status().contains(note).then_some(())
+    })
+    .await;
     fs::write(machine.path("project/go"), "").unwrap();
     let waited = machine.run_to(0, &["wait", &BuildId(1).to_string()]);
     assert!(waited.stdout.starts_with("Build 1 passed: "), "{waited:#?}");

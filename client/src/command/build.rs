@@ -2,7 +2,7 @@
 
 use super::interrupt::{Interrupt, unconfirmed};
 use super::report;
-use super::request::request;
+use super::request::{local_project, request};
 use super::unpacked;
 use super::variables;
 use super::watch::Watch;
@@ -61,8 +61,9 @@ async fn run_to_its_end(
     interrupt: &Interrupt,
     is_compat: bool,
 ) -> Result<ExitCode, Trouble> {
-    let mut request = request(options)?;
-    let destination = destination(options);
+    let local = local_project(options)?;
+    let mut request = request(options, local.as_deref())?;
+    let destination = unpacked::destination(options.results_dir.as_deref(), local.as_deref());
     if !options.no_results && !options.detach {
         // Better now than when the build is over.
         results::check(&destination).map_err(|error| {
@@ -110,11 +111,8 @@ async fn run_to_its_end(
         return end_early(&client, build, interrupt).await;
     };
     let end = end.map_err(|error| lost(error, build))?;
-    finish(options, &client, interrupt, (watch, end), is_compat).await
-}
-
-fn destination(options: &BuildOptions) -> Destination {
-    unpacked::destination(options.results_dir.as_deref(), options.path.as_deref())
+    let destination = (!options.no_results).then_some(&destination);
+    finish(destination, &client, interrupt, (watch, end), is_compat).await
 }
 
 /// The id alone is the output, for scripts.
@@ -130,19 +128,18 @@ fn say_detached(build: BuildId) {
 
 /// Brings the results of a build that is over, and says how it ended.
 async fn finish(
-    options: &BuildOptions,
+    destination: Option<&Destination>,
     client: &Client,
     interrupt: &Interrupt,
     (mut watch, mut end): (Watch<'_>, BuildView),
     is_compat: bool,
 ) -> Result<ExitCode, Trouble> {
     let build = end.id;
-    let destination = destination(options);
     let mut fetched = None;
     if end.status == BuildStatus::Finished {
-        if !options.no_results {
+        if let Some(destination) = destination {
             watch.progress.show("fetching the results");
-            let fetching = results::fetch(client, build, &destination);
+            let fetching = results::fetch(client, build, destination);
             fetched = Some(interrupt.unless(fetching).await);
         }
         let clearing = await_clearing(client, &mut watch, &mut end);

@@ -298,6 +298,11 @@ impl Deployment {
             }
         }
         table.print();
+        output::note(format!(
+            "this stops the farm, on each of its machines: cd {} && CLUSTERRUNNER_BASE_DIRECTORY=$(pwd -P) \
+             bin/clusterrunner stop",
+            self.load.directory
+        ));
         if reasons.is_empty() {
             return Ok(ExitCode::Success);
         }

@@ -7,6 +7,7 @@ use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, 
 use crate::output::{self, BAD, FAINT, GOOD, NOTICE, styled};
 use anstyle::Style;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
+use clusterrunner_common::job::config::in_plain_words;
 use clusterrunner_common::text::printable::plain_lines;
 
 /// Failed atoms that are listed. Nobody reads more, and the line below them has the command that lists all.
@@ -66,7 +67,10 @@ fn verdict(build: &BuildView) -> (Style, String) {
     match build.status {
         BuildStatus::Error => {
             let reason = build.error_message.as_deref().unwrap_or("no reason given");
-            let text = format!("Build aborted due to error: {}", plain_lines(reason));
+            let text = format!(
+                "Build aborted due to error: {}",
+                plain_lines(&in_plain_words(reason))
+            );
             (BAD, text)
         }
         BuildStatus::Canceled => (
@@ -96,8 +100,12 @@ fn finished(build: &BuildView, time: &str) -> (Style, String) {
     let failed = u64::try_from(listed).unwrap_or(u64::MAX);
     let atoms = build.num_atoms.unwrap_or(0);
     if atoms == 0 {
-        let text = format!("Build {id} is finished: it has no atoms, so nothing was run");
-        return (NOTICE, text);
+        let (style, how) = match build.lacks_atoms {
+            true => (BAD, "failed"),
+            false => (NOTICE, "is finished"),
+        };
+        let text = format!("Build {id} {how}: it has no atoms, so nothing was tested");
+        return (style, text);
     }
     if build.result == Some(BuildResult::NoFailures) {
         let text = format!("Build {id} passed: {}{time}", count(atoms, "atom"));
@@ -123,7 +131,7 @@ fn say_as_the_original(build: &BuildView) {
     output::tell(format!("Build is finished. (Build id: {id})"));
     let result = match build.result {
         Some(BuildResult::NoFailures) => "NO_FAILURES",
-        Some(BuildResult::Failure) | None => "FAILURE",
+        Some(BuildResult::Failure | BuildResult::Canceled) | None => "FAILURE",
     };
     output::tell(format!("Build {id} result was {result}"));
 }

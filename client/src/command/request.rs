@@ -2,11 +2,14 @@
 
 use super::variables;
 use crate::options::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
+use crate::output;
 use crate::trouble::Trouble;
 use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::job::config::{JobConfig, JobConfigError, in_plain_words};
 pub(crate) use clusterrunner_common::job::file::JOB_FILE;
 use clusterrunner_common::job::file::{JobFileError, read_job_file};
 use serde_json::{Map, Value, json};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The smallest useful job file, for those who have none yet.
@@ -17,19 +20,16 @@ Tests:
   atomizers:
     - NAME: printf 'one\\ntwo\\n'";
 
-/// The request that the options describe, complete and checked.
-pub(crate) fn request(options: &BuildOptions) -> Result<BuildRequest, Trouble> {
-    let mut body = match &options.project {
-        Some(_) if options.path.is_some() => {
-            return Err(
-                Trouble::usage("give either a PATH or a project type, not both").hint(
-                    "leave out the path, or give it as `build directory --project-directory PATH`",
-                ),
-            );
-        }
-        Some(ProjectOptions::Git(git)) => git_body(git),
-        Some(ProjectOptions::Directory(directory)) => directory_body(directory)?,
-        None => local_body(options)?,
+/// The request that the options describe, complete and checked. `local` is what [`local_project`] gives.
+pub(crate) fn request(
+    options: &BuildOptions,
+    local: Option<&Path>,
+) -> Result<BuildRequest, Trouble> {
+    let mut body = match (&options.project, local) {
+        (Some(ProjectOptions::Git(git)), _) => git_body(git),
+        (Some(ProjectOptions::Directory(directory)), _) => directory_body(directory)?,
+        (None, Some(local)) => directory(local)?,
+        (None, None) => directory(Path::new("."))?,
     };
     if let Some(job) = &options.job_name {
         body.insert("job_name".to_owned(), json!(job));
@@ -84,9 +84,19 @@ fn directory_body(options: &DirectoryOptions) -> Result<Map<String, Value>, Trou
     directory(&absolute)
 }
 
-/// A directory on this machine, which must have what a build needs.
-fn local_body(options: &BuildOptions) -> Result<Map<String, Value>, Trouble> {
-    let given = options.path.clone().unwrap_or_else(|| PathBuf::from("."));
+/// The directory on this machine that is to be built, which must have what a build needs; nothing where the options
+/// name a project elsewhere.
+pub(crate) fn local_project(options: &BuildOptions) -> Result<Option<PathBuf>, Trouble> {
+    if options.project.is_some() {
+        if options.path.is_some() {
+            let trouble = Trouble::usage("give either a PATH or a project type, not both");
+            return Err(trouble.hint(
+                "leave out the path, or give it as `build directory --project-directory PATH`",
+            ));
+        }
+        return Ok(None);
+    }
+    let given = options.path.as_deref().unwrap_or(Path::new("."));
     let found = given
         .canonicalize()
         .map_err(|error| Trouble::usage(format!("'{}' is no project: {error}", given.display())))?;
@@ -94,10 +104,68 @@ fn local_body(options: &BuildOptions) -> Result<Map<String, Value>, Trouble> {
         let trouble = Trouble::usage(format!("'{}' is not a directory", given.display()));
         return Err(trouble.hint(format!("name the directory that the {JOB_FILE} is in")));
     }
-    if options.config.is_none() {
-        job_file(&found.join(JOB_FILE))?;
+    if options.config.is_some() {
+        return Ok(Some(found));
     }
-    directory(&found)
+    let found = match &options.path {
+        Some(_) => found,
+        None => nearest_project(found),
+    };
+    check_job(&found.join(JOB_FILE), options.job_name.as_deref())?;
+    Ok(Some(found))
+}
+
+/// The directory, or else the nearest one above it, that has a job file. In a directory that all may write to, a file of
+/// somebody else would decide what runs here: only one of this user, or of root, is taken from above.
+fn nearest_project(here: PathBuf) -> PathBuf {
+    if here.join(JOB_FILE).symlink_metadata().is_ok() {
+        return here;
+    }
+    let user = rustix::process::geteuid().as_raw();
+    let is_project = |directory: &&Path| {
+        let file = directory.join(JOB_FILE).symlink_metadata();
+        file.is_ok_and(|file| file.is_file() && [user, 0].contains(&file.uid()))
+    };
+    match here.ancestors().skip(1).find(is_project) {
+        Some(above) => {
+            let shown = above.display();
+            output::note(format!(
+                "building {shown}, which has the nearest {JOB_FILE}"
+            ));
+            above.to_owned()
+        }
+        None => here,
+    }
+}
+
+/// Better now than as a build that ends in an error: whether the file has the job that is asked for.
+fn check_job(path: &Path, job: Option<&str>) -> Result<(), Trouble> {
+    let bytes = job_file(path)?;
+    let shown = path.display();
+    let config = JobConfig::parse(&String::from_utf8_lossy(&bytes), &shown.to_string());
+    let error = match config.as_ref().map(|config| config.job(job)) {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error,
+        Err(error) => error.clone(),
+    };
+    Err(match &error {
+        JobConfigError::UnknownJob { name, names } => {
+            let meant = match error.meant() {
+                Some(meant) => format!("did you mean '{meant}'? "),
+                None => String::new(),
+            };
+            let trouble = Trouble::usage(format!("{shown} has no job '{name}'"));
+            trouble.hint(format!("{meant}its jobs are: {}", names.join(", ")))
+        }
+        JobConfigError::JobNotSpecified { names } => {
+            let trouble = Trouble::usage(format!("{shown} has several jobs"));
+            trouble.hint(format!("--job-name says which: {}", names.join(", ")))
+        }
+        other => {
+            let trouble = Trouble::usage(in_plain_words(&other.to_string()));
+            trouble.hint("`clusterrunner validate` shows all that is wrong in it")
+        }
+    })
 }
 
 /// What is in the job file of a project on this machine.

@@ -16,6 +16,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job::config::in_plain_words;
 use clusterrunner_common::text::printable::{plain, plain_lines};
 use serde_json::{Map, Value};
 
@@ -66,7 +67,9 @@ fn is_wanted(build: &BuildView, listed: &ListedBuilds) -> bool {
     let state = match (build.status, build.result) {
         (BuildStatus::Queued, _) => ListedState::Queued,
         (BuildStatus::Building, _) => ListedState::Building,
-        (BuildStatus::Finished, Some(BuildResult::NoFailures)) => ListedState::Passed,
+        (BuildStatus::Finished, Some(BuildResult::NoFailures)) if !build.lacks_atoms => {
+            ListedState::Passed
+        }
         (BuildStatus::Finished, _) => ListedState::Failed,
         (BuildStatus::Error, _) => ListedState::Error,
         (BuildStatus::Canceled, _) => ListedState::Canceled,
@@ -285,7 +288,8 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         line("", &format!("{state} for {}", duration(seconds)));
     }
     if let Some(error) = &build.error_message {
-        let error = plain_lines(error);
+        let error = in_plain_words(error);
+        let error = plain_lines(&error);
         output::say(styled(BAD, format!("Build aborted due to error: {error}")));
     }
     let failed = build.failed_atoms.as_deref().unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::output::text::count;
 use crate::output::{self, BAD, GOOD, STRONG, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::job::config::{Job, JobConfig, Problem};
+use clusterrunner_common::job::config::{Job, JobConfig, Problem, in_plain_words};
 use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,10 @@ fn show(file: &str, kind: &str, problem: &Problem) {
         _ => file.to_owned(),
     };
     let place = styled(STRONG, plain(&place));
-    output::say(format!("{place}: {kind}{}", plain(&problem.message)));
+    output::say(format!(
+        "{place}: {kind}{}",
+        plain(&in_plain_words(&problem.message))
+    ));
     output::say(format!("    instead: {}", plain(&problem.cure)));
 }
 

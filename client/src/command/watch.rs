@@ -7,7 +7,7 @@ use crate::output::{self, BAD, FAINT, NOTICE, styled};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomState, AtomView, BuildStatus, BuildView, SubjobFilter};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::text::printable::{ConsoleFilter, plain};
+use clusterrunner_common::text::printable::{ConsoleFilter, plain, plain_lines};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,8 @@ impl<'a> Watch<'a> {
     /// Tells the warnings that are new.
     pub(crate) fn warn(&mut self, build: &BuildView) {
         for warning in build.warnings.iter().skip(self.warned) {
-            let warning = format!("{} {}", styled(NOTICE, "warning:"), plain(warning));
+            let text = plain_lines(warning).replace('\n', "\n    ");
+            let warning = format!("{} {text}", styled(NOTICE, "warning:"));
             self.progress.above(|| output::complain(warning));
         }
         self.warned = self.warned.max(build.warnings.len());

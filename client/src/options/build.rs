@@ -41,7 +41,7 @@ warnings say so; `attach`, `wait` and `results` come back to it.
 #[derive(Args, Debug)]
 pub(crate) struct BuildOptions {
     /// Directory with a clusterrunner.yaml; every machine of the farm needs it at this path
-    /// [default: the current directory]
+    /// [default: the current directory, or the nearest one above it that has a clusterrunner.yaml]
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<PathBuf>,
     #[command(flatten)]

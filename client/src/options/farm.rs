@@ -13,7 +13,8 @@ have registered. An earlier deployment is replaced; the new farm goes on with it
 
 Machines are written [USER@]HOST[:SSH-PORT] and must accept your login without a prompt: by key, and
 listed in your known_hosts. Slaves and master find each other by these names. `localhost` is this
-machine, without ssh.
+machine, without ssh. To stop the farm, run this on each machine, in the remote directory:
+  CLUSTERRUNNER_BASE_DIRECTORY=$(pwd -P) bin/clusterrunner stop
 
 Examples:
   clusterrunner deploy --master farm-1 --slaves farm-1 farm-2 farm-3 --num-executors 8

@@ -372,6 +372,61 @@ fn a_directory_without_jobs_is_refused_with_an_example() {
 }
 
 #[test]
+fn a_sub_directory_of_a_project_is_enough() {
+    let user = User::new();
+    std::fs::create_dir_all(user.path("project/src/deep")).unwrap();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    let address = master.address.to_string();
+    let mut command = user.command(&["build", "--master-url", &address]);
+    let output = command
+        .current_dir(user.path("project/src/deep"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let project = user.path("project").canonicalize().unwrap();
+    let note = format!("building {}, which has the nearest", project.display());
+    assert!(stderr.contains(&note), "{stderr}");
+    assert_eq!(
+        master.script().submitted,
+        [json!({"type": "directory", "project_directory": project})]
+    );
+    assert!(user.path("project/build_results/1").is_dir());
+}
+
+/// No build is stored for a slip of the pen.
+#[test]
+fn a_job_that_the_file_does_not_have_is_refused_here() {
+    let user = User::new();
+    let master = FakeMaster::start([]);
+    user.run_at(&master, &["build", "project", "-j", "Unti"])
+        .expect_code(2)
+        .expect(
+            &[],
+            &[
+                "/clusterrunner.yaml has no job 'Unti'\n",
+                "hint: did you mean 'Unit'? its jobs are: Unit\n",
+            ],
+        );
+    let jobs = "A: &job\n  commands: ['true']\n  atomizers: [{X: seq 2}]\nB: *job\n";
+    std::fs::write(user.path("project/clusterrunner.yaml"), jobs).unwrap();
+    user.run_at(&master, BUILD).expect_code(2).expect(
+        &[],
+        &["has several jobs\nhint: --job-name says which: A, B\n"],
+    );
+    let wrong = "A:\n  commands: 5\n  atomizers: [{X: seq 2}]\n";
+    std::fs::write(user.path("project/clusterrunner.yaml"), wrong).unwrap();
+    let ended = user
+        .run_at(&master, BUILD)
+        .expect_code(2)
+        .expect(&[], &["Expected a list of texts but found a whole number."]);
+    assert!(!ended.stderr.contains("class"), "{ended:?}");
+    let ended = user.run(&["validate", "project"]).expect_code(1);
+    assert!(!ended.stdout.contains("class"), "{ended:?}");
+    assert!(master.script().submitted.is_empty());
+}
+
+#[test]
 fn what_is_asked_for_is_what_is_sent() {
     let user = User::new();
     let master = FakeMaster::start([finished(1, vec![])]);

@@ -16,11 +16,13 @@ mod shell_text;
 #[cfg(test)]
 mod tests;
 mod time_limit;
+mod words;
 
 use commands::join_commands;
 pub use commands::{Lines, atoms_from_output, quoted_atom, variable_of};
 pub use problem::{Place, Problem};
 pub use time_limit::{TimeLimit, Timeouts};
+pub use words::in_plain_words;
 
 use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
@@ -146,6 +148,15 @@ pub enum JobConfigError {
 }
 
 impl JobConfigError {
+    /// The job that was probably meant by the name of one that is not there.
+    #[must_use]
+    pub fn meant(&self) -> Option<&str> {
+        match self {
+            Self::UnknownJob { name, names } => nearest(name, names.iter().map(String::as_str)),
+            _ => None,
+        }
+    }
+
     /// The problems that have a place in the file; none for [`Self::UnknownJob`] and [`Self::JobNotSpecified`].
     #[must_use]
     pub fn problems(&self) -> &[Problem] {

@@ -1,9 +1,10 @@
 //! What reports about a build mean: from the preparer, the archiver and the slaves.
 
-use super::{MAX_WARNING, MAX_WARNINGS, when};
+use super::{MAX_WARNING, when};
 use crate::core::Cluster;
 use crate::core::builds::atom_grouper;
 use crate::core::builds::build::BuildState;
+use crate::core::builds::warnings::MAX_WARNINGS;
 use crate::core::command::{HandOut, Refusal};
 use crate::core::event::{AtomOutcome, BuildFact, Fact, Plan};
 use crate::core::slaves::slave::BuildOnSlave;

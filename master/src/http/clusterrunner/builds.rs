@@ -15,9 +15,13 @@ use clusterrunner_common::api::{BuildAccepted, Success};
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job::config::JobConfigError;
+use clusterrunner_common::job::file::{JobFileError, read_job};
 use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Accepts a build: answered once it is on disk.
 pub(super) async fn submit(
@@ -25,6 +29,7 @@ pub(super) async fn submit(
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
     let request = checked(&body, &api.remote_files)?;
+    check_job(&request).await?;
     let warnings = ignored(&body);
     api.space.check(0)?;
     let request = Box::new(request);
@@ -60,6 +65,25 @@ pub(crate) fn checked(body: &Value, rules: &RemoteFileRules) -> Result<BuildRequ
     };
     check_sources(&request, rules)?;
     Ok(request)
+}
+
+/// A job that a directory of this machine does not have is refused at once. Whatever else is wrong there may be right when
+/// the build is prepared.
+async fn check_job(request: &BuildRequest) -> Result<(), ApiError> {
+    let (ProjectSource::Directory { project_directory }, None) =
+        (&request.project, &request.config)
+    else {
+        return Ok(());
+    };
+    let project = PathBuf::from(project_directory);
+    let job_name = request.job_name.clone();
+    let reading = spawn_blocking(move || read_job(None, job_name.as_deref(), &project));
+    match reading.await {
+        Ok(Err(JobFileError::Job(
+            error @ (JobConfigError::UnknownJob { .. } | JobConfigError::JobNotSpecified { .. }),
+        ))) => Err(ApiError::InvalidJob(error)),
+        _ => Ok(()),
+    }
 }
 
 /// The project where this process finds it: a relative path of a directory is meant from here on, as in the

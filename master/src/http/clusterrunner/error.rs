@@ -14,6 +14,7 @@ use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::git::GitUrlError;
 use clusterrunner_common::http::{failure, refusal};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::job::config::JobConfigError;
 use clusterrunner_common::process::console::ConsoleError;
 use clusterrunner_common::remote_files::RemoteFileError;
 
@@ -26,6 +27,8 @@ pub(crate) enum ApiError {
     Gone(#[from] Gone),
     #[error(transparent)]
     InvalidBuild(#[from] InvalidRequest),
+    #[error("Field 'job_name': {0}")]
+    InvalidJob(JobConfigError),
     #[error("Field '{field}': {source}")]
     InvalidUrl {
         field: &'static str,
@@ -179,6 +182,7 @@ impl ApiError {
             | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
+            | Self::InvalidJob(_)
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
@@ -211,6 +215,7 @@ impl IntoResponse for ApiError {
                 (retry, refusal(status, self.to_string())).into_response()
             }
             Self::InvalidBuild(_)
+            | Self::InvalidJob(_)
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)

@@ -109,7 +109,10 @@ async fn a_message_becomes_a_warning_of_a_build_that_is_not_over() {
     ] {
         let (status, body) = master.documented("PUT", "/v1/build/1", wrong).await;
         let error = body["error"].as_str().unwrap();
-        assert!(status == 400 && error.contains("'note'"), "{wrong}: {error}");
+        assert!(
+            status == 400 && error.contains("'note'"),
+            "{wrong}: {error}"
+        );
     }
     assert_eq!(warnings().await, serde_json::json!([]));
     for _ in 0..2 {
