@@ -23,7 +23,7 @@ pub(super) enum Probe {
 
 /// Whether a master takes what this user signs. One that does not say so in time does.
 pub(super) async fn takes_us(address: &str, settings: &Settings) -> Result<bool, Trouble> {
-    let client = client_of(address, 0, settings)?;
+    let client = client_of(address, Duration::ZERO, settings)?;
     let asked = tokio::time::timeout(PROBE_LIMIT, client.is_trusted()).await;
     Ok(asked.is_err() || asked.is_ok_and(|answer| answer.unwrap_or(true)))
 }
