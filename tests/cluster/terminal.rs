@@ -210,3 +210,32 @@ async fn a_build_whose_terminal_is_closed_says_so() {
     machine.run_to(0, &["results", "1", "-o", "out"]);
     assert!(machine.path("project/out/artifact_0_0").is_dir());
 }
+
+/// A link that leads out, and a pipe: the atom passes, and its user learns that something is missing.
+#[tokio::test]
+async fn artifacts_that_are_left_out_are_told() {
+    let machine = Machine::new(
+        "Job:\n  commands: ['ln -s /etc/passwd $ARTIFACT_DIR/out; mkfifo $ARTIFACT_DIR/pipe']\n  \
+         atomizers: [{N: echo 1}]\n",
+    );
+    machine.run_to(0, &["build", "--no-results"]);
+    let status = || machine.run(&["status", "1"]).stdout;
+    let told = "2 artifacts were left out: ";
+    wait_for("it is told", async || status().contains(told).then_some(())).await;
+    for what in [
+        "artifact_0_0/pipe (it is no file",
+        "artifact_0_0/out (the link leads out",
+    ] {
+        assert!(status().contains(what), "{}", status());
+    }
+}
+
+#[test]
+fn atoms_that_are_there_twice_are_told() {
+    let machine = Machine::new(
+        "Job:\n  commands: ['true']\n  atomizers: [{N: 'echo a; echo b; echo a; echo a'}]\n",
+    );
+    let built = machine.run_to(0, &["build", "--no-results"]);
+    let told = "warning: 2 atoms are the same as ones before them, and run again: ";
+    assert_eq!(built.stderr.matches(told).count(), 1, "{built:#?}");
+}

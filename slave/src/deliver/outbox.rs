@@ -188,7 +188,11 @@ impl Outbox {
         turn: &mut Option<Turn>,
     ) -> Vec<(HandOut, DeliveryOutcome)> {
         match self.pack(parcel).await {
-            Ok(()) => {}
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                let build = Some(parcel.build);
+                (self.tell)(Command::Note { build, text });
+            }
             Err(PackFailure::Trouble(reason)) if !parcel.stop.is_cancelled() => {
                 self.is_gone(parcel).await;
                 return all(parcel, &DeliveryOutcome::Rejected(reason));
@@ -220,7 +224,7 @@ impl Outbox {
         ends.collect()
     }
 
-    async fn pack(&self, parcel: &Arc<Parcel>) -> Result<(), PackFailure> {
+    async fn pack(&self, parcel: &Arc<Parcel>) -> Result<Option<String>, PackFailure> {
         let taker = match self.deliveries.api.dialect.is_original() {
             true => Taker::Original,
             false => Taker::Ours,

@@ -189,8 +189,13 @@ impl Parcel {
         finished.map_or(usize::MAX, size)
     }
 
-    /// Packs it: what is large into its file. What its atoms left on the disk is removed. Blocks.
-    pub(super) fn pack(&self, taker: Taker, ending: &CancellationToken) -> Result<(), PackFailure> {
+    /// Packs it: what is large into its file. What its atoms left on the disk is removed. Says what of the artifacts was
+    /// left out. Blocks.
+    pub(super) fn pack(
+        &self,
+        taker: Taker,
+        ending: &CancellationToken,
+    ) -> Result<Option<String>, PackFailure> {
         let finished = self.finished().ok_or(PackFailure::Unwanted)?;
         let packed = match self.is_wanted(&finished, ending) {
             false => Err(PackFailure::Unwanted),
@@ -203,14 +208,15 @@ impl Parcel {
         for one in finished.iter() {
             remove_files(&one.atoms);
         }
-        *self.content() = match packed? {
+        let (packed, left_out) = packed?;
+        *self.content() = match packed {
             Some(packed) => Content::Memory {
                 finished,
                 packed: Some(packed.into()),
             },
             None => Content::File,
         };
-        Ok(())
+        Ok(left_out)
     }
 
     fn is_wanted(&self, finished: &[Finished], ending: &CancellationToken) -> bool {
@@ -228,18 +234,24 @@ impl Parcel {
         }
     }
 
-    fn write(&self, finished: &[Finished], taker: Taker) -> Result<Option<Vec<u8>>, PackError> {
+    fn write(
+        &self,
+        finished: &[Finished],
+        taker: Taker,
+    ) -> Result<(Option<Vec<u8>>, Option<String>), PackError> {
         let results = finished.iter().map(|one| (one.hand_out, &one.atoms[..]));
         if self.is_small {
             let all = CancellationToken::new();
-            return pack(Vec::new(), &self.note, results, taker, &all).map(Some);
+            let packed = pack(Vec::new(), &self.note, results, taker, &all);
+            return packed.map(|(packed, left_out)| (Some(packed), left_out));
         }
         let stop = finished.first().map_or(&self.stop, |first| &first.stop);
         let write = || {
             self.make_directory()?;
             let out = BufWriter::new(regular_file::create(&self.file)?);
-            pack(out, &self.note, results, taker, stop)?.flush()?;
-            Ok(None)
+            let (mut out, left_out) = pack(out, &self.note, results, taker, stop)?;
+            out.flush()?;
+            Ok((None, left_out))
         };
         // The build's clean-up removes it in any case.
         write().inspect_err(|_| drop(std::fs::remove_file(&self.file)))

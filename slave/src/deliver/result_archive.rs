@@ -19,14 +19,15 @@ pub(crate) enum Taker {
 }
 
 /// Writes what the atoms of some subjobs printed and left, and how they ended, in the form in which it
-/// is delivered. Its header says `note`, which names the same hand-outs in the same order. Blocks.
+/// is delivered. Its header says `note`, which names the same hand-outs in the same order. Says what of the artifacts is
+/// not in it. Blocks.
 pub(crate) fn pack<'a, W: Write>(
     out: W,
     note: &ResultNote,
     results: impl Iterator<Item = (HandOut, &'a [AtomEnd])>,
     taker: Taker,
     stop: &CancellationToken,
-) -> Result<W, PackError> {
+) -> Result<(W, Option<String>), PackError> {
     let (comment, stop) = (note.to_comment()?, stop.clone());
     let mut block = match taker {
         Taker::Ours => BlockWriter::with_comment(&comment, out, stop),
@@ -38,12 +39,13 @@ pub(crate) fn pack<'a, W: Write>(
             add(&mut block, id, atom)?;
         }
     }
+    let left_out = block.left_out();
     let mut out = match taker {
         Taker::Ours => block.finish()?.0,
         Taker::Original => block.finish_archive()?,
     };
     out.flush()?;
-    Ok(out)
+    Ok((out, left_out))
 }
 
 fn add<W: Write>(block: &mut BlockWriter<W>, id: AtomId, atom: &AtomEnd) -> Result<(), PackError> {
@@ -173,7 +175,7 @@ mod tests {
         fn pack(&self, num_atoms: u32, taker: Taker) -> Result<Vec<u8>, PackError> {
             let ends = self.ends(num_atoms);
             let results = [(hand_out(), &ends[..])].into_iter();
-            pack(Vec::new(), &note(num_atoms), results, taker, &self.stop)
+            pack(Vec::new(), &note(num_atoms), results, taker, &self.stop).map(|(out, _)| out)
         }
     }
 
@@ -313,7 +315,8 @@ mod tests {
                 .collect(),
         };
         let stop = CancellationToken::new();
-        let block = pack(Vec::new(), &note, results.into_iter(), Taker::Ours, &stop).unwrap();
+        let packed = pack(Vec::new(), &note, results.into_iter(), Taker::Ours, &stop);
+        let (block, _) = packed.unwrap();
         let read = ResultNote::read_checked(&block[..]).unwrap();
         assert_eq!(read.hand_outs().collect::<Vec<_>>(), [hand_out(), second]);
         let checked = check_block(BufReader::new(&block[..])).unwrap();

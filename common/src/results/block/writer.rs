@@ -76,6 +76,29 @@ pub struct BlockWriter<W: Write> {
     /// What every name begins with.
     root: &'static str,
     stop: CancellationToken,
+    left_out: LeftOut,
+}
+
+/// What of the artifacts is not in a block.
+#[derive(Debug, Default)]
+struct LeftOut {
+    count: u64,
+    /// The first of them, with the reasons.
+    first: Vec<String>,
+}
+
+/// How many of them are named.
+const NAMED: usize = 3;
+
+impl LeftOut {
+    fn add(&mut self, path: &Path, why: &str) {
+        let path = path.display();
+        tracing::warn!(%path, "an artifact is left out: {why}");
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(format!("{path} ({why})"));
+        }
+    }
 }
 
 impl<W: Write> BlockWriter<W> {
@@ -106,7 +129,24 @@ impl<W: Write> BlockWriter<W> {
             places: Vec::new(),
             root,
             stop,
+            left_out: LeftOut::default(),
         }
+    }
+
+    /// What of the artifacts was left out so far, in words for the users of the build.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let what = match self.left_out.count {
+            0 => return None,
+            1 => "an artifact was left out".to_owned(),
+            more => format!("{more} artifacts were left out"),
+        };
+        let first = self.left_out.first.join(", ");
+        let more = match self.left_out.count > NAMED as u64 {
+            true => " and others",
+            false => "",
+        };
+        Some(format!("{what}: {first}{more}"))
     }
 
     /// How many bytes there are before compression.
@@ -215,7 +255,7 @@ impl<W: Write> BlockWriter<W> {
         let tree = match Tree::open(root) {
             Ok(tree) => tree,
             Err(error) => {
-                left_out(root, &error);
+                self.leave_out(root_name, Path::new(""), &error.to_string());
                 return Ok(());
             }
         };
@@ -225,10 +265,18 @@ impl<W: Write> BlockWriter<W> {
             if let Err(error) =
                 self.add_directory(root_name, &tree, &inside, &mut links, &mut waiting)?
             {
-                left_out(&root.join(&inside), &error);
+                self.leave_out(root_name, &inside, &error.to_string());
             }
         }
-        for (inside, target, mtime) in links.staying_inside(root) {
+        let (staying, leading_out) = links.sorted();
+        for inside in leading_out {
+            self.leave_out(
+                root_name,
+                &inside,
+                "the link leads out of its atom's artifacts",
+            );
+        }
+        for (inside, target, mtime) in staying {
             let mut header = file_header(0, mtime);
             header.set_entry_type(EntryType::Symlink);
             let name = [root_name, inside.as_os_str().as_bytes()].concat();
@@ -277,7 +325,7 @@ impl<W: Write> BlockWriter<W> {
             }) {
                 Ok(found) => found,
                 Err(error) => {
-                    left_out(inside, &error);
+                    self.leave_out(root_name, inside, &error.to_string());
                     continue;
                 }
             };
@@ -290,10 +338,18 @@ impl<W: Write> BlockWriter<W> {
                     let length = metadata.len();
                     self.add_file(header(&metadata, length), &in_archive(&path), &file, length)?;
                 }
-                TreeEntry::Other => {}
+                TreeEntry::Other => {
+                    self.leave_out(root_name, &path, "it is no file, directory or link");
+                }
             }
         }
         Ok(Ok(()))
+    }
+
+    fn leave_out(&mut self, root_name: &[u8], inside: &Path, why: &str) {
+        let root = String::from_utf8_lossy(root_name);
+        let root = root.strip_prefix(self.root).unwrap_or(&root);
+        self.left_out.add(&Path::new(root).join(inside), why);
     }
 }
 
@@ -305,29 +361,21 @@ struct FoundLinks {
 }
 
 impl FoundLinks {
-    /// Those that do not lead out of the directory `root`, also not through each other.
-    fn staying_inside(mut self, root: &Path) -> Vec<(PathBuf, PathBuf, u64)> {
-        let outward = |inside: &Path, target: &Path| {
-            tracing::warn!(
-                path = %root.join(inside).display(), target = %target.display(),
-                "a symbolic link leads out of its atom's artifacts and is left out"
-            );
-            false
-        };
-        let tree = &mut self.tree;
-        self.found.retain(|(inside, target, _)| {
-            let verdict = tree.link(inside, target);
-            !matches!(verdict, Err(Misplaced) | Ok(Verdict::Outside)) || outward(inside, target)
-        });
+    /// Those that do not lead out of their directory, also not through each other; and those that do.
+    fn sorted(mut self) -> (Vec<(PathBuf, PathBuf, u64)>, Vec<PathBuf>) {
+        let mut leading_out = Vec::new();
+        let mut staying = Vec::new();
+        for (inside, target, mtime) in std::mem::take(&mut self.found) {
+            match self.tree.link(&inside, &target) {
+                Err(Misplaced) | Ok(Verdict::Outside) => leading_out.push(inside),
+                Ok(_) => staying.push((inside, target, mtime)),
+            }
+        }
         let out = self.tree.leading_out();
-        self.found
-            .retain(|(inside, target, _)| !out.contains(inside) || outward(inside, target));
-        self.found
+        let led = staying.extract_if(.., |(inside, ..)| out.contains(inside));
+        leading_out.extend(led.map(|(inside, ..)| inside));
+        (staying, leading_out)
     }
-}
-
-fn left_out(path: &Path, error: &io::Error) {
-    tracing::warn!(path = %path.display(), %error, "an artifact could not be read and is left out");
 }
 
 fn header(metadata: &Metadata, length: u64) -> Header {

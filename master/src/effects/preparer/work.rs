@@ -16,6 +16,7 @@ use clusterrunner_common::process::command::{Ended, ShellCommand, Streams};
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -99,6 +100,19 @@ impl Found {
     }
 }
 
+/// Atoms that are the same as one before them: they run as often, which is mostly a mistake.
+fn repeated(atoms: &[String]) -> Option<String> {
+    let mut seen = HashSet::new();
+    let mut again = atoms.iter().filter(|atom| !seen.insert(atom.as_str()));
+    let first = again.next()?;
+    let what = match again.count() {
+        0 => "1 atom is the same as one before it".to_owned(),
+        more => format!("{} atoms are the same as ones before them", more + 1),
+    };
+    let first: String = first.chars().take(200).collect();
+    Some(format!("{what}, and run again: {first}"))
+}
+
 struct Work {
     build: BuildId,
     surroundings: Surroundings,
@@ -145,9 +159,11 @@ impl Work {
                 self.atomize(&job, &project, limit, &variables).await?
             }
         };
+        let mut warnings = found.warnings;
+        warnings.extend(repeated(&found.atoms));
         Ok(Plan {
             atoms: found.atoms,
-            warnings: found.warnings,
+            warnings,
             quotes_atoms: plan.quotes_atoms && request.atoms_override.is_none(),
             ..plan
         })
