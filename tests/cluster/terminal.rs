@@ -89,7 +89,7 @@ fn the_bar_fits_the_terminal_and_names_what_runs() {
             "]  0/2 atoms, 0 failed, ",
             "artifact_0_0  N=\"a value that is much longer than a line of a ter...",
         ),
-        (40, "]  0/2, 0 failed", "artifact_0_0  N=\"a value..."),
+        (40, "]  0/2, 0 failed", "artifact_0_0  N=\"a value ..."),
     ] {
         let mut build = at_terminal(&machine, columns, &["build", "--no-results"])
             .spawn()

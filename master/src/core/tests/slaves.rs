@@ -99,7 +99,10 @@ fn work_of_a_lost_slave_goes_to_another_one() {
     let reason = "slave a was lost: silent";
     assert_eq!(subjob.mishaps().last_return.as_deref(), Some(reason));
     let warnings = &farm.cluster.build(BuildId(1)).unwrap().warnings;
-    assert_eq!(*warnings, [format!("{reason}; 1 atom that it had is run again")]);
+    assert_eq!(
+        *warnings,
+        [format!("{reason}; 1 atom that it had is run again")]
+    );
     let late = hand_out(1, 1, 0, 1);
     farm.check_refused(finished(late, &[0]), &stale(late));
     farm.finish(hand_out(2, 1, 0, 2)).check_facts(&[
