@@ -74,7 +74,8 @@ Examples:
   clusterrunner logs 7 --failed     only those that failed
   clusterrunner logs 7 3_0          the output of atom 0 of subjob 3
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
-  clusterrunner logs 7 3_0 -f       follow it until the atom ends")]
+  clusterrunner logs 7 3_0 -f       follow it until the atom ends
+  clusterrunner logs 7 --setup -f   follow the set-up of the build on its slaves")]
     Logs(LogsOptions),
     /// Follow a build as `build` shows it, until it ends
     #[command(after_help = "\

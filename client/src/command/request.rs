@@ -99,7 +99,7 @@ pub(crate) fn local_project(options: &BuildOptions) -> Result<Option<PathBuf>, T
     let given = options.path.as_deref().unwrap_or(Path::new("."));
     let found = given
         .canonicalize()
-        .map_err(|error| Trouble::usage(format!("'{}' is no project: {error}", given.display())))?;
+        .map_err(|error| no_project(given, &error))?;
     if !found.is_dir() {
         let trouble = Trouble::usage(format!("'{}' is not a directory", given.display()));
         return Err(trouble.hint(format!("name the directory that the {JOB_FILE} is in")));
@@ -113,6 +113,19 @@ pub(crate) fn local_project(options: &BuildOptions) -> Result<Option<PathBuf>, T
     };
     check_job(&found.join(JOB_FILE), options.job_name.as_deref())?;
     Ok(Some(found))
+}
+
+/// A path that is not there. It may be meant as a job.
+fn no_project(given: &Path, error: &std::io::Error) -> Trouble {
+    let trouble = Trouble::usage(format!("'{}' is no project: {error}", given.display()));
+    let bytes = job_file(Path::new(JOB_FILE)).unwrap_or_default();
+    let jobs = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE);
+    match given.to_str() {
+        Some(name) if jobs.is_ok_and(|jobs| jobs.names().any(|job| job == name)) => {
+            trouble.hint(format!("for the job of this name: `clusterrunner build --job-name {name}`"))
+        }
+        Some(_) | None => trouble,
+    }
 }
 
 /// The directory, or else the nearest one above it, that has a job file. In a directory that all may write to, a file of

@@ -18,18 +18,20 @@ Examples:
   clusterrunner build git --url URL --atoms-override '[\"export TEST=\\\"a\\\";\"]'
                                                    exactly these atoms
 
-Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no
-master of yours runs, `build` starts one with a slave, both reachable from this machine only; they keep
-running for later builds until `clusterrunner stop`. Where another program or another user has the port,
-your master takes a free one, and all commands find it there.
+Without --master-url the master is `hostname`:`port` of the settings. If that is this machine and no master of \
+yours runs, `build` starts one with a slave, both reachable from this machine only; they keep running for later builds \
+until `clusterrunner stop`. Where another program or another user has the port, your master takes a free one, and all \
+commands find it there.
 
-On such a farm the commands of a build have the environment of this command. On other farms they
-have that of the daemons. --env and `env:` of the job add to it. Values are never shown.
+On such a farm the commands of a build have the environment of this command. On other farms they have that of the \
+daemons. --env and `env:` of the job add to it. Values are never shown.
 
-The results of build N are unpacked into build_results/N, below the project or, for a project from elsewhere, below
-the current directory; build_results/latest leads to the newest. Those of the five builds before are kept. git takes
-no notice of build_results. With --results-dir DIR they are just in DIR, as the original has them in
-./build_results, and those before in DIR.N. The first Ctrl-C cancels the build, a second one quits at once. A build whose terminal is closed goes on, and its
+The results of build N are unpacked into build_results/N below the project, or below the current directory for a \
+project from elsewhere; build_results/latest leads to the newest. The results of the five builds before are kept, and \
+git ignores build_results. --results-dir DIR unpacks just into DIR, as the original does into ./build_results, and \
+keeps earlier results as DIR.N.
+
+The first Ctrl-C cancels the build, a second one quits at once. A build whose terminal is closed goes on, and its \
 warnings say so; `attach`, `wait` and `results` come back to it.
 
 {}",

@@ -394,6 +394,19 @@ fn a_sub_directory_of_a_project_is_enough() {
     assert!(user.path("project/build_results/1").is_dir());
 }
 
+/// A job is named by an option, a path without one.
+#[test]
+fn a_job_in_the_place_of_a_path_is_told() {
+    let user = User::new();
+    let build = ["build", "Unit"];
+    let output = user.command(&build).current_dir(user.path("project")).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let hint = "hint: for the job of this name: `clusterrunner build --job-name Unit`";
+    assert!(stderr.contains(hint), "{stderr}");
+}
+
 /// No build is stored for a slip of the pen.
 #[test]
 fn a_job_that_the_file_does_not_have_is_refused_here() {
