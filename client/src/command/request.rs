@@ -121,9 +121,9 @@ fn no_project(given: &Path, error: &std::io::Error) -> Trouble {
     let bytes = job_file(Path::new(JOB_FILE)).unwrap_or_default();
     let jobs = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE);
     match given.to_str() {
-        Some(name) if jobs.is_ok_and(|jobs| jobs.names().any(|job| job == name)) => {
-            trouble.hint(format!("for the job of this name: `clusterrunner build --job-name {name}`"))
-        }
+        Some(name) if jobs.is_ok_and(|jobs| jobs.names().any(|job| job == name)) => trouble.hint(
+            format!("for the job of this name: `clusterrunner build --job-name {name}`"),
+        ),
         Some(_) | None => trouble,
     }
 }

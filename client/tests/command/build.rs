@@ -399,7 +399,10 @@ fn a_sub_directory_of_a_project_is_enough() {
 fn a_job_in_the_place_of_a_path_is_told() {
     let user = User::new();
     let build = ["build", "Unit"];
-    let output = user.command(&build).current_dir(user.path("project")).output();
+    let output = user
+        .command(&build)
+        .current_dir(user.path("project"))
+        .output();
     let output = output.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");

@@ -83,6 +83,12 @@ pub enum SettingsError {
         /// What is wrong with it.
         what: String,
     },
+    /// A setting in a file without sections.
+    #[error("{origin}: a setting before the first section; write [general] above it")]
+    NoSection {
+        /// The line.
+        origin: Origin,
+    },
     /// A section that no program reads, and that was probably meant to be another one.
     #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master] and [slave], without others in them"))]
     UnknownSection {
@@ -172,6 +178,32 @@ pub enum SettingsError {
         /// The environment variable that sets it.
         variable: String,
     },
+    /// Several lines of one file are wrong.
+    #[error("{} mistakes in the settings:{}", .0.len(), lines(.0))]
+    Several(
+        /// The mistakes, in the order of their lines.
+        Vec<SettingsError>,
+    ),
+}
+
+impl SettingsError {
+    /// One error for all mistakes of a file; nothing where there is none.
+    pub(super) fn all(mut mistakes: Vec<Self>) -> Option<Self> {
+        match mistakes.len() {
+            0 | 1 => mistakes.pop(),
+            _ => Some(Self::Several(mistakes)),
+        }
+    }
+
+    /// Whether the settings below a line have no section because of this mistake.
+    pub(super) fn is_about_section(&self) -> bool {
+        matches!(self, Self::UnknownSection { .. } | Self::NoSection { .. })
+    }
+}
+
+fn lines(mistakes: &[SettingsError]) -> String {
+    let lines = mistakes.iter().map(|mistake| format!("\n  {mistake}"));
+    lines.collect()
 }
 
 fn did_you_mean(nearest: &Option<String>, otherwise: &str) -> String {

@@ -42,20 +42,30 @@ impl SettingsFile {
         };
         let present = sections(&lines);
         let mut section = Section::Outside;
+        let mut mistakes = Vec::new();
         for Line { number, content } in lines {
             let origin = origin(number);
-            match content {
-                Content::Section { name, depth } => {
-                    section = file.section(&name, depth, section, &present, origin)?;
-                }
+            let read = match content {
+                Content::Section { name, depth } => file
+                    .section(&name, depth, section, &present, origin)
+                    .map(|begun| section = begun),
                 Content::Setting { key, values } => {
-                    if let Some(section) = file.place(&key, section, &present, &origin)? {
-                        file.setting(&key, values, section, origin)?;
+                    match file.place(&key, section, &present, &origin) {
+                        Ok(Some(section)) => file.setting(&key, values, section, origin),
+                        Ok(None) => Ok(()),
+                        Err(mistake) => Err(mistake),
                     }
                 }
+            };
+            if let Err(mistake) = read {
+                // A wrong section is told once, not again for each of its settings.
+                if mistake.is_about_section() {
+                    section = Section::Unknown;
+                }
+                mistakes.push(mistake);
             }
         }
-        Ok(file)
+        SettingsError::all(mistakes).map_or(Ok(file), Err)
     }
 
     /// A section begins. A name that looks like a slip is an error; the original would not find the section that
@@ -101,9 +111,8 @@ impl SettingsFile {
         match section {
             Section::Known(section) => Ok(Some(section)),
             Section::Unknown => Ok(None),
-            Section::Outside if present.is_empty() => Err(SettingsError::Syntax {
+            Section::Outside if present.is_empty() => Err(SettingsError::NoSection {
                 origin: origin.clone(),
-                what: "a setting before the first section; write [general] above it".to_owned(),
             }),
             Section::Outside => {
                 self.warnings.push(format!(

@@ -113,6 +113,23 @@ fn mistakes_name_line_and_cure() {
 }
 
 #[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let place = Place::new(
+        "[general]\nprot = 1\nport = x\n[mastr]\nport = y\n[slave]\nport = -1\nport = z\n",
+    );
+    let error = place.error();
+    let file = place.file().display().to_string();
+    let told: Vec<&str> = error.lines().collect();
+    assert_eq!(told.len(), 6, "{error}");
+    assert_eq!(told[0], "5 mistakes in the settings:");
+    for (text, line) in told[1..].iter().zip([2, 3, 4, 7, 8]) {
+        assert!(text.starts_with(&format!("  {file}:{line}: ")), "{error}");
+    }
+    // The first of many settings that have no section stands for all.
+    check_mistake("port = 1\nprot = 2\n", 1, &["before the first section"]);
+}
+
+#[test]
 fn mistakes_elsewhere() {
     let error = Place::empty().with("CLUSTERRUNNER_PORT", "x").error();
     assert!(
