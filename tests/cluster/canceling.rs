@@ -231,6 +231,7 @@ async fn a_canceled_build_keeps_what_was_seen_of_it() {
     let printed = farm.command().args(arguments).output();
     let printed = String::from_utf8(printed.unwrap().stdout).unwrap();
     assert!(printed.contains("artifact_1_0  canceled"), "{printed}");
+    assert!(printed.contains("artifact_2_0  not run"), "{printed}");
 }
 
 #[tokio::test]

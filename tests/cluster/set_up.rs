@@ -46,9 +46,10 @@ async fn a_set_up_is_seen_while_it_runs() {
     let shown = client(&farm, &["status", &build.to_string()]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("set-up    runs on slave 1 ("), "{shown}");
-    let shown = client(&farm, &["slaves"]);
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("setting up"), "{shown}");
+    for command in ["slaves", "status"] {
+        let shown = String::from_utf8(client(&farm, &[command]).stdout).unwrap();
+        assert!(shown.contains("setting up"), "{shown}");
+    }
 
     fs::write(&go, "").unwrap();
     let followed = client(&farm, &["logs", &build.to_string(), "--setup", "--follow"]);

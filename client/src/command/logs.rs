@@ -118,10 +118,11 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
         ));
         return Ok(());
     }
+    let is_over = client.build(build).await?.status.is_over();
     let mut table = Table::new(&["Atom", "State", "Time", "Setting"]);
     let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
     for atom in atoms.filter(is_listed) {
-        let (style, state) = state(atom);
+        let (style, state) = state(atom, is_over);
         table.add([
             name(atom).into(),
             Cell::styled(style, state),
@@ -135,10 +136,12 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
     Ok(())
 }
 
-fn state(atom: &AtomView) -> (Style, String) {
+/// How far an atom is, of a build that may be over.
+fn state(atom: &AtomView, is_over: bool) -> (Style, String) {
     match (atom.state, how_ended(atom)) {
         (_, Some(_)) if atom.exit_code == Some(0) => (GOOD, "passed".to_owned()),
         (_, Some(how)) => (BAD, how),
+        (AtomState::NotStarted, None) if is_over => (NOTICE, "not run".to_owned()),
         (AtomState::NotStarted, None) => (Style::new(), "waiting".to_owned()),
         (AtomState::InProgress, None) => (Style::new(), "running".to_owned()),
         (AtomState::Completed, None) => (BAD, "no exit code".to_owned()),

@@ -327,6 +327,7 @@ fn build_state(build: &BuildView) -> (Style, &'static str) {
             Stage::WaitingForSlave => (NOTICE, "waiting for a slave"),
             _ => (NOTICE, "queued"),
         },
+        BuildStatus::Building if is_setting_up(build) => (NOTICE, "setting up"),
         BuildStatus::Building => (NOTICE, "building"),
         BuildStatus::Finished if build.lacks_atoms => (BAD, "no atoms"),
         BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => (GOOD, "passed"),
@@ -336,8 +337,15 @@ fn build_state(build: &BuildView) -> (Style, &'static str) {
     }
 }
 
+/// Whether nothing of a build runs because slaves still set it up.
+fn is_setting_up(build: &BuildView) -> bool {
+    let begun = build.num_atoms_completed + build.num_atoms_in_progress;
+    begun == 0 && !build.slaves_setting_up.is_empty()
+}
+
 fn atoms(build: &BuildView) -> String {
     match build.num_atoms {
+        None if build.num_atoms_completed > 0 => format!("{} done", build.num_atoms_completed),
         None => "-".to_owned(),
         Some(atoms) if build.status == BuildStatus::Finished => atoms.to_string(),
         Some(atoms) => format!("{} of {atoms}", build.num_atoms_completed),
