@@ -74,13 +74,16 @@ async fn an_atom_that_kills_its_slaves_fails_by_itself() {
 async fn a_slave_that_can_not_set_up_what_others_can_is_quarantined_until_undrained() {
     let farm = Farm::start(&[1, 1]).await;
     let repository = Repository::empty();
-    let mended = repository.outside("mended");
+    let (mended, tried) = (repository.outside("mended"), repository.outside("tried"));
     let setup = format!(
-        "case $PWD in {}/*) test -e '{}' || {{ echo no compiler; exit 7; }};; esac",
+        "case $PWD in {}/*) touch '{tried}'; test -e '{}' || {{ echo no compiler; exit 7; }};; esac",
         farm.slave_directory(1).display(),
-        mended.display()
+        mended.display(),
+        tried = tried.display()
     );
-    repository.commit_job(&job("echo on").setup(setup));
+    // The build is not over before the second slave has tried to set it up.
+    let atom = format!("until test -e '{}'; do sleep 0.02; done", tried.display());
+    repository.commit_job(&job(atom).setup(setup));
     farm.run(&repository.request()).await.passes();
     let reason = wait_for_quarantine(&farm, 1).await;
     assert!(reason.contains("no compiler"), "{reason}");
