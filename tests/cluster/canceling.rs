@@ -9,6 +9,7 @@ use crate::wait::wait_for;
 use clusterrunner_common::api::{AtomState, BuildStatus, BuildView};
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
+use std::fs;
 use std::time::Duration;
 
 /// A project whose two atoms start processes in every way that leaves the shell, and `last`.
@@ -226,12 +227,17 @@ async fn a_canceled_build_keeps_what_was_seen_of_it() {
     farm.stop_master();
     farm.start_master().await;
     check_kept(&farm, build).await;
-    let (build, master) = (build.to_string(), farm.master_address());
-    let arguments = ["logs", &build, "--master-url", &master];
+    let (text, master) = (build.to_string(), farm.master_address());
+    let arguments = ["logs", &text, "--master-url", &master];
     let printed = farm.command().args(arguments).output();
     let printed = String::from_utf8(printed.unwrap().stdout).unwrap();
     assert!(printed.contains("artifact_1_0  canceled"), "{printed}");
     assert!(printed.contains("artifact_2_0  not run"), "{printed}");
+    // As when its time is over.
+    fs::remove_dir_all(farm.path(&format!("base/master/results/{build}"))).unwrap();
+    let path = format!("/v1/build/{build}/artifacts.tar.gz");
+    let gone = farm.client().read::<Value>(&path).await.unwrap_err();
+    assert_eq!(gone.status().map(|status| status.as_u16()), Some(410));
 }
 
 #[tokio::test]

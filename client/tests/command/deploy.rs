@@ -237,7 +237,14 @@ fn this_machine_is_deployed_to_without_ssh() {
         "--ssh-option",
         "ProxyCommand=false",
     ]);
-    ended.expect_code(0).expect(&["localhost", "running"], &[]);
+    let stops = format!(
+        "this stops the farm, on each of its machines: cd {} ",
+        farm.display()
+    );
+    ended.expect_code(0).expect(
+        &["localhost", "running"],
+        &[&stops, "bin/clusterrunner stop"],
+    );
     assert_eq!(deployer.slaves("127.0.0.1").len(), 1);
     deployer.end(Vec::new());
 }
