@@ -2,24 +2,21 @@
 //!
 //! Owns which call may be repeated and for how long; how a call is signed and sent is `common::caller`'s.
 
+mod builds;
+mod consoles;
+mod slaves;
+
+pub use consoles::Archive;
+
 use crate::error::ClientError;
-use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::api::{
-    AtomBody, AtomView, BuildBody, BuildView, BuildsBody, ConsoleBody, DrainAnswer, MasterBody,
-    MasterView, QueueBody, ShutdownRequest, SlaveView, SlavesBody, SubjobBody, SubjobFilter,
-    SubjobView, SubjobsBody, VersionBody,
-};
+use clusterrunner_common::api::{MasterBody, MasterView, VersionBody};
 use clusterrunner_common::caller::{CallError, Caller};
-use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use std::fmt;
-use std::path::Path;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt as _;
 
 /// Pause before the first repetition of a call; it doubles from one to the next.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -55,30 +52,6 @@ pub enum Outage<'a> {
     },
     /// The call was answered after all.
     Ended,
-}
-
-/// What counts of the answer to a submission; masters of the original send less than ours.
-#[derive(Deserialize)]
-struct Accepted {
-    build_id: BuildId,
-}
-
-/// The two forms in which a master hands out a build's results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Archive {
-    /// `artifacts.zip`
-    Zip,
-    /// `artifacts.tar.gz`
-    TarGz,
-}
-
-impl fmt::Display for Archive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Zip => "artifacts.zip",
-            Self::TarGz => "artifacts.tar.gz",
-        })
-    }
 }
 
 impl Client {
@@ -129,252 +102,6 @@ impl Client {
         &self.master
     }
 
-    /// Submits a build. Repeated only while the connection itself is refused: otherwise nobody knows
-    /// whether the master has the build already.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn submit(&self, request: &BuildRequest) -> Result<BuildId, ClientError> {
-        self.submit_params(&request.to_body()).await
-    }
-
-    /// Submits a build described by the request's own fields, unchecked.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn submit_params(&self, params: &Map<String, Value>) -> Result<BuildId, ClientError> {
-        let url = self.url("/v1/build");
-        let accepted: Accepted = self
-            .repeat(ClientError::never_arrived, || {
-                self.send(Method::POST, &url, params)
-            })
-            .await?;
-        Ok(accepted.build_id)
-    }
-
-    /// Cancels a build; does nothing to one that is over.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn cancel(&self, build: BuildId) -> Result<(), ClientError> {
-        let url = self.url(&format!("/v1/build/{build}"));
-        let order = json!({"status": "canceled"});
-        let _answer: Value = self
-            .repeat(ClientError::is_passing, || {
-                self.send(Method::PUT, &url, &order)
-            })
-            .await?;
-        Ok(())
-    }
-
-    /// Leaves a message among the warnings of a build; does nothing to one that is over.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn note(&self, build: BuildId, note: &str) -> Result<(), ClientError> {
-        let url = self.url(&format!("/v1/build/{build}"));
-        let order = json!({"note": note});
-        let _answer: Value = self
-            .repeat(ClientError::is_passing, || {
-                self.send(Method::PUT, &url, &order)
-            })
-            .await?;
-        Ok(())
-    }
-
-    /// One build.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn build(&self, build: BuildId) -> Result<BuildView, ClientError> {
-        let body: BuildBody = self.read(&format!("/v1/build/{build}")).await?;
-        Ok(body.build)
-    }
-
-    /// All builds that the master remembers, in order of their ids.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn builds(&self) -> Result<Vec<BuildView>, ClientError> {
-        let body: BuildsBody = self.read("/v1/build").await?;
-        Ok(body.builds)
-    }
-
-    /// The builds that are not over, in order of their ids.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn queue(&self) -> Result<Vec<BuildView>, ClientError> {
-        let body: QueueBody = self.read("/v1/queue").await?;
-        Ok(body.queue)
-    }
-
-    /// A build's subjobs with their atoms.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn subjobs(&self, build: BuildId) -> Result<Vec<SubjobView>, ClientError> {
-        let body: SubjobsBody = self.read(&format!("/v1/build/{build}/subjob")).await?;
-        Ok(body.subjobs)
-    }
-
-    /// Those of a build's subjobs that a filter has. Masters that know no filters send all of them.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn filtered_subjobs(
-        &self,
-        build: BuildId,
-        filter: SubjobFilter,
-    ) -> Result<Vec<SubjobView>, ClientError> {
-        let path = format!("/v1/build/{build}/subjob?state={}", filter.name());
-        let body: SubjobsBody = self.read(&path).await?;
-        let wanted = |subjob: &SubjobView| filter.has(subjob);
-        Ok(body.subjobs.into_iter().filter(wanted).collect())
-    }
-
-    /// One subjob.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn subjob(
-        &self,
-        build: BuildId,
-        subjob: SubjobId,
-    ) -> Result<SubjobView, ClientError> {
-        let path = format!("/v1/build/{build}/subjob/{subjob}");
-        let body: SubjobBody = self.read(&path).await?;
-        Ok(body.subjob)
-    }
-
-    /// One atom.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn atom(
-        &self,
-        build: BuildId,
-        subjob: SubjobId,
-        atom: AtomId,
-    ) -> Result<AtomView, ClientError> {
-        let path = format!("/v1/build/{build}/subjob/{subjob}/atom/{atom}");
-        let body: AtomBody = self.read(&path).await?;
-        Ok(body.atom)
-    }
-
-    /// At most `max_lines` lines of an atom's output: from line `offset_line` on, or the last ones.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn console(
-        &self,
-        build: BuildId,
-        subjob: SubjobId,
-        atom: AtomId,
-        max_lines: u64,
-        offset_line: Option<u64>,
-    ) -> Result<ConsoleBody, ClientError> {
-        let mut path =
-            format!("/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?max_lines={max_lines}");
-        if let Some(offset) = offset_line {
-            path.push_str(&format!("&offset_line={offset}"));
-        }
-        self.read(&path).await
-    }
-
-    /// Begins to read all that an ended atom printed, from byte `offset` on, as it is. `None` where the master has only
-    /// lines of it to give: the atom has not ended, or the master does not know of bytes.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn console_text(
-        &self,
-        build: BuildId,
-        subjob: SubjobId,
-        atom: AtomId,
-        offset: u64,
-    ) -> Result<Option<Response>, ClientError> {
-        let url = self.url(&format!(
-            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?offset_byte={offset}"
-        ));
-        let is_text = |response: &Response| {
-            let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
-            kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
-        };
-        self.repeat(ClientError::is_passing, || async {
-            match self.caller.get_stream(&url).await {
-                Ok(response) => Ok(Some(response).filter(is_text)),
-                Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) => Ok(None),
-                Err(error) => Err(error.into()),
-            }
-        })
-        .await
-    }
-
-    /// At most `max_lines` lines of what the set-up of a build prints, from line `offset_line` on: on a slave, or on one
-    /// that sets the build up.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn setup_output(
-        &self,
-        build: BuildId,
-        slave: Option<SlaveId>,
-        max_lines: u64,
-        offset_line: u64,
-    ) -> Result<ConsoleBody, ClientError> {
-        let slave = slave.map_or_else(String::new, |slave| format!("&slave={slave}"));
-        let lines = format!("max_lines={max_lines}&offset_line={offset_line}");
-        self.read(&format!("/v1/build/{build}/setup?{lines}{slave}"))
-            .await
-    }
-
-    /// All slaves that the master knows.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn slaves(&self) -> Result<Vec<SlaveView>, ClientError> {
-        let body: SlavesBody = self.read("/v1/slave").await?;
-        Ok(body.slaves)
-    }
-
-    /// Has slaves end as soon as they have finished what they run. Repeated only while the connection
-    /// itself is refused: a slave that is gone already is unknown the second time.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn shut_down_slaves(&self, slaves: &ShutdownRequest) -> Result<(), ClientError> {
-        let url = self.url("/v1/slave/shutdown");
-        self.repeat(ClientError::never_arrived, async || {
-            match self.caller.order(Method::POST, &url, slaves).await {
-                Err(error) if error.is_from_original() => {
-                    self.meet_original()?;
-                    let ordered = self.caller.order_original(Method::POST, &url, slaves);
-                    Ok(ordered.await?)
-                }
-                ordered => Ok(ordered?),
-            }
-        })
-        .await
-    }
-
-    /// Has a slave take no new work, or (`drain` is false) take work again.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn drain_slave(
-        &self,
-        slave: SlaveId,
-        drain: bool,
-    ) -> Result<DrainAnswer, ClientError> {
-        let order = if drain { "drain" } else { "undrain" };
-        let url = self.url(&format!("/v1/slave/{slave}/{order}"));
-        self.repeat(ClientError::is_passing, || async {
-            Ok(self.caller.send(Method::POST, &url, &json!({})).await?)
-        })
-        .await
-    }
-
     /// The master's version.
     ///
     /// # Errors
@@ -418,52 +145,6 @@ impl Client {
             Ok(self.caller.get(&url).await?)
         })
         .await
-    }
-
-    /// Streams a build's results into the file at `path`, which it makes or empties. A download that
-    /// breaks off, or comes too early, begins anew.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn download(
-        &self,
-        build: BuildId,
-        archive: Archive,
-        path: &Path,
-    ) -> Result<(), ClientError> {
-        let url = self.url(&format!("/v1/build/{build}/{archive}"));
-        self.repeat(ClientError::is_passing, || async {
-            self.download_once(build, &url, path).await
-        })
-        .await
-    }
-
-    async fn download_once(
-        &self,
-        build: BuildId,
-        url: &str,
-        path: &Path,
-    ) -> Result<(), ClientError> {
-        let store = |source| ClientError::Store {
-            path: path.to_owned(),
-            source,
-        };
-        let mut response = self.caller.get_stream(url).await?;
-        if response.status() != StatusCode::OK {
-            return Err(ClientError::ArchiveNotReady { build });
-        }
-        let mut file = tokio::fs::File::create(path).await.map_err(store)?;
-        loop {
-            match response.chunk().await {
-                Ok(Some(bytes)) => file.write_all(&bytes).await.map_err(store)?,
-                Ok(None) => break,
-                Err(source) => {
-                    let source = source.without_url();
-                    return Err(ClientError::Download { build, source });
-                }
-            }
-        }
-        file.flush().await.map_err(store)
     }
 
     /// Sends JSON, signed, and reads JSON: what masters of the original take as well.
