@@ -151,8 +151,9 @@ pub struct Cluster {
     /// Builds with suspects that wait.
     #[serde(skip)]
     suspicious: BTreeSet<BuildId>,
-    /// Slaves that are found sick and not quarantined yet, and why. Empty when the cluster is at rest.
-    #[serde(skip)]
+    /// Slaves that are found sick and not quarantined yet, and why. Empty when the cluster is at rest, but a snapshot may
+    /// end between the evidence and the quarantine.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sick: BTreeMap<SlaveId, String>,
     /// Living slaves that are quarantined.
     #[serde(skip)]

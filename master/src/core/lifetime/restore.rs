@@ -80,6 +80,7 @@ impl Cluster {
     #[must_use]
     pub fn restore_damaged(mut self, builds: impl IntoIterator<Item = Build>) -> Self {
         self.slaves.clear();
+        self.sick.clear();
         let mut cluster = self.restore(builds);
         for build in cluster.builds.values_mut() {
             let build = Arc::make_mut(build);

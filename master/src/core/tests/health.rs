@@ -38,6 +38,7 @@ fn a_slave_is_blamed_for_a_set_up_that_others_could_do_before_or_after() {
         farm.build(big_plan(2, 0, 0));
         let on_sick = &farm.cluster.slave(SlaveId(2)).unwrap().builds;
         assert!(on_sick.is_empty(), "{on_sick:?}");
+        farm.check_snapshots();
     }
 }
 

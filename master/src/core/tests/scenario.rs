@@ -415,6 +415,17 @@ impl Scenario {
         assert_eq!(restored, *replayed, "a snapshot gives another state");
     }
 
+    /// A snapshot after any event gives the state back as it was.
+    #[track_caller]
+    pub(super) fn check_snapshots(&self) {
+        let mut cluster = Cluster::default();
+        for event in &self.journal {
+            cluster.apply(event);
+            let restored = Stored::new(&cluster).restored();
+            assert_eq!(restored, cluster, "after {event:?}");
+        }
+    }
+
     /// What a master that starts on this journal would know.
     pub(super) fn replayed(&self) -> Cluster {
         let mut replayed = Cluster::default();
