@@ -49,13 +49,15 @@ pub(super) fn brought(environment: impl Iterator<Item = (OsString, OsString)>) -
             }
             (Err(_), _) => continue,
         };
-        if !OF_SHELLS.contains(&name.as_str()) && variables::check(&name, &value).is_ok() {
+        if variables::is_too_long(&name, &value) {
+            left_out.push(name);
+        } else if !OF_SHELLS.contains(&name.as_str()) && variables::check(&name, &value).is_ok() {
             brought.set(name, value);
         }
     }
     if !left_out.is_empty() {
         output::note(format!(
-            "variables that are not UTF-8 text are left out: {}",
+            "variables that are not UTF-8 text or longer than 127 KiB are left out: {}",
             plain(&left_out.join(", "))
         ));
     }

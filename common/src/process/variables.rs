@@ -88,6 +88,12 @@ impl BuildVariables {
     }
 }
 
+/// Whether no program could be started with a variable.
+#[must_use]
+pub fn is_too_long(name: &str, value: &str) -> bool {
+    name.len() + value.len() > LONGEST
+}
+
 /// Why a build can not have a variable; the text says what would be right. The value is not in it.
 ///
 /// # Errors
@@ -102,7 +108,7 @@ pub fn check(name: &str, value: &str) -> Result<(), &'static str> {
     if value.contains('\0') {
         return Err("text without NUL characters");
     }
-    if name.len() + value.len() > LONGEST {
+    if is_too_long(name, value) {
         return Err("of at most 127 KiB: write longer values into a file");
     }
     Ok(())
