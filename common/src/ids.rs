@@ -31,6 +31,10 @@ numbered! {
     BuildId(u64);
     /// A project: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
     ProjectId(u64);
+    /// A user: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
+    UserId(u64);
+    /// A named token: 1, 2, 3 ... inside its user, never used twice.
+    TokenId(u64);
     /// A subjob inside its build, from 0.
     SubjobId(u32);
     /// An atom inside its subjob, from 0.

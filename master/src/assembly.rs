@@ -15,6 +15,7 @@ use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::effects::timing_files;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads};
+use crate::http::polyaxon;
 use crate::http::server::{self, Families};
 use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
 use crate::read::builds::Builds;
@@ -104,6 +105,7 @@ pub async fn serve(
     let gate = farm.gate(secret);
     let api = farm.api(sources, readers.published, readers.events);
     let families = Families {
+        polyaxon: polyaxon::router(farm.polyaxon_api()),
         clusterrunner: clusterrunner::router(api, &gate, origins),
     };
     tracing::info!(
@@ -324,13 +326,24 @@ impl Farm {
         }
     }
 
+    fn polyaxon_api(&self) -> polyaxon::Api {
+        polyaxon::Api {
+            cluster: self.cluster.clone(),
+            builds: self.builds(),
+        }
+    }
+
+    fn builds(&self) -> Builds {
+        Builds {
+            cluster: self.cluster.clone(),
+            archived: self.archived.clone(),
+        }
+    }
+
     fn api(&self, sources: Sources, published: Published<BuildPage>, events: EventLog) -> Api {
         Api {
             cluster: self.cluster.clone(),
-            builds: Builds {
-                cluster: self.cluster.clone(),
-                archived: self.archived.clone(),
-            },
+            builds: self.builds(),
             published,
             running: RunningAtoms::default(),
             results: self.results.clone(),

@@ -6,6 +6,7 @@
 //! [`Cluster::effects`] says what the world must be asked to do.
 
 pub mod access;
+pub mod accounts;
 pub mod builds;
 pub mod command;
 pub mod effect;
@@ -27,8 +28,9 @@ mod tests;
 pub use builds::mishaps::Mishaps;
 pub use check::Inconsistency;
 
+use accounts::projects::Projects;
+use accounts::users::Accounts;
 use builds::build::{Build, Preparation};
-use builds::project::Projects;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
 use lifetime::incarnation::Lineage;
@@ -108,6 +110,7 @@ pub struct Cluster {
     /// What was measured of archived builds.
     measures: Measures,
     projects: Projects,
+    accounts: Accounts,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.
@@ -170,6 +173,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The users.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// A build.
     #[must_use]
     pub fn build(&self, id: BuildId) -> Option<&Build> {

@@ -3,4 +3,6 @@
 pub mod caller;
 pub mod claims;
 pub mod clusterrunner;
+pub mod polyaxon;
 pub mod server;
+pub mod tokens;

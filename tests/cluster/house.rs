@@ -62,6 +62,15 @@ const RULES: &[(&[&str], &[&str])] = &[
     (&["master/src/http"], &["crate::effects"]),
     // One API does not know another.
     (
+        &["master/src/http/polyaxon.rs", "master/src/http/polyaxon"],
+        &[
+            "http::clusterrunner",
+            "http::binder",
+            "http::deis",
+            "http::page",
+        ],
+    ),
+    (
         &["master/src/http/clusterrunner"],
         &["http::polyaxon", "http::binder", "http::deis", "http::page"],
     ),

@@ -45,7 +45,9 @@ fn level(fact: &Fact) -> Level {
             IncarnationCause::NewJournal => Level::DEBUG,
             IncarnationCause::EventsMissing(_) => Level::WARN,
         },
-        Fact::Farm(FarmFact::IdsReserved { .. }) => Level::INFO,
+        Fact::Farm(FarmFact::IdsReserved { .. }) | Fact::Account(..) | Fact::Project(..) => {
+            Level::INFO
+        }
         Fact::Farm(FarmFact::MasterStarted { .. }) => Level::DEBUG,
     }
 }

@@ -1,16 +1,33 @@
 //! What a caller may do, for all APIs. Pure.
 
+use crate::core::accounts::projects::{Owner, Project};
+use crate::core::accounts::users::Role;
+use clusterrunner_common::ids::UserId;
+
 /// Who asks, as the API has proved it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A holder of the farm's secret: a user, an operator, or a slave of ours.
     Secret(SecretProof),
+    /// A user, by a token.
+    User(UserCaller),
     /// A holder of the token for reads.
     ReadToken,
     /// A slave of the original, on one of the routes where its weaker proof is accepted.
     Slave,
     /// Anyone who reaches the port.
     Nobody,
+}
+
+/// A user that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserCaller {
+    /// The user.
+    pub id: UserId,
+    /// Whether the user may do everything.
+    pub is_superuser: bool,
+    /// What the token lets the user do.
+    pub role: Role,
 }
 
 /// How a caller has shown that it holds the secret.
@@ -24,11 +41,15 @@ pub enum SecretProof {
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum Subject<'p> {
     /// Builds and what belongs to them.
     Builds,
     /// Slaves: what they report, and what they are told to do.
     Slaves,
+    /// A project and its builds.
+    Project(&'p Project),
+    /// The users, all of them.
+    Accounts,
 }
 
 /// What a caller may do; each level includes those before it.
@@ -48,7 +69,7 @@ pub enum Access {
 
 /// What a caller may do to a subject. `reads_are_open`: everyone who reaches the port may read.
 #[must_use]
-pub fn access(caller: Caller, subject: Subject, reads_are_open: bool) -> Access {
+pub fn access(caller: Caller, subject: Subject<'_>, reads_are_open: bool) -> Access {
     let of_strangers = if reads_are_open {
         Access::Read
     } else {
@@ -57,15 +78,111 @@ pub fn access(caller: Caller, subject: Subject, reads_are_open: bool) -> Access 
     match (caller, subject) {
         (Caller::Secret(SecretProof::BoundSignature), _) => Access::Admin,
         (Caller::Secret(SecretProof::BodyDigest), _) => Access::Own,
-        (Caller::ReadToken, _) => Access::Read,
+        (Caller::User(user), _) => of_user(user, subject, of_strangers),
+        (_, Subject::Accounts) => Access::None,
         (Caller::Slave, Subject::Slaves) => Access::Use,
-        (Caller::Slave, Subject::Builds) | (Caller::Nobody, _) => of_strangers,
+        (_, Subject::Project(project)) if !project.is_public() => Access::None,
+        (Caller::ReadToken, _) => Access::Read,
+        (Caller::Slave | Caller::Nobody, _) => of_strangers,
+    }
+}
+
+/// What a user may do; a token may let the user do less.
+fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Access {
+    let own = match subject {
+        _ if user.is_superuser => Access::Admin,
+        // The build and the project that begins with it are the user's own.
+        Subject::Builds => Access::Use,
+        Subject::Slaves => Access::Read.max(of_strangers),
+        Subject::Accounts => Access::None,
+        Subject::Project(project) if project.owner == Owner::User(user.id) => Access::Own,
+        Subject::Project(project) if project.has_collaborator(user.id) => Access::Use,
+        Subject::Project(project) if project.is_public() => Access::Read,
+        Subject::Project(_) => Access::None,
+    };
+    match user.role {
+        Role::Read => own.min(Access::Read),
+        Role::Submit => own.min(Access::Use),
+        Role::Admin => own,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::accounts::projects::{Made, NewProject};
+    use clusterrunner_common::clock::Timestamp;
+    use clusterrunner_common::ids::ProjectId;
+    use std::collections::BTreeSet;
+
+    fn project(is_public: bool) -> Project {
+        let said = NewProject {
+            name: "hill".to_owned(),
+            description: None,
+            tags: Vec::new(),
+            is_public,
+        };
+        let made = Made {
+            said,
+            at: Timestamp(0),
+            collaborators: BTreeSet::from([UserId(2)]),
+        };
+        Project {
+            id: ProjectId(1),
+            owner: Owner::User(UserId(1)),
+            source: String::new(),
+            made: Some(made),
+        }
+    }
+
+    fn check_user(id: u64, is_superuser: bool, role: Role, expected: [Access; 2]) {
+        let caller = Caller::User(UserCaller {
+            id: UserId(id),
+            is_superuser,
+            role,
+        });
+        let of = |is_public| {
+            let project = project(is_public);
+            let subject = Subject::Project(&project);
+            let closed = access(caller, subject, false);
+            assert_eq!(
+                access(caller, subject, true),
+                closed,
+                "a user has proved enough"
+            );
+            closed
+        };
+        assert_eq!([of(true), of(false)], expected, "user {id}, {role:?}");
+    }
+
+    #[test]
+    fn a_project_is_for_its_users() {
+        use Access::{Admin, None, Own, Read, Use};
+        for (id, is_superuser, own) in [
+            (1, false, [Own, Own]),
+            (2, false, [Use, Use]),
+            (3, false, [Read, None]),
+            (4, true, [Admin, Admin]),
+        ] {
+            check_user(id, is_superuser, Role::Admin, own);
+            check_user(id, is_superuser, Role::Submit, own.map(|own| own.min(Use)));
+            check_user(id, is_superuser, Role::Read, own.map(|own| own.min(Read)));
+        }
+        for caller in [Caller::Nobody, Caller::ReadToken, Caller::Slave] {
+            let private = project(false);
+            assert_eq!(access(caller, Subject::Project(&private), true), None);
+            assert_eq!(access(caller, Subject::Accounts, true), None);
+        }
+        let public = project(true);
+        assert_eq!(
+            access(Caller::Nobody, Subject::Project(&public), true),
+            Read
+        );
+        assert_eq!(
+            access(Caller::Nobody, Subject::Project(&public), false),
+            None
+        );
+    }
 
     #[test]
     fn each_caller_has_its_access() {

@@ -27,6 +27,8 @@ impl Cluster {
             Fact::Build(build, fact) => self.apply_to_build(*build, fact, event.at),
             Fact::Slave(slave, fact) => self.apply_to_slave(*slave, fact, event.at),
             Fact::Farm(fact) => self.apply_to_farm(fact),
+            Fact::Account(user, fact) => self.apply_to_account(*user, fact, event.at),
+            Fact::Project(project, fact) => self.apply_to_project(*project, fact, event.at),
         }
     }
 

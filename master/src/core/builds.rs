@@ -13,7 +13,6 @@ pub(in crate::core) mod mishaps;
 pub mod outcome;
 pub mod plan;
 pub(in crate::core) mod progress;
-pub mod project;
 pub(in crate::core) mod subjob;
 pub mod unstarted;
 pub(in crate::core) mod warnings;

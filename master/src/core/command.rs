@@ -1,5 +1,6 @@
 //! What the cluster can be asked or told.
 
+use super::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand};
 use super::event::{Actor, AtomOutcome, Plan};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
@@ -18,6 +19,20 @@ pub enum Command {
         by: Actor,
         /// What to build.
         request: Box<BuildRequest>,
+    },
+    /// An order about users.
+    Account {
+        /// The actor that gives it.
+        by: Actor,
+        /// The order.
+        command: AccountCommand,
+    },
+    /// An order about projects.
+    Project {
+        /// The actor that gives it; what it makes is its own.
+        by: Actor,
+        /// The order.
+        command: ProjectCommand,
     },
     /// A user cancels a build.
     CancelBuild {
@@ -248,6 +263,8 @@ impl Command {
     pub fn actor(&self) -> Actor {
         match self {
             Self::QueueBuild { by, .. }
+            | Self::Account { by, .. }
+            | Self::Project { by, .. }
             | Self::CancelBuild { by, .. }
             | Self::NoteOnBuild { by, .. }
             | Self::DrainSlave { by, .. }
@@ -345,6 +362,9 @@ pub struct HandOut {
 /// Why a command means nothing now. Nothing has changed. API families say it in their own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// It is about users or projects.
+    #[error(transparent)]
+    Account(#[from] AccountRefusal),
     /// No such build.
     #[error("build {0} is unknown")]
     UnknownBuild(BuildId),

@@ -5,8 +5,8 @@ mod reports;
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
 use super::event::{Actor, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact};
+use crate::core::accounts::projects::Owner;
 use crate::core::builds::build::{Build, BuildState};
-use crate::core::builds::project::Owner;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
@@ -42,6 +42,8 @@ impl Cluster {
             Command::ReportCleared { build } => Ok(self.cleared(build)),
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
             Command::QueueBuild { by, request } => Ok(vec![self.queued(by, request)]),
+            Command::Account { command, .. } => Ok(self.account_facts(command)?),
+            Command::Project { by, command } => Ok(self.project_facts(by, command)?),
             Command::CancelBuild { build, .. } => self.canceled(build),
             Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),
             Command::ReportPrepared { build, plan } => self.prepared(build, plan),

@@ -23,7 +23,7 @@ impl Cluster {
             Fact::Build(build, fact) => self.effects_on_build(*build, fact).into_iter().collect(),
             Fact::Slave(slave, fact) => self.effects_on_slave(*slave, fact).into_iter().collect(),
             Fact::Farm(FarmFact::MasterStarted { .. }) => self.under_way(),
-            Fact::Farm(_) => Vec::new(),
+            Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) => Vec::new(),
         }
     }
 

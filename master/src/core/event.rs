@@ -3,6 +3,7 @@
 //!
 //! Stored events are never edited. A new need is a new variant, or a new field with a default.
 
+pub use crate::core::accounts::facts::{AccountFact, ProjectFact};
 pub use crate::core::builds::facts::{Bound, BuildFact};
 pub use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
 pub use crate::core::builds::plan::Plan;
@@ -10,7 +11,7 @@ pub use crate::core::lifetime::facts::{FarmFact, IncarnationCause};
 pub use crate::core::slaves::facts::{KeptHandOut, Loss, SlaveFact};
 
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,6 +34,8 @@ pub enum Actor {
     Master,
     /// A caller that has proved that it knows the farm's secret.
     SecretHolder,
+    /// A user, by a token or a log-in.
+    User(UserId),
     /// A slave, under this registration.
     Slave(SlaveId),
     /// A caller that has proved nothing, where slaves of the original are accepted.
@@ -49,6 +52,10 @@ pub enum Fact {
     Slave(SlaveId, SlaveFact),
     /// To the master and its journal.
     Farm(FarmFact),
+    /// To a user.
+    Account(UserId, AccountFact),
+    /// To a project.
+    Project(ProjectId, ProjectFact),
 }
 
 /// The build and the slave that a fact is about.
@@ -73,7 +80,7 @@ impl Fact {
                 build: None,
                 slave: Some(*slave),
             },
-            Self::Farm(_) => Subject::default(),
+            Self::Farm(_) | Self::Account(..) | Self::Project(..) => Subject::default(),
         }
     }
 }
@@ -84,6 +91,8 @@ impl fmt::Display for Fact {
             Self::Build(build, fact) => write!(f, "build {build}{fact}"),
             Self::Slave(slave, fact) => write!(f, "slave {slave}{fact}"),
             Self::Farm(fact) => fact.fmt(f),
+            Self::Account(user, fact) => write!(f, "user {user}{fact}"),
+            Self::Project(project, fact) => write!(f, "project {project}{fact}"),
         }
     }
 }

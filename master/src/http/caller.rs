@@ -16,7 +16,7 @@ pub struct Asked {
     /// Who asks, by the proof that the gate has found.
     pub caller: Caller,
     /// What it is about.
-    pub subject: Subject,
+    pub subject: Subject<'static>,
     /// The least access that it needs.
     pub needs: Access,
 }

@@ -5,10 +5,14 @@
 pub enum Family {
     /// The API of ClusterRunner, versions 1 and 2.
     ClusterRunner,
+    /// The build-job API of Polyaxon, version 1.
+    Polyaxon,
 }
 
 /// Paths and the API that owns them with all that is below. The first entry that fits counts.
-const CLAIMS: [(&str, Family); 2] = [
+const CLAIMS: [(&str, Family); 4] = [
+    ("/api/v1", Family::Polyaxon),
+    ("/ws/v1", Family::Polyaxon),
     ("/v1", Family::ClusterRunner),
     ("/v2", Family::ClusterRunner),
 ];
@@ -32,6 +36,20 @@ fn is_below(path: &str, top: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_path_has_its_owner() {
+        for (path, family) in [
+            ("/", Family::ClusterRunner),
+            ("/v1/build/1", Family::ClusterRunner),
+            ("/build", Family::ClusterRunner),
+            ("/api/v1/ann/hill/builds/1", Family::Polyaxon),
+            ("/ws/v1/ann/hill/builds/1/logs", Family::Polyaxon),
+            ("/api/v2", Family::ClusterRunner),
+        ] {
+            assert_eq!(owner(path), family, "{path}");
+        }
+    }
 
     #[test]
     fn a_claim_ends_where_a_part_of_the_path_ends() {

@@ -2,6 +2,7 @@
 
 use super::claims::{self, Family};
 use super::clusterrunner;
+use super::polyaxon;
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::Answering;
@@ -22,6 +23,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct Families {
     /// Owns most paths.
     pub clusterrunner: clusterrunner::Router,
+    /// Owns `/api/v1` and `/ws/v1`.
+    pub polyaxon: polyaxon::Router,
 }
 
 /// Serves the APIs until `stop`; over TLS only, where `tls` is given.
@@ -46,6 +49,7 @@ impl Service<Request> for Families {
     fn call(&mut self, request: Request) -> Answering {
         match claims::owner(request.uri().path()) {
             Family::ClusterRunner => self.clusterrunner.call(request),
+            Family::Polyaxon => self.polyaxon.call(request),
         }
     }
 }

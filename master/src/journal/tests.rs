@@ -6,8 +6,8 @@ mod formats;
 
 use super::record::piece_key;
 use super::*;
+use crate::core::accounts::projects::Owner;
 use crate::core::builds::build::Build;
-use crate::core::builds::project::Owner;
 use crate::core::command::Command;
 use crate::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan, SlaveFact};
 use clusterrunner_common::api::build_request::BuildRequest;

@@ -33,7 +33,7 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
                 .with("incarnation", incarnation.to_string())
                 .with("reason", cause.to_string()),
         ),
-        Fact::Farm(_) => None,
+        Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) => None,
     };
     entry.into_iter().map(|entry| (at, entry)).collect()
 }

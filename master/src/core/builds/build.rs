@@ -5,7 +5,7 @@ pub use crate::core::builds::subjob::{POISON_EXIT_CODE, Subjob};
 pub(crate) use crate::core::scheduling::standing::Standing;
 
 use crate::core::MAX_SETUPS;
-use crate::core::builds::project::Owner;
+use crate::core::accounts::projects::Owner;
 use crate::core::event::Plan;
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;

@@ -1,8 +1,8 @@
 //! What happens to builds and to their subjobs.
 
+use crate::core::accounts::projects::Owner;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
-use crate::core::builds::project::Owner;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Makes a cluster whole that was read from a snapshot.
 
+use crate::core::accounts::projects::Project;
 use crate::core::builds::build::{Build, BuildState};
-use crate::core::builds::project::Project;
 use crate::core::slaves::doubts::is_in_doubt;
 use crate::core::slaves::quarantine::is_quarantined;
 use crate::core::slaves::slave::{BuildOnSlave, Presence};
@@ -71,6 +71,7 @@ impl Cluster {
             }
         }
         self.projects = self.derived_projects([]);
+        self.accounts = self.accounts.restored();
         self.derive_shares();
         self
     }

@@ -41,7 +41,9 @@ impl Cluster {
     pub(in crate::core) fn attend(&mut self, fact: &Fact) {
         match fact {
             Fact::Build(build, fact) => self.attend_to_build(*build, fact),
-            Fact::Farm(FarmFact::IdsReserved { .. })
+            Fact::Account(..)
+            | Fact::Project(..)
+            | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::Ended) => {}
             Fact::Farm(_) | Fact::Slave(..) => self.attend_to_all(),
         }

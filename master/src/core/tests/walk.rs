@@ -442,7 +442,9 @@ fn check_history(farm: &Scenario) {
             Fact::Build(build, BuildFact::Queued { .. }) => {
                 queued.insert(*build, incarnation);
             }
-            Fact::Farm(FarmFact::MasterStarted { .. })
+            Fact::Account(..)
+            | Fact::Project(..)
+            | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Build(_, BuildFact::PreparationStarted { .. })
             | Fact::Build(_, BuildFact::PreparationStopped)

@@ -1,6 +1,7 @@
 //! The one place that turns failures into HTTP.
 
 use crate::coordinator::{CommandFailure, Gone};
+use crate::core::accounts::command::AccountRefusal;
 use crate::core::command::Refusal;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
@@ -93,6 +94,7 @@ pub(crate) enum ApiError {
 /// What a refusal of the core is called in this family's answers. Where the original has a sentence, it is that one.
 fn sentence(refusal: &Refusal) -> String {
     match refusal {
+        Refusal::Account(refusal) => format!("{refusal}."),
         Refusal::UnknownBuild(build) => format!("Invalid build id: {build}."),
         Refusal::ForgottenBuild(build) => format!(
             "Invalid build id: {build}. This build was removed: finished builds are removed by age, number and size \
@@ -163,7 +165,10 @@ impl ApiError {
                 | Refusal::UnknownSubjob(_)
                 | Refusal::UnknownSlave(_)
                 | Refusal::NoSuchSlave(_)
-                | Refusal::UnknownAddress(_),
+                | Refusal::UnknownAddress(_)
+                | Refusal::Account(
+                    AccountRefusal::UnknownUser(_) | AccountRefusal::UnknownProject(_),
+                ),
             )
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
@@ -176,7 +181,10 @@ impl ApiError {
             Self::Refused(
                 Refusal::StaleAttempt { .. }
                 | Refusal::OtherIncarnation { .. }
-                | Refusal::AddressTaken(_),
+                | Refusal::AddressTaken(_)
+                | Refusal::Account(
+                    AccountRefusal::UserNameTaken(_) | AccountRefusal::ProjectNameTaken(_),
+                ),
             )
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,

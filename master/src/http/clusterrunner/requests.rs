@@ -71,7 +71,7 @@ impl Kind {
     }
 
     /// What it is about, and the least access that it needs.
-    fn needs(self) -> (Subject, Access) {
+    fn needs(self) -> (Subject<'static>, Access) {
         match self {
             Self::Options => (Subject::Builds, Access::None),
             Self::Read => (Subject::Builds, Access::Read),

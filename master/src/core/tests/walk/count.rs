@@ -79,7 +79,8 @@ impl Tally {
         match refusal {
             Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
-            Refusal::SessionExpired(_)
+            Refusal::Account(_)
+            | Refusal::SessionExpired(_)
             | Refusal::OtherIncarnation { .. }
             | Refusal::AddressTaken(_)
             | Refusal::NotLegacy(_)

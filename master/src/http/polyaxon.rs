@@ -1,0 +1,61 @@
+//! The build-job API of Polyaxon, as its command line and client library of 2018 to 2020 use it.
+
+mod error;
+mod gate;
+mod granted;
+mod routes;
+mod stopping;
+mod tidy_path;
+mod versions;
+
+use crate::coordinator::ClusterHandle;
+use crate::read::builds::Builds;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::response::Response;
+use clusterrunner_common::http::around::Answering;
+use error::PolyaxonError;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The way to the cluster.
+    pub cluster: ClusterHandle,
+    /// Builds, in the cluster or archived.
+    pub builds: Builds,
+}
+
+/// The API: paths are made tidy before its routes see them.
+#[derive(Clone)]
+pub struct Router(axum::Router);
+
+/// All routes, behind the gate.
+pub fn router(api: Api) -> Router {
+    let api = Arc::new(api);
+    let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
+    let routes = routes::routes()
+        .fallback(|| async { PolyaxonError::NotFound })
+        .method_not_allowed_fallback(|method: Method| async move {
+            PolyaxonError::MethodNotAllowed(method)
+        })
+        .layer(gate);
+    Router(routes.with_state(api))
+}
+
+impl tower::Service<Request> for Router {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answering {
+        let answering = tower::Service::call(&mut self.0, tidy_path::tidied(request));
+        Box::pin(answering)
+    }
+}

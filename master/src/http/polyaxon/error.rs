@@ -1,0 +1,136 @@
+//! The one place that turns failures into answers of this API.
+
+use crate::coordinator::{CommandFailure, Gone};
+use crate::core::accounts::command::AccountRefusal;
+use crate::core::command::Refusal;
+use crate::journal::JournalError;
+use crate::read::builds::ReadError;
+use axum::Json;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+/// Why a request brings no success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PolyaxonError {
+    /// There is no token.
+    #[error("Authentication credentials were not provided.")]
+    NotAuthenticated,
+    /// The token stands for nobody.
+    #[error("Invalid token.")]
+    InvalidToken,
+    /// The user may not do this.
+    #[error("You do not have permission to perform this action.")]
+    Forbidden,
+    /// There is no such thing, or no such route.
+    #[error("Not found.")]
+    NotFound,
+    /// The route does not take the method.
+    #[error("Method \"{0}\" not allowed.")]
+    MethodNotAllowed(Method),
+    /// The body can not be read.
+    #[error("JSON parse error - {0}")]
+    Unreadable(String),
+    /// A field of the body is wrong.
+    #[error("{field}: {sentence}")]
+    Field {
+        /// The field.
+        field: String,
+        /// What is wrong with it and what is right.
+        sentence: String,
+    },
+    /// The master is going down.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The core refuses it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// What is archived can not be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl PolyaxonError {
+    /// A field is wrong.
+    pub(super) fn field(field: impl Into<String>, sentence: impl Into<String>) -> Self {
+        Self::Field {
+            field: field.into(),
+            sentence: sentence.into(),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotAuthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unreadable(_) | Self::Field { .. } => StatusCode::BAD_REQUEST,
+            Self::Refused(_) => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<Refusal> for PolyaxonError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownBuild(_)
+            | Refusal::ForgottenBuild(_)
+            | Refusal::UnknownSubjob(_)
+            | Refusal::Account(
+                AccountRefusal::UnknownUser(_) | AccountRefusal::UnknownProject(_),
+            ) => Self::NotFound,
+            Refusal::Account(AccountRefusal::UserNameTaken(_)) => {
+                Self::field("username", "A user with that username already exists.")
+            }
+            Refusal::Account(AccountRefusal::ProjectNameTaken(_)) => {
+                Self::field("name", "The fields user, name must make a unique set.")
+            }
+            other => Self::Refused(other),
+        }
+    }
+}
+
+impl From<ReadError> for PolyaxonError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(refusal) => refusal.into(),
+            ReadError::Gone(gone) => gone.into(),
+            ReadError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<CommandFailure> for PolyaxonError {
+    fn from(failure: CommandFailure) -> Self {
+        match failure {
+            CommandFailure::Refused(refusal) => refusal.into(),
+            CommandFailure::Gone(gone) => gone.into(),
+        }
+    }
+}
+
+impl IntoResponse for PolyaxonError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = match &self {
+            Self::Field { field, sentence } => {
+                Value::Object(Map::from_iter([(field.clone(), json!([sentence]))]))
+            }
+            _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(error = %self, "a request failed");
+                json!({"detail": "The master could not do this; its log says why."})
+            }
+            _ => json!({"detail": self.to_string()}),
+        };
+        let answer = (status, Json(body));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                ([(header::WWW_AUTHENTICATE, "Token")], answer).into_response()
+            }
+            _ => answer.into_response(),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Stopping a build.
+
+use super::Api;
+use super::error::PolyaxonError;
+use super::granted::{GrantedBuild, Using};
+use crate::core::command::Command;
+use crate::core::event::Actor;
+use axum::extract::State;
+use std::sync::Arc;
+
+/// Ends a build; one that is over stays as it is.
+pub(super) async fn stop(
+    State(api): State<Arc<Api>>,
+    build: GrantedBuild<Using>,
+) -> Result<(), PolyaxonError> {
+    let by = Actor::User(build.of.caller.id);
+    let build = build.build;
+    api.cluster
+        .command(Command::CancelBuild { by, build })
+        .await?;
+    Ok(())
+}

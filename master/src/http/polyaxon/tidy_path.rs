@@ -1,0 +1,58 @@
+//! Every route is there with and without a slash at its end, and slashes that follow each other count as one.
+
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+
+/// The request with a path that has no slash too many.
+pub(super) fn tidied(mut request: Request) -> Request {
+    let uri = request.uri();
+    let path = tidy(uri.path());
+    if path == uri.path() {
+        return request;
+    }
+    let line = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(line).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn tidy(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    let tidy: String = parts.flat_map(|part| ["/", part]).collect();
+    if tidy.is_empty() {
+        "/".to_owned()
+    } else {
+        tidy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_too_many_do_not_matter() {
+        for (path, expected) in [
+            ("/api/v1/a/b/builds/1/", "/api/v1/a/b/builds/1"),
+            ("/api/v1/a/b//builds/1/logs", "/api/v1/a/b/builds/1/logs"),
+            ("/api/v1/a", "/api/v1/a"),
+            ("//", "/"),
+        ] {
+            assert_eq!(tidy(path), expected);
+        }
+    }
+
+    #[test]
+    fn a_query_stays_as_it_is() {
+        let request = Request::builder().uri("/api/v1/a//?query=x//y");
+        let request = tidied(request.body(axum::body::Body::empty()).unwrap());
+        assert_eq!(request.uri(), "/api/v1/a?query=x//y");
+    }
+}
