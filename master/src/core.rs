@@ -31,8 +31,10 @@ pub use check::Inconsistency;
 use accounts::projects::Projects;
 use accounts::users::Accounts;
 use builds::build::{Build, Preparation};
+use builds::details::AllDetails;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
+use lifetime::delete::Deletions;
 use lifetime::incarnation::Lineage;
 use measures::Measures;
 use scheduling::build_queue::BuildQueue;
@@ -107,6 +109,12 @@ pub struct Cluster {
     ended: BTreeMap<BuildId, Ended>,
     /// Builds that are forgotten and whose files may still be there.
     forgotten: BTreeSet<BuildId>,
+    /// Builds that users deleted and that are not forgotten yet.
+    #[serde(skip_serializing_if = "Deletions::is_empty")]
+    deletions: Deletions,
+    /// What users said of builds, archived ones too.
+    #[serde(skip_serializing_if = "AllDetails::is_empty")]
+    details: AllDetails,
     /// What was measured of archived builds.
     measures: Measures,
     projects: Projects,

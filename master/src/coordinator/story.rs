@@ -30,6 +30,7 @@ fn level(fact: &Fact) -> Level {
             BuildFact::Queued { .. }
             | BuildFact::Prepared { .. }
             | BuildFact::Canceled
+            | BuildFact::Deleted
             | BuildFact::Finished
             | BuildFact::Forgotten { .. } => Level::INFO,
             _ => Level::DEBUG,

@@ -4,6 +4,7 @@ mod apply;
 pub mod atom_grouper;
 pub(in crate::core) mod bounded_text;
 pub mod build;
+pub mod details;
 pub mod durations;
 pub(crate) mod environment;
 pub mod facts;

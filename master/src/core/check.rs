@@ -240,6 +240,10 @@ impl Cluster {
             is_waiting && b.preparations.deaths > 0
         });
         must(self.deadly == deadly, || "deadly".to_owned())?;
+        must(self.deletions == self.derived_deletions(), || {
+            "deletions".to_owned()
+        })?;
+        must(self.are_details_right(), || "details".to_owned())?;
         must(self.projects == self.derived_projects([]), || {
             "projects".to_owned()
         })?;

@@ -2,6 +2,7 @@
 
 use super::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand};
 use super::event::{Actor, AtomOutcome, Plan};
+use crate::core::builds::details::{Merge, NewDetails, Unfit};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::disk::retention::BuildBounds;
@@ -49,6 +50,24 @@ pub enum Command {
         build: BuildId,
         /// The message, for the users of the build.
         note: String,
+    },
+    /// A user says something of a build.
+    DescribeBuild {
+        /// The actor that says it.
+        by: Actor,
+        /// The build that it is about.
+        build: BuildId,
+        /// What is to be said of it from now on.
+        details: NewDetails,
+        /// What becomes of the tags that it has.
+        merge: Merge,
+    },
+    /// A user deletes a build: nobody is to be shown it any more, and nothing of it is to stay.
+    DeleteBuild {
+        /// The actor that deletes it.
+        by: Actor,
+        /// The build that is to go.
+        build: BuildId,
     },
     /// The preparer has the atoms of a build.
     ReportPrepared {
@@ -267,6 +286,8 @@ impl Command {
             | Self::Project { by, .. }
             | Self::CancelBuild { by, .. }
             | Self::NoteOnBuild { by, .. }
+            | Self::DescribeBuild { by, .. }
+            | Self::DeleteBuild { by, .. }
             | Self::DrainSlave { by, .. }
             | Self::UndrainSlave { by, .. }
             | Self::ShutDownSlaves { by, .. } => *by,
@@ -371,6 +392,9 @@ pub enum Refusal {
     /// There was such a build, but nothing of it is kept any more.
     #[error("build {0} was removed")]
     ForgottenBuild(BuildId),
+    /// What a user says of a build or a project can not be said.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// No such subjob in the build.
     #[error("subjob {0} is unknown")]
     UnknownSubjob(SubjobId),

@@ -46,6 +46,13 @@ impl Cluster {
             Command::Project { by, command } => Ok(self.project_facts(by, command)?),
             Command::CancelBuild { build, .. } => self.canceled(build),
             Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),
+            Command::DescribeBuild {
+                build,
+                details,
+                merge,
+                ..
+            } => self.described(build, details, merge),
+            Command::DeleteBuild { build, .. } => self.deleted(build),
             Command::ReportPrepared { build, plan } => self.prepared(build, plan),
             Command::ReportPreparationFailed { build, reason } => {
                 self.failed(build, BuildState::Preparing, reason)
@@ -141,10 +148,10 @@ impl Cluster {
     }
 
     fn canceled(&self, build: BuildId) -> Result<Vec<Fact>, Refusal> {
-        if self.is_ended(build) {
+        if self.is_ended(build) && !self.is_deleted(build) {
             return Ok(Vec::new());
         }
-        let is_open = !self.known_build(build)?.is_over();
+        let is_open = !self.shown_build(build)?.is_over();
         Ok(when(is_open, Fact::Build(build, BuildFact::Canceled)))
     }
 
@@ -271,15 +278,23 @@ impl Cluster {
 
     /// A message of a user is a warning of a build that is not over.
     fn noted(&self, id: BuildId, text: &str) -> Result<Vec<Fact>, Refusal> {
-        if self.is_ended(id) {
+        if self.is_ended(id) && !self.is_deleted(id) {
             return Ok(Vec::new());
         }
-        let build = self.known_build(id)?;
+        let build = self.shown_build(id)?;
         let text: String = text.chars().take(MAX_WARNING).collect();
         Ok(match build.is_over() {
             true => Vec::new(),
             false => warned(build, text),
         })
+    }
+
+    /// A build that users may still speak of.
+    fn shown_build(&self, id: BuildId) -> Result<&Build, Refusal> {
+        match self.is_deleted(id) {
+            true => Err(Refusal::ForgottenBuild(id)),
+            false => self.known_build(id),
+        }
     }
 
     fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {

@@ -161,7 +161,9 @@ impl Cluster {
     fn tear_down(&self, slave: SlaveId, build: BuildId) -> impl Iterator<Item = Effect> {
         let held = self.build(build).map_or_else(Vec::new, |ended| {
             let held = ended.held_at_end.iter();
-            let held = held.filter(|(_, (holder, _))| *holder == slave);
+            // Nobody will read what a deleted build had printed.
+            let is_read = !self.is_deleted(build);
+            let held = held.filter(|(_, (holder, _))| is_read && *holder == slave);
             let held = held.filter_map(|(subjob, (_, attempt))| {
                 Some(HeldSubjob {
                     subjob: *subjob,

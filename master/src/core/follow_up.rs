@@ -18,7 +18,8 @@ impl Cluster {
     #[must_use]
     pub fn follow_up(&mut self, at: Timestamp) -> Option<Event> {
         let fact = self
-            .next_preparation()
+            .next_of_deletions()
+            .or_else(|| self.next_preparation())
             .or_else(|| self.next_ending(at))
             .or_else(|| self.next_quarantine())
             .or_else(|| self.next_probe(at))

@@ -2,6 +2,7 @@
 //! lost events.
 
 pub(in crate::core) mod archive;
+pub(in crate::core) mod delete;
 pub mod facts;
 pub(in crate::core) mod forget;
 pub mod incarnation;

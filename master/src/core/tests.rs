@@ -2,6 +2,7 @@
 //! seeded walks against model slaves.
 
 mod builds;
+mod deleting;
 mod farms;
 mod health;
 mod incarnation;

@@ -45,6 +45,7 @@ impl Builds {
         E: From<ReadError> + Send + 'static,
     {
         let found = self.cluster.read(move |cluster| match cluster.build(id) {
+            _ if cluster.is_deleted(id) => Err(ReadError::from(Refusal::ForgottenBuild(id)).into()),
             Some(build) => look(cluster, build).map(Some),
             None if cluster.is_ended(id) => Ok(None),
             None if cluster.is_forgotten(id) => {

@@ -86,6 +86,7 @@ fn of_build_fact(
         BuildFact::Forgotten { bound } => {
             of_build("BUILD_REMOVED", build).with("reason", bound.to_string())
         }
+        BuildFact::Deleted => of_build("BUILD_DELETED", build),
         BuildFact::Warned { warning } => {
             of_build("BUILD_WARNED", build).with("warning", warning.as_str())
         }

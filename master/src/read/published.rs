@@ -132,7 +132,8 @@ impl<P> Published<P> {
         drop(known);
         for (id, shown) in shown {
             let wanted = shown.wanted.load(Ordering::Relaxed);
-            let build = cluster.build(id).filter(|_| wanted > 0);
+            let build = cluster.build(id);
+            let build = build.filter(|_| wanted > 0 && !cluster.is_deleted(id));
             shown.put(build.map(|build| (self.make)(cluster, build)));
             if wanted > 0 {
                 shown.wanted.store(wanted - 1, Ordering::Relaxed);

@@ -213,12 +213,13 @@ impl Cluster {
         }
     }
 
-    /// The project of a build that is kept, archived or not.
+    /// The project of a build that is kept and not deleted, archived or not.
     #[must_use]
     pub fn project_of(&self, build: BuildId) -> Option<&Project> {
-        let live = self.build(build).map(|build| build.project);
-        let project = live.or_else(|| Some(self.ended.get(&build)?.project));
-        self.project(project?)
+        match self.is_deleted(build) {
+            true => None,
+            false => self.project(self.project_id_of(build)?),
+        }
     }
 
     /// The project of an owner with a name.
@@ -250,14 +251,17 @@ impl Cluster {
         for project in made {
             derived.by_id.insert(project.id, project.clone());
         }
-        for build in self.builds.values() {
+        let builds = self.builds.values();
+        for build in builds.filter(|build| !self.is_deleted(build.id)) {
             derived.add_build(Project::of(build));
         }
         let found: BTreeMap<ProjectId, &Project> = put_away
             .into_iter()
             .map(|project| (project.id, project))
             .collect();
-        for ended in self.ended.values() {
+        let archived = self.ended.iter();
+        let archived = archived.filter(|(id, _)| !self.is_deleted(**id));
+        for (_, ended) in archived {
             let known = found.get(&ended.project).copied();
             if let Some(project) = known.or_else(|| self.project(ended.project)) {
                 derived.add_build(project.clone());

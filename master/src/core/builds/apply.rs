@@ -45,10 +45,12 @@ impl Cluster {
             BuildFact::Failed { reason } => {
                 let reason = reason.clone();
                 self.end_build(build, BuildState::Error { reason });
+                self.settle_deletion(build);
                 self.build_mut(build).timestamps.error = Some(at);
             }
             BuildFact::Canceled => {
                 self.end_build(build, BuildState::Canceled);
+                self.settle_deletion(build);
                 self.build_mut(build).timestamps.canceled = Some(at);
             }
             BuildFact::ArchivingStarted => self.end_build(build, BuildState::Archiving),
@@ -56,10 +58,13 @@ impl Cluster {
                 let finished = self.build_mut(build);
                 finished.state = BuildState::Finished;
                 finished.timestamps.finished = Some(at);
+                self.settle_deletion(build);
             }
             BuildFact::Retired => self.retire(build, at),
             BuildFact::Forgotten { .. } => self.forget(build),
+            BuildFact::Deleted => self.delete(build),
             BuildFact::Cleared => self.note_cleared(build),
+            BuildFact::Described { details } => self.describe(build, details, at),
             BuildFact::SubjobSuspected { subjob, .. } => {
                 self.build_mut(build).suspect(*subjob);
                 self.settle_if_suspicious(build);

@@ -1,6 +1,7 @@
 //! What happens to builds and to their subjobs.
 
 use crate::core::accounts::projects::Owner;
+use crate::core::builds::details::NewDetails;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use clusterrunner_common::api::build_request::BuildRequest;
@@ -53,8 +54,15 @@ pub enum BuildFact {
         /// The bound that it was beyond.
         bound: Bound,
     },
+    /// A user deleted it: from now on nobody is shown it. It is canceled, archived and forgotten as soon as it can be.
+    Deleted,
     /// It was forgotten, and nothing of it is on the disk any more.
     Cleared,
+    /// A user said something of it. What is not given stays.
+    Described {
+        /// What is given.
+        details: NewDetails,
+    },
     /// Something about it went wrong that does not change its result.
     Warned {
         /// A sentence about that for the user.
@@ -165,6 +173,8 @@ pub enum Bound {
     Number,
     /// The results of all were too large.
     Bytes,
+    /// A user deleted it.
+    Deleted,
 }
 
 impl fmt::Display for Bound {
@@ -173,6 +183,7 @@ impl fmt::Display for Bound {
             Self::Age => "it is too old (keep_builds_days)",
             Self::Number => "there are too many (keep_builds)",
             Self::Bytes => "the results of all are too large (keep_results_bytes)",
+            Self::Deleted => "a user deleted it",
         })
     }
 }
@@ -212,7 +223,9 @@ impl fmt::Display for BuildFact {
             Self::Finished => f.write_str(" finished"),
             Self::Retired => f.write_str(" retired"),
             Self::Forgotten { bound } => write!(f, " forgotten: {bound:?}"),
+            Self::Deleted => f.write_str(" deleted"),
             Self::Cleared => f.write_str(" cleared"),
+            Self::Described { .. } => f.write_str(" described"),
             Self::Warned { warning } => write!(f, " warned: {warning}"),
             Self::SetupRequested { slave, start_index } => {
                 write!(f, " to slave {slave} from index {start_index}")

@@ -45,13 +45,15 @@ impl Cluster {
         self.all_builds_from(BuildId(0))
     }
 
-    /// All builds that are kept from this id on, in the order of their ids; `None` for an archived build.
+    /// All builds that are kept and not deleted from this id on, in the order of their ids; `None` for an archived build.
     pub fn all_builds_from(
         &self,
         first: BuildId,
     ) -> impl Iterator<Item = (BuildId, Option<&Build>)> {
-        let mut live = self.builds.range(first..).peekable();
-        let mut ended = self.ended.range(first..).map(|(id, _)| id).peekable();
+        let live = self.builds.range(first..);
+        let mut live = live.filter(|(id, _)| !self.is_deleted(**id)).peekable();
+        let ended = self.ended.range(first..).map(|(id, _)| id);
+        let mut ended = ended.filter(|id| !self.is_deleted(**id)).peekable();
         std::iter::from_fn(move || match (live.peek(), ended.peek()) {
             (Some((id, _)), Some(other)) if *other < *id => ended.next().map(|id| (*id, None)),
             (Some(_), _) => live.next().map(|(id, build)| (*id, Some(build.as_ref()))),
@@ -102,6 +104,7 @@ impl Cluster {
             self.measures.observe(&build);
             let project = build.project;
             self.ended.insert(id, Ended { at, project });
+            self.settle_deletion(id);
         }
     }
 

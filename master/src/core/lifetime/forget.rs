@@ -67,8 +67,12 @@ impl Cluster {
     }
 
     pub(in crate::core) fn forget(&mut self, id: BuildId) {
+        self.forget_details(id);
         if let Some(ended) = self.ended.remove(&id) {
-            self.leave_project(ended.project);
+            // A deleted build left its project when it was deleted.
+            if !self.end_deletion(id) {
+                self.leave_project(ended.project);
+            }
             self.forgotten.insert(id);
         }
     }

@@ -70,6 +70,8 @@ impl Cluster {
                 }
             }
         }
+        self.restore_deletions();
+        self.restore_details();
         self.projects = self.derived_projects([]);
         self.accounts = self.accounts.restored();
         self.derive_shares();
@@ -124,6 +126,8 @@ impl Cluster {
                 self.ended.entry(*id).or_insert(Ended { at, project });
             }
         }
+        self.restore_deletions();
+        self.restore_details();
         self.projects = self.derived_projects(whole.values().map(|(_, project)| project));
     }
 }

@@ -57,7 +57,9 @@ impl Cluster {
             | BuildFact::Finished
             | BuildFact::Retired
             | BuildFact::Forgotten { .. }
+            | BuildFact::Deleted
             | BuildFact::Cleared
+            | BuildFact::Described { .. }
             | BuildFact::Warned { .. }
             | BuildFact::SubjobHandedOut { .. } => {}
             BuildFact::SetupRequested { slave, .. } => {

@@ -33,6 +33,7 @@ mod mutation;
 mod plan;
 mod quiet;
 pub(super) mod random;
+mod users;
 mod world;
 
 use super::scenario::Scenario;
@@ -91,6 +92,9 @@ struct Tally {
     too_large: usize,
     cleared: usize,
     slaves_forgotten: usize,
+    deleted: usize,
+    deletions_completed: usize,
+    described: usize,
     /// Hand-outs to slaves whose executors all had something to do.
     handed_out_ahead: usize,
     /// Hand-outs that went along with a set-up.
@@ -190,6 +194,7 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     let mut world = World::new(plan, mutation);
     world.run();
     check_promises(&world);
+    world.check_users();
     check_quarantines(&world, plan);
     let farm = &world.master.farm;
     check_history(farm);
@@ -452,6 +457,8 @@ fn check_history(farm: &Scenario) {
             | Fact::Build(_, BuildFact::ArchivingStarted)
             | Fact::Build(_, BuildFact::Retired)
             | Fact::Build(_, BuildFact::Cleared)
+            | Fact::Build(_, BuildFact::Deleted)
+            | Fact::Build(_, BuildFact::Described { .. })
             | Fact::Slave(_, SlaveFact::Forgotten)
             | Fact::Slave(_, SlaveFact::Connected { .. })
             | Fact::Slave(_, SlaveFact::ShutdownRequested)
@@ -473,7 +480,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 46] {
+    fn parts(&mut self) -> [&mut usize; 49] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -506,6 +513,9 @@ impl Tally {
             &mut self.too_large,
             &mut self.cleared,
             &mut self.slaves_forgotten,
+            &mut self.deleted,
+            &mut self.deletions_completed,
+            &mut self.described,
             &mut self.handed_out_ahead,
             &mut self.handed_out_with_setup,
             &mut self.lost_with_a_queue,

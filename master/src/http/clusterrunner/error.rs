@@ -100,6 +100,7 @@ fn sentence(refusal: &Refusal) -> String {
             "Invalid build id: {build}. This build was removed: finished builds are removed by age, number and size \
              (settings keep_builds_days, keep_builds and keep_results_bytes)."
         ),
+        Refusal::Unfit(unfit) => format!("It can not be said: {unfit}."),
         Refusal::UnknownSubjob(subjob) => format!("Invalid subjob id: {subjob}."),
         Refusal::UnknownSlave(slave) => format!("Invalid slave id: {slave}. Connect again."),
         Refusal::NoSuchSlave(slave) => {
@@ -194,6 +195,7 @@ impl ApiError {
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
+            | Self::Refused(Refusal::Unfit(_))
             | Self::Invalid(_)
             | Self::UnusableResult(_)
             | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {

@@ -57,7 +57,10 @@ impl Tally {
                     Bound::Age => self.too_old += 1,
                     Bound::Number => self.too_many += 1,
                     Bound::Bytes => self.too_large += 1,
+                    Bound::Deleted => self.deletions_completed += 1,
                 },
+                Fact::Build(_, BuildFact::Deleted) => self.deleted += 1,
+                Fact::Build(_, BuildFact::Described { .. }) => self.described += 1,
                 Fact::Build(_, BuildFact::Cleared) => self.cleared += 1,
                 Fact::Slave(_, SlaveFact::Forgotten) => self.slaves_forgotten += 1,
                 Fact::Build(build, BuildFact::SubjobHandedOut { slave, attempt, .. }) => {
@@ -88,7 +91,8 @@ impl Tally {
             | Refusal::NoSuchSlave(_)
             | Refusal::UnknownBuild(_)
             | Refusal::ForgottenBuild(_)
-            | Refusal::UnknownSubjob(_) => {}
+            | Refusal::UnknownSubjob(_)
+            | Refusal::Unfit(_) => {}
         }
     }
 }

@@ -79,6 +79,7 @@ impl World {
             .acknowledged
             .retain(|one| finished.contains(&(one.build, one.subjob, one.attempt)));
         self.accepted.retain(|(build, _)| queued.contains(build));
+        self.promises.lose(&master.farm.journal);
         // Builds that were put away lie in the journal's own directory.
         let cluster = &master.farm.cluster;
         let removed = std::mem::take(&mut master.removed);

@@ -4,6 +4,7 @@
 use super::DEADLY;
 use super::machine::Sickness;
 use super::random::Random;
+use super::users::Wish;
 use super::world::CALM_AT;
 
 /// How many walks the search for a smaller plan may take.
@@ -67,6 +68,8 @@ pub(super) enum Fault {
     MasterDiskIsWrong(WrongDisk, u64),
     /// A build of one of three projects is wanted.
     UserQueues(u64),
+    /// A user has another wish.
+    User(Wish),
     /// This build is not wanted any more.
     UserCancels(u64),
     /// This slave is to end, or all are.
@@ -158,6 +161,14 @@ impl Plan {
             };
             let left = random.between(200, 1000);
             plan.add(Fault::MasterDiskIsWrong(wrong, left), &mut random);
+        }
+        for _ in 0..[0, 0, 1, 2, 4][random.index(5)] {
+            let build = random.between(1, 6);
+            let wish = match random.below(3) {
+                0 => Wish::DeleteBuild(build),
+                _ => Wish::DescribeBuild(build),
+            };
+            plan.add(Fault::User(wish), &mut random);
         }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan

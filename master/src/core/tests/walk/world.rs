@@ -7,6 +7,7 @@ use super::messages::{Act, ToMachine, ToMaster, Work};
 use super::mutation::Mutation;
 use super::plan::{Fault, Plan};
 use super::random::Random;
+use super::users::Promises;
 use crate::core::builds::build::Build;
 use crate::core::command::{Command, SlaveChoice};
 use crate::core::event::{Actor, BuildFact, Fact};
@@ -58,6 +59,7 @@ pub(super) struct World {
     pub(super) branch: u64,
     /// Builds that users were told are accepted, and their projects.
     pub(super) accepted: Vec<(BuildId, String)>,
+    pub(super) promises: Promises,
     pub(super) machines: Vec<Machine>,
     pub(super) master: Master,
 }
@@ -89,6 +91,7 @@ impl World {
             master_hangs_until: 0,
             branch: 0,
             accepted: Vec::new(),
+            promises: Promises::default(),
             machines: machines.collect(),
             master: Master::new(mutation),
         };
@@ -245,6 +248,7 @@ impl World {
                 self.clock_offset += milliseconds;
                 self.master.tally.clock_jumps += 1;
             }
+            Fault::User(wish) => self.user_wishes(wish),
             Fault::UserQueues(project) => self.user_queues(project),
             Fault::UserCancels(build) => {
                 if self.master.is_up {
