@@ -7,7 +7,7 @@ use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{
-    Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
+    Attempt, BuildId, ExecutorIndex, Incarnation, ProjectId, SessionId, SlaveId, SubjobId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,17 @@ pub enum Command {
         by: Actor,
         /// What to build.
         request: Box<BuildRequest>,
+    },
+    /// A checked request for a build of a project that is there came in.
+    QueueBuildOf {
+        /// The actor that submits the build.
+        by: Actor,
+        /// The project; its owner owns the build, too.
+        project: ProjectId,
+        /// What to build.
+        request: Box<BuildRequest>,
+        /// What is said of the build.
+        details: NewDetails,
     },
     /// An order about users.
     Account {
@@ -282,6 +293,7 @@ impl Command {
     pub fn actor(&self) -> Actor {
         match self {
             Self::QueueBuild { by, .. }
+            | Self::QueueBuildOf { by, .. }
             | Self::Account { by, .. }
             | Self::Project { by, .. }
             | Self::CancelBuild { by, .. }

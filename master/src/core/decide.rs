@@ -5,14 +5,16 @@ mod reports;
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
 use super::event::{Actor, BuildFact, Event, Fact, IncarnationCause, KeptHandOut, Loss, SlaveFact};
+use crate::core::accounts::command::AccountRefusal;
 use crate::core::accounts::projects::Owner;
 use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
 use std::collections::BTreeMap;
 
 /// How many characters a warning has at most.
@@ -30,6 +32,7 @@ impl Cluster {
         Ok(facts.map(|fact| Event { at, by, fact }).collect())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each command")]
     fn facts(&self, command: Command, at: Timestamp) -> Result<Vec<Fact>, Refusal> {
         match command {
             Command::Start { opening } => Ok(self.start(&opening)),
@@ -42,6 +45,12 @@ impl Cluster {
             Command::ReportCleared { build } => Ok(self.cleared(build)),
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
             Command::QueueBuild { by, request } => Ok(vec![self.queued(by, request)]),
+            Command::QueueBuildOf {
+                by,
+                project,
+                request,
+                details,
+            } => self.queued_of(by, project, request, details),
             Command::Account { command, .. } => Ok(self.account_facts(command)?),
             Command::Project { by, command } => Ok(self.project_facts(by, command)?),
             Command::CancelBuild { build, .. } => self.canceled(build),
@@ -142,9 +151,34 @@ impl Cluster {
         let queued = BuildFact::Queued {
             project: self.projects.of(owner, request.project_key()),
             owner,
+            started_by: by.user(),
             request,
         };
         Fact::Build(self.next_build_id(), queued)
+    }
+
+    fn queued_of(
+        &self,
+        by: Actor,
+        project: ProjectId,
+        request: Box<BuildRequest>,
+        details: NewDetails,
+    ) -> Result<Vec<Fact>, Refusal> {
+        let known = self.project(project);
+        let owner = known.ok_or(AccountRefusal::UnknownProject(project))?.owner;
+        let build = self.next_build_id();
+        let details = self.fitting(project, build, details, None, Merge::Replace)?;
+        let queued = BuildFact::Queued {
+            project,
+            owner,
+            started_by: by.user(),
+            request,
+        };
+        let mut facts = vec![Fact::Build(build, queued)];
+        if !details.is_empty() {
+            facts.push(Fact::Build(build, BuildFact::Described { details }));
+        }
+        Ok(facts)
     }
 
     fn canceled(&self, build: BuildId) -> Result<Vec<Fact>, Refusal> {

@@ -42,6 +42,17 @@ pub enum Actor {
     Nobody,
 }
 
+impl Actor {
+    /// The user, if it is one.
+    #[must_use]
+    pub fn user(self) -> Option<UserId> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Master | Self::SecretHolder | Self::Slave(_) | Self::Nobody => None,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

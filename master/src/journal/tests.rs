@@ -84,6 +84,7 @@ fn queued(build: u64) -> Fact {
         BuildFact::Queued {
             project: ProjectId(build),
             owner: Owner::ClusterRunner,
+            started_by: None,
             request: Box::new(BuildRequest::from_json(&request).unwrap()),
         },
     )

@@ -11,6 +11,7 @@ use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use std::sync::Arc;
 
 impl Cluster {
+    #[expect(clippy::too_many_lines, reason = "an arm for each fact")]
     pub(in crate::core) fn apply_to_build(
         &mut self,
         build: BuildId,
@@ -21,13 +22,14 @@ impl Cluster {
             BuildFact::Queued {
                 project,
                 owner,
+                started_by,
                 request,
             } => {
-                self.last_build = build.0;
-                let new = Build::new(build, *project, *owner, (**request).clone(), at);
-                self.join_project(&new);
-                self.queued.entry(*project).or_default().insert(build);
-                self.builds.insert(build, Arc::new(new));
+                let new = Build {
+                    started_by: *started_by,
+                    ..Build::new(build, *project, *owner, (**request).clone(), at)
+                };
+                self.begin_build(new);
             }
             BuildFact::PreparationStarted { attempt } => {
                 self.leave_queue(build);
@@ -117,6 +119,13 @@ impl Cluster {
                 ..
             } => self.return_subjob(build, *subjob, *slave, reason),
         }
+    }
+
+    fn begin_build(&mut self, new: Build) {
+        self.last_build = new.id.0;
+        self.join_project(&new);
+        self.queued.entry(new.project).or_default().insert(new.id);
+        self.builds.insert(new.id, Arc::new(new));
     }
 
     fn hand_out(&mut self, build: BuildId, slave: SlaveId, subjob: SubjobId, attempt: Attempt) {

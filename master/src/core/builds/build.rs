@@ -12,7 +12,7 @@ use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId, UserId};
 use clusterrunner_common::job::config::quoted_atom;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -30,6 +30,9 @@ pub struct Build {
     pub project: ProjectId,
     /// The owner of both.
     pub owner: Owner,
+    /// The user that asked for it, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<UserId>,
     /// What was asked for.
     pub request: BuildRequest,
     /// Where it stands.
@@ -182,6 +185,7 @@ impl Build {
             id,
             project,
             owner,
+            started_by: None,
             request,
             state: BuildState::Queued,
             timestamps: Timestamps {

@@ -5,7 +5,7 @@ use crate::core::builds::details::NewDetails;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -19,6 +19,9 @@ pub enum BuildFact {
         project: ProjectId,
         /// The owner of build and project.
         owner: Owner,
+        /// The user that asked for it, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started_by: Option<UserId>,
         /// What to build.
         request: Box<BuildRequest>,
     },

@@ -2,6 +2,7 @@
 
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::accounts::command::AccountRefusal;
+use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
 use crate::core::command::Refusal;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
@@ -59,6 +60,29 @@ impl PolyaxonError {
         }
     }
 
+    /// What a user says does not fit its field.
+    fn unfit(unfit: &Unfit) -> Self {
+        let (field, sentence) = match unfit {
+            Unfit::NoName => (
+                "name",
+                "Enter a valid name consisting of letters, numbers, underscores or hyphens.".into(),
+            ),
+            Unfit::LongName => ("name", no_more_than(MAX_NAME)),
+            Unfit::NameTaken => (
+                "name",
+                "The fields project, name must make a unique set.".into(),
+            ),
+            Unfit::LongDescription => ("description", no_more_than(MAX_DESCRIPTION)),
+            Unfit::ManyTags => (
+                "tags",
+                format!("Ensure this field has no more than {MAX_TAGS} elements."),
+            ),
+            Unfit::LongTag => ("tags", no_more_than(MAX_TAG)),
+            Unfit::EmptyTag => ("tags", "This field may not be blank.".into()),
+        };
+        Self::field(field, sentence)
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::NotAuthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
@@ -71,6 +95,10 @@ impl PolyaxonError {
             Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+}
+
+fn no_more_than(characters: usize) -> String {
+    format!("Ensure this field has no more than {characters} characters.")
 }
 
 impl From<Refusal> for PolyaxonError {
@@ -88,6 +116,7 @@ impl From<Refusal> for PolyaxonError {
             Refusal::Account(AccountRefusal::ProjectNameTaken(_)) => {
                 Self::field("name", "The fields user, name must make a unique set.")
             }
+            Refusal::Unfit(unfit) => Self::unfit(&unfit),
             other => Self::Refused(other),
         }
     }
