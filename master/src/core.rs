@@ -28,7 +28,8 @@ mod tests;
 pub use builds::mishaps::Mishaps;
 pub use check::Inconsistency;
 
-use accounts::projects::Projects;
+use accounts::all_projects::Projects;
+use accounts::bookmarks::Bookmarks;
 use accounts::users::Accounts;
 use builds::build::{Build, Preparation};
 use builds::details::AllDetails;
@@ -119,6 +120,8 @@ pub struct Cluster {
     measures: Measures,
     projects: Projects,
     accounts: Accounts,
+    #[serde(skip_serializing_if = "Bookmarks::is_empty")]
+    bookmarks: Bookmarks,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.

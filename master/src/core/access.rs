@@ -110,28 +110,23 @@ fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Acce
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::accounts::projects::{Made, NewProject};
+    use crate::core::accounts::projects::NewProject;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::ProjectId;
     use std::collections::BTreeSet;
 
     fn project(is_public: bool) -> Project {
-        let said = NewProject {
+        let new = NewProject {
             name: "hill".to_owned(),
             description: None,
-            tags: Vec::new(),
+            tags: None,
             is_public,
+            git_url: None,
         };
-        let made = Made {
-            said,
-            at: Timestamp(0),
-            collaborators: BTreeSet::from([UserId(2)]),
-        };
+        let owner = Owner::User(UserId(1));
         Project {
-            id: ProjectId(1),
-            owner: Owner::User(UserId(1)),
-            source: String::new(),
-            made: Some(made),
+            collaborators: BTreeSet::from([UserId(2)]),
+            ..Project::made(ProjectId(1), owner, new, Timestamp(0))
         }
     }
 

@@ -244,6 +244,7 @@ impl Cluster {
             "deletions".to_owned()
         })?;
         must(self.are_details_right(), || "details".to_owned())?;
+        must(self.are_bookmarks_right(), || "bookmarks".to_owned())?;
         must(self.projects == self.derived_projects([]), || {
             "projects".to_owned()
         })?;

@@ -10,6 +10,7 @@ mod kept_results;
 mod legacy;
 mod prefetch;
 mod preparing;
+mod projects;
 mod retiring;
 mod scenario;
 mod scheduling;

@@ -1,5 +1,6 @@
 //! What a fact about a user or a project changes.
 
+use super::bookmarks::Bookmark;
 use super::facts::{AccountFact, ProjectFact};
 use crate::core::Cluster;
 use clusterrunner_common::clock::Timestamp;
@@ -14,6 +15,14 @@ impl Cluster {
     ) {
         match fact {
             AccountFact::Created(new) => self.accounts.add(user, (**new).clone(), at),
+            AccountFact::Bookmarked(what) => {
+                let is_set = true;
+                self.bookmarks.put(user, *what, Bookmark { is_set, at });
+            }
+            AccountFact::BookmarkTakenBack(what) => {
+                let is_set = false;
+                self.bookmarks.put(user, *what, Bookmark { is_set, at });
+            }
         }
     }
 
@@ -25,8 +34,12 @@ impl Cluster {
     ) {
         match fact {
             ProjectFact::Created { owner, project } => {
-                self.projects.make(id, *owner, (**project).clone(), at);
+                self.make_project(id, *owner, (**project).clone(), at);
             }
+            ProjectFact::Changed(change) => self.change_project(id, (**change).clone(), at),
+            ProjectFact::CollaboratorAdded { user } => self.share_project(id, *user, true),
+            ProjectFact::CollaboratorRemoved { user } => self.share_project(id, *user, false),
+            ProjectFact::Deleted => self.delete_project(id),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What happens to users and to projects.
 
 use super::users::NewUser;
-use crate::core::accounts::projects::NewProject;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::bookmarks::Markable;
+use crate::core::accounts::projects::{NewProject, Owner, ProjectChange};
+use clusterrunner_common::ids::UserId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -12,6 +13,10 @@ use std::fmt;
 pub enum AccountFact {
     /// The user was created, under a new id.
     Created(Box<NewUser>),
+    /// The user marked something.
+    Bookmarked(Markable),
+    /// The user took a mark back.
+    BookmarkTakenBack(Markable),
 }
 
 /// What happens to a project.
@@ -25,6 +30,20 @@ pub enum ProjectFact {
         /// What the owner says of it.
         project: Box<NewProject>,
     },
+    /// Something else is said of it. What is not given stays. It stays without builds from now on.
+    Changed(Box<ProjectChange>),
+    /// A user may do all with it but delete it.
+    CollaboratorAdded {
+        /// The user.
+        user: UserId,
+    },
+    /// A user may do no more with it than others.
+    CollaboratorRemoved {
+        /// The user.
+        user: UserId,
+    },
+    /// A user deleted it. Its builds were deleted before.
+    Deleted,
 }
 
 impl fmt::Display for AccountFact {
@@ -32,6 +51,8 @@ impl fmt::Display for AccountFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Created(user) => write!(f, " created: {}", user.name),
+            Self::Bookmarked(what) => write!(f, " marks {what}"),
+            Self::BookmarkTakenBack(what) => write!(f, " does not mark {what} any more"),
         }
     }
 }
@@ -41,6 +62,12 @@ impl fmt::Display for ProjectFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Created { project, .. } => write!(f, " created: {}", project.name),
+            Self::Changed(_) => f.write_str(" changed"),
+            Self::CollaboratorAdded { user } => write!(f, " shared with user {user}"),
+            Self::CollaboratorRemoved { user } => {
+                write!(f, " not shared with user {user} any more")
+            }
+            Self::Deleted => f.write_str(" deleted"),
         }
     }
 }

@@ -75,6 +75,7 @@ impl Cluster {
             self.leave_project(project);
         }
         self.forget_details(id);
+        self.bookmarks.leave_build_out(id);
         self.settle_deletion(id);
     }
 

@@ -68,6 +68,7 @@ impl Cluster {
 
     pub(in crate::core) fn forget(&mut self, id: BuildId) {
         self.forget_details(id);
+        self.bookmarks.leave_build_out(id);
         if let Some(ended) = self.ended.remove(&id) {
             // A deleted build left its project when it was deleted.
             if !self.end_deletion(id) {

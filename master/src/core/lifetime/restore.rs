@@ -74,6 +74,7 @@ impl Cluster {
         self.restore_details();
         self.projects = self.derived_projects([]);
         self.accounts = self.accounts.restored();
+        self.restore_bookmarks();
         self.derive_shares();
         self
     }
@@ -105,6 +106,7 @@ impl Cluster {
             let slaves = build.slave_urls.last_key_value().map_or(0, |(id, _)| id.0);
             cluster.last_slave = cluster.last_slave.max(slaves);
         }
+        cluster.adopt_projects();
         let working: Vec<BuildId> = cluster.working.iter().copied().collect();
         for build in working {
             cluster.settle(build);
@@ -129,5 +131,7 @@ impl Cluster {
         self.restore_deletions();
         self.restore_details();
         self.projects = self.derived_projects(whole.values().map(|(_, project)| project));
+        self.adopt_projects();
+        self.restore_bookmarks();
     }
 }

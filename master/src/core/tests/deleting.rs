@@ -16,7 +16,7 @@ impl Scenario {
         self.tell(description(build, details))
     }
 
-    fn put_away(&mut self, build: u64) -> Turn {
+    pub(super) fn put_away(&mut self, build: u64) -> Turn {
         let builds = vec![BuildId(build)];
         self.tell(Command::ReportKept { builds })
     }

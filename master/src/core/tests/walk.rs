@@ -95,6 +95,13 @@ struct Tally {
     deleted: usize,
     deletions_completed: usize,
     described: usize,
+    users_created: usize,
+    projects_made: usize,
+    projects_changed: usize,
+    projects_shared: usize,
+    projects_deleted: usize,
+    bookmarks_set: usize,
+    bookmarks_taken_back: usize,
     /// Hand-outs to slaves whose executors all had something to do.
     handed_out_ahead: usize,
     /// Hand-outs that went along with a set-up.
@@ -480,7 +487,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 49] {
+    fn parts(&mut self) -> [&mut usize; 56] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -516,6 +523,13 @@ impl Tally {
             &mut self.deleted,
             &mut self.deletions_completed,
             &mut self.described,
+            &mut self.users_created,
+            &mut self.projects_made,
+            &mut self.projects_changed,
+            &mut self.projects_shared,
+            &mut self.projects_deleted,
+            &mut self.bookmarks_set,
+            &mut self.bookmarks_taken_back,
             &mut self.handed_out_ahead,
             &mut self.handed_out_with_setup,
             &mut self.lost_with_a_queue,

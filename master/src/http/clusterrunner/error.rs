@@ -97,8 +97,8 @@ fn sentence(refusal: &Refusal) -> String {
         Refusal::Account(refusal) => format!("{refusal}."),
         Refusal::UnknownBuild(build) => format!("Invalid build id: {build}."),
         Refusal::ForgottenBuild(build) => format!(
-            "Invalid build id: {build}. This build was removed: finished builds are removed by age, number and size \
-             (settings keep_builds_days, keep_builds and keep_results_bytes)."
+            "Invalid build id: {build}. This build was removed: a user deleted it, or it was beyond a bound of age, number or \
+             size (settings keep_builds_days, keep_builds and keep_results_bytes)."
         ),
         Refusal::Unfit(unfit) => format!("It can not be said: {unfit}."),
         Refusal::UnknownSubjob(subjob) => format!("Invalid subjob id: {subjob}."),
@@ -168,7 +168,10 @@ impl ApiError {
                 | Refusal::NoSuchSlave(_)
                 | Refusal::UnknownAddress(_)
                 | Refusal::Account(
-                    AccountRefusal::UnknownUser(_) | AccountRefusal::UnknownProject(_),
+                    AccountRefusal::UnknownUser(_)
+                    | AccountRefusal::UnknownProject(_)
+                    | AccountRefusal::NothingToMark
+                    | AccountRefusal::NeverBookmarked,
                 ),
             )
             | Self::UnknownAtom(_)
@@ -184,7 +187,11 @@ impl ApiError {
                 | Refusal::OtherIncarnation { .. }
                 | Refusal::AddressTaken(_)
                 | Refusal::Account(
-                    AccountRefusal::UserNameTaken(_) | AccountRefusal::ProjectNameTaken(_),
+                    AccountRefusal::UserNameTaken(_)
+                    | AccountRefusal::ProjectNameTaken(_)
+                    | AccountRefusal::TooManyProjects(_)
+                    | AccountRefusal::TooManyCollaborators(_)
+                    | AccountRefusal::TooManyBookmarks(_),
                 ),
             )
             | Self::NotBuilding(_)
@@ -195,7 +202,7 @@ impl ApiError {
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
-            | Self::Refused(Refusal::Unfit(_))
+            | Self::Refused(Refusal::Unfit(_) | Refusal::Account(AccountRefusal::Unfit(_)))
             | Self::Invalid(_)
             | Self::UnusableResult(_)
             | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {

@@ -108,7 +108,10 @@ impl From<Refusal> for PolyaxonError {
             | Refusal::ForgottenBuild(_)
             | Refusal::UnknownSubjob(_)
             | Refusal::Account(
-                AccountRefusal::UnknownUser(_) | AccountRefusal::UnknownProject(_),
+                AccountRefusal::UnknownUser(_)
+                | AccountRefusal::UnknownProject(_)
+                | AccountRefusal::NothingToMark
+                | AccountRefusal::NeverBookmarked,
             ) => Self::NotFound,
             Refusal::Account(AccountRefusal::UserNameTaken(_)) => {
                 Self::field("username", "A user with that username already exists.")
@@ -116,7 +119,14 @@ impl From<Refusal> for PolyaxonError {
             Refusal::Account(AccountRefusal::ProjectNameTaken(_)) => {
                 Self::field("name", "The fields user, name must make a unique set.")
             }
-            Refusal::Unfit(unfit) => Self::unfit(&unfit),
+            Refusal::Unfit(unfit) | Refusal::Account(AccountRefusal::Unfit(unfit)) => {
+                Self::unfit(&unfit)
+            }
+            Refusal::Account(
+                full @ (AccountRefusal::TooManyProjects(_)
+                | AccountRefusal::TooManyCollaborators(_)
+                | AccountRefusal::TooManyBookmarks(_)),
+            ) => Self::field("non_field_errors", format!("Too many: {full}.")),
             other => Self::Refused(other),
         }
     }

@@ -4,7 +4,7 @@ use super::plan::MOST_EXECUTORS;
 use super::{Tally, is_of_failures};
 use crate::core::Cluster;
 use crate::core::command::Refusal;
-use crate::core::event::{Bound, BuildFact, Fact, FarmFact, SlaveFact};
+use crate::core::event::{AccountFact, Bound, BuildFact, Fact, FarmFact, ProjectFact, SlaveFact};
 use crate::core::slaves::slave::BuildOnSlave;
 use crate::core::tests::scenario::Turn;
 
@@ -61,6 +61,17 @@ impl Tally {
                 },
                 Fact::Build(_, BuildFact::Deleted) => self.deleted += 1,
                 Fact::Build(_, BuildFact::Described { .. }) => self.described += 1,
+                Fact::Account(_, AccountFact::Created(_)) => self.users_created += 1,
+                Fact::Account(_, AccountFact::Bookmarked(_)) => self.bookmarks_set += 1,
+                Fact::Account(_, AccountFact::BookmarkTakenBack(_)) => {
+                    self.bookmarks_taken_back += 1;
+                }
+                Fact::Project(_, ProjectFact::Created { .. }) => self.projects_made += 1,
+                Fact::Project(_, ProjectFact::Changed(_)) => self.projects_changed += 1,
+                Fact::Project(_, ProjectFact::CollaboratorAdded { .. }) => {
+                    self.projects_shared += 1;
+                }
+                Fact::Project(_, ProjectFact::Deleted) => self.projects_deleted += 1,
                 Fact::Build(_, BuildFact::Cleared) => self.cleared += 1,
                 Fact::Slave(_, SlaveFact::Forgotten) => self.slaves_forgotten += 1,
                 Fact::Build(build, BuildFact::SubjobHandedOut { slave, attempt, .. }) => {

@@ -79,7 +79,6 @@ impl World {
             .acknowledged
             .retain(|one| finished.contains(&(one.build, one.subjob, one.attempt)));
         self.accepted.retain(|(build, _)| queued.contains(build));
-        self.promises.lose(&master.farm.journal);
         // Builds that were put away lie in the journal's own directory.
         let cluster = &master.farm.cluster;
         let removed = std::mem::take(&mut master.removed);
@@ -92,6 +91,7 @@ impl World {
         }
         let is_known = |id: &BuildId| cluster.is_ended(*id) || cluster.is_forgotten(*id);
         master.kept.retain(|id, _| is_known(id));
+        self.lose_promises();
     }
 
     /// Only those results are left that the journal has.

@@ -162,12 +162,8 @@ impl Plan {
             let left = random.between(200, 1000);
             plan.add(Fault::MasterDiskIsWrong(wrong, left), &mut random);
         }
-        for _ in 0..[0, 0, 1, 2, 4][random.index(5)] {
-            let build = random.between(1, 6);
-            let wish = match random.below(3) {
-                0 => Wish::DeleteBuild(build),
-                _ => Wish::DescribeBuild(build),
-            };
+        for _ in 0..[0, 0, 3, 6, 12][random.index(5)] {
+            let wish = Self::wish(&mut random);
             plan.add(Fault::User(wish), &mut random);
         }
         plan.faults.sort_by_key(|(at, _)| *at);
@@ -176,6 +172,23 @@ impl Plan {
 
     fn add(&mut self, fault: Fault, random: &mut Random) {
         self.faults.push((random.below(CALM_AT), fault));
+    }
+
+    fn wish(random: &mut Random) -> Wish {
+        let (user, build) = (random.between(1, 2), random.between(1, 6));
+        let project = random.between(1, 4);
+        match random.below(12) {
+            0 | 1 => Wish::CreateUser(user),
+            2 => Wish::MakeProject(user, project),
+            3 => Wish::ChangeProject(project),
+            4 => Wish::DeleteProject(project),
+            5 => Wish::Share(project, user),
+            6 => Wish::QueueBuildOf(project),
+            7 => Wish::DescribeBuild(build),
+            8 => Wish::DeleteBuild(build),
+            9 | 10 => Wish::Mark(user, build),
+            _ => Wish::TakeBack(user, build),
+        }
     }
 
     fn trouble(&self, random: &mut Random) -> Fault {

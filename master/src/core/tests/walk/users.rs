@@ -2,29 +2,118 @@
 //! dies, and what was deleted is gone.
 
 use super::world::World;
+use crate::core::Cluster;
+use crate::core::accounts::bookmarks::Markable;
+use crate::core::accounts::command::{AccountCommand, ProjectCommand};
+use crate::core::accounts::projects::{Owner, ProjectChange};
+use crate::core::accounts::users::TokenDigest;
 use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::command::Command;
-use crate::core::event::{Actor, BuildFact, Event, Fact};
-use clusterrunner_common::ids::BuildId;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::core::event::Actor;
+use crate::core::tests::projects::{new_project, new_user};
+use crate::core::tests::scenario::request;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
 
-/// What users do.
+/// What users do. Builds, projects and users are named by small numbers, and may not be there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Wish {
-    /// This build is to be deleted.
-    DeleteBuild(u64),
-    /// Something is said of this build.
+    CreateUser(u64),
+    /// A user makes a project.
+    MakeProject(u64, u64),
+    /// Something is said of a project.
+    ChangeProject(u64),
+    DeleteProject(u64),
+    /// A project is shared with a user.
+    Share(u64, u64),
+    /// A build of a project is wanted.
+    QueueBuildOf(u64),
+    /// Something is said of a build.
     DescribeBuild(u64),
+    DeleteBuild(u64),
+    /// A user marks a build, or its project.
+    Mark(u64, u64),
+    /// A user takes the marks back.
+    TakeBack(u64, u64),
 }
 
-/// What users were told has come to stay.
-#[derive(Debug, Default)]
-pub(super) struct Promises {
-    /// How often something was said: later words are higher numbers.
-    num_said: u64,
-    deleted: BTreeSet<BuildId>,
-    /// The latest that was said of each build.
-    described: BTreeMap<BuildId, u64>,
+/// What a user was told.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Promise {
+    /// There is a user with this name, and a token of the same name opens the door.
+    User(String),
+    /// There is a project with this name.
+    Project(Owner, String),
+    /// This was said of a project, or something later.
+    Said(ProjectId, u64),
+    /// The user works on the project.
+    Shared(ProjectId, UserId),
+    /// This was said of a build, or something later, too.
+    Described(BuildId, u64),
+    Deleted(BuildId),
+    /// Whether the user has marked it.
+    Marked(UserId, Markable, bool),
+}
+
+impl Promise {
+    /// What is gone with its build or project is no promise any more.
+    fn holds(&self, cluster: &Cluster) -> bool {
+        let is_gone = |build| cluster.is_deleted(build) || cluster.is_forgotten(build);
+        match self {
+            Self::User(name) => {
+                let user = cluster.accounts().named(name).map(|user| user.id);
+                let digest = TokenDigest(name.clone());
+                let holder = cluster.accounts().holder(&digest, Timestamp(0));
+                user.is_some() && holder.map(|(user, _)| user.id) == user
+            }
+            Self::Project(owner, name) => cluster.project_named(*owner, name).is_some(),
+            Self::Said(id, said) => {
+                let project = cluster.project(*id);
+                let is = project.and_then(|project| project.description.as_deref());
+                is.is_some_and(|is| is.parse::<u64>().unwrap() >= *said)
+            }
+            Self::Shared(id, user) => {
+                let project = cluster.project(*id);
+                project.is_some_and(|project| project.has_collaborator(*user))
+            }
+            Self::Described(build, said) => {
+                let details = cluster.details(*build);
+                let is = details.and_then(|details| details.description.as_deref());
+                let tags = details.and_then(|details| details.tags.as_ref());
+                let is_right = is.is_some_and(|is| is.parse::<u64>().unwrap() >= *said)
+                    && tags.is_some_and(|tags| tags.contains(&said.to_string()));
+                is_gone(*build) || is_right
+            }
+            Self::Deleted(build) => is_gone(*build),
+            Self::Marked(user, what, is_set) => match what {
+                Markable::Build(build) if is_gone(*build) => true,
+                Markable::Project(id) if cluster.project(*id).is_none() => true,
+                _ => cluster.is_bookmarked(*user, *what) == *is_set,
+            },
+        }
+    }
+
+    /// Whether it is about something that an order may change.
+    fn is_about(&self, cluster: &Cluster, order: &Order) -> bool {
+        match (self, order) {
+            (Self::Marked(user, what, _), Order::Mark(marks, marked)) => {
+                (user, what) == (marks, marked)
+            }
+            (Self::Project(owner, name), Order::DeleteProject(id)) => {
+                let named = cluster.project_named(*owner, name);
+                named.is_some_and(|project| project.id == *id)
+            }
+            (Self::Said(of, _) | Self::Shared(of, _), Order::DeleteProject(id)) => of == id,
+            _ => false,
+        }
+    }
+}
+
+/// An order after which something that was promised before may not be so any more.
+enum Order {
+    DeleteProject(ProjectId),
+    Mark(UserId, Markable),
+    Other,
 }
 
 impl World {
@@ -32,77 +121,169 @@ impl World {
         if !self.master.is_up {
             return;
         }
-        let by = Actor::SecretHolder;
-        match wish {
-            Wish::DeleteBuild(build) => {
-                let build = BuildId(build);
-                if let Some(Ok(())) = self.tell(Command::DeleteBuild { by, build }) {
-                    self.promises.deleted.insert(build);
-                }
+        self.num_said += 1;
+        let cluster = &self.master.farm.cluster;
+        let Some((command, order, new)) = wished(cluster, wish, self.num_said) else {
+            return;
+        };
+        let next = cluster.next_build_id();
+        let before = std::mem::take(&mut self.promises).into_iter();
+        let (outdated, promises): (Vec<_>, Vec<_>) =
+            before.partition(|promise| promise.is_about(cluster, &order));
+        self.promises = promises;
+        let is_build = matches!(command, Command::QueueBuildOf { .. });
+        match self.tell(command) {
+            Some(Ok(())) => {
+                self.promises.extend(new);
+                self.accepted
+                    .extend(is_build.then(|| (next, OWN.to_owned())));
             }
-            Wish::DescribeBuild(build) => {
-                let build = BuildId(build);
-                self.promises.num_said += 1;
-                let said = self.promises.num_said;
-                let details = NewDetails {
-                    description: Some(said.to_string()),
-                    tags: Some(vec![said.to_string()]),
-                    ..NewDetails::default()
-                };
-                let merge = Merge::Add;
-                let told = self.tell(Command::DescribeBuild {
-                    by,
-                    build,
-                    details,
-                    merge,
-                });
-                if let Some(Ok(())) = told {
-                    self.promises.described.insert(build, said);
-                }
-            }
+            Some(Err(_)) => self.promises.extend(outdated),
+            // Nobody knows what became of it.
+            None => {}
         }
     }
 
-    /// All that was promised is so.
+    /// With the end of the journal some were lost.
+    pub(super) fn lose_promises(&mut self) {
+        let cluster = &self.master.farm.cluster;
+        self.promises.retain(|promise| promise.holds(cluster));
+    }
+
     pub(super) fn check_users(&self) {
         let cluster = &self.master.farm.cluster;
-        for build in &self.promises.deleted {
-            assert!(cluster.is_forgotten(*build), "build {build} was deleted");
-        }
-        for (build, said) in &self.promises.described {
-            if cluster.is_forgotten(*build) {
-                assert_eq!(cluster.details(*build), None, "build {build} is gone");
-                continue;
+        for promise in &self.promises {
+            assert!(promise.holds(cluster), "{promise:?} was promised");
+            if let Promise::Deleted(build) = promise {
+                assert!(cluster.is_forgotten(*build), "{promise:?}");
             }
-            let details = cluster.details(*build).unwrap();
-            let is = details.description.as_ref();
-            let is: Option<u64> = is.and_then(|text| text.parse().ok());
-            // What nobody was told of may be there, too.
-            assert!(is >= Some(*said), "build {build}: {said}");
-            let tags = details.tags.as_ref().unwrap();
-            assert!(tags.contains(&said.to_string()), "build {build}: {said}");
         }
     }
 }
 
-impl Promises {
-    /// With the end of the journal some were lost.
-    pub(super) fn lose(&mut self, journal: &[Event]) {
-        let mut deleted = BTreeSet::new();
-        let mut described: BTreeMap<BuildId, u64> = BTreeMap::new();
-        for event in journal {
-            match &event.fact {
-                Fact::Build(build, BuildFact::Deleted) => {
-                    deleted.insert(*build);
-                }
-                Fact::Build(build, BuildFact::Described { details }) => {
-                    let said = details.description.as_ref().map(|text| text.parse());
-                    described.insert(*build, said.unwrap().unwrap());
-                }
-                _ => {}
-            }
+/// Where builds of chosen projects come from.
+const OWN: &str = "own";
+
+/// The order of a user, and what is promised if it is acknowledged; nothing where a user is meant who is not there.
+#[expect(clippy::too_many_lines, reason = "an arm for each wish")]
+fn wished(cluster: &Cluster, wish: Wish, said: u64) -> Option<(Command, Order, Vec<Promise>)> {
+    let user = |number: u64| cluster.accounts().named(&user_name(number)).map(|u| u.id);
+    let text = said.to_string();
+    let of_project = |command| Command::Project {
+        by: Actor::SecretHolder,
+        command,
+    };
+    let by = Actor::SecretHolder;
+    Some(match wish {
+        Wish::CreateUser(number) => {
+            let name = user_name(number);
+            let command = AccountCommand::Create(Box::new(new_user(&name)));
+            let command = Command::Account { by, command };
+            (command, Order::Other, vec![Promise::User(name)])
         }
-        self.deleted.retain(|build| deleted.contains(build));
-        self.described = described;
+        Wish::MakeProject(number, name) => {
+            let (user, name) = (user(number)?, format!("project-{name}"));
+            let by = Actor::User(user);
+            let command = ProjectCommand::Create(new_project(&name));
+            let promise = Promise::Project(Owner::User(user), name);
+            (
+                Command::Project { by, command },
+                Order::Other,
+                vec![promise],
+            )
+        }
+        Wish::ChangeProject(project) => {
+            let project = ProjectId(project);
+            let change = Box::new(ProjectChange {
+                description: Some(text),
+                ..ProjectChange::default()
+            });
+            let merge = Merge::Replace;
+            let command = ProjectCommand::Change {
+                project,
+                change,
+                merge,
+            };
+            let promise = Promise::Said(project, said);
+            (of_project(command), Order::Other, vec![promise])
+        }
+        Wish::DeleteProject(project) => {
+            let project = ProjectId(project);
+            let builds = cluster.all_builds().map(|(id, _)| id);
+            let own = builds.filter(|id| cluster.project_id_of(*id) == Some(project));
+            let promises = own.map(Promise::Deleted).collect();
+            let command = ProjectCommand::Delete(project);
+            (of_project(command), Order::DeleteProject(project), promises)
+        }
+        Wish::Share(project, number) => {
+            let (project, user) = (ProjectId(project), user(number)?);
+            // The owner needs no share.
+            let shared = cluster.project(project)?.owner != Owner::User(user);
+            let promise = shared.then_some(Promise::Shared(project, user));
+            let command = ProjectCommand::AddCollaborator { project, user };
+            (
+                of_project(command),
+                Order::Other,
+                promise.into_iter().collect(),
+            )
+        }
+        Wish::QueueBuildOf(project) => {
+            let command = Command::QueueBuildOf {
+                by,
+                project: ProjectId(project),
+                request: Box::new(request(OWN)),
+                details: NewDetails::default(),
+            };
+            (command, Order::Other, Vec::new())
+        }
+        Wish::DescribeBuild(build) => {
+            let build = BuildId(build);
+            let command = Command::DescribeBuild {
+                by,
+                build,
+                details: NewDetails {
+                    description: Some(text.clone()),
+                    tags: Some(vec![text]),
+                    ..NewDetails::default()
+                },
+                merge: Merge::Add,
+            };
+            let promise = Promise::Described(build, said);
+            (command, Order::Other, vec![promise])
+        }
+        Wish::DeleteBuild(build) => {
+            let build = BuildId(build);
+            let promise = Promise::Deleted(build);
+            (
+                Command::DeleteBuild { by, build },
+                Order::Other,
+                vec![promise],
+            )
+        }
+        Wish::Mark(number, build) => {
+            let (user, what) = (user(number)?, marked(cluster, build));
+            let promise = Promise::Marked(user, what, true);
+            let command = ProjectCommand::Bookmark { user, what };
+            (of_project(command), Order::Mark(user, what), vec![promise])
+        }
+        Wish::TakeBack(number, build) => {
+            let (user, what) = (user(number)?, marked(cluster, build));
+            let promise = Promise::Marked(user, what, false);
+            let command = ProjectCommand::TakeBookmarkBack { user, what };
+            (of_project(command), Order::Mark(user, what), vec![promise])
+        }
+    })
+}
+
+fn user_name(number: u64) -> String {
+    format!("user-{number}")
+}
+
+/// Even builds are marked themselves, the projects of odd ones are.
+fn marked(cluster: &Cluster, build: u64) -> Markable {
+    let build = BuildId(build);
+    match cluster.project_of(build) {
+        Some(project) if build.0 % 2 == 1 => Markable::Project(project.id),
+        _ => Markable::Build(build),
     }
 }

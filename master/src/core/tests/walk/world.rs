@@ -7,7 +7,7 @@ use super::messages::{Act, ToMachine, ToMaster, Work};
 use super::mutation::Mutation;
 use super::plan::{Fault, Plan};
 use super::random::Random;
-use super::users::Promises;
+use super::users::Promise;
 use crate::core::builds::build::Build;
 use crate::core::command::{Command, SlaveChoice};
 use crate::core::event::{Actor, BuildFact, Fact};
@@ -59,7 +59,9 @@ pub(super) struct World {
     pub(super) branch: u64,
     /// Builds that users were told are accepted, and their projects.
     pub(super) accepted: Vec<(BuildId, String)>,
-    pub(super) promises: Promises,
+    /// What users were told beside that, and how often they said something.
+    pub(super) promises: Vec<Promise>,
+    pub(super) num_said: u64,
     pub(super) machines: Vec<Machine>,
     pub(super) master: Master,
 }
@@ -91,7 +93,8 @@ impl World {
             master_hangs_until: 0,
             branch: 0,
             accepted: Vec::new(),
-            promises: Promises::default(),
+            promises: Vec::new(),
+            num_said: 0,
             machines: machines.collect(),
             master: Master::new(mutation),
         };
