@@ -24,6 +24,7 @@ use clap::error::ErrorKind;
 use clusterrunner_client::exit_code::ExitCode as Code;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
+use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
 use clusterrunner_slave::{FETCH_PROJECT, fetch_project};
 use options::Options;
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     // What a daemon starts, and not for users, so it is no part of the command line.
     match std::env::args_os().nth(1) {
         Some(first) if first == PREPARE_BUILD => return prepare_build(),
+        Some(first) if first == KEEP_CODE => return keep_code(),
         Some(first) if first == FETCH_PROJECT => return fetch_project(),
         Some(first) if first == GUARD => return guard(),
         Some(_) | None => {}

@@ -3,5 +3,6 @@
 pub mod host_name;
 pub mod json;
 pub mod labels;
-pub(crate) mod nearest;
+pub mod nearest;
 pub mod printable;
+pub mod yaml;

@@ -24,6 +24,7 @@ use crate::read::feed;
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
+use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
 use crate::store::results::Results;
 use crate::store::sources::Sources;
 use clusterrunner_common::auth::gate::Gate;
@@ -91,8 +92,9 @@ pub async fn serve(
         caller,
         settings,
     };
-    let sources = farm.sources(&stop);
-    let projects = farm.projects(&sources);
+    let own = farm.own_repositories((program.clone(), &mark), &stop)?;
+    let sources = farm.sources(own.clone(), &stop);
+    let projects = farm.projects(&sources, own.clone());
     let preparer = farm.preparer((program, &mark), recovered.timings.clone(), &projects);
     preparer.children.get_ready();
     let running = Running::start(
@@ -105,7 +107,7 @@ pub async fn serve(
     let gate = farm.gate(secret);
     let api = farm.api(sources, readers.published, readers.events);
     let families = Families {
-        polyaxon: polyaxon::router(farm.polyaxon_api()),
+        polyaxon: polyaxon::router(farm.polyaxon_api(own.clone())),
         clusterrunner: clusterrunner::router(api, &gate, origins),
     };
     tracing::info!(
@@ -116,6 +118,7 @@ pub async fn serve(
     );
     server::serve(listener, families, tls, stop).await;
     running.end().await?;
+    own.rest().await;
     tracing::info!("the master has ended");
     Ok(())
 }
@@ -229,9 +232,26 @@ impl Farm {
         }
     }
 
-    fn sources(&self, stop: &CancellationToken) -> Sources {
+    /// The repositories of projects, written to by processes of `program`, which have `mark`.
+    fn own_repositories(
+        &self,
+        (program, mark): (PathBuf, &str),
+        stop: &CancellationToken,
+    ) -> Result<OwnRepositories, ServeError> {
+        let service = &self.settings.service;
+        OwnRepositories::open(
+            self.directory.join("own"),
+            (service.git_limits, service.git_max_memory_bytes),
+            Children::new(program, KEEP_CODE, mark, service.atom_kill_grace),
+            stop.clone(),
+        )
+        .map_err(ServeError::OwnRepositories)
+    }
+
+    fn sources(&self, own: OwnRepositories, stop: &CancellationToken) -> Sources {
         Sources::new(
             &self.directory,
+            own,
             self.git(),
             self.settings.get_project_from_master,
             self.space.clone(),
@@ -239,12 +259,13 @@ impl Farm {
         )
     }
 
-    fn projects(&self, sources: &Sources) -> Projects {
+    fn projects(&self, sources: &Sources, own: OwnRepositories) -> Projects {
         Projects {
             mirrors: sources.mirrors.clone(),
             work_trees: self.directory.join("work"),
             locks: ProjectLocks::default(),
             bounds: self.settings.service.kept_projects,
+            own,
         }
     }
 
@@ -326,10 +347,14 @@ impl Farm {
         }
     }
 
-    fn polyaxon_api(&self) -> polyaxon::Api {
+    fn polyaxon_api(&self, own: OwnRepositories) -> polyaxon::Api {
         polyaxon::Api {
             cluster: self.cluster.clone(),
             builds: self.builds(),
+            own,
+            space: self.space.clone(),
+            max_upload_bytes: self.settings.max_code_upload_bytes,
+            image_policy: self.settings.image_policy,
         }
     }
 

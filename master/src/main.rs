@@ -4,6 +4,7 @@ use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::text::printable::plain_lines;
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
+use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
 use clusterrunner_master::{MasterOptions, run};
 use std::process::ExitCode;
 
@@ -23,11 +24,10 @@ fn main() -> ExitCode {
     }
     clusterrunner_common::process::umask::close_to_others();
     // Not for users, so it is no part of the command line.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == PREPARE_BUILD)
-    {
-        return prepare_build();
+    match std::env::args_os().nth(1) {
+        Some(first) if first == PREPARE_BUILD => return prepare_build(),
+        Some(first) if first == KEEP_CODE => return keep_code(),
+        Some(_) | None => {}
     }
     let options = Options::parse();
     clusterrunner_common::process::allocator::limit_malloc_arenas();

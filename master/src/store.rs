@@ -1,4 +1,5 @@
-//! What lies on the disk beside the journal: results, and the mirrors of repositories.
+//! What lies on the disk beside the journal: results, the mirrors of repositories, and repositories of projects.
 
+pub mod own_repositories;
 pub mod results;
 pub mod sources;

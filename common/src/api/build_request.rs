@@ -6,7 +6,8 @@ mod tests;
 
 pub use reading::{InvalidRequest, LINK_PARAMETER};
 
-use crate::ids::BuildId;
+use crate::git::{GitUrl, GitUrlError};
+use crate::ids::{BuildId, ProjectId};
 use crate::process::variables::Variables;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use std::path::{Component, Path};
 pub const ENV: &str = "env";
 /// The field with what all commands have in place of the daemons' own environment.
 pub const INHERITED_ENV: &str = "inherited_env";
+/// The field with what another API was asked for.
+const SPECIFICATION: &str = "specification";
 
 /// A well-formed request for a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +45,10 @@ pub struct BuildRequest {
     /// What all commands have in place of the daemons' own environment. Never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited_env: Option<Variables>,
+    /// What another API than ClusterRunner's was asked for, in the words of its caller. ClusterRunner's API neither
+    /// takes nor shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specification: Option<Map<String, Value>>,
 }
 
 /// Where a project comes from. Serialized, it gives the request's own fields back.
@@ -70,9 +77,52 @@ pub enum ProjectSource {
         /// Its path; absolute in every build that was accepted, see [`ProjectSource::resolved`].
         project_directory: String,
     },
+    /// The project's own repository on the master. No request of ClusterRunner's API can name it.
+    Own {
+        /// The project.
+        project: ProjectId,
+        /// The commit, as a full id; none where nothing was uploaded yet: the build has an empty workspace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
+    },
+}
+
+/// A repository, as a build names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Repository {
+    /// By its URL.
+    Url(String),
+    /// The one that a project has on the master.
+    Own(ProjectId),
+}
+
+impl Repository {
+    /// The repository as git knows it.
+    ///
+    /// # Errors
+    /// The URL may not be used.
+    pub fn url(&self, allow_local_sources: bool) -> Result<GitUrl, GitUrlError> {
+        match self {
+            Self::Url(url) => GitUrl::parse(url, allow_local_sources),
+            Self::Own(project) => Ok(GitUrl::own(*project)),
+        }
+    }
 }
 
 impl ProjectSource {
+    /// The repository that the project's files are checked out from, if they are from one.
+    #[must_use]
+    pub fn repository(&self) -> Option<Repository> {
+        match self {
+            Self::Git { url, .. } => Some(Repository::Url(url.clone())),
+            Self::Own {
+                project,
+                commit: Some(_),
+            } => Some(Repository::Own(*project)),
+            Self::Own { commit: None, .. } | Self::Directory { .. } => None,
+        }
+    }
+
     /// The same with an absolute path: a relative one of a directory is meant from `base` on, and its `..` are
     /// taken away as they are written, as by the original.
     #[must_use]
@@ -100,12 +150,12 @@ impl ProjectSource {
 }
 
 impl BuildRequest {
-    /// The request as the API shows it: its own fields, as they were submitted, without its variables.
+    /// The request as ClusterRunner's API shows it: its own fields, as they were submitted, without its variables.
     #[must_use]
     pub fn to_params(&self) -> Map<String, Value> {
         let mut params = self.to_body();
-        for secret in [ENV, INHERITED_ENV] {
-            params.remove(secret);
+        for unseen in [ENV, INHERITED_ENV, SPECIFICATION] {
+            params.remove(unseen);
         }
         params
     }
@@ -141,6 +191,7 @@ impl BuildRequest {
             atoms_override: None,
             env: Variables::default(),
             inherited_env: None,
+            specification: None,
         };
         source.to_params()
     }
@@ -154,6 +205,7 @@ impl BuildRequest {
             ProjectSource::Directory { project_directory } => {
                 format!("directory {project_directory}")
             }
+            ProjectSource::Own { project, .. } => format!("project {project}"),
         }
     }
 
@@ -164,6 +216,8 @@ impl BuildRequest {
         match &self.project {
             ProjectSource::Git { .. } => true,
             ProjectSource::Directory { .. } => !self.remote_files.is_empty(),
+            // Nothing of it is needed on the master.
+            ProjectSource::Own { .. } => false,
         }
     }
 

@@ -32,9 +32,17 @@ pub(super) fn open_here(directory: &Path) -> Result<Repository, git2::Error> {
     )
 }
 
-/// Makes an empty bare repository under another name and moves it to `directory`, so that what is at `directory` is
-/// whole. `remote_url` is for programs that ask for it in a work tree; it must hold no password.
+/// Makes an empty mirror. `remote_url` is for programs that ask for it in a work tree; it must hold no password.
 pub(super) fn make(directory: &Path, remote_url: &str) -> Result<(), Trouble> {
+    make_bare(directory, |repository| configure(repository, remote_url))
+}
+
+/// Makes an empty bare repository under another name and moves it to `directory`, so that what is at `directory` is
+/// whole.
+pub(super) fn make_bare(
+    directory: &Path,
+    configure: impl FnOnce(&Repository) -> Result<(), git2::Error>,
+) -> Result<(), Trouble> {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
         return Err(Trouble::NoName);
     };
@@ -48,11 +56,12 @@ pub(super) fn make(directory: &Path, remote_url: &str) -> Result<(), Trouble> {
     options
         .bare(true)
         .no_reinit(true)
+        .initial_head("master")
         // Templates may hold hooks and settings of the machine.
         .external_template(false)
         .mode(RepositoryInitMode::SHARED_UMASK);
     let repository = Repository::init_opts(made.path(), &options)?;
-    configure(&repository, remote_url)?;
+    configure(&repository)?;
     drop(repository);
     // The directory keeps the temporary one's mode, 0700.
     fs::rename(made.path(), directory).map_err(Trouble::at(directory))?;

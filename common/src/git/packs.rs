@@ -281,7 +281,8 @@ fn written(builder: &mut PackBuilder<'_>, scratch: &Path) -> Result<File, Troubl
         .map_err(io::IntoInnerError::into_error)?)
 }
 
-fn loose_objects(objects: &Path) -> io::Result<Vec<Oid>> {
+/// The ids of the objects that lie each in a file of its own.
+pub(super) fn loose_objects(objects: &Path) -> io::Result<Vec<Oid>> {
     let mut loose = Vec::new();
     for entry in fs::read_dir(objects)? {
         let entry = entry?;

@@ -7,6 +7,7 @@ mod tests;
 pub(super) use place::{Place, SshAddress};
 
 use super::address::{host_of, path_start, percent_decoded};
+use crate::ids::ProjectId;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -85,6 +86,14 @@ impl GitUrl {
         Ok(Self { place })
     }
 
+    /// The repository that a project has on the master. It is taken from the master, and can not be fetched.
+    #[must_use]
+    pub fn own(project: ProjectId) -> Self {
+        Self {
+            place: Place::Own(project),
+        }
+    }
+
     /// A name for the folder of this repository's mirror: readable, and different for different URLs. It has only
     /// letters, digits, `.`, `_` and `-`, and does not begin with a dot.
     pub fn directory_name(&self) -> String {
@@ -95,6 +104,7 @@ impl GitUrl {
             Place::Ssh(ssh) => format!("{}/{}", host_of(&ssh.destination), ssh.path),
             Place::Daemon { host, path, .. } => format!("{host}/{path}"),
             Place::Local(path) => path.to_string_lossy().into_owned(),
+            Place::Own(_) => full.clone(),
         };
         let shown = shown.trim_end_matches('/');
         let shown = shown.strip_suffix(".git").unwrap_or(shown);
@@ -132,6 +142,7 @@ impl GitUrl {
             Place::Ssh(ssh) => ssh.text.clone(),
             Place::Daemon { text, .. } => text.clone(),
             Place::Local(path) => path.to_string_lossy().into_owned(),
+            Place::Own(project) => format!("project {project}"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every key: which programs read it, and what its values look like.
 
 use super::error::SettingsError;
+use super::image_policy::ImagePolicy;
 use super::values::{
     Amount, Bound, Days, Found, Host, Labels, Limit, MOST, Number, Port, Seconds, Value,
 };
@@ -125,6 +126,8 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Seconds<0>>("default_setup_timeout", MASTER),
     key_of::<Seconds<0>>("default_teardown_timeout", MASTER),
     key_of::<String>("build_symlink_directory", MASTER),
+    key_of::<Limit>("max_code_upload_bytes", MASTER),
+    key_of::<ImagePolicy>("image_policy", MASTER),
     key_of::<Seconds<0>>("unresponsive_slaves_cleanup_interval", MASTER),
     key_of::<Count>("num_executors", SLAVE),
     key_of::<Labels>("labels", SLAVE),

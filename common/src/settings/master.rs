@@ -3,8 +3,8 @@
 use super::error::SettingsError;
 use super::keys::Program;
 use super::layers::{Layers, no_default};
-use super::values::{Bound, Days, Seconds};
-use super::{GeneralSettings, Overrides, ServiceSettings};
+use super::values::{Bound, Days, Limit, Seconds};
+use super::{GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
 use crate::disk::retention::BuildBounds;
 use crate::job::config::{TimeLimit, Timeouts};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,10 @@ pub struct MasterSettings {
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
     pub build_symlink_directory: PathBuf,
+    /// How many bytes an archive of code may have that a user uploads.
+    pub max_code_upload_bytes: u64,
+    /// What becomes of builds that name a container image.
+    pub image_policy: ImagePolicy,
 }
 
 /// Loads the settings of the master.
@@ -72,6 +76,8 @@ pub fn load_master(
         },
         get_project_from_master: layers.get("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
+        max_code_upload_bytes: layers.get::<Limit>("max_code_upload_bytes")?.0,
+        image_policy: layers.get("image_policy")?,
     })
 }
 

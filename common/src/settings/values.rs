@@ -52,7 +52,7 @@ impl Found {
         }
     }
 
-    fn parse<T: FromStr>(&self, what: &str) -> Result<T, SettingsError> {
+    pub(super) fn parse<T: FromStr>(&self, what: &str) -> Result<T, SettingsError> {
         let text = self.text()?;
         text.parse().map_err(|_| self.expected(what, text))
     }

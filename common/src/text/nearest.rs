@@ -8,10 +8,7 @@ use strsim::levenshtein;
 ///
 /// Letter case and `-` for `_` count as nothing, so that `Max-Executors` finds `max_executors`.
 /// Near enough means: at most a third of the longer name differs, and at least one letter is shared.
-pub(crate) fn nearest<'a>(
-    given: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = plain(given);
     known
         .into_iter()

@@ -40,6 +40,9 @@ pub enum ServeError {
     /// Nothing can be written by a thread of its own.
     #[error("could not begin to store results: {0}")]
     Results(#[source] std::io::Error),
+    /// The code of projects can not be stored.
+    #[error("could not open the repositories of projects: {0}")]
+    OwnRepositories(#[source] std::io::Error),
     /// The address that it listens on is not known.
     #[error("could not determine the listening address: {0}")]
     Address(#[source] std::io::Error),

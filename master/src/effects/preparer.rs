@@ -172,6 +172,9 @@ impl Preparer {
                 let url = GitUrl::parse(url, self.git.allow_local_sources)?;
                 self.work_trees.join(url.directory_name())
             }
+            ProjectSource::Own { project, .. } => {
+                self.work_trees.join(GitUrl::own(*project).directory_name())
+            }
         };
         Ok(self.projects.lock(&directory).await)
     }

@@ -14,13 +14,14 @@ use crate::core::command::Command;
 use crate::effects::project_locks::ProjectLocks;
 use crate::journal::EndedBuilds;
 use crate::read::metrics::{Measured, Removed};
+use crate::store::own_repositories::OwnRepositories;
 use crate::store::results::Results;
 use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::kept_projects::{bound, find, remove_unnamed, unname};
 use clusterrunner_common::disk::retention::{BuildBounds, ProjectBounds};
 use clusterrunner_common::git::GitUrl;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, ProjectId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 const BUILDS_LOOK: Duration = Duration::from_secs(5);
 /// How often projects are; measuring them reads all their directories.
 const PROJECTS_LOOK: Duration = Duration::from_secs(600);
+
 /// Where the copies of projects are, and who uses which.
 #[derive(Clone, Debug)]
 pub struct Projects {
@@ -45,6 +47,8 @@ pub struct Projects {
     pub locks: ProjectLocks,
     /// How many are retained.
     pub bounds: ProjectBounds,
+    /// The repositories of projects, which are no copies: they go with their projects.
+    pub own: OwnRepositories,
 }
 
 /// Looks now and then whether something is beyond its bounds.
@@ -94,7 +98,10 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = builds.tick() => self.look_at_builds().await,
+                _ = builds.tick() => {
+                    self.look_at_builds().await;
+                    self.look_at_own_repositories().await;
+                }
                 _ = projects.tick() => self.look_at_projects().await,
             }
         }
@@ -196,12 +203,42 @@ impl Keeper {
         (without, with)
     }
 
+    /// Removes the repositories of projects that are gone.
+    async fn look_at_own_repositories(&self) {
+        let own = self.projects.own.clone();
+        let found = spawn_blocking(move || own.all()).await;
+        let found = match found.map_err(io::Error::other).and_then(|found| found) {
+            Ok(found) if found.is_empty() => return,
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "could not list the repositories of projects");
+                return;
+            }
+        };
+        // Looked up after they were listed: a project that begins meanwhile is not among them.
+        let gone = self.cluster.read(move |cluster| {
+            let is_gone = |project: &ProjectId| cluster.project(*project).is_none();
+            found.into_iter().filter(is_gone).collect::<Vec<_>>()
+        });
+        for project in gone.await.unwrap_or_default() {
+            match self.projects.own.remove(project).await {
+                Ok(()) => tracing::info!(
+                    project = project.0,
+                    "the code of a removed project is removed"
+                ),
+                Err(error) => {
+                    tracing::warn!(project = project.0, %error, "could not remove the code of a project");
+                }
+            }
+        }
+    }
+
     async fn look_at_projects(&self) {
         let urls = self.cluster.read(|cluster| {
             let unfinished = cluster.builds().filter(|build| !build.is_over());
             let urls = unfinished.filter_map(|build| match &build.request.project {
                 ProjectSource::Git { url, .. } => Some(url.clone()),
-                ProjectSource::Directory { .. } => None,
+                ProjectSource::Directory { .. } | ProjectSource::Own { .. } => None,
             });
             urls.collect::<BTreeSet<String>>()
         });

@@ -57,6 +57,8 @@ fn place(request: &BuildRequest, job_name: &str) -> Option<PathBuf> {
     let project = match &request.project {
         ProjectSource::Directory { project_directory } => project_directory.clone(),
         ProjectSource::Git { url, .. } => repository(url),
+        // The original has none of these.
+        ProjectSource::Own { .. } => return None,
     };
     let mut path = PathBuf::new();
     for component in Path::new(&project).components() {

@@ -1,5 +1,6 @@
 //! The build-job API of Polyaxon, as its command line and client library of 2018 to 2020 use it.
 
+mod code;
 mod error;
 mod gate;
 mod granted;
@@ -10,10 +11,13 @@ mod versions;
 
 use crate::coordinator::ClusterHandle;
 use crate::read::builds::Builds;
+use crate::store::own_repositories::OwnRepositories;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::response::Response;
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::around::Answering;
+use clusterrunner_common::settings::ImagePolicy;
 use error::PolyaxonError;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,6 +30,14 @@ pub struct Api {
     pub cluster: ClusterHandle,
     /// Builds, in the cluster or archived.
     pub builds: Builds,
+    /// The code of projects.
+    pub own: OwnRepositories,
+    /// The space that is left on the disk.
+    pub space: DiskSpace,
+    /// How many bytes an archive of code may have.
+    pub max_upload_bytes: u64,
+    /// What becomes of builds that name a container image.
+    pub image_policy: ImagePolicy,
 }
 
 /// The API: paths are made tidy before its routes see them.

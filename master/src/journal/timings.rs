@@ -35,7 +35,7 @@ impl JobKey {
             ProjectSource::Git {
                 project_directory, ..
             } => project_directory.as_deref().unwrap_or_default(),
-            ProjectSource::Directory { .. } => "",
+            ProjectSource::Directory { .. } | ProjectSource::Own { .. } => "",
         };
         Self(hash(&[&request.project_key(), inside, job_name]))
     }

@@ -2,11 +2,11 @@
 //!
 //! What slaves ask for at the same time is mostly the same, so what was made for one is retained for a while for the others.
 
-use clusterrunner_common::api::build_request::ProjectSource;
+use crate::store::own_repositories::OwnRepositories;
+use clusterrunner_common::api::build_request::{ProjectSource, Repository};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::{
-    CommitId, GitError, GitOptions, GitUrl, GitUrlError, InvalidCommitId, Mirror, PackHeader,
-    PackRequest,
+    CommitId, GitError, GitOptions, GitUrlError, InvalidCommitId, Mirror, PackHeader, PackRequest,
 };
 use clusterrunner_common::lock::lock;
 use futures_util::stream::{self, Stream};
@@ -62,6 +62,8 @@ pub enum SourceError {
 pub struct Sources {
     /// Where mirrors of repositories lie.
     pub mirrors: PathBuf,
+    /// The repositories that projects have here.
+    pub own: OwnRepositories,
     /// How repositories may be named.
     pub git: GitOptions,
     /// Where packs are made, in files without names.
@@ -99,6 +101,7 @@ impl Sources {
     #[must_use]
     pub fn new(
         directory: &Path,
+        own: OwnRepositories,
         git: GitOptions,
         are_given: bool,
         space: DiskSpace,
@@ -106,6 +109,7 @@ impl Sources {
     ) -> Self {
         Self {
             mirrors: directory.join("repos"),
+            own,
             git,
             scratch: directory.to_owned(),
             are_given,
@@ -127,15 +131,15 @@ impl Sources {
         commit: &str,
         request: PackRequest,
     ) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + use<>, SourceError> {
-        if !self.are_given {
-            return Err(SourceError::NotGiven);
-        }
-        let ProjectSource::Git { url, .. } = project else {
-            return Err(SourceError::NoRepository);
-        };
-        let url = GitUrl::parse(url, self.git.allow_local_sources)?;
+        let repository = project.repository().ok_or(SourceError::NoRepository)?;
+        let url = repository.url(self.git.allow_local_sources)?;
         let commit: CommitId = commit.parse()?;
-        let directory = self.mirrors.join(url.directory_name());
+        let directory = match repository {
+            // Slaves can not reach it otherwise.
+            Repository::Own(project) => self.own.directory_of(project),
+            Repository::Url(_) if !self.are_given => return Err(SourceError::NotGiven),
+            Repository::Url(_) => self.mirrors.join(url.directory_name()),
+        };
         let mirror = Mirror::new(directory, url, self.git.clone());
         let (sender, mut receiver) = mpsc::channel(2);
         let sources = self.clone();

@@ -7,7 +7,7 @@ use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{
     OrderAnswer, SetupRequest, SubjobAccepted, SubjobOrder, SubjobRequest, SubjobsRequest, Success,
     TeardownRequest,
@@ -51,8 +51,8 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         .job
         .ok_or(ApiError::OtherProtocol { missing: "job" })?;
     let parameters = Value::Object(request.project_type_params);
-    let project = BuildRequest::from_json(&parameters)?;
-    if matches!(project.project, ProjectSource::Git { .. }) && request.commit.is_none() {
+    let project = BuildRequest::from_master(&parameters)?;
+    if project.project.repository().is_some() && request.commit.is_none() {
         return Err(ApiError::OtherProtocol { missing: "commit" });
     }
     let (subjobs, timeout) = match request.subjobs {

@@ -4,6 +4,7 @@ use clusterrunner_common::child::ChildError;
 use clusterrunner_common::git::{CommitId, GitError, GitUrlError, InvalidCommitId, PackError};
 use clusterrunner_common::remote_files::RemoteFileError;
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::path::PathBuf;
 
 /// Why a project is not here. The text reaches the user.
@@ -39,6 +40,10 @@ pub(crate) enum SourceError {
         #[source]
         source: Box<SourceError>,
     },
+    #[error("the master did not give the project's code: {0}")]
+    OnlyMaster(String),
+    #[error("could not make the workspace: {0}")]
+    Workspace(#[source] io::Error),
     #[error(transparent)]
     RemoteFile(#[from] RemoteFileError),
     #[error("the set-up was canceled")]

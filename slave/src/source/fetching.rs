@@ -3,11 +3,10 @@
 
 use super::error::{GitFailure, SourceError};
 use super::mirrors::SharedMirror;
+use clusterrunner_common::api::build_request::Repository;
 use clusterrunner_common::child::{self, ChildError, Children, Inside, MemoryLimit};
 use clusterrunner_common::disk::kept_projects::touch;
-use clusterrunner_common::git::{
-    CommitId, GitError, GitOptions, GitUrl, Mirror, PackSource, Revision,
-};
+use clusterrunner_common::git::{CommitId, GitError, GitOptions, Mirror, PackSource, Revision};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// What is to be brought, and to where.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
-    pub(super) url: String,
+    pub(super) repository: Repository,
     pub(super) git: GitOptions,
     pub(super) work_tree: PathBuf,
     pub(super) wanted: Wanted,
@@ -57,7 +56,7 @@ impl Fetching {
         packs: Option<Arc<dyn PackSource + Send + Sync>>,
         stop: &CancellationToken,
     ) -> Result<CommitId, SourceError> {
-        let url = GitUrl::parse(&order.url, order.git.allow_local_sources)?;
+        let url = order.repository.url(order.git.allow_local_sources)?;
         let mut mirror = tokio::select! {
             mirror = shared.lock_owned() => mirror,
             () = stop.cancelled() => return Err(SourceError::Canceled),
@@ -93,7 +92,9 @@ pub fn fetch_project() -> ExitCode {
 fn bring(order: ChildOrder, inside: &Inside) -> Result<CommitId, GitFailure> {
     let _memory = MemoryLimit::set(order.max_memory_bytes);
     let ChildOrder { mirror, order, .. } = order;
-    let url = GitUrl::parse(&order.url, order.git.allow_local_sources).map_err(GitError::from)?;
+    let allow_local_sources = order.git.allow_local_sources;
+    let url = order.repository.url(allow_local_sources);
+    let url = url.map_err(GitError::from)?;
     let mirror = Mirror::new(mirror, url, order.git);
     let (work_tree, stop) = (&order.work_tree, &inside.stop);
     match order.wanted {

@@ -80,14 +80,19 @@ impl Mirrors {
         remove_unnamed(&parents)
     }
 
-    /// Removes what a git build was checked out to; nothing where there is nothing.
+    /// Removes the workspace that a build had to itself; nothing where there is nothing.
     pub(crate) async fn remove_work_tree(&self, data: &DataDirectory, build: BuildId) {
-        let Some(mirror) = lock(&self.work_trees).remove(&build) else {
-            return;
-        };
-        let mirror = mirror.lock_owned().await;
         let path = data.work_tree(build);
+        let mirror = lock(&self.work_trees).remove(&build);
+        let mirror = match mirror {
+            Some(mirror) => Some(mirror.lock_owned().await),
+            None => None,
+        };
         let removed = spawn_blocking(move || {
+            let Some(mirror) = mirror else {
+                // One without any code, at the most.
+                return remove_all(&path);
+            };
             if let Err(error) = mirror.remove_work_tree(&path) {
                 tracing::debug!(build.id = %build, %error, "git could not remove a work tree");
                 // What is no work tree yet, or not any more, is in the way all the same.

@@ -4,14 +4,15 @@ use super::error::SourceError;
 use super::fetching::{Fetching, Order, Wanted};
 use super::master_source::MasterSource;
 use super::mirrors::Mirrors;
-use crate::data_directory::DataDirectory;
+use crate::data_directory::{DataDirectory, make_private, remove_all};
 use crate::master::api::{Backoff, MasterApi};
 use crate::master::registration::Registration;
 use crate::work::SetupOrder;
-use clusterrunner_common::api::build_request::ProjectSource;
+use clusterrunner_common::api::build_request::{ProjectSource, Repository};
 use clusterrunner_common::git::{CommitId, GitOptions, GitUrl, PackError, Revision};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +75,7 @@ impl Sources {
                 };
                 let commit = match commit {
                     Some(commit) if order.source_from_master => {
-                        self.take_from_master(data, order.build, url, commit, revision, stop)
+                        self.take_or_fetch(data, order.build, url, commit, revision, stop)
                             .await?
                     }
                     _ => {
@@ -85,6 +86,19 @@ impl Sources {
                 let url = GitUrl::parse(url, true)?;
                 let work_tree = data.work_tree(order.build);
                 inside(work_tree, project_directory.as_deref(), &url, commit).await?
+            }
+            ProjectSource::Own { commit: None, .. } => empty(data.work_tree(order.build)).await?,
+            ProjectSource::Own {
+                project,
+                commit: Some(commit),
+            } => {
+                // Nobody else has it.
+                let own = Repository::Own(*project);
+                let taken = self
+                    .take_from_master(data, order.build, own, commit.parse()?, stop)
+                    .await?;
+                taken.map_err(SourceError::OnlyMaster)?;
+                data.work_tree(order.build)
             }
         };
         let files = fetch_remote_files(&order.remote_files, &project, &self.remote_files);
@@ -117,7 +131,7 @@ impl Sources {
         let name = GitUrl::parse(url, self.git.allow_local_sources)?;
         let shared = self.mirrors.of(data, build, &name, &self.git);
         let order = Order {
-            url: url.to_owned(),
+            repository: Repository::Url(url.to_owned()),
             git: self.git.clone(),
             work_tree: data.work_tree(build),
             wanted: Wanted::Fetched(revision),
@@ -125,9 +139,8 @@ impl Sources {
         self.fetching.bring(shared, order, None, stop).await
     }
 
-    /// Takes the commit from the master, however long that is away; what it can not give is fetched
-    /// from the repository.
-    async fn take_from_master(
+    /// Takes the commit from the master; what the master can not give is fetched from the repository.
+    async fn take_or_fetch(
         &self,
         data: &DataDirectory,
         build: BuildId,
@@ -136,8 +149,37 @@ impl Sources {
         revision: Revision,
         stop: &CancellationToken,
     ) -> Result<CommitId, SourceError> {
+        let repository = Repository::Url(url.to_owned());
+        let taken = self.take_from_master(data, build, repository, commit, stop);
+        let refusal = match taken.await? {
+            Ok(commit) => return Ok(commit),
+            Err(refusal) => refusal,
+        };
+        let shown = GitUrl::parse(url, true)?;
+        tracing::warn!(
+            build.id = %build, url = %shown, refusal,
+            "the master can not give a project; fetching it from its repository"
+        );
+        self.fetch_from_repository(data, build, url, revision, stop)
+            .await
+            .map_err(|source| SourceError::NotGiven {
+                refusal,
+                source: Box::new(source),
+            })
+    }
+
+    /// Takes the commit from the master, however long that is away; the inner error says why the master does not give
+    /// it.
+    async fn take_from_master(
+        &self,
+        data: &DataDirectory,
+        build: BuildId,
+        repository: Repository,
+        commit: CommitId,
+        stop: &CancellationToken,
+    ) -> Result<Result<CommitId, String>, SourceError> {
         // A name only: nothing is read there.
-        let name = GitUrl::parse(url, true)?;
+        let name = repository.url(true)?;
         let names_only = GitOptions {
             allow_local_sources: true,
             ..self.git.clone()
@@ -145,17 +187,17 @@ impl Sources {
         let (api, registration) = self.master.clone();
         let master = Arc::new(MasterSource::new(api, registration, build, stop.clone()));
         let mut backoff = Backoff::quick();
-        let refusal = loop {
+        loop {
             let shared = self.mirrors.of(data, build, &name, &self.git);
             let order = Order {
-                url: url.to_owned(),
+                repository: repository.clone(),
                 git: names_only.clone(),
                 work_tree: data.work_tree(build),
                 wanted: Wanted::Taken(commit.clone()),
             };
             let packs = Some(Arc::clone(&master) as _);
             let error = match self.fetching.bring(shared, order, packs, stop).await {
-                Ok(commit) => return Ok(commit),
+                Ok(commit) => return Ok(Ok(commit)),
                 Err(SourceError::Git(error)) => error,
                 Err(other) => return Err(other),
             };
@@ -167,21 +209,22 @@ impl Sources {
                         () = stop.cancelled() => return Err(SourceError::Canceled),
                     }
                 }
-                Some(refusal) => break refusal.to_string(),
+                Some(refusal) => return Ok(Err(refusal.to_string())),
                 None => return Err(error.into()),
             }
-        };
-        tracing::warn!(
-            build.id = %build, url = %name, refusal,
-            "the master can not give a project; fetching it from its repository"
-        );
-        self.fetch_from_repository(data, build, url, revision, stop)
-            .await
-            .map_err(|source| SourceError::NotGiven {
-                refusal,
-                source: Box::new(source),
-            })
+        }
     }
+}
+
+/// The workspace of a project without any code.
+async fn empty(work_tree: PathBuf) -> Result<PathBuf, SourceError> {
+    let made = tokio::task::spawn_blocking(move || {
+        remove_all(&work_tree)?;
+        make_private(&work_tree)?;
+        io::Result::Ok(work_tree)
+    });
+    let made = made.await.map_err(io::Error::other);
+    made.and_then(|made| made).map_err(SourceError::Workspace)
 }
 
 async fn is_directory(path: &Path) -> bool {

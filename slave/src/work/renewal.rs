@@ -27,7 +27,7 @@ impl Work {
         let Some(build) = self.builds.get_mut(&id).filter(|_| is_wanted) else {
             return self.step_ended(hand_out, None, effects);
         };
-        let is_ours = matches!(build.order.source, ProjectSource::Git { .. });
+        let is_ours = !matches!(build.order.source, ProjectSource::Directory { .. });
         match &build.stage {
             Stage::Ready(project) if is_ours && build.renewals < MAX_RENEWALS => {
                 build.stage = Stage::Renewing(project.clone());

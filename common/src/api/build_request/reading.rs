@@ -1,6 +1,8 @@
 //! From the body of a request to a [`BuildRequest`], or the field that is wrong.
 
 use super::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
+use crate::git::CommitId;
+use crate::ids::ProjectId;
 use crate::process::variables::{Variables, check as check_variable};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -20,6 +22,8 @@ const GIT_PARAMETERS: &[&str] = &[
     ENV,
     INHERITED_ENV,
 ];
+/// What a master tells a slave about a project's own repository.
+const OWN_PARAMETERS: &[&str] = &["type", "project", "commit", "remote_files"];
 const DIRECTORY_PARAMETERS: &[&str] = &[
     "type",
     "job_name",
@@ -87,6 +91,18 @@ impl BuildRequest {
     /// # Errors
     /// The first field that is missing, unknown, of a wrong type or unusable.
     pub fn from_json(body: &Value) -> Result<Self, InvalidRequest> {
+        Self::read(body, false)
+    }
+
+    /// Reads what a master tells a slave of a request: it may also be about a project's own repository.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn from_master(body: &Value) -> Result<Self, InvalidRequest> {
+        Self::read(body, true)
+    }
+
+    fn read(body: &Value, is_from_master: bool) -> Result<Self, InvalidRequest> {
         let Value::Object(map) = body else {
             return Err(InvalidRequest::NotAnObject { found: kind(body) });
         };
@@ -98,6 +114,7 @@ impl BuildRequest {
         let (project_type, known) = match type_name.as_str() {
             "git" => ("git", GIT_PARAMETERS),
             "directory" => ("directory", DIRECTORY_PARAMETERS),
+            "own" if is_from_master => ("own", OWN_PARAMETERS),
             _ => return Err(InvalidRequest::Type),
         };
         let is_known = |key: &&String| known.contains(&key.as_str()) || *key == LINK_PARAMETER;
@@ -108,16 +125,17 @@ impl BuildRequest {
                 known: known.join(", "),
             });
         }
-        let project = if project_type == "git" {
-            git_source(&fields)?
-        } else {
-            directory_source(&fields)?
+        let project = match project_type {
+            "git" => git_source(&fields)?,
+            "own" => own_source(&fields)?,
+            _ => directory_source(&fields)?,
         };
         let env = variables(&fields, ENV)?;
         let inherited_env = variables(&fields, INHERITED_ENV)?;
         Ok(Self {
             env: env.unwrap_or_default(),
             inherited_env,
+            specification: None,
             project,
             job_name: fields.text("job_name")?,
             config: match fields.get("config") {
@@ -230,6 +248,22 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
 fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
     let project_directory = fields.required_text("project_directory")?;
     Ok(ProjectSource::Directory { project_directory })
+}
+
+fn own_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
+    let project = fields.get("project").and_then(Value::as_u64);
+    let commit = fields.text("commit")?;
+    let is_commit = |commit: &String| commit.parse::<CommitId>().is_ok();
+    match (project, &commit) {
+        (None, _) => Err(wrong("project", "the number of a project")),
+        (_, Some(commit)) if !is_commit(commit) => {
+            Err(wrong("commit", "a commit id of 40 hex digits"))
+        }
+        (Some(project), _) => Ok(ProjectSource::Own {
+            project: ProjectId(project),
+            commit,
+        }),
+    }
 }
 
 fn atoms_override(fields: &Fields<'_>) -> Result<Option<Vec<String>>, InvalidRequest> {

@@ -156,3 +156,45 @@ fn an_error_names_the_field_and_the_cure() {
         "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, env, inherited_env.",
     );
 }
+
+#[test]
+fn only_a_master_names_a_project_s_own_repository() {
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let body = json!({"type": "own", "project": 7, "commit": commit});
+    assert_eq!(BuildRequest::from_json(&body), Err(InvalidRequest::Type));
+    let request = BuildRequest::from_master(&body).unwrap();
+    let project = ProjectSource::Own {
+        project: ProjectId(7),
+        commit: Some(commit.to_owned()),
+    };
+    assert_eq!(request.project, project);
+    assert_eq!(Value::Object(request.source_params()), body);
+    for (field, value) in [
+        ("project", json!("7")),
+        ("project", json!(-1)),
+        ("commit", json!("master")),
+        ("url", json!("https://host/x")),
+    ] {
+        let mut wrong = body.clone();
+        wrong[field] = value;
+        assert!(BuildRequest::from_master(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_another_api_was_asked_for_is_stored_and_neither_taken_nor_shown() {
+    let body = json!({"type": "git", "url": "https://host/x"});
+    let mut request = BuildRequest::from_json(&body).unwrap();
+    request.specification = Some(serde_json::Map::from_iter([(
+        "kind".to_owned(),
+        json!("build"),
+    )]));
+    assert_eq!(Value::Object(request.to_params()), body);
+    assert_eq!(Value::Object(request.source_params()), body);
+    let stored = serde_json::to_value(&request).unwrap();
+    assert_eq!(
+        serde_json::from_value::<BuildRequest>(stored.clone()).unwrap(),
+        request
+    );
+    assert!(BuildRequest::from_json(&stored).is_err());
+}

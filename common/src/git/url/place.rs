@@ -4,6 +4,7 @@ use super::{GitUrlError, forbidden_character, malformed, redact_url};
 use crate::git::address::{
     destination, parse_authority, percent_decoded, split_authority, split_scp,
 };
+use crate::ids::ProjectId;
 use reqwest::Url;
 use std::path::PathBuf;
 
@@ -18,6 +19,8 @@ pub(in crate::git) enum Place {
         text: String,
     },
     Local(PathBuf),
+    /// A project's own repository on the master. No text means it.
+    Own(ProjectId),
 }
 
 /// What the `ssh` program is told.

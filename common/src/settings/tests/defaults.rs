@@ -17,6 +17,8 @@ fn defaults_of_the_master() {
         kept_builds,
         get_project_from_master,
         build_symlink_directory,
+        max_code_upload_bytes,
+        image_policy,
     } = place.master();
     let base = place.directory.path();
     assert_eq!(general.config_file, place.file());
@@ -79,6 +81,8 @@ fn defaults_of_the_master() {
         build_symlink_directory,
         Path::new("/tmp/clusterrunner_build_symlinks")
     );
+    assert_eq!(max_code_upload_bytes, 1 << 30);
+    assert_eq!(image_policy, ImagePolicy::Use);
 }
 
 #[test]

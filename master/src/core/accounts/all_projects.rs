@@ -227,6 +227,12 @@ impl Cluster {
         });
     }
 
+    pub(super) fn note_code(&mut self, id: ProjectId, commit: &str) {
+        self.projects.change(id, |project| {
+            project.code = Some(commit.to_owned());
+        });
+    }
+
     pub(super) fn delete_project(&mut self, id: ProjectId) {
         self.projects.delete(id);
         self.bookmarks.leave_project_out(id);

@@ -40,6 +40,7 @@ impl Cluster {
             ProjectFact::CollaboratorAdded { user } => self.share_project(id, *user, true),
             ProjectFact::CollaboratorRemoved { user } => self.share_project(id, *user, false),
             ProjectFact::Deleted => self.delete_project(id),
+            ProjectFact::CodeCommitted { commit } => self.note_code(id, commit),
         }
     }
 }

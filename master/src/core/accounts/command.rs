@@ -57,6 +57,13 @@ pub enum ProjectCommand {
         /// What is not to be marked any more.
         what: Markable,
     },
+    /// A commit lies in the project's own repository: it is the newest from now on.
+    CommitCode {
+        /// The project.
+        project: ProjectId,
+        /// The commit, as a full id.
+        commit: String,
+    },
 }
 
 /// Why an order about accounts means nothing now.
@@ -92,4 +99,7 @@ pub enum AccountRefusal {
     /// What is said of a project can not be said.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// The project began with builds of a repository or directory that is elsewhere.
+    #[error("the code of project {0} is elsewhere")]
+    CodeElsewhere(ProjectId),
 }

@@ -47,6 +47,7 @@ impl Cluster {
             ProjectCommand::Delete(project) => self.deleted_project(project),
             ProjectCommand::AddCollaborator { project, user } => self.shared(project, user),
             ProjectCommand::RemoveCollaborator { project, user } => self.unshared(project, user),
+            ProjectCommand::CommitCode { project, commit } => self.committed(project, commit),
             ProjectCommand::Bookmark { user, what } => self.bookmarked(user, what),
             ProjectCommand::TakeBookmarkBack { user, what } => self.bookmark_back(user, what),
         }
@@ -151,6 +152,20 @@ impl Cluster {
         let removed = ProjectFact::CollaboratorRemoved { user };
         Ok(match project.has_collaborator(user) {
             true => vec![Fact::Project(id, removed)],
+            false => Vec::new(),
+        })
+    }
+
+    fn committed(&self, id: ProjectId, commit: String) -> Result<Vec<Fact>, AccountRefusal> {
+        let project = self.project(id);
+        let project = project.ok_or(AccountRefusal::UnknownProject(id))?;
+        if !project.has_own_repository() {
+            return Err(AccountRefusal::CodeElsewhere(id));
+        }
+        let is_news = project.code.as_ref() != Some(&commit);
+        let committed = ProjectFact::CodeCommitted { commit };
+        Ok(match is_news {
+            true => vec![Fact::Project(id, committed)],
             false => Vec::new(),
         })
     }

@@ -44,6 +44,11 @@ pub enum ProjectFact {
     },
     /// A user deleted it. Its builds were deleted before.
     Deleted,
+    /// Code was uploaded: from now on this commit of its own repository is the newest.
+    CodeCommitted {
+        /// The commit, as a full id.
+        commit: String,
+    },
 }
 
 impl fmt::Display for AccountFact {
@@ -68,6 +73,7 @@ impl fmt::Display for ProjectFact {
                 write!(f, " not shared with user {user} any more")
             }
             Self::Deleted => f.write_str(" deleted"),
+            Self::CodeCommitted { commit } => write!(f, " has code of commit {commit}"),
         }
     }
 }

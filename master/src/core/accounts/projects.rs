@@ -112,6 +112,9 @@ pub struct Project {
     /// When something else was last said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Timestamp>,
+    /// The newest commit of its own repository on the master, once code was uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Whether it stays without builds: a user made it, or has said something of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_kept: bool,
@@ -143,6 +146,7 @@ impl Project {
             collaborators: BTreeSet::new(),
             created: at,
             changed: None,
+            code: None,
             is_kept: true,
         }
     }
@@ -161,6 +165,7 @@ impl Project {
             collaborators: BTreeSet::new(),
             created: build.timestamps.queued.unwrap_or_else(unknown_time),
             changed: None,
+            code: None,
             is_kept: false,
         }
     }
@@ -228,6 +233,12 @@ impl Project {
     #[must_use]
     pub fn git_url(&self) -> Option<&str> {
         self.source.strip_prefix(GIT)
+    }
+
+    /// Whether its builds come from its own repository on the master.
+    #[must_use]
+    pub fn has_own_repository(&self) -> bool {
+        self.source.is_empty()
     }
 
     /// When it was made, or something else was last said of it.

@@ -10,7 +10,7 @@ use crate::core::event::Plan;
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
-use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId, UserId};
 use clusterrunner_common::job::config::quoted_atom;
@@ -431,12 +431,16 @@ impl Build {
             .is_none_or(|labels| labels.is_subset(&slave.labels))
     }
 
-    /// Whether a slave may set the build up: its labels suit, this registration has not failed, and its address has
-    /// not failed too often.
+    /// Whether a slave may set the build up: its labels suit, it can get the code, this registration has not failed, and
+    /// its address has not failed too often.
     #[must_use]
     pub fn may_be_set_up_by(&self, slave: &Slave) -> bool {
         let failure = self.setup_failures.get(&slave.url);
+        // Slaves of the original fetch for themselves.
+        let is_out_of_reach =
+            slave.is_legacy && matches!(self.request.project, ProjectSource::Own { .. });
         self.suits(slave)
+            && !is_out_of_reach
             && failure.is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
     }
 

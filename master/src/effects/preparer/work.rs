@@ -138,7 +138,7 @@ impl Work {
                 ProjectSource::Git {
                     project_directory, ..
                 } => error.in_repository(project_directory.as_deref()),
-                ProjectSource::Directory { .. } => error,
+                ProjectSource::Directory { .. } | ProjectSource::Own { .. } => error,
             })?;
         let timeouts = job.timeouts.or(self.surroundings.default_timeouts);
         let plan = Plan {
@@ -187,6 +187,8 @@ impl Work {
                 }
                 Ok((directory, None))
             }
+            // The request brings job and atoms along: nothing of the code is needed here.
+            ProjectSource::Own { commit, .. } => Ok((PathBuf::new(), commit.clone())),
             ProjectSource::Git {
                 url,
                 remote,

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::coordinator::Coordinator;
+use crate::core::accounts::command::ProjectCommand;
+use crate::core::accounts::projects::NewProject;
 use crate::core::event::Actor;
 use crate::journal::Journal;
 use clusterrunner_common::api::build_request::BuildRequest;
@@ -21,6 +23,7 @@ fn projects(directory: &Path) -> Projects {
             max_age: None,
             max_bytes: Some(1),
         },
+        own: OwnRepositories::in_test(directory),
     }
 }
 
@@ -69,15 +72,16 @@ async fn with_ended_build(
 
 const BUILD: BuildId = BuildId(1);
 
+fn canceled() -> Vec<Command> {
+    let by = Actor::SecretHolder;
+    vec![Command::CancelBuild { by, build: BUILD }]
+}
+
 #[tokio::test]
 async fn results_without_an_archive_go_before_their_build() {
     let directory = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let canceled = vec![Command::CancelBuild {
-        by: Actor::SecretHolder,
-        build: BUILD,
-    }];
-    let (cluster, results, ended) = with_ended_build(directory.path(), canceled, &stop).await;
+    let (cluster, results, ended) = with_ended_build(directory.path(), canceled(), &stop).await;
     let bounds = |max_partial_age| BuildBounds {
         max_bytes: Some(10),
         max_partial_age,
@@ -162,4 +166,43 @@ fn only_projects_that_nobody_uses_go() {
     drop(prepared);
     assert_eq!(left(&built), built);
     assert!(left(&BTreeSet::new()).is_empty());
+}
+
+#[tokio::test]
+async fn the_code_of_a_project_goes_with_the_project_and_no_sooner() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let (cluster, results, ended) = with_ended_build(folder.path(), canceled(), &stop).await;
+    let project = NewProject {
+        name: "hill".to_owned(),
+        description: None,
+        tags: None,
+        is_public: true,
+        git_url: None,
+    };
+    let command = ProjectCommand::Create(Box::new(project));
+    let by = Actor::SecretHolder;
+    cluster
+        .command(Command::Project { by, command })
+        .await
+        .unwrap();
+    let ids = cluster.read(|cluster| cluster.projects().map(|project| project.id).collect());
+    let ids: Vec<ProjectId> = ids.await.unwrap();
+    let keeper = Keeper::new(
+        cluster,
+        results,
+        ended,
+        BuildBounds::default(),
+        projects(folder.path()),
+        Measured::default(),
+    );
+    let own = keeper.projects.own.clone();
+    for id in ids.iter().copied().chain([ProjectId(99)]) {
+        std::fs::create_dir_all(own.directory_of(id).join("objects")).unwrap();
+    }
+    keeper.look_at_own_repositories().await;
+    let mut left = own.all().unwrap();
+    left.sort();
+    assert_eq!(left, ids);
+    stop.cancel();
 }

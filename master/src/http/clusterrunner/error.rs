@@ -191,7 +191,8 @@ impl ApiError {
                     | AccountRefusal::ProjectNameTaken(_)
                     | AccountRefusal::TooManyProjects(_)
                     | AccountRefusal::TooManyCollaborators(_)
-                    | AccountRefusal::TooManyBookmarks(_),
+                    | AccountRefusal::TooManyBookmarks(_)
+                    | AccountRefusal::CodeElsewhere(_),
                 ),
             )
             | Self::NotBuilding(_)

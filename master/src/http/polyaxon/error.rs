@@ -6,9 +6,11 @@ use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS,
 use crate::core::command::Refusal;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
+use crate::store::own_repositories::OwnCodeError;
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
 use serde_json::{Map, Value, json};
 
 /// Why a request brings no success.
@@ -32,6 +34,21 @@ pub(super) enum PolyaxonError {
     /// The body can not be read.
     #[error("JSON parse error - {0}")]
     Unreadable(String),
+    /// The parts of the body can not be read.
+    #[error("Multipart form parse error - {0}")]
+    UnreadableParts(String),
+    /// The upload ended in the middle, or nothing came for a while.
+    #[error("The upload broke off in the middle; send it again.")]
+    BrokenOff,
+    /// There is more of it than is taken.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The disk is nearly full.
+    #[error(transparent)]
+    NoSpace(#[from] ShortOfSpace),
+    /// Code could not be stored or given.
+    #[error(transparent)]
+    Code(OwnCodeError),
     /// A field of the body is wrong.
     #[error("{field}: {sentence}")]
     Field {
@@ -89,10 +106,18 @@ impl PolyaxonError {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unreadable(_) | Self::Field { .. } => StatusCode::BAD_REQUEST,
+            Self::Unreadable(_) | Self::UnreadableParts(_) | Self::Field { .. } => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Code(OwnCodeError::Disk(error)) if is_disk_full(error) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             Self::Refused(_) => StatusCode::CONFLICT,
             Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Journal(_) | Self::Code(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -127,6 +152,10 @@ impl From<Refusal> for PolyaxonError {
                 | AccountRefusal::TooManyCollaborators(_)
                 | AccountRefusal::TooManyBookmarks(_)),
             ) => Self::field("non_field_errors", format!("Too many: {full}.")),
+            Refusal::Account(refusal @ AccountRefusal::CodeElsewhere(_)) => Self::field(
+                "repo",
+                format!("{refusal}: upload none, or take its git_url away first."),
+            ),
             other => Self::Refused(other),
         }
     }
@@ -138,6 +167,18 @@ impl From<ReadError> for PolyaxonError {
             ReadError::Refused(refusal) => refusal.into(),
             ReadError::Gone(gone) => gone.into(),
             ReadError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<OwnCodeError> for PolyaxonError {
+    fn from(error: OwnCodeError) -> Self {
+        match error {
+            OwnCodeError::Refused(reason) => Self::field("repo", reason),
+            OwnCodeError::TooLarge(reason) => Self::TooLarge(reason),
+            error @ (OwnCodeError::Failed(_) | OwnCodeError::Child(_) | OwnCodeError::Disk(_)) => {
+                Self::Code(error)
+            }
         }
     }
 }

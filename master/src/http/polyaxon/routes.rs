@@ -1,17 +1,27 @@
 //! The routes, without a slash at their end.
 
-use super::{Api, stopping, versions};
+use super::{Api, code, stopping, versions};
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
 use std::sync::Arc;
 
 /// A build.
 const BUILD: &str = "/api/v1/{user}/{project}/builds/{build}";
 
+/// A project.
+const PROJECT: &str = "/api/v1/{user}/{project}";
+
 /// All routes.
 pub(super) fn routes() -> Router<Arc<Api>> {
     let of_build = |rest: &str| format!("{BUILD}{rest}");
+    let of_project = |rest: &str| format!("{PROJECT}{rest}");
     Router::new()
         .route("/api/v1/versions/{part}", get(versions::version))
+        .route(
+            &of_project("/repo/upload"),
+            put(code::upload).layer(DefaultBodyLimit::disable()),
+        )
+        .route(&of_project("/repo/download"), get(code::download))
         .route(&of_build("/stop"), post(stopping::stop))
 }

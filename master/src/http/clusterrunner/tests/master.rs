@@ -7,6 +7,7 @@ use crate::http::clusterrunner::*;
 use crate::journal::Journal;
 use crate::read::event_log;
 use crate::read::feed::Source;
+use crate::store::own_repositories::OwnRepositories;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -83,6 +84,7 @@ impl Master {
         let stop = CancellationToken::new();
         let sources = Sources::new(
             directory.path(),
+            OwnRepositories::in_test(directory.path()),
             GitOptions::default(),
             true,
             space.clone(),
