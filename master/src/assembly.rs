@@ -107,7 +107,7 @@ pub async fn serve(
     let gate = farm.gate(secret);
     let api = farm.api(sources, readers.published, readers.events);
     let families = Families {
-        polyaxon: polyaxon::router(farm.polyaxon_api(own.clone())),
+        polyaxon: polyaxon::router(farm.polyaxon_api(own.clone(), tls.is_some())),
         clusterrunner: clusterrunner::router(api, &gate, origins),
     };
     tracing::info!(
@@ -347,8 +347,9 @@ impl Farm {
         }
     }
 
-    fn polyaxon_api(&self, own: OwnRepositories) -> polyaxon::Api {
+    fn polyaxon_api(&self, own: OwnRepositories, is_tls: bool) -> polyaxon::Api {
         polyaxon::Api {
+            is_tls,
             cluster: self.cluster.clone(),
             builds: self.builds(),
             own,

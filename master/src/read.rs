@@ -6,5 +6,6 @@ pub mod event_log;
 pub mod feed;
 pub mod lists;
 pub mod metrics;
+pub mod project_builds;
 pub mod published;
 pub mod running;

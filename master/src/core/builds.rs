@@ -14,6 +14,7 @@ pub(in crate::core) mod mishaps;
 pub mod outcome;
 pub mod plan;
 pub(in crate::core) mod progress;
+pub mod statuses;
 pub(in crate::core) mod subjob;
 pub mod unstarted;
 pub(in crate::core) mod warnings;

@@ -39,6 +39,9 @@ impl Cluster {
 
     fn check_build(&self, build: &Build) -> Result<(), Inconsistency> {
         let id = build.id;
+        must(!build.is_over() || build.status().0.is_final(), || {
+            format!("build {id} is over and has no final status")
+        })?;
         let was_held = |subjob| build.held_at_end.contains_key(subjob);
         must(build.cut_off.keys().all(was_held), || {
             format!("build {id}: a subjob was cut off that nobody had")

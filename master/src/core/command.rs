@@ -3,6 +3,7 @@
 use super::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand};
 use super::event::{Actor, AtomOutcome, Plan};
 use crate::core::builds::details::{Merge, NewDetails, Unfit};
+use crate::core::builds::statuses::{PostedStatus, StatusRefusal};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::disk::retention::BuildBounds;
@@ -61,6 +62,15 @@ pub enum Command {
         build: BuildId,
         /// The message, for the users of the build.
         note: String,
+    },
+    /// A caller says where a build stands.
+    PostStatus {
+        /// The actor that says it.
+        by: Actor,
+        /// The build that it is about.
+        build: BuildId,
+        /// The status.
+        posted: Box<PostedStatus>,
     },
     /// A user says something of a build.
     DescribeBuild {
@@ -300,6 +310,7 @@ impl Command {
             | Self::NoteOnBuild { by, .. }
             | Self::DescribeBuild { by, .. }
             | Self::DeleteBuild { by, .. }
+            | Self::PostStatus { by, .. }
             | Self::DrainSlave { by, .. }
             | Self::UndrainSlave { by, .. }
             | Self::ShutDownSlaves { by, .. } => *by,
@@ -447,4 +458,7 @@ pub enum Refusal {
         /// The number of the hand-out.
         attempt: Attempt,
     },
+    /// A status can not be posted.
+    #[error(transparent)]
+    Status(#[from] StatusRefusal),
 }

@@ -1,6 +1,7 @@
 //! What a command means now.
 
 mod reports;
+mod statuses;
 
 use super::Cluster;
 use super::command::{Command, HandOut, Refusal, SlaveChoice};
@@ -62,6 +63,7 @@ impl Cluster {
                 ..
             } => self.described(build, details, merge),
             Command::DeleteBuild { build, .. } => self.deleted(build),
+            Command::PostStatus { build, posted, .. } => self.posted(build, posted),
             Command::ReportPrepared { build, plan } => self.prepared(build, plan),
             Command::ReportPreparationFailed { build, reason } => {
                 self.failed(build, BuildState::Preparing, reason)

@@ -16,6 +16,7 @@ mod scenario;
 mod scheduling;
 mod shutdown;
 mod slaves;
+mod statuses;
 mod texts;
 mod walk;
 mod weights;

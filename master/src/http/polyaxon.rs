@@ -1,12 +1,24 @@
 //! The build-job API of Polyaxon, as its command line and client library of 2018 to 2020 use it.
 
+mod body;
+mod builds;
 mod code;
 mod error;
 mod gate;
 mod granted;
+mod invalid;
+mod pages;
+mod query;
 mod routes;
+mod shapes;
+mod sort;
+mod statuses;
 mod stopping;
+#[cfg(test)]
+mod tests;
 mod tidy_path;
+mod times;
+mod uuids;
 mod versions;
 
 use crate::coordinator::ClusterHandle;
@@ -38,6 +50,8 @@ pub struct Api {
     pub max_upload_bytes: u64,
     /// What becomes of builds that name a container image.
     pub image_policy: ImagePolicy,
+    /// Whether the master is reached over TLS, for the addresses in answers.
+    pub is_tls: bool,
 }
 
 /// The API: paths are made tidy before its routes see them.
@@ -50,11 +64,17 @@ pub fn router(api: Api) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
     let routes = routes::routes()
         .fallback(|| async { PolyaxonError::NotFound })
-        .method_not_allowed_fallback(|method: Method| async move {
-            PolyaxonError::MethodNotAllowed(method)
-        })
+        .method_not_allowed_fallback(other_method)
         .layer(gate);
     Router(routes.with_state(api))
+}
+
+/// A method that the route does not have. Which ones it has is in the header `Allow`, and all that OPTIONS asks for.
+async fn other_method(method: Method) -> Result<(), PolyaxonError> {
+    match method {
+        Method::OPTIONS => Ok(()),
+        other => Err(PolyaxonError::MethodNotAllowed(other)),
+    }
 }
 
 impl tower::Service<Request> for Router {

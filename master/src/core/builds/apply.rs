@@ -79,6 +79,9 @@ impl Cluster {
             BuildFact::Warned { warning } => {
                 self.build_mut(build).warnings.push(warning.clone());
             }
+            BuildFact::StatusPosted { posted } => {
+                self.build_mut(build).note_posted(posted, at);
+            }
             BuildFact::SetupRequested { slave, start_index } => {
                 self.set_up(*slave, build, *start_index, at);
             }
@@ -86,6 +89,7 @@ impl Cluster {
                 self.note_setup_time(*slave, build, at);
                 self.put(*slave, build, Some(BuildOnSlave::Ready));
                 self.note_setup(*slave, build);
+                self.build_mut(build).note_slave_ready(*slave, at);
             }
             BuildFact::SetupFailed { slave, reason } => self.fail_setup(build, *slave, reason),
             BuildFact::TeardownRequested { slave } => {
@@ -106,6 +110,7 @@ impl Cluster {
                 executor,
                 outcomes,
             } => {
+                self.build_mut(build).note_slave_ready(*slave, at);
                 self.build_mut(build).subjob_mut(*subjob).executor = *executor;
                 self.take_result(build, *subjob, (*slave, *attempt), outcomes);
             }

@@ -6,6 +6,7 @@ pub(crate) use crate::core::scheduling::standing::Standing;
 
 use crate::core::MAX_SETUPS;
 use crate::core::accounts::projects::Owner;
+use crate::core::builds::statuses::StatusNote;
 use crate::core::event::Plan;
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;
@@ -79,6 +80,9 @@ pub struct Build {
     pub preparations: Preparations,
     /// The total duration of its completed set-ups in milliseconds, and their number.
     pub(crate) setups: (u64, u64),
+    /// What its state and its times do not say of its statuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) status_notes: Vec<StatusNote>,
     /// What is derived from all this and from the slaves.
     #[serde(skip)]
     pub(crate) standing: Standing,
@@ -209,6 +213,7 @@ impl Build {
             warnings: Vec::new(),
             preparations: Preparations::default(),
             setups: (0, 0),
+            status_notes: Vec::new(),
             standing: Standing::default(),
             command: SharedCommand::default(),
         }

@@ -4,6 +4,7 @@ use crate::core::accounts::projects::Owner;
 use crate::core::builds::details::NewDetails;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
+use crate::core::builds::statuses::PostedStatus;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId, UserId};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,11 @@ pub enum BuildFact {
     Warned {
         /// A sentence about that for the user.
         warning: String,
+    },
+    /// A user says where it stands.
+    StatusPosted {
+        /// The status.
+        posted: Box<PostedStatus>,
     },
     /// A slave was chosen to work on it.
     SetupRequested {
@@ -230,6 +236,7 @@ impl fmt::Display for BuildFact {
             Self::Cleared => f.write_str(" cleared"),
             Self::Described { .. } => f.write_str(" described"),
             Self::Warned { warning } => write!(f, " warned: {warning}"),
+            Self::StatusPosted { posted } => write!(f, " is {:?}, a user says", posted.status),
             Self::SetupRequested { slave, start_index } => {
                 write!(f, " to slave {slave} from index {start_index}")
             }

@@ -27,6 +27,7 @@ impl Build {
     pub(in crate::core) fn start_building(&mut self, at: Timestamp) {
         if self.state == BuildState::Prepared {
             self.timestamps.building = Some(at);
+            self.note_slave_chosen(at);
             self.state = BuildState::Building(Progress {
                 unstarted: self
                     .numbered_subjobs()

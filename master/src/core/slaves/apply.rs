@@ -96,6 +96,7 @@ impl Cluster {
                         attempt,
                     } = *hand_out;
                     self.build_mut(build).keep(subjob, slave, attempt);
+                    self.build_mut(build).note_slave_ready(slave, at);
                     let keeper = self.known_slave_mut(slave);
                     keeper.delivering.insert((build, subjob));
                     self.settle_if_suspicious(build);

@@ -1,6 +1,7 @@
 //! How the cluster changes when a slave is lost, is shut down, begins a set-up or drops a build.
 
 use crate::core::Cluster;
+use crate::core::builds::statuses::Status;
 use crate::core::slaves::facts::Loss;
 use crate::core::slaves::slave::{BuildOnSlave, Presence};
 use clusterrunner_common::clock::Timestamp;
@@ -38,6 +39,8 @@ impl Cluster {
         self.shutting_down.remove(&id);
         let url = self.known_slave_mut(id).url.clone();
         let returned = format!("slave {url} was lost: {reason}");
+        let delivered = delivering.iter().map(|(build, _)| *build);
+        let had: BTreeSet<BuildId> = builds.keys().copied().chain(delivered).collect();
         for (build, subjob) in delivering.into_iter().rev() {
             self.build_mut(build).return_subjob(subjob, &returned);
             self.settle_if_suspicious(build);
@@ -55,6 +58,28 @@ impl Cluster {
             }
             self.settle_if_suspicious(build);
             self.settle(build);
+        }
+        for build in had {
+            self.note_if_out_of_reach(build, &returned, at);
+        }
+    }
+
+    /// Notes that a slave which was lost was the last one that had a build.
+    fn note_if_out_of_reach(&mut self, id: BuildId, reason: &str, at: Timestamp) {
+        let Some(build) = self.build(id).filter(|build| build.progress().is_some()) else {
+            return;
+        };
+        let is_running = build.status().0 == Status::Running;
+        let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
+        let is_reached = alive.any(|slave| match slave.builds.get(&id) {
+            Some(BuildOnSlave::Ready) => true,
+            Some(BuildOnSlave::SettingUp { .. }) => !is_running,
+            Some(BuildOnSlave::TearingDown) | None => {
+                slave.delivering.iter().any(|(build, _)| *build == id)
+            }
+        });
+        if !is_reached {
+            self.build_mut(id).note_slaves_lost(reason, at);
         }
     }
 

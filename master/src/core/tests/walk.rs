@@ -458,6 +458,7 @@ fn check_history(farm: &Scenario) {
             | Fact::Project(..)
             | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })
+            | Fact::Build(_, BuildFact::StatusPosted { .. })
             | Fact::Build(_, BuildFact::PreparationStarted { .. })
             | Fact::Build(_, BuildFact::PreparationStopped)
             | Fact::Build(_, BuildFact::Prepared { .. })

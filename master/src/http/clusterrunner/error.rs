@@ -122,6 +122,7 @@ fn sentence(refusal: &Refusal) -> String {
             format!("Specified session id: {session} has expired and is invalid.")
         }
         Refusal::StaleAttempt { .. } => format!("{refusal}; drop it"),
+        Refusal::Status(refusal) => refusal.to_string(),
     }
 }
 
@@ -193,7 +194,8 @@ impl ApiError {
                     | AccountRefusal::TooManyCollaborators(_)
                     | AccountRefusal::TooManyBookmarks(_)
                     | AccountRefusal::CodeElsewhere(_),
-                ),
+                )
+                | Refusal::Status(_),
             )
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,

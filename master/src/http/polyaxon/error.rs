@@ -1,8 +1,11 @@
 //! The one place that turns failures into answers of this API.
 
+use super::invalid::InvalidParameter;
+use super::shapes::statuses::word;
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::accounts::command::AccountRefusal;
 use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
+use crate::core::builds::statuses::StatusRefusal;
 use crate::core::command::Refusal;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
@@ -156,8 +159,25 @@ impl From<Refusal> for PolyaxonError {
                 "repo",
                 format!("{refusal}: upload none, or take its git_url away first."),
             ),
+            Refusal::Status(refusal) => Self::field("status", status_sentence(refusal)),
             other => Self::Refused(other),
         }
+    }
+}
+
+fn status_sentence(refusal: StatusRefusal) -> String {
+    match refusal {
+        StatusRefusal::NotAfter { before, status } => {
+            let before = before.map_or("its final one", word);
+            format!("The status can not become {} after {before}.", word(status))
+        }
+        StatusRefusal::TooMany => "The build has as many statuses as are kept.".to_owned(),
+    }
+}
+
+impl From<InvalidParameter> for PolyaxonError {
+    fn from(InvalidParameter { name, sentence }: InvalidParameter) -> Self {
+        Self::field(name, sentence)
     }
 }
 

@@ -131,7 +131,12 @@ impl PathNames {
             match name {
                 "user" => value.clone_into(&mut names.owner),
                 "project" => value.clone_into(&mut names.project),
-                "build" => names.build = value.parse().ok(),
+                // As it is shown: a sign before it would make a second address.
+                "build" => {
+                    // As it is shown: a sign before it would make a second address.
+                    let is_shown_so = |id: &BuildId| id.to_string() == value;
+                    names.build = value.parse().ok().filter(is_shown_so);
+                }
                 _ => {}
             }
         }

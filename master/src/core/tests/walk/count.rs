@@ -94,6 +94,7 @@ impl Tally {
             Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
             Refusal::Account(_)
+            | Refusal::Status(_)
             | Refusal::SessionExpired(_)
             | Refusal::OtherIncarnation { .. }
             | Refusal::AddressTaken(_)

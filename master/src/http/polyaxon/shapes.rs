@@ -1,0 +1,4 @@
+//! The JSON of this API. Pure.
+
+pub(super) mod builds;
+pub(super) mod statuses;

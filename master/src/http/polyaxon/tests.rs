@@ -1,0 +1,7 @@
+//! The routes, called without a socket, on a real cluster with a real journal.
+
+mod farm;
+mod lists;
+mod objects;
+mod refusals;
+mod statuses;
