@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod claims;
 pub mod clusterrunner;
+mod consoles;
 pub mod polyaxon;
 pub mod server;
 pub mod tokens;

@@ -1,13 +1,10 @@
-//! The console output of an atom: from the master's disk once the atom has a result, else from the
-//! slave that runs it, through the master, so that users need not reach slaves.
+//! The console output of an atom and of a set-up: by lines, or all of it from a byte on.
 
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::command::Refusal;
-use crate::core::slaves::slave::{BuildOnSlave, Slave};
-use crate::store::results::{StoredConsole, is_damage};
+use crate::http::consoles::{AtomPlace, ConsoleFailure, Consoles, Lines, Place};
+use crate::store::results::StoredConsole;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -15,51 +12,50 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::caller::CallError;
-use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SubjobId};
-use clusterrunner_common::process::console::{DEFAULT_MAX_LINES, segment};
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::process::console::DEFAULT_MAX_LINES;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use tokio_util::io::ReaderStream;
 
 /// How much of a stored output is read and sent at a time.
 const CHUNK: usize = 128 << 10;
 
-/// Where the output is.
-enum Place {
-    Here(Attempt),
-    OnSlave(String, SessionId),
-    Nowhere,
-}
-
-pub(super) async fn console(
-    State(api): State<Api>,
-    Path((build, subjob, atom)): Path<(BuildId, SubjobId, AtomId)>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ApiError> {
-    let query = query.as_deref().unwrap_or_default();
-    match first_byte(query)? {
-        Some(first) => stream(&api, (build, subjob, atom), first).await,
-        None => {
-            let piece = piece(&api, (build, subjob, atom), Lines::parse(query)?).await?;
-            Ok(Json(piece).into_response())
+impl Api {
+    fn consoles(&self) -> Consoles {
+        Consoles {
+            builds: self.builds.clone(),
+            results: self.results.clone(),
+            caller: self.caller.clone(),
+            turns: self.turns.clone(),
         }
     }
 }
 
-/// All that an ended atom printed from a byte on, as it is.
-async fn stream(
-    api: &Api,
-    (build, subjob, atom): (BuildId, SubjobId, AtomId),
-    first: u64,
+pub(super) async fn console(
+    State(api): State<Api>,
+    Path(atom): Path<AtomPlace>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Place::Here(attempt) = place(api, build, subjob, atom).await? else {
+    let query = query.as_deref().unwrap_or_default();
+    if let Some(first) = first_byte(query)? {
+        return stream(&api, atom, first).await;
+    }
+    let piece = api.consoles().piece(atom, lines(query)?).await;
+    Ok(Json(piece.map_err(|error| of_atom(error, atom))?).into_response())
+}
+
+/// All that an ended atom printed from a byte on, as it is.
+async fn stream(api: &Api, atom: AtomPlace, first: u64) -> Result<Response, ApiError> {
+    let consoles = api.consoles();
+    let place = consoles.place(atom).await;
+    let Place::Here(attempt) = place.map_err(|error| of_atom(error, atom))? else {
         let error = "'offset_byte' is for atoms that have ended; ask for lines of this one.";
         return Err(ApiError::Invalid(error.to_owned()));
     };
     let turn = api.downloads.take_file()?;
-    let stored = stored(api, (build, subjob, attempt, atom)).await?;
-    let stored = stored.ok_or(ApiError::NoConsole(build, subjob, atom))?;
+    let stored = consoles.stored(atom, attempt).await;
     let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    let body = match stored {
+    let body = match stored.map_err(|error| of_atom(error, atom))? {
         StoredConsole::Memory(mut text) => {
             text.set_position(first);
             let mut rest = Vec::new();
@@ -78,58 +74,6 @@ async fn stream(
     Ok((content_type, body).into_response())
 }
 
-async fn stored(
-    api: &Api,
-    (build, subjob, attempt, atom): (BuildId, SubjobId, Attempt, AtomId),
-) -> Result<Option<StoredConsole>, ApiError> {
-    let (turn, results) = (api.turns.take().await, api.results.clone());
-    let read = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        match results.console(build, subjob, attempt, atom) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if is_damage(&error) => Err(ApiError::DamagedResults(build, error)),
-            opened => opened.map(Some).map_err(disk),
-        }
-    });
-    read.await.map_err(|error| disk(io::Error::other(error)))?
-}
-
-async fn piece(
-    api: &Api,
-    (build, subjob, atom): (BuildId, SubjobId, AtomId),
-    lines: Lines,
-) -> Result<ConsoleBody, ApiError> {
-    let missing = || ApiError::NoConsole(build, subjob, atom);
-    match place(api, build, subjob, atom).await? {
-        Place::Here(attempt) => {
-            let console = stored(api, (build, subjob, attempt, atom)).await?;
-            let console = console.ok_or_else(missing)?;
-            let turn = api.turns.take().await;
-            let read = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                let Lines {
-                    max_lines,
-                    offset_line,
-                } = lines;
-                let piece = match console {
-                    StoredConsole::Memory(text) => segment(text, max_lines, offset_line, true),
-                    StoredConsole::File(text) => segment(text, max_lines, offset_line, true),
-                };
-                Ok(piece?)
-            });
-            read.await.map_err(|error| disk(io::Error::other(error)))?
-        }
-        Place::OnSlave(url, session) => {
-            let url = lines.asked_of(format!(
-                "{url}/v1/build/{build}/subjob/{subjob}/atom/{atom}/console"
-            ));
-            let answer = api.caller.get_from(&session, &url).await;
-            answer.map_err(|error| passed_on(error, missing()))
-        }
-        Place::Nowhere => Err(missing()),
-    }
-}
-
 /// What `setup_build` prints on a slave: the one that is asked for with `slave`, else one that sets the build up, else
 /// one that has.
 pub(super) async fn setup(
@@ -138,31 +82,39 @@ pub(super) async fn setup(
     RawQuery(query): RawQuery,
 ) -> Result<Json<ConsoleBody>, ApiError> {
     let query = query.unwrap_or_default();
-    let lines = Lines::parse(&query)?;
+    let lines = lines(&query)?;
     let asked = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("slave="));
     let asked = asked.map(|id| number("slave", id)).transpose()?;
-    let found = api.builds.live(build, move |cluster, _| {
-        let is_asked = |slave: &&Slave| asked.is_none_or(|id| u64::try_from(id) == Ok(slave.id.0));
-        let alive = cluster
-            .slaves()
-            .filter(|slave| slave.is_alive())
-            .filter(is_asked);
-        let having = alive.filter(|slave| slave.builds.contains_key(&build));
-        let is_ready = |slave: &&Slave| slave.builds.get(&build) == Some(&BuildOnSlave::Ready);
-        let first = having.min_by_key(|slave| (is_ready(slave), slave.id));
-        Ok::<_, ApiError>(first.map(|slave| (slave.url.clone(), slave.session.clone())))
-    });
-    let Some((url, session)) = found.await?.flatten() else {
+    // No slave has a number below zero.
+    let asked = asked.map(|id| SlaveId(u64::try_from(id).unwrap_or(u64::MAX)));
+    let consoles = api.consoles();
+    let Some(slave) = consoles.set_up_on(build, asked).await? else {
         api.builds.check(build).await?;
         return Err(ApiError::NoSetup(build));
     };
-    let url = lines.asked_of(format!("{url}/v1/build/{build}/setup"));
-    let answer = api.caller.get_from(&session, &url).await;
-    answer
+    let piece = consoles.setup_piece(&slave, build, lines).await;
+    let missing = ApiError::NoSetup(build);
+    piece
         .map(Json)
-        .map_err(|error| passed_on(error, ApiError::NoSetup(build)))
+        .map_err(|error| in_words_of_the_master(error, missing))
+}
+
+fn of_atom(error: ConsoleFailure, (build, subjob, atom): AtomPlace) -> ApiError {
+    in_words_of_the_master(error, ApiError::NoConsole(build, subjob, atom))
+}
+
+fn in_words_of_the_master(error: ConsoleFailure, missing: ApiError) -> ApiError {
+    match error {
+        ConsoleFailure::Read(error) => error.into(),
+        ConsoleFailure::UnknownAtom(atom) => ApiError::UnknownAtom(atom),
+        ConsoleFailure::Missing => missing,
+        ConsoleFailure::Damaged(build, error) => ApiError::DamagedResults(build, error),
+        ConsoleFailure::Disk(error) => disk(error),
+        ConsoleFailure::Piece(error) => error.into(),
+        ConsoleFailure::Slave(error) => passed_on(error, missing),
+    }
 }
 
 /// A slave's refusal in the words of the master.
@@ -181,46 +133,6 @@ fn disk(source: io::Error) -> ApiError {
     }
 }
 
-async fn place(
-    api: &Api,
-    build: BuildId,
-    subjob: SubjobId,
-    atom: AtomId,
-) -> Result<Place, ApiError> {
-    let live = api.builds.live(build, move |cluster, known| {
-        let state = known.subjob(subjob).ok_or(Refusal::UnknownSubjob(subjob))?;
-        if let Some(attempt) = attempt_that_counted(state, atom)?.or(cut_off(known, subjob)) {
-            return Ok(Place::Here(attempt));
-        }
-        let running = known
-            .progress()
-            .map_or(&known.held_at_end, |progress| &progress.running)
-            .get(&subjob);
-        let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
-        let on = |slave: &Slave| Place::OnSlave(slave.url.clone(), slave.session.clone());
-        Ok::<_, ApiError>(slave.map_or(Place::Nowhere, on))
-    });
-    if let Some(place) = live.await? {
-        return Ok(place);
-    }
-    let (archived, state) = api.builds.archived_subjob(build, subjob).await?;
-    let attempt = attempt_that_counted(&state, atom)?.or(cut_off(&archived.build, subjob));
-    Ok(attempt.map_or(Place::Nowhere, Place::Here))
-}
-
-/// The hand-out under which lies what a subjob had printed when its build ended early.
-fn cut_off(build: &Build, subjob: SubjobId) -> Option<Attempt> {
-    build.cut_off.get(&subjob).copied()
-}
-
-/// The hand-out whose result an atom has, if it has one.
-fn attempt_that_counted(subjob: &Subjob, atom: AtomId) -> Result<Option<Attempt>, ApiError> {
-    if atom.0 as usize >= subjob.atoms.len() {
-        return Err(ApiError::UnknownAtom(atom));
-    }
-    Ok(subjob.result.as_ref().map(|(attempt, _)| *attempt))
-}
-
 /// The `offset_byte` of a query, which asks for the output as it is.
 fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -235,52 +147,34 @@ fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
     Ok(Some(first))
 }
 
-/// Which lines are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lines {
-    max_lines: usize,
-    offset_line: Option<u64>,
-}
-
-impl Lines {
-    /// The same question to a slave.
-    fn asked_of(self, url: String) -> String {
-        let url = format!("{url}?max_lines={}", self.max_lines);
-        match self.offset_line {
-            Some(offset) => format!("{url}&offset_line={offset}"),
-            None => url,
-        }
-    }
-
-    /// Reads `max_lines` and `offset_line` of a query; other parameters mean nothing here.
-    fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut lines = Self {
-            max_lines: DEFAULT_MAX_LINES,
-            offset_line: None,
-        };
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match name {
-                "max_lines" => {
-                    let number = number(name, value)?;
-                    if number <= 0 {
-                        let error = "'max_lines' must be greater than zero.";
-                        return Err(ApiError::Invalid(error.to_owned()));
-                    }
-                    lines.max_lines = usize::try_from(number).unwrap_or(usize::MAX);
+/// Reads `max_lines` and `offset_line` of a query; other parameters mean nothing here.
+fn lines(query: &str) -> Result<Lines, ApiError> {
+    let mut lines = Lines {
+        max_lines: DEFAULT_MAX_LINES,
+        offset_line: None,
+    };
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "max_lines" => {
+                let number = number(name, value)?;
+                if number <= 0 {
+                    let error = "'max_lines' must be greater than zero.";
+                    return Err(ApiError::Invalid(error.to_owned()));
                 }
-                "offset_line" => {
-                    let offset = u64::try_from(number(name, value)?).map_err(|_| {
-                        let error = "'offset_line' must be greater than or equal to zero.";
-                        ApiError::Invalid(error.to_owned())
-                    })?;
-                    lines.offset_line = Some(offset);
-                }
-                _ => {}
+                lines.max_lines = usize::try_from(number).unwrap_or(usize::MAX);
             }
+            "offset_line" => {
+                let offset = u64::try_from(number(name, value)?).map_err(|_| {
+                    let error = "'offset_line' must be greater than or equal to zero.";
+                    ApiError::Invalid(error.to_owned())
+                })?;
+                lines.offset_line = Some(offset);
+            }
+            _ => {}
         }
-        Ok(lines)
     }
+    Ok(lines)
 }
 
 fn number(name: &str, value: &str) -> Result<i64, ApiError> {
@@ -305,7 +199,7 @@ mod tests {
 
     #[test]
     fn lines_are_read_from_the_query() {
-        let parse = |query: &str| Lines::parse(query).map_err(|error| error.to_string());
+        let parse = |query: &str| super::lines(query).map_err(|error| error.to_string());
         let lines = |max_lines, offset_line| {
             Ok(Lines {
                 max_lines,
