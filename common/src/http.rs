@@ -15,6 +15,9 @@ mod tests;
 pub mod tls;
 pub mod turns;
 mod watched;
+pub mod web_socket;
+#[cfg(test)]
+mod web_socket_tests;
 
 use crate::api::ErrorBody;
 use answering::Answerer;
@@ -23,20 +26,20 @@ use around::Inside;
 use axum::Json;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use connections::{Admitted, Connections};
+use connections::{Activity, Connections};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::json;
 use socket2::SockRef;
 use std::io;
 use std::sync::{Arc, Once};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use watched::{UNSENT, WRITE_TIMEOUT, Watched};
 
 /// The largest body that is held in memory for a sender who is not proved yet. Uploads are streamed
@@ -78,7 +81,8 @@ pub fn install_crypto() {
     });
 }
 
-/// Serves `router` until `stop`, then lets requests in flight finish for at most `drain`.
+/// Serves `router` until `stop`, then lets requests in flight finish for at most `drain`. Connections that went on in
+/// another protocol have to see to it themselves that they end at the stop, and get the same time for it.
 pub async fn serve(
     listener: TcpListener,
     router: impl Inside,
@@ -131,7 +135,7 @@ async fn serve_connections(
     (connections, patience): (&Arc<Connections>, Patience),
     (stop, drain): (CancellationToken, Duration),
 ) {
-    let until_drained = GracefulShutdown::new();
+    let open = TaskTracker::new();
     let budget = Budget::default();
     let mut http = http1::Builder::new();
     // As the original writes them: there are readers that look names up by their exact letters.
@@ -149,26 +153,29 @@ async fn serve_connections(
             () = stop.cancelled() => break,
             admitted = connections.admit() => admitted,
         };
-        let service = Answerer::new(router.clone(), &admitted.activity, &budget);
-        let (http, watcher) = (http.clone(), until_drained.watcher());
+        let activity = Arc::clone(&admitted.activity);
+        let service = Answerer::new(router.clone(), &activity, &budget);
+        let (http, stop, held) = (http.clone(), stop.clone(), (admitted, open.token()));
         let Some(tls) = tls.clone() else {
-            let stream = Watched::new(accepted, patience.answer, &admitted.activity);
-            let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
-            tokio::spawn(kept(admitted, connection));
+            let stream = Watched::new(accepted, patience.answer, &activity).holding(held);
+            tokio::spawn(kept(
+                activity,
+                stop,
+                http.serve_connection(TokioIo::new(stream), service),
+            ));
             continue;
         };
-        let stop = stop.clone();
         tokio::spawn(async move {
             let shaken = tokio::select! {
                 () = stop.cancelled() => return,
-                () = admitted.activity.closed() => return,
+                () = activity.closed() => return,
                 shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&tls, accepted)) => shaken,
             };
             match shaken {
                 Ok(Ok(stream)) => {
-                    let stream = Watched::new(stream, patience.answer, &admitted.activity);
+                    let stream = Watched::new(stream, patience.answer, &activity).holding(held);
                     let connection = http.serve_connection(TokioIo::new(stream), service);
-                    kept(admitted, watcher.watch(connection)).await;
+                    kept(activity, stop, connection).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake timed out"),
@@ -176,10 +183,8 @@ async fn serve_connections(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, until_drained.shutdown())
-        .await
-        .is_err()
-    {
+    open.close();
+    if tokio::time::timeout(drain, open.wait()).await.is_err() {
         tracing::warn!("requests still in flight were cut off at the end");
     }
 }
@@ -213,18 +218,30 @@ fn prepare(stream: &TcpStream) {
     }
 }
 
-/// Serves a connection until its end, or until it has to make room for another one.
-async fn kept(admitted: Admitted, connection: impl Future<Output = hyper::Result<()>>) {
-    tokio::select! {
-        () = told(connection) => {}
-        () = admitted.activity.closed() => {
+/// Serves a connection until its end, or until it has to make room for another one. After the stop it ends with the
+/// answer that is under way.
+async fn kept<S, R>(
+    activity: Arc<Activity>,
+    stop: CancellationToken,
+    connection: http1::Connection<TokioIo<Watched<S>>, Answerer<R>>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    R: Inside,
+{
+    let connection = connection.with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = activity.closed() => {
             tracing::debug!("an idle connection was closed for a new one");
+            return;
         }
-    }
-}
-
-async fn told(connection: impl Future<Output = hyper::Result<()>>) {
-    if let Err(error) = connection.await {
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
 }

@@ -115,6 +115,16 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer
                 response
             }
         };
+        let under_way = self.under_way.take();
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            match &under_way {
+                Some(under_way) if self.goes_on => under_way.take_over(),
+                _ => {
+                    let error = "Nothing may follow this request before its answer.";
+                    response = refusal(StatusCode::BAD_REQUEST, error);
+                }
+            }
+        }
         let mut part = None;
         if let Some(budget) = self.budget.take() {
             let begun = response.extensions().get::<Begun>().copied();
@@ -127,7 +137,6 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        let under_way = self.under_way.take();
         Poll::Ready(Ok(response.map(|body| AnswerBody {
             body,
             rest: Bytes::new(),

@@ -36,6 +36,8 @@ pub(super) struct Activity {
     pub(super) after_head: AtomicU64,
     /// How many bytes of the body of the last request are still to be read from the stream.
     pub(super) body_left: AtomicU64,
+    /// Whether it goes on in another protocol after a request: what is read is no HTTP then, and it never makes room.
+    pub(super) is_taken_over: AtomicBool,
     /// Told when this connection has to make room.
     close: Notify,
 }
@@ -49,6 +51,7 @@ impl Activity {
             became_idle: Arc::clone(became_idle),
             after_head: AtomicU64::new(0),
             body_left: AtomicU64::new(0),
+            is_taken_over: AtomicBool::new(false),
             close: Notify::new(),
         }
     }
@@ -72,8 +75,9 @@ impl Activity {
 
     /// Since when nothing happens on the connection.
     fn idle_since(&self) -> Option<u64> {
-        let is_busy =
-            self.requests.load(Ordering::Relaxed) > 0 || self.is_sending.load(Ordering::Relaxed);
+        let is_busy = self.requests.load(Ordering::Relaxed) > 0
+            || self.is_sending.load(Ordering::Relaxed)
+            || self.is_taken_over.load(Ordering::Relaxed);
         (!is_busy).then(|| self.idle_since.load(Ordering::Relaxed))
     }
 }
@@ -81,6 +85,13 @@ impl Activity {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    /// The connection goes on in another protocol.
+    pub(super) fn take_over(&self) {
+        self.0.is_taken_over.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {

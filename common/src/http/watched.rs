@@ -5,7 +5,7 @@
 //! two. So a line of a head ends with CR LF here and with nothing else, although the HTTP library would take a
 //! bare LF, and a request that comes before the answer to the last one is not answered at all.
 
-use super::connections::Activity;
+use super::connections::{Activity, Admitted};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How long nothing of an answer may be taken. The system takes more when half of [`UNSENT`] was sent, so
 /// this is a rate as well: a peer that reads less than 1 KiB in a second is cut off.
@@ -32,6 +33,8 @@ pub(super) struct Watched<S> {
     write_timeout: Duration,
     /// Runs out then; made when it is first needed.
     patience: Option<Pin<Box<Sleep>>>,
+    /// Its place among the connections: it has it until its end, wherever it is by then.
+    _held: Option<(Admitted, TaskTrackerToken)>,
 }
 
 /// What comes next.
@@ -99,11 +102,23 @@ impl<S> Watched<S> {
             write_timeout,
             reading: Reading::Head(Lines::default()),
             patience: None,
+            _held: None,
+        }
+    }
+
+    /// With its place.
+    pub(super) fn holding(self, held: (Admitted, TaskTrackerToken)) -> Self {
+        Self {
+            _held: Some(held),
+            ..self
         }
     }
 
     /// Looks at what was just read.
     fn look(&mut self, mut read: &mut [u8]) {
+        if self.activity.is_taken_over.load(Ordering::Relaxed) {
+            return;
+        }
         if let Reading::Body = self.reading {
             let left = self.activity.body_left.load(Ordering::Relaxed);
             let of_body = left.min(read.len() as u64);
