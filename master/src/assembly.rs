@@ -15,12 +15,12 @@ use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::effects::timing_files;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads};
-use crate::http::polyaxon;
+use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Families};
 use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
 use crate::read::builds::Builds;
 use crate::read::event_log;
-use crate::read::feed;
+use crate::read::feed::{self, Feed};
 use crate::read::metrics::Measured;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
@@ -84,6 +84,7 @@ pub async fn serve(
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
+        turns: Turns::default(),
         cluster: recovered.cluster,
         archived: recovered.archived,
         directory,
@@ -107,7 +108,11 @@ pub async fn serve(
     let gate = farm.gate(secret);
     let api = farm.api(sources, readers.published, readers.events);
     let families = Families {
-        polyaxon: polyaxon::router(farm.polyaxon_api(own.clone(), tls.is_some())),
+        polyaxon: polyaxon::router(farm.polyaxon_api(
+            own.clone(),
+            tls.is_some(),
+            (readers.feed, &stop),
+        )),
         clusterrunner: clusterrunner::router(api, &gate, origins),
     };
     tracing::info!(
@@ -177,6 +182,7 @@ async fn recover(
 struct Readers {
     published: Published<BuildPage>,
     events: EventLog,
+    feed: Feed,
     /// How long atoms took.
     heard: mpsc::Receiver<Run>,
 }
@@ -190,17 +196,19 @@ impl Readers {
         let general = &settings.general;
         let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
         let published = Published::new(BuildPage::of);
-        let feed = feed::Source::after(coordinator.position());
+        let source = feed::Source::after(coordinator.position());
+        let feed = source.feed();
         let (mut to_learning, heard) = learning::listener();
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.telling(move |cluster, events| {
             to_published.take_in(cluster, events);
-            event_log::record(&to_event_log, cluster, &feed.take_in(cluster, events));
+            event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
             to_learning(cluster, events);
         });
         let readers = Self {
             published,
             events,
+            feed,
             heard,
         };
         Ok((coordinator, readers))
@@ -218,6 +226,8 @@ struct Farm {
     space: DiskSpace,
     caller: Caller,
     measured: Measured,
+    /// For what is large to read, whatever the API.
+    turns: Turns,
 }
 
 impl Farm {
@@ -347,8 +357,19 @@ impl Farm {
         }
     }
 
-    fn polyaxon_api(&self, own: OwnRepositories, is_tls: bool) -> polyaxon::Api {
+    fn polyaxon_api(
+        &self,
+        own: OwnRepositories,
+        is_tls: bool,
+        (feed, stop): (Feed, &CancellationToken),
+    ) -> polyaxon::Api {
+        let consoles = (
+            self.results.clone(),
+            self.caller.clone(),
+            self.turns.clone(),
+        );
         polyaxon::Api {
+            streams: Streams::new(self.builds(), consoles, feed, stop.clone()),
             is_tls,
             cluster: self.cluster.clone(),
             builds: self.builds(),
@@ -378,7 +399,7 @@ impl Farm {
             caller: self.caller.clone(),
             events,
             measured: self.measured.clone(),
-            turns: Turns::default(),
+            turns: self.turns.clone(),
             downloads: Downloads::default(),
             session: self.session.clone(),
             remote_files: self.settings.service.remote_files.clone(),

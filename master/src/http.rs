@@ -6,4 +6,5 @@ pub mod clusterrunner;
 mod consoles;
 pub mod polyaxon;
 pub mod server;
+pub mod sockets;
 pub mod tokens;

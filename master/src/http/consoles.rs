@@ -1,6 +1,12 @@
 //! The console output of an atom: from the master's disk once the atom has a result, else from the slave that runs it,
 //! through the master, so that users need not reach slaves. What is wanted and how it is shown is for each API to say.
 
+mod follower;
+mod seen;
+mod stored_lines;
+
+pub(crate) use follower::{Follower, Step};
+
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
@@ -34,8 +40,8 @@ pub(crate) struct Consoles {
 pub(crate) enum Place {
     /// On the master, under this hand-out.
     Here(Attempt),
-    /// On the slave that has this hand-out.
-    OnSlave(SlaveAddress, Attempt),
+    /// On the slave that runs it.
+    OnSlave(SlaveAddress),
     /// There is none.
     Nowhere,
 }
@@ -123,11 +129,9 @@ impl Consoles {
                 .progress()
                 .map_or(&known.held_at_end, |progress| &progress.running)
                 .get(&subjob);
-            let found = running.and_then(|(slave, attempt)| {
-                let address = SlaveAddress::of(cluster.slave(*slave)?);
-                Some(Place::OnSlave(address, *attempt))
-            });
-            Ok::<_, ConsoleFailure>(found.unwrap_or(Place::Nowhere))
+            let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
+            let on = |slave: &Slave| Place::OnSlave(SlaveAddress::of(slave));
+            Ok::<_, ConsoleFailure>(slave.map_or(Place::Nowhere, on))
         });
         if let Some(place) = live.await? {
             return Ok(place);
@@ -179,7 +183,7 @@ impl Consoles {
                 });
                 Ok(read.await.map_err(broken_off)??)
             }
-            Place::OnSlave(slave, _) => self.piece_on(&slave, atom, lines).await,
+            Place::OnSlave(slave) => self.piece_on(&slave, atom, lines).await,
             Place::Nowhere => Err(ConsoleFailure::Missing),
         }
     }

@@ -7,6 +7,8 @@ mod error;
 mod gate;
 mod granted;
 mod invalid;
+mod log_stream;
+mod logs;
 mod pages;
 mod query;
 mod routes;
@@ -14,6 +16,7 @@ mod shapes;
 mod sort;
 mod statuses;
 mod stopping;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tidy_path;
@@ -35,6 +38,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+pub use streams::Streams;
+
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -50,6 +55,8 @@ pub struct Api {
     pub max_upload_bytes: u64,
     /// What becomes of builds that name a container image.
     pub image_policy: ImagePolicy,
+    /// What logs are read from and sent through.
+    pub streams: Streams,
     /// Whether the master is reached over TLS, for the addresses in answers.
     pub is_tls: bool,
 }

@@ -6,6 +6,7 @@ use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
 use crate::journal::{EndedBuild, EndedBuilds, JournalError};
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use std::ops::Range;
 
 /// The builds of the farm. Clones share them.
 #[derive(Clone, Debug)]
@@ -92,6 +93,19 @@ impl Builds {
         }
     }
 
+    /// A build that is archived, with some of its subjobs: those with the numbers that are chosen by how many there are.
+    ///
+    /// # Errors
+    /// As [`Builds::archived`].
+    pub async fn archived_subjobs(
+        &self,
+        id: BuildId,
+        numbers: impl FnOnce(usize) -> Range<usize> + Send + 'static,
+    ) -> Result<(EndedBuild, Vec<(SubjobId, Subjob)>), ReadError> {
+        let found = self.archived.subjobs(id, numbers).await?;
+        Ok(found.ok_or(Refusal::ForgottenBuild(id))?)
+    }
+
     /// A subjob of a build that is archived.
     ///
     /// # Errors
@@ -103,8 +117,7 @@ impl Builds {
     ) -> Result<(EndedBuild, Subjob), ReadError> {
         let number = subjob.0 as usize;
         let wanted = move |length: usize| number.min(length)..(number + 1).min(length);
-        let found = self.archived.subjobs(id, wanted).await?;
-        let (build, mut subjobs) = found.ok_or(Refusal::ForgottenBuild(id))?;
+        let (build, mut subjobs) = self.archived_subjobs(id, wanted).await?;
         let (_, found) = subjobs.pop().ok_or(Refusal::UnknownSubjob(subjob))?;
         Ok((build, found))
     }

@@ -7,6 +7,7 @@ use crate::core::accounts::command::AccountRefusal;
 use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
 use crate::core::builds::statuses::StatusRefusal;
 use crate::core::command::Refusal;
+use crate::http::sockets::{IN_ALL, OF_A_USER};
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
 use crate::store::own_repositories::OwnCodeError;
@@ -14,7 +15,9 @@ use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
+use clusterrunner_common::http::web_socket::NoWebSocket;
 use serde_json::{Map, Value, json};
+use std::io;
 
 /// Why a request brings no success.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,9 @@ pub(super) enum PolyaxonError {
     /// The token stands for nobody.
     #[error("Invalid token.")]
     InvalidToken,
+    /// The request for a web socket has no token that stands for a user.
+    #[error("not_authorized")]
+    NotAuthorized,
     /// The user may not do this.
     #[error("You do not have permission to perform this action.")]
     Forbidden,
@@ -60,6 +66,20 @@ pub(super) enum PolyaxonError {
         /// What is wrong with it and what is right.
         sentence: String,
     },
+    /// The route is a web socket, and the request is none for it.
+    #[error(transparent)]
+    NoWebSocket(#[from] NoWebSocket),
+    /// The user, or all users together, have as many web sockets open as there may be.
+    #[error(
+        "{OF_A_USER} web sockets of a user may be open at a time, and {IN_ALL} in all: close one first."
+    )]
+    ManySockets,
+    /// Too much of this kind is under way.
+    #[error("Too many logs are being read: try again in a moment.")]
+    Busy,
+    /// The disk of the master refuses.
+    #[error("a log could not be read: {0}")]
+    Disk(#[source] io::Error),
     /// The master is going down.
     #[error(transparent)]
     Gone(#[from] Gone),
@@ -106,21 +126,23 @@ impl PolyaxonError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotAuthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotAuthorized | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unreadable(_) | Self::UnreadableParts(_) | Self::Field { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Unreadable(_)
+            | Self::UnreadableParts(_)
+            | Self::Field { .. }
+            | Self::NoWebSocket(_) => StatusCode::BAD_REQUEST,
             Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
+            Self::ManySockets => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Code(OwnCodeError::Disk(error)) if is_disk_full(error) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
             Self::Refused(_) => StatusCode::CONFLICT,
-            Self::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Journal(_) | Self::Code(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Gone(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Disk(_) | Self::Journal(_) | Self::Code(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -219,6 +241,7 @@ impl IntoResponse for PolyaxonError {
             Self::Field { field, sentence } => {
                 Value::Object(Map::from_iter([(field.clone(), json!([sentence]))]))
             }
+            Self::NotAuthorized => json!({"status": self.to_string()}),
             _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(error = %self, "a request failed");
                 json!({"detail": "The master could not do this; its log says why."})
@@ -229,6 +252,9 @@ impl IntoResponse for PolyaxonError {
         match status {
             StatusCode::UNAUTHORIZED => {
                 ([(header::WWW_AUTHENTICATE, "Token")], answer).into_response()
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                ([(header::RETRY_AFTER, "1")], answer).into_response()
             }
             _ => answer.into_response(),
         }

@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::error::PolyaxonError;
+use super::routes;
 use crate::core::access::Caller;
 use crate::http::tokens;
 use axum::extract::{Request, State};
@@ -24,10 +25,21 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let token = token(request.headers()).map(str::to_owned);
-    let caller = match caller(&api, token).await {
+    let is_socket = routes::is_socket(request.uri().path());
+    let in_query = || {
+        request
+            .uri()
+            .query()
+            .filter(|_| is_socket)
+            .and_then(token_in)
+    };
+    let token = token(request.headers()).or_else(in_query);
+    let caller = match caller(&api, token.map(str::to_owned)).await {
         Ok(caller) => caller,
         Err(_) if is_open(request.uri().path()) => Caller::Nobody,
+        Err(PolyaxonError::NotAuthenticated | PolyaxonError::InvalidToken) if is_socket => {
+            return PolyaxonError::NotAuthorized.into_response();
+        }
         Err(error) => return error.into_response(),
     };
     request.extensions_mut().insert(caller);
@@ -47,6 +59,12 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     let known = ["token", "bearer"];
     let is_known = known.iter().any(|known| scheme.eq_ignore_ascii_case(known));
     is_known.then(|| token.trim())
+}
+
+/// The token in a query: browsers can not send headers with a request for a web socket.
+fn token_in(query: &str) -> Option<&str> {
+    let mut pairs = query.split('&');
+    pairs.find_map(|pair| pair.strip_prefix("token="))
 }
 
 fn is_open(path: &str) -> bool {
@@ -74,6 +92,13 @@ mod tests {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
             assert_eq!(token(&headers), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_query_may_have_a_token_among_other_things() {
+        assert_eq!(token_in("token=abc"), Some("abc"));
+        assert_eq!(token_in("a=b&token=abc&token=d"), Some("abc"));
+        assert_eq!(token_in("tokens=abc"), None);
     }
 
     #[test]

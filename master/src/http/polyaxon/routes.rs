@@ -1,6 +1,6 @@
 //! The routes, without a slash at their end.
 
-use super::{Api, builds, code, statuses, stopping, versions};
+use super::{Api, builds, code, log_stream, logs, statuses, stopping, versions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
@@ -14,6 +14,9 @@ const BUILD: &str = "/api/v1/{user}/{project}/builds/{build}";
 
 /// A project.
 const PROJECT: &str = "/api/v1/{user}/{project}";
+
+/// A build, for the web sockets of clients before version 0.5.
+const BUILD_OF_SOCKETS: &str = "/ws/v1/{user}/{project}/builds/{build}";
 
 /// All routes.
 pub(super) fn routes() -> Router<Arc<Api>> {
@@ -35,4 +38,49 @@ pub(super) fn routes() -> Router<Arc<Api>> {
         )
         .route(&of_build("/statuses/{uuid}"), get(statuses::one))
         .route(&of_build("/stop"), post(stopping::stop))
+        .route(&of_build("/logs"), get(logs::so_far))
+        .route(&of_build("/logs/stream"), get(log_stream::logs))
+        .route(&of_build("/resources"), get(log_stream::resources))
+        .route(&format!("{BUILD_OF_SOCKETS}/logs"), get(log_stream::logs))
+        .route(
+            &format!("{BUILD_OF_SOCKETS}/resources"),
+            get(log_stream::resources),
+        )
+}
+
+/// Whether a path is one of a web socket, where tokens may come in the query, and are refused in other words.
+pub(super) fn is_socket(path: &str) -> bool {
+    if path.starts_with("/ws/") {
+        return true;
+    }
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    matches!(
+        parts[..],
+        ["api", "v1", _, _, "builds", _, "logs", "stream"]
+            | ["api", "v1", _, _, "builds", _, "resources"]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_web_sockets_are_known() {
+        for path in [
+            "/ws/v1/ann/hill/builds/1/logs",
+            "/api/v1/ann/hill/builds/1/logs/stream",
+            "/api/v1/ann/hill/builds/1/resources",
+        ] {
+            assert!(is_socket(path), "{path}");
+        }
+        for path in [
+            "/api/v1/ann/hill/builds/1/logs",
+            "/api/v1/ann/hill",
+            "/wsx/v1",
+            "/",
+        ] {
+            assert!(!is_socket(path), "{path}");
+        }
+    }
 }

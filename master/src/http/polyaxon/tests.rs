@@ -2,6 +2,7 @@
 
 mod farm;
 mod lists;
+mod logs;
 mod objects;
 mod refusals;
 mod statuses;

@@ -6,17 +6,21 @@ use crate::core::accounts::projects::NewProject;
 use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
 use crate::core::command::{Command, HandOut, Opening, StoredResults};
 use crate::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan};
-use crate::http::polyaxon::{Api, Router, router};
+use crate::http::polyaxon::{Api, Router, Streams, router};
 use crate::http::tokens::digest;
 use crate::journal::{EndedBuilds, Journal};
 use crate::read::builds::Builds;
+use crate::read::feed;
 use crate::store::own_repositories::OwnRepositories;
+use crate::store::results::Results;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId, UserId,
 };
@@ -54,11 +58,28 @@ impl Farm {
             fresh: Incarnation("first".to_owned()),
             stored: StoredResults::none(),
         });
+        let source = feed::Source::after(coordinator.position());
+        let feed = source.feed();
+        let coordinator = coordinator.telling(move |cluster, events| {
+            source.take_in(cluster, events);
+        });
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
             let _effects = effects;
             coordinator.run(CancellationToken::new()).await.unwrap();
         });
+        let builds = Builds {
+            cluster: cluster.clone(),
+            archived: archived.clone(),
+        };
+        let caller = Caller::new(None, Duration::from_secs(1)).unwrap();
+        let results = Results::new(directory.path().join("results")).unwrap();
+        let streams = Streams::new(
+            builds.clone(),
+            (results, caller, Turns::default()),
+            feed,
+            CancellationToken::new(),
+        );
         let api = Api {
             is_tls: false,
             own: OwnRepositories::in_test(directory.path()),
@@ -66,10 +87,8 @@ impl Farm {
             max_upload_bytes: 1 << 20,
             image_policy: ImagePolicy::Use,
             cluster: cluster.clone(),
-            builds: Builds {
-                cluster: cluster.clone(),
-                archived: archived.clone(),
-            },
+            builds,
+            streams,
         };
         Self {
             routes: router(api),

@@ -1,0 +1,162 @@
+//! The log of a build so far, as a text.
+
+use super::Api;
+use super::error::PolyaxonError;
+use super::granted::{GrantedBuild, Reading};
+use super::shapes::builds::unique_name;
+use crate::http::consoles::{ConsoleFailure, Follower, Step};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use clusterrunner_common::http::turns::Turn;
+use futures_util::StreamExt as _;
+use std::io::{self, SeekFrom};
+use std::sync::Arc;
+use tokio::fs::File;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio_util::io::ReaderStream;
+
+/// How many logs are put together and sent at a time.
+pub(super) const AT_A_TIME: usize = 64;
+
+/// How much of a log is kept in memory while it is put together; what is longer goes to a file.
+const IN_MEMORY: usize = 256 << 10;
+
+/// How much of a file is sent at a time.
+const CHUNK: usize = 128 << 10;
+
+/// All that the set-up and the atoms have printed so far, in the order of the atoms, as whole lines. The clients take
+/// nothing but UTF-8, so what is none is replaced.
+pub(super) async fn so_far(
+    State(api): State<Arc<Api>>,
+    build: GrantedBuild<Reading>,
+) -> Result<Response, PolyaxonError> {
+    let turn = api.streams.logs.try_take().ok_or(PolyaxonError::Busy)?;
+    let name = unique_name(&build.of.owner, build.of.project.name(), build.build);
+    let mut log = Gathered::default();
+    let mut follower = Follower::so_far(api.streams.consoles.clone(), build.build);
+    while let Step::Lines(lines) = follower.next().await? {
+        log.add(&lines).await.map_err(PolyaxonError::Disk)?;
+    }
+    let (length, body) = log.body(turn).await.map_err(PolyaxonError::Disk)?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename={}", file_name(&name)),
+        ),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// A name without what has a meaning in a header. Only the names of projects that come from addresses have such.
+fn file_name(name: &str) -> String {
+    let plain = |sign: char| match sign {
+        '-' | '_' | '.' => sign,
+        _ if sign.is_ascii_alphanumeric() => sign,
+        _ => '_',
+    };
+    name.chars().map(plain).collect()
+}
+
+impl From<ConsoleFailure> for PolyaxonError {
+    fn from(failure: ConsoleFailure) -> Self {
+        match failure {
+            ConsoleFailure::Read(error) => error.into(),
+            other => Self::Disk(io::Error::other(other)),
+        }
+    }
+}
+
+/// A log that is put together before it is sent, so that its length is known.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// Its end, or all of it.
+    text: Vec<u8>,
+    /// What comes before.
+    file: Option<File>,
+    length: u64,
+}
+
+impl Gathered {
+    async fn add(&mut self, lines: &[String]) -> io::Result<()> {
+        for line in lines {
+            self.text.extend_from_slice(line.as_bytes());
+            self.text.push(b'\n');
+            self.length += line.len() as u64 + 1;
+            if self.text.len() >= IN_MEMORY {
+                self.put_down().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_down(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            file @ None => {
+                let made = tokio::task::spawn_blocking(tempfile::tempfile).await;
+                file.insert(File::from_std(made.map_err(io::Error::other)??))
+            }
+        };
+        file.write_all(&self.text).await?;
+        self.text.clear();
+        Ok(())
+    }
+
+    /// What is sent, and its length. It has its turn until then.
+    async fn body(mut self, turn: Turn) -> io::Result<(u64, Body)> {
+        if self.file.is_some() {
+            self.put_down().await?;
+        }
+        let Some(mut file) = self.file else {
+            return Ok((self.length, Body::from(self.text)));
+        };
+        file.flush().await?;
+        file.seek(SeekFrom::Start(0)).await?;
+        let pieces = ReaderStream::with_capacity(file, CHUNK).inspect(move |_| {
+            // It goes with the stream.
+            let _ = &turn;
+        });
+        Ok((self.length, Body::from_stream(pieces)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::http::turns::Turns;
+
+    #[test]
+    fn names_of_files_are_plain() {
+        assert_eq!(
+            file_name("ann.my-hill_2.builds.7"),
+            "ann.my-hill_2.builds.7"
+        );
+        assert_eq!(file_name("a\r\n\"b\u{e9} ;c"), "a___b___c");
+    }
+
+    #[tokio::test]
+    async fn short_and_long_logs_are_sent_whole() {
+        for lines in [0, 3, 100_000] {
+            let turns = Turns::at_a_time(1);
+            let mut log = Gathered::default();
+            let mut expected = String::new();
+            for number in 0..lines {
+                let line = format!("line {number}");
+                expected.push_str(&line);
+                expected.push('\n');
+                log.add(&[line]).await.unwrap();
+            }
+            assert!(log.text.len() < IN_MEMORY);
+            let turn = turns.try_take().unwrap();
+            let (length, body) = log.body(turn).await.unwrap();
+            assert_eq!(length, expected.len() as u64);
+            let sent = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            assert!(sent == expected, "{lines} lines");
+            assert!(turns.try_take().is_some());
+        }
+    }
+}
