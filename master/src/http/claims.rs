@@ -27,10 +27,11 @@ pub fn owner(path: &str) -> Family {
     claim.map_or(REST, |(_, family)| *family)
 }
 
-/// Whether a path is `top` or below it, by whole parts.
+/// Whether a path is `top` or below it, by whole parts. Slashes that follow each other count as one.
 fn is_below(path: &str, top: &str) -> bool {
-    let rest = path.strip_prefix(top);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let parts = |path| str::split(path, '/').filter(|part| !part.is_empty());
+    let mut found = parts(path);
+    path.starts_with('/') && parts(top).all(|part| found.next() == Some(part))
 }
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod tests {
             ("/build", Family::ClusterRunner),
             ("/api/v1/ann/hill/builds/1", Family::Polyaxon),
             ("/ws/v1/ann/hill/builds/1/logs", Family::Polyaxon),
+            ("//api///v1//ann", Family::Polyaxon),
             ("/api/v2", Family::ClusterRunner),
         ] {
             assert_eq!(owner(path), family, "{path}");

@@ -40,7 +40,7 @@ impl Cluster {
             | Status::Unknown => None,
         };
         let posted = BuildFact::StatusPosted { posted };
-        let facts = end.into_iter().chain([posted]);
+        let facts = [posted].into_iter().chain(end);
         Ok(facts.map(|fact| Fact::Build(id, fact)).collect())
     }
 }

@@ -1,11 +1,14 @@
 //! The statuses that builds go through.
 
 use super::scenario::{Scenario, finished, hand_out, plan};
+use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::statuses::{PostedStatus, Status, StatusRefusal};
 use crate::core::command::{Command, Refusal};
 use crate::core::event::Actor;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use std::collections::BTreeMap;
 
 impl Scenario {
     /// The build has gone through these statuses and no others.
@@ -152,6 +155,26 @@ pub(super) fn check_history(build: &Build) {
         assert!(pair[1].status.may_follow(pair[0].status), "{statuses:?}");
     }
     assert_eq!(build.status().0.is_final(), build.is_over(), "{statuses:?}");
+}
+
+/// Whatever happens, a status that was once told stays as it was told, and in its place.
+pub(super) fn check_told(farm: &Scenario) {
+    let mut cluster = Cluster::default();
+    let mut told: BTreeMap<BuildId, Vec<(Status, Timestamp)>> = BTreeMap::new();
+    for event in &farm.journal {
+        cluster.apply(event);
+        let changed = event.fact.subject();
+        let may_change = |build: &&Build| changed.build.is_none_or(|id| id == build.id);
+        for build in cluster.builds().filter(may_change) {
+            let statuses = build.statuses();
+            let now = statuses.iter().map(|change| (change.status, change.at));
+            let now: Vec<_> = now.collect();
+            let before = told.entry(build.id).or_default();
+            assert!(now.starts_with(before), "{before:?} {now:?} {event:?}");
+            *before = now;
+        }
+    }
+    cluster.builds().for_each(check_history);
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod users;
 mod world;
 
 use super::scenario::Scenario;
+use super::statuses::check_told;
 use crate::core::MAX_DEATHS;
 use crate::core::builds::build::{BuildState, POISON_EXIT_CODE};
 use crate::core::event::{AtomOutcome, AtomTrouble, BuildFact, Fact, FarmFact, SlaveFact};
@@ -64,6 +65,7 @@ struct Tally {
     finished: usize,
     failed: usize,
     canceled: usize,
+    statuses_posted: usize,
     slaves_lost: usize,
     slaves_shut_down: usize,
     slaves_told_again: usize,
@@ -205,6 +207,9 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     check_quarantines(&world, plan);
     let farm = &world.master.farm;
     check_history(farm);
+    if mutation.is_none() {
+        check_told(farm);
+    }
     for slave in farm.cluster.slaves() {
         assert!(slave.builds.is_empty(), "left on a slave: {slave:?}");
     }
@@ -488,11 +493,12 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 56] {
+    fn parts(&mut self) -> [&mut usize; 57] {
         [
             &mut self.finished,
             &mut self.failed,
             &mut self.canceled,
+            &mut self.statuses_posted,
             &mut self.slaves_lost,
             &mut self.slaves_shut_down,
             &mut self.slaves_told_again,

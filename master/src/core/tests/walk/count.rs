@@ -34,6 +34,7 @@ impl Tally {
                 Fact::Build(_, BuildFact::Finished) => self.finished += 1,
                 Fact::Build(_, BuildFact::Failed { .. }) => self.failed += 1,
                 Fact::Build(_, BuildFact::Canceled) => self.canceled += 1,
+                Fact::Build(_, BuildFact::StatusPosted { .. }) => self.statuses_posted += 1,
                 Fact::Slave(_, SlaveFact::Lost { .. }) => self.slaves_lost += 1,
                 Fact::Slave(_, SlaveFact::Ended) => self.slaves_shut_down += 1,
                 Fact::Build(_, BuildFact::SetupFailed { .. }) => self.setups_failed += 1,

@@ -6,6 +6,7 @@ use super::machine::Sickness;
 use super::random::Random;
 use super::users::Wish;
 use super::world::CALM_AT;
+use crate::core::builds::statuses::Status;
 
 /// How many walks the search for a smaller plan may take.
 const MAX_TRIES: usize = 600;
@@ -72,6 +73,8 @@ pub(super) enum Fault {
     User(Wish),
     /// This build is not wanted any more.
     UserCancels(u64),
+    /// A user says where this build stands.
+    UserPosts(u64, Status),
     /// This slave is to end, or all are.
     UserShutsDown(Option<u64>),
     /// This slave is to take no new work.
@@ -166,12 +169,30 @@ impl Plan {
             let wish = Self::wish(&mut random);
             plan.add(Fault::User(wish), &mut random);
         }
+        for _ in 0..[0, 0, 1, 3][random.index(4)] {
+            let fault = Self::post(&mut random);
+            plan.add(fault, &mut random);
+        }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
     }
 
     fn add(&mut self, fault: Fault, random: &mut Random) {
         self.faults.push((random.below(CALM_AT), fault));
+    }
+
+    fn post(random: &mut Random) -> Fault {
+        let build = random.between(1, 6);
+        let status = match random.below(8) {
+            0 => Status::Scheduled,
+            1 => Status::Building,
+            2 | 3 => Status::Running,
+            4 => Status::Unknown,
+            5 => Status::Succeeded,
+            6 => Status::Failed,
+            _ => Status::Stopped,
+        };
+        Fault::UserPosts(build, status)
     }
 
     fn wish(random: &mut Random) -> Wish {

@@ -9,6 +9,7 @@ use super::plan::{Fault, Plan};
 use super::random::Random;
 use super::users::Promise;
 use crate::core::builds::build::Build;
+use crate::core::builds::statuses::PostedStatus;
 use crate::core::command::{Command, SlaveChoice};
 use crate::core::event::{Actor, BuildFact, Fact};
 use crate::core::tests::scenario::request;
@@ -259,6 +260,19 @@ impl World {
                     self.tell(Command::CancelBuild {
                         by: Actor::SecretHolder,
                         build,
+                    });
+                }
+            }
+            Fault::UserPosts(build, status) => {
+                if self.master.is_up {
+                    self.tell(Command::PostStatus {
+                        by: Actor::SecretHolder,
+                        build: BuildId(build),
+                        posted: Box::new(PostedStatus {
+                            status,
+                            message: None,
+                            traceback: None,
+                        }),
                     });
                 }
             }
