@@ -2,6 +2,7 @@
 //!
 //! Owns which call may be repeated and for how long; how a call is signed and sent is `common::caller`'s.
 
+mod accounts;
 mod builds;
 mod consoles;
 mod slaves;

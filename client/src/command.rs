@@ -9,6 +9,7 @@ mod interrupt;
 mod journal;
 mod logs;
 mod manual;
+mod password;
 mod progress;
 mod report;
 mod request;
@@ -17,7 +18,9 @@ mod setup_output;
 mod shutdown;
 mod status;
 mod stop;
+mod token;
 mod unpacked;
+mod user;
 mod validate;
 mod variables;
 mod watch;
@@ -55,6 +58,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Man(options) => manual::man(&options),
         Command::Drain(options) => wait_for(drain::run(options, common)),
         Command::Undrain(options) => wait_for(drain::undo(options, common)),
+        Command::User(options) => wait_for(user::run(options, common)),
+        Command::Token(options) => wait_for(token::run(options, common)),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),
         Command::Journal(options) => journal::run(&options, &common),
         Command::Stop(options) => wait_for(stop::run(options, common)),

@@ -1,10 +1,15 @@
 //! The command line: every subcommand, every option, and the help that teaches them.
 
+mod accounts;
 mod build;
 mod farm;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accounts::{
+    ChangeUserOptions, CreateTokenOptions, CreateUserOptions, PasswordOptions, TokenOptions,
+    TokenTask, UserOptions, UserTask,
+};
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
@@ -13,6 +18,7 @@ pub(crate) use farm::{
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::auth::user_token::UserToken;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
@@ -144,6 +150,12 @@ Examples:
 Example:
   clusterrunner undrain farm-3")]
     Undrain(UndrainOptions),
+    /// Create, list, change and delete the users of a farm
+    #[command(after_help = accounts::USER_HELP)]
+    User(UserOptions),
+    /// Create, list and revoke tokens, which stand for users in requests
+    #[command(after_help = accounts::TOKEN_HELP)]
+    Token(TokenOptions),
     /// Copy this program and its settings to machines over ssh, and start a farm there
     #[command(after_help = farm::DEPLOY_HELP)]
     Deploy(Box<DeployOptions>),
@@ -193,6 +205,10 @@ pub(crate) struct MasterAddress {
     /// [default: 60; 0 where a command only looks]
     #[arg(long, global = true, value_name = "SECONDS", display_order = 801)]
     patience: Option<u64>,
+    /// Ask as the user of this token, without the farm's secret; better in the variable CLUSTERRUNNER_TOKEN, since
+    /// other users of this machine can see command lines
+    #[arg(long, global = true, value_name = "TOKEN", display_order = 803)]
+    pub(crate) token: Option<UserToken>,
 }
 
 /// How long a command that waits for something keeps retrying where nothing else is said.

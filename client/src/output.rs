@@ -65,6 +65,11 @@ pub(crate) fn say_json(json: &str) {
     say_as_is(&printable::json(json));
 }
 
+/// Prints a body of the API as JSON.
+pub(crate) fn say_body(body: &impl serde::Serialize) {
+    say_json(&format!("{:#}", serde_json::json!(body)));
+}
+
 fn say_as_is(text: &str) {
     let mut stdout = anstream::stdout().lock();
     notice_end(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));

@@ -4,11 +4,12 @@ use crate::options::CommonOptions;
 use crate::output;
 use crate::trouble::Trouble;
 use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::user_token::{NoToken, UserToken};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::http::tls::HttpsSettings;
 use clusterrunner_common::settings::{
-    ClientSettings, Overrides, SettingsError, default_config_file, load_client, load_slave,
-    second_file,
+    ClientSettings, Overrides, SettingsError, TOKEN_VARIABLE, default_config_file, load_client,
+    load_slave, second_file,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) http_timeout: Duration,
     /// Opens reads where there is no secret to sign them with.
     pub(crate) read_token: Option<Secret>,
+    /// The user that asks, instead of the holder of the secret.
+    pub(crate) user_token: Option<UserToken>,
     /// Whether addresses mean HTTPS, and who is believed.
     pub(crate) https: HttpsSettings,
     /// The settings file, which need not exist.
@@ -85,10 +88,26 @@ impl Settings {
             slaves: general.slaves,
             http_timeout: general.default_http_timeout,
             read_token: general.read_token,
+            user_token: None,
             https: general.https,
             file: general.config_file,
             config_file,
         })
+    }
+
+    /// The same for a command that was given a token, or finds one in the environment.
+    pub(crate) fn with_token(self, given: Option<&UserToken>) -> Result<Self, Trouble> {
+        let user_token = match (given, environment(TOKEN_VARIABLE)) {
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(text)) if !text.is_empty() => {
+                let token = text.parse().map_err(|error: NoToken| {
+                    Trouble::usage(format!("{TOKEN_VARIABLE} has no token: {error}"))
+                })?;
+                Some(token)
+            }
+            (None, _) => None,
+        };
+        Ok(Self { user_token, ..self })
     }
 
     /// Whether the settings say that `build` ends with the original's exit codes; false where they are wrong.

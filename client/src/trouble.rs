@@ -80,6 +80,24 @@ impl From<ClientError> for Trouble {
     }
 }
 
+/// A call about users or tokens failed. What the master refuses because of the command line it says in words that stand
+/// alone.
+pub(crate) fn of_accounts(error: ClientError) -> Trouble {
+    let ClientError::Call(CallError::Refused {
+        status,
+        error: said,
+        ..
+    }) = &error
+    else {
+        return error.into();
+    };
+    match status.as_u16() {
+        400 | 404 | 409 => Trouble::usage(said.clone()),
+        403 | 429 => Trouble::new(said.clone()),
+        _ => error.into(),
+    }
+}
+
 impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
         ClientError::from(error).into()
@@ -121,6 +139,13 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         // It was sent what it asks for, so only the secret can be another one.
         error if error.is_from_original() => {
             Some("master and client must have the same `secret` in their clusterrunner.conf")
+        }
+        CallError::Refused { status, error, .. }
+            if status.as_u16() == 401 && error.starts_with("The token in the header") =>
+        {
+            Some(
+                "`clusterrunner token create` makes a token; one is given with --token or in CLUSTERRUNNER_TOKEN",
+            )
         }
         CallError::Refused { status, .. } if status.as_u16() == 401 => Some(
             "master and client must have the same `secret` in their clusterrunner.conf, and clocks that agree",

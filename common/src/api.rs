@@ -2,6 +2,7 @@
 //!
 //! Names and shapes are those of the original's `/v1` API; what is ours beside them says so.
 
+pub mod accounts;
 pub mod build_request;
 mod lenient;
 mod master_mark;

@@ -3,3 +3,4 @@
 pub mod gate;
 pub mod secret;
 pub mod signature;
+pub mod user_token;

@@ -11,6 +11,7 @@ pub use error::CallError;
 
 use crate::auth::secret::Secret;
 use crate::auth::signature::{CONTENT_DIGEST_HEADER, content_digest};
+use crate::auth::user_token::UserToken;
 use crate::http::tls::HttpsSettings;
 use crate::http::{HEAD_TIMEOUT, install_crypto};
 use crate::ids::SessionId;
@@ -37,6 +38,7 @@ pub struct Caller {
     http: reqwest::Client,
     secret: Option<Secret>,
     read_token: Option<Secret>,
+    user_token: Option<UserToken>,
     scheme: &'static str,
     timeout: Duration,
     sessions: Sessions,
@@ -81,6 +83,7 @@ impl Caller {
             http,
             secret,
             read_token: None,
+            user_token: None,
             scheme: https.scheme(),
             timeout,
             sessions: Sessions::default(),
@@ -100,6 +103,12 @@ impl Caller {
     #[must_use]
     pub fn with_read_token(self, read_token: Option<Secret>) -> Self {
         Self { read_token, ..self }
+    }
+
+    /// The same caller; with a token it asks as the user of the token, and signs nothing.
+    #[must_use]
+    pub fn with_user_token(self, user_token: Option<UserToken>) -> Self {
+        Self { user_token, ..self }
     }
 
     /// Reads JSON.

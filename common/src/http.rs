@@ -7,6 +7,7 @@ pub mod around;
 pub mod clusterrunner;
 mod connections;
 pub mod cors;
+pub mod peer;
 mod rest;
 #[cfg(test)]
 mod serving_tests;
@@ -29,6 +30,7 @@ use axum::response::{IntoResponse, Response};
 use connections::{Activity, Connections};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use peer::Peer;
 use serde_json::json;
 use socket2::SockRef;
 use std::io;
@@ -145,7 +147,7 @@ async fn serve_connections(
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_HEAD);
     loop {
-        let accepted = tokio::select! {
+        let (accepted, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener) => accepted,
         };
@@ -154,7 +156,7 @@ async fn serve_connections(
             admitted = connections.admit() => admitted,
         };
         let activity = Arc::clone(&admitted.activity);
-        let service = Answerer::new(router.clone(), &activity, &budget);
+        let service = Answerer::new(router.clone(), peer, &activity, &budget);
         let (http, stop, held) = (http.clone(), stop.clone(), (admitted, open.token()));
         let Some(tls) = tls.clone() else {
             let stream = Watched::new(accepted, patience.answer, &activity).holding(held);
@@ -190,13 +192,13 @@ async fn serve_connections(
 }
 
 /// The next connection, however long the system has no room for it.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     let mut is_told = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 prepare(&stream);
-                return stream;
+                return (stream, Peer(Some(address.ip())));
             }
             Err(error) if is_told => tracing::debug!(%error, "still no connection is accepted"),
             Err(error) => {

@@ -33,7 +33,7 @@ numbered! {
     ProjectId(u64);
     /// A user: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
     UserId(u64);
-    /// A named token: 1, 2, 3 ... inside its user, never used twice.
+    /// A named token of a user: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
     TokenId(u64);
     /// A subjob inside its build, from 0.
     SubjobId(u32);

@@ -25,7 +25,7 @@ mod tests;
 mod values;
 
 pub use client::{ClientSettings, load_client};
-pub use environment::{UnknownVariable, unknown_variables_here};
+pub use environment::{TOKEN_VARIABLE, UnknownVariable, unknown_variables_here};
 pub use error::{Origin, SettingsError};
 pub use general::GeneralSettings;
 pub use image_policy::ImagePolicy;
@@ -36,6 +36,7 @@ pub use second_file::second_file;
 use secret_file::ensure_secret;
 pub use service::ServiceSettings;
 pub use slave::{SlaveSettings, load_slave};
+pub use values::Registration;
 
 /// The shipped settings file: every key with its meaning, and the defaults.
 pub(crate) const SHIPPED_SETTINGS: &str = include_str!("../../conf/clusterrunner.conf");

@@ -14,9 +14,11 @@ use crate::effects::project_locks::ProjectLocks;
 use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::effects::timing_files;
+use crate::http::accounts::Accounts;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads};
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Families};
+use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
 use crate::read::builds::Builds;
 use crate::read::event_log;
@@ -105,10 +107,12 @@ pub async fn serve(
         learning::learn(recovered.timings, readers.heard),
         &stop,
     );
-    let gate = farm.gate(secret);
-    let api = farm.api(sources, readers.published, readers.events);
+    let gate = farm.gate(secret.clone());
+    let accounts = farm.accounts(secret);
+    let api = farm.api(sources, accounts.clone(), readers.published, readers.events);
     let families = Families {
         polyaxon: polyaxon::router(farm.polyaxon_api(
+            accounts,
             own.clone(),
             tls.is_some(),
             (readers.feed, &stop),
@@ -350,6 +354,11 @@ impl Farm {
             service.signature_max_age,
             clusterrunner::takes_body_digest,
             legacy,
+        )
+        .with_open_routes(clusterrunner::is_open)
+        .with_tokens(
+            Arc::new(TokensOf(self.cluster.clone())),
+            clusterrunner::takes_token,
         );
         match service.require_signed_reads {
             true => gate.with_proved_reads(self.settings.general.read_token.clone()),
@@ -357,8 +366,13 @@ impl Farm {
         }
     }
 
+    fn accounts(&self, secret: Secret) -> Accounts {
+        Accounts::new(self.cluster.clone(), secret, self.settings.registration)
+    }
+
     fn polyaxon_api(
         &self,
+        accounts: Accounts,
         own: OwnRepositories,
         is_tls: bool,
         (feed, stop): (Feed, &CancellationToken),
@@ -372,6 +386,7 @@ impl Farm {
             streams: Streams::new(self.builds(), consoles, feed, stop.clone()),
             is_tls,
             cluster: self.cluster.clone(),
+            accounts,
             builds: self.builds(),
             own,
             space: self.space.clone(),
@@ -387,9 +402,16 @@ impl Farm {
         }
     }
 
-    fn api(&self, sources: Sources, published: Published<BuildPage>, events: EventLog) -> Api {
+    fn api(
+        &self,
+        sources: Sources,
+        accounts: Accounts,
+        published: Published<BuildPage>,
+        events: EventLog,
+    ) -> Api {
         Api {
             cluster: self.cluster.clone(),
+            accounts,
             builds: self.builds(),
             published,
             running: RunningAtoms::default(),

@@ -1,5 +1,6 @@
 //! The HTTP side: one server, and the APIs of the farm, each a family of its own.
 
+pub mod accounts;
 pub mod caller;
 pub mod claims;
 pub mod clusterrunner;

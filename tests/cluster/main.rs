@@ -27,6 +27,7 @@ mod skipping;
 mod stories;
 mod wait;
 
+mod accounts;
 mod atomizers;
 mod atoms;
 mod bad_atoms;

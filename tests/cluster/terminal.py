@@ -3,12 +3,13 @@
 Usage: terminal.py job|leader[:COLUMNS] PROGRAM [ARGUMENT ...]
 
 With `job` a shell with job control has started it there in the foreground, with `leader` the terminal was
-made for it alone. What comes out of the terminal is printed, SIGTERM becomes a Ctrl-C that is typed there,
-SIGHUP closes the terminal, and the exit code is that of the program.
+made for it alone. What comes out of the terminal is printed, what comes on standard input is typed there,
+SIGTERM becomes a Ctrl-C, SIGHUP closes the terminal, and the exit code is that of the program.
 """
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import sys
@@ -42,8 +43,18 @@ if child == 0:
     os.execvp(PROGRAM[0], PROGRAM)
 signal.signal(signal.SIGTERM, lambda *_: os.write(terminal, b'\x03'))
 signal.signal(signal.SIGHUP, lambda *_: os.close(terminal))
+typed = [0]
 while True:
     try:
+        ready = select.select([terminal] + typed, [], [])[0]
+        if 0 in ready:
+            text = os.read(0, 4096)
+            if text:
+                os.write(terminal, text)
+            else:
+                typed = []
+        if terminal not in ready:
+            continue
         text = os.read(terminal, 4096)
     except OSError:
         # Nobody has the terminal open any more.

@@ -71,7 +71,12 @@ async fn run_to_its_end(
                 .hint("--results-dir names it, --no-results does without")
         })?;
     }
-    let mut settings = Settings::load_with_secret(common)?;
+    // Where the master is elsewhere, no secret of a farm is needed, nor made here.
+    let loaded = match options.master.master_url.is_some() && options.master.token.is_some() {
+        true => Settings::load(common)?,
+        false => Settings::load_with_secret(common)?,
+    };
+    let mut settings = loaded.with_token(options.master.token.as_ref())?;
     settings.port = options.port.unwrap_or(settings.port);
     let master = match options.master.with_port(settings.port) {
         Some(master) => master,

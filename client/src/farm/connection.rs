@@ -18,7 +18,8 @@ pub(crate) fn client_of(
 ) -> Result<Client, Trouble> {
     let secret = settings.secret.clone();
     let caller = Caller::with_https(secret, settings.http_timeout, &settings.https)?
-        .with_read_token(settings.read_token.clone());
+        .with_read_token(settings.read_token.clone())
+        .with_user_token(settings.user_token.clone());
     let client = Client::new(caller, master, patience);
     let listener = |outage: Outage<'_>| match outage {
         Outage::Began { error, patience } => output::note(format!(

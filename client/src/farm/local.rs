@@ -74,7 +74,7 @@ pub(crate) async fn connect(
     common: &CommonOptions,
 ) -> Result<Client, Trouble> {
     again::remember(common.config_file.as_deref(), address.master_url.as_deref());
-    let settings = Settings::load(common)?;
+    let settings = Settings::load(common)?.with_token(address.token.as_ref())?;
     let master = match address.with_port(settings.port) {
         Some(master) => master,
         None => find(&settings).await?,

@@ -1,6 +1,7 @@
 //! Times, atoms and ends in words.
 
 use clusterrunner_common::api::AtomView;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::text::printable::plain;
@@ -25,6 +26,16 @@ pub(crate) fn duration(seconds: f64) -> String {
         (0, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }
+}
+
+/// How long ago a time was, in seconds since 1970: `3 d 4 h ago`.
+pub(crate) fn ago(at: f64) -> String {
+    format!("{} ago", duration(Timestamp::now().as_unix_seconds() - at))
+}
+
+/// In how long a time will be, in seconds since 1970: `in 3 d 4 h`.
+pub(crate) fn until(at: f64) -> String {
+    format!("in {}", duration(at - Timestamp::now().as_unix_seconds()))
 }
 
 /// How an atom ended, if it has.

@@ -8,9 +8,11 @@ mod legacy;
 mod reads;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use extractors::{Signed, SignedUpload, UploadVerdict};
 pub use legacy::Proof;
+pub use tokens::{Tokens, UnknownToken};
 
 use crate::auth::secret::Secret;
 use crate::auth::signature::{
@@ -39,6 +41,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokens::Known;
 use tower::Service;
 
 /// Checks every request that is not a plain read.
@@ -51,6 +54,10 @@ pub struct Gate {
     /// What peers of the original send, where they are let in.
     legacy: Option<fn(&Method, &str) -> Proof>,
     reads: Reads,
+    /// The tokens of users, where there are users.
+    tokens: Option<Known>,
+    /// Routes that need no proof.
+    is_open: fn(&Method, &str) -> bool,
     unproved: Budget,
 }
 
@@ -103,8 +110,22 @@ impl Gate {
             takes_body_digest,
             legacy,
             reads: Reads::Open,
+            tokens: None,
+            is_open: |_, _| false,
             unproved: Budget::default(),
         })
+    }
+
+    /// The same gate; the routes that `is_open` names (by method and path without a slash at its end) are also for
+    /// requests without any proof, whose handlers must ask which proof there was. For a gate that guards nothing yet.
+    ///
+    /// # Panics
+    /// When the gate is in use already.
+    #[must_use]
+    pub fn with_open_routes(mut self: Arc<Self>, is_open: fn(&Method, &str) -> bool) -> Arc<Self> {
+        let gate = Arc::get_mut(&mut self).expect("a gate is set up before it is used");
+        gate.is_open = is_open;
+        self
     }
 
     /// Puts the gate before all of `router`, unknown routes included. Answers name the session, as they do where
@@ -159,11 +180,20 @@ impl Gate {
                 None => self.open_to_signature(request, &claimed).await,
             };
         }
+        if let Some((known, token)) = self.shown_token(&request) {
+            let mut request = request;
+            known.open(&token, &mut request).await?;
+            request.extensions_mut().insert(Proof::UserToken);
+            request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+            return Ok(request);
+        }
         let proof = self.least_proof(request.method(), request.uri().path());
         let mut request = request;
         request.extensions_mut().insert(proof);
         match proof {
-            Proof::Bound | Proof::ReadToken => return Err(SignatureError::Missing.into()),
+            Proof::Bound | Proof::ReadToken | Proof::UserToken => {
+                return Err(SignatureError::Missing.into());
+            }
             Proof::Nothing => {
                 request.extensions_mut().insert(BodyVerdict::new(GENUINE));
                 request.extensions_mut().insert(self.unproved.clone());
@@ -186,6 +216,9 @@ impl Gate {
     fn least_proof(&self, method: &Method, path: &str) -> Proof {
         if (self.takes_body_digest)(method, path) {
             return Proof::BodyDigest;
+        }
+        if (self.is_open)(method, path) {
+            return Proof::Nothing;
         }
         self.legacy
             .map_or(Proof::Bound, |legacy| legacy(method, path))
@@ -278,6 +311,15 @@ impl<S: Inside> Service<Request> for Guarded<S> {
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         ) {
+            if let Some((known, token)) = self.gate.shown_token(&request) {
+                let (gate, mut inside) = (Arc::clone(&self.gate), self.inside.clone());
+                return Either::Right(Box::pin(async move {
+                    match gate.check_read_by_user(&known, &token, request).await {
+                        Ok(request) => inside.call(request).await,
+                        Err(closed) => Ok(closed.into_response()),
+                    }
+                }));
+            }
             return match self.gate.check_read(&mut request) {
                 Ok(()) => Either::Left(self.inside.call(request)),
                 Err(closed) => {

@@ -27,6 +27,11 @@ impl Caller {
         receiver: Receiver<'_>,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, CallError> {
+        if let Some(token) = &self.user_token {
+            return self
+                .accepted(url, request().bearer_auth(token.as_str()))
+                .await;
+        }
         let digest = &content_digest(b"");
         let signed = || Unsigned {
             method: Method::GET,
@@ -52,7 +57,7 @@ impl Caller {
         }
     }
 
-    /// Signs a call and makes it. Where it turns out that another life answers there, and any may, it is signed
+    /// Signs a call and makes it, or shows the token of a user with it. Where it turns out that another life answers there, and any may, it is signed
     /// once more; not where its body streams, which can be sent but once.
     pub(super) async fn signed(&self, call: Unsigned<'_>) -> Result<Response, CallError> {
         let Unsigned {
@@ -62,6 +67,11 @@ impl Caller {
             receiver,
             request,
         } = call;
+        if let Some(token) = &self.user_token {
+            return self
+                .accepted(&url, request.bearer_auth(token.as_str()))
+                .await;
+        }
         let session = match receiver {
             Receiver::Life(session) => session.to_owned(),
             Receiver::Address => self.session_of(&url).await?,

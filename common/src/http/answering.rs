@@ -3,6 +3,7 @@
 
 use super::answers::{Begun, Budget, Full};
 use super::connections::{Activity, UnderWay};
+use super::peer::Peer;
 use super::rest::Rest;
 use super::{Inside, refusal};
 use axum::body::{Body, Bytes};
@@ -22,14 +23,16 @@ use tokio::sync::OwnedSemaphorePermit;
 #[derive(Debug)]
 pub(super) struct Answerer<R> {
     router: R,
+    peer: Peer,
     activity: Arc<Activity>,
     budget: Budget,
 }
 
 impl<R> Answerer<R> {
-    pub(super) fn new(router: R, activity: &Arc<Activity>, budget: &Budget) -> Self {
+    pub(super) fn new(router: R, peer: Peer, activity: &Arc<Activity>, budget: &Budget) -> Self {
         Self {
             router,
+            peer,
             activity: Arc::clone(activity),
             budget: budget.clone(),
         }
@@ -60,7 +63,11 @@ impl<R: Inside> Service<hyper::Request<Incoming>> for Answerer<R> {
         let budget = is_read.then(|| self.budget.clone());
         let making = match refused(&request) {
             Some(response) => Making::Refused(Some(response)),
-            None => Making::Inside(self.router.clone().call(with_rest(request))),
+            None => {
+                let mut request = with_rest(request);
+                request.extensions_mut().insert(self.peer);
+                Making::Inside(self.router.clone().call(request))
+            }
         };
         Answer {
             making,

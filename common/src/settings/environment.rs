@@ -7,6 +7,9 @@ use std::fmt;
 
 const PREFIX: &str = "CLUSTERRUNNER_";
 
+/// The token with which commands ask; no setting, since a token is one user's and settings are a machine's.
+pub const TOKEN_VARIABLE: &str = "CLUSTERRUNNER_TOKEN";
+
 /// A variable that no program reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVariable {
@@ -32,6 +35,7 @@ fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<UnknownVari
         .filter_map(|name| {
             let key = name.strip_prefix(PREFIX)?.to_lowercase();
             let is_known = name == MARK_VARIABLE
+                || name == TOKEN_VARIABLE
                 || OF_BUILDS.contains(&name.as_str())
                 || keys::variable(&key) == name && keys::key(&key).is_some();
             let nearest = nearest_key(&key).map(|key| keys::variable(&key));
@@ -64,6 +68,7 @@ mod tests {
             "CLUSTERRUNNER_zzz",
             "CLUSTERRUNNER_port",
             MARK_VARIABLE,
+            TOKEN_VARIABLE,
         ];
         let told: Vec<String> = unknown_variables(names.map(str::to_owned))
             .iter()

@@ -3,7 +3,8 @@
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
 use super::values::{
-    Amount, Bound, Days, Found, Host, Labels, Limit, MOST, Number, Port, Seconds, Value,
+    Amount, Bound, Days, Found, Host, Labels, Limit, MOST, Number, Port, Registration, Seconds,
+    Value,
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
@@ -116,6 +117,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Days>("keep_projects_days", ALL),
     key_of::<Bound>("keep_projects_bytes", ALL),
     key_of::<bool>("compat_exit_codes", MASTER),
+    key_of::<Registration>("registration", MASTER),
     key_of::<Days>("keep_builds_days", MASTER),
     key_of::<Bound>("keep_builds", MASTER),
     key_of::<Bound>("keep_results_bytes", MASTER),

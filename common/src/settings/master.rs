@@ -3,7 +3,7 @@
 use super::error::SettingsError;
 use super::keys::Program;
 use super::layers::{Layers, no_default};
-use super::values::{Bound, Days, Limit, Seconds};
+use super::values::{Bound, Days, Limit, Registration, Seconds};
 use super::{GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
 use crate::disk::retention::BuildBounds;
 use crate::job::config::{TimeLimit, Timeouts};
@@ -25,6 +25,8 @@ pub struct MasterSettings {
     pub default_timeouts: Timeouts,
     /// How much is kept of builds that are over.
     pub kept_builds: BuildBounds,
+    /// Who may create an account.
+    pub registration: Registration,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -57,9 +59,15 @@ pub fn load_master(
         let Seconds::<0>(limit) = layers.get(key)?;
         Ok::<_, SettingsError>(Some(TimeLimit::from_seconds(limit.as_secs())))
     };
+    let service = ServiceSettings::read(&layers)?;
+    let registration = match service.bind_address.is_loopback() {
+        true => Registration::Open,
+        false => Registration::Closed,
+    };
     Ok(MasterSettings {
         general: GeneralSettings::read(&layers)?,
-        service: ServiceSettings::read(&layers)?,
+        registration: layers.get_if_set("registration")?.unwrap_or(registration),
+        service,
         slave_lost_after,
         legacy_slave_lost_after: lost_after.unwrap_or(slave_lost_after.max(LEGACY_LOST_AFTER)),
         default_timeouts: Timeouts {

@@ -171,6 +171,26 @@ fn local_sources_follow_the_address_unless_said() {
 }
 
 #[test]
+fn registration_follows_the_address_unless_said() {
+    let registration = |file: &str| Place::new(file).master().registration;
+    for (file, expected) in [
+        ("[general]\n", Registration::Closed),
+        ("[general]\nbind_address = 10.0.0.1\n", Registration::Closed),
+        ("[general]\nbind_address = 127.0.0.1\n", Registration::Open),
+        ("[general]\nbind_address = ::1\n", Registration::Open),
+        (
+            "[general]\nbind_address = ::1\n[master]\nregistration = closed\n",
+            Registration::Closed,
+        ),
+        ("[master]\nregistration = Open\n", Registration::Open),
+    ] {
+        assert_eq!(registration(file), expected, "{file}");
+    }
+    let wrong = Place::new("[master]\nregistration = yes\n").error();
+    assert!(wrong.contains("open or closed"), "{wrong}");
+}
+
+#[test]
 fn https_is_on_where_a_certificate_or_an_authority_is_named() {
     let https = |file: &str| Place::new(file).master().general.https;
     assert_eq!(https("[general]\n").scheme(), "http");

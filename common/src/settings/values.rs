@@ -184,6 +184,25 @@ impl Value for LogLevel {
     }
 }
 
+/// Who may create an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Every caller that reaches the port.
+    Open,
+    /// The holder of the secret, and superusers.
+    Closed,
+}
+
+impl Value for Registration {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        match found.text()?.to_ascii_lowercase().as_str() {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err(found.expected("open or closed", found.text()?)),
+        }
+    }
+}
+
 impl Value for Vec<String> {
     const IS_TEXT: bool = true;
 

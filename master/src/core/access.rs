@@ -50,6 +50,8 @@ pub enum Subject<'p> {
     Project(&'p Project),
     /// The users, all of them.
     Accounts,
+    /// One user: what is known of it, and its tokens.
+    User(UserId),
 }
 
 /// What a caller may do; each level includes those before it.
@@ -79,7 +81,7 @@ pub fn access(caller: Caller, subject: Subject<'_>, reads_are_open: bool) -> Acc
         (Caller::Secret(SecretProof::BoundSignature), _) => Access::Admin,
         (Caller::Secret(SecretProof::BodyDigest), _) => Access::Own,
         (Caller::User(user), _) => of_user(user, subject, of_strangers),
-        (_, Subject::Accounts) => Access::None,
+        (_, Subject::Accounts | Subject::User(_)) => Access::None,
         (Caller::Slave, Subject::Slaves) => Access::Use,
         (_, Subject::Project(project)) if !project.is_public() => Access::None,
         (Caller::ReadToken, _) => Access::Read,
@@ -95,6 +97,8 @@ fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Acce
         Subject::Builds => Access::Use,
         Subject::Slaves => Access::Read.max(of_strangers),
         Subject::Accounts => Access::None,
+        Subject::User(one) if one == user.id => Access::Own,
+        Subject::User(_) => Access::None,
         Subject::Project(project) if project.owner == Owner::User(user.id) => Access::Own,
         Subject::Project(project) if project.has_collaborator(user.id) => Access::Use,
         Subject::Project(project) if project.is_public() => Access::Read,

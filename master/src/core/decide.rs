@@ -52,7 +52,7 @@ impl Cluster {
                 request,
                 details,
             } => self.queued_of(by, project, request, details),
-            Command::Account { command, .. } => Ok(self.account_facts(command)?),
+            Command::Account { by, command } => Ok(self.account_facts(by, command, at)?),
             Command::Project { by, command } => Ok(self.project_facts(by, command)?),
             Command::CancelBuild { build, .. } => self.canceled(build),
             Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),

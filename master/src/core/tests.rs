@@ -1,6 +1,7 @@
 //! The core under command sequences: single features with every event and effect asserted, and
 //! seeded walks against model slaves.
 
+mod accounts;
 mod builds;
 mod deleting;
 mod farms;

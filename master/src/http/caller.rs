@@ -2,6 +2,7 @@
 //! an extension, which only an admission gives.
 
 use crate::core::access::{Access, Caller, Subject, access};
+use crate::core::event::Actor;
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::Inside;
@@ -54,6 +55,16 @@ impl<S: Inside> Service<Request> for Admission<S> {
         }
         request.extensions_mut().insert(caller);
         Either::Left(self.inside.call(request))
+    }
+}
+
+/// The actor that a caller is.
+#[must_use]
+pub fn actor(caller: Caller) -> Actor {
+    match caller {
+        Caller::Secret(_) => Actor::SecretHolder,
+        Caller::User(user) => Actor::User(user.id),
+        Caller::ReadToken | Caller::Slave | Caller::Nobody => Actor::Nobody,
     }
 }
 

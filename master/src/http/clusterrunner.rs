@@ -1,5 +1,6 @@
 //! The API of ClusterRunner, versions 1 and 2: routes, handlers, shapes and errors.
 
+mod accounts;
 mod build_page;
 mod builds;
 mod console;
@@ -25,9 +26,10 @@ pub use downloads::Downloads;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
 pub use original::{LEGACY_WARNING, legacy_proof};
-pub use requests::takes_body_digest;
+pub use requests::{is_open, takes_body_digest, takes_token};
 
 use crate::coordinator::ClusterHandle;
+use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
 use crate::read::builds::Builds;
 use crate::read::metrics::Measured;
@@ -58,6 +60,8 @@ use std::sync::Arc;
 pub struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
+    /// Users, where passwords and tokens come into it.
+    pub accounts: Accounts,
     /// Builds, in the cluster or archived.
     pub builds: Builds,
     /// Pages of builds that are polled.

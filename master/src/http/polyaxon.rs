@@ -21,10 +21,12 @@ mod streams;
 mod tests;
 mod tidy_path;
 mod times;
+mod users;
 mod uuids;
 mod versions;
 
 use crate::coordinator::ClusterHandle;
+use crate::http::accounts::Accounts;
 use crate::read::builds::Builds;
 use crate::store::own_repositories::OwnRepositories;
 use axum::extract::Request;
@@ -45,6 +47,8 @@ pub use streams::Streams;
 pub struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
+    /// Users, where passwords and tokens come into it.
+    pub accounts: Accounts,
     /// Builds, in the cluster or archived.
     pub builds: Builds,
     /// The code of projects.

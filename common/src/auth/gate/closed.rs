@@ -1,6 +1,7 @@
 //! Why a request does not pass, and the answer to it.
 
 use super::reads::UnprovedRead;
+use super::tokens::UnknownToken;
 use crate::auth::signature::SignatureError;
 use crate::http::refusal;
 use axum::http::{StatusCode, header};
@@ -10,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 pub(super) enum Closed {
     Unproved(SignatureError),
     UnprovedRead(UnprovedRead),
+    UnknownToken(UnknownToken),
+    TokenNotEnough,
     TooLarge(usize),
     Unreadable(String),
     LengthRequired,
@@ -22,11 +25,29 @@ impl From<SignatureError> for Closed {
     }
 }
 
+impl From<UnknownToken> for Closed {
+    fn from(error: UnknownToken) -> Self {
+        Self::UnknownToken(error)
+    }
+}
+
 impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
             Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
             Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::UnknownToken(error) => {
+                let status = match error {
+                    UnknownToken::Nobodys => StatusCode::UNAUTHORIZED,
+                    UnknownToken::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                refusal(status, error.to_string())
+            }
+            Self::TokenNotEnough => refusal(
+                StatusCode::FORBIDDEN,
+                "The token of a user does not open this route: it needs the farm's secret (header \
+                 ClusterRunner-Signature).",
+            ),
             Self::TooLarge(limit) => refusal(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("The request body must not be larger than {limit} bytes."),

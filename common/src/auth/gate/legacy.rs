@@ -15,6 +15,8 @@ pub enum Proof {
     BodyDigest,
     /// The token for reads.
     ReadToken,
+    /// The token of a user, whom the request names among its extensions.
+    UserToken,
     /// None at all, where the original asks for none.
     Nothing,
 }
@@ -25,7 +27,7 @@ impl Proof {
     pub fn is_weak(self) -> bool {
         match self {
             Self::Bound => false,
-            Self::BodyDigest | Self::ReadToken | Self::Nothing => true,
+            Self::BodyDigest | Self::ReadToken | Self::UserToken | Self::Nothing => true,
         }
     }
 }

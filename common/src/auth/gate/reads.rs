@@ -1,5 +1,6 @@
 //! Reads, where they need a proof: the bound signature of any request, or the read token.
 
+use super::tokens::{Known, UnknownToken};
 use super::{Closed, Gate, Proof, header_text};
 use crate::auth::secret::Secret;
 use crate::auth::signature::{ClaimedSignature, SIGNATURE_HEADER, content_digest};
@@ -27,7 +28,9 @@ pub(super) enum UnprovedRead {
          `Authorization: Bearer` with the read_token of the settings."
     )]
     Missing,
-    #[error("The token in the header Authorization is not the read_token of the settings.")]
+    #[error(
+        "The token in the header Authorization is not the read_token of the settings, nor that of an active user."
+    )]
     WrongToken,
 }
 
@@ -46,7 +49,7 @@ impl Gate {
     /// Checks a read, and notes its proof where reads need one.
     pub(super) fn check_read(&self, request: &mut Request) -> Result<(), Closed> {
         let Reads::Proved { token } = &self.reads else {
-            return Ok(());
+            return self.note_signature(request);
         };
         // What a web page's browser asks for by itself, and tells nothing.
         if request.method() == Method::OPTIONS {
@@ -55,6 +58,38 @@ impl Gate {
         let proof = self.proof_of_read(request, token.as_ref())?;
         request.extensions_mut().insert(proof);
         Ok(())
+    }
+
+    /// Where reads are open, some of them show more to those who prove who they are.
+    fn note_signature(&self, request: &mut Request) -> Result<(), Closed> {
+        let path = request.uri().path();
+        if !self.is_about_users(request.method(), path) {
+            return Ok(());
+        }
+        if let Some(signature) = header_text(request, SIGNATURE_HEADER) {
+            let claimed = ClaimedSignature::parse(&signature)?;
+            self.verify(request, &claimed, &content_digest(b""))?;
+            request.extensions_mut().insert(Proof::Bound);
+        }
+        Ok(())
+    }
+
+    /// Checks a read that shows a token: that of a user, or the read token. Where reads are open, an unknown one is as
+    /// good as none: a proxy may have its own.
+    pub(super) async fn check_read_by_user(
+        &self,
+        known: &Known,
+        token: &str,
+        mut request: Request,
+    ) -> Result<Request, Closed> {
+        match known.note(token, &mut request).await {
+            Ok(()) => {
+                request.extensions_mut().insert(Proof::UserToken);
+            }
+            Err(UnknownToken::Nobodys) => self.check_read(&mut request)?,
+            Err(error @ UnknownToken::Unavailable(_)) => return Err(error.into()),
+        }
+        Ok(request)
     }
 
     fn proof_of_read(&self, request: &Request, token: Option<&Secret>) -> Result<Proof, Closed> {

@@ -46,8 +46,8 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
     }
 
     /// Adds a route by the label that its parent lists it under and its templates in both versions,
-    /// without a prefix. Variable parts, which are whole numbers, are written as `child_routes`
-    /// shows them: `[build_id]`, or `(\d+)`.
+    /// without a prefix. Variable parts are written as `child_routes` shows them: `[build_id]`, or
+    /// `(\d+)`, for whole numbers, `[user_name]` for names.
     #[must_use]
     pub fn route(
         mut self,
@@ -122,9 +122,17 @@ fn is_variable(part: &str) -> bool {
     part.starts_with(['[', '('])
 }
 
+fn is_name(part: &str) -> bool {
+    part.ends_with("_name]")
+}
+
 /// A template as the original's regular expression, which its metrics show.
 fn endpoint(template: &str) -> String {
-    let part = |part| if is_variable(part) { r"(\d+)" } else { part };
+    let part = |part| match is_variable(part) {
+        true if is_name(part) => r"([-\w]+)",
+        true => r"(\d+)",
+        false => part,
+    };
     let parts: Vec<&str> = template.split('/').map(part).collect();
     match parts.join("/").as_str() {
         "/" => "/".to_owned(),
@@ -177,11 +185,10 @@ impl Route {
         for piece in &self.pieces {
             let after = match piece {
                 Piece::Text(text) => rest.strip_prefix(text.as_bytes()),
-                Piece::Number => {
-                    let is_digit = |byte: &&u8| byte.is_ascii_digit();
-                    let digits = rest.iter().take_while(is_digit).count();
-                    (digits > 0).then(|| &rest[digits..])
-                }
+                Piece::Number => after_some(rest, u8::is_ascii_digit),
+                Piece::Name => after_some(rest, |byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+                }),
             };
             match after {
                 Some(after) => rest = after,
@@ -192,12 +199,19 @@ impl Route {
     }
 }
 
+/// What follows one or more such bytes.
+fn after_some(text: &[u8], is_meant: fn(&u8) -> bool) -> Option<&[u8]> {
+    let length = text.iter().take_while(|byte| is_meant(byte)).count();
+    (length > 0).then(|| &text[length..])
+}
+
 /// What a path must have next.
 #[derive(Debug)]
 enum Piece {
     /// Slashes included.
     Text(String),
     Number,
+    Name,
 }
 
 fn pieces(template: &str) -> Vec<Piece> {
@@ -209,15 +223,18 @@ fn pieces(template: &str) -> Vec<Piece> {
         };
         let text = match is_variable(name) {
             true => {
-                pieces.push(Piece::Number);
+                pieces.push(match is_name(name) {
+                    true => Piece::Name,
+                    false => Piece::Number,
+                });
                 slash
             }
             false => part,
         };
         match pieces.last_mut() {
             Some(Piece::Text(before)) => before.push_str(text),
-            Some(Piece::Number) | None if text.is_empty() => {}
-            Some(Piece::Number) | None => pieces.push(Piece::Text(text.to_owned())),
+            Some(Piece::Number | Piece::Name) | None if text.is_empty() => {}
+            Some(Piece::Number | Piece::Name) | None => pieces.push(Piece::Text(text.to_owned())),
         }
     }
     pieces

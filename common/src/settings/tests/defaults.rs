@@ -15,6 +15,7 @@ fn defaults_of_the_master() {
         legacy_slave_lost_after,
         default_timeouts,
         kept_builds,
+        registration,
         get_project_from_master,
         build_symlink_directory,
         max_code_upload_bytes,
@@ -55,6 +56,7 @@ fn defaults_of_the_master() {
     assert_eq!(slave_lost_after, Duration::from_secs(15));
     assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
     assert!(!service.accept_legacy_peers);
+    assert_eq!(registration, Registration::Closed);
     let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
     let expected = BuildBounds {
         max_age: days(30),
@@ -135,6 +137,7 @@ fn the_shipped_file_documents_every_key_in_its_section() {
             Some(line) => {
                 line.replace("allow_local_sources =", "allow_local_sources = True")
                     .replace("read_token =", "read_token = long enough")
+                    .replace("registration =", "registration = open")
                     .replace("e =", "e = x")
                     + "\n"
             }

@@ -2,6 +2,7 @@
 
 use super::bookmarks::Bookmark;
 use super::facts::{AccountFact, ProjectFact};
+use super::users::UserChange;
 use crate::core::Cluster;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{ProjectId, UserId};
@@ -22,6 +23,36 @@ impl Cluster {
             AccountFact::BookmarkTakenBack(what) => {
                 let is_set = false;
                 self.bookmarks.put(user, *what, Bookmark { is_set, at });
+            }
+            AccountFact::Changed(change) => {
+                let UserChange {
+                    email,
+                    first_name,
+                    last_name,
+                } = (**change).clone();
+                let user = self.accounts.user_mut(user);
+                user.email = email.unwrap_or(std::mem::take(&mut user.email));
+                user.first_name = first_name.unwrap_or(std::mem::take(&mut user.first_name));
+                user.last_name = last_name.unwrap_or(std::mem::take(&mut user.last_name));
+            }
+            AccountFact::PasswordChanged(password) => {
+                self.accounts.user_mut(user).password = password.clone();
+            }
+            AccountFact::SuperuserGranted => self.accounts.user_mut(user).is_superuser = true,
+            AccountFact::SuperuserRevoked => self.accounts.user_mut(user).is_superuser = false,
+            AccountFact::Activated => self.accounts.user_mut(user).is_deactivated = false,
+            AccountFact::Deactivated => self.accounts.user_mut(user).is_deactivated = true,
+            AccountFact::LoggedIn => self.accounts.user_mut(user).last_login = Some(at),
+            AccountFact::ApiTokenRenewed(token) => {
+                self.accounts.renew_api_token(user, token.clone());
+            }
+            AccountFact::TokenCreated(id, new) => {
+                self.accounts.add_token(user, *id, (**new).clone(), at);
+            }
+            AccountFact::TokenRevoked(id) => self.accounts.remove_token(user, *id),
+            AccountFact::Deleted => {
+                self.accounts.remove(user);
+                self.leave_user_out(user);
             }
         }
     }

@@ -2,15 +2,70 @@
 
 use super::bookmarks::Markable;
 use super::projects::{NewProject, ProjectChange};
-use super::users::NewUser;
+use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::core::builds::details::{Merge, Unfit};
-use clusterrunner_common::ids::{ProjectId, UserId};
+use clusterrunner_common::ids::{ProjectId, TokenId, UserId};
 
 /// An order about users.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AccountCommand {
     /// Create a user.
     Create(Box<NewUser>),
+    /// Change a user. All of it happens, or nothing.
+    Change {
+        /// The user.
+        user: UserId,
+        /// What is to be another than before.
+        order: Box<UserOrder>,
+    },
+    /// A user logs in: the password was found right.
+    LogIn {
+        /// The user.
+        user: UserId,
+        /// What the password was checked against: if it is another now, the log-in came too late.
+        password: PasswordHash,
+        /// The token that this log-in answers. It is another than before where the farm's secret is another.
+        api_token: ApiToken,
+    },
+    /// Have log-ins answer another token.
+    RenewApiToken {
+        /// The user.
+        user: UserId,
+        /// The new token.
+        token: ApiToken,
+    },
+    /// Give a user a named token.
+    CreateToken {
+        /// The user.
+        user: UserId,
+        /// What is said of the token.
+        token: Box<NewToken>,
+    },
+    /// End a named token.
+    RevokeToken {
+        /// The user that has it.
+        user: UserId,
+        /// The token.
+        token: TokenId,
+    },
+    /// Delete a user with all that is the user's.
+    Delete {
+        /// The user.
+        user: UserId,
+    },
+}
+
+/// What is to be another of a user than before; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserOrder {
+    /// What is said of the user.
+    pub said: UserChange,
+    /// Whether the user may do everything.
+    pub is_superuser: Option<bool>,
+    /// Whether the user can log in, and its tokens work.
+    pub is_active: Option<bool>,
+    /// What a password is checked against.
+    pub password: Option<PasswordHash>,
 }
 
 /// An order about projects. What an actor makes is the actor's own.
@@ -75,6 +130,43 @@ pub enum AccountRefusal {
     /// Another user has the name.
     #[error("a user named {0} exists")]
     UserNameTaken(String),
+    /// No user may have the name.
+    #[error("{0} can not be the name of a user: the farm uses it itself")]
+    ReservedUserName(String),
+    /// Something that is said of a user or a token can not be.
+    #[error("field '{field}' must be {expected}")]
+    InvalidField {
+        /// The field.
+        field: &'static str,
+        /// What is right.
+        expected: &'static str,
+    },
+    /// Superusers can not leave the farm without one; the holder of the secret can.
+    #[error(
+        "{0} is the last active superuser; only the holder of the farm's secret can change that"
+    )]
+    LastSuperuser(String),
+    /// The farm has as many users as it may have.
+    #[error("the farm has {0} users, which is the most")]
+    TooManyUsers(usize),
+    /// The user is deactivated.
+    #[error("user {0} is deactivated")]
+    Deactivated(UserId),
+    /// The password was changed while it was checked.
+    #[error("the password of user {0} was changed meanwhile")]
+    PasswordChanged(UserId),
+    /// The user has no such token.
+    #[error("token {0} is unknown")]
+    UnknownToken(TokenId),
+    /// The user has a token of that name.
+    #[error("the user has a token named {0}; revoke it first, or choose another name")]
+    TokenNameTaken(String),
+    /// The user has as many tokens as a user may have.
+    #[error("the user has {0} tokens, which is the most; revoke one first")]
+    TooManyTokens(usize),
+    /// The token ends before it begins.
+    #[error("the token would have expired already")]
+    ExpiredToken,
     /// No such project.
     #[error("project {0} is unknown")]
     UnknownProject(ProjectId),

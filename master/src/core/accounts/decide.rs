@@ -1,7 +1,7 @@
 //! What an order about projects and bookmarks means now.
 
 use super::bookmarks::{MAX_BOOKMARKS, Markable};
-use super::command::{AccountCommand, AccountRefusal, ProjectCommand};
+use super::command::{AccountRefusal, ProjectCommand};
 use super::facts::{AccountFact, ProjectFact};
 use super::project_names;
 use super::projects::{NewProject, Owner, ProjectChange};
@@ -17,21 +17,6 @@ pub(super) const MAX_PROJECTS: usize = 10_000;
 pub(super) const MAX_COLLABORATORS: usize = 1_000;
 
 impl Cluster {
-    pub(in crate::core) fn account_facts(
-        &self,
-        command: AccountCommand,
-    ) -> Result<Vec<Fact>, AccountRefusal> {
-        match command {
-            AccountCommand::Create(user) => {
-                if self.accounts.named(&user.name).is_some() {
-                    return Err(AccountRefusal::UserNameTaken(user.name));
-                }
-                let id = self.accounts.next_user_id();
-                Ok(vec![Fact::Account(id, AccountFact::Created(user))])
-            }
-        }
-    }
-
     pub(in crate::core) fn project_facts(
         &self,
         by: Actor,

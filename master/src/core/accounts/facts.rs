@@ -1,9 +1,9 @@
 //! What happens to users and to projects.
 
-use super::users::NewUser;
+use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::core::accounts::bookmarks::Markable;
 use crate::core::accounts::projects::{NewProject, Owner, ProjectChange};
-use clusterrunner_common::ids::UserId;
+use clusterrunner_common::ids::{TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,6 +17,28 @@ pub enum AccountFact {
     Bookmarked(Markable),
     /// The user took a mark back.
     BookmarkTakenBack(Markable),
+    /// Something else is said of the user.
+    Changed(Box<UserChange>),
+    /// The user has another password.
+    PasswordChanged(PasswordHash),
+    /// The user may do everything from now on.
+    SuperuserGranted,
+    /// The user may do only what other users may.
+    SuperuserRevoked,
+    /// The user can log in again, and its tokens work.
+    Activated,
+    /// The user can not log in any more, and its tokens open nothing.
+    Deactivated,
+    /// The user has logged in.
+    LoggedIn,
+    /// Log-ins answer another token from now on; the one before opens nothing.
+    ApiTokenRenewed(ApiToken),
+    /// The user has another named token, under a new id.
+    TokenCreated(TokenId, Box<NewToken>),
+    /// A named token opens nothing any more.
+    TokenRevoked(TokenId),
+    /// The user is gone with its tokens. What the user owned went before.
+    Deleted,
 }
 
 /// What happens to a project.
@@ -58,6 +80,19 @@ impl fmt::Display for AccountFact {
             Self::Created(user) => write!(f, " created: {}", user.name),
             Self::Bookmarked(what) => write!(f, " marks {what}"),
             Self::BookmarkTakenBack(what) => write!(f, " does not mark {what} any more"),
+            Self::Changed(_) => f.write_str(" changed"),
+            Self::PasswordChanged(_) => f.write_str(" has another password"),
+            Self::SuperuserGranted => f.write_str(" is a superuser"),
+            Self::SuperuserRevoked => f.write_str(" is no superuser any more"),
+            Self::Activated => f.write_str(" activated"),
+            Self::Deactivated => f.write_str(" deactivated"),
+            Self::LoggedIn => f.write_str(" logged in"),
+            Self::ApiTokenRenewed(_) => f.write_str(" has another API token"),
+            Self::TokenCreated(token, new) => {
+                write!(f, ": token {token} created, role {:?}", new.role)
+            }
+            Self::TokenRevoked(token) => write!(f, ": token {token} revoked"),
+            Self::Deleted => f.write_str(" deleted"),
         }
     }
 }

@@ -1,7 +1,11 @@
-//! Users, and the tokens that stand for them. Passwords are hashed and tokens made outside of the core.
+//! Users, and how they are found: by name, and by the tokens that stand for them. Passwords are hashed and tokens made
+//! outside of the core.
 
+pub use super::tokens::{ApiToken, NewToken, Role, Token, TokenDigest};
+
+use super::names::key;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::UserId;
+use clusterrunner_common::ids::{TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +13,17 @@ use std::fmt;
 /// What is said of a user that is created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewUser {
-    /// The name, unique on the farm.
+    /// The name, unique on the farm whatever its case.
     pub name: String,
     /// May be empty.
     #[serde(default)]
     pub email: String,
+    /// May be empty.
+    #[serde(default)]
+    pub first_name: String,
+    /// May be empty.
+    #[serde(default)]
+    pub last_name: String,
     /// Whether the user may do everything.
     #[serde(default)]
     pub is_superuser: bool,
@@ -21,6 +31,21 @@ pub struct NewUser {
     pub password: PasswordHash,
     /// What the user's API token is derived from.
     pub api_token: ApiToken,
+}
+
+/// What is said anew of a user; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UserChange {
+    /// The e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The first name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<String>,
+    /// The last name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<String>,
 }
 
 /// A password as it is stored: a PHC string, which says how it was hashed. Never shown.
@@ -34,56 +59,46 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// The SHA-256 of a token, in lower-case hex. The token itself is nowhere stored.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TokenDigest(pub String);
-
-impl fmt::Debug for TokenDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenDigest(..)")
-    }
-}
-
-/// The token that every log-in of a user answers. It is made of the farm's secret and of this seed, so that what is
-/// stored is no token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiToken {
-    /// Random; another one makes another token.
-    pub seed: String,
-    /// By which the token is found.
-    pub digest: TokenDigest,
-}
-
-/// What a token lets its user do; each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// See what the user sees.
-    Read,
-    /// Start builds, and change what the user may change; not delete.
-    Submit,
-    /// Everything that the user may do.
-    Admin,
-}
-
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The user's id.
     pub id: UserId,
-    /// The name, unique on the farm.
+    /// The name, unique on the farm whatever its case.
     pub name: String,
     /// May be empty.
     pub email: String,
+    /// May be empty.
+    #[serde(default)]
+    pub first_name: String,
+    /// May be empty.
+    #[serde(default)]
+    pub last_name: String,
     /// Whether the user may do everything.
     pub is_superuser: bool,
+    /// Whether the user can not log in, and its tokens open nothing.
+    #[serde(default)]
+    pub is_deactivated: bool,
     /// What a password is checked against.
     pub password: PasswordHash,
     /// The token that log-ins answer.
     pub api_token: ApiToken,
+    /// The named tokens, also those that have expired.
+    #[serde(default)]
+    pub tokens: BTreeMap<TokenId, Token>,
     /// When the user was created.
     pub joined: Timestamp,
+    /// When the user logged in last.
+    #[serde(default)]
+    pub last_login: Option<Timestamp>,
+}
+
+/// Whom a token stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    by: UserId,
+    /// The named token; the user's API token where there is none.
+    token: Option<TokenId>,
 }
 
 /// All users. Names and tokens are indexes, derived from the users.
@@ -92,11 +107,12 @@ pub struct User {
 pub struct Accounts {
     /// Ids go on from here, whoever was deleted since.
     last_user: u64,
+    last_token: u64,
     users: BTreeMap<UserId, User>,
     #[serde(skip)]
     by_name: BTreeMap<String, UserId>,
     #[serde(skip)]
-    by_token: BTreeMap<TokenDigest, UserId>,
+    by_token: BTreeMap<TokenDigest, Held>,
 }
 
 impl Accounts {
@@ -106,26 +122,46 @@ impl Accounts {
         self.users.get(&id)
     }
 
-    /// The user with a name.
+    /// The user with a name, in whatever case.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&User> {
-        self.user(*self.by_name.get(name)?)
+        self.user(*self.by_name.get(&key(name))?)
     }
 
     /// All users, in the order of their ids.
-    pub fn users(&self) -> impl Iterator<Item = &User> {
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &User> {
         self.users.values()
     }
 
-    /// The user that a token stands for, and what the token lets the user do.
+    /// The user that has a named token.
     #[must_use]
-    pub fn holder(&self, token: &TokenDigest, _at: Timestamp) -> Option<(&User, Role)> {
-        let user = self.user(*self.by_token.get(token)?)?;
-        Some((user, Role::Admin))
+    pub fn owner_of(&self, token: TokenId) -> Option<&User> {
+        self.users().find(|user| user.tokens.contains_key(&token))
+    }
+
+    /// The user that a token stands for, and what the token lets the user do: nothing where the user is deactivated
+    /// or the token has expired.
+    #[must_use]
+    pub fn holder(&self, token: &TokenDigest, at: Timestamp) -> Option<(&User, Role)> {
+        let held = self.by_token.get(token)?;
+        let user = self.user(held.by).filter(|user| !user.is_deactivated)?;
+        let Some(token) = held.token else {
+            return Some((user, Role::Admin));
+        };
+        let token = user.tokens.get(&token)?;
+        (!token.is_expired(at)).then_some((user, token.said.role))
     }
 
     pub(super) fn next_user_id(&self) -> UserId {
         UserId(self.last_user + 1)
+    }
+
+    pub(super) fn next_token_id(&self) -> TokenId {
+        TokenId(self.last_token + 1)
+    }
+
+    pub(super) fn has_token(&self, digest: &TokenDigest) -> bool {
+        self.by_token.contains_key(digest)
     }
 
     pub(super) fn add(&mut self, id: UserId, new: NewUser, at: Timestamp) {
@@ -134,19 +170,74 @@ impl Accounts {
             id,
             name: new.name,
             email: new.email,
+            first_name: new.first_name,
+            last_name: new.last_name,
             is_superuser: new.is_superuser,
+            is_deactivated: false,
             password: new.password,
             api_token: new.api_token,
+            tokens: BTreeMap::new(),
             joined: at,
+            last_login: None,
         };
         self.index(&user);
         self.users.insert(id, user);
     }
 
+    /// # Panics
+    /// There is no such user, which only a damaged journal can cause.
+    pub(super) fn user_mut(&mut self, id: UserId) -> &mut User {
+        let user = self.users.get_mut(&id);
+        user.expect("events name users that exist")
+    }
+
+    pub(super) fn renew_api_token(&mut self, id: UserId, token: ApiToken) {
+        let digest = token.digest.clone();
+        let before = std::mem::replace(&mut self.user_mut(id).api_token, token);
+        self.by_token.remove(&before.digest);
+        let held = Held {
+            by: id,
+            token: None,
+        };
+        self.by_token.insert(digest, held);
+    }
+
+    pub(super) fn add_token(&mut self, by: UserId, id: TokenId, said: NewToken, at: Timestamp) {
+        self.last_token = self.last_token.max(id.0);
+        let digest = said.digest.clone();
+        let token = Token { said, created: at };
+        self.user_mut(by).tokens.insert(id, token);
+        let token = Some(id);
+        self.by_token.insert(digest, Held { by, token });
+    }
+
+    pub(super) fn remove_token(&mut self, of: UserId, id: TokenId) {
+        if let Some(token) = self.user_mut(of).tokens.remove(&id) {
+            self.by_token.remove(&token.said.digest);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: UserId) {
+        let Some(user) = self.users.remove(&id) else {
+            return;
+        };
+        self.by_name.remove(&key(&user.name));
+        self.by_token.remove(&user.api_token.digest);
+        for token in user.tokens.values() {
+            self.by_token.remove(&token.said.digest);
+        }
+    }
+
     fn index(&mut self, user: &User) {
-        self.by_name.insert(user.name.clone(), user.id);
-        let token = user.api_token.digest.clone();
-        self.by_token.insert(token, user.id);
+        self.by_name.insert(key(&user.name), user.id);
+        let mut hold = |digest: &TokenDigest, token| {
+            let held = Held { by: user.id, token };
+            self.by_token.insert(digest.clone(), held);
+        };
+        hold(&user.api_token.digest, None);
+        for (id, token) in &user.tokens {
+            hold(&token.said.digest, Some(*id));
+        }
     }
 
     /// The same with its indexes made anew.
@@ -154,10 +245,11 @@ impl Accounts {
     pub(in crate::core) fn restored(mut self) -> Self {
         self.by_name.clear();
         self.by_token.clear();
-        let users: Vec<User> = self.users.values().cloned().collect();
-        for user in &users {
+        let users = std::mem::take(&mut self.users);
+        for user in users.values() {
             self.index(user);
         }
+        self.users = users;
         self
     }
 }

@@ -3,11 +3,15 @@
 use super::error::ApiError;
 use super::{Api, Path};
 use crate::coordinator::Gone;
-use crate::core::command::Command;
+use crate::core::Cluster;
+use crate::core::access::{Access, Caller, Subject, access};
+use crate::core::command::{Command, Refusal};
 use crate::core::event::{Actor, BuildFact, Fact};
-use axum::Json;
-use axum::extract::State;
+use crate::http::caller::actor;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::{Extension, Json};
 use clusterrunner_common::api::build_request::{
     BuildRequest, InvalidRequest, LINK_PARAMETER, ProjectSource,
 };
@@ -26,6 +30,7 @@ use tokio::task::spawn_blocking;
 /// Accepts a build: answered once it is on disk.
 pub(super) async fn submit(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
     let request = checked(&body, &api.remote_files)?;
@@ -36,7 +41,7 @@ pub(super) async fn submit(
     let events = api
         .cluster
         .command(Command::QueueBuild {
-            by: Actor::SecretHolder,
+            by: actor(caller),
             request,
         })
         .await?;
@@ -124,18 +129,53 @@ fn check_sources(request: &BuildRequest, rules: &RemoteFileRules) -> Result<(), 
     }
 }
 
+/// A build that there is and that the caller may change.
+#[derive(Debug)]
+pub(super) struct Changed {
+    build: BuildId,
+    by: Actor,
+}
+
+impl FromRequestParts<Arc<Api>> for Changed {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        let build = Path::<BuildId>::from_request_parts(parts, api).await;
+        let Path(build) = build.map_err(|_| ApiError::NoRoute)?;
+        let caller = parts.extensions.get::<Caller>().copied();
+        let caller = caller.unwrap_or(Caller::Nobody);
+        api.builds.check(build).await?;
+        if let Caller::User(_) = caller {
+            let look = move |cluster: &Cluster| {
+                let project = cluster.project_of(build);
+                project.map_or(Access::None, |project| {
+                    access(caller, Subject::Project(project), true)
+                })
+            };
+            match api.cluster.read(look).await? {
+                Access::None => return Err(Refusal::UnknownBuild(build).into()),
+                Access::Read => return Err(ApiError::Forbidden(NOT_YOURS)),
+                Access::Use | Access::Own | Access::Admin => {}
+            }
+        }
+        let by = actor(caller);
+        Ok(Self { build, by })
+    }
+}
+
+const NOT_YOURS: &str = "This build is another user's, or the token's role is read: only users of its project, \
+                         superusers and the holder of the farm's secret may change it.";
+
 /// Cancels a build, or leaves a message in it. Refusals have the original's words.
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
-    Path(build): Path<BuildId>,
+    Changed { build, by }: Changed,
     Signed(body): Signed<Value>,
 ) -> Result<Json<Success>, ApiError> {
     let Value::Object(changes) = &body else {
         let error = "The request body must be an object: {\"status\": \"canceled\"}.";
         return Err(ApiError::InvalidChange(error.to_owned()));
     };
-    api.builds.check(build).await?;
-    let by = Actor::SecretHolder;
     if let Some(note) = changes.get("note") {
         let note = checked_note(changes, note)?;
         api.cluster

@@ -3,6 +3,7 @@
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::accounts::command::AccountRefusal;
 use crate::core::command::Refusal;
+use crate::http::accounts::AccountError;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
 use crate::store::sources::SourceError;
@@ -26,6 +27,21 @@ pub(crate) enum ApiError {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Gone(#[from] Gone),
+    #[error(transparent)]
+    Account(AccountError),
+    /// No user may do this, or not this one.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// Who asks has shown nothing.
+    #[error(
+        "This needs the farm's secret (header ClusterRunner-Signature) or the token of a user (header `Authorization: \
+         Bearer`)."
+    )]
+    WhoAsks,
+    #[error("There is no such route.")]
+    NoRoute,
+    #[error("There is no user named {0}.")]
+    NoSuchUser(String),
     #[error(transparent)]
     InvalidBuild(#[from] InvalidRequest),
     #[error("Field 'job_name': {0}")]
@@ -94,7 +110,7 @@ pub(crate) enum ApiError {
 /// What a refusal of the core is called in this family's answers. Where the original has a sentence, it is that one.
 fn sentence(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Account(refusal) => format!("{refusal}."),
+        Refusal::Account(refusal) => account_sentence(refusal),
         Refusal::UnknownBuild(build) => format!("Invalid build id: {build}."),
         Refusal::ForgottenBuild(build) => format!(
             "Invalid build id: {build}. This build was removed: a user deleted it, or it was beyond a bound of age, number or \
@@ -123,6 +139,25 @@ fn sentence(refusal: &Refusal) -> String {
         }
         Refusal::StaleAttempt { .. } => format!("{refusal}; drop it"),
         Refusal::Status(refusal) => refusal.to_string(),
+    }
+}
+
+/// A refusal about users as a sentence.
+fn account_sentence(refusal: &AccountRefusal) -> String {
+    let text = refusal.to_string();
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase());
+    let first = first.into_iter().flatten();
+    first.chain(characters).chain(['.']).collect()
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Refused(refusal) => Self::Refused(Refusal::Account(refusal)),
+            AccountError::Gone(gone) => Self::Gone(gone),
+            other => Self::Account(other),
+        }
     }
 }
 
@@ -170,16 +205,22 @@ impl ApiError {
                 | Refusal::UnknownAddress(_)
                 | Refusal::Account(
                     AccountRefusal::UnknownUser(_)
+                    | AccountRefusal::UnknownToken(_)
                     | AccountRefusal::UnknownProject(_)
                     | AccountRefusal::NothingToMark
                     | AccountRefusal::NeverBookmarked,
                 ),
             )
+            | Self::NoSuchUser(_)
+            | Self::NoRoute
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }
             | Self::NoSetup(_)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
+            Self::WhoAsks => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Account(error) => account_status(error),
             Self::ResultsRemoved(_) => StatusCode::GONE,
             Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
             Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
@@ -193,14 +234,25 @@ impl ApiError {
                     | AccountRefusal::TooManyProjects(_)
                     | AccountRefusal::TooManyCollaborators(_)
                     | AccountRefusal::TooManyBookmarks(_)
-                    | AccountRefusal::CodeElsewhere(_),
+                    | AccountRefusal::CodeElsewhere(_)
+                    | AccountRefusal::LastSuperuser(_)
+                    | AccountRefusal::TooManyUsers(_)
+                    | AccountRefusal::Deactivated(_)
+                    | AccountRefusal::PasswordChanged(_)
+                    | AccountRefusal::TokenNameTaken(_)
+                    | AccountRefusal::TooManyTokens(_),
                 )
                 | Refusal::Status(_),
             )
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
-            Self::InvalidBuild(_)
+            Self::Refused(Refusal::Account(
+                AccountRefusal::ReservedUserName(_)
+                | AccountRefusal::InvalidField { .. }
+                | AccountRefusal::ExpiredToken,
+            ))
+            | Self::InvalidBuild(_)
             | Self::InvalidJob(_)
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
@@ -224,14 +276,32 @@ impl ApiError {
     }
 }
 
+fn account_status(error: &AccountError) -> StatusCode {
+    match error {
+        AccountError::WrongCredentials => StatusCode::UNAUTHORIZED,
+        AccountError::RegistrationClosed | AccountError::WebPage | AccountError::WrongPresent => {
+            StatusCode::FORBIDDEN
+        }
+        AccountError::Password(_) => StatusCode::BAD_REQUEST,
+        AccountError::TooManyTries(_) => StatusCode::TOO_MANY_REQUESTS,
+        AccountError::Busy | AccountError::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+        AccountError::Refused(_) => StatusCode::CONFLICT,
+        AccountError::Hashing(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         match self {
             // The original's answers while archives are not there have no body.
             Self::NotReady => status.into_response(),
-            Self::TooMany => {
+            Self::TooMany | Self::Account(AccountError::Busy) => {
                 let retry = [(header::RETRY_AFTER, "1")];
+                (retry, refusal(status, self.to_string())).into_response()
+            }
+            Self::Account(AccountError::TooManyTries(wait)) => {
+                let retry = [(header::RETRY_AFTER, wait.seconds().to_string())];
                 (retry, refusal(status, self.to_string())).into_response()
             }
             Self::InvalidBuild(_)

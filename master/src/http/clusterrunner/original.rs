@@ -30,6 +30,7 @@ pub fn legacy_proof(method: &Method, path: &str) -> Proof {
         | Kind::SubmitBuild
         | Kind::ChangeBuild
         | Kind::OurSlaves
+        | Kind::Accounts
         | Kind::Other => Proof::Bound,
     }
 }

@@ -1,6 +1,6 @@
 //! What a request asks for, as far as it decides who may ask: read off its method and path.
 
-use crate::core::access::{Access, Caller, SecretProof, Subject};
+use crate::core::access::{Access, Caller, SecretProof, Subject, UserCaller};
 use crate::http::caller::Asked;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -24,6 +24,8 @@ pub(super) enum Kind {
     /// What only slaves of ours call: many results, the project of a build.
     OurSlaves,
     ShutDownSlaves,
+    /// Users and their tokens. The handlers ask which of them the caller may see and change.
+    Accounts,
     /// Anything else that changes something.
     Other,
 }
@@ -31,13 +33,15 @@ pub(super) enum Kind {
 impl Kind {
     /// The kind of a request; the path has no slash at its end.
     pub(super) fn of(method: &Method, path: &str) -> Self {
+        let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+        let unversioned = unversioned.unwrap_or(path);
         match *method {
-            Method::GET | Method::HEAD => return Self::Read,
             Method::OPTIONS => return Self::Options,
+            _ if is_of_accounts(unversioned) => return Self::Accounts,
+            Method::GET | Method::HEAD => return Self::Read,
             _ => {}
         }
-        let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
-        let mut parts = unversioned.unwrap_or(path).split('/').skip(1);
+        let mut parts = unversioned.split('/').skip(1);
         let parts = [(); 6].map(|()| parts.next());
         let [Some(top), rest @ ..] = parts else {
             return Self::Other;
@@ -73,7 +77,7 @@ impl Kind {
     /// What it is about, and the least access that it needs.
     fn needs(self) -> (Subject<'static>, Access) {
         match self {
-            Self::Options => (Subject::Builds, Access::None),
+            Self::Options | Self::Accounts => (Subject::Builds, Access::None),
             Self::Read => (Subject::Builds, Access::Read),
             Self::SubmitBuild => (Subject::Builds, Access::Use),
             Self::ChangeBuild => (Subject::Builds, Access::Own),
@@ -87,6 +91,14 @@ impl Kind {
         }
     }
 
+    /// What it needs of a user: the builds of users are judged by their projects, see `builds::change`.
+    fn needs_of_users(self) -> (Subject<'static>, Access) {
+        match self {
+            Self::ChangeBuild => (Subject::Builds, Access::Use),
+            _ => self.needs(),
+        }
+    }
+
     /// Who sends it, by the proof that the gate has found enough.
     fn caller(self, proof: Proof) -> Caller {
         match (proof, self) {
@@ -97,6 +109,8 @@ impl Kind {
             ) => Caller::Slave,
             (Proof::BodyDigest, _) => Caller::Secret(SecretProof::BodyDigest),
             (Proof::ReadToken, _) => Caller::ReadToken,
+            // The request names its user beside the proof.
+            (Proof::UserToken, _) => Caller::Nobody,
             (Proof::Nothing, _) => Caller::Nobody,
         }
     }
@@ -112,13 +126,41 @@ pub fn takes_body_digest(method: &Method, path: &str) -> bool {
     )
 }
 
+/// The requests for which the token of a user is enough: all about builds and users. What slaves and operators send
+/// needs the secret.
+#[must_use]
+pub fn takes_token(method: &Method, path: &str) -> bool {
+    matches!(
+        Kind::of(method, path),
+        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts
+    )
+}
+
+/// The requests that strangers may send: whether one may register, the settings say.
+#[must_use]
+pub fn is_open(method: &Method, path: &str) -> bool {
+    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+    *method == Method::POST && unversioned.unwrap_or(path) == "/users"
+}
+
+/// Whether a path without its version is about users.
+fn is_of_accounts(path: &str) -> bool {
+    let top = path.split('/').nth(1);
+    matches!(top, Some("users" | "tokens"))
+}
+
 /// What the rules of access must know of a request that has passed the gate.
 pub(super) fn asked(request: &Request) -> Asked {
     let kind = Kind::of(request.method(), request.uri().path());
     let proof = request.extensions().get().copied();
-    let (subject, needs) = kind.needs();
+    let proof = proof.unwrap_or(Proof::Nothing);
+    let user = request.extensions().get::<UserCaller>();
+    let (caller, (subject, needs)) = match user.filter(|_| proof == Proof::UserToken) {
+        Some(user) => (Caller::User(*user), kind.needs_of_users()),
+        None => (kind.caller(proof), kind.needs()),
+    };
     Asked {
-        caller: kind.caller(proof.unwrap_or(Proof::Nothing)),
+        caller,
         subject,
         needs,
     }

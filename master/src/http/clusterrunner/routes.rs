@@ -1,7 +1,7 @@
 //! The master's routes.
 
 use super::original::uploads as original_uploads;
-use super::{Api, builds, console, downloads, lists, reads, slaves, sources, uploads};
+use super::{Api, accounts, builds, console, downloads, lists, reads, slaves, sources, uploads};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use clusterrunner_common::http::clusterrunner::routes::{RouteTable, parent};
@@ -10,7 +10,12 @@ use std::sync::Arc;
 /// Each route by its label, its path in version 1 and in version 2, and what it does.
 pub(super) fn table() -> RouteTable<Arc<Api>> {
     let builds_and_slaves = slave_routes(build_routes(top()));
-    builds_and_slaves.route("eventlog", "/eventlog", "/eventlog", get(reads::events))
+    account_routes(builds_and_slaves).route(
+        "eventlog",
+        "/eventlog",
+        "/eventlog",
+        get(reads::events),
+    )
 }
 
 fn top() -> RouteTable<Arc<Api>> {
@@ -155,4 +160,27 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/slaves/[slave_id]/heartbeat",
             parent().post(slaves::heartbeat),
         )
+}
+
+/// The same in both versions: the original has no users.
+fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    let user = get(accounts::user)
+        .put(accounts::change)
+        .delete(accounts::delete);
+    let renew = parent().post(accounts::renew_token);
+    let tokens = get(accounts::tokens).post(accounts::create_token);
+    let token = parent().delete(accounts::revoke_token);
+    let (one_user, one_token) = ("/users/[user_name]", "/tokens/[token_id]");
+    let of_user = "/users/[user_name]/token";
+    table
+        .route(
+            "users",
+            "/users",
+            "/users",
+            get(accounts::users).post(accounts::create),
+        )
+        .route("user", one_user, one_user, user)
+        .route("token", of_user, of_user, renew)
+        .route("tokens", "/tokens", "/tokens", tokens)
+        .route("token", one_token, one_token, token)
 }

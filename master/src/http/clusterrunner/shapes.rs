@@ -1,5 +1,9 @@
 //! Builds, subjobs and slaves as this API shows them. Pure.
 
+mod accounts;
+
+pub(super) use accounts::{token, user};
+
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
 use crate::core::event::AtomOutcome;

@@ -20,6 +20,7 @@ mod operations;
 mod reads;
 mod results;
 mod sources;
+mod users;
 mod wild;
 
 use master::Master;

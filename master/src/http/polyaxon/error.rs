@@ -7,6 +7,7 @@ use crate::core::accounts::command::AccountRefusal;
 use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
 use crate::core::builds::statuses::StatusRefusal;
 use crate::core::command::Refusal;
+use crate::http::accounts::AccountError;
 use crate::http::sockets::{IN_ALL, OF_A_USER};
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
@@ -37,6 +38,12 @@ pub(super) enum PolyaxonError {
     /// There is no such thing, or no such route.
     #[error("Not found.")]
     NotFound,
+    /// Too many log-ins were tried.
+    #[error("Request was throttled. Expected available in {0} seconds.")]
+    Throttled(u64),
+    /// Passwords could not be checked.
+    #[error("{0}")]
+    Unchecked(String),
     /// The route does not take the method.
     #[error("Method \"{0}\" not allowed.")]
     MethodNotAllowed(Method),
@@ -128,6 +135,8 @@ impl PolyaxonError {
             Self::NotAuthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::NotAuthorized | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unchecked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unreadable(_)
             | Self::UnreadableParts(_)
@@ -197,6 +206,25 @@ fn status_sentence(refusal: StatusRefusal) -> String {
     }
 }
 
+impl From<AccountError> for PolyaxonError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::WrongCredentials => Self::field(
+                "non_field_errors",
+                "Unable to log in with provided credentials.",
+            ),
+            AccountError::TooManyTries(wait) => Self::Throttled(wait.seconds()),
+            AccountError::Busy => Self::Throttled(1),
+            AccountError::Password(wrong) => Self::field("password", wrong.to_string()),
+            error @ AccountError::WrongPresent => Self::field("old_password", error.to_string()),
+            AccountError::RegistrationClosed | AccountError::WebPage => Self::Forbidden,
+            AccountError::Refused(refusal) => Refusal::Account(refusal).into(),
+            AccountError::Gone(gone) => Self::Gone(gone),
+            AccountError::Hashing(error) => Self::Unchecked(error),
+        }
+    }
+}
+
 impl From<InvalidParameter> for PolyaxonError {
     fn from(InvalidParameter { name, sentence }: InvalidParameter) -> Self {
         Self::field(name, sentence)
@@ -254,7 +282,11 @@ impl IntoResponse for PolyaxonError {
                 ([(header::WWW_AUTHENTICATE, "Token")], answer).into_response()
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                ([(header::RETRY_AFTER, "1")], answer).into_response()
+                let seconds = match self {
+                    Self::Throttled(seconds) => seconds,
+                    _ => 1,
+                };
+                ([(header::RETRY_AFTER, seconds.to_string())], answer).into_response()
             }
             _ => answer.into_response(),
         }

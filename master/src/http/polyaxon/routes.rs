@@ -1,9 +1,9 @@
 //! The routes, without a slash at their end.
 
-use super::{Api, builds, code, log_stream, logs, statuses, stopping, versions};
+use super::{Api, builds, code, log_stream, logs, statuses, stopping, users, versions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use std::sync::Arc;
 
 /// The builds of a project.
@@ -25,6 +25,16 @@ pub(super) fn routes() -> Router<Arc<Api>> {
     Router::new()
         .route("/api/v1/versions/{part}", get(versions::version))
         .route("/api/v1/log_handler", get(versions::log_handler))
+        .route("/api/v1/users", get(users::me))
+        .route("/api/v1/users/token", post(users::log_in))
+        .route(
+            "/api/v1/users/logout",
+            get(users::log_out).post(users::log_out),
+        )
+        .route("/api/v1/users/activate/{name}", post(users::activate))
+        .route("/api/v1/users/delete/{name}", delete(users::delete))
+        .route("/api/v1/superusers/grant/{name}", post(users::grant))
+        .route("/api/v1/superusers/revoke/{name}", post(users::revoke))
         .route(
             &of_project("/repo/upload"),
             put(code::upload).layer(DefaultBodyLimit::disable()),

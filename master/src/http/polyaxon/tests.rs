@@ -6,3 +6,4 @@ mod logs;
 mod objects;
 mod refusals;
 mod statuses;
+mod users;

@@ -4,6 +4,7 @@ use super::golden;
 use crate::coordinator::Coordinator;
 use crate::core::command::{Opening, StoredResults};
 use crate::http::clusterrunner::*;
+use crate::http::tokens::TokensOf;
 use crate::journal::Journal;
 use crate::read::event_log;
 use crate::read::feed::Source;
@@ -22,6 +23,7 @@ use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::ids::Incarnation;
 use clusterrunner_common::remote_files::RemoteFileRules;
+use clusterrunner_common::settings::Registration;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,7 @@ pub(super) struct Master {
     pub(super) secret: Secret,
     pub(super) session: SessionId,
     pub(super) cluster: ClusterHandle,
+    pub(super) accounts: Accounts,
     pub(super) results: Results,
     pub(super) running: RunningAtoms,
     _directory: tempfile::TempDir,
@@ -51,6 +54,21 @@ impl Master {
         session: &str,
         origins: Option<&str>,
         legacy: Option<fn(&Method, &str) -> Proof>,
+    ) -> Self {
+        Self::start_all((secret, session), origins, legacy, Registration::Open)
+    }
+
+    /// One where strangers can not register.
+    pub(super) fn start_closed() -> Self {
+        let names = ("a secret for tests", "this-life");
+        Self::start_all(names, None, None, Registration::Closed)
+    }
+
+    fn start_all(
+        (secret, session): (&str, &str),
+        origins: Option<&str>,
+        legacy: Option<fn(&Method, &str) -> Proof>,
+        registration: Registration,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let session = SessionId(session.to_owned());
@@ -90,6 +108,11 @@ impl Master {
             space.clone(),
             stop,
         );
+        let accounts = Accounts::new(
+            cluster.clone(),
+            Secret::new(secret.to_owned()).unwrap(),
+            registration,
+        );
         let running = RunningAtoms::default();
         let api = Api {
             space,
@@ -99,6 +122,7 @@ impl Master {
                 archived,
             },
             cluster: cluster.clone(),
+            accounts: accounts.clone(),
             published,
             running: running.clone(),
             results: results.clone(),
@@ -116,7 +140,9 @@ impl Master {
         let secret = Secret::new(secret.to_owned()).unwrap();
         let age = Duration::from_secs(300);
         let gate =
-            Gate::with_legacy_peers(secret.clone(), &session, age, takes_body_digest, legacy);
+            Gate::with_legacy_peers(secret.clone(), &session, age, takes_body_digest, legacy)
+                .with_open_routes(is_open)
+                .with_tokens(Arc::new(TokensOf(cluster.clone())), takes_token);
         Self {
             routes: Router::new().fallback_service(router(
                 api,
@@ -126,6 +152,7 @@ impl Master {
             secret,
             session,
             cluster,
+            accounts,
             results,
             running,
             _directory: directory,

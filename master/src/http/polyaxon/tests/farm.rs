@@ -6,6 +6,7 @@ use crate::core::accounts::projects::NewProject;
 use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
 use crate::core::command::{Command, HandOut, Opening, StoredResults};
 use crate::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan};
+use crate::http::accounts::Accounts;
 use crate::http::polyaxon::{Api, Router, Streams, router};
 use crate::http::tokens::digest;
 use crate::journal::{EndedBuilds, Journal};
@@ -18,13 +19,14 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId, UserId,
 };
-use clusterrunner_common::settings::ImagePolicy;
+use clusterrunner_common::settings::{ImagePolicy, Registration};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use tower::Service as _;
 pub(super) struct Farm {
     routes: Router,
     pub(super) cluster: ClusterHandle,
+    pub(super) accounts: Accounts,
     pub(super) archived: EndedBuilds,
     _directory: tempfile::TempDir,
 }
@@ -80,7 +83,10 @@ impl Farm {
             feed,
             CancellationToken::new(),
         );
+        let secret = Secret::new("a secret for tests".to_owned()).unwrap();
+        let accounts = Accounts::new(cluster.clone(), secret, Registration::Closed);
         let api = Api {
+            accounts: accounts.clone(),
             is_tls: false,
             own: OwnRepositories::in_test(directory.path()),
             space: DiskSpace::new(directory.path(), 0),
@@ -93,6 +99,7 @@ impl Farm {
         Self {
             routes: router(api),
             cluster,
+            accounts,
             archived,
             _directory: directory,
         }
@@ -110,6 +117,8 @@ impl Farm {
         let user = NewUser {
             name: name.to_owned(),
             email: String::new(),
+            first_name: String::new(),
+            last_name: String::new(),
             is_superuser,
             password: PasswordHash(String::new()),
             api_token: ApiToken {

@@ -1,0 +1,447 @@
+//! Users and their tokens.
+
+use super::scenario::{Scenario, Turn};
+use crate::core::accounts::command::{AccountCommand, AccountRefusal, UserOrder};
+use crate::core::accounts::users::{
+    ApiToken, NewToken, NewUser, PasswordHash, Role, TokenDigest, User, UserChange,
+};
+use crate::core::command::{Command, Refusal};
+use crate::core::event::Actor;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{TokenId, UserId};
+
+const ANN: UserId = UserId(1);
+const BOB: UserId = UserId(2);
+
+fn api_token(text: &str) -> ApiToken {
+    ApiToken {
+        seed: format!("seed of {text}"),
+        digest: digest(text),
+    }
+}
+
+fn digest(text: &str) -> TokenDigest {
+    TokenDigest(format!("digest of {text}"))
+}
+
+fn new_user(name: &str) -> NewUser {
+    NewUser {
+        name: name.to_owned(),
+        email: String::new(),
+        first_name: String::new(),
+        last_name: String::new(),
+        is_superuser: false,
+        password: PasswordHash(format!("password of {name}")),
+        api_token: api_token(name),
+    }
+}
+
+fn new_token(name: &str, role: Role, expires: Option<u64>) -> Box<NewToken> {
+    Box::new(NewToken {
+        name: name.to_owned(),
+        role,
+        digest: digest(name),
+        expires: expires.map(Timestamp),
+    })
+}
+
+/// Gives an order about users.
+fn order(farm: &mut Scenario, by: Actor, command: AccountCommand) -> Result<Turn, AccountRefusal> {
+    match farm.try_tell(Command::Account { by, command }) {
+        Ok(turn) => Ok(turn),
+        Err(Refusal::Account(refusal)) => Err(refusal),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn done(farm: &mut Scenario, command: AccountCommand) -> Turn {
+    order(farm, Actor::SecretHolder, command).unwrap()
+}
+
+fn refused(farm: &mut Scenario, command: AccountCommand) -> AccountRefusal {
+    let before = farm.cluster.clone();
+    let refusal = order(farm, Actor::SecretHolder, command).unwrap_err();
+    assert!(farm.cluster == before, "{refusal}");
+    refusal
+}
+
+fn create(user: NewUser) -> AccountCommand {
+    AccountCommand::Create(Box::new(user))
+}
+
+fn change(user: UserId, order: UserOrder) -> AccountCommand {
+    let order = Box::new(order);
+    AccountCommand::Change { user, order }
+}
+
+fn with_users(names: &[&str]) -> Scenario {
+    let mut farm = Scenario::default();
+    for name in names {
+        done(&mut farm, create(new_user(name)));
+    }
+    farm
+}
+
+fn user(farm: &Scenario, id: UserId) -> &User {
+    farm.cluster.accounts().user(id).unwrap()
+}
+
+/// The name and the role that a token stands for at a time.
+fn holder(farm: &Scenario, token: &str, at: u64) -> Option<(String, Role)> {
+    let found = farm
+        .cluster
+        .accounts()
+        .holder(&digest(token), Timestamp(at));
+    found.map(|(user, role)| (user.name.clone(), role))
+}
+
+#[test]
+fn a_user_is_found_by_name_and_token_and_none_has_the_name_of_another() {
+    let mut farm = Scenario::default();
+    done(&mut farm, create(new_user("ann"))).check_facts(&["user 1 created: ann"]);
+    done(&mut farm, create(new_user("Bob-2_x"))).check_facts(&["user 2 created: Bob-2_x"]);
+    for name in ["ann", "ANN", "bob-2_X"] {
+        let refusal = refused(&mut farm, create(new_user(name)));
+        assert_eq!(refusal, AccountRefusal::UserNameTaken(name.to_owned()));
+    }
+    let named = |name| farm.cluster.accounts().named(name).map(|user| user.id);
+    assert_eq!(
+        (named("Ann"), named("bob-2_x"), named("an")),
+        (Some(ANN), Some(BOB), None)
+    );
+    assert_eq!(
+        holder(&farm, "ann", 0),
+        Some(("ann".to_owned(), Role::Admin))
+    );
+    assert_eq!(holder(&farm, "nobody", 0), None);
+}
+
+#[test]
+fn names_and_fields_have_rules() {
+    let mut farm = Scenario::default();
+    let long = "x".repeat(157);
+    for name in ["", "a b", "ü", "a/b", "a.b", "..", long.as_str(), "a\n"] {
+        let refusal = refused(&mut farm, create(new_user(name)));
+        assert!(
+            matches!(refusal, AccountRefusal::InvalidField { field: "name", .. }),
+            "{name}"
+        );
+    }
+    for name in [
+        "users",
+        "Projects",
+        "log_handler",
+        "clusterrunner",
+        "BINDER",
+    ] {
+        let refusal = refused(&mut farm, create(new_user(name)));
+        assert_eq!(refusal, AccountRefusal::ReservedUserName(name.to_owned()));
+    }
+    for email in [
+        "ann",
+        "@",
+        "a@",
+        "@b",
+        "a@b@c",
+        "a b@c",
+        "a@b\n",
+        &format!("a@{long}{long}"),
+    ] {
+        let email = email.to_owned();
+        let refusal = refused(
+            &mut farm,
+            create(NewUser {
+                email,
+                ..new_user("ann")
+            }),
+        );
+        assert!(matches!(
+            refusal,
+            AccountRefusal::InvalidField { field: "email", .. }
+        ));
+    }
+    let first_name = "two\nlines".to_owned();
+    let refusal = refused(
+        &mut farm,
+        create(NewUser {
+            first_name,
+            ..new_user("ann")
+        }),
+    );
+    assert!(matches!(
+        refusal,
+        AccountRefusal::InvalidField {
+            field: "first_name",
+            ..
+        }
+    ));
+    done(&mut farm, create(new_user(&"x".repeat(156))));
+}
+
+#[test]
+fn a_change_is_all_that_is_another_than_before() {
+    let mut farm = with_users(&["ann"]);
+    let said = |email: &str| UserChange {
+        email: Some(email.to_owned()),
+        last_name: Some("Lee".to_owned()),
+        ..UserChange::default()
+    };
+    let all = || UserOrder {
+        said: said("ann@example.org"),
+        is_superuser: Some(true),
+        is_active: Some(true),
+        password: Some(PasswordHash("another".to_owned())),
+    };
+    done(&mut farm, change(ANN, all())).check_facts(&[
+        "user 1 changed",
+        "user 1 is a superuser",
+        "user 1 has another password",
+    ]);
+    let ann = user(&farm, ANN);
+    assert_eq!(
+        (
+            ann.email.as_str(),
+            ann.first_name.as_str(),
+            ann.last_name.as_str()
+        ),
+        ("ann@example.org", "", "Lee")
+    );
+    assert!(ann.is_superuser && ann.password.0 == "another");
+    let again = UserOrder {
+        password: None,
+        ..all()
+    };
+    done(&mut farm, change(ANN, again)).check_facts(&[]);
+    // Nothing of it where one part is wrong.
+    let wrong = UserOrder {
+        said: said("no address"),
+        is_superuser: Some(false),
+        ..all()
+    };
+    refused(&mut farm, change(ANN, wrong));
+    assert_eq!(
+        refused(&mut farm, change(BOB, all())),
+        AccountRefusal::UnknownUser(BOB)
+    );
+}
+
+#[test]
+fn who_is_deactivated_has_no_token_until_activated_again() {
+    let mut farm = with_users(&["ann"]);
+    done(
+        &mut farm,
+        AccountCommand::CreateToken {
+            user: ANN,
+            token: new_token("ci", Role::Submit, None),
+        },
+    );
+    let active = |is_active| UserOrder {
+        is_active: Some(is_active),
+        ..UserOrder::default()
+    };
+    done(&mut farm, change(ANN, active(false))).check_facts(&["user 1 deactivated"]);
+    done(&mut farm, change(ANN, active(false))).check_facts(&[]);
+    assert_eq!(
+        (holder(&farm, "ann", 0), holder(&farm, "ci", 0)),
+        (None, None)
+    );
+    let log_in = || AccountCommand::LogIn {
+        user: ANN,
+        password: PasswordHash("password of ann".to_owned()),
+        api_token: api_token("ann"),
+    };
+    assert_eq!(
+        refused(&mut farm, log_in()),
+        AccountRefusal::Deactivated(ANN)
+    );
+    done(&mut farm, change(ANN, active(true))).check_facts(&["user 1 activated"]);
+    assert_eq!(
+        holder(&farm, "ci", 0),
+        Some(("ann".to_owned(), Role::Submit))
+    );
+    done(&mut farm, log_in()).check_facts(&["user 1 logged in"]);
+    assert!(user(&farm, ANN).last_login.is_some());
+}
+
+#[test]
+fn a_log_in_is_of_the_present_password_and_brings_the_token_of_the_present_secret() {
+    let mut farm = with_users(&["ann"]);
+    let log_in = |password: &str, token: &str| AccountCommand::LogIn {
+        user: ANN,
+        password: PasswordHash(password.to_owned()),
+        api_token: api_token(token),
+    };
+    let another = UserOrder {
+        password: Some(PasswordHash("new".to_owned())),
+        ..UserOrder::default()
+    };
+    done(&mut farm, change(ANN, another));
+    let late = refused(&mut farm, log_in("password of ann", "ann"));
+    assert_eq!(late, AccountRefusal::PasswordChanged(ANN));
+    done(&mut farm, log_in("new", "ann under another secret"))
+        .check_facts(&["user 1 logged in", "user 1 has another API token"]);
+    assert_eq!(holder(&farm, "ann", 0), None);
+    assert!(holder(&farm, "ann under another secret", 0).is_some());
+}
+
+#[test]
+fn superusers_keep_one_of_them_and_the_holder_of_the_secret_need_not() {
+    let mut farm = with_users(&["ann", "bob"]);
+    let superuser = |is_superuser| UserOrder {
+        is_superuser: Some(is_superuser),
+        ..UserOrder::default()
+    };
+    let inactive = || UserOrder {
+        is_active: Some(false),
+        ..UserOrder::default()
+    };
+    done(&mut farm, change(ANN, superuser(true)));
+    let by = Actor::User(ANN);
+    let last = AccountRefusal::LastSuperuser("ann".to_owned());
+    for command in [
+        change(ANN, superuser(false)),
+        change(ANN, inactive()),
+        AccountCommand::Delete { user: ANN },
+    ] {
+        assert_eq!(order(&mut farm, by, command).unwrap_err(), last);
+    }
+    // One that is deactivated can not help.
+    done(&mut farm, change(BOB, superuser(true)));
+    done(&mut farm, change(BOB, inactive()));
+    assert_eq!(
+        order(&mut farm, by, change(ANN, superuser(false))).unwrap_err(),
+        last
+    );
+    done(
+        &mut farm,
+        change(
+            BOB,
+            UserOrder {
+                is_active: Some(true),
+                ..UserOrder::default()
+            },
+        ),
+    );
+    order(&mut farm, by, change(ANN, superuser(false))).unwrap();
+    done(&mut farm, change(BOB, superuser(false)))
+        .check_facts(&["user 2 is no superuser any more"]);
+}
+
+#[test]
+fn a_named_token_has_a_role_an_end_and_a_name_of_its_own() {
+    let mut farm = with_users(&["ann", "bob"]);
+    let create = |user, token| AccountCommand::CreateToken { user, token };
+    done(
+        &mut farm,
+        create(ANN, new_token("ci", Role::Read, Some(1_000))),
+    )
+    .check_facts(&["user 1: token 1 created, role Read"]);
+    assert_eq!(
+        holder(&farm, "ci", 999),
+        Some(("ann".to_owned(), Role::Read))
+    );
+    assert_eq!(holder(&farm, "ci", 1_000), None);
+    let taken = refused(&mut farm, create(ANN, new_token("ci", Role::Admin, None)));
+    assert_eq!(taken, AccountRefusal::TokenNameTaken("ci".to_owned()));
+    assert_eq!(
+        refused(
+            &mut farm,
+            create(ANN, new_token("late", Role::Read, Some(1)))
+        ),
+        AccountRefusal::ExpiredToken
+    );
+    for name in ["", " ", "two\nlines", &"x".repeat(101)] {
+        refused(&mut farm, create(ANN, new_token(name, Role::Read, None)));
+    }
+    // One that has ended makes room for another.
+    farm.set_clock(2_000);
+    let mut another = new_token("ci", Role::Submit, None);
+    another.digest = digest("another");
+    done(&mut farm, create(ANN, another)).check_facts(&[
+        "user 1: token 1 revoked",
+        "user 1: token 2 created, role Submit",
+    ]);
+    let revoke = |user, token| AccountCommand::RevokeToken {
+        user,
+        token: TokenId(token),
+    };
+    assert_eq!(
+        refused(&mut farm, revoke(BOB, 2)),
+        AccountRefusal::UnknownToken(TokenId(2))
+    );
+    done(&mut farm, revoke(ANN, 2)).check_facts(&["user 1: token 2 revoked"]);
+    assert_eq!(holder(&farm, "another", 0), None);
+    refused(&mut farm, revoke(ANN, 2));
+    done(&mut farm, create(BOB, new_token("ci", Role::Read, None)))
+        .check_facts(&["user 2: token 3 created, role Read"]);
+}
+
+#[test]
+fn tokens_of_a_user_are_bounded() {
+    let mut farm = with_users(&["ann"]);
+    for number in 0..200 {
+        let token = new_token(&number.to_string(), Role::Read, None);
+        done(&mut farm, AccountCommand::CreateToken { user: ANN, token });
+    }
+    let token = new_token("one more", Role::Read, None);
+    let refusal = refused(&mut farm, AccountCommand::CreateToken { user: ANN, token });
+    assert_eq!(refusal, AccountRefusal::TooManyTokens(200));
+}
+
+#[test]
+fn a_renewed_token_opens_in_place_of_the_one_before() {
+    let mut farm = with_users(&["ann"]);
+    let token = api_token("fresh");
+    done(
+        &mut farm,
+        AccountCommand::RenewApiToken { user: ANN, token },
+    )
+    .check_facts(&["user 1 has another API token"]);
+    assert_eq!(
+        (holder(&farm, "ann", 0), holder(&farm, "fresh", 0).is_some()),
+        (None, true)
+    );
+}
+
+#[test]
+fn nothing_is_left_of_a_deleted_user_and_the_name_is_free() {
+    let mut farm = with_users(&["ann"]);
+    done(
+        &mut farm,
+        AccountCommand::CreateToken {
+            user: ANN,
+            token: new_token("ci", Role::Admin, None),
+        },
+    );
+    let delete = || AccountCommand::Delete { user: ANN };
+    done(&mut farm, delete()).check_facts(&["user 1 deleted"]);
+    assert_eq!(
+        (holder(&farm, "ann", 0), holder(&farm, "ci", 0)),
+        (None, None)
+    );
+    assert_eq!(
+        refused(&mut farm, delete()),
+        AccountRefusal::UnknownUser(ANN)
+    );
+    done(&mut farm, create(new_user("Ann"))).check_facts(&["user 2 created: Ann"]);
+}
+
+#[test]
+fn users_survive_a_snapshot_and_secrets_do_not_show() {
+    let mut farm = with_users(&["ann", "bob"]);
+    done(
+        &mut farm,
+        AccountCommand::CreateToken {
+            user: BOB,
+            token: new_token("ci", Role::Submit, None),
+        },
+    );
+    let before = farm.cluster.accounts().clone();
+    let stored = serde_json::to_vec(&before).unwrap();
+    let read: crate::core::accounts::users::Accounts = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(read.restored(), before);
+    let shown = format!("{:?} {:?}", before, farm.journal);
+    for secret in ["password of", "seed of", "digest of"] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Logging in with name and password.
+
+use super::passwords::Password;
+use super::{AccountError, Accounts, now};
+use crate::core::Cluster;
+use crate::core::accounts::command::{AccountCommand, AccountRefusal};
+use crate::core::accounts::users::{ApiToken, PasswordHash};
+use crate::core::event::Actor;
+use clusterrunner_common::ids::UserId;
+use std::fmt;
+use std::net::IpAddr;
+
+/// A user that has logged in. The token does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// The user.
+    pub user: UserId,
+    /// The user's API token: the same at every log-in until it is renewed.
+    pub token: String,
+}
+
+impl fmt::Debug for LoggedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoggedIn({})", self.user)
+    }
+}
+
+/// What a log-in needs of a user.
+struct Known {
+    id: UserId,
+    password: PasswordHash,
+    api_token: ApiToken,
+}
+
+impl Accounts {
+    /// Logs a user in. A user that does not exist, or is deactivated, costs as much as a wrong password and is told the
+    /// same.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: String,
+        from: Option<IpAddr>,
+    ) -> Result<LoggedIn, AccountError> {
+        let attempt = self.attempts.begin(name, from, now())?;
+        let known = self.known(name).await?;
+        let is_right = self.is_right(known.as_ref(), password).await;
+        if matches!(is_right, Err(AccountError::Busy)) {
+            // Nobody has learned anything of the password.
+            attempt.forgive();
+            return Err(AccountError::Busy);
+        }
+        let known = known.filter(|_| matches!(is_right, Ok(true)));
+        is_right?;
+        let known = known.ok_or(AccountError::WrongCredentials)?;
+        let logged_in = self.note_log_in(known).await?;
+        attempt.forgive();
+        Ok(logged_in)
+    }
+
+    /// Whether a password is the present one of a user; each try counts as a log-in.
+    ///
+    /// # Errors
+    /// See [`AccountError`]; [`AccountError::WrongPresent`] where it is another.
+    pub async fn check_present(
+        &self,
+        name: &str,
+        password: String,
+        from: Option<IpAddr>,
+    ) -> Result<(), AccountError> {
+        let attempt = self.attempts.begin(name, from, now())?;
+        let known = self.known(name).await?;
+        match self.is_right(known.as_ref(), password).await {
+            Ok(true) => {
+                attempt.forgive();
+                Ok(())
+            }
+            Ok(false) => Err(AccountError::WrongPresent),
+            Err(error) => {
+                attempt.forgive();
+                Err(error)
+            }
+        }
+    }
+
+    async fn known(&self, name: &str) -> Result<Option<Known>, AccountError> {
+        let name = name.to_owned();
+        let look = move |cluster: &Cluster| {
+            let user = cluster.accounts().named(&name)?;
+            (!user.is_deactivated).then(|| Known {
+                id: user.id,
+                password: user.password.clone(),
+                api_token: user.api_token.clone(),
+            })
+        };
+        Ok(self.cluster.read(look).await?)
+    }
+
+    async fn is_right(
+        &self,
+        known: Option<&Known>,
+        password: String,
+    ) -> Result<bool, AccountError> {
+        let hash = known.map(|known| known.password.0.clone());
+        let password = Password::tried(password);
+        Ok(self.passwords.is_right(password, hash).await?)
+    }
+
+    /// The token is derived anew, so it is another one where the farm's secret is.
+    async fn note_log_in(&self, known: Known) -> Result<LoggedIn, AccountError> {
+        let (api_token, token) = self.api_token(known.api_token.seed);
+        let user = known.id;
+        let log_in = AccountCommand::LogIn {
+            user,
+            password: known.password,
+            api_token,
+        };
+        match self.tell(Actor::User(user), log_in).await {
+            Ok(_) => Ok(LoggedIn { user, token }),
+            // Something changed while the password was checked.
+            Err(AccountError::Refused(
+                AccountRefusal::UnknownUser(_)
+                | AccountRefusal::Deactivated(_)
+                | AccountRefusal::PasswordChanged(_),
+            )) => Err(AccountError::WrongCredentials),
+            Err(error) => Err(error),
+        }
+    }
+}

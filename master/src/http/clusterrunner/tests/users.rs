@@ -1,0 +1,548 @@
+//! Users, their tokens, and what a token opens.
+
+use super::*;
+use crate::core::accounts::command::{AccountCommand, UserOrder};
+use crate::core::command::Command;
+use crate::core::event::Actor;
+use clusterrunner_common::ids::UserId;
+
+const PASSWORD: &str = "correct horse";
+
+impl Master {
+    /// As a user, by a token.
+    async fn as_user(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let bearer = format!("Bearer {token}");
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        self.call(method, path, &[("authorization", &bearer)], &body)
+            .await
+    }
+
+    /// As the holder of the secret.
+    async fn signed_read(&self, path: &str) -> (u16, Value) {
+        let parts = SignedParts {
+            method: "GET",
+            path_and_query: path,
+            receiver: &self.session.0,
+            content_digest: &content_digest(b""),
+        };
+        let signature = parts.sign(&self.secret, Timestamp::now(), random_bytes());
+        self.call("GET", path, &[(SIGNATURE_HEADER, &signature)], "")
+            .await
+    }
+
+    /// Creates a user, as the holder of the secret.
+    async fn create_user(&self, name: &str, is_superuser: bool) {
+        let body = json!({"name": name, "password": PASSWORD, "is_superuser": is_superuser});
+        let (status, answer) = self.signed("POST", "/v2/users", &body).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+
+    /// Creates a named token, as the holder of the secret.
+    async fn create_token(&self, user: &str, role: &str) -> String {
+        let body = json!({"user": user, "name": format!("a {role} token"), "role": role});
+        let (status, answer) = self.signed("POST", "/v2/tokens", &body).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["text"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_created_shown_changed_and_deleted() {
+    let master = Master::start_closed();
+    let body = json!({"name": "ann", "password": PASSWORD, "email": "ann@example.org"});
+    let (status, answer) = master.signed("POST", "/v2/users", &body).await;
+    assert_eq!(status, 201);
+    let user = &answer["user"];
+    assert_eq!(
+        (
+            &user["name"],
+            &user["email"],
+            &user["is_superuser"],
+            &user["is_active"]
+        ),
+        (
+            &json!("ann"),
+            &json!("ann@example.org"),
+            &json!(false),
+            &json!(true)
+        )
+    );
+    assert_eq!(user["last_login"], Value::Null);
+    assert!(!answer.to_string().contains("password"), "{answer}");
+    let change = json!({"is_superuser": true, "first_name": "Ann"});
+    let (status, answer) = master.signed("PUT", "/v2/users/Ann", &change).await;
+    assert_eq!(
+        (status, &answer["user"]["is_superuser"]),
+        (200, &json!(true))
+    );
+    let (_, listed) = master.signed_read("/v2/users").await;
+    assert_eq!(listed["users"].as_array().unwrap().len(), 1, "{listed}");
+    let (status, _) = master.signed("DELETE", "/v2/users/ann", &json!({})).await;
+    assert_eq!(status, 200);
+    let (status, answer) = master.signed("PUT", "/v2/users/ann", &change).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (404, &json!("There is no user named ann."))
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_about_a_user_is_named_and_changes_nothing() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    let user = |name: &str, password: &str| json!({"name": name, "password": password});
+    let long = "x".repeat(1025);
+    for (body, status, named) in [
+        (user("bob", "short"), 400, "at least 8"),
+        (user("bob", &long), 400, "at most 1024"),
+        (user("b b", PASSWORD), 400, "'name'"),
+        (user("", PASSWORD), 400, "'name'"),
+        (user("binder", PASSWORD), 400, "Binder can not"),
+        (user("ANN", PASSWORD), 409, "named ANN exists"),
+        (json!({"name": "bob"}), 400, "password"),
+        (json!({"name": 7, "password": PASSWORD}), 400, "string"),
+        (
+            json!({"name": "bob", "password": PASSWORD, "colour": 1}),
+            400,
+            "colour",
+        ),
+        (
+            json!({"name": "bob", "password": PASSWORD, "email": "x"}),
+            400,
+            "'email'",
+        ),
+        (json!([]), 400, "invalid"),
+    ] {
+        let (found, answer) = master.signed("POST", "/v2/users", &body).await;
+        let error = answer["error"].as_str().unwrap();
+        assert_eq!(found, status, "{error}");
+        assert!(
+            error.to_lowercase().contains(&named.to_lowercase()),
+            "{named}: {error}"
+        );
+        assert!(
+            !error.contains(PASSWORD) && !error.contains(&long),
+            "{error}"
+        );
+    }
+    let (_, listed) = master.signed_read("/v2/users").await;
+    assert_eq!(listed["users"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn strangers_register_where_registration_is_open() {
+    let (open, closed) = (Master::start(), Master::start_closed());
+    let body = json!({"name": "ann", "password": PASSWORD}).to_string();
+    let (status, answer) = closed.call("POST", "/v2/users", &[], &body).await;
+    assert_eq!(status, 403);
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .contains("registration = open"),
+        "{answer}"
+    );
+    let (status, _) = open.call("POST", "/v2/users", &[], &body).await;
+    assert_eq!(status, 201);
+    let admin = json!({"name": "bob", "password": PASSWORD, "is_superuser": true}).to_string();
+    let (status, _) = open.call("POST", "/v2/users", &[], &admin).await;
+    assert_eq!(status, 403);
+    // A page that a browser shows must not, whatever address it gave itself.
+    let other = json!({"name": "bob", "password": PASSWORD}).to_string();
+    let page = [("origin", "http://farm.example.org")];
+    let (status, answer) = open.call("POST", "/v2/users", &page, &other).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (403, &json!("Web pages can not register users."))
+    );
+    for (method, path) in [
+        ("GET", "/v2/users"),
+        ("GET", "/v1/users/ann"),
+        ("GET", "/tokens"),
+        ("HEAD", "/users"),
+    ] {
+        let (status, _, body) = open.exchange(method, path, &[], "").await;
+        assert_eq!(status, 401, "{method} {path}");
+        assert!(!String::from_utf8(body).unwrap().contains("ann"));
+    }
+}
+
+#[tokio::test]
+async fn registration_is_limited() {
+    let master = Master::start();
+    let mut last = (0, Value::Null);
+    for _ in 0..30 {
+        let body = json!({"name": "ann", "password": "short"}).to_string();
+        last = master.call("POST", "/v2/users", &[], &body).await;
+    }
+    assert_eq!(last.0, 429, "{last:?}");
+    let body = json!({"name": "ann", "password": "short"}).to_string();
+    let (_, headers, _) = master.exchange("POST", "/v2/users", &[], &body).await;
+    let wait: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..60).contains(&wait), "{wait}");
+    // Not for those who need not register.
+    master.create_user("ann", false).await;
+}
+
+#[tokio::test]
+async fn a_user_manages_itself_and_a_superuser_everybody() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    master.create_user("root", true).await;
+    let ann = master.create_token("ann", "admin").await;
+    let root = master.create_token("root", "admin").await;
+    let (_, seen) = master.as_user(&ann, "GET", "/v2/users", &Value::Null).await;
+    assert_eq!(
+        (seen["users"].as_array().unwrap().len(), &seen["caller"]),
+        (1, &json!("ann"))
+    );
+    let (_, seen) = master
+        .as_user(&root, "GET", "/v2/users", &Value::Null)
+        .await;
+    assert_eq!(seen["users"].as_array().unwrap().len(), 2);
+    let email = json!({"email": "a@b.org"});
+    for (token, method, path, body, expected) in [
+        (&ann, "PUT", "/v2/users/ann", email.clone(), 200),
+        (&ann, "PUT", "/v2/users/root", email.clone(), 403),
+        (&ann, "PUT", "/v2/users/nobody", email.clone(), 403),
+        (&ann, "GET", "/v2/users/root", Value::Null, 403),
+        (
+            &ann,
+            "PUT",
+            "/v2/users/ann",
+            json!({"is_superuser": true}),
+            403,
+        ),
+        (
+            &ann,
+            "PUT",
+            "/v2/users/ann",
+            json!({"is_active": true}),
+            403,
+        ),
+        (&ann, "DELETE", "/v2/users/root", json!({}), 403),
+        (
+            &ann,
+            "POST",
+            "/v2/users",
+            json!({"name": "x", "password": PASSWORD}),
+            403,
+        ),
+        (&ann, "POST", "/v2/users/root/token", json!({}), 403),
+        (&root, "PUT", "/v2/users/ann", email.clone(), 200),
+        (&root, "PUT", "/v2/users/nobody", email, 404),
+        (
+            &root,
+            "POST",
+            "/v2/users",
+            json!({"name": "x", "password": PASSWORD}),
+            201,
+        ),
+        (
+            &root,
+            "PUT",
+            "/v2/users/root",
+            json!({"is_superuser": false}),
+            409,
+        ),
+        (&root, "DELETE", "/v2/users/ann", json!({}), 200),
+        (&ann, "GET", "/v2/users", Value::Null, 401),
+    ] {
+        let (status, answer) = master.as_user(token, method, path, &body).await;
+        assert_eq!(status, expected, "{method} {path} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn users_change_their_password_with_the_present_one() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    let token = master.create_token("ann", "admin").await;
+    let change = |old: Value| json!({"password": "battery staple", "old_password": old});
+    for (old, expected) in [
+        (json!("wrong one"), 403),
+        (Value::Null, 403),
+        (json!(PASSWORD), 200),
+    ] {
+        let (status, answer) = master
+            .as_user(&token, "PUT", "/v2/users/ann", &change(old))
+            .await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    let tried = master
+        .accounts
+        .log_in("ann", PASSWORD.to_owned(), None)
+        .await;
+    assert!(tried.is_err());
+    let tried = master
+        .accounts
+        .log_in("ANN", "battery staple".to_owned(), None)
+        .await;
+    assert_eq!(tried.unwrap().user, UserId(1));
+    // The holder of the secret needs none.
+    let (status, _) = master
+        .signed("PUT", "/v2/users/ann", &json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn log_ins_bring_one_token_until_it_is_renewed() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    let log_in = async || {
+        let logged_in = master
+            .accounts
+            .log_in("ann", PASSWORD.to_owned(), None)
+            .await;
+        logged_in.unwrap().token
+    };
+    let first = log_in().await;
+    assert_eq!(log_in().await, first);
+    assert_eq!(
+        master
+            .as_user(&first, "GET", "/v2/users/ann", &Value::Null)
+            .await
+            .0,
+        200
+    );
+    let (status, renewed) = master
+        .as_user(&first, "POST", "/v2/users/ann/token", &json!({}))
+        .await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        master
+            .as_user(&first, "GET", "/v2/users/ann", &Value::Null)
+            .await
+            .0,
+        401
+    );
+    assert_eq!(renewed["token"], json!(log_in().await));
+    // Who is deactivated is told nothing else than who is wrong.
+    let order = UserOrder {
+        is_active: Some(false),
+        ..UserOrder::default()
+    };
+    let command = AccountCommand::Change {
+        user: UserId(1),
+        order: Box::new(order),
+    };
+    let by = Actor::SecretHolder;
+    master
+        .cluster
+        .command(Command::Account { by, command })
+        .await
+        .unwrap();
+    let mut said = Vec::new();
+    for (name, password) in [
+        ("ann", PASSWORD),
+        ("ann", "wrong one"),
+        ("nobody", PASSWORD),
+    ] {
+        let tried = master
+            .accounts
+            .log_in(name, password.to_owned(), None)
+            .await;
+        said.push(tried.unwrap_err().to_string());
+    }
+    assert_eq!(said, ["The name or the password is wrong."; 3]);
+    let renewed = renewed["token"].as_str().unwrap();
+    assert_eq!(
+        master
+            .as_user(renewed, "GET", "/v2/users/ann", &Value::Null)
+            .await
+            .0,
+        401
+    );
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_limited() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    let from = Some("10.0.0.1".parse().unwrap());
+    let mut last = String::new();
+    for _ in 0..11 {
+        let tried = master
+            .accounts
+            .log_in("ann", "wrong one".to_owned(), from)
+            .await;
+        last = tried.unwrap_err().to_string();
+    }
+    assert!(last.starts_with("Too many tries"), "{last}");
+    let right = master
+        .accounts
+        .log_in("ann", PASSWORD.to_owned(), from)
+        .await;
+    assert!(right.is_err(), "not even the right one");
+    let elsewhere = Some("10.0.0.2".parse().unwrap());
+    master
+        .accounts
+        .log_in("ann", PASSWORD.to_owned(), elsewhere)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_token_starts_and_cancels_builds_of_its_user() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    master.create_user("bob", false).await;
+    master.create_user("root", true).await;
+    let submit = master.create_token("ann", "submit").await;
+    let read = master.create_token("ann", "read").await;
+    let bob = master.create_token("bob", "admin").await;
+    let root = master.create_token("root", "admin").await;
+    let build: Value = serde_json::from_str(BUILD).unwrap();
+    let cancel = json!({"status": "canceled"});
+    assert_eq!(
+        master.as_user(&read, "POST", "/v1/build", &build).await.0,
+        403
+    );
+    assert_eq!(
+        master.as_user("0123", "POST", "/v1/build", &build).await.0,
+        401
+    );
+    for id in 1..=2 {
+        let (status, answer) = master.as_user(&submit, "POST", "/v1/build", &build).await;
+        assert_eq!((status, &answer["build_id"]), (202, &json!(id)));
+    }
+    master.documented("POST", "/v1/build", BUILD).await;
+    for (token, path, expected) in [
+        (&read, "/v1/build/1", 403),
+        (&bob, "/v1/build/1", 403),
+        (&submit, "/v1/build/1", 200),
+        (&root, "/v2/builds/2", 200),
+        // It is the farm's.
+        (&submit, "/v1/build/3", 403),
+        (&root, "/v1/build/3", 200),
+        (&submit, "/v1/build/9", 404),
+    ] {
+        let (status, answer) = master.as_user(token, "PUT", path, &cancel).await;
+        assert_eq!(status, expected, "{path}: {answer}");
+    }
+    let owners = master.cluster.read(|cluster| {
+        let owner = |build| cluster.project_of(build).map(|project| project.owner);
+        [1, 2, 3].map(|build| owner(clusterrunner_common::ids::BuildId(build)).unwrap())
+    });
+    let owners = owners.await.unwrap().map(|owner| format!("{owner:?}"));
+    assert_eq!(
+        owners,
+        ["User(UserId(1))", "User(UserId(1))", "ClusterRunner"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_about_builds_or_users_needs_the_secret() {
+    let master = Master::start_closed();
+    master.create_user("root", true).await;
+    master.connect("a", None).await;
+    let root = master.create_token("root", "admin").await;
+    for path in [
+        "/v1/slave/1/drain",
+        "/v1/slave/shutdown",
+        "/v1/slave",
+        "/v1/build/1/source",
+    ] {
+        let (status, answer) = master.as_user(&root, "POST", path, &json!({})).await;
+        assert_eq!(status, 403, "{path}");
+        assert!(
+            answer["error"].as_str().unwrap().contains("secret"),
+            "{answer}"
+        );
+    }
+    // A signature counts, whatever stands beside it.
+    let (status, _) = master.signed("POST", "/v1/slave/1/drain", &json!({})).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn named_tokens_are_listed_without_themselves_and_revoked() {
+    let master = Master::start_closed();
+    master.create_user("ann", false).await;
+    master.create_user("bob", false).await;
+    let (ann, bob) = (
+        master.create_token("ann", "admin").await,
+        master.create_token("bob", "submit").await,
+    );
+    let (_, seen) = master
+        .as_user(&ann, "GET", "/v2/tokens", &Value::Null)
+        .await;
+    let tokens = seen["tokens"].as_array().unwrap();
+    assert_eq!(
+        (tokens.len(), &tokens[0]["user"], &tokens[0]["role"]),
+        (1, &json!("ann"), &json!("admin"))
+    );
+    let (_, all) = master.signed_read("/v2/tokens").await;
+    assert_eq!(all["tokens"].as_array().unwrap().len(), 2);
+    assert!(!all.to_string().contains(&ann) && !all.to_string().contains(&bob));
+    let own = json!({"name": "own", "role": "read", "expires_in": 3600});
+    let (status, made) = master.as_user(&ann, "POST", "/v2/tokens", &own).await;
+    assert_eq!((status, &made["token"]["user"]), (201, &json!("ann")));
+    let made = made["text"].as_str().unwrap();
+    assert_eq!(
+        master
+            .as_user(made, "GET", "/v2/users/ann", &Value::Null)
+            .await
+            .0,
+        200
+    );
+    for (token, method, path, body, expected) in [
+        // A role below admin makes no tokens and ends none.
+        (
+            made,
+            "POST",
+            "/v2/tokens",
+            json!({"name": "more", "role": "read"}),
+            403,
+        ),
+        (made, "DELETE", "/v2/tokens/1", json!({}), 403),
+        (
+            &ann,
+            "POST",
+            "/v2/tokens",
+            json!({"user": "bob", "name": "x", "role": "read"}),
+            403,
+        ),
+        (
+            &ann,
+            "POST",
+            "/v2/tokens",
+            json!({"name": "own", "role": "read"}),
+            409,
+        ),
+        (
+            &ann,
+            "POST",
+            "/v2/tokens",
+            json!({"name": "x", "role": "king"}),
+            400,
+        ),
+        (
+            &ann,
+            "POST",
+            "/v2/tokens",
+            json!({"name": "x", "role": "read", "expires_in": 0}),
+            400,
+        ),
+        (&ann, "DELETE", "/v2/tokens/2", json!({}), 403),
+        (&ann, "DELETE", "/v2/tokens/9", json!({}), 403),
+        (&ann, "DELETE", "/v2/tokens/3", json!({}), 200),
+        (made, "GET", "/v2/users/ann", Value::Null, 401),
+    ] {
+        let (status, answer) = master.as_user(token, method, path, &body).await;
+        assert_eq!(status, expected, "{method} {path} {body}: {answer}");
+    }
+    let (status, answer) = master
+        .signed("POST", "/v2/tokens", &json!({"name": "x", "role": "read"}))
+        .await;
+    assert!(
+        status == 400 && answer["error"].as_str().unwrap().contains("'user'"),
+        "{answer}"
+    );
+    let (status, _) = master.signed("DELETE", "/v2/tokens/9", &json!({})).await;
+    assert_eq!(status, 404);
+}
