@@ -9,7 +9,7 @@ use super::plan::{Fault, Plan};
 use super::random::Random;
 use super::users::Promise;
 use crate::core::builds::build::Build;
-use crate::core::builds::statuses::PostedStatus;
+use crate::core::builds::statuses::{PostedStatus, Status};
 use crate::core::command::{Command, SlaveChoice};
 use crate::core::event::{Actor, BuildFact, Fact};
 use crate::core::tests::scenario::request;
@@ -263,19 +263,7 @@ impl World {
                     });
                 }
             }
-            Fault::UserPosts(build, status) => {
-                if self.master.is_up {
-                    self.tell(Command::PostStatus {
-                        by: Actor::SecretHolder,
-                        build: BuildId(build),
-                        posted: Box::new(PostedStatus {
-                            status,
-                            message: None,
-                            traceback: None,
-                        }),
-                    });
-                }
-            }
+            Fault::UserPosts(build, status) => self.user_posts(build, status),
             Fault::UserDrains(slave) => {
                 if self.master.is_up {
                     let slave = SlaveId(slave);
@@ -343,6 +331,20 @@ impl World {
 
     /// Whoever gets no answer asks again, so a build may be there twice; but what was accepted is
     /// there.
+    fn user_posts(&mut self, build: u64, status: Status) {
+        if self.master.is_up {
+            self.tell(Command::PostStatus {
+                by: Actor::SecretHolder,
+                build: BuildId(build),
+                posted: Box::new(PostedStatus {
+                    status,
+                    message: None,
+                    traceback: None,
+                }),
+            });
+        }
+    }
+
     fn user_queues(&mut self, project: u64) {
         let is_refused = !self.master.is_up || self.disk_full_until > self.now;
         let name = format!("project {project}");
