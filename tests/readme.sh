@@ -130,6 +130,11 @@ for block in "$work"/blocks/sh-*; do
         grep -q '^{"build_id":[0-9]*,"status":"SUCCESS","STATUS":"SUCCESS"}' "$work/curl.out" || fail "another answer"
         tar -tzf artifacts.tar.gz >/dev/null || fail "no archive"
         ;;
+    "printf 'a long passphrase"*)
+        say "as Polyaxon"
+        bash -euo pipefail "$block" >"$work/polyaxon.out" || fail "$(cat "$block")"
+        grep -q '"status": *"created"' "$work/polyaxon.out" || fail "no status"
+        ;;
     *) fail "a block of commands that tests/readme.sh does not know: $first" ;;
     esac
 done

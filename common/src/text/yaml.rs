@@ -7,6 +7,9 @@ use serde_json::Value;
 /// Values in one text, aliases counted as often as they are used.
 const MOST_NODES: usize = 50_000;
 
+/// Bytes of all values of one text, counted in the same way.
+const MOST_BYTES: usize = 2 << 20;
+
 /// Why a text is not read. It names the place where that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -22,6 +25,7 @@ pub fn from_str(text: &str) -> Result<Value, YamlError> {
             max_nodes: MOST_NODES,
             max_events: 2 * MOST_NODES + 1000,
             max_depth: MOST_LEVELS,
+            max_total_scalar_bytes: MOST_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 2 * MOST_NODES },
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
@@ -32,7 +36,8 @@ pub fn from_str(text: &str) -> Result<Value, YamlError> {
         serde_saphyr::Error::Budget { .. }
         | serde_saphyr::Error::AliasReplayLimitExceeded { .. }
         | serde_saphyr::Error::AliasReplayStackDepthExceeded { .. } => YamlError(format!(
-            "it is too large or nested too deeply: keep below {MOST_NODES} values and {MOST_LEVELS} levels"
+            "it is too large or nested too deeply: keep below {MOST_NODES} values, {MOST_BYTES} bytes and \
+             {MOST_LEVELS} levels, counting what aliases repeat"
         )),
         other => YamlError(other.to_string()),
     })?;
@@ -81,7 +86,12 @@ mod tests {
             .collect();
         let laughs = format!("l0: &l0 lol\n{laughs}");
         let many = "- 1\n".repeat(60_000);
-        for text in [&deep, &nested, &blocks, &laughs, &many] {
+        let repeated = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(100_000),
+            "*a, ".repeat(30)
+        );
+        for text in [&deep, &nested, &blocks, &laughs, &many, &repeated] {
             let shown: String = text.chars().take(40).collect();
             assert!(from_str(text).is_err(), "{shown}");
         }

@@ -2,8 +2,11 @@
 
 use super::scenario::{Scenario, Turn, big_plan, hand_out, plan};
 use crate::core::command::{Command, Refusal};
+use crate::core::event::Actor;
 use crate::core::slaves::slave::Presence;
+use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use serde_json::json;
 
 fn connect_command(url: &str, session: &str, num_executors: u32) -> Command {
     Command::ConnectLegacySlave {
@@ -169,4 +172,20 @@ fn a_master_that_starts_anew_does_not_count_on_what_it_has() {
     );
     farm.set_up(2, 1)
         .check_facts(&["1 ready on slave 2", "1.0 to slave 2, attempt 2"]);
+}
+
+#[test]
+fn it_gets_no_code_that_only_the_master_has() {
+    let own = json!({"type": "own", "project": 1});
+    let own = Box::new(BuildRequest::from_master(&own).unwrap());
+    let by = Actor::SecretHolder;
+    let mut farm = farm(1);
+    farm.tell(Command::QueueBuild { by, request: own });
+    farm.prepared(1, plan(&["x"]))
+        .check_facts(&["1 prepared: 1 subjobs"]);
+    let turn = farm.connect("b", "life 1", 1);
+    turn.check_facts(&[
+        "slave 2 connected: b, life 1, 1 executors",
+        "1 to slave 2 from index 0",
+    ]);
 }

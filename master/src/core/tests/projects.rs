@@ -336,3 +336,28 @@ fn bookmarks_are_set_and_taken_back_and_go_with_what_they_are_of() {
     farm.refused(back(build), AccountRefusal::NeverBookmarked);
     farm.check_snapshots();
 }
+
+#[test]
+fn code_belongs_to_projects_with_a_repository_of_their_own() {
+    let mut farm = Scenario::with_users();
+    farm.make("hill");
+    let project = ProjectId(1);
+    let code = |commit: &str| ProjectCommand::CommitCode {
+        project,
+        commit: commit.to_owned(),
+    };
+    farm.of_project(code("c1"))
+        .check(&["project 1 has code of commit c1"], &[]);
+    farm.of_project(code("c1")).check(&[], &[]);
+    farm.of_project(code("c2"));
+    let newest = farm.cluster.project(project).unwrap().code.clone();
+    assert_eq!(newest.as_deref(), Some("c2"));
+    let elsewhere = ProjectChange {
+        git_url: Some("https://host/x".to_owned()),
+        ..ProjectChange::default()
+    };
+    farm.change(1, elsewhere);
+    farm.refused(code("c3"), AccountRefusal::CodeElsewhere(project));
+    farm.of_project(ProjectCommand::Delete(project));
+    farm.refused(code("c3"), AccountRefusal::UnknownProject(project));
+}

@@ -1,6 +1,6 @@
 //! The routes, without a slash at their end.
 
-use super::{Api, builds, code, log_stream, logs, statuses, stopping, users, versions};
+use super::{Api, builds, code, log_stream, logs, statuses, stopping, submitting, users, versions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
@@ -40,7 +40,7 @@ pub(super) fn routes() -> Router<Arc<Api>> {
             put(code::upload).layer(DefaultBodyLimit::disable()),
         )
         .route(&of_project("/repo/download"), get(code::download))
-        .route(BUILDS, get(builds::of_project))
+        .route(BUILDS, get(builds::of_project).post(submitting::submit))
         .route(BUILD, get(builds::build))
         .route(
             &of_build("/statuses"),

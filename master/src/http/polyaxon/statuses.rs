@@ -3,6 +3,7 @@
 use super::Api;
 use super::body::{Body, Fields};
 use super::error::PolyaxonError;
+use super::failures::Failed;
 use super::granted::{GrantedBuild, Reading, Using};
 use super::pages::{List, Page};
 use super::shapes::statuses::{self, StatusView, WORDS};
@@ -99,11 +100,22 @@ fn posted(fields: &Fields) -> Result<PostedStatus, PolyaxonError> {
 async fn of_build(api: &Api, id: BuildId) -> Result<Vec<StatusView>, PolyaxonError> {
     let seen = api.builds.seen(
         id,
-        |_, build| statuses::of_build(build, build.subjobs.iter().map(Arc::as_ref)),
+        |_, build| {
+            let subjobs = build.subjobs.iter().map(Arc::as_ref);
+            (statuses::of_build(build, subjobs), Failed::of(build))
+        },
         |archived| {
+            let build = &archived.build;
             let failed = archived.failed.iter().map(|(_, subjob)| subjob);
-            statuses::of_build(&archived.build, failed)
+            (statuses::of_build(build, failed), Failed::of(build))
         },
     );
-    Ok(seen.await?)
+    let (mut statuses, failed) = seen.await?;
+    if let Some(failed) = failed
+        && let Some(cause) = failed.cause(api).await
+        && let Some(last) = statuses.last_mut()
+    {
+        last.message = Some(cause);
+    }
+    Ok(statuses)
 }

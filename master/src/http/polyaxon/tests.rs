@@ -6,4 +6,5 @@ mod logs;
 mod objects;
 mod refusals;
 mod statuses;
+mod submitting;
 mod users;

@@ -201,6 +201,7 @@ impl Plan {
         match random.below(12) {
             0 | 1 => Wish::CreateUser(user),
             2 => Wish::MakeProject(user, project),
+            3 if random.below(2) == 0 => Wish::CommitCode(project),
             3 => Wish::ChangeProject(project),
             4 => Wish::DeleteProject(project),
             5 => Wish::Share(project, user),

@@ -23,6 +23,8 @@ pub(super) enum Wish {
     MakeProject(u64, u64),
     /// Something is said of a project.
     ChangeProject(u64),
+    /// Code of a project was uploaded.
+    CommitCode(u64),
     DeleteProject(u64),
     /// A project is shared with a user.
     Share(u64, u64),
@@ -46,6 +48,8 @@ pub(super) enum Promise {
     Project(Owner, String),
     /// This was said of a project, or something later.
     Said(ProjectId, u64),
+    /// This is the newest commit of a project, or something later is.
+    Code(ProjectId, u64),
     /// The user works on the project.
     Shared(ProjectId, UserId),
     /// This was said of a build, or something later, too.
@@ -70,6 +74,11 @@ impl Promise {
             Self::Said(id, said) => {
                 let project = cluster.project(*id);
                 let is = project.and_then(|project| project.description.as_deref());
+                is.is_some_and(|is| is.parse::<u64>().unwrap() >= *said)
+            }
+            Self::Code(id, said) => {
+                let project = cluster.project(*id);
+                let is = project.and_then(|project| project.code.as_deref());
                 is.is_some_and(|is| is.parse::<u64>().unwrap() >= *said)
             }
             Self::Shared(id, user) => {
@@ -103,7 +112,10 @@ impl Promise {
                 let named = cluster.project_named(*owner, name);
                 named.is_some_and(|project| project.id == *id)
             }
-            (Self::Said(of, _) | Self::Shared(of, _), Order::DeleteProject(id)) => of == id,
+            (
+                Self::Said(of, _) | Self::Code(of, _) | Self::Shared(of, _),
+                Order::DeleteProject(id),
+            ) => of == id,
             _ => false,
         }
     }
@@ -205,6 +217,15 @@ fn wished(cluster: &Cluster, wish: Wish, said: u64) -> Option<(Command, Order, V
                 merge,
             };
             let promise = Promise::Said(project, said);
+            (of_project(command), Order::Other, vec![promise])
+        }
+        Wish::CommitCode(project) => {
+            let project = ProjectId(project);
+            let command = ProjectCommand::CommitCode {
+                project,
+                commit: text,
+            };
+            let promise = Promise::Code(project, said);
             (of_project(command), Order::Other, vec![promise])
         }
         Wish::DeleteProject(project) => {

@@ -9,6 +9,7 @@ use crate::core::builds::build::Build;
 use crate::core::builds::statuses::Status;
 use crate::http::polyaxon::query::Row;
 use crate::http::polyaxon::sort::Moments;
+use crate::http::polyaxon::specification::{Specification, dockerfile};
 use crate::http::polyaxon::{times, uuids};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, UserId};
@@ -192,10 +193,14 @@ impl Known {
 impl Details {
     /// What a build says.
     pub(in crate::http::polyaxon) fn of(build: &Build) -> Self {
+        // Building begins when a slave is chosen.
+        let specification = build.request.specification.as_ref();
+        let begun = specification.filter(|_| build.timestamps.building.is_some());
+        let begun = begun.map(Specification::stored);
         Self {
             config: config(build),
             node_scheduled: build.main_slave().map(str::to_owned),
-            dockerfile: None,
+            dockerfile: begun.as_ref().and_then(dockerfile),
             commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
         }
     }
@@ -254,6 +259,9 @@ pub(in crate::http::polyaxon) fn unique_name(owner: &str, project: &str, id: Bui
 
 /// The specification of a build. One that came through another API has one that is made from its job.
 fn config(build: &Build) -> Value {
+    if let Some(specification) = &build.request.specification {
+        return Value::Object(specification.clone());
+    }
     let steps = given_commands(build).unwrap_or_else(|| {
         let command = build.plan.as_ref().map(|plan| plan.command.clone());
         command.into_iter().collect()

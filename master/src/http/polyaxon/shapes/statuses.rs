@@ -18,7 +18,7 @@ pub(in crate::http::polyaxon) struct StatusView {
     id: u64,
     pub(in crate::http::polyaxon) uuid: String,
     created_at: String,
-    message: Option<String>,
+    pub(in crate::http::polyaxon) message: Option<String>,
     pub(in crate::http::polyaxon) status: &'static str,
     details: Option<Value>,
     job: BuildId,
