@@ -3,7 +3,7 @@
 mod cap;
 
 pub(crate) use cap::keep_capped;
-pub use cap::{Capped, ConsoleCap};
+pub use cap::{Capped, ConsoleCap, is_gap_notice};
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;

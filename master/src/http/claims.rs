@@ -23,8 +23,20 @@ const REST: Family = Family::ClusterRunner;
 /// The API that owns a path.
 #[must_use]
 pub fn owner(path: &str) -> Family {
+    if is_polyaxon_socket(path) {
+        return Family::Polyaxon;
+    }
     let claim = CLAIMS.iter().find(|(claimed, _)| is_below(path, claimed));
     claim.map_or(REST, |(_, family)| *family)
+}
+
+/// Whether a path is one of the web sockets that Polyaxon has below `/v1`, too. No path of another API is like these.
+fn is_polyaxon_socket(path: &str) -> bool {
+    let parts: Vec<&str> = path.trim_end_matches('/').split('/').take(8).collect();
+    matches!(
+        parts[..],
+        ["", "v1", _, _, "builds", _, "logs" | "resources"]
+    )
 }
 
 /// Whether a path is `top` or below it, by whole parts. Slashes that follow each other count as one.
@@ -46,6 +58,8 @@ mod tests {
             ("/build", Family::ClusterRunner),
             ("/api/v1/ann/hill/builds/1", Family::Polyaxon),
             ("/ws/v1/ann/hill/builds/1/logs", Family::Polyaxon),
+            ("/v1/ann/hill/builds/1/logs/", Family::Polyaxon),
+            ("/v1/ann/hill/builds/1", Family::ClusterRunner),
             ("//api///v1//ann", Family::Polyaxon),
             ("/api/v2", Family::ClusterRunner),
         ] {

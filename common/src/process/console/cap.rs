@@ -224,6 +224,17 @@ fn data_after(file: &File, position: u64, length: u64) -> u64 {
     }
 }
 
+/// Whether a line is one that stands in place of what was dropped.
+#[must_use]
+pub fn is_gap_notice(line: &[u8]) -> bool {
+    let after = line.strip_prefix(b"clusterrunner: ".as_slice());
+    let number = |rest: &[u8]| rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    after.is_some_and(|rest| rest[number(rest)..].starts_with(DROPPED.as_bytes()))
+}
+
+/// What the notice says behind the number of bytes.
+const DROPPED: &str = " bytes of output were dropped here (max_console_size is ";
+
 /// The line in place of what is between `head` and `tail_start`.
 fn notice(file: &File, head: u64, tail_start: u64, max: u64) -> io::Result<Vec<u8>> {
     let dropped = tail_start - head;
@@ -232,9 +243,7 @@ fn notice(file: &File, head: u64, tail_start: u64, max: u64) -> io::Result<Vec<u
         file.read_exact_at(&mut last, head - 1)?;
     }
     let gap = if last == *b"\n" { "" } else { "\n" };
-    let notice = format!(
-        "{gap}clusterrunner: {dropped} bytes of output were dropped here (max_console_size is {max})\n"
-    );
+    let notice = format!("{gap}clusterrunner: {dropped}{DROPPED}{max})\n");
     Ok(notice.into_bytes())
 }
 

@@ -18,9 +18,18 @@ const PROJECT: &str = "/api/v1/{user}/{project}";
 /// A build, for the web sockets of clients before version 0.5.
 const BUILD_OF_SOCKETS: &str = "/ws/v1/{user}/{project}/builds/{build}";
 
+/// The same behind proxies that take the first part away.
+const BUILD_BEHIND_PROXIES: &str = "/v1/{user}/{project}/builds/{build}";
+
 /// All routes.
 pub(super) fn routes() -> Router<Arc<Api>> {
     let of_build = |rest: &str| format!("{BUILD}{rest}");
+    let mut sockets = Router::new();
+    for build in [BUILD_OF_SOCKETS, BUILD_BEHIND_PROXIES] {
+        sockets = sockets
+            .route(&format!("{build}/logs"), get(log_stream::logs))
+            .route(&format!("{build}/resources"), get(log_stream::resources));
+    }
     let of_project = |rest: &str| format!("{PROJECT}{rest}");
     Router::new()
         .route("/api/v1/versions/{part}", get(versions::version))
@@ -51,11 +60,7 @@ pub(super) fn routes() -> Router<Arc<Api>> {
         .route(&of_build("/logs"), get(logs::so_far))
         .route(&of_build("/logs/stream"), get(log_stream::logs))
         .route(&of_build("/resources"), get(log_stream::resources))
-        .route(&format!("{BUILD_OF_SOCKETS}/logs"), get(log_stream::logs))
-        .route(
-            &format!("{BUILD_OF_SOCKETS}/resources"),
-            get(log_stream::resources),
-        )
+        .merge(sockets)
 }
 
 /// Whether a path is one of a web socket, where tokens may come in the query, and are refused in other words.
@@ -68,6 +73,7 @@ pub(super) fn is_socket(path: &str) -> bool {
         parts[..],
         ["api", "v1", _, _, "builds", _, "logs", "stream"]
             | ["api", "v1", _, _, "builds", _, "resources"]
+            | ["v1", _, _, "builds", _, "logs" | "resources"]
     )
 }
 
@@ -81,12 +87,14 @@ mod tests {
             "/ws/v1/ann/hill/builds/1/logs",
             "/api/v1/ann/hill/builds/1/logs/stream",
             "/api/v1/ann/hill/builds/1/resources",
+            "/v1/ann/hill/builds/1/logs",
         ] {
             assert!(is_socket(path), "{path}");
         }
         for path in [
             "/api/v1/ann/hill/builds/1/logs",
             "/api/v1/ann/hill",
+            "/v1/ann/hill/builds/1",
             "/wsx/v1",
             "/",
         ] {

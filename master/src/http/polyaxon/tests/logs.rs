@@ -36,6 +36,7 @@ async fn web_sockets_are_refused_in_words_of_their_own() {
     let not_authorized = json!({"status": "not_authorized"});
     for path in [
         format!("/ws/v1/clusterrunner/hill/builds/{build}/logs"),
+        format!("/v1/clusterrunner/hill/builds/{build}/logs"),
         format!("/ws/v1/clusterrunner/hill/builds/{build}/resources/"),
         format!("/api/v1/clusterrunner/hill/builds/{build}/logs/stream"),
         format!("/api/v1/clusterrunner/hill/builds/{build}/resources"),
