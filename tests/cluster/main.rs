@@ -61,6 +61,7 @@ mod network;
 mod odd_projects;
 mod operations;
 mod polyaxon_logs;
+mod polyaxon_reads;
 mod project_from_master;
 mod projects;
 mod readme;

@@ -30,10 +30,20 @@ pub(crate) struct Socket(WebSocketStream<TcpStream>);
 impl Farm {
     /// Creates a user, and logs in.
     pub(crate) async fn polyaxon_user(&self, name: &str) -> Polyaxon {
+        self.polyaxon_user_with(name, &[]).await
+    }
+
+    /// Creates a user that may do everything, and logs in.
+    pub(crate) async fn polyaxon_superuser(&self, name: &str) -> Polyaxon {
+        self.polyaxon_user_with(name, &["--superuser"]).await
+    }
+
+    async fn polyaxon_user_with(&self, name: &str, more: &[&str]) -> Polyaxon {
         let mut command = self.command();
         command
             .args(["user", "create", name, "--password-stdin"])
             .args(["--master-url", &self.master_address()])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
