@@ -75,7 +75,7 @@ pub struct WebSocket {
     stream: WebSocketStream<TokioIo<Upgraded>>,
     stop: CancellationToken,
     pings: Interval,
-    /// Whether the peer has said something since the last ping.
+    /// Whether the peer has said something since the last ping, or since its request.
     is_heard: bool,
 }
 
@@ -127,6 +127,15 @@ impl Opening {
     /// # Errors
     /// The connection has ended before.
     pub async fn opened(self, stop: CancellationToken) -> Result<WebSocket, hyper::Error> {
+        self.pinged(stop, PING_EVERY).await
+    }
+
+    /// [`Opening::opened`], with pings this often.
+    pub(super) async fn pinged(
+        self,
+        stop: CancellationToken,
+        every: Duration,
+    ) -> Result<WebSocket, hyper::Error> {
         let upgraded = TokioIo::new(self.0.await?);
         let bounds = WebSocketConfig::default()
             .read_buffer_size(READ_AT_A_TIME)
@@ -134,13 +143,13 @@ impl Opening {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(bounds)).await;
-        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut pings = interval_at(Instant::now() + every, every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(WebSocket {
             stream,
             stop,
             pings,
-            is_heard: false,
+            is_heard: true,
         })
     }
 }

@@ -31,6 +31,7 @@ struct Server {
 struct Told {
     stop: CancellationToken,
     close: Arc<Notify>,
+    ping_every: Duration,
     ended: mpsc::Sender<String>,
 }
 
@@ -42,7 +43,8 @@ async fn socket(State(told): State<Told>, mut request: Request) -> Response {
         Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
     };
     tokio::spawn(async move {
-        let mut socket = opening.opened(told.stop.clone()).await.unwrap();
+        let opened = opening.pinged(told.stop.clone(), told.ping_every).await;
+        let mut socket = opened.unwrap();
         let talk = async {
             socket.send("hello".to_owned()).await?;
             if is_flood {
@@ -71,10 +73,15 @@ async fn socket(State(told): State<Told>, mut request: Request) -> Response {
 
 impl Server {
     async fn with(connections: usize) -> Self {
+        Self::pinging(connections, Duration::from_secs(30)).await
+    }
+
+    async fn pinging(connections: usize, ping_every: Duration) -> Self {
         let (ended, ends) = mpsc::channel(8);
         let told = Told {
             stop: CancellationToken::new(),
             close: Arc::default(),
+            ping_every,
             ended,
         };
         let router = Router::new()
@@ -206,6 +213,23 @@ async fn peers_that_break_the_rules_are_dropped() {
     // Closed by the system, without a word.
     drop(server.open().await);
     server.ends.recv().await.unwrap();
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_pings_stays_and_another_one_is_dropped() {
+    let mut server = Server::pinging(10, Duration::from_secs(1)).await;
+    let mut socket = server.open().await;
+    for _ in 0..3 {
+        // The answer goes out with the next look at the socket.
+        assert_eq!(heard(&mut socket).await, Message::Ping(bytes::Bytes::new()));
+    }
+    server.told.close.notify_one();
+    assert_eq!(close_code(&mut socket).await, CloseCode::Normal);
+    assert_eq!(server.ends.recv().await.unwrap(), "in order");
+    let silent = server.open().await;
+    assert_eq!(server.ends.recv().await.unwrap(), "the peer says nothing");
+    drop(silent);
     server.end().await;
 }
 
