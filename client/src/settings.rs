@@ -50,14 +50,13 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings, and generates a secret where there is none yet: for a farm that may have
+    /// The same with a secret, which is generated where there is none yet: for a farm that may have
     /// to be started here.
-    pub(crate) fn load_with_secret(common: &CommonOptions) -> Result<Self, Trouble> {
-        let settings = Self::load(common)?;
+    pub(crate) fn with_secret(self, common: &CommonOptions) -> Result<Self, Trouble> {
         let secret = read(common)?.general.secret_or_generate().map_err(wrong)?;
         Ok(Self {
             secret: Some(secret),
-            ..settings
+            ..self
         })
     }
 

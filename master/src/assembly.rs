@@ -24,6 +24,7 @@ use crate::read::builds::Builds;
 use crate::read::event_log;
 use crate::read::feed::{self, Feed};
 use crate::read::metrics::Measured;
+use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
@@ -107,9 +108,10 @@ pub async fn serve(
         learning::learn(recovered.timings, readers.heard),
         &stop,
     );
-    let gate = farm.gate(secret.clone());
+    let gate = farm.gate(secret.clone(), &readers.private);
     let accounts = farm.accounts(secret);
-    let api = farm.api(sources, accounts.clone(), readers.published, readers.events);
+    let published = (readers.published, readers.private);
+    let api = farm.api(sources, accounts.clone(), published, readers.events);
     let families = Families {
         polyaxon: polyaxon::router(farm.polyaxon_api(
             accounts,
@@ -185,6 +187,7 @@ async fn recover(
 /// What is told of each fact once it is on disk.
 struct Readers {
     published: Published<BuildPage>,
+    private: PrivateProjects,
     events: EventLog,
     feed: Feed,
     /// How long atoms took.
@@ -203,14 +206,18 @@ impl Readers {
         let source = feed::Source::after(coordinator.position());
         let feed = source.feed();
         let (mut to_learning, heard) = learning::listener();
+        let private = PrivateProjects::default();
         let (to_published, to_event_log) = (published.clone(), events.clone());
+        let to_private = private.clone();
         let coordinator = coordinator.telling(move |cluster, events| {
+            to_private.take_in(cluster, events);
             to_published.take_in(cluster, events);
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
             to_learning(cluster, events);
         });
         let readers = Self {
             published,
+            private,
             events,
             feed,
             heard,
@@ -340,7 +347,7 @@ impl Farm {
         )
     }
 
-    fn gate(&self, secret: Secret) -> Arc<Gate> {
+    fn gate(&self, secret: Secret, private: &PrivateProjects) -> Arc<Gate> {
         let service = &self.settings.service;
         if service.accept_legacy_peers {
             tracing::warn!("{}", clusterrunner::LEGACY_WARNING);
@@ -359,6 +366,7 @@ impl Farm {
         .with_tokens(
             Arc::new(TokensOf(self.cluster.clone())),
             clusterrunner::takes_token,
+            clusterrunner::shows_more(private.clone()),
         );
         match service.require_signed_reads {
             true => gate.with_proved_reads(self.settings.general.read_token.clone()),
@@ -406,13 +414,14 @@ impl Farm {
         &self,
         sources: Sources,
         accounts: Accounts,
-        published: Published<BuildPage>,
+        (published, private): (Published<BuildPage>, PrivateProjects),
         events: EventLog,
     ) -> Api {
         Api {
             cluster: self.cluster.clone(),
             accounts,
             builds: self.builds(),
+            private,
             published,
             running: RunningAtoms::default(),
             results: self.results.clone(),

@@ -6,6 +6,7 @@ pub mod event_log;
 pub mod feed;
 pub mod lists;
 pub mod metrics;
+pub mod private;
 pub mod project_builds;
 pub mod published;
 pub mod running;

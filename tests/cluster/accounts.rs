@@ -131,7 +131,7 @@ async fn users_and_tokens_are_there_after_a_crash() {
     check(&farm.elsewhere(&root, &["token", "revoke", "1"]), 0);
     let answer = farm.read_as(&ann, "/v1/build").await;
     assert_eq!(
-        (answer.status, answer.error().contains("revoked")),
+        (answer.status, answer.error().contains("active user")),
         (401, true),
         "{answer:?}"
     );
@@ -314,4 +314,57 @@ async fn a_stranger_registers_where_that_is_open_and_owns_builds() {
     );
     assert_eq!(submit.send(&Vec::new()).await.status, 401);
     farm.end_of(BuildId(1)).await;
+}
+
+/// Logs in as Polyaxon's command line does.
+async fn log_in(farm: &Farm, password: &str) -> Answer {
+    let form = format!("username=ann&password={}", password.replace(' ', "+"));
+    let log_in = Raw {
+        method: "POST",
+        server: farm.master_address(),
+        path: "/api/v1/users/token/".to_owned(),
+        content_type: Some("application/x-www-form-urlencoded".to_owned()),
+        body: form.into_bytes(),
+    };
+    log_in.send(&Vec::new()).await
+}
+
+#[tokio::test]
+async fn one_account_works_for_all_apis_and_guesses_are_limited() {
+    let mut farm = guarded();
+    farm.start_master().await;
+    farm.create_user("ann", &[]);
+    let answer = log_in(&farm, PASSWORD).await;
+    let token = answer.body["token"].as_str().unwrap().to_owned();
+    // A new life of the master, and the same token.
+    farm.kill_master();
+    farm.start_master().await;
+    assert_eq!(log_in(&farm, PASSWORD).await.body["token"], token);
+    let seen = farm.read_as(&token, "/v2/users").await;
+    assert_eq!(seen.body["caller"], "ann");
+    let seen = farm.read_as(&token, "/api/v1/users").await;
+    assert_eq!(seen.body["username"], "ann");
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(log_in(&farm, "a guess").await.status);
+    }
+    assert_eq!(statuses[..10], [400; 10]);
+    assert_eq!(statuses[10], 429);
+    assert_eq!(
+        log_in(&farm, PASSWORD).await.status,
+        429,
+        "also the right one"
+    );
+    // Who has a token is not kept out, and an operator is not either.
+    assert_eq!(farm.read_as(&token, "/v2/users").await.status, 200);
+    check(
+        &farm.given(
+            "another password",
+            &["user", "passwd", "ann", "--password-stdin"],
+        ),
+        0,
+    );
+    let renewed = check(&farm.given("", &["token", "renew", "--user", "ann"]), 0);
+    assert_eq!(farm.read_as(&token, "/v2/users").await.status, 401);
+    assert_eq!(farm.read_as(renewed.trim(), "/v2/users").await.status, 200);
 }

@@ -71,12 +71,13 @@ async fn run_to_its_end(
                 .hint("--results-dir names it, --no-results does without")
         })?;
     }
-    // Where the master is elsewhere, no secret of a farm is needed, nor made here.
-    let loaded = match options.master.master_url.is_some() && options.master.token.is_some() {
-        true => Settings::load(common)?,
-        false => Settings::load_with_secret(common)?,
+    let loaded = Settings::load(common)?.with_token(options.master.token.as_ref())?;
+    // Where the master is elsewhere and knows the user, no secret of a farm is needed, nor made here.
+    let needs_secret = options.master.master_url.is_none() || loaded.user_token.is_none();
+    let mut settings = match needs_secret {
+        true => loaded.with_secret(common)?,
+        false => loaded,
     };
-    let mut settings = loaded.with_token(options.master.token.as_ref())?;
     settings.port = options.port.unwrap_or(settings.port);
     let master = match options.master.with_port(settings.port) {
         Some(master) => master,

@@ -9,6 +9,7 @@ mod error;
 mod lists;
 mod multipart;
 mod original;
+mod private;
 mod reads;
 mod recording;
 mod requests;
@@ -26,13 +27,14 @@ pub use downloads::Downloads;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
 pub use original::{LEGACY_WARNING, legacy_proof};
-pub use requests::{is_open, takes_body_digest, takes_token};
+pub use requests::{is_open, shows_more, takes_body_digest, takes_token};
 
 use crate::coordinator::ClusterHandle;
 use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
 use crate::read::builds::Builds;
 use crate::read::metrics::Measured;
+use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
 use crate::store::results::Results;
@@ -52,6 +54,7 @@ use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::remote_files::RemoteFileRules;
+use private::Private;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -64,6 +67,8 @@ pub struct Api {
     pub accounts: Accounts,
     /// Builds, in the cluster or archived.
     pub builds: Builds,
+    /// Whether there are private projects.
+    pub private: PrivateProjects,
     /// Pages of builds that are polled.
     pub published: Published<BuildPage>,
     /// The atoms that run.
@@ -97,26 +102,33 @@ impl FromRef<Arc<Api>> for Api {
     }
 }
 
-/// The API: its rules around its gate, the gate before the admission, and behind that the routes.
-pub type Router = Ruled<Guarded<Admission<axum::Router>>>;
+/// The API: its rules around its gate, the gate before the admission, and behind that the routes, with what keeps
+/// strangers from private builds before them.
+pub type Router = Ruled<Guarded<Admission<Private<axum::Router>>>>;
 
 /// All routes, behind the gate and the rules that hold for every request.
 pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
     let observer = Some(observer(api.measured.clone()));
     let (router, routes) = routes::table().build();
+    let (api, reads_are_open) = (Arc::new(api), gate.has_open_reads());
     let router = router
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "There is no such route.") })
         .method_not_allowed_fallback(|method: Method| async move {
             let error = format!("This route does not take {method}.");
             refusal(StatusCode::METHOD_NOT_ALLOWED, error)
         })
-        .with_state(Arc::new(api));
+        .with_state(Arc::clone(&api));
+    let inside = Private {
+        api,
+        reads_are_open,
+        inside: router,
+    };
     let admission = Admission {
         asked: requests::asked,
         refused: requests::refused,
-        reads_are_open: gate.has_open_reads(),
-        inside: router,
+        reads_are_open,
+        inside,
     };
     let rules = Rules {
         session,

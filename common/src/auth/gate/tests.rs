@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::auth::signature::{Signed as Parts, body_digest};
+use axum::Extension;
 use axum::body::Bytes;
-use axum::routing::{post, put};
+use axum::http::Extensions;
+use axum::routing::{get, post, put};
 use http_body_util::BodyExt as _;
+use std::pin::Pin;
 use tower::ServiceExt as _;
 
 const PATH: &str = "/v1/slave/1";
@@ -302,4 +305,163 @@ async fn an_unsigned_body_may_stand_in_a_form() {
     let digest = body_digest(&secret(), body.as_bytes());
     let headers = [form[0], (BODY_DIGEST_HEADER, digest.as_str())];
     assert_eq!(answer(&app, "PUT", PATH, &headers, body).await.0, 400);
+}
+
+/// One user: the token `0123` is Ann's.
+#[derive(Debug)]
+struct OfAnn;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Holder(&'static str);
+
+impl Tokens for OfAnn {
+    fn note_holder<'a>(
+        &'a self,
+        token: &'a str,
+        extensions: &'a mut Extensions,
+    ) -> Pin<Box<dyn Future<Output = Result<(), UnknownToken>> + Send + 'a>> {
+        Box::pin(async move {
+            match token {
+                "0123" => drop(extensions.insert(Holder("ann"))),
+                "down" => return Err(UnknownToken::Unavailable("going down".to_owned())),
+                _ => return Err(UnknownToken::Nobodys),
+            }
+            Ok(())
+        })
+    }
+}
+
+fn app_with_tokens(read_token: Option<&str>) -> Router {
+    let said = |proof: Proof, holder: Option<Extension<Holder>>| async move {
+        format!("{proof:?} {:?}", holder.map(|holder| holder.0.0))
+    };
+    let echo = |Signed(body): Signed<serde_json::Value>| async move { body.to_string() };
+    let router = Router::new()
+        .route(PATH, put(echo))
+        .route("/v1/build", post(echo).get(said))
+        .route("/open", post(said))
+        .route("/users", get(said))
+        .route("/private", get(said));
+    let age = Duration::from_secs(300);
+    let gate = Gate::new(secret(), &session(), age, |method, path| {
+        method == Method::POST && path == "/v1/build"
+    })
+    .with_open_routes(|_, path| path == "/open")
+    .with_tokens(
+        Arc::new(OfAnn),
+        |method, path| path == "/users" || (method == Method::POST && path == "/v1/build"),
+        |_, path| path == "/users" || path == "/private",
+    );
+    let read_token = read_token.map(|text| Secret::new(text.to_owned()).unwrap());
+    match read_token {
+        Some(token) => gate.with_proved_reads(Some(token)).guard(router),
+        None => gate.guard(router),
+    }
+}
+
+#[tokio::test]
+async fn the_token_of_a_user_opens_what_it_may() {
+    let app = app_with_tokens(None);
+    let check = async |method, path, token: &str, body, expected: (u16, &str)| {
+        let (status, said) = answer(&app, method, path, &[("authorization", token)], body).await;
+        assert_eq!(status, expected.0, "{method} {path} {token}: {said}");
+        assert!(said.contains(expected.1), "{said}");
+    };
+    check(
+        "POST",
+        "/v1/build",
+        "Bearer 0123",
+        "{\"a\":1}",
+        (200, "{\"a\":1}"),
+    )
+    .await;
+    check(
+        "POST",
+        "/v1/build",
+        "token 0123",
+        "{",
+        (400, "Invalid JSON"),
+    )
+    .await;
+    check("POST", "/v1/build", "Bearer 0124", "{}", (401, "not valid")).await;
+    check(
+        "POST",
+        "/v1/build",
+        "Bearer down",
+        "{}",
+        (503, "going down"),
+    )
+    .await;
+    check("PUT", PATH, "Bearer 0123", "{}", (403, "farm's secret")).await;
+    check(
+        "PUT",
+        PATH,
+        "Basic 0123",
+        "{}",
+        (401, "ClusterRunner-Signature"),
+    )
+    .await;
+    check(
+        "GET",
+        "/v1/build",
+        "Bearer 0123",
+        "",
+        (200, "UserToken Some(\"ann\")"),
+    )
+    .await;
+    // A proxy may have put its own there.
+    check(
+        "GET",
+        "/v1/build",
+        "Bearer other",
+        "",
+        (200, "Nothing None"),
+    )
+    .await;
+    check("POST", "/open", "Bearer 0123", "", (403, "farm's secret")).await;
+    let (status, said) = answer(&app, "POST", "/open", &[], "").await;
+    assert_eq!((status, said.as_str()), (200, "Nothing None"));
+    // What proves more counts.
+    let digest = body_digest(&secret(), b"{}");
+    let both = [
+        (BODY_DIGEST_HEADER, digest.as_str()),
+        ("authorization", "Bearer other"),
+    ];
+    assert_eq!(answer(&app, "POST", "/v1/build", &both, "{}").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_signature_is_looked_at_where_it_shows_more() {
+    let app = app_with_tokens(None);
+    let signed = |path: &str| signature("GET", path, "");
+    for (path, signature, expected) in [
+        ("/users", signed("/users"), (200, "Bound None")),
+        ("/users", signed("/v1/build"), (401, "")),
+        ("/private", signed("/private"), (200, "Bound None")),
+        // Who holds another secret reads as everybody does.
+        ("/private", signed("/users"), (200, "Nothing None")),
+        // All may read, so nothing is gained by looking.
+        ("/v1/build", signed("/v1/build"), (200, "Nothing None")),
+    ] {
+        let headers = [(SIGNATURE_HEADER, signature.as_str())];
+        let (status, said) = answer(&app, "GET", path, &headers, "").await;
+        assert_eq!(status, expected.0, "{path}: {said}");
+        assert!(said.contains(expected.1), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn closed_reads_take_the_read_token_and_those_of_users() {
+    let app = app_with_tokens(Some("a token for reads"));
+    for (token, expected) in [
+        ("Bearer 0123", (200, "UserToken Some(\"ann\")")),
+        ("Bearer a token for reads", (200, "ReadToken None")),
+        ("Bearer 0124", (401, "read_token")),
+        ("Bearer down", (503, "going down")),
+    ] {
+        let headers = [("authorization", token)];
+        let (status, said) = answer(&app, "GET", "/v1/build", &headers, "").await;
+        assert_eq!(status, expected.0, "{token}: {said}");
+        assert!(said.contains(expected.1), "{said}");
+    }
 }

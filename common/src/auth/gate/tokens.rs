@@ -31,16 +31,22 @@ pub enum UnknownToken {
 }
 
 /// The tokens that open a gate, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Known {
     tokens: Arc<dyn Tokens>,
     takes_token: fn(&Method, &str) -> bool,
+    shows_more: Arc<dyn ShowsMore>,
 }
+
+/// Which reads show more to those who prove who they are, by method and path without a slash at its end.
+pub(super) trait ShowsMore: Fn(&Method, &str) -> bool + Send + Sync {}
+
+impl<F: Fn(&Method, &str) -> bool + Send + Sync> ShowsMore for F {}
 
 impl Gate {
     /// The same gate; on the routes that `takes_token` names (by method and path without a slash at its end) and for
-    /// all reads the token of a user is enough. Of reads it names those that are about users: where all may read, a
-    /// signature is looked at there and nowhere else. For a gate that guards nothing yet.
+    /// all reads the token of a user is enough. Where all may read, a signature is looked at where a read `shows_more`
+    /// to those who prove who they are, and nowhere else. For a gate that guards nothing yet.
     ///
     /// # Panics
     /// When the gate is in use already.
@@ -49,11 +55,13 @@ impl Gate {
         mut self: Arc<Self>,
         tokens: Arc<dyn Tokens>,
         takes_token: fn(&Method, &str) -> bool,
+        shows_more: impl Fn(&Method, &str) -> bool + Send + Sync + 'static,
     ) -> Arc<Self> {
         let gate = Arc::get_mut(&mut self).expect("a gate is set up before it is used");
         gate.tokens = Some(Known {
             tokens,
             takes_token,
+            shows_more: Arc::new(shows_more),
         });
         self
     }
@@ -64,15 +72,21 @@ impl Gate {
         known.is_some_and(|known| (known.takes_token)(method, path))
     }
 
+    /// Whether a read shows more to those who prove who they are.
+    pub(super) fn shows_more(&self, method: &Method, path: &str) -> bool {
+        let known = self.tokens.as_ref();
+        known.is_some_and(|known| (known.shows_more)(method, path))
+    }
+
     /// The token of a request that brings no other proof, where tokens are known here.
     pub(super) fn shown_token(&self, request: &Request) -> Option<(Known, String)> {
         let known = self.tokens.as_ref()?;
         let headers = request.headers();
-        let has_other = [SIGNATURE_HEADER, BODY_DIGEST_HEADER]
-            .iter()
-            .any(|proof| headers.contains_key(*proof));
-        let token = token_of(headers).filter(|_| !has_other)?;
-        Some((known.clone(), token.to_owned()))
+        // Mostly there is none, and nothing else is looked for.
+        let token = token_of(headers)?;
+        let other = [SIGNATURE_HEADER, BODY_DIGEST_HEADER];
+        let has_other = other.iter().any(|proof| headers.contains_key(*proof));
+        (!has_other).then(|| (known.clone(), token.to_owned()))
     }
 }
 

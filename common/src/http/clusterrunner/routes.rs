@@ -47,7 +47,8 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
 
     /// Adds a route by the label that its parent lists it under and its templates in both versions,
     /// without a prefix. Variable parts are written as `child_routes` shows them: `[build_id]`, or
-    /// `(\d+)`, for whole numbers, `[user_name]` for names.
+    /// `(\d+)`, for whole numbers, `[user_name]` for names. A route without a label is not listed: clients of the
+    /// original find there what they know.
     #[must_use]
     pub fn route(
         mut self,
@@ -109,6 +110,7 @@ fn children(names: &[Names], parent: &str, version: ApiVersion) -> Map<String, V
     let below = names.iter().filter(|names| {
         let rest = template(names).strip_prefix(parent);
         let last = rest.and_then(|rest| rest.strip_prefix('/'));
+        let last = last.filter(|_| !names.label.is_empty());
         last.is_some_and(|last| !last.is_empty() && !last.contains('/'))
     });
     let entry = |names: &Names| {

@@ -1,14 +1,17 @@
 //! Users and their tokens.
 
-use super::scenario::{Scenario, Turn};
-use crate::core::accounts::command::{AccountCommand, AccountRefusal, UserOrder};
+use super::projects::new_project;
+use super::scenario::{Scenario, Turn, request};
+use crate::core::accounts::bookmarks::Markable;
+use crate::core::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand, UserOrder};
+use crate::core::accounts::projects::Owner;
 use crate::core::accounts::users::{
     ApiToken, NewToken, NewUser, PasswordHash, Role, TokenDigest, User, UserChange,
 };
 use crate::core::command::{Command, Refusal};
 use crate::core::event::Actor;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{TokenId, UserId};
+use clusterrunner_common::ids::{BuildId, ProjectId, TokenId, UserId};
 
 const ANN: UserId = UserId(1);
 const BOB: UserId = UserId(2);
@@ -444,4 +447,63 @@ fn users_survive_a_snapshot_and_secrets_do_not_show() {
     for secret in ["password of", "seed of", "digest of"] {
         assert!(!shown.contains(secret), "{secret}");
     }
+}
+
+#[test]
+fn a_deleted_user_leaves_no_project_no_build_and_no_bookmark() {
+    let mut farm = with_users(&["ann", "bob"]);
+    let project = |farm: &mut Scenario, by, name: &str| {
+        let command = ProjectCommand::Create(new_project(name));
+        farm.try_tell(Command::Project {
+            by: Actor::User(by),
+            command,
+        })
+        .unwrap();
+    };
+    project(&mut farm, ANN, "hers");
+    project(&mut farm, BOB, "his");
+    let (hers, his) = (ProjectId(1), ProjectId(2));
+    let mut say = |command| {
+        farm.try_tell(Command::Project {
+            by: Actor::User(BOB),
+            command,
+        })
+    };
+    say(ProjectCommand::AddCollaborator {
+        project: his,
+        user: ANN,
+    })
+    .unwrap();
+    say(ProjectCommand::Bookmark {
+        user: ANN,
+        what: Markable::Project(his),
+    })
+    .unwrap();
+    say(ProjectCommand::Bookmark {
+        user: BOB,
+        what: Markable::Project(hers),
+    })
+    .unwrap();
+    // It waits to be prepared when its owner goes.
+    let queue = Command::QueueBuild {
+        by: Actor::User(ANN),
+        request: Box::new(request("https://host/a.git")),
+    };
+    farm.try_tell(queue).unwrap();
+    let turn = done(&mut farm, AccountCommand::Delete { user: ANN });
+    let facts: Vec<String> = turn
+        .events
+        .iter()
+        .map(|event| event.fact.to_string())
+        .collect();
+    let place = |text: &str| facts.iter().position(|fact| fact.contains(text));
+    let (build, user) = (place("build 1 deleted"), place("user 1 deleted"));
+    assert!(build.is_some() && build < user, "{facts:?}");
+    assert!(farm.cluster.is_deleted(BuildId(1)) || farm.cluster.is_forgotten(BuildId(1)));
+    let owned = farm.cluster.projects_of(Owner::User(ANN));
+    assert_eq!(owned.count(), 0);
+    let his = farm.cluster.project(his).unwrap();
+    assert!(!his.has_collaborator(ANN));
+    assert!(farm.cluster.bookmarked_projects(ANN).is_empty());
+    assert!(farm.cluster.bookmarked_projects(BOB).is_empty());
 }

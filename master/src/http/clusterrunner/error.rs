@@ -38,6 +38,11 @@ pub(crate) enum ApiError {
          Bearer`)."
     )]
     WhoAsks,
+    #[error(
+        "Build {0} is of a private project: reading it needs the farm's secret (header ClusterRunner-Signature) or the \
+         token of a user of the project (header `Authorization: Bearer`)."
+    )]
+    PrivateBuild(BuildId),
     #[error("There is no such route.")]
     NoRoute,
     #[error("There is no user named {0}.")]
@@ -218,7 +223,7 @@ impl ApiError {
             | Self::NoArchive { .. }
             | Self::NoSetup(_)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
-            Self::WhoAsks => StatusCode::UNAUTHORIZED,
+            Self::WhoAsks | Self::PrivateBuild(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Account(error) => account_status(error),
             Self::ResultsRemoved(_) => StatusCode::GONE,

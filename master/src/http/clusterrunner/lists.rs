@@ -1,11 +1,14 @@
 //! Lists that may be very long as answers: the long ones are sent part by part as they are read.
 
 use super::error::ApiError;
+use super::private::hidden;
 use super::{Api, Path, shapes};
 use crate::core::Cluster;
+use crate::core::access::Caller;
 use crate::core::builds::build::Build;
 use crate::read::lists::{AtBuild, AtSubjob, Part};
 use crate::read::running::{RunningInBuild, Runs};
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
@@ -129,23 +132,27 @@ fn broken(error: &ApiError) -> io::Error {
 
 pub(super) async fn builds(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     page: Page,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
     let turns = api.turns.clone();
-    let part = move |at| some_builds(Arc::clone(&api), at, version);
+    let part = move |at| some_builds(Arc::clone(&api), caller, at, version);
     let all = AtBuild::range(&page.range(usize::MAX));
     answer(&turns, ("builds", &(reached, version)), all, part).await
 }
 
 async fn some_builds(
     api: Arc<Api>,
+    caller: Caller,
     at: AtBuild,
     version: ApiVersion,
 ) -> Result<Part<BuildView, AtBuild>, ApiError> {
     let some = api.builds.some(at, shapes::build_of, shapes::ended_build);
-    let Part { entries, next } = some.await?;
+    let Part { mut entries, next } = some.await?;
+    let hidden = hidden(&api, caller, entries.iter().map(|(id, _)| *id)).await?;
+    entries.retain(|(id, _)| !hidden.contains(id));
     let with_warnings = |(id, mut build): (BuildId, BuildView)| {
         build.warnings.extend(api.results.damages(id));
         shapes::in_version(build, version)
@@ -156,13 +163,19 @@ async fn some_builds(
 
 pub(super) async fn queue(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
-    let (turns, builds) = (api.turns.clone(), api.builds.clone());
+    let turns = api.turns.clone();
     let part = move |at| {
-        let builds = builds.clone();
-        async move { Ok(builds.some_unfinished(at, shapes::build_of).await?) }
+        let api = Arc::clone(&api);
+        async move {
+            let mut some = api.builds.some_unfinished(at, shapes::build_of).await?;
+            let hidden = hidden(&api, caller, some.entries.iter().map(|build| build.id)).await?;
+            some.entries.retain(|build| !hidden.contains(&build.id));
+            Ok(some)
+        }
     };
     let all = AtBuild::range(&(0..usize::MAX));
     answer(&turns, ("queue", &(reached, version)), all, part).await

@@ -2,6 +2,7 @@
 
 use crate::core::access::{Access, Caller, SecretProof, Subject, UserCaller};
 use crate::http::caller::Asked;
+use crate::read::private::PrivateProjects;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
@@ -134,6 +135,15 @@ pub fn takes_token(method: &Method, path: &str) -> bool {
         Kind::of(method, path),
         Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts
     )
+}
+
+/// The reads that show more to those who prove who they are: users, and where there are private projects builds.
+pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
+    move |method, path| match Kind::of(method, path) {
+        Kind::Accounts => true,
+        Kind::Read => private.exist(),
+        _ => false,
+    }
 }
 
 /// The requests that strangers may send: whether one may register, the settings say.

@@ -162,7 +162,7 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
         )
 }
 
-/// The same in both versions: the original has no users.
+/// The same in both versions, and not listed at the top: the original has no users.
 fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     let user = get(accounts::user)
         .put(accounts::change)
@@ -174,13 +174,13 @@ fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     let of_user = "/users/[user_name]/token";
     table
         .route(
-            "users",
+            "",
             "/users",
             "/users",
             get(accounts::users).post(accounts::create),
         )
         .route("user", one_user, one_user, user)
         .route("token", of_user, of_user, renew)
-        .route("tokens", "/tokens", "/tokens", tokens)
+        .route("", "/tokens", "/tokens", tokens)
         .route("token", one_token, one_token, token)
 }

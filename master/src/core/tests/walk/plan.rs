@@ -199,6 +199,8 @@ impl Plan {
         let (user, build) = (random.between(1, 2), random.between(1, 6));
         let project = random.between(1, 4);
         match random.below(12) {
+            0 if random.below(2) == 0 => Wish::CreateToken(user),
+            1 if random.below(3) == 0 => Wish::RevokeToken(user),
             0 | 1 => Wish::CreateUser(user),
             2 => Wish::MakeProject(user, project),
             3 if random.below(2) == 0 => Wish::CommitCode(project),

@@ -6,7 +6,7 @@ use crate::core::Cluster;
 use crate::core::accounts::bookmarks::Markable;
 use crate::core::accounts::command::{AccountCommand, ProjectCommand};
 use crate::core::accounts::projects::{Owner, ProjectChange};
-use crate::core::accounts::users::TokenDigest;
+use crate::core::accounts::users::{NewToken, Role, TokenDigest};
 use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::command::Command;
 use crate::core::event::Actor;
@@ -19,6 +19,10 @@ use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Wish {
     CreateUser(u64),
+    /// A user gets one more token.
+    CreateToken(u64),
+    /// The newest token of a user ends.
+    RevokeToken(u64),
     /// A user makes a project.
     MakeProject(u64, u64),
     /// Something is said of a project.
@@ -44,6 +48,10 @@ pub(super) enum Wish {
 pub(super) enum Promise {
     /// There is a user with this name, and a token of the same name opens the door.
     User(String),
+    /// This opens the door for the user.
+    Token(UserId, TokenDigest),
+    /// This does not any more.
+    Revoked(TokenDigest),
     /// There is a project with this name.
     Project(Owner, String),
     /// This was said of a project, or something later.
@@ -69,6 +77,14 @@ impl Promise {
                 let digest = TokenDigest(name.clone());
                 let holder = cluster.accounts().holder(&digest, Timestamp(0));
                 user.is_some() && holder.map(|(user, _)| user.id) == user
+            }
+            Self::Token(user, digest) => {
+                let holder = cluster.accounts().holder(digest, Timestamp(0));
+                holder.is_some_and(|(holder, role)| (holder.id, role) == (*user, Role::Submit))
+            }
+            Self::Revoked(digest) => {
+                let holder = cluster.accounts().holder(digest, Timestamp(0));
+                holder.is_none()
             }
             Self::Project(owner, name) => cluster.project_named(*owner, name).is_some(),
             Self::Said(id, said) => {
@@ -108,6 +124,7 @@ impl Promise {
             (Self::Marked(user, what, _), Order::Mark(marks, marked)) => {
                 (user, what) == (marks, marked)
             }
+            (Self::Token(_, token), Order::Revoke(revoked)) => token == revoked,
             (Self::Project(owner, name), Order::DeleteProject(id)) => {
                 let named = cluster.project_named(*owner, name);
                 named.is_some_and(|project| project.id == *id)
@@ -125,6 +142,7 @@ impl Promise {
 enum Order {
     DeleteProject(ProjectId),
     Mark(UserId, Markable),
+    Revoke(TokenDigest),
     Other,
 }
 
@@ -192,6 +210,29 @@ fn wished(cluster: &Cluster, wish: Wish, said: u64) -> Option<(Command, Order, V
             let command = AccountCommand::Create(Box::new(new_user(&name)));
             let command = Command::Account { by, command };
             (command, Order::Other, vec![Promise::User(name)])
+        }
+        Wish::CreateToken(number) => {
+            let (user, digest) = (user(number)?, TokenDigest(format!("token {said}")));
+            let token = NewToken {
+                name: text,
+                role: Role::Submit,
+                digest: digest.clone(),
+                expires: None,
+            };
+            let token = Box::new(token);
+            let command = AccountCommand::CreateToken { user, token };
+            let command = Command::Account { by, command };
+            (command, Order::Other, vec![Promise::Token(user, digest)])
+        }
+        Wish::RevokeToken(number) => {
+            let user = user(number)?;
+            let newest = cluster.accounts().user(user)?.tokens.last_key_value();
+            let (token, known) = newest?;
+            let (token, digest) = (*token, known.said.digest.clone());
+            let command = AccountCommand::RevokeToken { user, token };
+            let command = Command::Account { by, command };
+            let order = Order::Revoke(digest.clone());
+            (command, order, vec![Promise::Revoked(digest)])
         }
         Wish::MakeProject(number, name) => {
             let (user, name) = (user(number)?, format!("project-{name}"));

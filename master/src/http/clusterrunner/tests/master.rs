@@ -79,6 +79,8 @@ impl Master {
         let events = EventLog::in_memory();
         let published = Published::new(BuildPage::of);
         let feed = Source::after(coordinator.position());
+        let private = PrivateProjects::default();
+        let to_private = private.clone();
         let (to_readers, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.opening(Opening {
             life: SessionId("this-life".to_owned()),
@@ -86,6 +88,7 @@ impl Master {
             stored: StoredResults::none(),
         });
         let coordinator = coordinator.telling(move |cluster, events| {
+            to_private.take_in(cluster, events);
             to_readers.take_in(cluster, events);
             event_log::record(&to_event_log, cluster, &feed.take_in(cluster, events));
         });
@@ -123,6 +126,7 @@ impl Master {
             },
             cluster: cluster.clone(),
             accounts: accounts.clone(),
+            private: private.clone(),
             published,
             running: running.clone(),
             results: results.clone(),
@@ -142,7 +146,11 @@ impl Master {
         let gate =
             Gate::with_legacy_peers(secret.clone(), &session, age, takes_body_digest, legacy)
                 .with_open_routes(is_open)
-                .with_tokens(Arc::new(TokensOf(cluster.clone())), takes_token);
+                .with_tokens(
+                    Arc::new(TokensOf(cluster.clone())),
+                    takes_token,
+                    shows_more(private.clone()),
+                );
         Self {
             routes: Router::new().fallback_service(router(
                 api,

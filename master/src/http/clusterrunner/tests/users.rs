@@ -1,10 +1,12 @@
 //! Users, their tokens, and what a token opens.
 
 use super::*;
-use crate::core::accounts::command::{AccountCommand, UserOrder};
+use crate::core::accounts::command::{AccountCommand, ProjectCommand, UserOrder};
+use crate::core::accounts::projects::ProjectChange;
+use crate::core::builds::details::Merge;
 use crate::core::command::Command;
 use crate::core::event::Actor;
-use clusterrunner_common::ids::UserId;
+use clusterrunner_common::ids::{ProjectId, UserId};
 
 const PASSWORD: &str = "correct horse";
 
@@ -545,4 +547,75 @@ async fn named_tokens_are_listed_without_themselves_and_revoked() {
     );
     let (status, _) = master.signed("DELETE", "/v2/tokens/9", &json!({})).await;
     assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn builds_of_a_private_project_are_for_its_users() {
+    let master = Master::start();
+    master.create_user("ann", false).await;
+    master.create_user("bob", false).await;
+    let ann = master.create_token("ann", "read").await;
+    let bob = master.create_token("bob", "admin").await;
+    let submit = master.create_token("ann", "submit").await;
+    let build: Value = serde_json::from_str(BUILD).unwrap();
+    master.as_user(&submit, "POST", "/v1/build", &build).await;
+    master.documented("POST", "/v1/build", BUILD).await;
+    assert_eq!(master.get("/v1/build/1").await.0, 200, "it is public yet");
+    let change = ProjectCommand::Change {
+        project: ProjectId(1),
+        change: Box::new(ProjectChange {
+            is_public: Some(false),
+            ..ProjectChange::default()
+        }),
+        merge: Merge::Replace,
+    };
+    let by = Actor::User(UserId(1));
+    let command = Command::Project {
+        by,
+        command: change,
+    };
+    master.cluster.command(command).await.unwrap();
+    for path in [
+        "/v1/build/1",
+        "/v2/builds/1",
+        "/build/1/subjob",
+        "/v1/build/1/artifacts.zip",
+        "/builds/1/subjobs/0/atoms/0/console",
+    ] {
+        let (status, answer) = master.get(path).await;
+        assert_eq!(status, 401, "{path}: {answer}");
+        let (status, answer) = master.as_user(&bob, "GET", path, &Value::Null).await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (404, &json!("Invalid build id: 1.")),
+            "{path}"
+        );
+    }
+    let shown = |answer: Value, name: &str| -> Vec<u64> {
+        let builds = answer[name].as_array().unwrap().iter();
+        builds.map(|build| build["id"].as_u64().unwrap()).collect()
+    };
+    for (path, name) in [
+        ("/v1/build", "builds"),
+        ("/v2/builds", "builds"),
+        ("/v1/queue", "queue"),
+    ] {
+        let (_, all) = master.get(path).await;
+        assert_eq!(shown(all, name), [2], "{path}");
+        let (_, all) = master.as_user(&bob, "GET", path, &Value::Null).await;
+        assert_eq!(shown(all, name), [2], "{path}");
+        let (_, all) = master.as_user(&ann, "GET", path, &Value::Null).await;
+        assert_eq!(shown(all, name), [1, 2], "{path}");
+        let (_, all) = master.signed_read(path).await;
+        assert_eq!(shown(all, name), [1, 2], "{path}");
+    }
+    assert_eq!(
+        master
+            .as_user(&ann, "GET", "/v1/build/1", &Value::Null)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(master.signed_read("/v1/build/1").await.0, 200);
+    assert_eq!(master.get("/v1/build/2").await.0, 200);
 }

@@ -6,11 +6,6 @@ const PREPARING: &str = "build.state_timestamps.preparing";
 
 pub(super) const EXCEPTIONS: &[Exception] = &[
     Exception {
-        fixtures: &[3, 5, 6, 95],
-        differs: &["+child_routes.tokens", "+child_routes.users"],
-        because: "the farm has users",
-    },
-    Exception {
         fixtures: &[28],
         differs: &["status=200"],
         because: "HEAD works",
