@@ -1,6 +1,9 @@
 //! What brings no success, in the words and shapes of this API.
 
 use super::farm::Farm;
+use crate::core::accounts::command::ProjectCommand;
+use crate::core::command::Command;
+use crate::core::event::Actor;
 use axum::body::Body;
 use axum::extract::Request;
 use serde_json::json;
@@ -56,6 +59,49 @@ async fn a_private_project_is_for_its_users() {
         farm.check("adam", (method, &path, ""), (403, detail.clone()))
             .await;
     }
+}
+
+#[tokio::test]
+async fn a_collaborator_may_do_nearly_all() {
+    let farm = Farm::with_root().await;
+    let eve = farm.user("eve", false).await;
+    let adam = farm.user("adam", false).await;
+    farm.user("stranger", false).await;
+    farm.project(eve, "secret", false).await;
+    let found = farm.cluster.read(|cluster| {
+        let owner = cluster.owner_named("eve").unwrap();
+        cluster.project_named(owner, "secret").unwrap().id
+    });
+    let project = found.await.unwrap();
+    farm.tell(Command::Project {
+        by: Actor::User(eve),
+        command: ProjectCommand::AddCollaborator {
+            project,
+            user: adam,
+        },
+    })
+    .await;
+    let builds = "/api/v1/eve/secret/builds";
+    let config = r#"{"config": {"version": 1, "kind": "build", "build": {"image": "busybox"}}}"#;
+    let started = farm.call("adam", "POST", builds, config).await;
+    assert_eq!(started.status, 201, "{started:?}");
+    assert_eq!(started.body["user"], "adam");
+    assert_eq!(started.body["unique_name"], "eve.secret.builds.1");
+    assert_eq!(started.body["project"], "eve.secret");
+    let statuses = format!("{builds}/1/statuses");
+    let running = ("POST", &*statuses, r#"{"status": "running"}"#);
+    let detail = json!({"detail": "You do not have permission to perform this action."});
+    for token in ["adam", "stranger"] {
+        farm.check(token, running, (403, detail.clone())).await;
+    }
+    let (method, path, body) = running;
+    assert_eq!(farm.call("eve", method, path, body).await.status, 201);
+    let stop = format!("{builds}/1/stop");
+    let request = ("POST", &*stop, "");
+    farm.check("stranger", request, (403, detail)).await;
+    farm.check("adam", request, (200, json!(""))).await;
+    let over = json!({"status": ["The status can not become running after stopped."]});
+    farm.check("adam", running, (400, over)).await;
 }
 
 #[tokio::test]
