@@ -393,6 +393,7 @@ impl Farm {
         polyaxon::Api {
             streams: Streams::new(self.builds(), consoles, feed, stop.clone()),
             is_tls,
+            allow_local_sources: self.settings.service.allow_local_sources,
             cluster: self.cluster.clone(),
             accounts,
             builds: self.builds(),

@@ -1,7 +1,9 @@
 //! The build-job API of Polyaxon, as its command line and client library of 2018 to 2020 use it.
 
 mod body;
+mod bookmarks;
 mod builds;
+mod changing;
 mod code;
 mod error;
 mod failures;
@@ -11,8 +13,10 @@ mod invalid;
 mod log_stream;
 mod logs;
 mod pages;
+mod projects;
 mod query;
 mod routes;
+mod said;
 mod shapes;
 mod sort;
 mod specification;
@@ -64,6 +68,8 @@ pub struct Api {
     pub image_policy: ImagePolicy,
     /// What logs are read from and sent through.
     pub streams: Streams,
+    /// Whether projects may name repositories of this machine by path.
+    pub allow_local_sources: bool,
     /// Whether the master is reached over TLS, for the addresses in answers.
     pub is_tls: bool,
 }

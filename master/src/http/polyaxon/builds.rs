@@ -7,6 +7,8 @@ use super::pages::{List, Page};
 use super::query::Query;
 use super::shapes::builds::{Around, BuildView, Details, Known, ListedBuild, Place};
 use super::sort::{self, Sort};
+use crate::core::Cluster;
+use crate::core::access::UserCaller;
 use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::ids::BuildId;
@@ -41,6 +43,35 @@ pub(super) async fn shown<N>(
     });
     let (known, around) = around.await?;
     Ok(details.view(&known, &around, of.place()))
+}
+
+/// The objects of some builds that a caller may read, of whichever projects.
+pub(super) async fn views(
+    api: &Api,
+    caller: UserCaller,
+    ids: &[BuildId],
+) -> Result<Vec<BuildView>, PolyaxonError> {
+    let mut views = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        let seen = api
+            .builds
+            .viewed(some, |build| (Known::of(build), Details::of(build)));
+        let seen = seen.await?.into_iter();
+        let look = move |cluster: &Cluster| {
+            let views = seen.filter_map(|(id, (known, details))| {
+                let project = cluster.project_of(id)?;
+                let place = Place {
+                    owner: cluster.owner_name(project.owner)?,
+                    project: project.name(),
+                };
+                let around = Around::of(cluster, &known, caller);
+                Some(details.view(&known, &around, place))
+            });
+            views.collect::<Vec<_>>()
+        };
+        views.extend(api.cluster.read(look).await?);
+    }
+    Ok(views)
 }
 
 impl<N> Granted<N> {

@@ -1,6 +1,9 @@
 //! The routes, without a slash at their end.
 
-use super::{Api, builds, code, log_stream, logs, statuses, stopping, submitting, users, versions};
+use super::{
+    Api, bookmarks, builds, changing, code, log_stream, logs, projects, statuses, stopping,
+    submitting, users, versions,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
@@ -21,6 +24,44 @@ const BUILD_OF_SOCKETS: &str = "/ws/v1/{user}/{project}/builds/{build}";
 /// The same behind proxies that take the first part away.
 const BUILD_BEHIND_PROXIES: &str = "/v1/{user}/{project}/builds/{build}";
 
+/// Projects, who works on them, and what users mark.
+fn of_projects() -> Router<Arc<Api>> {
+    let of_build = |rest: &str| format!("{BUILD}{rest}");
+    let of_project = |rest: &str| format!("{PROJECT}{rest}");
+    Router::new()
+        .route("/api/v1/projects", post(projects::create))
+        .route("/api/v1/bookmarks/{user}/{kind}", get(bookmarks::list))
+        .route("/api/v1/{user}", get(projects::list))
+        .route(
+            PROJECT,
+            get(projects::project)
+                .patch(projects::change)
+                .put(projects::change)
+                .delete(projects::delete),
+        )
+        .route(&of_project("/collaborators"), get(projects::collaborators))
+        .route(
+            &of_project("/collaborators/{collaborator}"),
+            put(projects::share).delete(projects::unshare),
+        )
+        .route(
+            &of_project("/bookmark"),
+            post(bookmarks::mark_project).delete(bookmarks::unmark_project),
+        )
+        .route(
+            &of_project("/unbookmark"),
+            post(bookmarks::unmark_project).delete(bookmarks::unmark_project),
+        )
+        .route(
+            &of_build("/bookmark"),
+            post(bookmarks::mark_build).delete(bookmarks::unmark_build),
+        )
+        .route(
+            &of_build("/unbookmark"),
+            post(bookmarks::unmark_build).delete(bookmarks::unmark_build),
+        )
+}
+
 /// All routes.
 pub(super) fn routes() -> Router<Arc<Api>> {
     let of_build = |rest: &str| format!("{BUILD}{rest}");
@@ -31,7 +72,7 @@ pub(super) fn routes() -> Router<Arc<Api>> {
             .route(&format!("{build}/resources"), get(log_stream::resources));
     }
     let of_project = |rest: &str| format!("{PROJECT}{rest}");
-    Router::new()
+    of_projects()
         .route("/api/v1/versions/{part}", get(versions::version))
         .route("/api/v1/log_handler", get(versions::log_handler))
         .route("/api/v1/users", get(users::me))
@@ -50,7 +91,13 @@ pub(super) fn routes() -> Router<Arc<Api>> {
         )
         .route(&of_project("/repo/download"), get(code::download))
         .route(BUILDS, get(builds::of_project).post(submitting::submit))
-        .route(BUILD, get(builds::build))
+        .route(
+            BUILD,
+            get(builds::build)
+                .patch(changing::describe)
+                .put(changing::describe)
+                .delete(changing::delete),
+        )
         .route(
             &of_build("/statuses"),
             get(statuses::list).post(statuses::post),

@@ -1,4 +1,5 @@
 //! The JSON of this API. Pure.
 
 pub(super) mod builds;
+pub(super) mod projects;
 pub(super) mod statuses;

@@ -1,12 +1,17 @@
 //! Names of 32 hexadecimal digits, made of what never changes about their bearers, so that none has to be stored.
 
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, ProjectId};
 use sha2::{Digest as _, Sha256};
 
 /// The uuid of a build that was accepted at this time.
 pub(super) fn of_build(id: BuildId, created: Timestamp) -> String {
     derived("build", id.0, created, 0)
+}
+
+/// The uuid of a project that was made, or began, at this time.
+pub(super) fn of_project(id: ProjectId, created: Timestamp) -> String {
+    derived("project", id.0, created, 0)
 }
 
 /// The uuid of the status at this place in the list of a build.

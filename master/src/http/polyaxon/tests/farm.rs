@@ -88,6 +88,7 @@ impl Farm {
         let api = Api {
             accounts: accounts.clone(),
             is_tls: false,
+            allow_local_sources: false,
             own: OwnRepositories::in_test(directory.path()),
             space: DiskSpace::new(directory.path(), 0),
             max_upload_bytes: 1 << 20,
