@@ -17,6 +17,7 @@ mod drain;
 mod golden;
 mod master;
 mod operations;
+mod private;
 mod reads;
 mod results;
 mod sources;

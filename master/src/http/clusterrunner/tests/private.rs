@@ -1,0 +1,70 @@
+//! Builds of private projects: this API names builds alone, and tells nobody of them who may not read the project.
+
+use super::{BUILD, Master};
+use crate::core::accounts::command::ProjectCommand;
+use crate::core::accounts::projects::ProjectChange;
+use crate::core::builds::details::Merge;
+use crate::core::command::Command;
+use crate::core::event::Actor;
+use clusterrunner_common::ids::ProjectId;
+use serde_json::json;
+
+impl Master {
+    async fn publish(&self, is_public: bool) {
+        let change = Box::new(ProjectChange {
+            is_public: Some(is_public),
+            ..ProjectChange::default()
+        });
+        let command = ProjectCommand::Change {
+            project: ProjectId(1),
+            change,
+            merge: Merge::Replace,
+        };
+        let by = Actor::SecretHolder;
+        let command = Command::Project { by, command };
+        self.cluster.command(command).await.unwrap();
+    }
+
+    async fn ids_in(&self, path: &str, list: &str) -> Vec<u64> {
+        let (_, body) = self.get(path).await;
+        let builds = body[list].as_array().unwrap().iter();
+        builds.map(|build| build["id"].as_u64().unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_build_of_a_private_project_is_none_for_strangers() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    let other = r#"{"type": "git", "url": "https://example.org/other.git"}"#;
+    master.documented("POST", "/v1/build", other).await;
+    assert_eq!(master.get("/v1/build/1").await.0, 200);
+    master.publish(false).await;
+    for path in [
+        "/v1/build/1",
+        "/v1/build/%31",
+        "/v1/build/01/",
+        "/v1/build/+1",
+        "/v1//build/1",
+        "/build/1/subjob",
+        "/v2/builds/1/subjobs",
+        "/v1/build/1/subjob/0",
+        "/v1/build/1/subjob/0/atom/0/console",
+        "/v1/build/1/setup",
+        "/v1/build/1/artifacts.zip",
+        "/v1/build/1/result",
+    ] {
+        let (status, answer) = master.get(path).await;
+        assert!([401, 404].contains(&status), "{path}: {answer}");
+    }
+    for (path, list) in [("/v1/build", "builds"), ("/v1/queue", "queue")] {
+        assert_eq!(master.ids_in(path, list).await, [2], "{path}");
+    }
+    // Whoever has the secret goes on as before.
+    let cancel = json!({"status": "canceled"});
+    let (status, _) = master.signed("PUT", "/v1/build/1", &cancel).await;
+    assert_eq!(status, 200);
+    master.publish(true).await;
+    assert_eq!(master.get("/v1/build/1").await.0, 200);
+    assert_eq!(master.ids_in("/v1/build", "builds").await, [1, 2]);
+}
