@@ -16,3 +16,14 @@ impl InvalidParameter {
         Self { name, sentence }
     }
 }
+
+/// How many characters of what a caller has sent are said back.
+const SAID: usize = 80;
+
+/// What a caller has sent, in quotes.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(SAID) {
+        Some((end, _)) => format!("\"{}…\"", &text[..end]),
+        None => format!("\"{text}\""),
+    }
+}

@@ -3,7 +3,7 @@
 //! A condition is a value, several (`a|b`), a comparison (`<`, `<=`, `>`, `>=`) or a range (`from..to`, both ends
 //! included), each with `~` before it for the opposite. Numbers and times can be compared. All conditions must hold.
 
-use super::invalid::InvalidParameter;
+use super::invalid::{InvalidParameter, quoted};
 use super::sort::{Moment, Moments};
 use super::times::Period;
 use clusterrunner_common::ids::BuildId;
@@ -128,14 +128,15 @@ impl Condition {
             "write <field>:<condition>, such as status:running|failed or created_at:>=2018-08-19";
         let (field, condition) = part
             .split_once(':')
-            .ok_or_else(|| format!("\"{part}\" is no condition: {cure}."))?;
+            .ok_or_else(|| format!("{} is no condition: {cure}.", quoted(part)))?;
         let (field, condition) = (field.trim(), condition.trim());
         let (is_negated, condition) = match condition.strip_prefix('~') {
             Some(rest) => (true, rest.trim()),
             None => (false, condition),
         };
         if condition.is_empty() {
-            return Err(format!("{field}: the condition is empty: {cure}."));
+            let said = quoted(part);
+            return Err(format!("{said}: the condition is empty: {cure}."));
         }
         let asked = match Moment::named(field) {
             Some(moment) => Bounds::parse(field, condition, time).map(|b| Asked::Time(moment, b)),
@@ -164,7 +165,8 @@ impl Condition {
 
 fn time(field: &str, text: &str) -> Result<Period, String> {
     Period::parse(text).ok_or_else(|| {
-        format!("{field}: \"{text}\" is no time: write 2018-08-19 or 2018-08-19T22:06:35+02:00.")
+        let said = quoted(text);
+        format!("{field}: {said} is no time: write 2018-08-19 or 2018-08-19T22:06:35+02:00.")
     })
 }
 
@@ -173,7 +175,7 @@ fn number(field: &str, text: &str) -> Result<u64, String> {
     match is_number {
         // More than any id.
         true => Ok(text.parse().unwrap_or(u64::MAX)),
-        false => Err(format!("{field}: \"{text}\" is no number.")),
+        false => Err(format!("{field}: {} is no number.", quoted(text))),
     }
 }
 
@@ -187,9 +189,10 @@ fn text(field: &str, condition: &str) -> Result<Asked, String> {
         "tags" => TextField::Tags,
         "commit" => TextField::Commit,
         _ => {
+            let said = quoted(field);
             return Err(format!(
-                "\"{field}\" is no field of a build: ask for id, name, user, project, status, tags, commit, \
-                 created_at, updated_at, started_at or finished_at."
+                "{said} is no field of a build: ask for id, name, user, project, status, tags, commit, created_at, \
+                 updated_at, started_at or finished_at."
             ));
         }
     };
@@ -209,9 +212,8 @@ fn text(field: &str, condition: &str) -> Result<Asked, String> {
         && let Some(other) = values.iter().find(|v| !STATUSES.contains(&v.as_str()))
     {
         let ours = STATUSES[..OURS].join(", ");
-        return Err(format!(
-            "{field}: \"{other}\" is no status: a build is {ours}."
-        ));
+        let said = quoted(other);
+        return Err(format!("{field}: {said} is no status: a build is {ours}."));
     }
     Ok(Asked::Text(known, values))
 }
@@ -378,8 +380,8 @@ mod tests {
             ("running", "write <field>:<condition>"),
             ("status", "write <field>:<condition>"),
             ("status:running,", "write <field>:<condition>"),
-            ("status:", "status: the condition is empty"),
-            ("status:~", "status: the condition is empty"),
+            ("status:", "the condition is empty"),
+            ("status:~", "the condition is empty"),
             ("status:runing", "a build is created, scheduled"),
             ("status:>running", "only times and ids"),
             ("colour:red", "ask for id, name, user"),
@@ -398,6 +400,8 @@ mod tests {
             assert!(error.sentence.contains(said), "{query}: {error}");
             assert_eq!(error.name, "query");
         }
+        let long = Query::parse(&"x".repeat(10_000)).unwrap_err();
+        assert!(long.sentence.len() < 300, "{long}");
         let many = format!("id:{}", "1|".repeat(MAX_VALUES) + "1");
         let error = Query::parse(&many).unwrap_err();
         assert!(error.sentence.contains("100 values"), "{error}");

@@ -1,6 +1,6 @@
 //! The order of a list of builds: `?sort=`.
 
-use super::invalid::InvalidParameter;
+use super::invalid::{InvalidParameter, quoted};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use std::cmp::{Ordering, Reverse};
@@ -83,10 +83,11 @@ impl Sort {
             None => (text, false),
         };
         let by = Moment::named(name).ok_or_else(|| {
+            let said = quoted(text);
             InvalidParameter::new(
                 "sort",
                 format!(
-                    "\"{text}\" is no order: sort by created_at, updated_at, started_at or finished_at, with - before \
+                    "{said} is no order: sort by created_at, updated_at, started_at or finished_at, with - before \
                      it for the newest first."
                 ),
             )

@@ -1,15 +1,15 @@
 //! Times as this API shows them and takes them: ISO 8601 with microseconds and an offset.
 
 use clusterrunner_common::clock::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 
 const SECOND: i64 = 1_000_000;
+const DAY: i64 = 24 * 60 * 60 * SECOND;
 
-/// The forms of a time without its zone, the shortest first, and how many microseconds each leaves open. `T` stands
-/// where a space may be, too.
-const FORMS: [(&str, i64); 4] = [
-    ("%Y-%m-%d", 24 * 60 * 60 * SECOND),
+/// The forms of a date with a time, the shortest first, and how many microseconds each leaves open. A space may stand in
+/// the place of `T`.
+const FORMS: [(&str, i64); 3] = [
     ("%Y-%m-%dT%H:%M", 60 * SECOND),
     ("%Y-%m-%dT%H:%M:%S", SECOND),
     ("%Y-%m-%dT%H:%M:%S%.f", 1),
@@ -36,27 +36,17 @@ impl Period {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (date, time) = (text.get(..10)?, text.get(10..)?);
-        if !date.is_ascii() || !text.is_ascii() {
+        if !text.is_ascii() {
             return None;
         }
         let (time, offset) = split_offset(time)?;
-        let time = time.replacen(' ', "T", 1);
-        let civil = format!("{date}{time}");
-        FORMS.iter().find_map(|(form, length)| {
-            let civil = match *form {
-                "%Y-%m-%d" => civil.parse::<jiff::civil::Date>().ok()?.into(),
-                _ => DateTime::strptime(form, &civil).ok()?,
-            };
-            let is_date = *form == "%Y-%m-%d";
-            if is_date != time.is_empty() {
-                return None;
-            }
-            let start = offset.to_timestamp(civil).ok()?.as_microsecond();
-            Some(Self {
-                start,
-                end: start.saturating_add(*length),
-            })
-        })
+        let (civil, length) = match time {
+            "" => (date.parse::<Date>().ok()?.into(), DAY),
+            time => date_and_time(&format!("{date}{}", time.replacen(' ', "T", 1)))?,
+        };
+        let start = offset.to_timestamp(civil).ok()?.as_microsecond();
+        let end = start.saturating_add(length);
+        Some(Self { start, end })
     }
 
     /// Whether it begins after a time.
@@ -72,6 +62,12 @@ impl Period {
 
 fn microseconds(at: Timestamp) -> i64 {
     i64::try_from(at.0).unwrap_or(i64::MAX).saturating_mul(1000)
+}
+
+/// A date with a time, and how many microseconds it leaves open.
+fn date_and_time(text: &str) -> Option<(DateTime, i64)> {
+    let mut forms = FORMS.iter();
+    forms.find_map(|(form, length)| Some((DateTime::strptime(form, text).ok()?, *length)))
 }
 
 /// Divides what follows a date into the time and the offset behind it.
