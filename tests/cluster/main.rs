@@ -60,6 +60,7 @@ mod master_faults;
 mod network;
 mod odd_projects;
 mod operations;
+mod polyaxon_code;
 mod polyaxon_logs;
 mod polyaxon_reads;
 mod project_from_master;

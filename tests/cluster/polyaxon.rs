@@ -96,6 +96,38 @@ impl Polyaxon {
         body
     }
 
+    /// Uploads an archive of code into a project, as the command line does.
+    pub(crate) async fn upload(&self, project: &str, archive: &[u8]) -> (StatusCode, Value) {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"repo\"; filename=\"x.tar.gz\"\r\n\
+                    Content-Type: text/plain\r\n\r\n";
+        let end = "\r\n--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{\"async\": false}\r\n--b--\r\n";
+        let url = format!("http://{}/api/v1/{project}/repo/upload/", self.master);
+        let request = self
+            .http
+            .put(url)
+            .header("Authorization", format!("token {}", self.token))
+            .header("Content-Type", "multipart/form-data; boundary=b")
+            .body([head.as_bytes(), archive, end.as_bytes()].concat());
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (status, body)
+    }
+
+    /// The bytes at a path below `/api/v1/`.
+    pub(crate) async fn download(&self, path: &str) -> Vec<u8> {
+        let url = format!("http://{}/api/v1/{path}", self.master);
+        let request = self.http.get(url);
+        let request = request.header("Authorization", format!("token {}", self.token));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let length = response.headers()["Content-Length"].clone();
+        let bytes = response.bytes().await.unwrap();
+        assert_eq!(length, bytes.len().to_string());
+        bytes.to_vec()
+    }
+
     /// The log of a build so far.
     pub(crate) async fn log(&self, build: &str) -> String {
         let url = format!("http://{}/api/v1/{build}/logs", self.master);

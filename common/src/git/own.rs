@@ -127,11 +127,15 @@ impl OwnRepository {
         TreeCheck::thorough(&objects, new.limits, cancel)
             .check(tree)
             .map_err(|error| self.refused(error))?;
-        let parent = new
-            .parent
-            .map(|parent| parent.to_oid().and_then(|id| main.find_commit(id)))
-            .transpose()
-            .map_err(self.git("read"))?;
+        let parent = new.parent.and_then(|parent| {
+            let found = parent.to_oid().and_then(|id| main.find_commit(id));
+            // A repository that was lost begins anew.
+            let lost = |error: &git2::Error| {
+                let (directory, error) = (self.directory.display(), error.message());
+                tracing::warn!(%directory, commit = %parent, error, "the commit before an upload is missing");
+            };
+            found.inspect_err(lost).ok()
+        });
         if let Some(parent) = parent.as_ref().filter(|parent| parent.tree_id() == tree) {
             return Ok(CommitId::from_oid(parent.id()));
         }

@@ -172,6 +172,21 @@ fn the_same_files_are_no_new_commit() {
 }
 
 #[test]
+fn a_repository_that_was_lost_begins_anew() {
+    let mut place = Place::new();
+    let lost = place.upload(&[file("a", "1")]);
+    remove_all(&place.repository.directory).unwrap();
+    let cancel = CancellationToken::new();
+    let packed = place.repository.pack(&lost, Vec::new(), &cancel);
+    assert!(
+        matches!(packed, Err(CodeError::Repository { .. })),
+        "{packed:?}"
+    );
+    let new = place.upload(&[file("a", "2")]);
+    assert_eq!(place.files(&new)["a"].1, "2");
+}
+
+#[test]
 fn commits_are_found_by_their_ids_only() {
     let mut place = Place::new();
     assert_eq!(place.repository.find("abcd").unwrap(), None);

@@ -117,7 +117,7 @@ fn images_are_named_as_docker_names_them() {
 }
 
 #[test]
-fn what_is_no_specification_of_a_build_is_refused_by_the_part() {
+fn what_is_no_specification_of_a_build_is_refused() {
     check_refused(json!([1]), "must be an object");
     check_refused(json!("x"), "must be an object");
     check_refused(json!({}), "`version` must be specified");
@@ -154,6 +154,10 @@ fn what_is_no_specification_of_a_build_is_refused_by_the_part() {
         json!({"version": 1, "kind": "build", "image": "a", "run": {}}),
         "Unexpected section `run`",
     );
+}
+
+#[test]
+fn a_part_that_is_wrong_is_refused_by_its_name() {
     check_refused(
         build("build_step", json!([])),
         "Did you mean `build_steps`?",
@@ -247,7 +251,7 @@ fn a_text_that_can_not_be_read_is_refused() {
     assert!(refused(&"{\"a\":".repeat(200_000)).contains("can"));
     let laughs = "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n\
                   d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n";
-    assert!(refused(laughs).contains("too large"));
+    assert!(refused(laughs).contains("neither JSON nor YAML"));
     // Flow style of YAML, which begins as JSON does.
     Specification::of_text("{version: 1, kind: build, image: a}").unwrap();
 }
