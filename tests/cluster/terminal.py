@@ -3,8 +3,9 @@
 Usage: terminal.py job|leader[:COLUMNS] PROGRAM [ARGUMENT ...]
 
 With `job` a shell with job control has started it there in the foreground, with `leader` the terminal was
-made for it alone. What comes out of the terminal is printed, what comes on standard input is typed there,
-SIGTERM becomes a Ctrl-C, SIGHUP closes the terminal, and the exit code is that of the program.
+made for it alone. What comes out of the terminal is printed, what comes on standard input is typed there
+once the program hides it, SIGTERM becomes a Ctrl-C, SIGHUP closes the terminal, and the exit code is that of the
+program.
 """
 import fcntl
 import os
@@ -34,6 +35,16 @@ def shell():
     os._exit(code(os.waitpid(job, 0)[1]))
 
 
+def is_shown():
+    """Whether the terminal shows what is typed there."""
+    return termios.tcgetattr(terminal)[3] & termios.ECHO
+
+
+def has_ended():
+    """Whether the program has."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+
 child, terminal = pty.fork()
 if child == 0:
     if COLUMNS:
@@ -50,6 +61,9 @@ while True:
         if 0 in ready:
             text = os.read(0, 4096)
             if text:
+                # What is typed before the program listens is thrown away.
+                while is_shown() and not has_ended():
+                    select.select([], [], [], 0.01)
                 os.write(terminal, text)
             else:
                 typed = []
