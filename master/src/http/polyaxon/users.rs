@@ -75,9 +75,11 @@ pub(super) async fn me(
 ) -> Result<Json<Value>, PolyaxonError> {
     let look = move |cluster: &Cluster| {
         let user = cluster.accounts().user(caller.id)?;
+        // The clients refuse a text that is no address.
+        let email = Some(&user.email).filter(|email| !email.is_empty());
         Some(json!({
             "username": user.name,
-            "email": user.email,
+            "email": email,
             "is_superuser": user.is_superuser,
         }))
     };

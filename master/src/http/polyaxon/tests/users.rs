@@ -55,6 +55,10 @@ async fn a_log_in_answers_the_token_in_both_forms() {
         farm.check(token, ("GET", path, ""), (200, ann.clone()))
             .await;
     }
+    farm.user("bob", false).await;
+    let bob = json!({"username": "bob", "email": null, "is_superuser": false});
+    farm.check("bob", ("GET", "/api/v1/users", ""), (200, bob))
+        .await;
     let nothing = (200, Value::String(String::new()));
     farm.check(token, ("GET", "/api/v1/users/logout/", ""), nothing)
         .await;
