@@ -127,3 +127,52 @@ async fn a_thousand_builds_come_page_by_page() {
     let newest = farm.get(&format!("{BUILDS}?limit=1")).await;
     assert_eq!(ids(&newest), [992], "the newest change first");
 }
+
+#[tokio::test]
+async fn what_users_say_of_builds_can_be_asked_for() {
+    let farm = Farm::with_root().await;
+    for _ in 0..3 {
+        farm.queue("mnist").await;
+    }
+    farm.call("root", "POST", &format!("{BUILDS}/3/stop"), "")
+        .await;
+    farm.archive(1, 3).await;
+    for (build, said) in [
+        (3, r#"{"name": "nightly", "tags": ["gpu", "slow"]}"#),
+        (1, r#"{"description": "a try", "tags": ["gpu"]}"#),
+    ] {
+        let path = format!("{BUILDS}/{build}");
+        let answer = farm.call("root", "PATCH", &path, said).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let bookmark = format!("{BUILDS}/2/bookmark");
+    assert_eq!(farm.call("root", "POST", &bookmark, "").await.status, 201);
+    for (query, expected) in [
+        ("name:nightly", vec![3]),
+        ("name:~nightly", vec![2, 1]),
+        ("tags:gpu", vec![3, 1]),
+        ("tags:slow|fast", vec![3]),
+        ("tags:gpu,tags:~slow", vec![1]),
+    ] {
+        let path = format!("{BUILDS}?sort=-created_at&query={query}");
+        assert_eq!(ids(&farm.get(&path).await), expected, "{query}");
+    }
+    let newest = farm.get(BUILDS).await;
+    let results = newest["results"].as_array().unwrap().iter();
+    // What changes in the same millisecond is sorted by its id.
+    let changes = results.map(|build| (build["updated_at"].to_string(), build["id"].as_u64()));
+    let changes: Vec<_> = changes.collect();
+    assert!(changes.iter().rev().is_sorted(), "{changes:?}");
+    let oldest = farm.get(&format!("{BUILDS}?sort=created_at")).await;
+    for (field, expected) in [
+        ("id", json!([1, 2, 3])),
+        ("bookmarked", json!([false, true, false])),
+        ("name", json!([null, null, "nightly"])),
+        ("description", json!(["a try", null, null])),
+        ("tags", json!([["gpu"], null, ["gpu", "slow"]])),
+    ] {
+        let results = oldest["results"].as_array().unwrap().iter();
+        let shown: Vec<&Value> = results.map(|build| &build[field]).collect();
+        assert_eq!(json!(shown), expected, "{field}");
+    }
+}
