@@ -62,6 +62,7 @@ mod odd_projects;
 mod operations;
 mod polyaxon_code;
 mod polyaxon_logs;
+mod polyaxon_projects;
 mod polyaxon_reads;
 mod project_from_master;
 mod projects;

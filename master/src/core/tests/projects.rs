@@ -1,15 +1,19 @@
 //! Projects, who works on them, and bookmarks.
 
 use super::scenario::{Scenario, Turn, request};
+use crate::core::Cluster;
 use crate::core::accounts::bookmarks::Markable;
 use crate::core::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand};
 use crate::core::accounts::projects::{NewProject, Owner, Project, ProjectChange};
 use crate::core::accounts::users::NewUser;
+use crate::core::builds::build::Build;
 use crate::core::builds::details::{Merge, NewDetails, Unfit};
 use crate::core::command::{Command, Refusal};
 use crate::core::event::Actor;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const ANN: UserId = UserId(1);
 const BEN: UserId = UserId(2);
@@ -360,4 +364,67 @@ fn code_belongs_to_projects_with_a_repository_of_their_own() {
     farm.refused(code("c3"), AccountRefusal::CodeElsewhere(project));
     farm.of_project(ProjectCommand::Delete(project));
     farm.refused(code("c3"), AccountRefusal::UnknownProject(project));
+}
+
+/// A farm with a project of ann's, a build of it in memory, an archived one, and marks of ben's.
+fn with_marked_builds() -> Scenario {
+    let mut farm = Scenario::with_users();
+    farm.make("hill");
+    for _ in 0..2 {
+        farm.tell(Command::QueueBuildOf {
+            by: Actor::User(ANN),
+            project: ProjectId(1),
+            request: Box::new(request("https://a/tool.git")),
+            details: NewDetails::default(),
+        });
+    }
+    farm.cancel(1);
+    farm.put_away(1);
+    for build in 1..=2 {
+        farm.mark(Markable::Build(BuildId(build)));
+        let details = NewDetails {
+            description: Some("marked".to_owned()),
+            ..NewDetails::default()
+        };
+        farm.tell(Command::DescribeBuild {
+            by: Actor::User(ANN),
+            build: BuildId(build),
+            details,
+            merge: Merge::Replace,
+        });
+    }
+    farm.mark(Markable::Project(ProjectId(1)));
+    farm
+}
+
+#[test]
+fn a_build_that_a_damaged_journal_lost_takes_its_marks_along() {
+    let farm = with_marked_builds();
+    let stored = serde_json::to_string(&farm.cluster).unwrap();
+    let found: Cluster = serde_json::from_str(&stored).unwrap();
+    let mut found = found.restore_damaged([]);
+    found.have_ended(&BTreeMap::new());
+    found.check().unwrap();
+    let project = found.project(ProjectId(1)).unwrap();
+    assert_eq!((project.name(), project.owner), ("hill", Owner::User(ANN)));
+    assert_eq!(found.bookmarked_projects(BEN), [ProjectId(1)]);
+    assert_eq!(found.bookmarked_builds(BEN), []);
+    assert_eq!(found.details(BuildId(2)), None);
+}
+
+#[test]
+fn builds_whose_owner_a_damaged_journal_lost_are_for_superusers() {
+    let farm = with_marked_builds();
+    let builds: Vec<Build> = farm.cluster.builds().cloned().collect();
+    let archived = Project::of(&builds[0]);
+    let whole = BTreeMap::from([(BuildId(1), (Timestamp(1), archived))]);
+    let mut found = Cluster::default().restore_damaged(builds);
+    found.have_ended(&whole);
+    found.check().unwrap();
+    let projects: Vec<&Project> = found.projects_of(BUILT_IN).collect();
+    let [project] = projects[..] else {
+        panic!("{projects:?}");
+    };
+    assert_eq!((project.name(), project.is_public()), ("tool", false));
+    assert_eq!(found.num_builds_of(project.id), 2);
 }

@@ -98,6 +98,7 @@ struct Tally {
     deletions_completed: usize,
     described: usize,
     users_created: usize,
+    users_deleted: usize,
     projects_made: usize,
     projects_changed: usize,
     projects_shared: usize,
@@ -493,7 +494,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 57] {
+    fn parts(&mut self) -> [&mut usize; 58] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -531,6 +532,7 @@ impl Tally {
             &mut self.deletions_completed,
             &mut self.described,
             &mut self.users_created,
+            &mut self.users_deleted,
             &mut self.projects_made,
             &mut self.projects_changed,
             &mut self.projects_shared,

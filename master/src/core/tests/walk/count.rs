@@ -63,6 +63,7 @@ impl Tally {
                 Fact::Build(_, BuildFact::Deleted) => self.deleted += 1,
                 Fact::Build(_, BuildFact::Described { .. }) => self.described += 1,
                 Fact::Account(_, AccountFact::Created(_)) => self.users_created += 1,
+                Fact::Account(_, AccountFact::Deleted) => self.users_deleted += 1,
                 Fact::Account(_, AccountFact::Bookmarked(_)) => self.bookmarks_set += 1,
                 Fact::Account(_, AccountFact::BookmarkTakenBack(_)) => {
                     self.bookmarks_taken_back += 1;

@@ -205,6 +205,7 @@ impl Plan {
             2 => Wish::MakeProject(user, project),
             3 if random.below(2) == 0 => Wish::CommitCode(project),
             3 => Wish::ChangeProject(project),
+            4 if random.below(3) == 0 => Wish::DeleteUser(user),
             4 => Wish::DeleteProject(project),
             5 => Wish::Share(project, user),
             6 => Wish::QueueBuildOf(project),

@@ -19,6 +19,8 @@ use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Wish {
     CreateUser(u64),
+    /// A user is to go, with all that is the user's.
+    DeleteUser(u64),
     /// A user gets one more token.
     CreateToken(u64),
     /// The newest token of a user ends.
@@ -133,7 +135,24 @@ impl Promise {
                 Self::Said(of, _) | Self::Code(of, _) | Self::Shared(of, _),
                 Order::DeleteProject(id),
             ) => of == id,
+            (promise, Order::DeleteUser(user)) => promise.is_of(cluster, *user),
             _ => false,
+        }
+    }
+
+    /// Whether it ends with a user.
+    fn is_of(&self, cluster: &Cluster, user: UserId) -> bool {
+        let owns = |project: &ProjectId| {
+            let project = cluster.project(*project);
+            project.is_some_and(|project| project.owner == Owner::User(user))
+        };
+        match self {
+            Self::User(name) => cluster.accounts().named(name).map(|known| known.id) == Some(user),
+            Self::Token(of, _) | Self::Marked(of, _, _) => *of == user,
+            Self::Project(owner, _) => *owner == Owner::User(user),
+            Self::Shared(project, with) => *with == user || owns(project),
+            Self::Said(project, _) | Self::Code(project, _) => owns(project),
+            Self::Revoked(_) | Self::Described(..) | Self::Deleted(_) => false,
         }
     }
 }
@@ -141,6 +160,7 @@ impl Promise {
 /// An order after which something that was promised before may not be so any more.
 enum Order {
     DeleteProject(ProjectId),
+    DeleteUser(UserId),
     Mark(UserId, Markable),
     Revoke(TokenDigest),
     Other,
@@ -210,6 +230,18 @@ fn wished(cluster: &Cluster, wish: Wish, said: u64) -> Option<(Command, Order, V
             let command = AccountCommand::Create(Box::new(new_user(&name)));
             let command = Command::Account { by, command };
             (command, Order::Other, vec![Promise::User(name)])
+        }
+        Wish::DeleteUser(number) => {
+            let user = user(number)?;
+            let builds = cluster.all_builds().map(|(id, _)| id);
+            let own = builds.filter(|id| {
+                let project = cluster.project_of(*id);
+                project.is_some_and(|project| project.owner == Owner::User(user))
+            });
+            let promises = own.map(Promise::Deleted).collect();
+            let command = AccountCommand::Delete { user };
+            let command = Command::Account { by, command };
+            (command, Order::DeleteUser(user), promises)
         }
         Wish::CreateToken(number) => {
             let (user, digest) = (user(number)?, TokenDigest(format!("token {said}")));
