@@ -105,6 +105,12 @@ async fn code_is_uploaded_and_built_by_steps() {
         (Some("succeeded"), "end\n")
     );
     assert_eq!(build["commit"], Value::Null);
+    let shown = farm.user(&["status", &build["id"].to_string()]);
+    assert!(
+        shown.stdout.contains("build of project 1"),
+        "{}",
+        shown.stdout
+    );
     ann.uploads(
         HILL,
         &[

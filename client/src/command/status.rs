@@ -408,9 +408,13 @@ fn job(build: &BuildView) -> Option<&str> {
 /// What is built, in a few words: `Unit of https://example.org/a.git, branch main`.
 fn project(build: &BuildView) -> String {
     let param = |name: &str| build.request_params.get(name).and_then(Value::as_str);
-    let mut text = match (param("url"), param("project_directory")) {
-        (Some(url), _) => url.to_owned(),
-        (None, directory) => directory.unwrap_or("-").to_owned(),
+    let number = build.request_params.get("project").and_then(Value::as_u64);
+    let mut text = match (param("url"), param("project_directory"), number) {
+        (Some(url), _, _) => url.to_owned(),
+        (None, Some(directory), _) => directory.to_owned(),
+        // Code that was uploaded has no address.
+        (None, None, Some(number)) => format!("project {number}"),
+        (None, None, None) => "-".to_owned(),
     };
     if let Some(job) = job(build) {
         text = format!("{job} of {text}");

@@ -19,7 +19,7 @@ Examples:
   clusterrunner user list
   clusterrunner user passwd ann
   clusterrunner user change ann --no-superuser --deactivate
-  clusterrunner user delete ann                        with her tokens, projects and builds";
+  clusterrunner user delete ann                        with its tokens, projects and builds";
 
 /// What tokens are.
 pub(super) const TOKEN_HELP: &str = "\

@@ -131,7 +131,7 @@ pub enum AccountRefusal {
     #[error("a user named {0} exists")]
     UserNameTaken(String),
     /// No user may have the name.
-    #[error("{0} can not be the name of a user: the farm uses it itself")]
+    #[error("the name {0} is not for users: the farm uses it itself")]
     ReservedUserName(String),
     /// Something that is said of a user or a token can not be.
     #[error("field '{field}' must be {expected}")]
@@ -143,7 +143,7 @@ pub enum AccountRefusal {
     },
     /// Superusers can not leave the farm without one; the holder of the secret can.
     #[error(
-        "{0} is the last active superuser; only the holder of the farm's secret can change that"
+        "the last active superuser is {0}; only the holder of the farm's secret can change that"
     )]
     LastSuperuser(String),
     /// The farm has as many users as it may have.
