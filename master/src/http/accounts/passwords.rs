@@ -35,10 +35,10 @@ pub(super) struct Password(String);
 /// Why a text is no password for a user. The messages never repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongPassword {
-    /// Fewer than [`SHORTEST`] characters.
+    /// Fewer than `SHORTEST` characters.
     #[error("The password is too short: it must have at least {SHORTEST} characters.")]
     TooShort,
-    /// More than [`LONGEST`] bytes.
+    /// More than `LONGEST` bytes.
     #[error("The password is too long: it must have at most {LONGEST} bytes.")]
     TooLong,
 }
