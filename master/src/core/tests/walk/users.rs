@@ -39,9 +39,9 @@ pub(super) enum Wish {
     /// Something is said of a build.
     DescribeBuild(u64),
     DeleteBuild(u64),
-    /// A user marks a build, or its project.
+    /// A user marks a build or a project.
     Mark(u64, u64),
-    /// A user takes the marks back.
+    /// A user takes the latest mark back, or one that may never have been set.
     TakeBack(u64, u64),
 }
 
@@ -361,7 +361,16 @@ fn wished(cluster: &Cluster, wish: Wish, said: u64) -> Option<(Command, Order, V
             (of_project(command), Order::Mark(user, what), vec![promise])
         }
         Wish::TakeBack(number, build) => {
-            let (user, what) = (user(number)?, marked(cluster, build));
+            let set = cluster.accounts().users().find_map(|user| {
+                let build = cluster.bookmarked_builds(user.id).first().copied();
+                let project = cluster.bookmarked_projects(user.id).first().copied();
+                let mark = build.map(Markable::Build);
+                Some((user.id, mark.or(project.map(Markable::Project))?))
+            });
+            let (user, what) = match set {
+                Some(set) => set,
+                None => (user(number)?, marked(cluster, build)),
+            };
             let promise = Promise::Marked(user, what, false);
             let command = ProjectCommand::TakeBookmarkBack { user, what };
             (of_project(command), Order::Mark(user, what), vec![promise])
@@ -373,11 +382,15 @@ fn user_name(number: u64) -> String {
     format!("user-{number}")
 }
 
-/// Even builds are marked themselves, the projects of odd ones are.
-fn marked(cluster: &Cluster, build: u64) -> Markable {
-    let build = BuildId(build);
-    match cluster.project_of(build) {
-        Some(project) if build.0 % 2 == 1 => Markable::Project(project.id),
-        _ => Markable::Build(build),
-    }
+/// One of the builds that are there, or of the projects.
+fn marked(cluster: &Cluster, number: u64) -> Markable {
+    let builds = cluster.all_builds().map(|(id, _)| Markable::Build(id));
+    let projects = cluster
+        .projects()
+        .map(|project| Markable::Project(project.id));
+    let all: Vec<Markable> = builds.chain(projects).collect();
+    let number = usize::try_from(number).unwrap();
+    all.get(number % all.len().max(1))
+        .copied()
+        .unwrap_or(Markable::Build(BuildId(1)))
 }
