@@ -16,7 +16,8 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 program=${CLUSTERRUNNER_PROGRAM:-$source/target/debug/clusterrunner}
 unset CLUSTERRUNNER_PROGRAM
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# All that runs in this process table goes first: a slave may still be clearing its directories away.
+trap 'kill -KILL -1 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 mkdir "$work"/{home,bin,clone,blocks,served}
 export HOME=$work/home
 # curl fails where the master refuses.

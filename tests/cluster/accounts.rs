@@ -209,7 +209,7 @@ async fn what_is_wrong_is_told_before_anything_is_asked() {
     told(
         &farm.given(PASSWORD, &create("binder")),
         2,
-        "can not be the name",
+        "is not for users",
     );
     told(
         &farm.given(PASSWORD, &["user", "create", "ann"]),

@@ -95,12 +95,12 @@ fn leave_out<K: Ord>(of: &mut BTreeMap<UserId, BTreeMap<K, Bookmark>>, key: &K) 
     });
 }
 
-/// What is set, the latest first.
-fn set<K: Copy>(marked: Option<&BTreeMap<K, Bookmark>>) -> Vec<K> {
+/// What is set, the latest first; of what was marked in the same millisecond, the newest first.
+fn set<K: Copy + Ord>(marked: Option<&BTreeMap<K, Bookmark>>) -> Vec<K> {
     let marked = marked.into_iter().flatten();
     let set = marked.filter(|(_, bookmark)| bookmark.is_set);
     let mut set: Vec<(K, Timestamp)> = set.map(|(id, bookmark)| (*id, bookmark.at)).collect();
-    set.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
+    set.sort_by_key(|(id, at)| std::cmp::Reverse((*at, *id)));
     set.into_iter().map(|(id, _)| id).collect()
 }
 
@@ -202,6 +202,8 @@ mod tests {
         assert_eq!(set(bookmarks.builds.get(&ANN)), [BuildId(2)]);
         bookmarks.put(ANN, one, mark(4, true));
         assert_eq!(set(bookmarks.builds.get(&ANN)), [BuildId(1), BuildId(2)]);
+        bookmarks.put(ANN, two, mark(4, true));
+        assert_eq!(set(bookmarks.builds.get(&ANN)), [BuildId(2), BuildId(1)]);
     }
 
     #[test]

@@ -102,7 +102,11 @@ async fn what_is_wrong_about_a_user_is_named_and_changes_nothing() {
         (user("bob", &long), 400, "at most 1024"),
         (user("b b", PASSWORD), 400, "'name'"),
         (user("", PASSWORD), 400, "'name'"),
-        (user("binder", PASSWORD), 400, "Binder can not"),
+        (
+            user("binder", PASSWORD),
+            400,
+            "The name binder is not for users",
+        ),
         (user("ANN", PASSWORD), 409, "named ANN exists"),
         (json!({"name": "bob"}), 400, "password"),
         (json!({"name": 7, "password": PASSWORD}), 400, "string"),
