@@ -1,6 +1,7 @@
 //! How much space is left where a daemon keeps its files, and whether that is enough to begin
 //! something. The reserve is for what can not wait: the master's journal above all.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,6 +79,15 @@ impl DiskSpace {
             needed,
             reserve: self.reserve,
         })
+    }
+
+    /// A file there without a name, for what is put together before it is sent: its space is free again when it is
+    /// closed. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn unnamed_file(&self) -> io::Result<File> {
+        tempfile::tempfile_in(self.directory.as_path())
     }
 
     /// Whether nothing more can be written at all.

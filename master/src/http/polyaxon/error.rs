@@ -149,6 +149,7 @@ impl PolyaxonError {
             Self::Code(OwnCodeError::Disk(error)) if is_disk_full(error) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
+            Self::Disk(error) if is_disk_full(error) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Refused(_) => StatusCode::CONFLICT,
             Self::Gone(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Disk(_) | Self::Journal(_) | Self::Code(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::turns::Turn;
 use futures_util::StreamExt as _;
 use std::io::{self, SeekFrom};
@@ -34,12 +35,12 @@ pub(super) async fn so_far(
 ) -> Result<Response, PolyaxonError> {
     let turn = api.streams.logs.try_take().ok_or(PolyaxonError::Busy)?;
     let name = unique_name(&build.of.owner, build.of.project.name(), build.build);
-    let mut log = Gathered::default();
+    let mut log = Gathered::on(api.space.clone());
     let mut follower = Follower::so_far(api.streams.consoles.clone(), build.build);
     while let Step::Lines(lines) = follower.next().await? {
-        log.add(&lines).await.map_err(PolyaxonError::Disk)?;
+        log.add(&lines).await?;
     }
-    let (length, body) = log.body(turn).await.map_err(PolyaxonError::Disk)?;
+    let (length, body) = log.body(turn).await?;
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
@@ -71,8 +72,9 @@ impl From<ConsoleFailure> for PolyaxonError {
 }
 
 /// A log that is put together before it is sent, so that its length is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gathered {
+    space: DiskSpace,
     /// Its end, or all of it.
     text: Vec<u8>,
     /// What comes before.
@@ -81,7 +83,17 @@ struct Gathered {
 }
 
 impl Gathered {
-    async fn add(&mut self, lines: &[String]) -> io::Result<()> {
+    /// An empty one, whose file is where this space is.
+    fn on(space: DiskSpace) -> Self {
+        Self {
+            space,
+            text: Vec::new(),
+            file: None,
+            length: 0,
+        }
+    }
+
+    async fn add(&mut self, lines: &[String]) -> Result<(), PolyaxonError> {
         for line in lines {
             self.text.extend_from_slice(line.as_bytes());
             self.text.push(b'\n');
@@ -93,29 +105,34 @@ impl Gathered {
         Ok(())
     }
 
-    async fn put_down(&mut self) -> io::Result<()> {
+    async fn put_down(&mut self) -> Result<(), PolyaxonError> {
+        self.space.check(self.text.len() as u64)?;
         let file = match &mut self.file {
             Some(file) => file,
             file @ None => {
-                let made = tokio::task::spawn_blocking(tempfile::tempfile).await;
-                file.insert(File::from_std(made.map_err(io::Error::other)??))
+                let space = self.space.clone();
+                let made = tokio::task::spawn_blocking(move || space.unnamed_file()).await;
+                let made = made.map_err(io::Error::other).flatten();
+                file.insert(File::from_std(made.map_err(PolyaxonError::Disk)?))
             }
         };
-        file.write_all(&self.text).await?;
+        let written = file.write_all(&self.text).await;
+        written.map_err(PolyaxonError::Disk)?;
         self.text.clear();
         Ok(())
     }
 
     /// What is sent, and its length. It has its turn until then.
-    async fn body(mut self, turn: Turn) -> io::Result<(u64, Body)> {
+    async fn body(mut self, turn: Turn) -> Result<(u64, Body), PolyaxonError> {
         if self.file.is_some() {
             self.put_down().await?;
         }
         let Some(mut file) = self.file else {
             return Ok((self.length, Body::from(self.text)));
         };
-        file.flush().await?;
-        file.seek(SeekFrom::Start(0)).await?;
+        file.flush().await.map_err(PolyaxonError::Disk)?;
+        let begin = file.seek(SeekFrom::Start(0)).await;
+        begin.map_err(PolyaxonError::Disk)?;
         let pieces = ReaderStream::with_capacity(file, CHUNK).inspect(move |_| {
             // It goes with the stream.
             let _ = &turn;
@@ -142,7 +159,8 @@ mod tests {
     async fn short_and_long_logs_are_sent_whole() {
         for lines in [0, 3, 100_000] {
             let turns = Turns::at_a_time(1);
-            let mut log = Gathered::default();
+            let directory = tempfile::tempdir().unwrap();
+            let mut log = Gathered::on(DiskSpace::new(directory.path(), 0));
             let mut expected = String::new();
             for number in 0..lines {
                 let line = format!("line {number}");
@@ -158,5 +176,15 @@ mod tests {
             assert!(sent == expected, "{lines} lines");
             assert!(turns.try_take().is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn a_long_log_leaves_the_reserve_of_the_disk_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Gathered::on(DiskSpace::new(directory.path(), u64::MAX));
+        let line = ["x".repeat(IN_MEMORY / 2)];
+        log.add(&line).await.unwrap();
+        let refused = log.add(&line).await.unwrap_err();
+        assert!(matches!(refused, PolyaxonError::NoSpace(_)), "{refused}");
     }
 }
