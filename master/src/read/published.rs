@@ -8,7 +8,7 @@
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::event::Event;
+use crate::core::event::{Event, Fact};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::{read, write};
 use std::collections::{BTreeSet, HashMap};
@@ -114,12 +114,14 @@ impl<P> Published<P> {
         }
         let mut changed = BTreeSet::new();
         for event in events {
-            match event.fact.subject().build {
-                Some(build) => {
+            match (event.fact.subject().build, &event.fact) {
+                (Some(build), _) => {
                     changed.insert(build);
                 }
+                // No page tells of users and projects.
+                (None, Fact::Account(..) | Fact::Project(..)) => {}
                 // What happens to a slave may matter to any build, such as one that waits for a slave.
-                None => {
+                (None, _) => {
                     for shown in known.values() {
                         shown.put(None);
                     }
@@ -190,9 +192,11 @@ impl<P> Missing<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::accounts::command::ProjectCommand;
+    use crate::core::accounts::projects::NewProject;
     use crate::core::builds::build::BuildState;
     use crate::core::command::Command;
-    use crate::core::event::{Actor, BuildFact, Fact};
+    use crate::core::event::{Actor, BuildFact};
     use clusterrunner_common::api::build_request::BuildRequest;
     use clusterrunner_common::clock::Timestamp;
     use serde_json::json;
@@ -259,6 +263,28 @@ mod tests {
                 missing.publish(&self.cluster, build);
             }
         }
+    }
+
+    #[test]
+    fn what_happens_to_projects_is_on_no_page() {
+        let mut farm = Farm::with_a_build();
+        farm.look();
+        let page = farm.published.page(BUILD).ok().unwrap();
+        let project = NewProject {
+            name: "hill".to_owned(),
+            description: None,
+            tags: None,
+            is_public: true,
+            git_url: None,
+        };
+        farm.give(Command::Project {
+            by: Actor::SecretHolder,
+            command: ProjectCommand::Create(Box::new(project)),
+        });
+        let same = farm.published.page(BUILD).ok().unwrap();
+        assert!(Arc::ptr_eq(&page, &same));
+        farm.connect();
+        assert!(farm.published.page(BUILD).is_err());
     }
 
     #[test]
