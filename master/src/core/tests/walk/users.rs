@@ -197,7 +197,13 @@ impl World {
     /// With the end of the journal some were lost.
     pub(super) fn lose_promises(&mut self) {
         let cluster = &self.master.farm.cluster;
-        self.promises.retain(|promise| promise.holds(cluster));
+        // A later project may get the number of one that is lost with its marks.
+        let is_there = |promise: &Promise| match promise {
+            Promise::Marked(_, Markable::Project(id), _) => cluster.project(*id).is_some(),
+            _ => true,
+        };
+        self.promises
+            .retain(|promise| promise.holds(cluster) && is_there(promise));
     }
 
     pub(super) fn check_users(&self) {
