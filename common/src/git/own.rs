@@ -170,11 +170,12 @@ impl OwnRepository {
         })
     }
 
-    /// The commit with this id, which may be abbreviated; none if there is none or more than one.
+    /// The commit with this id, which may be abbreviated: the newest, or one that came before it. None if there is none
+    /// or more than one.
     ///
     /// # Errors
     /// [`CodeError`] if the repository can not be read.
-    pub fn find(&self, hash: &str) -> Result<Option<CommitId>, CodeError> {
+    pub fn find(&self, hash: &str, newest: &CommitId) -> Result<Option<CommitId>, CodeError> {
         let is_hash =
             hash.len() >= SHORTEST_HASH && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hash || !self.directory.exists() {
@@ -182,7 +183,15 @@ impl OwnRepository {
         }
         let repository = open_here(&self.directory).map_err(self.git("read"))?;
         let found = repository.find_commit_by_prefix(&hash.to_ascii_lowercase());
-        Ok(found.ok().map(|commit| CommitId::from_oid(commit.id())))
+        let Some(found) = found.ok().map(|commit| commit.id()) else {
+            return Ok(None);
+        };
+        let newest = newest.to_oid().map_err(self.git("read"))?;
+        let is_in_history = found == newest
+            || repository
+                .graph_descendant_of(newest, found)
+                .map_err(self.git("read"))?;
+        Ok(is_in_history.then(|| CommitId::from_oid(found)))
     }
 
     fn open_to_write(&self) -> Result<Repository, CodeError> {

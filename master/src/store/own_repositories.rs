@@ -211,7 +211,8 @@ impl OwnRepositories {
         })
     }
 
-    /// The commit of a project with this id, which may be abbreviated.
+    /// The commit of a project with this id, which may be abbreviated: the newest, or one that came before it. A lost
+    /// journal may have had another project with this number.
     ///
     /// # Errors
     /// The repository can not be read.
@@ -219,9 +220,10 @@ impl OwnRepositories {
         &self,
         project: ProjectId,
         hash: String,
+        newest: CommitId,
     ) -> Result<Option<CommitId>, OwnCodeError> {
         let repository = OwnRepository::at(self.directory_of(project));
-        let found = spawn_blocking(move || repository.find(&hash)).await;
+        let found = spawn_blocking(move || repository.find(&hash, &newest)).await;
         let found = found.map_err(io::Error::other)?;
         found.map_err(|error: CodeError| OwnCodeError::Failed(error.to_string()))
     }

@@ -189,9 +189,15 @@ fn a_repository_that_was_lost_begins_anew() {
 #[test]
 fn commits_are_found_by_their_ids_only() {
     let mut place = Place::new();
-    assert_eq!(place.repository.find("abcd").unwrap(), None);
+    let none: CommitId = "a".repeat(40).parse().unwrap();
+    assert_eq!(place.repository.find("abcd", &none).unwrap(), None);
     let commit = place.upload(&[file("a", "1")]);
-    let found = |hash: &str| place.repository.find(hash).unwrap();
+    let newer = place.upload(&[file("a", "2")]);
+    // What is not in the history of the newest is not the project's.
+    let later = place.repository.find(newer.as_str(), &commit).unwrap();
+    assert_eq!(later, None);
+    let found = |hash: &str| place.repository.find(hash, &newer).unwrap();
+    assert_eq!(found(newer.as_str()).as_ref(), Some(&newer));
     assert_eq!(found(commit.as_str()).as_ref(), Some(&commit));
     assert_eq!(
         found(&commit.as_str()[..8].to_uppercase()).as_ref(),

@@ -119,10 +119,11 @@ pub(super) async fn commit_of(
     let Some(newest) = &project.code else {
         return Ok(None);
     };
+    let newest: CommitId = newest.parse().map_err(damaged)?;
     if NEWEST.contains(&asked) {
-        return newest.parse().map(Some).map_err(damaged);
+        return Ok(Some(newest));
     }
-    Ok(api.own.find(project.id, asked.to_owned()).await?)
+    Ok(api.own.find(project.id, asked.to_owned(), newest).await?)
 }
 
 fn damaged(error: impl std::error::Error) -> PolyaxonError {
