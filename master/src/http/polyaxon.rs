@@ -1,5 +1,6 @@
 //! The build-job API of Polyaxon, as its command line and client library of 2018 to 2020 use it.
 
+mod attachment;
 mod body;
 mod bookmarks;
 mod builds;

@@ -3,6 +3,7 @@
 mod parts;
 
 use super::Api;
+use super::attachment::attachment;
 use super::error::PolyaxonError;
 use super::granted::{Granted, Reading, Using};
 use crate::core::accounts::command::{AccountRefusal, ProjectCommand};
@@ -128,25 +129,4 @@ pub(super) async fn commit_of(
 
 fn damaged(error: impl std::error::Error) -> PolyaxonError {
     OwnCodeError::Disk(io::Error::other(error.to_string())).into()
-}
-
-/// Of names of projects that began with a build, only plain characters are taken.
-fn attachment(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name: String = name
-        .chars()
-        .map(|c| if is_plain(c) { c } else { '_' })
-        .collect();
-    format!("attachment; filename={name}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_name_has_plain_characters_only() {
-        let said = attachment("ann.a\"b\r\nc: d/é");
-        assert_eq!(said, "attachment; filename=ann.a_b__c__d__");
-    }
 }

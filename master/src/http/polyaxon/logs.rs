@@ -1,6 +1,7 @@
 //! The log of a build so far, as a text.
 
 use super::Api;
+use super::attachment::attachment;
 use super::error::PolyaxonError;
 use super::granted::{GrantedBuild, Reading};
 use super::shapes::builds::unique_name;
@@ -44,22 +45,9 @@ pub(super) async fn so_far(
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename={}", file_name(&name)),
-        ),
+        (header::CONTENT_DISPOSITION, attachment(&name)),
     ];
     Ok((headers, body).into_response())
-}
-
-/// A name without what has a meaning in a header. Only the names of projects that come from addresses have such.
-fn file_name(name: &str) -> String {
-    let plain = |sign: char| match sign {
-        '-' | '_' | '.' => sign,
-        _ if sign.is_ascii_alphanumeric() => sign,
-        _ => '_',
-    };
-    name.chars().map(plain).collect()
 }
 
 impl From<ConsoleFailure> for PolyaxonError {
@@ -145,15 +133,6 @@ impl Gathered {
 mod tests {
     use super::*;
     use clusterrunner_common::http::turns::Turns;
-
-    #[test]
-    fn names_of_files_are_plain() {
-        assert_eq!(
-            file_name("ann.my-hill_2.builds.7"),
-            "ann.my-hill_2.builds.7"
-        );
-        assert_eq!(file_name("a\r\n\"b\u{e9} ;c"), "a___b___c");
-    }
 
     #[tokio::test]
     async fn short_and_long_logs_are_sent_whole() {
