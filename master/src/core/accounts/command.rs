@@ -152,8 +152,8 @@ pub enum AccountRefusal {
     /// The user is deactivated.
     #[error("user {0} is deactivated")]
     Deactivated(UserId),
-    /// The password was changed while it was checked.
-    #[error("the password of user {0} was changed meanwhile")]
+    /// The password or the API token was changed while the password was checked.
+    #[error("the password or the token of user {0} was changed meanwhile")]
     PasswordChanged(UserId),
     /// The user has no such token.
     #[error("token {0} is unknown")]

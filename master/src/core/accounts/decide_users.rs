@@ -119,7 +119,8 @@ impl Cluster {
         if user.is_deactivated {
             return Err(AccountRefusal::Deactivated(id));
         }
-        if user.password != *password {
+        // A token that was renewed since must not come back. The same seed makes another token under another secret.
+        if user.password != *password || user.api_token.seed != api_token.seed {
             return Err(AccountRefusal::PasswordChanged(id));
         }
         let mut facts = fact(id, AccountFact::LoggedIn);

@@ -272,7 +272,10 @@ fn a_log_in_is_of_the_present_password_and_brings_the_token_of_the_present_secre
     let log_in = |password: &str, token: &str| AccountCommand::LogIn {
         user: ANN,
         password: PasswordHash(password.to_owned()),
-        api_token: api_token(token),
+        api_token: ApiToken {
+            digest: digest(token),
+            ..api_token("ann")
+        },
     };
     let another = UserOrder {
         password: Some(PasswordHash("new".to_owned())),
@@ -285,6 +288,14 @@ fn a_log_in_is_of_the_present_password_and_brings_the_token_of_the_present_secre
         .check_facts(&["user 1 logged in", "user 1 has another API token"]);
     assert_eq!(holder(&farm, "ann", 0), None);
     assert!(holder(&farm, "ann under another secret", 0).is_some());
+    let renew = AccountCommand::RenewApiToken {
+        user: ANN,
+        token: api_token("ann again"),
+    };
+    done(&mut farm, renew);
+    let late = refused(&mut farm, log_in("new", "ann"));
+    assert_eq!(late, AccountRefusal::PasswordChanged(ANN));
+    assert!(holder(&farm, "ann", 0).is_none() && holder(&farm, "ann again", 0).is_some());
 }
 
 #[test]
