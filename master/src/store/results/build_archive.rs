@@ -97,15 +97,14 @@ impl Results {
         results: &[(SubjobId, Attempt)],
         failures: &[String],
     ) -> io::Result<BuildArchive> {
-        let store = self.stored(build)?;
-        let made_at = std::fs::metadata(store.file(0))?.modified()?;
-        let archive = Archive::again(&store, results, failures, timestamp(made_at));
-        let archive = archive.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged(format!("there is {error}")),
-            _ => error,
-        });
-        let archive = archive.inspect_err(|error| self.damages.note_error(build, error))?;
-        self.opened(build, &store, archive, made_at)
+        self.in_memory(build, |store, made_at| {
+            let archive = Archive::again(store, results, failures, made_at);
+            let archive = archive.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => damaged(format!("there is {error}")),
+                _ => error,
+            });
+            archive.inspect_err(|error| self.damages.note_error(build, error))
+        })
     }
 
     /// The archive of a build that ended early, of the results that it has. Blocks.
@@ -118,9 +117,20 @@ impl Results {
         results: &[(SubjobId, Attempt)],
         failures: &[String],
     ) -> io::Result<BuildArchive> {
+        self.in_memory(build, |store, made_at| {
+            Archive::partial(store, results, failures, made_at)
+        })
+    }
+
+    /// An archive that is made of the blocks, with the time of the first of them.
+    fn in_memory(
+        &self,
+        build: BuildId,
+        make: impl FnOnce(&BuildStore, Timestamp) -> io::Result<Archive>,
+    ) -> io::Result<BuildArchive> {
         let store = self.stored(build)?;
         let made_at = std::fs::metadata(store.file(0))?.modified()?;
-        let archive = Archive::partial(&store, results, failures, timestamp(made_at))?;
+        let archive = make(&store, timestamp(made_at))?;
         self.opened(build, &store, archive, made_at)
     }
 
