@@ -134,11 +134,10 @@ pub(super) async fn share(
     granted: Granted<Owning>,
     Path((.., user)): Path<(String, String, String)>,
 ) -> Result<StatusCode, PolyaxonError> {
-    let user = named(&api, user).await?;
-    let project = granted.project.id;
-    let command = ProjectCommand::AddCollaborator { project, user };
-    order(&api, granted.caller, command).await?;
-    Ok(StatusCode::NO_CONTENT)
+    about_user(&api, &granted, user, |project, user| {
+        ProjectCommand::AddCollaborator { project, user }
+    })
+    .await
 }
 
 /// Lets a user do no more with a project than others.
@@ -147,10 +146,22 @@ pub(super) async fn unshare(
     granted: Granted<Owning>,
     Path((.., user)): Path<(String, String, String)>,
 ) -> Result<StatusCode, PolyaxonError> {
-    let user = named(&api, user).await?;
-    let project = granted.project.id;
-    let command = ProjectCommand::RemoveCollaborator { project, user };
-    order(&api, granted.caller, command).await?;
+    about_user(&api, &granted, user, |project, user| {
+        ProjectCommand::RemoveCollaborator { project, user }
+    })
+    .await
+}
+
+/// Gives an order about a project and the user with a name.
+async fn about_user(
+    api: &Api,
+    granted: &Granted<Owning>,
+    name: String,
+    command: impl FnOnce(ProjectId, UserId) -> ProjectCommand,
+) -> Result<StatusCode, PolyaxonError> {
+    let user = named(api, name).await?;
+    let command = command(granted.project.id, user);
+    order(api, granted.caller, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
