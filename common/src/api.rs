@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod build_request;
+pub mod instances;
 mod lenient;
 mod master_mark;
 mod slave_protocol;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value};
 
 /// The version of the slave protocol that this program speaks beside the original's; a peer that
 /// does not name one speaks the original's.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Answer to an accepted `POST /v1/build`: status 202.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

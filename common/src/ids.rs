@@ -35,6 +35,12 @@ numbered! {
     UserId(u64);
     /// A named token of a user: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
     TokenId(u64);
+    /// A template: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
+    TemplateId(u64);
+    /// An instance: 1, 2, 3 ... over the whole life of a master's data directory, never used twice.
+    InstanceId(u64);
+    /// The number of a placement of one instance on a slave, from 1. Only the latest counts.
+    Generation(u32);
     /// A subjob inside its build, from 0.
     SubjobId(u32);
     /// An atom inside its subjob, from 0.
@@ -52,6 +58,14 @@ impl Attempt {
     pub const FIRST: Self = Self(1);
 
     /// The number of the hand-out after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl Generation {
+    /// The number of the placement after this one; of the first where this is the default.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

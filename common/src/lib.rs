@@ -19,6 +19,8 @@ pub mod results;
 
 pub mod git;
 
+pub mod templates;
+
 pub mod api;
 
 pub mod remote_files;

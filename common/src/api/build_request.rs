@@ -9,6 +9,7 @@ pub use reading::{InvalidRequest, LINK_PARAMETER};
 use crate::git::{GitUrl, GitUrlError};
 use crate::ids::{BuildId, ProjectId};
 use crate::process::variables::Variables;
+use crate::templates::Product;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -20,6 +21,8 @@ pub const ENV: &str = "env";
 pub const INHERITED_ENV: &str = "inherited_env";
 /// The field with what another API was asked for.
 const SPECIFICATION: &str = "specification";
+/// The field with the template that a build is to leave.
+const PRODUCT: &str = "product";
 
 /// A well-formed request for a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,10 @@ pub struct BuildRequest {
     /// takes nor shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specification: Option<Map<String, Value>>,
+    /// The template that the build is to leave; none for a build that leaves results alone. ClusterRunner's API neither
+    /// takes nor shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
 }
 
 /// Where a project comes from. Serialized, it gives the request's own fields back.
@@ -154,7 +161,7 @@ impl BuildRequest {
     #[must_use]
     pub fn to_params(&self) -> Map<String, Value> {
         let mut params = self.to_body();
-        for unseen in [ENV, INHERITED_ENV, SPECIFICATION] {
+        for unseen in [ENV, INHERITED_ENV, SPECIFICATION, PRODUCT] {
             params.remove(unseen);
         }
         params
@@ -192,6 +199,7 @@ impl BuildRequest {
             env: Variables::default(),
             inherited_env: None,
             specification: None,
+            product: None,
         };
         source.to_params()
     }

@@ -136,6 +136,7 @@ impl BuildRequest {
             env: env.unwrap_or_default(),
             inherited_env,
             specification: None,
+            product: None,
             project,
             job_name: fields.text("job_name")?,
             config: match fields.get("config") {

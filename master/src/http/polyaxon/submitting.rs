@@ -49,6 +49,7 @@ pub(super) async fn submit(
         env: specification.variables(),
         inherited_env: None,
         specification: Some(specification.config),
+        product: None,
     });
     let queue = Command::QueueBuildOf {
         by: Actor::User(of.caller.id),
