@@ -7,6 +7,7 @@ pub mod build_request;
 pub mod instances;
 mod lenient;
 mod master_mark;
+pub mod product_build;
 mod slave_protocol;
 
 pub use crate::process::console::ConsoleBody;

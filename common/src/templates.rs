@@ -1,6 +1,14 @@
 //! Templates: results of builds that can be started. What the slave that builds a template says of it, and what a
 //! request asks for.
 
+mod failure;
+mod recipe;
+mod source_name;
+
+pub use failure::{failure_in, failure_line};
+pub use recipe::Recipe;
+pub use source_name::SourceName;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
