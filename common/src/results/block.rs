@@ -18,7 +18,7 @@ mod writer;
 pub use convert::convert_archive;
 pub use reader::{
     BlockError, CheckedAtom, CheckedResult, FileFacts, FoundResult, check_block, check_results,
-    checked_content_of, content_of, copy_results, file_facts,
+    checked_content_of, checked_files_of, content_of, copy_results, file_facts,
 };
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 

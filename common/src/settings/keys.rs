@@ -77,6 +77,9 @@ pub(super) type Depth = Number<u32, 1, { MAXIMUM_TREE_DEPTH as u64 }>;
 /// With less git can not even begin.
 pub(super) type GitMemory = Number<u64, { 64 << 20 }, MOST>;
 
+/// A log with less has no room for what a process says when it starts.
+pub(super) type LogSize = Number<u64, { 64 << 10 }, MOST>;
+
 pub(super) const KEYS: &[Key] = &[
     key_of::<Secret>("secret", ALL),
     key_of::<Secret>("read_token", ALL),
@@ -130,6 +133,8 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<String>("build_symlink_directory", MASTER),
     key_of::<Limit>("max_code_upload_bytes", MASTER),
     key_of::<ImagePolicy>("image_policy", MASTER),
+    key_of::<Limit>("max_snapshot_bytes", MASTER),
+    key_of::<LogSize>("max_instance_log_bytes", MASTER),
     key_of::<Seconds<0>>("unresponsive_slaves_cleanup_interval", MASTER),
     key_of::<Count>("num_executors", SLAVE),
     key_of::<Labels>("labels", SLAVE),

@@ -1,7 +1,7 @@
 //! What the master reads.
 
 use super::error::SettingsError;
-use super::keys::Program;
+use super::keys::{LogSize, Program};
 use super::layers::{Layers, no_default};
 use super::values::{Bound, Days, Limit, Registration, Seconds};
 use super::{GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
@@ -35,6 +35,10 @@ pub struct MasterSettings {
     pub max_code_upload_bytes: u64,
     /// What becomes of builds that name a container image.
     pub image_policy: ImagePolicy,
+    /// How many bytes the snapshot of a template may have.
+    pub max_snapshot_bytes: u64,
+    /// How many bytes are kept of what an instance prints.
+    pub max_instance_log_bytes: u64,
 }
 
 /// Loads the settings of the master.
@@ -86,6 +90,8 @@ pub fn load_master(
         build_symlink_directory: layers.path("build_symlink_directory")?,
         max_code_upload_bytes: layers.get::<Limit>("max_code_upload_bytes")?.0,
         image_policy: layers.get("image_policy")?,
+        max_snapshot_bytes: layers.get::<Limit>("max_snapshot_bytes")?.0,
+        max_instance_log_bytes: layers.get::<LogSize>("max_instance_log_bytes")?.0,
     })
 }
 

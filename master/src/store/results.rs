@@ -235,6 +235,23 @@ impl Results {
         opened.inspect_err(|error| self.damages.note_error(build, error))
     }
 
+    /// Gives `read` each regular file that the atoms of a result left: its path, such as `artifact_3_0/report.xml`, its
+    /// length, and its content as a stream. Where this returns without an error, all was as it was written. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses, there is no such result (`NotFound`), what there is is damaged (see [`is_damage`]), or
+    /// `read` fails.
+    pub fn left_files(
+        &self,
+        build: BuildId,
+        subjob: SubjobId,
+        attempt: Attempt,
+        read: impl FnMut(&Path, u64, &mut dyn io::Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let store = self.stored(build)?;
+        store.left_files(subjob, attempt, read)
+    }
+
     /// What is known to be damaged of a build, in words for its user.
     #[must_use]
     pub fn damages(&self, build: BuildId) -> Vec<String> {

@@ -173,6 +173,31 @@ pub fn checked_content_of<T>(
     Ok(content)
 }
 
+/// Gives `read` each regular file of a result: its path in the archive without the `./`, such as
+/// `artifact_3_0/report.xml`, its length, and its content as a stream. The block is read to its end, where its checksum
+/// is: where this returns without an error, what was given is as it was written.
+///
+/// # Errors
+/// The block can not be read, its checksum does not fit, or `read` fails.
+pub fn checked_files_of(
+    block: impl BufRead,
+    offset: u64,
+    length: u64,
+    mut read: impl FnMut(&Path, u64, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut block = GzDecoder::new(block);
+    io::copy(&mut (&mut block).take(offset), &mut io::sink())?;
+    let mut archive = TarReader::new(block.take(length));
+    while let Some(member) = archive.next_member()? {
+        if member.kind == EntryType::Regular {
+            read(without_root(&member.path), member.size, &mut archive)?;
+        }
+    }
+    let mut rest = archive.into_inner().into_inner();
+    io::copy(&mut rest, &mut io::sink())?;
+    Ok(())
+}
+
 /// The content, and the rest of the block.
 fn find_content<T, B: BufRead>(
     block: B,

@@ -20,6 +20,8 @@ fn defaults_of_the_master() {
         build_symlink_directory,
         max_code_upload_bytes,
         image_policy,
+        max_snapshot_bytes,
+        max_instance_log_bytes,
     } = place.master();
     let base = place.directory.path();
     assert_eq!(general.config_file, place.file());
@@ -85,6 +87,10 @@ fn defaults_of_the_master() {
     );
     assert_eq!(max_code_upload_bytes, 1 << 30);
     assert_eq!(image_policy, ImagePolicy::Use);
+    assert_eq!(
+        (max_snapshot_bytes, max_instance_log_bytes),
+        (8 << 30, 4 << 20)
+    );
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use super::orphans::Orphans;
 use super::{BuildStore, CHECKED_BLOCK, Placed, SMALL_CONSOLE};
-use crate::store::results::index::{BlockPlace, Found, Key};
+use crate::store::results::index::{BlockPlace, Found, Key, Place};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::results::artifact::{CONSOLE_FILE, directory_name};
-use clusterrunner_common::results::block::{checked_content_of, content_of};
+use clusterrunner_common::results::block::{checked_content_of, checked_files_of, content_of};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 impl BuildStore {
@@ -68,13 +69,7 @@ impl BuildStore {
         attempt: Attempt,
         atom: AtomId,
     ) -> io::Result<StoredConsole> {
-        let key = (subjob, attempt);
-        let known = self.index().find(key);
-        let found = match known {
-            Some(found) => Some(found),
-            None => self.orphan(key)?,
-        };
-        let place = found.ok_or_else(|| missing(key))?.place;
+        let place = self.place_of((subjob, attempt))?;
         let name = format!("{}/{CONSOLE_FILE}", directory_name(subjob, atom));
         let block = self.read_block(place.block)?;
         let (offset, length) = (place.offset, place.length);
@@ -82,6 +77,30 @@ impl BuildStore {
             return content_of(block, offset, length, &name, StoredConsole::of);
         }
         checked_content_of(block, offset, length, &name, StoredConsole::of)
+    }
+
+    /// Gives `read` each regular file of a result, as [`checked_files_of`].
+    ///
+    /// # Errors
+    /// The disk refuses, there is no such result (`NotFound`), or `read` fails.
+    pub(in crate::store::results) fn left_files(
+        &self,
+        subjob: SubjobId,
+        attempt: Attempt,
+        read: impl FnMut(&Path, u64, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let place = self.place_of((subjob, attempt))?;
+        let block = self.read_block(place.block)?;
+        checked_files_of(block, place.offset, place.length, read)
+    }
+
+    fn place_of(&self, key: Key) -> io::Result<Place> {
+        let known = self.index().find(key);
+        let found = match known {
+            Some(found) => Some(found),
+            None => self.orphan(key)?,
+        };
+        Ok(found.ok_or_else(|| missing(key))?.place)
     }
 
     fn orphans(&self) -> io::Result<&Orphans> {

@@ -1,0 +1,261 @@
+//! The log of one instance: files of records, named by the place in the text at which each begins. The oldest goes when
+//! there are too many bytes.
+
+use super::record::{Record, records, size};
+use clusterrunner_common::api::instances::LogPiece;
+use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::ids::Generation;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+/// Of how many files a full log consists.
+const FILES: u64 = 4;
+
+/// The most bytes that are read of one file: a full one, and a piece that was begun in it.
+const MOST_READ: u64 = 64 << 20;
+
+/// A part of the text of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogText {
+    /// The place in the text at which it begins: the one that was asked for, or a later one if what was there is not
+    /// kept any more.
+    pub offset: u64,
+    /// The text.
+    pub text: String,
+    /// The place at which the next part begins.
+    pub next: u64,
+}
+
+/// The log of one instance.
+#[derive(Debug)]
+pub(super) struct Log {
+    directory: PathBuf,
+    max_bytes: u64,
+    files: VecDeque<Part>,
+    /// The latest placement of which there is output; 0 before the first.
+    generation: Generation,
+    /// How many bytes of its output are there.
+    end: u64,
+    /// How long the text is, with what is not kept any more.
+    length: u64,
+}
+
+/// A file.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// The place in the text at which it begins.
+    start: u64,
+    /// How many of its bytes count.
+    bytes: u64,
+}
+
+impl Log {
+    /// The log in a directory, which need not be there.
+    pub(super) fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
+        let mut log = Self {
+            directory,
+            max_bytes,
+            files: VecDeque::new(),
+            generation: Generation(0),
+            end: 0,
+            length: 0,
+        };
+        let entries = match std::fs::read_dir(&log.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
+            read => read?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let start = name
+                .to_str()
+                .and_then(|name| u64::from_str_radix(name, 16).ok());
+            if let Some(start) = start {
+                let bytes = entry.metadata()?.len();
+                log.files.push_back(Part { start, bytes });
+            }
+        }
+        log.files.make_contiguous().sort_by_key(|part| part.start);
+        log.find_end()?;
+        Ok(log)
+    }
+
+    /// Reads how far it goes off its last record.
+    fn find_end(&mut self) -> io::Result<()> {
+        let mut is_last = true;
+        for index in (0..self.files.len()).rev() {
+            let Some(part) = self.files.get(index).copied() else {
+                break;
+            };
+            let content = self.content(part)?;
+            let (mut bytes, mut length, mut last) = (0, part.start, None);
+            for record in records(&content) {
+                bytes += size(&record);
+                length += record.text.len() as u64;
+                last = Some((record.generation, record.end));
+            }
+            if is_last {
+                // What was written last may not have come to its end.
+                if let Some(part) = self.files.get_mut(index) {
+                    part.bytes = bytes;
+                }
+                self.length = length;
+                is_last = false;
+            }
+            if let Some((generation, end)) = last {
+                (self.generation, self.end) = (generation, end);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the text is, with what is not kept any more.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Stores a piece, unless it is there already; as [`super::InstanceLogs::add`].
+    pub(super) fn take(&mut self, piece: &LogPiece) -> io::Result<Option<u64>> {
+        let mut text = String::new();
+        let end = match piece.generation.cmp(&self.generation) {
+            Ordering::Less => return Ok(None),
+            Ordering::Equal => self.end,
+            Ordering::Greater => {
+                if self.length > 0 {
+                    let number = piece.generation;
+                    text = format!("[ClusterRunner: placement {number} of this instance begins]\n");
+                }
+                0
+            }
+        };
+        let is_new = piece.generation > self.generation;
+        if piece.offset < end || (piece.length == 0 && !is_new) {
+            return Ok(Some(end));
+        }
+        if piece.offset > end {
+            let missing = piece.offset - end;
+            text += &format!("[ClusterRunner: {missing} bytes of output are not kept here]\n");
+        }
+        text += &piece.text;
+        let end = piece.offset.saturating_add(piece.length);
+        self.append(&Record {
+            generation: piece.generation,
+            end,
+            text: &text,
+        })?;
+        Ok(Some(end))
+    }
+
+    fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
+        let bytes = record.encode().ok_or(io::ErrorKind::InvalidInput)?;
+        let added = bytes.len() as u64;
+        let is_full = |part: &Part| {
+            part.bytes > 0 && part.bytes.saturating_add(added) > self.max_bytes / FILES
+        };
+        let part = match self.files.back().copied().filter(|part| !is_full(part)) {
+            Some(part) => part,
+            None => self.begin_file()?,
+        };
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.path(part))?;
+        if file.metadata()?.len() > part.bytes {
+            file.set_len(part.bytes)?;
+        }
+        file.write_all_at(&bytes, part.bytes)?;
+        if let Some(last) = self.files.back_mut() {
+            last.bytes += added;
+        }
+        (self.generation, self.end) = (record.generation, record.end);
+        self.length += record.text.len() as u64;
+        self.drop_oldest()
+    }
+
+    fn begin_file(&mut self) -> io::Result<Part> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory);
+        made?;
+        let part = Part {
+            start: self.length,
+            bytes: 0,
+        };
+        self.files.push_back(part);
+        Ok(part)
+    }
+
+    fn drop_oldest(&mut self) -> io::Result<()> {
+        let total = |files: &VecDeque<Part>| files.iter().map(|part| part.bytes).sum::<u64>();
+        while self.files.len() > 1 && total(&self.files) > self.max_bytes {
+            if let Some(oldest) = self.files.pop_front() {
+                std::fs::remove_file(self.path(oldest))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`super::InstanceLogs::read`].
+    pub(super) fn read(&self, offset: u64, most: usize) -> io::Result<LogText> {
+        let kept = self.files.front().map_or(self.length, |part| part.start);
+        let mut found = LogText {
+            offset: offset.clamp(kept, self.length),
+            ..LogText::default()
+        };
+        found.next = found.offset;
+        for (index, part) in self.files.iter().enumerate() {
+            let end = self
+                .files
+                .get(index + 1)
+                .map_or(self.length, |next| next.start);
+            if end <= found.next {
+                continue;
+            }
+            let mut place = part.start;
+            for record in records(&self.content(*part)?) {
+                let text = record.text;
+                let begin = place;
+                place += text.len() as u64;
+                if place <= found.next {
+                    continue;
+                }
+                let skipped = usize::try_from(found.next.saturating_sub(begin));
+                let from = ceil(text, skipped.unwrap_or(text.len()));
+                let left = most - found.text.len();
+                let to = text.floor_char_boundary(from.saturating_add(left));
+                let taken = text.get(from..to).unwrap_or_default();
+                if found.text.is_empty() {
+                    found.offset = begin + from as u64;
+                }
+                found.text += taken;
+                found.next = begin + to.max(from) as u64;
+                if to < text.len() {
+                    return Ok(found);
+                }
+            }
+            // The rest of a damaged file is lost.
+            found.next = found.next.max(end);
+        }
+        Ok(found)
+    }
+
+    fn content(&self, part: Part) -> io::Result<Vec<u8>> {
+        let mut content = regular_file::read(&self.path(part), MOST_READ)?;
+        content.truncate(usize::try_from(part.bytes).unwrap_or(usize::MAX));
+        Ok(content)
+    }
+
+    fn path(&self, part: Part) -> PathBuf {
+        self.directory.join(format!("{:016x}", part.start))
+    }
+}
+
+/// The first beginning of a character at this place or after it.
+fn ceil(text: &str, place: usize) -> usize {
+    text.ceil_char_boundary(place)
+}
