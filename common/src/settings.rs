@@ -5,6 +5,7 @@
 //! each program loads its struct once and hands out what its parts need.
 
 mod client;
+mod containers;
 mod environment;
 mod error;
 mod file;
@@ -25,6 +26,7 @@ mod tests;
 mod values;
 
 pub use client::{ClientSettings, load_client};
+pub use containers::{ContainerSettings, RUNTIMES, RuntimeChoice};
 pub use environment::{TOKEN_VARIABLE, UnknownVariable, unknown_variables_here};
 pub use error::{Origin, SettingsError};
 pub use general::GeneralSettings;

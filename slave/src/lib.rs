@@ -10,6 +10,9 @@ mod work;
 
 mod data_directory;
 
+#[expect(dead_code, unused_imports, reason = "its users are about to come")]
+mod containers;
+
 mod master;
 
 mod run;

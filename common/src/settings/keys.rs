@@ -1,5 +1,6 @@
 //! Every key: which programs read it, and what its values look like.
 
+use super::containers::RuntimeChoice;
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
 use super::values::{
@@ -143,6 +144,11 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Seconds<1>>("heartbeat_interval", SLAVE),
     key_of::<Amount>("heartbeat_failure_threshold", SLAVE),
     key_of::<bool>("drain_on_stop", SLAVE),
+    key_of::<RuntimeChoice>("container_runtime", SLAVE),
+    key_of::<Vec<String>>("container_flags", SLAVE),
+    key_of::<Vec<String>>("container_build_flags", SLAVE),
+    key_of::<Vec<String>>("container_run_flags", SLAVE),
+    key_of::<String>("container_network", SLAVE),
 ];
 
 /// What the original's programs know; they refuse a file with any other key.

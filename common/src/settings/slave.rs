@@ -1,5 +1,6 @@
 //! What a slave reads.
 
+use super::containers::ContainerSettings;
 use super::error::SettingsError;
 use super::keys::{Count, Program};
 use super::layers::Layers;
@@ -30,6 +31,8 @@ pub struct SlaveSettings {
     pub heartbeat_interval: Duration,
     /// Whether a signal lets it finish what it runs before it ends.
     pub drain_on_stop: bool,
+    /// How it runs containers.
+    pub containers: ContainerSettings,
 }
 
 /// Loads the settings of a slave; arguments and errors as for [`super::load_master`].
@@ -54,5 +57,6 @@ pub fn load_slave(
         max_console_size: layers.get::<Bound>("max_console_size")?.0,
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
+        containers: ContainerSettings::read(&layers)?,
     })
 }

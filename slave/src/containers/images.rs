@@ -1,0 +1,320 @@
+//! Images: built from a directory, saved, loaded, removed.
+
+use super::client::{self, Call, LONG, SHORT};
+use super::{ContainerError, ContainerRuntime, Kind};
+use clusterrunner_common::text::printable::plain;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Component, Path};
+use std::process::{Command, Stdio};
+use tar::EntryType;
+
+/// Where images of templates are among the images of the machine.
+const TEMPLATES: &str = "localhost/clusterrunner-template";
+
+/// The most bytes of the file that says what an archive holds.
+const MOST_MANIFEST: u64 = 1 << 20;
+
+/// The most bytes of an archive, unpacked.
+const MOST_IMAGE: u64 = 64 << 30;
+
+/// Says what an archive holds.
+const MANIFEST: &str = "manifest.json";
+
+/// Say so too, and would be believed instead.
+const OTHER_MANIFESTS: [&str; 3] = ["index.json", "oci-layout", "repositories"];
+
+/// An image that is to be built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ImageBuild<'a> {
+    /// The directory that COPY takes from.
+    pub(crate) context: &'a Path,
+    /// The Dockerfile.
+    pub(crate) dockerfile: &'a Path,
+    /// What the image is to be called.
+    pub(crate) name: &'a str,
+}
+
+/// What the image of a template is called on a slave. `digest` is that of the snapshot.
+pub(crate) fn template_image(digest: &str) -> String {
+    format!("{TEMPLATES}:{digest}")
+}
+
+impl ContainerRuntime {
+    /// The command that builds an image. It prints what the steps print.
+    pub(crate) fn build_command(&self, build: &ImageBuild<'_>) -> Command {
+        let mut command = self.command(&["build"]);
+        if self.kind == Kind::Podman {
+            // Else each step of it stays behind as an image.
+            command.args(["--layers=false", "--force-rm"]);
+        }
+        self.label(&mut command);
+        command
+            .args(&self.settings.build_flags)
+            .arg("--file")
+            .arg(build.dockerfile)
+            .args(["--tag", build.name])
+            .arg(build.context)
+            .env("BUILDKIT_PROGRESS", "plain");
+        command
+    }
+
+    /// Writes an image to a file: an archive, compressed with gzip.
+    pub(crate) fn save(&self, image: &str, to: &mut File) -> Result<(), ContainerError> {
+        let mut command = self.command(&["save"]);
+        if self.kind == Kind::Podman {
+            command.args(["--quiet", "--format", "docker-archive"]);
+        }
+        command
+            .arg(image)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut call = Call::start(&mut command)?;
+        let mut copied = Ok(0);
+        if let (_, Some(mut archive)) = call.pipes() {
+            let mut packed = GzEncoder::new(BufWriter::new(to), Compression::fast());
+            copied = io::copy(&mut archive, &mut packed);
+            let flushed = packed.finish().and_then(|mut file| file.flush());
+            copied = copied.and_then(|bytes| flushed.map(|()| bytes));
+        }
+        // What the runtime says is the cause, if it says something.
+        call.finish(LONG)?;
+        copied.map_err(ContainerError::io("write an image archive"))?;
+        Ok(())
+    }
+
+    /// Loads the one image of an archive that [`Self::save`] of some slave may have written, as `name`. Whatever the archive
+    /// says its image is called, no other image of this machine is changed.
+    pub(crate) fn load(&self, archive: &Path, name: &str) -> Result<(), ContainerError> {
+        let file = File::open(archive).map_err(ContainerError::io("open an image archive"))?;
+        let mut command = self.command(&["load"]);
+        command
+            .arg("--quiet")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut call = Call::start(&mut command)?;
+        let renamed = match call.pipes() {
+            (Some(input), _) => rename(BufReader::new(file), BufWriter::new(input), name),
+            (None, _) => Ok(()),
+        };
+        match renamed {
+            // It stopped reading: what it says is the cause.
+            Err(ContainerError::Io { .. }) => {
+                call.finish(SHORT)?;
+                renamed
+            }
+            // What it has read is half an archive.
+            Err(_) => renamed,
+            Ok(()) => call.finish(LONG),
+        }
+    }
+
+    /// Whether the machine has an image.
+    pub(crate) fn has_image(&self, name: &str) -> bool {
+        let mut command = self.command(&["image", "inspect", "--format", "{{.Id}}"]);
+        client::output(command.arg(name), SHORT).is_ok()
+    }
+
+    /// The first port that an image exposes.
+    pub(crate) fn exposed_port(&self, name: &str) -> Result<Option<u16>, ContainerError> {
+        let format = "{{json .Config.ExposedPorts}}";
+        let mut command = self.command(&["image", "inspect", "--format", format]);
+        let printed = client::output(command.arg(name), SHORT)?;
+        let ports = serde_json::from_str::<Value>(printed.trim()).unwrap_or_default();
+        let ports = ports.as_object().into_iter().flatten();
+        let numbers = ports.filter_map(|(port, _)| port.split('/').next()?.parse().ok());
+        Ok(numbers.min())
+    }
+
+    /// Removes a name of an image, and the image with its last name. One that is not there is as good.
+    pub(crate) fn remove_image(&self, name: &str) -> Result<(), ContainerError> {
+        if !self.has_image(name) {
+            return Ok(());
+        }
+        let mut command = self.command(&["rmi", "--force"]);
+        client::output(command.arg(name), SHORT).map(drop)
+    }
+
+    /// The digests of the templates whose images the machine has.
+    pub(crate) fn template_images(&self) -> Result<Vec<String>, ContainerError> {
+        let mut command = self.command(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let printed = client::output(&mut command, SHORT)?;
+        let lines = printed.lines();
+        let digests = lines.filter_map(|line| line.strip_prefix(TEMPLATES)?.strip_prefix(':'));
+        Ok(digests.map(str::to_owned).collect())
+    }
+}
+
+/// Copies an archive with one image, which gets another name.
+fn rename(archive: impl Read, to: impl Write, name: &str) -> Result<(), ContainerError> {
+    let broken = |error: io::Error| ContainerError::Archive(error.to_string());
+    let write = |source| ContainerError::Io {
+        step: "give an image to the container runtime",
+        source,
+    };
+    let mut written = tar::Builder::new(to);
+    let unpacked = MultiGzDecoder::new(archive).take(MOST_IMAGE);
+    let mut archive = tar::Archive::new(unpacked);
+    let mut has_manifest = false;
+    for entry in archive.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        let path = entry.path().map_err(broken)?.into_owned();
+        check_path(&path)?;
+        let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
+        let is_other = |name| OTHER_MANIFESTS.iter().any(|other| name == *other);
+        if path.file_name().is_some_and(is_other) {
+            continue;
+        }
+        let appended = if is_manifest {
+            if std::mem::replace(&mut has_manifest, true) || path != Path::new(MANIFEST) {
+                return Err(ContainerError::Archive(format!(
+                    "it has more than one {MANIFEST}"
+                )));
+            }
+            let mut manifest = Vec::new();
+            let read = (&mut entry).take(MOST_MANIFEST).read_to_end(&mut manifest);
+            read.map_err(broken)?;
+            let manifest = renamed_manifest(&manifest, name)?;
+            let mut header = tar::Header::new_gnu();
+            header.set_size(manifest.len() as u64);
+            header.set_mode(0o644);
+            written.append_data(&mut header, MANIFEST, &*manifest)
+        } else {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o755);
+            header.set_entry_type(entry.header().entry_type());
+            match (
+                entry.header().entry_type(),
+                entry.link_name().map_err(broken)?,
+            ) {
+                (EntryType::Regular | EntryType::Continuous, _) => {
+                    header.set_size(entry.size());
+                    header.set_entry_type(EntryType::Regular);
+                    written.append_data(&mut header, &path, &mut entry)
+                }
+                (EntryType::Directory, _) => {
+                    header.set_size(0);
+                    written.append_data(&mut header, &path, io::empty())
+                }
+                (EntryType::Symlink | EntryType::Link, Some(target)) => {
+                    header.set_size(0);
+                    written.append_link(&mut header, &path, target)
+                }
+                _ => {
+                    return Err(ContainerError::Archive(
+                        "it has an entry that is no file".to_owned(),
+                    ));
+                }
+            }
+        };
+        appended.map_err(write)?;
+    }
+    if !has_manifest {
+        return Err(ContainerError::Archive(format!("it has no {MANIFEST}")));
+    }
+    let flushed = written.into_inner().and_then(|mut to| to.flush());
+    flushed.map_err(write)
+}
+
+/// A path that leads out of the archive is no runtime's.
+fn check_path(path: &Path) -> Result<(), ContainerError> {
+    let is_plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if path.components().all(is_plain) {
+        return Ok(());
+    }
+    let path = path.to_string_lossy();
+    let path = plain(&path);
+    Err(ContainerError::Archive(format!("it has an entry {path}")))
+}
+
+fn renamed_manifest(manifest: &[u8], name: &str) -> Result<Vec<u8>, ContainerError> {
+    let wrong = |why: String| ContainerError::Archive(format!("its {MANIFEST} {why}"));
+    let mut images: Vec<Value> = serde_json::from_slice(manifest)
+        .map_err(|error| wrong(format!("can not be read: {error}")))?;
+    let [image] = images.as_mut_slice() else {
+        return Err(wrong(format!(
+            "names {} images instead of one",
+            images.len()
+        )));
+    };
+    let Some(image) = image.as_object_mut() else {
+        return Err(wrong("is no list of objects".to_owned()));
+    };
+    image.insert("RepoTags".to_owned(), json!([name]));
+    serde_json::to_vec(&images).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (path, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            archive
+                .append_data(&mut header, path, content.as_bytes())
+                .unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap()
+    }
+
+    fn renamed(entries: &[(&str, &str)]) -> Result<Vec<(String, String)>, ContainerError> {
+        let mut written = Vec::new();
+        rename(&*archive(entries), &mut written, "ours:1")?;
+        let mut read = tar::Archive::new(&*written);
+        let entries = read.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            (entry.path().unwrap().display().to_string(), content)
+        });
+        Ok(entries.collect())
+    }
+
+    #[test]
+    fn an_archive_can_not_name_other_images() {
+        let manifest = r#"[{"Config":"c.json","Layers":["l.tar"],"RepoTags":["docker.io/library/debian:12"]}]"#;
+        let entries = [
+            ("l.tar", "layer"),
+            ("repositories", "{}"),
+            ("index.json", "{}"),
+            ("oci-layout", "{}"),
+            ("x/index.json", "{}"),
+            ("manifest.json", manifest),
+        ];
+        let found = renamed(&entries).unwrap();
+        let manifest = r#"[{"Config":"c.json","Layers":["l.tar"],"RepoTags":["ours:1"]}]"#;
+        let expected = [("l.tar", "layer"), ("manifest.json", manifest)];
+        assert_eq!(
+            found,
+            expected.map(|(path, content)| (path.to_owned(), content.to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_is_no_archive_of_one_image_is_refused() {
+        let one = r#"[{"Layers":[]}]"#;
+        for (entries, why) in [
+            (vec![("a", "b")], "no manifest.json"),
+            (vec![("manifest.json", "[{},{}]")], "2 images"),
+            (vec![("manifest.json", "{")], "can not be read"),
+            (vec![("manifest.json", "[1]")], "list of objects"),
+            (
+                vec![("manifest.json", one), ("manifest.json", one)],
+                "more than one",
+            ),
+            (vec![("d/manifest.json", one)], "more than one"),
+        ] {
+            let error = renamed(&entries).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        let mut written = Vec::new();
+        rename(&b"no gzip"[..], &mut written, "ours:1").unwrap_err();
+    }
+}
