@@ -346,6 +346,7 @@ impl Coordinator {
             self.liveness.forget(slave);
         }
         self.decide(Command::ForgetSlaves, turn).ok();
+        self.decide(Command::ForgetInstances, turn).ok();
         // Some things follow from the mere passing of time.
         self.follow_up(Timestamp::now(), turn);
     }

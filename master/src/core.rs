@@ -11,9 +11,11 @@ pub mod builds;
 pub mod command;
 pub mod effect;
 pub mod event;
+pub mod instances;
 pub mod lifetime;
 pub mod scheduling;
 pub mod slaves;
+pub mod templates;
 
 mod apply;
 mod check;
@@ -35,6 +37,7 @@ use builds::build::{Build, Preparation};
 use builds::details::AllDetails;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
+use instances::all_instances::Instances;
 use lifetime::delete::Deletions;
 use lifetime::incarnation::Lineage;
 use measures::Measures;
@@ -46,6 +49,7 @@ use slaves::slave::Slave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use templates::all_templates::Templates;
 
 /// How often a subjob may come back without a result from slaves that are there before its build is
 /// given up: a build must end.
@@ -122,6 +126,10 @@ pub struct Cluster {
     accounts: Accounts,
     #[serde(skip_serializing_if = "Bookmarks::is_empty")]
     bookmarks: Bookmarks,
+    #[serde(skip_serializing_if = "Templates::is_empty")]
+    templates: Templates,
+    #[serde(skip_serializing_if = "Instances::is_empty")]
+    instances: Instances,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.

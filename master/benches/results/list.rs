@@ -106,7 +106,11 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
         reported.expect("a result that counts");
         cluster.heard(SLAVE).await.expect("a cluster");
     }
-    tell(Command::ReportArchived { build: BUILD }).await;
+    tell(Command::ReportArchived {
+        build: BUILD,
+        template: None,
+    })
+    .await;
     let is_put_away = || cluster.read(|cluster| cluster.is_ended(BUILD));
     while !is_put_away().await.expect("a cluster") {
         // The coordinator looks for such builds now and then.

@@ -1,7 +1,7 @@
 //! What the log is told of events, in their own words.
 
 use crate::core::event::{
-    BuildFact, Event, Fact, FarmFact, IncarnationCause, Loss, SlaveFact, Subject,
+    BuildFact, Event, Fact, FarmFact, IncarnationCause, InstanceFact, Loss, SlaveFact, Subject,
 };
 use tracing::Level;
 
@@ -40,15 +40,24 @@ fn level(fact: &Fact) -> Level {
             Loss::Stopped => Level::INFO,
             Loss::Trouble(_) => Level::WARN,
         },
-        Fact::Slave(_, SlaveFact::Forgotten) => Level::DEBUG,
+        Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::HasSnapshots { .. }) => Level::DEBUG,
         Fact::Slave(..) => Level::INFO,
         Fact::Farm(FarmFact::IncarnationBegun { cause, .. }) => match cause {
             IncarnationCause::NewJournal => Level::DEBUG,
             IncarnationCause::EventsMissing(_) => Level::WARN,
         },
-        Fact::Farm(FarmFact::IdsReserved { .. }) | Fact::Account(..) | Fact::Project(..) => {
-            Level::INFO
-        }
+        Fact::Instance(
+            _,
+            InstanceFact::Displaced { .. }
+            | InstanceFact::Crashed { .. }
+            | InstanceFact::Failed { .. },
+        ) => Level::WARN,
+        Fact::Instance(_, InstanceFact::Forgotten) => Level::DEBUG,
+        Fact::Farm(FarmFact::IdsReserved { .. })
+        | Fact::Account(..)
+        | Fact::Project(..)
+        | Fact::Template(..)
+        | Fact::Instance(..) => Level::INFO,
         Fact::Farm(FarmFact::MasterStarted { .. }) => Level::DEBUG,
     }
 }

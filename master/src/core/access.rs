@@ -2,6 +2,7 @@
 
 use crate::core::accounts::projects::{Owner, Project};
 use crate::core::accounts::users::Role;
+use crate::core::instances::instance::Instance;
 use clusterrunner_common::ids::UserId;
 
 /// Who asks, as the API has proved it.
@@ -11,6 +12,8 @@ pub enum Caller {
     Secret(SecretProof),
     /// A user, by a token.
     User(UserCaller),
+    /// A holder of the Binder key.
+    BinderKey,
     /// A holder of the token for reads.
     ReadToken,
     /// A slave of the original, on one of the routes where its weaker proof is accepted.
@@ -52,6 +55,17 @@ pub enum Subject<'p> {
     Accounts,
     /// One user: what is known of it, and its tokens.
     User(UserId),
+    /// The templates, all of them: to list them, and to have one built or preloaded.
+    Templates,
+    /// The instances, all of them.
+    Instances,
+    /// The launch of an instance. `is_open`: everyone who reaches the port may launch one.
+    Launch {
+        /// Whether that needs no proof.
+        is_open: bool,
+    },
+    /// One instance.
+    Instance(&'p Instance),
 }
 
 /// What a caller may do; each level includes those before it.
@@ -81,6 +95,8 @@ pub fn access(caller: Caller, subject: Subject<'_>, reads_are_open: bool) -> Acc
         (Caller::Secret(SecretProof::BoundSignature), _) => Access::Admin,
         (Caller::Secret(SecretProof::BodyDigest), _) => Access::Own,
         (Caller::User(user), _) => of_user(user, subject, of_strangers),
+        (Caller::BinderKey, _) => of_binder(subject, of_strangers),
+        (_, Subject::Launch { is_open: true }) => Access::Use,
         (_, Subject::Accounts | Subject::User(_)) => Access::None,
         (Caller::Slave, Subject::Slaves) => Access::Use,
         (_, Subject::Project(project)) if !project.is_public() => Access::None,
@@ -103,11 +119,29 @@ fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Acce
         Subject::Project(project) if project.has_collaborator(user.id) => Access::Use,
         Subject::Project(project) if project.is_public() => Access::Read,
         Subject::Project(_) => Access::None,
+        Subject::Templates | Subject::Launch { .. } => Access::Use,
+        Subject::Instance(instance) if instance.owner == Owner::User(user.id) => Access::Own,
+        Subject::Instances | Subject::Instance(_) => Access::Read,
     };
     match user.role {
         Role::Read => own.min(Access::Read),
         Role::Submit => own.min(Access::Use),
         Role::Admin => own,
+    }
+}
+
+/// What the holder of the Binder key may do: all with templates and instances, whoever asked for them, and with what the
+/// key itself began.
+fn of_binder(subject: Subject<'_>, of_strangers: Access) -> Access {
+    match subject {
+        Subject::Builds => Access::Use,
+        Subject::Slaves => Access::Read.max(of_strangers),
+        Subject::Templates | Subject::Instances | Subject::Launch { .. } | Subject::Instance(_) => {
+            Access::Own
+        }
+        Subject::Project(project) if project.owner == Owner::Binder => Access::Own,
+        Subject::Project(project) if project.is_public() => Access::Read,
+        Subject::Project(_) | Subject::Accounts | Subject::User(_) => Access::None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! for true: one that does not fit means a damaged journal.
 
 use super::Cluster;
-use super::event::{Event, Fact, FarmFact};
+use super::event::{Event, Fact, FarmFact, IncarnationCause};
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::quarantine::is_quarantined;
@@ -29,6 +29,8 @@ impl Cluster {
             Fact::Farm(fact) => self.apply_to_farm(fact),
             Fact::Account(user, fact) => self.apply_to_account(*user, fact, event.at),
             Fact::Project(project, fact) => self.apply_to_project(*project, fact, event.at),
+            Fact::Template(template, fact) => self.apply_to_template(*template, fact, event.at),
+            Fact::Instance(instance, fact) => self.apply_to_instance(*instance, fact, event.at),
         }
     }
 
@@ -43,7 +45,7 @@ impl Cluster {
                 build,
                 attempt,
                 slave,
-                cause: _,
+                cause,
             } => {
                 let named = Named {
                     build: *build,
@@ -51,6 +53,9 @@ impl Cluster {
                     slave: *slave,
                 };
                 self.enter_incarnation(incarnation, named);
+                if let IncarnationCause::EventsMissing(_) = cause {
+                    self.void_placements();
+                }
             }
             FarmFact::IdsReserved { build, slave } => self.reserve(*build, *slave),
         }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[error("{0}")]
 pub struct Inconsistency(String);
 
-fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Inconsistency> {
+pub(super) fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Inconsistency> {
     if holds {
         Ok(())
     } else {
@@ -34,6 +34,7 @@ impl Cluster {
         }
         self.check_slaves()?;
         self.check_ended()?;
+        self.check_instances()?;
         self.check_derived()
     }
 

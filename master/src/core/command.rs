@@ -4,11 +4,18 @@ use super::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand};
 use super::event::{Actor, AtomOutcome, Plan};
 use crate::core::builds::details::{Merge, NewDetails, Unfit};
 use crate::core::builds::statuses::{PostedStatus, StatusRefusal};
+use crate::core::instances::instance::{InstanceRefusal, NewInstance};
+use crate::core::instances::reports::ReportedInstances;
+use crate::core::templates::bounds::TemplateBounds;
+use crate::core::templates::refusal::TemplateRefusal;
+use crate::core::templates::template::TemplateContent;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{FinishedAttempt, Seen};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{
-    Attempt, BuildId, ExecutorIndex, Incarnation, ProjectId, SessionId, SlaveId, SubjobId,
+    Attempt, BuildId, ExecutorIndex, Incarnation, InstanceId, ProjectId, SessionId, SlaveId,
+    SubjobId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -256,6 +263,8 @@ pub enum Command {
     ReportArchived {
         /// The build whose archives are made.
         build: BuildId,
+        /// The template that it leaves, whose snapshot is stored and checked; none where it leaves none.
+        template: Option<Box<TemplateContent>>,
     },
     /// The archives of a build could not be made.
     ReportArchivingFailed {
@@ -283,6 +292,50 @@ pub enum Command {
     },
     /// Time has passed: slaves of long ago can be forgotten.
     ForgetSlaves,
+    /// An instance of a template is wanted.
+    Launch {
+        /// The actor that launches it, and so owns it.
+        by: Actor,
+        /// What is wanted.
+        launch: Box<NewInstance>,
+    },
+    /// An instance is to end.
+    StopInstance {
+        /// The actor that stops it.
+        by: Actor,
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// All slaves are to fetch a template now.
+    Preload {
+        /// The actor that asks for it.
+        by: Actor,
+        /// The name that points at the template.
+        template: String,
+    },
+    /// A slave says which instances it has.
+    ReportInstances {
+        /// The slave.
+        slave: SlaveId,
+        /// The life of its process.
+        session: SessionId,
+        /// All that it has.
+        report: ReportedInstances,
+    },
+    /// Time has passed: nobody may have asked for some instances for too long.
+    CullInstances {
+        /// The moment from which on it is known when somebody asked for an instance.
+        since: Timestamp,
+        /// When somebody last asked for an instance; one that is missing was not asked for since then.
+        active: BTreeMap<InstanceId, Timestamp>,
+    },
+    /// Time has passed: instances that were over long ago can be forgotten.
+    ForgetInstances,
+    /// Templates were registered: some may be beyond a bound.
+    ForgetTemplates {
+        /// The bounds.
+        bounds: TemplateBounds,
+    },
     /// The master process has begun its work, after replay.
     Start {
         /// What it knows beside its journal.
@@ -313,12 +366,16 @@ impl Command {
             | Self::PostStatus { by, .. }
             | Self::DrainSlave { by, .. }
             | Self::UndrainSlave { by, .. }
+            | Self::Launch { by, .. }
+            | Self::StopInstance { by, .. }
+            | Self::Preload { by, .. }
             | Self::ShutDownSlaves { by, .. } => *by,
             // It has no registration yet, and may only offer itself with the secret.
             Self::ConnectSlave { .. } => Actor::SecretHolder,
             Self::ConnectLegacySlave { .. } => Actor::Nobody,
             Self::ReportStopped { slave }
             | Self::WarnOfBuild { slave, .. }
+            | Self::ReportInstances { slave, .. }
             | Self::ReportSetUp { slave, .. }
             | Self::ReportSetupFailed { slave, .. }
             | Self::ReportRefusal { slave, .. }
@@ -344,6 +401,9 @@ impl Command {
             | Self::ForgetBuilds { .. }
             | Self::ReportCleared { .. }
             | Self::ForgetSlaves
+            | Self::CullInstances { .. }
+            | Self::ForgetInstances
+            | Self::ForgetTemplates { .. }
             | Self::Start { .. }
             | Self::BeginIncarnation { .. } => Actor::Master,
         }
@@ -461,4 +521,10 @@ pub enum Refusal {
     /// A status can not be posted.
     #[error(transparent)]
     Status(#[from] StatusRefusal),
+    /// It is about templates.
+    #[error(transparent)]
+    Template(#[from] TemplateRefusal),
+    /// It is about instances.
+    #[error(transparent)]
+    Instance(#[from] InstanceRefusal),
 }

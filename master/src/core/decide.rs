@@ -13,6 +13,7 @@ use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
+use crate::core::templates::decide::Turn;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
@@ -45,7 +46,7 @@ impl Cluster {
             Command::ForgetBuilds { bounds, sizes } => Ok(self.beyond(&bounds, &sizes, at)),
             Command::ReportCleared { build } => Ok(self.cleared(build)),
             Command::ForgetSlaves => Ok(self.forgotten_slaves(at)),
-            Command::QueueBuild { by, request } => Ok(vec![self.queued(by, request)]),
+            Command::QueueBuild { by, request } => self.queued(by, request),
             Command::QueueBuildOf {
                 by,
                 project,
@@ -69,7 +70,7 @@ impl Cluster {
                 self.failed(build, BuildState::Preparing, reason)
             }
             Command::ReportPreparationStopped { build } => self.preparation_stopped(build),
-            Command::ReportArchived { build } => self.archived(build),
+            Command::ReportArchived { build, template } => self.archived(build, template),
             Command::ReportArchivingFailed { build, reason } => {
                 self.failed(build, BuildState::Archiving, reason)
             }
@@ -145,38 +146,53 @@ impl Cluster {
                 outcomes,
             } => self.finished(hand_out, executor, outcomes),
             Command::ReportUnusable { hand_out, reason } => self.unusable(hand_out, reason),
+            Command::Launch { by, launch } => self.launched(by, *launch),
+            Command::StopInstance { instance, .. } => self.stopped(instance),
+            Command::Preload { template, .. } => self.preloaded(template),
+            Command::ReportInstances {
+                slave,
+                session,
+                report,
+            } => self.instances_reported(slave, &session, report),
+            Command::CullInstances { since, active } => Ok(self.culled(since, &active, at)),
+            Command::ForgetInstances => Ok(self.forgotten_instances()),
+            Command::ForgetTemplates { bounds } => Ok(self.templates_beyond(&bounds)),
         }
     }
 
-    fn queued(&self, by: Actor, request: Box<BuildRequest>) -> Fact {
+    fn queued(&self, by: Actor, mut request: Box<BuildRequest>) -> Result<Vec<Fact>, Refusal> {
         let owner = Owner::of(by);
+        let canceled = self.claimed(&mut request, Turn::Alone)?;
         let queued = BuildFact::Queued {
             project: self.projects.of(owner, request.project_key()),
             owner,
             started_by: by.user(),
             request,
         };
-        Fact::Build(self.next_build_id(), queued)
+        let queued = Fact::Build(self.next_build_id(), queued);
+        Ok(canceled.into_iter().chain([queued]).collect())
     }
 
     fn queued_of(
         &self,
         by: Actor,
         project: ProjectId,
-        request: Box<BuildRequest>,
+        mut request: Box<BuildRequest>,
         details: NewDetails,
     ) -> Result<Vec<Fact>, Refusal> {
         let known = self.project(project);
         let owner = known.ok_or(AccountRefusal::UnknownProject(project))?.owner;
         let build = self.next_build_id();
         let details = self.fitting(project, build, details, None, Merge::Replace)?;
+        let canceled = self.claimed(&mut request, Turn::InLine)?;
         let queued = BuildFact::Queued {
             project,
             owner,
             started_by: by.user(),
             request,
         };
-        let mut facts = vec![Fact::Build(build, queued)];
+        let mut facts: Vec<Fact> = canceled.into_iter().collect();
+        facts.push(Fact::Build(build, queued));
         if !details.is_empty() {
             facts.push(Fact::Build(build, BuildFact::Described { details }));
         }
@@ -333,7 +349,7 @@ impl Cluster {
         }
     }
 
-    fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
+    pub(super) fn known_build(&self, id: BuildId) -> Result<&Build, Refusal> {
         self.build(id).ok_or(if self.is_forgotten(id) {
             Refusal::ForgottenBuild(id)
         } else {

@@ -1,9 +1,13 @@
 //! What the world must be asked to do. An effect carries all that is needed to carry it out, and
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
+use crate::core::instances::orders::WantedInstance;
+use crate::core::templates::template::TemplateContent;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{SetupRequest, SubjobOrder};
-use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{
+    Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
+};
 use std::sync::Arc;
 
 /// What the archive of a build is made of.
@@ -40,6 +44,9 @@ pub enum Effect {
         failures: Vec<String>,
         /// Those of the results that no slave brought.
         made: Vec<MadeResult>,
+        /// The result with the template that the build is to leave; none where it is to leave none, or leaves none since
+        /// its atom failed or an equal template is used again.
+        product: Option<(SubjobId, Attempt)>,
     },
     /// Make the result of a subjob that no slave could run.
     MakeResult {
@@ -89,6 +96,25 @@ pub enum Effect {
         build: BuildId,
         /// What to say.
         call: SlaveCall,
+    },
+    /// Tell a slave what it is to run: always all of it. A later one takes the place of those before.
+    OrderInstances {
+        /// The slave.
+        slave: SlaveId,
+        /// All instances that it is to run.
+        instances: Vec<WantedInstance>,
+        /// What it is to fetch before anything asks for it.
+        preloads: Vec<TemplateContent>,
+    },
+    /// Remove a snapshot that no template consists of any more.
+    RemoveSnapshot {
+        /// The digest of the snapshot.
+        digest: String,
+    },
+    /// Remove what an instance printed that is forgotten.
+    RemoveInstanceLog {
+        /// The instance.
+        instance: InstanceId,
     },
 }
 

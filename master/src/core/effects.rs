@@ -23,6 +23,11 @@ impl Cluster {
             Fact::Build(build, fact) => self.effects_on_build(*build, fact).into_iter().collect(),
             Fact::Slave(slave, fact) => self.effects_on_slave(*slave, fact).into_iter().collect(),
             Fact::Farm(FarmFact::MasterStarted { .. }) => self.under_way(),
+            Fact::Template(_, fact) => self.effects_on_template(fact),
+            Fact::Instance(instance, fact) => self
+                .effects_on_instance(*instance, fact)
+                .into_iter()
+                .collect(),
             Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) => Vec::new(),
         }
     }
@@ -55,6 +60,7 @@ impl Cluster {
             SlaveFact::Connected { .. } => self.slave(slave).map(|slave| self.open(slave)),
             SlaveFact::Lost { .. } | SlaveFact::Ended => Some(Effect::CloseSlave { slave }),
             SlaveFact::EndRequested => Some(Effect::EndSlave { slave }),
+            SlaveFact::Hosts(_) => self.order_to(slave),
             _ => None,
         }
     }
@@ -95,6 +101,7 @@ impl Cluster {
                 | BuildState::Canceled => {}
             }
         }
+        effects.extend(self.orders_to_all());
         let forgotten = self.forgotten.iter();
         effects.extend(forgotten.map(|build| Effect::RemoveBuild { build: *build }));
         effects
@@ -127,6 +134,7 @@ impl Cluster {
                 .numbered_subjobs()
                 .filter_map(|(id, _)| made(finished, id))
                 .collect(),
+            product: product(finished),
         })
     }
 
@@ -225,6 +233,14 @@ impl ArchiveContent {
         }
         content
     }
+}
+
+/// The result that the build's template lies in, if its atom left one.
+fn product(build: &Build) -> Option<(SubjobId, Attempt)> {
+    build.request.product.as_ref()?;
+    let (id, subjob) = build.numbered_subjobs().next()?;
+    let (attempt, _) = subjob.result.as_ref()?;
+    (build.atoms_failed == 0).then_some((id, *attempt))
 }
 
 /// The result of a subjob that is poison; `None` for all others.

@@ -7,11 +7,13 @@ pub use crate::core::accounts::facts::{AccountFact, ProjectFact};
 pub use crate::core::builds::facts::{Bound, BuildFact};
 pub use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
 pub use crate::core::builds::plan::Plan;
+pub use crate::core::instances::facts::InstanceFact;
 pub use crate::core::lifetime::facts::{FarmFact, IncarnationCause};
 pub use crate::core::slaves::facts::{KeptHandOut, Loss, SlaveFact};
+pub use crate::core::templates::facts::TemplateFact;
 
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId, UserId};
+use clusterrunner_common::ids::{BuildId, InstanceId, ProjectId, SlaveId, TemplateId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -36,6 +38,8 @@ pub enum Actor {
     SecretHolder,
     /// A user, by a token or a log-in.
     User(UserId),
+    /// A caller that has proved that it knows the Binder key.
+    Binder,
     /// A slave, under this registration.
     Slave(SlaveId),
     /// A caller that has proved nothing, where slaves of the original are accepted.
@@ -48,7 +52,9 @@ impl Actor {
     pub fn user(self) -> Option<UserId> {
         match self {
             Self::User(user) => Some(user),
-            Self::Master | Self::SecretHolder | Self::Slave(_) | Self::Nobody => None,
+            Self::Master | Self::SecretHolder | Self::Binder | Self::Slave(_) | Self::Nobody => {
+                None
+            }
         }
     }
 }
@@ -67,6 +73,10 @@ pub enum Fact {
     Account(UserId, AccountFact),
     /// To a project.
     Project(ProjectId, ProjectFact),
+    /// To a template.
+    Template(TemplateId, TemplateFact),
+    /// To an instance.
+    Instance(InstanceId, InstanceFact),
 }
 
 /// The build and the slave that a fact is about.
@@ -91,7 +101,13 @@ impl Fact {
                 build: None,
                 slave: Some(*slave),
             },
-            Self::Farm(_) | Self::Account(..) | Self::Project(..) => Subject::default(),
+            Self::Instance(_, fact) => Subject {
+                build: None,
+                slave: fact.slave(),
+            },
+            Self::Farm(_) | Self::Account(..) | Self::Project(..) | Self::Template(..) => {
+                Subject::default()
+            }
         }
     }
 }
@@ -104,6 +120,8 @@ impl fmt::Display for Fact {
             Self::Farm(fact) => fact.fmt(f),
             Self::Account(user, fact) => write!(f, "user {user}{fact}"),
             Self::Project(project, fact) => write!(f, "project {project}{fact}"),
+            Self::Template(template, fact) => write!(f, "template {template}{fact}"),
+            Self::Instance(instance, fact) => write!(f, "instance {instance}{fact}"),
         }
     }
 }

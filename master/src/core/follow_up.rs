@@ -25,6 +25,7 @@ impl Cluster {
             .or_else(|| self.next_probe(at))
             .or_else(|| self.next_teardown())
             .or_else(|| self.next_withdrawal())
+            .or_else(|| self.next_of_instances(at))
             .or_else(|| self.next_of_shutdown())
             .or_else(|| isolation::next(self))
             .or_else(|| slave_allocator::next(self))?;

@@ -45,7 +45,10 @@ pub async fn archive(
     };
     match done {
         _ if stop.is_cancelled() => None,
-        Ok(()) => Some(Command::ReportArchived { build }),
+        Ok(()) => Some(Command::ReportArchived {
+            build,
+            template: None,
+        }),
         Err(error) => Some(Command::ReportArchivingFailed {
             build,
             reason: format!("The archive of the results could not be made: {error}."),
@@ -169,7 +172,11 @@ mod tests {
         }];
         let subjobs = subjobs.collect();
         let command = archive(results.clone(), space, BUILD, subjobs, failures, made, stop).await;
-        assert_eq!(command, Some(Command::ReportArchived { build: BUILD }));
+        let archived = Command::ReportArchived {
+            build: BUILD,
+            template: None,
+        };
+        assert_eq!(command, Some(archived));
         let files = [
             "clusterrunner_console_output",
             "clusterrunner_command",

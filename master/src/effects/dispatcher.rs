@@ -136,6 +136,7 @@ impl Dispatcher {
                 results,
                 failures,
                 made,
+                product: _,
             } => {
                 let (store, space) = (self.results.clone(), self.space.clone());
                 let measured = self.measured.clone();
@@ -199,6 +200,10 @@ impl Dispatcher {
             Effect::CloseSlave { slave } => self.slaves.close(slave),
             Effect::EndSlave { slave } => self.slaves.end(slave),
             Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),
+            // No request can ask for a template or an instance yet, and no slave reports any.
+            Effect::OrderInstances { .. }
+            | Effect::RemoveSnapshot { .. }
+            | Effect::RemoveInstanceLog { .. } => {}
         }
     }
 

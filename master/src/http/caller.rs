@@ -64,6 +64,7 @@ pub fn actor(caller: Caller) -> Actor {
     match caller {
         Caller::Secret(_) => Actor::SecretHolder,
         Caller::User(user) => Actor::User(user.id),
+        Caller::BinderKey => Actor::Binder,
         Caller::ReadToken | Caller::Slave | Caller::Nobody => Actor::Nobody,
     }
 }

@@ -2,10 +2,12 @@
 //! and ours beside them.
 
 use crate::core::Cluster;
-use crate::core::event::{AtomOutcome, BuildFact, Event, Fact, FarmFact, SlaveFact};
+use crate::core::event::{
+    AtomOutcome, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
+};
 use crate::read::feed::Facts;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{BuildId, InstanceId, SlaveId, SubjobId, TemplateId};
 use clusterrunner_common::logs::event_log::{Entry, EventLog};
 use serde_json::Value;
 
@@ -33,6 +35,8 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
                 .with("incarnation", incarnation.to_string())
                 .with("reason", cause.to_string()),
         ),
+        Fact::Template(template, fact) => Some(of_template_fact(*template, fact)),
+        Fact::Instance(instance, fact) => Some(of_instance_fact(*instance, fact)),
         Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) => None,
     };
     entry.into_iter().map(|entry| (at, entry)).collect()
@@ -61,6 +65,52 @@ fn of_slave_fact(slave: SlaveId, fact: &SlaveFact) -> Option<Entry> {
         // The rest is our own housekeeping.
         _ => return None,
     })
+}
+
+fn of_template_fact(template: TemplateId, fact: &TemplateFact) -> Entry {
+    let of = |tag| Entry::new(tag).with("template_id", template.0);
+    match fact {
+        TemplateFact::Registered {
+            name,
+            build,
+            content,
+            ..
+        } => of("TEMPLATE_REGISTERED")
+            .with("name", name.as_str())
+            .with("build_id", build.0)
+            .with("bytes", content.bytes),
+        TemplateFact::Named { name, build } => of("TEMPLATE_USED_AGAIN")
+            .with("name", name.as_str())
+            .with("build_id", build.0),
+        TemplateFact::Preloaded { name } => of("TEMPLATE_PRELOADED").with("name", name.as_str()),
+        TemplateFact::Removed { bound, .. } => {
+            of("TEMPLATE_REMOVED").with("reason", bound.to_string())
+        }
+    }
+}
+
+fn of_instance_fact(instance: InstanceId, fact: &InstanceFact) -> Entry {
+    let of = |tag| Entry::new(tag).with("instance_id", instance.0);
+    match fact {
+        InstanceFact::Launched(launch) => of("INSTANCE_LAUNCHED")
+            .with("template_id", launch.template.0)
+            .with("template_name", launch.template_name.as_str()),
+        InstanceFact::Placed { slave, generation } => of("INSTANCE_PLACED")
+            .with("slave_id", slave.0)
+            .with("generation", generation.0),
+        InstanceFact::Adopted { slave } => of("INSTANCE_ADOPTED").with("slave_id", slave.0),
+        InstanceFact::Displaced { slave, reason, .. } => of("INSTANCE_DISPLACED")
+            .with("slave_id", slave.0)
+            .with("reason", reason.as_str()),
+        InstanceFact::Up { restarts, .. } => of("INSTANCE_UP").with("restarts", *restarts),
+        InstanceFact::Crashed { reason, restarts } => of("INSTANCE_CRASHED")
+            .with("reason", reason.as_str())
+            .with("restarts", *restarts),
+        InstanceFact::Failed { reason } => of("INSTANCE_FAILED").with("reason", reason.as_str()),
+        InstanceFact::Stopped => of("INSTANCE_STOPPED"),
+        InstanceFact::Culled { idle_ms } => of("INSTANCE_CULLED").with("idle_ms", *idle_ms),
+        InstanceFact::Forgotten => of("INSTANCE_FORGOTTEN"),
+    }
 }
 
 fn of_build_fact(

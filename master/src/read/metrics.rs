@@ -9,6 +9,7 @@ mod text;
 pub use measured::{InternalError, Measured, Removed};
 
 use crate::core::Cluster;
+use crate::core::instances::instance::InstanceState;
 use crate::core::measures::Measures;
 use text::{family, line, write_histogram};
 
@@ -34,6 +35,7 @@ pub fn of_cluster(cluster: &Cluster) -> String {
     write_measures(&mut text, &measures);
     write_slaves(&mut text, cluster);
     write_kept_out(&mut text, cluster);
+    write_instances(&mut text, cluster);
     let name = "master_builds_kept";
     let help = "Archived builds that are not removed yet";
     family(&mut text, name, "gauge", help);
@@ -55,6 +57,44 @@ fn write_measures(text: &mut String, measures: &Measures) {
     let help = "Total amount of time that would have been consumed by builds if all work was done serially";
     family(text, name, "histogram", help);
     write_histogram(text, name, "", &measures.serialized_times);
+}
+
+/// Templates and instances. Ours.
+fn write_instances(text: &mut String, cluster: &Cluster) {
+    let name = "instances";
+    family(text, name, "gauge", "Number of instances by their state");
+    for state in InstanceState::ALL {
+        let those = cluster.instances().filter(|one| one.state == state);
+        let (state, number) = (state.name(), those.count());
+        line(text, format_args!("{name}{{state=\"{state}\"}} {number}"));
+    }
+    let slots: u64 = cluster
+        .slaves()
+        .filter(|slave| slave.is_alive())
+        .filter_map(|slave| slave.hosting)
+        .map(|hosting| u64::from(hosting.max_instances))
+        .sum();
+    let templates = cluster.templates().count();
+    for (name, help, number) in [
+        (
+            "instance_slots",
+            "Number of instances that the living slaves run at most",
+            slots,
+        ),
+        (
+            "templates",
+            "Number of templates that are kept",
+            templates as u64,
+        ),
+        (
+            "template_snapshot_bytes",
+            "Bytes that the snapshots of templates take",
+            cluster.snapshot_bytes(),
+        ),
+    ] {
+        family(text, name, "gauge", help);
+        line(text, format_args!("{name} {number}"));
+    }
 }
 
 /// What is left on the master's disk, as text. Not of the original.

@@ -8,7 +8,7 @@
 
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::event::{Event, Fact};
+use crate::core::event::{Event, Fact, SlaveFact};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::{read, write};
 use std::collections::{BTreeSet, HashMap};
@@ -118,8 +118,15 @@ impl<P> Published<P> {
                 (Some(build), _) => {
                     changed.insert(build);
                 }
-                // No page tells of users and projects.
-                (None, Fact::Account(..) | Fact::Project(..)) => {}
+                // No page tells of users, projects, templates and instances.
+                (
+                    None,
+                    Fact::Account(..)
+                    | Fact::Project(..)
+                    | Fact::Template(..)
+                    | Fact::Instance(..)
+                    | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }),
+                ) => {}
                 // What happens to a slave may matter to any build, such as one that waits for a slave.
                 (None, _) => {
                     for shown in known.values() {

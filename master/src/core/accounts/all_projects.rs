@@ -2,7 +2,7 @@
 //! something of it; one that a user made stays until a user deletes it.
 
 use super::project_names::{free_name, repository_name};
-use super::projects::{BUILT_IN, NewProject, Owner, Project, ProjectChange};
+use super::projects::{BINDER, BUILT_IN, NewProject, Owner, Project, ProjectChange};
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use clusterrunner_common::clock::Timestamp;
@@ -174,6 +174,7 @@ impl Cluster {
     pub fn owner_named(&self, name: &str) -> Option<Owner> {
         match name {
             BUILT_IN => Some(Owner::ClusterRunner),
+            BINDER => Some(Owner::Binder),
             name => Some(Owner::User(self.accounts().named(name)?.id)),
         }
     }
@@ -183,6 +184,7 @@ impl Cluster {
     pub fn owner_name(&self, owner: Owner) -> Option<&str> {
         match owner {
             Owner::ClusterRunner => Some(BUILT_IN),
+            Owner::Binder => Some(BINDER),
             Owner::User(user) => Some(&self.accounts().user(user)?.name),
         }
     }

@@ -11,12 +11,17 @@ use std::collections::BTreeSet;
 /// The name of the built-in owner.
 pub const BUILT_IN: &str = "clusterrunner";
 
+/// The name of the owner of what is asked for with the Binder key.
+pub const BINDER: &str = "binder";
+
 /// The owner of projects and of their builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// The built-in owner of what is asked for with the farm's secret. It can not log in.
     ClusterRunner,
+    /// The built-in owner of what is asked for with the Binder key. It can not log in.
+    Binder,
     /// A user.
     User(UserId),
 }
@@ -27,6 +32,7 @@ impl Owner {
     pub(in crate::core) fn of(actor: Actor) -> Self {
         match actor {
             Actor::User(user) => Self::User(user),
+            Actor::Binder => Self::Binder,
             Actor::SecretHolder | Actor::Master | Actor::Slave(_) | Actor::Nobody => {
                 Self::ClusterRunner
             }

@@ -29,6 +29,7 @@ impl Cluster {
                     started_by: *started_by,
                     ..Build::new(build, *project, *owner, (**request).clone(), at)
                 };
+                self.claim_name(&new, at);
                 self.begin_build(new);
             }
             BuildFact::PreparationStarted { attempt } => {

@@ -22,6 +22,8 @@ impl Cluster {
         if plan.expected_ms.len() != plan.atoms.len() {
             plan.expected_ms.clear();
         }
+        let known = self.known_build(build)?;
+        self.take_work_off(known, &mut plan);
         let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
         let warnings = std::mem::take(&mut plan.warnings).into_iter();
         let warnings = warnings.take(MAX_WARNINGS).map(|warning| {
@@ -56,12 +58,6 @@ impl Cluster {
         let expected = known.state == BuildState::Preparing && !known.preparations.is_stopped;
         let stopped = Fact::Build(build, BuildFact::PreparationStopped);
         Ok(when(expected, stopped))
-    }
-
-    /// The archiver has made the archives of a build.
-    pub(super) fn archived(&self, build: BuildId) -> Result<Vec<Fact>, Refusal> {
-        let expected = self.known_build(build)?.state == BuildState::Archiving;
-        Ok(when(expected, Fact::Build(build, BuildFact::Finished)))
     }
 
     /// A slave has set a build up.

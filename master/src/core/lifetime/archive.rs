@@ -80,9 +80,8 @@ impl Cluster {
     pub(in crate::core) fn forgotten_slaves(&self, at: Timestamp) -> Vec<Fact> {
         // The next life of a slave may still have results of this one.
         let needed = self.working.iter().filter_map(|id| self.builds.get(id));
-        let needed: BTreeSet<SlaveId> = needed
-            .flat_map(|build| build.slave_urls.keys().copied())
-            .collect();
+        let needed = needed.flat_map(|build| build.slave_urls.keys().copied());
+        let needed: BTreeSet<SlaveId> = needed.chain(self.slaves_with_instances()).collect();
         let is_old = |slave: &&Slave| match &slave.presence {
             Presence::Replaced => !needed.contains(&slave.id),
             Presence::Lost { at: since, .. } => since.until(at) >= LOST_KEPT,

@@ -75,6 +75,7 @@ impl Cluster {
                 self.leave_project(ended.project);
             }
             self.forgotten.insert(id);
+            self.leave_name(id);
         }
     }
 

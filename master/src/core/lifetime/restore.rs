@@ -75,6 +75,9 @@ impl Cluster {
         self.projects = self.derived_projects([]);
         self.accounts = self.accounts.restored();
         self.restore_bookmarks();
+        self.templates = self.templates.restored();
+        self.instances = self.instances.restored();
+        self.attend_to_instances();
         self.derive_shares();
         self
     }
@@ -106,6 +109,8 @@ impl Cluster {
             let slaves = build.slave_urls.last_key_value().map_or(0, |(id, _)| id.0);
             cluster.last_slave = cluster.last_slave.max(slaves);
         }
+        // What the lost end of the journal said of placements is voided when the incarnation begins.
+        cluster.lift_instances(0);
         cluster.adopt_projects();
         let working: Vec<BuildId> = cluster.working.iter().copied().collect();
         for build in working {

@@ -6,6 +6,7 @@
 
 use crate::core::Cluster;
 use crate::core::event::{BuildFact, Fact, FarmFact, SlaveFact};
+use crate::core::instances::placing::Attention;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeSet;
 
@@ -24,6 +25,8 @@ pub(in crate::core) struct DirtySet {
     pub(in crate::core) endings: BTreeSet<BuildId>,
     /// The slave and the build of the latest set-up request.
     pub(in crate::core) set_up: Option<(SlaveId, BuildId)>,
+    /// Whether instances are to be looked at.
+    pub(in crate::core) instances: Attention,
 }
 
 /// See [`crate::core::slaves::slave::Slave::room`].
@@ -40,13 +43,17 @@ impl Cluster {
     /// build that the event is about.
     pub(in crate::core) fn attend(&mut self, fact: &Fact) {
         match fact {
-            Fact::Build(build, fact) => self.attend_to_build(*build, fact),
+            Fact::Build(build, fact) => return self.attend_to_build(*build, fact),
+            Fact::Template(..)
+            | Fact::Instance(..)
+            | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }) => {}
             Fact::Account(..)
             | Fact::Project(..)
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::Ended) => {}
             Fact::Farm(_) | Fact::Slave(..) => self.attend_to_all(),
         }
+        self.attend_to_instances();
     }
 
     fn attend_to_build(&mut self, build: BuildId, fact: &BuildFact) {

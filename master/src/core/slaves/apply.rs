@@ -53,6 +53,9 @@ impl Cluster {
                     reserved_for: None,
                     record: Record::default(),
                     delivering: BTreeSet::new(),
+                    connected: Some(at),
+                    hosting: None,
+                    snapshots: BTreeSet::new(),
                     load: Load::default(),
                     quick_setups: QuickSetups::default(),
                 };
@@ -87,6 +90,10 @@ impl Cluster {
             SlaveFact::Reserved { build } => {
                 self.reserved.insert(*build, slave);
                 self.change_slave(slave, |slave| slave.reserved_for = Some(*build));
+            }
+            SlaveFact::Hosts(hosting) => self.known_slave_mut(slave).hosting = Some(*hosting),
+            SlaveFact::HasSnapshots { digests } => {
+                self.known_slave_mut(slave).snapshots.clone_from(digests);
             }
             SlaveFact::HandOutsKept { hand_outs } => {
                 for hand_out in hand_outs {

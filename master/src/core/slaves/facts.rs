@@ -1,5 +1,6 @@
 //! What happens to slaves.
 
+use crate::core::slaves::slave::Hosting;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -60,6 +61,13 @@ pub enum SlaveFact {
     HandOutsKept {
         /// The hand-outs whose results it has.
         hand_outs: Vec<KeptHandOut>,
+    },
+    /// It has reported its instances for the first time, or runs another number or kind of them.
+    Hosts(Hosting),
+    /// It has other snapshots of templates than before.
+    HasSnapshots {
+        /// The digests of all of them.
+        digests: BTreeSet<String>,
     },
 }
 
@@ -128,6 +136,14 @@ impl fmt::Display for SlaveFact {
                 let kept: Vec<_> = kept.collect();
                 write!(f, " keeps {}", kept.join(", "))
             }
+            Self::Hosts(Hosting {
+                max_instances,
+                runs_images,
+            }) => {
+                let images = if *runs_images { ", also of images" } else { "" };
+                write!(f, " runs up to {max_instances} instances{images}")
+            }
+            Self::HasSnapshots { digests } => write!(f, " has {} snapshots", digests.len()),
         }
     }
 }

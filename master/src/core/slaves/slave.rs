@@ -3,6 +3,7 @@
 use crate::core::scheduling::load::Load;
 use crate::core::scheduling::with_setup::QuickSetups;
 use crate::core::slaves::health::Record;
+use crate::core::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
@@ -46,12 +47,30 @@ pub struct Slave {
     /// Subjobs whose results it kept from an earlier life and is to deliver. Delivery needs neither an executor nor a
     /// set-up.
     pub delivering: BTreeSet<(BuildId, SubjobId)>,
+    /// When it was registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<Timestamp>,
+    /// Which instances it runs; none until it has reported those that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosting: Option<Hosting>,
+    /// The digests of the snapshots of templates that it has whole.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub snapshots: BTreeSet<String>,
     /// What is derived from what it runs and from its builds.
     #[serde(skip)]
     pub(in crate::core) load: Load,
     /// Which jobs it sets up in no time.
     #[serde(skip)]
     pub(in crate::core) quick_setups: QuickSetups,
+}
+
+/// Which instances a slave runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosting {
+    /// How many at a time.
+    pub max_instances: u32,
+    /// Whether those of images, too.
+    pub runs_images: bool,
 }
 
 /// Whether a slave is counted on.
@@ -112,6 +131,27 @@ impl Slave {
     #[must_use]
     pub fn takes_work(&self) -> bool {
         self.presence == Presence::Alive && !self.is_drained && self.quarantine.is_none()
+    }
+
+    /// Whether it gets instances. Those that it has it keeps while it is drained or quarantined.
+    #[must_use]
+    pub fn takes_instances(&self) -> bool {
+        let has_slots = self
+            .hosting
+            .is_some_and(|hosting| hosting.max_instances > 0);
+        has_slots && self.takes_work()
+    }
+
+    /// Whether it can run images.
+    #[must_use]
+    pub fn runs_images(&self) -> bool {
+        self.hosting.is_some_and(|hosting| hosting.runs_images)
+    }
+
+    /// Whether it gets instances of a template.
+    #[must_use]
+    pub fn can_host(&self, template: &Template) -> bool {
+        self.takes_instances() && (self.runs_images() || !template.is_image())
     }
 
     /// Whether it must tear its builds down although it stays: it is drained or quarantined.

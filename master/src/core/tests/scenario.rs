@@ -371,7 +371,10 @@ impl Scenario {
 
     pub(super) fn archived(&mut self, build: u64) -> Turn {
         let build = BuildId(build);
-        self.tell(Command::ReportArchived { build })
+        self.tell(Command::ReportArchived {
+            build,
+            template: None,
+        })
     }
 
     pub(super) fn session(&self, slave: u64) -> SessionId {

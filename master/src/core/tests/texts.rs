@@ -34,6 +34,23 @@ pub(super) fn effect_text(effect: &Effect) -> String {
         } => format!("open slave {slave}: {url}, {session}"),
         Effect::CloseSlave { slave } => format!("close slave {slave}"),
         Effect::EndSlave { slave } => format!("slave {slave}: end"),
+        Effect::OrderInstances {
+            slave,
+            instances,
+            preloads,
+        } => {
+            let wanted = instances.iter();
+            let wanted: Vec<_> = wanted
+                .map(|i| format!("{}@{}", i.id, i.generation))
+                .collect();
+            let preloads = match preloads.len() {
+                0 => String::new(),
+                number => format!(", {number} preloads"),
+            };
+            format!("slave {slave}: run [{}]{preloads}", wanted.join(", "))
+        }
+        Effect::RemoveSnapshot { digest } => format!("remove snapshot {digest}"),
+        Effect::RemoveInstanceLog { instance } => format!("remove the log of {instance}"),
         Effect::Call { slave, build, call } => match call {
             SlaveCall::SetUp(request) => format!(
                 "slave {slave}: set up {build} from index {}",

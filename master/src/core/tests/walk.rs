@@ -461,6 +461,9 @@ fn check_history(farm: &Scenario) {
                 queued.insert(*build, incarnation);
             }
             Fact::Account(..)
+            | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. })
+            | Fact::Template(..)
+            | Fact::Instance(..)
             | Fact::Project(..)
             | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })

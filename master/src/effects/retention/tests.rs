@@ -120,7 +120,10 @@ async fn results_of_a_finished_build_stay_whatever_became_of_its_archive() {
     let plan = Box::new(serde_json::from_value(plan).unwrap());
     let finished = vec![
         Command::ReportPrepared { build: BUILD, plan },
-        Command::ReportArchived { build: BUILD },
+        Command::ReportArchived {
+            build: BUILD,
+            template: None,
+        },
     ];
     let (cluster, results, ended) = with_ended_build(directory.path(), finished, &stop).await;
     let bounds = BuildBounds {

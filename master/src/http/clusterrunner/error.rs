@@ -3,6 +3,8 @@
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::accounts::command::AccountRefusal;
 use crate::core::command::Refusal;
+use crate::core::instances::instance::InstanceRefusal;
+use crate::core::templates::refusal::TemplateRefusal;
 use crate::http::accounts::AccountError;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
@@ -115,7 +117,7 @@ pub(crate) enum ApiError {
 /// What a refusal of the core is called in this family's answers. Where the original has a sentence, it is that one.
 fn sentence(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Account(refusal) => account_sentence(refusal),
+        Refusal::Account(refusal) => as_sentence(&refusal.to_string()),
         Refusal::UnknownBuild(build) => format!("Invalid build id: {build}."),
         Refusal::ForgottenBuild(build) => format!(
             "Invalid build id: {build}. This build was removed: a user deleted it, or it was beyond a bound of age, number or \
@@ -144,12 +146,13 @@ fn sentence(refusal: &Refusal) -> String {
         }
         Refusal::StaleAttempt { .. } => format!("{refusal}; drop it"),
         Refusal::Status(refusal) => refusal.to_string(),
+        Refusal::Template(refusal) => as_sentence(&refusal.to_string()),
+        Refusal::Instance(refusal) => as_sentence(&refusal.to_string()),
     }
 }
 
-/// A refusal about users as a sentence.
-fn account_sentence(refusal: &AccountRefusal) -> String {
-    let text = refusal.to_string();
+/// A refusal as a sentence.
+fn as_sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase());
     let first = first.into_iter().flatten();
@@ -214,7 +217,9 @@ impl ApiError {
                     | AccountRefusal::UnknownProject(_)
                     | AccountRefusal::NothingToMark
                     | AccountRefusal::NeverBookmarked,
-                ),
+                )
+                | Refusal::Template(TemplateRefusal::UnknownTemplate { .. })
+                | Refusal::Instance(InstanceRefusal::Unknown(_)),
             )
             | Self::NoSuchUser(_)
             | Self::NoRoute
@@ -247,7 +252,11 @@ impl ApiError {
                     | AccountRefusal::TokenNameTaken(_)
                     | AccountRefusal::TooManyTokens(_),
                 )
-                | Refusal::Status(_),
+                | Refusal::Status(_)
+                | Refusal::Template(
+                    TemplateRefusal::AlreadyBuilding { .. } | TemplateRefusal::TooManyNames(_),
+                )
+                | Refusal::Instance(InstanceRefusal::TooMany(_)),
             )
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,
@@ -262,7 +271,12 @@ impl ApiError {
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
-            | Self::Refused(Refusal::Unfit(_) | Refusal::Account(AccountRefusal::Unfit(_)))
+            | Self::Refused(
+                Refusal::Unfit(_)
+                | Refusal::Account(AccountRefusal::Unfit(_))
+                | Refusal::Template(TemplateRefusal::InvalidName)
+                | Refusal::Instance(InstanceRefusal::InvalidField { .. }),
+            )
             | Self::Invalid(_)
             | Self::UnusableResult(_)
             | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {

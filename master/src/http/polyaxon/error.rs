@@ -7,6 +7,8 @@ use crate::core::accounts::command::AccountRefusal;
 use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
 use crate::core::builds::statuses::StatusRefusal;
 use crate::core::command::Refusal;
+use crate::core::instances::instance::InstanceRefusal;
+use crate::core::templates::refusal::TemplateRefusal;
 use crate::http::accounts::AccountError;
 use crate::http::sockets::{IN_ALL, OF_A_USER};
 use crate::journal::JournalError;
@@ -167,6 +169,8 @@ impl From<Refusal> for PolyaxonError {
             Refusal::UnknownBuild(_)
             | Refusal::ForgottenBuild(_)
             | Refusal::UnknownSubjob(_)
+            | Refusal::Template(TemplateRefusal::UnknownTemplate { .. })
+            | Refusal::Instance(InstanceRefusal::Unknown(_))
             | Refusal::Account(
                 AccountRefusal::UnknownUser(_)
                 | AccountRefusal::UnknownProject(_)

@@ -138,7 +138,11 @@ impl Master {
         self.prepare(1, 3, "linux").await;
         self.run(1, &[0, 1, 0]).await;
         let build = BuildId(1);
-        self.tell(Command::ReportArchived { build }).await;
+        self.tell(Command::ReportArchived {
+            build,
+            template: None,
+        })
+        .await;
         self.clear_away(1).await;
         self.queue("one").await;
         let (build, reason) = (BuildId(2), "no such branch".to_owned());

@@ -53,7 +53,10 @@ impl World {
                         let reason = "disk full".to_owned();
                         Command::ReportArchivingFailed { build, reason }
                     } else {
-                        Command::ReportArchived { build }
+                        Command::ReportArchived {
+                            build,
+                            template: None,
+                        }
                     };
                     self.report_from_adapter(report);
                 }
@@ -88,6 +91,9 @@ impl World {
                     self.master.calls.retain(|_, (called, ..)| *called != slave);
                 }
                 Effect::EndSlave { slave } => self.ask(slave, Asked::End),
+                Effect::OrderInstances { .. }
+                | Effect::RemoveSnapshot { .. }
+                | Effect::RemoveInstanceLog { .. } => {}
                 Effect::Call { slave, build, call } => {
                     self.ask(slave, Asked::About(build, call));
                 }

@@ -97,6 +97,8 @@ impl Tally {
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
             Refusal::Account(_)
             | Refusal::Status(_)
+            | Refusal::Template(_)
+            | Refusal::Instance(_)
             | Refusal::SessionExpired(_)
             | Refusal::OtherIncarnation { .. }
             | Refusal::AddressTaken(_)

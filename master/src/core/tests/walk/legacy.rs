@@ -156,7 +156,10 @@ impl World {
                     let plan = Box::new(big_plan(num_atoms, limit, 0));
                     self.tell(Command::ReportPrepared { build, plan });
                 }
-                Effect::Archive { build, .. } => self.tell(Command::ReportArchived { build }),
+                Effect::Archive { build, .. } => self.tell(Command::ReportArchived {
+                    build,
+                    template: None,
+                }),
                 Effect::OpenSlave { slave, .. } => {
                     self.calls.insert(slave, VecDeque::new());
                 }
@@ -166,7 +169,10 @@ impl World {
                 Effect::MakeResult { .. }
                 | Effect::Abandon { .. }
                 | Effect::ClearResults { .. }
-                | Effect::RemoveBuild { .. } => {}
+                | Effect::RemoveBuild { .. }
+                | Effect::OrderInstances { .. }
+                | Effect::RemoveSnapshot { .. }
+                | Effect::RemoveInstanceLog { .. } => {}
             }
         }
     }

@@ -236,7 +236,11 @@ impl Farm {
         })
         .await;
         let build = BuildId(build);
-        self.tell(Command::ReportArchived { build }).await;
+        self.tell(Command::ReportArchived {
+            build,
+            template: None,
+        })
+        .await;
     }
 
     /// A build that is over leaves memory.

@@ -1,0 +1,11 @@
+//! Instances: templates that were launched, each one process tree on one slave at a time.
+
+pub mod all_instances;
+mod apply;
+mod check;
+mod decide;
+pub mod facts;
+pub mod instance;
+pub mod orders;
+pub mod placing;
+pub mod reports;

@@ -1,0 +1,125 @@
+//! What slaves are ordered to run: always all of it.
+
+use super::facts::InstanceFact;
+use super::instance::Instance;
+use crate::core::Cluster;
+use crate::core::effect::Effect;
+use crate::core::slaves::slave::Slave;
+use crate::core::templates::facts::TemplateFact;
+use crate::core::templates::template::{Template, TemplateContent};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{Generation, InstanceId, SlaveId, TemplateId};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// How many templates slaves hold ready because they were asked to; of more, those that were asked for last.
+const MAX_PRELOADS: usize = 16;
+
+/// An instance that a slave is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedInstance {
+    /// The instance.
+    pub id: InstanceId,
+    /// The number of its placement.
+    pub generation: Generation,
+    /// Its public id.
+    pub key: String,
+    /// The name of its template.
+    pub template_name: String,
+    /// What it runs.
+    pub content: TemplateContent,
+    /// The command; empty for the default start of the template.
+    pub command: Vec<String>,
+    /// Variables beside those of the template.
+    pub environment: BTreeMap<String, String>,
+    /// The most memory that it may have, in bytes.
+    pub max_memory_bytes: Option<u64>,
+}
+
+impl Cluster {
+    pub(in crate::core) fn effects_on_instance(
+        &self,
+        id: InstanceId,
+        fact: &InstanceFact,
+    ) -> Option<Effect> {
+        match fact {
+            InstanceFact::Launched(_) | InstanceFact::Up { .. } | InstanceFact::Crashed { .. } => {
+                None
+            }
+            InstanceFact::Placed { slave, .. }
+            | InstanceFact::Adopted { slave }
+            | InstanceFact::Displaced { slave, .. } => self.order_to(*slave),
+            InstanceFact::Failed { .. } | InstanceFact::Stopped | InstanceFact::Culled { .. } => {
+                self.order_to(self.instance(id)?.slave?)
+            }
+            InstanceFact::Forgotten => Some(Effect::RemoveInstanceLog { instance: id }),
+        }
+    }
+
+    pub(in crate::core) fn effects_on_template(&self, fact: &TemplateFact) -> Vec<Effect> {
+        match fact {
+            TemplateFact::Registered { .. } | TemplateFact::Named { .. } => Vec::new(),
+            TemplateFact::Preloaded { .. } => self.orders_to_all().collect(),
+            TemplateFact::Removed { digest, .. } => {
+                let is_kept = self.snapshots().any(|kept| kept == digest);
+                let digest = digest.clone();
+                let removed = (!is_kept).then_some(Effect::RemoveSnapshot { digest });
+                // It may have been preloaded.
+                self.orders_to_all().chain(removed).collect()
+            }
+        }
+    }
+
+    /// What each slave is to run: what a master that starts says to all of them again.
+    pub(in crate::core) fn orders_to_all(&self) -> impl Iterator<Item = Effect> {
+        let slaves = self.called_slaves().map(|slave| slave.id);
+        slaves.filter_map(|slave| self.order_to(slave))
+    }
+
+    /// All that a slave is to run, if it is there and has said that it runs instances.
+    pub(in crate::core) fn order_to(&self, slave: SlaveId) -> Option<Effect> {
+        let known = self.slave(slave)?;
+        let is_listening = known.is_alive() && known.hosting.is_some();
+        let instances = self.instances_on(slave);
+        let wanted = instances.filter_map(|instance| self.wanted(instance));
+        is_listening.then(|| Effect::OrderInstances {
+            slave,
+            instances: wanted.collect(),
+            preloads: self.preloads_of(known),
+        })
+    }
+
+    fn wanted(&self, instance: &Instance) -> Option<WantedInstance> {
+        let template = self.template(instance.template)?;
+        Some(WantedInstance {
+            id: instance.id,
+            generation: instance.generation,
+            key: instance.key.clone(),
+            template_name: instance.template_name.clone(),
+            content: template.content.clone(),
+            command: instance.command.clone(),
+            environment: instance.environment.clone(),
+            max_memory_bytes: instance.max_memory_bytes,
+        })
+    }
+
+    fn preloads_of(&self, slave: &Slave) -> Vec<TemplateContent> {
+        let mut asked: BTreeMap<TemplateId, Timestamp> = BTreeMap::new();
+        for (_, name) in self.template_names() {
+            if let (Some(template), Some(at)) = (name.template, name.preload) {
+                let latest = asked.entry(template).or_insert(at);
+                *latest = at.max(*latest);
+            }
+        }
+        let asked = asked.into_iter();
+        let asked = asked.filter_map(|(id, at)| Some((at, self.template(id)?)));
+        let mut asked: Vec<(Timestamp, &Template)> = asked
+            .filter(|(_, template)| slave.can_host(template))
+            .collect();
+        asked.sort_by_key(|(at, template)| Reverse((*at, template.id)));
+        let latest = asked.into_iter().take(MAX_PRELOADS);
+        latest
+            .map(|(_, template)| template.content.clone())
+            .collect()
+    }
+}

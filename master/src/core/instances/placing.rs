@@ -1,0 +1,198 @@
+//! Which slave runs which instance.
+
+use super::facts::InstanceFact;
+use super::instance::{Instance, InstanceState};
+use crate::core::event::Fact;
+use crate::core::slaves::slave::{Presence, Slave};
+use crate::core::{Cluster, SLAVE_RETURN};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{Generation, InstanceId};
+use std::cmp::Reverse;
+use std::fmt;
+
+/// When the instances are looked at again. No part of the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::core) struct Attention {
+    /// Something happened that may matter to them.
+    pub(in crate::core) is_due: bool,
+    /// The wait for a slave's first report ends.
+    due_at: Option<Timestamp>,
+}
+
+/// Why an instance waits for a slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// No slave is there that runs instances.
+    NoSlave,
+    /// No slave is there that runs images.
+    NoContainerRuntime,
+    /// All slots are taken.
+    NoSlot,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSlave => "waits for a slave that runs instances",
+            Self::NoContainerRuntime => "waits for a slave with a container runtime",
+            Self::NoSlot => "waits for a free slot: all slaves run as many instances as they may",
+        })
+    }
+}
+
+/// What becomes of an instance whose slave does not count on it any more.
+enum Fate {
+    Displaced(Generation, String),
+    /// The slave was started again, and may say until then that it still runs the instance.
+    MayBeAdopted(Timestamp),
+}
+
+impl Cluster {
+    /// Why an instance waits; none if it does not, or is about to be placed.
+    #[must_use]
+    pub fn waits_for(&self, instance: &Instance) -> Option<Wait> {
+        if instance.state != InstanceState::Initialized {
+            return None;
+        }
+        let template = self.template(instance.template)?;
+        let mut hosts = self.slaves().filter(|slave| slave.takes_instances());
+        let mut suitable = self.slaves().filter(|slave| slave.can_host(template));
+        Some(match (hosts.next(), suitable.next()) {
+            (None, _) => Wait::NoSlave,
+            (Some(_), None) => Wait::NoContainerRuntime,
+            (Some(_), Some(_)) => Wait::NoSlot,
+        })
+    }
+
+    /// Costs builds nothing: what happens to them makes no instance due.
+    pub(in crate::core) fn next_of_instances(&mut self, at: Timestamp) -> Option<Fact> {
+        let attention = self.dirty.instances;
+        if !attention.is_due && attention.due_at.is_none_or(|due| at < due) {
+            return None;
+        }
+        let mut due_at = None;
+        let displaced = self.next_displacement(at, &mut due_at);
+        let fact = displaced.or_else(|| self.next_placement());
+        if fact.is_none() {
+            let is_due = false;
+            self.dirty.instances = Attention { is_due, due_at };
+        }
+        fact
+    }
+
+    fn next_displacement(&self, at: Timestamp, due_at: &mut Option<Timestamp>) -> Option<Fact> {
+        for (slave, instances) in &self.instances.derived.placed {
+            let instance = instances.first().and_then(|id| self.instance(*id));
+            let (Some(slave), Some(instance)) = (self.slave(*slave), instance) else {
+                continue;
+            };
+            match self.fate(slave, instance, at) {
+                None => {}
+                Some(Fate::MayBeAdopted(until)) => {
+                    let earlier = due_at.map_or(until, |due: Timestamp| due.min(until));
+                    *due_at = Some(earlier);
+                }
+                Some(Fate::Displaced(generation, reason)) => {
+                    let displaced = InstanceFact::Displaced {
+                        slave: slave.id,
+                        generation,
+                        reason,
+                    };
+                    return Some(Fact::Instance(instance.id, displaced));
+                }
+            }
+        }
+        None
+    }
+
+    fn fate(&self, slave: &Slave, instance: &Instance, at: Timestamp) -> Option<Fate> {
+        let generation = instance.generation;
+        let lost = |reason: &str| {
+            let reason = format!("slave {} was lost: {reason}", slave.url);
+            Some(Fate::Displaced(generation, reason))
+        };
+        match &slave.presence {
+            Presence::Alive => None,
+            // What it still runs of it until it hears that it is not to does not count.
+            Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => Some(
+                Fate::Displaced(generation.next(), format!("slave {} shuts down", slave.url)),
+            ),
+            Presence::Lost { reason, .. } => lost(reason),
+            Presence::Replaced => match self.reports_until(&slave.url) {
+                Some(until) if at < until => Some(Fate::MayBeAdopted(until)),
+                Some(_) | None => lost("it was started again"),
+            },
+        }
+    }
+
+    /// Until when the first report of the living slave at an address is waited for, if it has not come.
+    fn reports_until(&self, url: &str) -> Option<Timestamp> {
+        let latest = self.latest_at(url)?;
+        let is_expected =
+            latest.presence == Presence::Alive && !latest.is_legacy && latest.hosting.is_none();
+        let since = latest.connected.filter(|_| is_expected)?;
+        let patience = u64::try_from(SLAVE_RETURN.as_millis()).unwrap_or(u64::MAX);
+        Some(Timestamp(since.0.saturating_add(patience)))
+    }
+
+    /// The oldest that waits and that a slave has room for goes to the slave that is the least full.
+    fn next_placement(&self) -> Option<Fact> {
+        let waiting = &self.instances.derived.waiting;
+        if waiting.is_empty() {
+            return None;
+        }
+        let has_room = |slave: &&Slave| self.num_free_slots(slave) > 0;
+        let free: Vec<&Slave> = self.slaves().filter(has_room).collect();
+        let runs_images = free.iter().any(|slave| slave.runs_images());
+        if free.is_empty() {
+            return None;
+        }
+        let placed = waiting.iter().find_map(|id| {
+            let instance = self.instance(*id)?;
+            let template = self.template(instance.template)?;
+            if template.is_image() && !runs_images {
+                return None;
+            }
+            let hosts = free.iter().filter(|slave| slave.can_host(template));
+            let best = hosts.min_by_key(|slave| {
+                let digest = template.digest();
+                let is_cold = !slave.snapshots.contains(digest);
+                (
+                    self.fullness(slave),
+                    is_cold,
+                    Reverse(self.num_free_slots(slave)),
+                    slave.id,
+                )
+            })?;
+            Some((*id, best.id, instance.generation.next()))
+        });
+        let (id, slave, generation) = placed?;
+        let placed = InstanceFact::Placed { slave, generation };
+        Some(Fact::Instance(id, placed))
+    }
+
+    /// How many more instances a slave is to run.
+    #[must_use]
+    pub fn num_free_slots(&self, slave: &Slave) -> usize {
+        let hosting = slave.hosting.filter(|_| slave.takes_instances());
+        let most = hosting.map_or(0, |hosting| hosting.max_instances as usize);
+        most.saturating_sub(self.instances.num_on(slave.id))
+    }
+
+    /// Which part of a slave's slots is taken, in thousandths.
+    fn fullness(&self, slave: &Slave) -> usize {
+        let most = slave
+            .hosting
+            .map_or(1, |hosting| hosting.max_instances.max(1));
+        self.instances.num_on(slave.id) * 1000 / most as usize
+    }
+
+    pub(in crate::core) fn attend_to_instances(&mut self) {
+        self.dirty.instances.is_due = true;
+    }
+
+    /// Instances that wait for a slave, in the order of their ids.
+    pub fn waiting_instances(&self) -> impl Iterator<Item = InstanceId> {
+        self.instances.derived.waiting.iter().copied()
+    }
+}

@@ -1,0 +1,138 @@
+//! What a slave's report of its instances means.
+
+use super::facts::InstanceFact;
+use super::instance::{ANSWERS, ENDED, Instance};
+use crate::core::Cluster;
+use crate::core::builds::bounded_text::bounded;
+use crate::core::command::Refusal;
+use crate::core::event::{Fact, SlaveFact};
+use crate::core::slaves::slave::{Hosting, Presence, Slave};
+use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::ids::{Generation, InstanceId, SessionId, SlaveId};
+use std::collections::BTreeSet;
+
+/// All instances that a slave has, as it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportedInstances {
+    /// How many it runs at a time.
+    pub max_instances: u32,
+    /// Whether it can run images.
+    pub runs_images: bool,
+    /// All that it has.
+    pub instances: Vec<ReportedInstance>,
+    /// The digests of the snapshots that it has whole.
+    pub snapshots: BTreeSet<String>,
+}
+
+/// An instance, as its slave says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedInstance {
+    /// The instance.
+    pub id: InstanceId,
+    /// The placement that the slave was ordered.
+    pub generation: Generation,
+    /// Where it stands there.
+    pub state: ReportedState,
+    /// How often its process was started again under this placement. The number never gets less.
+    pub restarts: u32,
+}
+
+impl Cluster {
+    /// Only what is said of a latest placement counts. What else the slave runs is not in the full set that it is ordered
+    /// to run, so it ends that.
+    pub(in crate::core) fn instances_reported(
+        &self,
+        slave: SlaveId,
+        session: &SessionId,
+        report: ReportedInstances,
+    ) -> Result<Vec<Fact>, Refusal> {
+        let known = self.known_slave(slave, session)?;
+        let mut facts = Vec::new();
+        let hosting = Hosting {
+            max_instances: report.max_instances,
+            runs_images: report.runs_images,
+        };
+        if known.hosting != Some(hosting) {
+            facts.push(Fact::Slave(slave, SlaveFact::Hosts(hosting)));
+        }
+        let mut snapshots = report.snapshots;
+        let kept: BTreeSet<&str> = self.snapshots().collect();
+        snapshots.retain(|digest| kept.contains(digest.as_str()));
+        if known.snapshots != snapshots {
+            let digests = snapshots;
+            facts.push(Fact::Slave(slave, SlaveFact::HasSnapshots { digests }));
+        }
+        let mut said = BTreeSet::new();
+        for reported in report.instances {
+            let id = reported.id;
+            let current = self.instance(id).filter(|instance| {
+                !instance.is_over() && instance.generation == reported.generation
+            });
+            // Said twice, only the first counts.
+            if let Some(instance) = current.filter(|_| said.insert(id)) {
+                let follows = self.reported(known, instance, reported);
+                facts.extend(follows.into_iter().map(|fact| Fact::Instance(id, fact)));
+            }
+        }
+        Ok(facts)
+    }
+
+    fn reported(
+        &self,
+        slave: &Slave,
+        instance: &Instance,
+        reported: ReportedInstance,
+    ) -> Vec<InstanceFact> {
+        let is_here = instance.slave == Some(slave.id);
+        if !is_here && !self.may_adopt(slave, instance) {
+            return Vec::new();
+        }
+        let mut facts = Vec::new();
+        if !is_here {
+            if reported.state == ReportedState::Ended {
+                return facts;
+            }
+            facts.push(InstanceFact::Adopted { slave: slave.id });
+        }
+        // After an adoption all that the slave says is new.
+        let before = is_here.then(|| instance.progress());
+        let is_news = |step| before.is_none_or(|before| (reported.restarts, step) > before);
+        let restarts = reported.restarts;
+        facts.extend(match reported.state {
+            // That it starts is what a placement means.
+            ReportedState::Starting => None,
+            ReportedState::Up { port, keeps_prefix } => {
+                is_news(ANSWERS).then_some(InstanceFact::Up {
+                    port,
+                    keeps_prefix,
+                    restarts,
+                })
+            }
+            ReportedState::Crashed { reason } => is_news(ENDED).then(|| InstanceFact::Crashed {
+                reason: bounded(reason),
+                restarts,
+            }),
+            ReportedState::Failed { reason } => Some(InstanceFact::Failed {
+                reason: bounded(reason),
+            }),
+            ReportedState::Ended => Some(InstanceFact::Displaced {
+                slave: slave.id,
+                generation: instance.generation.next(),
+                reason: "its slave ended it".to_owned(),
+            }),
+        });
+        facts
+    }
+
+    /// Whether a slave that runs an instance under its latest placement takes it over from an earlier registration, which
+    /// is not there any more.
+    fn may_adopt(&self, slave: &Slave, instance: &Instance) -> bool {
+        let is_free = match instance.slave {
+            Some(other) => self
+                .slave(other)
+                .is_none_or(|other| !other.is_alive() && other.url == slave.url),
+            None => true,
+        };
+        is_free && slave.presence == Presence::Alive && instance.generation > Generation(0)
+    }
+}

@@ -1,0 +1,10 @@
+//! Templates: what builds leave to be started, and the names that point at them.
+
+pub mod all_templates;
+mod apply;
+pub mod bounds;
+pub(in crate::core) mod decide;
+pub mod facts;
+mod names;
+pub mod refusal;
+pub mod template;
