@@ -2,7 +2,7 @@
 
 mod listening;
 
-pub use listening::{ListenError, listen};
+pub use listening::{ListenError, listen, listen_for};
 
 use crate::logs::logging::LogLevel;
 use crate::settings::{GeneralSettings, unknown_variables_here};

@@ -27,6 +27,7 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
+use crate::router::{self, Router, Routes};
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
 use crate::store::results::Results;
 use crate::store::sources::Sources;
@@ -34,8 +35,8 @@ use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::child::Children;
-use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::daemon::DataDirectoryLock;
+use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::daemon::{DataDirectoryLock, ListenError, listen_for};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::AllowedOrigins;
@@ -45,6 +46,7 @@ use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -72,6 +74,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let mut lock = DataDirectoryLock::take(&directory, "master")?;
     lock.note_address(address)?;
+    let router_listener = further_port(&settings, "router_port", settings.router_port).await?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, settings.service.atom_kill_grace).await;
     let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
@@ -120,18 +123,47 @@ pub async fn serve(
             (readers.feed, &stop),
         )),
         clusterrunner: clusterrunner::router(api, &gate, origins),
+        router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
+    let culling = router::cull(farm.cluster.clone(), readers.routes, stop.clone());
+    let culling = tokio::spawn(culling);
     tracing::info!(
         data_directory = %farm.directory.display(),
         config_file = %farm.settings.general.config_file.display(),
         "master listens on {}://{address}",
         farm.settings.general.https.scheme()
     );
-    server::serve(listener, families, tls, stop).await;
+    let router = families.router.clone();
+    let routing = async {
+        if let Some(listener) = router_listener {
+            server::serve(listener, router, tls.clone(), stop.clone()).await;
+        }
+    };
+    tokio::join!(
+        server::serve(listener, families, tls.clone(), stop.clone()),
+        routing
+    );
+    culling.await?;
     running.end().await?;
     own.rest().await;
     tracing::info!("the master has ended");
     Ok(())
+}
+
+/// A further port, where there is one.
+async fn further_port(
+    settings: &MasterSettings,
+    setting: &'static str,
+    port: Option<u16>,
+) -> Result<Option<TcpListener>, ListenError> {
+    let Some(port) = port else {
+        return Ok(None);
+    };
+    let address = SocketAddr::new(settings.service.bind_address, port);
+    let listener = listen_for(setting, address).await?;
+    let address = listener.local_addr();
+    tracing::info!(?address, "the master listens for {setting}");
+    Ok(Some(listener))
 }
 
 /// The space that is left on the disk.
@@ -190,6 +222,7 @@ struct Readers {
     private: PrivateProjects,
     events: EventLog,
     feed: Feed,
+    routes: Routes,
     /// How long atoms took.
     heard: mpsc::Receiver<Run>,
 }
@@ -209,8 +242,11 @@ impl Readers {
         let private = PrivateProjects::default();
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let to_private = private.clone();
+        let routes = Routes::since(Timestamp::now());
+        let to_routes = routes.clone();
         let coordinator = coordinator.telling(move |cluster, events| {
             to_private.take_in(cluster, events);
+            to_routes.take_in(cluster, events);
             to_published.take_in(cluster, events);
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
             to_learning(cluster, events);
@@ -220,6 +256,7 @@ impl Readers {
             private,
             events,
             feed,
+            routes,
             heard,
         };
         Ok((coordinator, readers))

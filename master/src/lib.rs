@@ -20,6 +20,8 @@ pub mod effects;
 
 pub mod http;
 
+pub mod router;
+
 pub mod round_trip;
 
 pub mod assembly;

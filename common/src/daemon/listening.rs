@@ -8,15 +8,18 @@ use tokio::net::TcpListener;
 
 /// The port could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("could not listen on {address}: {reason}{}", cure(.reason, .holder.as_ref(), *.address))]
+#[error("could not listen on {address}: {reason}{}", cure(self))]
 pub struct ListenError {
     address: SocketAddr,
     reason: io::Error,
     holder: Option<Holder>,
+    /// What a user sets to choose another port.
+    setting: &'static str,
 }
 
-fn cure(error: &io::Error, holder: Option<&Holder>, address: SocketAddr) -> String {
-    match error.kind() {
+fn cure(error: &ListenError) -> String {
+    let (holder, address, setting) = (error.holder.as_ref(), error.address, error.setting);
+    match error.reason.kind() {
         io::ErrorKind::AddrInUse => {
             let who = holder.map_or(
                 "Another program has this port".to_owned(),
@@ -30,13 +33,13 @@ fn cure(error: &io::Error, holder: Option<&Holder>, address: SocketAddr) -> Stri
                 Some(free) => format!("; {free} is free"),
                 None => String::new(),
             };
-            format!(". {who}: {stop}choose another port with --port{such_as}")
+            format!(". {who}: {stop}choose another port with {setting}{such_as}")
         }
         io::ErrorKind::AddrNotAvailable => {
             ". This machine has no such address: see bind_address".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            ". Ports below 1024 are for root: choose another one with --port".to_owned()
+            format!(". Ports below 1024 are for root: choose another one with {setting}")
         }
         _ => String::new(),
     }
@@ -52,11 +55,24 @@ const LONG_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// Takes a port to listen on, also where closed connections of a listener before still have it (`SO_REUSEADDR`).
+/// Takes the port of `--port`. See [`listen_for`].
 ///
 /// # Errors
 /// It is taken, or not this machine's.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    listen_for("--port", address).await
+}
+
+/// Takes a port to listen on, also where closed connections of a listener before still have it (`SO_REUSEADDR`).
+/// `setting` is what a user sets to choose another port.
+///
+/// # Errors
+/// It is taken, or not this machine's.
+pub async fn listen_for(
+    setting: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, ListenError> {
+    let bind = |address| bind(setting, address);
     let holder = match bind(address).await {
         Ok(listener) => return Ok(listener),
         Err(ListenError { reason, .. }) if reason.kind() == io::ErrorKind::AddrInUse => {
@@ -90,17 +106,19 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
             address,
             reason: io::ErrorKind::AddrInUse.into(),
             holder: Holder::of(address).or(holder),
+            setting,
         }),
     }
 }
 
 /// One try. `TcpListener::bind` sets `SO_REUSEADDR`.
-async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|reason| ListenError {
         address,
         reason,
         holder: None,
+        setting,
     })
 }
 

@@ -122,6 +122,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Bound>("keep_projects_bytes", ALL),
     key_of::<bool>("compat_exit_codes", MASTER),
     key_of::<Registration>("registration", MASTER),
+    key_of::<Port>("router_port", MASTER),
     key_of::<Days>("keep_builds_days", MASTER),
     key_of::<Bound>("keep_builds", MASTER),
     key_of::<Bound>("keep_results_bytes", MASTER),

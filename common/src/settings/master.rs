@@ -3,7 +3,7 @@
 use super::error::SettingsError;
 use super::keys::{LogSize, Program};
 use super::layers::{Layers, no_default};
-use super::values::{Bound, Days, Limit, Registration, Seconds};
+use super::values::{Bound, Days, Limit, Port, Registration, Seconds};
 use super::{GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
 use crate::disk::retention::BuildBounds;
 use crate::job::config::{TimeLimit, Timeouts};
@@ -27,6 +27,8 @@ pub struct MasterSettings {
     pub kept_builds: BuildBounds,
     /// Who may create an account.
     pub registration: Registration,
+    /// The port that takes requests to instances alone; none where they come to the port of the API only.
+    pub router_port: Option<u16>,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -86,6 +88,7 @@ pub fn load_master(
             max_bytes: layers.get::<Bound>("keep_results_bytes")?.0,
             max_partial_age: layers.get::<Days>("keep_partial_results_days")?.0,
         },
+        router_port: layers.get_if_set::<Port>("router_port")?.map(|port| port.0),
         get_project_from_master: layers.get("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         max_code_upload_bytes: layers.get::<Limit>("max_code_upload_bytes")?.0,

@@ -2,7 +2,7 @@
 
 use crate::journal::JournalError;
 use clusterrunner_common::caller::CallError;
-use clusterrunner_common::daemon::LockError;
+use clusterrunner_common::daemon::{ListenError, LockError};
 use clusterrunner_common::http::cors::InvalidPattern;
 use clusterrunner_common::http::tls::TlsError;
 use clusterrunner_common::logs::event_log::EventLogError;
@@ -19,6 +19,9 @@ pub enum ServeError {
     /// Its facts can not be read or stored.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// One of its further ports can not be taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// It can not speak HTTPS.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -3,9 +3,10 @@
 use super::claims::{self, Family};
 use super::clusterrunner;
 use super::polyaxon;
+use crate::router::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use clusterrunner_common::http::around::Answering;
+use clusterrunner_common::http::around::{Answering, Inside};
 use clusterrunner_common::http::serve_secured;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -25,12 +26,14 @@ pub struct Families {
     pub clusterrunner: clusterrunner::Router,
     /// Owns `/api/v1` and `/ws/v1`.
     pub polyaxon: polyaxon::Router,
+    /// Owns `/user/<key>`, whatever API launched the instance.
+    pub router: Router,
 }
 
-/// Serves the APIs until `stop`; over TLS only, where `tls` is given.
+/// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
 pub async fn serve(
     listener: TcpListener,
-    families: Families,
+    families: impl Inside,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
 ) {
@@ -47,6 +50,9 @@ impl Service<Request> for Families {
     }
 
     fn call(&mut self, request: Request) -> Answering {
+        if Router::owns(request.uri().path()) {
+            return self.router.call(request);
+        }
         match claims::owner(request.uri().path()) {
             Family::ClusterRunner => self.clusterrunner.call(request),
             Family::Polyaxon => self.polyaxon.call(request),

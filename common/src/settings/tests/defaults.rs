@@ -16,6 +16,7 @@ fn defaults_of_the_master() {
         default_timeouts,
         kept_builds,
         registration,
+        router_port,
         get_project_from_master,
         build_symlink_directory,
         max_code_upload_bytes,
@@ -58,7 +59,7 @@ fn defaults_of_the_master() {
     assert_eq!(slave_lost_after, Duration::from_secs(15));
     assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
     assert!(!service.accept_legacy_peers);
-    assert_eq!(registration, Registration::Closed);
+    assert_eq!((registration, router_port), (Registration::Closed, None));
     let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
     let expected = BuildBounds {
         max_age: days(30),
