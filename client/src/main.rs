@@ -25,7 +25,7 @@ use clusterrunner_client::exit_code::ExitCode as Code;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
-use clusterrunner_slave::{FETCH_PROJECT, fetch_project};
+use clusterrunner_slave::{BUILD_TEMPLATE, FETCH_PROJECT, build_template, fetch_project};
 use options::Options;
 use std::process::ExitCode;
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Some(first) if first == PREPARE_BUILD => return prepare_build(),
         Some(first) if first == KEEP_CODE => return keep_code(),
         Some(first) if first == FETCH_PROJECT => return fetch_project(),
+        Some(first) if first == BUILD_TEMPLATE => return build_template(),
         Some(first) if first == GUARD => return guard(),
         Some(_) | None => {}
     }

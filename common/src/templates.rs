@@ -5,9 +5,9 @@ mod failure;
 mod recipe;
 mod source_name;
 
-pub use failure::{failure_in, failure_line};
+pub use failure::{failure_in, failure_line, image_not_used};
 pub use recipe::Recipe;
-pub use source_name::SourceName;
+pub use source_name::{SourceName, usable_name};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

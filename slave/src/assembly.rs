@@ -1,5 +1,6 @@
 //! Constructs the parts of a slave and joins them.
 
+use crate::build_template::{TemplatePlaces, USUAL_TEMPLATES_PATH};
 use crate::connection::{self, Connection};
 use crate::coordinator::{Surroundings, WorkHandle};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
@@ -138,9 +139,9 @@ pub async fn serve_until_told(
     held.remember_in(&api.lineage);
     let registration = Registration::new();
     let _guardian = base.guardian(&program);
-    let children = base.children(program);
+    let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
-    let surroundings = Arc::new(base.surroundings(&sources, &api, &registration));
+    let surroundings = Arc::new(base.surroundings(&sources, &api, &registration, &program));
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
     let work = work.map_err(ServeError::Executors)?;
     let routes_api = base.routes_api(&work, &api, &registration, &surroundings);
@@ -242,6 +243,7 @@ impl Base {
                 source,
             })?;
             data.empty()?;
+            TemplatePlaces::new(Path::new(""), Path::new(USUAL_TEMPLATES_PATH)).remove_left();
             Ok::<_, DataDirectoryError>(collected)
         };
         Ok(spawn_blocking(collect).await??)
@@ -312,7 +314,7 @@ impl Base {
         Sources::new(hostname, git, remote_files, fetching, master)
     }
 
-    fn setup(&self, sources: &Arc<Sources>) -> Setup {
+    fn setup(&self, sources: &Arc<Sources>, program: &Path) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
         Setup {
             data: Arc::clone(&self.data),
@@ -321,6 +323,7 @@ impl Base {
             sweeper: Sweeper::new(grace),
             space: self.space.clone(),
             max_output: self.settings.max_console_size,
+            templates: TemplatePlaces::new(program, Path::new(USUAL_TEMPLATES_PATH)),
         }
     }
 
@@ -330,11 +333,12 @@ impl Base {
         sources: &Arc<Sources>,
         api: &MasterApi,
         registration: &Registration,
+        program: &Path,
     ) -> Surroundings {
         let consoles = Arc::<Consoles>::default();
         Surroundings {
             data: Arc::clone(&self.data),
-            setup: self.setup(sources),
+            setup: self.setup(sources, program),
             deliveries: Arc::new(Deliveries::new(
                 api.clone(),
                 registration.clone(),

@@ -13,6 +13,8 @@ mod data_directory;
 #[expect(dead_code, unused_imports, reason = "its users are about to come")]
 mod containers;
 
+mod build_template;
+
 mod master;
 
 mod run;
@@ -38,10 +40,15 @@ mod assembly;
 
 pub mod options;
 
+pub use build_template::build_template;
+
 pub use assembly::{ServeError, serve, serve_until_told};
 pub use data_directory::DataDirectoryError;
 pub use options::{SlaveOptions, is_wrong_setting, run};
 pub use source::fetch_project;
+
+/// The first argument of a process that makes a template, see [`build_template`].
+pub use clusterrunner_common::api::product_build::BUILD_TEMPLATE;
 
 /// The first argument of a process that fetches a project, see [`fetch_project`].
 pub const FETCH_PROJECT: &str = "fetch-project";

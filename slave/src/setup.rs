@@ -1,5 +1,6 @@
 //! Making a build's project ready on this slave, and taking it away again.
 
+use crate::build_template::TemplatePlaces;
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private, remove_all};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
@@ -63,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) space: DiskSpace,
     /// How much of a command's output is kept.
     pub(crate) max_output: Option<u64>,
+    /// Where builds make templates.
+    pub(crate) templates: TemplatePlaces,
 }
 
 impl Setup {
@@ -95,7 +98,7 @@ impl Setup {
         };
         let project = Project {
             directory,
-            variables: order.variables,
+            variables: self.templates.given_to(order.variables, None),
             teardown_build: job.teardown_build,
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
         };
@@ -190,7 +193,12 @@ impl Setup {
             .remove_work_tree(&self.data, build)
             .await;
         let data = Arc::clone(&self.data);
+        let places = project.filter(|project| TemplatePlaces::are_of(&project.variables));
+        let places = places.map(|_| self.templates.clone());
         let removed = spawn_blocking(move || {
+            if let Some(places) = places {
+                places.remove_left();
+            }
             for path in [data.artifacts(build), data.results(build)] {
                 if let Err(error) = remove_all(&path) {
                     tracing::warn!(build.id = %build, path = %path.display(), %error, "could not remove what a build left");

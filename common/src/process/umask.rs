@@ -23,6 +23,13 @@ pub fn close_to_others() {
     }
 }
 
+/// Takes back what [`close_to_others`] did, for a process that does nothing but run commands.
+pub fn widen_again() {
+    if let Some(inherited) = INHERITED.get() {
+        umask(*inherited);
+    }
+}
+
 /// The umask that commands are given back, if it is another than this process has.
 pub(crate) fn of_commands() -> Option<u32> {
     INHERITED.get().map(|mode| mode.as_raw_mode())

@@ -7,13 +7,18 @@ use std::fmt;
 
 /// What our own variables begin with.
 const OURS: &str = "CLUSTERRUNNER_";
+/// Says which template a build is to leave. The commands of such a build alone have it.
+pub const TEMPLATE_VARIABLE: &str = "CLUSTERRUNNER_TEMPLATE";
 /// Which of ours commands have: what build they are of.
-pub const OF_BUILDS: [&str; 5] = [
+pub const OF_BUILDS: [&str; 8] = [
     "CLUSTERRUNNER_BUILD_ID",
     "CLUSTERRUNNER_COMMIT",
     "CLUSTERRUNNER_BRANCH",
     "CLUSTERRUNNER_JOB",
     "CLUSTERRUNNER_ATTEMPT",
+    TEMPLATE_VARIABLE,
+    "CLUSTERRUNNER_PROGRAM",
+    "CLUSTERRUNNER_CONTAINERS",
 ];
 /// Those that are set for each command, whatever a build says.
 const OF_COMMANDS: [&str; 6] = [
@@ -60,6 +65,12 @@ impl Variables {
     /// Sets all of these.
     pub fn set_all(&mut self, others: &Self) {
         self.0.extend(others.0.clone());
+    }
+
+    /// The value of one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 
     /// Names and values, in the order of the names.

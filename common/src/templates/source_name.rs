@@ -1,7 +1,7 @@
 //! The name that a repository's template has, from the URL of the repository.
 
 /// The longest name that is made.
-const LONGEST: usize = 200;
+const LONGEST: usize = 120;
 
 /// What names can not be: a path of the API has the word in their place.
 const TAKEN: [&str; 1] = ["repo"];
@@ -37,7 +37,7 @@ impl SourceName {
         Self {
             url: url.to_owned(),
             branch: branch.map(str::to_owned),
-            name: usable(&name),
+            name: usable_name(&name),
             display_name,
         }
     }
@@ -70,9 +70,11 @@ fn last_parts(url: &str) -> Vec<&str> {
     parts
 }
 
-fn usable(name: &str) -> String {
+/// A name that a template can have, made of any text.
+#[must_use]
+pub fn usable_name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let name = name.chars().take(LONGEST);
+    let name = text.chars().take(LONGEST);
     let name: String = name.map(|c| if fits(c) { c } else { '-' }).collect();
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
     let is_hidden = name.starts_with(['.', '-']);

@@ -3,7 +3,7 @@
 use crate::core::builds::plan::Plan;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::process::variables::{BuildVariables, Variables};
+use clusterrunner_common::process::variables::{BuildVariables, TEMPLATE_VARIABLE, Variables};
 
 /// What a build, its job and its request say. The request overrules the job.
 pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> BuildVariables {
@@ -22,6 +22,9 @@ pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> Bui
     } = &request.project
     {
         set.set("CLUSTERRUNNER_BRANCH", branch.clone());
+    }
+    if let Some(product) = &request.product {
+        set.set(TEMPLATE_VARIABLE, product.name.clone());
     }
     BuildVariables {
         inherited: request.inherited_env.clone(),

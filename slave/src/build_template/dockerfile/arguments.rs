@@ -1,0 +1,57 @@
+//! What the arguments of some instructions mean.
+
+use super::words::{Lookup, words};
+use super::{Instruction, WrongDockerfile};
+
+/// A list of words in JSON, or a text for a shell.
+pub(in crate::build_template) fn form(instruction: &Instruction) -> Result<Vec<String>, String> {
+    let text = instruction.text.trim();
+    let list = text.starts_with('[').then(|| serde_json::from_str(text));
+    match list {
+        Some(Ok(words)) => Ok(words),
+        Some(Err(_)) | None => Err(instruction.text.clone()),
+    }
+}
+
+/// The port that EXPOSE names first.
+pub(in crate::build_template) fn number_of_port(word: &str) -> Option<u16> {
+    let number = word.split(['/', '-']).next()?;
+    number.parse().ok().filter(|port| *port > 0)
+}
+
+/// What COPY and ADD take, and where it goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::build_template) struct Copying {
+    pub(in crate::build_template) sources: Vec<String>,
+    pub(in crate::build_template) target: String,
+}
+
+/// The paths of COPY and ADD. Here-documents are no paths.
+pub(in crate::build_template) fn copying(
+    instruction: &Instruction,
+    lookup: Lookup<'_>,
+) -> Result<Copying, WrongDockerfile> {
+    let wrong = |sentence: String| instruction.wrong(sentence);
+    let mut paths = match form(instruction) {
+        Ok(list) => {
+            let mut paths = Vec::new();
+            for word in list {
+                let word = words(&word, instruction.escape, false, lookup).map_err(wrong)?;
+                paths.push(word.concat());
+            }
+            paths
+        }
+        Err(text) => words(&text, instruction.escape, true, lookup).map_err(wrong)?,
+    };
+    let target = paths.pop().unwrap_or_default();
+    paths.retain(|path| !path.starts_with("<<"));
+    let is_short = paths.is_empty() && instruction.documents.is_empty();
+    if target.is_empty() || is_short {
+        let word = instruction.word();
+        return Err(wrong(format!("{word} needs a source and a destination.")));
+    }
+    Ok(Copying {
+        sources: paths,
+        target,
+    })
+}

@@ -1,0 +1,393 @@
+//! Workspaces as users write them, and as they should not.
+
+use super::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// A workspace, and where the template goes.
+struct Bench {
+    folder: tempfile::TempDir,
+    recipe: Recipe,
+}
+
+impl Bench {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Self {
+            folder,
+            recipe: Recipe::default(),
+        };
+        for directory in ["work", "artifacts"] {
+            fs::create_dir(bench.path(directory)).unwrap();
+        }
+        for (name, content) in files {
+            let path = bench.path("work").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        bench
+    }
+
+    fn given(recipe: Recipe, files: &[(&str, &str)]) -> Self {
+        Self {
+            recipe,
+            ..Self::new(files)
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().canonicalize().unwrap().join(name)
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let surroundings = Surroundings {
+            recipe: self.recipe.clone(),
+            workspace: self.path("work"),
+            artifacts: self.path("artifacts"),
+            templates_path: self.path("templates"),
+            runtime: None,
+        };
+        let built = build(&surroundings).map_err(|error| error.to_string());
+        // Whatever came of it.
+        let left = fs::read_dir(self.path("templates"));
+        assert_eq!(left.map_or(0, Iterator::count), 0);
+        built
+    }
+
+    /// The description, and all files of the snapshot.
+    fn built(&self) -> (TemplateDescription, BTreeMap<String, String>) {
+        self.build().unwrap();
+        let text = fs::read(self.path("artifacts").join(DESCRIPTION)).unwrap();
+        let snapshot = fs::File::open(self.path("artifacts").join(SNAPSHOT)).unwrap();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(snapshot));
+        let mut files = BTreeMap::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if entry.header().entry_type().is_file() {
+                let name = entry.path().unwrap().display().to_string();
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).unwrap();
+                files.insert(name, String::from_utf8_lossy(&content).into_owned());
+            }
+        }
+        (serde_json::from_slice(&text).unwrap(), files)
+    }
+
+    fn check_fails(&self, sentence: &str) {
+        let error = self.build().unwrap_err();
+        assert!(error.contains(sentence), "{error}");
+        assert!(!self.path("artifacts").join(DESCRIPTION).exists());
+    }
+}
+
+fn check_dockerfile(text: &str, sentence: &str) {
+    Bench::new(&[("Dockerfile", text), ("file", "x")]).check_fails(sentence);
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+#[test]
+fn a_bare_repository_is_a_template_as_it_is() {
+    let bench = Bench::new(&[
+        ("Procfile", "web: ./serve $PORT\n"),
+        ("a/b", "text"),
+        (".git/config", ""),
+    ]);
+    let (description, files) = bench.built();
+    let processes = BTreeMap::from([("web".to_owned(), "./serve $PORT".to_owned())]);
+    let root = description.root.clone().unwrap();
+    assert_eq!(Path::new(&root).parent().unwrap(), bench.path("templates"));
+    let expected = TemplateDescription {
+        form: Form::Workspace,
+        root: Some(root),
+        image: None,
+        recipe: None,
+        port: None,
+        command: Vec::new(),
+        processes,
+        environment: BTreeMap::new(),
+        directory: String::new(),
+    };
+    assert_eq!(description, expected);
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["source/Procfile", "source/a/b"]);
+}
+
+#[test]
+fn given_steps_run_in_a_copy_of_the_workspace() {
+    let recipe = Recipe {
+        steps: Some(owned(&[
+            "X=1; pwd > made",
+            "cat made a > b; echo \"${X:-unset} $PROJECT_DIR\" >> b",
+        ])),
+        variables: owned(&["CARGO_MANIFEST_DIR", "NOT_THERE"]),
+        context: Some("sub".to_owned()),
+        ..Recipe::default()
+    };
+    let bench = Bench::given(recipe, &[("sub/a", "text\n"), ("Dockerfile", "no")]);
+    let (description, files) = bench.built();
+    let root = description.root.clone().unwrap();
+    let expected = format!("{root}/source/sub\ntext\nunset {root}/source/sub\n");
+    assert_eq!(files["source/sub/b"], expected);
+    assert_eq!(description.recipe, None);
+    assert_eq!(description.directory, "sub");
+    let variables: Vec<_> = description.environment.into_iter().collect();
+    let here = env!("CARGO_MANIFEST_DIR").to_owned();
+    assert_eq!(variables, [("CARGO_MANIFEST_DIR".to_owned(), here)]);
+    assert!(!bench.path("work/sub/made").exists());
+}
+
+#[test]
+fn the_step_that_fails_is_named() {
+    let recipe = |steps: &[&str]| Recipe {
+        steps: Some(owned(steps)),
+        ..Recipe::default()
+    };
+    let check = |steps: &[&str], sentence| Bench::given(recipe(steps), &[]).check_fails(sentence);
+    check(
+        &["true", "echo 'b c'; exit 3", "echo never"],
+        "Build step 2 failed with exit code 3: echo 'b c'; exit 3",
+    );
+    check(
+        &["kill -9 $$"],
+        "Build step 1 failed with exit code 137: kill -9 $$",
+    );
+    check(
+        &["if true; then\n  exit 7\nfi"],
+        ": if true; then exit 7 fi",
+    );
+    let image = Recipe {
+        image: Some("busybox:1".to_owned()),
+        needs_image: true,
+        ..recipe(&["true"])
+    };
+    Bench::given(image, &[]).check_fails("The image busybox:1 was not used");
+}
+
+#[test]
+fn a_dockerfile_is_carried_out_in_the_workspace() {
+    let text = "ARG BASE=debian\nFROM ${BASE}:12 AS build\nARG WHO=you\nENV GREETING=\"hello $WHO\" N=1\nENV LONG one two\n\
+                WORKDIR /app\nCOPY *.txt sub/deep ./\nADD data.tar.gz /data\n\
+                RUN echo \"$GREETING $WHO $N\" > said && \\\n    pwd >> said\nRUN [\"cp\", \"said\", \"copied\"]\n\
+                COPY <<\"END\" /app/run.sh\necho $HOME\nEND\nRUN <<END\ncat > here < /dev/null\necho x >> here\nEND\n\
+                FROM build\nCOPY --from=0 /app/said /final/\nWORKDIR final\nEXPOSE 8080/tcp 9000\nUSER nobody\n\
+                ENTRYPOINT [\"python3\"]\nCMD [\"-m\", \"http.server\"]\n";
+    let bench = Bench::new(&[
+        ("Dockerfile", text),
+        ("a.txt", "a"),
+        ("b.txt", "b"),
+        ("sub/deep/c", "c"),
+        ("app/app/inner", "i"),
+    ]);
+    let work = bench.path("work");
+    let packed = std::process::Command::new("tar")
+        .args(["-czf", "data.tar.gz", "a.txt"])
+        .current_dir(&work)
+        .status();
+    assert!(packed.unwrap().success());
+    let (description, files) = bench.built();
+    let root = description.root.clone().unwrap();
+    assert_eq!(files["source/app/a.txt"], "a");
+    assert_eq!(files["source/app/c"], "c");
+    assert_eq!(files["source/data/a.txt"], "a");
+    let said = format!("hello you you 1\n{root}/source/app\n");
+    assert_eq!(files["source/app/copied"], said);
+    assert_eq!(files["source/final/said"], said);
+    assert_eq!(files["source/app/run.sh"], "echo $HOME\n");
+    assert_eq!(files["source/app/here"], "x\n");
+    let command = owned(&["python3", "-m", "http.server"]);
+    assert_eq!(description.command, command);
+    assert_eq!(description.port, Some(8080));
+    assert_eq!(description.directory, "app/final");
+    assert_eq!(description.recipe.as_deref(), Some("Dockerfile"));
+    let variables: Vec<_> = description.environment.iter().collect();
+    let expected = [("GREETING", "hello you"), ("LONG", "one two"), ("N", "1")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(
+        variables,
+        expected.iter().map(|(n, v)| (n, v)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_workspace_can_be_copied_below_itself() {
+    let text = "FROM scratch\nWORKDIR /app\nCOPY . .\nCOPY . .\nCMD serve $PORT\n";
+    let bench = Bench::new(&[("Dockerfile", text), ("app/main", "m"), ("x", "x")]);
+    let (description, files) = bench.built();
+    assert_eq!(files["source/app/app/main"], "m");
+    assert_eq!(files["source/app/x"], "x");
+    assert!(!files.contains_key("source/app/app/x"));
+    let command = owned(&["/bin/sh", "-c", "serve $PORT"]);
+    assert_eq!(description.command, command);
+}
+
+#[test]
+fn what_a_dockerfile_can_not_do_here_is_said_with_its_line() {
+    for (text, sentence) in [
+        (
+            "FROM a\nRUNN x",
+            "Dockerfile line 2: unknown instruction `RUNN`. Did you mean RUN?",
+        ),
+        (
+            "FROM a\n\nCOPY ../secret .",
+            "Dockerfile line 3: COPY of ../secret: it leads out of the repository.",
+        ),
+        ("FROM a\nCOPY a/../../x .", "line 2: COPY of a/../../x"),
+        (
+            "FROM a\nCOPY none .",
+            "line 2: there is no none in the repository.",
+        ),
+        ("FROM a\nCOPY *.none .", "line 2: there is no *.none"),
+        (
+            "FROM a\nCOPY file",
+            "line 2: COPY needs a source and a destination.",
+        ),
+        (
+            "FROM a\nADD https://x/y .",
+            "an address needs a container runtime.",
+        ),
+        (
+            "FROM a\nCOPY --from=nginx /x .",
+            "nginx is no earlier stage",
+        ),
+        (
+            "FROM a\nRUN true\nRUN echo 'b  c' \\\n && exit 4",
+            "Dockerfile line 3: RUN failed with exit code 4: echo 'b c' && exit 4",
+        ),
+        ("FROM a\nENV x", "line 2: ENV takes names and values"),
+        ("FROM a\nENV =x", "line 2: it names no variable."),
+        ("FROM a\nENV x='y", "line 2: a single quote is not closed."),
+        ("FROM a\nEXPOSE http", "line 2: EXPOSE names no port."),
+        ("FROM a b", "line 1: FROM takes an image"),
+        ("FROM a\nSHELL bash", "line 2: SHELL takes a list"),
+        ("FROM a\nRUN []", "line 2: RUN needs arguments."),
+        (
+            "FROM a\nRUN [\"/none\"]",
+            "line 2: /none could not be started",
+        ),
+    ] {
+        check_dockerfile(text, sentence);
+    }
+    let needs = Recipe {
+        needs_image: true,
+        ..Recipe::default()
+    };
+    let bench = Bench::given(needs, &[("Dockerfile", "FROM debian:12\nRUN exit 9")]);
+    bench.check_fails("The image debian:12 was not used");
+}
+
+#[test]
+fn no_link_of_a_workspace_leads_out() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let linked = |text: &str| {
+        let bench = Bench::new(&[("Dockerfile", text), ("file", "x")]);
+        symlink(outside.path(), bench.path("work").join("out")).unwrap();
+        symlink("/etc/passwd", bench.path("work").join("passwd")).unwrap();
+        bench
+    };
+    for (text, sentence) in [
+        (
+            "FROM a\nCOPY passwd .",
+            "line 2: COPY of passwd: it leads out",
+        ),
+        (
+            "FROM a\nCOPY out/secret .",
+            "line 2: COPY of out/secret: it leads out",
+        ),
+        ("FROM a\nCOPY out .", "line 2: COPY of out: it leads out"),
+        ("FROM a\nCOPY file out/x", "could not copy"),
+        ("FROM a\nCOPY file /out/", "could not copy"),
+        ("FROM a\nWORKDIR /out/x", "line 2: /out/x could not be made"),
+    ] {
+        let error = linked(text).build().unwrap_err();
+        let found = error.to_lowercase();
+        assert!(found.contains(&sentence.to_lowercase()), "{error}");
+    }
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    // In a tree they stay links.
+    let (_, files) = linked("FROM a\nCOPY . /all/\n").built();
+    assert!(!files.values().any(|content| content.contains("root:")));
+    for name in ["Dockerfile", "Procfile", "requirements.txt"] {
+        let bench = Bench::new(&[]);
+        symlink("/etc/hostname", bench.path("work").join(name)).unwrap();
+        bench.check_fails(&format!(
+            "{name} is a link that leads out of the repository."
+        ));
+        fs::remove_file(bench.path("work").join(name)).unwrap();
+        symlink("nowhere", bench.path("work").join(name)).unwrap();
+        bench.check_fails(&format!("{name} is a link that leads nowhere."));
+        fs::remove_file(bench.path("work").join(name)).unwrap();
+        fs::create_dir(bench.path("work").join(name)).unwrap();
+        bench.check_fails(&format!("{name} is no file."));
+    }
+}
+
+#[test]
+fn a_given_dockerfile_and_context_are_used() {
+    let recipe = Recipe {
+        dockerfile: Some("docker/Web".to_owned()),
+        context: Some("web".to_owned()),
+        ..Recipe::default()
+    };
+    let text = "FROM scratch\nCOPY index /srv/\nWORKDIR /srv\n";
+    let bench = Bench::given(
+        recipe.clone(),
+        &[
+            ("docker/Web", text),
+            ("web/index", "i"),
+            ("Dockerfile", "no"),
+        ],
+    );
+    let (description, files) = bench.built();
+    assert_eq!(files["source/web/srv/index"], "i");
+    assert_eq!(description.directory, "web/srv");
+    assert_eq!(description.recipe.as_deref(), Some("docker/Web"));
+    Bench::given(recipe.clone(), &[("web/index", "i")])
+        .check_fails("There is no docker/Web in the repository.");
+    Bench::given(recipe, &[("docker/Web", text)])
+        .check_fails("The context web is no directory of the repository.");
+}
+
+#[test]
+fn a_requirement_that_does_not_exist_fails_the_build() {
+    let bench = Bench::new(&[("requirements.txt", "./no-such-directory\n")]);
+    bench.check_fails("pip install -r requirements.txt failed with exit code 1.");
+}
+
+#[test]
+fn requirements_are_installed_where_they_are_found_later() {
+    let setup =
+        "from setuptools import setup\nsetup(name='own', version='1', py_modules=['own'])\n";
+    let bench = Bench::new(&[
+        ("requirements.txt", "# nothing is needed\n"),
+        ("own/setup.py", setup),
+    ]);
+    let (description, files) = bench.built();
+    assert_eq!(description.recipe.as_deref(), Some("requirements.txt"));
+    let environment = format!("{}/environment", description.root.unwrap());
+    assert_eq!(description.environment["VIRTUAL_ENV"], environment);
+    assert!(files["environment/bin/pip"].contains(&environment));
+}
+
+#[test]
+fn an_environment_needs_conda() {
+    if std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|place| place.join("conda").is_file()))
+    {
+        return;
+    }
+    let bench = Bench::new(&[("environment.yml", "name: x\n")]);
+    bench.check_fails("environment.yml needs conda, which is not on this slave");
+}
+
+#[test]
+fn what_steps_leave_under_our_names_is_replaced() {
+    let bench = Bench::new(&[("a", "x")]);
+    symlink("/etc/passwd", bench.path("artifacts").join(DESCRIPTION)).unwrap();
+    symlink("/dev/null", bench.path("artifacts").join(SNAPSHOT)).unwrap();
+    assert_eq!(bench.built().1["source/a"], "x");
+}
