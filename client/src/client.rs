@@ -5,6 +5,7 @@
 mod accounts;
 mod builds;
 mod consoles;
+mod instances;
 mod slaves;
 
 pub use consoles::Archive;

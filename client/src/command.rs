@@ -5,8 +5,10 @@ mod build;
 mod cancel;
 mod deploy;
 mod drain;
+mod instances;
 mod interrupt;
 mod journal;
+mod launch;
 mod logs;
 mod manual;
 mod password;
@@ -58,6 +60,10 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Man(options) => manual::man(&options),
         Command::Drain(options) => wait_for(drain::run(options, common)),
         Command::Undrain(options) => wait_for(drain::undo(options, common)),
+        Command::Launch(options) => wait_for(launch::run(*options, common)),
+        Command::Templates(options) => wait_for(instances::templates(options, common)),
+        Command::Instances(options) => wait_for(instances::list(options, common)),
+        Command::Instance(options) => wait_for(instances::run(options, common)),
         Command::User(options) => wait_for(user::run(options, common)),
         Command::Token(options) => wait_for(token::run(options, common)),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),

@@ -3,6 +3,7 @@
 mod accounts;
 mod build;
 mod farm;
+mod instances;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,9 @@ pub(crate) use accounts::{
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
+};
+pub(crate) use instances::{
+    InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplatesOptions,
 };
 
 use crate::daemons::{MasterOptions, SlaveOptions};
@@ -150,6 +154,23 @@ Examples:
 Example:
   clusterrunner undrain farm-3")]
     Undrain(UndrainOptions),
+    /// Start an instance of a repository or a template, and print its URL
+    #[command(after_help = instances::LAUNCH_HELP)]
+    Launch(Box<LaunchOptions>),
+    /// List the templates that can be launched
+    #[command(after_help = "\
+Example:
+  clusterrunner templates --json")]
+    Templates(TemplatesOptions),
+    /// List the instances that run
+    #[command(after_help = "\
+Examples:
+  clusterrunner instances           those that are not over
+  clusterrunner instances --all     all that the master knows")]
+    Instances(InstancesOptions),
+    /// Stop instances, or show what one printed
+    #[command(after_help = instances::INSTANCE_HELP)]
+    Instance(InstanceOptions),
     /// Create, list, change and delete the users of a farm
     #[command(after_help = accounts::USER_HELP)]
     User(UserOptions),

@@ -80,6 +80,18 @@ impl From<ClientError> for Trouble {
     }
 }
 
+/// A call about templates or instances failed. What the master refuses because of the command line it says in words that
+/// stand alone.
+pub(crate) fn of_launching(error: ClientError) -> Trouble {
+    let is_no_route = |said: &str| said.starts_with("There is no such route");
+    match &error {
+        ClientError::Call(CallError::Refused { error: said, .. }) if is_no_route(said) => {
+            error.into()
+        }
+        _ => of_accounts(error),
+    }
+}
+
 /// A call about users or tokens failed. What the master refuses because of the command line it says in words that stand
 /// alone.
 pub(crate) fn of_accounts(error: ClientError) -> Trouble {

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod build_request;
 pub mod instances;
+pub mod launching;
 mod lenient;
 mod master_mark;
 pub mod product_build;

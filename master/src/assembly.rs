@@ -7,7 +7,10 @@ pub use error::ServeError;
 use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
 use crate::core::effect::Effect;
+use crate::core::templates::bounds::TemplateBounds;
+use crate::effects::archiver::Archiver;
 use crate::effects::dispatcher::Dispatcher;
+use crate::effects::launched::Launched;
 use crate::effects::learning::{self, Durations};
 use crate::effects::preparer::{PREPARE_BUILD, Preparer};
 use crate::effects::project_locks::ProjectLocks;
@@ -15,7 +18,7 @@ use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::effects::timing_files;
 use crate::http::accounts::Accounts;
-use crate::http::clusterrunner::{self, Api, BuildPage, Downloads};
+use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Families};
 use crate::http::tokens::TokensOf;
@@ -28,9 +31,11 @@ use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
 use crate::router::{self, Router, Routes};
+use crate::store::instance_logs::InstanceLogs;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
 use crate::store::results::Results;
 use crate::store::sources::Sources;
+use crate::store::templates::Snapshots;
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
@@ -53,6 +58,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// How many answers wait at a time for what instances print.
+const WAITING_FOR_LOGS: usize = 256;
 
 /// Is a master until `stop`: replays its journal, then listens. Builds are prepared by processes of `program`, which
 /// must call [`crate::effects::preparer::prepare_build`] if its first argument is [`PREPARE_BUILD`].
@@ -79,8 +87,10 @@ pub async fn serve(
     end_marked(&mark, settings.service.atom_kill_grace).await;
     let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
     results.remove_incoming().map_err(ServeError::Leftovers)?;
+    let launched = launched(&settings, &directory).map_err(ServeError::Launched)?;
     let session = SessionId::from_random(random_bytes());
-    let recovered = recover(&settings, &directory, &results, &session).await?;
+    let stores = (&results, &launched);
+    let recovered = recover(&settings, &directory, stores, &session).await?;
     let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings)?;
     let caller = Caller::with_https(
         Some(secret.clone()),
@@ -96,6 +106,7 @@ pub async fn serve(
         directory,
         session,
         results,
+        launched,
         caller,
         settings,
     };
@@ -166,6 +177,15 @@ async fn further_port(
     Ok(Some(listener))
 }
 
+/// What lies on the disk of templates and instances.
+fn launched(settings: &MasterSettings, directory: &Path) -> std::io::Result<Launched> {
+    let logs = directory.join("instance_logs");
+    Ok(Launched {
+        snapshots: Snapshots::open(directory.join("templates"))?,
+        logs: InstanceLogs::open(logs, settings.max_instance_log_bytes)?,
+    })
+}
+
 /// The space that is left on the disk.
 fn space(settings: &MasterSettings, directory: &Path) -> DiskSpace {
     let space = DiskSpace::new(directory, settings.service.min_free_space);
@@ -188,16 +208,26 @@ struct Recovered {
 async fn recover(
     settings: &MasterSettings,
     directory: &Path,
-    results: &Results,
+    (results, launched): (&Results, &Launched),
     session: &SessionId,
 ) -> Result<Recovered, ServeError> {
     let (lease, legacy_lease) = (settings.slave_lost_after, settings.legacy_slave_lost_after);
     let (directory, results) = (directory.join("journal"), results.clone());
+    let launched = launched.clone();
     let life = session.clone();
     let recovering = tokio::task::spawn_blocking(move || {
         let journal = Journal::open(&directory)?;
         let (archived, timings) = (journal.ended(), journal.timings());
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
+        let (snapshots, instances) = coordinator.launched();
+        launched
+            .snapshots
+            .keep_only(&snapshots)
+            .map_err(ServeError::Launched)?;
+        launched
+            .logs
+            .keep_only(&instances)
+            .map_err(ServeError::Launched)?;
         // A journal that does not know of these is older than they are.
         let stored = results.all_stored(&coordinator.open_builds());
         let opening = Opening {
@@ -271,6 +301,7 @@ struct Farm {
     cluster: ClusterHandle,
     archived: EndedBuilds,
     results: Results,
+    launched: Launched,
     space: DiskSpace,
     caller: Caller,
     measured: Measured,
@@ -361,10 +392,16 @@ impl Farm {
             directory: self.settings.build_symlink_directory.clone(),
             session: self.session.clone(),
         };
+        let archiver = Archiver {
+            results: self.results.clone(),
+            snapshots: self.launched.snapshots.clone(),
+            max_snapshot_bytes: self.settings.max_snapshot_bytes,
+            space: self.space.clone(),
+        };
         let dispatcher = Dispatcher::new(
             preparer,
-            self.results.clone(),
-            self.space.clone(),
+            archiver,
+            self.launched.clone(),
             self.caller.clone(),
             self.cluster.clone(),
             links,
@@ -374,11 +411,15 @@ impl Farm {
     }
 
     fn keeper(&self, projects: Projects) -> Keeper {
+        let templates = TemplateBounds {
+            max_number: self.settings.max_templates,
+            max_bytes: self.settings.max_templates_bytes,
+        };
         Keeper::new(
             self.cluster.clone(),
             self.results.clone(),
             self.archived.clone(),
-            self.settings.kept_builds,
+            (self.settings.kept_builds, templates),
             projects,
             self.measured.clone(),
         )
@@ -471,6 +512,11 @@ impl Farm {
             turns: self.turns.clone(),
             downloads: Downloads::default(),
             session: self.session.clone(),
+            snapshots: self.launched.snapshots.clone(),
+            instance_logs: self.launched.logs.clone(),
+            last_reports: LastReports::default(),
+            waiting: Turns::at_a_time(WAITING_FOR_LOGS),
+            image_policy: self.settings.image_policy,
             remote_files: self.settings.service.remote_files.clone(),
         }
     }

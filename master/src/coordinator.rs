@@ -16,7 +16,8 @@ use crate::core::effect::Effect;
 use crate::core::event::{Event, Fact, SlaveFact};
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
-use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
+use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, SessionId, SlaveId};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,14 @@ impl Coordinator {
     pub fn open_builds(&self) -> Vec<BuildId> {
         let open = self.cluster.builds().filter(|build| !build.is_over());
         open.map(|build| build.id).collect()
+    }
+
+    /// The digests of the snapshots of all templates, and all instances.
+    #[must_use]
+    pub fn launched(&self) -> (HashSet<String>, HashSet<InstanceId>) {
+        let snapshots = self.cluster.snapshots().map(str::to_owned).collect();
+        let instances = self.cluster.instances().map(|instance| instance.id);
+        (snapshots, instances.collect())
     }
 
     /// Begins a life of the master that is known elsewhere, too.

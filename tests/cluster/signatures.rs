@@ -87,7 +87,7 @@ impl Scene {
             |state| json!({"slave": {"state": state, "build_id": 1, "session_id": session}});
         let of_slave = format!("/v1/slave/{id}");
         let connect = json!({
-            "slave": self.slave.url, "num_executors": 5, "session_id": "stranger", "protocol": 4,
+            "slave": self.slave.url, "num_executors": 5, "session_id": "stranger", "protocol": 5,
         });
         let heartbeat = json!({"slave": {"heartbeat": true, "session_id": session}});
         let setup = json!({

@@ -219,7 +219,7 @@ impl From<GivenRole> for TokenRole {
 }
 
 /// A time such as `30d`.
-fn time(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn time(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str =
         "expected a whole number of 1 or more with s, m, h, d or w, such as 12h or 30d";
     let unit = text.chars().last().ok_or(EXPECTED)?;

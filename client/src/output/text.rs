@@ -28,6 +28,26 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// An amount of bytes for a human: `512 B`, `3.4 KiB`, `1.0 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "one digit after the point is shown"
+    )]
+    let mut amount = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    while let (true, Some(larger)) = (amount >= 1023.95, units.next()) {
+        amount /= 1024.0;
+        unit = larger;
+    }
+    format!("{amount:.1} {unit}")
+}
+
 /// How long ago a time was, in seconds since 1970: `3 d 4 h ago`.
 pub(crate) fn ago(at: f64) -> String {
     format!("{} ago", duration(Timestamp::now().as_unix_seconds() - at))
@@ -137,6 +157,20 @@ mod tests {
             shown(&format!("export A={}", "é".repeat(19))),
             format!("A={} ...", "é".repeat(18))
         );
+    }
+
+    #[test]
+    fn amounts_are_short_and_readable() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (8 << 30, "8.0 GiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

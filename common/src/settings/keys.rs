@@ -127,6 +127,8 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Bound>("keep_builds", MASTER),
     key_of::<Bound>("keep_results_bytes", MASTER),
     key_of::<Days>("keep_partial_results_days", MASTER),
+    key_of::<Bound>("keep_templates", MASTER),
+    key_of::<Bound>("keep_templates_bytes", MASTER),
     key_of::<Seconds<1>>("slave_lost_after", MASTER),
     key_of::<Seconds<0>>("default_atom_timeout", MASTER),
     key_of::<Seconds<0>>("default_atomizer_timeout", MASTER),

@@ -25,6 +25,10 @@ pub struct MasterSettings {
     pub default_timeouts: Timeouts,
     /// How much is kept of builds that are over.
     pub kept_builds: BuildBounds,
+    /// How many templates are kept; none for any number.
+    pub max_templates: Option<u64>,
+    /// How many bytes the snapshots of all templates have together; none for any size.
+    pub max_templates_bytes: Option<u64>,
     /// Who may create an account.
     pub registration: Registration,
     /// The port that takes requests to instances alone; none where they come to the port of the API only.
@@ -89,6 +93,8 @@ pub fn load_master(
             max_partial_age: layers.get::<Days>("keep_partial_results_days")?.0,
         },
         router_port: layers.get_if_set::<Port>("router_port")?.map(|port| port.0),
+        max_templates: layers.get::<Bound>("keep_templates")?.0,
+        max_templates_bytes: layers.get::<Bound>("keep_templates_bytes")?.0,
         get_project_from_master: layers.get("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         max_code_upload_bytes: layers.get::<Limit>("max_code_upload_bytes")?.0,

@@ -43,6 +43,9 @@ pub enum ServeError {
     /// Nothing can be written by a thread of its own.
     #[error("could not begin to store results: {0}")]
     Results(#[source] std::io::Error),
+    /// Templates, and what instances print, can not be stored.
+    #[error("could not open the store of templates and instances: {0}")]
+    Launched(#[source] std::io::Error),
     /// The code of projects can not be stored.
     #[error("could not open the repositories of projects: {0}")]
     OwnRepositories(#[source] std::io::Error),

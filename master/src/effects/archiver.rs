@@ -1,8 +1,11 @@
-//! Makes the archive of a build: finds out which pieces of its stored results it consists of.
+//! Makes the archive of a build: finds out which pieces of its stored results it consists of. Where the build is to leave
+//! a template, its snapshot is taken out of them.
 
 use crate::core::command::Command;
 use crate::core::effect::MadeResult;
+use crate::core::templates::template::TemplateContent;
 use crate::store::results::{Results, block_of};
+use crate::store::templates::{Kept, Snapshots, TakeError};
 use clusterrunner_common::disk::space::{DiskSpace, is_disk_full};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use std::io;
@@ -16,55 +19,124 @@ const LIST_OF_SUBJOB: u64 = 128;
 /// The pause after the disk was found full.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes the archive and says how it went; `None` if it was told to stop. Waits while the disk has
-/// no place for it.
-pub async fn archive(
-    results: Results,
-    space: DiskSpace,
-    build: BuildId,
-    subjobs: Vec<(SubjobId, Attempt)>,
-    failures: Vec<String>,
-    made: Vec<MadeResult>,
-    stop: CancellationToken,
-) -> Option<Command> {
-    let needed = LIST.saturating_add(LIST_OF_SUBJOB.saturating_mul(subjobs.len() as u64));
-    let (subjobs, failures) = (Arc::new(subjobs), Arc::new(failures));
-    let what = format!("archiving build {build}");
-    let done = loop {
-        if !space.wait_for(needed, &what, &stop).await {
-            return None;
+/// Makes archives, and takes out of results what they leave.
+#[derive(Clone, Debug)]
+pub struct Archiver {
+    /// Where results lie.
+    pub results: Results,
+    /// Where the snapshots of templates lie.
+    pub snapshots: Snapshots,
+    /// How many bytes a snapshot may have.
+    pub max_snapshot_bytes: u64,
+    /// The space that is left for them.
+    pub space: DiskSpace,
+}
+
+/// What is archived of a build.
+#[derive(Debug)]
+pub struct Archived {
+    /// Each subjob and the hand-out whose result counts, in order.
+    pub subjobs: Vec<(SubjobId, Attempt)>,
+    /// Names of the artifact directories of failed atoms, in order.
+    pub failures: Vec<String>,
+    /// Those of the results that no slave brought.
+    pub made: Vec<MadeResult>,
+    /// The result with a template.
+    pub product: Option<(SubjobId, Attempt)>,
+}
+
+/// Why a build can not be archived. The text goes to its user.
+#[derive(Debug, thiserror::Error)]
+enum ArchiveError {
+    #[error("The archive of the results could not be made: {0}.")]
+    Results(#[from] io::Error),
+    #[error("No template can be made of what the build left: {0}.")]
+    Template(#[from] TakeError),
+}
+
+impl ArchiveError {
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Results(error) | Self::Template(TakeError::Disk(error)) => is_disk_full(error),
+            Self::Template(_) => false,
         }
-        match write_archive(&results, build, &subjobs, &failures, &made, &stop).await {
-            // The space was taken meanwhile; what was written of the archive is gone.
-            Err(error) if is_disk_full(&error) && !stop.is_cancelled() => {
-                tracing::warn!(build.id = build.0, %error, "no space for the archive; retrying");
-                tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+impl Archiver {
+    /// Makes the archive and says how it went; `None` if it was told to stop. Waits while the disk has
+    /// no place for it. A snapshot that was stored is held until what comes with it is dropped.
+    pub async fn archive(
+        self,
+        build: BuildId,
+        archived: Archived,
+        stop: CancellationToken,
+    ) -> Option<(Command, Option<Kept>)> {
+        let num_subjobs = archived.subjobs.len() as u64;
+        let needed = LIST.saturating_add(LIST_OF_SUBJOB.saturating_mul(num_subjobs));
+        let archived = Arc::new(archived);
+        let what = format!("archiving build {build}");
+        let done = loop {
+            if !self.space.wait_for(needed, &what, &stop).await {
+                return None;
             }
-            done => break done,
+            match self.try_to_archive(build, &archived, &stop).await {
+                // The space was taken meanwhile; what was written of the archive is gone.
+                Err(error) if error.is_disk_full() && !stop.is_cancelled() => {
+                    tracing::warn!(build.id = build.0, %error, "no space for the archive; retrying");
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                done => break done,
+            }
+        };
+        match done {
+            _ if stop.is_cancelled() => None,
+            Ok(kept) => {
+                let template = kept.as_ref().map(content_of).map(Box::new);
+                Some((Command::ReportArchived { build, template }, kept))
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                Some((Command::ReportArchivingFailed { build, reason }, None))
+            }
         }
-    };
-    match done {
-        _ if stop.is_cancelled() => None,
-        Ok(()) => Some(Command::ReportArchived {
-            build,
-            template: None,
-        }),
-        Err(error) => Some(Command::ReportArchivingFailed {
-            build,
-            reason: format!("The archive of the results could not be made: {error}."),
-        }),
+    }
+
+    async fn try_to_archive(
+        &self,
+        build: BuildId,
+        archived: &Arc<Archived>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Kept>, ArchiveError> {
+        write_archive(&self.results, build, archived, stop).await?;
+        let Some(product) = archived.product else {
+            return Ok(None);
+        };
+        let (this, stop) = (self.clone(), stop.clone());
+        let taken = tokio::task::spawn_blocking(move || {
+            let bounds = (this.max_snapshot_bytes, &this.space);
+            let snapshots = &this.snapshots;
+            snapshots.take(&this.results, build, product, bounds, &stop)
+        });
+        Ok(Some(taken.await.map_err(io::Error::other)??))
+    }
+}
+
+fn content_of(kept: &Kept) -> TemplateContent {
+    TemplateContent {
+        digest: kept.digest.clone(),
+        bytes: kept.bytes,
+        description: kept.description.clone(),
     }
 }
 
 async fn write_archive(
     results: &Results,
     build: BuildId,
-    subjobs: &Arc<Vec<(SubjobId, Attempt)>>,
-    failures: &Arc<Vec<String>>,
-    made: &[MadeResult],
+    archived: &Arc<Archived>,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    for made in made {
+    for made in &archived.made {
         let (store, subjob, attempt) = (results.clone(), made.subjob, made.attempt);
         let is_there = tokio::task::spawn_blocking(move || store.has(build, subjob, attempt));
         // An earlier attempt may not have come to its end.
@@ -73,9 +145,9 @@ async fn write_archive(
         }
     }
     let (results, stop) = (results.clone(), stop.clone());
-    let (subjobs, failures) = (Arc::clone(subjobs), Arc::clone(failures));
+    let archived = Arc::clone(archived);
     let work = tokio::task::spawn_blocking(move || {
-        results.make_archive(build, &subjobs, &failures, &stop)
+        results.make_archive(build, &archived.subjobs, &archived.failures, &stop)
     });
     work.await.map_err(io::Error::other)?
 }
@@ -170,13 +242,25 @@ mod tests {
                 console: "poison\n".to_owned(),
             }],
         }];
-        let subjobs = subjobs.collect();
-        let command = archive(results.clone(), space, BUILD, subjobs, failures, made, stop).await;
+        let archived = Archived {
+            subjobs: subjobs.collect(),
+            failures,
+            made,
+            product: None,
+        };
+        let archiver = Archiver {
+            results: results.clone(),
+            snapshots: Snapshots::open(left.path().join("templates")).unwrap(),
+            max_snapshot_bytes: 1,
+            space,
+        };
+        let (command, kept) = archiver.archive(BUILD, archived, stop).await.unwrap();
+        assert!(kept.is_none());
         let archived = Command::ReportArchived {
             build: BUILD,
             template: None,
         };
-        assert_eq!(command, Some(archived));
+        assert_eq!(command, archived);
         let files = [
             "clusterrunner_console_output",
             "clusterrunner_command",

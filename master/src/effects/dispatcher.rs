@@ -3,7 +3,8 @@
 use crate::coordinator::ClusterHandle;
 use crate::core::command::Command;
 use crate::core::effect::Effect;
-use crate::effects::archiver;
+use crate::effects::archiver::{self, Archived, Archiver};
+use crate::effects::launched::Launched;
 use crate::effects::preparer::Preparer;
 use crate::effects::retention::Remover;
 use crate::effects::slave_calls::{Callee, Keeping, ProjectLinks, SlaveCalls};
@@ -11,7 +12,6 @@ use crate::journal::EndedBuilds;
 use crate::read::metrics::{InternalError, Measured};
 use crate::store::results::Results;
 use clusterrunner_common::caller::Caller;
-use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
 use std::collections::HashMap;
 use std::io;
@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub struct Dispatcher {
     preparer: Preparer,
+    archiver: Archiver,
+    launched: Launched,
     results: Results,
     remover: Remover,
-    space: DiskSpace,
     slaves: SlaveCalls,
     measured: Measured,
     cluster: ClusterHandle,
@@ -35,6 +36,9 @@ pub struct Dispatcher {
     tasks: JoinSet<Ended>,
 }
 
+/// In place of the build of a task that belongs to none. Builds have numbers from 1.
+const NO_BUILD: BuildId = BuildId(0);
+
 /// A task has ended: which, of which build.
 type Ended = (BuildId, u64);
 
@@ -43,23 +47,25 @@ impl Dispatcher {
     #[must_use]
     pub fn new(
         preparer: Preparer,
-        results: Results,
-        space: DiskSpace,
+        archiver: Archiver,
+        launched: Launched,
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
         ended: EndedBuilds,
     ) -> Self {
         let measured = preparer.measured.clone();
+        let results = archiver.results.clone();
         let keeping = Keeping {
             results: results.clone(),
-            space: space.clone(),
+            space: archiver.space.clone(),
         };
         Self {
             preparer,
+            archiver,
+            launched,
             remover: Remover::new(results.clone(), ended, measured.clone()),
             results,
-            space,
             slaves: SlaveCalls::new(caller, cluster.clone(), links, keeping, measured.clone()),
             measured,
             cluster,
@@ -136,18 +142,15 @@ impl Dispatcher {
                 results,
                 failures,
                 made,
-                product: _,
+                product,
             } => {
-                let (store, space) = (self.results.clone(), self.space.clone());
-                let measured = self.measured.clone();
-                self.start(build, move |stop| async move {
-                    let ended =
-                        archiver::archive(store, space, build, results, failures, made, stop).await;
-                    if matches!(ended, Some(Command::ReportArchivingFailed { .. })) {
-                        measured.count(InternalError::PostBuildFailure);
-                    }
-                    ended
-                });
+                let archived = Archived {
+                    subjobs: results,
+                    failures,
+                    made,
+                    product,
+                };
+                self.archive(build, archived);
             }
             Effect::Abandon { build } => {
                 if let Some((_, token)) = self.under_way.remove(&build) {
@@ -200,11 +203,48 @@ impl Dispatcher {
             Effect::CloseSlave { slave } => self.slaves.close(slave),
             Effect::EndSlave { slave } => self.slaves.end(slave),
             Effect::Call { slave, build, call } => self.slaves.call(slave, build, call),
-            // No request can ask for a template or an instance yet, and no slave reports any.
-            Effect::OrderInstances { .. }
-            | Effect::RemoveSnapshot { .. }
-            | Effect::RemoveInstanceLog { .. } => {}
+            Effect::OrderInstances {
+                slave,
+                instances,
+                preloads,
+            } => self.slaves.order_instances(slave, instances, preloads),
+            Effect::RemoveSnapshot { digest } => {
+                let (launched, cluster) = (self.launched.clone(), self.cluster.clone());
+                self.beside(async move { launched.remove_snapshot(&cluster, digest).await });
+            }
+            Effect::RemoveInstanceLog { instance } => {
+                let launched = self.launched.clone();
+                self.beside(async move { launched.remove_log(instance).await });
+            }
         }
+    }
+
+    fn archive(&mut self, build: BuildId, archived: Archived) {
+        let (archiver, measured) = (self.archiver.clone(), self.measured.clone());
+        let cluster = self.cluster.clone();
+        self.start(build, move |stop| async move {
+            let (command, kept) = archiver.archive(build, archived, stop).await?;
+            if matches!(command, Command::ReportArchivingFailed { .. }) {
+                measured.count(InternalError::PostBuildFailure);
+            }
+            if kept.is_none() {
+                return Some(command);
+            }
+            // The snapshot is held until the cluster knows of it.
+            if let Err(error) = cluster.command(command).await {
+                tracing::debug!(build.id = build.0, %error, "ignored a late template");
+            }
+            None
+        });
+    }
+
+    /// Does what belongs to no build.
+    fn beside(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let number = self.next_number();
+        self.tasks.spawn(async move {
+            work.await;
+            (NO_BUILD, number)
+        });
     }
 
     fn start<F, W>(&mut self, build: BuildId, work: W)

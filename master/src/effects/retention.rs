@@ -11,6 +11,7 @@ pub use remover::Remover;
 use crate::coordinator::ClusterHandle;
 use crate::core::builds::build::BuildState;
 use crate::core::command::Command;
+use crate::core::templates::bounds::TemplateBounds;
 use crate::effects::project_locks::ProjectLocks;
 use crate::journal::EndedBuilds;
 use crate::read::metrics::{Measured, Removed};
@@ -58,6 +59,7 @@ pub struct Keeper {
     results: Results,
     ended: EndedBuilds,
     bounds: BuildBounds,
+    templates: TemplateBounds,
     projects: Projects,
     measured: Measured,
     /// How large results of builds are that are over: that does not change any more.
@@ -73,7 +75,7 @@ impl Keeper {
         cluster: ClusterHandle,
         results: Results,
         ended: EndedBuilds,
-        bounds: BuildBounds,
+        (bounds, templates): (BuildBounds, TemplateBounds),
         projects: Projects,
         measured: Measured,
     ) -> Self {
@@ -82,6 +84,7 @@ impl Keeper {
             results,
             ended,
             bounds,
+            templates,
             projects,
             measured,
             sizes: BTreeMap::new(),
@@ -122,6 +125,10 @@ impl Keeper {
         let forget = Command::ForgetBuilds {
             bounds: self.bounds,
             sizes: self.sizes.clone(),
+        };
+        self.cluster.command(forget).await.ok();
+        let forget = Command::ForgetTemplates {
+            bounds: self.templates,
         };
         self.cluster.command(forget).await.ok();
     }

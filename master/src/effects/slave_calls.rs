@@ -1,8 +1,9 @@
 //! Calls slaves: one task for each, so that its calls about a build arrive in their order and a slow
-//! slave keeps no other waiting.
+//! slave keeps no other waiting. Beside it goes what the slave is told of instances.
 
 mod batch;
 mod calls;
+mod instances;
 mod keeping;
 mod orders;
 mod original;
@@ -13,12 +14,16 @@ pub use original::ProjectLinks;
 
 use crate::coordinator::ClusterHandle;
 use crate::core::effect::SlaveCall;
+use crate::core::instances::orders::WantedInstance;
+use crate::core::templates::template::TemplateContent;
 use crate::read::metrics::Measured;
 use calls::{Calls, PATIENCE};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
+use instances::{Newest, Wanted};
 use std::collections::HashMap;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +64,7 @@ pub struct Callee {
 struct OpenSlave {
     /// Unbounded: what waits here is bounded by the slave's executors and builds.
     calls: mpsc::UnboundedSender<Order>,
+    instances: watch::Sender<Newest>,
     stop: CancellationToken,
 }
 
@@ -97,6 +103,7 @@ impl SlaveCalls {
     pub fn open(&mut self, callee: Callee, is_legacy: bool) {
         while self.tasks.try_join_next().is_some() {}
         let (calls, inbox) = mpsc::unbounded_channel();
+        let (instances, newest) = watch::channel(None);
         let stop = CancellationToken::new();
         let calls_to_slave = Calls {
             caller: self.caller.clone(),
@@ -113,10 +120,19 @@ impl SlaveCalls {
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
-                () = calls_to_slave.carry_out(inbox) => {}
+                // Neither ends before it is closed.
+                ((), ()) = futures_util::future::join(
+                    calls_to_slave.carry_out(inbox),
+                    calls_to_slave.tell_instances(newest),
+                ) => {}
             }
         });
-        self.open.insert(slave, OpenSlave { calls, stop });
+        let open = OpenSlave {
+            calls,
+            instances,
+            stop,
+        };
+        self.open.insert(slave, open);
     }
 
     /// This slave is not called any more, whatever was still to be said to it.
@@ -129,6 +145,22 @@ impl SlaveCalls {
     /// Calls a slave, after all earlier calls about this build.
     pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
         self.order(slave, Order::About(build, call));
+    }
+
+    /// Tells a slave which instances it is to run from now on, in place of what it was to be told before.
+    pub fn order_instances(
+        &self,
+        slave: SlaveId,
+        instances: Vec<WantedInstance>,
+        preloads: Vec<TemplateContent>,
+    ) {
+        if let Some(open) = self.open.get(&slave) {
+            let wanted = Wanted {
+                instances,
+                preloads,
+            };
+            open.instances.send_replace(Some(Arc::new(wanted)));
+        }
     }
 
     /// Tells a slave to end, after all earlier calls to it.

@@ -6,6 +6,8 @@ mod builds;
 mod console;
 mod downloads;
 mod error;
+mod hosting;
+mod instances;
 mod lists;
 mod multipart;
 mod original;
@@ -17,6 +19,7 @@ mod routes;
 pub(crate) mod shapes;
 mod slaves;
 mod sources;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -24,6 +27,7 @@ mod uploads;
 pub use build_page::BuildPage;
 pub(crate) use builds::checked as checked_request;
 pub use downloads::Downloads;
+pub use hosting::LastReports;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
 pub use original::{LEGACY_WARNING, legacy_proof};
@@ -37,8 +41,10 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
+use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
+use crate::store::templates::Snapshots;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -54,6 +60,7 @@ use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::remote_files::RemoteFileRules;
+use clusterrunner_common::settings::ImagePolicy;
 use private::Private;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -91,6 +98,16 @@ pub struct Api {
     pub downloads: Downloads,
     /// The life of this process.
     pub session: SessionId,
+    /// The snapshots of templates, for slaves.
+    pub snapshots: Snapshots,
+    /// What instances print.
+    pub instance_logs: InstanceLogs,
+    /// The last report of each slave about its instances.
+    pub last_reports: LastReports,
+    /// The answers that wait for what instances print.
+    pub waiting: Turns,
+    /// What becomes of templates that need a container image.
+    pub image_policy: ImagePolicy,
     /// What builds may name: remote files, and whether repositories of this machine by path.
     pub remote_files: RemoteFileRules,
 }

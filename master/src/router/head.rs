@@ -258,13 +258,26 @@ mod tests {
             ("host", "farm"),
         ];
         let headers = sent("/user/KEY/", false, &given).headers;
-        for name in ["connection", "x-mine", "keep-alive", "te", "upgrade", "expect"] {
+        for name in [
+            "connection",
+            "x-mine",
+            "keep-alive",
+            "te",
+            "upgrade",
+            "expect",
+        ] {
             assert!(!headers.contains_key(name), "{name}");
         }
         assert!(headers.contains_key("x-yours") && headers.contains_key("host"));
-        let given = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+        let given = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+        ];
         let headers = sent("/user/KEY/", false, &given).headers;
-        assert_eq!([&headers["connection"], &headers["upgrade"]], ["Upgrade", "websocket"]);
+        assert_eq!(
+            [&headers["connection"], &headers["upgrade"]],
+            ["Upgrade", "websocket"]
+        );
     }
 
     #[test]

@@ -30,7 +30,10 @@ fn page(status: StatusCode, head: &str, title: &str, text: &str) -> Response {
          </style>\n</head>\n<body>\n<h1>{title}</h1>\n<p>{text}</p>\n</body>\n</html>\n"
     );
     let headers = HeaderMap::from_iter([
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        ),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ]);
     (status, headers, html).into_response()
@@ -38,7 +41,9 @@ fn page(status: StatusCode, head: &str, title: &str, text: &str) -> Response {
 
 /// Reasons may hold what programs have printed.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -159,7 +159,10 @@ impl Table {
 
 fn target(cluster: &Cluster, instance: &Instance) -> Target {
     let starting = |text: String| Target::Starting { text };
-    let reason = instance.reason.as_deref().unwrap_or("the reason is unknown");
+    let reason = instance
+        .reason
+        .as_deref()
+        .unwrap_or("the reason is unknown");
     match instance.state {
         InstanceState::Initialized => {
             starting("It waits for a slave with a free place. This page tries again.".to_owned())

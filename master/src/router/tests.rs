@@ -171,7 +171,11 @@ async fn where_no_program_answers_the_page_says_why() {
         let answer = farm.get("/user/KEY/").await;
         let begin = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&begin), "{target:?}: {answer}");
-        assert_eq!(answer.contains("http-equiv=\"refresh\""), reloads, "{target:?}");
+        assert_eq!(
+            answer.contains("http-equiv=\"refresh\""),
+            reloads,
+            "{target:?}"
+        );
     }
     let farm = Farm::with(Target::Over).await;
     let unknown = format!("/user/{}/", KEY.replace('0', "f"));

@@ -284,7 +284,7 @@ async fn with_the_setting_our_own_peers_are_as_safe_as_before() {
     let connect = Raw::json("POST", &master, "/v1/slave", &connect);
     let answer = connect.send(&Vec::new()).await;
     assert_eq!(answer.status, 409, "{}", answer.error());
-    let pretended = json!({"slave": "127.0.0.1:9", "num_executors": 1, "protocol": 4});
+    let pretended = json!({"slave": "127.0.0.1:9", "num_executors": 1, "protocol": 5});
     let pretended = Raw::json("POST", &master, "/v1/slave", &pretended);
     assert_eq!(pretended.send(&Vec::new()).await.status, 401);
     let heartbeat = json!({"slave": {"heartbeat": true}});

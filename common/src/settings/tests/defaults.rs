@@ -15,6 +15,8 @@ fn defaults_of_the_master() {
         legacy_slave_lost_after,
         default_timeouts,
         kept_builds,
+        max_templates,
+        max_templates_bytes,
         registration,
         router_port,
         get_project_from_master,
@@ -88,6 +90,8 @@ fn defaults_of_the_master() {
     );
     assert_eq!(max_code_upload_bytes, 1 << 30);
     assert_eq!(image_policy, ImagePolicy::Use);
+    let kept_templates = (max_templates, max_templates_bytes);
+    assert_eq!(kept_templates, (Some(1000), Some(50 << 30)));
     assert_eq!(
         (max_snapshot_bytes, max_instance_log_bytes),
         (8 << 30, 4 << 20)

@@ -95,7 +95,7 @@ async fn results_without_an_archive_go_before_their_build() {
             cluster,
             results.clone(),
             ended.clone(),
-            bounds,
+            (bounds, TemplateBounds::default()),
             projects,
             measured,
         );
@@ -131,6 +131,7 @@ async fn results_of_a_finished_build_stay_whatever_became_of_its_archive() {
         ..BuildBounds::default()
     };
     let (projects, measured) = (projects(directory.path()), Measured::default());
+    let bounds = (bounds, TemplateBounds::default());
     let mut keeper = Keeper::new(cluster, results.clone(), ended, bounds, projects, measured);
     keeper.look_at_builds().await;
     assert_eq!(results.size(BUILD).unwrap(), 100);
@@ -195,7 +196,7 @@ async fn the_code_of_a_project_goes_with_the_project_and_no_sooner() {
         cluster,
         results,
         ended,
-        BuildBounds::default(),
+        (BuildBounds::default(), TemplateBounds::default()),
         projects(folder.path()),
         Measured::default(),
     );

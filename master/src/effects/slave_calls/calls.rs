@@ -17,8 +17,8 @@ use reqwest::{Method, StatusCode};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a slave may leave a call unanswered. Its signs of life say only that it reaches the
 /// master; where the master does not reach it, builds must not wait for it for ever.
@@ -166,7 +166,7 @@ impl Calls {
     }
 
     /// This moment of this master. What it orders was decided before that.
-    fn mark(&self) -> Option<MasterMark> {
+    pub(super) fn mark(&self) -> Option<MasterMark> {
         Some(MasterMark {
             incarnation: self.callee.incarnation.clone()?,
             session_id: self.life.clone(),
@@ -179,10 +179,19 @@ impl Calls {
         url: String,
         body: Vec<u8>,
     ) -> Result<T, CallError> {
+        self.send(Method::POST, url, body).await
+    }
+
+    pub(super) async fn send<T: serde::de::DeserializeOwned>(
+        &self,
+        method: Method,
+        url: String,
+        body: Vec<u8>,
+    ) -> Result<T, CallError> {
         // Signed for that life of the slave alone, which has told its session with its registration.
         let answer = self
             .caller
-            .send_to::<T>(&self.callee.session, Method::POST, &url, body);
+            .send_to::<T>(&self.callee.session, method, &url, body);
         answer.await
     }
 

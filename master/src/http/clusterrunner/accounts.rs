@@ -49,7 +49,7 @@ impl FromRequestParts<Arc<Api>> for Asking {
 }
 
 impl Asking {
-    fn may(self, subject: Subject<'_>) -> Access {
+    pub(super) fn may(self, subject: Subject<'_>) -> Access {
         // Users are never open to strangers.
         access(self.0, subject, false)
     }
@@ -62,7 +62,7 @@ impl Asking {
         matches!(self.0, Caller::User(caller) if caller.id == user)
     }
 
-    fn actor(self) -> Actor {
+    pub(super) fn actor(self) -> Actor {
         actor(self.0)
     }
 }

@@ -101,6 +101,8 @@ pub(crate) enum ApiError {
     BrokenOff,
     #[error("The result can not be used: {0}.")]
     UnusableResult(String),
+    #[error("There is no such snapshot.")]
+    NoSnapshot,
     #[error(transparent)]
     NoSpace(#[from] ShortOfSpace),
     #[error(transparent)]
@@ -223,6 +225,7 @@ impl ApiError {
             )
             | Self::NoSuchUser(_)
             | Self::NoRoute
+            | Self::NoSnapshot
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }

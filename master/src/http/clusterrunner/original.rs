@@ -31,6 +31,7 @@ pub fn legacy_proof(method: &Method, path: &str) -> Proof {
         | Kind::ChangeBuild
         | Kind::OurSlaves
         | Kind::Accounts
+        | Kind::Launching
         | Kind::Other => Proof::Bound,
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     ShutDownSlaves,
     /// Users and their tokens. The handlers ask which of them the caller may see and change.
     Accounts,
+    /// Templates and instances. The handlers ask which of them the caller may see and change.
+    Launching,
     /// Anything else that changes something.
     Other,
 }
@@ -39,6 +41,7 @@ impl Kind {
         match *method {
             Method::OPTIONS => return Self::Options,
             _ if is_of_accounts(unversioned) => return Self::Accounts,
+            _ if is_of_launching(unversioned) => return Self::Launching,
             Method::GET | Method::HEAD => return Self::Read,
             _ => {}
         }
@@ -64,6 +67,12 @@ impl Kind {
                     None,
                 ],
             ) => Self::DeliverResult,
+            ("POST", "snapshot", [None, ..])
+            | (
+                "POST",
+                "slave" | "slaves",
+                [Some(_), Some("instances" | "instance_logs"), None, ..],
+            ) => Self::OurSlaves,
             ("POST", "slave" | "slaves", [None, ..]) => Self::ConnectSlave,
             ("PUT", "slave" | "slaves", [Some(_), None, ..]) => Self::ReportState,
             ("POST", "slave" | "slaves", [Some("shutdown"), None, ..])
@@ -78,7 +87,7 @@ impl Kind {
     /// What it is about, and the least access that it needs.
     fn needs(self) -> (Subject<'static>, Access) {
         match self {
-            Self::Options | Self::Accounts => (Subject::Builds, Access::None),
+            Self::Options | Self::Accounts | Self::Launching => (Subject::Builds, Access::None),
             Self::Read => (Subject::Builds, Access::Read),
             Self::SubmitBuild => (Subject::Builds, Access::Use),
             Self::ChangeBuild => (Subject::Builds, Access::Own),
@@ -127,20 +136,20 @@ pub fn takes_body_digest(method: &Method, path: &str) -> bool {
     )
 }
 
-/// The requests for which the token of a user is enough: all about builds and users. What slaves and operators send
+/// The requests for which the token of a user is enough: all about builds, templates, instances and users. What slaves and operators send
 /// needs the secret.
 #[must_use]
 pub fn takes_token(method: &Method, path: &str) -> bool {
     matches!(
         Kind::of(method, path),
-        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts
+        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching
     )
 }
 
 /// The reads that show more to those who prove who they are: users, and where there are private projects builds.
 pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
     move |method, path| match Kind::of(method, path) {
-        Kind::Accounts => true,
+        Kind::Accounts | Kind::Launching => true,
         Kind::Read => private.exist(),
         _ => false,
     }
@@ -157,6 +166,12 @@ pub fn is_open(method: &Method, path: &str) -> bool {
 fn is_of_accounts(path: &str) -> bool {
     let top = path.split('/').nth(1);
     matches!(top, Some("users" | "tokens"))
+}
+
+/// Whether a path without its version is about templates and instances.
+fn is_of_launching(path: &str) -> bool {
+    let top = path.split('/').nth(1);
+    matches!(top, Some("templates" | "instances"))
 }
 
 /// What the rules of access must know of a request that has passed the gate.
@@ -229,6 +244,12 @@ mod tests {
                 let path = format!("{slave}{order}");
                 check(Method::POST, &path, [true, false, false, false]);
             }
+            for report in ["/1/instances", "/1/instance_logs"] {
+                let path = format!("{slave}{report}");
+                check(Method::POST, &path, [true, true, false, false]);
+            }
+            let snapshot = format!("{v}/snapshot");
+            check(Method::POST, &snapshot, [true, true, false, false]);
             check(Method::DELETE, &build, [true, false, false, false]);
         }
         check(Method::OPTIONS, "/v1", [true, true, true, true]);

@@ -1,7 +1,10 @@
 //! The master's routes.
 
 use super::original::uploads as original_uploads;
-use super::{Api, accounts, builds, console, downloads, lists, reads, slaves, sources, uploads};
+use super::{
+    Api, accounts, builds, console, downloads, hosting, instances, lists, reads, slaves, sources,
+    templates, uploads,
+};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use clusterrunner_common::http::clusterrunner::routes::{RouteTable, parent};
@@ -10,12 +13,8 @@ use std::sync::Arc;
 /// Each route by its label, its path in version 1 and in version 2, and what it does.
 pub(super) fn table() -> RouteTable<Arc<Api>> {
     let builds_and_slaves = slave_routes(build_routes(top()));
-    account_routes(builds_and_slaves).route(
-        "eventlog",
-        "/eventlog",
-        "/eventlog",
-        get(reads::events),
-    )
+    let of_users = account_routes(launching_routes(builds_and_slaves));
+    of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events))
 }
 
 fn top() -> RouteTable<Arc<Api>> {
@@ -159,6 +158,51 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/slave/[slave_id]/heartbeat",
             "/slaves/[slave_id]/heartbeat",
             parent().post(slaves::heartbeat),
+        )
+        .route(
+            "",
+            "/slave/[slave_id]/instances",
+            "/slaves/[slave_id]/instances",
+            parent().post(hosting::report),
+        )
+        .route(
+            "",
+            "/slave/[slave_id]/instance_logs",
+            "/slaves/[slave_id]/instance_logs",
+            parent().post(hosting::logs),
+        )
+}
+
+/// The same in both versions, and not listed at the top: the original has no templates.
+fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    let (one_template, one_instance) = ("/templates/[template]", "/instances/[instance_id]");
+    let logs = "/instances/[instance_id]/logs";
+    table
+        .route(
+            "",
+            "/templates",
+            "/templates",
+            get(templates::list).post(templates::build),
+        )
+        .route("template", one_template, one_template, get(templates::one))
+        .route(
+            "",
+            "/instances",
+            "/instances",
+            get(instances::list).post(instances::launch),
+        )
+        .route(
+            "instance",
+            one_instance,
+            one_instance,
+            get(instances::one).delete(instances::stop),
+        )
+        .route("logs", logs, logs, get(instances::log))
+        .route(
+            "",
+            "/snapshot",
+            "/snapshot",
+            parent().post(hosting::snapshot),
         )
 }
 

@@ -1,8 +1,10 @@
 //! Builds, subjobs and slaves as this API shows them. Pure.
 
 mod accounts;
+mod launching;
 
 pub(super) use accounts::{token, user};
+pub(super) use launching::{instance, template};
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
@@ -130,7 +132,7 @@ fn assemble<'a>(
     num_subjobs: usize,
     subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>,
 ) -> BuildView {
-    let status = status(build, num_subjobs);
+    let status = status_of(build, num_subjobs);
     let is_building = matches!(status, BuildStatus::Building | BuildStatus::Finished);
     BuildView {
         id: build.id,
@@ -170,7 +172,7 @@ fn has_partial_archive(build: &Build) -> bool {
     build.ended_early() && (build.num_finished > 0 || !build.cut_off.is_empty())
 }
 
-fn status(build: &Build, num_subjobs: usize) -> BuildStatus {
+fn status_of(build: &Build, num_subjobs: usize) -> BuildStatus {
     match build.state {
         BuildState::Queued | BuildState::Preparing | BuildState::Prepared => BuildStatus::Queued,
         // Without atoms no slave was ever chosen, and the original never shows such a build at work.

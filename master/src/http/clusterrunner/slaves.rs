@@ -68,7 +68,9 @@ pub(super) async fn connect(
                 let alive = cluster.slaves().filter(|slave| slave.is_alive());
                 alive.map(|slave| slave.id).collect()
             };
-            api.running.drop_others(&api.cluster.read(alive).await?);
+            let alive = api.cluster.read(alive).await?;
+            api.running.drop_others(&alive);
+            api.last_reports.drop_others(&alive);
             slave
         }
         None => {

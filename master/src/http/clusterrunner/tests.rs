@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 mod documented;
 mod drain;
 mod golden;
+mod launching;
 mod master;
 mod operations;
 mod private;
@@ -141,6 +142,12 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v1/slave/1/undrain"),
         ("POST", "/v1/build/1/subjob/0/result"),
         ("POST", "/v1/build/1/results"),
+        ("POST", "/v1/slave/1/instances"),
+        ("POST", "/v1/slave/1/instance_logs"),
+        ("POST", "/v1/snapshot"),
+        ("POST", "/v2/templates"),
+        ("POST", "/v2/instances"),
+        ("DELETE", "/v2/instances/1"),
         ("DELETE", "/v1/build/1"),
         ("POST", "/v1/anything/else"),
     ] {
@@ -179,7 +186,7 @@ async fn a_slave_has_an_address_and_nothing_behind_it() {
         "h:0",
         "h",
     ] {
-        let slave = json!({"slave": address, "num_executors": 1, "session_id": "s", "protocol": 4});
+        let slave = json!({"slave": address, "num_executors": 1, "session_id": "s", "protocol": 5});
         let (status, answer) = master.signed("POST", "/v1/slave", &slave).await;
         let error = answer["error"].as_str().unwrap();
         assert_eq!(status, 400, "{address}: {error}");

@@ -21,10 +21,11 @@ fn every_route_is_documented() {
             continue;
         }
         let mut path = template.to_owned();
-        for name in ["build", "subjob", "atom", "slave", "token"] {
+        for name in ["build", "subjob", "atom", "slave", "token", "instance"] {
             path = path.replace(&format!("[{name}_id]"), &name.to_uppercase());
         }
         path = path.replace("[user_name]", "NAME");
+        path = path.replace("[template]", "TEMPLATE");
         let in_version_1 = format!("/v1{path}");
         assert!(is_named(&path) || is_named(&in_version_1), "{path}");
         templates += 1;

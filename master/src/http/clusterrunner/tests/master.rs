@@ -36,6 +36,7 @@ pub(super) struct Master {
     pub(super) cluster: ClusterHandle,
     pub(super) accounts: Accounts,
     pub(super) results: Results,
+    pub(super) snapshots: Snapshots,
     pub(super) running: RunningAtoms,
     _directory: tempfile::TempDir,
 }
@@ -101,15 +102,15 @@ impl Master {
                 .unwrap();
         });
         let results = Results::new(directory.path().join("results")).unwrap();
+        let snapshots = Snapshots::open(directory.path().join("templates")).unwrap();
         let space = DiskSpace::new(directory.path(), 0);
-        let stop = CancellationToken::new();
         let sources = Sources::new(
             directory.path(),
             OwnRepositories::in_test(directory.path()),
             GitOptions::default(),
             true,
             space.clone(),
-            stop,
+            CancellationToken::new(),
         );
         let accounts = Accounts::new(
             cluster.clone(),
@@ -136,6 +137,11 @@ impl Master {
             turns: Turns::default(),
             downloads: Downloads::default(),
             session: session.clone(),
+            snapshots: snapshots.clone(),
+            instance_logs: InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap(),
+            last_reports: LastReports::default(),
+            waiting: Turns::default(),
+            image_policy: ImagePolicy::Use,
             remote_files: RemoteFileRules {
                 allow_local_sources: secret == golden::SECRET,
                 ..RemoteFileRules::default()
@@ -162,6 +168,7 @@ impl Master {
             cluster,
             accounts,
             results,
+            snapshots,
             running,
             _directory: directory,
         }
@@ -250,7 +257,7 @@ impl Master {
         known_as: Option<u64>,
     ) -> Value {
         let body = json!({
-            "slave": url, "num_executors": 2, "session_id": session, "protocol": 4,
+            "slave": url, "num_executors": 2, "session_id": session, "protocol": 5,
             "slave_id": known_as,
             "seen": [{"last": {"incarnation": "first", "session_id": "this-life", "position": 1}}],
         });

@@ -12,7 +12,13 @@ const PASSWORD: &str = "correct horse";
 
 impl Master {
     /// As a user, by a token.
-    async fn as_user(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(super) async fn as_user(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Value) {
         let bearer = format!("Bearer {token}");
         let body = match body {
             Value::Null => String::new(),
@@ -23,7 +29,7 @@ impl Master {
     }
 
     /// As the holder of the secret.
-    async fn signed_read(&self, path: &str) -> (u16, Value) {
+    pub(super) async fn signed_read(&self, path: &str) -> (u16, Value) {
         let parts = SignedParts {
             method: "GET",
             path_and_query: path,
@@ -36,14 +42,14 @@ impl Master {
     }
 
     /// Creates a user, as the holder of the secret.
-    async fn create_user(&self, name: &str, is_superuser: bool) {
+    pub(super) async fn create_user(&self, name: &str, is_superuser: bool) {
         let body = json!({"name": name, "password": PASSWORD, "is_superuser": is_superuser});
         let (status, answer) = self.signed("POST", "/v2/users", &body).await;
         assert_eq!(status, 201, "{answer}");
     }
 
     /// Creates a named token, as the holder of the secret.
-    async fn create_token(&self, user: &str, role: &str) -> String {
+    pub(super) async fn create_token(&self, user: &str, role: &str) -> String {
         let body = json!({"user": user, "name": format!("a {role} token"), "role": role});
         let (status, answer) = self.signed("POST", "/v2/tokens", &body).await;
         assert_eq!(status, 201, "{answer}");

@@ -43,7 +43,7 @@ const GOOD: &[&str] = &[
     r#"{"type": "git", "url": "https://h.invalid/p", "branch": "b", "job_name": "J", "remote_files": {"a": "https://h.invalid/a"}, "atoms_override": ["export A=1;"], "config": {"J": {"commands": ["true"], "atomizers": [{"A": "echo 1"}]}}}"#,
     r#"{"type": "directory", "project_directory": "/nonexistent"}"#,
     r#"{"status": "canceled"}"#,
-    r#"{"slave": "h.invalid:1", "num_executors": 2, "session_id": "s", "protocol": 4, "slave_id": null}"#,
+    r#"{"slave": "h.invalid:1", "num_executors": 2, "session_id": "s", "protocol": 5, "slave_id": null}"#,
     r#"{"slave": {"heartbeat": true, "session_id": "this-life"}}"#,
     r#"{"slave": {"state": "IDLE", "build_id": 1, "session_id": "this-life", "reason": "no"}}"#,
     r#"{"slaves": [1]}"#,

@@ -4,7 +4,7 @@ use super::replay::{Answer, Fixture, Score};
 use super::{Master, SECRET};
 use crate::core::command::{Command, HandOut};
 use crate::core::event::{AtomOutcome, Plan};
-use crate::effects::archiver;
+use crate::effects::archiver::{Archived, Archiver};
 use crate::http::clusterrunner::legacy_proof;
 use crate::store::results::Block;
 use axum::http::Method;
@@ -222,12 +222,21 @@ impl Farm {
             subjobs.map(|(id, _)| (id, Attempt::FIRST)).collect()
         });
         let subjobs = subjobs.await.unwrap();
-        let results = self.master.results.clone();
-        let stop = CancellationToken::new();
-        let space = DiskSpace::new(std::path::Path::new("/"), 0);
-        let (failures, made) = (Vec::new(), Vec::new());
-        let done = archiver::archive(results, space, build, subjobs, failures, made, stop).await;
-        self.command(done.unwrap()).await;
+        let archived = Archived {
+            subjobs,
+            failures: Vec::new(),
+            made: Vec::new(),
+            product: None,
+        };
+        let archiver = Archiver {
+            results: self.master.results.clone(),
+            snapshots: self.master.snapshots.clone(),
+            max_snapshot_bytes: 1,
+            space: DiskSpace::new(std::path::Path::new("/"), 0),
+        };
+        let done = archiver.archive(build, archived, CancellationToken::new());
+        let (done, _) = done.await.unwrap();
+        self.command(done).await;
     }
 
     pub(super) async fn tear_down(&self, build: u64) {

@@ -1,0 +1,210 @@
+//! What slaves that run instances ask and tell: which they have, what these print, and the snapshots they run.
+
+use super::error::ApiError;
+use super::{Api, Path};
+use crate::core::Cluster;
+use crate::core::command::Command;
+use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::api::Success;
+use clusterrunner_common::api::instances::{
+    InstancesReport, LogPiece, LogsAnswer, LogsReport, SnapshotRequest,
+};
+use clusterrunner_common::auth::gate::Signed;
+use clusterrunner_common::ids::{SessionId, SlaveId};
+use clusterrunner_common::lock::lock;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex};
+use tokio::task::spawn_blocking;
+
+/// How many snapshots a slave may say that it has.
+const MAX_SNAPSHOTS: usize = 10_000;
+
+/// The number of the last report of each slave's life. After a restart of the master the slaves say all anew.
+#[derive(Clone, Debug, Default)]
+pub struct LastReports(Arc<Mutex<HashMap<SlaveId, (SessionId, u64)>>>);
+
+impl LastReports {
+    /// Whether a report is the newest of its slave's life so far. The same one may come again.
+    fn is_new(&self, slave: SlaveId, session: &SessionId, number: u64) -> bool {
+        let mut last = lock(&self.0);
+        match last.get(&slave) {
+            Some((life, last)) if life == session && *last > number => false,
+            _ => {
+                last.insert(slave, (session.clone(), number));
+                true
+            }
+        }
+    }
+
+    /// Drops what other slaves than these said.
+    pub(super) fn drop_others(&self, alive: &BTreeSet<SlaveId>) {
+        lock(&self.0).retain(|slave, _| alive.contains(slave));
+    }
+}
+
+/// A slave says which instances it has.
+pub(super) async fn report(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    Signed(report): Signed<InstancesReport>,
+) -> Result<Json<Success>, ApiError> {
+    let InstancesReport {
+        session_id: session,
+        number,
+        max_instances,
+        runs_images,
+        instances,
+        snapshots,
+    } = report;
+    if snapshots.len() > MAX_SNAPSHOTS {
+        return Err(ApiError::Invalid(format!(
+            "Field 'snapshots' may have at most {MAX_SNAPSHOTS} entries."
+        )));
+    }
+    check_known(&api, slave, &session).await?;
+    if api.last_reports.is_new(slave, &session, number) {
+        let instances = instances.into_iter().map(|instance| ReportedInstance {
+            id: instance.id,
+            generation: instance.generation,
+            state: instance.state,
+            restarts: instance.restarts,
+        });
+        let report = ReportedInstances {
+            max_instances,
+            runs_images,
+            instances: instances.collect(),
+            snapshots: snapshots.into_iter().collect(),
+        };
+        let command = Command::ReportInstances {
+            slave,
+            session,
+            report,
+        };
+        api.cluster.command(command).await?;
+    }
+    api.cluster.heard(slave).await?;
+    Ok(Json(Success::default()))
+}
+
+/// A slave brings what its instances printed.
+pub(super) async fn logs(
+    State(api): State<Arc<Api>>,
+    Path(slave): Path<SlaveId>,
+    Signed(report): Signed<LogsReport>,
+) -> Result<Json<LogsAnswer>, ApiError> {
+    let LogsReport { session_id, logs } = report;
+    let ends_somewhere = |piece: &LogPiece| piece.offset.checked_add(piece.length).is_some();
+    if !logs.iter().all(ends_somewhere) {
+        let error = "Fields 'offset' and 'length' of 'logs' must be below 2^64 together.";
+        return Err(ApiError::Invalid(error.to_owned()));
+    }
+    check_known(&api, slave, &session_id).await?;
+    let bytes: usize = logs.iter().map(|piece| piece.text.len()).sum();
+    api.space.check(bytes as u64)?;
+    let look = move |cluster: &Cluster| {
+        let is_wanted = |piece: &LogPiece| {
+            let instance = cluster.instance(piece.id);
+            instance.is_some_and(|instance| {
+                instance.generation == piece.generation && instance.slave == Some(slave)
+            })
+        };
+        let wanted = logs.into_iter().map(|piece| (is_wanted(&piece), piece));
+        wanted.collect::<Vec<_>>()
+    };
+    let pieces = api.cluster.read(look).await?;
+    let store = api.instance_logs.clone();
+    let stored = spawn_blocking(move || {
+        let end = |(is_wanted, piece): (bool, LogPiece)| match is_wanted {
+            true => store.add(&piece),
+            false => Ok(None),
+        };
+        pieces.into_iter().map(end).collect::<io::Result<Vec<_>>>()
+    });
+    let ends = stored
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
+    let ends = ends.map_err(|source| ApiError::Disk {
+        what: "Storing what instances print",
+        source,
+    })?;
+    Ok(Json(LogsAnswer { ends }))
+}
+
+/// A slave asks for a snapshot, or for the rest of it.
+pub(super) async fn snapshot(
+    State(api): State<Arc<Api>>,
+    Signed(request): Signed<SnapshotRequest>,
+) -> Result<Response, ApiError> {
+    let SnapshotRequest {
+        slave_id,
+        session_id,
+        digest,
+        offset,
+    } = request;
+    check_known(&api, slave_id, &session_id).await?;
+    let wanted = digest.clone();
+    let look = move |cluster: &Cluster| {
+        let mut templates = cluster.templates();
+        let template = templates.find(|template| template.digest() == wanted)?;
+        Some(template.content.bytes)
+    };
+    let bytes = api.cluster.read(look).await?;
+    let bytes = bytes.ok_or(ApiError::NoSnapshot)?;
+    let store = api.snapshots.clone();
+    let opened = spawn_blocking(move || store.open_at(&digest, bytes, offset)).await;
+    let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let snapshot = opened.map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidInput => ApiError::Invalid(format!(
+            "Field 'offset' must be {bytes} at most: the snapshot has no more bytes."
+        )),
+        _ => ApiError::Disk {
+            what: "Reading a snapshot",
+            source,
+        },
+    })?;
+    api.cluster.heard(slave_id).await?;
+    let head = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, snapshot.rest().to_string()),
+    ];
+    Ok((head, Body::from_stream(snapshot.stream())).into_response())
+}
+
+async fn check_known(api: &Api, slave: SlaveId, session: &SessionId) -> Result<(), ApiError> {
+    let session = session.clone();
+    let known = api
+        .cluster
+        .read(move |cluster| cluster.known_slave(slave, &session).map(|_| ()));
+    Ok(known.await??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_report_of_the_same_life_is_dropped() {
+        let last = LastReports::default();
+        let life = |name: &str| SessionId(name.to_owned());
+        for (slave, session, number, expected) in [
+            (1, "a", 2, true),
+            (1, "a", 2, true),
+            (1, "a", 1, false),
+            (2, "b", 1, true),
+            (1, "c", 1, true),
+            (1, "c", 0, false),
+        ] {
+            let found = last.is_new(SlaveId(slave), &life(session), number);
+            assert_eq!(found, expected, "{slave} {session} {number}");
+        }
+        last.drop_others(&BTreeSet::from([SlaveId(2)]));
+        assert!(last.is_new(SlaveId(1), &life("c"), 0));
+        assert!(!last.is_new(SlaveId(2), &life("b"), 0));
+    }
+}

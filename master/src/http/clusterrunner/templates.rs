@@ -1,0 +1,130 @@
+//! Templates: list them, have one built.
+
+use super::accounts::Asking;
+use super::error::ApiError;
+use super::{Api, shapes};
+use crate::coordinator::Gone;
+use crate::core::Cluster;
+use crate::core::access::{Access, Subject};
+use crate::core::command::{Command, Refusal};
+use crate::core::event::{BuildFact, Fact};
+use crate::core::templates::refusal::TemplateRefusal;
+use crate::core::templates::template::Name;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use clusterrunner_common::api::build_request::ProjectSource;
+use clusterrunner_common::api::launching::{
+    BuildTemplate, TemplateAccepted, TemplateBody, TemplatesBody,
+};
+use clusterrunner_common::api::product_build::product_build;
+use clusterrunner_common::auth::gate::Signed;
+use clusterrunner_common::git::GitUrl;
+use clusterrunner_common::process::variables::Variables;
+use clusterrunner_common::settings::ImagePolicy;
+use clusterrunner_common::templates::{Recipe, SourceName};
+use std::sync::Arc;
+
+/// The templates that the caller may see, by name.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+) -> Result<Json<TemplatesBody>, ApiError> {
+    let look = move |cluster: &Cluster| {
+        let seen = cluster
+            .template_names()
+            .filter(|(_, known)| may_see(cluster, asking, known));
+        let views = seen.map(|(name, known)| shapes::template(cluster, name, known));
+        TemplatesBody {
+            templates: views.collect(),
+        }
+    };
+    Ok(Json(api.cluster.read(look).await?))
+}
+
+/// What one name points at.
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(name): Path<String>,
+) -> Result<Json<TemplateBody>, ApiError> {
+    let named = name.clone();
+    let look = move |cluster: &Cluster| {
+        let known = cluster.template_name(&named)?;
+        let is_seen = may_see(cluster, asking, known);
+        is_seen.then(|| shapes::template(cluster, &named, known))
+    };
+    let template = api.cluster.read(look).await?;
+    let unknown = || Refusal::Template(TemplateRefusal::UnknownTemplate { name });
+    Ok(Json(TemplateBody {
+        template: template.ok_or_else(unknown)?,
+    }))
+}
+
+/// Whether the caller may see a name, and launch what it points at: whoever may see the project of its template, or of
+/// its build.
+pub(super) fn may_see(cluster: &Cluster, asking: Asking, known: &Name) -> bool {
+    let template = known.template.and_then(|id| cluster.template(id));
+    let project = match template {
+        Some(template) => cluster.project(template.project),
+        None => cluster.project_of(known.build),
+    };
+    match project {
+        Some(project) => asking.may(Subject::Project(project)) >= Access::Read,
+        None => asking.may(Subject::Templates) >= Access::Read,
+    }
+}
+
+/// Makes a template of a repository: answered once the build is on disk.
+pub(super) async fn build(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Signed(body): Signed<BuildTemplate>,
+) -> Result<(StatusCode, Json<TemplateAccepted>), ApiError> {
+    if asking.may(Subject::Templates) < Access::Use {
+        return Err(ApiError::Forbidden(READ_ONLY));
+    }
+    let source = SourceName::of_url(&body.repository);
+    let checked = GitUrl::parse(&source.url, api.remote_files.allow_local_sources);
+    checked.map_err(|source| ApiError::InvalidUrl {
+        field: "repository",
+        source,
+    })?;
+    let project = ProjectSource::Git {
+        url: source.url,
+        remote: None,
+        branch: body.branch.or(source.branch),
+        hash: body.commit,
+        project_directory: None,
+    };
+    let recipe = Recipe {
+        needs_image: api.image_policy == ImagePolicy::Require,
+        ..Recipe::default()
+    };
+    let request = product_build(
+        project,
+        &source.name,
+        &recipe,
+        Variables::default(),
+        body.force,
+    );
+    api.space.check(0)?;
+    let queue = Command::QueueBuild {
+        by: asking.actor(),
+        request: Box::new(request),
+    };
+    let events = api.cluster.command(queue).await?;
+    let queued = events.iter().find_map(|event| match &event.fact {
+        Fact::Build(build, BuildFact::Queued { request, .. }) => {
+            let product = request.product.as_ref()?;
+            Some((*build, product.name.clone()))
+        }
+        _ => None,
+    });
+    let (build_id, name) = queued.ok_or(Gone)?;
+    let accepted = TemplateAccepted { build_id, name };
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+/// Why a token does not build or launch.
+pub(super) const READ_ONLY: &str = "The role of this token is read: building and launching needs one whose role is submit or admin.";
