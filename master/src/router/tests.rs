@@ -44,7 +44,7 @@ impl Farm {
                     read_head(&mut user).await;
                     user.write_all(answer.as_bytes()).await.unwrap();
                     let (mut from, mut to) = user.split();
-                    let _ = tokio::io::copy(&mut from, &mut to).await;
+                    tokio::io::copy(&mut from, &mut to).await.ok();
                 });
             }
         });

@@ -149,6 +149,7 @@ fn the_shipped_file_documents_every_key_in_its_section() {
                 line.replace("allow_local_sources =", "allow_local_sources = True")
                     .replace("read_token =", "read_token = long enough")
                     .replace("registration =", "registration = open")
+                    .replace("router_port =", "router_port = 43080")
                     .replace("e =", "e = x")
                     + "\n"
             }
