@@ -25,7 +25,6 @@ use clusterrunner_client::exit_code::ExitCode as Code;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
-use clusterrunner_slave::{BUILD_TEMPLATE, FETCH_PROJECT, build_template, fetch_project};
 use options::Options;
 use std::process::ExitCode;
 
@@ -35,13 +34,19 @@ fn main() -> ExitCode {
     }
     clusterrunner_common::process::umask::close_to_others();
     // What a daemon starts, and not for users, so it is no part of the command line.
-    match std::env::args_os().nth(1) {
-        Some(first) if first == PREPARE_BUILD => return prepare_build(),
-        Some(first) if first == KEEP_CODE => return keep_code(),
-        Some(first) if first == FETCH_PROJECT => return fetch_project(),
-        Some(first) if first == BUILD_TEMPLATE => return build_template(),
-        Some(first) if first == GUARD => return guard(),
-        Some(_) | None => {}
+    if let Some(first) = std::env::args_os().nth(1) {
+        if first == PREPARE_BUILD {
+            return prepare_build();
+        }
+        if first == KEEP_CODE {
+            return keep_code();
+        }
+        if first == GUARD {
+            return guard();
+        }
+        if let Some(be) = clusterrunner_slave::hidden(&first) {
+            return be();
+        }
     }
     let options = match Options::try_parse() {
         Ok(options) => options,

@@ -1,12 +1,13 @@
 //! Constructs the parts of a slave and joins them.
 
-use crate::build_template::{TemplatePlaces, USUAL_TEMPLATES_PATH};
+use crate::build_template::TemplatePlaces;
 use crate::connection::{self, Connection};
 use crate::coordinator::{Surroundings, WorkHandle};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::deliver::delivery::Deliveries;
 use crate::deliver::held_results::{HeldDeliveries, HeldResults};
 use crate::http::{self, Api, LEGACY_WARNING, legacy_proof};
+use crate::keeper::Rules;
 use crate::master::api::{Dialect, MasterApi};
 use crate::master::clock::MasterClock;
 use crate::master::lineage::Lineage;
@@ -16,6 +17,8 @@ use crate::run::subjob_executor::Limits;
 use crate::run::{event_log, misdeeds};
 use crate::setup::Setup;
 use crate::source::{Fetching, Sources, retention};
+use crate::supervisor::{Means, Places, Supervisor};
+use crate::templates::{Fetching as FetchingTemplates, Templates, UNPACK_SNAPSHOT};
 use crate::work::Command;
 use crate::{FETCH_PROJECT, withdrawal};
 use clusterrunner_common::auth::gate::Gate;
@@ -70,6 +73,9 @@ pub enum ServeError {
     /// It can not call the master.
     #[error(transparent)]
     Caller(#[from] CallError),
+    /// Its instances and templates can not be kept.
+    #[error("could not make the directories of instances and templates: {0}")]
+    Instances(#[source] std::io::Error),
     /// Its executors can not be started.
     #[error("could not start the executors: {0}")]
     Executors(#[source] std::io::Error),
@@ -99,8 +105,8 @@ impl ServeError {
 }
 
 /// Is a slave until `stop`, or until a signed call ends it; then cancels what runs, tears its
-/// builds down and returns. Projects are fetched by processes of `program`, which must call [`crate::fetch_project`] if its first
-/// argument is [`FETCH_PROJECT`].
+/// builds down and returns. Projects are fetched by processes of `program`, which must be what [`crate::hidden`]
+/// says of its first argument.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -139,16 +145,20 @@ pub async fn serve_until_told(
     held.remember_in(&api.lineage);
     let registration = Registration::new();
     let _guardian = base.guardian(&program);
+    let supervisor = base.supervisor(&program, &api, &registration);
+    let supervisor = supervisor.map_err(ServeError::Instances)?;
     let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
     let surroundings = Arc::new(base.surroundings(&sources, &api, &registration, &program));
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
     let work = work.map_err(ServeError::Executors)?;
-    let routes_api = base.routes_api(&work, &api, &registration, &surroundings);
+    let parts = (&work, &supervisor);
+    let routes_api = base.routes_api(parts, &api, &registration, &surroundings);
     let routes = http::router(routes_api, &base.gate(), origins);
     let connection = Connection {
         api: api.clone(),
         work: work.clone(),
+        supervisor: supervisor.clone(),
         registration: registration.clone(),
         space: base.space.clone(),
         consoles: Arc::clone(&surroundings.consoles),
@@ -157,6 +167,7 @@ pub async fn serve_until_told(
         interval,
     };
     base.greet();
+    Box::pin(supervisor.adopt()).await;
     // It answers until all is cleaned up: reads still work then, and orders are refused.
     let listening = CancellationToken::new();
     let end_listening = listening.clone().drop_guard();
@@ -174,13 +185,16 @@ pub async fn serve_until_told(
                 retention::keep(&sources, data, bounds, &stop),
                 withdrawal::when_asked(&api, &work, &registration, &signals.drain, &stop),
                 misdeeds::watch(data, &note, (&signals.blame, &mut ignored), &stop),
-                connection::keep(&connection, &stop, &signals.blame),
+                Box::pin(connection::keep(&connection, &stop, &signals.blame)),
                 surroundings.reports.deliver(&api, &registration, &stop),
+                Box::pin(supervisor.report(&api, &registration, &stop)),
+                Box::pin(supervisor.push_logs(&api, &registration, &stop)),
                 held_deliveries.run(Arc::clone(data), deliveries, &registration, &stop),
             );
             drop(end_listening);
         },
     );
+    supervisor.rest().await;
     children.rest().await;
     if let Some(reason) = base.data.why_broken() {
         return Err(ServeError::Broken(reason));
@@ -236,6 +250,7 @@ impl Base {
     /// Empties the data directory but for results that are not delivered yet.
     async fn left_results(&self) -> Result<(HeldResults, HeldDeliveries), ServeError> {
         let data = Arc::clone(&self.data);
+        let templates_path = self.settings.instances.templates_path.clone();
         let collect = move || {
             let collected = HeldResults::collect(&data);
             let collected = collected.map_err(|source| DataDirectoryError::Left {
@@ -243,7 +258,7 @@ impl Base {
                 source,
             })?;
             data.empty()?;
-            TemplatePlaces::new(Path::new(""), Path::new(USUAL_TEMPLATES_PATH)).remove_left();
+            TemplatePlaces::new(Path::new(""), &templates_path).remove_left();
             Ok::<_, DataDirectoryError>(collected)
         };
         Ok(spawn_blocking(collect).await??)
@@ -314,6 +329,51 @@ impl Base {
         Sources::new(hostname, git, remote_files, fetching, master)
     }
 
+    fn supervisor(
+        &self,
+        program: &Path,
+        api: &MasterApi,
+        registration: &Registration,
+    ) -> std::io::Result<Supervisor> {
+        let settings = &self.settings.instances;
+        let grace = self.settings.service.atom_kill_grace;
+        let children = Children::new(
+            program.to_owned(),
+            UNPACK_SNAPSHOT,
+            &self.data.mark(),
+            grace,
+        );
+        let fetching = FetchingTemplates {
+            api: api.clone(),
+            registration: registration.clone(),
+        };
+        let templates = Templates::open(
+            self.data.path().join("templates"),
+            (
+                settings.templates_path.clone(),
+                settings.max_template_cache_bytes,
+            ),
+            (children, fetching),
+            self.space.clone(),
+        )?;
+        let instances = self.data.path().join("instances");
+        let (host, _) = self.own_address.rsplit_once(':').unwrap_or_default();
+        Ok(Supervisor::new(Means {
+            templates,
+            places: Places::open(instances, program.to_owned(), settings.stop_grace)?,
+            rules: Rules {
+                host: host.to_owned(),
+                ports: settings.ports,
+                start_timeout: settings.start_timeout,
+                grace: settings.stop_grace,
+                restarts: settings.restarts,
+                alone_for: settings.alone_for,
+                max_log_bytes: settings.max_log_bytes,
+            },
+            max_instances: settings.max_instances,
+        }))
+    }
+
     fn setup(&self, sources: &Arc<Sources>, program: &Path) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
         Setup {
@@ -323,7 +383,7 @@ impl Base {
             sweeper: Sweeper::new(grace),
             space: self.space.clone(),
             max_output: self.settings.max_console_size,
-            templates: TemplatePlaces::new(program, Path::new(USUAL_TEMPLATES_PATH)),
+            templates: TemplatePlaces::new(program, &self.settings.instances.templates_path),
         }
     }
 
@@ -375,7 +435,7 @@ impl Base {
     /// What the HTTP handlers need.
     fn routes_api(
         &self,
-        work: &WorkHandle,
+        (work, supervisor): (&WorkHandle, &Supervisor),
         api: &MasterApi,
         registration: &Registration,
         surroundings: &Surroundings,
@@ -388,6 +448,7 @@ impl Base {
             consoles: Arc::clone(&surroundings.consoles),
             data: Arc::clone(&self.data),
             reports: Arc::clone(&surroundings.reports),
+            supervisor: supervisor.clone(),
             events: self.events.clone(),
             session: self.session.clone(),
             max_console_size: self.settings.max_console_size,

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 const TEMPLATES_PATH: &str = "CLUSTERRUNNER_TEMPLATES_PATH";
 
 /// The directory where nothing is said.
-pub(crate) const USUAL_TEMPLATES_PATH: &str = "/var/tmp/clusterrunner";
+const USUAL_TEMPLATES_PATH: &str = "/var/tmp/clusterrunner";
 
 /// The most bytes of a recipe on standard input: steps of a build may be many.
 const LONGEST_RECIPE: u64 = 256 << 20;
@@ -50,7 +50,7 @@ const LONGEST_DESCRIPTION: usize = 32 << 10;
 
 /// Makes a template, as the process that a build's command starts.
 #[must_use]
-pub fn build_template() -> ExitCode {
+pub(crate) fn build_template() -> ExitCode {
     // What steps make is the user's.
     umask::widen_again();
     match Surroundings::read().and_then(|surroundings| build(&surroundings)) {

@@ -6,6 +6,7 @@ use crate::deliver::held_results::HeldResults;
 use crate::master::api::{Backoff, Failures, MasterApi};
 use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
+use crate::supervisor::Supervisor;
 use crate::work::Command;
 use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;
@@ -49,6 +50,7 @@ fn tell_of_end(failures: &mut Failures) {
 pub(crate) struct Connection {
     pub(crate) api: MasterApi,
     pub(crate) work: WorkHandle,
+    pub(crate) supervisor: Supervisor,
     pub(crate) registration: Registration,
     pub(crate) space: DiskSpace,
     pub(crate) held: HeldResults,
@@ -93,7 +95,13 @@ pub(crate) async fn keep(connection: &Connection, stop: &CancellationToken, blam
         () = stop.cancelled() => {}
         () = connected => {}
     }
+    // The master places instances elsewhere when it hears that this slave goes: nothing of them may run here then.
+    connection.supervisor.end().await;
     if let Some(id) = registration.id() {
+        connection
+            .supervisor
+            .push_last_logs(api, registration)
+            .await;
         say_goodbye(api, id, blame.reason()).await;
     }
 }

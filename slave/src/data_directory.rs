@@ -12,11 +12,13 @@
 //! consoles/<E>.<N>                    what the atoms of an executor print, one after the other
 //! results/<build>/results_<S>.<attempt>.tar.gz   waits for the master to take it
 //! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
+//! instances/<id>.<generation>/                   an instance; see `supervisor`
+//! templates/                                     what instances run; see `templates`
 //! ```
 //!
 //! A file of results may hold many; it is named for the first of them.
 //!
-//! All but `repos/` is gone when a build is torn down, and at the next start. Only results that the
+//! Of builds, all but `repos/` is gone when a build is torn down, and at the next start. Only results that the
 //! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;

@@ -8,6 +8,8 @@
 
 mod work;
 
+mod instances;
+
 mod data_directory;
 
 #[expect(dead_code, unused_imports, reason = "its users are about to come")]
@@ -25,6 +27,14 @@ mod source;
 
 mod setup;
 
+mod templates;
+
+mod browse_files;
+
+mod keeper;
+
+mod supervisor;
+
 mod coordinator;
 
 mod connection;
@@ -40,15 +50,29 @@ mod assembly;
 
 pub mod options;
 
-pub use build_template::build_template;
-
 pub use assembly::{ServeError, serve, serve_until_told};
 pub use data_directory::DataDirectoryError;
 pub use options::{SlaveOptions, is_wrong_setting, run};
-pub use source::fetch_project;
 
-/// The first argument of a process that makes a template, see [`build_template`].
-pub use clusterrunner_common::api::product_build::BUILD_TEMPLATE;
+use browse_files::BROWSE_FILES;
+use clusterrunner_common::api::product_build::BUILD_TEMPLATE;
+use keeper::KEEP_INSTANCE;
+use std::ffi::OsStr;
+use std::process::ExitCode;
+use templates::UNPACK_SNAPSHOT;
 
-/// The first argument of a process that fetches a project, see [`fetch_project`].
-pub const FETCH_PROJECT: &str = "fetch-project";
+/// The first argument of a process that fetches a project, see [`hidden`].
+pub(crate) const FETCH_PROJECT: &str = "fetch-project";
+
+/// What a process is that the slave starts of its own program, by its first argument. Not for users.
+#[must_use]
+pub fn hidden(first: &OsStr) -> Option<fn() -> ExitCode> {
+    match first.to_str()? {
+        BUILD_TEMPLATE => Some(build_template::build_template),
+        FETCH_PROJECT => Some(source::fetch_project),
+        UNPACK_SNAPSHOT => Some(templates::unpack_snapshot),
+        KEEP_INSTANCE => Some(keeper::keep_instance),
+        BROWSE_FILES => Some(browse_files::browse_files),
+        _ => None,
+    }
+}

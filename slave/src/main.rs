@@ -4,9 +4,7 @@ use clap::Parser;
 use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_common::text::printable::plain_lines;
-use clusterrunner_slave::{
-    BUILD_TEMPLATE, FETCH_PROJECT, SlaveOptions, build_template, fetch_project, run,
-};
+use clusterrunner_slave::{SlaveOptions, hidden, run};
 use std::process::ExitCode;
 
 /// Sets builds up and runs their atoms, for the master of a ClusterRunner farm.
@@ -25,11 +23,13 @@ fn main() -> ExitCode {
     }
     clusterrunner_common::process::umask::close_to_others();
     // Not for users, so it is no part of the command line.
-    match std::env::args_os().nth(1) {
-        Some(first) if first == FETCH_PROJECT => return fetch_project(),
-        Some(first) if first == BUILD_TEMPLATE => return build_template(),
-        Some(first) if first == GUARD => return guard(),
-        Some(_) | None => {}
+    if let Some(first) = std::env::args_os().nth(1) {
+        if first == GUARD {
+            return guard();
+        }
+        if let Some(be) = hidden(&first) {
+            return be();
+        }
     }
     let command_line = CommandLine::parse();
     clusterrunner_common::process::allocator::limit_malloc_arenas();

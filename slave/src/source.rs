@@ -9,5 +9,5 @@ mod sources;
 
 pub(crate) use error::SourceError;
 pub(crate) use fetching::Fetching;
-pub use fetching::fetch_project;
+pub(crate) use fetching::fetch_project;
 pub(crate) use sources::Sources;

@@ -44,7 +44,7 @@ pub fn limit() -> Option<usize> {
 
 /// Gives a child that has just been started the limit that this process was started with. From outside: what
 /// runs in the child before it becomes another program would cost each start a copy of this process's memory map.
-pub(crate) fn lower_limit_of(child: u32) {
+pub fn lower_limit_of(child: u32) {
     if let (Some(limit), Some(pid)) = (AT_START.get(), Pid::from_raw(child.cast_signed())) {
         // The only failure is that the child is gone already.
         prlimit(Some(pid), Resource::Nofile, *limit).ok();

@@ -58,6 +58,12 @@ impl Holder {
         name == "clusterrunner" || name.starts_with("clusterrunner-")
     }
 
+    /// The id of its process, where this user may see it.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(|(id, _)| *id)
+    }
+
     /// Whether it may be gone in a moment.
     #[must_use]
     pub fn may_go(&self) -> bool {

@@ -4,8 +4,8 @@ use super::containers::RuntimeChoice;
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
 use super::values::{
-    Amount, Bound, Days, Found, Host, Labels, Limit, MOST, Number, Port, Registration, Seconds,
-    Value,
+    Amount, Bound, Days, Directory, Found, Host, Labels, Limit, MOST, Number, Port, Ports,
+    Registration, Seconds, Value,
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
@@ -152,6 +152,15 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Vec<String>>("container_build_flags", SLAVE),
     key_of::<Vec<String>>("container_run_flags", SLAVE),
     key_of::<String>("container_network", SLAVE),
+    key_of::<Number<u32, 0, 10_000>>("max_instances", SLAVE),
+    key_of::<Ports>("instance_ports", SLAVE),
+    key_of::<Seconds<1>>("instance_start_timeout", SLAVE),
+    key_of::<Number<u32, 0, 1_000_000>>("instance_restarts", SLAVE),
+    key_of::<Seconds<0>>("instance_stop_grace", SLAVE),
+    key_of::<Seconds<1>>("instance_alone_for", SLAVE),
+    key_of::<Limit>("instance_log_buffer_bytes", SLAVE),
+    key_of::<Directory>("templates_path", SLAVE),
+    key_of::<Bound>("max_template_cache_bytes", SLAVE),
 ];
 
 /// What the original's programs know; they refuse a file with any other key.

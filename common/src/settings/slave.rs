@@ -2,6 +2,7 @@
 
 use super::containers::ContainerSettings;
 use super::error::SettingsError;
+use super::instances::InstanceSettings;
 use super::keys::{Count, Program};
 use super::layers::Layers;
 use super::values::{Bound, Labels, Port, Seconds};
@@ -33,6 +34,8 @@ pub struct SlaveSettings {
     pub drain_on_stop: bool,
     /// How it runs containers.
     pub containers: ContainerSettings,
+    /// How instances are run.
+    pub instances: InstanceSettings,
 }
 
 /// Loads the settings of a slave; arguments and errors as for [`super::load_master`].
@@ -58,5 +61,6 @@ pub fn load_slave(
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
         containers: ContainerSettings::read(&layers)?,
+        instances: InstanceSettings::read(&layers)?,
     })
 }

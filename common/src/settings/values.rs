@@ -8,6 +8,7 @@ use crate::text::labels::{LABEL_FORM, is_label};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -124,6 +125,41 @@ impl<const LEAST: u64> Value for Seconds<LEAST> {
         let what = format!("a whole number of seconds, {LEAST} or more");
         let seconds = found.number(LEAST, MOST, &what)?;
         Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+/// Ports from the first to the last, as in `27000-28999`.
+pub(super) struct Ports(pub(super) (u16, u16));
+
+impl Value for Ports {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let what = "two ports between 1 and 65535, the lower one first, such as 27000-28999";
+        let text = found.text()?;
+        let ports = text.split_once('-').and_then(|(first, last)| {
+            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            (0 < first && first <= last).then_some((first, last))
+        });
+        ports.map(Self).ok_or_else(|| found.expected(what, text))
+    }
+}
+
+/// An absolute path of a directory.
+pub(super) struct Directory(pub(super) PathBuf);
+
+impl Value for Directory {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let text = found.text()?;
+        let path = Path::new(text);
+        let is_plain = path
+            .components()
+            .all(|component| matches!(component, Component::RootDir | Component::Normal(_)));
+        match path.is_absolute() && is_plain {
+            // Without a slash at its end.
+            true => Ok(Self(path.components().collect())),
+            false => Err(found.expected("an absolute path without \"..\"", text)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::master::api::Dialect;
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
+use crate::supervisor::Supervisor;
 use crate::work::Command;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};
@@ -38,6 +39,7 @@ pub(crate) struct Api {
     pub(crate) consoles: Arc<Consoles>,
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) supervisor: Supervisor,
     pub(crate) events: EventLog,
     pub(crate) session: SessionId,
     /// How much of a console is kept.

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::api::instances::InstancesOrder;
 use clusterrunner_common::api::{
     OrderAnswer, SetupRequest, SubjobAccepted, SubjobOrder, SubjobRequest, SubjobsRequest, Success,
     TeardownRequest,
@@ -174,6 +175,25 @@ pub(super) async fn tear_down(
     };
     let from = (request.wait_ms, request.master);
     api.carry_out(build, proof, from, None, order).await
+}
+
+/// All instances that are to run from now on.
+pub(super) async fn instances(
+    State(api): State<Api>,
+    proof: Proof,
+    Signed(order): Signed<InstancesOrder, MAX_ORDER>,
+) -> Result<Json<Success>, ApiError> {
+    let _admitted = api.admit(proof).await?;
+    let missing = ApiError::OtherProtocol { missing: "master" };
+    if let Err(not_met) = api
+        .lineage
+        .admit_order(order.master.as_ref().ok_or(missing)?)
+    {
+        api.registration.doubt();
+        return Err(not_met.into());
+    }
+    api.supervisor.order(order);
+    Ok(Json(Success::default()))
 }
 
 pub(super) async fn kill(

@@ -68,6 +68,13 @@ pub(super) fn table() -> RouteTable<Api> {
             "/executor/[executor_id]",
             get(reads::executor),
         )
+        // Not listed: the original has none.
+        .route(
+            "",
+            "/instances",
+            "/instances",
+            parent().put(orders::instances),
+        )
         .route("eventlog", "/eventlog", "/eventlog", get(reads::events))
         .route("kill", "/kill", "/kill", parent().post(orders::kill))
 }

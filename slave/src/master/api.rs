@@ -4,6 +4,9 @@ use crate::master::clock::MasterClock;
 use crate::master::lineage::Lineage;
 use crate::master::upload::Upload;
 use crate::work::HandOut;
+use clusterrunner_common::api::instances::{
+    InstancesReport, LogsAnswer, LogsReport, SnapshotRequest,
+};
 use clusterrunner_common::api::{
     ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
     PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
@@ -251,6 +254,37 @@ impl MasterApi {
         let asked = self
             .uploader
             .send_for_stream(Method::POST, &url, &request, session.as_ref());
+        asked.await
+    }
+
+    /// Tells where all instances stand.
+    pub(crate) async fn report_instances(
+        &self,
+        id: SlaveId,
+        report: &InstancesReport,
+    ) -> Result<(), CallError> {
+        let url = format!("{}/v1/slave/{id}/instances", self.master);
+        let _answer: Value = self.send(Method::POST, &url, report).await?;
+        Ok(())
+    }
+
+    /// Tells what instances print.
+    pub(crate) async fn report_logs(
+        &self,
+        id: SlaveId,
+        report: &LogsReport,
+    ) -> Result<LogsAnswer, CallError> {
+        let url = format!("{}/v1/slave/{id}/instance_logs", self.master);
+        self.send(Method::POST, &url, report).await
+    }
+
+    /// Asks for a snapshot.
+    pub(crate) async fn snapshot(&self, request: &SnapshotRequest) -> Result<Response, CallError> {
+        let url = format!("{}/v1/snapshot", self.master);
+        let session = self.lineage.session();
+        let asked = self
+            .uploader
+            .send_for_stream(Method::POST, &url, request, session.as_ref());
         asked.await
     }
 

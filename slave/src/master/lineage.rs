@@ -70,16 +70,25 @@ impl Lineage {
         build: BuildId,
         attempt: Option<Attempt>,
     ) -> Result<(), NotMet> {
+        let mut seen = Seen::first(order.clone());
+        seen.build = build;
+        seen.attempt = attempt.unwrap_or(seen.attempt);
+        self.admit_seen(seen)
+    }
+
+    /// The same for an order that is about no build.
+    pub(crate) fn admit_order(&self, order: &MasterMark) -> Result<(), NotMet> {
+        self.admit_seen(Seen::first(order.clone()))
+    }
+
+    fn admit_seen(&self, seen: Seen) -> Result<(), NotMet> {
         let mut known = self.lock();
         let has_met = known.met.as_ref().is_some_and(|met| {
-            met.incarnation == order.incarnation && met.session_id == order.session_id
+            met.incarnation == seen.last.incarnation && met.session_id == seen.last.session_id
         });
         if !has_met {
             return Err(NotMet);
         }
-        let mut seen = Seen::first(order.clone());
-        seen.build = build;
-        seen.attempt = attempt.unwrap_or(seen.attempt);
         known.see(seen);
         Ok(())
     }

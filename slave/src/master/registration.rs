@@ -37,6 +37,11 @@ impl Registration {
         }
     }
 
+    /// Changes at each connect, also where the id stays the same.
+    pub(crate) fn connects(&self) -> watch::Receiver<Option<SlaveId>> {
+        self.id.subscribe()
+    }
+
     /// A call found that the master may not know this slave: ask it at once.
     pub(crate) fn doubt(&self) {
         self.doubt.notify_one();

@@ -82,7 +82,7 @@ impl Fetching {
 
 /// Is a process that brings one project, as its parent says. To be called from `main`, before anything else.
 #[must_use]
-pub fn fetch_project() -> ExitCode {
+pub(crate) fn fetch_project() -> ExitCode {
     child::serve(|order: ChildOrder, inside| async move {
         let brought = tokio::task::spawn_blocking(move || bring(order, &inside)).await;
         brought.unwrap_or_else(|error| Err(GitFailure::broken_off(&error)))

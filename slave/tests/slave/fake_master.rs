@@ -1,5 +1,6 @@
 //! A master that only plays one: it hears, and answers as it is told.
 
+use crate::instance_book::{self, Book};
 use crate::test_slave::DEADLINE;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Path, Request, State};
@@ -113,6 +114,7 @@ pub(crate) struct Manners {
 pub(crate) struct FakeMaster {
     pub(crate) address: String,
     pub(crate) manners: Arc<Mutex<Manners>>,
+    pub(crate) book: Arc<Book>,
     heard: Arc<watch::Sender<Vec<Heard>>>,
     _ends: Arc<DropGuard>,
 }
@@ -152,6 +154,7 @@ impl FakeMaster {
                 mark: mark("first", "life-1", 1),
                 report_statuses: VecDeque::new(),
             })),
+            book: Arc::default(),
             heard: Arc::new(watch::Sender::new(Vec::new())),
             _ends: Arc::new(stop.clone().drop_guard()),
         };
@@ -163,7 +166,8 @@ impl FakeMaster {
             .with_state(Shared {
                 manners: Arc::clone(&master.manners),
                 heard: Arc::clone(&master.heard),
-            });
+            })
+            .merge(instance_book::routes(Arc::clone(&master.book)));
         // Its life may change, and only what is meant for that passes.
         let manners = Arc::clone(&master.manners);
         let routes = Router::new().fallback(move |request: Request| {

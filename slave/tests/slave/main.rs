@@ -10,6 +10,8 @@ mod connection;
 mod fake_master;
 mod git;
 mod golden;
+mod instance_book;
+mod instances;
 mod orders;
 mod test_slave;
 mod wild;

@@ -69,8 +69,23 @@ impl Place {
         self.base.path().join(format!("base/slave-{port}"))
     }
 
+    /// Where templates are found.
+    pub(crate) fn templates_path(&self) -> PathBuf {
+        self.base.path().join("t")
+    }
+
     pub(crate) fn start(self, master: &str, num_executors: u32) -> TestSlave {
-        let settings = settings(self.base.path(), master, num_executors);
+        self.start_with(master, num_executors, &[])
+    }
+
+    /// The same with these settings besides.
+    pub(crate) fn start_with(
+        self,
+        master: &str,
+        num_executors: u32,
+        others: &[(&'static str, &str)],
+    ) -> TestSlave {
+        let settings = settings(self.base.path(), master, num_executors, others);
         let stop = CancellationToken::new();
         let address = self.listener.local_addr().unwrap().to_string();
         let data = self.data();
@@ -90,7 +105,12 @@ impl Place {
     }
 }
 
-fn settings(base: &Path, master: &str, num_executors: u32) -> SlaveSettings {
+fn settings(
+    base: &Path,
+    master: &str,
+    num_executors: u32,
+    others: &[(&'static str, &str)],
+) -> SlaveSettings {
     let file = base.join("clusterrunner.conf");
     std::fs::write(&file, format!("[general]\nsecret = {SECRET:?}\n")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -103,7 +123,12 @@ fn settings(base: &Path, master: &str, num_executors: u32) -> SlaveSettings {
         .set("num_executors", num_executors)
         .set("heartbeat_interval", 1)
         .set("atom_kill_grace", 1)
-        .set("default_http_timeout", 10);
+        .set("default_http_timeout", 10)
+        .set("templates_path", base.join("t").display())
+        .set("instance_stop_grace", 1);
+    let flags = others
+        .iter()
+        .fold(flags, |flags, (name, value)| flags.set(name, value));
     load_slave(Some(&file), |_| None, &flags).unwrap()
 }
 
@@ -122,6 +147,11 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
 }
 
 impl TestSlave {
+    /// Where templates are found.
+    pub(crate) fn templates_path(&self) -> PathBuf {
+        self.base.path().join("t")
+    }
+
     pub(crate) async fn start(master: &FakeMaster, num_executors: u32) -> Self {
         let slave = Place::new().await.start(&master.address, num_executors);
         master
@@ -279,7 +309,7 @@ pub(crate) fn marked_processes(data: &Path) -> Vec<u32> {
     found
 }
 
-fn all_processes(mark: &str) -> Vec<u32> {
+pub(crate) fn all_processes(mark: &str) -> Vec<u32> {
     let mark = format!("CLUSTERRUNNER_PROCESS_MARK={mark}");
     let ids = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

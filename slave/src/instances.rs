@@ -1,0 +1,234 @@
+//! What of the ordered instances is to be started and ended here, and where each stands. Pure: who owns this carries out
+//! what it asks for and tells it what came of that.
+//!
+//! Orders are the full set, so nothing here counts on having seen the one before. Between two placements of one
+//! instance there is never a moment in which both run: the new one starts when nothing is left of the old one.
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;
+
+use clusterrunner_common::ids::{Generation, InstanceId};
+use std::collections::BTreeMap;
+
+/// How often an instance whose keeper was killed is begun again from nothing.
+const MOST_LOSSES: u32 = 3;
+
+/// An instance as it was placed on this slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Placement {
+    pub(crate) id: InstanceId,
+    pub(crate) generation: Generation,
+}
+
+/// Where an instance stands. Reasons are for users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is prepared, or does not answer yet.
+    Starting,
+    /// It answers.
+    Up { port: u16, keeps_prefix: bool },
+    /// It ended, and is started again after a pause.
+    Crashed { reason: String },
+    /// It is given up. Nothing of it runs.
+    Failed { reason: String },
+    /// It was ended as ordered. Nothing of it runs.
+    Ended,
+}
+
+impl Standing {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Ended)
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Begin it. Its end is told by [`Instances::is_gone`].
+    Start(Placement),
+    /// End it, in whichever state it is. That is told in the same way.
+    End(Placement),
+}
+
+/// Why nothing runs of an instance any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It was told to end.
+    Ended,
+    /// It is of no use to begin it again.
+    Failed(String),
+    /// What kept it was killed.
+    Lost(String),
+}
+
+/// What is known of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Instance {
+    pub(crate) generation: Generation,
+    pub(crate) standing: Standing,
+    /// How often its process was started again.
+    pub(crate) restarts: u32,
+    /// Whether it was told to end, and has not yet.
+    is_ending: bool,
+    /// How often its keeper was killed.
+    losses: u32,
+}
+
+impl Instance {
+    fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            standing: Standing::Starting,
+            restarts: 0,
+            is_ending: false,
+            losses: 0,
+        }
+    }
+
+    fn placement(&self, id: InstanceId) -> Placement {
+        Placement {
+            id,
+            generation: self.generation,
+        }
+    }
+}
+
+/// The instances of one slave.
+#[derive(Debug, Default)]
+pub(crate) struct Instances {
+    /// What was ordered last; none before the first order of this life, when all that is found goes on.
+    wanted: Option<BTreeMap<InstanceId, Generation>>,
+    here: BTreeMap<InstanceId, Instance>,
+}
+
+impl Instances {
+    /// Takes an order: all that is to run.
+    pub(crate) fn order(&mut self, wanted: BTreeMap<InstanceId, Generation>) -> Vec<Act> {
+        self.wanted = Some(wanted);
+        self.acts()
+    }
+
+    /// Takes note of an instance that an earlier life of the slave started, and that runs still.
+    pub(crate) fn adopt(&mut self, placement: Placement) {
+        let instance = Instance::new(placement.generation);
+        self.here.insert(placement.id, instance);
+    }
+
+    /// Takes note of where an instance stands. Says whether that is news.
+    pub(crate) fn stands(
+        &mut self,
+        placement: Placement,
+        standing: Standing,
+        restarts: u32,
+    ) -> bool {
+        let Some(instance) = self.running(placement) else {
+            return false;
+        };
+        let is_news = instance.standing != standing || instance.restarts != restarts;
+        // What has come to its end is told by `is_gone`, when nothing is left of it.
+        if standing.is_over() || !is_news {
+            return false;
+        }
+        instance.standing = standing;
+        instance.restarts = restarts;
+        true
+    }
+
+    /// Takes note that nothing runs of an instance any more.
+    pub(crate) fn is_gone(&mut self, placement: Placement, gone: Gone) -> Vec<Act> {
+        let Some(instance) = self.running(placement) else {
+            return Vec::new();
+        };
+        let was_told = std::mem::replace(&mut instance.is_ending, false);
+        instance.standing = match gone {
+            _ if was_told => Standing::Ended,
+            Gone::Ended => Standing::Ended,
+            Gone::Failed(reason) => Standing::Failed { reason },
+            Gone::Lost(reason) => {
+                instance.losses += 1;
+                match instance.losses > MOST_LOSSES {
+                    true => Standing::Failed { reason },
+                    false => Standing::Ended,
+                }
+            }
+        };
+        self.acts()
+    }
+
+    /// The slave is to end: so is all that it runs.
+    pub(crate) fn end_all(&mut self) -> Vec<Act> {
+        self.order(BTreeMap::new())
+    }
+
+    /// All that is here, in whichever state.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        self.here.iter().map(|(id, instance)| (*id, instance))
+    }
+
+    /// Whether nothing runs.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let mut all = self.here.values();
+        all.all(|instance| instance.standing.is_over())
+    }
+
+    /// The master knows that these are over: those of them that are not wanted are forgotten.
+    pub(crate) fn was_told(&mut self, over: &[Placement]) {
+        let wanted = self.wanted.as_ref();
+        self.here.retain(|id, instance| {
+            let is_wanted =
+                wanted.is_some_and(|wanted| wanted.get(id) == Some(&instance.generation));
+            let is_told = over.contains(&instance.placement(*id));
+            is_wanted || !is_told || !instance.standing.is_over()
+        });
+    }
+
+    /// Those that are over.
+    pub(crate) fn over(&self) -> Vec<Placement> {
+        let over = self
+            .all()
+            .filter(|(_, instance)| instance.standing.is_over());
+        over.map(|(id, instance)| instance.placement(id)).collect()
+    }
+
+    /// An instance of which something runs, under this very placement.
+    fn running(&mut self, placement: Placement) -> Option<&mut Instance> {
+        let instance = self.here.get_mut(&placement.id)?;
+        let is_it = instance.generation == placement.generation && !instance.standing.is_over();
+        is_it.then_some(instance)
+    }
+
+    /// What lies between what is wanted and what is here, and is not under way yet.
+    fn acts(&mut self) -> Vec<Act> {
+        let Some(wanted) = &self.wanted else {
+            return Vec::new();
+        };
+        let mut acts = Vec::new();
+        for (id, instance) in &mut self.here {
+            let is_wanted = wanted.get(id) == Some(&instance.generation);
+            if !is_wanted && !instance.standing.is_over() && !instance.is_ending {
+                instance.is_ending = true;
+                acts.push(Act::End(instance.placement(*id)));
+            }
+        }
+        for (&id, &generation) in wanted {
+            let placement = Placement { id, generation };
+            match self.here.get_mut(&id) {
+                // What was given up stays so until it is placed anew.
+                Some(here) if here.generation == generation => {
+                    if here.standing == Standing::Ended {
+                        here.standing = Standing::Starting;
+                        acts.push(Act::Start(placement));
+                    }
+                }
+                Some(here) if !here.standing.is_over() => {}
+                Some(_) | None => {
+                    self.here.insert(id, Instance::new(generation));
+                    acts.push(Act::Start(placement));
+                }
+            }
+        }
+        acts
+    }
+}

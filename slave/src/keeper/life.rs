@@ -1,0 +1,261 @@
+//! The life of one instance, from its first start to its end.
+
+use super::contact::Saying;
+use super::memory::Memory;
+use super::output::Output;
+use super::protocol::{KeeperOrder, Rules};
+use super::reaper::Reaper;
+use super::start::{self, CanNotStart, Start};
+use super::{readiness, tree, workspace};
+use clusterrunner_common::api::instances::ReportedState;
+use rustix::process::{Pid, WaitStatus};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// The pause before the first restart; each next one is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After so long a time in which it answered, restarts are counted anew.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether anything is left of an instance whose first process has ended.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What became of one start.
+enum Ran {
+    /// It was to end.
+    Told,
+    /// It ended by itself, or did not come up; for how long it was up.
+    Crashed { reason: String, up_for: Duration },
+    /// It is of no use to try again.
+    Hopeless(String),
+}
+
+/// One instance.
+struct Life<'a> {
+    order: &'a KeeperOrder,
+    reaper: &'a Reaper,
+    output: &'a Output,
+    said: &'a Saying,
+    end: &'a CancellationToken,
+    memory: Memory,
+    restarts: u32,
+}
+
+/// Keeps the instance until it is to end, or is given up; nothing of it runs then. Returns what is to be told of it.
+pub(super) async fn live(
+    order: &KeeperOrder,
+    reaper: &Reaper,
+    output: &Output,
+    said: &Saying,
+    end: &CancellationToken,
+) -> ReportedState {
+    if let Err(reason) = prepare(order).await {
+        return failed(output, reason);
+    }
+    let mut life = Life {
+        memory: Memory::limit(order.instance.max_memory_bytes, &order.mark),
+        order,
+        reaper,
+        output,
+        said,
+        end,
+        restarts: 0,
+    };
+    life.run().await
+}
+
+fn failed(output: &Output, reason: String) -> ReportedState {
+    output.note(&format!("given up: {reason}"));
+    ReportedState::Failed { reason }
+}
+
+/// Makes its directories.
+async fn prepare(order: &KeeperOrder) -> Result<(), String> {
+    let Some(root) = order.template.clone() else {
+        return Ok(());
+    };
+    let directory = order.directory.clone();
+    let prepared = tokio::task::spawn_blocking(move || workspace::prepare(&directory, &root)).await;
+    match prepared {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("could not copy its workspace: {error}")),
+        Err(error) => Err(format!("could not copy its workspace: {error}")),
+    }
+}
+
+impl Life<'_> {
+    fn rules(&self) -> &Rules {
+        &self.order.rules
+    }
+
+    async fn run(&mut self) -> ReportedState {
+        let (mut pause, mut in_a_row) = (FIRST_PAUSE, 0);
+        loop {
+            let (reason, up_for) = match Box::pin(self.run_once()).await {
+                Ran::Told => return ReportedState::Ended,
+                Ran::Hopeless(reason) => return failed(self.output, reason),
+                Ran::Crashed { reason, up_for } => (reason, up_for),
+            };
+            if up_for >= STEADY {
+                (pause, in_a_row) = (FIRST_PAUSE, 0);
+            }
+            if in_a_row == self.rules().restarts {
+                let reason = match in_a_row {
+                    0 => reason,
+                    1 => format!("{reason}; it was started again once"),
+                    _ => format!("{reason}; it was started again {in_a_row} times"),
+                };
+                return failed(self.output, reason);
+            }
+            let seconds = pause.as_secs();
+            self.output
+                .note(&format!("{reason}; starts again in {seconds} s"));
+            self.said
+                .say(ReportedState::Crashed { reason }, self.restarts);
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.end.cancelled() => return ReportedState::Ended,
+            }
+            self.restarts += 1;
+            in_a_row += 1;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.said.say(ReportedState::Starting, self.restarts);
+        }
+    }
+
+    /// Starts it and sees to it until nothing of it runs any more.
+    async fn run_once(&mut self) -> Ran {
+        if self.end.is_cancelled() {
+            return Ran::Told;
+        }
+        let Some(port) = readiness::free_port(self.rules().ports) else {
+            let (first, last) = self.rules().ports;
+            return crashed(format!(
+                "no port from {first} to {last} is free on the slave (setting instance_ports)"
+            ));
+        };
+        let start = match self.start(port) {
+            Ok(start) => start,
+            Err(CanNotStart(reason)) => return Ran::Hopeless(reason),
+        };
+        let what = start.what.clone();
+        self.output
+            .note(&format!("starts {what}, with PORT={port}"));
+        let keeps_prefix = start.keeps_prefix;
+        let pid = match self.spawn(start) {
+            Ok(pid) => pid,
+            Err(error) => return crashed(format!("could not start {what}: {error}")),
+        };
+        let mut ran = self.see_to(pid, port, keeps_prefix).await;
+        let left = tree::end(self.reaper, self.rules().grace).await;
+        if left > 0 {
+            self.output
+                .note(&format!("{left} processes could not be ended"));
+        }
+        if let (Ran::Crashed { reason, .. }, Some(exceeded)) = (&mut ran, self.memory.exceeded()) {
+            *reason = format!("{exceeded} ({reason})");
+        }
+        ran
+    }
+
+    fn start(&self, port: u16) -> Result<Start, CanNotStart> {
+        match &self.order.template {
+            Some(_) => {
+                let root = self.order.instance.snapshot.description.root.as_ref();
+                let root =
+                    root.ok_or_else(|| CanNotStart("the template has no root".to_owned()))?;
+                start::of_workspace(self.order, root.as_ref(), port)
+            }
+            None => Err(CanNotStart("this slave can not run images".to_owned())),
+        }
+    }
+
+    fn spawn(&self, start: Start) -> std::io::Result<Pid> {
+        let name = start.arguments.first().cloned().unwrap_or_default();
+        let (program, arguments) = self.memory.around(start.program, start.arguments);
+        let is_wrapped = arguments.first().is_some_and(|first| *first != name);
+        let mut command = Command::new(program);
+        if !is_wrapped {
+            command.arg0(name);
+        }
+        command
+            .args(arguments.into_iter().skip(1))
+            .current_dir(start.directory)
+            .env_clear()
+            .envs(start.environment)
+            .stdin(Stdio::null())
+            .stdout(self.output.for_process()?)
+            .stderr(self.output.for_process()?)
+            .process_group(0);
+        let pid = self.reaper.spawn(&mut command)?;
+        self.memory.apply(pid);
+        Ok(pid)
+    }
+
+    async fn see_to(&self, pid: Pid, port: u16, keeps_prefix: bool) -> Ran {
+        let ended = self.ended(pid);
+        tokio::pin!(ended);
+        let is_below = self.order.container.is_none();
+        let start_timeout = self.rules().start_timeout;
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => return Ran::Told,
+            reason = &mut ended => return crashed(reason),
+            () = readiness::answers(&self.rules().host, port, is_below) => {}
+            () = sleep(start_timeout) => {
+                let seconds = start_timeout.as_secs();
+                return crashed(format!(
+                    "it does not listen on the port that PORT names ({port}) after {seconds} s"
+                ));
+            }
+        }
+        let up_since = Instant::now();
+        self.said
+            .say(ReportedState::Up { port, keeps_prefix }, self.restarts);
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => Ran::Told,
+            reason = &mut ended => Ran::Crashed {
+                reason,
+                up_for: up_since.elapsed(),
+            },
+        }
+    }
+
+    /// Waits for the end of the instance: of its first process, or, where that leaves others behind and reports
+    /// success, of the last.
+    async fn ended(&self, pid: Pid) -> String {
+        let status = self.reaper.wait(pid).await;
+        let mut reason = how(status);
+        if status.exit_status() == Some(0) {
+            while !tree::descendants().is_empty() {
+                "all of its processes have ended".clone_into(&mut reason);
+                tokio::select! {
+                    () = self.reaper.any_end() => {}
+                    () = sleep(LOOK) => {}
+                }
+            }
+        }
+        reason
+    }
+}
+
+fn crashed(reason: String) -> Ran {
+    Ran::Crashed {
+        reason,
+        up_for: Duration::ZERO,
+    }
+}
+
+fn how(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("its process ended with exit code {code}"),
+        (None, Some(signal)) => format!("its process was ended by signal {signal}"),
+        (None, None) => "its process ended".to_owned(),
+    }
+}

@@ -1,0 +1,59 @@
+//! The port of an instance: choosing one, and finding out whether the instance answers there.
+
+use super::tree::descendants;
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::process::ports::Holder;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{sleep, timeout};
+
+/// Between two tries to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a try may take.
+const TRY: Duration = Duration::from_secs(2);
+
+/// A port in this range that nobody has. Where each begins to look is random, so that slaves on one machine do not all
+/// take the same.
+pub(super) fn free_port((first, last): (u16, u16)) -> Option<u16> {
+    let number = u32::from(last.saturating_sub(first)) + 1;
+    let begin = u32::from_be_bytes(random_bytes()) % number;
+    let ports = (0..number).map(|step| u32::from(first) + (begin + step) % number);
+    let mut ports = ports.filter_map(|port| u16::try_from(port).ok());
+    ports.find(|&port| {
+        // It is not ours before the instance has it; if another takes it first, the next start gets another one.
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+    })
+}
+
+/// Waits until something answers at the port on this host, as others call it.
+pub(super) async fn answers(host: &str, port: u16, is_below: bool) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        for address in addresses(host, port).await {
+            let connected = timeout(TRY, TcpStream::connect(address)).await;
+            if matches!(connected, Ok(Ok(_))) && (!is_below || is_ours(address)) {
+                return;
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn addresses(host: &str, port: u16) -> Vec<SocketAddr> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match lookup_host((host, port)).await {
+        Ok(found) => found.collect(),
+        // Others know it by this name, but not this machine.
+        Err(_) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+    }
+}
+
+/// Whether it is not some other program that listens there, as far as can be seen.
+fn is_ours(address: SocketAddr) -> bool {
+    let holder = Holder::of(address).and_then(|holder| holder.process_id());
+    holder.is_none_or(|id| descendants().contains(&id.cast_signed()))
+}

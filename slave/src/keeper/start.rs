@@ -1,0 +1,195 @@
+//! What an instance runs, and in which surroundings.
+
+use super::protocol::KeeperOrder;
+use super::workspace;
+use crate::browse_files::BROWSE_FILES;
+use clusterrunner_common::api::instances::InstanceOrder;
+use clusterrunner_common::child::THIS_PROGRAM;
+use clusterrunner_common::process::command::MARK_VARIABLE;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// What programs are looked for in where nothing else is said.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables of this machine that an instance sees too.
+const OF_THE_MACHINE: [&str; 3] = ["LANG", "LC_ALL", "TZ"];
+
+/// How to start an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) program: PathBuf,
+    /// The name that it is called by, and its arguments.
+    pub(super) arguments: Vec<String>,
+    pub(super) directory: PathBuf,
+    pub(super) environment: BTreeMap<String, String>,
+    /// Whether it wants to see paths as they were asked for.
+    pub(super) keeps_prefix: bool,
+    /// What is started, for the log.
+    pub(super) what: String,
+}
+
+/// Why an instance can not be started at all. The text is for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct CanNotStart(pub(super) String);
+
+/// What all instances find in their environment, of a workspace or an image.
+pub(super) fn variables(instance: &InstanceOrder, port: u16) -> BTreeMap<String, String> {
+    let mut variables = instance.environment.clone();
+    let ours = [
+        ("PORT", port.to_string()),
+        ("BASE_URL", base_url(instance)),
+        ("BINDER_ID", instance.key.clone()),
+        ("BINDER_TEMPLATE", instance.template.clone()),
+    ];
+    variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    variables
+}
+
+fn base_url(instance: &InstanceOrder) -> String {
+    format!("/user/{}", instance.key)
+}
+
+/// How to start an instance of a workspace that gets this port: the first that applies of its command, the Procfile's
+/// `web`, the Dockerfile's, Jupyter, and a read-only view of its files.
+pub(super) fn of_workspace(
+    order: &KeeperOrder,
+    root: &Path,
+    port: u16,
+) -> Result<Start, CanNotStart> {
+    let (instance, description) = (&order.instance, &order.instance.snapshot.description);
+    let environment = environment(order, root, port);
+    let path = environment.get("PATH").map_or("", String::as_str);
+    let directory = workspace::start_directory(&order.directory, &description.directory)?;
+    let mut start = Start {
+        program: PathBuf::new(),
+        arguments: Vec::new(),
+        keeps_prefix: false,
+        what: String::new(),
+        directory,
+        environment: environment.clone(),
+    };
+    let shell = |text: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()];
+    let web = description.processes.get("web");
+    (start.what, start.arguments) = match (instance.command.as_slice(), web) {
+        ([text], _) => (format!("the command \"{text}\""), shell(text)),
+        ([first, ..], _) => (format!("the command \"{first}\""), instance.command.clone()),
+        ([], Some(text)) => (format!("web of the Procfile: {text}"), shell(text)),
+        ([], None) => match description.command.first() {
+            Some(first) => (
+                format!("the command of the Dockerfile, \"{first}\""),
+                description.command.clone(),
+            ),
+            None => match find("jupyter", path, &start.directory) {
+                Some(jupyter) => {
+                    start.keeps_prefix = true;
+                    let jupyter = jupyter.to_string_lossy().into_owned();
+                    (
+                        "jupyter notebook".to_owned(),
+                        with_jupyter(jupyter, instance, port),
+                    )
+                }
+                None => return Ok(browser(start, order, port)),
+            },
+        },
+    };
+    let name = start.arguments.first().map_or("", String::as_str);
+    start.program = find(name, path, &start.directory).ok_or_else(|| {
+        CanNotStart(format!(
+            "there is no program \"{name}\" in the workspace or on the PATH of the slave"
+        ))
+    })?;
+    Ok(start)
+}
+
+fn with_jupyter(jupyter: String, instance: &InstanceOrder, port: u16) -> Vec<String> {
+    let mut arguments = vec![jupyter, "notebook".to_owned()];
+    arguments.extend(["--no-browser", "--allow-root", "--ip=0.0.0.0"].map(str::to_owned));
+    arguments.push(format!("--port={port}"));
+    arguments.push("--port-retries=0".to_owned());
+    // Older and newer ones call the same by different names, and pass over those they do not know.
+    for application in ["NotebookApp", "ServerApp"] {
+        let base_url = base_url(instance);
+        arguments.push(format!("--{application}.base_url={base_url}"));
+        for setting in [
+            "token=",
+            "password=",
+            "allow_origin=*",
+            "allow_remote_access=True",
+        ] {
+            arguments.push(format!("--{application}.{setting}"));
+        }
+    }
+    arguments
+}
+
+/// This program shows the files.
+fn browser(start: Start, order: &KeeperOrder, port: u16) -> Start {
+    let workspace = workspace::source(&order.directory);
+    Start {
+        program: THIS_PROGRAM.into(),
+        arguments: vec![
+            "clusterrunner".to_owned(),
+            BROWSE_FILES.to_owned(),
+            workspace.to_string_lossy().into_owned(),
+            port.to_string(),
+            order.instance.template.clone(),
+        ],
+        what: "a read-only view of its files, since the template names nothing to start".to_owned(),
+        ..start
+    }
+}
+
+/// The whole environment: nothing of this process's own gets into it, nor what the slave was started with.
+fn environment(order: &KeeperOrder, root: &Path, port: u16) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    for name in OF_THE_MACHINE {
+        if let Ok(value) = std::env::var(name) {
+            environment.insert(name.to_owned(), value);
+        }
+    }
+    let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
+    let path = path.unwrap_or_else(|| USUAL_PATH.to_owned());
+    let installed = root.join("environment");
+    let path = match installed.join("bin").is_dir() {
+        true => {
+            let name = match installed.join("conda-meta").is_dir() {
+                true => "CONDA_PREFIX",
+                false => "VIRTUAL_ENV",
+            };
+            let installed = installed.to_string_lossy().into_owned();
+            let path = format!("{installed}/bin:{path}");
+            environment.insert(name.to_owned(), installed);
+            path
+        }
+        false => path,
+    };
+    environment.insert("PATH".to_owned(), path);
+    let home = workspace::home(&order.directory);
+    environment.insert("HOME".to_owned(), home.to_string_lossy().into_owned());
+    // What is printed is seen at once, and not when a buffer is full.
+    environment.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
+    environment.extend(order.instance.snapshot.description.environment.clone());
+    environment.extend(variables(&order.instance, port));
+    environment.insert(MARK_VARIABLE.to_owned(), order.mark.clone());
+    environment
+}
+
+/// Where a program is that a command names.
+fn find(name: &str, path: &str, directory: &Path) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let found = std::fs::metadata(path);
+        found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if name.is_empty() || name.contains('\0') {
+        return None;
+    }
+    if name.contains('/') {
+        return Some(directory.join(name)).filter(is_program);
+    }
+    let mut places = std::env::split_paths(OsStr::new(path)).map(|place| directory.join(place));
+    places.find_map(|place| Some(place.join(name)).filter(is_program))
+}

@@ -1,0 +1,95 @@
+//! Tells the master where all instances stand: after each connect, and after each change.
+
+use super::Supervisor;
+use crate::instances::{Placement, Standing};
+use crate::master::api::{Backoff, MasterApi};
+use crate::master::registration::Registration;
+use clusterrunner_common::api::instances::{InstanceReport, InstancesReport, ReportedState};
+use clusterrunner_common::ids::SessionId;
+use reqwest::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+impl Supervisor {
+    /// Reports until `stop`.
+    pub(crate) async fn report(
+        &self,
+        api: &MasterApi,
+        registration: &Registration,
+        stop: &CancellationToken,
+    ) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_reporting(api, registration) => {}
+        }
+    }
+
+    async fn keep_reporting(&self, api: &MasterApi, registration: &Registration) {
+        let mut news = self.0.news.subscribe();
+        let mut connects = registration.connects();
+        let (mut number, mut backoff) = (0, Backoff::quick());
+        loop {
+            let id = registration.some_id().await;
+            news.mark_unchanged();
+            connects.mark_unchanged();
+            number += 1;
+            let (report, over) = self.report_now(api.session.clone(), number);
+            let sent = match api.dialect.is_original() {
+                // It has none.
+                true => Ok(()),
+                false => api.report_instances(id, &report).await,
+            };
+            match sent {
+                Ok(()) => {
+                    self.lock().instances.was_told(&over);
+                    backoff = Backoff::quick();
+                    tokio::select! {
+                        _ = news.changed() => {}
+                        _ = connects.changed() => {}
+                    }
+                }
+                Err(error) => {
+                    if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
+                        registration.doubt();
+                    }
+                    tracing::debug!(%error, "could not report instances; retrying");
+                    tokio::select! {
+                        () = backoff.pause() => {}
+                        _ = connects.changed() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The report, and which of it are told to be over.
+    fn report_now(&self, session_id: SessionId, number: u64) -> (InstancesReport, Vec<Placement>) {
+        let snapshots = self.0.means.templates.whole();
+        let state = self.lock();
+        let all = state.instances.all();
+        let instances = all.map(|(id, instance)| InstanceReport {
+            id,
+            generation: instance.generation,
+            state: reported(instance.standing.clone()),
+            restarts: instance.restarts,
+        });
+        let report = InstancesReport {
+            session_id,
+            number,
+            max_instances: self.0.means.max_instances,
+            runs_images: false,
+            instances: instances.collect(),
+            snapshots,
+        };
+        (report, state.instances.over())
+    }
+}
+
+fn reported(standing: Standing) -> ReportedState {
+    match standing {
+        Standing::Starting => ReportedState::Starting,
+        Standing::Up { port, keeps_prefix } => ReportedState::Up { port, keeps_prefix },
+        Standing::Crashed { reason } => ReportedState::Crashed { reason },
+        Standing::Failed { reason } => ReportedState::Failed { reason },
+        Standing::Ended => ReportedState::Ended,
+    }
+}
