@@ -2,6 +2,7 @@
 
 use crate::build_template::TemplatePlaces;
 use crate::connection::{self, Connection};
+use crate::containers::{Availability, BuildContainers};
 use crate::coordinator::{Surroundings, WorkHandle};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::deliver::delivery::Deliveries;
@@ -85,6 +86,9 @@ pub enum ServeError {
     /// The address that it listens on is not known.
     #[error("could not determine the listening address: {0}")]
     Address(#[source] std::io::Error),
+    /// There is not the container runtime that the settings name.
+    #[error("{0}")]
+    Containers(String),
     /// It can not go on where it works.
     #[error("the slave ends: {0}")]
     Broken(String),
@@ -99,7 +103,11 @@ impl ServeError {
     pub fn is_wrong_setting(&self) -> bool {
         matches!(
             self,
-            Self::Secret(_) | Self::Tls(_) | Self::Origins(_) | Self::Caller(CallError::Tls(_))
+            Self::Secret(_)
+                | Self::Tls(_)
+                | Self::Origins(_)
+                | Self::Containers(_)
+                | Self::Caller(CallError::Tls(_))
         )
     }
 }
@@ -149,7 +157,9 @@ pub async fn serve_until_told(
     let supervisor = supervisor.map_err(ServeError::Instances)?;
     let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
-    let surroundings = Arc::new(base.surroundings(&sources, &api, &registration, &program));
+    let containers = Arc::new(BuildContainers::new(base.container_search()?));
+    let surroundings = base.surroundings(&sources, &api, &registration, (&program, containers));
+    let surroundings = Arc::new(surroundings);
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
     let work = work.map_err(ServeError::Executors)?;
     let parts = (&work, &supervisor);
@@ -374,7 +384,18 @@ impl Base {
         }))
     }
 
-    fn setup(&self, sources: &Arc<Sources>, program: &Path) -> Setup {
+    /// What of containers there is on this machine.
+    fn container_search(&self) -> Result<Availability, ServeError> {
+        let found = Availability::search(&self.settings.containers, self.data.path());
+        found.map_err(|error| ServeError::Containers(error.to_string()))
+    }
+
+    fn setup(
+        &self,
+        sources: &Arc<Sources>,
+        program: &Path,
+        containers: &Arc<BuildContainers>,
+    ) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
         Setup {
             data: Arc::clone(&self.data),
@@ -384,6 +405,7 @@ impl Base {
             space: self.space.clone(),
             max_output: self.settings.max_console_size,
             templates: TemplatePlaces::new(program, &self.settings.instances.templates_path),
+            containers: Arc::clone(containers),
         }
     }
 
@@ -393,12 +415,12 @@ impl Base {
         sources: &Arc<Sources>,
         api: &MasterApi,
         registration: &Registration,
-        program: &Path,
+        (program, containers): (&Path, Arc<BuildContainers>),
     ) -> Surroundings {
         let consoles = Arc::<Consoles>::default();
         Surroundings {
             data: Arc::clone(&self.data),
-            setup: self.setup(sources, program),
+            setup: self.setup(sources, program, &containers),
             deliveries: Arc::new(Deliveries::new(
                 api.clone(),
                 registration.clone(),
@@ -414,6 +436,7 @@ impl Base {
             space: self.space.clone(),
             ending: self.stop.clone(),
             consoles,
+            containers,
         }
     }
 

@@ -4,6 +4,7 @@
 //! What a container is to be told and others may not see never stands on a command line. All that is made here carries
 //! a label with the data directory of the slave, by which a slave that starts again finds what an earlier life left.
 
+mod builds;
 mod client;
 mod environment;
 mod error;
@@ -11,6 +12,7 @@ mod images;
 mod running;
 mod trial;
 
+pub(crate) use builds::{BuildContainer, BuildContainers, ContainerPlace};
 pub(crate) use error::ContainerError;
 pub(crate) use images::{ImageBuild, template_image};
 pub(crate) use running::{ContainerRun, Mount, Published, Role};
@@ -25,6 +27,9 @@ use std::process::Command;
 
 /// Carries [`ContainerRuntime::to_text`] to processes that the slave starts.
 pub(crate) const RUNTIME_VARIABLE: &str = "CLUSTERRUNNER_CONTAINERS";
+
+/// The label that says whose something is.
+const OWNER: &str = "clusterrunner.slave";
 
 /// A program that runs containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +123,7 @@ impl ContainerRuntime {
     }
 
     fn owner_label(&self) -> String {
-        format!("clusterrunner.slave={}", self.owner)
+        format!("{OWNER}={}", self.owner)
     }
 }
 

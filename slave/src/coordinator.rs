@@ -1,6 +1,7 @@
 //! Owns the slave's [`Work`]. The caller of a command takes the turn and starts its effects itself; a turn
 //! waits for nothing.
 
+use crate::containers::BuildContainers;
 use crate::data_directory::DataDirectory;
 use crate::deliver::delivery::Deliveries;
 use crate::deliver::lanes::Lanes;
@@ -63,6 +64,7 @@ pub(crate) struct Surroundings {
     /// Cancelled when the process is to end.
     pub(crate) ending: CancellationToken,
     pub(crate) consoles: Arc<Consoles>,
+    pub(crate) containers: Arc<BuildContainers>,
 }
 
 /// Tokens that stop a build's effects.
@@ -127,6 +129,7 @@ impl WorkHandle {
             space: surroundings.space.clone(),
             limits: surroundings.limits,
             consoles: Arc::clone(&surroundings.consoles),
+            containers: Arc::clone(&surroundings.containers),
         };
         let ended = {
             let tell = tell.clone();

@@ -216,6 +216,11 @@ impl DataDirectory {
         self.path.join("work").join(build.to_string())
     }
 
+    /// Where artifacts are, of whatever build.
+    pub(crate) fn all_artifacts(&self) -> PathBuf {
+        self.path.join("artifacts")
+    }
+
     /// Where the artifacts of a build are.
     pub(crate) fn artifacts(&self, build: BuildId) -> PathBuf {
         self.path.join("artifacts").join(build.to_string())
@@ -326,6 +331,11 @@ impl DataDirectory {
     /// Begins the mark of every process of a build.
     pub(crate) fn build_mark(&self, build: BuildId) -> String {
         format!("{}{build}:", self.life_mark())
+    }
+
+    /// The mark of the first processes of a build's containers.
+    pub(crate) fn container_mark(&self, build: BuildId) -> String {
+        format!("{}container:", self.build_mark(build))
     }
 
     /// The mark of the processes of a hand-out.

@@ -1,6 +1,9 @@
 //! Making a build's project ready on this slave, and taking it away again.
 
+mod contained;
+
 use crate::build_template::TemplatePlaces;
+use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private, remove_all};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
@@ -13,6 +16,8 @@ use clusterrunner_common::job::file::{JobFileError, read_job};
 use clusterrunner_common::process::command::{CommandError, Ended, ShellCommand};
 use clusterrunner_common::process::console;
 use clusterrunner_common::process::sweeper::Sweeper;
+use clusterrunner_common::process::variables::BuildVariables;
+use contained::Contained;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -49,6 +54,12 @@ enum SetupError {
     Job(#[from] JobFileError),
     #[error("reading the job broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
+    #[error("the image {image} of the job can not be used: {source}")]
+    Image {
+        image: String,
+        #[source]
+        source: ContainerError,
+    },
     #[error("the set-up was canceled")]
     Canceled,
 }
@@ -66,6 +77,8 @@ pub(crate) struct Setup {
     pub(crate) max_output: Option<u64>,
     /// Where builds make templates.
     pub(crate) templates: TemplatePlaces,
+    /// Where builds run whose job names an image.
+    pub(crate) containers: Arc<BuildContainers>,
 }
 
 impl Setup {
@@ -96,11 +109,20 @@ impl Setup {
                 };
             }
         };
-        let project = Project {
+        if let Some(image) = &job.image
+            && let Err(error) = self.fetch_image(image, stop).await
+        {
+            return SetupOutcome::Failed {
+                reason: error.to_string(),
+                left: None,
+            };
+        }
+        let mut project = Project {
             directory,
-            variables: self.templates.given_to(order.variables, None),
+            variables: self.variables(order.variables).await,
             teardown_build: job.teardown_build,
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
+            image: job.image.map(Arc::from),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -110,7 +132,7 @@ impl Setup {
                 order.build,
                 setup_build,
                 job.setup_timeout_s,
-                &project,
+                &mut project,
                 stop,
             )
             .await
@@ -128,19 +150,28 @@ impl Setup {
         build: BuildId,
         setup_build: &str,
         timeout_s: Option<u64>,
-        project: &Project,
+        project: &mut Project,
         stop: &CancellationToken,
     ) -> Result<(), SetupError> {
         let (output, file) = self.output(build, SETUP_OUTPUT).await?;
-        let ended = self
-            .command(build, setup_build, project)
-            .run(
-                file,
-                stop,
-                timeout_s.map(Duration::from_secs),
-                self.kill_grace,
-            )
-            .await?;
+        let command = self.command(build, setup_build, project);
+        let limit = timeout_s.map(Duration::from_secs);
+        let ended = match &project.image {
+            None => command.run(file, stop, limit, self.kill_grace).await?,
+            Some(image) => {
+                let image = Arc::clone(image);
+                let contained = self.contained(build, command, Arc::clone(&image), true);
+                let (ended, changed) = contained
+                    .run(file, stop, limit)
+                    .await
+                    .map_err(failed(&image))?;
+                if let Some(changed) = changed {
+                    // What was installed in the container is there for the atoms, too.
+                    project.image = Some(changed.into());
+                }
+                ended
+            }
+        };
         let how = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
@@ -156,6 +187,8 @@ impl Setup {
 
     /// Takes away what may be left of a build's project, so that it can be set up again.
     pub(crate) async fn make_room(&self, build: BuildId) {
+        // They have the old directory.
+        self.end_containers(build).await;
         self.sources
             .mirrors
             .remove_work_tree(&self.data, build)
@@ -187,6 +220,7 @@ impl Setup {
                 tracing::warn!(build.id = %build, "{trouble}");
             }
         }
+        self.end_containers(build).await;
         self.sweeper.end(self.data.build_mark(build)).await;
         self.sources
             .mirrors
@@ -224,7 +258,20 @@ impl Setup {
         let (output, file) = made.map_err(|error| not_run(&error))?;
         let cut_off = CancellationToken::new();
         let command = self.command(build, teardown_build, project);
-        let run = command.run(file, &cut_off, project.teardown_timeout, self.kill_grace);
+        let run = async {
+            let limit = project.teardown_timeout;
+            match &project.image {
+                None => {
+                    let run = command.run(file, &cut_off, limit, self.kill_grace);
+                    run.await.map_err(SetupError::Command)
+                }
+                Some(image) => {
+                    let contained = self.contained(build, command, Arc::clone(image), false);
+                    let run = contained.run(file, &cut_off, limit);
+                    run.await.map(|(ended, _)| ended).map_err(failed(image))
+                }
+            }
+        };
         let limit = async {
             hurry.cancelled().await;
             tokio::time::sleep(HURRIED_TEARDOWN).await;
@@ -249,6 +296,57 @@ impl Setup {
         };
         let output = last_lines(output, self.max_output).await;
         Err(format!("teardown_build {how}{output}"))
+    }
+
+    /// The variables of a build. One that makes a template is told by which runtime images are built.
+    async fn variables(&self, variables: Arc<BuildVariables>) -> Arc<BuildVariables> {
+        let runtime = match TemplatePlaces::are_of(&variables) {
+            true => self.containers.runtime().await.ok(),
+            false => None,
+        };
+        self.templates.given_to(variables, runtime.as_deref())
+    }
+
+    /// Sees to it that containers of this image can be started.
+    async fn fetch_image(&self, image: &str, stop: &CancellationToken) -> Result<(), SetupError> {
+        let fetched = async {
+            let runtime = tokio::select! {
+                runtime = self.containers.runtime() => runtime?,
+                () = stop.cancelled() => return Err(ContainerError::Canceled),
+            };
+            let (image, stop) = (image.to_owned(), stop.clone());
+            let pull = spawn_blocking(move || runtime.pull(&image, &|| stop.is_cancelled()));
+            pull.await.map_err(contained::broken_off)?
+        };
+        fetched.await.map_err(failed(image))
+    }
+
+    /// A command that is to run in a container of its own.
+    fn contained(
+        &self,
+        build: BuildId,
+        command: ShellCommand,
+        image: Arc<str>,
+        keeps_changes: bool,
+    ) -> Contained {
+        Contained {
+            containers: Arc::clone(&self.containers),
+            build,
+            command,
+            image,
+            artifacts: self.data.all_artifacts(),
+            mark: self.data.container_mark(build),
+            grace: self.kill_grace,
+            keeps_changes,
+        }
+    }
+
+    /// Ends what a build has of containers.
+    async fn end_containers(&self, build: BuildId) {
+        let containers = Arc::clone(&self.containers);
+        if let Err(error) = spawn_blocking(move || containers.end(build)).await {
+            tracing::error!(build.id = %build, %error, "the task that ends a build's containers failed");
+        }
     }
 
     fn command(&self, build: BuildId, line: &str, project: &Project) -> ShellCommand {
@@ -281,6 +379,14 @@ impl Setup {
     }
 }
 
+fn failed(image: &str) -> impl FnOnce(ContainerError) -> SetupError {
+    let image = image.to_owned();
+    move |error| match error {
+        ContainerError::Canceled => SetupError::Canceled,
+        source => SetupError::Image { image, source },
+    }
+}
+
 async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> {
     let (name, config) = match source {
         JobSource::Order(job) => return Ok(job),
@@ -300,6 +406,7 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         max_executors: None,
         priority: 0,
         weight: None,
+        image: job.image,
     })
 }
 

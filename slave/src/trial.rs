@@ -46,6 +46,7 @@ impl Trial {
                 max_console_size: Some(MAX_CONSOLE_SIZE),
             },
             consoles: Arc::default(),
+            containers: Arc::default(),
         };
         let (sender, ends) = channel();
         let sender = Mutex::new(sender);
@@ -89,6 +90,7 @@ impl Trial {
                 variables: Arc::default(),
                 atomic_commands: vec![command.to_owned()],
                 timeout: Some(Duration::from_secs(60)),
+                image: None,
             };
             self.given += 1;
             let events = SubjobEvents::new(self.events.clone(), &order, "trial".to_owned());

@@ -36,6 +36,7 @@ mod bad_line;
 mod canceling;
 mod chaos;
 mod command_line;
+mod containers;
 mod daemons;
 mod damage;
 mod doors;

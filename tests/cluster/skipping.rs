@@ -13,6 +13,8 @@ pub(crate) enum Lacks {
     MountNamespaces,
     /// The module of the kernel that makes a network slow and lossy.
     Netem,
+    /// A container runtime that runs a container.
+    Containers,
     /// The programs of a language.
     Runtime(&'static str),
 }
@@ -23,6 +25,7 @@ impl Lacks {
             Self::NetworkNamespaces => "network-namespaces",
             Self::MountNamespaces => "mount-namespaces",
             Self::Netem => "netem",
+            Self::Containers => "containers",
             Self::Runtime(language) => language,
         }
     }

@@ -262,6 +262,9 @@ pub struct SetupJob {
     /// How large its share of the slave's executors is beside those; absent for 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<NonZeroU32>,
+    /// The image of the containers that its commands run in; absent for no container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 #[expect(

@@ -10,6 +10,7 @@ pub use running::RunningCommand;
 
 use crate::process::console::keep_capped;
 use crate::process::open_files;
+use crate::process::terminal;
 use crate::process::variables::BuildVariables;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
@@ -157,6 +158,24 @@ impl ShellCommand {
         let started = started.map_err(|source| self.not_started(source))?;
         open_files::lower_limit_of(started.id());
         RunningCommand::new(started)
+    }
+
+    /// Starts another program in the place of the shell, such as the client of a container runtime, which sees to
+    /// all that stands in `self`. Its standard input stays as it is.
+    ///
+    /// # Errors
+    /// When it can not be started.
+    pub fn start_program(
+        &self,
+        mut program: std::process::Command,
+        output: File,
+    ) -> Result<RunningCommand, CommandError> {
+        let errors = output.try_clone();
+        let errors = errors.map_err(|source| self.not_started(source))?;
+        program.stdout(output).stderr(errors);
+        terminal::in_own_group(&mut program);
+        let started = program.spawn();
+        RunningCommand::new(started.map_err(|source| self.not_started(source))?)
     }
 
     fn start_on_runtime(&self, streams: Streams) -> Result<Child, CommandError> {

@@ -158,6 +158,7 @@ impl Cluster {
                 max_executors: plan.max_executors_per_slave,
                 priority: plan.priority,
                 weight: plan.weight,
+                image: plan.image.clone(),
             }),
             ..SetupRequest::default()
         };

@@ -69,8 +69,23 @@ impl Call {
         (self.child.stdin.take(), self.child.stdout.take())
     }
 
+    /// Whether it has ended. Not to be finished afterwards if so.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.has_ended |= !matches!(self.child.try_wait(), Ok(None));
+        self.has_ended
+    }
+
     /// Waits for its end.
     pub(super) fn finish(&mut self, limit: Duration) -> Result<(), ContainerError> {
+        self.finish_unless(limit, &|| false)
+    }
+
+    /// Waits for its end, or until `stop` says so.
+    pub(super) fn finish_unless(
+        &mut self,
+        limit: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), ContainerError> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
@@ -79,6 +94,9 @@ impl Call {
             if let Some(status) = ended {
                 self.has_ended = true;
                 return self.judge(status);
+            }
+            if stop() {
+                return Err(ContainerError::Canceled);
             }
             if started.elapsed() > limit {
                 return Err(ContainerError::TimedOut {

@@ -1,7 +1,9 @@
 //! Why something could not be done with containers. The texts reach users.
 
+use clusterrunner_common::process::command::CommandError;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why the runtime could not do something.
@@ -32,6 +34,15 @@ pub(crate) enum ContainerError {
     TimedOut { what: String, limit: Duration },
     #[error("the image archive can not be used: {0}")]
     Archive(String),
+    /// The text says why.
+    #[error("{0}")]
+    NotAvailable(Arc<str>),
+    #[error("the container ended before it ran anything")]
+    EndedAtOnce,
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("it was canceled")]
+    Canceled,
     #[error("the variable {name} can not be given to a container: {why}")]
     Variable { name: String, why: &'static str },
 }

@@ -1,7 +1,8 @@
 //! Images: built from a directory, saved, loaded, removed.
 
 use super::client::{self, Call, LONG, SHORT};
-use super::{ContainerError, ContainerRuntime, Kind};
+use super::{ContainerError, ContainerRuntime, Kind, OWNER, Role};
+use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::text::printable::plain;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -9,7 +10,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use tar::EntryType;
 
@@ -21,6 +22,27 @@ const MOST_MANIFEST: u64 = 1 << 20;
 
 /// The most bytes of an archive, unpacked.
 const MOST_IMAGE: u64 = 64 << 30;
+
+/// What a runtime makes in each container.
+const RUNTIMES_OWN: [&str; 14] = [
+    "/dev",
+    "/dev/console",
+    "/dev/pts",
+    "/dev/shm",
+    "/etc",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/mtab",
+    "/etc/resolv.conf",
+    "/proc",
+    "/run",
+    "/run/.containerenv",
+    "/run/secrets",
+    "/sys",
+];
+
+/// Where images are that the set-ups of builds leave.
+const BUILDS: &str = "localhost/clusterrunner-build";
 
 /// Says what an archive holds.
 const MANIFEST: &str = "manifest.json";
@@ -117,6 +139,53 @@ impl ContainerRuntime {
     pub(crate) fn has_image(&self, name: &str) -> bool {
         let mut command = self.command(&["image", "inspect", "--format", "{{.Id}}"]);
         client::output(command.arg(name), SHORT).is_ok()
+    }
+
+    /// Makes an image of a container, without what is mounted in it. Says what the image is called.
+    pub(super) fn commit(&self, container: &str) -> Result<String, ContainerError> {
+        let image = format!("{BUILDS}:{:016x}", u64::from_be_bytes(random_bytes()));
+        let mut command = self.command(&["commit"]);
+        if self.kind == Kind::Podman {
+            command.arg("--quiet");
+        }
+        let label = format!("--change=LABEL {:?}={:?}", OWNER, self.owner);
+        client::output(command.args([&label, container, &image]), LONG)?;
+        Ok(image)
+    }
+
+    /// The paths that differ between a container and its image, but for those that the runtime itself makes.
+    pub(super) fn changes(&self, container: &str) -> Result<Vec<PathBuf>, ContainerError> {
+        let printed = client::output(self.command(&["diff"]).arg(container), LONG)?;
+        let paths = printed.lines().filter_map(|line| line.split_once(' '));
+        let paths = paths.map(|(_, path)| PathBuf::from(path));
+        let is_other = |path: &PathBuf| !RUNTIMES_OWN.iter().any(|own| path == Path::new(own));
+        Ok(paths.filter(is_other).collect())
+    }
+
+    /// Removes the containers and images that builds of earlier lives of this slave left.
+    pub(super) fn remove_left_by_builds(&self) -> Result<(), ContainerError> {
+        self.remove_all(Role::Build)?;
+        let mut command = self.command(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let filter = format!("label={}", self.owner_label());
+        let printed = client::output(command.args(["--filter", &filter]), SHORT)?;
+        let is_of_build = |line: &&str| {
+            line.strip_prefix(BUILDS)
+                .is_some_and(|tag| tag.starts_with(':'))
+        };
+        for image in printed.lines().filter(is_of_build) {
+            self.remove_image(image)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches an image from its registry, if the machine has it not. Blocks, until `stop` says so at the latest.
+    pub(crate) fn pull(&self, image: &str, stop: &dyn Fn() -> bool) -> Result<(), ContainerError> {
+        if self.has_image(image) {
+            return Ok(());
+        }
+        let mut command = self.command(&["pull", "--quiet", image]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Call::start(&mut command)?.finish_unless(LONG, stop)
     }
 
     /// The first port that an image exposes.

@@ -69,7 +69,7 @@ impl ContainerRuntime {
         run: &ContainerRun<'_>,
         variables: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Command, ContainerError> {
-        let mut command = self.unmounted(run);
+        let mut command = self.prepared(run);
         let port = run.port.map(|port| self.inner_port(port).to_string());
         let port = port.as_deref().map(|port| ("PORT", port));
         let others = variables.into_iter();
@@ -91,7 +91,7 @@ impl ContainerRuntime {
     }
 
     /// All but the variables, the image and what runs in it.
-    pub(super) fn unmounted(&self, run: &ContainerRun<'_>) -> Command {
+    pub(super) fn prepared(&self, run: &ContainerRun<'_>) -> Command {
         let mut command = self.command(&["run", "--rm", "--log-driver=none", "--name", run.name]);
         self.label(&mut command);
         command.args(["--label", run.role.label()]);

@@ -38,6 +38,14 @@ enum Found {
     None(Arc<str>),
 }
 
+/// Of a slave that runs no containers.
+impl Default for Availability {
+    fn default() -> Self {
+        let none = Found::None("this slave runs no containers".into());
+        Self(watch::channel(none).1)
+    }
+}
+
 impl Availability {
     /// Looks for a runtime in the background, and removes the containers of builds that an earlier life of the slave
     /// with this data directory left. To be called in a runtime of tasks.
@@ -50,9 +58,7 @@ impl Availability {
     ) -> Result<Self, ContainerError> {
         let installed = ContainerRuntime::installed(settings, data)?;
         if installed.is_empty() {
-            let (_, found) =
-                watch::channel(Found::None("this slave has no container runtime".into()));
-            return Ok(Self(found));
+            return Ok(Self::default());
         }
         let (tell, found) = watch::channel(Found::Searching);
         let remembered = data.join(REMEMBERED);
@@ -80,6 +86,11 @@ impl Availability {
         }
     }
 
+    /// Waits until it is known whether there is a runtime, and says so.
+    pub(crate) async fn runs_images(&self) -> bool {
+        self.runtime().await.is_ok()
+    }
+
     /// The runtime, if it is known that there is one.
     pub(crate) fn known(&self) -> Option<Arc<ContainerRuntime>> {
         match &*self.0.borrow() {
@@ -95,7 +106,7 @@ fn first_working(installed: Vec<ContainerRuntime>, remembered: &Path) -> Found {
         let name = runtime.name();
         match works(&runtime, remembered) {
             Ok(()) => {
-                if let Err(error) = runtime.remove_all(Role::Build) {
+                if let Err(error) = runtime.remove_left_by_builds() {
                     tracing::warn!(%error, "could not remove the containers that an earlier life of this slave left");
                 }
                 tracing::info!("containers run with {name}");

@@ -1,6 +1,7 @@
 //! Runs the atoms of subjobs one after the other, on the thread of an executor: for a short atom hardly
 //! more is done than starting its shell and waiting for it.
 
+use crate::containers::{BuildContainer, BuildContainers, ContainerError, ContainerPlace};
 use crate::data_directory::DataDirectory;
 use crate::run::artifact_directory::ArtifactDirectories;
 use crate::run::console_file::{AtomEnding, ConsoleFiles};
@@ -39,6 +40,10 @@ enum RunError {
     NoSpace(#[from] ShortOfSpace),
     #[error("nothing more could be written to the disk while it ran")]
     DiskUsedUp,
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    #[error("its container ended while it ran")]
+    ContainerEnded,
     /// The command of the atom is kept: it may be run when the project is there again.
     #[error("the project's directory is gone")]
     NoProject(String),
@@ -61,6 +66,8 @@ pub(crate) struct Means {
     pub(crate) limits: Limits,
     /// Told what runs, so that it can be shown.
     pub(crate) consoles: Arc<Consoles>,
+    /// What atoms run in whose job names an image.
+    pub(crate) containers: Arc<BuildContainers>,
 }
 
 /// Runs atoms, and keeps ready what the next one needs.
@@ -180,8 +187,16 @@ impl SubjobExecutor {
             space,
             limits,
             consoles,
+            containers,
         } = self.means.clone();
         let hand_out = order.hand_out;
+        if order.image.is_some() && !order.project_directory.is_dir() {
+            return Err(RunError::NoProject(command));
+        }
+        let container = match self.container(order, stop) {
+            Err(ContainerError::Canceled) => return Ok(None),
+            container => container?,
+        };
         let (console, output) = self.console_files.open(&data)?;
         let directory = self.directories.take(&data)?;
         let shell_command = ShellCommand {
@@ -196,7 +211,14 @@ impl SubjobExecutor {
         let started_at = Timestamp::now();
         consoles.started(self.executor, (hand_out, atom), console, started_at);
         let started = Instant::now();
-        let mut running = match shell_command.start(output) {
+        let running = match &container {
+            None => shell_command.start(output),
+            Some(container) => {
+                let program = container.command(&shell_command)?;
+                shell_command.start_program(program, output)
+            }
+        };
+        let mut running = match running {
             Err(_) if !order.project_directory.is_dir() => {
                 return Err(RunError::NoProject(shell_command.command_line));
             }
@@ -208,9 +230,16 @@ impl SubjobExecutor {
             Ended::Exited(_) | Ended::Signaled(_) | Ended::Canceled => None,
         };
         let has_left_some = match ended {
-            Ended::Exited(_) | Ended::Signaled(_) => running.has_left_some(),
+            // What is left in a container is not known.
+            Ended::Exited(_) | Ended::Signaled(_) => container.is_some() || running.has_left_some(),
             Ended::TimedOut | Ended::Canceled => {
                 running.end(&shell_command.mark, self.grace())?;
+                if container
+                    .as_ref()
+                    .is_some_and(|container| !container.shows_processes())
+                {
+                    containers.give_up(hand_out.build, self.executor);
+                }
                 true
             }
         };
@@ -219,6 +248,10 @@ impl SubjobExecutor {
             return Ok(None);
         }
         let exit_code = ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE);
+        let has_ended = |container: Arc<BuildContainer>| container.has_ended();
+        if exit_code != 0 && timed_out.is_none() && container.is_some_and(has_ended) {
+            return Err(RunError::ContainerEnded);
+        }
         if was_used_up || space.is_used_up() {
             return Err(RunError::DiskUsedUp);
         }
@@ -244,6 +277,28 @@ impl SubjobExecutor {
                 .directories
                 .left(&data, hand_out.build, nobody_is_left)?,
         }))
+    }
+
+    /// What the atoms of an order run in.
+    fn container(
+        &self,
+        order: &RunOrder,
+        stop: &CancellationToken,
+    ) -> Result<Option<Arc<BuildContainer>>, ContainerError> {
+        let Some(image) = &order.image else {
+            return Ok(None);
+        };
+        let (data, build) = (&self.means.data, order.hand_out.build);
+        let place = ContainerPlace {
+            image,
+            directory: &order.project_directory,
+            artifacts: &data.all_artifacts(),
+            mark: &data.container_mark(build),
+        };
+        let containers = &self.means.containers;
+        let started =
+            containers.of_executor(build, self.executor, &place, &|| self.is_to_stop(stop));
+        started.map(Some)
     }
 
     /// How a command comes to its end, and whether the disk was seen without any space meanwhile.

@@ -99,6 +99,7 @@ impl Work {
                 variables: Arc::clone(&project.variables),
                 atomic_commands: waiting.subjob.atomic_commands,
                 timeout: waiting.timeout,
+                image: project.image.clone(),
             }));
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             max_executors: None,
             priority: 0,
             weight: None,
+            image: None,
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),
@@ -59,6 +60,7 @@ pub(super) fn project() -> Project {
         variables: Arc::default(),
         teardown_build: None,
         teardown_timeout: None,
+        image: None,
     }
 }
 

@@ -107,6 +107,8 @@ pub(crate) struct Project {
     pub(crate) teardown_build: Option<String>,
     /// How long that may run.
     pub(crate) teardown_timeout: Option<Duration>,
+    /// What the build's commands run in; none for no container.
+    pub(crate) image: Option<Arc<str>>,
 }
 
 /// How a set-up ended.
@@ -327,4 +329,6 @@ pub(crate) struct RunOrder {
     pub(crate) atomic_commands: Vec<String>,
     /// How long each of them may run.
     pub(crate) timeout: Option<Duration>,
+    /// What they run in; none for no container.
+    pub(crate) image: Option<Arc<str>>,
 }

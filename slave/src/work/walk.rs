@@ -55,6 +55,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         weight: u32::try_from(build.0)
             .ok()
             .and_then(|weight| NonZeroU32::new(weight * 2)),
+        image: None,
     });
     order
 }

@@ -124,6 +124,7 @@ fn settings(
         .set("heartbeat_interval", 1)
         .set("atom_kill_grace", 1)
         .set("default_http_timeout", 10)
+        .set("container_runtime", "none")
         .set("templates_path", base.join("t").display())
         .set("instance_stop_grace", 1);
     let flags = others
@@ -143,6 +144,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         max_executors: None,
         priority: 0,
         weight: None,
+        image: None,
     }
 }
 

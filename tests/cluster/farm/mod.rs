@@ -111,10 +111,15 @@ impl Farm {
             true => "",
             false => "slave_lost_after = 3\n",
         };
+        // A search for one would cost each slave a second.
+        let containers = match extra.slave.contains("container_runtime") {
+            true => "",
+            false => "container_runtime = none\n",
+        };
         let text = format!(
             "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
              [master]\nport = {port}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
-             [slave]\nmaster_hostname = {address}\nmaster_port = {port}\nheartbeat_interval = 1\n{}\n",
+             [slave]\nmaster_hostname = {address}\nmaster_port = {port}\nheartbeat_interval = 1\n{containers}{}\n",
             extra.general,
             extra.master,
             extra.slave,

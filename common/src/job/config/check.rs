@@ -28,9 +28,12 @@ const ENV: &str = "env";
 const RAW_ATOMS: &str = "raw_atoms";
 const ALLOW_NO_ATOMS: &str = "allow_no_atoms";
 
+// And what its commands run in.
+const IMAGE: &str = "image";
+
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -47,6 +50,7 @@ const SECTIONS: [&str; 16] = [
     ENV,
     RAW_ATOMS,
     ALLOW_NO_ATOMS,
+    IMAGE,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -131,6 +135,9 @@ impl Check<'_> {
         let allow_no_atoms = sections
             .get(ALLOW_NO_ATOMS)
             .and_then(|truth| self.truth(ALLOW_NO_ATOMS, truth));
+        let image = sections
+            .get(IMAGE)
+            .and_then(|image| self.image(IMAGE, image));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -176,6 +183,7 @@ impl Check<'_> {
             env: env.unwrap_or_default(),
             raw_atoms: raw_atoms.unwrap_or_default(),
             allow_no_atoms: allow_no_atoms.unwrap_or_default(),
+            image,
         })
     }
 

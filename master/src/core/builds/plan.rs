@@ -44,6 +44,9 @@ pub struct Plan {
     /// Whether it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,
+    /// What its commands run in: a template or the reference of an image; none for no container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// What is to be told of how its atoms were found. Emptied once it is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -75,6 +78,7 @@ impl Plan {
             env: job.env,
             quotes_atoms: !job.raw_atoms,
             allow_no_atoms: job.allow_no_atoms,
+            image: job.image,
             warnings: Vec::new(),
             atoms: Vec::new(),
             expected_ms: Vec::new(),

@@ -100,6 +100,7 @@ fn effects_carry_all_that_is_needed() {
             max_executors: NonZeroU32::new(3),
             priority: -2,
             weight: NonZeroU32::new(7),
+            image: None,
         }),
         ..SetupRequest::default()
     };

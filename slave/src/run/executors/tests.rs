@@ -21,6 +21,7 @@ fn means(base: &tempfile::TempDir) -> Means {
             max_console_size: None,
         },
         consoles: Arc::default(),
+        containers: Arc::default(),
     }
 }
 
@@ -37,6 +38,7 @@ fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> Ru
         variables: Arc::default(),
         atomic_commands: vec![atom.to_owned()],
         timeout: None,
+        image: None,
     }
 }
 

@@ -35,6 +35,7 @@ impl Scenario {
                 max_console_size,
             },
             consoles: Arc::default(),
+            containers: Arc::default(),
         };
         Self {
             base,
@@ -61,6 +62,7 @@ impl Scenario {
             variables: Arc::default(),
             atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
             timeout,
+            image: None,
         };
         let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
         self.executor.run(order, &self.stop, &events)

@@ -124,3 +124,22 @@ fn a_truth_is_true_or_false() {
     let inline = json!({"commands": ["a"], "atomizers": [{"T": "ls"}], "allow_no_atoms": true});
     assert!(Job::from_inline(None, &inline).unwrap().allow_no_atoms);
 }
+
+#[test]
+fn an_image_is_a_name_and_no_flag() {
+    for (section, column) in [
+        ("image: '--privileged'", 10),
+        ("image: debian 12", 10),
+        ("image: ''", 10),
+        ("image: [debian]", 10),
+        ("image: 12", 10),
+    ] {
+        let found = "section \"image\". Parser expected one of [<class 'str'>] but found";
+        check_section(
+            section,
+            column,
+            found,
+            "such as docker.io/library/debian:12",
+        );
+    }
+}
