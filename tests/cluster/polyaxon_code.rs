@@ -43,8 +43,9 @@ fn names(archive: &[u8]) -> Vec<String> {
     names
 }
 
+/// Steps that run even if they ran before.
 fn steps(steps: &[&str]) -> Value {
-    json!({"version": 1, "kind": "build", "build": {"build_steps": steps}})
+    json!({"version": 1, "kind": "build", "build": {"build_steps": steps, "nocache": true}})
 }
 
 impl Polyaxon {

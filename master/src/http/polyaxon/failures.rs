@@ -1,29 +1,25 @@
 //! Which step of a build failed: what the build printed last says it.
 
 use super::Api;
-use super::specification::{Specification, failure_in};
 use crate::core::builds::build::Build;
 use crate::core::builds::statuses::StatusCause;
 use crate::http::consoles::Lines;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::templates::failure_in;
 
 /// A build of steps that failed.
 #[derive(Debug)]
 pub(super) struct Failed {
     build: BuildId,
-    specification: Specification,
 }
 
 impl Failed {
     /// The build, if it is one of steps and its steps came to an end that is a failure.
     pub(super) fn of(build: &Build) -> Option<Self> {
-        let specification = build.request.specification.as_ref()?;
+        build.request.specification.as_ref()?;
         let last = build.statuses().pop()?.cause;
         let has_failed = matches!(last, StatusCause::Finished { atoms_failed: 1.. });
-        has_failed.then(|| Self {
-            build: build.id,
-            specification: Specification::stored(specification),
-        })
+        has_failed.then_some(Self { build: build.id })
     }
 
     /// The step that failed, and with which exit code; none where the build did not come to say it.
@@ -35,6 +31,6 @@ impl Failed {
         let steps = (self.build, SubjobId(0), AtomId(0));
         // Without its console, its exit code is told.
         let printed = api.streams.consoles.piece(steps, lines).await.ok()?;
-        failure_in(&self.specification, &printed.content)
+        failure_in(&printed.content)
     }
 }

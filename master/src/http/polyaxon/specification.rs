@@ -5,10 +5,10 @@
 
 mod dockerfile;
 mod parts;
-mod steps;
+mod recipe;
 
 pub(super) use dockerfile::dockerfile;
-pub(super) use steps::{JOB, failure_in, job};
+pub(super) use recipe::recipe;
 
 use clusterrunner_common::process::variables::{Variables, check as check_variable};
 use clusterrunner_common::text::json::MOST_LEVELS;
@@ -52,6 +52,9 @@ const SECTIONS: [&str; 12] = [
     BUILD,
 ];
 
+/// The variables with the locale.
+const LOCALE: [&str; 3] = ["LC_ALL", "LANG", "LANGUAGE"];
+
 /// The parts of a build, in all versions.
 const PARTS: [&str; 12] = [
     "image",
@@ -75,6 +78,10 @@ pub(super) struct Specification {
     pub(super) image: Option<String>,
     /// The path of a Dockerfile in the code, in place of image and steps.
     pub(super) dockerfile: Option<String>,
+    /// The directory of the code that is built.
+    pub(super) context: Option<String>,
+    /// Whether the build runs even if an equal one has left a template.
+    pub(super) has_no_cache: bool,
     /// Shell texts, one after the other.
     pub(super) build_steps: Vec<String>,
     /// Names and values, in their order.
@@ -136,6 +143,8 @@ impl Specification {
         let specification = Self {
             image: image(&parts)?,
             dockerfile: path(&parts, "dockerfile")?,
+            context: path(&parts, "context")?,
+            has_no_cache: parts.truth("nocache")?,
             build_steps: build_steps(&parts)?,
             env_vars: env_vars(&parts)?,
             lang_env: word(&parts, "lang_env")?,
@@ -146,8 +155,6 @@ impl Specification {
             },
             ..Self::default()
         };
-        parts.truth("nocache")?;
-        path(&parts, "context")?;
         for text in ["git", "backend"] {
             parts.text(text, LONGEST_NAME)?;
         }
@@ -179,6 +186,9 @@ impl Specification {
     /// The variables of all steps.
     pub(super) fn variables(&self) -> Variables {
         let mut variables = Variables::default();
+        for name in LOCALE.iter().filter(|_| self.lang_env.is_some()) {
+            variables.set(*name, self.lang_env.clone().unwrap_or_default());
+        }
         for (name, value) in &self.env_vars {
             variables.set(name, value);
         }

@@ -1,4 +1,4 @@
-//! Starting a build of a project: its specification becomes a job whose commands are the build's steps.
+//! Starting a build of a project: its specification says how the template is made that the build leaves.
 
 use super::Api;
 use super::body::{Body, Fields};
@@ -7,7 +7,7 @@ use super::code::commit_of;
 use super::error::PolyaxonError;
 use super::granted::{Granted, GrantedBuild, Using};
 use super::shapes::builds::BuildView;
-use super::specification::{JOB, Specification, job};
+use super::specification::{Specification, recipe};
 use crate::coordinator::Gone;
 use crate::core::accounts::projects::Project;
 use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, NewDetails};
@@ -17,8 +17,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::api::product_build::product_build;
+use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::git::CommitId;
-use indexmap::IndexMap;
+use clusterrunner_common::settings::ImagePolicy;
+use clusterrunner_common::templates::usable_name;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -39,18 +42,7 @@ pub(super) async fn submit(
     let source = source(&api, &of.project, &specification).await?;
     let project = source.map_err(|sentence| PolyaxonError::field(field, sentence))?;
     api.space.check(0)?;
-    let (job, atom) = job(&specification, api.image_policy);
-    let request = Box::new(BuildRequest {
-        project,
-        job_name: Some(JOB.to_owned()),
-        config: Some(job),
-        atoms_override: Some(vec![atom]),
-        remote_files: IndexMap::new(),
-        env: specification.variables(),
-        inherited_env: None,
-        specification: Some(specification.config),
-        product: None,
-    });
+    let request = Box::new(request(&of, project, specification, api.image_policy));
     let queue = Command::QueueBuildOf {
         by: Actor::User(of.caller.id),
         project: of.project.id,
@@ -65,6 +57,25 @@ pub(super) async fn submit(
     let build = queued.ok_or(Gone)?;
     let view = builds::shown(&api, &GrantedBuild { of, build }).await?;
     Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// The build that leaves the template of a project.
+fn request(
+    of: &Granted<Using>,
+    project: ProjectSource,
+    specification: Specification,
+    policy: ImagePolicy,
+) -> BuildRequest {
+    let name = usable_name(&format!("{}-{}", of.owner, of.project.name()));
+    let recipe = recipe(&specification, policy);
+    let variables = specification.variables();
+    let mut request = product_build(project, &name, &recipe, variables, false);
+    if let Some(product) = request.product.as_mut().filter(|_| recipe.has_no_cache) {
+        // Equal to no other, so that no earlier template is used again. Builds of the project that are under way go on.
+        product.recipe = hex::encode(random_bytes::<32>());
+    }
+    request.specification = Some(specification.config);
+    request
 }
 
 /// The specification of a body, and the field that has it.

@@ -1,6 +1,6 @@
 //! The recipe of a build in the form of a Dockerfile, as Polyaxon writes it, whether or not anything reads it.
 
-use super::Specification;
+use super::{LOCALE, Specification};
 use std::fmt::Write as _;
 
 /// The locale where nothing is said.
@@ -17,7 +17,7 @@ pub(in crate::http::polyaxon) fn dockerfile(specification: &Specification) -> Op
     let image = specification.image.as_ref()?;
     let locale = specification.lang_env.as_deref().unwrap_or(USUAL_LOCALE);
     let mut text = format!("\nFROM {image}\n\n");
-    for name in ["LC_ALL", "LANG", "LANGUAGE"] {
+    for name in LOCALE {
         line(&mut text, &format!("ENV {name} {locale}"));
     }
     line(&mut text, "# Use bash as default shell, rather than sh");

@@ -30,6 +30,7 @@ fn a_specification_of_each_version_is_read() {
             ("C".into(), "True".into()),
         ],
         commit: Some("abcd".into()),
+        has_no_cache: true,
         config: Map::new(),
         ..Specification::default()
     };

@@ -91,11 +91,12 @@ async fn a_specification_becomes_a_build() {
     assert_eq!(request.env.iter().collect::<Vec<_>>(), [("A", "b")]);
     assert_eq!(
         request.atoms_override,
-        Some(vec!["export BUILD_STEPS=\"2\";".to_owned()])
+        Some(vec!["export TEMPLATE=\"ann-hill\";".to_owned()])
     );
+    assert_eq!(request.product.unwrap().name, "ann-hill");
     let commands = request.config.unwrap()["commands"].to_string();
     assert!(
-        commands.contains("busybox:1 was not used") && commands.contains("'make test'"),
+        commands.contains("build-template") && commands.contains("make test"),
         "{commands}"
     );
     // The name is taken.
@@ -130,7 +131,7 @@ async fn the_recipe_is_shown_when_building_begins() {
     let plan = Plan {
         job_name: "build".to_owned(),
         command: "make".to_owned(),
-        atoms: vec!["export BUILD_STEPS=\"2\";".to_owned()],
+        atoms: vec!["export TEMPLATE=\"ann-hill\";".to_owned()],
         ..Plan::default()
     };
     let plan = Box::new(plan);
