@@ -145,4 +145,4 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

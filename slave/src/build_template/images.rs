@@ -18,6 +18,9 @@ const BUILT: &str = "localhost/clusterrunner-build";
 /// Where the workspace is in an image of given steps.
 const CODE: &str = "/code";
 
+/// How the line begins that says which step failed.
+const STEP_FAILED: &str = "Build step ";
+
 /// Stands in front of a step: says which one failed, and with which exit code. It gets the step, its number and how it is
 /// shown.
 const STEP: &str = "/bin/sh -c \"$0\" || { code=$?; printf '\\nBuild step %s failed with exit code %s: %s\\n' \"$1\" \"$code\" \"$2\"; exit \"$code\"; }";
@@ -57,10 +60,13 @@ pub(super) fn build<'a>(
     }
     let mut step = None;
     let code = run_seen(&mut command, context, |line| {
-        // Runtimes write numbers in front of what a step prints.
-        if let Some(begin) = line.find("Build step ") {
-            step = failure_in(&line[begin..]).or(step.take());
-        }
+        // Runtimes write numbers in front of what a step prints, and the commands of steps, which have no number.
+        let begins = line.match_indices(STEP_FAILED).map(|(at, _)| &line[at..]);
+        let told = begins.filter(|rest| {
+            let number = rest[STEP_FAILED.len()..].chars().next();
+            number.is_some_and(|digit| digit.is_ascii_digit())
+        });
+        step = step.take().or_else(|| told.filter_map(failure_in).next());
     })?;
     match (code, step) {
         (0, _) => Ok(image),

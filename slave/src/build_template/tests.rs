@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 struct Bench {
     folder: tempfile::TempDir,
     recipe: Recipe,
+    runtime: Option<ContainerRuntime>,
 }
 
 impl Bench {
@@ -17,6 +18,7 @@ impl Bench {
         let bench = Self {
             folder,
             recipe: Recipe::default(),
+            runtime: None,
         };
         for directory in ["work", "artifacts"] {
             fs::create_dir(bench.path(directory)).unwrap();
@@ -46,7 +48,7 @@ impl Bench {
             workspace: self.path("work"),
             artifacts: self.path("artifacts"),
             templates_path: self.path("templates"),
-            runtime: None,
+            runtime: self.runtime.clone(),
         };
         let built = build(&surroundings).map_err(|error| error.to_string());
         // Whatever came of it.
@@ -390,4 +392,47 @@ fn what_steps_leave_under_our_names_is_replaced() {
     symlink("/etc/passwd", bench.path("artifacts").join(DESCRIPTION)).unwrap();
     symlink("/dev/null", bench.path("artifacts").join(SNAPSHOT)).unwrap();
     assert_eq!(bench.built().1["source/a"], "x");
+}
+
+#[test]
+fn a_runtime_builds_images_and_given_steps_in_them() {
+    let Some(place) = crate::containers::tests::place() else {
+        return;
+    };
+    let busybox = |bench: &Bench| {
+        fs::copy("/bin/busybox", bench.path("work").join("busybox")).unwrap();
+    };
+    let with_runtime = |recipe: Recipe, files: &[(&str, &str)]| Bench {
+        runtime: Some(place.runtime.clone()),
+        ..Bench::given(recipe, files)
+    };
+    let text = "FROM scratch\nCOPY busybox /bin/sh\nEXPOSE 8081/tcp\nCMD [\"/bin/sh\"]\n";
+    let bench = with_runtime(Recipe::default(), &[("Dockerfile", text)]);
+    busybox(&bench);
+    bench.build().unwrap();
+    let description = fs::read(bench.path("artifacts").join(DESCRIPTION)).unwrap();
+    let description: TemplateDescription = serde_json::from_slice(&description).unwrap();
+    assert_eq!(
+        (description.form, description.port),
+        (Form::Image, Some(8081))
+    );
+    let image = description.image.unwrap();
+    assert!(!place.runtime.has_image(&image), "{image} stayed");
+    let base = "localhost/base:1";
+    let snapshot = bench.path("artifacts").join(SNAPSHOT);
+    place.runtime.load(&snapshot, base).unwrap();
+    assert!(place.runtime.has_image(base));
+    let recipe = Recipe {
+        image: Some(base.to_owned()),
+        steps: Some(owned(&["pwd; read -r x < file; echo $x", "exit 3"])),
+        ..Recipe::default()
+    };
+    with_runtime(recipe, &[("file", "x\n")])
+        .check_fails("Build step 2 failed with exit code 3: exit 3");
+    let wrong = with_runtime(
+        Recipe::default(),
+        &[("Dockerfile", "FROM scratch\nRUNN x\n")],
+    );
+    wrong.check_fails("Dockerfile line 2: unknown instruction `RUNN`. Did you mean RUN?");
+    place.runtime.remove_image(base).unwrap();
 }

@@ -8,9 +8,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A runtime with images and containers of its own.
-struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
-    runtime: ContainerRuntime,
+    pub(crate) runtime: ContainerRuntime,
 }
 
 impl Drop for Place {
@@ -42,7 +42,7 @@ fn settings(directory: &Path) -> ContainerSettings {
 }
 
 /// None, loudly, where no container runs.
-fn place() -> Option<Place> {
+pub(crate) fn place() -> Option<Place> {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(directory.path());
     let runtime = ContainerRuntime::installed(&settings, directory.path());
