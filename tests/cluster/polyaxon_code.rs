@@ -108,7 +108,7 @@ async fn code_is_uploaded_and_built_by_steps() {
     assert_eq!(build["commit"], Value::Null);
     let shown = farm.user(&["status", &build["id"].to_string()]);
     assert!(
-        shown.stdout.contains("build of project 1"),
+        shown.stdout.contains("template of project 1"),
         "{}",
         shown.stdout
     );
@@ -200,6 +200,40 @@ async fn the_first_step_that_fails_ends_the_build_and_is_told() {
             .unwrap()
             .starts_with("\nFROM busybox:1\n")
     );
+}
+
+#[tokio::test]
+async fn a_dockerfile_makes_a_template_that_is_used_again() {
+    let mut farm = Farm::with(&Extra {
+        slave: "container_runtime = none",
+        ..Extra::default()
+    });
+    farm.start_all(&[1]).await;
+    let ann = farm.polyaxon_user("ann").await;
+    ann.makes_project("hill").await;
+    let text = "FROM scratch\nCOPY text copy\nRUN cat copy\nCMD [\"./serve\"]\n";
+    ann.uploads(
+        HILL,
+        &[("Dockerfile", false, text), ("text", false, "one\n")],
+    )
+    .await;
+    let config = json!({"version": 1, "kind": "build", "build": {"dockerfile": "Dockerfile"}});
+    let (build, log) = ann.runs(HILL, config.clone()).await;
+    assert_eq!(build["last_status"], "succeeded", "{log}");
+    assert!(log.contains("==> Line 3: RUN cat copy\none\n"), "{log}");
+    let templates = farm.user(&["templates"]).stdout;
+    assert!(templates.contains("ann-hill"), "{templates}");
+    let (again, log) = ann.runs(HILL, config.clone()).await;
+    assert_eq!(
+        (again["last_status"].as_str(), &*log),
+        (Some("succeeded"), "")
+    );
+    ann.uploads(HILL, &[("Dockerfile", false, "FROM scratch\nRUNN x\n")])
+        .await;
+    let (wrong, log) = ann.runs(HILL, config).await;
+    let sentence = "Dockerfile line 2: unknown instruction `RUNN`. Did you mean RUN?";
+    assert_eq!(wrong["last_status"], "failed", "{log}");
+    assert_eq!(ann.last_message(&wrong).await, sentence);
 }
 
 #[tokio::test]
