@@ -75,8 +75,7 @@ pub struct Job {
     /// Whether a build of it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,
-    /// The image of the containers that its set-up, atoms and teardown run in: the name of a template or a reference;
-    /// `None` for no container.
+    /// The image of the containers that its set-up, atoms and teardown run in; `None` for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 }

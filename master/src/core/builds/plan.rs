@@ -44,7 +44,7 @@ pub struct Plan {
     /// Whether it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,
-    /// What its commands run in: a template or the reference of an image; none for no container.
+    /// The image of the containers that its commands run in; none for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// What is to be told of how its atoms were found. Emptied once it is told.
