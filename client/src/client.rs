@@ -104,6 +104,12 @@ impl Client {
         &self.master
     }
 
+    /// The URL of a path of the master.
+    #[must_use]
+    pub fn url_of(&self, path: &str) -> String {
+        self.caller.with_scheme(&self.url(path))
+    }
+
     /// The master's version.
     ///
     /// # Errors

@@ -286,6 +286,15 @@ impl Caller {
         json(&url, answer.await?).await
     }
 
+    /// An address with the scheme that this caller means by one without.
+    #[must_use]
+    pub fn with_scheme(&self, address: &str) -> String {
+        match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("{}://{address}", self.scheme),
+        }
+    }
+
     fn parse(&self, url: &str) -> Result<Url, CallError> {
         // URLs have neither, but their parser takes the one for a slash and drops the others: the call would go
         // elsewhere than it says.
@@ -294,12 +303,7 @@ impl Caller {
                 url: url.to_owned(),
             });
         }
-        let with_scheme = if url.contains("://") {
-            url.to_owned()
-        } else {
-            format!("{}://{url}", self.scheme)
-        };
-        match Url::parse(&with_scheme) {
+        match Url::parse(&self.with_scheme(url)) {
             Ok(parsed) if parsed.has_host() => Ok(parsed),
             _ => Err(CallError::Address {
                 url: url.to_owned(),

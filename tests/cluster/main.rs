@@ -54,6 +54,7 @@ mod journal;
 mod kill_points;
 mod languages;
 mod large_consoles;
+mod launching;
 mod legacy;
 mod limits;
 mod local_farm;

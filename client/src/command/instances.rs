@@ -129,13 +129,7 @@ fn state_of_instance(instance: &InstanceView) -> Cell {
 
 /// Where an instance is reached: below an address of the master that its clients reach.
 pub(super) fn url(client: &Client, instance: &InstanceView) -> String {
-    let master = client.master();
-    let scheme = if master.contains("://") {
-        ""
-    } else {
-        "http://"
-    };
-    format!("{scheme}{master}{}/", plain(&instance.path))
+    client.url_of(&format!("{}/", plain(&instance.path)))
 }
 
 /// Does what is to be done with instances.

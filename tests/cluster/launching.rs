@@ -1,0 +1,95 @@
+//! A repository is launched by the command, printed by, and stopped.
+
+use crate::machine::Machine;
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Command;
+
+/// A machine whose project is a repository with these files.
+fn machine(files: &[(&str, &str)]) -> Machine {
+    let machine = Machine::new("Unused: {commands: ['true'], atomizers: [{A: 'echo 1'}]}\n");
+    std::fs::remove_file(machine.path("project/clusterrunner.yaml")).unwrap();
+    for (name, content) in files {
+        std::fs::write(machine.path("project").join(name), content).unwrap();
+    }
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--message=first"],
+    ] {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(machine.path("project"));
+        let ran = git.args(arguments).status().unwrap();
+        assert!(ran.success(), "{arguments:?}");
+    }
+    machine
+}
+
+fn instances(machine: &Machine) -> Vec<Value> {
+    let listed = machine.run_to(0, &["instances", "--all", "--json"]).stdout;
+    let mut body: Value = serde_json::from_str(&listed).unwrap();
+    match body["instances"].take() {
+        Value::Array(instances) => instances,
+        other => panic!("{other}"),
+    }
+}
+
+const SERVER: &str =
+    "web: echo \"hello from $BINDER_TEMPLATE\"; exec python3 -u -m http.server \"$PORT\"\n";
+
+#[test]
+fn a_repository_is_launched_followed_and_stopped() {
+    let machine = machine(&[("Procfile", SERVER), ("page.txt", "a page\n")]);
+    let launched = machine.run_to(0, &["launch", "."]);
+    let url = launched.stdout.trim();
+    assert!(url.starts_with("http://127.0.0.1:"), "{launched:#?}");
+    assert!(url.contains("/user/") && url.ends_with('/'), "{url}");
+    let template = &instances(&machine)[0]["template"];
+    let template = template.as_str().unwrap().to_owned();
+    // Nothing is built again for the second one.
+    let second = machine.run_to(0, &["launch", &template, "--detach"]);
+    assert_eq!(second.stdout.trim(), "2");
+    let log = machine.run_to(0, &["instance", "logs", "1"]).stdout;
+    assert!(log.contains(&format!("hello from {template}\n")), "{log}");
+    let mut follower = machine.start(&["instance", "logs", "2", "--follow"]);
+    let mut followed = BufReader::new(follower.stdout.take().unwrap());
+    let hello = format!("hello from {template}\n");
+    let mut line = String::new();
+    // What starts is told first.
+    while line != hello {
+        line.clear();
+        assert!(followed.read_line(&mut line).unwrap() > 0, "no {hello}");
+    }
+    machine.run_to(0, &["instance", "stop", "1", "2"]);
+    let mut rest = String::new();
+    followed.read_to_string(&mut rest).unwrap();
+    assert!(follower.wait().unwrap().success());
+    let over = instances(&machine);
+    let statuses: Vec<_> = over.iter().map(|instance| &instance["status"]).collect();
+    assert_eq!(statuses, ["stopped", "stopped"]);
+    let listed = machine.run_to(0, &["templates"]).stdout;
+    assert!(
+        listed.contains(&template) && listed.contains("ready"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn what_can_not_be_launched_is_said() {
+    let machine = machine(&[("requirements.txt", "./no-such-package\n")]);
+    let failed = machine.run_to(1, &["launch", "."]);
+    assert!(failed.stdout.contains("Build 1 failed"), "{failed:#?}");
+    assert!(failed.stderr.contains("logs 1 0_0"), "{failed:#?}");
+    let unknown = machine.run_to(2, &["launch", "no-such-template"]);
+    assert!(
+        unknown.stderr.contains("no template no-such-template"),
+        "{unknown:#?}"
+    );
+    let branch = machine.run_to(2, &["launch", "some-template", "--branch", "x"]);
+    assert!(
+        branch.stderr.contains("are for repositories"),
+        "{branch:#?}"
+    );
+    machine.run_to(2, &["instance", "logs", "7"]);
+    assert_eq!(instances(&machine), Vec::<Value>::new());
+}
