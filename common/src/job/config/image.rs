@@ -10,7 +10,8 @@ const LONGEST: usize = 255;
 impl Check<'_> {
     pub(super) fn image(&mut self, section: &str, node: &Node) -> Option<String> {
         const EXPECTED: &str = "<class 'str'>";
-        const CURE: &str = "write a reference such as docker.io/library/debian:12, or leave the section out";
+        const CURE: &str =
+            "write a reference such as docker.io/library/debian:12, or leave the section out";
         let found = match &node.value {
             Value::Text(text) if is_reference(text) => return Some(text.clone()),
             Value::Text(text) => format!("\"{}\"", text.escape_debug()),
