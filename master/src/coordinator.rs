@@ -14,6 +14,7 @@ use crate::core::builds::build::Build;
 use crate::core::command::{Command, Opening, Refusal, StoredResults};
 use crate::core::effect::Effect;
 use crate::core::event::{Event, Fact, SlaveFact};
+use crate::core::instances::orders::latest_orders;
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, SessionId, SlaveId};
@@ -413,7 +414,7 @@ impl Coordinator {
                 Answer::Outcomes(sender, outcomes) => drop(sender.send(outcomes)),
             }
         }
-        for effect in turn.effects {
+        for effect in latest_orders(turn.effects) {
             // The receiver goes only at the end of the process.
             drop(self.effects.send(effect));
         }

@@ -36,6 +36,31 @@ pub struct WantedInstance {
     pub max_memory_bytes: Option<u64>,
 }
 
+/// The effects of a turn, of the orders to each slave only the last one: all of a turn are of the same moment, so a slave
+/// could not tell which is the later one.
+pub(crate) fn latest_orders(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let mut latest: BTreeMap<SlaveId, usize> = BTreeMap::new();
+    for (place, effect) in effects.iter().enumerate() {
+        if let Effect::OrderInstances { slave, .. } = effect {
+            latest.insert(*slave, place);
+        }
+    }
+    if latest.is_empty() {
+        return effects;
+    }
+    let mut place = 0;
+    effects.retain(|effect| {
+        let is_it = |slave| latest.get(slave) == Some(&place);
+        let is_kept = match effect {
+            Effect::OrderInstances { slave, .. } => is_it(slave),
+            _ => true,
+        };
+        place += 1;
+        is_kept
+    });
+    effects
+}
+
 impl Cluster {
     pub(in crate::core) fn effects_on_instance(
         &self,
