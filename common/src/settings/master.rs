@@ -4,7 +4,7 @@ use super::error::SettingsError;
 use super::keys::{LogSize, Program};
 use super::layers::{Layers, no_default};
 use super::values::{Bound, Days, Limit, Port, Registration, Seconds};
-use super::{GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
+use super::{BinderSettings, GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
 use crate::disk::retention::BuildBounds;
 use crate::job::config::{TimeLimit, Timeouts};
 use std::path::{Path, PathBuf};
@@ -45,6 +45,8 @@ pub struct MasterSettings {
     pub max_snapshot_bytes: u64,
     /// How many bytes are kept of what an instance prints.
     pub max_instance_log_bytes: u64,
+    /// The Binder API.
+    pub binder: BinderSettings,
 }
 
 /// Loads the settings of the master.
@@ -77,6 +79,7 @@ pub fn load_master(
     Ok(MasterSettings {
         general: GeneralSettings::read(&layers)?,
         registration: layers.get_if_set("registration")?.unwrap_or(registration),
+        binder: BinderSettings::read(&layers, service.bind_address.is_loopback())?,
         service,
         slave_lost_after,
         legacy_slave_lost_after: lost_after.unwrap_or(slave_lost_after.max(LEGACY_LOST_AFTER)),

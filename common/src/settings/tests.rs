@@ -244,6 +244,41 @@ fn slaves_of_one_machine_have_their_own_files() {
 }
 
 #[test]
+fn the_binder_api_has_a_key_of_the_settings_or_of_the_environment() {
+    let key = |place: Place| {
+        let key = place.master().binder.api_key;
+        key.map(|key| String::from_utf8(key.as_bytes().to_vec()).unwrap())
+    };
+    let file = "[master]\nbinder_api_key = key of the file\n";
+    let outside = |place: Place| place.with("BINDER_API_KEY", "key of the environment");
+    assert_eq!(key(Place::empty()), None);
+    let found = key(outside(Place::new(file)));
+    assert_eq!(found.as_deref(), Some("key of the file"));
+    let found = key(outside(Place::empty()));
+    assert_eq!(found.as_deref(), Some("key of the environment"));
+    let error = Place::empty().with("BINDER_API_KEY", "short").error();
+    let named = error.contains("environment variable BINDER_API_KEY");
+    assert!(named && !error.contains("\"short\""), "{error}");
+}
+
+#[test]
+fn launches_without_key_follow_the_address_and_ports_are_a_list() {
+    let binder = |file: &str| Place::new(file).master().binder;
+    assert!(binder("[general]\nbind_address = 127.0.0.1\n").launch_without_key);
+    assert!(binder("[master]\nlaunch_without_key = True\n").launch_without_key);
+    let ports = binder("[master]\nbinder_ports = 8082, 8084\n").ports;
+    assert_eq!(ports, [8082, 8084]);
+    for (wrong, said) in [
+        ("8082, 8082", "port 8082 stands there twice"),
+        ("8082, x", "expected a list of ports"),
+        ("70000", "expected a list of ports"),
+    ] {
+        let error = Place::new(&format!("[master]\nbinder_ports = {wrong}\n")).error();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn slaves_are_lost_after_three_heartbeats() {
     let lost_after = |file: &str| Place::new(file).master().slave_lost_after.as_secs();
     assert_eq!(lost_after("[slave]\nheartbeat_interval = 60\n"), 180);

@@ -252,6 +252,28 @@ impl Value for Vec<String> {
     }
 }
 
+/// Ports, each once.
+pub(super) struct PortList(pub(super) Vec<u16>);
+
+impl Value for PortList {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let mut ports = Vec::new();
+        for text in Vec::<String>::read(found)? {
+            let what = "a list of ports such as 8082, 8084";
+            let port = text.parse();
+            let port: u16 = port.map_err(|_| found.expected(what, &text))?;
+            // Of ports that the system chooses there may be several.
+            if port != 0 && ports.contains(&port) {
+                return Err(found.wrong(format!("port {port} stands there twice")));
+            }
+            ports.push(port);
+        }
+        Ok(Self(ports))
+    }
+}
+
 /// What jobs may ask for in a slave.
 pub(super) struct Labels(pub(super) BTreeSet<String>);
 

@@ -25,6 +25,7 @@ fn defaults_of_the_master() {
         image_policy,
         max_snapshot_bytes,
         max_instance_log_bytes,
+        binder,
     } = place.master();
     let base = place.directory.path();
     assert_eq!(general.config_file, place.file());
@@ -96,6 +97,8 @@ fn defaults_of_the_master() {
         (max_snapshot_bytes, max_instance_log_bytes),
         (8 << 30, 4 << 20)
     );
+    assert!(binder.api_key.is_none() && !binder.launch_without_key);
+    assert!(binder.ports.is_empty());
 }
 
 #[test]
@@ -150,6 +153,9 @@ fn the_shipped_file_documents_every_key_in_its_section() {
                     .replace("read_token =", "read_token = long enough")
                     .replace("registration =", "registration = open")
                     .replace("router_port =", "router_port = 43080")
+                    .replace("binder_api_key =", "binder_api_key = long enough")
+                    .replace("launch_without_key =", "launch_without_key = True")
+                    .replace("binder_ports =", "binder_ports = 8082, 8084")
                     .replace("e =", "e = x")
                     + "\n"
             }
