@@ -1,6 +1,8 @@
 //! Constructs the parts of the master and joins them.
 
+mod binder_api;
 mod error;
+mod further_ports;
 
 pub use error::ServeError;
 
@@ -18,6 +20,7 @@ use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::effects::timing_files;
 use crate::http::accounts::Accounts;
+use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Families};
@@ -41,7 +44,7 @@ use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
-use clusterrunner_common::daemon::{DataDirectoryLock, ListenError, listen_for};
+use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::cors::AllowedOrigins;
@@ -51,7 +54,7 @@ use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
-use std::net::SocketAddr;
+use further_ports::FurtherPorts;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -82,7 +85,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let mut lock = DataDirectoryLock::take(&directory, "master")?;
     lock.note_address(address)?;
-    let router_listener = further_port(&settings, "router_port", settings.router_port).await?;
+    let further_ports = FurtherPorts::take(&settings).await?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, settings.service.atom_kill_grace).await;
     let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
@@ -126,7 +129,10 @@ pub async fn serve(
     let accounts = farm.accounts(secret);
     let published = (readers.published, readers.private);
     let api = farm.api(sources, accounts.clone(), published, readers.events);
+    let router_port = further_ports.of_router().unwrap_or(address.port());
+    let binder = binder::router(farm.binder_api(router_port)?);
     let families = Families {
+        binder: binder.clone(),
         polyaxon: polyaxon::router(farm.polyaxon_api(
             accounts,
             own.clone(),
@@ -145,36 +151,15 @@ pub async fn serve(
         farm.settings.general.https.scheme()
     );
     let router = families.router.clone();
-    let routing = async {
-        if let Some(listener) = router_listener {
-            server::serve(listener, router, tls.clone(), stop.clone()).await;
-        }
-    };
     tokio::join!(
         server::serve(listener, families, tls.clone(), stop.clone()),
-        routing
+        further_ports.serve(router, binder, tls, stop)
     );
     culling.await?;
     running.end().await?;
     own.rest().await;
     tracing::info!("the master has ended");
     Ok(())
-}
-
-/// A further port, where there is one.
-async fn further_port(
-    settings: &MasterSettings,
-    setting: &'static str,
-    port: Option<u16>,
-) -> Result<Option<TcpListener>, ListenError> {
-    let Some(port) = port else {
-        return Ok(None);
-    };
-    let address = SocketAddr::new(settings.service.bind_address, port);
-    let listener = listen_for(setting, address).await?;
-    let address = listener.local_addr();
-    tracing::info!(?address, "the master listens for {setting}");
-    Ok(Some(listener))
 }
 
 /// What lies on the disk of templates and instances.

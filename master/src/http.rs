@@ -1,6 +1,7 @@
 //! The HTTP side: one server, and the APIs of the farm, each a family of its own.
 
 pub mod accounts;
+pub mod binder;
 pub mod caller;
 pub mod claims;
 pub mod clusterrunner;
@@ -8,4 +9,5 @@ mod consoles;
 pub mod polyaxon;
 pub mod server;
 pub mod sockets;
+mod tidy_path;
 pub mod tokens;

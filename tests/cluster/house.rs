@@ -74,6 +74,15 @@ const RULES: &[(&[&str], &[&str])] = &[
         &["master/src/http/clusterrunner"],
         &["http::polyaxon", "http::binder", "http::deis", "http::page"],
     ),
+    (
+        &["master/src/http/binder.rs", "master/src/http/binder"],
+        &[
+            "http::clusterrunner",
+            "http::polyaxon",
+            "http::deis",
+            "http::page",
+        ],
+    ),
 ];
 
 #[test]

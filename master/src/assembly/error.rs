@@ -49,6 +49,11 @@ pub enum ServeError {
     /// The code of projects can not be stored.
     #[error("could not open the repositories of projects: {0}")]
     OwnRepositories(#[source] std::io::Error),
+    /// The key of the Binder API can not be read or made.
+    #[error(
+        "could not read or make the key of the Binder API (binder_api_key in the data directory): {0}"
+    )]
+    BinderKey(#[source] std::io::Error),
     /// The address that it listens on is not known.
     #[error("could not determine the listening address: {0}")]
     Address(#[source] std::io::Error),

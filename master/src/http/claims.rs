@@ -1,4 +1,10 @@
-//! Which API owns a request. Only the path decides; what the path means is for the API to say.
+//! Which API owns a request. What the request means is for the API to say.
+
+use axum::http::{HeaderMap, Method, header};
+use clusterrunner_common::auth::signature::{
+    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER,
+};
+use serde_json::Value;
 
 /// An API of the farm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,27 +13,100 @@ pub enum Family {
     ClusterRunner,
     /// The build-job API of Polyaxon, version 1.
     Polyaxon,
+    /// The API of Binder.
+    Binder,
 }
 
 /// Paths and the API that owns them with all that is below. The first entry that fits counts.
-const CLAIMS: [(&str, Family); 4] = [
+const CLAIMS: [(&str, Family); 8] = [
     ("/api/v1", Family::Polyaxon),
     ("/ws/v1", Family::Polyaxon),
     ("/v1", Family::ClusterRunner),
     ("/v2", Family::ClusterRunner),
+    ("/templates", Family::Binder),
+    ("/applications", Family::Binder),
+    ("/preload", Family::Binder),
+    ("/health", Family::Binder),
 ];
+
+/// What ClusterRunner has in version 2, where no prefix is needed, and Binder has, too.
+const SHARED: &str = "/builds";
 
 /// The API that owns all other paths: it has paths without a version, too.
 const REST: Family = Family::ClusterRunner;
 
-/// The API that owns a path.
+/// How the value of `Accept` begins that asks for a version of ClusterRunner's API.
+const CLUSTERRUNNER_MEDIA_TYPE: &str = "application/vnd.clusterrunner.v";
+
+/// What proves a request to ClusterRunner's API.
+const CLUSTERRUNNER_PROOFS: [&str; 3] =
+    [BODY_DIGEST_HEADER, SIGNATURE_HEADER, CONTENT_DIGEST_HEADER];
+
+/// The fields of a body that ask Binder for a build.
+const BINDER_FIELDS: [&str; 2] = ["repository", "repo"];
+
+/// The API that owns a request. None where only the body says it, and `body` is none: then it must be read first.
 #[must_use]
-pub fn owner(path: &str) -> Family {
+pub fn owner(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: Option<&[u8]>,
+) -> Option<Family> {
     if is_polyaxon_socket(path) {
-        return Family::Polyaxon;
+        return Some(Family::Polyaxon);
     }
     let claim = CLAIMS.iter().find(|(claimed, _)| is_below(path, claimed));
-    claim.map_or(REST, |(_, family)| *family)
+    match claim {
+        Some((_, family)) => Some(*family),
+        None if is_below(path, SHARED) => owner_of_builds(method, path, headers, body),
+        None => Some(REST),
+    }
+}
+
+/// The owner of a path at or below [`SHARED`].
+fn owner_of_builds(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: Option<&[u8]>,
+) -> Option<Family> {
+    if asks_clusterrunner(headers) {
+        return Some(Family::ClusterRunner);
+    }
+    if headers.contains_key(header::AUTHORIZATION) {
+        return Some(Family::Binder);
+    }
+    let below = path.split('/').filter(|part| !part.is_empty()).nth(1);
+    match (method, below) {
+        (_, Some(id)) if id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(Family::ClusterRunner)
+        }
+        // The names of templates are never numbers.
+        (_, Some(_)) => Some(Family::Binder),
+        (&Method::GET | &Method::HEAD, None) if path.ends_with('/') => Some(Family::Binder),
+        (&Method::POST, None) => body.map(|body| match asks_binder(body) {
+            true => Family::Binder,
+            false => Family::ClusterRunner,
+        }),
+        (_, None) => Some(Family::ClusterRunner),
+    }
+}
+
+fn asks_clusterrunner(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
+    accepted.any(|accepted| {
+        let accepted = accepted.to_ascii_lowercase();
+        accepted.contains(CLUSTERRUNNER_MEDIA_TYPE)
+    }) || CLUSTERRUNNER_PROOFS
+        .iter()
+        .any(|proof| headers.contains_key(*proof))
+}
+
+fn asks_binder(body: &[u8]) -> bool {
+    let body: Result<Value, _> = serde_json::from_slice(body);
+    body.is_ok_and(|body| BINDER_FIELDS.iter().any(|field| body.get(field).is_some()))
 }
 
 /// Whether a path is one of the web sockets that Polyaxon has below `/v1`, too. No path of another API is like these.
@@ -48,22 +127,126 @@ fn is_below(path: &str, top: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::Family::{Binder, ClusterRunner, Polyaxon};
     use super::*;
+    use axum::http::{HeaderName, HeaderValue};
+
+    fn headers(given: &[(&'static str, &'static str)]) -> HeaderMap {
+        let given = given.iter().map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        given.collect()
+    }
 
     #[test]
     fn each_path_has_its_owner() {
         for (path, family) in [
-            ("/", Family::ClusterRunner),
-            ("/v1/build/1", Family::ClusterRunner),
-            ("/build", Family::ClusterRunner),
-            ("/api/v1/ann/hill/builds/1", Family::Polyaxon),
-            ("/ws/v1/ann/hill/builds/1/logs", Family::Polyaxon),
-            ("/v1/ann/hill/builds/1/logs/", Family::Polyaxon),
-            ("/v1/ann/hill/builds/1", Family::ClusterRunner),
-            ("//api///v1//ann", Family::Polyaxon),
-            ("/api/v2", Family::ClusterRunner),
+            ("/", ClusterRunner),
+            ("/v1/build/1", ClusterRunner),
+            ("/build", ClusterRunner),
+            ("/api/v1/ann/hill/builds/1", Polyaxon),
+            ("/ws/v1/ann/hill/builds/1/logs", Polyaxon),
+            ("/v1/ann/hill/builds/1/logs/", Polyaxon),
+            ("/v1/ann/hill/builds/1", ClusterRunner),
+            ("//api///v1//ann", Polyaxon),
+            ("/api/v2", ClusterRunner),
+            ("/templates", Binder),
+            ("/templates/a-b", Binder),
+            ("/applications/a-b/0123/", Binder),
+            ("/preload/a-b", Binder),
+            ("/health/", Binder),
+            ("/healthy", ClusterRunner),
+            ("/v2/templates", ClusterRunner),
+            ("/v1/builds/a-b", ClusterRunner),
+            ("/instances", ClusterRunner),
+            ("/buildsx", ClusterRunner),
         ] {
-            assert_eq!(owner(path), family, "{path}");
+            let found = owner(&Method::GET, path, &HeaderMap::new(), None);
+            assert_eq!(found, Some(family), "{path}");
+        }
+    }
+
+    const V2: (&str, &str) = ("accept", "application/vnd.clusterrunner.v2+json");
+    const DIGEST: (&str, &str) = (BODY_DIGEST_HEADER, "00");
+    const SIGNATURE: (&str, &str) = (SIGNATURE_HEADER, "00");
+    const KEY: (&str, &str) = ("authorization", "key");
+    const JSON: (&str, &str) = ("accept", "application/json");
+
+    /// The rules by which ClusterRunner and Binder share `/builds`, in their order.
+    #[test]
+    fn two_apis_share_builds() {
+        for (given, method, path, body, family) in [
+            // 1. What only ClusterRunner's callers say.
+            (&[V2][..], "GET", "/builds/", "", ClusterRunner),
+            (&[V2], "GET", "/builds/a-b", "", ClusterRunner),
+            (&[V2, KEY], "GET", "/builds/", "", ClusterRunner),
+            (&[JSON, V2], "GET", "/builds/", "", ClusterRunner),
+            (
+                &[DIGEST],
+                "POST",
+                "/builds",
+                r#"{"repository": "x"}"#,
+                ClusterRunner,
+            ),
+            (&[SIGNATURE, KEY], "POST", "/builds", "", ClusterRunner),
+            (&[DIGEST], "PUT", "/builds/1", "", ClusterRunner),
+            // 2. Binder's key.
+            (&[KEY], "GET", "/builds", "", Binder),
+            (&[KEY], "GET", "/builds/", "", Binder),
+            (&[KEY, JSON], "POST", "/builds", "{}", Binder),
+            (&[KEY], "GET", "/builds/7", "", Binder),
+            // 3. Numbers and names.
+            (&[], "GET", "/builds/7", "", ClusterRunner),
+            (&[], "GET", "/builds/7/", "", ClusterRunner),
+            (&[], "GET", "/builds/7/subjobs/0", "", ClusterRunner),
+            (&[], "PUT", "/builds/7", "", ClusterRunner),
+            (&[JSON], "GET", "/builds/a-b", "", Binder),
+            (&[], "GET", "/builds/r-7/", "", Binder),
+            (&[], "GET", "/builds/7a", "", Binder),
+            (&[], "POST", "/builds/repo", "", Binder),
+            (&[], "POST", "/builds/repo/", "{}", Binder),
+            // 4. The slash at the end of the list.
+            (&[], "GET", "/builds/", "", Binder),
+            (&[], "HEAD", "/builds/", "", Binder),
+            (&[], "GET", "/builds", "", ClusterRunner),
+            (&[], "OPTIONS", "/builds/", "", ClusterRunner),
+            // 5. What is asked for.
+            (&[], "POST", "/builds/", r#"{"repository": "x"}"#, Binder),
+            (&[], "POST", "/builds", r#"{"repo": "x"}"#, Binder),
+            (
+                &[],
+                "POST",
+                "/builds/",
+                r#"{"type": "git", "url": "x"}"#,
+                ClusterRunner,
+            ),
+            (&[], "POST", "/builds", "repository", ClusterRunner),
+            (&[], "POST", "/builds", "[\"repo\"]", ClusterRunner),
+            (&[], "POST", "/builds", "", ClusterRunner),
+        ] {
+            let method = method.parse().unwrap();
+            let found = owner(&method, path, &headers(given), Some(body.as_bytes()));
+            assert_eq!(found, Some(family), "{given:?} {method} {path} {body}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_only_where_nothing_else_says_it() {
+        let needs_body = |method: &str, path: &str, given: &[(&'static str, &'static str)]| {
+            let method = method.parse().unwrap();
+            owner(&method, path, &headers(given), None).is_none()
+        };
+        assert!(needs_body("POST", "/builds", &[]) && needs_body("POST", "/builds/", &[JSON]));
+        for (method, path, given) in [
+            ("GET", "/builds", &[][..]),
+            ("POST", "/builds", &[KEY][..]),
+            ("POST", "/builds", &[DIGEST]),
+            ("POST", "/v2/builds", &[]),
+            ("POST", "/v1/build", &[]),
+            ("POST", "/builds/1/results", &[]),
+        ] {
+            assert!(!needs_body(method, path, given), "{method} {path}");
         }
     }
 

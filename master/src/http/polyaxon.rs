@@ -27,7 +27,6 @@ mod streams;
 mod submitting;
 #[cfg(test)]
 mod tests;
-mod tidy_path;
 mod times;
 mod users;
 mod uuids;
@@ -35,6 +34,7 @@ mod versions;
 
 use crate::coordinator::ClusterHandle;
 use crate::http::accounts::Accounts;
+use crate::http::tidy_path;
 use crate::read::builds::Builds;
 use crate::store::own_repositories::OwnRepositories;
 use axum::extract::Request;

@@ -1,9 +1,11 @@
 //! Listens, and gives each request to the API that owns it.
 
-use super::claims::{self, Family};
+use super::binder;
+use super::claims::{Family, owner};
 use super::clusterrunner;
 use super::polyaxon;
 use crate::router::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::{Answering, Inside};
@@ -19,6 +21,12 @@ use tower::Service;
 /// How long requests in flight may take after the stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// The longest body that is read to find out which API it is for.
+const MOST_UNPROVED: usize = 16 << 10;
+
+/// How long such a body may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// All APIs of the farm behind one port. What one of them gets is the request as it was sent.
 #[derive(Clone)]
 pub struct Families {
@@ -28,6 +36,8 @@ pub struct Families {
     pub polyaxon: polyaxon::Router,
     /// Owns `/user/<key>`, whatever API launched the instance.
     pub router: Router,
+    /// Owns `/templates`, `/applications` and others, and shares `/builds`.
+    pub binder: binder::Router,
 }
 
 /// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
@@ -53,9 +63,43 @@ impl Service<Request> for Families {
         if Router::owns(request.uri().path()) {
             return self.router.call(request);
         }
-        match claims::owner(request.uri().path()) {
+        if let Some(family) = owner_of(&request, None) {
+            return self.give(family, request);
+        }
+        let mut families = self.clone();
+        Box::pin(async move {
+            let (request, body) = with_body(request).await;
+            let family = owner_of(&request, Some(&body)).unwrap_or(Family::ClusterRunner);
+            families.give(family, request).await
+        })
+    }
+}
+
+impl Families {
+    fn give(&mut self, family: Family, request: Request) -> Answering {
+        match family {
             Family::ClusterRunner => self.clusterrunner.call(request),
             Family::Polyaxon => self.polyaxon.call(request),
+            Family::Binder => self.binder.call(request),
         }
     }
+}
+
+fn owner_of(request: &Request, body: Option<&[u8]>) -> Option<Family> {
+    owner(
+        request.method(),
+        request.uri().path(),
+        request.headers(),
+        body,
+    )
+}
+
+/// Reads the body of a request that brings no proof. One that is long or slow is not read, and not needed: whatever API
+/// gets the request refuses it.
+async fn with_body(request: Request) -> (Request, Bytes) {
+    let (parts, body) = request.into_parts();
+    let read = axum::body::to_bytes(body, MOST_UNPROVED);
+    let read = tokio::time::timeout(PATIENCE, read).await;
+    let body = read.ok().and_then(Result::ok).unwrap_or_default();
+    (Request::from_parts(parts, Body::from(body.clone())), body)
 }

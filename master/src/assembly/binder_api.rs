@@ -1,0 +1,49 @@
+//! The Binder API, and its key.
+
+use super::{Farm, ServeError};
+use crate::http::binder::{Api, Key, Printed};
+use crate::store::binder_key::{self, Kept};
+
+impl Farm {
+    /// The API; users reach applications at `router_port`.
+    pub(super) fn binder_api(&self, router_port: u16) -> Result<Api, ServeError> {
+        let settings = &self.settings;
+        let consoles = (
+            self.results.clone(),
+            self.caller.clone(),
+            self.turns.clone(),
+        );
+        Ok(Api {
+            cluster: self.cluster.clone(),
+            builds: self.builds(),
+            printed: Printed::new(self.builds(), consoles),
+            space: self.space.clone(),
+            key: self.binder_key()?,
+            launch_without_key: settings.binder.launch_without_key,
+            reads_are_open: !settings.service.require_signed_reads,
+            allow_local_sources: settings.service.allow_local_sources,
+            image_policy: settings.image_policy,
+            farm: settings.general.hostname.clone(),
+            router_port,
+        })
+    }
+
+    /// The key that is set, or else the one that is kept. A new one is printed once, and never logged.
+    #[expect(clippy::print_stdout, reason = "the user is to see it, and no log")]
+    fn binder_key(&self) -> Result<Key, ServeError> {
+        if let Some(key) = &self.settings.binder.api_key {
+            return Ok(Key::new(key));
+        }
+        match binder_key::ensure(&self.directory).map_err(ServeError::BinderKey)? {
+            Kept::Known(key) => Ok(Key::new(&key)),
+            Kept::Made(key) => {
+                println!(
+                    "The key of the Binder API, printed only this once and kept in {}: {}",
+                    self.directory.join(binder_key::FILE).display(),
+                    String::from_utf8_lossy(key.as_bytes())
+                );
+                Ok(Key::new(&key))
+            }
+        }
+    }
+}

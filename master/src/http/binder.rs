@@ -1,0 +1,121 @@
+//! The API of Binder, as its client and its command line use it: repositories become templates, and templates are
+//! launched.
+
+mod applications;
+mod body;
+mod builds;
+mod callers;
+mod error;
+mod health;
+mod host;
+mod key;
+mod phases;
+mod preload;
+mod routes;
+mod shapes;
+mod source;
+mod templates;
+#[cfg(test)]
+mod tests;
+mod times;
+mod visible;
+mod web_pages;
+
+pub use key::Key;
+
+use crate::coordinator::ClusterHandle;
+use crate::http::consoles::Consoles;
+use crate::http::tidy_path;
+use crate::read::builds::Builds;
+use crate::store::results::Results;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::http::around::Answering;
+use clusterrunner_common::http::turns::Turns;
+use clusterrunner_common::settings::ImagePolicy;
+use error::BinderError;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The way to the cluster.
+    pub cluster: ClusterHandle,
+    /// Builds, in the cluster or archived.
+    pub builds: Builds,
+    /// What builds print.
+    pub printed: Printed,
+    /// The space that is left on the disk.
+    pub space: DiskSpace,
+    /// What opens the API beside tokens of users.
+    pub key: Key,
+    /// Whether everyone may launch templates.
+    pub launch_without_key: bool,
+    /// Whether everyone may read.
+    pub reads_are_open: bool,
+    /// Whether builds may name repositories of this machine by path.
+    pub allow_local_sources: bool,
+    /// What becomes of builds that need a container image where there is no container runtime.
+    pub image_policy: ImagePolicy,
+    /// The name of the farm, for the names of images.
+    pub farm: String,
+    /// The port at which users reach applications.
+    pub router_port: u16,
+}
+
+/// What builds print.
+#[derive(Clone, Debug)]
+pub struct Printed(Consoles);
+
+impl Printed {
+    /// Output of these builds, on the disk or on slaves; `turns` bounds how much is read at a time.
+    #[must_use]
+    pub fn new(builds: Builds, (results, caller, turns): (Results, Caller, Turns)) -> Self {
+        Self(Consoles {
+            builds,
+            results,
+            caller,
+            turns,
+        })
+    }
+}
+
+/// The API: paths are made tidy before its routes see them.
+#[derive(Clone)]
+pub struct Router(axum::Router);
+
+/// All routes.
+pub fn router(api: Api) -> Router {
+    let routes = routes::routes()
+        .fallback(|| async { BinderError::DoesNotExist })
+        .method_not_allowed_fallback(other_method);
+    Router(routes.with_state(Arc::new(api)))
+}
+
+/// A method that the route does not have. Which ones it has is in the header `Allow`, and all that OPTIONS asks for.
+async fn other_method(method: Method) -> Response {
+    match method {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        other => BinderError::Method(other).into_response(),
+    }
+}
+
+impl tower::Service<Request> for Router {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answering {
+        let answering = tower::Service::call(&mut self.0, tidy_path::tidied(request));
+        Box::pin(answering)
+    }
+}

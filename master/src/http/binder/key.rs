@@ -1,0 +1,57 @@
+//! What opens the API: its key.
+
+use clusterrunner_common::auth::secret::Secret;
+use sha2::{Digest as _, Sha256};
+
+/// The digest of the key: enough to know it again.
+#[derive(Clone, Debug)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The key of a farm.
+    #[must_use]
+    pub fn new(key: &Secret) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Whether a text is the key. How long that takes tells nothing of the key: digests are compared.
+    pub(super) fn is(&self, text: &str) -> bool {
+        <[u8; 32]>::from(Sha256::digest(text)) == self.0
+    }
+}
+
+/// What may be a key in the value of the header `Authorization`: all of it, and what stands behind a scheme's name.
+pub(super) fn candidates(value: &str) -> impl Iterator<Item = &str> {
+    let value = value.trim();
+    let behind = value.split_once(' ').and_then(|(scheme, key)| {
+        let known = ["token", "bearer"];
+        let is_known = known.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        is_known.then(|| key.trim())
+    });
+    [Some(value), behind]
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stands_bare_or_behind_a_scheme() {
+        for (value, expected) in [
+            ("abc", &["abc"][..]),
+            (" abc ", &["abc"]),
+            ("token abc", &["token abc", "abc"]),
+            ("Bearer  abc", &["Bearer  abc", "abc"]),
+            ("Basic abc", &["Basic abc"]),
+            ("", &[]),
+        ] {
+            assert!(candidates(value).eq(expected.iter().copied()), "{value}");
+        }
+        let key = Key::new(&Secret::new("a key with blanks".to_owned()).unwrap());
+        assert!(candidates("token a key with blanks").any(|text| key.is(text)));
+        assert!(!candidates("a key").any(|text| key.is(text)));
+    }
+}
