@@ -153,11 +153,12 @@ pub async fn serve_until_told(
     held.remember_in(&api.lineage);
     let registration = Registration::new();
     let _guardian = base.guardian(&program);
-    let supervisor = base.supervisor(&program, &api, &registration);
+    let found = base.container_search()?;
+    let supervisor = base.supervisor(&program, &api, &registration, found.clone());
     let supervisor = supervisor.map_err(ServeError::Instances)?;
     let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
-    let containers = Arc::new(BuildContainers::new(base.container_search()?));
+    let containers = Arc::new(BuildContainers::new(found));
     let surroundings = base.surroundings(&sources, &api, &registration, (&program, containers));
     let surroundings = Arc::new(surroundings);
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
@@ -344,6 +345,7 @@ impl Base {
         program: &Path,
         api: &MasterApi,
         registration: &Registration,
+        containers: Availability,
     ) -> std::io::Result<Supervisor> {
         let settings = &self.settings.instances;
         let grace = self.settings.service.atom_kill_grace;
@@ -381,6 +383,7 @@ impl Base {
                 max_log_bytes: settings.max_log_bytes,
             },
             max_instances: settings.max_instances,
+            containers,
         }))
     }
 

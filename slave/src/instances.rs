@@ -167,6 +167,11 @@ impl Instances {
         self.here.iter().map(|(id, instance)| (*id, instance))
     }
 
+    /// How often an instance was started again.
+    pub(crate) fn restarts(&self, id: InstanceId) -> u32 {
+        self.here.get(&id).map_or(0, |instance| instance.restarts)
+    }
+
     /// Whether nothing runs.
     pub(crate) fn is_at_rest(&self) -> bool {
         let mut all = self.here.values();
@@ -219,6 +224,8 @@ impl Instances {
                 Some(here) if here.generation == generation => {
                     if here.standing == Standing::Ended {
                         here.standing = Standing::Starting;
+                        // What is told of it from now on is newer than what was told before.
+                        here.restarts += 1;
                         acts.push(Act::Start(placement));
                     }
                 }

@@ -17,7 +17,7 @@ mod start;
 mod tree;
 mod workspace;
 
-pub(crate) use container::ContainerRun;
+pub(crate) use container::{ContainerRun, container_name};
 pub(crate) use memory::remove_left_group;
 pub(crate) use output::piece_of;
 pub(crate) use protocol::{KeeperOrder, Rules, Said, Word, read_line};

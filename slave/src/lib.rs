@@ -13,7 +13,6 @@ mod instances;
 mod data_directory;
 
 #[expect(dead_code, reason = "its users are about to come")]
-#[cfg_attr(not(test), expect(unused_imports, reason = "the same"))]
 mod containers;
 
 mod build_template;

@@ -5,8 +5,9 @@ mod keepers;
 mod logs;
 mod reports;
 
+use crate::containers::{Availability, ContainerError, ContainerRuntime, template_image};
 use crate::instances::{Act, Gone, Instances, Placement, Standing};
-use crate::keeper::{ContainerRun, KeeperOrder, Rules, Said};
+use crate::keeper::{ContainerRun, KeeperOrder, Rules, Said, container_name};
 use crate::templates::{InUse, TemplateError, Templates};
 use clusterrunner_common::api::MasterMark;
 use clusterrunner_common::api::instances::{
@@ -36,6 +37,7 @@ pub(crate) struct Means {
     pub(crate) places: Places,
     pub(crate) rules: Rules,
     pub(crate) max_instances: u32,
+    pub(crate) containers: Availability,
 }
 
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl Supervisor {
                     });
                 }
                 None => {
-                    self.0.means.places.clear(placement).await;
+                    self.clear(placement).await;
                     self.0.logs.is_over(placement);
                 }
             }
@@ -214,16 +216,17 @@ impl Supervisor {
         let form = order.snapshot.description.form;
         let container: Option<ContainerRun> = match form {
             Form::Workspace => None,
-            Form::Image => {
-                let reason = "this slave can not run images".to_owned();
-                return Gone::Failed(reason);
-            }
+            Form::Image => match self.load(&held, &order.snapshot.digest).await {
+                Ok(container) => Some(container),
+                Err(reason) => return Gone::Failed(reason),
+            },
         };
         let keeper = KeeperOrder {
             instance: order.clone(),
             directory: means.places.directory(placement),
             template: (form == Form::Workspace).then(|| held.path(form)),
             container,
+            restarts: self.lock().instances.restarts(placement.id),
             mark: means.places.mark(placement),
             rules: means.rules.clone(),
         };
@@ -234,7 +237,7 @@ impl Supervisor {
             }
             Err(error) => {
                 tracing::warn!(instance.id = %placement.id, %error, "could not start a keeper");
-                means.places.clear(placement).await;
+                self.clear(placement).await;
                 Gone::Lost(format!(
                     "the process that keeps it could not be started: {error}"
                 ))
@@ -271,8 +274,15 @@ impl Supervisor {
                 }
             }
         }
-        let places = &self.0.means.places;
-        places.clear(placement).await;
+        match last {
+            // All of it has ended, says the keeper.
+            ReportedState::Ended | ReportedState::Failed { .. } => {
+                self.0.means.places.clear(placement).await;
+            }
+            ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
+                self.clear(placement).await;
+            }
+        }
         self.0.logs.is_over(placement);
         match last {
             ReportedState::Ended => Gone::Ended,
@@ -281,6 +291,38 @@ impl Supervisor {
                 Gone::Lost("the process that kept it was killed".to_owned())
             }
         }
+    }
+
+    /// Ends and removes all of an instance but what it printed, its container with it.
+    async fn clear(&self, placement: Placement) {
+        let means = &self.0.means;
+        if let Some(runtime) = means.containers.known() {
+            let name = container_name(&means.places.mark(placement));
+            let removed = tokio::task::spawn_blocking(move || runtime.remove(&name)).await;
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(instance.id = %placement.id, %error, "could not remove the container of an instance");
+            }
+        }
+        means.places.clear(placement).await;
+    }
+
+    /// Gives an image to the container runtime, if that does not have it. Says why it can not.
+    async fn load(&self, held: &InUse, digest: &str) -> Result<ContainerRun, String> {
+        let runtime = self.0.means.containers.runtime().await;
+        let runtime = runtime.map_err(|why| format!("the slave can not run images: {why}"))?;
+        let (archive, image) = (held.path(Form::Image), template_image(digest));
+        let load = move || {
+            if !runtime.has_image(&image) {
+                runtime.load(&archive, &image)?;
+            }
+            Ok::<_, ContainerError>(ContainerRun {
+                runtime: ContainerRuntime::clone(&runtime),
+                image,
+            })
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let loaded = loaded.map_err(|error| format!("could not load the image: {error}"))?;
+        loaded.map_err(|error| format!("could not load the image: {error}"))
     }
 
     /// Another slave on this machine may have removed the link to the template together with its own copy.

@@ -105,6 +105,7 @@ fn an_instance_whose_keeper_is_killed_is_begun_again_a_few_times() {
     for _ in 0..MOST_LOSSES {
         assert_eq!(instances.is_gone(at(1, 1), lost()), [Act::Start(at(1, 1))]);
     }
+    assert_eq!(instances.restarts(FIRST), MOST_LOSSES);
     assert_eq!(instances.is_gone(at(1, 1), lost()), []);
     assert!(matches!(
         standing(&instances, FIRST),

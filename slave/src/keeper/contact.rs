@@ -108,7 +108,10 @@ impl Contact {
         let order: KeeperOrder = serde_json::from_slice(&line)?;
         let contact = Self {
             said: Saying {
-                state: Arc::new(watch::Sender::new((ReportedState::Starting, 0))),
+                state: Arc::new(watch::Sender::new((
+                    ReportedState::Starting,
+                    order.restarts,
+                ))),
                 printed: Arc::default(),
                 digest: order.instance.snapshot.digest.clone(),
             },

@@ -1,10 +1,57 @@
 //! An instance that is a container: the runtime runs it in the foreground, as a process below the keeper.
 
+use super::protocol::KeeperOrder;
+use super::reaper::Reaper;
+use super::start::{CanNotStart, variables};
+use crate::containers::{self, ContainerRuntime, Published, Role};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::process::Command;
 
 /// How an image is run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ContainerRun {
-    /// The name of the container, which nothing else on this machine has.
-    pub(crate) name: String,
+    pub(crate) runtime: ContainerRuntime,
+    pub(crate) image: String,
+}
+
+/// The name of the container of the instance with this mark. No other on the machine has it.
+pub(crate) fn container_name(mark: &str) -> String {
+    let digest = hex::encode(Sha256::digest(mark.as_bytes()));
+    let digits = digest.get(..24).unwrap_or_default();
+    format!("clusterrunner-instance-{digits}")
+}
+
+impl ContainerRun {
+    /// The command that runs the container of an instance that is reached at this port.
+    pub(super) fn command(&self, order: &KeeperOrder, port: u16) -> Result<Command, CanNotStart> {
+        let instance = &order.instance;
+        let name = container_name(&order.mark);
+        let run = containers::ContainerRun {
+            name: &name,
+            role: Role::Instance,
+            image: &self.image,
+            command: &instance.command,
+            port: Some(Published {
+                port,
+                exposed: instance.snapshot.description.port,
+            }),
+            max_memory_bytes: instance.max_memory_bytes,
+            mounts: &[],
+            mark: &order.mark,
+        };
+        let variables = variables(instance, port);
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let command = self.runtime.run_command(&run, variables);
+        command.map_err(|error| CanNotStart(error.to_string()))
+    }
+
+    /// Removes the container, if it is there. Says why it could not be.
+    pub(super) async fn remove(&self, order: &KeeperOrder, reaper: &Reaper) -> Result<(), String> {
+        let (runtime, name) = (self.runtime.clone(), container_name(&order.mark));
+        let removed = reaper.aside(move || runtime.remove(&name)).await;
+        removed?.map_err(|error| error.to_string())
+    }
 }

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::output::Output;
 use super::protocol::{KeeperOrder, Rules};
 use super::reaper::Reaper;
-use super::start::{self, CanNotStart, Start};
+use super::start::{self, CanNotStart};
 use super::{readiness, tree, workspace};
 use clusterrunner_common::api::instances::ReportedState;
 use rustix::process::{Pid, WaitStatus};
@@ -58,13 +58,17 @@ pub(super) async fn live(
         return failed(output, reason);
     }
     let mut life = Life {
-        memory: Memory::limit(order.instance.max_memory_bytes, &order.mark),
+        memory: match order.container {
+            // The runtime sees to it.
+            Some(_) => Memory::Unlimited,
+            None => Memory::limit(order.instance.max_memory_bytes, &order.mark),
+        },
         order,
         reaper,
         output,
         said,
         end,
-        restarts: 0,
+        restarts: order.restarts,
     };
     life.run().await
 }
@@ -139,62 +143,72 @@ impl Life<'_> {
                 "no port from {first} to {last} is free on the slave (setting instance_ports)"
             ));
         };
-        let start = match self.start(port) {
-            Ok(start) => start,
+        // One of an earlier keeper may be there.
+        self.remove_container().await;
+        let (mut command, what, keeps_prefix) = match self.command(port) {
+            Ok(command) => command,
             Err(CanNotStart(reason)) => return Ran::Hopeless(reason),
         };
-        let what = start.what.clone();
-        self.output
-            .note(&format!("starts {what}, with PORT={port}"));
-        let keeps_prefix = start.keeps_prefix;
-        let pid = match self.spawn(start) {
+        self.output.note(&format!("starts {what}, at port {port}"));
+        let pid = match self.spawn(&mut command) {
             Ok(pid) => pid,
             Err(error) => return crashed(format!("could not start {what}: {error}")),
         };
+        drop(command);
         let mut ran = self.see_to(pid, port, keeps_prefix).await;
         let left = tree::end(self.reaper, self.rules().grace).await;
         if left > 0 {
             self.output
                 .note(&format!("{left} processes could not be ended"));
         }
+        self.remove_container().await;
         if let (Ran::Crashed { reason, .. }, Some(exceeded)) = (&mut ran, self.memory.exceeded()) {
             *reason = format!("{exceeded} ({reason})");
         }
         ran
     }
 
-    fn start(&self, port: u16) -> Result<Start, CanNotStart> {
-        match &self.order.template {
-            Some(_) => {
-                let root = self.order.instance.snapshot.description.root.as_ref();
-                let root =
-                    root.ok_or_else(|| CanNotStart("the template has no root".to_owned()))?;
-                start::of_workspace(self.order, root.as_ref(), port)
-            }
-            None => Err(CanNotStart("this slave can not run images".to_owned())),
+    /// The command, what it starts, and whether that wants to see paths as they were asked for.
+    fn command(&self, port: u16) -> Result<(Command, String, bool), CanNotStart> {
+        if let Some(container) = &self.order.container {
+            let command = container.command(self.order, port)?;
+            return Ok((command, "its container".to_owned(), false));
         }
-    }
-
-    fn spawn(&self, start: Start) -> std::io::Result<Pid> {
+        let root = self.order.instance.snapshot.description.root.as_ref();
+        let root = root.ok_or_else(|| CanNotStart("the template has no root".to_owned()))?;
+        let start = start::of_workspace(self.order, root.as_ref(), port)?;
         let name = start.arguments.first().cloned().unwrap_or_default();
         let (program, arguments) = self.memory.around(start.program, start.arguments);
-        let is_wrapped = arguments.first().is_some_and(|first| *first != name);
         let mut command = Command::new(program);
-        if !is_wrapped {
+        if arguments.first().is_some_and(|first| *first == name) {
             command.arg0(name);
         }
         command
             .args(arguments.into_iter().skip(1))
             .current_dir(start.directory)
             .env_clear()
-            .envs(start.environment)
+            .envs(start.environment);
+        Ok((command, start.what, start.keeps_prefix))
+    }
+
+    fn spawn(&self, command: &mut Command) -> std::io::Result<Pid> {
+        command
             .stdin(Stdio::null())
             .stdout(self.output.for_process()?)
             .stderr(self.output.for_process()?)
             .process_group(0);
-        let pid = self.reaper.spawn(&mut command)?;
+        let pid = self.reaper.spawn(command)?;
         self.memory.apply(pid);
         Ok(pid)
+    }
+
+    async fn remove_container(&self) {
+        if let Some(container) = &self.order.container
+            && let Err(error) = container.remove(self.order, self.reaper).await
+        {
+            self.output
+                .note(&format!("its container could not be removed: {error}"));
+        }
     }
 
     async fn see_to(&self, pid: Pid, port: u16, keeps_prefix: bool) -> Ran {

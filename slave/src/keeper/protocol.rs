@@ -24,6 +24,9 @@ pub(crate) struct KeeperOrder {
     /// How its image is run; none for a workspace.
     #[serde(default)]
     pub(crate) container: Option<ContainerRun>,
+    /// How often it was started again before.
+    #[serde(default)]
+    pub(crate) restarts: u32,
     /// The mark of all processes of the instance.
     pub(crate) mark: String,
     pub(crate) rules: Rules,

@@ -5,12 +5,16 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::process::ports::Holder;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 
 /// Between two tries to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a connection has to stay open.
+const OPEN: Duration = Duration::from_millis(50);
 
 /// How long a try may take.
 const TRY: Duration = Duration::from_secs(2);
@@ -34,7 +38,14 @@ pub(super) async fn answers(host: &str, port: u16, is_below: bool) {
     loop {
         for address in addresses(host, port).await {
             let connected = timeout(TRY, TcpStream::connect(address)).await;
-            if matches!(connected, Ok(Ok(_))) && (!is_below || is_ours(address)) {
+            let Ok(Ok(stream)) = connected else {
+                continue;
+            };
+            let is_it = match is_below {
+                true => is_ours(address),
+                false => stays_open(stream).await,
+            };
+            if is_it {
                 return;
             }
         }
@@ -50,6 +61,13 @@ async fn addresses(host: &str, port: u16) -> Vec<SocketAddr> {
         // Others know it by this name, but not this machine.
         Err(_) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
     }
+}
+
+/// Whether what a connection leads to is there: what publishes a container's port takes connections before the program in
+/// the container does, and closes them at once.
+async fn stays_open(mut stream: TcpStream) -> bool {
+    let closed = timeout(OPEN, stream.read(&mut [0])).await;
+    !matches!(closed, Ok(Ok(0) | Err(_)))
 }
 
 /// Whether it is not some other program that listens there, as far as can be seen.

@@ -5,6 +5,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -18,6 +19,8 @@ pub(super) struct Reaper {
     statuses: Arc<Mutex<Statuses>>,
     /// Counts how often something ended.
     ended: Arc<watch::Sender<u64>>,
+    /// Somebody else waits for children of its own.
+    is_aside: Arc<AtomicBool>,
 }
 
 impl Reaper {
@@ -26,6 +29,7 @@ impl Reaper {
         let reaper = Self {
             statuses: Arc::default(),
             ended: Arc::default(),
+            is_aside: Arc::default(),
         };
         let mut children = signal(SignalKind::child())?;
         let waiting = reaper.clone();
@@ -37,7 +41,22 @@ impl Reaper {
         Ok(reaper)
     }
 
+    /// Does something that starts processes and waits for them itself. Blocks another thread.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        self.is_aside.store(true, Ordering::SeqCst);
+        let done = tokio::task::spawn_blocking(work).await;
+        self.is_aside.store(false, Ordering::SeqCst);
+        self.reap();
+        done.map_err(|error| error.to_string())
+    }
+
     fn reap(&self) {
+        if self.is_aside.load(Ordering::SeqCst) {
+            return;
+        }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             // Others are not asked for.
             if let Some(known) = lock(&self.statuses).get_mut(&pid.as_raw_nonzero().get()) {

@@ -7,6 +7,7 @@ use crate::master::registration::Registration;
 use clusterrunner_common::api::instances::{InstanceReport, InstancesReport, ReportedState};
 use clusterrunner_common::ids::SessionId;
 use reqwest::StatusCode;
+use std::convert::Infallible;
 use tokio_util::sync::CancellationToken;
 
 impl Supervisor {
@@ -20,7 +21,16 @@ impl Supervisor {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.keep_reporting(api, registration) => {}
+            never = self.tell_of_runtime() => match never {},
         }
+    }
+
+    /// What is reported before the search for a container runtime is over does not say that images run here.
+    async fn tell_of_runtime(&self) -> Infallible {
+        if self.0.means.containers.runtime().await.is_ok() {
+            self.has_news();
+        }
+        std::future::pending().await
     }
 
     async fn keep_reporting(&self, api: &MasterApi, registration: &Registration) {
@@ -76,7 +86,7 @@ impl Supervisor {
             session_id,
             number,
             max_instances: self.0.means.max_instances,
-            runs_images: false,
+            runs_images: self.0.means.containers.known().is_some(),
             instances: instances.collect(),
             snapshots,
         };
