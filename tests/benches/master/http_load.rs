@@ -128,9 +128,10 @@ fn length_of(answer: &[u8], status: &str) -> Option<usize> {
         "{}",
         String::from_utf8_lossy(answer)
     );
-    let length = text.split_once("\r\nContent-Length: ").map(|(_, rest)| {
-        let end = rest.find('\r').unwrap_or(rest.len());
-        rest[..end].parse::<usize>().expect("a length")
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.parse::<usize>().expect("a length"))
     });
     Some(
         head + 4
