@@ -48,6 +48,7 @@ mod held_results;
 mod house;
 mod https;
 mod incarnations;
+mod instances;
 mod job_commands;
 mod joining;
 mod journal;

@@ -119,11 +119,13 @@ impl Farm {
         let text = format!(
             "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
              [master]\nport = {port}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
-             [slave]\nmaster_hostname = {address}\nmaster_port = {port}\nheartbeat_interval = 1\n{containers}{}\n",
+             [slave]\nmaster_hostname = {address}\nmaster_port = {port}\nheartbeat_interval = 1\n\
+             templates_path = '{templates}'\n{containers}{}\n",
             extra.general,
             extra.master,
             extra.slave,
             links = self.path("links").display(),
+            templates = self.path("templates").display(),
             address = self.address,
             port = self.port,
         );
