@@ -18,9 +18,9 @@ pub mod read;
 
 pub mod effects;
 
-pub mod http;
-
 pub mod router;
+
+pub mod http;
 
 pub mod round_trip;
 

@@ -42,6 +42,8 @@ const RULES: &[(&[&str], &[&str])] = &[
             "master/src/http/clusterrunner/shapes.rs",
             "slave/src/work.rs",
             "slave/src/work",
+            "slave/src/instances.rs",
+            "slave/src/instances",
         ],
         THE_WORLD,
     ),
@@ -55,6 +57,8 @@ const RULES: &[(&[&str], &[&str])] = &[
             "master/src/read",
             "slave/src/work.rs",
             "slave/src/work",
+            "slave/src/instances.rs",
+            "slave/src/instances",
         ],
         HTTP,
     ),
@@ -66,6 +70,15 @@ const RULES: &[(&[&str], &[&str])] = &[
         &[
             "http::clusterrunner",
             "http::binder",
+            "http::deis",
+            "http::page",
+        ],
+    ),
+    (
+        &["master/src/http/binder.rs", "master/src/http/binder"],
+        &[
+            "http::clusterrunner",
+            "http::polyaxon",
             "http::deis",
             "http::page",
         ],
