@@ -185,6 +185,7 @@ impl Life<'_> {
         }
         command
             .args(arguments.into_iter().skip(1))
+            .stdin(Stdio::null())
             .current_dir(start.directory)
             .env_clear()
             .envs(start.environment);
@@ -193,7 +194,6 @@ impl Life<'_> {
 
     fn spawn(&self, command: &mut Command) -> std::io::Result<Pid> {
         command
-            .stdin(Stdio::null())
             .stdout(self.output.for_process()?)
             .stderr(self.output.for_process()?)
             .process_group(0);

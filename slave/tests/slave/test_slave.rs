@@ -83,7 +83,7 @@ impl Place {
         self,
         master: &str,
         num_executors: u32,
-        others: &[(&'static str, &str)],
+        others: &[(&str, &str)],
     ) -> TestSlave {
         let settings = settings(self.base.path(), master, num_executors, others);
         let stop = CancellationToken::new();
@@ -109,10 +109,19 @@ fn settings(
     base: &Path,
     master: &str,
     num_executors: u32,
-    others: &[(&'static str, &str)],
+    others: &[(&str, &str)],
 ) -> SlaveSettings {
     let file = base.join("clusterrunner.conf");
-    std::fs::write(&file, format!("[general]\nsecret = {SECRET:?}\n")).unwrap();
+    let mut text = format!("[general]\nsecret = {SECRET:?}\n[slave]\n");
+    // Most have no use for one.
+    let given = |wanted| others.iter().any(|(name, _)| *name == wanted);
+    if !given("container_runtime") {
+        text.push_str("container_runtime = none\n");
+    }
+    for (name, value) in others {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+    std::fs::write(&file, text).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let (host, port) = master.rsplit_once(':').unwrap();
     let flags = Overrides::new()
@@ -124,12 +133,8 @@ fn settings(
         .set("heartbeat_interval", 1)
         .set("atom_kill_grace", 1)
         .set("default_http_timeout", 10)
-        .set("container_runtime", "none")
         .set("templates_path", base.join("t").display())
         .set("instance_stop_grace", 1);
-    let flags = others
-        .iter()
-        .fold(flags, |flags, (name, value)| flags.set(name, value));
     load_slave(Some(&file), |_| None, &flags).unwrap()
 }
 
