@@ -33,6 +33,7 @@ mod atomizers;
 mod atoms;
 mod bad_atoms;
 mod bad_line;
+mod binder;
 mod canceling;
 mod chaos;
 mod command_line;
