@@ -1,6 +1,6 @@
 //! The API of Binder on real programs: a repository becomes a template, and the template an application that answers.
 
-use crate::farm::{Extra, Farm};
+use crate::farm::Farm;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use reqwest::Method;
@@ -46,11 +46,7 @@ async fn a_repository_is_built_launched_reached_and_stopped() {
     let repository = Repository::empty();
     let procfile = "web: exec python3 -m http.server $PORT\n";
     repository.commit(&[("index.html", "hello\n"), ("Procfile", procfile)]);
-    let templates = tempfile::tempdir().unwrap();
-    let mut farm = Farm::with(&Extra {
-        slave: &format!("templates_path = {}", templates.path().display()),
-        ..Extra::default()
-    });
+    let mut farm = Farm::new();
     farm.start_all(&[1]).await;
     let key = key_of(&farm);
     let printed = farm.output("master").matches(&key).count();
