@@ -218,6 +218,43 @@ mod tests {
     }
 
     #[test]
+    fn the_binder_key_opens_templates_and_instances_and_nobodys_projects() {
+        use Access::{None, Own, Read, Use};
+        let user = |id| {
+            Caller::User(UserCaller {
+                id: UserId(id),
+                is_superuser: false,
+                role: Role::Admin,
+            })
+        };
+        let closed = Subject::Launch { is_open: false };
+        let open = Subject::Launch { is_open: true };
+        for (caller, templates, instances, launches) in [
+            (Caller::BinderKey, Own, Own, [Own, Own]),
+            (user(1), Use, Read, [Use, Use]),
+            (Caller::ReadToken, Read, Read, [Read, Use]),
+            (Caller::Nobody, None, None, [None, Use]),
+        ] {
+            let of = |subject| access(caller, subject, false);
+            assert_eq!(of(Subject::Templates), templates, "{caller:?}");
+            assert_eq!(of(Subject::Instances), instances, "{caller:?}");
+            assert_eq!([of(closed), of(open)], launches, "{caller:?}");
+        }
+        let (public, private) = (project(true), project(false));
+        let own = Project {
+            owner: Owner::Binder,
+            ..project(false)
+        };
+        let key = |subject| access(Caller::BinderKey, subject, true);
+        assert_eq!(key(Subject::Builds), Use);
+        assert_eq!(key(Subject::Slaves), Read);
+        assert_eq!(key(Subject::Accounts), None);
+        assert_eq!(key(Subject::Project(&public)), Read);
+        assert_eq!(key(Subject::Project(&private)), None);
+        assert_eq!(key(Subject::Project(&own)), Own);
+    }
+
+    #[test]
     fn each_caller_has_its_access() {
         use SecretProof::{BodyDigest, BoundSignature};
         for (caller, builds, slaves) in [

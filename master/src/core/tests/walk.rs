@@ -24,6 +24,7 @@
 mod adapters;
 mod count;
 mod disks;
+mod hosting;
 mod kept;
 mod legacy;
 mod machine;
@@ -129,6 +130,20 @@ struct Tally {
     /// and since a slave did.
     begun_for_slaves: usize,
     ids_reserved: usize,
+    templates_registered: usize,
+    templates_named: usize,
+    templates_preloaded: usize,
+    templates_removed: usize,
+    instances_launched: usize,
+    instances_placed: usize,
+    instances_adopted: usize,
+    instances_displaced: usize,
+    instances_up: usize,
+    instances_crashed: usize,
+    instances_failed: usize,
+    instances_stopped: usize,
+    instances_culled: usize,
+    builds_in_the_way: usize,
 }
 
 #[test]
@@ -205,6 +220,7 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     world.run();
     check_promises(&world);
     world.check_users();
+    world.check_instances();
     check_quarantines(&world, plan);
     let farm = &world.master.farm;
     check_history(farm);
@@ -264,11 +280,10 @@ fn check_promises(world: &World) {
         let put_away = kept.get(&id).or_else(|| removed.get(&id));
         cluster.build(id).or(put_away)
     };
-    for (build, project) in &world.accepted {
+    for (build, expected) in &world.accepted {
         let found = find(*build);
         let found = found.map(|build| &build.request);
-        let expected = super::scenario::request(project);
-        assert_eq!(found, Some(&expected), "build {build} was accepted");
+        assert_eq!(found, Some(expected), "build {build} was accepted");
     }
     for hand_out in &world.master.acknowledged {
         let build = find(hand_out.build).unwrap();
@@ -497,7 +512,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 58] {
+    fn parts(&mut self) -> [&mut usize; 72] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -557,6 +572,20 @@ impl Tally {
             &mut self.begun_for_results,
             &mut self.begun_for_slaves,
             &mut self.ids_reserved,
+            &mut self.templates_registered,
+            &mut self.templates_named,
+            &mut self.templates_preloaded,
+            &mut self.templates_removed,
+            &mut self.instances_launched,
+            &mut self.instances_placed,
+            &mut self.instances_adopted,
+            &mut self.instances_displaced,
+            &mut self.instances_up,
+            &mut self.instances_crashed,
+            &mut self.instances_failed,
+            &mut self.instances_stopped,
+            &mut self.instances_culled,
+            &mut self.builds_in_the_way,
         ]
     }
 

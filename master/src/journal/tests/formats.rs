@@ -1,7 +1,9 @@
 //! A recorded journal: what an earlier version wrote must be read for ever.
 //!
-//! `CLUSTERRUNNER_RECORD=1 cargo test -p clusterrunner-master format_1` records it anew, which is only right as long
+//! `CLUSTERRUNNER_RECORD=format-1 cargo test -p clusterrunner-master format_1` records it anew, which is only right as long
 //! as no version with this format was released.
+
+mod instances;
 
 use super::*;
 use crate::core::command::{HandOut, Opening, StoredResults};
@@ -14,8 +16,26 @@ use flate2::write::GzEncoder;
 use std::fs::File;
 use std::path::PathBuf;
 
-fn recorded() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/journals/format-1.tar.gz")
+fn recorded(name: &str) -> PathBuf {
+    let journals = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/journals");
+    journals.join(format!("{name}.tar.gz"))
+}
+
+/// Records a journal, if that is asked for.
+fn record(name: &str, journal: &Path) {
+    if std::env::var_os("CLUSTERRUNNER_RECORD").is_some_and(|which| which == name) {
+        let file = File::create(recorded(name)).unwrap();
+        let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::best()));
+        archive.append_dir_all(".", journal).unwrap();
+        archive.into_inner().unwrap().finish().unwrap();
+    }
+}
+
+fn unpack(name: &str, journal: &Path) {
+    let file = File::open(recorded(name)).unwrap();
+    tar::Archive::new(GzDecoder::new(file))
+        .unpack(journal)
+        .unwrap();
 }
 
 impl Master {
@@ -233,22 +253,14 @@ async fn format_1_as_it_is_written() {
     master.live().await;
     drop(master);
     check(&journal).await;
-    if std::env::var_os("CLUSTERRUNNER_RECORD").is_some() {
-        let file = File::create(recorded()).unwrap();
-        let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::best()));
-        archive.append_dir_all(".", &journal).unwrap();
-        archive.into_inner().unwrap().finish().unwrap();
-    }
+    record("format-1", &journal);
 }
 
 #[tokio::test]
 async fn format_1_as_it_was_recorded() {
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("journal");
-    let file = File::open(recorded()).unwrap();
-    tar::Archive::new(GzDecoder::new(file))
-        .unpack(&journal)
-        .unwrap();
+    unpack("format-1", &journal);
     check(&journal).await;
 }
 

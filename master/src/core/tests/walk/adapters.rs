@@ -1,13 +1,15 @@
 //! How the model's master has effects carried out.
 
+use super::hosting::content;
 use super::master::{Asked, machine_at};
 use super::world::{Happening, World};
-use super::{BROKEN, DEADLY, POISON};
+use super::{BROKEN, DEADLY, POISON, oracle};
 use crate::core::command::Command;
 use crate::core::effect::{Effect, MadeResult};
+use crate::core::instances::orders::latest_orders;
 use crate::core::tests::scenario::{Turn, big_plan};
 use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 use std::num::NonZeroU32;
 
 fn is_deadly(request: &BuildRequest) -> bool {
@@ -16,21 +18,25 @@ fn is_deadly(request: &BuildRequest) -> bool {
 
 impl World {
     pub(super) fn carry_out(&mut self, turn: Turn) {
-        for effect in turn.effects {
+        for effect in latest_orders(turn.effects) {
             match effect {
                 Effect::Prepare { build, request } if is_deadly(&request) => {
                     let (life, delay) = (self.master.life, self.random.between(1, 100));
                     self.schedule(delay, Happening::PreparingKills(life, build));
                 }
-                Effect::Prepare { build, .. } => {
-                    let report = self.preparation(build);
+                Effect::Prepare { build, request } => {
+                    let report = match &request.product {
+                        Some(_) => self.preparation_of_product(build),
+                        None => self.preparation(build),
+                    };
                     self.report_from_adapter(report);
                 }
                 Effect::Archive {
                     build,
                     results,
                     made,
-                    ..
+                    product,
+                    failures: _,
                 } => {
                     for made in &made {
                         self.make_result(build, made);
@@ -55,7 +61,7 @@ impl World {
                     } else {
                         Command::ReportArchived {
                             build,
-                            template: None,
+                            template: product.map(|_| content(build, self.branch)),
                         }
                     };
                     self.report_from_adapter(report);
@@ -91,9 +97,25 @@ impl World {
                     self.master.calls.retain(|_, (called, ..)| *called != slave);
                 }
                 Effect::EndSlave { slave } => self.ask(slave, Asked::End),
-                Effect::OrderInstances { .. }
-                | Effect::RemoveSnapshot { .. }
-                | Effect::RemoveInstanceLog { .. } => {}
+                Effect::OrderInstances {
+                    slave,
+                    instances,
+                    preloads,
+                } => {
+                    let is_older = |(called, asked): (SlaveId, &Asked)| {
+                        called == slave && matches!(asked, Asked::Instances(..))
+                    };
+                    let calls = &mut self.master.calls;
+                    calls.retain(|_, (called, asked, _)| !is_older((*called, asked)));
+                    self.ask(slave, Asked::Instances(instances, preloads));
+                }
+                Effect::RemoveSnapshot { digest } => {
+                    let mut kept = self.master.farm.cluster.snapshots();
+                    assert!(kept.all(|kept| kept != digest), "{digest} is in use");
+                }
+                Effect::RemoveInstanceLog { instance } => {
+                    assert!(self.master.farm.cluster.instance(instance).is_none());
+                }
                 Effect::Call { slave, build, call } => {
                     self.ask(slave, Asked::About(build, call));
                 }
@@ -120,6 +142,28 @@ impl World {
             let delay = self.random.between(1, 150);
             self.schedule(delay, Happening::AdapterReports(life, command.clone()));
         }
+    }
+
+    /// One atom, of one of two commits.
+    fn preparation_of_product(&mut self, build: BuildId) -> Command {
+        if self.random.happens(50) {
+            let reason = "no such branch".to_owned();
+            return Command::ReportPreparationFailed { build, reason };
+        }
+        let mut plan = big_plan(1, 0, 0);
+        plan.commit = Some(format!("commit {}", self.random.below(2)));
+        // Others wait, so that there is soon something to launch.
+        plan.priority = 1;
+        let command = |number| format!("build-template {build} {number}");
+        let succeeds = |command: &String| {
+            oracle(&format!("{} {command}", plan.atoms[0]), Attempt::FIRST).exit_code == 0
+        };
+        plan.command = match self.random.happens(100) {
+            true => format!("{BROKEN} build-template {build}"),
+            false => (0..).map(command).find(succeeds).unwrap(),
+        };
+        let plan = Box::new(plan);
+        Command::ReportPrepared { build, plan }
     }
 
     pub(super) fn preparation(&mut self, build: BuildId) -> Command {

@@ -4,8 +4,12 @@ use super::plan::MOST_EXECUTORS;
 use super::{Tally, is_of_failures};
 use crate::core::Cluster;
 use crate::core::command::Refusal;
-use crate::core::event::{AccountFact, Bound, BuildFact, Fact, FarmFact, ProjectFact, SlaveFact};
+use crate::core::event::{
+    AccountFact, Bound, BuildFact, Fact, FarmFact, InstanceFact, ProjectFact, SlaveFact,
+    TemplateFact,
+};
 use crate::core::slaves::slave::BuildOnSlave;
+use crate::core::templates::refusal::TemplateRefusal;
 use crate::core::tests::scenario::Turn;
 
 impl Tally {
@@ -25,6 +29,8 @@ impl Tally {
         self.slaves_told_again += usize::from(is_told_again);
         for event in &turn.events {
             match &event.fact {
+                Fact::Template(_, fact) => self.count_template(fact),
+                Fact::Instance(_, fact) => self.count_instance(fact),
                 Fact::Farm(FarmFact::IncarnationBegun { cause, .. }) => {
                     let reason = cause.to_string();
                     self.begun_for_results += usize::from(reason.contains("result"));
@@ -91,13 +97,42 @@ impl Tally {
         }
     }
 
+    fn count_template(&mut self, fact: &TemplateFact) {
+        let number = match fact {
+            TemplateFact::Registered { .. } => &mut self.templates_registered,
+            TemplateFact::Named { .. } => &mut self.templates_named,
+            TemplateFact::Preloaded { .. } => &mut self.templates_preloaded,
+            TemplateFact::Removed { .. } => &mut self.templates_removed,
+        };
+        *number += 1;
+    }
+
+    fn count_instance(&mut self, fact: &InstanceFact) {
+        let number = match fact {
+            InstanceFact::Launched(_) => &mut self.instances_launched,
+            InstanceFact::Placed { .. } => &mut self.instances_placed,
+            InstanceFact::Adopted { .. } => &mut self.instances_adopted,
+            InstanceFact::Displaced { .. } => &mut self.instances_displaced,
+            InstanceFact::Up { .. } => &mut self.instances_up,
+            InstanceFact::Crashed { .. } => &mut self.instances_crashed,
+            InstanceFact::Failed { .. } => &mut self.instances_failed,
+            InstanceFact::Stopped => &mut self.instances_stopped,
+            InstanceFact::Culled { .. } => &mut self.instances_culled,
+            InstanceFact::Forgotten => return,
+        };
+        *number += 1;
+    }
+
     pub(super) fn count_refusal(&mut self, refusal: &Refusal) {
         match refusal {
             Refusal::StaleAttempt { .. } => self.stale_attempts += 1,
             Refusal::UnknownSlave(_) => self.unknown_slaves += 1,
-            Refusal::Account(_)
+            Refusal::Template(TemplateRefusal::AlreadyBuilding { .. }) => {
+                self.builds_in_the_way += 1;
+            }
+            Refusal::Template(_)
+            | Refusal::Account(_)
             | Refusal::Status(_)
-            | Refusal::Template(_)
             | Refusal::Instance(_)
             | Refusal::SessionExpired(_)
             | Refusal::OtherIncarnation { .. }

@@ -92,6 +92,7 @@ impl World {
         let is_known = |id: &BuildId| cluster.is_ended(*id) || cluster.is_forgotten(*id);
         master.kept.retain(|id, _| is_known(id));
         self.lose_promises();
+        self.lose_launches();
     }
 
     /// Only those results are left that the journal has.

@@ -3,6 +3,7 @@
 //! It knows what it was asked for by registration, build, subjob and attempt, so that whatever
 //! comes twice is done once; and it repeats each report until the master answers it.
 
+use super::hosting::Hosting;
 use super::master::Asked;
 use super::messages::{About, Act, Report, ToMachine, ToMaster, Work};
 use super::random::Random;
@@ -81,6 +82,7 @@ pub(super) struct Machine {
     /// How often a set-up fails, and a build is lost later, in 1000.
     pub(super) setup_failures: u64,
     pub(super) sickness: Sickness,
+    pub(super) hosting: Hosting,
 }
 
 impl Machine {
@@ -118,6 +120,9 @@ impl Machine {
                 held.push((finished, outcomes, seen.clone()));
             }
         }
+        // Now and then it is the whole machine that goes down.
+        let is_machine_gone = self.is_gone || (self.life + self.index as u64).is_multiple_of(3);
+        let hosting = std::mem::take(&mut self.hosting).crashed(is_machine_gone);
         let reborn = Self::new(self.index, self.num_executors, self.setup_failures);
         *self = Self {
             life: self.life + 1,
@@ -132,6 +137,7 @@ impl Machine {
             // A report of an earlier life must not be taken for one of this life.
             last_report: self.last_report,
             sickness: self.sickness,
+            hosting,
             held,
             ..reborn
         };
@@ -165,6 +171,7 @@ impl Machine {
     }
 
     pub(super) fn ending(&mut self) -> Vec<Act> {
+        self.hosting.stop_all();
         let slave = self.slave;
         slave.map_or_else(Vec::new, |slave| self.report(slave, About::Ending))
     }
@@ -181,7 +188,9 @@ impl Machine {
                     self.is_settled = true;
                     self.doubts = false;
                     self.meet(slave, master);
-                    return self.deliver(slave, &wanted);
+                    let mut acts = self.deliver(slave, &wanted);
+                    acts.extend(self.report_first(slave));
+                    return acts;
                 }
             }
             ToMachine::OtherLife => self.doubts = true,
@@ -219,7 +228,15 @@ impl Machine {
                     self.note(master, build, &call);
                     return self.called(slave, number, build, call, random);
                 }
-                Asked::About(..) | Asked::End => {}
+                Asked::Instances(instances, preloads)
+                    if session == self.session() && self.admits(slave, &master) =>
+                {
+                    let mut acts = self.ordered(slave, &master, instances, preloads);
+                    let (call, refusal) = (number, None);
+                    acts.push(Act::Send(ToMaster::Answer { call, refusal }));
+                    return acts;
+                }
+                Asked::About(..) | Asked::Instances(..) | Asked::End => {}
             },
         }
         Vec::new()
@@ -285,8 +302,9 @@ impl Machine {
         self.slave = Some(slave);
         self.builds.retain(|(of, _), _| *of == slave);
         self.begun.retain(|(of, ..)| *of == slave);
-        self.waiting.retain(|work| work.slave() == slave);
-        self.early.retain(|work| work.slave() == slave);
+        let is_its = |work: &Work| work.of().is_some_and(|(of, _)| of == slave);
+        self.waiting.retain(is_its);
+        self.early.retain(is_its);
         // Results are kept, as on a real slave: the master says whether they count.
         let is_kept =
             |report: &Report| report.slave == slave || matches!(report.about, About::Finished(..));
@@ -400,7 +418,7 @@ impl Machine {
 
     /// What waits of a build is not run any more.
     fn drop_waiting(&mut self, slave: SlaveId, build: BuildId) {
-        let is_other = |work: &Work| (work.slave(), work.build()) != (slave, build);
+        let is_other = |work: &Work| work.of() != Some((slave, build));
         self.waiting.retain(is_other);
         self.early.retain(is_other);
     }
@@ -419,7 +437,7 @@ impl Machine {
                     self.report(slave, About::SetupFailed(build))
                 } else {
                     *place = Place::Ready;
-                    let is_of_it = |work: &Work| (work.slave(), work.build()) == (slave, build);
+                    let is_of_it = |work: &Work| work.of() == Some((slave, build));
                     let (ready, early) = std::mem::take(&mut self.early)
                         .into_iter()
                         .partition(is_of_it);
@@ -432,6 +450,7 @@ impl Machine {
                 }
             }
             Work::RunPoison(..) => vec![Act::Die],
+            Work::Instance(id, generation) => self.instance_goes_on(id, generation, random),
             // Also after a tear-down: the result may have been on its way.
             Work::Run(slave, build, subjob, attempt, outcomes) => {
                 self.num_busy -= 1;
@@ -492,7 +511,7 @@ impl Machine {
         acts
     }
 
-    fn report(&mut self, slave: SlaveId, about: About) -> Vec<Act> {
+    pub(super) fn report(&mut self, slave: SlaveId, about: About) -> Vec<Act> {
         self.last_report += 1;
         let report = Report { slave, about };
         self.unheard.insert(self.last_report, report);

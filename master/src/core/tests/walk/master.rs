@@ -12,6 +12,8 @@ use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::{Command, HandOut, Opening, Refusal, StoredResults};
 use crate::core::effect::SlaveCall;
 use crate::core::event::AtomOutcome;
+use crate::core::instances::orders::WantedInstance;
+use crate::core::templates::template::TemplateContent;
 use crate::core::tests::scenario::Scenario;
 use clusterrunner_common::api::MasterMark;
 use clusterrunner_common::disk::retention::BuildBounds;
@@ -63,6 +65,8 @@ pub(super) struct Doom {
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
     About(BuildId, SlaveCall),
+    /// All instances that it is to run, and what it is to fetch.
+    Instances(Vec<WantedInstance>, Vec<TemplateContent>),
     End,
 }
 
@@ -230,6 +234,7 @@ impl World {
         if self.master.is_up {
             self.tell(Command::ForgetSlaves);
         }
+        self.tidy_instances();
         self.put_ended_builds_away();
         self.forget_builds();
         self.schedule(TICK, Happening::MasterTick);
@@ -354,7 +359,9 @@ impl World {
                             reason,
                         }
                     }
-                    (Some((_, Asked::About(..), _)), None) | (None, _) => return,
+                    (Some((_, Asked::About(..), _)), None)
+                    | (Some((_, Asked::Instances(..), _)), _)
+                    | (None, _) => return,
                 };
                 self.tell(command);
             }
@@ -398,6 +405,11 @@ impl World {
                 reason: "exit code 1".to_owned(),
             },
             About::TornDown(build) => Command::ReportTornDown { slave, build },
+            About::Instances(report) => Command::ReportInstances {
+                slave,
+                session,
+                report,
+            },
             About::Finished(..) if self.disk_full_until > self.now => {
                 // 507: the slave keeps it.
                 self.master.tally.results_put_off += 1;
@@ -431,6 +443,7 @@ impl World {
         let Some(told) = self.tell(command) else {
             return;
         };
+        self.check_copies();
         let farm = &self.master.farm;
         let is_recorded = |hand_out: &HandOut| farm.cluster.is_repeated(*hand_out) == Ok(true);
         if told.is_ok() {

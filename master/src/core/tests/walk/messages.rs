@@ -2,8 +2,11 @@
 
 use super::master::Asked;
 use crate::core::event::{AtomOutcome, KeptHandOut};
+use crate::core::instances::reports::ReportedInstances;
 use clusterrunner_common::api::{FinishedAttempt, MasterMark, Seen};
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{
+    Attempt, BuildId, Generation, InstanceId, SessionId, SlaveId, SubjobId,
+};
 
 #[derive(Clone, Debug)]
 pub(super) enum ToMaster {
@@ -69,6 +72,7 @@ pub(super) enum About {
     TornDown(BuildId),
     Finished(BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
     Ending,
+    Instances(ReportedInstances),
 }
 
 /// Something that takes the slave a while.
@@ -78,18 +82,18 @@ pub(super) enum Work {
     Run(SlaveId, BuildId, SubjobId, Attempt, Vec<AtomOutcome>),
     /// An atom that takes the machine down.
     RunPoison(SlaveId, BuildId),
+    /// The next step of an instance's process. No executor has to do with it.
+    Instance(InstanceId, Generation),
 }
 
 impl Work {
-    pub(super) fn slave(&self) -> SlaveId {
+    /// Which registration asked for it, and of which build; none where it is no work on a build.
+    pub(super) fn of(&self) -> Option<(SlaveId, BuildId)> {
         match self {
-            Self::SetUp(slave, _) | Self::Run(slave, ..) | Self::RunPoison(slave, _) => *slave,
-        }
-    }
-
-    pub(super) fn build(&self) -> BuildId {
-        match self {
-            Self::SetUp(_, build) | Self::Run(_, build, ..) | Self::RunPoison(_, build) => *build,
+            Self::SetUp(slave, build)
+            | Self::Run(slave, build, ..)
+            | Self::RunPoison(slave, build) => Some((*slave, *build)),
+            Self::Instance(..) => None,
         }
     }
 }

@@ -52,9 +52,15 @@ pub(super) enum Mutation {
     QuarantineByOwnRecordOnly,
     /// Incarnations: neither the master nor its slaves ask which one an order or a result is of.
     IncarnationIsNotChecked,
+    /// Generations: whatever placement of an instance a slave speaks of, it counts for the latest.
+    GenerationsAreNotChecked,
+    /// Successors: a slave lets the old copy of an instance stand for the new placement.
+    SuccessorsDoNotWait,
+    /// Digests: a slave starts what it fetched as it came.
+    SnapshotsAreNotChecked,
 }
 
-const ALL: [Mutation; 16] = [
+const ALL: [Mutation; 19] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -71,6 +77,9 @@ const ALL: [Mutation; 16] = [
     Mutation::QuarantineByOwnRecordOnly,
     Mutation::PreparingIsNotCounted,
     Mutation::IncarnationIsNotChecked,
+    Mutation::GenerationsAreNotChecked,
+    Mutation::SuccessorsDoNotWait,
+    Mutation::SnapshotsAreNotChecked,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -303,6 +312,24 @@ impl Master {
                     finished,
                     seen: self.farm.seen(),
                     fresh,
+                })
+            }
+            (
+                Some(Mutation::GenerationsAreNotChecked),
+                Command::ReportInstances {
+                    slave,
+                    session,
+                    mut report,
+                },
+            ) => {
+                for said in &mut report.instances {
+                    let latest = self.farm.cluster.instance(said.id);
+                    said.generation = latest.map_or(said.generation, |latest| latest.generation);
+                }
+                self.farm.try_tell(Command::ReportInstances {
+                    slave,
+                    session,
+                    report,
                 })
             }
             (_, command) => self.farm.try_tell(command),

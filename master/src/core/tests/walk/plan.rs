@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) lateness: u64,
     /// What is wrong with the machines, in their order.
     pub(super) sicknesses: Vec<Sickness>,
+    /// How many instances each machine runs at a time.
+    pub(super) slots: u32,
     /// What happens, and when.
     pub(super) faults: Vec<(u64, Fault)>,
 }
@@ -69,6 +71,14 @@ pub(super) enum Fault {
     MasterDiskIsWrong(WrongDisk, u64),
     /// A build of one of three projects is wanted.
     UserQueues(u64),
+    /// A build that leaves a template is wanted, of one of three projects; whether it is forced.
+    UserQueuesProduct(u64, bool),
+    /// An instance of the template of a project is wanted, under the key of this number.
+    UserLaunches(u64, u64),
+    /// This instance is not wanted any more.
+    UserStops(u64),
+    /// The template of a project is to be fetched by all slaves.
+    UserPreloads(u64),
     /// A user has another wish.
     User(Wish),
     /// This build is not wanted any more.
@@ -173,8 +183,43 @@ impl Plan {
             let fault = Self::post(&mut random);
             plan.add(fault, &mut random);
         }
+        plan.add_instances(&mut random);
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// In every other walk there are templates and instances.
+    fn add_instances(&mut self, random: &mut Random) {
+        if random.below(2) == 0 {
+            return;
+        }
+        self.slots = u32::try_from(random.between(1, 3)).unwrap();
+        for _ in 0..random.between(2, 6) {
+            let fault = Fault::UserQueuesProduct(random.below(2), random.below(4) == 0);
+            // Most of them early, so that there is something to launch.
+            let latest = [100, 100, CALM_AT][random.index(3)];
+            self.faults.push((random.below(latest), fault));
+        }
+        for number in 0..random.between(2, 10) {
+            self.add(Fault::UserLaunches(random.below(2), number), random);
+        }
+        // Slaves that come back late show whether their copies still count.
+        for _ in 0..random.below(6) {
+            let machine = random.index(self.executors.len());
+            let time = random.between(100, 400);
+            let fault = match random.below(3) {
+                0 => Fault::MachineCrashes(machine),
+                1 => Fault::CutOff(machine, time),
+                _ => Fault::MachineHangs(machine, time),
+            };
+            self.add(fault, random);
+        }
+        for _ in 0..random.below(3) {
+            self.add(Fault::UserStops(random.between(1, 6)), random);
+        }
+        for _ in 0..random.below(2) {
+            self.add(Fault::UserPreloads(random.below(2)), random);
+        }
     }
 
     fn add(&mut self, fault: Fault, random: &mut Random) {

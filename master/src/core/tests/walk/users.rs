@@ -185,8 +185,7 @@ impl World {
         match self.tell(command) {
             Some(Ok(())) => {
                 self.promises.extend(new);
-                self.accepted
-                    .extend(is_build.then(|| (next, OWN.to_owned())));
+                self.accepted.extend(is_build.then(|| (next, request(OWN))));
             }
             Some(Err(_)) => self.promises.extend(outdated),
             // Nobody knows what became of it.

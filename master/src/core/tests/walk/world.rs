@@ -13,8 +13,9 @@ use crate::core::builds::statuses::{PostedStatus, Status};
 use crate::core::command::{Command, SlaveChoice};
 use crate::core::event::{Actor, BuildFact, Fact};
 use crate::core::tests::scenario::request;
-use clusterrunner_common::ids::{BuildId, SlaveId};
-use std::collections::BTreeMap;
+use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::ids::{BuildId, Generation, InstanceId, SlaveId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Faults happen before this moment; from then on the network only delays and repeats, so that
 /// everything must come to its end.
@@ -58,8 +59,12 @@ pub(super) struct World {
     master_hangs_until: u64,
     /// How often the master's disk was another one.
     pub(super) branch: u64,
-    /// Builds that users were told are accepted, and their projects.
-    pub(super) accepted: Vec<(BuildId, String)>,
+    /// Builds that users were told are accepted, and what was asked for.
+    pub(super) accepted: Vec<(BuildId, BuildRequest)>,
+    /// The keys of instances that users were told are launched.
+    pub(super) launched: BTreeSet<String>,
+    /// Which machine runs which placement.
+    pub(super) homes: BTreeMap<(InstanceId, Generation), usize>,
     /// What users were told beside that, and how often they said something.
     pub(super) promises: Vec<Promise>,
     pub(super) num_said: u64,
@@ -74,6 +79,10 @@ impl World {
             machine.forgets_begun = mutation == Some(Mutation::StartsAreRepeated);
             machine.ignores_incarnations = mutation == Some(Mutation::IncarnationIsNotChecked);
             machine.drops_waiting = mutation == Some(Mutation::SlavesDropWhatWaits);
+            let hosting = &mut machine.hosting;
+            hosting.max_instances = plan.slots;
+            hosting.keeps_the_old = mutation == Some(Mutation::SuccessorsDoNotWait);
+            hosting.trusts_snapshots = mutation == Some(Mutation::SnapshotsAreNotChecked);
             machine
         });
         // A plan in which nobody is sick says nothing of it.
@@ -94,6 +103,8 @@ impl World {
             master_hangs_until: 0,
             branch: 0,
             accepted: Vec::new(),
+            launched: BTreeSet::new(),
+            homes: BTreeMap::new(),
             promises: Vec::new(),
             num_said: 0,
             machines: machines.collect(),
@@ -161,6 +172,7 @@ impl World {
                 .all(|m| m.is_gone || m.is_up && m.unheard.is_empty())
             && cluster.builds().all(Build::is_over)
             && cluster.to_be_cleared().is_empty()
+            && self.instances_rest()
     }
 
     /// When a process goes on that is stopped and would be the one to do this.
@@ -254,6 +266,10 @@ impl World {
             }
             Fault::User(wish) => self.user_wishes(wish),
             Fault::UserQueues(project) => self.user_queues(project),
+            Fault::UserQueuesProduct(project, forced) => self.user_queues_product(project, forced),
+            Fault::UserLaunches(project, number) => self.user_launches(project, number),
+            Fault::UserStops(instance) => self.user_stops(instance),
+            Fault::UserPreloads(project) => self.user_preloads(project),
             Fault::UserCancels(build) => {
                 if self.master.is_up {
                     let build = BuildId(build);
@@ -366,7 +382,7 @@ impl World {
             _ => None,
         });
         self.accepted
-            .extend(queued.next().map(|build| (build, name)));
+            .extend(queued.next().map(|build| (build, request(&name))));
     }
 
     fn crash_machine(&mut self, index: usize) {
