@@ -12,7 +12,6 @@ mod instances;
 
 mod data_directory;
 
-#[expect(dead_code, reason = "its users are about to come")]
 mod containers;
 
 mod build_template;

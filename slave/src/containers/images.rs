@@ -207,15 +207,6 @@ impl ContainerRuntime {
         let mut command = self.command(&["rmi", "--force"]);
         client::output(command.arg(name), SHORT).map(drop)
     }
-
-    /// The digests of the templates whose images the machine has.
-    pub(crate) fn template_images(&self) -> Result<Vec<String>, ContainerError> {
-        let mut command = self.command(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
-        let printed = client::output(&mut command, SHORT)?;
-        let lines = printed.lines();
-        let digests = lines.filter_map(|line| line.strip_prefix(TEMPLATES)?.strip_prefix(':'));
-        Ok(digests.map(str::to_owned).collect())
-    }
 }
 
 /// Copies an archive with one image, which gets another name.

@@ -124,7 +124,7 @@ fn an_image_is_built_saved_loaded_and_run() {
     let name = template_image(&"5".repeat(64));
     runtime.load(saved.path(), &name).unwrap();
     assert!(!runtime.has_image("localhost/web:1"));
-    assert_eq!(runtime.template_images().unwrap(), ["5".repeat(64)]);
+    assert!(runtime.has_image(&name));
     let command = shell(
         "cat index.html; echo \"$A\"; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>&-; exit 7",
     );

@@ -86,11 +86,6 @@ impl Availability {
         }
     }
 
-    /// Waits until it is known whether there is a runtime, and says so.
-    pub(crate) async fn runs_images(&self) -> bool {
-        self.runtime().await.is_ok()
-    }
-
     /// The runtime, if it is known that there is one.
     pub(crate) fn known(&self) -> Option<Arc<ContainerRuntime>> {
         match &*self.0.borrow() {
