@@ -220,7 +220,14 @@ async fn an_image_that_is_not_there_is_told() {
 async fn a_slave_without_containers_runs_no_job_with_an_image() {
     let repository = Repository::of(&job("true").with("image", IMAGE));
     let farm = Farm::start(&[1]).await;
-    farm.run(&repository.request())
-        .await
-        .errs(&["runs no containers"]);
+    let build = farm.submit(&repository.request()).await;
+    let client = farm.client();
+    wait_for("the build says what it waits for", async || {
+        let details = client.build(build).await.unwrap().details?;
+        details
+            .contains("no slave that takes work runs containers")
+            .then_some(())
+    })
+    .await;
+    client.cancel(build).await.unwrap();
 }

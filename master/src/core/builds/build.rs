@@ -434,6 +434,13 @@ impl Build {
     pub fn suits(&self, slave: &Slave) -> bool {
         self.labels()
             .is_none_or(|labels| labels.is_subset(&slave.labels))
+            && (!self.needs_containers() || slave.runs_images())
+    }
+
+    /// Whether its commands run in containers.
+    #[must_use]
+    pub fn needs_containers(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.image.is_some())
     }
 
     /// Whether a slave may set the build up: its labels suit, it can get the code, this registration has not failed, and

@@ -91,7 +91,9 @@ impl Cluster {
                 self.reserved.insert(*build, slave);
                 self.change_slave(slave, |slave| slave.reserved_for = Some(*build));
             }
-            SlaveFact::Hosts(hosting) => self.known_slave_mut(slave).hosting = Some(*hosting),
+            SlaveFact::Hosts(hosting) => {
+                self.change_slave(slave, |slave| slave.hosting = Some(*hosting));
+            }
             SlaveFact::HasSnapshots { digests } => {
                 self.known_slave_mut(slave).snapshots.clone_from(digests);
             }

@@ -1,10 +1,12 @@
 //! Who works on what.
 
-use super::scenario::{Scenario, big_plan, hand_out, plan};
+use super::scenario::{Scenario, big_plan, fact_text, hand_out, plan};
 use crate::core::builds::build::BuildState;
+use crate::core::command::Command;
 use crate::core::event::Plan;
+use crate::core::instances::reports::ReportedInstances;
 use crate::http::clusterrunner::shapes as views;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::time::Duration;
 
 #[test]
@@ -350,6 +352,34 @@ fn a_build_with_labels_waits_for_a_slave_that_has_them_all() {
          1 drained."
     );
     assert_eq!(farm.replayed(), farm.cluster);
+}
+
+#[test]
+fn a_build_with_an_image_waits_for_a_slave_that_runs_containers() {
+    let mut farm = Scenario::with_slaves(&[("a", 2)]);
+    farm.build(Plan {
+        image: Some("debian:13".to_owned()),
+        ..big_plan(3, 0, 0)
+    })
+    .check_facts(&["1 prepared: 3 subjobs"]);
+    let build = farm.cluster.build(BuildId(1)).unwrap();
+    assert_eq!(
+        views::build_of(&farm.cluster, build).details.unwrap(),
+        "0 of 3 subjobs are complete (0.0%). It waits: no slave that takes work runs containers, which the job's \
+         image needs."
+    );
+    let session = farm.session(1);
+    let reported = farm.tell(Command::ReportInstances {
+        slave: SlaveId(1),
+        session,
+        report: ReportedInstances {
+            runs_images: true,
+            ..ReportedInstances::default()
+        },
+    });
+    let facts: Vec<String> = reported.events.iter().map(fact_text).collect();
+    let set_up = "1 to slave 1 from index 0";
+    assert!(facts.iter().any(|fact| fact == set_up), "{facts:?}");
 }
 
 #[test]

@@ -82,22 +82,32 @@ fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
         .collect();
     // Where no slave was kept out, the original's words are enough.
     let is_kept_out = drained + quarantined + ending > 0;
-    match build.labels() {
+    match needs(build) {
         None => {
             is_kept_out.then(|| format!("It waits: no slave takes work: {}.", counts.join(", ")))
         }
-        Some(labels) => {
-            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        Some(needs) => {
             let counts = match counts.as_slice() {
                 [] => String::new(),
                 counts => format!(": {}", counts.join(", ")),
             };
-            let labels = labels.join(", ");
             Some(format!(
-                "It waits: no slave that takes work has the labels {labels}{counts}."
+                "It waits: no slave that takes work {needs}{counts}."
             ))
         }
     }
+}
+
+/// What a build asks for in a slave, if it asks for something.
+fn needs(build: &Build) -> Option<String> {
+    let labels = build.labels().map(|labels| {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        format!("has the labels {}", labels.join(", "))
+    });
+    let containers = build.needs_containers();
+    let containers = containers.then(|| "runs containers, which the job's image needs".to_owned());
+    let needs: Vec<String> = labels.into_iter().chain(containers).collect();
+    (!needs.is_empty()).then(|| needs.join(" and "))
 }
 
 /// A build.
