@@ -98,6 +98,7 @@ pub fn access(caller: Caller, subject: Subject<'_>, reads_are_open: bool) -> Acc
         (Caller::BinderKey, _) => of_binder(subject, of_strangers),
         (_, Subject::Launch { is_open: true }) => Access::Use,
         (_, Subject::Accounts | Subject::User(_)) => Access::None,
+        (Caller::Slave | Caller::Nobody, Subject::Instance(_)) => Access::None,
         (Caller::Slave, Subject::Slaves) => Access::Use,
         (_, Subject::Project(project)) if !project.is_public() => Access::None,
         (Caller::ReadToken, _) => Access::Read,
@@ -121,7 +122,9 @@ fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Acce
         Subject::Project(_) => Access::None,
         Subject::Templates | Subject::Launch { .. } => Access::Use,
         Subject::Instance(instance) if instance.owner == Owner::User(user.id) => Access::Own,
-        Subject::Instances | Subject::Instance(_) => Access::Read,
+        // Whoever knows the key of an instance can use it, so users see none of others.
+        Subject::Instance(_) => Access::None,
+        Subject::Instances => Access::Read,
     };
     match user.role {
         Role::Read => own.min(Access::Read),
@@ -149,9 +152,10 @@ fn of_binder(subject: Subject<'_>, of_strangers: Access) -> Access {
 mod tests {
     use super::*;
     use crate::core::accounts::projects::NewProject;
+    use crate::core::instances::instance::InstanceState;
     use clusterrunner_common::clock::Timestamp;
-    use clusterrunner_common::ids::ProjectId;
-    use std::collections::BTreeSet;
+    use clusterrunner_common::ids::{Generation, InstanceId, ProjectId, TemplateId};
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn project(is_public: bool) -> Project {
         let new = NewProject {
@@ -165,6 +169,29 @@ mod tests {
         Project {
             collaborators: BTreeSet::from([UserId(2)]),
             ..Project::made(ProjectId(1), owner, new, Timestamp(0))
+        }
+    }
+
+    fn instance_of(user: UserId) -> Instance {
+        Instance {
+            id: InstanceId(1),
+            key: "0".repeat(32),
+            template: TemplateId(1),
+            template_name: "hill".to_owned(),
+            owner: Owner::User(user),
+            command: Vec::new(),
+            environment: BTreeMap::new(),
+            max_memory_bytes: None,
+            cull_after_ms: None,
+            state: InstanceState::Up,
+            slave: None,
+            generation: Generation(1),
+            place: None,
+            restarts: 0,
+            reason: None,
+            created: Timestamp(0),
+            changed: Timestamp(0),
+            answered: None,
         }
     }
 
@@ -239,6 +266,17 @@ mod tests {
             assert_eq!(of(Subject::Templates), templates, "{caller:?}");
             assert_eq!(of(Subject::Instances), instances, "{caller:?}");
             assert_eq!([of(closed), of(open)], launches, "{caller:?}");
+        }
+        let instance = instance_of(UserId(1));
+        for (caller, seen) in [
+            (Caller::BinderKey, Own),
+            (user(1), Own),
+            (user(2), None),
+            (Caller::ReadToken, Read),
+            (Caller::Nobody, None),
+        ] {
+            let subject = Subject::Instance(&instance);
+            assert_eq!(access(caller, subject, true), seen, "{caller:?}");
         }
         let (public, private) = (project(true), project(false));
         let own = Project {
