@@ -66,7 +66,8 @@ use tokio_util::sync::CancellationToken;
 const WAITING_FOR_LOGS: usize = 256;
 
 /// Is a master until `stop`: replays its journal, then listens. Builds are prepared by processes of `program`, which
-/// must call [`crate::effects::preparer::prepare_build`] if its first argument is [`PREPARE_BUILD`].
+/// must call [`crate::effects::preparer::prepare_build`] if its first argument is [`PREPARE_BUILD`]. `is_output_read`:
+/// somebody reads the standard output, so a secret that was made is printed there once.
 ///
 /// # Errors
 /// See [`ServeError`]. A master whose journal fails ends; it never runs ahead of its disk.
@@ -76,6 +77,7 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
     program: PathBuf,
+    is_output_read: bool,
 ) -> Result<(), ServeError> {
     let general = &settings.general;
     let tls = general.https.acceptor()?;
@@ -112,6 +114,7 @@ pub async fn serve(
         launched,
         caller,
         settings,
+        is_output_read,
     };
     let own = farm.own_repositories((program.clone(), &mark), &stop)?;
     let sources = farm.sources(own.clone(), &stop);
@@ -281,6 +284,7 @@ impl Readers {
 /// What the parts of a master share.
 struct Farm {
     settings: MasterSettings,
+    is_output_read: bool,
     directory: PathBuf,
     session: SessionId,
     cluster: ClusterHandle,

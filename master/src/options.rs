@@ -59,7 +59,9 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
     let stop = stop_on_signal()?;
-    serve(settings, secret, listener, stop, THIS_PROGRAM.into()).await?;
+    let is_output_read = !options.log_file_only;
+    let program = THIS_PROGRAM.into();
+    serve(settings, secret, listener, stop, program, is_output_read).await?;
     Ok(())
 }
 

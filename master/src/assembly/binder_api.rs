@@ -28,7 +28,8 @@ impl Farm {
         })
     }
 
-    /// The key that is set, or else the one that is kept. A new one is printed once, and never logged.
+    /// The key that is set, or else the one that is kept. A new one is printed once where somebody reads that, and never
+    /// logged.
     #[expect(clippy::print_stdout, reason = "the user is to see it, and no log")]
     fn binder_key(&self) -> Result<Key, ServeError> {
         if let Some(key) = &self.settings.binder.api_key {
@@ -37,11 +38,15 @@ impl Farm {
         match binder_key::ensure(&self.directory).map_err(ServeError::BinderKey)? {
             Kept::Known(key) => Ok(Key::new(&key)),
             Kept::Made(key) => {
-                println!(
-                    "The key of the Binder API, printed only this once and kept in {}: {}",
-                    self.directory.join(binder_key::FILE).display(),
-                    String::from_utf8_lossy(key.as_bytes())
-                );
+                let file = self.directory.join(binder_key::FILE);
+                let file = file.display();
+                match self.is_output_read {
+                    true => println!(
+                        "The key of the Binder API, printed only this once and kept in {file}: {}",
+                        String::from_utf8_lossy(key.as_bytes())
+                    ),
+                    false => tracing::info!(%file, "made a key of the Binder API"),
+                }
                 Ok(Key::new(&key))
             }
         }
