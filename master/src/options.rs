@@ -5,6 +5,7 @@ use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::daemon::{
     CommonOptions, listen, stop_on_signal, warn_of_unknown_variables, warn_of_weak_secret,
 };
+use clusterrunner_common::logs::event_log::EventLogTarget;
 use clusterrunner_common::logs::logging;
 use clusterrunner_common::process::open_files;
 use clusterrunner_common::process::terminal;
@@ -59,7 +60,9 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
     let stop = stop_on_signal()?;
-    let is_output_read = !options.log_file_only;
+    // Programs that read events there expect nothing else.
+    let has_events = matches!(general.event_log, EventLogTarget::Stdout);
+    let is_output_read = !options.log_file_only && !has_events;
     let program = THIS_PROGRAM.into();
     serve(settings, secret, listener, stop, program, is_output_read).await?;
     Ok(())
