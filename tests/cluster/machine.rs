@@ -79,6 +79,7 @@ impl Machine {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.path("home"))
             .env("CLUSTERRUNNER_BASE_DIRECTORY", self.path("base"))
+            .env("CLUSTERRUNNER_TEMPLATES_PATH", self.path("templates"))
             // The search for one starts processes, which tests count.
             .env("CLUSTERRUNNER_CONTAINER_RUNTIME", "none")
             .current_dir(self.path("project"))
