@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod binder;
+mod bodies;
 pub mod caller;
 pub mod claims;
 pub mod clusterrunner;

@@ -48,7 +48,7 @@ pub(super) enum Target {
     },
     /// No program will ever get them.
     Failed {
-        /// Why.
+        /// Why it can not be started, for the user.
         text: String,
     },
     /// The instance has ended.

@@ -2,6 +2,7 @@
 //! value or a number.
 
 use super::error::BinderError;
+use crate::http::bodies::is_too_long;
 use axum::extract::{FromRequest, Request};
 use clusterrunner_common::text::json;
 use serde_json::{Map, Number, Value};
@@ -30,17 +31,6 @@ impl<S: Sync> FromRequest<S> for Fields {
         })?;
         Self::of_json(&body)
     }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 impl Fields {

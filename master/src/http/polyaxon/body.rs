@@ -1,6 +1,7 @@
 //! The body of a request: an object in JSON, or the fields of a form.
 
 use super::error::PolyaxonError;
+use crate::http::bodies::is_too_long;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
@@ -37,17 +38,6 @@ impl<S: Sync> FromRequest<S> for Body {
         };
         Ok(Self(fields))
     }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 impl Fields {
