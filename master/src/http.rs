@@ -6,7 +6,6 @@ mod bodies;
 pub mod caller;
 pub mod claims;
 pub mod clusterrunner;
-mod consoles;
 pub mod polyaxon;
 pub mod server;
 pub mod sockets;

@@ -16,6 +16,8 @@ pub mod store;
 
 pub mod read;
 
+mod consoles;
+
 pub mod effects;
 
 pub mod router;

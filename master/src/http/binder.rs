@@ -23,8 +23,8 @@ mod web_pages;
 
 pub use key::Key;
 
+use crate::consoles::Consoles;
 use crate::coordinator::ClusterHandle;
-use crate::http::consoles::Consoles;
 use crate::http::tidy_path;
 use crate::read::builds::Builds;
 use crate::store::results::Results;

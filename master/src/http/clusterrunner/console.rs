@@ -3,7 +3,7 @@
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::http::consoles::{AtomPlace, ConsoleFailure, Consoles, Lines, Place};
+use crate::consoles::{AtomPlace, ConsoleFailure, Consoles, Lines, Place};
 use crate::store::results::StoredConsole;
 use axum::Json;
 use axum::body::Body;

@@ -1,9 +1,9 @@
 //! Which step of a build failed: what the build printed last says it.
 
 use super::Api;
+use crate::consoles::Lines;
 use crate::core::builds::build::Build;
 use crate::core::builds::statuses::StatusCause;
-use crate::http::consoles::Lines;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::templates::failure_in;
 

@@ -5,12 +5,11 @@ use super::error::PolyaxonError;
 use super::granted::{Asking, Granted, GrantedBuild, Reading};
 use super::shapes::statuses::word;
 use super::uuids;
+use crate::consoles::{ConsoleFailure, Follower, Step, happens};
 use crate::core::builds::build::Build;
 use crate::core::builds::statuses::Status;
-use crate::core::event::Fact;
-use crate::http::consoles::{ConsoleFailure, Follower, Step};
 use crate::read::builds::ReadError;
-use crate::read::feed::{News, Reader};
+use crate::read::feed::Reader;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::clock::Timestamp;
@@ -18,7 +17,6 @@ use clusterrunner_common::http::web_socket::{Over, WebSocket, upgrade};
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a socket is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,32 +246,6 @@ impl Told {
             }
         }
         news
-    }
-}
-
-/// Waits until something happens to a build, or for this time at most. Whether something did.
-async fn happens(feed: &mut Reader, build: BuildId, pause: Option<Duration>) -> bool {
-    let news = async {
-        loop {
-            let is_news = match feed.next().await {
-                Some(News::Facts(facts)) => facts
-                    .iter()
-                    .any(|(_, event)| matches!(event.fact, Fact::Build(of, _) if of == build)),
-                Some(News::Missed { .. }) => true,
-                // The socket ends with the master.
-                None => std::future::pending().await,
-            };
-            if is_news {
-                return;
-            }
-        }
-    };
-    match pause {
-        None => {
-            news.await;
-            true
-        }
-        Some(pause) => tokio::time::timeout(pause, news).await.is_ok(),
     }
 }
 

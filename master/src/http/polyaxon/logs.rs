@@ -5,7 +5,7 @@ use super::attachment::attachment;
 use super::error::PolyaxonError;
 use super::granted::{GrantedBuild, Reading};
 use super::shapes::builds::unique_name;
-use crate::http::consoles::{ConsoleFailure, Follower, Step};
+use crate::consoles::{ConsoleFailure, Follower, Step};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;

@@ -1,7 +1,7 @@
 //! What the logs of builds are read from and sent through.
 
 use super::logs;
-use crate::http::consoles::Consoles;
+use crate::consoles::Consoles;
 use crate::http::sockets::Sockets;
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;

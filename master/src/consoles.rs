@@ -4,8 +4,10 @@
 mod follower;
 mod seen;
 mod stored_lines;
+mod waiting;
 
 pub(crate) use follower::{Follower, Step};
+pub(crate) use waiting::happens;
 
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
