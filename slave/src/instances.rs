@@ -33,14 +33,27 @@ pub(crate) enum Standing {
     Crashed { reason: String },
     /// It is given up. Nothing of it runs.
     Failed { reason: String },
+    /// A run came to its end by itself. Nothing of it runs.
+    Exited { code: i32, printed: u64 },
     /// It was ended as ordered. Nothing of it runs.
     Ended,
 }
 
 impl Standing {
     fn is_over(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Ended)
+        matches!(
+            self,
+            Self::Failed { .. } | Self::Exited { .. } | Self::Ended
+        )
     }
+}
+
+/// What is ordered of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) generation: Generation,
+    /// It is never begun a second time.
+    pub(crate) is_run: bool,
 }
 
 /// What is to be done.
@@ -59,6 +72,8 @@ pub(crate) enum Gone {
     Ended,
     /// It is of no use to begin it again.
     Failed(String),
+    /// A run came to its end.
+    Exited { code: i32, printed: u64 },
     /// What kept it was killed.
     Lost(String),
 }
@@ -99,13 +114,13 @@ impl Instance {
 #[derive(Debug, Default)]
 pub(crate) struct Instances {
     /// What was ordered last; none before the first order of this life, when all that is found goes on.
-    wanted: Option<BTreeMap<InstanceId, Generation>>,
+    wanted: Option<BTreeMap<InstanceId, Wanted>>,
     here: BTreeMap<InstanceId, Instance>,
 }
 
 impl Instances {
     /// Takes an order: all that is to run.
-    pub(crate) fn order(&mut self, wanted: BTreeMap<InstanceId, Generation>) -> Vec<Act> {
+    pub(crate) fn order(&mut self, wanted: BTreeMap<InstanceId, Wanted>) -> Vec<Act> {
         self.wanted = Some(wanted);
         self.acts()
     }
@@ -113,6 +128,14 @@ impl Instances {
     /// Takes note of an instance that an earlier life of the slave started, and that runs still.
     pub(crate) fn adopt(&mut self, placement: Placement) {
         let instance = Instance::new(placement.generation);
+        self.here.insert(placement.id, instance);
+    }
+
+    /// Takes note of a run that an earlier life of the slave started and that is over: whatever is ordered, it is not
+    /// begun again.
+    pub(crate) fn recall(&mut self, placement: Placement, standing: Standing) {
+        let mut instance = Instance::new(placement.generation);
+        instance.standing = standing;
         self.here.insert(placement.id, instance);
     }
 
@@ -138,6 +161,8 @@ impl Instances {
 
     /// Takes note that nothing runs of an instance any more.
     pub(crate) fn is_gone(&mut self, placement: Placement, gone: Gone) -> Vec<Act> {
+        let wanted = self.wanted.as_ref().and_then(|all| all.get(&placement.id));
+        let is_run = wanted.is_some_and(|wanted| wanted.is_run);
         let Some(instance) = self.running(placement) else {
             return Vec::new();
         };
@@ -146,6 +171,8 @@ impl Instances {
             _ if was_told => Standing::Ended,
             Gone::Ended => Standing::Ended,
             Gone::Failed(reason) => Standing::Failed { reason },
+            Gone::Exited { code, printed } => Standing::Exited { code, printed },
+            Gone::Lost(reason) if is_run => Standing::Failed { reason },
             Gone::Lost(reason) => {
                 instance.losses += 1;
                 match instance.losses > MOST_LOSSES {
@@ -178,15 +205,25 @@ impl Instances {
         all.all(|instance| instance.standing.is_over())
     }
 
-    /// The master knows that these are over: those of them that are not wanted are forgotten.
-    pub(crate) fn was_told(&mut self, over: &[Placement]) {
-        let wanted = self.wanted.as_ref();
+    /// The master knows that these are over: those of them that are not wanted are forgotten. Returns which.
+    pub(crate) fn was_told(&mut self, over: &[Placement]) -> Vec<Placement> {
+        // Before the first order nobody knows what is wanted.
+        let Some(wanted) = &self.wanted else {
+            return Vec::new();
+        };
+        let mut forgotten = Vec::new();
         self.here.retain(|id, instance| {
-            let is_wanted =
-                wanted.is_some_and(|wanted| wanted.get(id) == Some(&instance.generation));
-            let is_told = over.contains(&instance.placement(*id));
-            is_wanted || !is_told || !instance.standing.is_over()
+            let placement = instance.placement(*id);
+            let wanted = wanted.get(id);
+            let is_wanted = wanted.is_some_and(|wanted| wanted.generation == instance.generation);
+            let is_told = over.contains(&placement);
+            let is_kept = is_wanted || !is_told || !instance.standing.is_over();
+            if !is_kept {
+                forgotten.push(placement);
+            }
+            is_kept
         });
+        forgotten
     }
 
     /// Those that are over.
@@ -211,18 +248,22 @@ impl Instances {
         };
         let mut acts = Vec::new();
         for (id, instance) in &mut self.here {
-            let is_wanted = wanted.get(id) == Some(&instance.generation);
+            let wanted = wanted.get(id);
+            let is_wanted = wanted.is_some_and(|wanted| wanted.generation == instance.generation);
             if !is_wanted && !instance.standing.is_over() && !instance.is_ending {
                 instance.is_ending = true;
                 acts.push(Act::End(instance.placement(*id)));
             }
         }
-        for (&id, &generation) in wanted {
+        for (&id, &Wanted { generation, is_run }) in wanted {
             let placement = Placement { id, generation };
             match self.here.get_mut(&id) {
                 // What was given up stays so until it is placed anew.
                 Some(here) if here.generation == generation => {
-                    if here.standing == Standing::Ended {
+                    if here.standing == Standing::Ended && is_run {
+                        let reason = "it was ended before it came to its end".to_owned();
+                        here.standing = Standing::Failed { reason };
+                    } else if here.standing == Standing::Ended {
                         here.standing = Standing::Starting;
                         // What is told of it from now on is newer than what was told before.
                         here.restarts += 1;

@@ -7,8 +7,9 @@
 
 mod contact;
 mod container;
+mod control_groups;
 mod life;
-mod memory;
+mod limits;
 mod output;
 mod protocol;
 mod readiness;
@@ -18,10 +19,11 @@ mod tree;
 mod workspace;
 
 pub(crate) use container::{ContainerRun, container_name};
-pub(crate) use memory::remove_left_group;
+pub(crate) use control_groups::remove_left_groups;
 pub(crate) use output::piece_of;
 pub(crate) use protocol::{KeeperOrder, Rules, Said, Word, read_line};
 
+use clusterrunner_common::api::instances::ReportedState;
 use contact::Contact;
 use output::Output;
 use rustix::process::{getpid, set_child_subreaper, setsid};
@@ -88,8 +90,21 @@ async fn keep_here(listener: UnixListener) -> io::Result<()> {
         return Ok(());
     };
     let output = Output::open(&order, &contact.said)?;
-    let last = Box::pin(life::live(&order, &reaper, &output, &contact.said, &end)).await;
-    output.finish().await;
+    let mut last = Box::pin(life::live(&order, &reaper, &output, &contact.said, &end)).await;
+    let all_printed = output.finish().await;
+    if let ReportedState::Exited { printed, .. } = &mut last {
+        *printed = all_printed;
+    }
+    if let Some(note) = &order.note {
+        // Without it a slave that starts later takes it that nobody knows how the run ended.
+        note_end(note, &last).ok();
+    }
     contact.tell_last(last).await;
     Ok(())
+}
+
+fn note_end(note: &Path, last: &ReportedState) -> io::Result<()> {
+    let part = note.with_extension("part");
+    std::fs::write(&part, serde_json::to_vec(last)?)?;
+    std::fs::rename(part, note)
 }

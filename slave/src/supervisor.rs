@@ -6,14 +6,14 @@ mod logs;
 mod reports;
 
 use crate::containers::{Availability, ContainerError, ContainerRuntime, template_image};
-use crate::instances::{Act, Gone, Instances, Placement, Standing};
+use crate::instances::{Act, Gone, Instances, Placement, Standing, Wanted};
 use crate::keeper::{ContainerRun, KeeperOrder, Rules, Said, container_name};
 use crate::templates::{InUse, TemplateError, Templates};
 use clusterrunner_common::api::MasterMark;
 use clusterrunner_common::api::instances::{
-    InstanceOrder, InstancesOrder, ReportedState, SnapshotOrder,
+    InstanceOrder, InstancesOrder, OrderedPurpose, ReportedState, SnapshotOrder,
 };
-use clusterrunner_common::ids::{Generation, InstanceId};
+use clusterrunner_common::ids::InstanceId;
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::process::variables::is_too_long;
 use clusterrunner_common::templates::Form;
@@ -25,6 +25,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// The longest reference of an image.
+const LONGEST_REFERENCE: usize = 512;
+
+/// What an instance runs, on this machine.
+struct Content {
+    /// Its template, kept for it; none for an image that was pulled.
+    held: Option<InUse>,
+    /// Where its template is unpacked; none for an image.
+    template: Option<std::path::PathBuf>,
+    container: Option<ContainerRun>,
+}
 
 /// The instances of this slave. Clones are the same.
 #[derive(Clone, Debug)]
@@ -83,19 +95,23 @@ impl Supervisor {
     /// Takes over what an earlier life of the slave started, and removes what has died since. To be called before the
     /// slave connects.
     pub(crate) async fn adopt(&self) {
+        let mut ended = self.0.means.places.noted_runs();
         for left in self.0.means.places.left().await {
             let placement = left.placement;
             let directory = self.0.means.places.directory(placement);
             self.0.logs.begin(placement, directory);
             match left.keeper {
                 Some(kept) => {
+                    ended.remove(&placement);
                     tracing::info!(
                         instance.id = %placement.id,
                         generation = placement.generation.0,
                         "goes on with an instance that was started before this slave"
                     );
                     let end = CancellationToken::new();
-                    let held = self.0.means.templates.hold(&kept.first.digest);
+                    // An image that was pulled has no digest here.
+                    let digest = &kept.first.digest;
+                    let held = (!digest.is_empty()).then(|| self.0.means.templates.hold(digest));
                     let mut state = self.lock();
                     state.instances.adopt(placement);
                     state.ends.insert(placement, end.clone());
@@ -113,6 +129,13 @@ impl Supervisor {
                 }
             }
         }
+        let mut state = self.lock();
+        for (placement, last) in ended {
+            let last = last.unwrap_or_else(|| ReportedState::Failed {
+                reason: "the process that kept it ended while its slave was not there".to_owned(),
+            });
+            state.instances.recall(placement, standing(&last));
+        }
     }
 
     /// Takes an order of the master. One that is older than the last is dropped.
@@ -129,11 +152,14 @@ impl Supervisor {
             return;
         }
         state.last = order.master;
-        let wanted: BTreeMap<InstanceId, Generation> = order
-            .instances
-            .iter()
-            .map(|instance| (instance.id, instance.generation))
-            .collect();
+        let wanted = order.instances.iter().map(|instance| {
+            let wanted = Wanted {
+                generation: instance.generation,
+                is_run: instance.purpose == OrderedPurpose::Run,
+            };
+            (instance.id, wanted)
+        });
+        let wanted: BTreeMap<InstanceId, Wanted> = wanted.collect();
         let orders = order.instances.into_iter();
         state.orders = orders
             .map(|instance| (instance.id, Arc::new(instance)))
@@ -205,28 +231,32 @@ impl Supervisor {
             return Gone::Failed(reason);
         }
         let means = &self.0.means;
-        let held = match means.templates.get(&order.snapshot, end).await {
-            Ok(held) => held,
-            Err(TemplateError::Canceled) => return Gone::Ended,
-            Err(error) => return Gone::Failed(error.to_string()),
+        let what = match self.fetch(order, end).await {
+            Ok(what) => what,
+            Err(gone) => return gone,
         };
         if end.is_cancelled() {
             return Gone::Ended;
         }
-        let form = order.snapshot.description.form;
-        let container: Option<ContainerRun> = match form {
-            Form::Workspace => None,
-            Form::Image => match self.load(&held, &order.snapshot.digest).await {
-                Ok(container) => Some(container),
-                Err(reason) => return Gone::Failed(reason),
-            },
-        };
+        let mut note = None;
+        if order.purpose == OrderedPurpose::Run {
+            match means.places.note_run(placement) {
+                Ok(path) => note = Some(path),
+                Err(error) => return Gone::Failed(format!("could not note its start: {error}")),
+            }
+        }
+        let Content {
+            held,
+            template,
+            container,
+        } = what;
         let keeper = KeeperOrder {
             instance: order.clone(),
             directory: means.places.directory(placement),
-            template: (form == Form::Workspace).then(|| held.path(form)),
+            template,
             container,
             restarts: self.lock().instances.restarts(placement.id),
+            note,
             mark: means.places.mark(placement),
             rules: means.rules.clone(),
         };
@@ -245,13 +275,49 @@ impl Supervisor {
         }
     }
 
+    /// Brings what an instance runs to this machine.
+    async fn fetch(&self, order: &InstanceOrder, end: &CancellationToken) -> Result<Content, Gone> {
+        let snapshot = match (&order.snapshot, &order.image) {
+            (Some(snapshot), _) => snapshot,
+            (None, Some(image)) => {
+                let pulled = self.pull(image, end).await;
+                return pulled.map(|container| Content {
+                    held: None,
+                    template: None,
+                    container: Some(container),
+                });
+            }
+            (None, None) => {
+                let reason = "it was ordered with neither a template nor an image";
+                return Err(Gone::Failed(reason.to_owned()));
+            }
+        };
+        let held = match self.0.means.templates.get(snapshot, end).await {
+            Ok(held) => held,
+            Err(TemplateError::Canceled) => return Err(Gone::Ended),
+            Err(error) => return Err(Gone::Failed(error.to_string())),
+        };
+        let form = snapshot.description.form;
+        Ok(Content {
+            template: (form == Form::Workspace).then(|| held.path(form)),
+            container: match form {
+                Form::Workspace => None,
+                Form::Image => {
+                    let loaded = self.load(&held, &snapshot.digest).await;
+                    Some(loaded.map_err(Gone::Failed)?)
+                }
+            },
+            held: Some(held),
+        })
+    }
+
     /// Listens to a keeper until it is gone, and lets it know that this slave is there.
     async fn follow(
         &self,
         placement: Placement,
         mut kept: Kept,
         end: &CancellationToken,
-        held: InUse,
+        held: Option<InUse>,
     ) -> Gone {
         let mut last = kept.first.state.clone();
         let (mut is_told, pause) = (false, self.0.means.rules.alone_for / 6);
@@ -270,13 +336,15 @@ impl Supervisor {
                 }
                 () = tokio::time::sleep(pause) => {
                     kept.is_here().await;
-                    self.lead(placement, &held);
+                    if let Some(held) = &held {
+                        self.lead(placement, held);
+                    }
                 }
             }
         }
         match last {
             // All of it has ended, says the keeper.
-            ReportedState::Ended | ReportedState::Failed { .. } => {
+            ReportedState::Ended | ReportedState::Failed { .. } | ReportedState::Exited { .. } => {
                 self.0.means.places.clear(placement).await;
             }
             ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
@@ -287,6 +355,7 @@ impl Supervisor {
         match last {
             ReportedState::Ended => Gone::Ended,
             ReportedState::Failed { reason } => Gone::Failed(reason),
+            ReportedState::Exited { code, printed } => Gone::Exited { code, printed },
             ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
                 Gone::Lost("the process that kept it was killed".to_owned())
             }
@@ -318,11 +387,35 @@ impl Supervisor {
             Ok::<_, ContainerError>(ContainerRun {
                 runtime: ContainerRuntime::clone(&runtime),
                 image,
+                exposed: None,
             })
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let loaded = loaded.map_err(|error| format!("could not load the image: {error}"))?;
         loaded.map_err(|error| format!("could not load the image: {error}"))
+    }
+
+    /// Has the container runtime fetch an image, if that does not have it.
+    async fn pull(&self, image: &str, end: &CancellationToken) -> Result<ContainerRun, Gone> {
+        let runtime = self.0.means.containers.runtime().await;
+        let runtime =
+            runtime.map_err(|why| Gone::Failed(format!("the slave can not run images: {why}")))?;
+        let (name, stop) = (image.to_owned(), end.clone());
+        let pull = move || {
+            runtime.pull(&name, &|| stop.is_cancelled())?;
+            Ok::<_, ContainerError>(ContainerRun {
+                exposed: runtime.exposed_port(&name)?,
+                runtime: ContainerRuntime::clone(&runtime),
+                image: name,
+            })
+        };
+        let failed = |why: String| Gone::Failed(format!("could not pull the image {image}: {why}"));
+        match tokio::task::spawn_blocking(pull).await {
+            Ok(Ok(container)) => Ok(container),
+            Ok(Err(ContainerError::Canceled)) => Err(Gone::Ended),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(error.to_string())),
+        }
     }
 
     /// Another slave on this machine may have removed the link to the template together with its own copy.
@@ -331,8 +424,8 @@ impl Supervisor {
         let Some(order) = order.filter(|order| order.generation == placement.generation) else {
             return;
         };
-        let description = &order.snapshot.description;
-        if description.form == Form::Workspace
+        if let Some(description) = order.description()
+            && description.form == Form::Workspace
             && let Err(error) = held.lead(description.root.as_deref())
         {
             tracing::warn!(instance.id = %placement.id, %error, "the template of an instance is not in its place");
@@ -352,7 +445,9 @@ impl Supervisor {
 
     fn is_gone(&self, placement: Placement, gone: Gone) {
         match &gone {
-            Gone::Ended => tracing::info!(instance.id = %placement.id, "an instance has ended"),
+            Gone::Ended | Gone::Exited { .. } => {
+                tracing::info!(instance.id = %placement.id, "an instance has ended");
+            }
             Gone::Failed(reason) | Gone::Lost(reason) => {
                 tracing::warn!(instance.id = %placement.id, reason, "an instance does not run");
             }
@@ -400,6 +495,7 @@ fn standing(state: &ReportedState) -> Standing {
         ReportedState::Up { port, keeps_prefix } => Standing::Up { port, keeps_prefix },
         ReportedState::Crashed { reason } => Standing::Crashed { reason },
         ReportedState::Failed { reason } => Standing::Failed { reason },
+        ReportedState::Exited { code, printed } => Standing::Exited { code, printed },
         ReportedState::Ended => Standing::Ended,
     }
 }
@@ -414,8 +510,12 @@ fn check(order: &InstanceOrder) -> Result<(), String> {
     if !is_key {
         return Err("its key is not 32 hexadecimal digits".to_owned());
     }
-    let description = &order.snapshot.description;
-    let variables = order.environment.iter().chain(&description.environment);
+    let description = order.description();
+    let of_template = description.map(|description| &description.environment);
+    let variables = order
+        .environment
+        .iter()
+        .chain(of_template.into_iter().flatten());
     for (name, value) in variables {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err("a variable of its environment has '=' or a NUL character".to_owned());
@@ -424,9 +524,26 @@ fn check(order: &InstanceOrder) -> Result<(), String> {
             return Err("a variable of its environment has more than 127 KiB".to_owned());
         }
     }
-    let mut words = order.command.iter().chain(&description.command);
-    match words.any(|word| word.contains('\0')) {
-        true => Err("its command has a NUL character".to_owned()),
-        false => Ok(()),
+    let of_template = description.map(|description| &description.command);
+    let mut words = order
+        .command
+        .iter()
+        .chain(of_template.into_iter().flatten());
+    if words.any(|word| word.contains('\0')) {
+        return Err("its command has a NUL character".to_owned());
     }
+    match &order.image {
+        Some(image) if !is_reference(image) => Err("its image is no reference".to_owned()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a runtime takes it for the name of an image, and not for an option or another kind of place.
+fn is_reference(image: &str) -> bool {
+    let is_in_name =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+    image.len() <= LONGEST_REFERENCE
+        && image.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && image.chars().all(is_in_name)
+        && !image.contains("//")
 }

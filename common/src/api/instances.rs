@@ -44,8 +44,18 @@ pub struct InstanceOrder {
     pub key: String,
     /// The name of the template, as it was when the instance was asked for.
     pub template: String,
-    /// What it runs.
-    pub snapshot: SnapshotOrder,
+    /// What it runs; none where `image` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotOrder>,
+    /// The reference of an image that the slave's container runtime pulls, where there is no snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "OrderedPurpose::is_launch")]
+    pub purpose: OrderedPurpose,
+    /// It counts as up when it has lived so long, or when its port answers before; none where its port has to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles_after_ms: Option<u64>,
     /// The command; empty for the default start of the template.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -55,7 +65,43 @@ pub struct InstanceOrder {
     /// The most memory that it may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory_bytes: Option<u64>,
+    /// Its share of the processors among the instances of the slave, where they are all busy; none for the usual share.
+    /// An instance with twice the number gets twice the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<u32>,
 }
+
+impl InstanceOrder {
+    /// What the template says of itself; none for an image that is pulled.
+    #[must_use]
+    pub fn description(&self) -> Option<&TemplateDescription> {
+        self.snapshot.as_ref().map(|snapshot| &snapshot.description)
+    }
+}
+
+/// What an instance is for, as far as its slave treats it differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderedPurpose {
+    /// Somebody looks at it. It is given up when it has failed too often in a row, and shows its files where its template
+    /// names nothing to start.
+    #[default]
+    Launch,
+    /// A process of an app. It is started again without end, and fails where its template names nothing to start.
+    App,
+    /// It runs once, to its end, and is never started again. It needs no port.
+    Run,
+}
+
+impl OrderedPurpose {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_launch(&self) -> bool {
+        *self == Self::Launch
+    }
+}
+
+/// The most bytes of the output of one [run](OrderedPurpose::Run) that slave and master keep. Of more, the last are kept.
+pub const MAX_RUN_OUTPUT: u64 = 256 << 20;
 
 /// Body of the master's `POST /v1/slave/<id>/instances`: all instances that the slave has, whatever their state. It is
 /// sent after each connect before anything else, and after each change. The answer is 200
@@ -114,6 +160,13 @@ pub enum ReportedState {
     Failed {
         /// Why, for the user.
         reason: String,
+    },
+    /// A run came to its end by itself. Nothing of it runs any more.
+    Exited {
+        /// The exit code of its process; 128 + n where signal n ended that.
+        code: i32,
+        /// How many bytes it printed in all. The last of them may come after this.
+        printed: u64,
     },
     /// It was ended as ordered. Nothing of it runs any more.
     Ended,

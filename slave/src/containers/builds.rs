@@ -184,6 +184,8 @@ impl BuildContainer {
             command: &[],
             port: None,
             max_memory_bytes: None,
+            cpu_shares: None,
+            entry: None,
             mounts: &[mount(place.directory), mount(place.artifacts)],
             mark: place.mark,
         });

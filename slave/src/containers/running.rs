@@ -6,6 +6,9 @@ use clusterrunner_common::process::command::MARK_VARIABLE;
 use std::path::Path;
 use std::process::Command;
 
+/// The least share of the processors that runtimes take.
+const LEAST_SHARES: u32 = 2;
+
 /// What a container is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -26,12 +29,16 @@ pub(crate) struct ContainerRun<'a> {
     pub(crate) role: Role,
     /// Its image.
     pub(crate) image: &'a str,
+    /// What takes the place of the image's own entry point.
+    pub(crate) entry: Option<&'a str>,
     /// What runs in it; empty for what the image says.
     pub(crate) command: &'a [String],
     /// Where its program listens.
     pub(crate) port: Option<Published>,
     /// The most memory that it may have, in bytes.
     pub(crate) max_memory_bytes: Option<u64>,
+    /// Its share of busy processors, where 1024 is the usual one.
+    pub(crate) cpu_shares: Option<u32>,
     /// Directories of the machine that are in it too.
     pub(crate) mounts: &'a [Mount<'a>],
     /// Marks its processes, see [`MARK_VARIABLE`].
@@ -109,6 +116,12 @@ impl ContainerRuntime {
         }
         if let Some(bytes) = run.max_memory_bytes {
             command.arg(format!("--memory={bytes}b"));
+        }
+        if let Some(shares) = run.cpu_shares {
+            command.arg(format!("--cpu-shares={}", shares.max(LEAST_SHARES)));
+        }
+        if let Some(entry) = run.entry {
+            command.arg(format!("--entrypoint={entry}"));
         }
         for mount in run.mounts {
             let path = mount.path.display();

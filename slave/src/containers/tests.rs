@@ -100,6 +100,8 @@ fn run<'a>(name: &'a str, image: &'a str, command: &'a [String]) -> ContainerRun
         command,
         port: None,
         max_memory_bytes: None,
+        cpu_shares: None,
+        entry: None,
         mounts: &[],
         mark: "a-mark",
     }
@@ -130,6 +132,8 @@ fn an_image_is_built_saved_loaded_and_run() {
     );
     let limited = ContainerRun {
         max_memory_bytes: Some(64 << 20),
+        cpu_shares: None,
+        entry: None,
         ..run("printing", &name, &command)
     };
     let ran = place

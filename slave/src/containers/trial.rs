@@ -158,6 +158,8 @@ impl ContainerRuntime {
             command: &[PROGRAM.to_owned()],
             port: None,
             max_memory_bytes: None,
+            cpu_shares: None,
+            entry: None,
             mounts: &[],
             mark: "",
         };

@@ -9,10 +9,22 @@ fn at(id: u64, generation: u32) -> Placement {
     }
 }
 
-fn wanted(placements: &[Placement]) -> BTreeMap<InstanceId, Generation> {
+fn wanted(placements: &[Placement]) -> BTreeMap<InstanceId, Wanted> {
+    all_wanted(placements, false)
+}
+
+fn runs(placements: &[Placement]) -> BTreeMap<InstanceId, Wanted> {
+    all_wanted(placements, true)
+}
+
+fn all_wanted(placements: &[Placement], is_run: bool) -> BTreeMap<InstanceId, Wanted> {
+    let wanted = |placement: &Placement| Wanted {
+        generation: placement.generation,
+        is_run,
+    };
     let pairs = placements.iter();
     pairs
-        .map(|placement| (placement.id, placement.generation))
+        .map(|placement| (placement.id, wanted(placement)))
         .collect()
 }
 
@@ -125,4 +137,60 @@ fn the_end_of_the_slave_ends_all() {
     instances.is_gone(at(2, 1), Gone::Ended);
     assert!(instances.is_at_rest());
     assert_eq!(standing(&instances, FIRST), Some(Standing::Ended));
+}
+
+#[test]
+fn a_run_is_begun_once_whatever_becomes_of_it() {
+    let ends = [
+        Gone::Lost("killed".to_owned()),
+        Gone::Ended,
+        Gone::Failed("no program".to_owned()),
+        Gone::Exited {
+            code: 3,
+            printed: 7,
+        },
+    ];
+    for end in ends {
+        let mut instances = Instances::default();
+        let acts = instances.order(runs(&[at(1, 1)]));
+        assert_eq!(acts, [Act::Start(at(1, 1))]);
+        assert_eq!(instances.is_gone(at(1, 1), end.clone()), []);
+        assert_eq!(instances.order(runs(&[at(1, 1)])), []);
+        let stands = standing(&instances, FIRST).unwrap();
+        match end {
+            Gone::Exited { code, printed } => {
+                assert_eq!(stands, Standing::Exited { code, printed });
+            }
+            _ => assert!(matches!(stands, Standing::Failed { .. }), "{stands:?}"),
+        }
+        let over = instances.over();
+        assert_eq!(instances.was_told(&over), [], "it is wanted still");
+        instances.order(runs(&[]));
+        assert_eq!(instances.was_told(&over), [at(1, 1)]);
+    }
+}
+
+#[test]
+fn a_run_of_an_earlier_life_is_not_begun_again() {
+    let exited = Standing::Exited {
+        code: 0,
+        printed: 1,
+    };
+    let mut instances = Instances::default();
+    instances.recall(at(1, 1), exited.clone());
+    // It ends before the first order says what it is.
+    instances.adopt(at(2, 1));
+    assert_eq!(instances.is_gone(at(2, 1), Gone::Ended), []);
+    let over = instances.over();
+    assert_eq!(
+        instances.was_told(&over),
+        [],
+        "nobody knows what is wanted yet"
+    );
+    assert_eq!(instances.order(runs(&[at(1, 1), at(2, 1)])), []);
+    assert_eq!(standing(&instances, FIRST), Some(exited));
+    assert!(matches!(
+        standing(&instances, InstanceId(2)),
+        Some(Standing::Failed { .. })
+    ));
 }

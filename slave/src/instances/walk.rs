@@ -40,9 +40,14 @@ struct World {
     instances: Instances,
     acts: Vec<Act>,
     running: BTreeSet<Placement>,
+    /// Runs that were begun.
+    begun: BTreeSet<Placement>,
     ending: BTreeSet<Placement>,
-    wanted: BTreeMap<InstanceId, Generation>,
+    wanted: BTreeMap<InstanceId, Wanted>,
 }
+
+/// The instances with this number are runs.
+const RUN: InstanceId = InstanceId(3);
 
 impl World {
     fn take(&mut self, acts: Vec<Act>) {
@@ -58,6 +63,11 @@ impl World {
                 let twin = self.running.iter().find(|other| other.id == placement.id);
                 assert_eq!(twin, None, "{placement:?} starts beside it");
                 self.running.insert(placement);
+                if placement.id == RUN {
+                    // What was ordered under another placement since may be ordered anew.
+                    self.begun.retain(|other| *other == placement);
+                    assert!(self.begun.insert(placement), "{placement:?} begins again");
+                }
             }
             Act::End(placement) => {
                 assert!(self.running.contains(&placement), "{placement:?}");
@@ -81,7 +91,11 @@ impl World {
             Step::Order(order) => {
                 let order = order.into_iter();
                 self.wanted = order
-                    .map(|(id, generation)| (InstanceId(id), Generation(generation)))
+                    .map(|(id, generation)| {
+                        let is_run = InstanceId(id) == RUN;
+                        let generation = Generation(generation);
+                        (InstanceId(id), Wanted { generation, is_run })
+                    })
                     .collect();
                 let acts = self.instances.order(self.wanted.clone());
                 self.take(acts);
@@ -113,7 +127,9 @@ impl World {
             }
             Step::Tell => {
                 let over = self.instances.over();
-                self.instances.was_told(&over);
+                for placement in self.instances.was_told(&over) {
+                    self.begun.remove(&placement);
+                }
             }
         }
         self.check();
@@ -143,7 +159,10 @@ impl World {
         let failed: BTreeSet<Placement> = self.instances.over().into_iter().collect();
         let wanted = self.wanted.iter();
         let expected: BTreeSet<Placement> = wanted
-            .map(|(&id, &generation)| Placement { id, generation })
+            .map(|(&id, wanted)| Placement {
+                id,
+                generation: wanted.generation,
+            })
             .filter(|placement| !failed.contains(placement))
             .collect();
         assert_eq!(self.running, expected);

@@ -106,6 +106,8 @@ impl Contact {
             return Ok(None);
         };
         let order: KeeperOrder = serde_json::from_slice(&line)?;
+        let digest = order.instance.snapshot.as_ref();
+        let digest = digest.map(|snapshot| snapshot.digest.clone());
         let contact = Self {
             said: Saying {
                 state: Arc::new(watch::Sender::new((
@@ -113,7 +115,7 @@ impl Contact {
                     order.restarts,
                 ))),
                 printed: Arc::default(),
-                digest: order.instance.snapshot.digest.clone(),
+                digest: digest.unwrap_or_default(),
             },
             heard: Heard(Arc::new(watch::Sender::new(Instant::now()))),
             last: CancellationToken::new(),

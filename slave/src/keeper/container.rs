@@ -2,7 +2,7 @@
 
 use super::protocol::KeeperOrder;
 use super::reaper::Reaper;
-use super::start::{CanNotStart, variables};
+use super::start::{self, CanNotStart, variables};
 use crate::containers::{self, ContainerRuntime, Published, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +13,17 @@ use std::process::Command;
 pub(crate) struct ContainerRun {
     pub(crate) runtime: ContainerRuntime,
     pub(crate) image: String,
+    /// The port that an image without a template says.
+    #[serde(default)]
+    pub(crate) exposed: Option<u16>,
 }
+
+/// A shell that images with any shell have.
+const SHELL: &str = "/bin/sh";
+
+/// Has bash read a text, and the shell itself where there is no bash.
+const WITH_BASH: &str =
+    "if [ -x /bin/bash ]; then exec /bin/bash -c \"$0\"; else exec /bin/sh -c \"$0\"; fi";
 
 /// The name of the container of the instance with this mark. No other on the machine has it.
 pub(crate) fn container_name(mark: &str) -> String {
@@ -24,19 +34,33 @@ pub(crate) fn container_name(mark: &str) -> String {
 
 impl ContainerRun {
     /// The command that runs the container of an instance that is reached at this port.
-    pub(super) fn command(&self, order: &KeeperOrder, port: u16) -> Result<Command, CanNotStart> {
+    pub(super) fn command(
+        &self,
+        order: &KeeperOrder,
+        port: Option<u16>,
+    ) -> Result<Command, CanNotStart> {
         let instance = &order.instance;
         let name = container_name(&order.mark);
+        let exposed = match instance.description() {
+            Some(description) => description.port,
+            None => self.exposed,
+        };
+        let in_shell = start::for_bash(&instance.command).map(|text| {
+            let words = ["-c", WITH_BASH, text];
+            words.map(str::to_owned)
+        });
         let run = containers::ContainerRun {
             name: &name,
             role: Role::Instance,
             image: &self.image,
-            command: &instance.command,
-            port: Some(Published {
-                port,
-                exposed: instance.snapshot.description.port,
-            }),
+            entry: in_shell.is_some().then_some(SHELL),
+            command: match &in_shell {
+                Some(words) => words,
+                None => &instance.command,
+            },
+            port: port.map(|port| Published { port, exposed }),
             max_memory_bytes: instance.max_memory_bytes,
+            cpu_shares: instance.cpu_shares.filter(|shares| *shares > 0),
             mounts: &[],
             mark: &order.mark,
         };

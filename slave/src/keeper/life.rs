@@ -1,13 +1,13 @@
 //! The life of one instance, from its first start to its end.
 
 use super::contact::Saying;
-use super::memory::Memory;
+use super::limits::Limits;
 use super::output::Output;
 use super::protocol::{KeeperOrder, Rules};
 use super::reaper::Reaper;
 use super::start::{self, CanNotStart};
 use super::{readiness, tree, workspace};
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::api::instances::{OrderedPurpose, ReportedState};
 use rustix::process::{Pid, WaitStatus};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -25,12 +25,20 @@ const STEADY: Duration = Duration::from_secs(60);
 /// How often it is looked whether anything is left of an instance whose first process has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The exit code of what was ended by signal 0, if there were one.
+const BY_SIGNAL: i32 = 128;
+
 /// What became of one start.
 enum Ran {
     /// It was to end.
     Told,
     /// It ended by itself, or did not come up; for how long it was up.
-    Crashed { reason: String, up_for: Duration },
+    Crashed {
+        reason: String,
+        up_for: Duration,
+        /// None where it was not started.
+        code: Option<i32>,
+    },
     /// It is of no use to try again.
     Hopeless(String),
 }
@@ -42,7 +50,7 @@ struct Life<'a> {
     output: &'a Output,
     said: &'a Saying,
     end: &'a CancellationToken,
-    memory: Memory,
+    limits: Limits,
     restarts: u32,
 }
 
@@ -58,10 +66,10 @@ pub(super) async fn live(
         return failed(output, reason);
     }
     let mut life = Life {
-        memory: match order.container {
+        limits: match order.container {
             // The runtime sees to it.
-            Some(_) => Memory::Unlimited,
-            None => Memory::limit(order.instance.max_memory_bytes, &order.mark),
+            Some(_) => Limits::default(),
+            None => Limits::set_up(&order.instance, &order.mark),
         },
         order,
         reaper,
@@ -97,18 +105,33 @@ impl Life<'_> {
         &self.order.rules
     }
 
+    fn purpose(&self) -> OrderedPurpose {
+        self.order.instance.purpose
+    }
+
     async fn run(&mut self) -> ReportedState {
         let (mut pause, mut in_a_row) = (FIRST_PAUSE, 0);
         loop {
-            let (reason, up_for) = match Box::pin(self.run_once()).await {
+            let (reason, up_for, code) = match Box::pin(self.run_once()).await {
                 Ran::Told => return ReportedState::Ended,
                 Ran::Hopeless(reason) => return failed(self.output, reason),
-                Ran::Crashed { reason, up_for } => (reason, up_for),
+                Ran::Crashed {
+                    reason,
+                    up_for,
+                    code,
+                } => (reason, up_for, code),
             };
+            if self.purpose() == OrderedPurpose::Run {
+                return match code {
+                    // How much it printed is known when all of it is read.
+                    Some(code) => ReportedState::Exited { code, printed: 0 },
+                    None => failed(self.output, reason),
+                };
+            }
             if up_for >= STEADY {
                 (pause, in_a_row) = (FIRST_PAUSE, 0);
             }
-            if in_a_row == self.rules().restarts {
+            if self.purpose() == OrderedPurpose::Launch && in_a_row == self.rules().restarts {
                 let reason = match in_a_row {
                     0 => reason,
                     1 => format!("{reason}; it was started again once"),
@@ -125,8 +148,8 @@ impl Life<'_> {
                 () = sleep(pause) => {}
                 () = self.end.cancelled() => return ReportedState::Ended,
             }
-            self.restarts += 1;
-            in_a_row += 1;
+            self.restarts = self.restarts.saturating_add(1);
+            in_a_row = in_a_row.saturating_add(1);
             pause = (pause * 2).min(LONGEST_PAUSE);
             self.said.say(ReportedState::Starting, self.restarts);
         }
@@ -137,11 +160,19 @@ impl Life<'_> {
         if self.end.is_cancelled() {
             return Ran::Told;
         }
-        let Some(port) = readiness::free_port(self.rules().ports) else {
-            let (first, last) = self.rules().ports;
-            return crashed(format!(
-                "no port from {first} to {last} is free on the slave (setting instance_ports)"
-            ));
+        let port = match self.purpose() {
+            OrderedPurpose::Run => None,
+            OrderedPurpose::Launch | OrderedPurpose::App => {
+                match readiness::free_port(self.rules().ports) {
+                    Some(port) => Some(port),
+                    None => {
+                        let (first, last) = self.rules().ports;
+                        return crashed(format!(
+                            "no port from {first} to {last} is free on the slave (setting instance_ports)"
+                        ));
+                    }
+                }
+            }
         };
         // One of an earlier keeper may be there.
         self.remove_container().await;
@@ -149,36 +180,48 @@ impl Life<'_> {
             Ok(command) => command,
             Err(CanNotStart(reason)) => return Ran::Hopeless(reason),
         };
-        self.output.note(&format!("starts {what}, at port {port}"));
+        if let Some(port) = port {
+            self.output.note(&format!("starts {what}, at port {port}"));
+        }
         let pid = match self.spawn(&mut command) {
             Ok(pid) => pid,
             Err(error) => return crashed(format!("could not start {what}: {error}")),
         };
         drop(command);
-        let mut ran = self.see_to(pid, port, keeps_prefix).await;
+        let mut ran = match port {
+            Some(port) => self.see_to(pid, port, keeps_prefix).await,
+            None => self.see_to_run(pid).await,
+        };
         let left = tree::end(self.reaper, self.rules().grace).await;
         if left > 0 {
             self.output
                 .note(&format!("{left} processes could not be ended"));
         }
         self.remove_container().await;
-        if let (Ran::Crashed { reason, .. }, Some(exceeded)) = (&mut ran, self.memory.exceeded()) {
+        if let (Ran::Crashed { reason, .. }, Some(exceeded)) = (&mut ran, self.limits.exceeded()) {
             *reason = format!("{exceeded} ({reason})");
+            if port.is_none() {
+                // Nothing else says why it was killed.
+                self.output.note(reason);
+            }
         }
         ran
     }
 
     /// The command, what it starts, and whether that wants to see paths as they were asked for.
-    fn command(&self, port: u16) -> Result<(Command, String, bool), CanNotStart> {
+    fn command(&self, port: Option<u16>) -> Result<(Command, String, bool), CanNotStart> {
         if let Some(container) = &self.order.container {
             let command = container.command(self.order, port)?;
             return Ok((command, "its container".to_owned(), false));
         }
-        let root = self.order.instance.snapshot.description.root.as_ref();
+        let description = self.order.instance.description();
+        let description =
+            description.ok_or_else(|| CanNotStart("there is no template to start".to_owned()))?;
+        let root = description.root.as_ref();
         let root = root.ok_or_else(|| CanNotStart("the template has no root".to_owned()))?;
-        let start = start::of_workspace(self.order, root.as_ref(), port)?;
+        let start = start::of_workspace(self.order, description, root.as_ref(), port)?;
         let name = start.arguments.first().cloned().unwrap_or_default();
-        let (program, arguments) = self.memory.around(start.program, start.arguments);
+        let (program, arguments) = self.limits.around(start.program, start.arguments);
         let mut command = Command::new(program);
         if arguments.first().is_some_and(|first| *first == name) {
             command.arg0(name);
@@ -198,7 +241,7 @@ impl Life<'_> {
             .stderr(self.output.for_process()?)
             .process_group(0);
         let pid = self.reaper.spawn(command)?;
-        self.memory.apply(pid);
+        self.limits.apply(pid);
         Ok(pid)
     }
 
@@ -211,18 +254,27 @@ impl Life<'_> {
         }
     }
 
+    /// Waits until it answers, or has settled, and then for its end.
     async fn see_to(&self, pid: Pid, port: u16, keeps_prefix: bool) -> Ran {
         let ended = self.ended(pid);
         tokio::pin!(ended);
         let is_below = self.order.container.is_none();
-        let start_timeout = self.rules().start_timeout;
+        let settles_after = self.order.instance.settles_after_ms;
+        let waits_for = match settles_after {
+            Some(millis) => Duration::from_millis(millis),
+            None => self.rules().start_timeout,
+        };
         tokio::select! {
             biased;
             () = self.end.cancelled() => return Ran::Told,
-            reason = &mut ended => return crashed(reason),
+            (reason, code) = &mut ended => return Ran::Crashed {
+                reason,
+                up_for: Duration::ZERO,
+                code: Some(code),
+            },
             () = readiness::answers(&self.rules().host, port, is_below) => {}
-            () = sleep(start_timeout) => {
-                let seconds = start_timeout.as_secs();
+            () = sleep(waits_for) => if settles_after.is_none() {
+                let seconds = waits_for.as_secs();
                 return crashed(format!(
                     "it does not listen on the port that PORT names ({port}) after {seconds} s"
                 ));
@@ -234,16 +286,39 @@ impl Life<'_> {
         tokio::select! {
             biased;
             () = self.end.cancelled() => Ran::Told,
-            reason = &mut ended => Ran::Crashed {
+            (reason, code) = &mut ended => Ran::Crashed {
                 reason,
                 up_for: up_since.elapsed(),
+                code: Some(code),
+            },
+        }
+    }
+
+    /// Waits for the end of a run's process. What that leaves behind ends with it.
+    async fn see_to_run(&self, pid: Pid) -> Ran {
+        let keeps_prefix = false;
+        self.said.say(
+            ReportedState::Up {
+                port: 0,
+                keeps_prefix,
+            },
+            self.restarts,
+        );
+        let up_since = Instant::now();
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => Ran::Told,
+            status = self.reaper.wait(pid) => Ran::Crashed {
+                reason: how(status),
+                up_for: up_since.elapsed(),
+                code: Some(exit_code(status)),
             },
         }
     }
 
     /// Waits for the end of the instance: of its first process, or, where that leaves others behind and reports
     /// success, of the last.
-    async fn ended(&self, pid: Pid) -> String {
+    async fn ended(&self, pid: Pid) -> (String, i32) {
         let status = self.reaper.wait(pid).await;
         let mut reason = how(status);
         if status.exit_status() == Some(0) {
@@ -255,14 +330,25 @@ impl Life<'_> {
                 }
             }
         }
-        reason
+        (reason, exit_code(status))
     }
 }
 
+/// One that was not started.
 fn crashed(reason: String) -> Ran {
     Ran::Crashed {
         reason,
         up_for: Duration::ZERO,
+        code: None,
+    }
+}
+
+/// As shells say it: 128 and the number of the signal that ended it.
+fn exit_code(status: WaitStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => BY_SIGNAL + signal,
+        (None, None) => BY_SIGNAL,
     }
 }
 

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use clusterrunner_common::api::instances::{MAX_RUN_OUTPUT, OrderedPurpose};
 use clusterrunner_common::disk::regular_file::open_itself;
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::text::printable::plain;
@@ -38,7 +39,12 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn open(order: &KeeperOrder, said: &Saying) -> io::Result<Self> {
-        let files = Files::open(&log_directory(&order.directory), order.rules.max_log_bytes)?;
+        let max_bytes = match order.instance.purpose {
+            // All of it is the answer to somebody.
+            OrderedPurpose::Run => MAX_RUN_OUTPUT,
+            OrderedPurpose::Launch | OrderedPurpose::App => order.rules.max_log_bytes,
+        };
+        let files = Files::open(&log_directory(&order.directory), max_bytes)?;
         said.has_printed(files.end());
         let files = Arc::new(Mutex::new(files));
         let (reader, writer) = io::pipe()?;
@@ -65,11 +71,13 @@ impl Output {
         self.said.has_printed(files.end());
     }
 
-    /// Takes what is left in the pipe. To be called when nobody writes to it any more.
-    pub(super) async fn finish(self) {
+    /// Takes what is left in the pipe. To be called when nobody writes to it any more. Returns how many bytes were
+    /// printed in all.
+    pub(super) async fn finish(self) -> u64 {
         drop(self.writer);
         // It fails only where it was aborted.
         self.reading.await.ok();
+        lock(&self.files).end()
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct KeeperOrder {
     /// How often it was started again before.
     #[serde(default)]
     pub(crate) restarts: u32,
+    /// Where the end of a run is noted, for a slave that was not there at the end; none for what is no run.
+    #[serde(default)]
+    pub(crate) note: Option<PathBuf>,
     /// The mark of all processes of the instance.
     pub(crate) mark: String,
     pub(crate) rules: Rules,
@@ -63,7 +66,7 @@ pub(crate) enum Word {
 /// A line of a keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
-    /// The digest of the snapshot that it runs.
+    /// The digest of the snapshot that it runs; empty for an image that was pulled.
     pub(crate) digest: String,
     pub(crate) state: ReportedState,
     pub(crate) restarts: u32,

@@ -3,9 +3,10 @@
 use super::protocol::KeeperOrder;
 use super::workspace;
 use crate::browse_files::BROWSE_FILES;
-use clusterrunner_common::api::instances::InstanceOrder;
+use clusterrunner_common::api::instances::{InstanceOrder, OrderedPurpose};
 use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::process::command::MARK_VARIABLE;
+use clusterrunner_common::templates::TemplateDescription;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,13 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /// Variables of this machine that an instance sees too.
 const OF_THE_MACHINE: [&str; 3] = ["LANG", "LC_ALL", "TZ"];
+
+/// The shell for which processes of apps are written.
+const BASH: &str = "/bin/bash";
+
+/// Why a template can not be an app.
+const NOTHING_TO_START: &str = "the template names nothing to start: it has no web in a Procfile, no CMD in a Dockerfile and \
+                                no Jupyter";
 
 /// How to start an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,32 +43,47 @@ pub(super) struct Start {
 #[error("{0}")]
 pub(super) struct CanNotStart(pub(super) String);
 
-/// What all instances find in their environment, of a workspace or an image.
-pub(super) fn variables(instance: &InstanceOrder, port: u16) -> BTreeMap<String, String> {
+/// What all instances find in their environment, of a workspace or an image. A run has no port.
+pub(super) fn variables(instance: &InstanceOrder, port: Option<u16>) -> BTreeMap<String, String> {
     let mut variables = instance.environment.clone();
-    let ours = [
-        ("PORT", port.to_string()),
-        ("BASE_URL", base_url(instance)),
-        ("BINDER_ID", instance.key.clone()),
-        ("BINDER_TEMPLATE", instance.template.clone()),
-    ];
-    variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    let mut add = |name: &str, value| variables.insert(name.to_owned(), value);
+    if let Some(port) = port {
+        add("PORT", port.to_string());
+    }
+    if instance.purpose == OrderedPurpose::Launch {
+        add("BASE_URL", base_url(instance));
+        add("BINDER_ID", instance.key.clone());
+        add("BINDER_TEMPLATE", instance.template.clone());
+    }
     variables
 }
 
+/// The path below which users see it. An app has hosts of its own.
 fn base_url(instance: &InstanceOrder) -> String {
-    format!("/user/{}", instance.key)
+    match instance.purpose {
+        OrderedPurpose::Launch => format!("/user/{}", instance.key),
+        OrderedPurpose::App | OrderedPurpose::Run => "/".to_owned(),
+    }
+}
+
+/// The text of a command that is for bash. Many machines and images have no bash: the usual shell reads it there.
+pub(super) fn for_bash(command: &[String]) -> Option<&str> {
+    match command {
+        [shell, option, text] if shell == BASH && option == "-c" => Some(text),
+        _ => None,
+    }
 }
 
 /// How to start an instance of a workspace that gets this port: the first that applies of its command, the Procfile's
-/// `web`, the Dockerfile's, Jupyter, and a read-only view of its files.
+/// `web`, the Dockerfile's, Jupyter, and, of what somebody looks at, a read-only view of its files.
 pub(super) fn of_workspace(
     order: &KeeperOrder,
+    description: &TemplateDescription,
     root: &Path,
-    port: u16,
+    port: Option<u16>,
 ) -> Result<Start, CanNotStart> {
-    let (instance, description) = (&order.instance, &order.instance.snapshot.description);
-    let environment = environment(order, root, port);
+    let instance = &order.instance;
+    let environment = environment(order, description, root, port);
     let path = environment.get("PATH").map_or("", String::as_str);
     let directory = workspace::start_directory(&order.directory, &description.directory)?;
     let mut start = Start {
@@ -73,8 +96,17 @@ pub(super) fn of_workspace(
     };
     let shell = |text: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()];
     let web = description.processes.get("web");
+    let is_launch = instance.purpose == OrderedPurpose::Launch;
     (start.what, start.arguments) = match (instance.command.as_slice(), web) {
         ([text], _) => (format!("the command \"{text}\""), shell(text)),
+        (command, _) if for_bash(command).is_some() => {
+            let text = for_bash(command).unwrap_or_default();
+            let arguments = match Path::new(BASH).exists() {
+                true => instance.command.clone(),
+                false => shell(text),
+            };
+            (format!("the command \"{text}\""), arguments)
+        }
         ([first, ..], _) => (format!("the command \"{first}\""), instance.command.clone()),
         ([], Some(text)) => (format!("web of the Procfile: {text}"), shell(text)),
         ([], None) => match description.command.first() {
@@ -84,14 +116,15 @@ pub(super) fn of_workspace(
             ),
             None => match find("jupyter", path, &start.directory) {
                 Some(jupyter) => {
-                    start.keeps_prefix = true;
+                    start.keeps_prefix = is_launch;
                     let jupyter = jupyter.to_string_lossy().into_owned();
                     (
                         "jupyter notebook".to_owned(),
                         with_jupyter(jupyter, instance, port),
                     )
                 }
-                None => return Ok(browser(start, order, port)),
+                None if is_launch => return Ok(browser(start, order, port)),
+                None => return Err(CanNotStart(NOTHING_TO_START.to_owned())),
             },
         },
     };
@@ -104,10 +137,10 @@ pub(super) fn of_workspace(
     Ok(start)
 }
 
-fn with_jupyter(jupyter: String, instance: &InstanceOrder, port: u16) -> Vec<String> {
+fn with_jupyter(jupyter: String, instance: &InstanceOrder, port: Option<u16>) -> Vec<String> {
     let mut arguments = vec![jupyter, "notebook".to_owned()];
     arguments.extend(["--no-browser", "--allow-root", "--ip=0.0.0.0"].map(str::to_owned));
-    arguments.push(format!("--port={port}"));
+    arguments.extend(port.map(|port| format!("--port={port}")));
     arguments.push("--port-retries=0".to_owned());
     // Older and newer ones call the same by different names, and pass over those they do not know.
     for application in ["NotebookApp", "ServerApp"] {
@@ -126,7 +159,7 @@ fn with_jupyter(jupyter: String, instance: &InstanceOrder, port: u16) -> Vec<Str
 }
 
 /// This program shows the files.
-fn browser(start: Start, order: &KeeperOrder, port: u16) -> Start {
+fn browser(start: Start, order: &KeeperOrder, port: Option<u16>) -> Start {
     let workspace = workspace::source(&order.directory);
     Start {
         program: THIS_PROGRAM.into(),
@@ -134,7 +167,7 @@ fn browser(start: Start, order: &KeeperOrder, port: u16) -> Start {
             "clusterrunner".to_owned(),
             BROWSE_FILES.to_owned(),
             workspace.to_string_lossy().into_owned(),
-            port.to_string(),
+            port.unwrap_or_default().to_string(),
             order.instance.template.clone(),
         ],
         what: "a read-only view of its files, since the template names nothing to start".to_owned(),
@@ -143,7 +176,12 @@ fn browser(start: Start, order: &KeeperOrder, port: u16) -> Start {
 }
 
 /// The whole environment: nothing of this process's own gets into it, nor what the slave was started with.
-fn environment(order: &KeeperOrder, root: &Path, port: u16) -> BTreeMap<String, String> {
+fn environment(
+    order: &KeeperOrder,
+    description: &TemplateDescription,
+    root: &Path,
+    port: Option<u16>,
+) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     for name in OF_THE_MACHINE {
         if let Ok(value) = std::env::var(name) {
@@ -171,7 +209,7 @@ fn environment(order: &KeeperOrder, root: &Path, port: u16) -> BTreeMap<String, 
     environment.insert("HOME".to_owned(), home.to_string_lossy().into_owned());
     // What is printed is seen at once, and not when a buffer is full.
     environment.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
-    environment.extend(order.instance.snapshot.description.environment.clone());
+    environment.extend(description.environment.clone());
     environment.extend(variables(&order.instance, port));
     environment.insert(MARK_VARIABLE.to_owned(), order.mark.clone());
     environment

@@ -5,16 +5,19 @@
 //! instances/<id>.<generation>/source   where its process works
 //! instances/<id>.<generation>/home     its home
 //! instances/<id>.<generation>/log/     what it printed, until the master has it
+//! instances/runs/<id>.<generation>     of a run that was started: how it ended, until the master has it
 //! ```
 
 use crate::instances::Placement;
 use crate::keeper::{
-    KEEP_INSTANCE, KeeperOrder, SOCKET, Said, Word, log_directory, read_line, remove_left_group,
+    KEEP_INSTANCE, KeeperOrder, SOCKET, Said, Word, log_directory, read_line, remove_left_groups,
 };
+use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::disk::beneath::{Beneath, remove_all};
 use clusterrunner_common::ids::{Generation, InstanceId};
 use clusterrunner_common::process::command::{MARK_VARIABLE, end_marked};
 use clusterrunner_common::process::open_files;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,6 +31,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+/// The directory of the notes of runs.
+const RUNS: &str = "runs";
 
 /// How many lines of a keeper wait.
 const LINES: usize = 16;
@@ -139,6 +145,39 @@ impl Places {
         format!("{}{id}.{generation}:", self.mark)
     }
 
+    /// Notes that a run is started, before it is. Returns the path of the note, into which its keeper writes how it ended.
+    pub(super) fn note_run(&self, placement: Placement) -> io::Result<PathBuf> {
+        make(&self.directory.join(RUNS))?;
+        let note = self.note(placement);
+        std::fs::write(&note, "")?;
+        Ok(note)
+    }
+
+    fn note(&self, placement: Placement) -> PathBuf {
+        let Placement { id, generation } = placement;
+        self.directory.join(RUNS).join(format!("{id}.{generation}"))
+    }
+
+    /// The runs that earlier lives of the slave started and the master may not know to be over, with how they ended; none
+    /// of those of which nobody knows it.
+    pub(super) fn noted_runs(&self) -> BTreeMap<Placement, Option<ReportedState>> {
+        let mut found = BTreeMap::new();
+        let entries = std::fs::read_dir(self.directory.join(RUNS));
+        for entry in entries.into_iter().flatten().flatten() {
+            if let Some(placement) = entry.file_name().to_str().and_then(placement) {
+                let note = std::fs::read(entry.path()).unwrap_or_default();
+                found.insert(placement, serde_json::from_slice(&note).ok());
+            }
+        }
+        found
+    }
+
+    /// The master knows how a run ended.
+    pub(super) fn forget_run(&self, placement: Placement) {
+        // Of what is no run there is none.
+        std::fs::remove_file(self.note(placement)).ok();
+    }
+
     /// Starts a keeper.
     pub(super) async fn start(
         &self,
@@ -203,7 +242,7 @@ impl Places {
         end_marked(&mark, self.grace).await;
         let directory = self.directory(placement);
         let removed = tokio::task::spawn_blocking(move || {
-            remove_left_group(&mark);
+            remove_left_groups(&mark);
             for entry in std::fs::read_dir(&directory)? {
                 let path = entry?.path();
                 if path != log_directory(&directory) {

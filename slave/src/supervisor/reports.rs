@@ -50,7 +50,10 @@ impl Supervisor {
             };
             match sent {
                 Ok(()) => {
-                    self.lock().instances.was_told(&over);
+                    let forgotten = self.lock().instances.was_told(&over);
+                    for placement in forgotten {
+                        self.0.means.places.forget_run(placement);
+                    }
                     backoff = Backoff::quick();
                     tokio::select! {
                         _ = news.changed() => {}
@@ -100,6 +103,7 @@ fn reported(standing: Standing) -> ReportedState {
         Standing::Up { port, keeps_prefix } => ReportedState::Up { port, keeps_prefix },
         Standing::Crashed { reason } => ReportedState::Crashed { reason },
         Standing::Failed { reason } => ReportedState::Failed { reason },
+        Standing::Exited { code, printed } => ReportedState::Exited { code, printed },
         Standing::Ended => ReportedState::Ended,
     }
 }

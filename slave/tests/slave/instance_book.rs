@@ -9,8 +9,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{
-    InstanceOrder, InstancesOrder, InstancesReport, LogsAnswer, LogsReport, ReportedState,
-    SnapshotOrder, SnapshotRequest,
+    InstanceOrder, InstancesOrder, InstancesReport, LogsAnswer, LogsReport, OrderedPurpose,
+    ReportedState, SnapshotOrder, SnapshotRequest,
 };
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::ids::{Generation, InstanceId};
@@ -217,10 +217,14 @@ pub(crate) fn instance(id: u64, snapshot: &SnapshotOrder, command: &[&str]) -> I
         generation: Generation(1),
         key: format!("{id:032x}"),
         template: "a-template".to_owned(),
-        snapshot: snapshot.clone(),
+        snapshot: Some(snapshot.clone()),
+        image: None,
+        purpose: OrderedPurpose::Launch,
+        settles_after_ms: None,
         command: command.iter().map(|&word| word.to_owned()).collect(),
         environment: BTreeMap::new(),
         max_memory_bytes: None,
+        cpu_shares: None,
     }
 }
 

@@ -115,6 +115,10 @@ impl Cluster {
             ReportedState::Failed { reason } => Some(InstanceFact::Failed {
                 reason: bounded(reason),
             }),
+            // No instance is ordered to run once.
+            ReportedState::Exited { code, .. } => Some(InstanceFact::Failed {
+                reason: format!("its process ended with exit code {code}"),
+            }),
             ReportedState::Ended => Some(InstanceFact::Displaced {
                 slave: slave.id,
                 generation: instance.generation.next(),

@@ -7,7 +7,9 @@ use crate::core::instances::orders::WantedInstance;
 use crate::core::templates::template::TemplateContent;
 use crate::read::metrics::InternalError;
 use clusterrunner_common::api::Success;
-use clusterrunner_common::api::instances::{InstanceOrder, InstancesOrder, SnapshotOrder};
+use clusterrunner_common::api::instances::{
+    InstanceOrder, InstancesOrder, OrderedPurpose, SnapshotOrder,
+};
 use clusterrunner_common::caller::CallError;
 use reqwest::{Method, StatusCode};
 use std::sync::Arc;
@@ -94,10 +96,14 @@ fn instance(wanted: &WantedInstance) -> InstanceOrder {
         generation: wanted.generation,
         key: wanted.key.clone(),
         template: wanted.template_name.clone(),
-        snapshot: snapshot(&wanted.content),
+        snapshot: Some(snapshot(&wanted.content)),
+        image: None,
+        purpose: OrderedPurpose::Launch,
+        settles_after_ms: None,
         command: wanted.command.clone(),
         environment: wanted.environment.clone(),
         max_memory_bytes: wanted.max_memory_bytes,
+        cpu_shares: None,
     }
 }
 

@@ -109,7 +109,9 @@ impl Hosting {
     /// What runs, under which placement, and whether it answers.
     fn running(&self) -> BTreeMap<InstanceId, (Generation, bool)> {
         let has_process = |process: &&Process| match process.state {
-            ReportedState::Failed { .. } | ReportedState::Ended => false,
+            ReportedState::Failed { .. } | ReportedState::Exited { .. } | ReportedState::Ended => {
+                false
+            }
             ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
                 true
             }
@@ -237,7 +239,10 @@ impl Machine {
                 process.restarts += 1;
                 process.state = ReportedState::Starting;
             }
-            ReportedState::Up { .. } | ReportedState::Failed { .. } | ReportedState::Ended => {
+            ReportedState::Up { .. }
+            | ReportedState::Failed { .. }
+            | ReportedState::Exited { .. }
+            | ReportedState::Ended => {
                 return Vec::new();
             }
         }
