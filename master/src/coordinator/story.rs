@@ -38,7 +38,7 @@ fn level(fact: &Fact) -> Level {
         Fact::Slave(_, SlaveFact::Quarantined { .. }) => Level::WARN,
         Fact::Slave(_, SlaveFact::Lost { reason }) => match reason {
             Loss::Stopped => Level::INFO,
-            Loss::Trouble(_) => Level::WARN,
+            Loss::StartedAgain | Loss::Trouble(_) => Level::WARN,
         },
         Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::HasSnapshots { .. }) => Level::DEBUG,
         Fact::Slave(..) => Level::INFO,

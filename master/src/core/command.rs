@@ -163,6 +163,12 @@ pub enum Command {
         /// What shows it.
         reason: String,
     },
+    /// Another life of a slave answers at its address, and has not connected yet. The earlier life did not announce its
+    /// end, and one of its subjobs may be the cause.
+    ReportSlaveStartedAgain {
+        /// The slave, as the earlier life registered it.
+        slave: SlaveId,
+    },
     /// A user drains a slave: it takes no new work.
     DrainSlave {
         /// The actor that drains it.
@@ -393,6 +399,7 @@ impl Command {
             | Self::ReportPreparationStopped { .. }
             | Self::GiveSlaveUp { .. }
             | Self::ReportSlaveDied { .. }
+            | Self::ReportSlaveStartedAgain { .. }
             | Self::ReportEnding { .. }
             | Self::ReportCutOff { .. }
             | Self::ReportArchived { .. }

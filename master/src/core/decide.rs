@@ -102,7 +102,12 @@ impl Cluster {
             Command::GiveSlaveUp { slave, reason } => {
                 Ok(self.given_up(slave, Loss::Trouble(reason)))
             }
-            Command::ReportSlaveDied { slave, reason } => Ok(self.died_if_called(slave, reason)),
+            Command::ReportSlaveDied { slave, reason } => {
+                Ok(self.died_if_called(slave, Loss::Trouble(reason)))
+            }
+            Command::ReportSlaveStartedAgain { slave } => {
+                Ok(self.died_if_called(slave, Loss::StartedAgain))
+            }
             Command::DrainSlave { slave, .. } => self.drained(slave),
             Command::UndrainSlave { slave, .. } => self.undrained(slave),
             Command::WarnOfBuild {
@@ -212,7 +217,7 @@ impl Cluster {
         when(expected, Fact::Build(build, BuildFact::Cleared))
     }
 
-    fn died_if_called(&self, slave: SlaveId, reason: String) -> Vec<Fact> {
+    fn died_if_called(&self, slave: SlaveId, reason: Loss) -> Vec<Fact> {
         match self.slave(slave) {
             Some(known) if known.is_called() => self.died(slave, reason, &[]),
             Some(_) | None => Vec::new(),
@@ -285,12 +290,7 @@ impl Cluster {
     }
 
     /// A slave is lost, and each subjob that it ran may be why.
-    pub(super) fn died(
-        &self,
-        slave: SlaveId,
-        reason: String,
-        finished: &[KeptHandOut],
-    ) -> Vec<Fact> {
+    pub(super) fn died(&self, slave: SlaveId, reason: Loss, finished: &[KeptHandOut]) -> Vec<Fact> {
         let running = self
             .slave(slave)
             .into_iter()
@@ -312,7 +312,6 @@ impl Cluster {
                 },
             )
         };
-        let reason = Loss::Trouble(reason);
         let lost = std::iter::once(Fact::Slave(slave, SlaveFact::Lost { reason }));
         let suspects = running.filter(is_under_way).filter(is_suspect);
         lost.chain(suspects.map(suspected)).collect()

@@ -47,6 +47,12 @@ enum Fate {
     MayBeAdopted(Timestamp),
 }
 
+/// Until when a slave may come back that is expected since this moment.
+fn return_of(since: Timestamp) -> Timestamp {
+    let patience = u64::try_from(SLAVE_RETURN.as_millis()).unwrap_or(u64::MAX);
+    Timestamp(since.0.saturating_add(patience))
+}
+
 impl Cluster {
     /// Why an instance waits; none if it does not, or is about to be placed.
     #[must_use]
@@ -117,6 +123,11 @@ impl Cluster {
             Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => Some(
                 Fate::Displaced(generation.next(), format!("slave {} shuts down", slave.url)),
             ),
+            Presence::Lost {
+                at: since,
+                is_started_again: true,
+                ..
+            } if since.until(at) < SLAVE_RETURN => Some(Fate::MayBeAdopted(return_of(*since))),
             Presence::Lost { reason, .. } => lost(reason),
             Presence::Replaced => match self.reports_until(&slave.url) {
                 Some(until) if at < until => Some(Fate::MayBeAdopted(until)),
@@ -130,9 +141,7 @@ impl Cluster {
         let latest = self.latest_at(url)?;
         let is_expected =
             latest.presence == Presence::Alive && !latest.is_legacy && latest.hosting.is_none();
-        let since = latest.connected.filter(|_| is_expected)?;
-        let patience = u64::try_from(SLAVE_RETURN.as_millis()).unwrap_or(u64::MAX);
-        Some(Timestamp(since.0.saturating_add(patience)))
+        latest.connected.filter(|_| is_expected).map(return_of)
     }
 
     /// The oldest that waits and that a slave has room for goes to the slave that is the least full.

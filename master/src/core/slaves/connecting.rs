@@ -55,13 +55,11 @@ impl Cluster {
                 return facts;
             }
             let reason = if is_same_life {
-                "it connected anew"
+                Loss::Trouble("it connected anew".to_owned())
             } else {
-                "it was started again"
+                Loss::StartedAgain
             };
-            let reason = reason.to_owned();
             if is_same_life || known.was_shut_down() {
-                let reason = Loss::Trouble(reason);
                 facts.push(Fact::Slave(known.id, SlaveFact::Lost { reason }));
             } else {
                 facts.extend(self.died(known.id, reason, &hand_outs));

@@ -88,6 +88,8 @@ pub struct KeptHandOut {
 pub enum Loss {
     /// It said itself that it ends.
     Stopped,
+    /// Another life of it answers at its address: it connects soon, and may still have what this one was given.
+    StartedAgain,
     /// Something else, as this sentence about the slave tells.
     Trouble(String),
 }
@@ -96,6 +98,7 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stopped => "it was stopped",
+            Self::StartedAgain => "it was started again",
             Self::Trouble(reason) => reason,
         })
     }

@@ -32,8 +32,11 @@ impl Cluster {
             slave.presence = if slave.was_shut_down() {
                 Presence::ShutDown
             } else {
-                let reason = reason.to_string();
-                Presence::Lost { reason, at }
+                Presence::Lost {
+                    reason: reason.to_string(),
+                    at,
+                    is_started_again: *reason == Loss::StartedAgain,
+                }
             };
         });
         self.shutting_down.remove(&id);

@@ -91,6 +91,9 @@ pub enum Presence {
         reason: String,
         /// Since when.
         at: Timestamp,
+        /// Whether another life of it was there then, which has not connected yet.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_started_again: bool,
     },
     /// Another registration has its address now; kept since results name it.
     Replaced,

@@ -231,6 +231,34 @@ fn a_slave_that_starts_again_keeps_what_it_still_runs() {
 }
 
 #[test]
+fn a_slave_that_is_met_before_it_connects_again_keeps_what_it_still_runs() {
+    let mut farm = Scenario::hosting(&[("a:1", 1), ("b:1", 1)]);
+    farm.tell(launch(1, "app"));
+    farm.starts_again(2)
+        .check_facts(&["slave 2 lost: it was started again"]);
+    farm.wait(Duration::from_secs(59)).check_nothing();
+    farm.connect("a:1", "life 2", 1)
+        .check_facts(&["slave 4 connected: a:1, life 2, 1 executors"]);
+    farm.say(4, 1, &[(1, 1, 0, UP)]).check_facts(&[
+        "slave 4 runs up to 1 instances",
+        "instance 1 still runs, now on slave 4",
+        "instance 1 up at port 8000, restarts: 0",
+    ]);
+    farm.check_snapshots();
+}
+
+#[test]
+fn a_slave_that_is_met_and_never_connects_is_not_waited_for_for_ever() {
+    let mut farm = Scenario::hosting(&[("a:1", 1), ("b:1", 1)]);
+    farm.tell(launch(1, "app"));
+    farm.starts_again(2);
+    farm.wait(Duration::from_secs(61)).check_facts(&[
+        "instance 1 off slave 2: slave a:1 was lost: it was started again",
+        "instance 1 to slave 3, generation 2",
+    ]);
+}
+
+#[test]
 fn a_report_that_never_comes_is_not_waited_for_for_ever() {
     let mut farm = Scenario::hosting(&[("a:1", 1), ("b:1", 1)]);
     farm.tell(launch(1, "app"));

@@ -285,6 +285,12 @@ impl Scenario {
         self.tell(Command::ReportSlaveDied { slave, reason })
     }
 
+    /// An order reached another life of a slave.
+    pub(super) fn starts_again(&mut self, slave: u64) -> Turn {
+        let slave = SlaveId(slave);
+        self.tell(Command::ReportSlaveStartedAgain { slave })
+    }
+
     pub(super) fn drain(&mut self, slave: u64) -> Turn {
         let slave = SlaveId(slave);
         self.tell(Command::DrainSlave {

@@ -223,8 +223,7 @@ impl Calls {
             Ok(Some(SlaveState::SetupFailed | SlaveState::Disconnected) | None) => return None,
         };
         if failure.status() == Some(StatusCode::PRECONDITION_FAILED) {
-            let reason = "it was started again".to_owned();
-            return Some(Command::ReportSlaveDied { slave, reason });
+            return Some(Command::ReportSlaveStartedAgain { slave });
         }
         let is_lost = match self.legacy {
             Some(_) => !original::is_refusal(&failure),

@@ -56,8 +56,7 @@ impl Calls {
                     reason: format!("the master can not call it: {error}"),
                 }),
                 false if error.status() == Some(StatusCode::PRECONDITION_FAILED) => {
-                    let reason = "it was started again".to_owned();
-                    Some(Command::ReportSlaveDied { slave, reason })
+                    Some(Command::ReportSlaveStartedAgain { slave })
                 }
                 false => {
                     tracing::error!(slave.id = slave.0, %error, "a slave refuses its instances");

@@ -221,16 +221,16 @@ impl Machine {
                     acts.push(Act::End);
                     return acts;
                 }
-                // A call that is meant for another life or registration is not answered.
-                Asked::About(build, call)
-                    if session == self.session() && self.admits(slave, &master) =>
-                {
+                Asked::About(..) | Asked::Instances(..) if session != self.session() => {
+                    let call = number;
+                    return vec![Act::Send(ToMaster::WasStartedAgain { call })];
+                }
+                // A call that is meant for another registration is not answered.
+                Asked::About(build, call) if self.admits(slave, &master) => {
                     self.note(master, build, &call);
                     return self.called(slave, number, build, call, random);
                 }
-                Asked::Instances(instances, preloads)
-                    if session == self.session() && self.admits(slave, &master) =>
-                {
+                Asked::Instances(instances, preloads) if self.admits(slave, &master) => {
                     let mut acts = self.ordered(slave, &master, instances, preloads);
                     let (call, refusal) = (number, None);
                     acts.push(Act::Send(ToMaster::Answer { call, refusal }));

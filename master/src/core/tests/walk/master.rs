@@ -365,6 +365,11 @@ impl World {
                 };
                 self.tell(command);
             }
+            ToMaster::WasStartedAgain { call } => {
+                if let Some((slave, ..)) = self.master.calls.remove(&call) {
+                    self.tell(Command::ReportSlaveStartedAgain { slave });
+                }
+            }
         }
     }
 

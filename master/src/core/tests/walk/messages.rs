@@ -33,6 +33,8 @@ pub(super) enum ToMaster {
     },
     /// The slave has taken a call, or refuses it.
     Answer { call: u64, refusal: Option<String> },
+    /// A call was meant for an earlier life of the slave.
+    WasStartedAgain { call: u64 },
 }
 
 #[derive(Clone, Debug)]
