@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod apps;
 pub mod builds;
 pub mod command;
 pub mod effect;
@@ -33,6 +34,7 @@ pub use check::Inconsistency;
 use accounts::all_projects::Projects;
 use accounts::bookmarks::Bookmarks;
 use accounts::users::Accounts;
+use apps::all_apps::Apps;
 use builds::build::{Build, Preparation};
 use builds::details::AllDetails;
 use clusterrunner_common::clock::Timestamp;
@@ -130,6 +132,8 @@ pub struct Cluster {
     templates: Templates,
     #[serde(skip_serializing_if = "Instances::is_empty")]
     instances: Instances,
+    #[serde(skip_serializing_if = "Apps::is_empty")]
+    apps: Apps,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.

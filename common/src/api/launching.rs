@@ -139,10 +139,10 @@ pub struct InstanceView {
     pub id: InstanceId,
     /// Its public id: 32 hexadecimal digits.
     pub key: String,
-    /// The name of the template that it runs.
+    /// The name of the template that it runs; of an app's what the app build names.
     pub template: String,
-    /// The template's number.
-    pub template_id: TemplateId,
+    /// The template's number; none where it runs an image that its slave pulls, or nothing.
+    pub template_id: Option<TemplateId>,
     /// Where it stands.
     pub status: InstanceStatus,
     /// Why it does not run, or waits.

@@ -57,7 +57,8 @@ fn level(fact: &Fact) -> Level {
         | Fact::Account(..)
         | Fact::Project(..)
         | Fact::Template(..)
-        | Fact::Instance(..) => Level::INFO,
+        | Fact::Instance(..)
+        | Fact::App(..) => Level::INFO,
         Fact::Farm(FarmFact::MasterStarted { .. }) => Level::DEBUG,
     }
 }

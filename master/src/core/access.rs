@@ -66,6 +66,8 @@ pub enum Subject<'p> {
     },
     /// One instance.
     Instance(&'p Instance),
+    /// The app of a project. Whoever may read the project because it is public sees nothing of the app.
+    App(&'p Project),
 }
 
 /// What a caller may do; each level includes those before it.
@@ -99,6 +101,7 @@ pub fn access(caller: Caller, subject: Subject<'_>, reads_are_open: bool) -> Acc
         (_, Subject::Launch { is_open: true }) => Access::Use,
         (_, Subject::Accounts | Subject::User(_)) => Access::None,
         (Caller::Slave | Caller::Nobody, Subject::Instance(_)) => Access::None,
+        (Caller::ReadToken | Caller::Slave | Caller::Nobody, Subject::App(_)) => Access::None,
         (Caller::Slave, Subject::Slaves) => Access::Use,
         (_, Subject::Project(project)) if !project.is_public() => Access::None,
         (Caller::ReadToken, _) => Access::Read,
@@ -116,10 +119,16 @@ fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Acce
         Subject::Accounts => Access::None,
         Subject::User(one) if one == user.id => Access::Own,
         Subject::User(_) => Access::None,
-        Subject::Project(project) if project.owner == Owner::User(user.id) => Access::Own,
-        Subject::Project(project) if project.has_collaborator(user.id) => Access::Use,
+        Subject::Project(project) | Subject::App(project)
+            if project.owner == Owner::User(user.id) =>
+        {
+            Access::Own
+        }
+        Subject::Project(project) | Subject::App(project) if project.has_collaborator(user.id) => {
+            Access::Use
+        }
         Subject::Project(project) if project.is_public() => Access::Read,
-        Subject::Project(_) => Access::None,
+        Subject::Project(_) | Subject::App(_) => Access::None,
         Subject::Templates | Subject::Launch { .. } => Access::Use,
         Subject::Instance(instance) if instance.owner == Owner::User(user.id) => Access::Own,
         // Whoever knows the key of an instance can use it, so users see none of others.
@@ -144,7 +153,9 @@ fn of_binder(subject: Subject<'_>, of_strangers: Access) -> Access {
         }
         Subject::Project(project) if project.owner == Owner::Binder => Access::Own,
         Subject::Project(project) if project.is_public() => Access::Read,
-        Subject::Project(_) | Subject::Accounts | Subject::User(_) => Access::None,
+        Subject::Project(_) | Subject::App(_) | Subject::Accounts | Subject::User(_) => {
+            Access::None
+        }
     }
 }
 
@@ -152,7 +163,7 @@ fn of_binder(subject: Subject<'_>, of_strangers: Access) -> Access {
 mod tests {
     use super::*;
     use crate::core::accounts::projects::NewProject;
-    use crate::core::instances::instance::InstanceState;
+    use crate::core::instances::instance::{InstanceState, Purpose};
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Generation, InstanceId, ProjectId, TemplateId};
     use std::collections::{BTreeMap, BTreeSet};
@@ -176,13 +187,19 @@ mod tests {
         Instance {
             id: InstanceId(1),
             key: "0".repeat(32),
-            template: TemplateId(1),
+            template: Some(TemplateId(1)),
+            image: None,
             template_name: "hill".to_owned(),
             owner: Owner::User(user),
             command: Vec::new(),
             environment: BTreeMap::new(),
             max_memory_bytes: None,
+            cpu_shares: None,
             cull_after_ms: None,
+            tags: BTreeMap::new(),
+            purpose: Purpose::Launch,
+            retired: false,
+            exit: None,
             state: InstanceState::Up,
             slave: None,
             generation: Generation(1),
@@ -231,6 +248,7 @@ mod tests {
         for caller in [Caller::Nobody, Caller::ReadToken, Caller::Slave] {
             let private = project(false);
             assert_eq!(access(caller, Subject::Project(&private), true), None);
+            assert_eq!(access(caller, Subject::App(&project(true)), true), None);
             assert_eq!(access(caller, Subject::Accounts, true), None);
         }
         let public = project(true);

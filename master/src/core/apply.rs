@@ -31,6 +31,7 @@ impl Cluster {
             Fact::Project(project, fact) => self.apply_to_project(*project, fact, event.at),
             Fact::Template(template, fact) => self.apply_to_template(*template, fact, event.at),
             Fact::Instance(instance, fact) => self.apply_to_instance(*instance, fact, event.at),
+            Fact::App(project, fact) => self.apply_to_app(*project, fact, event.at),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand};
 use super::event::{Actor, AtomOutcome, Plan};
+use crate::core::apps::command::{AppCommand, AppRefusal};
 use crate::core::builds::details::{Merge, NewDetails, Unfit};
 use crate::core::builds::statuses::{PostedStatus, StatusRefusal};
 use crate::core::instances::instance::{InstanceRefusal, NewInstance};
@@ -53,6 +54,13 @@ pub enum Command {
         by: Actor,
         /// The order.
         command: ProjectCommand,
+    },
+    /// An order about apps.
+    App {
+        /// The actor that gives it; what it makes is its own.
+        by: Actor,
+        /// The order.
+        command: AppCommand,
     },
     /// A user cancels a build.
     CancelBuild {
@@ -365,6 +373,7 @@ impl Command {
             | Self::QueueBuildOf { by, .. }
             | Self::Account { by, .. }
             | Self::Project { by, .. }
+            | Self::App { by, .. }
             | Self::CancelBuild { by, .. }
             | Self::NoteOnBuild { by, .. }
             | Self::DescribeBuild { by, .. }
@@ -534,4 +543,7 @@ pub enum Refusal {
     /// It is about instances.
     #[error(transparent)]
     Instance(#[from] InstanceRefusal),
+    /// It is about apps.
+    #[error(transparent)]
+    App(#[from] AppRefusal),
 }

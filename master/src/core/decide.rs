@@ -55,6 +55,7 @@ impl Cluster {
             } => self.queued_of(by, project, request, details),
             Command::Account { by, command } => Ok(self.account_facts(by, command, at)?),
             Command::Project { by, command } => Ok(self.project_facts(by, command)?),
+            Command::App { by, command } => self.app_facts(by, command, at),
             Command::CancelBuild { build, .. } => self.canceled(build),
             Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),
             Command::DescribeBuild {

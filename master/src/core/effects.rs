@@ -28,7 +28,7 @@ impl Cluster {
                 .effects_on_instance(*instance, fact)
                 .into_iter()
                 .collect(),
-            Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) => Vec::new(),
+            Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) | Fact::App(..) => Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Stored events are never edited. A new need is a new variant, or a new field with a default.
 
 pub use crate::core::accounts::facts::{AccountFact, ProjectFact};
+pub use crate::core::apps::facts::AppFact;
 pub use crate::core::builds::facts::{Bound, BuildFact};
 pub use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
 pub use crate::core::builds::plan::Plan;
@@ -77,6 +78,8 @@ pub enum Fact {
     Template(TemplateId, TemplateFact),
     /// To an instance.
     Instance(InstanceId, InstanceFact),
+    /// To the app of a project.
+    App(ProjectId, AppFact),
 }
 
 /// The build and the slave that a fact is about.
@@ -105,9 +108,11 @@ impl Fact {
                 build: None,
                 slave: fact.slave(),
             },
-            Self::Farm(_) | Self::Account(..) | Self::Project(..) | Self::Template(..) => {
-                Subject::default()
-            }
+            Self::Farm(_)
+            | Self::Account(..)
+            | Self::Project(..)
+            | Self::Template(..)
+            | Self::App(..) => Subject::default(),
         }
     }
 }
@@ -122,6 +127,7 @@ impl fmt::Display for Fact {
             Self::Project(project, fact) => write!(f, "project {project}{fact}"),
             Self::Template(template, fact) => write!(f, "template {template}{fact}"),
             Self::Instance(instance, fact) => write!(f, "instance {instance}{fact}"),
+            Self::App(project, fact) => write!(f, "app of project {project}{fact}"),
         }
     }
 }

@@ -25,6 +25,8 @@ impl Cluster {
             .or_else(|| self.next_probe(at))
             .or_else(|| self.next_teardown())
             .or_else(|| self.next_withdrawal())
+            // First: what is not wanted any more is not placed.
+            .or_else(|| self.next_of_apps())
             .or_else(|| self.next_of_instances(at))
             .or_else(|| self.next_of_shutdown())
             .or_else(|| isolation::next(self))

@@ -3,7 +3,7 @@
 pub mod all_instances;
 mod apply;
 mod check;
-mod decide;
+pub(in crate::core) mod decide;
 pub mod facts;
 pub mod instance;
 pub mod orders;

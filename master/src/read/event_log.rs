@@ -2,12 +2,14 @@
 //! and ours beside them.
 
 use crate::core::Cluster;
+use crate::core::apps::facts::numbers_text;
 use crate::core::event::{
-    AtomOutcome, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
+    AppFact, AtomOutcome, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
 };
+use crate::core::instances::instance::Purpose;
 use crate::read::feed::Facts;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, InstanceId, SlaveId, SubjobId, TemplateId};
+use clusterrunner_common::ids::{BuildId, InstanceId, ProjectId, SlaveId, SubjobId, TemplateId};
 use clusterrunner_common::logs::event_log::{Entry, EventLog};
 use serde_json::Value;
 
@@ -37,6 +39,7 @@ pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
         ),
         Fact::Template(template, fact) => Some(of_template_fact(*template, fact)),
         Fact::Instance(instance, fact) => Some(of_instance_fact(*instance, fact)),
+        Fact::App(project, fact) => of_app_fact(*project, fact),
         Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) => None,
     };
     entry.into_iter().map(|entry| (at, entry)).collect()
@@ -92,9 +95,13 @@ fn of_template_fact(template: TemplateId, fact: &TemplateFact) -> Entry {
 fn of_instance_fact(instance: InstanceId, fact: &InstanceFact) -> Entry {
     let of = |tag| Entry::new(tag).with("instance_id", instance.0);
     match fact {
-        InstanceFact::Launched(launch) => of("INSTANCE_LAUNCHED")
-            .with("template_id", launch.template.0)
-            .with("template_name", launch.template_name.as_str()),
+        InstanceFact::Launched(launch) => {
+            let template = launch.template.map_or(Value::Null, |id| id.0.into());
+            let launched = of("INSTANCE_LAUNCHED")
+                .with("template_id", template)
+                .with("template_name", launch.template_name.as_str());
+            of_purpose(launched, &launch.purpose)
+        }
         InstanceFact::Placed { slave, generation } => of("INSTANCE_PLACED")
             .with("slave_id", slave.0)
             .with("generation", generation.0),
@@ -108,9 +115,62 @@ fn of_instance_fact(instance: InstanceId, fact: &InstanceFact) -> Entry {
             .with("restarts", *restarts),
         InstanceFact::Failed { reason } => of("INSTANCE_FAILED").with("reason", reason.as_str()),
         InstanceFact::Stopped => of("INSTANCE_STOPPED"),
+        InstanceFact::Retired => of("INSTANCE_RETIRED"),
+        InstanceFact::Exited { code } => of("INSTANCE_EXITED").with("exit_code", *code),
         InstanceFact::Culled { idle_ms } => of("INSTANCE_CULLED").with("idle_ms", *idle_ms),
         InstanceFact::Forgotten => of("INSTANCE_FORGOTTEN"),
     }
+}
+
+/// Which app an instance is of, and what it does there.
+fn of_purpose(entry: Entry, purpose: &Purpose) -> Entry {
+    match purpose {
+        Purpose::Launch => entry,
+        Purpose::App {
+            project,
+            release,
+            process,
+            num,
+        } => entry
+            .with("project_id", project.0)
+            .with("release", *release)
+            .with("process", process.as_str())
+            .with("num", *num),
+        Purpose::Run {
+            project,
+            release,
+            num,
+        } => entry
+            .with("project_id", project.0)
+            .with("release", *release)
+            .with("run", *num),
+    }
+}
+
+fn of_app_fact(project: ProjectId, fact: &AppFact) -> Option<Entry> {
+    let of = |tag| Entry::new(tag).with("project_id", project.0);
+    Some(match fact {
+        AppFact::Created { id, .. } => of("APP_CREATED").with("app", id.as_str()),
+        // The release says it.
+        AppFact::Configured { .. } => return None,
+        AppFact::Built { build } => of("APP_BUILT")
+            .with("build", build.number)
+            .with("image", build.image.as_str()),
+        AppFact::Released { release } => of("APP_RELEASED")
+            .with("release", release.version)
+            .with("summary", release.summary.as_str()),
+        AppFact::Scaled { numbers } => of("APP_SCALED").with("numbers", numbers_text(numbers)),
+        AppFact::DomainAdded { domain, .. } => {
+            of("APP_DOMAIN_ADDED").with("domain", domain.as_str())
+        }
+        AppFact::DomainRemoved { domain } => {
+            of("APP_DOMAIN_REMOVED").with("domain", domain.as_str())
+        }
+        AppFact::RunStarted { num, instance, .. } => of("APP_RUN_START")
+            .with("run", *num)
+            .with("instance_id", instance.0),
+        AppFact::Deleted => of("APP_DELETED"),
+    })
 }
 
 fn of_build_fact(

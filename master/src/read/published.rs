@@ -118,13 +118,14 @@ impl<P> Published<P> {
                 (Some(build), _) => {
                     changed.insert(build);
                 }
-                // No page tells of users, projects, templates and instances.
+                // No page tells of users, projects, templates, instances and apps.
                 (
                     None,
                     Fact::Account(..)
                     | Fact::Project(..)
                     | Fact::Template(..)
                     | Fact::Instance(..)
+                    | Fact::App(..)
                     | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }),
                 ) => {}
                 // What happens to a slave may matter to any build, such as one that waits for a slave.

@@ -109,7 +109,8 @@ impl Routes {
                 | Fact::Farm(_)
                 | Fact::Account(..)
                 | Fact::Project(..)
-                | Fact::Template(..) => {}
+                | Fact::Template(..)
+                | Fact::App(..) => {}
             }
         }
     }
@@ -148,6 +149,10 @@ impl Table {
             }
             return;
         };
+        // The others are reached by the hosts of their apps.
+        if !instance.purpose.is_launch() {
+            return;
+        }
         let target = target(cluster, instance);
         let before = self.routes.get(&instance.key);
         let seen = before.map_or_else(Seen::default, |before| before.seen.clone());

@@ -35,7 +35,7 @@ impl Projects {
         oldest.unwrap_or_else(|| self.next_id())
     }
 
-    pub(super) fn next_id(&self) -> ProjectId {
+    pub(in crate::core) fn next_id(&self) -> ProjectId {
         ProjectId(self.last + 1)
     }
 
@@ -233,6 +233,11 @@ impl Cluster {
         self.projects.change(id, |project| {
             project.code = Some(commit.to_owned());
         });
+    }
+
+    /// It stays without builds.
+    pub(in crate::core) fn keep_project(&mut self, id: ProjectId) {
+        self.projects.change(id, |project| project.is_kept = true);
     }
 
     pub(super) fn delete_project(&mut self, id: ProjectId) {

@@ -38,7 +38,7 @@ impl Cluster {
         }
     }
 
-    fn created_project(
+    pub(in crate::core) fn created_project(
         &self,
         owner: Owner,
         mut new: NewProject,
@@ -91,8 +91,11 @@ impl Cluster {
         }
     }
 
-    /// Its builds go with it, and go first: so none is ever of a project that is not there.
-    fn deleted_project(&self, id: ProjectId) -> Result<Vec<Fact>, AccountRefusal> {
+    /// Its app and its builds go with it, and go first: so none is ever of a project that is not there.
+    pub(in crate::core) fn deleted_project(
+        &self,
+        id: ProjectId,
+    ) -> Result<Vec<Fact>, AccountRefusal> {
         if self.project(id).is_none() {
             return Err(AccountRefusal::UnknownProject(id));
         }
@@ -104,7 +107,8 @@ impl Cluster {
         let builds = builds.filter(|build| !self.is_deleted(*build));
         let deleted = |build: BuildId| Fact::Build(build, BuildFact::Deleted);
         let project = Fact::Project(id, ProjectFact::Deleted);
-        Ok(builds.map(deleted).chain([project]).collect())
+        let app = self.deleted_app(id).into_iter();
+        Ok(app.chain(builds.map(deleted)).chain([project]).collect())
     }
 
     /// What goes before a user does.

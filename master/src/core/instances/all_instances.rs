@@ -3,7 +3,7 @@
 use super::instance::Instance;
 use crate::core::Cluster;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{InstanceId, SlaveId};
+use clusterrunner_common::ids::{InstanceId, ProjectId, SlaveId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,18 +32,24 @@ pub(in crate::core) struct Derived {
     pub(super) waiting: BTreeSet<InstanceId>,
     /// Those that are not over and have a slave, by the slave.
     pub(super) placed: BTreeMap<SlaveId, BTreeSet<InstanceId>>,
-    /// Those that are over, by when that came.
+    /// Those that are over, by when that came; without those that are listed for users.
     pub(super) over: BTreeSet<(Timestamp, InstanceId)>,
+    /// Those of apps that are listed for users: runs, and all others that were not stopped.
+    of_apps: BTreeMap<ProjectId, BTreeSet<InstanceId>>,
 }
 
 impl Derived {
     fn insert(&mut self, instance: &Instance) {
         let id = instance.id;
         self.by_key.insert(instance.key.clone(), id);
+        if let Some(project) = project_with(instance) {
+            self.of_apps.entry(project).or_default().insert(id);
+        }
         match instance.slave {
-            _ if instance.is_over() => {
+            _ if instance.is_past() => {
                 self.over.insert((instance.changed, id));
             }
+            _ if instance.is_over() => {}
             Some(slave) => {
                 self.placed.entry(slave).or_default().insert(id);
             }
@@ -56,18 +62,15 @@ impl Derived {
     fn remove(&mut self, instance: &Instance) {
         let id = instance.id;
         self.by_key.remove(&instance.key);
+        if let Some(project) = project_with(instance) {
+            remove_from(&mut self.of_apps, project, id);
+        }
         match instance.slave {
-            _ if instance.is_over() => {
+            _ if instance.is_past() => {
                 self.over.remove(&(instance.changed, id));
             }
-            Some(slave) => {
-                if let Some(those) = self.placed.get_mut(&slave) {
-                    those.remove(&id);
-                    if those.is_empty() {
-                        self.placed.remove(&slave);
-                    }
-                }
-            }
+            _ if instance.is_over() => {}
+            Some(slave) => remove_from(&mut self.placed, slave, id),
             None => {
                 self.waiting.remove(&id);
             }
@@ -75,7 +78,26 @@ impl Derived {
     }
 }
 
+/// The project of the app that an instance is listed with.
+fn project_with(instance: &Instance) -> Option<ProjectId> {
+    let is_listed = instance.purpose.is_run() || !instance.is_past();
+    instance.purpose.project().filter(|_| is_listed)
+}
+
+fn remove_from<K: Ord>(map: &mut BTreeMap<K, BTreeSet<InstanceId>>, key: K, id: InstanceId) {
+    if let Some(those) = map.get_mut(&key) {
+        those.remove(&id);
+        if those.is_empty() {
+            map.remove(&key);
+        }
+    }
+}
+
 impl Instances {
+    pub(in crate::core) fn next_id(&self) -> InstanceId {
+        InstanceId(self.last + 1)
+    }
+
     pub(in crate::core) fn is_empty(&self) -> bool {
         self.last == 0
     }
@@ -150,6 +172,15 @@ impl Cluster {
     /// Those that a slave is to run.
     pub fn instances_on(&self, slave: SlaveId) -> impl Iterator<Item = &Instance> {
         let ids = self.instances.derived.placed.get(&slave).into_iter();
+        ids.flatten().filter_map(|id| self.instance(*id))
+    }
+
+    /// Those of an app that are listed for users.
+    pub(in crate::core) fn instances_of(
+        &self,
+        project: ProjectId,
+    ) -> impl Iterator<Item = &Instance> {
+        let ids = self.instances.derived.of_apps.get(&project).into_iter();
         ids.flatten().filter_map(|id| self.instance(*id))
     }
 

@@ -17,7 +17,9 @@ impl Cluster {
         at: Timestamp,
     ) {
         if let InstanceFact::Launched(launch) = fact {
-            self.use_template(launch.template, at);
+            if let Some(template) = launch.template {
+                self.use_template(template, at);
+            }
             self.instances.insert(launched(id, launch, at));
             return;
         }
@@ -47,8 +49,13 @@ impl Cluster {
         for id in open {
             self.instances.change(id, |instance| {
                 let number = instance.generation.0.saturating_add(jump);
+                let was_placed = instance.slave.is_some();
                 displace(instance, Generation(number));
                 instance.reason = Some("the master's journal lost its end".to_owned());
+                // It may have begun, and a command is run once.
+                if was_placed && instance.purpose.is_run() {
+                    instance.state = InstanceState::Error;
+                }
             });
         }
     }
@@ -59,12 +66,18 @@ fn launched(id: InstanceId, launch: &Launch, at: Timestamp) -> Instance {
         id,
         key: launch.key.clone(),
         template: launch.template,
+        image: launch.image.clone(),
         template_name: launch.template_name.clone(),
         owner: launch.owner,
         command: launch.command.clone(),
         environment: launch.environment.clone(),
         max_memory_bytes: launch.max_memory_bytes,
+        cpu_shares: launch.cpu_shares,
         cull_after_ms: launch.cull_after_ms,
+        tags: launch.tags.clone(),
+        purpose: launch.purpose.clone(),
+        retired: false,
+        exit: None,
         state: InstanceState::Initialized,
         slave: None,
         generation: Generation(0),
@@ -120,6 +133,12 @@ fn change(instance: &mut Instance, fact: &InstanceFact, at: Timestamp) {
         }
         InstanceFact::Stopped => {
             instance.state = InstanceState::Destroyed;
+            instance.reason = None;
+        }
+        InstanceFact::Retired => instance.retired = true,
+        InstanceFact::Exited { code } => {
+            instance.state = InstanceState::Destroyed;
+            instance.exit = Some(*code);
             instance.reason = None;
         }
         InstanceFact::Culled { .. } => {

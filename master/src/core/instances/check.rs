@@ -27,8 +27,13 @@ impl Cluster {
             InstanceState::Created | InstanceState::Up | InstanceState::Crashed => true,
             InstanceState::Down | InstanceState::Error | InstanceState::Destroyed => return Ok(()),
         };
-        must(self.template(instance.template).is_some(), || {
+        let has_template = |id| self.template(id).is_some();
+        must(instance.template.is_none_or(has_template), || {
             format!("instance {id} runs a template that is gone")
+        })?;
+        let can_run = instance.template.is_some() || instance.image.is_some();
+        must(can_run || !is_placed, || {
+            format!("instance {id} is placed and has nothing to run")
         })?;
         must(instance.slave.is_some() == is_placed, || {
             format!(

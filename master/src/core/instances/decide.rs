@@ -2,7 +2,7 @@
 
 use super::all_instances::{MAX_INSTANCES, OVER_KEPT};
 use super::facts::{InstanceFact, Launch};
-use super::instance::{Instance, InstanceRefusal, NewInstance};
+use super::instance::{Instance, InstanceRefusal, NewInstance, Purpose};
 use crate::core::accounts::projects::Owner;
 use crate::core::command::Refusal;
 use crate::core::event::{Actor, Fact};
@@ -26,22 +26,31 @@ impl Cluster {
         if self.instance_of_key(&new.key).is_some() {
             return Ok(Vec::new());
         }
-        if self.instances.num_open() >= MAX_INSTANCES {
-            return Err(InstanceRefusal::TooMany(MAX_INSTANCES).into());
-        }
+        self.check_room_for_instance()?;
         let launch = Launch {
             key: new.key,
-            template,
+            template: Some(template),
+            image: None,
             template_name: new.template,
             owner: Owner::of(by),
             command: new.command,
             environment: new.environment,
             max_memory_bytes: new.max_memory_bytes,
+            cpu_shares: None,
             cull_after_ms: new.cull_after_ms,
+            tags: BTreeMap::new(),
+            purpose: Purpose::Launch,
         };
-        let id = InstanceId(self.instances.last + 1);
+        let id = self.instances.next_id();
         let launched = InstanceFact::Launched(Box::new(launch));
         Ok(vec![Fact::Instance(id, launched)])
+    }
+
+    pub(in crate::core) fn check_room_for_instance(&self) -> Result<(), InstanceRefusal> {
+        match self.instances.num_open() >= MAX_INSTANCES {
+            true => Err(InstanceRefusal::TooMany(MAX_INSTANCES)),
+            false => Ok(()),
+        }
     }
 
     pub(in crate::core) fn stopped(&self, id: InstanceId) -> Result<Vec<Fact>, Refusal> {
@@ -88,11 +97,17 @@ impl Cluster {
     }
 }
 
-fn check(new: &NewInstance) -> Result<(), InstanceRefusal> {
+/// Checks a public id.
+pub(in crate::core) fn check_key(key: &str) -> Result<(), InstanceRefusal> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if new.key.len() != 32 || !new.key.bytes().all(is_digit) {
-        return Err(invalid("key", "32 lower-case hexadecimal digits"));
+    match key.len() == 32 && key.bytes().all(is_digit) {
+        true => Ok(()),
+        false => Err(invalid("key", "32 lower-case hexadecimal digits")),
     }
+}
+
+fn check(new: &NewInstance) -> Result<(), InstanceRefusal> {
+    check_key(&new.key)?;
     let words = new.command.iter().map(String::len).sum::<usize>();
     let variables = new.environment.iter();
     let variables: usize = variables

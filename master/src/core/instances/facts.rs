@@ -1,5 +1,6 @@
 //! What happens to instances.
 
+use super::instance::Purpose;
 use crate::core::accounts::projects::Owner;
 use clusterrunner_common::ids::{Generation, SlaveId, TemplateId};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,13 @@ pub enum InstanceFact {
     },
     /// It was stopped.
     Stopped,
+    /// Another one does its work, or nobody wants it any more: it gets no new requests, and still runs.
+    Retired,
+    /// The command of a run has ended.
+    Exited {
+        /// With which code: 128 and the signal where a signal ended it.
+        code: i32,
+    },
     /// Nobody asked for it for too long: it is ended.
     Culled {
         /// For how long, in milliseconds.
@@ -73,9 +81,13 @@ pub enum InstanceFact {
 pub struct Launch {
     /// Its public id.
     pub key: String,
-    /// What it runs.
-    pub template: TemplateId,
-    /// The name of the template.
+    /// The template that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateId>,
+    /// The reference of the image that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The name of the template, or what the app build names.
     pub template_name: String,
     /// The owner.
     pub owner: Owner,
@@ -88,9 +100,43 @@ pub struct Launch {
     /// The most memory that it may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory_bytes: Option<u64>,
+    /// Its weight when processes of its slave compete for processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<u32>,
     /// How long nobody may ask for it until it is ended, in milliseconds; none for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cull_after_ms: Option<u64>,
+    /// What its slave is tagged with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_launch")]
+    pub purpose: Purpose,
+}
+
+impl fmt::Display for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.purpose {
+            Purpose::Launch => {}
+            Purpose::App {
+                project,
+                release,
+                process,
+                num,
+            } => write!(f, "{process}.{num} of project {project} v{release}: ")?,
+            Purpose::Run {
+                project,
+                release,
+                num,
+            } => write!(f, "run {num} of project {project} v{release}: ")?,
+        }
+        let name = &self.template_name;
+        match (self.template, &self.image) {
+            (Some(template), _) => write!(f, "{name}, template {template}"),
+            (None, Some(image)) => write!(f, "image {image}"),
+            (None, None) => write!(f, "{name}, which can not be run"),
+        }
+    }
 }
 
 impl InstanceFact {
@@ -106,6 +152,8 @@ impl InstanceFact {
             | Self::Crashed { .. }
             | Self::Failed { .. }
             | Self::Stopped
+            | Self::Retired
+            | Self::Exited { .. }
             | Self::Culled { .. }
             | Self::Forgotten => None,
         }
@@ -116,11 +164,7 @@ impl fmt::Display for InstanceFact {
     /// What comes after the instance's id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Launched(launch) => write!(
-                f,
-                " launched: {}, template {}",
-                launch.template_name, launch.template
-            ),
+            Self::Launched(launch) => write!(f, " launched: {launch}"),
             Self::Placed { slave, generation } => {
                 write!(f, " to slave {slave}, generation {generation}")
             }
@@ -134,6 +178,8 @@ impl fmt::Display for InstanceFact {
             }
             Self::Failed { reason } => write!(f, " failed: {reason}"),
             Self::Stopped => f.write_str(" stopped"),
+            Self::Retired => f.write_str(" retired: it gets no new requests"),
+            Self::Exited { code } => write!(f, " exited with code {code}"),
             Self::Culled { idle_ms } => write!(f, " culled: nobody asked for it for {idle_ms} ms"),
             Self::Forgotten => f.write_str(" forgotten"),
         }

@@ -2,7 +2,7 @@
 
 use crate::core::accounts::projects::Owner;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Generation, InstanceId, SlaveId, TemplateId};
+use clusterrunner_common::ids::{Generation, InstanceId, ProjectId, SlaveId, TemplateId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,88 @@ pub struct NewInstance {
     pub cull_after_ms: Option<u64>,
 }
 
+/// What an instance is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A user launched it, and reaches it by its key.
+    #[default]
+    Launch,
+    /// It is one of an app's, and is reached by the app's hosts.
+    App {
+        /// The project of the app.
+        project: ProjectId,
+        /// The version of the release that it runs.
+        release: u64,
+        /// The process type.
+        process: String,
+        /// Its number among those of the type.
+        num: u32,
+    },
+    /// It runs one command of an app, and ends with it. It is never started again.
+    Run {
+        /// The project of the app.
+        project: ProjectId,
+        /// The version of the release that it runs.
+        release: u64,
+        /// Its number among the runs of the app.
+        num: u32,
+    },
+}
+
+impl Purpose {
+    /// Whether a user launched it.
+    #[must_use]
+    pub fn is_launch(&self) -> bool {
+        *self == Self::Launch
+    }
+
+    /// Whether it runs one command.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        matches!(self, Self::Run { .. })
+    }
+
+    /// The project of its app.
+    #[must_use]
+    pub fn project(&self) -> Option<ProjectId> {
+        match self {
+            Self::Launch => None,
+            Self::App { project, .. } | Self::Run { project, .. } => Some(*project),
+        }
+    }
+
+    /// The version of the release that it runs.
+    #[must_use]
+    pub fn release(&self) -> Option<u64> {
+        match self {
+            Self::Launch => None,
+            Self::App { release, .. } | Self::Run { release, .. } => Some(*release),
+        }
+    }
+
+    /// The process type, of an app's.
+    #[must_use]
+    pub fn process(&self) -> Option<&str> {
+        match self {
+            Self::App { process, .. } => Some(process),
+            Self::Launch | Self::Run { .. } => None,
+        }
+    }
+}
+
+/// What an instance or an app build runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runs {
+    /// A template of the farm.
+    Template(TemplateId),
+    /// The reference of an image that its slave pulls.
+    Image(String),
+    /// Nothing can be run: why, for the user.
+    Nothing(String),
+}
+
 /// An instance. It is stored: a new field needs `#[serde(default)]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -30,9 +112,13 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its public id: 32 lower-case hexadecimal digits.
     pub key: String,
-    /// What it runs.
-    pub template: TemplateId,
-    /// The name of the template, as it was when the instance was asked for.
+    /// The template that it runs; none where it runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateId>,
+    /// The reference of the image that it runs; none where it runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The name of the template, as it was when the instance was asked for; of an app's what its app build names.
     pub template_name: String,
     /// The owner.
     pub owner: Owner,
@@ -45,9 +131,25 @@ pub struct Instance {
     /// The most memory that it may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory_bytes: Option<u64>,
+    /// Its weight when processes of its slave compete for processors, up to 1024; none for the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<u32>,
     /// How long nobody may ask for it until it is ended, in milliseconds; none for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cull_after_ms: Option<u64>,
+    /// What its slave is tagged with: `k` with `v` for a label `k=v`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_launch")]
+    pub purpose: Purpose,
+    /// Whether another one does its work from now on, or nobody wants it any more: it gets no new requests, and is stopped
+    /// when those under way are answered. Only what is up is retired; what stops to be up then is stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
+    /// With which code its command ended, if it is a run that ended: 128 and the signal where a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
     /// Where it stands.
     pub state: InstanceState,
     /// The slave that it is placed on, also one that is lost and may come back; of an instance that is over, the last
@@ -90,7 +192,7 @@ pub enum InstanceState {
     Down,
     /// It can not be started, or its restarts are used up.
     Error,
-    /// It was stopped.
+    /// It was stopped, or its command has ended.
     Destroyed,
 }
 
@@ -131,6 +233,22 @@ impl InstanceState {
 }
 
 impl Instance {
+    /// What it runs.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        match (self.template, &self.image) {
+            (Some(template), _) => Runs::Template(template),
+            (None, Some(image)) => Runs::Image(image.clone()),
+            (None, None) => Runs::Nothing(self.reason.clone().unwrap_or_default()),
+        }
+    }
+
+    /// Whether nothing of it is worth remembering. An app's that can not be started is listed until it is replaced.
+    pub(super) fn is_past(&self) -> bool {
+        let is_listed = self.state == InstanceState::Error && self.purpose.process().is_some();
+        self.is_over() && !is_listed
+    }
+
     /// Whether nothing will change any more.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What slaves are ordered to run: always all of it.
 
 use super::facts::InstanceFact;
-use super::instance::Instance;
+use super::instance::{Instance, Purpose};
 use crate::core::Cluster;
 use crate::core::effect::Effect;
 use crate::core::slaves::slave::Slave;
@@ -26,14 +26,23 @@ pub struct WantedInstance {
     pub key: String,
     /// The name of its template.
     pub template_name: String,
-    /// What it runs.
-    pub content: TemplateContent,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The template that it runs; none where it runs an image that its slave pulls.
+    pub content: Option<TemplateContent>,
+    /// The reference of that image.
+    pub image: Option<String>,
     /// The command; empty for the default start of the template.
     pub command: Vec<String>,
     /// Variables beside those of the template.
     pub environment: BTreeMap<String, String>,
     /// The most memory that it may have, in bytes.
     pub max_memory_bytes: Option<u64>,
+    /// Its weight when processes of its slave compete for processors, up to 1024; none for the usual one.
+    pub cpu_shares: Option<u32>,
+    /// How long it has to live until it counts as up although its port does not answer, in milliseconds; none where its port
+    /// must answer.
+    pub settles_after_ms: Option<u64>,
 }
 
 /// The effects of a turn, of the orders to each slave only the last one: all of a turn are of the same moment, so a slave
@@ -68,15 +77,17 @@ impl Cluster {
         fact: &InstanceFact,
     ) -> Option<Effect> {
         match fact {
-            InstanceFact::Launched(_) | InstanceFact::Up { .. } | InstanceFact::Crashed { .. } => {
-                None
-            }
+            InstanceFact::Launched(_)
+            | InstanceFact::Up { .. }
+            | InstanceFact::Crashed { .. }
+            | InstanceFact::Retired => None,
             InstanceFact::Placed { slave, .. }
             | InstanceFact::Adopted { slave }
             | InstanceFact::Displaced { slave, .. } => self.order_to(*slave),
-            InstanceFact::Failed { .. } | InstanceFact::Stopped | InstanceFact::Culled { .. } => {
-                self.order_to(self.instance(id)?.slave?)
-            }
+            InstanceFact::Failed { .. }
+            | InstanceFact::Stopped
+            | InstanceFact::Exited { .. }
+            | InstanceFact::Culled { .. } => self.order_to(self.instance(id)?.slave?),
             InstanceFact::Forgotten => Some(Effect::RemoveInstanceLog { instance: id }),
         }
     }
@@ -115,16 +126,23 @@ impl Cluster {
     }
 
     fn wanted(&self, instance: &Instance) -> Option<WantedInstance> {
-        let template = self.template(instance.template)?;
+        let template = instance.template.and_then(|id| self.template(id));
+        if template.is_none() && instance.image.is_none() {
+            return None;
+        }
         Some(WantedInstance {
             id: instance.id,
             generation: instance.generation,
             key: instance.key.clone(),
             template_name: instance.template_name.clone(),
-            content: template.content.clone(),
+            purpose: instance.purpose.clone(),
+            content: template.map(|template| template.content.clone()),
+            image: instance.image.clone(),
             command: instance.command.clone(),
             environment: instance.environment.clone(),
             max_memory_bytes: instance.max_memory_bytes,
+            cpu_shares: instance.cpu_shares,
+            settles_after_ms: self.settles_after_ms(instance),
         })
     }
 

@@ -1,12 +1,13 @@
 //! Which slave runs which instance.
 
 use super::facts::InstanceFact;
-use super::instance::{Instance, InstanceState};
+use super::instance::{Instance, InstanceState, Purpose};
 use crate::core::event::Fact;
 use crate::core::slaves::slave::{Presence, Slave};
+use crate::core::templates::template::Template;
 use crate::core::{Cluster, SLAVE_RETURN};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Generation, InstanceId};
+use clusterrunner_common::ids::{Generation, InstanceId, SlaveId};
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -24,7 +25,9 @@ pub(in crate::core) struct Attention {
 pub enum Wait {
     /// No slave is there that runs instances.
     NoSlave,
-    /// No slave is there that runs images.
+    /// No slave is there that has its tags.
+    NoTags,
+    /// No slave is there that runs images, of those that have its tags.
     NoContainerRuntime,
     /// All slots are taken.
     NoSlot,
@@ -34,6 +37,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoSlave => "waits for a slave that runs instances",
+            Self::NoTags => "waits for a slave with its tags",
             Self::NoContainerRuntime => "waits for a slave with a container runtime",
             Self::NoSlot => "waits for a free slot: all slaves run as many instances as they may",
         })
@@ -60,14 +64,28 @@ impl Cluster {
         if instance.state != InstanceState::Initialized {
             return None;
         }
-        let template = self.template(instance.template)?;
-        let mut hosts = self.slaves().filter(|slave| slave.takes_instances());
-        let mut suitable = self.slaves().filter(|slave| slave.can_host(template));
-        Some(match (hosts.next(), suitable.next()) {
-            (None, _) => Wait::NoSlave,
-            (Some(_), None) => Wait::NoContainerRuntime,
-            (Some(_), Some(_)) => Wait::NoSlot,
+        let hosts = || self.slaves().filter(|slave| slave.takes_instances());
+        let tagged = || hosts().filter(|slave| has_tags(slave, instance));
+        Some(if hosts().next().is_none() {
+            Wait::NoSlave
+        } else if tagged().next().is_none() {
+            Wait::NoTags
+        } else if !tagged().any(|slave| self.can_run(slave, instance)) {
+            Wait::NoContainerRuntime
+        } else {
+            Wait::NoSlot
         })
+    }
+
+    /// Whether a slave that gets instances may get this one.
+    fn can_run(&self, slave: &Slave, instance: &Instance) -> bool {
+        let template = instance.template.and_then(|id| self.template(id));
+        let is_able = match (template, &instance.image) {
+            (Some(template), _) => slave.can_host(template),
+            (None, Some(_)) => slave.takes_instances() && slave.runs_images(),
+            (None, None) => false,
+        };
+        is_able && has_tags(slave, instance)
     }
 
     /// Costs builds nothing: what happens to them makes no instance due.
@@ -99,12 +117,8 @@ impl Cluster {
                     *due_at = Some(earlier);
                 }
                 Some(Fate::Displaced(generation, reason)) => {
-                    let displaced = InstanceFact::Displaced {
-                        slave: slave.id,
-                        generation,
-                        reason,
-                    };
-                    return Some(Fact::Instance(instance.id, displaced));
+                    let fact = off(instance, slave.id, generation, reason);
+                    return Some(Fact::Instance(instance.id, fact));
                 }
             }
         }
@@ -144,7 +158,8 @@ impl Cluster {
         latest.connected.filter(|_| is_expected).map(return_of)
     }
 
-    /// The oldest that waits and that a slave has room for goes to the slave that is the least full.
+    /// The oldest that waits and that a slave has room for goes to the slave that has the fewest of its app, and of those to
+    /// the least full.
     fn next_placement(&self) -> Option<Fact> {
         let waiting = &self.instances.derived.waiting;
         if waiting.is_empty() {
@@ -152,21 +167,18 @@ impl Cluster {
         }
         let has_room = |slave: &&Slave| self.num_free_slots(slave) > 0;
         let free: Vec<&Slave> = self.slaves().filter(has_room).collect();
-        let runs_images = free.iter().any(|slave| slave.runs_images());
         if free.is_empty() {
             return None;
         }
         let placed = waiting.iter().find_map(|id| {
             let instance = self.instance(*id)?;
-            let template = self.template(instance.template)?;
-            if template.is_image() && !runs_images {
-                return None;
-            }
-            let hosts = free.iter().filter(|slave| slave.can_host(template));
+            let hosts = free.iter().filter(|slave| self.can_run(slave, instance));
+            let template = instance.template.and_then(|id| self.template(id));
+            let digest = template.map(Template::digest);
             let best = hosts.min_by_key(|slave| {
-                let digest = template.digest();
-                let is_cold = !slave.snapshots.contains(digest);
+                let is_cold = digest.is_none_or(|digest| !slave.snapshots.contains(digest));
                 (
+                    self.num_beside(slave, instance),
                     self.fullness(slave),
                     is_cold,
                     Reverse(self.num_free_slots(slave)),
@@ -178,6 +190,22 @@ impl Cluster {
         let (id, slave, generation) = placed?;
         let placed = InstanceFact::Placed { slave, generation };
         Some(Fact::Instance(id, placed))
+    }
+
+    /// How many instances of the same app a slave has, so that it does not take all of them down. Those that end do not count.
+    fn num_beside(&self, slave: &Slave, instance: &Instance) -> usize {
+        let Purpose::App { project, .. } = instance.purpose else {
+            return 0;
+        };
+        let those = self.instances_on(slave.id);
+        let is_of_app = |other: &&Instance| match other.purpose {
+            Purpose::App { project: other, .. } => other == project,
+            Purpose::Launch | Purpose::Run { .. } => false,
+        };
+        those
+            .filter(is_of_app)
+            .filter(|other| !other.retired)
+            .count()
     }
 
     /// How many more instances a slave is to run.
@@ -204,4 +232,27 @@ impl Cluster {
     pub fn waiting_instances(&self) -> impl Iterator<Item = InstanceId> {
         self.instances.derived.waiting.iter().copied()
     }
+}
+
+/// What happens to an instance that leaves its slave: it waits for another one. A run may have begun, and is not begun twice.
+pub(super) fn off(
+    instance: &Instance,
+    slave: SlaveId,
+    generation: Generation,
+    reason: String,
+) -> InstanceFact {
+    match instance.purpose {
+        Purpose::Run { .. } => InstanceFact::Failed { reason },
+        Purpose::Launch | Purpose::App { .. } => InstanceFact::Displaced {
+            slave,
+            generation,
+            reason,
+        },
+    }
+}
+
+/// Whether a slave has all tags that an instance asks for.
+fn has_tags(slave: &Slave, instance: &Instance) -> bool {
+    let mut tags = instance.tags.iter();
+    tags.all(|(key, value)| slave.labels.contains(&format!("{key}={value}")))
 }

@@ -1,7 +1,8 @@
 //! What a slave's report of its instances means.
 
 use super::facts::InstanceFact;
-use super::instance::{ANSWERS, ENDED, Instance};
+use super::instance::{ANSWERS, ENDED, Instance, Purpose};
+use super::placing::off;
 use crate::core::Cluster;
 use crate::core::builds::bounded_text::bounded;
 use crate::core::command::Refusal;
@@ -115,15 +116,19 @@ impl Cluster {
             ReportedState::Failed { reason } => Some(InstanceFact::Failed {
                 reason: bounded(reason),
             }),
-            // No instance is ordered to run once.
-            ReportedState::Exited { code, .. } => Some(InstanceFact::Failed {
-                reason: format!("its process ended with exit code {code}"),
+            ReportedState::Exited { code, .. } => Some(match instance.purpose {
+                Purpose::Run { .. } => InstanceFact::Exited { code },
+                // They are started again, so no slave says so of them.
+                Purpose::Launch | Purpose::App { .. } => InstanceFact::Failed {
+                    reason: format!("its process ended with exit code {code}"),
+                },
             }),
-            ReportedState::Ended => Some(InstanceFact::Displaced {
-                slave: slave.id,
-                generation: instance.generation.next(),
-                reason: "its slave ended it".to_owned(),
-            }),
+            ReportedState::Ended => Some(off(
+                instance,
+                slave.id,
+                instance.generation.next(),
+                "its slave ended it".to_owned(),
+            )),
         });
         facts
     }

@@ -77,7 +77,9 @@ impl Cluster {
         self.restore_bookmarks();
         self.templates = self.templates.restored();
         self.instances = self.instances.restored();
+        self.apps = self.apps.restored();
         self.attend_to_instances();
+        self.attend_to_apps();
         self.derive_shares();
         self
     }

@@ -7,7 +7,7 @@
 use crate::core::Cluster;
 use crate::core::event::{BuildFact, Fact, FarmFact, SlaveFact};
 use crate::core::instances::placing::Attention;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
 use std::collections::BTreeSet;
 
 /// What the scheduler has yet to look at. No part of the state: clusters that differ only in this are equal.
@@ -27,6 +27,8 @@ pub(in crate::core) struct DirtySet {
     pub(in crate::core) set_up: Option<(SlaveId, BuildId)>,
     /// Whether instances are to be looked at.
     pub(in crate::core) instances: Attention,
+    /// Apps of which other instances may be wanted than there are.
+    pub(in crate::core) apps: BTreeSet<ProjectId>,
 }
 
 /// See [`crate::core::slaves::slave::Slave::room`].
@@ -44,8 +46,17 @@ impl Cluster {
     pub(in crate::core) fn attend(&mut self, fact: &Fact) {
         match fact {
             Fact::Build(build, fact) => return self.attend_to_build(*build, fact),
+            Fact::App(project, _) => return self.attend_to_app(Some(*project)),
+            Fact::Instance(id, _) => {
+                let instance = self.instance(*id);
+                let project = instance.and_then(|instance| instance.purpose.project());
+                self.attend_to_app(project);
+            }
+            Fact::Farm(FarmFact::IncarnationBegun { .. }) => {
+                self.attend_to_apps();
+                self.attend_to_all();
+            }
             Fact::Template(..)
-            | Fact::Instance(..)
             | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }) => {}
             Fact::Account(..)
             | Fact::Project(..)

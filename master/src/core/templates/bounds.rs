@@ -4,6 +4,7 @@ use super::facts::{TemplateBound, TemplateFact};
 use super::template::Template;
 use crate::core::Cluster;
 use crate::core::event::Fact;
+use crate::core::instances::instance::Runs;
 use clusterrunner_common::ids::TemplateId;
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ pub struct TemplateBounds {
 
 impl Cluster {
     /// The templates that are beyond a bound. Those go first that no name points at any more, and of these the ones that
-    /// were not used for longest. One that an instance runs or a build waits for stays, and so does the one that was used
+    /// were not used for longest. One that an instance runs, that an app's releases name or that a build waits for stays, and so does the one that was used
     /// last: it may be as large as it likes.
     pub(in crate::core) fn templates_beyond(&self, bounds: &TemplateBounds) -> Vec<Fact> {
         let mut number = self.templates.by_id.len() as u64;
@@ -75,7 +76,13 @@ impl Cluster {
 
     fn templates_in_use(&self) -> BTreeSet<TemplateId> {
         let run = self.instances().filter(|instance| !instance.is_over());
-        let mut used: BTreeSet<TemplateId> = run.map(|instance| instance.template).collect();
+        let mut used: BTreeSet<TemplateId> = run.filter_map(|instance| instance.template).collect();
+        // An app may be rolled back to each of its releases.
+        let builds = self.apps().flat_map(|app| &app.builds);
+        used.extend(builds.filter_map(|build| match build.runs {
+            Runs::Template(template) => Some(template),
+            Runs::Image(_) | Runs::Nothing(_) => None,
+        }));
         let awaited = self.builds().filter(|build| !build.is_over());
         used.extend(awaited.filter_map(|build| self.template_awaited_by(build)));
         let latest = self.templates();

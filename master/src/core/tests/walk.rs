@@ -479,6 +479,7 @@ fn check_history(farm: &Scenario) {
             | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. })
             | Fact::Template(..)
             | Fact::Instance(..)
+            | Fact::App(..)
             | Fact::Project(..)
             | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })

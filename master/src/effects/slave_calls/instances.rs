@@ -3,6 +3,7 @@
 
 use super::calls::{Calls, FIRST_PAUSE, LONGEST_PAUSE, encode, may_pass};
 use crate::core::command::Command;
+use crate::core::instances::instance::Purpose;
 use crate::core::instances::orders::WantedInstance;
 use crate::core::templates::template::TemplateContent;
 use crate::read::metrics::InternalError;
@@ -95,14 +96,18 @@ fn instance(wanted: &WantedInstance) -> InstanceOrder {
         generation: wanted.generation,
         key: wanted.key.clone(),
         template: wanted.template_name.clone(),
-        snapshot: Some(snapshot(&wanted.content)),
-        image: None,
-        purpose: OrderedPurpose::Launch,
-        settles_after_ms: None,
+        snapshot: wanted.content.as_ref().map(snapshot),
+        image: wanted.image.clone(),
+        purpose: match wanted.purpose {
+            Purpose::Launch => OrderedPurpose::Launch,
+            Purpose::App { .. } => OrderedPurpose::App,
+            Purpose::Run { .. } => OrderedPurpose::Run,
+        },
+        settles_after_ms: wanted.settles_after_ms,
         command: wanted.command.clone(),
         environment: wanted.environment.clone(),
         max_memory_bytes: wanted.max_memory_bytes,
-        cpu_shares: None,
+        cpu_shares: wanted.cpu_shares,
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) async fn one(
 
 fn found<'a>(cluster: &'a Cluster, template: &str, key: &str) -> Option<&'a Instance> {
     let found = cluster.instance_of_key(key)?;
-    (found.template_name == template).then_some(found)
+    (found.purpose.is_launch() && found.template_name == template).then_some(found)
 }
 
 /// The applications of a template, the newest last.
@@ -134,9 +134,9 @@ async fn listed(
 ) -> Result<Json<Vec<ApplicationView>>, BinderError> {
     let host = host.of_users(api);
     let look = move |cluster: &Cluster| {
-        let asked = cluster
-            .instances()
-            .filter(|instance| is_asked_for(instance));
+        let launched = cluster.instances();
+        let launched = launched.filter(|instance| instance.purpose.is_launch());
+        let asked = launched.filter(|instance| is_asked_for(instance));
         let visible = asked.filter(|instance| may_list(caller, instance));
         let views = visible.map(|instance| ApplicationView::of(instance, &host));
         views.collect()

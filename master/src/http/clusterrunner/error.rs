@@ -150,6 +150,7 @@ fn sentence(refusal: &Refusal) -> String {
         Refusal::Status(refusal) => refusal.to_string(),
         Refusal::Template(refusal) => as_sentence(&refusal.to_string()),
         Refusal::Instance(refusal) => as_sentence(&refusal.to_string()),
+        Refusal::App(refusal) => as_sentence(&refusal.to_string()),
     }
 }
 
@@ -259,7 +260,9 @@ impl ApiError {
                 | Refusal::Template(
                     TemplateRefusal::AlreadyBuilding { .. } | TemplateRefusal::TooManyNames(_),
                 )
-                | Refusal::Instance(InstanceRefusal::TooMany(_)),
+                | Refusal::Instance(InstanceRefusal::TooMany(_))
+                // This API gives no orders about apps.
+                | Refusal::App(_),
             )
             | Self::NotBuilding(_)
             | Self::Source(_) => StatusCode::CONFLICT,

@@ -118,7 +118,7 @@ impl Tally {
             InstanceFact::Failed { .. } => &mut self.instances_failed,
             InstanceFact::Stopped => &mut self.instances_stopped,
             InstanceFact::Culled { .. } => &mut self.instances_culled,
-            InstanceFact::Forgotten => return,
+            InstanceFact::Retired | InstanceFact::Exited { .. } | InstanceFact::Forgotten => return,
         };
         *number += 1;
     }
@@ -134,6 +134,7 @@ impl Tally {
             | Refusal::Account(_)
             | Refusal::Status(_)
             | Refusal::Instance(_)
+            | Refusal::App(_)
             | Refusal::SessionExpired(_)
             | Refusal::OtherIncarnation { .. }
             | Refusal::AddressTaken(_)

@@ -211,7 +211,8 @@ impl Machine {
             }
             ReportedState::Starting => {
                 let is_damaged = hosting.trusts_snapshots && random.happens(100);
-                let digest = &process.wanted.content.digest;
+                let content = process.wanted.content.as_ref();
+                let digest = &content.expect("all run templates").digest;
                 process.content = match is_damaged {
                     true => "damaged".to_owned(),
                     false => digest.clone(),
