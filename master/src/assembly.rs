@@ -1,6 +1,7 @@
 //! Constructs the parts of the master and joins them.
 
 mod binder_api;
+mod deis_api;
 mod error;
 mod further_ports;
 
@@ -22,6 +23,7 @@ use crate::effects::timing_files;
 use crate::http::accounts::Accounts;
 use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
+use crate::http::deis;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Families};
 use crate::http::tokens::TokensOf;
@@ -129,13 +131,15 @@ pub async fn serve(
         &stop,
     );
     let gate = farm.gate(secret.clone(), &readers.private);
-    let accounts = farm.accounts(secret);
+    let accounts = farm.accounts(secret.clone());
+    let deis = farm.deis_api(accounts.clone(), tls.is_some());
     let published = (readers.published, readers.private);
     let api = farm.api(sources, accounts.clone(), published, readers.events);
     let router_port = further_ports.of_router().unwrap_or(address.port());
     let binder = binder::router(farm.binder_api(router_port)?);
     let families = Families {
         binder: binder.clone(),
+        deis: deis::router(deis, &farm.deis_gate(secret)),
         polyaxon: polyaxon::router(farm.polyaxon_api(
             accounts,
             own.clone(),

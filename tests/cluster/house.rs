@@ -88,11 +88,11 @@ const RULES: &[(&[&str], &[&str])] = &[
         &["http::polyaxon", "http::binder", "http::deis", "http::page"],
     ),
     (
-        &["master/src/http/binder.rs", "master/src/http/binder"],
+        &["master/src/http/deis.rs", "master/src/http/deis"],
         &[
             "http::clusterrunner",
             "http::polyaxon",
-            "http::deis",
+            "http::binder",
             "http::page",
         ],
     ),

@@ -88,7 +88,7 @@ pub(crate) struct PasswordOptions {
 /// Options of `clusterrunner user create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateUserOptions {
-    /// The name: letters, digits, - and _
+    /// The name: letters, digits, -, _, ., + and @
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) password: PasswordOptions,

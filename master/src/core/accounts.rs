@@ -10,5 +10,6 @@ pub mod facts;
 mod names;
 mod project_names;
 pub mod projects;
+pub mod ssh_keys;
 pub mod tokens;
 pub mod users;

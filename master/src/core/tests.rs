@@ -18,6 +18,7 @@ mod scenario;
 mod scheduling;
 mod shutdown;
 mod slaves;
+mod ssh_keys;
 mod statuses;
 mod templates;
 mod texts;

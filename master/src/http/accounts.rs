@@ -7,7 +7,7 @@ mod passwords;
 
 pub use attempts::TooMany;
 pub use log_in::LoggedIn;
-pub use passwords::WrongPassword;
+pub use passwords::{Demand, WrongPassword};
 
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
 use crate::core::Cluster;
@@ -53,6 +53,17 @@ pub struct Registrant {
     pub last_name: String,
     /// Whether the user is to do everything.
     pub is_superuser: bool,
+    /// What the API demands of the password.
+    pub demand: Demand,
+}
+
+/// What the first user of a farm becomes who registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// A user like others.
+    LikeOthers,
+    /// A superuser.
+    Superuser,
 }
 
 impl fmt::Debug for Registrant {
@@ -121,7 +132,7 @@ impl Accounts {
         }
     }
 
-    /// Creates a user for a stranger, if strangers may register. `is_of_page`: a browser says that a web page asks. A
+    /// Creates a user for a stranger, if strangers may register. `first`: what the first user of the farm becomes. `is_of_page`: a browser says that a web page asks. A
     /// page from elsewhere must not make accounts on a farm that only its user's machine reaches.
     ///
     /// # Errors
@@ -131,6 +142,7 @@ impl Accounts {
         new: Registrant,
         from: Option<IpAddr>,
         is_of_page: bool,
+        first: First,
     ) -> Result<UserId, AccountError> {
         match self.registration {
             Registration::Open if is_of_page => return Err(AccountError::WebPage),
@@ -143,7 +155,11 @@ impl Accounts {
             is_superuser: false,
             ..new
         };
-        self.create(Actor::Nobody, new).await
+        let order = match first {
+            First::LikeOthers => AccountCommand::Create,
+            First::Superuser => AccountCommand::CreateFirstAsSuperuser,
+        };
+        self.create_by(Actor::Nobody, new, order).await
     }
 
     /// Creates a user for an actor who may do so.
@@ -151,7 +167,16 @@ impl Accounts {
     /// # Errors
     /// See [`AccountError`].
     pub async fn create(&self, by: Actor, new: Registrant) -> Result<UserId, AccountError> {
-        let password = Password::new(new.password)?;
+        self.create_by(by, new, AccountCommand::Create).await
+    }
+
+    async fn create_by(
+        &self,
+        by: Actor,
+        new: Registrant,
+        order: fn(Box<NewUser>) -> AccountCommand,
+    ) -> Result<UserId, AccountError> {
+        let password = Password::new(new.password, new.demand)?;
         // It is decided again with all else; this spares the work.
         let name = new.name.clone();
         let is_taken = move |cluster: &Cluster| cluster.accounts().named(&name).is_some();
@@ -167,9 +192,7 @@ impl Accounts {
             password: PasswordHash(self.passwords.hash(password).await?),
             api_token: self.new_api_token().0,
         };
-        let events = self
-            .tell(by, AccountCommand::Create(Box::new(user)))
-            .await?;
+        let events = self.tell(by, order(Box::new(user))).await?;
         let created = events.iter().find_map(|event| match &event.fact {
             Fact::Account(user, AccountFact::Created(_)) => Some(*user),
             _ => None,
@@ -186,11 +209,11 @@ impl Accounts {
         by: Actor,
         user: UserId,
         order: UserOrder,
-        password: Option<String>,
+        password: Option<(String, Demand)>,
     ) -> Result<(), AccountError> {
         let password = match password {
-            Some(password) => {
-                let password = Password::new(password)?;
+            Some((password, demand)) => {
+                let password = Password::new(password, demand)?;
                 Some(PasswordHash(self.passwords.hash(password).await?))
             }
             None => None,

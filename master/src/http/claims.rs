@@ -15,12 +15,19 @@ pub enum Family {
     Polyaxon,
     /// The API of Binder.
     Binder,
+    /// The API of the Deis controller, version 1.
+    Deis,
 }
 
 /// Paths and the API that owns them with all that is below. The first entry that fits counts.
-const CLAIMS: [(&str, Family); 8] = [
+const CLAIMS: [(&str, Family); 13] = [
     ("/api/v1", Family::Polyaxon),
     ("/ws/v1", Family::Polyaxon),
+    ("/v1/auth", Family::Deis),
+    ("/v1/apps", Family::Deis),
+    ("/v1/keys", Family::Deis),
+    ("/v1/admin", Family::Deis),
+    ("/v1/hooks", Family::Deis),
     ("/v1", Family::ClusterRunner),
     ("/v2", Family::ClusterRunner),
     ("/templates", Family::Binder),
@@ -127,7 +134,7 @@ fn is_below(path: &str, top: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Family::{Binder, ClusterRunner, Polyaxon};
+    use super::Family::{Binder, ClusterRunner, Deis, Polyaxon};
     use super::*;
     use axum::http::{HeaderName, HeaderValue};
 
@@ -149,6 +156,19 @@ mod tests {
             ("/ws/v1/ann/hill/builds/1/logs", Polyaxon),
             ("/v1/ann/hill/builds/1/logs/", Polyaxon),
             ("/v1/ann/hill/builds/1", ClusterRunner),
+            ("/v1/auth/login", Deis),
+            ("/v1/apps", Deis),
+            ("/v1/apps/", Deis),
+            ("//v1//apps/hill/builds/", Deis),
+            ("/v1/keys/ann@box", Deis),
+            ("/v1/admin/perms", Deis),
+            ("/v1/hooks/build/", Deis),
+            // A project of a user who is called so.
+            ("/v1/admin/hill/builds/1/logs", Polyaxon),
+            ("/v1/app", ClusterRunner),
+            ("/v1/appsx", ClusterRunner),
+            ("/apps", ClusterRunner),
+            ("/v2/apps", ClusterRunner),
             ("//api///v1//ann", Polyaxon),
             ("/api/v2", ClusterRunner),
             ("/templates", Binder),

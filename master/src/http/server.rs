@@ -3,6 +3,7 @@
 use super::binder;
 use super::claims::{Family, owner};
 use super::clusterrunner;
+use super::deis;
 use super::polyaxon;
 use crate::router::Router;
 use axum::body::{Body, Bytes};
@@ -38,6 +39,8 @@ pub struct Families {
     pub router: Router,
     /// Owns `/templates`, `/applications` and others, and shares `/builds`.
     pub binder: binder::Router,
+    /// Owns `/v1/apps`, `/v1/auth` and others.
+    pub deis: deis::Router,
 }
 
 /// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
@@ -81,6 +84,7 @@ impl Families {
             Family::ClusterRunner => self.clusterrunner.call(request),
             Family::Polyaxon => self.polyaxon.call(request),
             Family::Binder => self.binder.call(request),
+            Family::Deis => self.deis.call(request),
         }
     }
 }

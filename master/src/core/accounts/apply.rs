@@ -50,6 +50,8 @@ impl Cluster {
                 self.accounts.add_token(user, *id, (**new).clone(), at);
             }
             AccountFact::TokenRevoked(id) => self.accounts.remove_token(user, *id),
+            AccountFact::KeyAdded(new) => self.accounts.add_key(user, (**new).clone(), at),
+            AccountFact::KeyRemoved(id) => self.accounts.remove_key(user, id),
             AccountFact::Deleted => {
                 self.accounts.remove(user);
                 self.leave_user_out(user);

@@ -2,6 +2,7 @@
 
 use super::bookmarks::Markable;
 use super::projects::{NewProject, ProjectChange};
+use super::ssh_keys::NewSshKey;
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::core::builds::details::{Merge, Unfit};
 use clusterrunner_common::ids::{ProjectId, TokenId, UserId};
@@ -11,6 +12,8 @@ use clusterrunner_common::ids::{ProjectId, TokenId, UserId};
 pub enum AccountCommand {
     /// Create a user.
     Create(Box<NewUser>),
+    /// Create a user; the first one of the farm becomes a superuser.
+    CreateFirstAsSuperuser(Box<NewUser>),
     /// Change a user. All of it happens, or nothing.
     Change {
         /// The user.
@@ -47,6 +50,20 @@ pub enum AccountCommand {
         user: UserId,
         /// The token.
         token: TokenId,
+    },
+    /// Give a user an SSH key.
+    AddKey {
+        /// The user.
+        user: UserId,
+        /// What is said of the key.
+        key: Box<NewSshKey>,
+    },
+    /// Take an SSH key from a user.
+    RemoveKey {
+        /// The user.
+        user: UserId,
+        /// The id of the key.
+        id: String,
     },
     /// Delete a user with all that is the user's.
     Delete {
@@ -167,6 +184,18 @@ pub enum AccountRefusal {
     /// The token ends before it begins.
     #[error("the token would have expired already")]
     ExpiredToken,
+    /// The user has no SSH key with this id.
+    #[error("SSH key {0} is unknown")]
+    UnknownKey(String),
+    /// The user has an SSH key with this id.
+    #[error("the user has an SSH key named {0}; remove it first, or choose another name")]
+    KeyIdTaken(String),
+    /// The farm knows this SSH key: it says who somebody is, so nobody else can have it.
+    #[error("a user has this SSH key already")]
+    KeyTaken,
+    /// The user has as many SSH keys as a user may have.
+    #[error("the user has {0} SSH keys, which is the most; remove one first")]
+    TooManyKeys(usize),
     /// No such project.
     #[error("project {0} is unknown")]
     UnknownProject(ProjectId),

@@ -3,6 +3,7 @@
 use super::command::{AccountCommand, AccountRefusal, UserOrder};
 use super::facts::AccountFact;
 use super::names::{check_change, check_token, check_user};
+use super::ssh_keys::{self, NewSshKey};
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, User, UserChange};
 use crate::core::Cluster;
 use crate::core::event::{Actor, Fact};
@@ -15,6 +16,9 @@ const MOST_USERS: usize = 100_000;
 /// The most named tokens of a user.
 const MOST_TOKENS: usize = 200;
 
+/// The most SSH keys of a user.
+const MOST_KEYS: usize = 200;
+
 impl Cluster {
     pub(in crate::core) fn account_facts(
         &self,
@@ -24,6 +28,10 @@ impl Cluster {
     ) -> Result<Vec<Fact>, AccountRefusal> {
         match command {
             AccountCommand::Create(user) => self.created_user(user),
+            AccountCommand::CreateFirstAsSuperuser(mut user) => {
+                user.is_superuser = self.accounts.users().len() == 0;
+                self.created_user(user)
+            }
             AccountCommand::Change { user, order } => self.changed_user(by, user, *order),
             AccountCommand::LogIn {
                 user,
@@ -36,6 +44,8 @@ impl Cluster {
             }
             AccountCommand::CreateToken { user, token } => self.created_token(user, token, at),
             AccountCommand::RevokeToken { user, token } => self.revoked_token(user, token),
+            AccountCommand::AddKey { user, key } => self.added_key(user, key),
+            AccountCommand::RemoveKey { user, id } => self.removed_key(user, id),
             AccountCommand::Delete { user } => self.deleted_user(by, user),
         }
     }
@@ -170,8 +180,34 @@ impl Cluster {
         }
     }
 
+    fn added_key(&self, id: UserId, key: Box<NewSshKey>) -> Result<Vec<Fact>, AccountRefusal> {
+        let itself = ssh_keys::check(&key)?;
+        let user = self.known_user(id)?;
+        if self.accounts.owner_of_key(&itself).is_some() {
+            return Err(AccountRefusal::KeyTaken);
+        }
+        if user.ssh_keys.contains_key(&key.id) {
+            return Err(AccountRefusal::KeyIdTaken(key.id));
+        }
+        if user.ssh_keys.len() >= MOST_KEYS {
+            return Err(AccountRefusal::TooManyKeys(MOST_KEYS));
+        }
+        Ok(fact(id, AccountFact::KeyAdded(key)))
+    }
+
+    fn removed_key(&self, user: UserId, id: String) -> Result<Vec<Fact>, AccountRefusal> {
+        match self.known_user(user)?.ssh_keys.contains_key(&id) {
+            true => Ok(fact(user, AccountFact::KeyRemoved(id))),
+            false => Err(AccountRefusal::UnknownKey(id)),
+        }
+    }
+
     fn deleted_user(&self, by: Actor, id: UserId) -> Result<Vec<Fact>, AccountRefusal> {
-        self.check_superusers_without(id, by)?;
+        // The last user of all leaves a farm that is as it was before the first one came.
+        if self.accounts.users().len() > 1 {
+            self.check_superusers_without(id, by)?;
+        }
+        self.known_user(id)?;
         let mut facts = self.deleted_projects_of(id);
         facts.extend(fact(id, AccountFact::Deleted));
         Ok(facts)

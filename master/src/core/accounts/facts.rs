@@ -1,5 +1,6 @@
 //! What happens to users and to projects.
 
+use super::ssh_keys::NewSshKey;
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::core::accounts::bookmarks::Markable;
 use crate::core::accounts::projects::{NewProject, Owner, ProjectChange};
@@ -37,7 +38,11 @@ pub enum AccountFact {
     TokenCreated(TokenId, Box<NewToken>),
     /// A named token opens nothing any more.
     TokenRevoked(TokenId),
-    /// The user is gone with its tokens. What the user owned went before.
+    /// The user has another SSH key.
+    KeyAdded(Box<NewSshKey>),
+    /// The SSH key with this id is not the user's any more.
+    KeyRemoved(String),
+    /// The user is gone with its tokens and SSH keys. What the user owned went before.
     Deleted,
 }
 
@@ -92,6 +97,8 @@ impl fmt::Display for AccountFact {
                 write!(f, ": token {token} created, role {:?}", new.role)
             }
             Self::TokenRevoked(token) => write!(f, ": token {token} revoked"),
+            Self::KeyAdded(new) => write!(f, " has SSH key {}", new.id),
+            Self::KeyRemoved(id) => write!(f, " has SSH key {id} no more"),
             Self::Deleted => f.write_str(" deleted"),
         }
     }

@@ -37,12 +37,13 @@ pub(super) fn key(name: &str) -> String {
 }
 
 pub(super) fn check_user(user: &NewUser) -> Result<(), AccountRefusal> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let fits =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+' | b'@');
     let name = &user.name;
-    if !(1..=LONGEST_NAME).contains(&name.len()) || !name.bytes().all(fits) {
+    if !(1..=LONGEST_NAME).contains(&name.len()) || !name.bytes().all(fits) || is_dots(name) {
         return Err(invalid(
             "name",
-            "1 to 156 letters (a-z, A-Z), digits, - and _",
+            "1 to 156 letters (a-z, A-Z), digits, -, _, ., + and @, and not only dots",
         ));
     }
     if RESERVED.contains(&key(name).as_str()) {
@@ -51,6 +52,11 @@ pub(super) fn check_user(user: &NewUser) -> Result<(), AccountRefusal> {
     check_email(&user.email)?;
     check_personal("first_name", &user.first_name)?;
     check_personal("last_name", &user.last_name)
+}
+
+/// Clients take such a part of a path for a step up.
+fn is_dots(name: &str) -> bool {
+    name.bytes().all(|byte| byte == b'.')
 }
 
 pub(super) fn check_change(change: &UserChange) -> Result<(), AccountRefusal> {

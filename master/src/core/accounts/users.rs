@@ -4,6 +4,7 @@
 pub use super::tokens::{ApiToken, NewToken, Role, Token, TokenDigest};
 
 use super::names::key;
+use super::ssh_keys::{self, NewSshKey, SshKey};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{TokenId, UserId};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,9 @@ pub struct User {
     /// The named tokens, also those that have expired.
     #[serde(default)]
     pub tokens: BTreeMap<TokenId, Token>,
+    /// The SSH keys, by their ids.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ssh_keys: BTreeMap<String, SshKey>,
     /// When the user was created.
     pub joined: Timestamp,
     /// When the user logged in last.
@@ -113,6 +117,9 @@ pub struct Accounts {
     by_name: BTreeMap<String, UserId>,
     #[serde(skip)]
     by_token: BTreeMap<TokenDigest, Held>,
+    /// By the keys themselves, as base64.
+    #[serde(skip)]
+    by_ssh_key: BTreeMap<String, UserId>,
 }
 
 impl Accounts {
@@ -152,6 +159,27 @@ impl Accounts {
         (!token.is_expired(at)).then_some((user, token.said.role))
     }
 
+    /// The SSH keys of a user, the oldest first.
+    #[must_use]
+    pub fn keys_of(&self, user: UserId) -> Vec<&SshKey> {
+        let keys = self.user(user).into_iter();
+        let mut keys: Vec<&SshKey> = keys.flat_map(|user| user.ssh_keys.values()).collect();
+        keys.sort_by_key(|key| key.created);
+        keys
+    }
+
+    /// The SSH key of a user with an id.
+    #[must_use]
+    pub fn key_named(&self, user: UserId, id: &str) -> Option<&SshKey> {
+        self.user(user)?.ssh_keys.get(id)
+    }
+
+    /// The user that has an SSH key, given as base64 with padding.
+    #[must_use]
+    pub fn owner_of_key(&self, key: &str) -> Option<&User> {
+        self.user(*self.by_ssh_key.get(key)?)
+    }
+
     pub(super) fn next_user_id(&self) -> UserId {
         UserId(self.last_user + 1)
     }
@@ -177,6 +205,7 @@ impl Accounts {
             password: new.password,
             api_token: new.api_token,
             tokens: BTreeMap::new(),
+            ssh_keys: BTreeMap::new(),
             joined: at,
             last_login: None,
         };
@@ -217,6 +246,23 @@ impl Accounts {
         }
     }
 
+    pub(super) fn add_key(&mut self, owner: UserId, new: NewSshKey, at: Timestamp) {
+        let key = SshKey::made(owner, new, at);
+        if let Some(itself) = ssh_keys::key_in(&key.public) {
+            self.by_ssh_key.insert(itself, owner);
+        }
+        let user = self.user_mut(owner);
+        user.ssh_keys.insert(key.id.clone(), key);
+    }
+
+    pub(super) fn remove_key(&mut self, owner: UserId, id: &str) {
+        let removed = self.user_mut(owner).ssh_keys.remove(id);
+        let itself = removed.and_then(|key| ssh_keys::key_in(&key.public));
+        if let Some(itself) = itself {
+            self.by_ssh_key.remove(&itself);
+        }
+    }
+
     pub(super) fn remove(&mut self, id: UserId) {
         let Some(user) = self.users.remove(&id) else {
             return;
@@ -225,6 +271,10 @@ impl Accounts {
         self.by_token.remove(&user.api_token.digest);
         for token in user.tokens.values() {
             self.by_token.remove(&token.said.digest);
+        }
+        let keys = user.ssh_keys.values();
+        for itself in keys.filter_map(|key| ssh_keys::key_in(&key.public)) {
+            self.by_ssh_key.remove(&itself);
         }
     }
 
@@ -238,6 +288,10 @@ impl Accounts {
         for (id, token) in &user.tokens {
             hold(&token.said.digest, Some(*id));
         }
+        let keys = user.ssh_keys.values();
+        for itself in keys.filter_map(|key| ssh_keys::key_in(&key.public)) {
+            self.by_ssh_key.insert(itself, user.id);
+        }
     }
 
     /// The same with its indexes made anew.
@@ -245,6 +299,7 @@ impl Accounts {
     pub(in crate::core) fn restored(mut self) -> Self {
         self.by_name.clear();
         self.by_token.clear();
+        self.by_ssh_key.clear();
         let users = std::mem::take(&mut self.users);
         for user in users.values() {
             self.index(user);

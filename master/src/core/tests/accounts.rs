@@ -123,7 +123,7 @@ fn a_user_is_found_by_name_and_token_and_none_has_the_name_of_another() {
 fn names_and_fields_have_rules() {
     let mut farm = Scenario::default();
     let long = "x".repeat(157);
-    for name in ["", "a b", "ü", "a/b", "a.b", "..", long.as_str(), "a\n"] {
+    for name in ["", "a b", "ü", "a/b", ".", "..", long.as_str(), "a\n"] {
         let refusal = refused(&mut farm, create(new_user(name)));
         assert!(
             matches!(refusal, AccountRefusal::InvalidField { field: "name", .. }),
@@ -178,7 +178,28 @@ fn names_and_fields_have_rules() {
             ..
         }
     ));
-    done(&mut farm, create(new_user(&"x".repeat(156))));
+    for name in [&"x".repeat(156), "ann.lee+x@example.org", "..x"] {
+        done(&mut farm, create(new_user(name)));
+    }
+}
+
+#[test]
+fn the_first_user_of_a_farm_can_be_its_superuser_and_the_last_can_leave() {
+    let mut farm = Scenario::default();
+    for name in ["ann", "bob"] {
+        let user = Box::new(NewUser {
+            is_superuser: name == "bob",
+            ..new_user(name)
+        });
+        done(&mut farm, AccountCommand::CreateFirstAsSuperuser(user));
+    }
+    assert!(user(&farm, ANN).is_superuser && !user(&farm, BOB).is_superuser);
+    let leave = |user| (Actor::User(user), AccountCommand::Delete { user });
+    let (by, delete) = leave(BOB);
+    order(&mut farm, by, delete).unwrap();
+    let (by, delete) = leave(ANN);
+    order(&mut farm, by, delete).unwrap();
+    assert_eq!(farm.cluster.accounts().users().len(), 0);
 }
 
 #[test]

@@ -28,6 +28,16 @@ const SALT: usize = 16;
 const OF_NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA\
                          $AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// What an API demands of new passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// At least `SHORTEST` characters.
+    #[default]
+    Long,
+    /// At least one character, as in the older system whose clients the API serves.
+    Any,
+}
+
 /// A password as somebody sent it. It never shows.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Password(String);
@@ -35,6 +45,9 @@ pub(super) struct Password(String);
 /// Why a text is no password for a user. The messages never repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongPassword {
+    /// It is empty.
+    #[error("The password is empty: it must have at least one character.")]
+    Empty,
     /// Fewer than `SHORTEST` characters.
     #[error("The password is too short: it must have at least {SHORTEST} characters.")]
     TooShort,
@@ -48,9 +61,13 @@ impl Password {
     ///
     /// # Errors
     /// It is too short or too long.
-    pub(super) fn new(text: String) -> Result<Self, WrongPassword> {
-        if text.chars().count() < SHORTEST {
-            return Err(WrongPassword::TooShort);
+    pub(super) fn new(text: String, demand: Demand) -> Result<Self, WrongPassword> {
+        match demand {
+            Demand::Long if text.chars().count() < SHORTEST => {
+                return Err(WrongPassword::TooShort);
+            }
+            Demand::Any if text.is_empty() => return Err(WrongPassword::Empty),
+            Demand::Long | Demand::Any => {}
         }
         if text.len() > LONGEST {
             return Err(WrongPassword::TooLong);
@@ -177,7 +194,7 @@ mod tests {
     use futures_util::future::join_all;
 
     fn password(text: &str) -> Password {
-        Password::new(text.to_owned()).unwrap()
+        Password::new(text.to_owned(), Demand::Long).unwrap()
     }
 
     #[tokio::test]
@@ -216,9 +233,11 @@ mod tests {
 
     #[test]
     fn a_password_has_bounds_and_does_not_show() {
-        let refusal = |text: String| Password::new(text).map(|_| ()).unwrap_err();
+        let refusal = |text: String| Password::new(text, Demand::Long).map(|_| ()).unwrap_err();
         assert_eq!(refusal("seven77".to_owned()), WrongPassword::TooShort);
         assert_eq!(refusal("ü".repeat(513)), WrongPassword::TooLong);
+        let any = |text: &str| Password::new(text.to_owned(), Demand::Any).map(|_| ());
+        assert_eq!((any("x"), any("")), (Ok(()), Err(WrongPassword::Empty)));
         assert_eq!(format!("{:?}", password("éèêëôóòõ")), "Password(..)");
         let too_long = Password::tried("x".repeat(LONGEST + 1));
         assert!(!too_long.may_be_right());

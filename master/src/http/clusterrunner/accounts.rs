@@ -8,7 +8,7 @@ use crate::core::accounts::command::{AccountCommand, AccountRefusal, UserOrder};
 use crate::core::accounts::users::{Role, User, UserChange};
 use crate::core::command::Refusal;
 use crate::core::event::Actor;
-use crate::http::accounts::Registrant;
+use crate::http::accounts::{Demand, First, Registrant};
 use crate::http::caller::actor;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -154,13 +154,15 @@ pub(super) async fn create(
         first_name: body.first_name,
         last_name: body.last_name,
         is_superuser: body.is_superuser,
+        ..Registrant::default()
     };
     let user = match Asking(caller).manages_users() {
         true => api.accounts.create(actor(caller), new).await?,
         false if new.is_superuser => return Err(ApiError::Forbidden(NOT_FOR_USERS)),
         false => {
             let is_of_page = headers.contains_key(header::ORIGIN);
-            api.accounts.register(new, from, is_of_page).await?
+            let first = First::LikeOthers;
+            api.accounts.register(new, from, is_of_page, first).await?
         }
     };
     Ok((StatusCode::CREATED, view(&api, user).await?))
@@ -193,7 +195,8 @@ pub(super) async fn change(
         password: None,
     };
     let by = asking.actor();
-    api.accounts.change(by, user, order, body.password).await?;
+    let password = body.password.map(|password| (password, Demand::Long));
+    api.accounts.change(by, user, order, password).await?;
     view(&api, user).await
 }
 

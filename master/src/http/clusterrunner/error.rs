@@ -217,6 +217,7 @@ impl ApiError {
                 | Refusal::Account(
                     AccountRefusal::UnknownUser(_)
                     | AccountRefusal::UnknownToken(_)
+                    | AccountRefusal::UnknownKey(_)
                     | AccountRefusal::UnknownProject(_)
                     | AccountRefusal::NothingToMark
                     | AccountRefusal::NeverBookmarked,
@@ -254,7 +255,10 @@ impl ApiError {
                     | AccountRefusal::Deactivated(_)
                     | AccountRefusal::PasswordChanged(_)
                     | AccountRefusal::TokenNameTaken(_)
-                    | AccountRefusal::TooManyTokens(_),
+                    | AccountRefusal::TooManyTokens(_)
+                    | AccountRefusal::KeyTaken
+                    | AccountRefusal::KeyIdTaken(_)
+                    | AccountRefusal::TooManyKeys(_),
                 )
                 | Refusal::Status(_)
                 | Refusal::Template(

@@ -1,9 +1,8 @@
 //! The pages of a list: `?limit=` and `?offset=`, and the links to the pages beside one.
 
 use super::Api;
+use crate::http::list_address::ListAddress;
 use axum::extract::FromRequestParts;
-use axum::http::Uri;
-use axum::http::header::HOST;
 use axum::http::request::Parts;
 use serde::Serialize;
 use std::convert::Infallible;
@@ -21,10 +20,8 @@ const MAX_LIMIT: u64 = 10_000;
 pub(super) struct Page {
     limit: u64,
     offset: u64,
-    /// The address of the list without its parameters.
-    address: String,
-    /// All parameters but the two.
-    others: Vec<(String, String)>,
+    /// With all parameters but the two.
+    address: ListAddress,
 }
 
 /// A page of a list as it is answered.
@@ -38,23 +35,9 @@ pub(super) struct List<T> {
 
 impl Page {
     /// The page that a request asks for.
-    pub(super) fn of(uri: &Uri, host: Option<&str>, is_tls: bool) -> Self {
-        let query = uri.query().unwrap_or_default().as_bytes();
-        let parameters = form_urlencoded::parse(query).into_owned();
-        let (mut limit, mut offset, mut others) = (None, None, Vec::new());
-        for (name, value) in parameters {
-            match name.as_str() {
-                "limit" => limit = number(&value),
-                "offset" => offset = number(&value),
-                _ => others.push((name, value)),
-            }
-        }
-        let host = host.or_else(|| uri.authority().map(|authority| authority.as_str()));
-        let scheme = if is_tls { "https" } else { "http" };
-        let address = match host {
-            Some(host) => format!("{scheme}://{host}{}", uri.path()),
-            None => uri.path().to_owned(),
-        };
+    pub(super) fn of(mut address: ListAddress) -> Self {
+        let mut take = |name| address.take(name).and_then(|value| number(&value));
+        let (limit, offset) = (take("limit"), take("offset"));
         Self {
             limit: limit
                 .filter(|n| *n > 0)
@@ -62,14 +45,12 @@ impl Page {
                 .min(MAX_LIMIT),
             offset: offset.unwrap_or(0),
             address,
-            others,
         }
     }
 
     /// The last value of another parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        let mut others = self.others.iter().rev();
-        others.find_map(|(known, value)| (known == name).then_some(value.as_str()))
+        self.address.parameter(name)
     }
 
     /// The places of the wanted entries in a list of this length.
@@ -100,11 +81,8 @@ impl Page {
     }
 
     fn link(&self, offset: u64) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &self.limit.to_string());
-        query.append_pair("offset", &offset.to_string());
-        query.extend_pairs(&self.others);
-        format!("{}?{}", self.address, query.finish())
+        let limit = ("limit", self.limit.to_string());
+        self.address.link(&[limit, ("offset", offset.to_string())])
     }
 }
 
@@ -118,8 +96,7 @@ impl FromRequestParts<Arc<Api>> for Page {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        Ok(Self::of(&parts.uri, host, api.is_tls))
+        Ok(Self::of(ListAddress::of(parts, api.is_tls)))
     }
 }
 
@@ -132,7 +109,7 @@ mod tests {
         let uri = format!("/api/v1/adam/mnist/builds/?{query}")
             .parse()
             .unwrap();
-        Page::of(&uri, Some("farm:43000"), false)
+        Page::of(ListAddress::at(&uri, Some("farm:43000"), false))
     }
 
     #[track_caller]

@@ -1,8 +1,8 @@
 //! Names of 32 hexadecimal digits, made of what never changes about their bearers, so that none has to be stored.
 
+use crate::http::uuids;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId};
-use sha2::{Digest as _, Sha256};
 
 /// The uuid of a build that was accepted at this time.
 pub(super) fn of_build(id: BuildId, created: Timestamp) -> String {
@@ -19,15 +19,10 @@ pub(super) fn of_status(build: BuildId, created: Timestamp, place: usize) -> Str
     derived("build status", build.0, created, place as u64)
 }
 
-/// A UUID of version 8 and of the usual variant, as RFC 9562 says.
+/// A UUID of version 8.
 fn derived(kind: &str, id: u64, created: Timestamp, place: u64) -> String {
     let named = format!("{kind} {id} of {}, {place}", created.0);
-    let digest = Sha256::digest(named.as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    bytes[6] = (bytes[6] & 0x0f) | 0x80;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    hex::encode(bytes)
+    hex::encode(uuids::derived(8, &named))
 }
 
 #[cfg(test)]

@@ -1,0 +1,24 @@
+//! The API of the Deis controller.
+
+use super::Farm;
+use crate::http::accounts::Accounts;
+use crate::http::deis::Api;
+use clusterrunner_common::auth::gate::Gate;
+use clusterrunner_common::auth::secret::Secret;
+use std::sync::Arc;
+
+impl Farm {
+    pub(super) fn deis_api(&self, accounts: Accounts, is_tls: bool) -> Api {
+        Api {
+            cluster: self.cluster.clone(),
+            accounts,
+            is_tls,
+        }
+    }
+
+    /// Requests that are signed with the secret pass it, also those that only read.
+    pub(super) fn deis_gate(&self, secret: Secret) -> Arc<Gate> {
+        let max_age = self.settings.service.signature_max_age;
+        Gate::new(secret, &self.session, max_age, |_, _| false).with_proved_reads(None)
+    }
+}

@@ -1,0 +1,90 @@
+//! The API of the Deis controller, version 1.0, as its command line uses it: users, their SSH keys, and apps.
+
+mod admin;
+mod auth;
+mod body;
+mod callers;
+mod error;
+mod gate;
+mod keys;
+mod pages;
+mod routes;
+mod shapes;
+#[cfg(test)]
+mod tests;
+mod times;
+mod uuids;
+
+use crate::coordinator::ClusterHandle;
+use crate::http::accounts::Accounts;
+use crate::http::tidy_path;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::auth::gate::Gate;
+use clusterrunner_common::auth::signature::SIGNATURE_HEADER;
+use clusterrunner_common::http::around::Answering;
+use error::DeisError;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The way to the cluster.
+    pub cluster: ClusterHandle,
+    /// Users, where passwords and tokens come into it.
+    pub accounts: Accounts,
+    /// Whether the master is reached over TLS, for the addresses in answers.
+    pub is_tls: bool,
+}
+
+/// The API: paths are made tidy before its routes see them.
+#[derive(Clone)]
+pub struct Router {
+    routes: axum::Router,
+    /// The same for requests that are signed with the farm's secret.
+    signed: axum::Router,
+}
+
+/// All routes; `secret_holders` checks requests that are signed.
+pub fn router(api: Api, secret_holders: &Arc<Gate>) -> Router {
+    let api = Arc::new(api);
+    let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
+    let routes = routes::routes()
+        .fallback(|| async { DeisError::NotFound })
+        .method_not_allowed_fallback(other_method)
+        .layer(gate)
+        .with_state(api);
+    Router {
+        signed: secret_holders.guard(routes.clone()),
+        routes,
+    }
+}
+
+/// A method that the route does not have. Which ones it has is in the header `Allow`, and all that OPTIONS asks for.
+async fn other_method(method: Method) -> Response {
+    match method {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        other => DeisError::Method(other).into_response(),
+    }
+}
+
+impl tower::Service<Request> for Router {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answering {
+        let request = tidy_path::tidied(request);
+        match request.headers().contains_key(SIGNATURE_HEADER) {
+            true => Box::pin(tower::Service::call(&mut self.signed, request)),
+            false => Box::pin(tower::Service::call(&mut self.routes, request)),
+        }
+    }
+}

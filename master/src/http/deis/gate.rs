@@ -1,0 +1,110 @@
+//! Who asks: every request but a few brings the token of a user, or is signed with the farm's secret.
+
+use super::Api;
+use super::error::{BadToken, DeisError};
+use crate::core::access::{Caller, SecretProof};
+use crate::http::tokens;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::clock::Timestamp;
+use std::sync::Arc;
+
+/// The version of this API.
+pub(super) const VERSION: &str = "1.0";
+
+/// The header by which the command line says which version it speaks.
+pub(super) const VERSION_HEADER: &str = "x-deis-version";
+
+/// What needs no token.
+const OPEN: [&str; 2] = ["/v1/auth/register", "/v1/auth/login"];
+
+/// Lets requests through whose caller is known, and tells the handlers who asks.
+pub(super) async fn pass(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match shown(&request) {
+        Ok(Shown::Token(token)) => holder(&api, token).await,
+        Ok(Shown::Caller(caller)) => Ok(caller),
+        Err(error) => Err(error),
+    };
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// What a request shows of its caller.
+enum Shown {
+    Token(String),
+    Caller(Caller),
+}
+
+fn shown(request: &Request) -> Result<Shown, DeisError> {
+    if let Some(version) = request.headers().get(VERSION_HEADER)
+        && version != VERSION
+    {
+        let version = String::from_utf8_lossy(version.as_bytes()).into_owned();
+        return Err(DeisError::Version(version));
+    }
+    // Only a gate that has found the signature good says so.
+    if let Some(Proof::Bound) = request.extensions().get() {
+        let proof = SecretProof::BoundSignature;
+        return Ok(Shown::Caller(Caller::Secret(proof)));
+    }
+    if OPEN.contains(&request.uri().path()) {
+        return Ok(Shown::Caller(Caller::Nobody));
+    }
+    Ok(Shown::Token(token(request.headers())?.to_owned()))
+}
+
+async fn holder(api: &Api, token: String) -> Result<Caller, DeisError> {
+    let user = tokens::holder(&token, &api.cluster, Timestamp::now()).await?;
+    Ok(Caller::User(user.ok_or(BadToken::Unknown)?))
+}
+
+/// The token in the head of a request.
+fn token(headers: &HeaderMap) -> Result<&str, BadToken> {
+    let value = headers.get(header::AUTHORIZATION);
+    let value = value.and_then(|value| value.to_str().ok());
+    let mut words = value.unwrap_or_default().split_ascii_whitespace();
+    let scheme = words.next().unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("token") {
+        return Err(BadToken::Missing);
+    }
+    match (words.next(), words.next()) {
+        (Some(token), None) => Ok(token),
+        (None, _) => Err(BadToken::Empty),
+        (Some(_), Some(_)) => Err(BadToken::Spaces),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word_behind_its_scheme() {
+        for (value, expected) in [
+            ("token abc", Ok("abc")),
+            ("TOKEN  abc ", Ok("abc")),
+            ("token", Err(BadToken::Empty)),
+            ("token a b", Err(BadToken::Spaces)),
+            ("Basic abc", Err(BadToken::Missing)),
+            ("tokens abc", Err(BadToken::Missing)),
+            ("", Err(BadToken::Missing)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            assert_eq!(token(&headers), expected, "{value}");
+        }
+        assert_eq!(token(&HeaderMap::new()), Err(BadToken::Missing));
+    }
+}
