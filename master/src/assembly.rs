@@ -25,7 +25,7 @@ use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
 use crate::http::deis;
 use crate::http::polyaxon::{self, Streams};
-use crate::http::server::{self, Families};
+use crate::http::server::{self, Apis, Families};
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
 use crate::read::builds::Builds;
@@ -137,7 +137,7 @@ pub async fn serve(
     let api = farm.api(sources, accounts.clone(), published, readers.events);
     let router_port = further_ports.of_router().unwrap_or(address.port());
     let binder = binder::router(farm.binder_api(router_port)?);
-    let families = Families {
+    let apis = Apis {
         binder: binder.clone(),
         deis: deis::router(deis, &farm.deis_gate(secret)),
         polyaxon: polyaxon::router(farm.polyaxon_api(
@@ -157,7 +157,8 @@ pub async fn serve(
         "master listens on {}://{address}",
         farm.settings.general.https.scheme()
     );
-    let router = families.router.clone();
+    let router = apis.router.clone();
+    let families = Families::from(apis);
     tokio::join!(
         server::serve(listener, families, tls.clone(), stop.clone()),
         further_ports.serve(router, binder, tls, stop)

@@ -12,6 +12,7 @@ use axum::response::Response;
 use clusterrunner_common::http::around::{Answering, Inside};
 use clusterrunner_common::http::serve_secured;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -28,9 +29,13 @@ const MOST_UNPROVED: usize = 16 << 10;
 /// How long such a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// All APIs of the farm behind one port. What one of them gets is the request as it was sent.
+/// All APIs of the farm behind one port. What one of them gets is the request as it was sent. Clones share them, as each
+/// request takes one.
 #[derive(Clone)]
-pub struct Families {
+pub struct Families(Arc<Apis>);
+
+/// The APIs, each with its part of the paths.
+pub struct Apis {
     /// Owns most paths.
     pub clusterrunner: clusterrunner::Router,
     /// Owns `/api/v1` and `/ws/v1`.
@@ -64,12 +69,12 @@ impl Service<Request> for Families {
 
     fn call(&mut self, request: Request) -> Answering {
         if Router::owns(request.uri().path()) {
-            return self.router.call(request);
+            return self.0.router.clone().call(request);
         }
         if let Some(family) = owner_of(&request, None) {
             return self.give(family, request);
         }
-        let mut families = self.clone();
+        let families = self.clone();
         Box::pin(async move {
             let (request, body) = with_body(request).await;
             let family = owner_of(&request, Some(&body)).unwrap_or(Family::ClusterRunner);
@@ -78,13 +83,19 @@ impl Service<Request> for Families {
     }
 }
 
+impl From<Apis> for Families {
+    fn from(apis: Apis) -> Self {
+        Self(Arc::new(apis))
+    }
+}
+
 impl Families {
-    fn give(&mut self, family: Family, request: Request) -> Answering {
+    fn give(&self, family: Family, request: Request) -> Answering {
         match family {
-            Family::ClusterRunner => self.clusterrunner.call(request),
-            Family::Polyaxon => self.polyaxon.call(request),
-            Family::Binder => self.binder.call(request),
-            Family::Deis => self.deis.call(request),
+            Family::ClusterRunner => self.0.clusterrunner.clone().call(request),
+            Family::Polyaxon => self.0.polyaxon.clone().call(request),
+            Family::Binder => self.0.binder.clone().call(request),
+            Family::Deis => self.0.deis.clone().call(request),
         }
     }
 }

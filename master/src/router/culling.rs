@@ -1,4 +1,5 @@
-//! Tells the core regularly which instances were used, so that it ends those that are idle.
+//! What is done regularly: idle connections to programs are closed, and the core learns which instances were used, so
+//! that it ends those that are idle.
 
 use super::Routes;
 use crate::coordinator::ClusterHandle;
@@ -19,6 +20,7 @@ pub(crate) async fn cull(cluster: ClusterHandle, routes: Routes, stop: Cancellat
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        routes.close_idle();
         let Some(active) = routes.active() else {
             continue;
         };

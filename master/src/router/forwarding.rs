@@ -1,6 +1,7 @@
 //! A request on its way to a program, and the answer on its way back.
 
 use super::head::{self, Asked, Side};
+use super::program::{Program, Unanswered};
 use super::routes::{Route, Target};
 use super::{Router, pages, splice};
 use axum::body::Body;
@@ -8,13 +9,8 @@ use axum::extract::Request;
 use axum::http::{StatusCode, request};
 use axum::response::Response;
 use clusterrunner_common::http::peer::Peer;
-use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
-
-/// The longest answer that is passed on as it comes. Of a longer one no more than a piece is held at a time, so it is
-/// counted as such and not by its length.
-const PASSED_WHOLE: u64 = 64 << 10;
 
 impl Router {
     /// Has the program answer that owns the path, or says why none does.
@@ -23,19 +19,18 @@ impl Router {
             let text = "Only instances are here, each at /user/ and its id.";
             return pages::nothing(StatusCode::NOT_FOUND, "Nothing is here", text);
         };
-        let Some(route) = self.routes.find(asked.key) else {
+        let Some(route) = self.0.routes.find(asked.key) else {
             let text = "No instance has this id. It may have ended long ago.";
             return pages::nothing(StatusCode::NOT_FOUND, "No such instance", text);
         };
         route.seen.now();
         match &route.target {
             Target::Up {
-                address,
+                program,
                 keeps_prefix,
             } => {
-                let prefix = asked.prefix.to_owned();
-                let cut = (!keeps_prefix).then_some(prefix.as_str());
-                self.forward(request, &route, address, cut).await
+                let cut = (!keeps_prefix).then(|| asked.prefix.to_owned());
+                self.forward(request, &route, program, cut.as_deref()).await
             }
             Target::Starting { text } => pages::wait("The instance is starting", text),
             Target::Failed { text } => {
@@ -52,59 +47,39 @@ impl Router {
         &self,
         request: Request,
         route: &Route,
-        address: &str,
+        program: &Arc<Program>,
         cut: Option<&str>,
     ) -> Response {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else {
             let text = "The master passes on as many requests as it can. This page tries again.";
             return pages::wait("Too many requests", text);
         };
         let (mut parts, body) = request.into_parts();
         let on_upgrade = parts.extensions.remove::<OnUpgrade>();
-        let Some(parts) = self.outgoing(parts, address, cut.is_none()) else {
+        let Some(parts) = self.outgoing(parts, &program.address, cut.is_none()) else {
             let text = "The path can not be passed on to the instance.";
             return pages::nothing(StatusCode::BAD_REQUEST, "Bad request", text);
         };
-        let mut answer = match self.client.request(Request::from_parts(parts, body)).await {
-            Ok(answer) => answer,
-            Err(error) if error.is_connect() => {
-                tracing::debug!(%error, address, "an instance takes no connection");
-                let text = "It takes no connections now. This page tries again.";
-                return pages::wait("The instance does not answer", text);
-            }
-            Err(error) => {
-                tracing::debug!(%error, address, "an instance broke a request off");
-                let text = "It broke the request off before it had answered.";
-                return pages::nothing(StatusCode::BAD_GATEWAY, "The instance failed", text);
-            }
+        let mut answered = match program.ask(Request::from_parts(parts, body)).await {
+            Ok(answered) => answered,
+            Err(error) => return unanswered(&error, &program.address),
         };
-        let is_upgrade = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        head::incoming(answer.headers_mut(), is_upgrade, cut);
-        if is_upgrade {
-            let Some(on_upgrade) = on_upgrade else {
-                let text = "It changed the protocol although nobody had asked for that.";
-                return pages::nothing(StatusCode::BAD_GATEWAY, "The instance failed", text);
-            };
-            let program = hyper::upgrade::on(&mut answer);
-            let (seen, stop) = (route.seen.clone(), self.stop.clone());
-            tokio::spawn(async move {
-                splice::join(on_upgrade, program, seen, stop).await;
-                drop(place);
-            });
-            return answer.map(|_| Body::empty());
+        let is_upgrade = answered.is_upgrade();
+        head::incoming(answered.answer.headers_mut(), is_upgrade, cut);
+        if !is_upgrade {
+            return answered.passed_on(program, place);
         }
-        let is_short = head::length(answer.headers()).is_some_and(|bytes| bytes <= PASSED_WHOLE);
-        // The place is taken until the answer is passed on to its end.
-        answer.map(|body| {
-            let body = body.map_frame(move |frame| {
-                let _taken = &place;
-                frame
-            });
-            match is_short {
-                true => Body::new(body),
-                false => Body::from_stream(body.into_data_stream()),
-            }
-        })
+        let Some(on_upgrade) = on_upgrade else {
+            let text = "It changed the protocol although nobody had asked for that.";
+            return pages::nothing(StatusCode::BAD_GATEWAY, "The instance failed", text);
+        };
+        let program = answered.upgrade();
+        let (seen, stop) = (route.seen.clone(), self.0.stop.clone());
+        tokio::spawn(async move {
+            splice::join(on_upgrade, program, seen, stop).await;
+            drop(place);
+        });
+        answered.answer.map(|_| Body::empty())
     }
 
     fn outgoing(
@@ -116,11 +91,26 @@ impl Router {
         let peer = parts.extensions.get::<Peer>().copied();
         let side = Side {
             peer: peer.and_then(|peer| peer.0),
-            is_tls: self.is_tls,
+            is_tls: self.0.is_tls,
         };
         let mut parts = head::outgoing(parts, address, keeps_prefix, side)?;
         // What the server has noted about a request is nothing for its way on.
         parts.extensions.clear();
         Some(parts)
+    }
+}
+
+fn unanswered(error: &Unanswered, address: &str) -> Response {
+    match error {
+        Unanswered::Unreached(error) => {
+            tracing::debug!(%error, address, "an instance takes no connection");
+            let text = "It takes no connections now. This page tries again.";
+            pages::wait("The instance does not answer", text)
+        }
+        Unanswered::BrokenOff(error) => {
+            tracing::debug!(%error, address, "an instance broke a request off");
+            let text = "It broke the request off before it had answered.";
+            pages::nothing(StatusCode::BAD_GATEWAY, "The instance failed", text)
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What becomes of the head of a request on its way to a program, and of the head of its answer on the way back. Pure.
 
 use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, request};
@@ -67,8 +67,8 @@ pub(super) struct Side {
     pub(super) is_tls: bool,
 }
 
-/// What the program is asked instead of the user's request. `address` is `host:port` of the program. None where
-/// address and path make no URI, which no request of the HTTP library leads to.
+/// What the program is asked instead of the user's request. `address` is `host:port` of the program. None where the
+/// path is none, which no request of the HTTP library leads to.
 pub(super) fn outgoing(
     mut parts: request::Parts,
     address: &str,
@@ -86,7 +86,6 @@ pub(super) fn outgoing(
     let query = parts.uri.query();
     let path = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     let path = PathAndQuery::try_from(path).ok()?;
-    let uri = Uri::builder().scheme("http").authority(address);
     let host = parts.headers.get(HOST).cloned();
     let upgrade = parts.headers.get(UPGRADE).cloned();
     let upgrade = upgrade.filter(|_| names(&parts.headers, "upgrade"));
@@ -98,22 +97,24 @@ pub(super) fn outgoing(
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, upgrade);
     }
-    for name in [FORWARDED_HOST, FORWARDED_PROTO, FORWARDED_PREFIX] {
-        headers.remove(name);
-    }
+    headers.remove(FORWARDED_PREFIX);
     let peer = side.peer.and_then(|peer| peer.to_string().try_into().ok());
     if let Some(peer) = peer {
         headers.append(FORWARDED_FOR, peer);
     }
-    if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host);
-    }
+    match host {
+        Some(host) => headers.insert(FORWARDED_HOST, host),
+        None => {
+            headers.remove(FORWARDED_HOST);
+            headers.insert(HOST, address.try_into().ok()?)
+        }
+    };
     let scheme = if side.is_tls { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if let Some(prefix) = prefix.filter(|_| !keeps_prefix) {
         headers.insert(FORWARDED_PREFIX, prefix);
     }
-    parts.uri = uri.path_and_query(path).build().ok()?;
+    parts.uri = Uri::from(path);
     parts.version = Version::HTTP_11;
     Some(parts)
 }
@@ -139,11 +140,6 @@ pub(super) fn incoming(headers: &mut HeaderMap, is_upgrade: bool, cut: Option<&s
     }
 }
 
-/// The length that the head of an answer announces.
-pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Whether `Connection` has this word.
 fn names(headers: &HeaderMap, word: &str) -> bool {
     let values = headers.get_all(CONNECTION).into_iter();
@@ -156,10 +152,13 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
     let values = headers.get_all(CONNECTION).into_iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     let words = texts.flat_map(|text| text.split(','));
-    let named: Vec<HeaderName> = words.filter_map(|word| word.trim().parse().ok()).collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let named = words.filter_map(|word| word.trim().parse().ok());
+    // Most requests and answers have none of them, and to look is less than to remove.
+    let always = headers.keys().filter(|name| HOP_BY_HOP.contains(name));
+    let dropped: Vec<HeaderName> = named.chain(always.cloned()).collect();
+    for name in dropped {
         // A request without its host is none, whatever its sender calls that.
-        if *name != HOST {
+        if name != HOST {
             headers.remove(name);
         }
     }
@@ -219,11 +218,13 @@ mod tests {
             ("/user/KEY?x", "/?x"),
         ] {
             let uri = sent(path, false, &[]).uri;
-            assert_eq!(uri.to_string(), format!("http://slave:5000{cut}"), "{path}");
+            assert_eq!(uri.to_string(), cut, "{path}");
             let uri = sent(path, true, &[]).uri;
             let whole = path.replace("KEY", KEY);
             assert_eq!(uri.path_and_query().unwrap().as_str(), whole);
         }
+        // HTTP/1.0 needs no host, but the program's version does.
+        assert_eq!(sent("/user/KEY", false, &[]).headers["host"], "slave:5000");
     }
 
     #[test]

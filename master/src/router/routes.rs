@@ -1,5 +1,6 @@
 //! Where each instance is, for the requests to it, and when it was last used.
 
+use super::program::Program;
 use crate::core::Cluster;
 use crate::core::event::{Event, Fact, FarmFact};
 use crate::core::instances::instance::{Instance, InstanceState};
@@ -32,12 +33,11 @@ pub(super) struct Route {
 }
 
 /// What becomes of requests to an instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Target {
     /// The program gets them.
     Up {
-        /// `host:port`.
-        address: String,
+        program: Arc<Program>,
         /// Whether the program sees paths with `/user/<key>` in front.
         keeps_prefix: bool,
     },
@@ -69,6 +69,15 @@ impl Seen {
     pub(super) fn last(&self) -> Option<Timestamp> {
         let last = self.0.load(Ordering::Relaxed);
         (last > 0).then_some(Timestamp(last))
+    }
+}
+
+impl Target {
+    fn program(&self) -> Option<&Arc<Program>> {
+        match self {
+            Self::Up { program, .. } => Some(program),
+            Self::Starting { .. } | Self::Failed { .. } | Self::Over => None,
+        }
     }
 }
 
@@ -119,6 +128,16 @@ impl Routes {
         read(&self.table).routes.get(key).cloned()
     }
 
+    /// Closes the connections to programs that nobody has used for too long.
+    pub(super) fn close_idle(&self) {
+        let table = read(&self.table);
+        let programs = table
+            .routes
+            .values()
+            .filter_map(|route| route.target.program());
+        programs.for_each(|program| program.close_idle());
+    }
+
     /// Since when uses are noted.
     pub(super) fn noted_since(&self) -> Timestamp {
         self.since
@@ -153,8 +172,9 @@ impl Table {
         if !instance.purpose.is_launch() {
             return;
         }
-        let target = target(cluster, instance);
         let before = self.routes.get(&instance.key);
+        let known = before.and_then(|before| before.target.program());
+        let target = target(cluster, instance, known);
         let seen = before.map_or_else(Seen::default, |before| before.seen.clone());
         let route = Arc::new(Route { target, seen });
         self.routes.insert(instance.key.clone(), route);
@@ -162,7 +182,8 @@ impl Table {
     }
 }
 
-fn target(cluster: &Cluster, instance: &Instance) -> Target {
+/// What becomes of requests to an instance; `known` is its program so far, whose connections are kept.
+fn target(cluster: &Cluster, instance: &Instance, known: Option<&Arc<Program>>) -> Target {
     let starting = |text: String| Target::Starting { text };
     let reason = instance
         .reason
@@ -180,10 +201,14 @@ fn target(cluster: &Cluster, instance: &Instance) -> Target {
             let slave = instance.slave.and_then(|slave| cluster.slave(slave));
             let host = slave.and_then(|slave| Some(slave.url.rsplit_once(':')?.0));
             match (host, instance.place) {
-                (Some(host), Some((port, keeps_prefix))) => Target::Up {
-                    address: format!("{host}:{port}"),
-                    keeps_prefix,
-                },
+                (Some(host), Some((port, keeps_prefix))) => {
+                    let address = format!("{host}:{port}");
+                    let known = known.filter(|known| known.address == address);
+                    Target::Up {
+                        program: known.cloned().unwrap_or_else(|| Program::at(address)),
+                        keeps_prefix,
+                    }
+                }
                 _ => starting("Its slave is looked for. This page tries again.".to_owned()),
             }
         }

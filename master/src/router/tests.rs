@@ -1,5 +1,8 @@
 //! Requests through a router that listens, to programs that listen.
 
+mod connections;
+
+use super::program::Program;
 use super::routes::{Seen, Target};
 use super::{Router, Routes};
 use clusterrunner_common::http::serve;
@@ -48,10 +51,9 @@ impl Farm {
                 });
             }
         });
-        let keeps_prefix = false;
         Self::with(Target::Up {
-            address,
-            keeps_prefix,
+            program: Program::at(address),
+            keeps_prefix: false,
         })
         .await
     }
@@ -80,10 +82,14 @@ impl Drop for Farm {
     }
 }
 
+/// Reads to the end of a head; nothing where the connection has ended.
 async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return String::new(),
+        }
     }
     String::from_utf8(head).unwrap()
 }
@@ -157,7 +163,7 @@ async fn where_no_program_answers_the_page_says_why() {
     for (target, status, reloads) in [
         (
             Target::Up {
-                address,
+                program: Program::at(address),
                 keeps_prefix: false,
             },
             "503",

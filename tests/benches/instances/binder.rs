@@ -89,17 +89,18 @@ impl Binder {
         }
     }
 
-    /// `host:port` of the program of an instance.
-    pub(crate) fn direct(&self, key: &str) -> String {
+    /// `host:port` of the program of an instance, and its process.
+    pub(crate) fn direct(&self, key: &str) -> (String, u32) {
         let found = processes::with_text(&format!("BINDER_ID={key}"));
         let mut ports = found.iter().filter_map(|process| {
             let variables = fs::read(format!("/proc/{}/environ", process.id)).ok()?;
             let mut variables = variables.split(|byte| *byte == 0);
             let port = variables.find_map(|one| one.strip_prefix(b"PORT="))?;
-            String::from_utf8(port.to_vec()).ok()
+            let port = String::from_utf8(port.to_vec()).ok()?;
+            Some((port, process.id))
         });
-        let port = ports.next_back().expect("the program runs");
-        format!("{}:{port}", self.farm.address())
+        let (port, process) = ports.next_back().expect("the program runs");
+        (format!("{}:{port}", self.farm.address()), process)
     }
 
     pub(crate) async fn stops(&self, template: &str, key: &str) {

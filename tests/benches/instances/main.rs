@@ -147,15 +147,22 @@ async fn hundred(binder: &Binder, template: &str) {
 async fn router(binder: &Binder, template: &str) {
     let key = binder.launches(template).await;
     binder.answers(&key).await;
-    let direct = binder.direct(&key);
+    let (direct, program) = binder.direct(&key);
     let master = binder.farm.master_address();
+    let processes = [
+        ("load", std::process::id()),
+        ("program", program),
+        ("master", binder.farm.master_process()),
+    ];
     for connections in [1, 64] {
         let (mut ratios, mut added) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let plain = drive(&direct, "/", connections).await;
-            let routed = drive(&master, &format!("/user/{key}/"), connections).await;
-            println!("{connections:>3} connections, direct: {plain}");
-            println!("{connections:>3} connections, routed: {routed}");
+            let routed_path = format!("/user/{key}/");
+            let plain = drive(&direct, "/", connections, &processes).await;
+            let routed = drive(&master, &routed_path, connections, &processes).await;
+            println!("{connections:>3} connections, direct: {}", plain.1);
+            println!("{connections:>3} connections, routed: {}", routed.1);
+            let (plain, routed) = (plain.0, routed.0);
             ratios.push(routed.per_second / plain.per_second);
             added.push(routed.at(500) - plain.at(500));
         }
@@ -168,7 +175,13 @@ async fn router(binder: &Binder, template: &str) {
     binder.stops(template, &key).await;
 }
 
-async fn drive(address: &str, path: &str, connections: usize) -> Figures {
+/// The figures of a load; and as text, with the processor time that each of the processes took for a request.
+async fn drive(
+    address: &str,
+    path: &str,
+    connections: usize,
+    processes: &[(&str, u32)],
+) -> (Figures, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let request: Arc<[u8]> = request.into_bytes().into();
     let load = Load {
@@ -176,5 +189,13 @@ async fn drive(address: &str, path: &str, connections: usize) -> Figures {
         pause: None,
         lasts: LASTS,
     };
-    http_load::drive(address, load, "200", move || Arc::clone(&request)).await
+    let before: Vec<Usage> = processes.iter().map(|(_, id)| Usage::of(*id)).collect();
+    let figures = http_load::drive(address, load, "200", move || Arc::clone(&request)).await;
+    let number = figures.per_second * LASTS.as_secs_f64();
+    let mut text = format!("{figures}; processor time for each:");
+    for ((name, id), before) in processes.iter().zip(before) {
+        let each = Usage::of(*id).since(before).seconds() * 1e6 / number;
+        text += &format!(" {name} {each:.1} us");
+    }
+    (figures, text)
 }

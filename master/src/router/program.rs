@@ -1,0 +1,151 @@
+//! The program of an instance, and connections to it that wait for the next request.
+
+use super::connection::Connection;
+use super::passing::{Answer, Question};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Response, StatusCode};
+use clusterrunner_common::lock::lock;
+use hyper::body::Incoming;
+use hyper::upgrade::{self, OnUpgrade};
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How long a connection is kept for the next request. Servers of programs close theirs after 5 s at the earliest
+/// (Node).
+const KEPT_IDLE: Duration = Duration::from_secs(4);
+
+/// Where requests are answered.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// `host:port`.
+    pub(super) address: String,
+    /// Those that were used last are at the end.
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// Why a program gives no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error("it takes no connection")]
+    Unreached(#[source] io::Error),
+    #[error("it broke a request off")]
+    BrokenOff(#[source] hyper::Error),
+}
+
+/// A program's answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) answer: Response<Incoming>,
+    /// What the answer comes by; none where a task of its own drives that.
+    connection: Option<Connection>,
+}
+
+impl Program {
+    /// That at `host:port`.
+    pub(super) fn at(address: String) -> Arc<Self> {
+        let idle = Mutex::default();
+        Arc::new(Self { address, idle })
+    }
+
+    /// Has the program answer. Another connection is tried only where nothing of the request was sent.
+    pub(super) async fn ask(&self, request: Request) -> Result<Answered, Unanswered> {
+        let mut request = request.map(Question::new);
+        let is_sent = request.body().is_sent();
+        loop {
+            let kept = self.kept();
+            let is_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Connection::open(&self.address)
+                    .await
+                    .map_err(Unanswered::Unreached)?,
+            };
+            let answer = match connection.ask(request).await {
+                Ok(answer) => answer,
+                Err(mut error) => match error.take_message() {
+                    // The program had closed it.
+                    Some(unsent) if is_kept => {
+                        request = unsent;
+                        continue;
+                    }
+                    _ => return Err(Unanswered::BrokenOff(error.into_error())),
+                },
+            };
+            // Whoever reads the answer does not see to it that the request is sent, however slowly it is read.
+            let connection = match is_sent.get() {
+                true => Some(connection),
+                false => {
+                    connection.leave();
+                    None
+                }
+            };
+            return Ok(Answered { answer, connection });
+        }
+    }
+
+    /// Takes a connection for the next request.
+    fn kept(&self) -> Option<Connection> {
+        let mut all = lock(&self.idle);
+        let last = all.pop()?;
+        if last.since.elapsed() <= KEPT_IDLE {
+            return Some(last.connection);
+        }
+        // The others are still older.
+        let old = mem::take(&mut *all);
+        drop(all);
+        drop(old);
+        None
+    }
+
+    /// Keeps a connection whose last answer was read to its end.
+    pub(super) fn keep(&self, mut connection: Connection) {
+        if connection.is_free() {
+            let since = Instant::now();
+            lock(&self.idle).push(Idle { connection, since });
+        }
+    }
+
+    /// Closes the connections that nobody has used for too long.
+    pub(super) fn close_idle(&self) {
+        let mut all = lock(&self.idle);
+        let old = all.partition_point(|one| one.since.elapsed() > KEPT_IDLE);
+        let old: Vec<Idle> = all.drain(..old).collect();
+        drop(all);
+        drop(old);
+    }
+}
+
+impl Answered {
+    /// Whether the connection goes on in another protocol.
+    pub(super) fn is_upgrade(&self) -> bool {
+        self.answer.status() == StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// The program's side of that.
+    pub(super) fn upgrade(&mut self) -> OnUpgrade {
+        if let Some(connection) = self.connection.take() {
+            connection.leave();
+        }
+        upgrade::on(&mut self.answer)
+    }
+
+    /// The answer for the user. The place of its request is taken until it is passed on to its end.
+    pub(super) fn passed_on(
+        self,
+        program: &Arc<Program>,
+        place: OwnedSemaphorePermit,
+    ) -> Response<Body> {
+        let Self { answer, connection } = self;
+        answer.map(|body| Body::new(Answer::new(body, connection, Arc::clone(program), place)))
+    }
+}
