@@ -3,6 +3,7 @@
 //! Names and shapes are those of the original's `/v1` API; what is ours beside them says so.
 
 pub mod accounts;
+pub mod apps;
 pub mod build_request;
 pub mod instances;
 pub mod launching;

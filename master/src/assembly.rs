@@ -28,6 +28,7 @@ use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
+use crate::read::app_story;
 use crate::read::builds::Builds;
 use crate::read::event_log;
 use crate::read::feed::{self, Feed};
@@ -36,6 +37,7 @@ use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
 use crate::router::{self, Router, Routes};
+use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
 use crate::store::results::Results;
@@ -98,7 +100,7 @@ pub async fn serve(
     let session = SessionId::from_random(random_bytes());
     let stores = (&results, &launched);
     let recovered = recover(&settings, &directory, stores, &session).await?;
-    let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings)?;
+    let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings, &launched)?;
     let caller = Caller::with_https(
         Some(secret.clone()),
         general.default_http_timeout,
@@ -176,6 +178,7 @@ fn launched(settings: &MasterSettings, directory: &Path) -> std::io::Result<Laun
     Ok(Launched {
         snapshots: Snapshots::open(directory.join("templates"))?,
         logs: InstanceLogs::open(logs, settings.max_instance_log_bytes)?,
+        app_logs: AppLogs::open(directory.join("app_logs"), settings.max_app_log_bytes)?,
     })
 }
 
@@ -221,6 +224,10 @@ async fn recover(
             .logs
             .keep_only(&instances)
             .map_err(ServeError::Launched)?;
+        launched
+            .app_logs
+            .keep_only(&coordinator.apps())
+            .map_err(ServeError::Launched)?;
         // A journal that does not know of these is older than they are.
         let stored = results.all_stored(&coordinator.open_builds());
         let opening = Opening {
@@ -255,6 +262,7 @@ impl Readers {
     fn told_by(
         coordinator: Coordinator,
         settings: &MasterSettings,
+        launched: &Launched,
     ) -> Result<(Coordinator, Self), ServeError> {
         let general = &settings.general;
         let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
@@ -267,10 +275,12 @@ impl Readers {
         let to_private = private.clone();
         let routes = Routes::since(Timestamp::now());
         let to_routes = routes.clone();
+        let to_app_logs = launched.app_logs.clone();
         let coordinator = coordinator.telling(move |cluster, events| {
             to_private.take_in(cluster, events);
             to_routes.take_in(cluster, events);
             to_published.take_in(cluster, events);
+            app_story::record(&to_app_logs, cluster, events);
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
             to_learning(cluster, events);
         });
@@ -508,6 +518,7 @@ impl Farm {
             session: self.session.clone(),
             snapshots: self.launched.snapshots.clone(),
             instance_logs: self.launched.logs.clone(),
+            app_logs: self.launched.app_logs.clone(),
             last_reports: LastReports::default(),
             waiting: Turns::at_a_time(WAITING_FOR_LOGS),
             image_policy: self.settings.image_policy,

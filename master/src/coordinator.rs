@@ -17,7 +17,7 @@ use crate::core::event::{Event, Fact, SlaveFact};
 use crate::core::instances::orders::latest_orders;
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
-use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, SessionId, SlaveId};
+use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, ProjectId, SessionId, SlaveId};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -155,6 +155,12 @@ impl Coordinator {
         let snapshots = self.cluster.snapshots().map(str::to_owned).collect();
         let instances = self.cluster.instances().map(|instance| instance.id);
         (snapshots, instances.collect())
+    }
+
+    /// The projects that are deployed.
+    #[must_use]
+    pub fn apps(&self) -> HashSet<ProjectId> {
+        self.cluster.apps().map(|app| app.project).collect()
     }
 
     /// Begins a life of the master that is known elsewhere, too.

@@ -131,8 +131,9 @@ impl Supervisor {
         }
         let mut state = self.lock();
         for (placement, last) in ended {
+            let last = last.filter(|last| *last != ReportedState::Ended);
             let last = last.unwrap_or_else(|| ReportedState::Failed {
-                reason: "the process that kept it ended while its slave was not there".to_owned(),
+                reason: "it was ended while its slave was not there".to_owned(),
             });
             state.instances.recall(placement, standing(&last));
         }

@@ -187,6 +187,12 @@ pub struct SnapshotRequest {
     pub offset: u64,
 }
 
+/// How many bytes of output there are in one [`LogsReport`] at most.
+pub const MAX_LOGS_REPORT: u64 = 1 << 20;
+
+/// How long the body of a [`LogsReport`] may be: JSON says some bytes in six.
+pub const MAX_LOGS_BODY: usize = 8 << 20;
+
 /// Body of the master's `POST /v1/slave/<id>/instance_logs`: what instances printed. The answer is 200
 /// [`LogsAnswer`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

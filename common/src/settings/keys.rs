@@ -138,6 +138,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Limit>("max_code_upload_bytes", MASTER),
     key_of::<ImagePolicy>("image_policy", MASTER),
     key_of::<Limit>("max_snapshot_bytes", MASTER),
+    key_of::<LogSize>("max_app_log_bytes", MASTER),
     key_of::<LogSize>("max_instance_log_bytes", MASTER),
     key_of::<Secret>("binder_api_key", MASTER),
     key_of::<bool>("launch_without_key", MASTER),

@@ -45,6 +45,8 @@ pub struct MasterSettings {
     pub max_snapshot_bytes: u64,
     /// How many bytes are kept of what an instance prints.
     pub max_instance_log_bytes: u64,
+    /// How many bytes are kept of the log of an app.
+    pub max_app_log_bytes: u64,
     /// The Binder API.
     pub binder: BinderSettings,
 }
@@ -104,6 +106,7 @@ pub fn load_master(
         image_policy: layers.get("image_policy")?,
         max_snapshot_bytes: layers.get::<Limit>("max_snapshot_bytes")?.0,
         max_instance_log_bytes: layers.get::<LogSize>("max_instance_log_bytes")?.0,
+        max_app_log_bytes: layers.get::<LogSize>("max_app_log_bytes")?.0,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What goes when templates and instances are forgotten: snapshots, and what instances printed.
 
 use crate::coordinator::ClusterHandle;
+use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::templates::Snapshots;
 use clusterrunner_common::ids::InstanceId;
@@ -14,6 +15,8 @@ pub struct Launched {
     pub snapshots: Snapshots,
     /// What instances print.
     pub logs: InstanceLogs,
+    /// What happens to apps and what their processes print.
+    pub app_logs: AppLogs,
 }
 
 impl Launched {

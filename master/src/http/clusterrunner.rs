@@ -1,6 +1,7 @@
 //! The API of ClusterRunner, versions 1 and 2: routes, handlers, shapes and errors.
 
 mod accounts;
+mod apps;
 mod build_page;
 mod builds;
 mod console;
@@ -41,6 +42,7 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
+use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
@@ -102,6 +104,8 @@ pub struct Api {
     pub snapshots: Snapshots,
     /// What instances print.
     pub instance_logs: InstanceLogs,
+    /// What happens to apps and what their processes print.
+    pub app_logs: AppLogs,
     /// The last report of each slave about its instances.
     pub last_reports: LastReports,
     /// The answers that wait for what instances print.

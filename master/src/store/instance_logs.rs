@@ -11,10 +11,11 @@ mod tests;
 
 pub use log::LogText;
 
-use clusterrunner_common::api::instances::LogPiece;
-use clusterrunner_common::ids::InstanceId;
+use clusterrunner_common::api::instances::{LogPiece, MAX_RUN_OUTPUT};
+use clusterrunner_common::ids::{Generation, InstanceId};
 use clusterrunner_common::lock::lock;
 use log::Log;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fs::DirBuilder;
 use std::io;
@@ -41,6 +42,8 @@ struct Known {
     log: Mutex<Option<Log>>,
     /// How long the text is.
     length: watch::Sender<u64>,
+    /// Of a run that has ended: under which placement it printed how many bytes.
+    expected: watch::Sender<Option<(Generation, u64)>>,
 }
 
 impl InstanceLogs {
@@ -83,14 +86,80 @@ impl InstanceLogs {
     /// # Errors
     /// The disk refuses.
     pub fn add(&self, piece: &LogPiece) -> io::Result<Option<u64>> {
+        self.add_at_most(piece, self.0.max_bytes)
+    }
+
+    /// The same for a run, of which all is kept until it was read.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn add_of_run(&self, piece: &LogPiece) -> io::Result<Option<u64>> {
+        self.add_at_most(piece, MAX_RUN_OUTPUT.max(self.0.max_bytes))
+    }
+
+    fn add_at_most(&self, piece: &LogPiece, max_bytes: u64) -> io::Result<Option<u64>> {
         self.with(piece.id, |log, length| {
-            let end = log.take(piece)?;
+            let end = log.take(piece, max_bytes)?;
             length.send_if_modified(|length| {
                 let before = std::mem::replace(length, log.length());
                 *length != before
             });
             Ok(end)
         })
+    }
+
+    /// How many bytes of a placement's output are there; nothing for a placement before the latest one. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn end_of(&self, instance: InstanceId, placement: Generation) -> io::Result<Option<u64>> {
+        let latest = self.with(instance, |log, _| Ok(log.end()));
+        latest.map(|(generation, end)| match generation.cmp(&placement) {
+            Ordering::Less => Some(0),
+            Ordering::Equal => Some(end),
+            Ordering::Greater => None,
+        })
+    }
+
+    /// Takes note that a run has printed so many bytes in all under this placement: how much is still on its way.
+    pub fn expect(&self, run: InstanceId, placement: Generation, printed: u64) {
+        let known = self.known(run);
+        known.expected.send_replace(Some((placement, printed)));
+    }
+
+    /// Waits until all that a run printed is here. Nothing says how long that takes, or that it ever comes.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn is_whole(&self, run: InstanceId) -> io::Result<()> {
+        let known = self.known(run);
+        let (mut expected, mut length) = (known.expected.subscribe(), known.length.subscribe());
+        loop {
+            expected.mark_unchanged();
+            length.mark_unchanged();
+            let awaited = *expected.borrow();
+            if let Some((placement, printed)) = awaited {
+                let logs = self.clone();
+                let end = tokio::task::spawn_blocking(move || logs.end_of(run, placement)).await;
+                let end = end.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+                if end.is_none_or(|end| end >= printed) {
+                    return Ok(());
+                }
+            }
+            // Both live as long as the log is known.
+            tokio::select! {
+                _ = expected.changed() => {}
+                _ = length.changed() => {}
+            }
+        }
+    }
+
+    /// Keeps of a run's output no more than of other instances'. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn shrink(&self, run: InstanceId) -> io::Result<()> {
+        self.with(run, |log, _| log.shrink(self.0.max_bytes))
     }
 
     /// The text from `offset` on, at most `most` bytes of it. What is not kept any more is left out. Blocks.
@@ -132,7 +201,7 @@ impl InstanceLogs {
         let log = match &mut *opened {
             Some(log) => log,
             none => {
-                let log = Log::open(self.directory_of(instance), self.0.max_bytes)?;
+                let log = Log::open(self.directory_of(instance))?;
                 known.length.send_replace(log.length());
                 none.insert(log)
             }
@@ -146,6 +215,7 @@ impl InstanceLogs {
             Arc::new(Known {
                 log: Mutex::default(),
                 length: watch::Sender::new(0),
+                expected: watch::Sender::new(None),
             })
         });
         Arc::clone(known)

@@ -5,7 +5,7 @@ use crate::instances::Placement;
 use crate::keeper::{log_directory, piece_of};
 use crate::master::api::{Backoff, MasterApi};
 use crate::master::registration::Registration;
-use clusterrunner_common::api::instances::{LogPiece, LogsReport};
+use clusterrunner_common::api::instances::{LogPiece, LogsReport, MAX_LOGS_REPORT};
 use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::lock::lock;
 use reqwest::StatusCode;
@@ -16,9 +16,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// How much of one instance goes into a report, and how much of all.
-const MOST_OF_ONE: u64 = 128 << 10;
-const MOST_OF_ALL: u64 = 1 << 20;
+/// How much goes into a report.
+const MOST: u64 = MAX_LOGS_REPORT;
 
 /// Pause between two reports: what is printed meanwhile goes together.
 const TOGETHER: Duration = Duration::from_millis(100);
@@ -33,6 +32,8 @@ const LAST: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Logs {
     kept: Mutex<BTreeMap<Placement, Log>>,
+    /// The instance with which the next report begins, so that a loud one does not keep the others from being heard.
+    next: Mutex<Option<Placement>>,
     more: Notify,
     ending: CancellationToken,
 }
@@ -104,10 +105,17 @@ impl Logs {
     /// The next pieces. Blocks.
     fn pieces(&self) -> Vec<(Placement, LogPiece)> {
         let mut pieces = Vec::new();
-        let mut left = MOST_OF_ALL;
-        let kept = lock(&self.kept).clone();
+        let mut left = MOST;
+        let mut kept: Vec<(Placement, Log)> = {
+            let kept = lock(&self.kept);
+            kept.iter().map(|(at, log)| (*at, log.clone())).collect()
+        };
+        let next = lock(&self.next).take();
+        let before = kept.partition_point(|(placement, _)| Some(*placement) < next);
+        kept.rotate_left(before);
         for (placement, log) in kept {
             if left == 0 {
+                *lock(&self.next) = Some(placement);
                 break;
             }
             if !log.has_more() {
@@ -118,8 +126,7 @@ impl Logs {
                 pieces.push((placement, piece(placement, 0, Vec::new())));
                 continue;
             };
-            let most = MOST_OF_ONE.min(left);
-            let read = piece_of(&log_directory(&log.directory), sent, most);
+            let read = piece_of(&log_directory(&log.directory), sent, left);
             match read {
                 Ok(read) if read.bytes.is_empty() => self.is_whole(placement),
                 Ok(mut read) => {
@@ -229,7 +236,8 @@ impl Supervisor {
 
     /// Brings what is left, if that does not take long.
     pub(crate) async fn push_last_logs(&self, api: &MasterApi, registration: &Registration) {
-        let rest = async { while self.push_once(api, registration).await == Pushed::Some {} };
+        let rest =
+            async { while let Pushed::Some { .. } = self.push_once(api, registration).await {} };
         tokio::time::timeout(LAST, rest).await.ok();
     }
 
@@ -237,9 +245,11 @@ impl Supervisor {
         let mut backoff = Backoff::quick();
         loop {
             match self.push_once(api, registration).await {
-                Pushed::Some => {
+                Pushed::Some { is_full } => {
                     backoff = Backoff::quick();
-                    tokio::time::sleep(TOGETHER).await;
+                    if !is_full {
+                        tokio::time::sleep(TOGETHER).await;
+                    }
                 }
                 Pushed::Nothing => {
                     self.0.logs.more.notified().await;
@@ -261,6 +271,9 @@ impl Supervisor {
         if pieces.is_empty() {
             return Pushed::Nothing;
         }
+        let length: u64 = pieces.iter().map(|(_, piece)| piece.length).sum();
+        // What is cut off at a character is missing in a full one.
+        let is_full = length >= MOST / 2;
         let (placements, pieces): (Vec<Placement>, Vec<LogPiece>) = pieces.into_iter().unzip();
         let report = LogsReport {
             session_id: api.session.clone(),
@@ -273,7 +286,7 @@ impl Supervisor {
                     is_news |= self.0.logs.is_at(placement, end);
                 }
                 match is_news {
-                    true => Pushed::Some,
+                    true => Pushed::Some { is_full },
                     // It does not take what it is given.
                     false => Pushed::Failed,
                 }
@@ -290,9 +303,11 @@ impl Supervisor {
     }
 }
 
-#[derive(PartialEq, Eq)]
 enum Pushed {
-    Some,
+    /// Where the report was full there is more.
+    Some {
+        is_full: bool,
+    },
     Nothing,
     Failed,
 }
@@ -300,6 +315,42 @@ enum Pushed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::ids::{Generation, InstanceId};
+
+    #[test]
+    fn a_loud_instance_does_not_keep_others_from_being_heard() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = Logs::default();
+        let placement = |id| Placement {
+            id: InstanceId(id),
+            generation: Generation(1),
+        };
+        for (id, bytes) in [(1, 3 * MOST), (2, 10), (3, 10)] {
+            let own = directory.path().join(id.to_string());
+            std::fs::create_dir_all(log_directory(&own)).unwrap();
+            let text = vec![b'x'; usize::try_from(bytes).unwrap()];
+            std::fs::write(log_directory(&own).join(format!("{:020}", 0)), text).unwrap();
+            logs.begin(placement(id), own);
+            logs.has_printed(placement(id), bytes);
+            logs.is_at(placement(id), Some(0));
+        }
+        let lengths = || {
+            let pieces = logs.pieces().into_iter();
+            let lengths: Vec<(u64, u64)> = pieces
+                .map(|(placement, piece)| (placement.id.0, piece.length))
+                .collect();
+            for (id, length) in &lengths {
+                let sent = lock(&logs.kept)[&placement(*id)].sent.unwrap();
+                logs.is_at(placement(*id), Some(sent + length));
+            }
+            lengths
+        };
+        assert_eq!(lengths(), [(1, MOST)]);
+        assert_eq!(lengths(), [(2, 10), (3, 10), (1, MOST - 20)]);
+        assert_eq!(lengths(), [(1, MOST)]);
+        assert_eq!(lengths(), [(1, 20)]);
+        assert_eq!(lengths(), []);
+    }
 
     #[test]
     fn no_character_is_cut_in_two() {

@@ -9,8 +9,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{
-    InstanceOrder, InstancesOrder, InstancesReport, LogsAnswer, LogsReport, OrderedPurpose,
-    ReportedState, SnapshotOrder, SnapshotRequest,
+    InstanceOrder, InstancesOrder, InstancesReport, LogsAnswer, LogsReport, MAX_LOGS_BODY,
+    OrderedPurpose, ReportedState, SnapshotOrder, SnapshotRequest,
 };
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::ids::{Generation, InstanceId};
@@ -61,7 +61,7 @@ async fn report(
 
 async fn logs(
     State(book): State<Arc<Book>>,
-    Signed(report): Signed<LogsReport, { 8 << 20 }>,
+    Signed(report): Signed<LogsReport, MAX_LOGS_BODY>,
 ) -> Json<LogsAnswer> {
     let mut ends = Vec::new();
     book.logs.send_modify(|logs| {
@@ -198,6 +198,25 @@ impl Book {
         match waited {
             Ok(Ok(logs)) => logs[&(id, generation)].clone(),
             _ => panic!("printed only {:#?}", self.logs.borrow()),
+        }
+    }
+
+    /// Waits until so many bytes have come of what an instance printed.
+    pub(crate) async fn prints_bytes(&self, id: u64, generation: u32, bytes: u64) -> String {
+        let mut logs = self.logs.subscribe();
+        let log = |logs: &BTreeMap<(u64, u32), String>| {
+            let log = logs.get(&(id, generation));
+            log.cloned().unwrap_or_default()
+        };
+        let length = |logs: &BTreeMap<(u64, u32), String>| {
+            let log = logs.get(&(id, generation));
+            log.map_or(0, |log| log.len() as u64)
+        };
+        let has = |logs: &BTreeMap<(u64, u32), String>| length(logs) >= bytes;
+        let waited = tokio::time::timeout(DEADLINE, logs.wait_for(has)).await;
+        match waited {
+            Ok(Ok(logs)) => log(&logs),
+            _ => panic!("{} bytes came of {bytes}", length(&self.logs.borrow())),
         }
     }
 

@@ -20,20 +20,20 @@ http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), http.server.Simpl
 ";
 
 /// A slave with a template of one program, `serve.py`.
-struct Farm {
-    master: FakeMaster,
-    slave: TestSlave,
-    template: SnapshotOrder,
+pub(crate) struct Farm {
+    pub(crate) master: FakeMaster,
+    pub(crate) slave: TestSlave,
+    pub(crate) template: SnapshotOrder,
 }
 
 const PLACE: &str = "0123456789abcdef";
 
 impl Farm {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    async fn start_with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let master = FakeMaster::start().await;
         let place = Place::new().await;
         let files = [("source/serve.py", SERVER), ("source/hello", "world\n")];
@@ -47,7 +47,7 @@ impl Farm {
         }
     }
 
-    async fn order(&self, order: InstancesOrder) {
+    pub(crate) async fn order(&self, order: InstancesOrder) {
         let url = self.slave.url("/v1/instances");
         let _: Success = self
             .slave
@@ -68,7 +68,7 @@ impl Farm {
     }
 
     /// Ends all, and looks that nothing is left of them.
-    async fn ends_all(self) {
+    pub(crate) async fn ends_all(self) {
         let data = self.slave.data.clone();
         self.order(order(1_000, Vec::new())).await;
         self.master
@@ -77,7 +77,12 @@ impl Farm {
                 let mut all = report.instances.iter();
                 all.all(|one| {
                     let state = &one.state;
-                    matches!(state, ReportedState::Ended | ReportedState::Failed { .. })
+                    matches!(
+                        state,
+                        ReportedState::Ended
+                            | ReportedState::Failed { .. }
+                            | ReportedState::Exited { .. }
+                    )
                 })
             })
             .await;
@@ -87,11 +92,11 @@ impl Farm {
 }
 
 /// Of instances below this data directory.
-fn processes(data: &Path) -> Vec<u32> {
+pub(crate) fn processes(data: &Path) -> Vec<u32> {
     crate::test_slave::all_processes(&format!("instance:{}/instances:", data.display()))
 }
 
-async fn get(port: u16, path: &str) -> String {
+pub(crate) async fn get(port: u16, path: &str) -> String {
     let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await;
     answer.unwrap().text().await.unwrap()
 }
@@ -371,7 +376,7 @@ async fn a_template_is_fetched_ahead() {
 
 /// Podman with images and containers below a directory of its own, by the flags that work as root on machines that allow
 /// little.
-fn podman(directory: &Path) -> (std::process::Command, String) {
+pub(crate) fn podman(directory: &Path) -> (std::process::Command, String) {
     let mut flags = [
         "storage-driver=vfs",
         "runtime=runc",
@@ -387,8 +392,19 @@ fn podman(directory: &Path) -> (std::process::Command, String) {
     (podman, flags.join(", "))
 }
 
+/// The settings of a slave that runs containers with these flags.
+pub(crate) fn settings_of(flags: &str) -> [(&str, &str); 4] {
+    let run_flags = "--ulimit=nofile=1024:1024, --ulimit=nproc=1000:1000";
+    [
+        ("container_runtime", "podman"),
+        ("container_flags", flags),
+        ("container_run_flags", run_flags),
+        ("container_network", "host"),
+    ]
+}
+
 /// The archive of an image with a web server; none where none can be built.
-fn image(directory: &Path) -> Option<Vec<u8>> {
+pub(crate) fn image(directory: &Path) -> Option<Vec<u8>> {
     let context = directory.join("context");
     std::fs::create_dir_all(&context).unwrap();
     std::fs::copy("/bin/busybox", context.join("busybox")).ok()?;
@@ -427,16 +443,7 @@ async fn an_image_runs_as_a_container_and_leaves_none() {
         return;
     };
     let (_, flags) = podman(directory.path());
-    let settings = [
-        ("container_runtime", "podman"),
-        ("container_flags", &flags),
-        (
-            "container_run_flags",
-            "--ulimit=nofile=1024:1024, --ulimit=nproc=1000:1000",
-        ),
-        ("container_network", "host"),
-    ];
-    let mut farm = Farm::start_with(&settings).await;
+    let mut farm = Farm::start_with(&settings_of(&flags)).await;
     let digest = crate::instance_book::digest_of(&bytes);
     farm.template.digest.clone_from(&digest);
     farm.template.bytes = bytes.len() as u64;
@@ -462,25 +469,30 @@ async fn an_image_runs_as_a_container_and_leaves_none() {
     assert_eq!(processes(&slave_data), [0_u32; 0]);
 }
 
-fn is_keeper(id: u32) -> bool {
+pub(crate) fn is_keeper(id: u32) -> bool {
     let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).contains("keep-instance")
 }
 
-fn kill(id: u32) {
+pub(crate) fn kill(id: u32) {
     let pid = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 /// A slave that is a process of its own.
-struct SlaveProcess {
+pub(crate) struct SlaveProcess {
     child: std::process::Child,
     base: tempfile::TempDir,
     port: u16,
 }
 
 impl SlaveProcess {
-    fn start(master: &FakeMaster, base: tempfile::TempDir, port: u16, alone_for: u32) -> Self {
+    pub(crate) fn start(
+        master: &FakeMaster,
+        base: tempfile::TempDir,
+        port: u16,
+        alone_for: u32,
+    ) -> Self {
         let (host, master_port) = master.address.rsplit_once(':').unwrap();
         let path = base.path().display();
         let settings = format!(
@@ -508,17 +520,17 @@ impl SlaveProcess {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.base.path().join(format!("base/slave-{}", self.port))
     }
 
-    async fn order(&self, order: InstancesOrder) {
+    pub(crate) async fn order(&self, order: InstancesOrder) {
         let caller = Caller::new(Some(secret()), DEADLINE).unwrap();
         let url = format!("http://127.0.0.1:{}/v1/instances", self.port);
         let _: Success = caller.send(Method::PUT, &url, &order).await.unwrap();
     }
 
-    fn kill(mut self) -> (tempfile::TempDir, u16) {
+    pub(crate) fn kill(mut self) -> (tempfile::TempDir, u16) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         (self.base, self.port)
@@ -574,18 +586,23 @@ async fn a_slave_that_is_killed_finds_its_instances_again() {
     slave.kill();
 }
 
+/// Waits until nothing of the instances below this data directory runs.
+pub(crate) async fn all_end(data: &Path) {
+    let all_end = async {
+        while !processes(data).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, all_end).await.unwrap();
+}
+
 #[tokio::test]
 async fn instances_end_when_their_slave_is_gone_for_good() {
     let master = FakeMaster::start().await;
     let (slave, port, _) = slave_process(&master, 1).await;
     let data = slave.data();
     let (_base, _) = slave.kill();
-    let all_end = async {
-        while !processes(&data).is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, all_end).await.unwrap();
+    all_end(&data).await;
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 

@@ -5,6 +5,7 @@
     reason = "clippy takes only functions marked as tests for tests, and these have functions beside them"
 )]
 
+mod apps;
 mod batches;
 mod connection;
 mod fake_master;

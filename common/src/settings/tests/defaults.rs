@@ -25,6 +25,7 @@ fn defaults_of_the_master() {
         image_policy,
         max_snapshot_bytes,
         max_instance_log_bytes,
+        max_app_log_bytes,
         binder,
     } = place.master();
     let base = place.directory.path();
@@ -94,8 +95,12 @@ fn defaults_of_the_master() {
     let kept_templates = (max_templates, max_templates_bytes);
     assert_eq!(kept_templates, (Some(1000), Some(50 << 30)));
     assert_eq!(
-        (max_snapshot_bytes, max_instance_log_bytes),
-        (8 << 30, 4 << 20)
+        (
+            max_snapshot_bytes,
+            max_instance_log_bytes,
+            max_app_log_bytes
+        ),
+        (8 << 30, 4 << 20, 16 << 20)
     );
     assert!(binder.api_key.is_none() && !binder.launch_without_key);
     assert!(binder.ports.is_empty());

@@ -29,7 +29,7 @@ pub enum Owner {
 impl Owner {
     /// The owner of what an actor asks for.
     #[must_use]
-    pub(in crate::core) fn of(actor: Actor) -> Self {
+    pub fn of(actor: Actor) -> Self {
         match actor {
             Actor::User(user) => Self::User(user),
             Actor::Binder => Self::Binder,

@@ -103,6 +103,8 @@ pub(crate) enum ApiError {
     UnusableResult(String),
     #[error("There is no such snapshot.")]
     NoSnapshot,
+    #[error("There is no such app.")]
+    NoApp,
     #[error(transparent)]
     NoSpace(#[from] ShortOfSpace),
     #[error(transparent)]
@@ -228,6 +230,7 @@ impl ApiError {
             | Self::NoSuchUser(_)
             | Self::NoRoute
             | Self::NoSnapshot
+            | Self::NoApp
             | Self::UnknownAtom(_)
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }

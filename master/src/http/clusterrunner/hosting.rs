@@ -5,6 +5,9 @@ use super::{Api, Path};
 use crate::core::Cluster;
 use crate::core::command::Command;
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use crate::read::app_story;
+use crate::store::app_logs::{AppLogs, Output};
+use crate::store::instance_logs::InstanceLogs;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -12,10 +15,12 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{
-    InstancesReport, LogPiece, LogsAnswer, LogsReport, SnapshotRequest,
+    InstancesReport, LogPiece, LogsAnswer, LogsReport, MAX_LOGS_BODY, ReportedState,
+    SnapshotRequest,
 };
 use clusterrunner_common::auth::gate::Signed;
-use clusterrunner_common::ids::{SessionId, SlaveId};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{ProjectId, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -69,6 +74,13 @@ pub(super) async fn report(
     }
     check_known(&api, slave, &session).await?;
     if api.last_reports.is_new(slave, &session, number) {
+        // Before anybody hears that a run has ended: how much of its output is still on its way.
+        for instance in &instances {
+            if let ReportedState::Exited { printed, .. } = instance.state {
+                let logs = &api.instance_logs;
+                logs.expect(instance.id, instance.generation, printed);
+            }
+        }
         let instances = instances.into_iter().map(|instance| ReportedInstance {
             id: instance.id,
             generation: instance.generation,
@@ -96,7 +108,7 @@ pub(super) async fn report(
 pub(super) async fn logs(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
-    Signed(report): Signed<LogsReport>,
+    Signed(report): Signed<LogsReport, MAX_LOGS_BODY>,
 ) -> Result<Json<LogsAnswer>, ApiError> {
     let LogsReport { session_id, logs } = report;
     let ends_somewhere = |piece: &LogPiece| piece.offset.checked_add(piece.length).is_some();
@@ -108,21 +120,18 @@ pub(super) async fn logs(
     let bytes: usize = logs.iter().map(|piece| piece.text.len()).sum();
     api.space.check(bytes as u64)?;
     let look = move |cluster: &Cluster| {
-        let is_wanted = |piece: &LogPiece| {
-            let instance = cluster.instance(piece.id);
-            instance.is_some_and(|instance| {
-                instance.generation == piece.generation && instance.slave == Some(slave)
-            })
-        };
-        let wanted = logs.into_iter().map(|piece| (is_wanted(&piece), piece));
+        let wanted = logs
+            .into_iter()
+            .map(|piece| (wanted(cluster, slave, &piece), piece));
         wanted.collect::<Vec<_>>()
     };
     let pieces = api.cluster.read(look).await?;
-    let store = api.instance_logs.clone();
+    let (store, app_logs) = (api.instance_logs.clone(), api.app_logs.clone());
+    let now = Timestamp::now();
     let stored = spawn_blocking(move || {
-        let end = |(is_wanted, piece): (bool, LogPiece)| match is_wanted {
-            true => store.add(&piece),
-            false => Ok(None),
+        let end = |(wanted, piece): (Option<Wanted>, LogPiece)| match wanted {
+            Some(wanted) => stored(&store, &app_logs, now, &wanted, &piece),
+            None => Ok(None),
         };
         pieces.into_iter().map(end).collect::<io::Result<Vec<_>>>()
     });
@@ -134,6 +143,58 @@ pub(super) async fn logs(
         source,
     })?;
     Ok(Json(LogsAnswer { ends }))
+}
+
+/// Where what an instance prints belongs.
+#[derive(Debug)]
+struct Wanted {
+    /// The app, and the process as users call it.
+    app: Option<(ProjectId, String)>,
+    is_run: bool,
+}
+
+/// None of what nobody wants.
+fn wanted(cluster: &Cluster, slave: SlaveId, piece: &LogPiece) -> Option<Wanted> {
+    let instance = cluster.instance(piece.id)?;
+    let is_here = instance.generation == piece.generation && instance.slave == Some(slave);
+    let project = instance.purpose.project();
+    let app = project.filter(|project| cluster.app(*project).is_some());
+    is_here.then(|| Wanted {
+        app: app.zip(app_story::process(&instance.purpose)),
+        is_run: instance.purpose.is_run(),
+    })
+}
+
+/// Stores a piece in the log of its instance, and in that of its app. Says how much both have: the slave goes on there,
+/// and each takes only what it has not.
+fn stored(
+    logs: &InstanceLogs,
+    app_logs: &AppLogs,
+    at: Timestamp,
+    wanted: &Wanted,
+    piece: &LogPiece,
+) -> io::Result<Option<u64>> {
+    let of_app = match &wanted.app {
+        Some((project, process)) => {
+            let before = logs.end_of(piece.id, piece.generation)?;
+            let output = Output {
+                process,
+                is_run: wanted.is_run,
+                piece,
+                before: before.unwrap_or_default(),
+            };
+            Some(app_logs.add_output(*project, at, output)?)
+        }
+        None => None,
+    };
+    let end = match wanted.is_run {
+        true => logs.add_of_run(piece)?,
+        false => logs.add(piece)?,
+    };
+    Ok(match of_app {
+        Some(of_app) => end.zip(of_app).map(|(end, of_app)| end.min(of_app)),
+        None => end,
+    })
 }
 
 /// A slave asks for a snapshot, or for the rest of it.

@@ -2,8 +2,8 @@
 
 use super::original::uploads as original_uploads;
 use super::{
-    Api, accounts, builds, console, downloads, hosting, instances, lists, reads, slaves, sources,
-    templates, uploads,
+    Api, accounts, apps, builds, console, downloads, hosting, instances, lists, reads, slaves,
+    sources, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -176,7 +176,7 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
 /// The same in both versions, and not listed at the top: the original has no templates.
 fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     let (one_template, one_instance) = ("/templates/[template]", "/instances/[instance_id]");
-    let logs = "/instances/[instance_id]/logs";
+    let (logs, app_log) = ("/instances/[instance_id]/logs", "/app_logs/[app_id]");
     table
         .route(
             "",
@@ -198,6 +198,7 @@ fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(instances::one).delete(instances::stop),
         )
         .route("logs", logs, logs, get(instances::log))
+        .route("", app_log, app_log, get(apps::log))
         .route(
             "",
             "/snapshot",

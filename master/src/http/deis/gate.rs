@@ -76,7 +76,9 @@ fn token(headers: &HeaderMap) -> Result<&str, BadToken> {
     let value = value.and_then(|value| value.to_str().ok());
     let mut words = value.unwrap_or_default().split_ascii_whitespace();
     let scheme = words.next().unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("token") {
+    // `Bearer` is what the farm's other APIs want, and our own client sends.
+    let schemes = ["token", "bearer"];
+    if !schemes.iter().any(|one| scheme.eq_ignore_ascii_case(one)) {
         return Err(BadToken::Missing);
     }
     match (words.next(), words.next()) {
@@ -95,6 +97,7 @@ mod tests {
         for (value, expected) in [
             ("token abc", Ok("abc")),
             ("TOKEN  abc ", Ok("abc")),
+            ("Bearer abc", Ok("abc")),
             ("token", Err(BadToken::Empty)),
             ("token a b", Err(BadToken::Spaces)),
             ("Basic abc", Err(BadToken::Missing)),

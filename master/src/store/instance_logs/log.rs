@@ -12,8 +12,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
-/// Of how many files a full log consists.
+/// Of how many files a full log consists at least.
 const FILES: u64 = 4;
+
+/// The most bytes of a file: a reader of a part reads all of it.
+const MOST_OF_FILE: u64 = 4 << 20;
 
 /// The most bytes that are read of one file: a full one, and a piece that was begun in it.
 const MOST_READ: u64 = 64 << 20;
@@ -34,7 +37,6 @@ pub struct LogText {
 #[derive(Debug)]
 pub(super) struct Log {
     directory: PathBuf,
-    max_bytes: u64,
     files: VecDeque<Part>,
     /// The latest placement of which there is output; 0 before the first.
     generation: Generation,
@@ -55,10 +57,9 @@ struct Part {
 
 impl Log {
     /// The log in a directory, which need not be there.
-    pub(super) fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
+    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         let mut log = Self {
             directory,
-            max_bytes,
             files: VecDeque::new(),
             generation: Generation(0),
             end: 0,
@@ -114,13 +115,18 @@ impl Log {
         Ok(())
     }
 
+    /// The latest placement of which there is output, and how many bytes of its output are there.
+    pub(super) fn end(&self) -> (Generation, u64) {
+        (self.generation, self.end)
+    }
+
     /// How long the text is, with what is not kept any more.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
     /// Stores a piece, unless it is there already; as [`super::InstanceLogs::add`].
-    pub(super) fn take(&mut self, piece: &LogPiece) -> io::Result<Option<u64>> {
+    pub(super) fn take(&mut self, piece: &LogPiece, max_bytes: u64) -> io::Result<Option<u64>> {
         let mut text = String::new();
         let end = match piece.generation.cmp(&self.generation) {
             Ordering::Less => return Ok(None),
@@ -143,19 +149,21 @@ impl Log {
         }
         text += &piece.text;
         let end = piece.offset.saturating_add(piece.length);
-        self.append(&Record {
+        let record = Record {
             generation: piece.generation,
             end,
             text: &text,
-        })?;
+        };
+        self.append(&record, max_bytes)?;
         Ok(Some(end))
     }
 
-    fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
+    fn append(&mut self, record: &Record<'_>, max_bytes: u64) -> io::Result<()> {
         let bytes = record.encode().ok_or(io::ErrorKind::InvalidInput)?;
         let added = bytes.len() as u64;
         let is_full = |part: &Part| {
-            part.bytes > 0 && part.bytes.saturating_add(added) > self.max_bytes / FILES
+            let most = (max_bytes / FILES).min(MOST_OF_FILE);
+            part.bytes > 0 && part.bytes.saturating_add(added) > most
         };
         let part = match self.files.back().copied().filter(|part| !is_full(part)) {
             Some(part) => part,
@@ -173,7 +181,7 @@ impl Log {
         }
         (self.generation, self.end) = (record.generation, record.end);
         self.length += record.text.len() as u64;
-        self.drop_oldest()
+        self.shrink(max_bytes)
     }
 
     fn begin_file(&mut self) -> io::Result<Part> {
@@ -190,9 +198,10 @@ impl Log {
         Ok(part)
     }
 
-    fn drop_oldest(&mut self) -> io::Result<()> {
+    /// Removes the oldest of more bytes than this.
+    pub(super) fn shrink(&mut self, max_bytes: u64) -> io::Result<()> {
         let total = |files: &VecDeque<Part>| files.iter().map(|part| part.bytes).sum::<u64>();
-        while self.files.len() > 1 && total(&self.files) > self.max_bytes {
+        while self.files.len() > 1 && total(&self.files) > max_bytes {
             if let Some(oldest) = self.files.pop_front() {
                 std::fs::remove_file(self.path(oldest))?;
             }

@@ -160,3 +160,39 @@ fn logs_that_nobody_needs_go() {
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["3"]);
 }
+
+#[tokio::test]
+async fn all_of_a_run_is_kept_until_it_was_read() {
+    let (directory, logs) = logs(64 << 10);
+    let text = "0123456789abcde\n".repeat(1 << 14);
+    let mut offset = 0;
+    let whole = tokio::spawn({
+        let logs = logs.clone();
+        async move { logs.is_whole(INSTANCE).await }
+    });
+    for _ in 0..40 {
+        let piece = piece(1, offset, &text);
+        offset = logs.add_of_run(&piece).unwrap().unwrap();
+    }
+    assert_eq!(logs.end_of(INSTANCE, Generation(1)).unwrap(), Some(offset));
+    assert_eq!(logs.end_of(INSTANCE, Generation(2)).unwrap(), Some(0));
+    logs.expect(INSTANCE, Generation(1), offset + 5);
+    tokio::task::yield_now().await;
+    assert!(!whole.is_finished());
+    logs.add_of_run(&piece(1, offset, "last\n")).unwrap();
+    whole.await.unwrap().unwrap();
+    let logs = again(&directory, 64 << 10);
+    let (mut next, mut read) = (0, 0);
+    loop {
+        let part = logs.read(INSTANCE, next, 1 << 20).unwrap();
+        assert_eq!(part.offset, next);
+        if part.text.is_empty() {
+            break;
+        }
+        (next, read) = (part.next, read + part.text.len() as u64);
+    }
+    assert_eq!(read, offset + 5);
+    logs.shrink(INSTANCE).unwrap();
+    let left = logs.read(INSTANCE, 0, PLENTY).unwrap();
+    assert!(left.offset > 0 && left.text.ends_with("last\n"));
+}

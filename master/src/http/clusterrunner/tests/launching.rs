@@ -1,5 +1,7 @@
 //! Templates and instances, from the build that leaves a template to the end of an instance.
 
+mod apps;
+
 use super::*;
 use crate::core::command::{Command, HandOut};
 use crate::core::event::{AtomOutcome, Plan};

@@ -6,8 +6,11 @@ use crate::core::command::{Opening, StoredResults};
 use crate::http::clusterrunner::*;
 use crate::http::tokens::TokensOf;
 use crate::journal::Journal;
+use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::Source;
+use crate::read::runs::Runs;
+use crate::store::app_logs::AppLogs;
 use crate::store::own_repositories::OwnRepositories;
 use axum::Router;
 use axum::body::Body;
@@ -38,6 +41,8 @@ pub(super) struct Master {
     pub(super) results: Results,
     pub(super) snapshots: Snapshots,
     pub(super) running: RunningAtoms,
+    /// Follows runs of apps.
+    pub(super) runs: Runs,
     _directory: tempfile::TempDir,
 }
 
@@ -79,9 +84,12 @@ impl Master {
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         let events = EventLog::in_memory();
         let published = Published::new(BuildPage::of);
-        let feed = Source::after(coordinator.position());
+        let source = Source::after(coordinator.position());
+        let feed = source.feed();
         let private = PrivateProjects::default();
         let to_private = private.clone();
+        let app_logs = AppLogs::open(directory.path().join("app_logs"), 1 << 20).unwrap();
+        let to_app_logs = app_logs.clone();
         let (to_readers, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.opening(Opening {
             life: SessionId("this-life".to_owned()),
@@ -91,7 +99,8 @@ impl Master {
         let coordinator = coordinator.telling(move |cluster, events| {
             to_private.take_in(cluster, events);
             to_readers.take_in(cluster, events);
-            event_log::record(&to_event_log, cluster, &feed.take_in(cluster, events));
+            app_story::record(&to_app_logs, cluster, events);
+            event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
         });
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
@@ -118,6 +127,8 @@ impl Master {
             registration,
         );
         let running = RunningAtoms::default();
+        let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
+        let runs = Runs::new(cluster.clone(), feed, instance_logs.clone());
         let api = Api {
             space,
             sources,
@@ -138,7 +149,8 @@ impl Master {
             downloads: Downloads::default(),
             session: session.clone(),
             snapshots: snapshots.clone(),
-            instance_logs: InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap(),
+            instance_logs,
+            app_logs,
             last_reports: LastReports::default(),
             waiting: Turns::default(),
             image_policy: ImagePolicy::Use,
@@ -170,6 +182,7 @@ impl Master {
             results,
             snapshots,
             running,
+            runs,
             _directory: directory,
         }
     }

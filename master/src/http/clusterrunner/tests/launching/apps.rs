@@ -1,0 +1,182 @@
+//! The logs of apps and the output of runs, as slaves bring them.
+
+use super::*;
+use crate::core::Cluster;
+use crate::core::apps::command::{AppCommand, NewAppBuild};
+use crate::core::event::Actor;
+use crate::read::runs::RunEnd;
+use clusterrunner_common::ids::ProjectId;
+use futures_util::TryStreamExt as _;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+impl Master {
+    async fn app(&self, command: AppCommand) {
+        let by = Actor::SecretHolder;
+        self.decide(Command::App { by, command }).await;
+    }
+
+    /// An app that runs one process of a template on the slave, which says so with report 3; returns its project.
+    async fn app_with_a_process(&self) -> ProjectId {
+        self.usual_template().await;
+        self.report(1, json!([])).await;
+        let id = "shop".to_owned();
+        self.app(AppCommand::Create { id }).await;
+        let look = |cluster: &Cluster| cluster.app_of_id("shop").unwrap().project;
+        let project = self.cluster.read(look).await.unwrap();
+        let build = Box::new(NewAppBuild {
+            image: "hill-web".to_owned(),
+            ..NewAppBuild::default()
+        });
+        self.app(AppCommand::Build { project, build }).await;
+        self.report(3, json!([up(1, 1)])).await;
+        project
+    }
+
+    /// The log of the app: what each line is from, and its text.
+    async fn app_log(&self, query: &str) -> Vec<(Option<String>, String)> {
+        let (status, body) = self
+            .signed_read(&format!("/v2/app_logs/shop?{query}"))
+            .await;
+        assert_eq!(status, 200, "{body}");
+        let lines = body["lines"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let lines = lines.map(|line| (text(&line["process"]), text(&line["text"]).unwrap()));
+        lines.collect()
+    }
+}
+
+fn piece(instance: u64, offset: usize, text: &str) -> Value {
+    json!({
+        "id": instance, "generation": 1, "offset": offset, "text": text, "length": text.len(),
+    })
+}
+
+#[tokio::test]
+async fn the_log_of_an_app_has_what_happens_and_what_its_processes_print() {
+    let master = farm().await;
+    let project = master.app_with_a_process().await;
+    let pieces = json!([piece(1, 0, "one\ntw")]);
+    assert_eq!(master.bring(pieces.clone()).await, json!([6]));
+    assert_eq!(master.bring(pieces).await, json!([6]));
+    let domain = "shop.example.org".to_owned();
+    master.app(AppCommand::AddDomain { project, domain }).await;
+    assert_eq!(master.bring(json!([piece(1, 6, "o\n")])).await, json!([8]));
+    let log = master.app_log("last=100").await;
+    let of_master: Vec<&str> = log
+        .iter()
+        .filter(|(process, _)| process.is_none())
+        .map(|(_, text)| text.as_str())
+        .collect();
+    let without_ids: Vec<String> = of_master
+        .iter()
+        .map(|line| {
+            let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            for word in &mut words {
+                if word.len() == "shop-0123456".len() && word.starts_with("shop-") {
+                    "shop-UUID".clone_into(word);
+                }
+            }
+            words.join(" ")
+        })
+        .collect();
+    assert_eq!(
+        without_ids,
+        [
+            "shop: config shop-UUID updated",
+            "shop: release shop-v1 created",
+            "clusterrunner created initial release",
+            "shop: build shop-UUID created",
+            "shop: release shop-v2 created",
+            "clusterrunner deployed c0ffee",
+            "shop: clusterrunner scaled containers web=1",
+            "shop: web.1 (v2) is up",
+            "shop: domain shop.example.org added",
+            "domain shop.example.org added",
+        ]
+    );
+    let printed = |text: &str| (Some("web.1".to_owned()), text.to_owned());
+    assert_eq!(log[8], printed("one"));
+    assert_eq!(log[11], printed("two"));
+    assert_eq!(master.app_log("first=11&wait_s=9").await, log[11..]);
+    let (status, body) = master.signed_read("/v2/app_logs/other?last=1").await;
+    assert_eq!(
+        (status, &body["error"]),
+        (404, &json!("There is no such app."))
+    );
+    let (status, _) = master.get("/v2/app_logs/shop?last=1").await;
+    assert_eq!(status, 401);
+    master.app(AppCommand::Destroy { project }).await;
+    let (status, _) = master.signed_read("/v2/app_logs/shop?last=1").await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn a_run_is_over_when_all_of_its_output_is_there() {
+    let master = farm().await;
+    let project = master.app_with_a_process().await;
+    let run = AppCommand::Run {
+        project,
+        key: KEY.to_owned(),
+        command: "echo hi".to_owned(),
+    };
+    master.app(run).await;
+    let runs = master.runs.clone();
+    let ended = tokio::spawn(async move { runs.ended(KEY).await });
+    let text = "0123456789abcde\n".repeat(1 << 12);
+    let starting = json!({"id": 2, "generation": 1, "state": {"up": {"port": 0}}});
+    master.report(4, json!([up(1, 1), starting])).await;
+    let mut offset = 0;
+    for _ in 0..20 {
+        offset += text.len();
+        let pieces = json!([piece(2, offset - text.len(), &text)]);
+        assert_eq!(master.bring(pieces).await, json!([offset]));
+    }
+    let exited = json!({"exited": {"code": 3, "printed": offset + 3}});
+    let exited = json!({"id": 2, "generation": 1, "state": exited});
+    master.report(5, json!([up(1, 1), exited])).await;
+    assert_eq!(master.status_of(2).await, "stopped");
+    assert!(
+        !ended.is_finished(),
+        "the last three bytes are on their way"
+    );
+    assert_eq!(
+        master.bring(json!([piece(2, offset, "hi\n")])).await,
+        json!([offset + 3])
+    );
+    let ended = ended.await.unwrap().unwrap().unwrap();
+    assert_eq!(ended.end, RunEnd::Exited(3));
+    let parts: Vec<String> = ended.into_output().try_collect().await.unwrap();
+    let output = parts.concat();
+    assert_eq!(output.len(), offset + 3);
+    assert!(output.starts_with(&text) && output.ends_with("\nhi\n"));
+    let log = master.app_log("last=2").await;
+    assert_eq!(log[1], (Some("run.1".to_owned()), "hi".to_owned()));
+    assert!(
+        master
+            .runs
+            .ended(&KEY.replace('0', "1"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_can_not_be_run_says_why() {
+    let master = farm().await;
+    let project = master.app_with_a_process().await;
+    let run = AppCommand::Run {
+        project,
+        key: KEY.to_owned(),
+        command: "echo hi".to_owned(),
+    };
+    master.app(run).await;
+    let failed = json!({"failed": {"reason": "no room"}});
+    let failed = json!({"id": 2, "generation": 1, "state": failed});
+    master.report(4, json!([up(1, 1), failed])).await;
+    let ended = master.runs.ended(KEY).await.unwrap().unwrap();
+    assert_eq!(ended.end, RunEnd::Failed("no room".to_owned()));
+    let log = master.app_log("last=1").await;
+    assert_eq!(log[0].1, "shop: run.1 (v2) can not run: no room");
+}

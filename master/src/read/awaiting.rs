@@ -1,0 +1,39 @@
+//! Waiting for what happens on the farm.
+
+use crate::coordinator::{ClusterHandle, Gone};
+use crate::core::Cluster;
+use crate::core::event::Fact;
+use crate::read::feed::{Feed, News};
+
+/// Waits until `look` sees something in the cluster. It looks at once, and again after each fact that `concerns` it.
+///
+/// # Errors
+/// The master ends.
+pub async fn seen<T, L>(
+    cluster: &ClusterHandle,
+    feed: &Feed,
+    concerns: impl Fn(&Fact) -> bool,
+    look: L,
+) -> Result<T, Gone>
+where
+    T: Send + 'static,
+    L: Fn(&Cluster) -> Option<T> + Clone + Send + 'static,
+{
+    let mut facts = feed.reader_after(feed.latest());
+    loop {
+        if let Some(found) = cluster.read(look.clone()).await? {
+            return Ok(found);
+        }
+        loop {
+            match facts.next().await {
+                Some(News::Facts(facts)) => {
+                    if facts.iter().any(|(_, event)| concerns(&event.fact)) {
+                        break;
+                    }
+                }
+                Some(News::Missed { .. }) => break,
+                None => return Err(Gone),
+            }
+        }
+    }
+}
