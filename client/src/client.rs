@@ -3,11 +3,13 @@
 //! Owns which call may be repeated and for how long; how a call is signed and sent is `common::caller`'s.
 
 mod accounts;
+mod apps;
 mod builds;
 mod consoles;
 mod instances;
 mod slaves;
 
+pub use apps::{App, Config, ConfigChange, Container, Domain, Release, said_of_app};
 pub use consoles::Archive;
 
 use crate::error::ClientError;

@@ -1,5 +1,6 @@
 //! What the subcommands do, one file each.
 
+mod apps;
 mod attach;
 mod build;
 mod cancel;
@@ -64,6 +65,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Templates(options) => wait_for(instances::templates(options, common)),
         Command::Instances(options) => wait_for(instances::list(options, common)),
         Command::Instance(options) => wait_for(instances::run(options, common)),
+        Command::Apps(options) => wait_for(apps::list(options, common)),
+        Command::App(options) => wait_for(apps::run(options, common)),
         Command::User(options) => wait_for(user::run(options, common)),
         Command::Token(options) => wait_for(token::run(options, common)),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),

@@ -6,20 +6,22 @@ use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
     /// Everything went well; of a build: all atoms passed.
-    Success = 0,
+    Success,
     /// The build is finished and at least one atom failed, ran too long or took slaves down;
     /// `validate` or `journal` found problems; `shutdown` was told of no slave.
-    AtomsFailed = 1,
+    AtomsFailed,
     /// The command line, or what it names, is wrong.
-    Usage = 2,
+    Usage,
     /// The build could not be prepared or run: no verdict about its atoms.
-    BuildError = 3,
+    BuildError,
     /// The build was canceled, by a request or with Ctrl-C.
-    Canceled = 4,
+    Canceled,
     /// The master is unreachable or refused, or this command has other trouble of its own.
-    Trouble = 5,
+    Trouble,
     /// The build has no atoms, so nothing was tested, and its job does not allow that.
-    NoAtoms = 6,
+    NoAtoms,
+    /// What a command that ran in an app ended with.
+    Command(u8),
 }
 
 /// All exit codes and what they mean, in words for a user.
@@ -52,7 +54,16 @@ impl ExitCode {
     /// The number that the process exits with.
     #[must_use]
     pub const fn number(self) -> u8 {
-        self as u8
+        match self {
+            Self::Success => 0,
+            Self::AtomsFailed => 1,
+            Self::Usage => 2,
+            Self::BuildError => 3,
+            Self::Canceled => 4,
+            Self::Trouble => 5,
+            Self::NoAtoms => 6,
+            Self::Command(code) => code,
+        }
     }
 
     /// What a build's end means; `None` while it is not over.
@@ -80,6 +91,8 @@ impl ExitCode {
             Self::AtomsFailed | Self::Usage | Self::BuildError | Self::Canceled | Self::Trouble => {
                 Self::AtomsFailed
             }
+            // It has no such command.
+            Self::Command(_) => self,
         }
     }
 
@@ -87,7 +100,10 @@ impl ExitCode {
     #[must_use]
     pub fn table() -> String {
         let rows = MEANINGS.map(|(code, meaning)| format!("  {}  {meaning}", code.number()));
-        format!("Exit codes:\n{}", rows.join("\n"))
+        format!(
+            "Exit codes:\n{}\n`app run` ends with the exit code of its command.",
+            rows.join("\n")
+        )
     }
 }
 

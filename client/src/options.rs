@@ -1,6 +1,7 @@
 //! The command line: every subcommand, every option, and the help that teaches them.
 
 mod accounts;
+mod apps;
 mod build;
 mod farm;
 mod instances;
@@ -11,6 +12,7 @@ pub(crate) use accounts::{
     ChangeUserOptions, CreateTokenOptions, CreateUserOptions, PasswordOptions, TokenOptions,
     TokenTask, UserOptions, UserTask,
 };
+pub(crate) use apps::{AppLogOptions, AppOptions, AppTask, AppsOptions, ConfigOptions};
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
@@ -77,7 +79,7 @@ Examples:
   clusterrunner status 7            one build, with its failed atoms
   clusterrunner status 7 --json     the master's JSON answer")]
     Status(StatusOptions),
-    /// Show a build's atoms, or the output of one
+    /// Show a build's atoms, or the output of one; or the log of an app
     #[command(after_help = "\
 Examples:
   clusterrunner logs 7              the atoms of build 7: state, exit code, time
@@ -85,7 +87,8 @@ Examples:
   clusterrunner logs 7 3_0          the output of atom 0 of subjob 3
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
   clusterrunner logs 7 3_0 -f       follow it until the atom ends
-  clusterrunner logs 7 --setup -f   follow the set-up of the build on its slaves")]
+  clusterrunner logs 7 --setup -f   follow the set-up of the build on its slaves
+  clusterrunner logs --app shop -f  follow the log of an app, as `app logs` does")]
     Logs(LogsOptions),
     /// Follow a build as `build` shows it, until it ends
     #[command(after_help = "\
@@ -171,6 +174,14 @@ Examples:
     /// Stop instances, or show what one printed
     #[command(after_help = instances::INSTANCE_HELP)]
     Instance(InstanceOptions),
+    /// List the apps of the farm
+    #[command(after_help = "\
+Example:
+  clusterrunner apps")]
+    Apps(AppsOptions),
+    /// Create, deploy, scale, configure, watch and destroy apps
+    #[command(after_help = apps::APP_HELP)]
+    App(AppOptions),
     /// Create, list, change and delete the users of a farm
     #[command(after_help = accounts::USER_HELP)]
     User(UserOptions),
@@ -291,11 +302,11 @@ pub(crate) struct StatusOptions {
 
 /// Options of `clusterrunner logs`.
 #[derive(Args, Debug)]
-#[command(group(clap::ArgGroup::new("printed").args(["atom", "setup"])))]
+#[command(group(clap::ArgGroup::new("printed").args(["atom", "setup", "app"])))]
 pub(crate) struct LogsOptions {
     /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    #[arg(required_unless_present = "app", value_parser = number::<BuildId>)]
+    pub(crate) build: Option<BuildId>,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
     pub(crate) atom: Option<String>,
     /// List only the atoms that failed
@@ -307,6 +318,9 @@ pub(crate) struct LogsOptions {
     /// With --setup: the slave, by its number
     #[arg(long, value_name = "SLAVE", requires = "setup", value_parser = number::<SlaveId>)]
     pub(crate) slave: Option<SlaveId>,
+    /// Print the last lines of the log of this app
+    #[arg(long, value_name = "APP", conflicts_with_all = ["build", "raw"], value_parser = apps::app_id)]
+    pub(crate) app: Option<String>,
     /// Follow the output until the atom or the set-up ends
     #[arg(short, long, requires = "printed")]
     pub(crate) follow: bool,

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Command;
 
 /// A machine whose project is a repository with these files.
-fn machine(files: &[(&str, &str)]) -> Machine {
+pub(crate) fn machine(files: &[(&str, &str)]) -> Machine {
     let machine = Machine::new("Unused: {commands: ['true'], atomizers: [{A: 'echo 1'}]}\n");
     std::fs::remove_file(machine.path("project/clusterrunner.yaml")).unwrap();
     for (name, content) in files {

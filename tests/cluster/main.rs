@@ -9,6 +9,7 @@
     reason = "a test that can not go on should say where it stopped"
 )]
 
+mod app_commands;
 mod archives;
 mod daemon;
 mod farm;

@@ -1,8 +1,8 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
-use super::setup_output;
+use super::{apps, setup_output};
 use crate::farm::{connect, impatient};
-use crate::options::{CommonOptions, LogsOptions};
+use crate::options::{AppLogOptions, CommonOptions, LogsOptions};
 use crate::output::table::{Cell, Table};
 use crate::output::text::{duration, how_ended, name, parse_atom, setting};
 use crate::output::utf8::Utf8Pieces;
@@ -25,6 +25,9 @@ const BREAKS: u32 = 10;
 /// Pause between two looks when following: a line is to be seen within 300 ms.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
 
+/// How many lines of an app's log are shown at first.
+const LINES_OF_APP: usize = 100;
+
 /// Shows the atoms of a build, or the output of one.
 pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     if options.raw && output::is_on_terminal() {
@@ -35,26 +38,37 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
     }
     let client = connect(&options.master, &common).await?;
     let first = impatient(&client, &options.master);
+    let build = match (&options.app, options.build) {
+        (None, Some(build)) => build,
+        (Some(app), _) => {
+            let shown = AppLogOptions {
+                lines: LINES_OF_APP,
+                follow: options.follow,
+            };
+            apps::print_log(&client, &first, app, &shown).await?;
+            return Ok(ExitCode::Success);
+        }
+        (None, None) => return Err(Trouble::usage("name a build, or an app with --app")),
+    };
     if options.setup {
-        let (build, follow) = (options.build, options.follow);
+        let follow = options.follow;
         return setup_output::print((&client, &first), build, options.slave, follow, options.raw)
             .await;
     }
     let Some(text) = &options.atom else {
-        list(&first, options.build, options.failed).await?;
+        list(&first, build, options.failed).await?;
         return Ok(ExitCode::Success);
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
         Trouble::usage(format!("'{text}' names no atom")).hint(format!(
-            "write S_K for atom K of subjob S, such as 3_0; `clusterrunner logs {}` lists them",
-            options.build
+            "write S_K for atom K of subjob S, such as 3_0; `clusterrunner logs {build}` lists them"
         ))
     })?;
     // The first look fails soon where there is no master; the others ride through its restart.
-    first.build(options.build).await?;
+    first.build(build).await?;
     let mut console = Console {
         client: &client,
-        build: options.build,
+        build,
         subjob,
         atom,
         line: 0,
@@ -71,7 +85,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         Ok(()) => Ok(ExitCode::Success),
         // The build is there, so it is the atom that is not.
         Err(error) if error.status().is_some_and(|status| status == 404) => {
-            Err(no_such_atom(&first, options.build, text).await)
+            Err(no_such_atom(&first, build, text).await)
         }
         Err(error) => Err(error.into()),
     }

@@ -12,6 +12,7 @@ use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// The master that the settings name.
 struct Named {
@@ -68,13 +69,35 @@ pub(crate) async fn find(settings: &Settings) -> Result<String, Trouble> {
     Ok(addresses[0].to_owned())
 }
 
+/// How long a call may take that is answered when something on the farm has happened.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
 /// A client of the master that the command line or the settings name.
 pub(crate) async fn connect(
     address: &MasterAddress,
     common: &CommonOptions,
 ) -> Result<Client, Trouble> {
+    let settings = Settings::load(common)?;
+    connect_by(settings, address, common).await
+}
+
+/// The same for calls that are answered when something on the farm has happened.
+pub(crate) async fn connect_for_long(
+    address: &MasterAddress,
+    common: &CommonOptions,
+) -> Result<Client, Trouble> {
+    let mut settings = Settings::load(common)?;
+    settings.http_timeout = LONG;
+    connect_by(settings, address, common).await
+}
+
+async fn connect_by(
+    settings: Settings,
+    address: &MasterAddress,
+    common: &CommonOptions,
+) -> Result<Client, Trouble> {
     again::remember(common.config_file.as_deref(), address.master_url.as_deref());
-    let settings = Settings::load(common)?.with_token(address.token.as_ref())?;
+    let settings = settings.with_token(address.token.as_ref())?;
     let master = match address.with_port(settings.port) {
         Some(master) => master,
         None => find(&settings).await?,

@@ -25,7 +25,7 @@ pub(crate) fn command(rest: impl Display) -> String {
 }
 
 /// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+,[]".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),

@@ -1,0 +1,147 @@
+//! `clusterrunner apps` and `clusterrunner app`.
+
+mod config;
+mod log;
+mod run;
+mod show;
+
+pub(super) use log::print as print_log;
+
+use crate::farm::{connect, connect_for_long, impatient};
+use crate::options::{AppOptions, AppTask, AppsOptions, CommonOptions};
+use crate::output;
+use crate::output::again::command;
+use crate::output::table::{Cell, Table};
+use crate::trouble::Trouble;
+use clusterrunner_client::Client;
+use clusterrunner_client::ClientError;
+use clusterrunner_client::client::{App, said_of_app};
+use clusterrunner_client::exit_code::ExitCode;
+use reqwest::StatusCode;
+use std::collections::BTreeMap;
+
+/// Lists the apps.
+pub(crate) async fn list(options: AppsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
+    let apps = client.apps().await.map_err(of_apps)?;
+    if options.json {
+        output::say_body(&apps);
+        return Ok(ExitCode::Success);
+    }
+    if apps.is_empty() {
+        output::note("there are no apps; `clusterrunner app create APP` makes one");
+        return Ok(ExitCode::Success);
+    }
+    let mut table = Table::new(&["App", "Owner", "Processes", "URL", "Changed"]);
+    for app in &apps {
+        table.add([
+            Cell::from(app.id.as_str()),
+            app.owner.as_str().into(),
+            numbers(app).into(),
+            app.url.as_deref().unwrap_or("-").into(),
+            app.updated.as_str().into(),
+        ]);
+    }
+    table.print();
+    Ok(ExitCode::Success)
+}
+
+/// How many of each process type are wanted: `web=3 worker=1`.
+fn numbers(app: &App) -> String {
+    let each = app.structure.iter();
+    let each: Vec<String> = each
+        .map(|(process, number)| format!("{process}={number}"))
+        .collect();
+    match each.is_empty() {
+        true => "-".to_owned(),
+        false => each.join(" "),
+    }
+}
+
+/// Does what is to be done with an app.
+pub(crate) async fn run(options: AppOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    // What waits for processes, or for a command, waits as long as the master does.
+    let patient = connect_for_long(&options.master, &common).await?;
+    let client = impatient(&patient, &options.master);
+    match options.task {
+        AppTask::Create { id } => create(&client, id).await?,
+        AppTask::Info { app, json } => show::info(&client, &app, json).await?,
+        AppTask::Deploy { app, image } => {
+            client.deploy_app(&app, &image).await.map_err(of_apps)?;
+            show::newest(&client, &app).await?;
+        }
+        AppTask::Scale { app, numbers } => scale(&client, &app, numbers).await?,
+        AppTask::Config(options) => config::run(&client, *options).await?,
+        AppTask::Releases { app, json } => show::releases(&client, &app, json).await?,
+        AppTask::Rollback { app, release } => {
+            let made = client.roll_app_back(&app, release).await;
+            let made = made.map_err(of_apps)?;
+            output::tell(format!("Release v{made} of {app} is made."));
+        }
+        AppTask::Run { app, command } => return run::run(&client, &app, &command).await,
+        AppTask::Logs { app, shown } => print_log(&patient, &client, &app, &shown).await?,
+        AppTask::Domains {
+            app,
+            add,
+            remove,
+            json,
+        } => domains(&client, &app, (&add, &remove), json).await?,
+        AppTask::Destroy { app } => {
+            client.destroy_app(&app).await.map_err(of_apps)?;
+            output::tell(format!("App {app} is destroyed."));
+        }
+    }
+    Ok(ExitCode::Success)
+}
+
+async fn create(client: &Client, id: Option<String>) -> Result<(), Trouble> {
+    let app = client.create_app(id.as_deref()).await.map_err(of_apps)?;
+    output::say(&app.id);
+    let deploy = command(format_args!("app deploy {} TEMPLATE", app.id));
+    output::note(format!("`{deploy}` runs a template in it"));
+    Ok(())
+}
+
+async fn scale(client: &Client, app: &str, numbers: Vec<(String, u32)>) -> Result<(), Trouble> {
+    let numbers: BTreeMap<String, u32> = numbers.into_iter().collect();
+    client.scale_app(app, &numbers).await.map_err(of_apps)?;
+    show::containers(client, app).await
+}
+
+async fn domains(
+    client: &Client,
+    app: &str,
+    (add, remove): (&[String], &[String]),
+    json: bool,
+) -> Result<(), Trouble> {
+    for domain in remove {
+        client.remove_domain(app, domain).await.map_err(of_apps)?;
+        output::tell(format!("{domain} does not lead to {app} any more."));
+    }
+    for domain in add {
+        client.add_domain(app, domain).await.map_err(of_apps)?;
+        output::tell(format!("{domain} leads to {app}."));
+    }
+    if add.is_empty() && remove.is_empty() {
+        show::domains(client, app, json).await?;
+    }
+    Ok(())
+}
+
+/// A call about apps failed. What the master refuses because of the command line it says in words that stand alone.
+fn of_apps(error: ClientError) -> Trouble {
+    let Some(said) = said_of_app(&error) else {
+        return error.into();
+    };
+    match error.status() {
+        Some(StatusCode::NOT_FOUND) if said == "Not found" => {
+            Trouble::usage("there is no such app, or no such part of it, that you may see")
+                .hint("`clusterrunner apps` lists the apps")
+        }
+        Some(StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::NOT_FOUND) => {
+            Trouble::usage(said)
+        }
+        Some(StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE) => Trouble::new(said),
+        _ => error.into(),
+    }
+}
