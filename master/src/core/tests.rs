@@ -2,6 +2,7 @@
 //! seeded walks against model slaves.
 
 mod accounts;
+mod apps;
 mod builds;
 mod deleting;
 mod farms;

@@ -9,6 +9,7 @@ use crate::core::{Cluster, SLAVE_RETURN};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Generation, InstanceId, SlaveId};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// When the instances are looked at again. No part of the state.
@@ -77,15 +78,17 @@ impl Cluster {
         })
     }
 
-    /// Whether a slave that gets instances may get this one.
+    /// Whether a slave gets this instance if it has room.
     fn can_run(&self, slave: &Slave, instance: &Instance) -> bool {
+        let is_able = slave.runs_images() || !self.is_image(instance);
+        let has_something = instance.template.is_some() || instance.image.is_some();
+        has_something && slave.takes_instances() && is_able && has_tags(slave, instance)
+    }
+
+    /// Whether only a slave with a container runtime can run it.
+    fn is_image(&self, instance: &Instance) -> bool {
         let template = instance.template.and_then(|id| self.template(id));
-        let is_able = match (template, &instance.image) {
-            (Some(template), _) => slave.can_host(template),
-            (None, Some(_)) => slave.takes_instances() && slave.runs_images(),
-            (None, None) => false,
-        };
-        is_able && has_tags(slave, instance)
+        template.map_or(instance.image.is_some(), Template::is_image)
     }
 
     /// Costs builds nothing: what happens to them makes no instance due.
@@ -170,8 +173,14 @@ impl Cluster {
         if free.is_empty() {
             return None;
         }
+        // What others of the same needs found no slave for finds none either: many may wait.
+        let mut hopeless: BTreeSet<(&BTreeMap<String, String>, bool)> = BTreeSet::new();
         let placed = waiting.iter().find_map(|id| {
             let instance = self.instance(*id)?;
+            let needs = (&instance.tags, self.is_image(instance));
+            if hopeless.contains(&needs) {
+                return None;
+            }
             let hosts = free.iter().filter(|slave| self.can_run(slave, instance));
             let template = instance.template.and_then(|id| self.template(id));
             let digest = template.map(Template::digest);
@@ -184,8 +193,11 @@ impl Cluster {
                     Reverse(self.num_free_slots(slave)),
                     slave.id,
                 )
-            })?;
-            Some((*id, best.id, instance.generation.next()))
+            });
+            if best.is_none() {
+                hopeless.insert(needs);
+            }
+            Some((*id, best?.id, instance.generation.next()))
         });
         let (id, slave, generation) = placed?;
         let placed = InstanceFact::Placed { slave, generation };

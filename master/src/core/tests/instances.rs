@@ -16,12 +16,12 @@ use clusterrunner_common::templates::Form;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const UP: ReportedState = ReportedState::Up {
+pub(super) const UP: ReportedState = ReportedState::Up {
     port: 8000,
     keeps_prefix: false,
 };
 
-fn crashed() -> ReportedState {
+pub(super) fn crashed() -> ReportedState {
     ReportedState::Crashed {
         reason: "exit code 1".to_owned(),
     }
@@ -41,7 +41,7 @@ fn launch(number: u64, template: &str) -> Command {
 
 impl Scenario {
     /// A farm of slaves with one executor each and so many slots, and a template `app`.
-    fn hosting(slots: &[(&str, u32)]) -> Self {
+    pub(super) fn hosting(slots: &[(&str, u32)]) -> Self {
         let mut farm = Self::with_slaves(&[("maker:1", 1)]);
         farm.make_template("source", "app", content('a', Form::Workspace));
         farm.make_template("source", "image", content('b', Form::Image));
@@ -53,12 +53,12 @@ impl Scenario {
     }
 
     /// The first report of a slave that has nothing.
-    fn hosts(&mut self, slave: u64, max_instances: u32) -> Turn {
+    pub(super) fn hosts(&mut self, slave: u64, max_instances: u32) -> Turn {
         self.say(slave, max_instances, &[])
     }
 
     /// A report of a slave: instance, generation, restarts, state.
-    fn say(
+    pub(super) fn say(
         &mut self,
         slave: u64,
         max_instances: u32,
@@ -85,7 +85,7 @@ impl Scenario {
         })
     }
 
-    fn stop(&mut self, instance: u64) -> Turn {
+    pub(super) fn stop(&mut self, instance: u64) -> Turn {
         self.tell(Command::StopInstance {
             by: Actor::Binder,
             instance: InstanceId(instance),
