@@ -147,7 +147,7 @@ pub struct InstanceView {
     pub status: InstanceStatus,
     /// Why it does not run, or waits.
     pub reason: Option<String>,
-    /// Below which path of the master it is reached.
+    /// Below which path of the master it is reached; empty for an app's, which is reached by the app's hosts.
     pub path: String,
     /// The slave that has it.
     pub slave_id: Option<SlaveId>,

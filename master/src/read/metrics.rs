@@ -59,7 +59,7 @@ fn write_measures(text: &mut String, measures: &Measures) {
     write_histogram(text, name, "", &measures.serialized_times);
 }
 
-/// Templates and instances. Ours.
+/// Templates, instances and apps. Ours.
 fn write_instances(text: &mut String, cluster: &Cluster) {
     let name = "instances";
     family(text, name, "gauge", "Number of instances by their state");
@@ -75,12 +75,14 @@ fn write_instances(text: &mut String, cluster: &Cluster) {
         .map(|hosting| u64::from(hosting.max_instances))
         .sum();
     let templates = cluster.templates().count();
+    let apps = cluster.apps().count();
     for (name, help, number) in [
         (
             "instance_slots",
             "Number of instances that the living slaves run at most",
             slots,
         ),
+        ("apps", "Number of apps", apps as u64),
         (
             "templates",
             "Number of templates that are kept",

@@ -133,7 +133,7 @@ impl fmt::Display for ConfigMap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigFault {
     /// No variable can have the name.
-    #[error("a variable has a name without '=' and NUL, at most 256 bytes long")]
+    #[error("a variable has a name on one line without '=', at most 256 bytes long")]
     VariableName,
     /// The value is a list or a map, or has a NUL.
     #[error("a variable is a text, a number or a truth value, without NUL")]

@@ -73,7 +73,8 @@ fn merge_map<T>(
 }
 
 fn value(key: &str, value: Value) -> Result<Value, ConfigFault> {
-    if key.is_empty() || key.len() > MAX_KEY || key.contains(['=', '\0']) {
+    let is_odd = |character: char| character == '=' || character.is_control();
+    if key.is_empty() || key.len() > MAX_KEY || key.contains(is_odd) {
         return Err(ConfigFault::VariableName);
     }
     match &value {
@@ -228,6 +229,12 @@ mod tests {
                 Values,
                 json!({"A=B": "x"}),
                 "A=B",
+                ConfigFault::VariableName,
+            ),
+            (
+                Values,
+                json!({"A\nB": "x"}),
+                "A\nB",
                 ConfigFault::VariableName,
             ),
             (Values, json!({"A": {}}), "A", ConfigFault::VariableValue),

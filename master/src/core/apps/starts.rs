@@ -3,6 +3,7 @@
 use super::app::{App, AppBuild, CMD, DEIS_APP, DEIS_RELEASE, Release, WEB, text_of};
 use super::config::{bytes_of, shares_of};
 use crate::core::Cluster;
+use crate::core::accounts::projects::Owner;
 use crate::core::instances::facts::Launch;
 use crate::core::instances::instance::{Instance, Purpose, Runs};
 use clusterrunner_common::ids::{InstanceId, ProjectId};
@@ -85,6 +86,7 @@ impl Cluster {
         };
         let memory = config.memory.get(process);
         let memory = memory.and_then(|limit| bytes_of(limit));
+        let shares = config.cpu.get(process).and_then(shares_of);
         Launch {
             key,
             template,
@@ -95,9 +97,9 @@ impl Cluster {
             owner: self.owner_of(app.project),
             command,
             environment,
-            // As the original's containers have it: no limit.
+            // Nothing is no limit, as containers have it.
             max_memory_bytes: memory.filter(|bytes| *bytes > 0),
-            cpu_shares: config.cpu.get(process).and_then(shares_of),
+            cpu_shares: shares.filter(|shares| *shares > 0),
             cull_after_ms: None,
             tags: config.tags.clone(),
             purpose,
@@ -151,7 +153,7 @@ impl Cluster {
         digits
     }
 
-    pub(super) fn owner_of(&self, project: ProjectId) -> crate::core::accounts::projects::Owner {
+    pub(super) fn owner_of(&self, project: ProjectId) -> Owner {
         let project = self.project(project);
         project.expect("apps have projects").owner
     }

@@ -93,10 +93,22 @@ fn run(number: u64, command: &str) -> AppCommand {
 }
 
 impl Scenario {
-    /// A farm of slaves with one executor each and so many slots, the templates `app` and `image`, and the app `hill`.
-    fn with_app(slots: &[(&str, u32)]) -> Self {
-        let mut farm = Self::hosting(slots);
+    /// A farm of slaves with so many slots and the templates `app`, `image` and `other`. Slave 1 builds and runs none.
+    fn with_templates(slots: &[(&str, u32)]) -> Self {
+        let mut farm = Self::with_slaves(&[("maker:1", 1)]);
+        farm.make_template("source", "app", content('a', Form::Workspace));
+        farm.make_template("source", "image", content('b', Form::Image));
         farm.make_template("other", "other", content('c', Form::Workspace));
+        for (number, (url, max_instances)) in (2..).zip(slots) {
+            farm.connect(url, "life 1", 1);
+            farm.hosts(number, *max_instances);
+        }
+        farm
+    }
+
+    /// Such a farm with the app `hill`.
+    fn with_app(slots: &[(&str, u32)]) -> Self {
+        let mut farm = Self::with_templates(slots);
         farm.order(create("hill"));
         assert_eq!(farm.hill().project, HILL);
         farm

@@ -41,7 +41,7 @@ fn launch(number: u64, template: &str) -> Command {
 
 impl Scenario {
     /// A farm of slaves with one executor each and so many slots, and a template `app`.
-    pub(super) fn hosting(slots: &[(&str, u32)]) -> Self {
+    fn hosting(slots: &[(&str, u32)]) -> Self {
         let mut farm = Self::with_slaves(&[("maker:1", 1)]);
         farm.make_template("source", "app", content('a', Form::Workspace));
         farm.make_template("source", "image", content('b', Form::Image));

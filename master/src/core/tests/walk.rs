@@ -22,6 +22,7 @@
 //! it. A new safeguard gets a [`Mutation`] without it.
 
 mod adapters;
+mod apps;
 mod count;
 mod disks;
 mod hosting;
@@ -144,6 +145,16 @@ struct Tally {
     instances_stopped: usize,
     instances_culled: usize,
     builds_in_the_way: usize,
+    apps_created: usize,
+    apps_configured: usize,
+    apps_built: usize,
+    apps_rolled_back: usize,
+    apps_scaled: usize,
+    apps_deleted: usize,
+    domains_added: usize,
+    runs_started: usize,
+    runs_exited: usize,
+    instances_retired: usize,
 }
 
 #[test]
@@ -221,6 +232,7 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
     check_promises(&world);
     world.check_users();
     world.check_instances();
+    world.check_apps();
     check_quarantines(&world, plan);
     let farm = &world.master.farm;
     check_history(farm);
@@ -513,7 +525,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 72] {
+    fn parts(&mut self) -> [&mut usize; 82] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -587,6 +599,16 @@ impl Tally {
             &mut self.instances_stopped,
             &mut self.instances_culled,
             &mut self.builds_in_the_way,
+            &mut self.apps_created,
+            &mut self.apps_configured,
+            &mut self.apps_built,
+            &mut self.apps_rolled_back,
+            &mut self.apps_scaled,
+            &mut self.apps_deleted,
+            &mut self.domains_added,
+            &mut self.runs_started,
+            &mut self.runs_exited,
+            &mut self.instances_retired,
         ]
     }
 

@@ -3,6 +3,7 @@
 //! `CLUSTERRUNNER_RECORD=format-1 cargo test -p clusterrunner-master format_1` records it anew, which is only right as long
 //! as no version with this format was released.
 
+mod apps;
 mod instances;
 
 use super::*;

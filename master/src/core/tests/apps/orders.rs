@@ -19,9 +19,8 @@ use serde_json::json;
 const ANN: Actor = Actor::User(UserId(1));
 const BEN: Actor = Actor::User(UserId(2));
 
-fn with_users() -> Scenario {
-    let mut farm = Scenario::hosting(&[("a:1", 4)]);
-    farm.make_template("other", "other", content('c', Form::Workspace));
+fn with_users(slots: &[(&str, u32)]) -> Scenario {
+    let mut farm = Scenario::with_templates(slots);
     for name in ["ann", "ben"] {
         farm.tell(Command::Account {
             by: Actor::SecretHolder,
@@ -33,7 +32,7 @@ fn with_users() -> Scenario {
 
 #[test]
 fn an_app_begins_with_a_project_and_a_release() {
-    let mut farm = with_users();
+    let mut farm = with_users(&[("a:1", 4)]);
     let by = ANN;
     let command = create("hill");
     farm.tell(Command::App { by, command })
@@ -66,7 +65,7 @@ fn an_app_begins_with_a_project_and_a_release() {
 
 #[test]
 fn a_project_that_is_there_is_deployed_and_outlives_its_app() {
-    let mut farm = with_users();
+    let mut farm = with_users(&[("a:1", 4)]);
     let made = ProjectCommand::Create(new_project("hill"));
     let by = ANN;
     farm.tell(Command::Project { by, command: made });
@@ -91,7 +90,7 @@ fn a_project_that_is_there_is_deployed_and_outlives_its_app() {
 #[test]
 fn what_an_app_runs_ends_with_it_whichever_way_it_goes() {
     for way in 0..3 {
-        let mut farm = with_users();
+        let mut farm = with_users(&[("a:1", 4)]);
         let (by, command) = (ANN, create("hill"));
         farm.tell(Command::App { by, command });
         farm.order(build("app", &[]));
@@ -119,8 +118,7 @@ fn what_an_app_runs_ends_with_it_whichever_way_it_goes() {
 #[test]
 fn releases_say_what_is_another_than_before() {
     let mut farm = Scenario::with_app(&[("a:1", 4)]);
-    let owner = "clusterrunner";
-    let of = |text: &str| text.replace("test", owner);
+    let of = |text: &str| text.replace("test ", "clusterrunner ");
     let steps = [
         (json!({"values": {"HELLO": "world"}}), "test added HELLO"),
         (json!({"values": {"HELLO": "you"}}), "test changed HELLO"),
@@ -166,7 +164,7 @@ fn releases_say_what_is_another_than_before() {
 
 #[test]
 fn the_owner_is_named_for_what_is_the_apps_and_the_user_for_what_only_was_asked() {
-    let mut farm = with_users();
+    let mut farm = with_users(&[("a:1", 4)]);
     let by = ANN;
     let command = create("hill");
     farm.tell(Command::App { by, command });
@@ -263,7 +261,7 @@ fn the_first_deploy_scales_by_itself() {
 
 #[test]
 fn an_image_is_a_template_a_release_or_what_a_slave_pulls() {
-    let mut farm = with_users();
+    let mut farm = with_users(&[]);
     for (by, id) in [(ANN, "hill"), (BEN, "dale")] {
         let command = create(id);
         farm.tell(Command::App { by, command });
@@ -336,7 +334,7 @@ fn an_image_is_a_template_a_release_or_what_a_slave_pulls() {
 
 #[test]
 fn a_commit_of_a_template_is_told_by_its_beginning() {
-    let mut farm = Scenario::with_app(&[("a:1", 4)]);
+    let mut farm = Scenario::with_app(&[]);
     let commits = ["c0ffee0".repeat(5), "c0ffee1".repeat(5)];
     for (commit, digit) in commits.iter().zip(['d', 'e']) {
         let number = farm.cluster.last_build + 1;

@@ -85,7 +85,7 @@ fn an_image_waits_for_a_container_runtime() {
 fn what_waits_says_why() {
     let mut farm = Scenario::with_app(&[("a:1", 1)]);
     farm.order(build("app", &["web"]));
-    farm.order(scale(&[("web", 1)]));
+    farm.order(scale(&[("web", 2)]));
     assert_eq!(wait_of(&farm, 2), Some(Wait::NoSlot));
     farm.drain(2);
     assert_eq!(wait_of(&farm, 2), Some(Wait::NoSlave));

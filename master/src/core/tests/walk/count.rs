@@ -31,6 +31,7 @@ impl Tally {
             match &event.fact {
                 Fact::Template(_, fact) => self.count_template(fact),
                 Fact::Instance(_, fact) => self.count_instance(fact),
+                Fact::App(_, fact) => self.count_app(fact),
                 Fact::Farm(FarmFact::IncarnationBegun { cause, .. }) => {
                     let reason = cause.to_string();
                     self.begun_for_results += usize::from(reason.contains("result"));
@@ -118,7 +119,9 @@ impl Tally {
             InstanceFact::Failed { .. } => &mut self.instances_failed,
             InstanceFact::Stopped => &mut self.instances_stopped,
             InstanceFact::Culled { .. } => &mut self.instances_culled,
-            InstanceFact::Retired | InstanceFact::Exited { .. } | InstanceFact::Forgotten => return,
+            InstanceFact::Retired => &mut self.instances_retired,
+            InstanceFact::Exited { .. } => &mut self.runs_exited,
+            InstanceFact::Forgotten => return,
         };
         *number += 1;
     }

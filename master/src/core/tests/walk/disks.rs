@@ -93,6 +93,7 @@ impl World {
         master.kept.retain(|id, _| is_known(id));
         self.lose_promises();
         self.lose_launches();
+        self.lose_app_promises();
     }
 
     /// Only those results are left that the journal has.

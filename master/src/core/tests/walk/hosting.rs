@@ -3,6 +3,7 @@
 //! Processes of instances outlive the slave's process, unless the machine itself goes down. Orders and reports always
 //! say all, so the latest order counts, and a report is repeated until it is heard or another one takes its place.
 
+use super::apps::{exit_of, is_broken, waits_for_a_slot};
 use super::machine::Machine;
 use super::master::url;
 use super::messages::{About, Act, Work};
@@ -205,7 +206,14 @@ impl Machine {
             return Vec::new();
         };
         let reason = "exit code 1".to_owned();
+        let wanted = &process.wanted;
+        let is_run = wanted.purpose.is_run();
+        let is_broken = is_broken(&wanted.environment);
         match process.state {
+            // It can not be started at all.
+            ReportedState::Starting if is_broken && !is_run => {
+                process.state = ReportedState::Failed { reason };
+            }
             ReportedState::Starting if random.happens(100) && !hosting.trusts_snapshots => {
                 // What came is damaged, and fetched again.
             }
@@ -218,7 +226,7 @@ impl Machine {
                     false => digest.clone(),
                 };
                 hosting.snapshots.insert(digest.clone());
-                process.state = match random.happens(200) {
+                process.state = match random.happens(200) && !is_run {
                     true => ReportedState::Crashed { reason },
                     false => {
                         assert_eq!(process.content, *digest, "it runs what is damaged");
@@ -230,10 +238,15 @@ impl Machine {
                     }
                 };
             }
+            ReportedState::Up { .. } if is_run => {
+                process.state = exit_of(&process.wanted.command);
+            }
             ReportedState::Up { .. } if random.happens(250) => {
                 process.state = ReportedState::Crashed { reason };
             }
-            ReportedState::Crashed { .. } if process.restarts == MAX_RESTARTS => {
+            ReportedState::Crashed { .. }
+                if process.restarts == MAX_RESTARTS && process.wanted.purpose.is_launch() =>
+            {
                 process.state = ReportedState::Failed { reason };
             }
             ReportedState::Crashed { .. } => {
@@ -349,6 +362,7 @@ impl World {
         if self.master.is_up {
             self.tell(Command::ForgetInstances);
         }
+        self.drain_retired();
     }
 
     /// Whether all instances are where they are to be.
@@ -356,6 +370,8 @@ impl World {
         let mut instances = self.master.farm.cluster.instances();
         instances.all(|instance| match instance.state {
             InstanceState::Created | InstanceState::Crashed => false,
+            // It is to end.
+            InstanceState::Up if instance.retired || instance.purpose.is_run() => false,
             InstanceState::Initialized
             | InstanceState::Up
             | InstanceState::Down
@@ -372,6 +388,12 @@ impl World {
         for (index, machine) in self.machines.iter().enumerate() {
             for (id, (generation, _)) in machine.hosting.running() {
                 let copy = (id, generation);
+                let known = self.master.farm.cluster.instance(id);
+                let is_run = known.is_some_and(|known| known.purpose.is_run());
+                assert!(
+                    !is_run || generation == Generation(1),
+                    "run {id} begins again as {generation}"
+                );
                 let home = *self.homes.entry(copy).or_insert(index);
                 assert_eq!(
                     home, index,
@@ -412,7 +434,11 @@ impl World {
         }
         let free = cluster.slaves().map(|slave| cluster.num_free_slots(slave));
         let num_free: usize = free.sum();
-        let waiting: Vec<InstanceId> = cluster.waiting_instances().collect();
+        // What no slave can run waits for ever.
+        let waiting = cluster.waiting_instances();
+        let waiting: Vec<InstanceId> = waiting
+            .filter(|id| waits_for_a_slot(cluster, *id))
+            .collect();
         assert!(num_free == 0 || waiting.is_empty(), "{waiting:?} wait");
         for key in &self.launched {
             assert!(cluster.instance_of_key(key).is_some(), "{key} was accepted");

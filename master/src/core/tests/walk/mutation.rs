@@ -58,9 +58,15 @@ pub(super) enum Mutation {
     SuccessorsDoNotWait,
     /// Digests: a slave starts what it fetched as it came.
     SnapshotsAreNotChecked,
+    /// Deploys: what worked is stopped before its successor is up.
+    ReplacedBeforeTheSuccessorIsUp,
+    /// Versions: two releases of an app have the same.
+    VersionsAreGivenTwice,
+    /// Rollbacks: a config is merged into the latest one, and not into that of the newest release.
+    ConfigsAreMergedIntoTheLatest,
 }
 
-const ALL: [Mutation; 19] = [
+const ALL: [Mutation; 22] = [
     Mutation::StaleResultsCount,
     Mutation::RepeatedResultsCount,
     Mutation::StartsAreRepeated,
@@ -80,6 +86,9 @@ const ALL: [Mutation; 19] = [
     Mutation::GenerationsAreNotChecked,
     Mutation::SuccessorsDoNotWait,
     Mutation::SnapshotsAreNotChecked,
+    Mutation::ReplacedBeforeTheSuccessorIsUp,
+    Mutation::VersionsAreGivenTwice,
+    Mutation::ConfigsAreMergedIntoTheLatest,
 ];
 
 /// Prints which safeguard is missed in how many walks; the table of `docs/reliability.md`.
@@ -332,6 +341,7 @@ impl Master {
                     report,
                 })
             }
+            (_, Command::App { by, command }) => self.take_of_app(by, command),
             (_, command) => self.farm.try_tell(command),
         }
     }

@@ -2,6 +2,7 @@
 //! as the Rust that `kept.rs` has.
 
 use super::DEADLY;
+use super::apps::AppWish;
 use super::machine::Sickness;
 use super::random::Random;
 use super::users::Wish;
@@ -79,6 +80,8 @@ pub(super) enum Fault {
     UserStops(u64),
     /// The template of a project is to be fetched by all slaves.
     UserPreloads(u64),
+    /// A user of an app has a wish.
+    UserOfApp(AppWish),
     /// A user has another wish.
     User(Wish),
     /// This build is not wanted any more.
@@ -184,6 +187,7 @@ impl Plan {
             plan.add(fault, &mut random);
         }
         plan.add_instances(&mut random);
+        plan.add_apps(&mut random);
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -219,6 +223,38 @@ impl Plan {
         }
         for _ in 0..random.below(2) {
             self.add(Fault::UserPreloads(random.below(2)), random);
+        }
+    }
+
+    /// In every other walk with instances there are apps.
+    fn add_apps(&mut self, random: &mut Random) {
+        if self.slots == 0 || random.below(2) == 0 {
+            return;
+        }
+        // A deploy takes twice the room for a while.
+        self.slots += 2;
+        for app in 0..random.between(1, 2) {
+            let created = Fault::UserOfApp(AppWish::Create(app));
+            self.faults.push((random.below(100), created));
+            let built = Fault::UserOfApp(AppWish::Build(app, random.below(2)));
+            self.faults.push((100 + random.below(400), built));
+        }
+        for number in 0..random.between(3, 16) {
+            let app = random.below(2);
+            let wish = match random.below(16) {
+                0..=2 => AppWish::Build(app, random.below(2)),
+                3..=7 => AppWish::Configure(app, number, random.below(4) == 0),
+                8 => AppWish::Rollback(app, None),
+                9 => AppWish::Rollback(app, Some(random.between(1, 4))),
+                10..=12 => AppWish::Scale(app, u32::try_from(random.below(4)).unwrap()),
+                13 | 14 => AppWish::Run(app, number),
+                _ => match random.below(4) {
+                    0 => AppWish::Destroy(app),
+                    1 => AppWish::Create(app),
+                    _ => AppWish::AddDomain(app),
+                },
+            };
+            self.add(Fault::UserOfApp(wish), random);
         }
     }
 

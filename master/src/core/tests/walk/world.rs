@@ -1,6 +1,7 @@
 //! The world around the core: time, a network that delays, loses, repeats and reorders, machines
 //! that die, and users. What happens is written in the [`Plan`].
 
+use super::apps::AppPromises;
 use super::machine::{Machine, Sickness};
 use super::master::{Doom, Master};
 use super::messages::{Act, ToMachine, ToMaster, Work};
@@ -67,6 +68,8 @@ pub(super) struct World {
     pub(super) homes: BTreeMap<(InstanceId, Generation), usize>,
     /// What users were told beside that, and how often they said something.
     pub(super) promises: Vec<Promise>,
+    /// What users of apps were told.
+    pub(super) app_promises: AppPromises,
     pub(super) num_said: u64,
     pub(super) machines: Vec<Machine>,
     pub(super) master: Master,
@@ -106,6 +109,7 @@ impl World {
             launched: BTreeSet::new(),
             homes: BTreeMap::new(),
             promises: Vec::new(),
+            app_promises: AppPromises::default(),
             num_said: 0,
             machines: machines.collect(),
             master: Master::new(mutation),
@@ -264,6 +268,7 @@ impl World {
                 self.clock_offset += milliseconds;
                 self.master.tally.clock_jumps += 1;
             }
+            Fault::UserOfApp(wish) => self.user_of_app(wish),
             Fault::User(wish) => self.user_wishes(wish),
             Fault::UserQueues(project) => self.user_queues(project),
             Fault::UserQueuesProduct(project, forced) => self.user_queues_product(project, forced),

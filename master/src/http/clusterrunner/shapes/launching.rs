@@ -79,7 +79,10 @@ pub(in crate::http::clusterrunner) fn instance(instance: &Instance) -> InstanceV
         template_id: instance.template,
         status: instance_status(instance.state),
         reason: instance.reason.clone(),
-        path: format!("/user/{}", instance.key),
+        path: match instance.purpose.is_launch() {
+            true => format!("/user/{}", instance.key),
+            false => String::new(),
+        },
         slave_id: instance.slave,
         generation: instance.generation,
         restarts: instance.restarts,

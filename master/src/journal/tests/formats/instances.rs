@@ -73,7 +73,7 @@ impl Master {
         self.tell(Command::QueueBuild { by, request }).await;
     }
 
-    async fn make_template(&mut self, build: u64, source: &str, digit: char) {
+    pub(super) async fn make_template(&mut self, build: u64, source: &str, digit: char) {
         self.queue_product(source, source).await;
         self.prepare(build, 1, "linux").await;
         self.run(build, &[0]).await;
@@ -99,7 +99,7 @@ impl Master {
         self.tell(Command::Launch { by, launch }).await;
     }
 
-    async fn say(&mut self, slave: u64, said: Vec<(u64, ReportedState)>) {
+    pub(super) async fn say(&mut self, slave: u64, said: Vec<(u64, ReportedState)>) {
         let instances = said.into_iter().map(|(id, state)| ReportedInstance {
             id: InstanceId(id),
             generation: Generation(1),
