@@ -16,7 +16,7 @@ use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
 use crate::run::subjob_executor::Limits;
 use crate::run::{event_log, misdeeds};
-use crate::setup::Setup;
+use crate::setup::{Setup, TakenTemplates};
 use crate::source::{Fetching, Sources, retention};
 use crate::supervisor::{Means, Places, Supervisor};
 use crate::templates::{Fetching as FetchingTemplates, Templates, UNPACK_SNAPSHOT};
@@ -154,12 +154,16 @@ pub async fn serve_until_told(
     let registration = Registration::new();
     let _guardian = base.guardian(&program);
     let found = base.container_search()?;
-    let supervisor = base.supervisor(&program, &api, &registration, found.clone());
+    let templates = base.templates(&program, (&api, &registration), &found);
+    let templates = templates.map_err(ServeError::Instances)?;
+    let supervisor = base.supervisor(&program, &templates, found.clone());
     let supervisor = supervisor.map_err(ServeError::Instances)?;
+    let taken = TakenTemplates::new(templates, found.clone());
     let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
     let containers = Arc::new(BuildContainers::new(found));
-    let surroundings = base.surroundings(&sources, &api, &registration, (&program, containers));
+    let surroundings =
+        base.surroundings(&sources, &api, &registration, (&program, containers, taken));
     let surroundings = Arc::new(surroundings);
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
     let work = work.map_err(ServeError::Executors)?;
@@ -340,13 +344,12 @@ impl Base {
         Sources::new(hostname, git, remote_files, fetching, master)
     }
 
-    fn supervisor(
+    fn templates(
         &self,
         program: &Path,
-        api: &MasterApi,
-        registration: &Registration,
-        containers: Availability,
-    ) -> std::io::Result<Supervisor> {
+        (api, registration): (&MasterApi, &Registration),
+        containers: &Availability,
+    ) -> std::io::Result<Arc<Templates>> {
         let settings = &self.settings.instances;
         let grace = self.settings.service.atom_kill_grace;
         let children = Children::new(
@@ -359,19 +362,28 @@ impl Base {
             api: api.clone(),
             registration: registration.clone(),
         };
-        let templates = Templates::open(
+        Templates::open(
             self.data.path().join("templates"),
             (
                 settings.templates_path.clone(),
                 settings.max_template_cache_bytes,
             ),
             (children, fetching),
-            self.space.clone(),
-        )?;
+            (self.space.clone(), containers.clone()),
+        )
+    }
+
+    fn supervisor(
+        &self,
+        program: &Path,
+        templates: &Arc<Templates>,
+        containers: Availability,
+    ) -> std::io::Result<Supervisor> {
+        let settings = &self.settings.instances;
         let instances = self.data.path().join("instances");
         let (host, _) = self.own_address.rsplit_once(':').unwrap_or_default();
         Ok(Supervisor::new(Means {
-            templates,
+            templates: Arc::clone(templates),
             places: Places::open(instances, program.to_owned(), settings.stop_grace)?,
             rules: Rules {
                 host: host.to_owned(),
@@ -397,7 +409,7 @@ impl Base {
         &self,
         sources: &Arc<Sources>,
         program: &Path,
-        containers: &Arc<BuildContainers>,
+        (containers, taken): (&Arc<BuildContainers>, TakenTemplates),
     ) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
         Setup {
@@ -409,6 +421,7 @@ impl Base {
             max_output: self.settings.max_console_size,
             templates: TemplatePlaces::new(program, &self.settings.instances.templates_path),
             containers: Arc::clone(containers),
+            taken,
         }
     }
 
@@ -418,12 +431,12 @@ impl Base {
         sources: &Arc<Sources>,
         api: &MasterApi,
         registration: &Registration,
-        (program, containers): (&Path, Arc<BuildContainers>),
+        (program, containers, taken): (&Path, Arc<BuildContainers>, TakenTemplates),
     ) -> Surroundings {
         let consoles = Arc::<Consoles>::default();
         Surroundings {
             data: Arc::clone(&self.data),
-            setup: self.setup(sources, program, &containers),
+            setup: self.setup(sources, program, (&containers, taken)),
             deliveries: Arc::new(Deliveries::new(
                 api.clone(),
                 registration.clone(),

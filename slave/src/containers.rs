@@ -14,7 +14,7 @@ mod trial;
 
 pub(crate) use builds::{BuildContainer, BuildContainers, ContainerPlace};
 pub(crate) use error::ContainerError;
-pub(crate) use images::{ImageBuild, template_image};
+pub(crate) use images::ImageBuild;
 pub(crate) use running::{ContainerRun, Mount, Published, Role};
 pub(crate) use trial::Availability;
 

@@ -24,9 +24,9 @@ mod deliver;
 
 mod source;
 
-mod setup;
-
 mod templates;
+
+mod setup;
 
 mod browse_files;
 

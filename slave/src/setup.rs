@@ -1,13 +1,16 @@
 //! Making a build's project ready on this slave, and taking it away again.
 
 mod contained;
+mod taken;
+
+pub(crate) use taken::TakenTemplates;
 
 use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private, remove_all};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
-use clusterrunner_common::api::SetupJob;
+use clusterrunner_common::api::{NamedTemplate, SetupJob};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
@@ -24,6 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use taken::TakingError;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +64,12 @@ enum SetupError {
         #[source]
         source: ContainerError,
     },
+    #[error("the template {reference} can not be used: {source}")]
+    Template {
+        reference: String,
+        #[source]
+        source: TakingError,
+    },
     #[error("the set-up was canceled")]
     Canceled,
 }
@@ -79,6 +89,8 @@ pub(crate) struct Setup {
     pub(crate) templates: TemplatePlaces,
     /// Where builds run whose job names an image.
     pub(crate) containers: Arc<BuildContainers>,
+    /// The templates of the farm that they take.
+    pub(crate) taken: TakenTemplates,
 }
 
 impl Setup {
@@ -109,20 +121,21 @@ impl Setup {
                 };
             }
         };
-        if let Some(image) = &job.image
-            && let Err(error) = self.fetch_image(image, stop).await
-        {
-            return SetupOutcome::Failed {
-                reason: error.to_string(),
-                left: None,
-            };
-        }
+        let image = match self.image(order.build, &job, stop).await {
+            Ok(image) => image,
+            Err(error) => {
+                return SetupOutcome::Failed {
+                    reason: error.to_string(),
+                    left: None,
+                };
+            }
+        };
         let mut project = Project {
             directory,
             variables: self.variables(order.variables).await,
             teardown_build: job.teardown_build,
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
-            image: job.image.map(Arc::from),
+            image: image.map(Arc::from),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -221,6 +234,7 @@ impl Setup {
             }
         }
         self.end_containers(build).await;
+        self.taken.give_up(build);
         self.sweeper.end(self.data.build_mark(build)).await;
         self.sources
             .mirrors
@@ -307,6 +321,28 @@ impl Setup {
         self.templates.given_to(variables, runtime.as_deref())
     }
 
+    /// Sees to it that containers of the job's image can be started, and says what the runtime calls it.
+    async fn image(
+        &self,
+        build: BuildId,
+        job: &SetupJob,
+        stop: &CancellationToken,
+    ) -> Result<Option<String>, SetupError> {
+        let Some(image) = &job.image else {
+            return Ok(None);
+        };
+        match named(job, image) {
+            Some(template) => {
+                let loaded = self.taken.image(build, template, stop).await;
+                Ok(Some(loaded.map_err(not_taken(image))?))
+            }
+            None => {
+                self.fetch_image(image, stop).await?;
+                Ok(Some(image.clone()))
+            }
+        }
+    }
+
     /// Sees to it that containers of this image can be started.
     async fn fetch_image(&self, image: &str, stop: &CancellationToken) -> Result<(), SetupError> {
         let fetched = async {
@@ -379,6 +415,20 @@ impl Setup {
     }
 }
 
+/// The template of the farm that a word of the job stands for.
+fn named<'j>(job: &'j SetupJob, reference: &str) -> Option<&'j NamedTemplate> {
+    let mut templates = job.templates.iter();
+    templates.find(|template| template.reference == reference)
+}
+
+fn not_taken(reference: &str) -> impl FnOnce(TakingError) -> SetupError {
+    let reference = reference.to_owned();
+    move |error| match error {
+        TakingError::Canceled => SetupError::Canceled,
+        source => SetupError::Template { reference, source },
+    }
+}
+
 fn failed(image: &str) -> impl FnOnce(ContainerError) -> SetupError {
     let image = image.to_owned();
     move |error| match error {
@@ -407,6 +457,7 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         priority: 0,
         weight: None,
         image: job.image,
+        templates: Vec::new(),
     })
 }
 

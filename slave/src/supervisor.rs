@@ -5,7 +5,7 @@ mod keepers;
 mod logs;
 mod reports;
 
-use crate::containers::{Availability, ContainerError, ContainerRuntime, template_image};
+use crate::containers::{Availability, ContainerError, ContainerRuntime};
 use crate::instances::{Act, Gone, Instances, Placement, Standing, Wanted};
 use crate::keeper::{ContainerRun, KeeperOrder, Rules, Said, container_name};
 use crate::templates::{InUse, TemplateError, Templates};
@@ -380,14 +380,11 @@ impl Supervisor {
     async fn load(&self, held: &InUse, digest: &str) -> Result<ContainerRun, String> {
         let runtime = self.0.means.containers.runtime().await;
         let runtime = runtime.map_err(|why| format!("the slave can not run images: {why}"))?;
-        let (archive, image) = (held.path(Form::Image), template_image(digest));
+        let (archive, digest) = (held.path(Form::Image), digest.to_owned());
         let load = move || {
-            if !runtime.has_image(&image) {
-                runtime.load(&archive, &image)?;
-            }
             Ok::<_, ContainerError>(ContainerRun {
+                image: runtime.have_template(&digest, &archive)?,
                 runtime: ContainerRuntime::clone(&runtime),
-                image,
                 exposed: None,
             })
         };

@@ -1,5 +1,6 @@
 //! What master and slaves say to each other.
 
+use super::instances::SnapshotOrder;
 use super::{MasterMark, Seen, lenient};
 use crate::clock::Timestamp;
 use crate::git::PackRequest;
@@ -265,6 +266,18 @@ pub struct SetupJob {
     /// The image of the containers that its commands run in; absent for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The templates that the build takes, by the words that name them: its image, or what its template is based on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<NamedTemplate>,
+}
+
+/// Part of [`SetupJob`]: a template, and the word that stands for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedTemplate {
+    /// As the job or a Dockerfile names it, such as `name:latest`.
+    pub reference: String,
+    /// What it is.
+    pub snapshot: SnapshotOrder,
 }
 
 #[expect(

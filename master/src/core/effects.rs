@@ -159,6 +159,7 @@ impl Cluster {
                 priority: plan.priority,
                 weight: plan.weight,
                 image: plan.image.clone(),
+                templates: self.named_templates(plan),
             }),
             ..SetupRequest::default()
         };

@@ -6,5 +6,6 @@ pub mod bounds;
 pub(in crate::core) mod decide;
 pub mod facts;
 mod names;
+mod references;
 pub mod refusal;
 pub mod template;

@@ -14,6 +14,7 @@ mod legacy;
 mod prefetch;
 mod preparing;
 mod projects;
+mod references;
 mod retiring;
 mod scenario;
 mod scheduling;

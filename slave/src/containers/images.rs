@@ -8,14 +8,18 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use tar::EntryType;
 
-/// Where images of templates are among the images of the machine.
+/// Where images of templates are among the images of the machine, before the digits of the slave.
 const TEMPLATES: &str = "localhost/clusterrunner-template";
+
+/// How many digits tell the slaves of one machine apart.
+const OWNER_DIGITS: usize = 12;
 
 /// The most bytes of the file that says what an archive holds.
 const MOST_MANIFEST: u64 = 1 << 20;
@@ -61,12 +65,74 @@ pub(crate) struct ImageBuild<'a> {
     pub(crate) name: &'a str,
 }
 
-/// What the image of a template is called on a slave. `digest` is that of the snapshot.
-pub(crate) fn template_image(digest: &str) -> String {
-    format!("{TEMPLATES}:{digest}")
-}
-
 impl ContainerRuntime {
+    /// What the image of a template is called on this slave. `digest` is that of the snapshot. Slaves of one machine have
+    /// the same images under names of their own, so that none takes away what another one needs.
+    pub(crate) fn template_image(&self, digest: &str) -> String {
+        format!("{}:{digest}", self.own_templates())
+    }
+
+    fn own_templates(&self) -> String {
+        let owner = hex::encode(Sha256::digest(&self.owner));
+        let digits = owner.get(..OWNER_DIGITS).unwrap_or_default();
+        format!("{TEMPLATES}-{digits}")
+    }
+
+    /// Loads the image of a template, if it is not there. Says what it is called.
+    ///
+    /// # Errors
+    /// When the archive is none, or the runtime can not load it.
+    pub(crate) fn have_template(
+        &self,
+        digest: &str,
+        archive: &Path,
+    ) -> Result<String, ContainerError> {
+        let image = self.template_image(digest);
+        if !self.has_image(&image) {
+            self.load(archive, &image)?;
+        }
+        Ok(image)
+    }
+
+    /// Removes the image of a template that this slave has no longer. Blocks.
+    ///
+    /// # Errors
+    /// When the runtime can not, since a container has the image.
+    pub(crate) fn drop_template(&self, digest: &str) -> Result<(), ContainerError> {
+        self.untag(&self.template_image(digest))
+    }
+
+    /// Removes the images of templates that this slave has no longer. `kept` says which it has; it is asked after the look
+    /// at the images, so that none goes which came meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// When the runtime can not.
+    pub(crate) fn drop_templates_but(
+        &self,
+        kept: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), ContainerError> {
+        let mut command = self.command(&["images", "--format", "{{.Repository}} {{.Tag}}"]);
+        let printed = client::output(&mut command, SHORT)?;
+        let own = self.own_templates();
+        let images = printed.lines().filter_map(|line| line.split_once(' '));
+        let digests = images.filter_map(|(name, digest)| (name == own).then_some(digest));
+        let kept = kept();
+        for digest in digests {
+            if !kept.iter().any(|kept| kept == digest) {
+                self.drop_template(digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a name of an image, and the image with its last name, unless a container has it.
+    fn untag(&self, name: &str) -> Result<(), ContainerError> {
+        if !self.has_image(name) {
+            return Ok(());
+        }
+        client::output(self.command(&["rmi"]).arg(name), SHORT).map(drop)
+    }
+
     /// The command that builds an image. It prints what the steps print.
     pub(crate) fn build_command(&self, build: &ImageBuild<'_>) -> Command {
         let mut command = self.command(&["build"]);

@@ -123,8 +123,8 @@ fn an_image_is_built_saved_loaded_and_run() {
         .unwrap();
     runtime.remove_image("localhost/web:1").unwrap();
     assert!(!runtime.has_image("localhost/web:1"));
-    let name = template_image(&"5".repeat(64));
-    runtime.load(saved.path(), &name).unwrap();
+    let digest = "5".repeat(64);
+    let name = runtime.have_template(&digest, saved.path()).unwrap();
     assert!(!runtime.has_image("localhost/web:1"));
     assert!(runtime.has_image(&name));
     let command = shell(
@@ -146,6 +146,10 @@ fn an_image_is_built_saved_loaded_and_run() {
         ("hello\ntwo\nlines\n67108864\n", Some(7))
     );
     assert_eq!(runtime.containers(Role::Instance).unwrap(), [""; 0]);
+    runtime.drop_templates_but(|| vec![digest]).unwrap();
+    assert!(runtime.has_image(&name));
+    runtime.drop_templates_but(Vec::new).unwrap();
+    assert!(!runtime.has_image(&name));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::fetching::Fetching;
 use super::listing::{Listing, first_damage, listed_size};
 use super::unpacking::{Order, Unpacked};
 use super::{TemplateError, disk, places};
+use crate::containers::Availability;
 use clusterrunner_common::api::instances::SnapshotOrder;
 use clusterrunner_common::child::{ChildError, Children};
 use clusterrunner_common::disk::beneath::remove_all;
@@ -39,6 +40,7 @@ pub(crate) struct Templates {
     children: Children,
     fetching: Fetching,
     space: DiskSpace,
+    containers: Availability,
     used: Mutex<BTreeMap<String, Used>>,
 }
 
@@ -91,18 +93,38 @@ impl Templates {
         directory: PathBuf,
         (templates_path, max_bytes): (PathBuf, Option<u64>),
         (children, fetching): (Children, Fetching),
-        space: DiskSpace,
+        (space, containers): (DiskSpace, Availability),
     ) -> io::Result<Arc<Self>> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Arc::new(Self {
+        let templates = Arc::new(Self {
             directory,
             templates_path,
             max_bytes,
             children,
             fetching,
             space,
+            containers,
             used: Mutex::default(),
-        }))
+        });
+        templates.forget_images_later();
+        Ok(templates)
+    }
+
+    /// Removes the images of templates that went while no container runtime was there.
+    fn forget_images_later(self: &Arc<Self>) {
+        let templates = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(runtime) = templates.containers.runtime().await else {
+                return;
+            };
+            let forgotten = blocking(move || {
+                let dropped = runtime.drop_templates_but(|| templates.whole());
+                dropped.map_err(io::Error::other)
+            });
+            if let Err(error) = forgotten.await {
+                tracing::warn!(%error, "could not remove images of templates that are gone");
+            }
+        });
     }
 
     /// The digests of those that are here whole. Blocks.
@@ -327,7 +349,14 @@ impl Templates {
             places::leave(&self.templates_path, &place)?;
         }
         remove_all(&place)?;
-        remove_all(&self.place_of(digest, Form::Image))
+        let image = self.place_of(digest, Form::Image);
+        if image.exists()
+            && let Some(runtime) = self.containers.known()
+            && let Err(error) = runtime.drop_template(digest)
+        {
+            tracing::warn!(snapshot = digest, %error, "the container runtime keeps the image of a template");
+        }
+        remove_all(&image)
     }
 
     /// Those that are whole, the one that was used longest ago first.

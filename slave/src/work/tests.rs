@@ -37,6 +37,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             priority: 0,
             weight: None,
             image: None,
+            templates: Vec::new(),
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),

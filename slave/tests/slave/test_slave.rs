@@ -150,6 +150,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         priority: 0,
         weight: None,
         image: None,
+        templates: Vec::new(),
     }
 }
 

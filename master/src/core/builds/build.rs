@@ -13,7 +13,9 @@ use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId, UserId};
+use clusterrunner_common::ids::{
+    Attempt, BuildId, ProjectId, SlaveId, SubjobId, TemplateId, UserId,
+};
 use clusterrunner_common::job::config::quoted_atom;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -437,10 +439,18 @@ impl Build {
             && (!self.needs_containers() || slave.runs_images())
     }
 
-    /// Whether its commands run in containers.
+    /// Whether its commands run in containers, or what it makes is based on an image of the farm.
     #[must_use]
     pub fn needs_containers(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.image.is_some())
+        self.plan.as_ref().is_some_and(|plan| {
+            plan.image.is_some() || plan.templates.iter().any(|taken| taken.is_image)
+        })
+    }
+
+    /// The templates that it takes.
+    pub(in crate::core) fn templates_taken(&self) -> impl Iterator<Item = TemplateId> {
+        let plan = self.plan.iter();
+        plan.flat_map(|plan| plan.templates.iter().map(|taken| taken.id))
     }
 
     /// Whether a slave may set the build up: its labels suit, it can get the code, this registration has not failed, and

@@ -1,5 +1,6 @@
 //! What is to be run of a build.
 
+use clusterrunner_common::ids::TemplateId;
 use clusterrunner_common::job::config::{Job, Timeouts};
 use clusterrunner_common::process::variables::Variables;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,12 @@ pub struct Plan {
     /// The image of the containers that its commands run in; none for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<String>,
+    /// The templates that it takes: chosen once, so that all slaves take the same ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<TakenTemplate>,
     /// What is to be told of how its atoms were found. Emptied once it is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -79,11 +86,24 @@ impl Plan {
             quotes_atoms: !job.raw_atoms,
             allow_no_atoms: job.allow_no_atoms,
             image: job.image,
+            bases: Vec::new(),
+            templates: Vec::new(),
             warnings: Vec::new(),
             atoms: Vec::new(),
             expected_ms: Vec::new(),
         }
     }
+}
+
+/// A template that a build takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenTemplate {
+    /// The word that named it.
+    pub reference: String,
+    /// The template.
+    pub id: TemplateId,
+    /// Whether it is an image, which only a slave with a container runtime can use.
+    pub is_image: bool,
 }
 
 #[expect(

@@ -23,6 +23,12 @@ impl Cluster {
             plan.expected_ms.clear();
         }
         let known = self.known_build(build)?;
+        if let Err(reason) = self.take_templates(&mut plan) {
+            return Ok(when(
+                expected,
+                Fact::Build(build, BuildFact::Failed { reason }),
+            ));
+        }
         self.take_work_off(known, &mut plan);
         let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
         let warnings = std::mem::take(&mut plan.warnings).into_iter();

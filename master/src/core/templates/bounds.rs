@@ -83,8 +83,10 @@ impl Cluster {
             Runs::Template(template) => Some(template),
             Runs::Image(_) | Runs::Nothing(_) => None,
         }));
-        let awaited = self.builds().filter(|build| !build.is_over());
-        used.extend(awaited.filter_map(|build| self.template_awaited_by(build)));
+        for build in self.builds().filter(|build| !build.is_over()) {
+            used.extend(self.template_awaited_by(build));
+            used.extend(build.templates_taken());
+        }
         let latest = self.templates();
         let latest = latest.max_by_key(|template| (template.used, template.id));
         used.extend(latest.map(|template| template.id));

@@ -11,6 +11,7 @@ use crate::core::command::Refusal;
 use crate::core::event::{BuildFact, Fact, Plan};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, TemplateId};
+use clusterrunner_common::templates::Product;
 
 /// How a request for a build comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +69,7 @@ impl Cluster {
         let Some(product) = &build.request.product else {
             return;
         };
-        let commit = plan.commit.as_deref();
-        if !product.is_forced && self.equal_template(build, commit).is_some() {
+        if !product.is_forced && self.equal_template(build, plan).is_some() {
             plan.atoms.clear();
             plan.expected_ms.clear();
             plan.allow_no_atoms = true;
@@ -77,11 +77,25 @@ impl Cluster {
     }
 
     /// A template that a build would leave once more.
-    fn equal_template(&self, build: &Build, commit: Option<&str>) -> Option<&Template> {
+    pub(super) fn equal_template(&self, build: &Build, plan: &Plan) -> Option<&Template> {
         let product = build.request.product.as_ref()?;
         let source = build.request.project_key();
-        let equal = self.templates.equal(&source, commit, &product.recipe)?;
+        let recipe = self.whole_recipe(product, plan);
+        let commit = plan.commit.as_deref();
+        let equal = self.templates.equal(&source, commit, &recipe)?;
         self.template(equal)
+    }
+
+    /// What names the way in which a template is made: on other templates it is made in another way.
+    fn whole_recipe(&self, product: &Product, plan: &Plan) -> String {
+        let mut recipe = product.recipe.clone();
+        for base in &plan.templates {
+            if let Some(base) = self.template(base.id) {
+                recipe.push_str(" on ");
+                recipe.push_str(base.digest());
+            }
+        }
+        recipe
     }
 
     /// The template that a build uses again that is not over: it is not to be removed meanwhile.
@@ -96,8 +110,7 @@ impl Cluster {
             | BuildState::Error { .. }
             | BuildState::Canceled => false,
         };
-        let commit = build.plan.as_ref()?.commit.as_deref();
-        let equal = self.equal_template(build, commit);
+        let equal = self.equal_template(build, build.plan.as_ref()?);
         equal.filter(|_| runs_nothing).map(|template| template.id)
     }
 
@@ -112,10 +125,9 @@ impl Cluster {
             return Ok(Vec::new());
         }
         let finished = Fact::Build(id, BuildFact::Finished);
-        let Some(product) = &build.request.product else {
+        let (Some(product), Some(plan)) = (&build.request.product, &build.plan) else {
             return Ok(vec![finished]);
         };
-        let commit = build.plan.as_ref().and_then(|plan| plan.commit.clone());
         let name = self.free_template_name(&product.name, &build.request);
         let template = match content {
             Some(content) => Fact::Template(
@@ -124,15 +136,15 @@ impl Cluster {
                     name,
                     project: build.project,
                     source: build.request.project_key(),
-                    commit,
-                    recipe: product.recipe.clone(),
+                    commit: plan.commit.clone(),
+                    recipe: self.whole_recipe(product, plan),
                     build: id,
                     content,
                 },
             ),
             // It failed as any build fails, and its results say why.
             None if build.atoms_failed > 0 => return Ok(vec![finished]),
-            None => match self.equal_template(build, commit.as_deref()) {
+            None => match self.equal_template(build, plan) {
                 Some(equal) if build.subjobs.is_empty() => {
                     Fact::Template(equal.id, TemplateFact::Named { name, build: id })
                 }

@@ -101,6 +101,7 @@ fn effects_carry_all_that_is_needed() {
             priority: -2,
             weight: NonZeroU32::new(7),
             image: None,
+            templates: Vec::new(),
         }),
         ..SetupRequest::default()
     };

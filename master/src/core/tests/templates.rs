@@ -3,7 +3,7 @@
 use super::scenario::{Scenario, hand_out, plan, request};
 use crate::core::command::Command;
 use crate::core::effect::Effect;
-use crate::core::event::Actor;
+use crate::core::event::{Actor, Plan};
 use crate::core::templates::bounds::TemplateBounds;
 use crate::core::templates::refusal::TemplateRefusal;
 use crate::core::templates::template::TemplateContent;
@@ -51,7 +51,12 @@ pub(super) fn queue(url: &str, name: &str, is_forced: bool) -> Command {
 impl Scenario {
     /// The only atom of a build runs on slave 1 with this end.
     fn run_product(&mut self, build: u64, exit_code: i32) {
-        self.prepared(build, plan(&["a"]));
+        self.run_planned(build, plan(&["a"]), exit_code);
+    }
+
+    /// The same, of this plan with one atom.
+    pub(super) fn run_planned(&mut self, build: u64, plan: Plan, exit_code: i32) {
+        self.prepared(build, plan);
         self.set_up(1, build);
         self.tell(super::scenario::finished(
             hand_out(1, build, 0, 1),
