@@ -1,12 +1,13 @@
 //! Templates: results of builds that can be started. What the slave that builds a template says of it, and what a
 //! request asks for.
 
+pub mod dockerfile;
 mod failure;
 mod recipe;
 mod source_name;
 
 pub use failure::{failure_in, failure_line, image_not_used};
-pub use recipe::Recipe;
+pub use recipe::{DOCKERFILE, Recipe};
 pub use source_name::{SourceName, usable_name};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,12 @@ pub struct Product {
     /// What names the way in which the template is made, such as a digest of the steps. A template of the same source,
     /// commit and recipe is used again.
     pub recipe: String,
+    /// The image in which given steps are carried out, if they are in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The path of the Dockerfile that says how it is made, if the code has one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
     /// Whether a build of the same name that is under way is canceled, and no earlier template used again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_forced: bool,

@@ -373,6 +373,7 @@ impl Farm {
         Preparer {
             mirrors: projects.mirrors.clone(),
             work_trees: projects.work_trees.clone(),
+            own: projects.own.clone(),
             git: self.git(),
             remote_files: service.remote_files.clone(),
             git_max_memory_bytes: service.git_max_memory_bytes,

@@ -4,9 +4,9 @@
 //! description and the snapshot of the template in `$ARTIFACT_DIR`. All that is printed goes to the console of the
 //! build; the last line of one that fails says why.
 
+mod bases;
 mod carrying_out;
 mod copying;
-mod dockerfile;
 mod environments;
 mod error;
 mod finding;
@@ -19,16 +19,18 @@ mod snapshot;
 mod steps;
 mod tree;
 
+pub(crate) use bases::GivenBase;
 pub(crate) use places::TemplatePlaces;
 
 use crate::containers::{ContainerRuntime, RUNTIME_VARIABLE};
+use bases::{Bases, LaidBase};
 use clusterrunner_common::process::umask;
 use clusterrunner_common::process::variables::check as check_variable;
 use clusterrunner_common::templates::{
-    DESCRIPTION, Form, Recipe, SNAPSHOT, TemplateDescription, failure_line,
+    DESCRIPTION, Form, Recipe, SNAPSHOT, TemplateDescription, dockerfile, failure_line,
 };
 use clusterrunner_common::text::printable::plain;
-use error::{BuildError, at};
+use error::{BuildError, at, wrong_in};
 use finding::Found;
 use place::Place;
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ struct Surroundings {
     templates_path: PathBuf,
     /// Builds images, where there is one.
     runtime: Option<ContainerRuntime>,
+    /// Templates of the farm that it may be based on.
+    bases: Vec<GivenBase>,
 }
 
 impl Surroundings {
@@ -93,12 +97,13 @@ impl Surroundings {
             runtime: std::env::var(RUNTIME_VARIABLE)
                 .ok()
                 .and_then(|text| ContainerRuntime::from_text(&text)),
+            bases: bases::read()?,
         })
     }
 }
 
 /// What a recipe makes known of the template, beside the files.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Made {
     port: Option<u16>,
     command: Vec<String>,
@@ -118,20 +123,37 @@ fn build(surroundings: &Surroundings) -> Result<(), BuildError> {
         }
     };
     say(&found.said());
-    let processes = procfile::read(workspace)?;
+    let mut processes = procfile::read(workspace)?;
+    let bases = Bases::named(&found.bases(recipe), &surroundings.bases)?;
     let place = Place::make(&surroundings.templates_path)?;
     let snapshot = surroundings.artifacts.join(SNAPSHOT);
     let (mut description, bytes) = match &surroundings.runtime {
-        Some(runtime) if found.is_image(recipe) => {
-            let dockerfile = found.dockerfile_in((workspace, &context), recipe, &place)?;
+        Some(runtime) if found.is_image(recipe) && bases.workspace.is_none() => {
+            let dockerfile =
+                found.dockerfile_in((workspace, &context), (recipe, &bases), &place)?;
             let built = images::build(runtime, recipe, (&context, &dockerfile));
             let image = built.map_err(|error| found.explained(error))?;
             say("Storing the image.");
             (image.description()?, image.save(&snapshot)?)
         }
         _ => {
+            bases.check_processes()?;
             copying::copy_workspace(workspace, &place.source())?;
-            let made = prepare(&found, recipe, (workspace, &context), &place)?;
+            let inside = context.strip_prefix(workspace).unwrap_or(Path::new(""));
+            let directory = place.source().join(inside);
+            let base = bases
+                .workspace
+                .map(|base| bases::lay((base, bases.names.clone()), &directory, &place));
+            let base = base.transpose()?;
+            let made = prepare(
+                &found,
+                recipe,
+                (&context, &directory),
+                (&place, base.as_ref()),
+            )?;
+            if processes.is_empty() {
+                processes = base.map(|base| base.processes).unwrap_or_default();
+            }
             say("Packing the template.");
             let bytes = snapshot::pack(&place, &snapshot)?;
             (
@@ -197,21 +219,20 @@ fn write(description: &TemplateDescription, path: &Path) -> Result<(), BuildErro
 fn prepare(
     found: &Found,
     recipe: &Recipe,
-    (workspace, context): (&Path, &Path),
-    place: &Place,
+    (context, directory): (&Path, &Path),
+    (place, base): (&Place, Option<&LaidBase>),
 ) -> Result<Made, BuildError> {
-    let inside = context.strip_prefix(workspace).unwrap_or(Path::new(""));
-    let directory = place.source().join(inside);
     match found {
         Found::Bare => Ok(Made::default()),
-        Found::Steps(given) => steps::run(given, recipe, &directory),
-        Found::Requirements => environments::install_requirements(place, &directory),
-        Found::Environment => environments::create_conda(place, &directory),
+        Found::Steps(given) => steps::run(given, (recipe, base), directory),
+        Found::Requirements => environments::install_requirements(place, directory),
+        Found::Environment => environments::create_conda(place, directory),
         Found::Dockerfile { name, text } => {
-            let instructions = dockerfile::read(text).map_err(|error| error.in_file(name))?;
+            let instructions = dockerfile::read(text).map_err(wrong_in(name))?;
             let roots = carrying_out::Roots {
                 context,
-                root: &directory,
+                root: directory,
+                base,
             };
             let made = carrying_out::carry_out(&instructions, &roots, recipe.needs_image);
             made.map_err(|error| error.in_file(name))

@@ -34,6 +34,9 @@ use tokio_util::sync::CancellationToken;
 /// How long `teardown_build` may take once the build is not waited for any more.
 const HURRIED_TEARDOWN: Duration = Duration::from_secs(30);
 
+/// The file with the templates that a build is based on.
+const BASES: &str = "template_bases";
+
 /// How much of a failed command's output goes into the reason.
 const REASON_LINES: usize = 20;
 /// And how many characters of it.
@@ -130,9 +133,19 @@ impl Setup {
                 };
             }
         };
+        let variables = self.variables(order.build, order.variables, &job, stop);
+        let variables = match variables.await {
+            Ok(variables) => variables,
+            Err(error) => {
+                return SetupOutcome::Failed {
+                    reason: error.to_string(),
+                    left: None,
+                };
+            }
+        };
         let mut project = Project {
             directory,
-            variables: self.variables(order.variables).await,
+            variables,
             teardown_build: job.teardown_build,
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
             image: image.map(Arc::from),
@@ -312,13 +325,37 @@ impl Setup {
         Err(format!("teardown_build {how}{output}"))
     }
 
-    /// The variables of a build. One that makes a template is told by which runtime images are built.
-    async fn variables(&self, variables: Arc<BuildVariables>) -> Arc<BuildVariables> {
-        let runtime = match TemplatePlaces::are_of(&variables) {
-            true => self.containers.runtime().await.ok(),
-            false => None,
-        };
-        self.templates.given_to(variables, runtime.as_deref())
+    /// The variables of a build. One that makes a template is told by which runtime images are built, and which templates
+    /// of the farm it is based on.
+    async fn variables(
+        &self,
+        build: BuildId,
+        variables: Arc<BuildVariables>,
+        job: &SetupJob,
+        stop: &CancellationToken,
+    ) -> Result<Arc<BuildVariables>, SetupError> {
+        if !TemplatePlaces::are_of(&variables) {
+            return Ok(variables);
+        }
+        let runtime = self.containers.runtime().await.ok();
+        let mut bases = Vec::new();
+        for template in &job.templates {
+            let base = self.taken.base(build, template, stop).await;
+            bases.push(base.map_err(not_taken(&template.reference))?);
+        }
+        let mut file = None;
+        if !bases.is_empty() {
+            let (path, _) = self.output(build, BASES).await?;
+            let written = path.clone();
+            let write = move || TemplatePlaces::write_bases(&bases, &written);
+            let write = spawn_blocking(write).await.map_err(io::Error::other);
+            if let Err(source) = write.and_then(|written| written) {
+                return Err(SetupError::Output { path, source });
+            }
+            file = Some(path);
+        }
+        let (runtime, file) = (runtime.as_deref(), file.as_deref());
+        Ok(self.templates.given_to(variables, runtime, file))
     }
 
     /// Sees to it that containers of the job's image can be started, and says what the runtime calls it.

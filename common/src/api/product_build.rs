@@ -48,6 +48,8 @@ pub fn product_build(
         product: Some(Product {
             name: name.to_owned(),
             recipe: recipe.digest_with(&variables),
+            image: recipe.image_of_steps().map(str::to_owned),
+            dockerfile: recipe.dockerfile_path(),
             is_forced,
         }),
         env: variables,

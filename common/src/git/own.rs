@@ -14,7 +14,7 @@ pub use archive::ArchiveError;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -28,7 +28,7 @@ use super::mirror_files::{self, open_here};
 use super::packs::loose_objects;
 use super::tree_check::{TreeCheck, TreeError};
 use super::trouble::Trouble;
-use super::{CommitId, GitLimits};
+use super::{CommitId, GitLimits, MAXIMUM_TREE_DEPTH};
 use crate::clock::Timestamp;
 use crate::disk::beneath::remove_all;
 use archive::{Stopped, Tree};
@@ -168,6 +168,46 @@ impl OwnRepository {
             true => CodeError::Canceled,
             false => self.failed("read")(trouble),
         })
+    }
+
+    /// What a file of a commit holds; none where there is no such file, or more than `most` bytes of it.
+    ///
+    /// # Errors
+    /// [`CodeError`] if the repository can not be read, or has not the commit.
+    pub fn file(
+        &self,
+        commit: &CommitId,
+        path: &Path,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>, CodeError> {
+        let repository = open_here(&self.directory).map_err(self.git("read"))?;
+        let names = path.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        });
+        let path: PathBuf = names.collect();
+        let found = commit.to_oid().and_then(|id| repository.find_commit(id));
+        let tree = found.and_then(|commit| commit.tree());
+        let tree = tree.map_err(self.git("read"))?;
+        // The system recurses over the parts of the path, of which a request may have many.
+        if path.components().count() > MAXIMUM_TREE_DEPTH as usize {
+            return Ok(None);
+        }
+        let Ok(entry) = tree.get_path(&path) else {
+            return Ok(None);
+        };
+        let mode = u32::try_from(entry.filemode()).unwrap_or_default();
+        if mode != FILE && mode != PROGRAM {
+            return Ok(None);
+        }
+        let objects = repository.odb().map_err(self.git("read"))?;
+        let (size, _) = objects.read_header(entry.id()).map_err(self.git("read"))?;
+        if u64::try_from(size).unwrap_or(u64::MAX) > most {
+            return Ok(None);
+        }
+        let blob = repository.find_blob(entry.id());
+        let blob = blob.map_err(self.git("read"))?;
+        Ok(Some(blob.content().to_vec()))
     }
 
     /// The commit with this id, which may be abbreviated: the newest, or one that came before it. None if there is none

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Component, Path};
 
+/// The Dockerfile of a workspace that says nothing else.
+pub const DOCKERFILE: &str = "Dockerfile";
+
 /// How a workspace becomes a template. The usual recipe, with nothing given, takes what the workspace itself says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +60,26 @@ impl Recipe {
             }
         }
         Ok(recipe)
+    }
+
+    /// The image in which its steps are carried out, if it has steps and an image.
+    #[must_use]
+    pub fn image_of_steps(&self) -> Option<&str> {
+        let has_steps = self.steps.is_some() && self.dockerfile.is_none();
+        self.image.as_deref().filter(|_| has_steps)
+    }
+
+    /// Where in the workspace the Dockerfile is that it takes, if there is one.
+    #[must_use]
+    pub fn dockerfile_path(&self) -> Option<String> {
+        match (&self.dockerfile, &self.steps) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some(_)) => None,
+            (None, None) => {
+                let context = Path::new(self.context.as_deref().unwrap_or_default());
+                Some(context.join(DOCKERFILE).display().to_string())
+            }
+        }
     }
 
     /// A name for the recipe and the variables that its steps have: another for others.

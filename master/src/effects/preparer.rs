@@ -4,6 +4,7 @@
 //! All that touches the project is done by a child process (`work`), since the project is a stranger's: what ends or
 //! stops the child is an error of its build. Here is what the builds share: space, locks, and what was learned.
 
+mod bases;
 mod error;
 mod output;
 mod work;
@@ -15,6 +16,7 @@ use crate::core::event::Plan;
 use crate::effects::learning::Durations;
 use crate::effects::project_locks::ProjectLocks;
 use crate::read::metrics::{InternalError, Measured};
+use crate::store::own_repositories::OwnRepositories;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::child::{ChildError, Children};
 use clusterrunner_common::disk::space::DiskSpace;
@@ -40,6 +42,8 @@ pub struct Preparer {
     pub mirrors: PathBuf,
     /// Where the master's work trees lie, one for each repository.
     pub work_trees: PathBuf,
+    /// The repositories that projects have here.
+    pub own: OwnRepositories,
     /// How repositories are reached.
     pub git: GitOptions,
     /// What remote files may be.
@@ -132,6 +136,10 @@ impl Preparer {
         let order = Order {
             build,
             request: request.clone(),
+            own_repository: match request.project {
+                ProjectSource::Own { project, .. } => Some(self.own.directory_of(project)),
+                ProjectSource::Git { .. } | ProjectSource::Directory { .. } => None,
+            },
             surroundings: self.surroundings(),
         };
         let answered = self.children.run(&order, stop).await;

@@ -1,16 +1,19 @@
 //! Carrying a Dockerfile out without a container runtime: its steps are processes in the template's directory, which
-//! stands for `/` of the image. Base images are not used.
+//! stands for `/` of the image. Images are no bases; other templates of the farm that are workspaces can be.
 
 mod copies;
 mod globs;
 mod stage;
 
-use super::dockerfile::{Instruction, Kind, form, number_of_port, words};
+use super::bases::LaidBase;
 use super::error::{BuildError, at};
 use super::running::{run, shown};
 use super::{Made, print, say};
 use clusterrunner_common::disk::beneath::Beneath;
 use clusterrunner_common::process::variables::check as check_variable;
+use clusterrunner_common::templates::dockerfile::{
+    From, Instruction, Kind, NOTHING, form, from, number_of_port, words,
+};
 use clusterrunner_common::templates::image_not_used;
 use clusterrunner_common::text::printable::plain;
 use stage::{Stage, Start};
@@ -18,15 +21,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The image that has nothing in it.
-const NOTHING: &str = "scratch";
-
 /// Where a Dockerfile is carried out.
 pub(super) struct Roots<'a> {
     /// What COPY takes from; without links in its path.
     pub(super) context: &'a Path,
     /// What stands for `/` of the image.
     pub(super) root: &'a Path,
+    /// The template whose files lie there already.
+    pub(super) base: Option<&'a LaidBase>,
 }
 
 /// Carries all instructions out. `needs_image`: nothing is done without a base image that is asked for.
@@ -119,29 +121,18 @@ impl Carrier<'_> {
     }
 
     fn begin_stage(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
-        let args = &self.global_args;
-        let lookup = |name: &str| args.get(name).cloned();
-        let read = words(&instruction.text, instruction.escape, true, &lookup);
-        let read = read.map_err(|sentence| instruction.wrong(sentence))?;
-        let (base, name) = match read.as_slice() {
-            [base] => (base, None),
-            [base, word, name] if word.eq_ignore_ascii_case("as") => {
-                (base, Some(name.to_lowercase()))
-            }
-            _ => {
-                let sentence = "FROM takes an image, and AS with a name behind it.";
-                return Err(instruction.wrong(sentence).into());
-            }
-        };
+        let From { base, name } = from(instruction, &self.global_args)?;
         self.earlier.extend(self.stage.take());
         let is_named = |(known, _): &&(Option<String>, Stage)| {
             known.as_deref() == Some(base.to_lowercase().as_str())
         };
-        let stage = match self.earlier.iter().rev().find(is_named) {
-            Some((_, stage)) => stage.clone(),
-            None => {
+        let laid = self.roots.base.filter(|laid| laid.names.contains(&base));
+        let stage = match (self.earlier.iter().rev().find(is_named), laid) {
+            (Some((_, stage)), _) => stage.clone(),
+            (None, Some(laid)) => Stage::on(laid),
+            (None, None) => {
                 if base != NOTHING {
-                    let sentence = image_not_used(base);
+                    let sentence = image_not_used(&base);
                     if self.needs_image {
                         return Err(BuildError::Said(sentence));
                     }

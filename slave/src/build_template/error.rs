@@ -1,6 +1,6 @@
 //! Why no template can be made, in sentences for the user who asked for it.
 
-use super::dockerfile::WrongDockerfile;
+use clusterrunner_common::templates::dockerfile::WrongDockerfile;
 use clusterrunner_common::text::printable::plain;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,11 +68,9 @@ impl From<WrongDockerfile> for BuildError {
     }
 }
 
-impl WrongDockerfile {
-    /// With the name of the file.
-    pub(super) fn in_file(self, name: &str) -> BuildError {
-        BuildError::from(self).in_file(name)
-    }
+/// What is wrong with a Dockerfile of this name.
+pub(super) fn wrong_in(name: &str) -> impl FnOnce(WrongDockerfile) -> BuildError {
+    move |wrong| BuildError::from(wrong).in_file(name)
 }
 
 /// What could not be done, and where.

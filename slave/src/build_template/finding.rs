@@ -1,17 +1,17 @@
 //! Which recipe a workspace has: the first that there is.
 
-use super::error::{BuildError, at};
+use super::bases::Bases;
+use super::error::{BuildError, at, wrong_in};
 use super::place::Place;
-use super::{dockerfile, images, joined, variables};
+use super::{images, joined, variables};
 use clusterrunner_common::disk::regular_file;
-use clusterrunner_common::templates::Recipe;
+use clusterrunner_common::templates::{DOCKERFILE, Recipe, dockerfile};
 use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a file that is read whole.
 pub(super) const LONGEST_FILE: u64 = 1 << 20;
 
-const DOCKERFILE: &str = "Dockerfile";
 pub(super) const REQUIREMENTS: &str = "requirements.txt";
 pub(super) const ENVIRONMENT: &str = "environment.yml";
 
@@ -56,14 +56,35 @@ impl Found {
         }
     }
 
-    /// The Dockerfile of the image: that of the workspace, or one that carries the given steps out.
+    /// The words that name what it is based on.
+    pub(super) fn bases(&self, recipe: &Recipe) -> Vec<String> {
+        match self {
+            Self::Dockerfile { text, .. } => match dockerfile::read(text) {
+                Ok(instructions) => dockerfile::bases(&instructions),
+                Err(_) => Vec::new(),
+            },
+            Self::Steps(_) => recipe.image.iter().cloned().collect(),
+            Self::Requirements | Self::Environment | Self::Bare => Vec::new(),
+        }
+    }
+
+    /// The Dockerfile of the image: that of the workspace, or one that carries the given steps out. Where templates of the
+    /// farm are its bases, it is a copy that names their images.
     pub(super) fn dockerfile_in(
         &self,
         (workspace, context): (&Path, &Path),
-        recipe: &Recipe,
+        (recipe, bases): (&Recipe, &Bases<'_>),
         place: &Place,
     ) -> Result<PathBuf, BuildError> {
         match self {
+            Self::Dockerfile { name, text } if !bases.images.is_empty() => {
+                let instructions = dockerfile::read(text).map_err(wrong_in(name))?;
+                let image = |base: &str| bases.images.get(base).copied();
+                let text = dockerfile::with_bases(text, &instructions, image);
+                let path = place.root().join(DOCKERFILE);
+                std::fs::write(&path, text).map_err(at("write", &path))?;
+                Ok(path)
+            }
             Self::Dockerfile { name, .. } => {
                 let of_context = context.join(name).canonicalize();
                 let named = recipe.dockerfile.as_ref().map(|name| workspace.join(name));
@@ -72,6 +93,7 @@ impl Found {
             }
             Self::Steps(steps) => {
                 let image = recipe.image.as_deref().unwrap_or_default();
+                let image = bases.images.get(image).copied().unwrap_or(image);
                 images::write_steps(place.root(), image, steps, &variables(recipe))
             }
             Self::Requirements | Self::Environment | Self::Bare => {
@@ -84,7 +106,7 @@ impl Found {
     pub(super) fn explained(&self, error: BuildError) -> BuildError {
         match self {
             Self::Dockerfile { name, text } => match dockerfile::read(text) {
-                Err(wrong) => wrong.in_file(name),
+                Err(wrong) => wrong_in(name)(wrong),
                 Ok(_) => error,
             },
             _ => error,

@@ -1,11 +1,13 @@
 //! What a slave tells builds that make templates, and what it removes after them.
 
 use super::TEMPLATES_PATH;
+use super::bases::{BASES, GivenBase, write};
 use super::place::remove_left;
 use crate::containers::{ContainerRuntime, RUNTIME_VARIABLE};
 use clusterrunner_common::api::product_build::PROGRAM_VARIABLE;
 use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::process::variables::{BuildVariables, TEMPLATE_VARIABLE};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,10 +38,13 @@ impl TemplatePlaces {
 
     /// The variables of a build, with what its command needs to make a template if it is to make one. `runtime` says by
     /// which container runtime images are built.
+    ///
+    /// `bases` is the file with the templates that it may be based on.
     pub(crate) fn given_to(
         &self,
         variables: Arc<BuildVariables>,
         runtime: Option<&ContainerRuntime>,
+        bases: Option<&Path>,
     ) -> Arc<BuildVariables> {
         if !Self::are_of(&variables) {
             return variables;
@@ -55,7 +60,18 @@ impl TemplatePlaces {
         if let Some(runtime) = runtime {
             given.set.set(RUNTIME_VARIABLE, runtime.to_text());
         }
+        if let Some(bases) = bases {
+            given.set.set(BASES, bases.to_string_lossy());
+        }
         Arc::new(given)
+    }
+
+    /// Writes down which templates a build may be based on. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn write_bases(bases: &[GivenBase], path: &Path) -> io::Result<()> {
+        write(bases, path)
     }
 
     /// Removes what ended builds left where templates are made. Blocks.
@@ -75,10 +91,10 @@ mod tests {
     fn only_builds_that_make_a_template_are_told() {
         let places = TemplatePlaces::new(Path::new("/bin/slave"), Path::new("/templates"));
         let plain = Arc::<BuildVariables>::default();
-        assert_eq!(places.given_to(Arc::clone(&plain), None), plain);
+        assert_eq!(places.given_to(Arc::clone(&plain), None, None), plain);
         let mut variables = BuildVariables::default();
         variables.set.set(TEMPLATE_VARIABLE, "a");
-        let given = places.given_to(Arc::new(variables), None);
+        let given = places.given_to(Arc::new(variables), None, None);
         assert_eq!(given.set.get("CLUSTERRUNNER_PROGRAM"), Some("/bin/slave"));
         assert_eq!(
             given.set.get("CLUSTERRUNNER_TEMPLATES_PATH"),

@@ -1,5 +1,6 @@
 //! Steps that whoever asked for the template gave.
 
+use super::bases::LaidBase;
 use super::error::BuildError;
 use super::running::{run as run_command, shown};
 use super::{Made, print};
@@ -8,8 +9,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs them one after the other, each in a shell of its own.
-pub(super) fn run(steps: &[String], recipe: &Recipe, directory: &Path) -> Result<Made, BuildError> {
-    if let Some(image) = &recipe.image {
+pub(super) fn run(
+    steps: &[String],
+    (recipe, base): (&Recipe, Option<&LaidBase>),
+    directory: &Path,
+) -> Result<Made, BuildError> {
+    if let (Some(image), None) = (&recipe.image, base) {
         let sentence = image_not_used(image);
         if recipe.needs_image {
             return Err(BuildError::Said(sentence));
@@ -21,11 +26,16 @@ pub(super) fn run(steps: &[String], recipe: &Recipe, directory: &Path) -> Result
         false => "/bin/sh",
     };
     for (number, step) in (1..).zip(steps) {
-        let code = run_command(Command::new(shell).args(["-c", step]), directory, directory)?;
+        let mut command = Command::new(shell);
+        command.args(["-c", step]);
+        if let Some(base) = base {
+            base.give(&mut command);
+        }
+        let code = run_command(&mut command, directory, directory)?;
         if code != 0 {
             let step = shown(step);
             return Err(BuildError::Step { number, code, step });
         }
     }
-    Ok(Made::default())
+    Ok(base.map(|base| base.made.clone()).unwrap_or_default())
 }

@@ -1,15 +1,17 @@
 //! Workspaces as users write them, and as they should not.
 
 use super::*;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// A workspace, and where the template goes.
 struct Bench {
     folder: tempfile::TempDir,
     recipe: Recipe,
     runtime: Option<ContainerRuntime>,
+    bases: Vec<GivenBase>,
 }
 
 impl Bench {
@@ -19,6 +21,7 @@ impl Bench {
             folder,
             recipe: Recipe::default(),
             runtime: None,
+            bases: Vec::new(),
         };
         for directory in ["work", "artifacts"] {
             fs::create_dir(bench.path(directory)).unwrap();
@@ -49,6 +52,7 @@ impl Bench {
             artifacts: self.path("artifacts"),
             templates_path: self.path("templates"),
             runtime: self.runtime.clone(),
+            bases: self.bases.clone(),
         };
         let built = build(&surroundings).map_err(|error| error.to_string());
         // Whatever came of it.
@@ -434,5 +438,97 @@ fn a_runtime_builds_images_and_given_steps_in_them() {
         &[("Dockerfile", "FROM scratch\nRUNN x\n")],
     );
     wrong.check_fails("Dockerfile line 2: unknown instruction `RUNN`. Did you mean RUN?");
+    let bench = Bench {
+        bases: vec![given_base("app:latest", Form::Image, base)],
+        ..with_runtime(
+            Recipe::default(),
+            &[(
+                "Dockerfile",
+                "FROM app:latest\nRUN [\"/bin/sh\", \"-c\", \"echo x > /made\"]\n",
+            )],
+        )
+    };
+    bench.build().unwrap();
+    let steps = Recipe {
+        image: Some("app:latest".to_owned()),
+        steps: Some(owned(&["pwd"])),
+        ..Recipe::default()
+    };
+    let bench = Bench {
+        bases: bench.bases.clone(),
+        ..with_runtime(steps, &[("file", "x\n")])
+    };
+    bench.build().unwrap();
     place.runtime.remove_image(base).unwrap();
+}
+
+fn given_base(reference: &str, form: Form, place: &str) -> GivenBase {
+    let description = json!({"form": form});
+    GivenBase {
+        reference: reference.to_owned(),
+        description: serde_json::from_value(description).unwrap(),
+        place: place.to_owned(),
+    }
+}
+
+impl Bench {
+    /// With a workspace template `app` to be based on: a file, and a program that is installed for it.
+    fn with_base(mut self) -> Self {
+        let (base, old) = (self.path("base"), self.path("templates/0123456789abcdef"));
+        let old = old.display().to_string();
+        fs::create_dir_all(base.join("source")).unwrap();
+        fs::create_dir_all(base.join("environment/bin")).unwrap();
+        fs::write(base.join("source/of-base"), "of the base").unwrap();
+        fs::write(base.join("source/own"), "of the base").unwrap();
+        let tool = base.join("environment/bin/tool");
+        fs::write(&tool, format!("#!/bin/sh\necho {old}/environment\n")).unwrap();
+        fs::set_permissions(&tool, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut given = given_base("app", Form::Workspace, &base.display().to_string());
+        given.description.environment =
+            BTreeMap::from([("VIRTUAL_ENV".to_owned(), format!("{old}/environment"))]);
+        given.description.root = Some(old);
+        given.description.command = owned(&["tool"]);
+        given.description.processes = BTreeMap::from([("web".to_owned(), "tool".to_owned())]);
+        self.bases = vec![given];
+        self
+    }
+
+    fn check_based(&self) -> TemplateDescription {
+        let (description, files) = self.built();
+        let root = description.root.clone().unwrap();
+        let environment = format!("{root}/environment");
+        assert_eq!(description.environment["VIRTUAL_ENV"], environment);
+        assert_eq!(description.processes["web"], "tool");
+        assert_eq!(files["source/of-base"], "of the base");
+        assert_eq!(files["source/own"], "of the repository");
+        assert_eq!(files["source/made"], format!("{environment}\nof the base"));
+        assert!(files["environment/bin/tool"].contains(&environment));
+        description
+    }
+}
+
+#[test]
+fn a_workspace_is_a_base_where_steps_are_processes() {
+    let own = ("own", "of the repository");
+    let step = "tool > made && cat of-base >> made";
+    let text = format!("FROM app AS one\nRUN {step}\nFROM one\nCMD [\"other\"]\n");
+    let bench = Bench::new(&[("Dockerfile", &text), own]).with_base();
+    assert_eq!(bench.check_based().command, ["other"]);
+    let steps = Recipe {
+        image: Some("app".to_owned()),
+        steps: Some(owned(&[step])),
+        needs_image: true,
+        ..Recipe::default()
+    };
+    let bench = Bench::given(steps, &[own]).with_base();
+    assert_eq!(bench.check_based().command, ["tool"]);
+}
+
+#[test]
+fn an_image_is_no_base_where_steps_are_processes() {
+    let mut bench = Bench::new(&[("Dockerfile", "FROM app\n")]);
+    bench.bases = vec![given_base("app", Form::Image, "")];
+    bench.check_fails(
+        "The template app is an image: only a slave with podman or docker can build on it.",
+    );
 }

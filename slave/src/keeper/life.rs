@@ -11,6 +11,7 @@ use clusterrunner_common::api::instances::{OrderedPurpose, ReportedState};
 use rustix::process::{Pid, WaitStatus};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The exit code of what was ended by signal 0, if there were one.
 const BY_SIGNAL: i32 = 128;
+
+/// What is wrong with a program that the master does not reach.
+const ONLY_HERE: &str = "it listens on 127.0.0.1, where only its own machine reaches it";
 
 /// What became of one start.
 enum Ran {
@@ -260,6 +264,13 @@ impl Life<'_> {
         tokio::pin!(ended);
         let is_below = self.order.container.is_none();
         let settles_after = self.order.instance.settles_after_ms;
+        let was_hidden = AtomicBool::new(false);
+        let is_hidden = || {
+            was_hidden.store(true, Ordering::Relaxed);
+            self.output.note(&format!(
+                "{ONLY_HERE}: let it listen on 0.0.0.0, so that the master reaches it from its own machine"
+            ));
+        };
         let waits_for = match settles_after {
             Some(millis) => Duration::from_millis(millis),
             None => self.rules().start_timeout,
@@ -272,12 +283,15 @@ impl Life<'_> {
                 up_for: Duration::ZERO,
                 code: Some(code),
             },
-            () = readiness::answers(&self.rules().host, port, is_below) => {}
+            () = readiness::answers(&self.rules().host, port, is_below, is_hidden) => {}
             () = sleep(waits_for) => if settles_after.is_none() {
                 let seconds = waits_for.as_secs();
-                return crashed(format!(
-                    "it does not listen on the port that PORT names ({port}) after {seconds} s"
-                ));
+                return crashed(match was_hidden.load(Ordering::Relaxed) {
+                    true => format!("{ONLY_HERE} after {seconds} s"),
+                    false => format!(
+                        "it does not listen on the port that PORT names ({port}) after {seconds} s"
+                    ),
+                });
             }
         }
         let up_since = Instant::now();

@@ -32,11 +32,15 @@ pub(super) fn free_port((first, last): (u16, u16)) -> Option<u16> {
     })
 }
 
-/// Waits until something answers at the port on this host, as others call it.
-pub(super) async fn answers(host: &str, port: u16, is_below: bool) {
+/// Waits until something answers at the port on this host, as others call it. `is_hidden` is called once if it answers
+/// only on the loopback address, where no other machine reaches it.
+pub(super) async fn answers(host: &str, port: u16, is_below: bool, is_hidden: impl Fn()) {
     let mut pause = FIRST_PAUSE;
+    let mut was_hidden = false;
     loop {
-        for address in addresses(host, port).await {
+        let addresses = addresses(host, port).await;
+        let is_remote = !addresses.iter().any(|address| address.ip().is_loopback());
+        for address in addresses {
             let connected = timeout(TRY, TcpStream::connect(address)).await;
             let Ok(Ok(stream)) = connected else {
                 continue;
@@ -49,9 +53,25 @@ pub(super) async fn answers(host: &str, port: u16, is_below: bool) {
                 return;
             }
         }
+        // One that only begins to listen is not told so: the next look finds it.
+        if is_remote
+            && is_below
+            && pause == LONGEST_PAUSE
+            && !was_hidden
+            && listens_hidden(port).await
+        {
+            was_hidden = true;
+            is_hidden();
+        }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+async fn listens_hidden(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let connected = timeout(TRY, TcpStream::connect(address)).await;
+    matches!(connected, Ok(Ok(_))) && is_ours(address)
 }
 
 async fn addresses(host: &str, port: u16) -> Vec<SocketAddr> {
@@ -74,4 +94,43 @@ async fn stays_open(mut stream: TcpStream) -> bool {
 fn is_ours(address: SocketAddr) -> bool {
     let holder = Holder::of(address).and_then(|holder| holder.process_id());
     holder.is_none_or(|id| descendants().contains(&id.cast_signed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+
+    /// Nothing can be reached there, and that is known at once.
+    const NOWHERE: &str = "255.255.255.255";
+
+    #[tokio::test]
+    async fn a_program_that_only_its_own_machine_reaches_is_told_once() {
+        let port = free_port((20_000, 29_999)).unwrap();
+        let mut server = Command::new("python3")
+            .args([
+                "-m",
+                "http.server",
+                "--bind",
+                "127.0.0.1",
+                &port.to_string(),
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (tell, told) = mpsc::channel();
+        let is_hidden = || tell.send(()).unwrap();
+        let answers = answers(NOWHERE, port, true, is_hidden);
+        tokio::pin!(answers);
+        while told.try_recv().is_err() {
+            let look = timeout(OPEN, &mut answers).await;
+            look.expect_err("nothing answers");
+        }
+        timeout(LONGEST_PAUSE * 3, &mut answers).await.unwrap_err();
+        told.try_recv().unwrap_err();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! The templates that builds here take: as the image of their containers, or as what their own template is based on.
 
+use crate::build_template::GivenBase;
 use crate::containers::{Availability, ContainerError};
 use crate::templates::{InUse, TemplateError, Templates};
 use clusterrunner_common::api::NamedTemplate;
@@ -7,6 +8,7 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::templates::Form;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -50,15 +52,49 @@ impl TakenTemplates {
             runtime = self.containers.runtime() => runtime.map_err(ContainerError::NotAvailable)?,
             () = stop.cancelled() => return Err(TakingError::Canceled),
         };
+        let archive = self.bring(build, template, stop).await?;
+        let digest = template.snapshot.digest.clone();
+        let load = spawn_blocking(move || runtime.have_template(&digest, &archive));
+        Ok(load.await.map_err(super::contained::broken_off)??)
+    }
+
+    /// Brings a template here that the template of a build is based on.
+    pub(super) async fn base(
+        &self,
+        build: BuildId,
+        template: &NamedTemplate,
+        stop: &CancellationToken,
+    ) -> Result<GivenBase, TakingError> {
+        let description = &template.snapshot.description;
+        let place = match description.form {
+            Form::Image => self.image(build, template, stop).await?,
+            Form::Workspace => {
+                let directory = self.bring(build, template, stop).await?;
+                directory.display().to_string()
+            }
+        };
+        Ok(GivenBase {
+            reference: template.reference.clone(),
+            description: description.clone(),
+            place,
+        })
+    }
+
+    /// Brings a template here; where it is.
+    async fn bring(
+        &self,
+        build: BuildId,
+        template: &NamedTemplate,
+        stop: &CancellationToken,
+    ) -> Result<PathBuf, TakingError> {
         let held = self.templates.get(&template.snapshot, stop).await;
         let held = held.map_err(|error| match error {
             TemplateError::Canceled => TakingError::Canceled,
             other => TakingError::Template(other),
         })?;
-        let (archive, digest) = (held.path(Form::Image), template.snapshot.digest.clone());
+        let path = held.path(template.snapshot.description.form);
         self.hold(build, held);
-        let load = spawn_blocking(move || runtime.have_template(&digest, &archive));
-        Ok(load.await.map_err(super::contained::broken_off)??)
+        Ok(path)
     }
 
     fn hold(&self, build: BuildId, held: InUse) {

@@ -393,3 +393,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_file_of_a_commit_is_read() {
+    let mut place = Place::new();
+    let commit = place.upload(&[
+        file("Dockerfile", "FROM a\n"),
+        file("sub/Dockerfile", "FROM b\n"),
+        link("linked", "Dockerfile"),
+    ]);
+    let read = |path: &str, most| {
+        let read = place.repository.file(&commit, Path::new(path), most);
+        read.unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    assert_eq!(read("Dockerfile", 7).as_deref(), Some("FROM a\n"));
+    assert_eq!(read("./sub/./Dockerfile", 7).as_deref(), Some("FROM b\n"));
+    assert_eq!(read("Dockerfile", 6), None);
+    for path in [
+        "linked",
+        "sub",
+        "nothing",
+        "sub/nothing",
+        "",
+        "a/".repeat(5_000).as_str(),
+    ] {
+        assert_eq!(read(path, 100), None, "{path}");
+    }
+}

@@ -23,7 +23,7 @@ impl Cluster {
             plan.expected_ms.clear();
         }
         let known = self.known_build(build)?;
-        if let Err(reason) = self.take_templates(&mut plan) {
+        if let Err(reason) = self.take_templates(known, &mut plan) {
             return Ok(when(
                 expected,
                 Fact::Build(build, BuildFact::Failed { reason }),

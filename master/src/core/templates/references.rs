@@ -2,7 +2,8 @@
 
 use super::template::Template;
 use crate::core::Cluster;
-use crate::core::builds::build::BuildState;
+use crate::core::accounts::projects::Owner;
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::plan::{Plan, TakenTemplate};
 use clusterrunner_common::api::NamedTemplate;
 use clusterrunner_common::api::instances::SnapshotOrder;
@@ -54,7 +55,9 @@ impl Cluster {
             newest.and_then(|id| self.template(id)).or_else(|| {
                 let build = self.build(build)?;
                 let product = build.request.product.as_ref()?;
-                let is_it = product.name == name && build.state == BuildState::Finished;
+                let ran_nothing = build.subjobs.is_empty();
+                let is_it =
+                    product.name == name && build.state == BuildState::Finished && ran_nothing;
                 self.equal_template(build, build.plan.as_ref()?)
                     .filter(|_| is_it)
             })
@@ -69,15 +72,23 @@ impl Cluster {
         template.name == name || points_at_it
     }
 
-    /// Fixes which templates a build takes. What names none is the reference of an image elsewhere.
+    /// Fixes which templates a build takes. What names none that its owner may see is the reference of an image elsewhere.
     ///
     /// # Errors
     /// Why the build can not be run, for the user.
-    pub(in crate::core) fn take_templates(&self, plan: &mut Plan) -> Result<(), String> {
+    pub(in crate::core) fn take_templates(
+        &self,
+        build: &Build,
+        plan: &mut Plan,
+    ) -> Result<(), String> {
+        let named = |reference: &str| {
+            let template = self.template_of_reference(reference);
+            template.filter(|template| self.may_take(build, template))
+        };
         let bases = std::mem::take(&mut plan.bases);
         plan.templates.clear();
         if let Some(image) = &plan.image
-            && let Some(template) = self.template_of_reference(image)
+            && let Some(template) = named(image)
         {
             if !template.is_image() {
                 return Err(format!(
@@ -90,7 +101,7 @@ impl Cluster {
         }
         for base in bases {
             let is_known = plan.templates.iter().any(|known| known.reference == base);
-            let template = self.template_of_reference(&base).filter(|_| !is_known);
+            let template = named(&base).filter(|_| !is_known);
             if let Some(template) = template {
                 plan.templates.push(taken(&base, template));
             }
@@ -101,6 +112,26 @@ impl Cluster {
                 "The build is based on {number} templates; a build can be based on {MOST_TAKEN}."
             )),
         }
+    }
+
+    /// Whether the owner of a build may see the project of a template.
+    fn may_take(&self, build: &Build, template: &Template) -> bool {
+        let Some(project) = self.project(template.project) else {
+            return true;
+        };
+        let asked_by = build.started_by.map_or(build.owner, Owner::User);
+        let is_superuser = |user| {
+            self.accounts
+                .user(user)
+                .is_some_and(|user| user.is_superuser)
+        };
+        project.is_public()
+            || project.owner == asked_by
+            || match asked_by {
+                Owner::ClusterRunner => true,
+                Owner::Binder => false,
+                Owner::User(user) => project.has_collaborator(user) || is_superuser(user),
+            }
     }
 
     /// What a slave is told of the templates that a build takes. None of them is removed meanwhile.

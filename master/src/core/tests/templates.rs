@@ -17,6 +17,8 @@ pub(super) fn product_request(url: &str, name: &str, is_forced: bool) -> BuildRe
         product: Some(Product {
             name: name.to_owned(),
             recipe: "steps".to_owned(),
+            image: None,
+            dockerfile: None,
             is_forced,
         }),
         ..request(url)

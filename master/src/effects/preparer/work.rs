@@ -1,5 +1,6 @@
 //! What a child does to prepare a build. Read from top to bottom.
 
+use super::bases;
 use super::error::PreparationError;
 use super::output::{MAX_OUTPUT, Output, Printed};
 use crate::core::builds::environment::variables;
@@ -27,6 +28,8 @@ use std::time::Duration;
 pub(super) struct Order {
     pub(super) build: BuildId,
     pub(super) request: BuildRequest,
+    /// Where the code of a project lies that has it here.
+    pub(super) own_repository: Option<PathBuf>,
     pub(super) surroundings: Surroundings,
 }
 
@@ -58,6 +61,7 @@ pub fn prepare_build() -> ExitCode {
     child::serve(|order: Order, inside| async move {
         let work = Work {
             build: order.build,
+            own_repository: order.own_repository,
             surroundings: order.surroundings,
             inside,
         };
@@ -115,6 +119,7 @@ fn repeated(atoms: &[String]) -> Option<String> {
 
 struct Work {
     build: BuildId,
+    own_repository: Option<PathBuf>,
     surroundings: Surroundings,
     inside: Inside,
 }
@@ -141,9 +146,11 @@ impl Work {
                 ProjectSource::Directory { .. } | ProjectSource::Own { .. } => error,
             })?;
         let timeouts = job.timeouts.or(self.surroundings.default_timeouts);
+        let bases = self.bases(request, &project, commit.as_deref());
         let plan = Plan {
             commit,
             timeouts,
+            bases,
             ..Plan::of(job_name, job.clone())
         };
         let found = match &request.atoms_override {
@@ -227,6 +234,18 @@ impl Work {
                 Ok((project, Some(commit.to_string())))
             }
         }
+    }
+
+    /// What the template of the build is based on, if it leaves one.
+    fn bases(&self, request: &BuildRequest, project: &Path, commit: Option<&str>) -> Vec<String> {
+        let Some(product) = &request.product else {
+            return Vec::new();
+        };
+        bases::bases(product, |name| match (&self.own_repository, commit) {
+            (Some(repository), Some(commit)) => bases::of_own(repository, commit, name),
+            (Some(_), None) => None,
+            (None, _) => bases::of_directory(project, name),
+        })
     }
 
     async fn atomize(

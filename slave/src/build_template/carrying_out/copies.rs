@@ -1,12 +1,12 @@
 //! COPY and ADD: from the workspace, or from an earlier stage, to the directory that stands for the image.
 
 use super::super::copying::{copy_entry, copy_tree};
-use super::super::dockerfile::{Copying, WrongDockerfile, copying, variables};
 use super::globs::{fits, is_pattern};
 use super::{
     Beneath, BuildError, Command, Instruction, Kind, Path, PathBuf, Roots, Stage, plain, resolved,
     run, say,
 };
+use clusterrunner_common::templates::dockerfile::{Copying, WrongDockerfile, copying, variables};
 use std::io::Write as _;
 
 /// How names of archives end that ADD unpacks.

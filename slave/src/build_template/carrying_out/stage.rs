@@ -1,10 +1,10 @@
 //! What the instructions since the last FROM have said.
 
-use super::super::dockerfile::{Lookup, words};
 use super::{
-    BTreeMap, BuildError, Command, Instruction, Made, PathBuf, Roots, check_name, check_variable,
-    form, run, say, shown,
+    BTreeMap, BuildError, Command, Instruction, LaidBase, Made, PathBuf, Roots, check_name,
+    check_variable, form, run, say, shown,
 };
+use clusterrunner_common::templates::dockerfile::{Lookup, words};
 
 /// Variables of this slave that take the place of those of a base image.
 const OF_BASE: [&str; 1] = ["PATH"];
@@ -41,6 +41,29 @@ impl Stage {
             cmd: None,
             entrypoint: None,
             port: None,
+        }
+    }
+
+    /// A stage on a template of the farm.
+    pub(super) fn on(base: &LaidBase) -> Self {
+        let Made {
+            port,
+            command,
+            environment,
+            directory,
+        } = base.made.clone();
+        let path = base.path.clone();
+        Self {
+            variables: environment,
+            // Instances look there for programs by themselves.
+            args: path
+                .map(|path| ("PATH".to_owned(), path))
+                .into_iter()
+                .collect(),
+            directory: PathBuf::from(directory),
+            cmd: (!command.is_empty()).then_some(Start::Program(command)),
+            port,
+            ..Self::new()
         }
     }
 

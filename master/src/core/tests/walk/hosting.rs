@@ -274,6 +274,8 @@ pub(super) fn product_request(project: u64, is_forced: bool) -> BuildRequest {
     request.product = Some(Product {
         name: format!("template-{project}"),
         recipe: "steps".to_owned(),
+        image: None,
+        dockerfile: None,
         is_forced,
     });
     request

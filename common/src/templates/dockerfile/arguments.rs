@@ -3,8 +3,11 @@
 use super::words::{Lookup, words};
 use super::{Instruction, WrongDockerfile};
 
-/// A list of words in JSON, or a text for a shell.
-pub(in crate::build_template) fn form(instruction: &Instruction) -> Result<Vec<String>, String> {
+/// A list of words in JSON.
+///
+/// # Errors
+/// Its text for a shell, where it is no list.
+pub fn form(instruction: &Instruction) -> Result<Vec<String>, String> {
     let text = instruction.text.trim();
     let list = text.starts_with('[').then(|| serde_json::from_str(text));
     match list {
@@ -14,23 +17,26 @@ pub(in crate::build_template) fn form(instruction: &Instruction) -> Result<Vec<S
 }
 
 /// The port that EXPOSE names first.
-pub(in crate::build_template) fn number_of_port(word: &str) -> Option<u16> {
+#[must_use]
+pub fn number_of_port(word: &str) -> Option<u16> {
     let number = word.split(['/', '-']).next()?;
     number.parse().ok().filter(|port| *port > 0)
 }
 
 /// What COPY and ADD take, and where it goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::build_template) struct Copying {
-    pub(in crate::build_template) sources: Vec<String>,
-    pub(in crate::build_template) target: String,
+pub struct Copying {
+    /// Paths or patterns of what is copied.
+    pub sources: Vec<String>,
+    /// Where it goes.
+    pub target: String,
 }
 
 /// The paths of COPY and ADD. Here-documents are no paths.
-pub(in crate::build_template) fn copying(
-    instruction: &Instruction,
-    lookup: Lookup<'_>,
-) -> Result<Copying, WrongDockerfile> {
+///
+/// # Errors
+/// When one is missing, or its words can not be read.
+pub fn copying(instruction: &Instruction, lookup: Lookup<'_>) -> Result<Copying, WrongDockerfile> {
     let wrong = |sentence: String| instruction.wrong(sentence);
     let mut paths = match form(instruction) {
         Ok(list) => {

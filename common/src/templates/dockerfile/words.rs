@@ -1,7 +1,7 @@
 //! The words of an instruction: quotes go, and variables are put in, as where images are built.
 
 /// Finds the value of a variable.
-pub(in crate::build_template) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// How deep variables may stand in what replaces others.
 const MOST_LEVELS: usize = 16;
@@ -9,8 +9,11 @@ const MOST_LEVELS: usize = 16;
 /// The most bytes of all words: each variable may be put in often.
 const LONGEST: usize = 1 << 20;
 
-/// Splits a text at its blanks, or takes all of it as one word. The error is a sentence.
-pub(in crate::build_template) fn words(
+/// Splits a text at its blanks, or takes all of it as one word.
+///
+/// # Errors
+/// A sentence.
+pub fn words(
     text: &str,
     escape: char,
     splits: bool,
@@ -34,11 +37,10 @@ pub(in crate::build_template) fn words(
 }
 
 /// Puts variables into a text and leaves all else as it is.
-pub(in crate::build_template) fn variables(
-    text: &str,
-    escape: char,
-    lookup: Lookup<'_>,
-) -> Result<String, String> {
+///
+/// # Errors
+/// A sentence.
+pub fn variables(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
     let mut reader = Reader {
         rest: text,
         escape,

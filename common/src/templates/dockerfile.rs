@@ -1,45 +1,67 @@
 //! Reading a Dockerfile, instruction by instruction, each with its line. Pure: nothing is carried out here.
 
 mod arguments;
+mod bases;
 mod lines;
 mod words;
 
-pub(super) use arguments::{Copying, copying, form, number_of_port};
-pub(super) use words::{Lookup, variables, words};
+pub use arguments::{Copying, copying, form, number_of_port};
+pub use bases::{From, NOTHING, bases, from, with_bases};
+pub use words::{Lookup, variables, words};
 
-use clusterrunner_common::text::nearest::nearest;
-use clusterrunner_common::text::printable::plain;
+use crate::text::nearest::nearest;
+use crate::text::printable::plain;
 
 /// The most instructions.
 const MOST_INSTRUCTIONS: usize = 10_000;
 
 /// Something that can not be carried out, and where it stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrongDockerfile {
-    pub(super) line: usize,
-    pub(super) sentence: String,
+pub struct WrongDockerfile {
+    /// The number of the line; the first has the number 1.
+    pub line: usize,
+    /// What is wrong, for the user.
+    pub sentence: String,
 }
 
 /// What an instruction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// `ADD`.
     Add,
+    /// `ARG`.
     Arg,
+    /// `CMD`.
     Cmd,
+    /// `COPY`.
     Copy,
+    /// `ENTRYPOINT`.
     Entrypoint,
+    /// `ENV`.
     Env,
+    /// `EXPOSE`.
     Expose,
+    /// `FROM`.
     From,
+    /// `HEALTHCHECK`.
     Healthcheck,
+    /// `LABEL`.
     Label,
+    /// `MAINTAINER`.
     Maintainer,
+    /// `ONBUILD`.
     Onbuild,
+    /// `RUN`.
     Run,
+    /// `SHELL`.
     Shell,
+    /// `STOPSIGNAL`.
     Stopsignal,
+    /// `USER`.
     User,
+    /// `VOLUME`.
     Volume,
+    /// `WORKDIR`.
     Workdir,
 }
 
@@ -66,32 +88,38 @@ const KINDS: [(&str, Kind); 18] = [
 
 /// An instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Instruction {
+pub struct Instruction {
     /// The line where it begins; the first has the number 1.
-    pub(super) line: usize,
-    pub(super) kind: Kind,
+    pub line: usize,
+    /// The last line of its own text, before any here-document.
+    pub last_line: usize,
+    /// What it does.
+    pub kind: Kind,
     /// What stands behind `--`, such as `from=build`.
-    pub(super) flags: Vec<String>,
+    pub flags: Vec<String>,
     /// All the rest of it, its lines joined.
-    pub(super) text: String,
+    pub text: String,
     /// What stands in here-documents behind it.
-    pub(super) documents: Vec<Document>,
+    pub documents: Vec<Document>,
     /// What takes the meaning of the next character away.
-    pub(super) escape: char,
+    pub escape: char,
 }
 
 /// A here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Document {
-    pub(super) name: String,
-    pub(super) content: String,
+pub struct Document {
+    /// What ends it.
+    pub name: String,
+    /// Its lines.
+    pub content: String,
     /// Whether variables in it stay as they are.
-    pub(super) is_quoted: bool,
+    pub is_quoted: bool,
 }
 
 impl Instruction {
     /// A sentence about it.
-    pub(super) fn wrong(&self, sentence: impl Into<String>) -> WrongDockerfile {
+    #[must_use]
+    pub fn wrong(&self, sentence: impl Into<String>) -> WrongDockerfile {
         WrongDockerfile {
             line: self.line,
             sentence: sentence.into(),
@@ -99,13 +127,15 @@ impl Instruction {
     }
 
     /// The name of what it does.
-    pub(super) fn word(&self) -> &'static str {
+    #[must_use]
+    pub fn word(&self) -> &'static str {
         let known = KINDS.iter().find(|(_, kind)| *kind == self.kind);
         known.map_or("", |(word, _)| word)
     }
 
     /// The value of a flag.
-    pub(super) fn flag(&self, name: &str) -> Option<&str> {
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<&str> {
         let values = self.flags.iter().filter_map(|flag| flag.split_once('='));
         let mut values = values.filter(|(flag, _)| *flag == name);
         values.next().map(|(_, value)| value)
@@ -113,12 +143,16 @@ impl Instruction {
 }
 
 /// The instructions of a Dockerfile; the first is FROM but for ARG before it.
-pub(super) fn read(text: &str) -> Result<Vec<Instruction>, WrongDockerfile> {
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn read(text: &str) -> Result<Vec<Instruction>, WrongDockerfile> {
     let mut instructions = Vec::new();
     let mut has_base = false;
     for logical in lines::logical_lines(text)? {
         let lines::LogicalLine {
             line,
+            last_line,
             text,
             documents,
             escape,
@@ -140,6 +174,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Instruction>, WrongDockerfile> {
         }
         instructions.push(Instruction {
             line,
+            last_line,
             kind,
             flags,
             text: rest.to_owned(),

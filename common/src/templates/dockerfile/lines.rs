@@ -1,13 +1,15 @@
 //! The lines of a Dockerfile: comments go, what is continued is joined, here-documents are taken along.
 
 use super::{Document, WrongDockerfile};
-use clusterrunner_common::text::printable::plain;
+use crate::text::printable::plain;
 
 /// A line with all that continues it.
 #[derive(Debug)]
 pub(super) struct LogicalLine {
     /// The number of its first line.
     pub(super) line: usize,
+    /// The number of the last one.
+    pub(super) last_line: usize,
     pub(super) text: String,
     pub(super) documents: Vec<Document>,
     pub(super) escape: char,
@@ -24,18 +26,16 @@ pub(super) fn logical_lines(text: &str) -> Result<Vec<LogicalLine>, WrongDockerf
             continue;
         }
         let mut joined = String::new();
-        let mut last = Some(first);
-        while let Some(piece) = last {
+        let (mut last, mut last_line) = (Some((line, first)), line);
+        while let Some((number, piece)) = last {
+            last_line = number;
             let Some(continued) = piece.trim_end().strip_suffix(escape) else {
                 joined.push_str(piece);
                 break;
             };
             joined.push_str(continued);
             // Comments and empty lines in between belong to nothing.
-            last = lines
-                .by_ref()
-                .map(|(_, next)| next)
-                .find(|next| !is_ignored(next));
+            last = lines.by_ref().find(|(_, next)| !is_ignored(next));
         }
         let joined = joined.trim().to_owned();
         if joined.contains('\0') {
@@ -56,6 +56,7 @@ pub(super) fn logical_lines(text: &str) -> Result<Vec<LogicalLine>, WrongDockerf
         }
         found.push(LogicalLine {
             line,
+            last_line,
             text: joined,
             documents,
             escape,
