@@ -7,6 +7,7 @@ use crate::job::{Job, job};
 use crate::repository::Repository;
 use crate::skipping::{Lacks, skip};
 use crate::wait::wait_for;
+use clusterrunner_common::api::launching::BuildTemplate;
 use serde_json::json;
 use std::fs;
 use std::process::{Command, Output};
@@ -123,6 +124,21 @@ impl Images {
     }
 }
 
+impl Farm {
+    /// Makes a template of a repository; its name.
+    async fn builds_template(&self, repository: &Repository) -> String {
+        let request = BuildTemplate {
+            repository: repository.path().display().to_string(),
+            branch: None,
+            commit: None,
+            force: false,
+        };
+        let accepted = self.client().build_template(&request).await.unwrap();
+        self.end_of(accepted.build_id).await.passes();
+        accepted.name
+    }
+}
+
 /// A job whose atoms run this command in a container.
 fn contained(command: &str) -> Job {
     job(command).with("image", IMAGE)
@@ -214,6 +230,50 @@ async fn an_image_that_is_not_there_is_told() {
     let farm = images.farm(&[1]).await;
     let build = farm.run(&repository.request()).await;
     build.errs(&["localhost/nothing:1"]);
+}
+
+#[tokio::test]
+async fn jobs_and_templates_are_based_on_templates() {
+    let Some(images) = Images::new() else { return };
+    let farm = images.farm(&[1]).await;
+    let dockerfile = format!("FROM {IMAGE}\nRUN echo first > /first\nENTRYPOINT []\n");
+    let first = Repository::empty();
+    first.commit(&[("Dockerfile", &dockerfile)]);
+    let first = farm.builds_template(&first).await;
+    let dockerfile = format!("FROM {first}:latest\nRUN cp /first /second && echo second >> /second\n");
+    let second = Repository::empty();
+    second.commit(&[("Dockerfile", &dockerfile)]);
+    let second = farm.builds_template(&second).await;
+    let job = job("cat /second; cat /third").setup("cp /second /third");
+    let repository = Repository::of(&job.with("image", &second));
+    let build = farm.run(&repository.request()).await.passes();
+    for atom in farm.atoms(build.id).await {
+        let console = farm.console(build.id, &atom).await;
+        assert_eq!(console, "first\nsecond\nfirst\nsecond\n");
+    }
+    farm.wait_for_rest().await;
+    assert_eq!(images.containers(), [""; 0]);
+    let kept = images.list(&["images", "--format", "{{.Repository}}"]);
+    let templates = kept.iter().filter(|name| name.contains("clusterrunner-template-"));
+    assert_eq!((kept.len(), templates.count()), (3, 2), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_template_that_is_no_image_is_a_base_and_no_image() {
+    let farm = Farm::start(&[1, 1]).await;
+    let first = Repository::empty();
+    first.commit(&[("tool", "#!/bin/sh\necho tool\n"), ("Procfile", "web: sh tool\n")]);
+    let first = farm.builds_template(&first).await;
+    let second = Repository::empty();
+    let dockerfile = format!("FROM {first}\nRUN sh tool > said\n");
+    second.commit(&[("Dockerfile", &dockerfile)]);
+    let second = farm.builds_template(&second).await;
+    let template = farm.client().template(&second).await.unwrap();
+    let template = template.template.unwrap();
+    assert_eq!(template.processes["web"], "sh tool");
+    let repository = Repository::of(&job("true").with("image", format!("{first}:latest")));
+    let build = farm.run(&repository.request()).await;
+    build.errs(&[&first, "is no container image"]);
 }
 
 #[tokio::test]
