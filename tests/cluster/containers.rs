@@ -240,7 +240,8 @@ async fn jobs_and_templates_are_based_on_templates() {
     let first = Repository::empty();
     first.commit(&[("Dockerfile", &dockerfile)]);
     let first = farm.builds_template(&first).await;
-    let dockerfile = format!("FROM {first}:latest\nRUN cp /first /second && echo second >> /second\n");
+    let dockerfile =
+        format!("FROM {first}:latest\nRUN cp /first /second && echo second >> /second\n");
     let second = Repository::empty();
     second.commit(&[("Dockerfile", &dockerfile)]);
     let second = farm.builds_template(&second).await;
@@ -254,7 +255,9 @@ async fn jobs_and_templates_are_based_on_templates() {
     farm.wait_for_rest().await;
     assert_eq!(images.containers(), [""; 0]);
     let kept = images.list(&["images", "--format", "{{.Repository}}"]);
-    let templates = kept.iter().filter(|name| name.contains("clusterrunner-template-"));
+    let templates = kept
+        .iter()
+        .filter(|name| name.contains("clusterrunner-template-"));
     assert_eq!((kept.len(), templates.count()), (3, 2), "{kept:?}");
 }
 
@@ -262,7 +265,10 @@ async fn jobs_and_templates_are_based_on_templates() {
 async fn a_template_that_is_no_image_is_a_base_and_no_image() {
     let farm = Farm::start(&[1, 1]).await;
     let first = Repository::empty();
-    first.commit(&[("tool", "#!/bin/sh\necho tool\n"), ("Procfile", "web: sh tool\n")]);
+    first.commit(&[
+        ("tool", "#!/bin/sh\necho tool\n"),
+        ("Procfile", "web: sh tool\n"),
+    ]);
     let first = farm.builds_template(&first).await;
     let second = Repository::empty();
     let dockerfile = format!("FROM {first}\nRUN sh tool > said\n");

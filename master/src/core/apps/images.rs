@@ -9,10 +9,6 @@ use crate::core::event::Actor;
 use crate::core::instances::instance::Runs;
 use crate::core::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::BuildId;
-
-/// How many digits of a commit tell it from others.
-const SHORTEST_COMMIT: usize = 7;
 
 impl Cluster {
     /// The app build, with what the template or the release says of itself where the request says nothing.
@@ -39,7 +35,7 @@ impl Cluster {
             Some((name, tag)) => (name, tag),
             None => (image.as_str(), "latest"),
         };
-        if let Some(template) = self.template_tagged(name, tag) {
+        if let Some(template) = self.template_of_reference(&image) {
             take_over(&mut build, template);
         } else if let Some(released) = self.released_build(by, name, tag) {
             build.runs = released.runs.clone();
@@ -60,33 +56,6 @@ impl Cluster {
             ));
         }
         build
-    }
-
-    /// The newest template of a name with a commit or a build's number, or the one that the name points at.
-    fn template_tagged(&self, name: &str, tag: &str) -> Option<&Template> {
-        let known = self.template_name(name);
-        if tag == "latest" {
-            return self.template_named(name);
-        }
-        let pointed = known.and_then(|known| self.template(known.template?));
-        let of_name = || {
-            let own = self.templates().rev();
-            let own = own.filter(|template| template.name == name);
-            pointed.into_iter().chain(own)
-        };
-        let is_of_commit = |template: &&Template| {
-            let commit = template.commit.as_deref();
-            tag.len() >= SHORTEST_COMMIT && commit.is_some_and(|commit| commit.starts_with(tag))
-        };
-        let number = tag.parse().ok().map(BuildId);
-        let named_by = known.filter(|known| number.is_some() && known.named_by == number);
-        if let Some(template) = named_by.and(pointed) {
-            return Some(template);
-        }
-        let is_of_build = |template: &&Template| Some(template.build) == number;
-        of_name()
-            .find(is_of_build)
-            .or_else(|| of_name().find(is_of_commit))
     }
 
     /// The app build of a release that the actor may see.

@@ -13,7 +13,7 @@ use clusterrunner_common::ids::BuildId;
 const LATEST: &str = "latest";
 
 /// The shortest abbreviation of a commit.
-const SHORTEST_COMMIT: usize = 4;
+const SHORTEST_COMMIT: usize = 7;
 
 /// How many templates a build takes at most.
 const MOST_TAKEN: usize = 20;

@@ -64,7 +64,7 @@ impl Scenario {
 #[test]
 fn a_reference_names_the_newest_or_one_by_build_or_commit() {
     let mut farm = Scenario::with_slaves(&[("a:1", 1)]);
-    for (digit, commit) in [('a', "abcd1"), ('b', "abcd2"), ('c', "12345")] {
+    for (digit, commit) in [('a', "abcdef01"), ('b', "abcdef02"), ('c', "1234567")] {
         let build = farm.cluster.last_build + 1;
         farm.tell(queue("source", "app", true));
         farm.run_planned(build, at(commit), 0);
@@ -76,16 +76,16 @@ fn a_reference_names_the_newest_or_one_by_build_or_commit() {
         ("app:latest", Some(3)),
         ("app:1", Some(1)),
         ("app:3", Some(3)),
-        ("app:abcd", Some(2)),
-        ("app:ABCD1", Some(1)),
+        ("app:abcdef0", Some(2)),
+        ("app:ABCDEF01", Some(1)),
         // It is no build's number.
-        ("app:12345", Some(3)),
+        ("app:1234567", Some(3)),
         ("base", Some(4)),
         ("base:4", Some(4)),
         ("app:4", None),
         ("base:1", None),
-        ("app:abc", None),
-        ("app:abcd3", None),
+        ("app:abcdef", None),
+        ("app:abcdef03", None),
         ("app:", None),
         (":1", None),
         ("app:1:1", None),
@@ -97,12 +97,12 @@ fn a_reference_names_the_newest_or_one_by_build_or_commit() {
     }
     // A build that used an equal one again.
     farm.tell(queue("source", "app", false));
-    farm.prepared(5, at("abcd2"));
+    farm.prepared(5, at("abcdef02"));
     farm.archived(5);
     assert_eq!(farm.named("app:5"), Some(2));
     assert_eq!(farm.named("app"), Some(2));
     farm.tell(queue("source", "app", false));
-    farm.prepared(6, at("abcd1"));
+    farm.prepared(6, at("abcdef01"));
     farm.archived(6);
     assert_eq!(
         (farm.named("app:5"), farm.named("app:6")),
