@@ -63,6 +63,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Undrain(options) => wait_for(drain::undo(options, common)),
         Command::Launch(options) => wait_for(launch::run(*options, common)),
         Command::Templates(options) => wait_for(instances::templates(options, common)),
+        Command::Template(options) => wait_for(instances::template(options, common)),
         Command::Instances(options) => wait_for(instances::list(options, common)),
         Command::Instance(options) => wait_for(instances::run(options, common)),
         Command::Apps(options) => wait_for(apps::list(options, common)),

@@ -18,7 +18,8 @@ pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
 };
 pub(crate) use instances::{
-    InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplatesOptions,
+    InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
+    TemplatesOptions,
 };
 
 use crate::daemons::{MasterOptions, SlaveOptions};
@@ -165,6 +166,10 @@ Example:
 Example:
   clusterrunner templates --json")]
     Templates(TemplatesOptions),
+    /// Delete templates
+    #[command(after_help = "Example:
+  clusterrunner template delete owner-repository")]
+    Template(TemplateOptions),
     /// List the instances that run
     #[command(after_help = "\
 Examples:

@@ -37,13 +37,15 @@ pub(crate) enum Standing {
     Exited { code: i32, printed: u64 },
     /// It was ended as ordered. Nothing of it runs.
     Ended,
+    /// There is no room for it here. Nothing of it runs.
+    NoRoom { reason: String },
 }
 
 impl Standing {
     fn is_over(&self) -> bool {
         matches!(
             self,
-            Self::Failed { .. } | Self::Exited { .. } | Self::Ended
+            Self::Failed { .. } | Self::Exited { .. } | Self::Ended | Self::NoRoom { .. }
         )
     }
 }
@@ -76,6 +78,8 @@ pub(crate) enum Gone {
     Exited { code: i32, printed: u64 },
     /// What kept it was killed.
     Lost(String),
+    /// It was not begun: there is no room for it.
+    NoRoom(String),
 }
 
 /// What is known of one instance.
@@ -171,6 +175,7 @@ impl Instances {
             _ if was_told => Standing::Ended,
             Gone::Ended => Standing::Ended,
             Gone::Failed(reason) => Standing::Failed { reason },
+            Gone::NoRoom(reason) => Standing::NoRoom { reason },
             Gone::Exited { code, printed } => Standing::Exited { code, printed },
             Gone::Lost(reason) if is_run => Standing::Failed { reason },
             Gone::Lost(reason) => {

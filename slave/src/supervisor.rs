@@ -21,6 +21,7 @@ use keepers::Kept;
 pub(crate) use keepers::Places;
 use logs::Logs;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,9 @@ struct Content {
     template: Option<std::path::PathBuf>,
     container: Option<ContainerRun>,
 }
+
+/// Why another slave is to run an instance.
+const NO_ROOM: &str = "the disk of its slave is full";
 
 /// The instances of this slave. Clones are the same.
 #[derive(Clone, Debug)]
@@ -269,9 +273,13 @@ impl Supervisor {
             Err(error) => {
                 tracing::warn!(instance.id = %placement.id, %error, "could not start a keeper");
                 self.clear(placement).await;
-                Gone::Lost(format!(
-                    "the process that keeps it could not be started: {error}"
-                ))
+                let reason = format!("the process that keeps it could not be started: {error}");
+                match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        Gone::NoRoom(format!("{NO_ROOM}: {reason}"))
+                    }
+                    _ => Gone::Lost(reason),
+                }
             }
         }
     }
@@ -293,9 +301,16 @@ impl Supervisor {
                 return Err(Gone::Failed(reason.to_owned()));
             }
         };
-        let held = match self.0.means.templates.get(snapshot, end).await {
+        let templates = &self.0.means.templates;
+        if let Err(short) = templates.check_room(snapshot).await {
+            return Err(Gone::NoRoom(format!("{NO_ROOM}: {short}")));
+        }
+        let held = match templates.get(snapshot, end).await {
             Ok(held) => held,
             Err(TemplateError::Canceled) => return Err(Gone::Ended),
+            Err(error) if templates.is_full(&error) => {
+                return Err(Gone::NoRoom(format!("{NO_ROOM}: {error}")));
+            }
             Err(error) => return Err(Gone::Failed(error.to_string())),
         };
         let form = snapshot.description.form;
@@ -345,7 +360,10 @@ impl Supervisor {
         }
         match last {
             // All of it has ended, says the keeper.
-            ReportedState::Ended | ReportedState::Failed { .. } | ReportedState::Exited { .. } => {
+            ReportedState::Ended
+            | ReportedState::Failed { .. }
+            | ReportedState::Exited { .. }
+            | ReportedState::NoRoom { .. } => {
                 self.0.means.places.clear(placement).await;
             }
             ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
@@ -357,6 +375,7 @@ impl Supervisor {
             ReportedState::Ended => Gone::Ended,
             ReportedState::Failed { reason } => Gone::Failed(reason),
             ReportedState::Exited { code, printed } => Gone::Exited { code, printed },
+            ReportedState::NoRoom { reason } => Gone::NoRoom(reason),
             ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
                 Gone::Lost("the process that kept it was killed".to_owned())
             }
@@ -446,7 +465,7 @@ impl Supervisor {
             Gone::Ended | Gone::Exited { .. } => {
                 tracing::info!(instance.id = %placement.id, "an instance has ended");
             }
-            Gone::Failed(reason) | Gone::Lost(reason) => {
+            Gone::Failed(reason) | Gone::Lost(reason) | Gone::NoRoom(reason) => {
                 tracing::warn!(instance.id = %placement.id, reason, "an instance does not run");
             }
         }
@@ -495,6 +514,7 @@ fn standing(state: &ReportedState) -> Standing {
         ReportedState::Failed { reason } => Standing::Failed { reason },
         ReportedState::Exited { code, printed } => Standing::Exited { code, printed },
         ReportedState::Ended => Standing::Ended,
+        ReportedState::NoRoom { reason } => Standing::NoRoom { reason },
     }
 }
 

@@ -29,6 +29,21 @@ impl Client {
         Ok(body.template)
     }
 
+    /// Deletes a name of templates, with the templates that were built under it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_template(&self, name: &str) -> Result<TemplateView, ClientError> {
+        let url = self.url(&format!("/v2/templates/{name}"));
+        let nothing = json!({});
+        let body: TemplateBody = self
+            .repeat(ClientError::never_arrived, || {
+                self.send(Method::DELETE, &url, &nothing)
+            })
+            .await?;
+        Ok(body.template)
+    }
+
     /// Begins to make a template of a repository. Repeated only while the connection itself is refused: otherwise nobody
     /// knows whether the master has the build already.
     ///

@@ -2,7 +2,8 @@
 
 use crate::farm::{connect, impatient};
 use crate::options::{
-    CommonOptions, InstanceOptions, InstanceTask, InstancesOptions, TemplatesOptions,
+    CommonOptions, InstanceOptions, InstanceTask, InstancesOptions, TemplateOptions, TemplateTask,
+    TemplatesOptions,
 };
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
@@ -56,9 +57,36 @@ pub(crate) async fn templates(
     Ok(ExitCode::Success)
 }
 
+/// Does what is to be done with templates.
+pub(crate) async fn template(
+    options: TemplateOptions,
+    common: CommonOptions,
+) -> Result<ExitCode, Trouble> {
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
+    let TemplateTask::Delete { templates } = options.task;
+    for name in templates {
+        let path_of_one = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if !path_of_one || name.chars().all(|c| c == '.') {
+            return Err(
+                Trouble::usage(format!("{} names no template", plain(&name)))
+                    .hint("`clusterrunner templates` lists them"),
+            );
+        }
+        client.delete_template(&name).await.map_err(of_launching)?;
+        output::tell(format!("Template {name} is deleted."));
+    }
+    Ok(ExitCode::Success)
+}
+
 /// Whether a template can be launched, and what its newest build does.
 fn state_of(template: &TemplateView) -> (Style, &'static str) {
     let is_there = template.template.is_some();
+    let details = template.template.as_ref();
+    if details.is_some_and(|details| details.is_damaged) {
+        return (BAD, "damaged: build it again");
+    }
     match (template.build_status, is_there) {
         (Some(BuildStatus::Queued | BuildStatus::Building), false) => (Style::new(), "building"),
         (Some(BuildStatus::Queued | BuildStatus::Building), true) => (GOOD, "ready, building"),

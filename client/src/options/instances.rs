@@ -78,6 +78,29 @@ pub(crate) struct TemplatesOptions {
     pub(crate) master: MasterAddress,
 }
 
+/// Options of `clusterrunner template`.
+#[derive(Args, Debug)]
+pub(crate) struct TemplateOptions {
+    #[command(subcommand)]
+    pub(crate) task: TemplateTask,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// What to do with templates.
+#[derive(Subcommand, Debug)]
+pub(crate) enum TemplateTask {
+    /// Delete templates by their names, with all that were built under these names
+    #[command(
+        after_help = "A template that an instance, an app or a build uses stays, and so does one that another name points at."
+    )]
+    Delete {
+        /// The names
+        #[arg(required = true, value_name = "TEMPLATE")]
+        templates: Vec<String>,
+    },
+}
+
 /// Options of `clusterrunner instances`.
 #[derive(Args, Debug)]
 pub(crate) struct InstancesOptions {

@@ -170,6 +170,11 @@ pub enum ReportedState {
     },
     /// It was ended as ordered. Nothing of it runs any more.
     Ended,
+    /// This slave has no room for it, and another one may have. Nothing of it runs.
+    NoRoom {
+        /// Why, for the user.
+        reason: String,
+    },
 }
 
 /// Body of the master's `POST /v1/snapshot`: a slave asks for a snapshot, or for the rest of it. The answer is 200 with
@@ -185,6 +190,9 @@ pub struct SnapshotRequest {
     /// How many of its bytes the slave has already.
     #[serde(default)]
     pub offset: u64,
+    /// Whether all of it came and was not what the digest says: the master looks whether its own is damaged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_damaged: bool,
 }
 
 /// How many bytes of output there are in one [`LogsReport`] at most.

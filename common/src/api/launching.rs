@@ -43,6 +43,9 @@ pub struct TemplateDetails {
     pub digest: String,
     /// How many bytes the snapshot has.
     pub bytes: u64,
+    /// Whether the snapshot is damaged on the master's disk: only slaves that have it can run it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_damaged: bool,
     /// The port that its process is expected to want; null if nothing says.
     pub port: Option<u16>,
     /// The start that its Dockerfile says; empty where there is none.

@@ -205,6 +205,7 @@ mod tests {
             generation: Generation(1),
             place: None,
             restarts: 0,
+            left: None,
             reason: None,
             created: Timestamp(0),
             changed: Timestamp(0),

@@ -345,6 +345,18 @@ pub enum Command {
     },
     /// Time has passed: instances that were over long ago can be forgotten.
     ForgetInstances,
+    /// A user deletes a name of templates, and the templates that were built under it.
+    DeleteTemplate {
+        /// The actor that deletes it.
+        by: Actor,
+        /// The name.
+        name: String,
+    },
+    /// A snapshot on the master's disk is not what its digest says.
+    ReportDamagedSnapshot {
+        /// The digest.
+        digest: String,
+    },
     /// Templates were registered: some may be beyond a bound.
     ForgetTemplates {
         /// The bounds.
@@ -379,6 +391,7 @@ impl Command {
             | Self::DescribeBuild { by, .. }
             | Self::DeleteBuild { by, .. }
             | Self::PostStatus { by, .. }
+            | Self::DeleteTemplate { by, .. }
             | Self::DrainSlave { by, .. }
             | Self::UndrainSlave { by, .. }
             | Self::Launch { by, .. }
@@ -420,6 +433,7 @@ impl Command {
             | Self::CullInstances { .. }
             | Self::ForgetInstances
             | Self::ForgetTemplates { .. }
+            | Self::ReportDamagedSnapshot { .. }
             | Self::Start { .. }
             | Self::BeginIncarnation { .. } => Actor::Master,
         }

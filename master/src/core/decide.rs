@@ -163,6 +163,8 @@ impl Cluster {
             Command::CullInstances { since, active } => Ok(self.culled(since, &active, at)),
             Command::ForgetInstances => Ok(self.forgotten_instances()),
             Command::ForgetTemplates { bounds } => Ok(self.templates_beyond(&bounds)),
+            Command::DeleteTemplate { name, .. } => self.template_deleted(&name),
+            Command::ReportDamagedSnapshot { digest } => Ok(self.snapshot_damaged(&digest)),
         }
     }
 

@@ -4,6 +4,7 @@ pub mod all_templates;
 mod apply;
 pub mod bounds;
 pub(in crate::core) mod decide;
+mod deletion;
 pub mod facts;
 mod names;
 mod references;

@@ -22,6 +22,7 @@ mod shutdown;
 mod slaves;
 mod ssh_keys;
 mod statuses;
+mod template_ends;
 mod templates;
 mod texts;
 mod walk;

@@ -86,6 +86,8 @@ fn of_template_fact(template: TemplateId, fact: &TemplateFact) -> Entry {
             .with("name", name.as_str())
             .with("build_id", build.0),
         TemplateFact::Preloaded { name } => of("TEMPLATE_PRELOADED").with("name", name.as_str()),
+        TemplateFact::Damaged => of("TEMPLATE_DAMAGED"),
+        TemplateFact::NameDeleted { name } => of("TEMPLATE_DELETED").with("name", name.as_str()),
         TemplateFact::Removed { bound, .. } => {
             of("TEMPLATE_REMOVED").with("reason", bound.to_string())
         }

@@ -32,6 +32,8 @@ const DIGEST_LENGTH: usize = 64;
 pub struct Snapshots {
     directory: Arc<PathBuf>,
     claims: Arc<Mutex<Claims>>,
+    /// Held by the one who reads a whole snapshot to see whether it is damaged.
+    looking: Arc<Mutex<()>>,
 }
 
 /// Who has something to do with which snapshot right now.
@@ -71,6 +73,7 @@ impl Snapshots {
         Ok(Self {
             directory: Arc::new(directory),
             claims: Arc::default(),
+            looking: Arc::default(),
         })
     }
 

@@ -105,5 +105,6 @@ fn reported(standing: Standing) -> ReportedState {
         Standing::Failed { reason } => ReportedState::Failed { reason },
         Standing::Exited { code, printed } => ReportedState::Exited { code, printed },
         Standing::Ended => ReportedState::Ended,
+        Standing::NoRoom { reason } => ReportedState::NoRoom { reason },
     }
 }

@@ -17,7 +17,7 @@ use clusterrunner_common::api::instances::SnapshotOrder;
 use clusterrunner_common::child::{ChildError, Children};
 use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::disk::kept_projects::touch;
-use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::templates::Form;
 use std::collections::BTreeMap;
@@ -142,6 +142,33 @@ impl Templates {
             templates: Arc::clone(self),
             digest: digest.to_owned(),
         }
+    }
+
+    /// Whether a template is here or there is room for it; what is not needed goes for it.
+    ///
+    /// # Errors
+    /// How little room there is.
+    pub(crate) async fn check_room(
+        self: &Arc<Self>,
+        snapshot: &SnapshotOrder,
+    ) -> Result<(), ShortOfSpace> {
+        if !is_digest(&snapshot.digest) || self.listing(&snapshot.digest).exists() {
+            return Ok(());
+        }
+        self.make_room(snapshot.bytes).await;
+        self.space.check(snapshot.bytes)
+    }
+
+    /// Whether it is for want of room that a template can not be had.
+    pub(crate) fn is_full(&self, error: &TemplateError) -> bool {
+        let is_said = match error {
+            TemplateError::Disk { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            TemplateError::Canceled | TemplateError::Refused(_) => false,
+        };
+        is_said || self.space.check(0).is_err()
     }
 
     /// Brings a template here if it is not, and sees to it that it is whole and found where it has to be.

@@ -76,10 +76,10 @@ impl Fetching {
         stop: &CancellationToken,
     ) -> Result<(), TemplateError> {
         let mut backoff = Backoff::quick();
-        let mut answers = 0;
+        let (mut answers, mut is_damaged) = (0, false);
         loop {
             let tried = tokio::select! {
-                tried = self.try_once(snapshot, path) => tried?,
+                tried = self.try_once(snapshot, path, is_damaged) => tried?,
                 () = stop.cancelled() => return Err(TemplateError::Canceled),
             };
             let trouble = match tried {
@@ -88,6 +88,11 @@ impl Fetching {
                 Tried::Answered(trouble) => {
                     answers += 1;
                     trouble
+                }
+                Tried::Damaged => {
+                    answers += 1;
+                    is_damaged = true;
+                    "it arrived damaged: it is not what its digest says".to_owned()
                 }
             };
             if answers >= ANSWERS {
@@ -110,6 +115,7 @@ impl Fetching {
         &self,
         snapshot: &SnapshotOrder,
         path: &Path,
+        is_damaged: bool,
     ) -> Result<Tried, TemplateError> {
         let mut part = open(path).await?;
         if part.length > snapshot.bytes {
@@ -117,7 +123,7 @@ impl Fetching {
             part = open(path).await?;
         }
         if part.length < snapshot.bytes {
-            let mut response = match self.ask(snapshot, part.length).await {
+            let mut response = match self.ask(snapshot, part.length, is_damaged).await {
                 Ok(response) => response,
                 Err(tried) => return Ok(tried),
             };
@@ -142,17 +148,21 @@ impl Fetching {
             return Ok(Tried::Whole);
         }
         start_over(path)?;
-        Ok(Tried::Answered(
-            "it arrived damaged: it is not what its digest says".to_owned(),
-        ))
+        Ok(Tried::Damaged)
     }
 
-    async fn ask(&self, snapshot: &SnapshotOrder, offset: u64) -> Result<Response, Tried> {
+    async fn ask(
+        &self,
+        snapshot: &SnapshotOrder,
+        offset: u64,
+        is_damaged: bool,
+    ) -> Result<Response, Tried> {
         let request = SnapshotRequest {
             slave_id: self.registration.some_id().await,
             session_id: self.api.session.clone(),
             digest: snapshot.digest.clone(),
             offset,
+            is_damaged,
         };
         let asked = self.api.snapshot(&request).await;
         asked.map_err(|error| match error.status() {
@@ -175,6 +185,8 @@ enum Tried {
     Interrupted(String),
     /// A few times.
     Answered(String),
+    /// All of it came, and is not what its digest says. A few times: the master looks at its own.
+    Damaged,
 }
 
 fn told(error: CallError) -> String {

@@ -83,6 +83,7 @@ fn launched(id: InstanceId, launch: &Launch, at: Timestamp) -> Instance {
         generation: Generation(0),
         place: None,
         restarts: 0,
+        left: None,
         reason: None,
         created: at,
         changed: at,
@@ -106,8 +107,14 @@ fn change(instance: &mut Instance, fact: &InstanceFact, at: Timestamp) {
             instance.state = InstanceState::Created;
         }
         InstanceFact::Displaced {
-            generation, reason, ..
+            slave,
+            generation,
+            reason,
         } => {
+            let was_up = instance.state == InstanceState::Up;
+            let before = instance.left.map_or(0, |(_, times)| times);
+            let times = if was_up { 1 } else { before.saturating_add(1) };
+            instance.left = Some((*slave, times));
             displace(instance, *generation);
             instance.reason = Some(reason.clone());
         }
@@ -120,6 +127,7 @@ fn change(instance: &mut Instance, fact: &InstanceFact, at: Timestamp) {
             instance.place = Some((*port, *keeps_prefix));
             instance.restarts = *restarts;
             instance.reason = None;
+            instance.left = None;
             instance.answered.get_or_insert(at);
         }
         InstanceFact::Crashed { reason, restarts } => {

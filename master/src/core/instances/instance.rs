@@ -164,6 +164,9 @@ pub struct Instance {
     /// How often its process was started again under its present placement.
     #[serde(default)]
     pub restarts: u32,
+    /// The slave that it left last, and how often in a row it left one before it answered there; none since it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<(SlaveId, u32)>,
     /// Why it stands where it stands, for the user; none where the state says all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -249,6 +252,16 @@ impl Instance {
         self.is_over() && !is_listed
     }
 
+    /// From when on it may be placed: one that leaves slave after slave without ever being up there waits in between.
+    pub(super) fn placed_from(&self) -> Timestamp {
+        let times = self.left.map_or(0, |(_, times)| times);
+        let pause_ms = match times {
+            0 | 1 => 0,
+            more => (FIRST_PAUSE_MS << (more - 2).min(8)).min(LONGEST_PAUSE_MS),
+        };
+        Timestamp(self.changed.0.saturating_add(pause_ms))
+    }
+
     /// Whether nothing will change any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -270,6 +283,10 @@ impl Instance {
         (self.restarts, step)
     }
 }
+
+/// How long an instance waits that has left a second slave without being up there; each further time twice as long.
+const FIRST_PAUSE_MS: u64 = 1_000;
+const LONGEST_PAUSE_MS: u64 = 60_000;
 
 /// The steps of one start of a process, in their order.
 pub(super) const STARTS: u8 = 0;

@@ -94,8 +94,12 @@ impl Cluster {
 
     pub(in crate::core) fn effects_on_template(&self, fact: &TemplateFact) -> Vec<Effect> {
         match fact {
-            TemplateFact::Registered { .. } | TemplateFact::Named { .. } => Vec::new(),
-            TemplateFact::Preloaded { .. } => self.orders_to_all().collect(),
+            TemplateFact::Registered { .. }
+            | TemplateFact::Named { .. }
+            | TemplateFact::Damaged => Vec::new(),
+            TemplateFact::Preloaded { .. } | TemplateFact::NameDeleted { .. } => {
+                self.orders_to_all().collect()
+            }
             TemplateFact::Removed { digest, .. } => {
                 let is_kept = self.snapshots().any(|kept| kept == digest);
                 let digest = digest.clone();

@@ -99,7 +99,7 @@ impl Cluster {
         }
         let mut due_at = None;
         let displaced = self.next_displacement(at, &mut due_at);
-        let fact = displaced.or_else(|| self.next_placement());
+        let fact = displaced.or_else(|| self.next_placement(at, &mut due_at));
         if fact.is_none() {
             let is_due = false;
             self.dirty.instances = Attention { is_due, due_at };
@@ -161,9 +161,10 @@ impl Cluster {
         latest.connected.filter(|_| is_expected).map(return_of)
     }
 
-    /// The oldest that waits and that a slave has room for goes to the slave that has the fewest of its app, and of those to
+    /// The oldest that waits and that a slave has room for goes to another slave than the one that it left last, and there
+    /// to the slave that has the fewest of its app, and of those to
     /// the least full.
-    fn next_placement(&self) -> Option<Fact> {
+    fn next_placement(&self, at: Timestamp, due_at: &mut Option<Timestamp>) -> Option<Fact> {
         let waiting = &self.instances.derived.waiting;
         if waiting.is_empty() {
             return None;
@@ -177,6 +178,12 @@ impl Cluster {
         let mut hopeless: BTreeSet<(&BTreeMap<String, String>, bool)> = BTreeSet::new();
         let placed = waiting.iter().find_map(|id| {
             let instance = self.instance(*id)?;
+            let from = instance.placed_from();
+            // A clock that was set back makes nothing wait.
+            if instance.changed <= at && at < from {
+                *due_at = Some(due_at.map_or(from, |due| due.min(from)));
+                return None;
+            }
             let needs = (&instance.tags, self.is_image(instance));
             if hopeless.contains(&needs) {
                 return None;
@@ -186,7 +193,9 @@ impl Cluster {
             let digest = template.map(Template::digest);
             let best = hosts.min_by_key(|slave| {
                 let is_cold = digest.is_none_or(|digest| !slave.snapshots.contains(digest));
+                let was_left = instance.left.is_some_and(|(left, _)| left == slave.id);
                 (
+                    was_left,
                     self.num_beside(slave, instance),
                     self.fullness(slave),
                     is_cold,

@@ -90,7 +90,10 @@ impl Cluster {
         }
         let mut facts = Vec::new();
         if !is_here {
-            if reported.state == ReportedState::Ended {
+            if matches!(
+                reported.state,
+                ReportedState::Ended | ReportedState::NoRoom { .. }
+            ) {
                 return facts;
             }
             facts.push(InstanceFact::Adopted { slave: slave.id });
@@ -129,6 +132,12 @@ impl Cluster {
                 instance.generation.next(),
                 "its slave ended it".to_owned(),
             )),
+            // Nothing of it was begun, not even of a run.
+            ReportedState::NoRoom { reason } => Some(InstanceFact::Displaced {
+                slave: slave.id,
+                generation: instance.generation.next(),
+                reason: bounded(reason),
+            }),
         });
         facts
     }

@@ -53,9 +53,14 @@ impl Templates {
         *self == self.clone().restored()
     }
 
+    /// Finds anew which template was made last in which way.
+    pub(super) fn find_origins(&mut self) {
+        self.by_origin = self.by_id.values().filter_map(origin).collect();
+    }
+
     /// Makes anew what is derived.
     pub(in crate::core) fn restored(mut self) -> Self {
-        self.by_origin = self.by_id.values().filter_map(origin).collect();
+        self.find_origins();
         let names = self.names.iter();
         self.by_build = names
             .map(|(name, known)| (known.build, name.clone()))
@@ -64,8 +69,9 @@ impl Templates {
     }
 }
 
+/// What names the way in which a template was made. A damaged one is not used again.
 pub(super) fn origin(template: &Template) -> Option<(Origin, TemplateId)> {
-    let commit = template.commit.clone()?;
+    let commit = template.commit.clone().filter(|_| !template.is_damaged)?;
     let origin = (template.source.clone(), commit, template.recipe.clone());
     Some((origin, template.id))
 }

@@ -36,7 +36,9 @@ impl Cluster {
                     build: *build,
                     created: at,
                     used: at,
+                    is_damaged: false,
                 };
+                self.mend_templates(template.digest());
                 self.templates.last = self.templates.last.max(id.0);
                 self.templates.by_origin.extend(origin(&template));
                 self.templates.by_id.insert(id, template);
@@ -52,6 +54,17 @@ impl Cluster {
                 self.use_template(id, at);
                 if let Some(known) = self.templates.names.get_mut(name) {
                     known.preload = Some(at);
+                }
+            }
+            TemplateFact::Damaged => {
+                if let Some(template) = self.templates.by_id.get_mut(&id) {
+                    template.is_damaged = true;
+                }
+                self.templates.find_origins();
+            }
+            TemplateFact::NameDeleted { name } => {
+                if let Some(known) = self.templates.names.remove(name) {
+                    self.templates.by_build.remove(&known.build);
                 }
             }
             TemplateFact::Removed { .. } => self.remove_template(id),
@@ -114,6 +127,20 @@ impl Cluster {
     pub(in crate::core) fn use_template(&mut self, id: TemplateId, at: Timestamp) {
         if let Some(template) = self.templates.by_id.get_mut(&id) {
             template.used = at;
+        }
+    }
+
+    /// The store has just put a snapshot here, in the place of whatever was damaged.
+    fn mend_templates(&mut self, digest: &str) {
+        let all = self.templates.by_id.values_mut();
+        let damaged = all.filter(|template| template.is_damaged && template.digest() == digest);
+        let mut was_damaged = false;
+        for template in damaged {
+            template.is_damaged = false;
+            was_damaged = true;
+        }
+        if was_damaged {
+            self.templates.find_origins();
         }
     }
 

@@ -39,6 +39,13 @@ pub enum TemplateFact {
         /// The name that was asked for.
         name: String,
     },
+    /// Its snapshot is not what its digest says: slaves can not have it, and the next build of its source makes it anew.
+    Damaged,
+    /// A user deleted a name that points at it.
+    NameDeleted {
+        /// The name.
+        name: String,
+    },
     /// It is beyond a bound, and nothing uses it: it leaves memory and disk.
     Removed {
         /// The digest of its snapshot.
@@ -56,6 +63,8 @@ pub enum TemplateBound {
     Number,
     /// The snapshots of all were too large.
     Bytes,
+    /// A user deleted its name.
+    Deleted,
 }
 
 impl fmt::Display for TemplateBound {
@@ -63,6 +72,7 @@ impl fmt::Display for TemplateBound {
         f.write_str(match self {
             Self::Number => "there are too many (keep_templates)",
             Self::Bytes => "the snapshots of all are too large (keep_templates_bytes)",
+            Self::Deleted => "its name was deleted",
         })
     }
 }
@@ -83,6 +93,8 @@ impl fmt::Display for TemplateFact {
             ),
             Self::Named { name, build } => write!(f, " used again as {name} by build {build}"),
             Self::Preloaded { name } => write!(f, " preloaded as {name}"),
+            Self::Damaged => f.write_str(" is damaged on the master's disk"),
+            Self::NameDeleted { name } => write!(f, " has the name {name} no more: it was deleted"),
             Self::Removed { bound, .. } => write!(f, " removed: {bound}"),
         }
     }

@@ -15,6 +15,14 @@ pub enum TemplateRefusal {
         /// The name.
         name: String,
     },
+    /// Something runs it, or is based on it.
+    #[error("the template {name} is in use by {by}")]
+    InUse {
+        /// The name.
+        name: String,
+        /// What uses it.
+        by: String,
+    },
     /// No template can have the name.
     #[error(
         "the name of a template must be 1 to 128 letters (a-z, A-Z), digits, '.', '_' and '-', not digits alone"

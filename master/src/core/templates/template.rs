@@ -41,6 +41,9 @@ pub struct Template {
     /// When it was last registered, named, preloaded or launched: the bounds take the one first that was not used for
     /// longest.
     pub used: Timestamp,
+    /// Whether its snapshot is damaged on the master's disk: no build uses it again. Slaves that have it still run it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_damaged: bool,
 }
 
 impl Template {

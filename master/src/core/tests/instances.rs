@@ -27,7 +27,7 @@ pub(super) fn crashed() -> ReportedState {
     }
 }
 
-fn launch(number: u64, template: &str) -> Command {
+pub(super) fn launch(number: u64, template: &str) -> Command {
     Command::Launch {
         by: Actor::Binder,
         launch: Box::new(NewInstance {
@@ -368,4 +368,41 @@ fn slaves_fetch_what_is_preloaded() {
     })
     .check_facts(&["slave 2 has 1 snapshots"]);
     assert!(farm.cluster.is_preloaded(&template));
+}
+
+#[test]
+fn an_instance_that_no_slave_keeps_goes_to_others_first_and_waits_in_between() {
+    let mut farm = Scenario::hosting(&[("a:1", 2), ("b:1", 2)]);
+    farm.tell(launch(1, "app"));
+    let reason = || "the disk is full".to_owned();
+    let no_room = || ReportedState::NoRoom { reason: reason() };
+    // The other slave is fuller, and gets it all the same.
+    farm.tell(launch(2, "app"));
+    farm.tell(launch(3, "app"));
+    farm.stop(3);
+    farm.say(2, 2, &[(1, 1, 0, no_room())]).check(
+        &[
+            "instance 1 off slave 2: the disk is full",
+            "instance 1 to slave 3, generation 2",
+        ],
+        &["slave 2: run []", "slave 3: run [1@2, 2@1]"],
+    );
+    // A second time: it waits for a second, and a third time for two.
+    for (slave, generation, pause) in [(3, 2, 1000), (2, 3, 2000), (3, 4, 4000)] {
+        let other = 5 - slave;
+        farm.say(slave, 2, &[(1, generation, 0, ReportedState::Ended)])
+            .check_facts(&[&format!("instance 1 off slave {slave}: its slave ended it")]);
+        farm.wait(Duration::from_millis(pause - 1)).check_nothing();
+        let next = generation + 1;
+        farm.wait(Duration::from_millis(1))
+            .check_facts(&[&format!("instance 1 to slave {other}, generation {next}")]);
+    }
+    // Once it was up, all is forgotten.
+    farm.say(2, 2, &[(1, 5, 0, UP)]);
+    farm.say(2, 2, &[(1, 5, 0, ReportedState::Ended)])
+        .check_facts(&[
+            "instance 1 off slave 2: its slave ended it",
+            "instance 1 to slave 3, generation 6",
+        ]);
+    farm.check_snapshots();
 }

@@ -105,6 +105,8 @@ pub(crate) enum ApiError {
     NoSnapshot,
     #[error("There is no such app.")]
     NoApp,
+    #[error("The snapshot of the template is damaged on the master: build the template again.")]
+    DamagedSnapshot,
     #[error(transparent)]
     NoSpace(#[from] ShortOfSpace),
     #[error(transparent)]
@@ -265,13 +267,16 @@ impl ApiError {
                 )
                 | Refusal::Status(_)
                 | Refusal::Template(
-                    TemplateRefusal::AlreadyBuilding { .. } | TemplateRefusal::TooManyNames(_),
+                    TemplateRefusal::AlreadyBuilding { .. }
+                    | TemplateRefusal::InUse { .. }
+                    | TemplateRefusal::TooManyNames(_),
                 )
                 | Refusal::Instance(InstanceRefusal::TooMany(_))
                 // This API gives no orders about apps.
                 | Refusal::App(_),
             )
             | Self::NotBuilding(_)
+            | Self::DamagedSnapshot
             | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(Refusal::Account(

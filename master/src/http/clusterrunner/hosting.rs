@@ -197,6 +197,28 @@ fn stored(
     })
 }
 
+/// A snapshot has come to a slave and was not what its digest says. If it is not here, no slave can have it any more.
+async fn is_damaged_here(api: &Api, digest: &str) -> Result<bool, ApiError> {
+    let (store, named) = (api.snapshots.clone(), digest.to_owned());
+    let looked = spawn_blocking(move || store.is_whole(&named)).await;
+    let looked = looked.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let is_whole = looked.map_err(|source| ApiError::Disk {
+        what: "Reading a snapshot",
+        source,
+    })?;
+    if is_whole {
+        return Ok(false);
+    }
+    tracing::error!(
+        snapshot = digest,
+        "the snapshot of a template is damaged on the master's disk: the next build of its source makes it anew"
+    );
+    let digest = digest.to_owned();
+    let report = Command::ReportDamagedSnapshot { digest };
+    api.cluster.command(report).await?;
+    Ok(true)
+}
+
 /// A slave asks for a snapshot, or for the rest of it.
 pub(super) async fn snapshot(
     State(api): State<Arc<Api>>,
@@ -207,17 +229,21 @@ pub(super) async fn snapshot(
         session_id,
         digest,
         offset,
+        is_damaged,
     } = request;
     check_known(&api, slave_id, &session_id).await?;
     let wanted = digest.clone();
     let look = move |cluster: &Cluster| {
         let mut templates = cluster.templates();
         let template = templates.find(|template| template.digest() == wanted)?;
-        Some(template.content.bytes)
+        Some((template.content.bytes, template.is_damaged))
     };
-    let bytes = api.cluster.read(look).await?;
-    let bytes = bytes.ok_or(ApiError::NoSnapshot)?;
+    let found = api.cluster.read(look).await?;
+    let (bytes, is_known) = found.ok_or(ApiError::NoSnapshot)?;
     let store = api.snapshots.clone();
+    if is_known || (is_damaged && is_damaged_here(&api, &digest).await?) {
+        return Err(ApiError::DamagedSnapshot);
+    }
     let opened = spawn_blocking(move || store.open_at(&digest, bytes, offset)).await;
     let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
     let snapshot = opened.map_err(|source| match source.kind() {

@@ -184,7 +184,12 @@ fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/templates",
             get(templates::list).post(templates::build),
         )
-        .route("template", one_template, one_template, get(templates::one))
+        .route(
+            "template",
+            one_template,
+            one_template,
+            get(templates::one).delete(templates::delete),
+        )
         .route(
             "",
             "/instances",

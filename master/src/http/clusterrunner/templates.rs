@@ -23,6 +23,7 @@ use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::process::variables::Variables;
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Recipe, SourceName};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The templates that the caller may see, by name.
@@ -59,6 +60,40 @@ pub(super) async fn one(
     Ok(Json(TemplateBody {
         template: template.ok_or_else(unknown)?,
     }))
+}
+
+/// Deletes a name and the templates that were built under it, unless something uses them. The answer is what it was.
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(name): Path<String>,
+    Signed(_): Signed<Value>,
+) -> Result<Json<TemplateBody>, ApiError> {
+    let named = name.clone();
+    let look = move |cluster: &Cluster| {
+        let unknown = || {
+            Refusal::Template(TemplateRefusal::UnknownTemplate {
+                name: named.clone(),
+            })
+        };
+        let known = cluster.template_name(&named).ok_or_else(unknown)?;
+        let template = cluster.template_named(&named).ok_or_else(unknown)?;
+        let is_owned = match cluster.project(template.project) {
+            Some(project) => asking.may(Subject::Project(project)) >= Access::Own,
+            None => asking.may(Subject::Templates) >= Access::Own,
+        };
+        match (may_see(cluster, asking, known), is_owned) {
+            (false, _) => Err(unknown().into()),
+            (true, false) => Err(ApiError::Forbidden(NOT_YOURS)),
+            (true, true) => Ok(shapes::template(cluster, &named, known)),
+        }
+    };
+    let template = api.cluster.read(look).await??;
+    let by = asking.actor();
+    api.cluster
+        .command(Command::DeleteTemplate { by, name })
+        .await?;
+    Ok(Json(TemplateBody { template }))
 }
 
 /// Whether the caller may see a name, and launch what it points at: whoever may see the project of its template, or of
@@ -125,6 +160,9 @@ pub(super) async fn build(
     let accepted = TemplateAccepted { build_id, name };
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
+
+/// Why a user does not delete a template.
+const NOT_YOURS: &str = "The template is another user's.";
 
 /// Why a token does not build or launch.
 pub(super) const READ_ONLY: &str = "The role of this token is read: building and launching needs one whose role is submit or admin.";

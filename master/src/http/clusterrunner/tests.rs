@@ -148,6 +148,7 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v2/templates"),
         ("POST", "/v2/instances"),
         ("DELETE", "/v2/instances/1"),
+        ("DELETE", "/v2/templates/a"),
         ("DELETE", "/v1/build/1"),
         ("POST", "/v1/anything/else"),
     ] {

@@ -3,9 +3,11 @@
 use super::Snapshots;
 use bytes::Bytes;
 use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::lock::lock;
 use futures_util::Stream;
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use tokio_util::io::ReaderStream;
 
 /// How much of a snapshot is read and sent at a time.
@@ -38,6 +40,27 @@ impl Snapshots {
         };
         file.seek(SeekFrom::Start(offset))?;
         Ok(OpenSnapshot { file, rest })
+    }
+}
+
+impl Snapshots {
+    /// Whether a snapshot is what its digest says. Blocks while it is read.
+    ///
+    /// # Errors
+    /// It is not there, or can not be read.
+    pub fn is_whole(&self, digest: &str) -> io::Result<bool> {
+        let path = self.path(digest).ok_or(io::ErrorKind::NotFound)?;
+        // One after the other: each reads all of a file.
+        let _turn = lock(&self.looking);
+        let mut file = regular_file::open_itself(&path)?;
+        let mut found = Sha256::new();
+        let mut piece = vec![0; CHUNK];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(hex::encode(found.finalize()) == digest),
+                read => found.update(piece.get(..read).unwrap_or_default()),
+            }
+        }
     }
 }
 

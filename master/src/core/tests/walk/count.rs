@@ -104,6 +104,7 @@ impl Tally {
             TemplateFact::Named { .. } => &mut self.templates_named,
             TemplateFact::Preloaded { .. } => &mut self.templates_preloaded,
             TemplateFact::Removed { .. } => &mut self.templates_removed,
+            TemplateFact::NameDeleted { .. } | TemplateFact::Damaged => return,
         };
         *number += 1;
     }

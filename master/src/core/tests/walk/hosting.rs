@@ -110,9 +110,10 @@ impl Hosting {
     /// What runs, under which placement, and whether it answers.
     fn running(&self) -> BTreeMap<InstanceId, (Generation, bool)> {
         let has_process = |process: &&Process| match process.state {
-            ReportedState::Failed { .. } | ReportedState::Exited { .. } | ReportedState::Ended => {
-                false
-            }
+            ReportedState::Failed { .. }
+            | ReportedState::Exited { .. }
+            | ReportedState::Ended
+            | ReportedState::NoRoom { .. } => false,
             ReportedState::Starting | ReportedState::Up { .. } | ReportedState::Crashed { .. } => {
                 true
             }
@@ -256,7 +257,8 @@ impl Machine {
             ReportedState::Up { .. }
             | ReportedState::Failed { .. }
             | ReportedState::Exited { .. }
-            | ReportedState::Ended => {
+            | ReportedState::Ended
+            | ReportedState::NoRoom { .. } => {
                 return Vec::new();
             }
         }

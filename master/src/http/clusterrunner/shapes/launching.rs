@@ -62,6 +62,7 @@ fn details(template: &Template) -> TemplateDetails {
         form: description.form,
         digest: content.digest.clone(),
         bytes: content.bytes,
+        is_damaged: template.is_damaged,
         port: description.port,
         command: description.command.clone(),
         processes: description.processes.clone(),
