@@ -40,7 +40,7 @@ struct Content {
 }
 
 /// Why another slave is to run an instance.
-const NO_ROOM: &str = "the disk of its slave is full";
+const NO_ROOM: &str = "its slave has no room for it";
 
 /// The instances of this slave. Clones are the same.
 #[derive(Clone, Debug)]

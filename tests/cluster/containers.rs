@@ -246,7 +246,7 @@ async fn jobs_and_templates_are_based_on_templates() {
     second.commit(&[("Dockerfile", &dockerfile)]);
     let second = farm.builds_template(&second).await;
     let job = job("cat /second; cat /third").setup("cp /second /third");
-    let repository = Repository::of(&job.with("image", &second));
+    let repository = Repository::of(&job.with("image", second.as_str()));
     let build = farm.run(&repository.request()).await.passes();
     for atom in farm.atoms(build.id).await {
         let console = farm.console(build.id, &atom).await;

@@ -1,12 +1,15 @@
 //! Farms that speak HTTPS, with certificates that the `openssl` program makes.
 
-use crate::farm::Farm;
+use crate::farm::{Extra, Farm};
+use crate::instances::WEB;
 use crate::machine::Machine;
 use crate::raw::Raw;
 use crate::repository::Repository;
 use crate::wait::wait_for;
+use clusterrunner_common::api::launching::{BuildTemplate, InstanceStatus, LaunchInstance};
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -147,4 +150,72 @@ fn a_local_farm_speaks_https_where_the_settings_say_so() {
     fs::write(&file, text.replace("https_ca_file = SYSTEM\n", &believed)).unwrap();
     machine.run_to(0, &["build"]);
     machine.run_to(0, &["status"]);
+}
+
+/// Asks an instance for a page and for an echo by a web socket, over TLS.
+const ASKS: &str = r#"
+import socket, ssl, sys
+host, port, path = sys.argv[1:]
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+def ask(path, headers):
+    stream = context.wrap_socket(socket.create_connection((host, int(port))))
+    stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{headers}\r\n".encode())
+    return stream
+page, answer = ask(path + "a", "Connection: close\r\n"), b""
+while piece := page.recv(4096):
+    answer += piece
+print(answer.split()[1].decode(), answer.split(b"\r\n\r\n")[-1].split()[-1].decode())
+key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+web, head = ask(path + "b", "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key), b""
+while b"\r\n\r\n" not in head:
+    head += web.recv(1)
+mask, text = b"abcd", b"hello"
+web.sendall(bytes([0x81, 0x80 | len(text)]) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(text)))
+print(head.split()[1].decode(), web.recv(100)[2:].decode())
+"#;
+
+#[tokio::test]
+async fn an_instance_is_reached_over_https() {
+    let mut farm = Farm::with(&Extra {
+        master: "allow_local_sources = True\n",
+        slave: "allow_local_sources = True\n",
+        ..Extra::default()
+    });
+    let (pem, key) = certificate(&farm.path(""), "farm", farm.address());
+    farm.secure(&pem, &key);
+    farm.start_all(&[1]).await;
+    let project = Repository::empty();
+    project.commit(&[("Procfile", "web: exec python3 web.py\n"), ("web.py", WEB)]);
+    let client = farm.client();
+    let request = BuildTemplate {
+        repository: project.path().display().to_string(),
+        branch: None,
+        commit: None,
+        force: false,
+    };
+    let accepted = client.build_template(&request).await.unwrap();
+    farm.end_of(accepted.build_id).await.passes();
+    let launch = LaunchInstance {
+        template: accepted.name,
+        command: Vec::new(),
+        environment: BTreeMap::new(),
+        max_memory_bytes: None,
+        cull_after: None,
+    };
+    let launched = client.launch(&launch).await.unwrap();
+    let path = format!("{}/", launched.path);
+    wait_for("the instance is up", async || {
+        let instance = client.instance(launched.id).await.unwrap();
+        (instance.status == InstanceStatus::Up).then_some(())
+    })
+    .await;
+    let master = farm.master_address();
+    let (host, port) = master.rsplit_once(':').unwrap();
+    let asked = Command::new("python3")
+        .args(["-c", ASKS, host, port, &path])
+        .output();
+    let asked = asked.unwrap();
+    let printed = String::from_utf8_lossy(&asked.stdout);
+    assert_eq!(printed, "200 /a\n101 hello\n", "{asked:?}");
 }

@@ -6,17 +6,20 @@ use crate::farm::{Extra, Farm};
 use crate::processes;
 use crate::repository::Repository;
 use crate::wait::{measure, wait_for};
+use clusterrunner_common::api::launching::InstanceStatus;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 const KEY: &str = "the key of Binder";
 
 /// A program that says who it is, and echoes what comes by a web socket.
-const WEB: &str = r#"
+pub(crate) const WEB: &str = r#"
 import base64, hashlib, os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -328,4 +331,80 @@ async fn twenty_deaths_lose_no_template_and_no_instance() {
     house
         .is_quiet(all.iter().filter_map(|one| one["id"].as_str()))
         .await;
+}
+
+#[tokio::test]
+async fn all_slaves_fetch_what_is_preloaded() {
+    let house = House::with_slaves(&[1, 1, 1]).await;
+    let template = house.builds().await;
+    let path = format!("/preload/{template}");
+    let (status, begun) = house.ask(Method::POST, &path, None).await;
+    assert_eq!(
+        (status, &begun["template"]),
+        (StatusCode::OK, &json!(template))
+    );
+    wait_for("all slaves have the template", async || {
+        let preload = house.get(&path).await;
+        (preload["status"] == "completed").then_some(())
+    })
+    .await;
+    let details = house.farm.client().template(&template).await.unwrap();
+    let digest = details.template.unwrap().digest;
+    let found = files_named(&house.farm.path(""), &format!("{digest}.whole"));
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_damaged_on_the_master_is_made_anew() {
+    let house = House::with_slaves(&[1]).await;
+    let template = house.builds().await;
+    let client = house.farm.client();
+    let details = async || client.template(&template).await.unwrap().template.unwrap();
+    let first = details().await;
+    let files = files_named(&house.farm.path(""), &first.digest);
+    let [file] = files.as_slice() else {
+        panic!("{files:?}");
+    };
+    let mut content = fs::read(file).unwrap();
+    content[100] ^= 1;
+    fs::write(file, content).unwrap();
+    let key = house.launches(&template).await;
+    let instance = wait_for("the instance has failed", async || {
+        let instances = client.instances().await.unwrap();
+        let instance = instances.into_iter().find(|one| one.key == key)?;
+        (instance.status == InstanceStatus::Failed).then_some(instance)
+    })
+    .await;
+    let reason = instance.reason.unwrap();
+    assert!(
+        reason.contains("damaged on the master: build the template again"),
+        "{reason}"
+    );
+    assert!(details().await.is_damaged);
+    let body = json!({"repository": house.project.path()});
+    let (status, build) = house.ask(Method::POST, "/builds/", Some(body)).await;
+    assert_eq!(status, StatusCode::OK, "{build}");
+    house.end_of_build(&template).await;
+    let second = details().await;
+    assert!(second.id != first.id && !second.is_damaged, "{second:?}");
+    let key = house.launches(&template).await;
+    house.answers(&template, &key).await;
+}
+
+/// All files of this name below a directory.
+fn files_named(directory: &Path, name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                waiting.push(entry.path());
+            } else if entry.file_name() == name {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
 }

@@ -72,6 +72,20 @@ fn a_repository_is_launched_followed_and_stopped() {
         listed.contains(&template) && listed.contains("ready"),
         "{listed}"
     );
+    machine.run_to(0, &["template", "delete", &template]);
+    let gone = machine.run_to(2, &["template", "delete", &template]);
+    assert!(gone.stderr.contains("no template"), "{gone:#?}");
+}
+
+#[test]
+fn a_template_that_is_used_is_not_deleted() {
+    let machine = machine(&[("Procfile", SERVER)]);
+    machine.run_to(0, &["launch", "."]);
+    let template = &instances(&machine)[0]["template"];
+    let template = template.as_str().unwrap().to_owned();
+    let used = machine.run_to(2, &["template", "delete", &template]);
+    assert!(used.stderr.contains("in use by instance 1"), "{used:#?}");
+    machine.run_to(2, &["template", "delete", "../x"]);
 }
 
 #[test]

@@ -163,6 +163,28 @@ async fn one_that_never_listens_is_given_up() {
 }
 
 #[tokio::test]
+async fn one_that_finds_no_room_is_given_back() {
+    let mut farm = Farm::start().await;
+    let whole = farm.template.clone();
+    farm.template.digest = "a".repeat(64);
+    farm.template.bytes = 1 << 60;
+    farm.runs(&["true"]).await;
+    let no_room = |state: &ReportedState| matches!(state, ReportedState::NoRoom { .. });
+    let state = farm.master.book.stands(1, 1, no_room).await;
+    let ReportedState::NoRoom { reason } = state else {
+        panic!("{state:?}");
+    };
+    assert!(reason.contains("The disk is nearly full"), "{reason}");
+    // Under the next placement it is tried again.
+    farm.template = whole;
+    let mut again = instance(1, &farm.template, &["python3", "serve.py"]);
+    again.generation = Generation(2);
+    farm.order(order(2, vec![again])).await;
+    farm.master.book.is_up(1, 2).await;
+    farm.ends_all().await;
+}
+
+#[tokio::test]
 async fn one_that_dies_is_started_again() {
     let farm = Farm::start().await;
     let once = "import http.server, os
@@ -463,7 +485,7 @@ async fn an_image_runs_as_a_container_and_leaves_none() {
     farm.ends_all().await;
     let left = podman(directory.path())
         .0
-        .args(["ps", "--all", "--quiet"])
+        .args(["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
         .output();
     assert_eq!(String::from_utf8_lossy(&left.unwrap().stdout), "");
     assert_eq!(processes(&slave_data), [0_u32; 0]);

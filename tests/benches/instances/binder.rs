@@ -5,6 +5,7 @@ use crate::processes;
 use crate::repository::Repository;
 use crate::served::PROGRAM;
 use crate::wait::wait_for;
+use clusterrunner_common::api::launching::InstanceStatus;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::fs;
@@ -87,6 +88,15 @@ impl Binder {
         while self.http.get(&url).send().await.unwrap().status() != StatusCode::OK {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// How many instances are up.
+    pub(crate) async fn number_of_up(&self) -> usize {
+        let instances = self.farm.client().instances().await.unwrap();
+        let up = instances
+            .iter()
+            .filter(|one| one.status == InstanceStatus::Up);
+        up.count()
     }
 
     /// `host:port` of the program of an instance, and its process.

@@ -6,7 +6,8 @@
 //! * `launch`: from the request for an instance to the first answer through the router, next to the same program started
 //!   alone, from its start to its first answer;
 //! * `hundred`: 100 instances asked for at once, until each answers, and what they cost while nobody uses them;
-//! * `router`: answers of 1 KiB through the router, next to the same program reached directly, in turns.
+//! * `router`: answers of 1 KiB through the router, next to the same program reached directly, in turns;
+//! * `thousand`: what 1,000 instances cost the master, on slaves that are models.
 //!
 //! `--only PART,...` measures these parts.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
@@ -42,9 +43,14 @@ mod usage;
 #[path = "../../cluster/wait.rs"]
 #[expect(dead_code, reason = "made for tests, which use more of it")]
 mod wait;
+#[path = "../master/wire.rs"]
+#[expect(dead_code, reason = "another benchmark uses more of it")]
+mod wire;
 
 mod binder;
+mod model_hosts;
 mod served;
+mod thousand;
 
 use binder::Binder;
 use futures_util::future::join_all;
@@ -83,6 +89,12 @@ fn main() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
+        if measures("thousand") {
+            thousand::thousand().await;
+        }
+        if only.is_some_and(|only| only == "thousand") {
+            return;
+        }
         let binder = Binder::start(AT_ONCE).await;
         let template = binder.builds().await;
         if measures("launch") {

@@ -383,26 +383,26 @@ fn an_instance_that_no_slave_keeps_goes_to_others_first_and_waits_in_between() {
     farm.say(2, 2, &[(1, 1, 0, no_room())]).check(
         &[
             "instance 1 off slave 2: the disk is full",
-            "instance 1 to slave 3, generation 2",
+            "instance 1 to slave 3, generation 3",
         ],
-        &["slave 2: run []", "slave 3: run [1@2, 2@1]"],
+        &["slave 2: run []", "slave 3: run [1@3, 2@1]"],
     );
     // A second time: it waits for a second, and a third time for two.
-    for (slave, generation, pause) in [(3, 2, 1000), (2, 3, 2000), (3, 4, 4000)] {
+    for (slave, generation, pause) in [(3, 3, 1000), (2, 5, 2000), (3, 7, 4000)] {
         let other = 5 - slave;
         farm.say(slave, 2, &[(1, generation, 0, ReportedState::Ended)])
             .check_facts(&[&format!("instance 1 off slave {slave}: its slave ended it")]);
         farm.wait(Duration::from_millis(pause - 1)).check_nothing();
-        let next = generation + 1;
+        let next = generation + 2;
         farm.wait(Duration::from_millis(1))
             .check_facts(&[&format!("instance 1 to slave {other}, generation {next}")]);
     }
     // Once it was up, all is forgotten.
-    farm.say(2, 2, &[(1, 5, 0, UP)]);
-    farm.say(2, 2, &[(1, 5, 0, ReportedState::Ended)])
+    farm.say(2, 2, &[(1, 9, 0, UP)]);
+    farm.say(2, 2, &[(1, 9, 0, ReportedState::Ended)])
         .check_facts(&[
             "instance 1 off slave 2: its slave ended it",
-            "instance 1 to slave 3, generation 6",
+            "instance 1 to slave 3, generation 11",
         ]);
     farm.check_snapshots();
 }
