@@ -89,6 +89,7 @@ impl Fetching {
                     answers += 1;
                     trouble
                 }
+                Tried::Refused(trouble) => return Err(not_brought(&trouble)),
                 Tried::Damaged => {
                     answers += 1;
                     is_damaged = true;
@@ -96,9 +97,7 @@ impl Fetching {
                 }
             };
             if answers >= ANSWERS {
-                return Err(TemplateError::Refused(format!(
-                    "the master can not bring the snapshot: {trouble}"
-                )));
+                return Err(not_brought(&trouble));
             }
             tracing::warn!(
                 snapshot = snapshot.digest,
@@ -171,6 +170,7 @@ impl Fetching {
                 self.registration.doubt();
                 Tried::Answered(told(error))
             }
+            Some(StatusCode::CONFLICT) => Tried::Refused(told(error)),
             None | Some(StatusCode::UNAUTHORIZED) => Tried::Interrupted(error.to_string()),
             Some(_) if error.is_passing() => Tried::Interrupted(error.to_string()),
             Some(_) => Tried::Answered(told(error)),
@@ -185,8 +185,14 @@ enum Tried {
     Interrupted(String),
     /// A few times.
     Answered(String),
+    /// Not again: the master's own is damaged.
+    Refused(String),
     /// All of it came, and is not what its digest says. A few times: the master looks at its own.
     Damaged,
+}
+
+fn not_brought(trouble: &str) -> TemplateError {
+    TemplateError::Refused(format!("the master can not bring the snapshot: {trouble}"))
 }
 
 fn told(error: CallError) -> String {

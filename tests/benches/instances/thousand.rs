@@ -20,7 +20,7 @@ pub(crate) async fn thousand() {
     let (master, secret) = (binder.farm.master_address(), binder.farm.secret());
     let process = binder.farm.master_process();
     let address = binder.farm.address();
-    let hosts = model_hosts::start_all((&master, &secret), &address, (HOSTS, EACH)).await;
+    let hosts = model_hosts::start_all((&master, &secret), address, (HOSTS, EACH)).await;
     let alone = Usage::of(process).memory();
     let number = HOSTS * EACH;
     let began = Instant::now();

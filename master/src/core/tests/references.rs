@@ -116,14 +116,14 @@ fn a_job_takes_the_template_that_its_image_named_when_it_was_prepared() {
     farm.make_template("source", "app", content('a', Form::Image));
     farm.runs_images(1);
     let told = |turn: &super::scenario::Turn| {
-        let calls = turn.effects.iter().filter_map(|effect| match effect {
+        let mut calls = turn.effects.iter().filter_map(|effect| match effect {
             Effect::Call {
                 call: SlaveCall::SetUp(request),
                 ..
             } => request.job.clone(),
             _ => None,
         });
-        calls.last().map(|job| (job.image, job.templates))
+        calls.next_back().map(|job| (job.image, job.templates))
     };
     let turn = farm.build(contained("app:latest"));
     let (image, templates) = told(&turn).unwrap();
