@@ -242,6 +242,7 @@ fn the_instances_of_all_apps_are_bounded() {
         let scale = super::ordered(AppCommand::Scale { project, numbers });
         for event in farm.cluster.decide(scale, Timestamp(9)).unwrap() {
             farm.cluster.apply(&event);
+            farm.journal.push(event);
         }
         farm.cluster.dirty.apps.clear();
     }

@@ -127,6 +127,9 @@ impl World {
             AppCommand::Run { key, .. } => Some(key.clone()),
             _ => None,
         };
+        if let AppCommand::Destroy { project } = &command {
+            self.forget_promises_of(*project);
+        }
         let by = Actor::SecretHolder;
         if !matches!(self.tell(Command::App { by, command }), Some(Ok(()))) {
             return;

@@ -256,6 +256,20 @@ impl Plan {
             };
             self.add(Fault::UserOfApp(wish), random);
         }
+        // What a config is merged into shows after a rollback.
+        for app in 0..random.below(3) {
+            let begin = random.between(600, CALM_AT - 300);
+            let mut configure = |number| AppWish::Configure(app, number, random.below(8) == 0);
+            let wishes = [
+                configure(0),
+                configure(1),
+                AppWish::Rollback(app, None),
+                configure(2),
+            ];
+            for (wish, at) in wishes.into_iter().zip((begin..).step_by(60)) {
+                self.faults.push((at, Fault::UserOfApp(wish)));
+            }
+        }
     }
 
     fn add(&mut self, fault: Fault, random: &mut Random) {

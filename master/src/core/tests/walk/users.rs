@@ -193,6 +193,14 @@ impl World {
         }
     }
 
+    /// A project goes with its app, and what was promised of it.
+    pub(super) fn forget_promises_of(&mut self, project: ProjectId) {
+        let cluster = &self.master.farm.cluster;
+        let order = Order::DeleteProject(project);
+        self.promises
+            .retain(|promise| !promise.is_about(cluster, &order));
+    }
+
     /// With the end of the journal some were lost.
     pub(super) fn lose_promises(&mut self) {
         let cluster = &self.master.farm.cluster;
