@@ -36,7 +36,7 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
-use crate::router::{self, Router, Routes};
+use crate::router::{self, Hosts, Router, Routes};
 use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
@@ -151,8 +151,10 @@ pub async fn serve(
         clusterrunner: clusterrunner::router(api, &gate, origins),
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
-    let culling = router::cull(farm.cluster.clone(), readers.routes, stop.clone());
+    let culling = router::cull(farm.cluster.clone(), readers.routes.clone(), stop.clone());
     let culling = tokio::spawn(culling);
+    let draining = router::drain(farm.cluster.clone(), readers.routes, stop.clone());
+    let draining = tokio::spawn(draining);
     tracing::info!(
         data_directory = %farm.directory.display(),
         config_file = %farm.settings.general.config_file.display(),
@@ -166,6 +168,7 @@ pub async fn serve(
         further_ports.serve(router, binder, tls, stop)
     );
     culling.await?;
+    draining.await?;
     running.end().await?;
     own.rest().await;
     tracing::info!("the master has ended");
@@ -273,7 +276,9 @@ impl Readers {
         let private = PrivateProjects::default();
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let to_private = private.clone();
-        let routes = Routes::since(Timestamp::now());
+        let own = [general.hostname.as_str(), &general.master_hostname];
+        let hosts = Hosts::new(None, &own);
+        let routes = Routes::new(hosts, Timestamp::now());
         let to_routes = routes.clone();
         let to_app_logs = launched.app_logs.clone();
         let coordinator = coordinator.telling(move |cluster, events| {

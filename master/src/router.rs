@@ -1,13 +1,17 @@
 //! The router: requests of users go through the master to the programs that run on slaves.
 //!
-//! `/user/<key>` and all below it belongs to the instance with that key. Where the instance runs is read from a table
-//! that follows the journal, so a request waits for nothing but the program.
+//! The hosts of an app lead to its instances that are up, in turn; on other hosts `/user/<key>` and all below it belongs to
+//! the instance with that key. Where instances run is read from a table that follows the journal, so a request waits for
+//! nothing but the program.
 
+mod apps;
 mod bell;
 mod connection;
 mod culling;
+mod draining;
 mod forwarding;
 mod head;
+mod hosts;
 mod pages;
 mod passing;
 mod program;
@@ -15,14 +19,18 @@ mod routes;
 mod splice;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 pub(crate) use culling::cull;
+pub(crate) use draining::drain;
+pub(crate) use hosts::Hosts;
 pub(crate) use routes::Routes;
 
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::Answering;
 use clusterrunner_common::process::open_files;
+use routes::Found;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -62,10 +70,31 @@ impl Router {
         }))
     }
 
-    /// Whether a path belongs to an instance, whatever became of the instance.
-    pub(crate) fn owns(path: &str) -> bool {
-        head::Asked::of(path).is_some()
+    /// What a request is for; none where it is for the APIs.
+    pub(crate) fn claim(&self, request: &Request) -> Option<Claim> {
+        let by_host = self.0.routes.by_host(request.uri(), request.headers());
+        let is_path = || head::Asked::of(request.uri().path()).is_some();
+        by_host
+            .map(Claim::Host)
+            .or_else(|| is_path().then_some(Claim::Path))
     }
+
+    /// Has the program answer that a request is for, or says why none does.
+    pub(crate) fn give(&self, claim: Claim, request: Request) -> Answering {
+        let router = self.clone();
+        Box::pin(async move { Ok(router.answer(claim, request).await) })
+    }
+}
+
+/// What a request is for that is not for the APIs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Claim {
+    /// What its host leads to.
+    Host(Found),
+    /// The instance whose key is in its path.
+    Path,
+    /// Nothing that is here.
+    Nothing,
 }
 
 impl Service<Request> for Router {
@@ -78,7 +107,6 @@ impl Service<Request> for Router {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        let router = self.clone();
-        Box::pin(async move { Ok(router.answer(request).await) })
+        self.give(self.claim(&request).unwrap_or(Claim::Nothing), request)
     }
 }

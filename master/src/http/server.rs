@@ -40,7 +40,7 @@ pub struct Apis {
     pub clusterrunner: clusterrunner::Router,
     /// Owns `/api/v1` and `/ws/v1`.
     pub polyaxon: polyaxon::Router,
-    /// Owns `/user/<key>`, whatever API launched the instance.
+    /// Owns all of the hosts of apps, and `/user/<key>`, whatever API launched the instance.
     pub router: Router,
     /// Owns `/templates`, `/applications` and others, and shares `/builds`.
     pub binder: binder::Router,
@@ -68,8 +68,8 @@ impl Service<Request> for Families {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        if Router::owns(request.uri().path()) {
-            return self.0.router.clone().call(request);
+        if let Some(claim) = self.0.router.claim(&request) {
+            return self.0.router.give(claim, request);
         }
         if let Some(family) = owner_of(&request, None) {
             return self.give(family, request);

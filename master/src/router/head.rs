@@ -39,21 +39,18 @@ pub(super) struct Asked<'p> {
     pub(super) key: &'p str,
     /// `/user/<key>`.
     pub(super) prefix: &'p str,
-    /// The path after the prefix: empty, or with a slash in front.
-    pub(super) rest: &'p str,
 }
 
 impl<'p> Asked<'p> {
     /// A path of an instance; none for all other paths.
     pub(super) fn of(path: &'p str) -> Option<Self> {
         let after = path.strip_prefix(TOP)?;
-        let (key, rest) = after.split_at(after.find('/').unwrap_or(after.len()));
+        let key = &after[..after.find('/').unwrap_or(after.len())];
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let is_key = key.len() == KEY_DIGITS && key.bytes().all(is_digit);
         is_key.then(|| Self {
             key,
             prefix: &path[..TOP.len() + KEY_DIGITS],
-            rest,
         })
     }
 }
@@ -67,22 +64,20 @@ pub(super) struct Side {
     pub(super) is_tls: bool,
 }
 
-/// What the program is asked instead of the user's request. `address` is `host:port` of the program. None where the
-/// path is none, which no request of the HTTP library leads to.
+/// What the program is asked instead of the user's request. `address` is `host:port` of the program, and `cut` the prefix
+/// that the program does not see. None where the rest of the path is none, which no request of the HTTP library leads to.
 pub(super) fn outgoing(
     mut parts: request::Parts,
     address: &str,
-    keeps_prefix: bool,
+    cut: Option<&str>,
     side: Side,
 ) -> Option<request::Parts> {
     let path = parts.uri.path();
-    let asked = Asked::of(path)?;
-    let prefix = HeaderValue::from_str(asked.prefix).ok();
-    let path = match (keeps_prefix, asked.rest) {
-        (true, _) => path,
-        (false, "") => "/",
-        (false, rest) => rest,
+    let path = match cut.map(|prefix| path.strip_prefix(prefix)) {
+        Some(rest) => rest?,
+        None => path,
     };
+    let path = if path.is_empty() { "/" } else { path };
     let query = parts.uri.query();
     let path = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     let path = PathAndQuery::try_from(path).ok()?;
@@ -111,8 +106,8 @@ pub(super) fn outgoing(
     };
     let scheme = if side.is_tls { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    if let Some(prefix) = prefix.filter(|_| !keeps_prefix) {
-        headers.insert(FORWARDED_PREFIX, prefix);
+    if let Some(prefix) = cut {
+        headers.insert(FORWARDED_PREFIX, prefix.try_into().ok()?);
     }
     parts.uri = Uri::from(path);
     parts.version = Version::HTTP_11;
@@ -185,25 +180,28 @@ mod tests {
 
     fn sent(path: &str, keeps_prefix: bool, headers: &[(&str, &str)]) -> request::Parts {
         let path = path.replace("KEY", KEY);
-        outgoing(parts(&path, headers), "slave:5000", keeps_prefix, SIDE).unwrap()
+        let prefix = format!("/user/{KEY}");
+        let cut = (!keeps_prefix).then_some(prefix.as_str());
+        outgoing(parts(&path, headers), "slave:5000", cut, SIDE).unwrap()
     }
 
     #[test]
     fn paths_below_a_key_belong_to_an_instance() {
-        for (path, rest) in [
-            ("/user/KEY", Some("")),
-            ("/user/KEY/", Some("/")),
-            ("/user/KEY/a//b", Some("/a//b")),
-            ("/user/KEYa/", None),
-            ("/user/0123/", None),
-            ("/users/KEY", None),
-            ("//user/KEY", None),
-            ("/", None),
+        for (path, is_asked) in [
+            ("/user/KEY", true),
+            ("/user/KEY/", true),
+            ("/user/KEY/a//b", true),
+            ("/user/KEYa/", false),
+            ("/user/0123/", false),
+            ("/users/KEY", false),
+            ("//user/KEY", false),
+            ("/", false),
         ] {
             let path = path.replace("KEY", KEY);
             let asked = Asked::of(&path);
-            assert_eq!(asked.map(|asked| asked.rest), rest, "{path}");
-            assert!(asked.is_none_or(|asked| asked.key == KEY));
+            assert_eq!(asked.is_some(), is_asked, "{path}");
+            let prefix = format!("/user/{KEY}");
+            assert!(asked.is_none_or(|asked| asked.key == KEY && asked.prefix == prefix));
         }
         let upper = format!("/user/{}", KEY.to_uppercase());
         assert_eq!(Asked::of(&upper), None);
@@ -216,6 +214,7 @@ mod tests {
             ("/user/KEY/", "/"),
             ("/user/KEY/a%20b/?x=/y", "/a%20b/?x=/y"),
             ("/user/KEY?x", "/?x"),
+            ("/user/KEY/a//b", "/a//b"),
         ] {
             let uri = sent(path, false, &[]).uri;
             assert_eq!(uri.to_string(), cut, "{path}");

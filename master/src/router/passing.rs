@@ -1,14 +1,15 @@
 //! Bodies on their way: that of a request to a program, and that of its answer.
 
 use super::connection::Connection;
+use super::forwarding::Taken;
 use super::program::Program;
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The longest answer that is passed on as it comes. Of a longer one no more than a piece is held at a time, so it is
 /// counted as such and not by its length.
@@ -29,6 +30,11 @@ impl Question {
     pub(super) fn new(body: Body) -> Self {
         let is_sent = (!body.is_end_stream()).then(Arc::default);
         Self { body, is_sent }
+    }
+
+    /// The body again, of a request that was not sent.
+    pub(super) fn into_body(mut self) -> Body {
+        mem::take(&mut self.body)
     }
 
     pub(super) fn is_sent(&self) -> IsSent {
@@ -79,8 +85,7 @@ pub(super) struct Answer {
     program: Arc<Program>,
     /// Whether the body said that it has ended.
     has_ended: bool,
-    /// The place of the request, taken until the answer is passed on to its end.
-    _place: OwnedSemaphorePermit,
+    _taken: Taken,
 }
 
 impl Answer {
@@ -89,14 +94,14 @@ impl Answer {
         body: Incoming,
         connection: Option<Connection>,
         program: Arc<Program>,
-        place: OwnedSemaphorePermit,
+        taken: Taken,
     ) -> Self {
         Self {
             body,
             connection,
             program,
             has_ended: false,
-            _place: place,
+            _taken: taken,
         }
     }
 }

@@ -1,22 +1,27 @@
 //! The program of an instance, and connections to it that wait for the next request.
 
 use super::connection::Connection;
+use super::forwarding::Taken;
 use super::passing::{Answer, Question};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::lock::lock;
 use hyper::body::Incoming;
 use hyper::upgrade::{self, OnUpgrade};
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a connection is kept for the next request. Servers of programs close theirs after 5 s at the earliest
 /// (Node).
 const KEPT_IDLE: Duration = Duration::from_secs(4);
+
+/// How long a program that has refused a connection comes after others that take the same requests, in milliseconds.
+const DOUBTED_MS: u64 = 2_000;
 
 /// Where requests are answered.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub(super) struct Program {
     pub(super) address: String,
     /// Those that were used last are at the end.
     idle: Mutex<Vec<Idle>>,
+    /// When it refused a connection, in milliseconds; 0 where it has taken one since.
+    refused: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -34,12 +41,15 @@ struct Idle {
 }
 
 /// Why a program gives no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum Unanswered {
-    #[error("it takes no connection")]
-    Unreached(#[source] io::Error),
-    #[error("it broke a request off")]
-    BrokenOff(#[source] hyper::Error),
+    /// It takes no connection. Nothing of the request was sent.
+    Unreached {
+        error: io::Error,
+        request: Box<Request>,
+    },
+    /// It broke the request off.
+    BrokenOff(hyper::Error),
 }
 
 /// A program's answer.
@@ -53,8 +63,11 @@ pub(super) struct Answered {
 impl Program {
     /// That at `host:port`.
     pub(super) fn at(address: String) -> Arc<Self> {
-        let idle = Mutex::default();
-        Arc::new(Self { address, idle })
+        Arc::new(Self {
+            address,
+            idle: Mutex::default(),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// Has the program answer. Another connection is tried only where nothing of the request was sent.
@@ -66,9 +79,17 @@ impl Program {
             let is_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => Connection::open(&self.address)
-                    .await
-                    .map_err(Unanswered::Unreached)?,
+                None => match Connection::open(&self.address).await {
+                    Ok(connection) => {
+                        self.refused.store(0, Ordering::Relaxed);
+                        connection
+                    }
+                    Err(error) => {
+                        self.refused.store(Timestamp::now().0, Ordering::Relaxed);
+                        let request = Box::new(request.map(Question::into_body));
+                        return Err(Unanswered::Unreached { error, request });
+                    }
+                },
             };
             let answer = match connection.ask(request).await {
                 Ok(answer) => answer,
@@ -91,6 +112,12 @@ impl Program {
             };
             return Ok(Answered { answer, connection });
         }
+    }
+
+    /// Whether it has refused a connection, and took none since.
+    pub(super) fn refuses(&self) -> bool {
+        let refused = self.refused.load(Ordering::Relaxed);
+        refused > 0 && Timestamp::now().0.saturating_sub(refused) < DOUBTED_MS
     }
 
     /// Takes a connection for the next request.
@@ -139,13 +166,9 @@ impl Answered {
         upgrade::on(&mut self.answer)
     }
 
-    /// The answer for the user. The place of its request is taken until it is passed on to its end.
-    pub(super) fn passed_on(
-        self,
-        program: &Arc<Program>,
-        place: OwnedSemaphorePermit,
-    ) -> Response<Body> {
+    /// The answer for the user.
+    pub(super) fn passed_on(self, program: &Arc<Program>, taken: Taken) -> Response<Body> {
         let Self { answer, connection } = self;
-        answer.map(|body| Body::new(Answer::new(body, connection, Arc::clone(program), place)))
+        answer.map(|body| Body::new(Answer::new(body, connection, Arc::clone(program), taken)))
     }
 }

@@ -1,20 +1,25 @@
 //! Where each instance is, for the requests to it, and when it was last used.
 
+use super::apps::{Absence, Apps};
+use super::hosts::{Hosts, host_of};
 use super::program::Program;
+use super::uses::{Use, Uses};
 use crate::core::Cluster;
 use crate::core::event::{Event, Fact, FarmFact};
 use crate::core::instances::instance::{Instance, InstanceState};
+use axum::http::{HeaderMap, Uri};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::InstanceId;
+use clusterrunner_common::ids::{InstanceId, ProjectId};
 use clusterrunner_common::lock::{read, write};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
+use std::time::Instant;
 
 /// The table. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     table: Arc<RwLock<Table>>,
+    hosts: Hosts,
     /// Since when uses are noted.
     since: Timestamp,
 }
@@ -23,13 +28,17 @@ pub(crate) struct Routes {
 struct Table {
     routes: HashMap<String, Arc<Route>>,
     keys: HashMap<InstanceId, String>,
+    apps: Apps,
 }
 
 /// The way to an instance.
 #[derive(Debug)]
 pub(super) struct Route {
+    pub(super) instance: InstanceId,
     pub(super) target: Target,
-    pub(super) seen: Seen,
+    pub(super) uses: Uses,
+    /// Since when another instance gets its requests, if one does.
+    pub(super) retired: Option<Instant>,
 }
 
 /// What becomes of requests to an instance.
@@ -55,21 +64,13 @@ pub(super) enum Target {
     Over,
 }
 
-/// When an instance was last used. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seen(Arc<AtomicU64>);
-
-impl Seen {
-    /// It is used now.
-    pub(super) fn now(&self) {
-        self.0.fetch_max(Timestamp::now().0, Ordering::Relaxed);
-    }
-
-    /// When it was used last.
-    pub(super) fn last(&self) -> Option<Timestamp> {
-        let last = self.0.load(Ordering::Relaxed);
-        (last > 0).then_some(Timestamp(last))
-    }
+/// What a host leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The app of a project.
+    App(ProjectId),
+    /// Nothing, although only apps may have such a name.
+    NoApp,
 }
 
 impl Target {
@@ -81,60 +82,146 @@ impl Target {
     }
 }
 
+impl Route {
+    /// The way to an instance as it is now. What is known of it from `before` stays.
+    pub(super) fn to(
+        cluster: &Cluster,
+        instance: &Instance,
+        before: Option<&Arc<Self>>,
+    ) -> Arc<Self> {
+        let known = before.and_then(|before| before.target.program());
+        let since = before.and_then(|before| before.retired);
+        Arc::new(Self {
+            instance: instance.id,
+            target: target(cluster, instance, known),
+            uses: before.map_or_else(Uses::default, |before| before.uses.clone()),
+            retired: instance.retired.then(|| since.unwrap_or_else(Instant::now)),
+        })
+    }
+
+    /// Whether the program has just refused a connection.
+    pub(super) fn refuses(&self) -> bool {
+        let program = self.target.program();
+        program.is_some_and(|program| program.refuses())
+    }
+}
+
 impl Routes {
     /// An empty table. Uses are noted from now on.
     #[must_use]
-    pub(crate) fn since(since: Timestamp) -> Self {
-        let table = Arc::default();
-        Self { table, since }
+    pub(crate) fn new(hosts: Hosts, since: Timestamp) -> Self {
+        Self {
+            table: Arc::default(),
+            hosts,
+            since,
+        }
     }
 
     /// A table with one instance.
     #[cfg(test)]
     pub(super) fn to(key: &str, target: Target) -> Self {
-        let routes = Self::since(Timestamp(0));
-        let seen = Seen::default();
-        let route = Arc::new(Route { target, seen });
+        let routes = Self::new(Hosts::default(), Timestamp(0));
+        let route = Route {
+            instance: InstanceId(1),
+            target,
+            uses: Uses::default(),
+            retired: None,
+        };
+        let route = Arc::new(route);
         write(&routes.table).routes.insert(key.to_owned(), route);
         routes
     }
 
+    /// The uses of the instance with a key.
+    #[cfg(test)]
+    pub(super) fn uses(&self, key: &str) -> Uses {
+        read(&self.table).routes[key].uses.clone()
+    }
+
     /// Takes events in when they are on disk, before any answer tells of them.
     pub(crate) fn take_in(&self, cluster: &Cluster, events: &[Event]) {
+        let mut apps = BTreeSet::new();
         for event in events {
             match &event.fact {
                 Fact::Instance(id, _) => {
-                    write(&self.table).put(*id, cluster.instance(*id).map(|it| (cluster, it)));
+                    let instance = cluster.instance(*id);
+                    match instance.and_then(|instance| instance.purpose.project()) {
+                        Some(project) => drop(apps.insert(project)),
+                        None => write(&self.table).put(*id, instance.map(|it| (cluster, it))),
+                    }
                 }
+                Fact::App(project, _) => drop(apps.insert(*project)),
                 // What was before this life of the master.
                 Fact::Farm(FarmFact::MasterStarted { .. }) => {
                     let mut table = write(&self.table);
-                    for instance in cluster.instances() {
+                    let launches = cluster.instances();
+                    for instance in launches.filter(|instance| instance.purpose.is_launch()) {
                         table.put(instance.id, Some((cluster, instance)));
                     }
+                    apps.extend(cluster.apps().map(|app| app.project));
                 }
                 Fact::Build(..)
                 | Fact::Slave(..)
                 | Fact::Farm(_)
                 | Fact::Account(..)
                 | Fact::Project(..)
-                | Fact::Template(..)
-                | Fact::App(..) => {}
+                | Fact::Template(..) => {}
+            }
+        }
+        if !apps.is_empty() {
+            let mut table = write(&self.table);
+            for project in apps {
+                table.apps.put(project, cluster);
             }
         }
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<Arc<Route>> {
-        read(&self.table).routes.get(key).cloned()
+    /// The instance with a key, and that it is used.
+    pub(super) fn find(&self, key: &str) -> Option<(Arc<Route>, Use)> {
+        let table = read(&self.table);
+        let route = table.routes.get(key)?;
+        Some((Arc::clone(route), route.uses.begin()))
+    }
+
+    /// What a host leads to; none where it is for the APIs.
+    pub(super) fn by_host(&self, uri: &Uri, headers: &HeaderMap) -> Option<Found> {
+        let table = read(&self.table);
+        if table.apps.is_empty() && !self.hosts.has_app_domain() {
+            return None;
+        }
+        let host = host_of(uri, headers)?;
+        let named = self.hosts.named(&host)?;
+        let by_id = named.label.and_then(|label| table.apps.of_id(label));
+        // No domain of an app hides another app.
+        let found = by_id.or_else(|| table.apps.of_domain(named.host));
+        match (found, named.label) {
+            (Some(project), _) => Some(Found::App(project)),
+            (None, Some(_)) => Some(Found::NoApp),
+            (None, None) => None,
+        }
+    }
+
+    /// The instance of an app whose turn it is, and that it is used: it is not ended before the use is.
+    pub(super) fn next(
+        &self,
+        project: ProjectId,
+        tried: &[InstanceId],
+    ) -> Result<(Arc<Route>, Use), Absence> {
+        let table = read(&self.table);
+        let route = table.apps.next(project, tried)?;
+        Ok((Arc::clone(route), route.uses.begin()))
+    }
+
+    /// The retired instances that nobody waits for any more.
+    pub(super) fn drained(&self) -> Vec<InstanceId> {
+        read(&self.table).apps.drained()
     }
 
     /// Closes the connections to programs that nobody has used for too long.
     pub(super) fn close_idle(&self) {
         let table = read(&self.table);
-        let programs = table
-            .routes
-            .values()
-            .filter_map(|route| route.target.program());
+        let routes = table.routes.values().chain(table.apps.routes());
+        let programs = routes.filter_map(|route| route.target.program());
         programs.for_each(|program| program.close_idle());
     }
 
@@ -143,13 +230,13 @@ impl Routes {
         self.since
     }
 
-    /// When each instance was last used; without those that nobody has used. None where no instance may ever be idle.
+    /// When each launch was last used; without those that nobody has used. None where no instance may ever be idle.
     pub(super) fn active(&self) -> Option<BTreeMap<InstanceId, Timestamp>> {
         let table = read(&self.table);
         let is_over = |route: &Route| matches!(route.target, Target::Over | Target::Failed { .. });
         let living = table.keys.iter().filter_map(|(id, key)| {
             let route = table.routes.get(key)?;
-            (!is_over(route)).then(|| (*id, route.seen.last()))
+            (!is_over(route)).then(|| (*id, route.uses.last()))
         });
         let mut is_empty = true;
         let active = living
@@ -168,15 +255,7 @@ impl Table {
             }
             return;
         };
-        // The others are reached by the hosts of their apps.
-        if !instance.purpose.is_launch() {
-            return;
-        }
-        let before = self.routes.get(&instance.key);
-        let known = before.and_then(|before| before.target.program());
-        let target = target(cluster, instance, known);
-        let seen = before.map_or_else(Seen::default, |before| before.seen.clone());
-        let route = Arc::new(Route { target, seen });
+        let route = Route::to(cluster, instance, self.routes.get(&instance.key));
         self.routes.insert(instance.key.clone(), route);
         self.keys.insert(id, instance.key.clone());
     }

@@ -1,6 +1,7 @@
 //! Connections that go on in another protocol, such as web sockets: bytes pass both ways until one side ends.
 
-use super::routes::Seen;
+use super::forwarding::Taken;
+use super::uses::Use;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -11,10 +12,15 @@ use tokio_util::sync::CancellationToken;
 const PIECE: usize = 16 << 10;
 
 /// Joins both sides of an upgrade until one of them fails, both have ended, or `stop`.
-pub(super) async fn join(user: OnUpgrade, program: OnUpgrade, seen: Seen, stop: CancellationToken) {
+pub(super) async fn join(
+    user: OnUpgrade,
+    program: OnUpgrade,
+    taken: Taken,
+    stop: CancellationToken,
+) {
     let joined = async {
         let (user, program) = tokio::try_join!(user, program).map_err(io::Error::other)?;
-        pass(user, program, &seen).await
+        pass(user, program, &taken.using).await
     };
     let ended = tokio::select! {
         ended = joined => ended,
@@ -25,12 +31,12 @@ pub(super) async fn join(user: OnUpgrade, program: OnUpgrade, seen: Seen, stop: 
     }
 }
 
-async fn pass(user: Upgraded, program: Upgraded, seen: &Seen) -> io::Result<()> {
+async fn pass(user: Upgraded, program: Upgraded, using: &Use) -> io::Result<()> {
     let (mut from_user, mut to_user) = split(TokioIo::new(user));
     let (mut from_program, mut to_program) = split(TokioIo::new(program));
     tokio::try_join!(
-        copy(&mut from_user, &mut to_program, seen),
-        copy(&mut from_program, &mut to_user, seen),
+        copy(&mut from_user, &mut to_program, using),
+        copy(&mut from_program, &mut to_user, using),
     )?;
     Ok(())
 }
@@ -39,7 +45,7 @@ async fn pass(user: Upgraded, program: Upgraded, seen: &Seen) -> io::Result<()> 
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    seen: &Seen,
+    using: &Use,
 ) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
@@ -47,7 +53,7 @@ async fn copy(
         if length == 0 {
             return to.shutdown().await;
         }
-        seen.now();
+        using.goes_on();
         to.write_all(&piece[..length]).await?;
     }
 }

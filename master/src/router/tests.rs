@@ -1,9 +1,11 @@
 //! Requests through a router that listens, to programs that listen.
 
+mod apps;
 mod connections;
 
 use super::program::Program;
-use super::routes::{Seen, Target};
+use super::routes::Target;
+use super::uses::Uses;
 use super::{Router, Routes};
 use clusterrunner_common::http::serve;
 use std::time::Duration;
@@ -13,17 +15,24 @@ use tokio_util::sync::CancellationToken;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// A router before one instance.
+/// A router that listens.
 struct Farm {
     address: String,
-    seen: Seen,
+    /// Of the instance with the key, if there is one.
+    uses: Uses,
     stop: CancellationToken,
 }
 
 impl Farm {
     async fn with(target: Target) -> Self {
         let routes = Routes::to(KEY, target);
-        let seen = routes.find(KEY).unwrap().seen.clone();
+        let uses = routes.uses(KEY);
+        let mut farm = Self::of(routes).await;
+        farm.uses = uses;
+        farm
+    }
+
+    async fn of(routes: Routes) -> Self {
         let stop = CancellationToken::new();
         let router = Router::new(routes, false, stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -31,7 +40,7 @@ impl Farm {
         tokio::spawn(serve(listener, router, stop.clone(), Duration::ZERO));
         Self {
             address,
-            seen,
+            uses: Uses::default(),
             stop,
         }
     }
@@ -100,13 +109,13 @@ async fn an_answer_comes_from_the_program_and_counts_as_use() {
         "HTTP/1.1 302 Found\r\nLocation: /next\r\nX-Mine: 1\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
     )
     .await;
-    assert_eq!(farm.seen.last(), None);
+    assert_eq!(farm.uses.last(), None);
     let answer = farm.get("/user/KEY/a?b").await;
     assert!(answer.starts_with("HTTP/1.1 302 Found\r\n"), "{answer}");
     let location = format!("Location: /user/{KEY}/next\r\n");
     assert!(answer.contains(&location) && answer.contains("X-Mine: 1\r\n"));
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
-    assert!(farm.seen.last().is_some());
+    assert!(farm.uses.last().is_some() && !farm.uses.are_under_way());
 }
 
 #[tokio::test]
