@@ -65,9 +65,11 @@ git -C "$work/loud" init -q
 git -C "$work/loud" add .
 git -C "$work/loud" -c user.name=a -c user.email=a@b commit -qm "A loud program"
 
-run() { HOME="$work/home" "$program" "$@" --base-directory "$work/base"; }
-run master > "$work/master.log" 2>&1 & daemons+=($!)
-run slave > "$work/slave.log" 2>&1 & daemons+=($!)
+export CLUSTERRUNNER_BASE_DIRECTORY=$work/base HOME=$work/home LC_ALL=C.UTF-8
+"$program" master > "$work/master.log" 2>&1 &
+daemons+=($!)
+"$program" slave > "$work/slave.log" 2>&1 &
+daemons+=($!)
 master=${daemons[0]} slave=${daemons[1]}
 for _ in $(seq 100); do
     curl -fs "http://127.0.0.1:$slave_port/v1/slave" > /dev/null && break
@@ -75,14 +77,16 @@ for _ in $(seq 100); do
 done
 
 memory() { awk '/VmRSS|VmHWM/ {printf "%s %d MiB  ", $1, $2 / 1024}' "/proc/$1/status"; }
-disk() { du -sm --apparent-size "$@" 2>/dev/null | awk '{sum += $1} END {print sum + 0 " MiB"}'; }
-of() { find "$work/base" -type d -name "$1" -prune; }
+# The bytes on the disk of all directories of this name.
+disk() {
+    find "$work/base" -type d -name "$1" -prune -exec du -sm {} + | awk '{sum += $1} END {print sum + 0 " MiB"}'
+}
 tell() {
-    echo "$1: master $(memory "$master")logs $(disk $(of instance_logs)); slave $(memory "$slave")instances $(disk $(of instances))"
+    echo "$1: master $(memory "$master")logs $(disk instance_logs); slave $(memory "$slave")instances $(disk instances)"
 }
 tell "before"
 began=$(date +%s.%N)
-run launch "$work/loud" --env "MEGABYTES=$megabytes" --master-url "http://127.0.0.1:$port" > "$work/launch.log" 2>&1 &
+"$program" launch "$work/loud" --env "MEGABYTES=$megabytes" --master-url "http://127.0.0.1:$port" > "$work/launch.log" 2>&1 &
 launching=$!
 while kill -0 "$launching" 2>/dev/null; do
     sleep 2
@@ -92,4 +96,4 @@ wait "$launching"
 echo "it answers $(awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}') s after the launch began"
 sleep 5
 tell "five seconds later"
-run instance logs 1 --master-url "http://127.0.0.1:$port" | tail -c 1000 | tail -n 1 | wc -c
+"$program" instance logs 1 --master-url "http://127.0.0.1:$port" | tail -c 1000 | tail -n 1 | wc -c

@@ -5,9 +5,14 @@ use super::{ContainerError, ContainerRuntime, Kind, environment};
 use clusterrunner_common::process::command::MARK_VARIABLE;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// The least share of the processors that runtimes take.
 const LEAST_SHARES: u32 = 2;
+
+/// How often the removal of a container is tried, and the pause between two tries.
+const REMOVALS: u32 = 5;
+const BETWEEN_REMOVALS: Duration = Duration::from_millis(200);
 
 /// What a container is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +137,22 @@ impl ContainerRuntime {
         command
     }
 
-    /// Kills and removes a container. One that is not there is as good.
+    /// Kills and removes a container. One that is not there is as good. Blocks.
     pub(crate) fn remove(&self, name: &str) -> Result<(), ContainerError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_remove(name) {
+                // It ended by itself just when it was to be killed: the runtime fails then, and leaves it as it is.
+                Err(ContainerError::Failed { .. }) if tries < REMOVALS => {
+                    std::thread::sleep(BETWEEN_REMOVALS);
+                }
+                removed => return removed,
+            }
+        }
+    }
+
+    fn try_to_remove(&self, name: &str) -> Result<(), ContainerError> {
         let mut command = match self.kind {
             Kind::Podman => self.command(&["rm", "--force", "--ignore", "--volumes", "--time=0"]),
             Kind::Docker => self.command(&["rm", "--force", "--volumes"]),
