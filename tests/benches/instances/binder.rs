@@ -27,7 +27,7 @@ impl Binder {
     /// With places for so many instances.
     pub(crate) async fn start(places: usize) -> Self {
         let general = "allow_local_sources = True\n";
-        let master = format!("binder_api_key = '{KEY}'\n");
+        let master = format!("binder_api_key = '{KEY}'\nslave_lost_after = 15\n");
         let slave = format!("max_instances = {places}\n");
         let mut farm = Farm::with(&Extra {
             general,

@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// As often as real slaves do.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// As often as slaves do by default.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The port that all instances have. Nobody asks them for anything.
 const PORT: u16 = 9;
