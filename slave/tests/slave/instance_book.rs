@@ -201,22 +201,20 @@ impl Book {
         }
     }
 
-    /// Waits until so many bytes have come of what an instance printed.
+    /// Waits until so many bytes have come of what an instance printed, as long as some come.
     pub(crate) async fn prints_bytes(&self, id: u64, generation: u32, bytes: u64) -> String {
         let mut logs = self.logs.subscribe();
-        let log = |logs: &BTreeMap<(u64, u32), String>| {
-            let log = logs.get(&(id, generation));
-            log.cloned().unwrap_or_default()
-        };
-        let length = |logs: &BTreeMap<(u64, u32), String>| {
-            let log = logs.get(&(id, generation));
-            log.map_or(0, |log| log.len() as u64)
-        };
-        let has = |logs: &BTreeMap<(u64, u32), String>| length(logs) >= bytes;
-        let waited = tokio::time::timeout(DEADLINE, logs.wait_for(has)).await;
-        match waited {
-            Ok(Ok(logs)) => log(&logs),
-            _ => panic!("{} bytes came of {bytes}", length(&self.logs.borrow())),
+        loop {
+            let length = {
+                let logs = logs.borrow_and_update();
+                let log = logs.get(&(id, generation)).map_or("", String::as_str);
+                if log.len() as u64 >= bytes {
+                    return log.to_owned();
+                }
+                log.len()
+            };
+            let changed = tokio::time::timeout(DEADLINE, logs.changed()).await;
+            assert!(changed.is_ok(), "{length} bytes came of {bytes}");
         }
     }
 

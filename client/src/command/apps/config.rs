@@ -92,7 +92,7 @@ mod tests {
             json: false,
         });
         let text = serde_json::to_string(&change).unwrap();
-        let expected = r#"{"values":{"A":"1","B":null,"EMPTY":""},"memory":{"web":"512M","worker":null},"tags":{"rack":null}}"#;
+        let expected = r#"{"values":{"A":"1","EMPTY":"","B":null},"memory":{"web":"512M","worker":null},"tags":{"rack":null}}"#;
         assert_eq!(text, expected);
     }
 }

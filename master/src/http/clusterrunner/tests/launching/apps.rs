@@ -151,7 +151,9 @@ async fn a_run_is_over_when_all_of_its_output_is_there() {
     assert_eq!(output.len(), offset + 3);
     assert!(output.starts_with(&text) && output.ends_with("\nhi\n"));
     let log = master.app_log("last=2").await;
-    assert_eq!(log[1], (Some("run.1".to_owned()), "hi".to_owned()));
+    let bound = "[ClusterRunner: the log takes no more than 1048576 bytes of one run]";
+    assert_eq!(log[0], (Some("run.1".to_owned()), bound.to_owned()));
+    assert_eq!(log[1].1, "shop: run.1 (v2) ended with exit code 3");
     assert!(
         master
             .runs
