@@ -237,7 +237,8 @@ impl Plan {
             let created = Fault::UserOfApp(AppWish::Create(app));
             self.faults.push((random.below(100), created));
             let built = Fault::UserOfApp(AppWish::Build(app, random.below(2)));
-            self.faults.push((100 + random.below(400), built));
+            // Most of them when there is a template.
+            self.faults.push((400 + random.below(400), built));
         }
         for number in 0..random.between(3, 16) {
             let app = random.below(2);
@@ -255,6 +256,11 @@ impl Plan {
                 },
             };
             self.add(Fault::UserOfApp(wish), random);
+        }
+        for number in 0..random.below(4) {
+            let run = AppWish::Run(random.below(2), 100 + number);
+            let at = random.between(900, CALM_AT);
+            self.faults.push((at, Fault::UserOfApp(run)));
         }
         // What a config is merged into shows after a rollback.
         for app in 0..random.below(3) {
