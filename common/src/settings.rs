@@ -4,6 +4,7 @@
 //! `conf/clusterrunner.conf` documents every key and, parsed as the lowest layer, is the defaults. No global:
 //! each program loads its struct once and hands out what its parts need.
 
+mod apps;
 mod binder;
 mod client;
 mod containers;
@@ -27,6 +28,7 @@ mod slave;
 mod tests;
 mod values;
 
+pub use apps::AppSettings;
 pub use binder::BinderSettings;
 pub use client::{ClientSettings, load_client};
 pub use containers::{ContainerSettings, RUNTIMES, RuntimeChoice};

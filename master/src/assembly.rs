@@ -134,7 +134,7 @@ pub async fn serve(
     );
     let gate = farm.gate(secret.clone(), &readers.private);
     let accounts = farm.accounts(secret.clone());
-    let deis = farm.deis_api(accounts.clone(), tls.is_some());
+    let deis = farm.deis_api(accounts.clone(), tls.is_some(), readers.feed.clone());
     let published = (readers.published, readers.private);
     let api = farm.api(sources, accounts.clone(), published, readers.events);
     let router_port = further_ports.of_router().unwrap_or(address.port());
@@ -277,7 +277,7 @@ impl Readers {
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let to_private = private.clone();
         let own = [general.hostname.as_str(), &general.master_hostname];
-        let hosts = Hosts::new(None, &own);
+        let hosts = Hosts::new(settings.apps.domain.as_deref(), &own);
         let routes = Routes::new(hosts, Timestamp::now());
         let to_routes = routes.clone();
         let to_app_logs = launched.app_logs.clone();

@@ -10,6 +10,7 @@ pub mod deis;
 mod list_address;
 pub mod polyaxon;
 pub mod server;
+pub mod shared_key;
 pub mod sockets;
 mod tidy_path;
 pub mod tokens;

@@ -4,8 +4,8 @@ use super::containers::RuntimeChoice;
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
 use super::values::{
-    Amount, Bound, Days, Directory, Found, Host, Labels, Limit, MOST, Number, Port, PortList,
-    Ports, Registration, Seconds, Value,
+    Amount, Bound, Days, Directory, Domain, Found, Host, Labels, Limit, MOST, Number, Port,
+    PortList, Ports, Registration, Seconds, Value,
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
@@ -140,6 +140,9 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Limit>("max_snapshot_bytes", MASTER),
     key_of::<LogSize>("max_app_log_bytes", MASTER),
     key_of::<LogSize>("max_instance_log_bytes", MASTER),
+    key_of::<Domain>("app_domain", MASTER),
+    key_of::<Seconds<0>>("deploy_wait", MASTER),
+    key_of::<Secret>("builder_key", MASTER),
     key_of::<Secret>("binder_api_key", MASTER),
     key_of::<bool>("launch_without_key", MASTER),
     key_of::<PortList>("binder_ports", MASTER),
@@ -194,7 +197,7 @@ pub(super) const ORIGINAL_KEYS: [&str; 22] = [
 ];
 
 /// Those that nobody else may read.
-pub(super) const SECRET_KEYS: [&str; 3] = ["secret", "read_token", "binder_api_key"];
+pub(super) const SECRET_KEYS: [&str; 4] = ["secret", "read_token", "binder_api_key", "builder_key"];
 
 pub(super) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)

@@ -4,7 +4,9 @@ use super::error::SettingsError;
 use super::keys::{LogSize, Program};
 use super::layers::{Layers, no_default};
 use super::values::{Bound, Days, Limit, Port, Registration, Seconds};
-use super::{BinderSettings, GeneralSettings, ImagePolicy, Overrides, ServiceSettings};
+use super::{
+    AppSettings, BinderSettings, GeneralSettings, ImagePolicy, Overrides, ServiceSettings,
+};
 use crate::disk::retention::BuildBounds;
 use crate::job::config::{TimeLimit, Timeouts};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,8 @@ pub struct MasterSettings {
     pub max_instance_log_bytes: u64,
     /// How many bytes are kept of the log of an app.
     pub max_app_log_bytes: u64,
+    /// Apps, and the API by which they are deployed.
+    pub apps: AppSettings,
     /// The Binder API.
     pub binder: BinderSettings,
 }
@@ -81,6 +85,7 @@ pub fn load_master(
     Ok(MasterSettings {
         general: GeneralSettings::read(&layers)?,
         registration: layers.get_if_set("registration")?.unwrap_or(registration),
+        apps: AppSettings::read(&layers)?,
         binder: BinderSettings::read(&layers, service.bind_address.is_loopback())?,
         service,
         slave_lost_after,

@@ -279,6 +279,26 @@ fn launches_without_key_follow_the_address_and_ports_are_a_list() {
 }
 
 #[test]
+fn the_domain_of_apps_is_a_name() {
+    let domain = |text: &str| {
+        let file = format!("[master]\napp_domain = {text}\n");
+        Place::new(&file)
+    };
+    for (text, expected) in [
+        ("apps.example.com", "apps.example.com"),
+        ("Apps.Example.com.", "apps.example.com"),
+        ("localhost", "localhost"),
+    ] {
+        let found = domain(text).master().apps.domain;
+        assert_eq!(found.as_deref(), Some(expected));
+    }
+    for wrong in ["10.0.0.1", "[::1]", "a b", "a:80", "http://a", "a..b"] {
+        let error = domain(wrong).error();
+        assert!(error.contains("the name of a domain"), "{error}");
+    }
+}
+
+#[test]
 fn slaves_are_lost_after_three_heartbeats() {
     let lost_after = |file: &str| Place::new(file).master().slave_lost_after.as_secs();
     assert_eq!(lost_after("[slave]\nheartbeat_interval = 60\n"), 180);

@@ -4,6 +4,7 @@ use super::error::{Origin, SettingsError};
 use crate::auth::secret::Secret;
 use crate::logs::logging::LogLevel;
 use crate::remote_files::AllowedSources;
+use crate::text::host_name::is_host;
 use crate::text::labels::{LABEL_FORM, is_label};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -205,6 +206,23 @@ impl Value for Host {
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// The name of a domain, in lower case and without a dot at its end.
+pub(super) struct Domain(pub(super) String);
+
+impl Value for Domain {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let text = found.text()?;
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let is_address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
+        match is_host(&name) && !is_address && !name.contains('_') {
+            true => Ok(Self(name)),
+            false => Err(found.expected("the name of a domain, such as apps.example.com", text)),
+        }
     }
 }
 

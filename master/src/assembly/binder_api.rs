@@ -1,7 +1,8 @@
 //! The Binder API, and its key.
 
 use super::{Farm, ServeError};
-use crate::http::binder::{Api, Key, Printed};
+use crate::http::binder::{Api, Printed};
+use crate::http::shared_key::SharedKey;
 use crate::store::binder_key::{self, Kept};
 
 impl Farm {
@@ -31,12 +32,12 @@ impl Farm {
     /// The key that is set, or else the one that is kept. A new one is printed once where somebody reads that, and never
     /// logged.
     #[expect(clippy::print_stdout, reason = "the user is to see it, and no log")]
-    fn binder_key(&self) -> Result<Key, ServeError> {
+    fn binder_key(&self) -> Result<SharedKey, ServeError> {
         if let Some(key) = &self.settings.binder.api_key {
-            return Ok(Key::new(key));
+            return Ok(SharedKey::new(key));
         }
         match binder_key::ensure(&self.directory).map_err(ServeError::BinderKey)? {
-            Kept::Known(key) => Ok(Key::new(&key)),
+            Kept::Known(key) => Ok(SharedKey::new(&key)),
             Kept::Made(key) => {
                 let file = self.directory.join(binder_key::FILE);
                 let file = file.display();
@@ -47,7 +48,7 @@ impl Farm {
                     ),
                     false => tracing::info!(%file, "made a key of the Binder API"),
                 }
-                Ok(Key::new(&key))
+                Ok(SharedKey::new(&key))
             }
         }
     }

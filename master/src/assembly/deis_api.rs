@@ -3,15 +3,24 @@
 use super::Farm;
 use crate::http::accounts::Accounts;
 use crate::http::deis::Api;
+use crate::read::feed::Feed;
+use crate::read::runs::Runs;
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use std::sync::Arc;
 
 impl Farm {
-    pub(super) fn deis_api(&self, accounts: Accounts, is_tls: bool) -> Api {
+    pub(super) fn deis_api(&self, accounts: Accounts, is_tls: bool, feed: Feed) -> Api {
+        let general = &self.settings.general;
+        let logs = self.launched.logs.clone();
         Api {
+            runs: Runs::new(self.cluster.clone(), feed.clone(), logs),
+            app_logs: self.launched.app_logs.clone(),
+            feed,
             cluster: self.cluster.clone(),
             accounts,
+            apps: self.settings.apps.clone(),
+            own_names: vec![general.hostname.clone(), general.master_hostname.clone()],
             is_tls,
         }
     }

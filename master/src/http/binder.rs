@@ -21,10 +21,9 @@ mod times;
 mod visible;
 mod web_pages;
 
-pub use key::Key;
-
 use crate::consoles::Consoles;
 use crate::coordinator::ClusterHandle;
+use crate::http::shared_key::SharedKey;
 use crate::http::tidy_path;
 use crate::read::builds::Builds;
 use crate::store::results::Results;
@@ -53,7 +52,7 @@ pub struct Api {
     /// The space that is left on the disk.
     pub space: DiskSpace,
     /// What opens the API beside tokens of users.
-    pub key: Key,
+    pub key: SharedKey,
     /// Whether everyone may launch templates.
     pub launch_without_key: bool,
     /// Whether everyone may read.

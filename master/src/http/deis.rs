@@ -1,14 +1,28 @@
 //! The API of the Deis controller, version 1.0, as its command line uses it: users, their SSH keys, and apps.
 
 mod admin;
+mod apps;
 mod auth;
 mod body;
+mod builds;
 mod callers;
+mod config;
+mod containers;
+mod domains;
 mod error;
 mod gate;
+mod granted;
+mod hooks;
+mod hosts;
 mod keys;
+mod logs;
+mod names;
 mod pages;
+mod perms;
+mod releases;
 mod routes;
+mod run;
+mod settling;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -18,12 +32,16 @@ mod uuids;
 use crate::coordinator::ClusterHandle;
 use crate::http::accounts::Accounts;
 use crate::http::tidy_path;
+use crate::read::feed::Feed;
+use crate::read::runs::Runs;
+use crate::store::app_logs::AppLogs;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::signature::SIGNATURE_HEADER;
 use clusterrunner_common::http::around::Answering;
+use clusterrunner_common::settings::AppSettings;
 use error::DeisError;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,6 +54,16 @@ pub struct Api {
     pub cluster: ClusterHandle,
     /// Users, where passwords and tokens come into it.
     pub accounts: Accounts,
+    /// The domain of apps, and how long requests wait.
+    pub apps: AppSettings,
+    /// Names by which the master itself is reached: no app has one of them.
+    pub own_names: Vec<String>,
+    /// What happens on the farm.
+    pub feed: Feed,
+    /// Single commands.
+    pub runs: Runs,
+    /// What was done with apps, and what they print.
+    pub app_logs: AppLogs,
     /// Whether the master is reached over TLS, for the addresses in answers.
     pub is_tls: bool,
 }

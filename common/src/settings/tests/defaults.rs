@@ -26,6 +26,7 @@ fn defaults_of_the_master() {
         max_snapshot_bytes,
         max_instance_log_bytes,
         max_app_log_bytes,
+        apps: _,
         binder,
     } = place.master();
     let base = place.directory.path();
@@ -107,6 +108,16 @@ fn defaults_of_the_master() {
 }
 
 #[test]
+fn defaults_of_apps() {
+    let apps = Place::empty().master().apps;
+    assert_eq!(
+        (apps.domain, apps.deploy_wait),
+        (None, Duration::from_secs(120))
+    );
+    assert!(apps.builder_key.is_none());
+}
+
+#[test]
 fn defaults_of_slave_and_client() {
     let place = Place::empty();
     let slave = place.slave();
@@ -159,6 +170,8 @@ fn the_shipped_file_documents_every_key_in_its_section() {
                     .replace("registration =", "registration = open")
                     .replace("router_port =", "router_port = 43080")
                     .replace("binder_api_key =", "binder_api_key = long enough")
+                    .replace("builder_key =", "builder_key = long enough")
+                    .replace("app_domain =", "app_domain = apps.example.com")
                     .replace("launch_without_key =", "launch_without_key = True")
                     .replace("binder_ports =", "binder_ports = 8082, 8084")
                     .replace("e =", "e = x")

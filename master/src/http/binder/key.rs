@@ -1,24 +1,4 @@
-//! What opens the API: its key.
-
-use clusterrunner_common::auth::secret::Secret;
-use sha2::{Digest as _, Sha256};
-
-/// The digest of the key: enough to know it again.
-#[derive(Clone, Debug)]
-pub struct Key([u8; 32]);
-
-impl Key {
-    /// The key of a farm.
-    #[must_use]
-    pub fn new(key: &Secret) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
-    }
-
-    /// Whether a text is the key. How long that takes tells nothing of the key: digests are compared.
-    pub(super) fn is(&self, text: &str) -> bool {
-        <[u8; 32]>::from(Sha256::digest(text)) == self.0
-    }
-}
+//! What opens the API: where a request shows its key.
 
 /// What may be a key in the value of the header `Authorization`: all of it, and what stands behind a scheme's name.
 pub(super) fn candidates(value: &str) -> impl Iterator<Item = &str> {
@@ -37,6 +17,8 @@ pub(super) fn candidates(value: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::shared_key::SharedKey;
+    use clusterrunner_common::auth::secret::Secret;
 
     #[test]
     fn a_key_stands_bare_or_behind_a_scheme() {
@@ -50,7 +32,7 @@ mod tests {
         ] {
             assert!(candidates(value).eq(expected.iter().copied()), "{value}");
         }
-        let key = Key::new(&Secret::new("a key with blanks".to_owned()).unwrap());
+        let key = SharedKey::new(&Secret::new("a key with blanks".to_owned()).unwrap());
         assert!(candidates("token a key with blanks").any(|text| key.is(text)));
         assert!(!candidates("a key").any(|text| key.is(text)));
     }

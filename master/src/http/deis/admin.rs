@@ -22,12 +22,12 @@ pub(super) async fn superusers(
     _: Superuser,
     page: Page,
 ) -> Result<Json<List<SuperuserView>>, DeisError> {
-    let look = |cluster: &Cluster| {
+    let look = move |cluster: &Cluster| {
         let users = cluster.accounts().users();
-        let superusers = users.filter(|user| user.is_superuser);
-        superusers.map(SuperuserView::of).collect()
+        let superusers: Vec<_> = users.filter(|user| user.is_superuser).collect();
+        page.map_all(&superusers, |user| SuperuserView::of(user))
     };
-    Ok(Json(page.of_all(api.cluster.read(look).await?)?))
+    Ok(Json(api.cluster.read(look).await??))
 }
 
 /// Makes a user a superuser.

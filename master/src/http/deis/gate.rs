@@ -2,7 +2,9 @@
 
 use super::Api;
 use super::error::{BadToken, DeisError};
+use super::hooks::{BUILDER_HEADER, Builder, HOOKS};
 use crate::core::access::{Caller, SecretProof};
+use crate::http::shared_key::SharedKey;
 use crate::http::tokens;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -27,6 +29,9 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if is_builder(&api, &request) {
+        request.extensions_mut().insert(Builder);
+    }
     let caller = match shown(&request) {
         Ok(Shown::Token(token)) => holder(&api, token).await,
         Ok(Shown::Caller(caller)) => Ok(caller),
@@ -59,10 +64,20 @@ fn shown(request: &Request) -> Result<Shown, DeisError> {
         let proof = SecretProof::BoundSignature;
         return Ok(Shown::Caller(Caller::Secret(proof)));
     }
-    if OPEN.contains(&request.uri().path()) {
+    let is_builder = request.extensions().get::<Builder>().is_some();
+    if is_builder || OPEN.contains(&request.uri().path()) {
         return Ok(Shown::Caller(Caller::Nobody));
     }
     Ok(Shown::Token(token(request.headers())?.to_owned()))
+}
+
+/// Whether a program that receives pushes shows its key.
+fn is_builder(api: &Api, request: &Request) -> bool {
+    let shown = request.headers().get(BUILDER_HEADER);
+    let shown = shown.and_then(|shown| shown.to_str().ok());
+    let key = api.apps.builder_key.as_ref();
+    request.uri().path().starts_with(HOOKS)
+        && shown.is_some_and(|shown| key.is_some_and(|key| SharedKey::new(key).is(shown)))
 }
 
 async fn holder(api: &Api, token: String) -> Result<Caller, DeisError> {

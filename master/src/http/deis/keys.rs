@@ -27,9 +27,10 @@ pub(super) async fn list(
 ) -> Result<Json<List<KeyView>>, DeisError> {
     let look = move |cluster: &Cluster| {
         let keys = cluster.accounts().keys_of(user).into_iter();
-        keys.map(|key| KeyView::of(cluster, key)).collect()
+        let keys: Vec<_> = keys.collect();
+        page.map_all(&keys, |key| KeyView::of(cluster, key))
     };
-    Ok(Json(page.of_all(api.cluster.read(look).await?)?))
+    Ok(Json(api.cluster.read(look).await??))
 }
 
 /// Adds a key.

@@ -49,11 +49,15 @@ impl Page {
         Self { wanted, address }
     }
 
-    /// The page of a list that is at hand.
+    /// The page of a list, whose entries are made when they are shown.
     ///
     /// # Errors
     /// The list has no such page.
-    pub(super) fn of_all<T>(&self, all: Vec<T>) -> Result<List<T>, DeisError> {
+    pub(super) fn map_all<E, T>(
+        &self,
+        all: &[E],
+        shown: impl Fn(&E) -> T,
+    ) -> Result<List<T>, DeisError> {
         let count = all.len();
         let last = count.div_ceil(OF_A_PAGE).max(1);
         let number = match self.wanted {
@@ -62,12 +66,12 @@ impl Page {
             Wanted::Number(_) | Wanted::None => return Err(DeisError::NotFound),
         };
         let link = |number: usize| self.address.link(&[("page", number.to_string())]);
-        let wanted = all.into_iter().skip((number - 1) * OF_A_PAGE);
+        let wanted = all.iter().skip((number - 1) * OF_A_PAGE);
         Ok(List {
             count,
             next: (number < last).then(|| link(number + 1)),
             previous: (number > 1).then(|| link(number - 1)),
-            results: wanted.take(OF_A_PAGE).collect(),
+            results: wanted.take(OF_A_PAGE).map(shown).collect(),
         })
     }
 }
@@ -87,7 +91,7 @@ mod tests {
     fn list(query: &str, length: usize) -> Option<List<usize>> {
         let uri = format!("/v1/apps{query}").parse().unwrap();
         let page = Page::of(ListAddress::at(&uri, Some("farm"), false));
-        page.of_all((0..length).collect()).ok()
+        page.map_all(&(0..length).collect::<Vec<_>>(), |n| *n).ok()
     }
 
     #[track_caller]

@@ -1,13 +1,40 @@
 //! UUIDs as this API shows them: dashed, and of the form of version 4.
 
+use crate::core::apps::app::{App, AppBuild, AppConfig};
 use crate::http::uuids;
+use crate::read::app_uuids;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::UserId;
+use clusterrunner_common::ids::{InstanceId, UserId};
 use std::fmt::Display;
 
 /// The uuid of an SSH key that a user added at this time.
 pub(super) fn of_key(owner: UserId, id: &str, created: Timestamp) -> String {
     derived("SSH key", owner, created, id)
+}
+
+/// The uuid of an app.
+pub(super) fn of_app(app: &App) -> String {
+    derived("app", app.project, app.created, "")
+}
+
+/// The uuid of a config of an app: the log names it, too.
+pub(super) fn of_config(app: &App, config: &AppConfig) -> String {
+    app_uuids::of_config(app.project, config.number, config.created)
+}
+
+/// The uuid of a build of an app: the log names it, too.
+pub(super) fn of_build(app: &App, build: &AppBuild) -> String {
+    app_uuids::of_build(app.project, build.number, build.created)
+}
+
+/// The uuid of a release of an app.
+pub(super) fn of_release(app: &App, version: u64) -> String {
+    derived("release", app.project, app.created, version)
+}
+
+/// The uuid of a container that was asked for at this time.
+pub(super) fn of_container(id: InstanceId, created: Timestamp) -> String {
+    derived("container", id, created, "")
 }
 
 fn derived(kind: &str, of: impl Display, created: Timestamp, name: impl Display) -> String {

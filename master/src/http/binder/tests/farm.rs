@@ -7,7 +7,8 @@ use crate::core::command::{Command, HandOut, Opening, StoredResults};
 use crate::core::event::{Actor, AtomOutcome, Fact, Plan};
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::core::templates::template::TemplateContent;
-use crate::http::binder::{Api, Key, Printed, Router, router};
+use crate::http::binder::{Api, Printed, Router, router};
+use crate::http::shared_key::SharedKey;
 use crate::http::tokens::digest;
 use crate::journal::{EndedBuilds, Journal};
 use crate::read::builds::Builds;
@@ -89,7 +90,7 @@ impl Farm {
             printed: Printed::new(builds.clone(), (results, caller, Turns::default())),
             builds,
             space: DiskSpace::new(directory.path(), 0),
-            key: Key::new(&Secret::new(KEY.to_owned()).unwrap()),
+            key: SharedKey::new(&Secret::new(KEY.to_owned()).unwrap()),
             launch_without_key: true,
             reads_are_open: true,
             allow_local_sources: false,

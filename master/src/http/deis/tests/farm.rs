@@ -1,10 +1,16 @@
 //! A farm whose routes are called without a socket. The test plays its slaves.
 
-use crate::coordinator::Coordinator;
+use super::slaves::{self, Conduct};
+use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::{Opening, StoredResults};
 use crate::http::accounts::Accounts;
 use crate::http::deis::{Api, Router, router};
 use crate::journal::Journal;
+use crate::read::runs::Runs;
+use crate::read::{app_story, feed};
+use crate::store::app_logs::AppLogs;
+use crate::store::instance_logs::InstanceLogs;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -12,7 +18,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::ids::{Incarnation, SessionId};
-use clusterrunner_common::settings::Registration;
+use clusterrunner_common::settings::{AppSettings, Registration};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -29,8 +35,17 @@ pub(super) const SECRET: &str = "a secret for tests";
 /// The life of the master.
 pub(super) const LIFE: &str = "this-life";
 
+/// What a program shows that receives pushes.
+pub(super) const BUILDER_KEY: &str = "a key of builders for tests";
+
+/// How many bytes are kept of each log.
+const MOST_LOG: u64 = 1 << 20;
+
 pub(super) struct Farm {
     routes: Router,
+    cluster: ClusterHandle,
+    /// What the slave makes of what it is ordered.
+    pub(super) conduct: Conduct,
     /// Of users that have registered.
     tokens: Mutex<BTreeMap<String, String>>,
     _directory: tempfile::TempDir,
@@ -42,6 +57,14 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Value,
+}
+
+impl Answer {
+    /// The value of a header; empty where it is not there.
+    pub(super) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
 }
 
 impl Farm {
@@ -59,25 +82,52 @@ impl Farm {
             fresh: Incarnation("first".to_owned()),
             stored: StoredResults::none(),
         });
+        let source = feed::Source::after(coordinator.position());
+        let feed = source.feed();
+        let app_logs = AppLogs::open(directory.path().join("app_logs"), MOST_LOG).unwrap();
+        let logs = InstanceLogs::open(directory.path().join("logs"), MOST_LOG).unwrap();
+        let written = app_logs.clone();
+        let coordinator = coordinator.telling(move |cluster, events| {
+            source.take_in(cluster, events);
+            app_story::record(&written, cluster, events);
+        });
         tokio::spawn(async move {
-            // Nobody carries effects out here; they must go somewhere all the same.
-            let _effects = effects;
             coordinator.run(CancellationToken::new()).await.unwrap();
         });
+        let conduct = Conduct::default();
+        let slave = slaves::play(cluster.clone(), logs.clone(), conduct.clone(), effects);
+        tokio::spawn(slave);
         let secret = Secret::new(SECRET.to_owned()).unwrap();
-        let accounts = Accounts::new(cluster.clone(), secret.clone(), registration);
         let api = Api {
-            cluster,
-            accounts,
+            accounts: Accounts::new(cluster.clone(), secret.clone(), registration),
             is_tls: false,
+            apps: AppSettings {
+                domain: Some("deisapp.local".to_owned()),
+                deploy_wait: Duration::from_secs(60),
+                builder_key: Some(Secret::new(BUILDER_KEY.to_owned()).unwrap()),
+            },
+            own_names: vec!["farm.example.net".to_owned()],
+            runs: Runs::new(cluster.clone(), feed.clone(), logs),
+            feed,
+            app_logs,
+            cluster: cluster.clone(),
         };
         let age = Duration::from_secs(60);
         let gate = Gate::new(secret, &SessionId(LIFE.to_owned()), age, |_, _| false);
         Self {
             routes: router(api, &gate.with_proved_reads(None)),
+            cluster,
+            conduct,
             tokens: Mutex::default(),
             _directory: directory,
         }
+    }
+
+    /// A farm with a slave that has these labels.
+    pub(super) async fn with_slave(labels: &[&str]) -> Self {
+        let farm = Self::start();
+        slaves::connect(&farm.cluster, labels).await;
+        farm
     }
 
     /// Registers users, whose passwords are their names, and logs them in. The first one of a farm is its superuser.
