@@ -14,3 +14,4 @@ pub mod project_builds;
 pub mod published;
 pub mod running;
 pub mod runs;
+pub mod settling;
