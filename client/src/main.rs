@@ -24,6 +24,7 @@ use clap::error::ErrorKind;
 use clusterrunner_client::exit_code::ExitCode as Code;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
+use clusterrunner_master::push::{PUSH_HOOK, push_hook};
 use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
 use options::Options;
 use std::process::ExitCode;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         }
         if first == KEEP_CODE {
             return keep_code();
+        }
+        if first == PUSH_HOOK {
+            return push_hook();
         }
         if first == GUARD {
             return guard();

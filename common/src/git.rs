@@ -50,7 +50,7 @@ pub(crate) use limits::MAXIMUM_TREE_DEPTH;
 pub use mirror::{Mirror, Revision};
 pub(crate) use mirror_files::warm_up;
 pub use options::GitOptions;
-pub use own::{ArchiveError, CodeError, NewCommit, OwnRepository};
+pub use own::{ArchiveError, CodeError, NewCommit, OwnRepository, UNDER_WAY, push_ref};
 pub use packs::{PackHeader, PackRequest, Packs};
 pub use taking::{PackError, PackSource};
 pub use tree_check::TreeError;

@@ -44,7 +44,7 @@ pub use second_file::second_file;
 use secret_file::ensure_secret;
 pub use service::ServiceSettings;
 pub use slave::{SlaveSettings, load_slave};
-pub use values::Registration;
+pub use values::{Registration, SshPort};
 
 /// The shipped settings file: every key with its meaning, and the defaults.
 pub(crate) const SHIPPED_SETTINGS: &str = include_str!("../../conf/clusterrunner.conf");

@@ -4,9 +4,11 @@ mod binder_api;
 mod deis_api;
 mod error;
 mod further_ports;
+mod ssh_port;
 
 pub use error::ServeError;
 
+use crate::consoles::Consoles;
 use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
 use crate::core::effect::Effect;
@@ -24,10 +26,12 @@ use crate::http::accounts::Accounts;
 use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
 use crate::http::deis;
+use crate::http::git::GitHttp;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
+use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::app_story;
 use crate::read::builds::Builds;
 use crate::read::event_log;
@@ -59,6 +63,7 @@ use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
 use further_ports::FurtherPorts;
+use ssh_port::SshDoor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -92,6 +97,7 @@ pub async fn serve(
     let mut lock = DataDirectoryLock::take(&directory, "master")?;
     lock.note_address(address)?;
     let further_ports = FurtherPorts::take(&settings).await?;
+    let ssh = SshDoor::take(&settings, &directory).await?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, settings.service.atom_kill_grace).await;
     let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
@@ -121,6 +127,10 @@ pub async fn serve(
         is_output_read,
     };
     let own = farm.own_repositories((program.clone(), &mark), &stop)?;
+    let router_port = further_ports.of_router().unwrap_or(address.port());
+    let addresses = farm.app_addresses(router_port, tls.is_some());
+    let told = (readers.feed.clone(), addresses);
+    let pushes = farm.pushes(own.clone(), told, (&program, &mark), &stop)?;
     let sources = farm.sources(own.clone(), &stop);
     let projects = farm.projects(&sources, own.clone());
     let preparer = farm.preparer((program, &mark), recovered.timings.clone(), &projects);
@@ -137,7 +147,6 @@ pub async fn serve(
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), readers.feed.clone());
     let published = (readers.published, readers.private);
     let api = farm.api(sources, accounts.clone(), published, readers.events);
-    let router_port = further_ports.of_router().unwrap_or(address.port());
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
         binder: binder.clone(),
@@ -149,6 +158,7 @@ pub async fn serve(
             (readers.feed, &stop),
         )),
         clusterrunner: clusterrunner::router(api, &gate, origins),
+        git: GitHttp::new(farm.cluster.clone(), pushes.clone()),
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
     let culling = router::cull(farm.cluster.clone(), readers.routes.clone(), stop.clone());
@@ -163,9 +173,12 @@ pub async fn serve(
     );
     let router = apis.router.clone();
     let families = Families::from(apis);
+    let hooks = pushes.listen().map_err(ServeError::Pushes)?;
     tokio::join!(
-        server::serve(listener, families, tls.clone(), stop.clone()),
-        further_ports.serve(router, binder, tls, stop)
+        Box::pin(server::serve(listener, families, tls.clone(), stop.clone())),
+        Box::pin(further_ports.serve(router, binder, tls, stop.clone())),
+        Box::pin(pushes.clone().meet(hooks)),
+        Box::pin(ssh.serve(pushes, farm.cluster.clone(), stop))
     );
     culling.await?;
     draining.await?;
@@ -344,6 +357,43 @@ impl Farm {
             stop.clone(),
         )
         .map_err(ServeError::OwnRepositories)
+    }
+
+    fn app_addresses(&self, port: u16, is_tls: bool) -> AppAddresses {
+        AppAddresses {
+            domain: self.settings.apps.domain.clone(),
+            port,
+            is_tls,
+        }
+    }
+
+    /// Pushes through a git that has hooks of `program`, with processes that have `mark`.
+    fn pushes(
+        &self,
+        own: OwnRepositories,
+        (feed, addresses): (Feed, AppAddresses),
+        program: (&Path, &str),
+        stop: &CancellationToken,
+    ) -> Result<Pushes, ServeError> {
+        let service = &self.settings.service;
+        let parts = Parts {
+            cluster: self.cluster.clone(),
+            own,
+            consoles: Consoles {
+                builds: self.builds(),
+                results: self.results.clone(),
+                caller: self.caller.clone(),
+                turns: self.turns.clone(),
+            },
+            feed,
+            space: self.space.clone(),
+            limits: service.git_limits,
+            max_memory_bytes: service.git_max_memory_bytes,
+            deploy_wait: self.settings.apps.deploy_wait,
+            addresses,
+            stop: stop.clone(),
+        };
+        Pushes::open(parts, self.directory.join("pushes"), program).map_err(ServeError::Pushes)
     }
 
     fn sources(&self, own: OwnRepositories, stop: &CancellationToken) -> Sources {

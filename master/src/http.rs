@@ -7,6 +7,7 @@ pub mod caller;
 pub mod claims;
 pub mod clusterrunner;
 pub mod deis;
+pub mod git;
 mod list_address;
 pub mod polyaxon;
 pub mod server;

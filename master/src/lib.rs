@@ -22,6 +22,10 @@ pub mod effects;
 
 pub mod router;
 
+pub mod push;
+
+pub mod ssh;
+
 pub mod http;
 
 pub mod round_trip;

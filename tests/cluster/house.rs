@@ -55,6 +55,10 @@ const RULES: &[(&[&str], &[&str])] = &[
             "master/src/journal",
             "master/src/read.rs",
             "master/src/read",
+            "master/src/push.rs",
+            "master/src/push",
+            "master/src/ssh.rs",
+            "master/src/ssh",
             "slave/src/work.rs",
             "slave/src/work",
             "slave/src/instances.rs",
@@ -65,6 +69,16 @@ const RULES: &[(&[&str], &[&str])] = &[
     // Handlers reach the farm through the coordinator's handle, what is read and what is stored.
     (&["master/src/http"], &["crate::effects"]),
     // One API does not know another.
+    (
+        &["master/src/http/git.rs", "master/src/http/git"],
+        &[
+            "http::clusterrunner",
+            "http::polyaxon",
+            "http::binder",
+            "http::deis",
+            "http::page",
+        ],
+    ),
     (
         &["master/src/http/polyaxon.rs", "master/src/http/polyaxon"],
         &[

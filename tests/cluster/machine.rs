@@ -56,7 +56,8 @@ impl Machine {
 
     /// Replaces the settings by those of other ports.
     pub(crate) fn write_ports(&self, master: u16, slave: u16) {
-        let settings = format!("[master]\nport = {master}\n[slave]\nport = {slave}\n");
+        let settings =
+            format!("[master]\nport = {master}\nssh_port = OFF\n[slave]\nport = {slave}\n");
         fs::write(self.path("base/clusterrunner.conf"), settings).unwrap();
     }
 

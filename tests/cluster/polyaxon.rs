@@ -65,6 +65,11 @@ impl Farm {
 }
 
 impl Polyaxon {
+    /// The user's token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Asks for a path below `/api/v1/`; a body that is no JSON comes back as a text.
     pub(crate) async fn ask(
         &self,

@@ -6,10 +6,12 @@
 //! a process that dies on the way leaves the repository as it was.
 
 mod archive;
+mod pushed;
 #[cfg(test)]
 mod tests;
 
 pub use archive::ArchiveError;
+pub use pushed::{UNDER_WAY, push_ref};
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -5,7 +5,7 @@ use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
 use super::values::{
     Amount, Bound, Days, Directory, Domain, Found, Host, Labels, Limit, MOST, Number, Port,
-    PortList, Ports, Registration, Seconds, Value,
+    PortList, Ports, Registration, Seconds, SshPort, Value,
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
@@ -123,6 +123,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<bool>("compat_exit_codes", MASTER),
     key_of::<Registration>("registration", MASTER),
     key_of::<Port>("router_port", MASTER),
+    key_of::<SshPort>("ssh_port", MASTER),
     key_of::<Days>("keep_builds_days", MASTER),
     key_of::<Bound>("keep_builds", MASTER),
     key_of::<Bound>("keep_results_bytes", MASTER),

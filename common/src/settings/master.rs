@@ -3,7 +3,7 @@
 use super::error::SettingsError;
 use super::keys::{LogSize, Program};
 use super::layers::{Layers, no_default};
-use super::values::{Bound, Days, Limit, Port, Registration, Seconds};
+use super::values::{Bound, Days, Limit, Port, Registration, Seconds, SshPort};
 use super::{
     AppSettings, BinderSettings, GeneralSettings, ImagePolicy, Overrides, ServiceSettings,
 };
@@ -35,6 +35,8 @@ pub struct MasterSettings {
     pub registration: Registration,
     /// The port that takes requests to instances alone; none where they come to the port of the API only.
     pub router_port: Option<u16>,
+    /// The port for pushes by SSH.
+    pub ssh_port: SshPort,
     /// Whether slaves get the project from the master.
     pub get_project_from_master: bool,
     /// Where links to the projects of builds are made.
@@ -103,6 +105,9 @@ pub fn load_master(
             max_partial_age: layers.get::<Days>("keep_partial_results_days")?.0,
         },
         router_port: layers.get_if_set::<Port>("router_port")?.map(|port| port.0),
+        ssh_port: layers
+            .get_if_set("ssh_port")?
+            .unwrap_or(SshPort::WhenNeeded),
         max_templates: layers.get::<Bound>("keep_templates")?.0,
         max_templates_bytes: layers.get::<Bound>("keep_templates_bytes")?.0,
         get_project_from_master: layers.get("get_project_from_master")?,

@@ -257,6 +257,30 @@ impl Value for Registration {
     }
 }
 
+/// The port for pushes by SSH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SshPort {
+    /// The usual one, once there is an app, where it is free.
+    WhenNeeded,
+    /// None.
+    Off,
+    /// This one, from the start.
+    At(u16),
+}
+
+impl Value for SshPort {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        if found.text()?.eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        let most = u64::from(u16::MAX);
+        let what = format!("a whole number between 0 and {most}, or OFF");
+        let number = found.number(0, most, &what)?;
+        let port = u16::try_from(number).map_err(|_| found.wrong(format!("expected {what}")))?;
+        Ok(Self::At(port))
+    }
+}
+
 impl Value for Vec<String> {
     const IS_TEXT: bool = true;
 

@@ -1,6 +1,7 @@
 //! Why a master does not run.
 
 use crate::journal::JournalError;
+use crate::ssh::HostKeyError;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::daemon::{ListenError, LockError};
 use clusterrunner_common::http::cors::InvalidPattern;
@@ -54,6 +55,12 @@ pub enum ServeError {
         "could not read or make the key of the Binder API (binder_api_key in the data directory): {0}"
     )]
     BinderKey(#[source] std::io::Error),
+    /// Pushes can not be taken.
+    #[error("could not get ready for pushes (pushes in the data directory): {0}")]
+    Pushes(#[source] std::io::Error),
+    /// There is no key by which SSH clients know the master.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
     /// The address that it listens on is not known.
     #[error("could not determine the listening address: {0}")]
     Address(#[source] std::io::Error),

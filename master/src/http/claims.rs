@@ -1,5 +1,6 @@
 //! Which API owns a request. What the request means is for the API to say.
 
+use crate::push::app_in;
 use axum::http::{HeaderMap, Method, header};
 use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER,
@@ -17,6 +18,8 @@ pub enum Family {
     Binder,
     /// The API of the Deis controller, version 1.
     Deis,
+    /// git's own: the code of apps.
+    Git,
 }
 
 /// Paths and the API that owns them with all that is below. The first entry that fits counts.
@@ -62,6 +65,9 @@ pub fn owner(
 ) -> Option<Family> {
     if is_polyaxon_socket(path) {
         return Some(Family::Polyaxon);
+    }
+    if is_repository(path) {
+        return Some(Family::Git);
     }
     let claim = CLAIMS.iter().find(|(claimed, _)| is_below(path, claimed));
     match claim {
@@ -125,6 +131,12 @@ fn is_polyaxon_socket(path: &str) -> bool {
     )
 }
 
+/// Whether a path is at or below `/<app>.git`. No other API has a path that begins like that.
+fn is_repository(path: &str) -> bool {
+    let first = path.split('/').find(|part| !part.is_empty());
+    first.is_some_and(|first| app_in(first).is_some())
+}
+
 /// Whether a path is `top` or below it, by whole parts. Slashes that follow each other count as one.
 fn is_below(path: &str, top: &str) -> bool {
     let parts = |path| str::split(path, '/').filter(|part| !part.is_empty());
@@ -134,7 +146,7 @@ fn is_below(path: &str, top: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Family::{Binder, ClusterRunner, Deis, Polyaxon};
+    use super::Family::{Binder, ClusterRunner, Deis, Git, Polyaxon};
     use super::*;
     use axum::http::{HeaderName, HeaderValue};
 
@@ -175,6 +187,11 @@ mod tests {
             ("/templates/a-b", Binder),
             ("/applications/a-b/0123/", Binder),
             ("/preload/a-b", Binder),
+            ("/hill-1.git/info/refs", Git),
+            ("/hill-1.git", Git),
+            ("/Hill.git/info/refs", ClusterRunner),
+            ("/.git/config", ClusterRunner),
+            ("/x/hill.git/info/refs", ClusterRunner),
             ("/health/", Binder),
             ("/healthy", ClusterRunner),
             ("/v2/templates", ClusterRunner),

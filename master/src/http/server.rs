@@ -4,6 +4,7 @@ use super::binder;
 use super::claims::{Family, owner};
 use super::clusterrunner;
 use super::deis;
+use super::git::GitHttp;
 use super::polyaxon;
 use crate::router::Router;
 use axum::body::{Body, Bytes};
@@ -46,6 +47,8 @@ pub struct Apis {
     pub binder: binder::Router,
     /// Owns `/v1/apps`, `/v1/auth` and others.
     pub deis: deis::Router,
+    /// Owns `/<app>.git`.
+    pub git: GitHttp,
 }
 
 /// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
@@ -96,6 +99,7 @@ impl Families {
             Family::Polyaxon => self.0.polyaxon.clone().call(request),
             Family::Binder => self.0.binder.clone().call(request),
             Family::Deis => self.0.deis.clone().call(request),
+            Family::Git => self.0.git.clone().call(request),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Which commit is the newest is the core's to say; here lie the commits. Archives come from strangers and are unpacked
 //! by a child process (`work`).
 
+mod pushes;
 mod work;
 
 pub use work::keep_code;

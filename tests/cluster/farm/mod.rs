@@ -116,13 +116,22 @@ impl Farm {
             true => "",
             false => "container_runtime = none\n",
         };
+        // The usual port is for one farm on a machine only.
+        let ssh = match extra.master.contains("ssh_port") {
+            true => "",
+            false => "ssh_port = OFF\n",
+        };
+        let master = extra.master.replace(
+            "ssh_port = AT_HAND",
+            &format!("ssh_port = {}", self.ssh_port()),
+        );
         let text = format!(
             "[general]\nsecret = '{secret}'\nbind_address = {address}\natom_kill_grace = 1\n{}\n\
-             [master]\nport = {port}\nbuild_symlink_directory = '{links}'\n{lease}{}\n\
+             [master]\nport = {port}\nbuild_symlink_directory = '{links}'\n{lease}{ssh}{}\n\
              [slave]\nmaster_hostname = {address}\nmaster_port = {port}\nheartbeat_interval = 1\n\
              templates_path = '{templates}'\n{containers}{}\n",
             extra.general,
-            extra.master,
+            master,
             extra.slave,
             links = self.path("links").display(),
             templates = self.path("templates").display(),
@@ -173,7 +182,7 @@ impl Farm {
     /// The port of a slave.
     pub(crate) fn slave_port(&self, slave: usize) -> u16 {
         let port = 1 + u16::try_from(slave).unwrap();
-        assert!(port < FIRST_PEER, "a farm has no port for more slaves");
+        assert!(port < FIRST_PEER - 1, "a farm has no port for more slaves");
         self.port + port
     }
 
@@ -181,6 +190,11 @@ impl Farm {
     pub(crate) fn peer_port(&self, peer: u16) -> u16 {
         assert!(FIRST_PEER + peer < NUM_PORTS, "a farm has no port for more");
         self.port + FIRST_PEER + peer
+    }
+
+    /// The port for SSH, where the settings have one.
+    pub(crate) fn ssh_port(&self) -> u16 {
+        self.port + FIRST_PEER - 1
     }
 
     /// The directory of a slave.

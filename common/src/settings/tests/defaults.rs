@@ -19,6 +19,7 @@ fn defaults_of_the_master() {
         max_templates_bytes,
         registration,
         router_port,
+        ssh_port: _,
         get_project_from_master,
         build_symlink_directory,
         max_code_upload_bytes,
@@ -169,6 +170,7 @@ fn the_shipped_file_documents_every_key_in_its_section() {
                     .replace("read_token =", "read_token = long enough")
                     .replace("registration =", "registration = open")
                     .replace("router_port =", "router_port = 43080")
+                    .replace("ssh_port =", "ssh_port = OFF")
                     .replace("binder_api_key =", "binder_api_key = long enough")
                     .replace("builder_key =", "builder_key = long enough")
                     .replace("app_domain =", "app_domain = apps.example.com")
@@ -186,4 +188,17 @@ fn the_shipped_file_documents_every_key_in_its_section() {
         .collect();
     let place = Place::new(&settings);
     assert_eq!(place.master().general.hostname, "x");
+}
+
+#[test]
+fn a_port_for_ssh_is_taken_when_it_is_needed_or_named_or_never() {
+    let found = |settings: &str| Place::new(settings).master().ssh_port;
+    assert_eq!(found(""), SshPort::WhenNeeded);
+    assert_eq!(found("[master]\nssh_port = 22\n"), SshPort::At(22));
+    assert_eq!(found("[master]\nssh_port = off\n"), SshPort::Off);
+    for wrong in ["on", "65536", "-1"] {
+        let place = Place::new(&format!("[master]\nssh_port = {wrong}\n"));
+        let message = place.error();
+        assert!(message.contains("or OFF"), "{message}");
+    }
 }

@@ -1,0 +1,253 @@
+//! The program `git` of the system, as it takes pushes and answers fetches: how it is started, what it may take, and that
+//! nothing of it stays.
+
+use super::hook::{SOCKET_VARIABLE, TOKEN_VARIABLE};
+use super::names::{Protocol, Service};
+use clusterrunner_common::git::{GitLimits, UNDER_WAY};
+use clusterrunner_common::process::command::MARK_VARIABLE;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+/// The variable with the program that the hook is. git finds it by the master's process, so that it is the master's own
+/// program also where the file was replaced meanwhile.
+const PROGRAM_VARIABLE: &str = "CLUSTERRUNNER_PUSH_PROGRAM";
+
+/// What git runs before it takes a push.
+const HOOK: &str = "#!/bin/sh\nexec \"$CLUSTERRUNNER_PUSH_PROGRAM\" push-hook\n";
+
+/// git's settings. Those of the machine and of the user are not read.
+const SETTINGS: &str = "\
+[safe]
+\tdirectory = *
+[core]
+\thooksPath = /dev/null
+\tfsync = committed
+\tbigFileThreshold = 1m
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[pack]
+\tthreads = 1
+\twindowMemory = 64m
+[transfer]
+\tadvertiseSID = false
+[receive]
+\tautogc = false
+\tunpackLimit = 1
+\tfsckObjects = true
+\tkeepAlive = 5
+\tadvertisePushOptions = false
+[receive \"fsck\"]
+\tbadTimezone = ignore
+\tmissingSpaceBeforeDate = ignore
+\tmissingSpaceBeforeEmail = ignore
+\tmissingNameBeforeEmail = ignore
+\tzeroPaddedFilemode = ignore
+[uploadpack]
+\tkeepAlive = 5
+[protocol]
+\tversion = 2
+\tallow = never
+[protocol \"file\"]
+\tallow = always
+";
+
+/// How git is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Git {
+    /// Where hook, settings and socket lie.
+    directory: PathBuf,
+    /// The program that the hook is.
+    program: PathBuf,
+    /// Marks its processes, so that a later master finds those that are left.
+    mark: String,
+    limits: GitLimits,
+    max_memory_bytes: u64,
+}
+
+/// Which part of a conversation git has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it, through one connection.
+    Whole,
+    /// The offer of what is there, which begins it.
+    Offer,
+    /// The answer to one request.
+    Answer,
+}
+
+/// A running git. All that it has started is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// Its input.
+    pub(crate) stdin: Option<ChildStdin>,
+    /// Its output.
+    pub(crate) stdout: ChildStdout,
+    /// What it says besides.
+    pub(crate) stderr: Option<ChildStderr>,
+}
+
+impl Git {
+    /// Writes down what git needs. `program` is that of this process. Blocks.
+    pub(crate) fn prepare(
+        directory: PathBuf,
+        program: &Path,
+        mark: &str,
+        (limits, max_memory_bytes): (GitLimits, u64),
+    ) -> io::Result<Self> {
+        let hooks = directory.join("hooks");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&hooks)?;
+        let hook = hooks.join("pre-receive");
+        fs::write(&hook, HOOK)?;
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o700))?;
+        fs::write(directory.join("gitconfig"), SETTINGS)?;
+        let program = match program.strip_prefix("/proc/self") {
+            Ok(rest) => Path::new("/proc")
+                .join(std::process::id().to_string())
+                .join(rest),
+            Err(_) => program.to_owned(),
+        };
+        Ok(Self {
+            directory,
+            program,
+            mark: format!("{mark}git:"),
+            limits,
+            max_memory_bytes,
+        })
+    }
+
+    /// Where the master listens to hooks.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.join("hook.socket")
+    }
+
+    /// Whether there is a git.
+    pub(crate) async fn is_here(&self) -> bool {
+        let mut command = self.command();
+        command.arg("--version");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.status().await.is_ok_and(|status| status.success())
+    }
+
+    /// Starts git for a repository. `token` tells the master of which push a hook is.
+    pub(crate) fn start(
+        &self,
+        (service, part): (Service, Part),
+        repository: &Path,
+        protocol: Option<&Protocol>,
+        token: Option<&str>,
+    ) -> io::Result<Running> {
+        let mut command = self.command();
+        match service {
+            Service::Receive => {
+                let hooks = self.directory.join("hooks");
+                command
+                    .arg("-c")
+                    .arg(format!("core.hooksPath={}", hooks.display()))
+                    .arg("-c")
+                    .arg(format!("receive.maxInputSize={}", self.limits.pack_bytes))
+                    .arg("-c")
+                    .arg(format!("receive.hideRefs={UNDER_WAY}"))
+                    .arg("receive-pack");
+            }
+            Service::Upload => {
+                command
+                    .arg("-c")
+                    .arg(format!("uploadpack.hideRefs={UNDER_WAY}"))
+                    .args(["upload-pack", "--strict"]);
+            }
+        }
+        match part {
+            Part::Whole => {}
+            Part::Offer => {
+                command.args(["--stateless-rpc", "--advertise-refs"]);
+            }
+            Part::Answer => {
+                command.arg("--stateless-rpc");
+            }
+        }
+        command.arg(repository);
+        if let Some(protocol) = protocol {
+            command.env("GIT_PROTOCOL", protocol.as_str());
+        }
+        if let Some(token) = token {
+            command
+                .env(TOKEN_VARIABLE, token)
+                .env(SOCKET_VARIABLE, self.socket())
+                .env(PROGRAM_VARIABLE, &self.program);
+        }
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let limit = Rlimit {
+            current: Some(self.max_memory_bytes),
+            maximum: Some(self.max_memory_bytes),
+        };
+        // One that has ended already takes no memory. Its children have the same limit.
+        prlimit(pid, Resource::Data, limit).ok();
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        let stderr = child.stderr.take();
+        Ok(Running {
+            child,
+            stdin,
+            stdout: stdout.ok_or_else(|| io::Error::other("git has no output"))?,
+            stderr,
+        })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("git");
+        let kept = ["PATH", "TMPDIR", "LD_LIBRARY_PATH"];
+        command.env_clear();
+        command.envs(
+            kept.iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
+        command
+            .env("LC_ALL", "C")
+            .env("HOME", &self.directory)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", self.directory.join("gitconfig"))
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env(MARK_VARIABLE, &self.mark)
+            .current_dir("/");
+        command
+    }
+}
+
+impl Running {
+    /// Waits for its end. Its exit code; none where a signal ended it.
+    pub(crate) async fn end(&mut self) -> Option<i32> {
+        self.child.wait().await.ok()?.code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // There is an id as long as nobody has waited for its end, so the group is no stranger's.
+        let group = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            kill_process_group(group, Signal::KILL).ok();
+        }
+    }
+}
