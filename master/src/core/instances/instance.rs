@@ -83,6 +83,22 @@ impl Purpose {
         }
     }
 
+    /// Whether it is the same process of the same app, of whatever release.
+    #[must_use]
+    pub fn is_place_of(&self, other: &Self) -> bool {
+        let is_of_app = self.process().is_some() && self.project() == other.project();
+        is_of_app && self.process() == other.process() && self.num() == other.num()
+    }
+
+    /// The number among the processes of one type, or among the runs.
+    #[must_use]
+    pub fn num(&self) -> Option<u32> {
+        match self {
+            Self::Launch => None,
+            Self::App { num, .. } | Self::Run { num, .. } => Some(*num),
+        }
+    }
+
     /// The process type, of an app's.
     #[must_use]
     pub fn process(&self) -> Option<&str> {

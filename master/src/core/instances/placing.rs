@@ -171,9 +171,6 @@ impl Cluster {
         }
         let has_room = |slave: &&Slave| self.num_free_slots(slave) > 0;
         let free: Vec<&Slave> = self.slaves().filter(has_room).collect();
-        if free.is_empty() {
-            return None;
-        }
         // What others of the same needs found no slave for finds none either: many may wait.
         let mut hopeless: BTreeSet<(&BTreeMap<String, String>, bool)> = BTreeSet::new();
         let placed = waiting.iter().find_map(|id| {
@@ -185,32 +182,54 @@ impl Cluster {
                 return None;
             }
             let needs = (&instance.tags, self.is_image(instance));
-            if hopeless.contains(&needs) {
-                return None;
-            }
-            let hosts = free.iter().filter(|slave| self.can_run(slave, instance));
-            let template = instance.template.and_then(|id| self.template(id));
-            let digest = template.map(Template::digest);
-            let best = hosts.min_by_key(|slave| {
-                let is_cold = digest.is_none_or(|digest| !slave.snapshots.contains(digest));
-                let was_left = instance.left.is_some_and(|(left, _)| left == slave.id);
-                (
-                    was_left,
-                    self.num_beside(slave, instance),
-                    self.fullness(slave),
-                    is_cold,
-                    Reverse(self.num_free_slots(slave)),
-                    slave.id,
-                )
-            });
+            let best = match hopeless.contains(&needs) {
+                true => None,
+                false => self.best_of(&free, instance),
+            };
             if best.is_none() {
                 hopeless.insert(needs);
             }
-            Some((*id, best?.id, instance.generation.next()))
+            let best = best.or_else(|| self.host_of_predecessor(instance))?;
+            Some((*id, best.id, instance.generation.next()))
         });
         let (id, slave, generation) = placed?;
         let placed = InstanceFact::Placed { slave, generation };
         Some(Fact::Instance(id, placed))
+    }
+
+    fn best_of<'a>(&self, free: &[&'a Slave], instance: &Instance) -> Option<&'a Slave> {
+        let hosts = free.iter().copied();
+        let hosts = hosts.filter(|slave| self.can_run(slave, instance));
+        let template = instance.template.and_then(|id| self.template(id));
+        let digest = template.map(Template::digest);
+        hosts.min_by_key(|slave| {
+            let is_cold = digest.is_none_or(|digest| !slave.snapshots.contains(digest));
+            let was_left = instance.left.is_some_and(|(left, _)| left == slave.id);
+            (
+                was_left,
+                self.num_beside(slave, instance),
+                self.fullness(slave),
+                is_cold,
+                Reverse(self.num_free_slots(slave)),
+                slave.id,
+            )
+        })
+    }
+
+    /// The slave that has the one whose place an instance of an app is to take. There it may be one more than the slave has
+    /// slots, until the other one ends: a release must not wait for ever for a slot that the release before it has.
+    fn host_of_predecessor(&self, instance: &Instance) -> Option<&Slave> {
+        let Purpose::App { project, .. } = instance.purpose else {
+            return None;
+        };
+        let is_it = |other: &&Instance| {
+            other.id != instance.id && other.purpose.is_place_of(&instance.purpose)
+        };
+        let mut those = self.app_instances(project).filter(is_it);
+        those.find_map(|other| {
+            let slave = self.slave(other.slave?)?;
+            (!other.is_over() && self.can_run(slave, instance)).then_some(slave)
+        })
     }
 
     /// How many instances of the same app a slave has, so that it does not take all of them down. Those that end do not count.

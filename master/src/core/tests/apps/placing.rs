@@ -95,3 +95,23 @@ fn what_waits_says_why() {
     farm.tell(Command::StopInstance { by, instance });
     assert_eq!(slaves_of(&farm, &[2]), [2]);
 }
+
+#[test]
+fn a_successor_needs_no_slot_beside_the_one_that_it_follows() {
+    let mut farm = Scenario::with_app(&[("a:1", 1), ("b:1", 1)]);
+    farm.order(build("app", &["web"]));
+    farm.order(scale(&[("cmd", 0), ("web", 2)]));
+    farm.comes_up(2);
+    farm.comes_up(3);
+    farm.order(configure(json!({"values": {"A": 1}})));
+    let placed = |farm: &Scenario, slave| {
+        let those = farm.cluster.instances_on(SlaveId(slave));
+        those.filter(|instance| !instance.is_over()).count()
+    };
+    assert_eq!((placed(&farm, 2), placed(&farm, 3)), (2, 2));
+    // One that follows nothing waits.
+    farm.order(scale(&[("web", 3)]));
+    let waiting: Vec<_> = farm.cluster.waiting_instances().collect();
+    assert_eq!(waiting.len(), 1, "{:?}", farm.listed());
+    assert_eq!(wait_of(&farm, waiting[0].0), Some(Wait::NoSlot));
+}
