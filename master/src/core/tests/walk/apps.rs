@@ -17,7 +17,7 @@ use crate::core::instances::placing::Wait;
 use crate::core::tests::scenario::{Scenario, Turn};
 use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::ids::{InstanceId, ProjectId};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The value of a variable with which no process starts.
@@ -224,7 +224,7 @@ fn check_scale(cluster: &Cluster, app: &App) {
     let wanted: u32 = app.structure.keys().map(|p| app.num_wanted(p)).sum();
     assert_eq!(filled.len(), wanted as usize, "{app:?}");
     let broken = app.config_of(app.newest()).values.values();
-    let is_broken = broken.clone().any(|value| *value == Value::from(BROKEN));
+    let is_broken = broken.clone().any(|value| value == BROKEN);
     for instance in filled.values() {
         match instance.state {
             InstanceState::Up => assert!(!is_broken, "{instance:?}"),

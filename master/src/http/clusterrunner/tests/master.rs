@@ -3,6 +3,7 @@
 use super::golden;
 use crate::coordinator::Coordinator;
 use crate::core::command::{Opening, StoredResults};
+use crate::core::effect::Effect;
 use crate::http::clusterrunner::*;
 use crate::http::tokens::TokensOf;
 use crate::journal::Journal;
@@ -28,9 +29,31 @@ use clusterrunner_common::ids::Incarnation;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::Registration;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+/// Nobody carries effects out here; they must go somewhere all the same.
+fn run(coordinator: Coordinator, effects: UnboundedReceiver<Effect>) {
+    tokio::spawn(async move {
+        let _effects = effects;
+        let stop = CancellationToken::new();
+        coordinator.run(stop).await.unwrap();
+    });
+}
+
+fn sources_in(directory: &Path, space: &DiskSpace) -> Sources {
+    Sources::new(
+        directory,
+        OwnRepositories::in_test(directory),
+        GitOptions::default(),
+        true,
+        space.clone(),
+        CancellationToken::new(),
+    )
+}
 
 pub(super) struct Master {
     pub(super) routes: Router,
@@ -102,25 +125,11 @@ impl Master {
             app_story::record(&to_app_logs, cluster, events);
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
         });
-        tokio::spawn(async move {
-            // Nobody carries effects out here; they must go somewhere all the same.
-            let _effects = effects;
-            coordinator
-                .run(tokio_util::sync::CancellationToken::new())
-                .await
-                .unwrap();
-        });
+        run(coordinator, effects);
         let results = Results::new(directory.path().join("results")).unwrap();
         let snapshots = Snapshots::open(directory.path().join("templates")).unwrap();
         let space = DiskSpace::new(directory.path(), 0);
-        let sources = Sources::new(
-            directory.path(),
-            OwnRepositories::in_test(directory.path()),
-            GitOptions::default(),
-            true,
-            space.clone(),
-            CancellationToken::new(),
-        );
+        let sources = sources_in(directory.path(), &space);
         let accounts = Accounts::new(
             cluster.clone(),
             Secret::new(secret.to_owned()).unwrap(),
