@@ -49,11 +49,6 @@ pub(crate) fn signal(id: u32, signal: Signal) {
     kill_process(pid(id), signal).unwrap();
 }
 
-/// Signals a process group.
-pub(crate) fn signal_group(id: u32, signal: Signal) {
-    kill_process_group(pid(id), signal).unwrap();
-}
-
 /// Kills a process group, if it is still there.
 pub(crate) fn kill_group(id: u32) {
     kill_process_group(pid(id), Signal::KILL).ok();

@@ -7,7 +7,7 @@ use crate::wait::{PATIENCE, wait_for};
 use clusterrunner_common::api::BuildStatus;
 use clusterrunner_common::ids::BuildId;
 use reqwest::{Method, StatusCode};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -359,7 +359,7 @@ impl Pusher {
 impl Begun {
     /// Sends it what Ctrl-C sends, and waits for its end.
     pub(crate) fn interrupt(self) {
-        processes::signal_group(self.0.id(), Signal::INT);
+        kill_process_group(Pid::from_child(&self.0), Signal::INT).unwrap();
         self.fails();
     }
 
