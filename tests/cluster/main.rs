@@ -42,6 +42,7 @@ mod command_line;
 mod containers;
 mod daemons;
 mod damage;
+mod deis;
 mod doors;
 mod drop_in;
 mod durations;
