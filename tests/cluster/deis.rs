@@ -1,6 +1,7 @@
 //! Apps on real programs, deployed as the command line of Deis deploys them.
 
 mod client;
+mod routing;
 
 use crate::farm::{Extra, Farm};
 use crate::processes;
