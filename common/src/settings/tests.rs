@@ -110,6 +110,8 @@ fn flags_above_file_above_environment_above_defaults() {
     assert_eq!(place.master().general.slaves, ["a", "b"]);
     let place = Place::empty().with("CLUSTERRUNNER_LABELS", "gpu, big");
     assert!(place.slave().labels.iter().eq(["big", "gpu"]));
+    let place = Place::new("[slave]\nlabels = rack=2, gpu\n");
+    assert!(place.slave().labels.iter().eq(["gpu", "rack=2"]));
 }
 
 #[test]
