@@ -72,6 +72,12 @@ fn an_app_is_deployed_scaled_configured_rolled_back_and_destroyed() {
     );
     let back = machine.run_to(0, &["app", "rollback", "shop", "v2"]);
     assert!(back.stdout.contains("Release v5"), "{back:#?}");
+    let broken = machine.run_to(5, &["app", "deploy", "shop", "no-template"]);
+    assert!(
+        broken.stderr.contains("release v6 is not up: web.1 (error)"),
+        "{broken:#?}"
+    );
+    assert!(states(&machine).contains(&up("web.1", "v5")), "{broken:#?}");
     machine.run_to(0, &["app", "domains", "shop", "--add", "shop.example.org"]);
     let domains = machine.run_to(0, &["app", "domains", "shop"]).stdout;
     assert!(domains.contains("shop.example.org"), "{domains}");

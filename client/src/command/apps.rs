@@ -68,15 +68,15 @@ pub(crate) async fn run(options: AppOptions, common: CommonOptions) -> Result<Ex
         AppTask::Info { app, json } => show::info(&client, &app, json).await?,
         AppTask::Deploy { app, image } => {
             client.deploy_app(&app, &image).await.map_err(of_apps)?;
-            show::newest(&client, &app).await?;
+            show::made(&client, &app).await?;
         }
         AppTask::Scale { app, numbers } => scale(&client, &app, numbers).await?,
         AppTask::Config(options) => config::run(&client, *options).await?,
         AppTask::Releases { app, json } => show::releases(&client, &app, json).await?,
         AppTask::Rollback { app, release } => {
             let made = client.roll_app_back(&app, release).await;
-            let made = made.map_err(of_apps)?;
-            output::tell(format!("Release v{made} of {app} is made."));
+            made.map_err(of_apps)?;
+            show::made(&client, &app).await?;
         }
         AppTask::Run { app, command } => return run::run(&client, &app, &command).await,
         AppTask::Logs { app, shown } => print_log(&patient, &client, &app, &shown).await?,
@@ -105,7 +105,7 @@ async fn create(client: &Client, id: Option<String>) -> Result<(), Trouble> {
 async fn scale(client: &Client, app: &str, numbers: Vec<(String, u32)>) -> Result<(), Trouble> {
     let numbers: BTreeMap<String, u32> = numbers.into_iter().collect();
     client.scale_app(app, &numbers).await.map_err(of_apps)?;
-    show::containers(client, app).await
+    show::scaled(client, app).await
 }
 
 async fn domains(

@@ -1,6 +1,6 @@
 //! `clusterrunner app config`.
 
-use super::of_apps;
+use super::{of_apps, show};
 use crate::options::ConfigOptions;
 use crate::output;
 use crate::trouble::Trouble;
@@ -13,16 +13,20 @@ pub(super) async fn run(client: &Client, options: ConfigOptions) -> Result<(), T
     let app = options.app.clone();
     let json = options.json;
     let change = change(options);
-    let config = match change.is_empty() {
-        true => client.app_config(&app).await,
-        false => client.configure_app(&app, &change).await,
+    let is_changed = !change.is_empty();
+    let config = match is_changed {
+        true => client.configure_app(&app, &change).await,
+        false => client.app_config(&app).await,
     };
     let config = config.map_err(of_apps)?;
     match json {
         true => output::say_body(&config),
         false => print(&app, &config),
     }
-    Ok(())
+    match is_changed && !json {
+        true => show::made(client, &app).await,
+        false => Ok(()),
+    }
 }
 
 fn change(options: ConfigOptions) -> ConfigChange {

@@ -1,6 +1,7 @@
 //! Shows what an app is and has.
 
 use super::{numbers, of_apps};
+use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::{self, BAD, GOOD, NOTICE};
 use crate::trouble::Trouble;
@@ -44,11 +45,29 @@ pub(super) async fn info(client: &Client, app: &str, json: bool) -> Result<(), T
     Ok(())
 }
 
-/// The processes of an app.
-pub(super) async fn containers(client: &Client, app: &str) -> Result<(), Trouble> {
+/// The processes of an app after a change. An error if one of its newest release is not up.
+async fn changed(client: &Client, app: &str, newest: u64) -> Result<(), Trouble> {
     let containers = client.containers(app).await.map_err(of_apps)?;
     print_containers(&containers);
-    Ok(())
+    match not_up(&containers, newest) {
+        None => Ok(()),
+        Some(those) => {
+            let log = command(format_args!("app logs {app}"));
+            let trouble = Trouble::new(format!("release v{newest} is not up: {those}"));
+            Err(trouble.hint(format!("`{log}` says why")))
+        }
+    }
+}
+
+/// Those of a release that are not up: `web.1 (error), web.2 (crashed)`.
+fn not_up(containers: &[Container], version: u64) -> Option<String> {
+    let release = format!("v{version}");
+    let of_release = containers.iter().filter(|one| one.release == release);
+    let those = of_release.filter(|one| one.state != "up");
+    let those: Vec<String> = those
+        .map(|one| format!("{}.{} ({})", one.process, one.num, one.state))
+        .collect();
+    (!those.is_empty()).then(|| those.join(", "))
 }
 
 fn print_containers(containers: &[Container]) {
@@ -73,13 +92,23 @@ fn print_containers(containers: &[Container]) {
     table.print();
 }
 
-/// The newest release, and what runs of it.
-pub(super) async fn newest(client: &Client, app: &str) -> Result<(), Trouble> {
+/// The newest release after it was made, and what runs of it.
+pub(super) async fn made(client: &Client, app: &str) -> Result<(), Trouble> {
+    let newest = newest(client, app).await?;
+    output::tell(format!("Release v{newest} of {app} is made."));
+    changed(client, app, newest).await
+}
+
+/// What runs of the newest release after the structure was changed.
+pub(super) async fn scaled(client: &Client, app: &str) -> Result<(), Trouble> {
+    let newest = newest(client, app).await?;
+    changed(client, app, newest).await
+}
+
+async fn newest(client: &Client, app: &str) -> Result<u64, Trouble> {
     let releases = client.releases(app).await.map_err(of_apps)?;
-    if let Some(newest) = releases.first() {
-        output::tell(format!("Release v{} of {app} is made.", newest.version));
-    }
-    containers(client, app).await
+    let newest = releases.first().map(|release| release.version);
+    newest.ok_or_else(|| Trouble::new(format!("the master lists no release of {app}")))
 }
 
 /// The releases of an app.
@@ -122,4 +151,30 @@ pub(super) async fn domains(client: &Client, app: &str, json: bool) -> Result<()
     }
     table.print();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_up_of_the_newest_release_is_named() {
+        let container = |num: u32, release: &str, state: &str| -> Container {
+            serde_json::from_value(json!({
+                "type": "web",
+                "num": num,
+                "release": release,
+                "state": state,
+                "created": "2014-01-01T00:00:00UTC",
+            }))
+            .unwrap()
+        };
+        let containers = [
+            container(1, "v2", "crashed"),
+            container(1, "v3", "error"),
+            container(2, "v3", "up"),
+        ];
+        assert_eq!(not_up(&containers, 3).as_deref(), Some("web.1 (error)"));
+        assert_eq!(not_up(&containers[2..], 3), None);
+    }
 }
