@@ -138,6 +138,20 @@ for block in "$work"/blocks/sh-*; do
         bash -euo pipefail "$block" >"$work/polyaxon.out" || fail "$(cat "$block")"
         grep -q '"status": *"created"' "$work/polyaxon.out" || fail "no status"
         ;;
+    "export CLUSTERRUNNER_TOKEN="*)
+        say "an app"
+        cp -r examples/web "$work/app"
+        (
+            cd "$work/app"
+            git init --quiet --initial-branch=main
+            git add --all
+            git -c user.name=x -c user.email=x@localhost commit --quiet --message=first
+            # Nothing would end the last command.
+            sed -i 's/ -f$//' "$block"
+            bash -euo pipefail "$block" || fail "$(cat "$block")"
+        )
+        await sh -c 'test "$(clusterrunner app info hello | grep -c "web.* up")" = 3'
+        ;;
     *) fail "a block of commands that tests/readme.sh does not know: $first" ;;
     esac
 done
