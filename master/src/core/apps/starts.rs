@@ -165,8 +165,10 @@ fn runs_of(app: &App, release: &Release, process: &str) -> (Runs, Vec<String>) {
         let why = format!("release v{} has no build", release.version);
         return (Runs::Nothing(why), Vec::new());
     };
-    match build.command_of(process) {
-        Ok(command) => (build.runs.clone(), command),
-        Err(why) => (Runs::Nothing(why), Vec::new()),
+    match (&build.runs, build.command_of(process)) {
+        // That there is no such image says more than what it would have started.
+        (Runs::Nothing(_), _) => (build.runs.clone(), Vec::new()),
+        (Runs::Template(_) | Runs::Image(_), Ok(command)) => (build.runs.clone(), command),
+        (Runs::Template(_) | Runs::Image(_), Err(why)) => (Runs::Nothing(why), Vec::new()),
     }
 }

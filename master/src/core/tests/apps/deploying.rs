@@ -308,6 +308,9 @@ fn what_has_nothing_to_run_is_listed_with_the_reason() {
     assert_eq!(farm.listed(), ["web.1 v2 up", "web.1 v4 error"]);
     let reason = farm.one(3).reason.as_deref();
     assert_eq!(reason, Some("the process type web has no command"));
+    farm.order(build("No Image", &[]));
+    let reason = farm.one(4).reason.clone().unwrap();
+    assert!(reason.contains("\"No Image\" is no template"), "{reason}");
     farm.check_snapshots();
 }
 
