@@ -74,7 +74,9 @@ fn an_app_is_deployed_scaled_configured_rolled_back_and_destroyed() {
     assert!(back.stdout.contains("Release v5"), "{back:#?}");
     let broken = machine.run_to(5, &["app", "deploy", "shop", "no-template"]);
     assert!(
-        broken.stderr.contains("release v6 is not up: web.1 (error)"),
+        broken
+            .stderr
+            .contains("release v6 is not up: web.1 (error)"),
         "{broken:#?}"
     );
     assert!(states(&machine).contains(&up("web.1", "v5")), "{broken:#?}");
