@@ -72,6 +72,10 @@ impl Pushes {
                 pushes.talk(stream).await;
             });
         }
+        drop(listener);
+        if let Err(error) = std::fs::remove_file(self.git.socket()) {
+            tracing::warn!(%error, "the socket for pushes stays");
+        }
         talks.close();
         talks.wait().await;
     }
