@@ -168,6 +168,7 @@ async fn requests_are_measured_by_the_originals_endpoints() {
             "slaves_kept_out gauge",
             "instances gauge",
             "instance_slots gauge",
+            "apps gauge",
             "templates gauge",
             "template_snapshot_bytes gauge",
             "master_builds_kept gauge",
