@@ -27,6 +27,7 @@ use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
 use crate::http::deis;
 use crate::http::git::GitHttp;
+use crate::http::page::Page;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
 use crate::http::tokens::TokensOf;
@@ -64,6 +65,7 @@ use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
 use further_ports::FurtherPorts;
 use ssh_port::SshDoor;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -159,18 +161,14 @@ pub async fn serve(
         )),
         clusterrunner: clusterrunner::router(api, &gate, origins),
         git: GitHttp::new(farm.cluster.clone(), pushes.clone()),
+        page: Page::default(),
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
     let culling = router::cull(farm.cluster.clone(), readers.routes.clone(), stop.clone());
     let culling = tokio::spawn(culling);
     let draining = router::drain(farm.cluster.clone(), readers.routes, stop.clone());
     let draining = tokio::spawn(draining);
-    tracing::info!(
-        data_directory = %farm.directory.display(),
-        config_file = %farm.settings.general.config_file.display(),
-        "master listens on {}://{address}",
-        farm.settings.general.https.scheme()
-    );
+    farm.say_that_it_listens(address);
     let router = apis.router.clone();
     let families = Families::from(apis);
     let hooks = pushes.listen().map_err(ServeError::Pushes)?;
@@ -332,6 +330,15 @@ struct Farm {
 }
 
 impl Farm {
+    fn say_that_it_listens(&self, address: SocketAddr) {
+        tracing::info!(
+            data_directory = %self.directory.display(),
+            config_file = %self.settings.general.config_file.display(),
+            "master listens on {}://{address}",
+            self.settings.general.https.scheme()
+        );
+    }
+
     fn git(&self) -> GitOptions {
         let service = &self.settings.service;
         GitOptions {

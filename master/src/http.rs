@@ -9,6 +9,7 @@ pub mod clusterrunner;
 pub mod deis;
 pub mod git;
 mod list_address;
+pub mod page;
 pub mod polyaxon;
 pub mod server;
 pub mod shared_key;

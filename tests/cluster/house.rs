@@ -110,6 +110,21 @@ const RULES: &[(&[&str], &[&str])] = &[
             "http::page",
         ],
     ),
+    // The page is a client of the API, and nothing more.
+    (
+        &["master/src/http/page.rs", "master/src/http/page"],
+        &[
+            "crate::core",
+            "crate::coordinator",
+            "crate::read",
+            "crate::store",
+            "http::polyaxon",
+            "http::binder",
+            "http::deis",
+            "http::accounts",
+            "http::tokens",
+        ],
+    ),
 ];
 
 #[test]

@@ -1,7 +1,8 @@
 //! Which API owns a request. What the request means is for the API to say.
 
+use super::page;
 use crate::push::app_in;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER,
 };
@@ -20,10 +21,12 @@ pub enum Family {
     Deis,
     /// git's own: the code of apps.
     Git,
+    /// The page for browsers.
+    Page,
 }
 
 /// Paths and the API that owns them with all that is below. The first entry that fits counts.
-const CLAIMS: [(&str, Family); 13] = [
+const CLAIMS: [(&str, Family); 14] = [
     ("/api/v1", Family::Polyaxon),
     ("/ws/v1", Family::Polyaxon),
     ("/v1/auth", Family::Deis),
@@ -37,6 +40,7 @@ const CLAIMS: [(&str, Family); 13] = [
     ("/applications", Family::Binder),
     ("/preload", Family::Binder),
     ("/health", Family::Binder),
+    (page::TOP, Family::Page),
 ];
 
 /// What ClusterRunner has in version 2, where no prefix is needed, and Binder has, too.
@@ -72,9 +76,23 @@ pub fn owner(
     let claim = CLAIMS.iter().find(|(claimed, _)| is_below(path, claimed));
     match claim {
         Some((_, family)) => Some(*family),
+        None if is_browser_at_top(method, path, headers) => Some(Family::Page),
         None if is_below(path, SHARED) => owner_of_builds(method, path, headers, body),
         None => Some(REST),
     }
+}
+
+/// Whether somebody has typed the address of the farm into a browser.
+fn is_browser_at_top(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    let accepted = || headers.get_all(header::ACCEPT).iter();
+    let takes_html = |accepted: &HeaderValue| {
+        let accepted = accepted.to_str().unwrap_or_default().to_ascii_lowercase();
+        accepted.contains("text/html")
+    };
+    matches!(*method, Method::GET | Method::HEAD)
+        && path == "/"
+        && accepted().any(takes_html)
+        && !asks_clusterrunner(headers)
 }
 
 /// The owner of a path at or below [`SHARED`].
@@ -146,9 +164,9 @@ fn is_below(path: &str, top: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Family::{Binder, ClusterRunner, Deis, Git, Polyaxon};
+    use super::Family::{Binder, ClusterRunner, Deis, Git, Page, Polyaxon};
     use super::*;
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     fn headers(given: &[(&'static str, &'static str)]) -> HeaderMap {
         let given = given.iter().map(|(name, value)| {
@@ -198,9 +216,39 @@ mod tests {
             ("/v1/builds/a-b", ClusterRunner),
             ("/instances", ClusterRunner),
             ("/buildsx", ClusterRunner),
+            ("/ui", Page),
+            ("/ui/", Page),
+            ("/ui/builds/12", Page),
+            ("/uix", ClusterRunner),
+            ("/v2/ui", ClusterRunner),
         ] {
             let found = owner(&Method::GET, path, &HeaderMap::new(), None);
             assert_eq!(found, Some(family), "{path}");
+        }
+    }
+
+    #[test]
+    fn browsers_at_the_top_get_the_page() {
+        let firefox = (
+            "accept",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        );
+        for (given, method, path, family) in [
+            (&[firefox][..], "GET", "/", Page),
+            (&[firefox], "HEAD", "/", Page),
+            (&[JSON, firefox], "GET", "/", Page),
+            (&[firefox], "POST", "/", ClusterRunner),
+            (&[firefox], "GET", "/v1", ClusterRunner),
+            (&[firefox], "GET", "/builds/1", ClusterRunner),
+            (&[firefox, SIGNATURE], "GET", "/", ClusterRunner),
+            (&[firefox, V2], "GET", "/", ClusterRunner),
+            (&[JSON], "GET", "/", ClusterRunner),
+            (&[("accept", "*/*")], "GET", "/", ClusterRunner),
+            (&[], "GET", "/", ClusterRunner),
+        ] {
+            let method = method.parse().unwrap();
+            let found = owner(&method, path, &headers(given), None);
+            assert_eq!(found, Some(family), "{given:?} {method} {path}");
         }
     }
 

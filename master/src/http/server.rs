@@ -5,6 +5,7 @@ use super::claims::{Family, owner};
 use super::clusterrunner;
 use super::deis;
 use super::git::GitHttp;
+use super::page::Page;
 use super::polyaxon;
 use crate::router::Router;
 use axum::body::{Body, Bytes};
@@ -49,6 +50,8 @@ pub struct Apis {
     pub deis: deis::Router,
     /// Owns `/<app>.git`.
     pub git: GitHttp,
+    /// Owns `/ui`, and `/` for browsers.
+    pub page: Page,
 }
 
 /// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
@@ -100,6 +103,7 @@ impl Families {
             Family::Binder => self.0.binder.clone().call(request),
             Family::Deis => self.0.deis.clone().call(request),
             Family::Git => self.0.git.clone().call(request),
+            Family::Page => Box::pin(self.0.page.clone().call(request)),
         }
     }
 }
