@@ -24,21 +24,15 @@ mod web_pages;
 use crate::consoles::Consoles;
 use crate::coordinator::ClusterHandle;
 use crate::http::shared_key::SharedKey;
-use crate::http::tidy_path;
+use crate::http::tidy_path::{Tidy, other_method};
 use crate::read::builds::Builds;
 use crate::store::results::Results;
-use axum::extract::Request;
-use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::http::around::Answering;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::settings::ImagePolicy;
 use error::BinderError;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 /// What handlers need.
 #[derive(Clone, Debug)]
@@ -84,37 +78,13 @@ impl Printed {
     }
 }
 
-/// The API: paths are made tidy before its routes see them.
-#[derive(Clone)]
-pub struct Router(axum::Router);
+/// The API.
+pub type Router = Tidy<axum::Router>;
 
 /// All routes.
 pub fn router(api: Api) -> Router {
     let routes = routes::routes()
         .fallback(|| async { BinderError::DoesNotExist })
-        .method_not_allowed_fallback(other_method);
-    Router(routes.with_state(Arc::new(api)))
-}
-
-/// A method that the route does not have. Which ones it has is in the header `Allow`, and all that OPTIONS asks for.
-async fn other_method(method: Method) -> Response {
-    match method {
-        Method::OPTIONS => StatusCode::OK.into_response(),
-        other => BinderError::Method(other).into_response(),
-    }
-}
-
-impl tower::Service<Request> for Router {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Answering {
-        let answering = tower::Service::call(&mut self.0, tidy_path::tidied(request));
-        Box::pin(answering)
-    }
+        .method_not_allowed_fallback(|method| async { other_method(method, BinderError::Method) });
+    Tidy(routes.with_state(Arc::new(api)))
 }

@@ -31,13 +31,12 @@ mod uuids;
 
 use crate::coordinator::ClusterHandle;
 use crate::http::accounts::Accounts;
-use crate::http::tidy_path;
+use crate::http::tidy_path::{Tidy, other_method};
 use crate::read::feed::Feed;
 use crate::read::runs::Runs;
 use crate::store::app_logs::AppLogs;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::signature::SIGNATURE_HEADER;
 use clusterrunner_common::http::around::Answering;
@@ -68,9 +67,12 @@ pub struct Api {
     pub is_tls: bool,
 }
 
-/// The API: paths are made tidy before its routes see them.
+/// The API.
+pub type Router = Tidy<Doors>;
+
+/// The routes of the API, and who opens them.
 #[derive(Clone)]
-pub struct Router {
+pub struct Doors {
     routes: axum::Router,
     /// The same for requests that are signed with the farm's secret.
     signed: axum::Router,
@@ -82,24 +84,16 @@ pub fn router(api: Api, secret_holders: &Arc<Gate>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
     let routes = routes::routes()
         .fallback(|| async { DeisError::NotFound })
-        .method_not_allowed_fallback(other_method)
+        .method_not_allowed_fallback(|method| async { other_method(method, DeisError::Method) })
         .layer(gate)
         .with_state(api);
-    Router {
+    Tidy(Doors {
         signed: secret_holders.guard(routes.clone()),
         routes,
-    }
+    })
 }
 
-/// A method that the route does not have. Which ones it has is in the header `Allow`, and all that OPTIONS asks for.
-async fn other_method(method: Method) -> Response {
-    match method {
-        Method::OPTIONS => StatusCode::OK.into_response(),
-        other => DeisError::Method(other).into_response(),
-    }
-}
-
-impl tower::Service<Request> for Router {
+impl tower::Service<Request> for Doors {
     type Response = Response;
     type Error = Infallible;
     type Future = Answering;
@@ -109,7 +103,6 @@ impl tower::Service<Request> for Router {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        let request = tidy_path::tidied(request);
         match request.headers().contains_key(SIGNATURE_HEADER) {
             true => Box::pin(tower::Service::call(&mut self.signed, request)),
             false => Box::pin(tower::Service::call(&mut self.routes, request)),

@@ -34,19 +34,13 @@ mod versions;
 
 use crate::coordinator::ClusterHandle;
 use crate::http::accounts::Accounts;
-use crate::http::tidy_path;
+use crate::http::tidy_path::{Tidy, other_method};
 use crate::read::builds::Builds;
 use crate::store::own_repositories::OwnRepositories;
-use axum::extract::Request;
-use axum::http::Method;
-use axum::response::Response;
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::http::around::Answering;
 use clusterrunner_common::settings::ImagePolicy;
 use error::PolyaxonError;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 pub use streams::Streams;
 
@@ -75,9 +69,8 @@ pub struct Api {
     pub is_tls: bool,
 }
 
-/// The API: paths are made tidy before its routes see them.
-#[derive(Clone)]
-pub struct Router(axum::Router);
+/// The API.
+pub type Router = Tidy<axum::Router>;
 
 /// All routes, behind the gate.
 pub fn router(api: Api) -> Router {
@@ -85,30 +78,9 @@ pub fn router(api: Api) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
     let routes = routes::routes()
         .fallback(|| async { PolyaxonError::NotFound })
-        .method_not_allowed_fallback(other_method)
+        .method_not_allowed_fallback(|method| async {
+            other_method(method, PolyaxonError::MethodNotAllowed)
+        })
         .layer(gate);
-    Router(routes.with_state(api))
-}
-
-/// A method that the route does not have. Which ones it has is in the header `Allow`, and all that OPTIONS asks for.
-async fn other_method(method: Method) -> Result<(), PolyaxonError> {
-    match method {
-        Method::OPTIONS => Ok(()),
-        other => Err(PolyaxonError::MethodNotAllowed(other)),
-    }
-}
-
-impl tower::Service<Request> for Router {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Answering {
-        let answering = tower::Service::call(&mut self.0, tidy_path::tidied(request));
-        Box::pin(answering)
-    }
+    Tidy(routes.with_state(api))
 }

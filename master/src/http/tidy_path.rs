@@ -1,11 +1,46 @@
 //! Every route is there with and without a slash at its end, and slashes that follow each other count as one.
 
 use axum::extract::Request;
-use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use clusterrunner_common::http::around::{Answering, Inside};
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use tower::Service;
+
+/// The routes of an API, which see tidy paths only.
+#[derive(Clone)]
+pub struct Tidy<S>(pub(super) S);
+
+impl<S: Inside<Future: 'static>> Service<Request> for Tidy<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answering {
+        Box::pin(self.0.call(tidied(request)))
+    }
+}
+
+/// The answer to a method that a route does not have: all that OPTIONS asks for is in the header `Allow`, and the others
+/// are refused.
+pub(super) fn other_method<E: IntoResponse>(
+    method: Method,
+    refused: impl FnOnce(Method) -> E,
+) -> Response {
+    match method {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        other => refused(other).into_response(),
+    }
+}
 
 /// The request with a path that has no slash too many.
-pub(super) fn tidied(mut request: Request) -> Request {
+fn tidied(mut request: Request) -> Request {
     let uri = request.uri();
     let path = tidy(uri.path());
     if path == uri.path() {
