@@ -5,7 +5,6 @@
 //! nothing but the program.
 
 mod apps;
-mod bell;
 mod connection;
 mod culling;
 mod draining;

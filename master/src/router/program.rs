@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::forwarding::Taken;
-use super::passing::{Answer, Question};
+use super::passing::Answer;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
@@ -11,7 +11,6 @@ use clusterrunner_common::lock::lock;
 use hyper::body::Incoming;
 use hyper::upgrade::{self, OnUpgrade};
 use std::io;
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -56,8 +55,8 @@ pub(super) enum Unanswered {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) answer: Response<Incoming>,
-    /// What the answer comes by; none where a task of its own drives that.
-    connection: Option<Connection>,
+    /// What the answer comes by.
+    connection: Connection,
 }
 
 impl Program {
@@ -71,9 +70,7 @@ impl Program {
     }
 
     /// Has the program answer. Another connection is tried only where nothing of the request was sent.
-    pub(super) async fn ask(&self, request: Request) -> Result<Answered, Unanswered> {
-        let mut request = request.map(Question::new);
-        let is_sent = request.body().is_sent();
+    pub(super) async fn ask(&self, mut request: Request) -> Result<Answered, Unanswered> {
         loop {
             let kept = self.kept();
             let is_kept = kept.is_some();
@@ -86,31 +83,19 @@ impl Program {
                     }
                     Err(error) => {
                         self.refused.store(Timestamp::now().0, Ordering::Relaxed);
-                        let request = Box::new(request.map(Question::into_body));
+                        let request = Box::new(request);
                         return Err(Unanswered::Unreached { error, request });
                     }
                 },
             };
-            let answer = match connection.ask(request).await {
-                Ok(answer) => answer,
+            match connection.ask(request).await {
+                Ok(answer) => return Ok(Answered { answer, connection }),
                 Err(mut error) => match error.take_message() {
-                    // The program had closed it.
-                    Some(unsent) if is_kept => {
-                        request = unsent;
-                        continue;
-                    }
+                    // The program had closed the connection.
+                    Some(unsent) if is_kept => request = unsent,
                     _ => return Err(Unanswered::BrokenOff(error.into_error())),
                 },
-            };
-            // Whoever reads the answer does not see to it that the request is sent, however slowly it is read.
-            let connection = match is_sent.get() {
-                true => Some(connection),
-                false => {
-                    connection.leave();
-                    None
-                }
-            };
-            return Ok(Answered { answer, connection });
+            }
         }
     }
 
@@ -120,23 +105,17 @@ impl Program {
         refused > 0 && Timestamp::now().0.saturating_sub(refused) < DOUBTED_MS
     }
 
-    /// Takes a connection for the next request.
+    /// Takes a connection for the next request: of those that are free the one that was used last.
     fn kept(&self) -> Option<Connection> {
         let mut all = lock(&self.idle);
-        let last = all.pop()?;
-        if last.since.elapsed() <= KEPT_IDLE {
-            return Some(last.connection);
-        }
-        // The others are still older.
-        let old = mem::take(&mut *all);
-        drop(all);
-        drop(old);
-        None
+        close_old(&mut all);
+        let free = all.iter().rposition(|one| one.connection.is_free())?;
+        Some(all.remove(free).connection)
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub(super) fn keep(&self, mut connection: Connection) {
-        if connection.is_free() {
+    pub(super) fn keep(&self, connection: Connection) {
+        if !connection.is_closed() {
             let since = Instant::now();
             lock(&self.idle).push(Idle { connection, since });
         }
@@ -144,12 +123,14 @@ impl Program {
 
     /// Closes the connections that nobody has used for too long.
     pub(super) fn close_idle(&self) {
-        let mut all = lock(&self.idle);
-        let old = all.partition_point(|one| one.since.elapsed() > KEPT_IDLE);
-        let old: Vec<Idle> = all.drain(..old).collect();
-        drop(all);
-        drop(old);
+        close_old(&mut lock(&self.idle));
     }
+}
+
+fn close_old(idle: &mut Vec<Idle>) {
+    let now = Instant::now();
+    let is_old = |one: &Idle| now.duration_since(one.since) > KEPT_IDLE;
+    idle.retain(|one| !one.connection.is_closed() && !is_old(one));
 }
 
 impl Answered {
@@ -160,9 +141,6 @@ impl Answered {
 
     /// The program's side of that.
     pub(super) fn upgrade(&mut self) -> OnUpgrade {
-        if let Some(connection) = self.connection.take() {
-            connection.leave();
-        }
         upgrade::on(&mut self.answer)
     }
 
