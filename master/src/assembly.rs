@@ -2,8 +2,11 @@
 
 mod binder_api;
 mod deis_api;
+mod effects;
 mod error;
 mod further_ports;
+mod readers;
+mod running;
 mod ssh_port;
 
 pub use error::ServeError;
@@ -12,16 +15,8 @@ use crate::consoles::Consoles;
 use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
 use crate::core::effect::Effect;
-use crate::core::templates::bounds::TemplateBounds;
-use crate::effects::archiver::Archiver;
-use crate::effects::dispatcher::Dispatcher;
 use crate::effects::launched::Launched;
-use crate::effects::learning::{self, Durations};
-use crate::effects::preparer::{PREPARE_BUILD, Preparer};
-use crate::effects::project_locks::ProjectLocks;
-use crate::effects::retention::{Keeper, Projects};
-use crate::effects::slave_calls::ProjectLinks;
-use crate::effects::timing_files;
+use crate::effects::learning;
 use crate::http::accounts::Accounts;
 use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
@@ -31,17 +26,15 @@ use crate::http::page::Page;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
 use crate::http::tokens::TokensOf;
-use crate::journal::{EndedBuilds, Journal, JournalError, Run, Timings};
+use crate::journal::{EndedBuilds, Journal, Timings};
 use crate::push::{AppAddresses, Parts, Pushes};
-use crate::read::app_story;
 use crate::read::builds::Builds;
-use crate::read::event_log;
-use crate::read::feed::{self, Feed};
+use crate::read::feed::Feed;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
-use crate::router::{self, Hosts, Router, Routes};
+use crate::router::{self, Router};
 use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
@@ -52,7 +45,7 @@ use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::child::Children;
-use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
@@ -61,16 +54,16 @@ use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{Incarnation, SessionId};
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::process::command::end_marked;
-use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::settings::MasterSettings;
 use further_ports::FurtherPorts;
+use readers::Readers;
+use running::Running;
 use ssh_port::SshDoor;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How many answers wait at a time for what instances print.
@@ -260,58 +253,6 @@ async fn recover(
     recovering.await?
 }
 
-/// What is told of each fact once it is on disk.
-struct Readers {
-    published: Published<BuildPage>,
-    private: PrivateProjects,
-    events: EventLog,
-    feed: Feed,
-    routes: Routes,
-    /// How long atoms took.
-    heard: mpsc::Receiver<Run>,
-}
-
-impl Readers {
-    /// Has the coordinator tell the readers.
-    fn told_by(
-        coordinator: Coordinator,
-        settings: &MasterSettings,
-        launched: &Launched,
-    ) -> Result<(Coordinator, Self), ServeError> {
-        let general = &settings.general;
-        let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
-        let published = Published::new(BuildPage::of);
-        let source = feed::Source::after(coordinator.position());
-        let feed = source.feed();
-        let (mut to_learning, heard) = learning::listener();
-        let private = PrivateProjects::default();
-        let (to_published, to_event_log) = (published.clone(), events.clone());
-        let to_private = private.clone();
-        let own = [general.hostname.as_str(), &general.master_hostname];
-        let hosts = Hosts::new(settings.apps.domain.as_deref(), &own);
-        let routes = Routes::new(hosts, Timestamp::now());
-        let to_routes = routes.clone();
-        let to_app_logs = launched.app_logs.clone();
-        let coordinator = coordinator.telling(move |cluster, events| {
-            to_private.take_in(cluster, events);
-            to_routes.take_in(cluster, events);
-            to_published.take_in(cluster, events);
-            app_story::record(&to_app_logs, cluster, events);
-            event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
-            to_learning(cluster, events);
-        });
-        let readers = Self {
-            published,
-            private,
-            events,
-            feed,
-            routes,
-            heard,
-        };
-        Ok((coordinator, readers))
-    }
-}
-
 /// What the parts of a master share.
 struct Farm {
     settings: MasterSettings,
@@ -414,84 +355,6 @@ impl Farm {
         )
     }
 
-    fn projects(&self, sources: &Sources, own: OwnRepositories) -> Projects {
-        Projects {
-            mirrors: sources.mirrors.clone(),
-            work_trees: self.directory.join("work"),
-            locks: ProjectLocks::default(),
-            bounds: self.settings.service.kept_projects,
-            own,
-        }
-    }
-
-    /// Prepares builds with processes of `program`, which have `mark`.
-    fn preparer(
-        &self,
-        (program, mark): (PathBuf, &str),
-        timings: Timings,
-        projects: &Projects,
-    ) -> Preparer {
-        let (general, service) = (&self.settings.general, &self.settings.service);
-        Preparer {
-            mirrors: projects.mirrors.clone(),
-            work_trees: projects.work_trees.clone(),
-            own: projects.own.clone(),
-            git: self.git(),
-            remote_files: service.remote_files.clone(),
-            git_max_memory_bytes: service.git_max_memory_bytes,
-            children: Children::new(program, PREPARE_BUILD, mark, service.atom_kill_grace),
-            kill_grace: service.atom_kill_grace,
-            sweeper: Sweeper::new(service.atom_kill_grace),
-            default_timeouts: self.settings.default_timeouts,
-            hostname: general.hostname.clone(),
-            projects: projects.locks.clone(),
-            durations: Durations {
-                timings,
-                files: timing_files::directory(&general.base_directory),
-            },
-            space: self.space.clone(),
-            measured: self.measured.clone(),
-        }
-    }
-
-    fn dispatcher(&self, preparer: Preparer) -> Dispatcher {
-        let links = ProjectLinks {
-            directory: self.settings.build_symlink_directory.clone(),
-            session: self.session.clone(),
-        };
-        let archiver = Archiver {
-            results: self.results.clone(),
-            snapshots: self.launched.snapshots.clone(),
-            max_snapshot_bytes: self.settings.max_snapshot_bytes,
-            space: self.space.clone(),
-        };
-        let dispatcher = Dispatcher::new(
-            preparer,
-            archiver,
-            self.launched.clone(),
-            self.caller.clone(),
-            self.cluster.clone(),
-            links,
-            self.archived.clone(),
-        );
-        dispatcher.giving_projects(self.settings.get_project_from_master)
-    }
-
-    fn keeper(&self, projects: Projects) -> Keeper {
-        let templates = TemplateBounds {
-            max_number: self.settings.max_templates,
-            max_bytes: self.settings.max_templates_bytes,
-        };
-        Keeper::new(
-            self.cluster.clone(),
-            self.results.clone(),
-            self.archived.clone(),
-            (self.settings.kept_builds, templates),
-            projects,
-            self.measured.clone(),
-        )
-    }
-
     fn gate(&self, secret: Secret, private: &PrivateProjects) -> Arc<Gate> {
         let service = &self.settings.service;
         if service.accept_legacy_peers {
@@ -587,61 +450,5 @@ impl Farm {
             image_policy: self.settings.image_policy,
             remote_files: self.settings.service.remote_files.clone(),
         }
-    }
-}
-
-/// The tasks beside the server.
-struct Running {
-    coordinating: JoinHandle<Result<(), JournalError>>,
-    dispatching: JoinHandle<()>,
-    keeping: JoinHandle<()>,
-    learning: JoinHandle<()>,
-    /// Ends the coordinator.
-    end: CancellationToken,
-}
-
-impl Running {
-    /// Starts all. If the coordinator ends first, its journal has failed, and if the dispatcher breaks off nothing
-    /// works any more: all must go then, which the guards see to also where a task panics.
-    fn start(
-        coordinator: Coordinator,
-        (dispatcher, effects): (Dispatcher, mpsc::UnboundedReceiver<Effect>),
-        keeper: Keeper,
-        learning: impl Future<Output = ()> + Send + 'static,
-        stop: &CancellationToken,
-    ) -> Self {
-        let end = CancellationToken::new();
-        let coordinating = tokio::spawn({
-            let (end, with_all) = (end.clone(), stop.clone().drop_guard());
-            async move {
-                let _with_all = with_all;
-                coordinator.run(end).await
-            }
-        });
-        let dispatching = tokio::spawn({
-            let (stop, with_all) = (stop.clone(), stop.clone().drop_guard());
-            async move {
-                let _with_all = with_all;
-                dispatcher.run(effects, stop).await;
-            }
-        });
-        Self {
-            coordinating,
-            dispatching,
-            keeping: tokio::spawn(keeper.run(stop.clone())),
-            // It ends with the coordinator, which alone tells it something.
-            learning: tokio::spawn(learning),
-            end,
-        }
-    }
-
-    /// Waits for the end of all. The coordinator goes last, so that the others can report to the end.
-    async fn end(self) -> Result<(), ServeError> {
-        self.dispatching.await?;
-        self.keeping.await?;
-        self.end.cancel();
-        self.coordinating.await??;
-        self.learning.await?;
-        Ok(())
     }
 }

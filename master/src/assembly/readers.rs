@@ -1,0 +1,70 @@
+//! What follows the journal: whoever is told of each fact once it is on disk.
+
+use super::Launched;
+use super::ServeError;
+use crate::coordinator::Coordinator;
+use crate::effects::learning;
+use crate::http::clusterrunner::BuildPage;
+use crate::journal::Run;
+use crate::read::app_story;
+use crate::read::event_log;
+use crate::read::feed::{self, Feed};
+use crate::read::private::PrivateProjects;
+use crate::read::published::Published;
+use crate::router::{Hosts, Routes};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::logs::event_log::EventLog;
+use clusterrunner_common::settings::MasterSettings;
+use tokio::sync::mpsc;
+
+/// What is told of each fact once it is on disk.
+pub(super) struct Readers {
+    pub(super) published: Published<BuildPage>,
+    pub(super) private: PrivateProjects,
+    pub(super) events: EventLog,
+    pub(super) feed: Feed,
+    pub(super) routes: Routes,
+    /// How long atoms took.
+    pub(super) heard: mpsc::Receiver<Run>,
+}
+
+impl Readers {
+    /// Has the coordinator tell the readers.
+    pub(super) fn told_by(
+        coordinator: Coordinator,
+        settings: &MasterSettings,
+        launched: &Launched,
+    ) -> Result<(Coordinator, Self), ServeError> {
+        let general = &settings.general;
+        let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
+        let published = Published::new(BuildPage::of);
+        let source = feed::Source::after(coordinator.position());
+        let feed = source.feed();
+        let (mut to_learning, heard) = learning::listener();
+        let private = PrivateProjects::default();
+        let (to_published, to_event_log) = (published.clone(), events.clone());
+        let to_private = private.clone();
+        let own = [general.hostname.as_str(), &general.master_hostname];
+        let hosts = Hosts::new(settings.apps.domain.as_deref(), &own);
+        let routes = Routes::new(hosts, Timestamp::now());
+        let to_routes = routes.clone();
+        let to_app_logs = launched.app_logs.clone();
+        let coordinator = coordinator.telling(move |cluster, events| {
+            to_private.take_in(cluster, events);
+            to_routes.take_in(cluster, events);
+            to_published.take_in(cluster, events);
+            app_story::record(&to_app_logs, cluster, events);
+            event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
+            to_learning(cluster, events);
+        });
+        let readers = Self {
+            published,
+            private,
+            events,
+            feed,
+            routes,
+            heard,
+        };
+        Ok((coordinator, readers))
+    }
+}
