@@ -4,8 +4,8 @@ use super::containers::RuntimeChoice;
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
 use super::values::{
-    Amount, Bound, Days, Directory, Domain, Found, Host, Labels, Limit, MOST, Number, Port,
-    PortList, Ports, Registration, Seconds, SshPort, Value,
+    Amount, Bound, Days, Directory, Domain, Domains, Found, Host, Labels, Limit, MOST, Number,
+    Port, PortList, Ports, Registration, Seconds, SshPort, Value,
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
@@ -142,6 +142,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<LogSize>("max_app_log_bytes", MASTER),
     key_of::<LogSize>("max_instance_log_bytes", MASTER),
     key_of::<Domain>("app_domain", MASTER),
+    key_of::<Domains>("further_hostnames", MASTER),
     key_of::<Seconds<0>>("deploy_wait", MASTER),
     key_of::<Secret>("builder_key", MASTER),
     key_of::<Secret>("binder_api_key", MASTER),

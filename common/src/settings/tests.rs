@@ -301,6 +301,25 @@ fn the_domain_of_apps_is_a_name() {
 }
 
 #[test]
+fn the_master_may_have_further_names() {
+    let names = |text: &str| {
+        let file = format!("[master]\nfurther_hostnames = {text}\n");
+        Place::new(&file)
+    };
+    for (text, expected) in [
+        ("farm", &["farm"][..]),
+        ("CI.example.com., farm", &["ci.example.com", "farm"]),
+    ] {
+        assert_eq!(names(text).master().apps.further_hostnames, expected);
+    }
+    let error = names("ci.example.com, 10.0.0.1").error();
+    assert!(
+        error.contains("a list of names") && error.contains("10.0.0.1"),
+        "{error}"
+    );
+}
+
+#[test]
 fn slaves_are_lost_after_three_heartbeats() {
     let lost_after = |file: &str| Place::new(file).master().slave_lost_after.as_secs();
     assert_eq!(lost_after("[slave]\nheartbeat_interval = 60\n"), 180);

@@ -217,13 +217,32 @@ impl Value for Domain {
 
     fn read(found: &Found) -> Result<Self, SettingsError> {
         let text = found.text()?;
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let is_address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
-        match is_host(&name) && !is_address && !name.contains('_') {
-            true => Ok(Self(name)),
-            false => Err(found.expected("the name of a domain, such as apps.example.com", text)),
-        }
+        let what = "the name of a domain, such as apps.example.com";
+        let name = domain_name(text).ok_or_else(|| found.expected(what, text))?;
+        Ok(Self(name))
     }
+}
+
+/// Names of domains, as [`Domain`] has one.
+pub(super) struct Domains(pub(super) Vec<String>);
+
+impl Value for Domains {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let what = "a list of names, such as ci.example.com, builds.example.com";
+        let texts = Vec::<String>::read(found)?;
+        let names = texts
+            .iter()
+            .map(|text| domain_name(text).ok_or_else(|| found.expected(what, text)));
+        Ok(Self(names.collect::<Result<_, _>>()?))
+    }
+}
+
+fn domain_name(text: &str) -> Option<String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_address = name.starts_with('[') || name.parse::<IpAddr>().is_ok();
+    (is_host(&name) && !is_address && !name.contains('_')).then_some(name)
 }
 
 impl Value for IpAddr {

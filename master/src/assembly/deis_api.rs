@@ -7,11 +7,19 @@ use crate::read::feed::Feed;
 use crate::read::runs::Runs;
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::settings::MasterSettings;
 use std::sync::Arc;
+
+/// The names by which users reach the master: no app may have them.
+pub(super) fn own_names(settings: &MasterSettings) -> Vec<String> {
+    let general = &settings.general;
+    let first = [&general.hostname, &general.master_hostname];
+    let all = first.into_iter().chain(&settings.apps.further_hostnames);
+    all.cloned().collect()
+}
 
 impl Farm {
     pub(super) fn deis_api(&self, accounts: Accounts, is_tls: bool, feed: Feed) -> Api {
-        let general = &self.settings.general;
         let logs = self.launched.logs.clone();
         Api {
             runs: Runs::new(self.cluster.clone(), feed.clone(), logs),
@@ -20,7 +28,7 @@ impl Farm {
             cluster: self.cluster.clone(),
             accounts,
             apps: self.settings.apps.clone(),
-            own_names: vec![general.hostname.clone(), general.master_hostname.clone()],
+            own_names: own_names(&self.settings),
             is_tls,
         }
     }

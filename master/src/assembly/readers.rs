@@ -2,6 +2,7 @@
 
 use super::Launched;
 use super::ServeError;
+use super::deis_api::own_names;
 use crate::coordinator::Coordinator;
 use crate::effects::learning;
 use crate::http::clusterrunner::BuildPage;
@@ -44,7 +45,7 @@ impl Readers {
         let private = PrivateProjects::default();
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let to_private = private.clone();
-        let own = [general.hostname.as_str(), &general.master_hostname];
+        let own = own_names(settings);
         let hosts = Hosts::new(settings.apps.domain.as_deref(), &own);
         let routes = Routes::new(hosts, Timestamp::now());
         let to_routes = routes.clone();

@@ -31,10 +31,13 @@ pub(super) struct Named<'h> {
 
 impl Hosts {
     /// Apps below `app_domain`, on a master with these names.
-    pub(crate) fn new(app_domain: Option<&str>, own: &[&str]) -> Self {
+    pub(crate) fn new(app_domain: Option<&str>, own: &[impl AsRef<str>]) -> Self {
         Self {
             app_domain: app_domain.map(str::to_ascii_lowercase),
-            own: own.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            own: own
+                .iter()
+                .map(|name| name.as_ref().to_ascii_lowercase())
+                .collect(),
         }
     }
 

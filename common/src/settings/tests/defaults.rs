@@ -173,6 +173,7 @@ fn the_shipped_file_documents_every_key_in_its_section() {
                     .replace("ssh_port =", "ssh_port = OFF")
                     .replace("binder_api_key =", "binder_api_key = long enough")
                     .replace("builder_key =", "builder_key = long enough")
+                    .replace("further_hostnames =", "further_hostnames = ci.example.com")
                     .replace("app_domain =", "app_domain = apps.example.com")
                     .replace("launch_without_key =", "launch_without_key = True")
                     .replace("binder_ports =", "binder_ports = 8082, 8084")

@@ -104,6 +104,7 @@ impl Farm {
             apps: AppSettings {
                 domain: Some("deisapp.local".to_owned()),
                 deploy_wait: Duration::from_secs(60),
+                further_hostnames: Vec::new(),
                 builder_key: Some(Secret::new(BUILDER_KEY.to_owned()).unwrap()),
             },
             own_names: vec!["farm.example.net".to_owned()],
