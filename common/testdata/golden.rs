@@ -26,8 +26,9 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 29] = [
+const OURS: [&str; 30] = [
     "STATUS",
+    "all_atoms",
     "artifacts",
     "commit",
     "current_build_state",

@@ -10,8 +10,25 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use std::ops::Range;
 
-const DEFAULT_LIMIT: usize = 20;
-const MAX_LIMIT: usize = 200;
+/// How many entries a part of a list has.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Where nobody says how many.
+    default: usize,
+    most: usize,
+}
+
+/// Of lists of objects.
+const OF_OBJECTS: Limits = Limits {
+    default: 20,
+    most: 200,
+};
+
+/// Of lists of rows, which are short.
+const OF_ROWS: Limits = Limits {
+    default: 1_000,
+    most: 10_000,
+};
 
 /// A part of a list. As an extractor it is the whole list on version 1 paths, whatever the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +57,19 @@ impl Page {
     /// # Errors
     /// One of them is no whole number.
     pub fn parse(offset: Option<&str>, limit: Option<&str>) -> Result<Self, InvalidPage> {
+        Self::parse_within(offset, limit, OF_OBJECTS)
+    }
+
+    fn parse_within(
+        offset: Option<&str>,
+        limit: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self, InvalidPage> {
         let offset = offset.map(|text| number("offset", text)).transpose()?;
         let limit = limit.map(|text| number("limit", text)).transpose()?;
         Ok(Self {
             offset: offset.unwrap_or(0),
-            limit: limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+            limit: limit.unwrap_or(limits.default).min(limits.most),
         })
     }
 
@@ -79,10 +104,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
         if reached.is_none_or(|reached| reached.version() == ApiVersion::V1) {
             return Ok(Self::ALL);
         }
-        let query = QueryText::of(parts).map_err(bad_request)?;
-        let page = Self::parse(query.last("offset"), query.last("limit"));
-        page.map_err(|error| bad_request(error.to_string()))
+        of_query(parts, OF_OBJECTS).map_err(bad_request)
     }
+}
+
+/// A part of a list of rows, as an extractor: 1,000 of them where nobody says how many, 10,000 at most, on paths of
+/// both versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageOfRows(pub Page);
+
+impl<S: Send + Sync> FromRequestParts<S> for PageOfRows {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let page = of_query(parts, OF_ROWS).map_err(bad_request)?;
+        Ok(Self(page))
+    }
+}
+
+fn of_query(parts: &Parts, limits: Limits) -> Result<Page, String> {
+    let query = QueryText::of(parts)?;
+    let page = Page::parse_within(query.last("offset"), query.last("limit"), limits);
+    page.map_err(|error| error.to_string())
 }
 
 fn bad_request(error: String) -> Response {
@@ -163,6 +206,9 @@ mod tests {
         let parse = |offset, limit| Page::parse(offset, limit);
         assert_eq!(parse(Some("-3"), Some("-1")).unwrap().range(9), 0..0);
         assert_eq!(parse(None, Some("500")).unwrap().range(999), 0..200);
+        let of_rows = |limit| Page::parse_within(None, limit, OF_ROWS).unwrap();
+        assert_eq!(of_rows(None).range(99_999), 0..1_000);
+        assert_eq!(of_rows(Some("20000")).range(99_999), 0..10_000);
         let huge = "99999999999999999999";
         assert_eq!(parse(Some(huge), Some(huge)).unwrap().range(9), 9..9);
         for (offset, limit, name) in [

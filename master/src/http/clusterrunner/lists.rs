@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::response::Response;
 use clusterrunner_common::api::{BuildView, SubjobFilter, SubjobView};
 use clusterrunner_common::http::answers::Begun;
-use clusterrunner_common::http::clusterrunner::page::{Page, Wanted};
+use clusterrunner_common::http::clusterrunner::page::{Page, PageOfRows, Wanted};
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{self, Streamed};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -22,6 +22,7 @@ use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use futures_util::stream;
 use serde::Serialize;
+use serde_json::json;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,20 +34,42 @@ const HELD: usize = 1 << 20;
 /// What a request for a list speaks: decides what is listed as below it.
 type Form = (Reached, ApiVersion);
 
+/// What stands around the entries of a list.
+struct Frame {
+    before: String,
+    after: String,
+}
+
+impl Frame {
+    /// That of an object with nothing but the list `name`.
+    fn of(name: &str, form: &Form) -> Self {
+        Self::with(&format!("\"{name}\":["), "]", form)
+    }
+
+    /// That of an object with other fields before and after the list.
+    fn with(before: &str, after: &str, (reached, version): &Form) -> Self {
+        let children = reached.children(*version);
+        Self {
+            before: format!("{{{before}"),
+            after: format!("{after},\"child_routes\":{children}}}"),
+        }
+    }
+}
+
 /// The text of a list while it is made.
 struct Text {
     text: Vec<u8>,
     is_empty: bool,
     /// What comes after the list.
-    children: String,
+    after: String,
 }
 
 impl Text {
-    fn of(name: &str, (reached, version): &Form) -> Self {
+    fn begun(Frame { before, after }: Frame) -> Self {
         Self {
-            text: format!("{{\"{name}\":[").into_bytes(),
+            text: before.into_bytes(),
             is_empty: true,
-            children: reached.children(*version).to_owned(),
+            after,
         }
     }
 
@@ -66,15 +89,14 @@ impl Text {
     }
 
     fn end(&mut self) {
-        let end = format!("],\"child_routes\":{}}}", self.children);
-        self.text.extend_from_slice(end.as_bytes());
+        self.text.extend_from_slice(self.after.as_bytes());
     }
 }
 
-/// The answer with the list `name`, whose parts `part` gives.
+/// The answer with a list, whose parts `part` gives.
 async fn answer<T, C, F>(
     turns: &Turns,
-    (name, form): (&str, &Form),
+    frame: Frame,
     first: C,
     mut part: impl FnMut(C) -> F + Send + 'static,
 ) -> Result<Response, ApiError>
@@ -84,7 +106,7 @@ where
     F: Future<Output = Result<Part<T, C>, ApiError>> + Send + 'static,
 {
     let turn = turns.take().await;
-    let mut text = Text::of(name, form);
+    let mut text = Text::begun(frame);
     let mut cursor = Some(first);
     while let Some(at) = cursor.take_if(|_| text.text.len() < HELD) {
         let part = part(at).await?;
@@ -140,7 +162,7 @@ pub(super) async fn builds(
     let turns = api.turns.clone();
     let part = move |at| some_builds(Arc::clone(&api), caller, at, version);
     let all = AtBuild::range(&page.range(usize::MAX));
-    answer(&turns, ("builds", &(reached, version)), all, part).await
+    answer(&turns, Frame::of("builds", &(reached, version)), all, part).await
 }
 
 async fn some_builds(
@@ -178,7 +200,7 @@ pub(super) async fn queue(
         }
     };
     let all = AtBuild::range(&(0..usize::MAX));
-    answer(&turns, ("queue", &(reached, version)), all, part).await
+    answer(&turns, Frame::of("queue", &(reached, version)), all, part).await
 }
 
 pub(super) async fn subjobs(
@@ -207,7 +229,57 @@ pub(super) async fn subjobs(
         }
     };
     let first = AtSubjob::page(move |length| page.range(length));
-    answer(&turns, ("subjobs", &(reached, version)), first, part).await
+    answer(
+        &turns,
+        Frame::of("subjobs", &(reached, version)),
+        first,
+        part,
+    )
+    .await
+}
+
+/// All atoms of a build as rows of one table.
+pub(super) async fn atom_rows(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<BuildId>,
+    PageOfRows(page): PageOfRows,
+    version: ApiVersion,
+    reached: Reached,
+) -> Result<Response, ApiError> {
+    let of_live = |_: &Cluster, build: &Build| build.num_atoms;
+    let total = api.builds.seen(id, of_live, |ended| ended.build.num_atoms);
+    let total = total.await?;
+    let (turns, builds, running) = (api.turns.clone(), api.builds.clone(), api.running.clone());
+    let part = move |at| {
+        let (builds, running) = (builds.clone(), running.of(id));
+        async move {
+            let of_live = move |cluster: &Cluster, build: &Build, numbers: Range<usize>| {
+                let ids = numbers.filter_map(|number| u32::try_from(number).ok().map(SubjobId));
+                let rows = ids.filter_map(|id| {
+                    let runs = running.runs(cluster, build, id);
+                    Some(shapes::atom_rows(build, id, build.subjob(id)?, runs))
+                });
+                rows.collect()
+            };
+            let some = builds.some_subjobs(id, at, of_live, |build, id, subjob| {
+                shapes::atom_rows(build, id, subjob, Runs::at_end(build, id))
+            });
+            let Part { entries, next } = some.await?;
+            let entries = entries.into_iter().flatten().collect();
+            Ok(Part { entries, next })
+        }
+    };
+    let columns = json!(shapes::ATOM_COLUMNS);
+    let frame = Frame::with(
+        &format!("\"columns\":{columns},\"rows\":["),
+        &format!("],\"total\":{total}"),
+        &(reached, version),
+    );
+    // Every subjob has one atom, so that a page of atoms is one of subjobs. None beyond the total is listed, were the
+    // build prepared just now.
+    let length = usize::try_from(total).unwrap_or(usize::MAX);
+    let first = AtSubjob::page(move |subjobs| page.range(subjobs.min(length)));
+    answer(&turns, frame, first, part).await
 }
 
 /// Shows those of some subjobs of a build that are wanted, where the build is not archived.

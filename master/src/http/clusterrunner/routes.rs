@@ -62,6 +62,12 @@ fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(lists::subjobs),
         )
         .route(
+            "all_atoms",
+            "/build/[build_id]/atoms",
+            "/builds/[build_id]/atoms",
+            get(lists::atom_rows),
+        )
+        .route(
             "subjob",
             "/build/[build_id]/subjob/[subjob_id]",
             "/builds/[build_id]/subjobs/[subjob_id]",

@@ -1,9 +1,11 @@
 //! Builds, subjobs and slaves as this API shows them. Pure.
 
 mod accounts;
+mod atom_rows;
 mod launching;
 
 pub(super) use accounts::{token, user};
+pub(crate) use atom_rows::{ATOM_COLUMNS, atom_rows};
 pub(super) use launching::{instance, template};
 
 use crate::core::Cluster;

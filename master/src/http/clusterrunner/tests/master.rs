@@ -6,7 +6,7 @@ use crate::core::command::{Opening, StoredResults};
 use crate::core::effect::Effect;
 use crate::http::clusterrunner::*;
 use crate::http::tokens::TokensOf;
-use crate::journal::Journal;
+use crate::journal::{EndedBuilds, Journal};
 use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::Source;
@@ -64,6 +64,8 @@ pub(super) struct Master {
     pub(super) results: Results,
     pub(super) snapshots: Snapshots,
     pub(super) running: RunningAtoms,
+    /// The builds that are out of memory.
+    pub(super) archived: EndedBuilds,
     /// Follows runs of apps.
     pub(super) runs: Runs,
     _directory: tempfile::TempDir,
@@ -143,7 +145,7 @@ impl Master {
             sources,
             builds: Builds {
                 cluster: cluster.clone(),
-                archived,
+                archived: archived.clone(),
             },
             cluster: cluster.clone(),
             accounts: accounts.clone(),
@@ -191,6 +193,7 @@ impl Master {
             results,
             snapshots,
             running,
+            archived,
             runs,
             _directory: directory,
         }

@@ -1,0 +1,106 @@
+//! The atoms of a build as rows of a table: for readers that take very many at once. Pure.
+
+use super::atoms;
+use crate::core::builds::build::{Build, Subjob};
+use crate::read::running::Runs;
+use clusterrunner_common::api::{AtomState, AtomView};
+use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};
+use serde::Serialize;
+
+/// What stands in an [`AtomRow`], in order.
+pub(crate) const ATOM_COLUMNS: [&str; 18] = [
+    "subjob_id",
+    "atom_id",
+    "name",
+    "value",
+    "state",
+    "exit_code",
+    "signal",
+    "trouble",
+    "attempt",
+    "slave_id",
+    "slave_url",
+    "executor_id",
+    "started_at",
+    "actual_time",
+    "expected_time",
+    "output_bytes",
+    "max_memory_bytes",
+    "cpu_seconds",
+];
+
+/// An atom; in JSON a list of values, one for each of [`ATOM_COLUMNS`]. What is not known is null. The units are those
+/// of the atom's own page.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct AtomRow(
+    SubjobId,
+    AtomId,
+    Option<String>,
+    String,
+    AtomState,
+    Option<i32>,
+    Option<i32>,
+    Option<String>,
+    Option<Attempt>,
+    Option<SlaveId>,
+    Option<String>,
+    Option<ExecutorIndex>,
+    Option<f64>,
+    Option<f64>,
+    Option<f64>,
+    Option<u64>,
+    Option<u64>,
+    Option<f64>,
+);
+
+/// The rows of a subjob's atoms, in their order.
+pub(crate) fn atom_rows(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> Vec<AtomRow> {
+    let attempt = match (&subjob.result, runs) {
+        (Some((attempt, _)), _) => Some(*attempt),
+        (None, Runs::Atom(running)) => Some(running.attempt),
+        (None, Runs::CutOff) => build.cut_off.get(&id).copied(),
+        (None, Runs::Unsaid) => build.last_attempt(id),
+        (None, Runs::No) => None,
+    };
+    let rows = atoms(build, id, subjob, runs).map(|atom| {
+        let has_begun = atom.state != AtomState::NotStarted;
+        let slave = subjob.slave.filter(|_| has_begun);
+        let slave_url = slave.and_then(|slave| build.slave_urls.get(&slave));
+        row(
+            atom,
+            attempt.filter(|_| has_begun),
+            (slave, slave_url.cloned()),
+        )
+    });
+    rows.collect()
+}
+
+fn row(
+    atom: AtomView,
+    attempt: Option<Attempt>,
+    (slave_id, slave_url): (Option<SlaveId>, Option<String>),
+) -> AtomRow {
+    AtomRow(
+        atom.subjob_id,
+        atom.id,
+        atom.name,
+        atom.value.unwrap_or(atom.command_string),
+        atom.state,
+        atom.exit_code,
+        // An exit code below zero is a signal.
+        atom.exit_code
+            .and_then(|code| code.checked_neg())
+            .filter(|signal| *signal > 0),
+        atom.trouble,
+        attempt,
+        slave_id,
+        slave_url,
+        atom.executor_id,
+        atom.started_at,
+        atom.actual_time,
+        atom.expected_time,
+        None,
+        None,
+        None,
+    )
+}
