@@ -229,6 +229,8 @@ impl Pusher {
             "-oBatchMode=yes".to_owned(),
             // A host key that is another than before is refused.
             "-oStrictHostKeyChecking=accept-new".to_owned(),
+            // As the settings of usual systems send variables along: the server is not to answer that.
+            "-oSetEnv=LANG=C.UTF-8".to_owned(),
             format!("-oUserKnownHostsFile={}", known.display()),
         ]
     }

@@ -3,7 +3,7 @@
 use crate::core::access::UserCaller;
 use crate::push::{self, Part, Protocol, Pushes, Service};
 use clusterrunner_common::text::printable::plain;
-use russh::server::{Handle, Msg};
+use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,7 +25,6 @@ const STDERR: u32 = 1;
 pub(super) struct Talk {
     from: ChannelReadHalf,
     to: ChannelWriteHalf<Msg>,
-    session: Handle,
     pushes: Pushes,
     user: UserCaller,
 }
@@ -35,16 +34,11 @@ struct Gone;
 
 impl Talk {
     /// A talk with this user.
-    pub(super) fn new(
-        channel: Channel<Msg>,
-        session: Handle,
-        (pushes, user): (Pushes, UserCaller),
-    ) -> Self {
+    pub(super) fn new(channel: Channel<Msg>, pushes: Pushes, user: UserCaller) -> Self {
         let (from, to) = channel.split();
         Self {
             from,
             to,
-            session,
             pushes,
             user,
         }
@@ -74,7 +68,6 @@ impl Talk {
         loop {
             match self.from.wait().await.ok_or(Gone)? {
                 ChannelMsg::Exec { command, .. } => {
-                    self.answer(true).await?;
                     let Some((service, app)) = push::command(&command) else {
                         let command = String::from_utf8_lossy(&command);
                         let shown: String = command.chars().take(80).collect();
@@ -86,7 +79,6 @@ impl Talk {
                     return Ok(Some((service, app.to_owned())));
                 }
                 ChannelMsg::RequestShell { .. } => {
-                    self.answer(true).await?;
                     let name = self.pushes.name_of(self.user.id).await.ok().flatten();
                     let name = name.unwrap_or_default();
                     let line = format!(
@@ -100,16 +92,11 @@ impl Talk {
                     variable_value,
                     ..
                 } => {
-                    let is_version = variable_name == "GIT_PROTOCOL";
-                    let found = Protocol::of(&variable_value).filter(|_| is_version);
-                    self.answer(found.is_some()).await?;
+                    let found = protocol_in(&variable_name, &variable_value);
                     *protocol = found.or(protocol.take());
                 }
-                ChannelMsg::RequestPty { .. }
-                | ChannelMsg::RequestX11 { .. }
-                | ChannelMsg::RequestSubsystem { .. } => self.answer(false).await?,
                 ChannelMsg::Close => return Err(Gone),
-                // russh answers a request for an agent by itself: no.
+                // What else may be asked for was refused.
                 _ => {}
             }
         }
@@ -178,21 +165,18 @@ impl Talk {
         Ok(u32::try_from(code).unwrap_or(128))
     }
 
-    async fn answer(&self, is_yes: bool) -> Result<(), Gone> {
-        let id = self.to.id();
-        let answered = match is_yes {
-            true => self.session.channel_success(id).await,
-            false => self.session.channel_failure(id).await,
-        };
-        answered.map_err(|()| Gone)
-    }
-
     /// Tells the user something.
     async fn complain(&self, line: &str) -> Result<(), Gone> {
         let line = format!("{}\n", plain(line));
         let told = self.to.extended_data_bytes(STDERR, line.into_bytes()).await;
         told.map_err(|_| Gone)
     }
+}
+
+/// The version of git's protocol that a client sets through its environment; other variables are not taken.
+pub(super) fn protocol_in(variable: &str, value: &str) -> Option<Protocol> {
+    let is_version = variable == "GIT_PROTOCOL";
+    Protocol::of(value).filter(|_| is_version)
 }
 
 /// Passes on what git says, to its end.

@@ -8,7 +8,7 @@ use russh::keys::{Algorithm, PublicKey, PublicKeyBase64 as _};
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelOpenFailure};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -139,14 +139,14 @@ impl Handler for Visitor {
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        session: &mut Session,
+        _: &mut Session,
     ) -> Result<(), russh::Error> {
         let (Some(user), Some(open)) = (self.user, self.idle.open()) else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
         let (pushes, end) = (self.pushes.clone(), self.end.clone());
-        let talk = channel::Talk::new(channel, session.handle(), (pushes, user));
+        let talk = channel::Talk::new(channel, pushes, user);
         tokio::spawn(async move {
             let _open = open;
             tokio::select! {
@@ -157,6 +157,76 @@ impl Handler for Visitor {
         reply.accept().await;
         Ok(())
     }
+
+    // Requests are answered here, one after the other. A client takes a late answer for that to its next request, and
+    // most want no answer to the variables that they send along.
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_success(channel)
+    }
+
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_success(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        variable: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        match channel::protocol_in(variable, value) {
+            Some(_) => session.channel_success(channel),
+            None => session.channel_failure(channel),
+        }
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    // russh answers a request for an agent by itself: no.
 }
 
 #[cfg(test)]
