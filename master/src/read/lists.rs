@@ -7,6 +7,7 @@ use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
 use crate::journal::EndedBuild;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use std::cmp::Reverse;
 use std::ops::Range;
 
 /// How many builds one look at the cluster takes along.
@@ -27,13 +28,21 @@ pub struct Part<T, C> {
     pub next: Option<C>,
 }
 
-/// Where a list of builds goes on: with the first build that is not before this one, after some more
+/// Where a list of builds goes on: with the first build, in its order, that is not before this one, after some more
 /// are left out, and how many may still come.
 #[derive(Clone, Copy, Debug)]
 pub struct AtBuild {
     first: BuildId,
+    order: Order,
     skip: usize,
     left: usize,
+}
+
+/// In which order builds are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    OldestFirst,
+    NewestFirst,
 }
 
 /// Which subjobs are listed, and how many of them were given already.
@@ -49,8 +58,21 @@ impl AtBuild {
     pub fn range(wanted: &Range<usize>) -> Self {
         Self {
             first: BuildId(0),
+            order: Order::OldestFirst,
             skip: wanted.start,
             left: wanted.len(),
+        }
+    }
+
+    /// The newest builds, the newest first: those with smaller ids than `before`, if it is given, and at most `number`.
+    #[must_use]
+    pub fn newest(before: Option<BuildId>, number: usize) -> Self {
+        Self {
+            // No build has the id 0, so nothing is before the first one.
+            first: before.map_or(BuildId(u64::MAX), |id| BuildId(id.0.saturating_sub(1))),
+            order: Order::NewestFirst,
+            skip: 0,
+            left: number,
         }
     }
 
@@ -60,8 +82,13 @@ impl AtBuild {
 
     /// After `last`, if a whole part was there.
     fn next(self, last: Option<BuildId>, found: usize) -> Option<Self> {
+        let last = last?.0;
         let next = Self {
-            first: BuildId(last?.0 + 1),
+            first: BuildId(match self.order {
+                Order::OldestFirst => last + 1,
+                Order::NewestFirst => last.saturating_sub(1),
+            }),
+            order: self.order,
             skip: 0,
             left: self.left - found,
         };
@@ -87,6 +114,11 @@ impl<P: Fn(usize) -> Range<usize>> AtSubjob<P> {
     }
 }
 
+/// Takes those entries whose places are wanted.
+fn some<T>(entries: impl Iterator<Item = T>, wanted: &Range<usize>, take: &mut impl FnMut(T)) {
+    entries.skip(wanted.start).take(wanted.len()).for_each(take);
+}
+
 impl Builds {
     /// A part of the list of all builds, with the id of each.
     ///
@@ -100,13 +132,17 @@ impl Builds {
     ) -> Result<Part<(BuildId, T), AtBuild>, ReadError> {
         let looked = self.cluster.read(move |cluster| {
             let (mut live, mut archived, mut last) = (Vec::new(), Vec::new(), None);
-            let builds = cluster.all_builds_from(at.first);
-            for (id, build) in builds.skip(at.skip).take(at.take()) {
+            let mut take = |(id, build): (BuildId, Option<&Build>)| {
                 last = Some(id);
                 match build {
                     Some(build) => live.push((id, of_live(cluster, build))),
                     None => archived.push(id),
                 }
+            };
+            let wanted = at.skip..at.skip + at.take();
+            match at.order {
+                Order::OldestFirst => some(cluster.all_builds_from(at.first), &wanted, &mut take),
+                Order::NewestFirst => some(cluster.all_builds_until(at.first), &wanted, &mut take),
             }
             (live, archived, last)
         });
@@ -115,7 +151,10 @@ impl Builds {
         if !archived.is_empty() {
             let of_archived = move |build: &EndedBuild| (build.build.id, of_archived(build));
             entries.extend(self.archived.builds(archived, of_archived).await?);
-            entries.sort_by_key(|(id, _)| *id);
+            match at.order {
+                Order::OldestFirst => entries.sort_by_key(|(id, _)| *id),
+                Order::NewestFirst => entries.sort_by_key(|(id, _)| Reverse(*id)),
+            }
         }
         Ok(Part { entries, next })
     }
@@ -219,6 +258,10 @@ mod tests {
             "there were no more"
         );
         assert!(at.next(None, 0).is_none());
+        let newest = AtBuild::newest(Some(BuildId(80)), 100);
+        assert_eq!((newest.first, newest.take()), (BuildId(79), BUILDS_AT_ONCE));
+        let next = newest.next(Some(BuildId(16)), BUILDS_AT_ONCE).unwrap();
+        assert_eq!((next.first, next.left), (BuildId(15), 100 - BUILDS_AT_ONCE));
         let whole = AtBuild::range(&(0..BUILDS_AT_ONCE));
         assert!(whole.next(Some(BuildId(64)), BUILDS_AT_ONCE).is_none());
     }

@@ -132,6 +132,52 @@ fn bad_request(error: String) -> Response {
     refusal(StatusCode::BAD_REQUEST, error)
 }
 
+/// Whether the newest entries are wanted, and how many, as an extractor: `?newest_first=true&before=12&limit=50`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// The list is wanted in its usual order.
+    No,
+    /// The newest entries before this id, or of all, and at most so many.
+    Before(Option<u64>, usize),
+}
+
+impl Newest {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// The text to answer with: one of them is wrong.
+    fn parse(first: Option<&str>, before: Option<&str>, page: Page) -> Result<Self, String> {
+        match first {
+            None | Some("false") => return Ok(Self::No),
+            Some("true") => {}
+            Some(other) => {
+                return Err(format!(
+                    "'newest_first' must be true or false, not '{other}'."
+                ));
+            }
+        }
+        let before = before.map(|text| number("before", text)).transpose();
+        let before = before.map_err(|error| error.to_string())?;
+        let before = before.map(|id| u64::try_from(id).unwrap_or(u64::MAX));
+        Ok(Self::Before(before, page.limit))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Newest {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let page = Page::from_request_parts(parts, state).await?;
+        // Version 1 has whole lists in their usual order.
+        if page == Page::ALL {
+            return Ok(Self::No);
+        }
+        let query = QueryText::of(parts).map_err(bad_request)?;
+        let newest = Self::parse(query.last("newest_first"), query.last("before"), page);
+        newest.map_err(bad_request)
+    }
+}
+
 /// The parameters of a query.
 struct QueryText(Vec<(String, String)>);
 
@@ -220,5 +266,23 @@ mod tests {
             assert!(error.starts_with(name), "{error}");
         }
         assert_eq!(Page::ALL.range(7), 0..7);
+    }
+
+    #[test]
+    fn the_newest_are_asked_for_by_name() {
+        let page = Page::parse(None, Some("50")).unwrap();
+        let parse = |first, before| Newest::parse(first, before, page);
+        assert_eq!(parse(None, Some("7")), Ok(Newest::No));
+        assert_eq!(parse(Some("false"), None), Ok(Newest::No));
+        assert_eq!(parse(Some("true"), None), Ok(Newest::Before(None, 50)));
+        let before = Newest::Before(Some(7), 50);
+        assert_eq!(parse(Some("true"), Some("7")), Ok(before));
+        for (first, before, name) in [
+            ("yes", None, "'newest_first'"),
+            ("true", Some("x"), "'before'"),
+        ] {
+            let error = parse(Some(first), before).unwrap_err();
+            assert!(error.starts_with(name), "{error}");
+        }
     }
 }

@@ -61,6 +61,22 @@ impl Cluster {
         })
     }
 
+    /// As [`Cluster::all_builds_from`], but up to this id, the newest first.
+    pub fn all_builds_until(
+        &self,
+        last: BuildId,
+    ) -> impl Iterator<Item = (BuildId, Option<&Build>)> {
+        let live = self.builds.range(..=last).rev();
+        let mut live = live.filter(|(id, _)| !self.is_deleted(**id)).peekable();
+        let ended = self.ended.range(..=last).rev().map(|(id, _)| id);
+        let mut ended = ended.filter(|id| !self.is_deleted(**id)).peekable();
+        std::iter::from_fn(move || match (live.peek(), ended.peek()) {
+            (Some((id, _)), Some(other)) if *other > *id => ended.next().map(|id| (*id, None)),
+            (Some(_), _) => live.next().map(|(id, build)| (*id, Some(build.as_ref()))),
+            (None, _) => ended.next().map(|id| (*id, None)),
+        })
+    }
+
     /// What was measured of archived builds.
     #[must_use]
     pub fn measures(&self) -> &Measures {

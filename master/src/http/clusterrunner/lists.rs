@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::response::Response;
 use clusterrunner_common::api::{BuildView, SubjobFilter, SubjobView};
 use clusterrunner_common::http::answers::Begun;
-use clusterrunner_common::http::clusterrunner::page::{Page, PageOfRows, Wanted};
+use clusterrunner_common::http::clusterrunner::page::{Newest, Page, PageOfRows, Wanted};
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{self, Streamed};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -156,13 +156,23 @@ pub(super) async fn builds(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     page: Page,
+    newest: Newest,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
     let turns = api.turns.clone();
     let part = move |at| some_builds(Arc::clone(&api), caller, at, version);
-    let all = AtBuild::range(&page.range(usize::MAX));
-    answer(&turns, Frame::of("builds", &(reached, version)), all, part).await
+    let first = match newest {
+        Newest::No => AtBuild::range(&page.range(usize::MAX)),
+        Newest::Before(before, limit) => AtBuild::newest(before.map(BuildId), limit),
+    };
+    answer(
+        &turns,
+        Frame::of("builds", &(reached, version)),
+        first,
+        part,
+    )
+    .await
 }
 
 async fn some_builds(

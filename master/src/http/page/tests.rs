@@ -35,8 +35,8 @@ async fn each_address_of_the_page_is_answered_with_the_page() {
         "/ui/assets",
         "/ui/assets/",
         "/ui/assets/x.js",
-        "/ui/assets/page.css/x",
-        "/ui/assets/../page.css",
+        "/ui/assets/style.css/x",
+        "/ui/assets/../style.css",
     ] {
         assert_eq!(ask(Method::GET, path, None).await.0, 404, "{path}");
     }
@@ -68,7 +68,7 @@ async fn a_file_that_the_browser_has_is_not_sent_again() {
 
 #[tokio::test]
 async fn each_answer_says_what_a_browser_may_do_with_it() {
-    for path in ["/", "/ui/", "/ui/assets/page.js", "/ui/assets/none"] {
+    for path in ["/", "/ui/", "/ui/assets/main.js", "/ui/assets/none"] {
         let (_, headers, _) = ask(Method::GET, path, None).await;
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");

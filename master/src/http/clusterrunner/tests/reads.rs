@@ -182,6 +182,18 @@ async fn lists_of_builds_are_whole_and_their_pages_too() {
         let wanted = &all[offset..(offset + limit).min(150)];
         assert_eq!(master.ids(&path, "builds").await, wanted, "{path}");
     }
+    let newest: Vec<u64> = (1..=150).rev().collect();
+    for (query, wanted) in [
+        ("", &newest[..20]),
+        ("&limit=100", &newest[..100]),
+        ("&limit=200&before=101", &newest[50..]),
+        ("&before=3", &newest[148..]),
+        ("&before=1", &[]),
+        ("&before=999&limit=0", &[]),
+    ] {
+        let path = format!("/builds?newest_first=true{query}");
+        assert_eq!(master.ids(&path, "builds").await, wanted, "{path}");
+    }
     for build in [1, 70, 150] {
         let path = format!("/v1/build/{build}");
         master.documented("PUT", &path, CANCEL).await;

@@ -1,0 +1,163 @@
+// All atoms of a build, in columns: a build may have a hundred thousand, and objects would take ten times the memory. Pure.
+
+/** States of an atom, as numbers that order them: what needs a look comes first. */
+export const FAILED = 0, RUNNING = 1, CANCELED = 2, PASSED = 3, WAITING = 4;
+/** Keys of the states, for colours and icons, and their words. */
+export const KEYS = ["failed", "running", "canceled", "passed", "waiting"];
+export const WORDS = ["Failed", "Running", "Canceled", "Passed", "Waiting"];
+
+const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
+  "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
+const TEXTS = ["name", "value", "trouble", "slave_url"];
+
+export class Atoms {
+  #numbers = Object.fromEntries(NUMBERS.map((name) => [name, new Float64Array(0)]));
+  #texts = Object.fromEntries(TEXTS.map((name) => [name, []]));
+  /** One string for each text that many atoms have. */
+  #known = new Map();
+  #places = new Map();
+  /** The state of each atom. */
+  states = new Uint8Array(0);
+  /** How many atoms there are. */
+  size = 0;
+  /** Changes with each `put`. */
+  version = 0;
+
+  /**
+   * Takes atoms as they now are.
+   * @param {string[]} columns names of the entries of each row
+   * @param {any[][]} rows
+   */
+  put(columns, rows) {
+    const at = Object.fromEntries(columns.map((name, index) => [name, index]));
+    const numbers = NUMBERS.filter((name) => name in at);
+    const texts = TEXTS.filter((name) => name in at);
+    for (const row of rows) {
+      const key = row[at.subjob_id] * 2 ** 21 + row[at.atom_id];
+      let place = this.#places.get(key);
+      if (place === undefined) {
+        place = this.size;
+        this.#grow(place + 1);
+        this.#places.set(key, place);
+      }
+      for (const name of numbers) this.#numbers[name][place] = row[at[name]] ?? NaN;
+      for (const name of texts) this.#texts[name][place] = this.#shared(name, row[at[name]]);
+      this.states[place] = stateOf(row[at.state], row[at.exit_code], row[at.trouble]);
+    }
+    this.version += 1;
+  }
+
+  #shared(name, text) {
+    if (text === null || text === undefined) return null;
+    if (name === "value") return text;
+    if (!this.#known.has(text)) this.#known.set(text, text);
+    return this.#known.get(text);
+  }
+
+  #grow(size) {
+    if (size > this.states.length) {
+      const length = Math.max(64, this.states.length * 2, size);
+      const longer = (old, Kind) => {
+        const array = new Kind(length).fill(NaN);
+        array.set(old);
+        return array;
+      };
+      this.states = longer(this.states, Uint8Array);
+      for (const name of NUMBERS) this.#numbers[name] = longer(this.#numbers[name], Float64Array);
+    }
+    this.size = size;
+  }
+
+  /** A number of an atom; NaN where it is not known. */
+  number(name, place) {
+    return this.#numbers[name][place];
+  }
+
+  /** The numbers of all atoms, and perhaps more behind them. */
+  column(name) {
+    return this.#numbers[name];
+  }
+
+  /** A text of an atom, or null. */
+  text(name, place) {
+    return this.#texts[name][place] ?? null;
+  }
+
+  /** What an atom is called: what its variable is set to. */
+  label(place) {
+    return this.text("value", place) ?? this.text("name", place) ?? `atom ${this.number("subjob_id", place)}.${this.number("atom_id", place)}`;
+  }
+
+  /** The place of an atom, or undefined. */
+  find(subjob, atom) {
+    return this.#places.get(subjob * 2 ** 21 + atom);
+  }
+
+  /** How an atom ended: as `ending` takes it. */
+  end(place) {
+    const number = (name) => {
+      const found = this.number(name, place);
+      return Number.isNaN(found) ? null : found;
+    };
+    return { exit_code: number("exit_code"), signal: number("signal"), trouble: this.text("trouble", place) };
+  }
+
+  /** How many atoms are in each state. */
+  counts() {
+    const counts = [0, 0, 0, 0, 0];
+    for (let place = 0; place < this.size; place += 1) counts[this.states[place]] += 1;
+    return counts;
+  }
+
+  /**
+   * The places of the atoms that a filter has, in order.
+   * @param {{text?: string, state?: number | null, sort?: string, isDown?: boolean}} wanted
+   * @returns {Uint32Array}
+   */
+  ordered({ text = "", state = null, sort = "id", isDown = false }) {
+    const places = new Uint32Array(this.size);
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (let place = 0; place < this.size; place += 1) {
+      if (state !== null && this.states[place] !== state) continue;
+      if (words.length && !this.#has(place, words)) continue;
+      places[found] = place;
+      found += 1;
+    }
+    const order = places.subarray(0, found);
+    const sign = isDown ? -1 : 1;
+    if (sort === "id") {
+      if (isDown) order.reverse();
+    } else if (sort === "state") {
+      order.sort((one, other) => sign * (this.states[one] - this.states[other]) || one - other);
+    } else if (TEXTS.includes(sort)) {
+      const texts = this.#texts[sort];
+      const compare = (one, other) => (one === other ? 0 : one === null ? 1 : other === null ? -1 : one < other ? -sign : sign);
+      order.sort((one, other) => compare(texts[one] ?? null, texts[other] ?? null) || one - other);
+    } else {
+      const numbers = this.#numbers[sort];
+      // What is not known comes last, whichever way the rest is sorted.
+      order.sort((one, other) => {
+        const [a, b] = [numbers[one], numbers[other]];
+        if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b) || one - other;
+        return sign * (a - b) || one - other;
+      });
+    }
+    return order;
+  }
+
+  #has(place, words) {
+    const texts = [this.#texts.value[place], this.#texts.name[place], this.#texts.trouble[place], this.#texts.slave_url[place]];
+    const text = texts.filter(Boolean).join(" ").toLowerCase();
+    return words.every((word) => text.includes(word));
+  }
+}
+
+function stateOf(state, exitCode, trouble) {
+  switch (state) {
+    case "NOT_STARTED": return WAITING;
+    case "IN_PROGRESS": return RUNNING;
+    case "CANCELED": return CANCELED;
+    default: return exitCode === 0 && !trouble ? PASSED : FAILED;
+  }
+}

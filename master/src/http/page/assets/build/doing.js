@@ -1,0 +1,64 @@
+// What those who are signed in may do with a build: cancel it, and run it or its failed atoms again.
+
+import { change, session } from "../api.js";
+import { fill, h } from "../dom.js";
+import { isOver } from "../format.js";
+import { go, to } from "../router.js";
+import { ask } from "../dialogs.js";
+
+/** The request of a build that runs some atoms again. Pure. @param {string[] | null} atoms null for all */
+export function again(build, atoms) {
+  const request = { ...build.request_params };
+  // The same commit, whatever the branch has become.
+  if (request.type === "git" && build.commit) request.hash = build.commit;
+  if (atoms) request.atoms_override = atoms;
+  for (const key of Object.keys(request)) if (request[key] === null) delete request[key];
+  return request;
+}
+
+export class Doing {
+  constructor(signal) {
+    this.element = h("div", { class: "actions" });
+    this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
+    window.addEventListener("session", () => this.build && this.draw(this.build, true), { signal });
+  }
+
+  draw(build, isAnew = false) {
+    const mark = `${isOver(build)} ${build.failed_atoms?.length ?? 0}`;
+    if (mark === this.mark && !isAnew) {
+      this.build = build;
+      return;
+    }
+    this.mark = mark;
+    this.build = build;
+    if (!session.user) return fill(this.element);
+    const button = (word, act, kind) => h("button", { type: "button", class: kind, on: { click: (event) => this.#do(event.currentTarget, act) } }, word);
+    fill(this.element, isOver(build)
+      ? [build.failed_atoms?.length ? button("Retry failed", () => this.#again(build.failed_atoms.map((atom) => atom.command_string))) : null, button("Retry all", () => this.#again(null))]
+      : button("Cancel", () => this.#cancel(), "danger"));
+  }
+
+  async #do(button, act) {
+    button.disabled = true;
+    this.problem.hidden = true;
+    try {
+      await act();
+    } catch (error) {
+      fill(this.problem, error.message);
+      this.problem.hidden = false;
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  async #cancel() {
+    const { id } = this.build;
+    if (!await ask(`Cancel build ${id}?`, "All its commands are killed. What has ended keeps its results.", "Cancel the build", "Keep it running")) return;
+    await change("PUT", `/v2/builds/${id}`, { status: "canceled" });
+  }
+
+  async #again(atoms) {
+    const { build_id: id } = await change("POST", "/v2/builds", again(this.build, atoms));
+    go(to.build(id));
+  }
+}

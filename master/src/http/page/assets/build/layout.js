@@ -1,0 +1,157 @@
+// Where the bars of a waterfall are: rows of slaves and their executors, and when what runs there. Pure.
+
+import { RUNNING, WAITING } from "./atoms.js";
+
+/** More waiting atoms than these are not drawn one by one. */
+const MOST_PREDICTED = 20000;
+
+/**
+ * A row of executors: one of a slave that heads those of its executors, or one of an executor.
+ * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: Uint32Array}} Row
+ */
+
+/**
+ * The rows of a build.
+ * @param {import("./atoms.js").Atoms} atoms
+ * @param {{kind: string, slave_id: number | null, slave_url: string | null}[]} steps slaves that set up have a row, too
+ * @returns {Row[]} by slave and executor; `places` are atoms in the order of their starts
+ */
+export function rows(atoms, steps) {
+  const slaves = new Map();
+  const slaveOf = (id, url) => {
+    if (!slaves.has(id)) slaves.set(id, { url: url ?? `slave ${id}`, lanes: new Map() });
+    return slaves.get(id);
+  };
+  const [slaveIds, executors, starts] = ["slave_id", "executor_id", "started_at"].map((name) => atoms.column(name));
+  for (let place = 0; place < atoms.size; place += 1) {
+    if (Number.isNaN(starts[place]) || Number.isNaN(slaveIds[place]) || Number.isNaN(executors[place])) continue;
+    const { lanes } = slaveOf(slaveIds[place], atoms.text("slave_url", place));
+    const lane = lanes.get(executors[place]);
+    if (lane) lane.push(place);
+    else lanes.set(executors[place], [place]);
+  }
+  for (const step of steps) if (step.slave_id !== null && step.slave_id !== undefined) slaveOf(step.slave_id, step.slave_url);
+  const found = [];
+  for (const [slave, { url, lanes }] of [...slaves].sort(([one], [other]) => one - other)) {
+    found.push({ kind: "slave", slave, url });
+    for (const [executor, places] of [...lanes].sort(([one], [other]) => one - other)) {
+      const ordered = Uint32Array.from(places).sort((one, other) => starts[one] - starts[other]);
+      found.push({ kind: "lane", slave, url, executor, places: ordered });
+    }
+  }
+  return found;
+}
+
+/** When an atom began and ended, or `now` while it runs; in seconds since 1970. */
+export function times(atoms, place, now) {
+  const began = atoms.number("started_at", place);
+  const took = atoms.number("actual_time", place);
+  if (atoms.states[place] === RUNNING) return [began, Math.max(began, now)];
+  return [began, Number.isNaN(took) ? began : began + took];
+}
+
+/** How long an atom will take that has not ended: as expected, else as the median of those that ended. */
+export function expectations(atoms) {
+  const took = Array.from(atoms.column("actual_time").subarray(0, atoms.size)).filter((time) => !Number.isNaN(time));
+  took.sort((one, other) => one - other);
+  const median = took.length ? took[took.length >> 1] : NaN;
+  const expected = atoms.column("expected_time");
+  return (place) => (Number.isNaN(expected[place]) ? median : expected[place]);
+}
+
+/**
+ * Where the rest of a build will run, if each executor takes the next waiting atom as soon as it is free.
+ * @param {import("./atoms.js").Atoms} atoms
+ * @param {Row[]} found
+ * @param {number} now
+ * @returns {{row: number, place: number, from: number, to: number}[]} also the expected rest of those that run
+ */
+export function predict(atoms, found, now) {
+  const expected = expectations(atoms);
+  const bars = [];
+  const heap = [];
+  found.forEach((row, index) => {
+    if (row.kind !== "lane") return;
+    const last = row.places[row.places.length - 1];
+    let free = now;
+    if (atoms.states[last] === RUNNING) {
+      const end = atoms.number("started_at", last) + expected(last);
+      if (end > now) {
+        bars.push({ row: index, place: last, from: now, to: end });
+        free = end;
+      }
+    }
+    push(heap, { free, row: index });
+  });
+  if (!heap.length) return bars;
+  let drawn = 0;
+  for (let place = 0; place < atoms.size && drawn < MOST_PREDICTED; place += 1) {
+    if (atoms.states[place] !== WAITING) continue;
+    const takes = expected(place);
+    if (Number.isNaN(takes)) continue;
+    const next = pop(heap);
+    bars.push({ row: next.row, place, from: next.free, to: next.free + takes });
+    push(heap, { free: next.free + takes, row: next.row });
+    drawn += 1;
+  }
+  return bars;
+}
+
+const before = (one, other) => one.free < other.free || (one.free === other.free && one.row < other.row);
+
+function push(heap, entry) {
+  let at = heap.length;
+  heap.push(entry);
+  while (at > 0) {
+    const parent = (at - 1) >> 1;
+    if (!before(heap[at], heap[parent])) break;
+    [heap[at], heap[parent]] = [heap[parent], heap[at]];
+    at = parent;
+  }
+}
+
+function pop(heap) {
+  const first = heap[0];
+  const last = heap.pop();
+  if (!heap.length) return first;
+  heap[0] = last;
+  for (let at = 0; ;) {
+    let least = at;
+    for (const child of [2 * at + 1, 2 * at + 2]) {
+      if (child < heap.length && before(heap[child], heap[least])) least = child;
+    }
+    if (least === at) return first;
+    [heap[at], heap[least]] = [heap[least], heap[at]];
+    at = least;
+  }
+}
+
+/** The last of some places, ordered by start, that began at `moment` at the latest; -1 if none did. */
+export function lastBegun(atoms, places, moment) {
+  const starts = atoms.column("started_at");
+  let [low, high] = [0, places.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (starts[places[middle]] <= moment) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** Steps of an axis of time: round numbers of seconds, so far apart that about `number` fit. */
+export function tickStep(seconds, number) {
+  const steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
+    7200, 14400, 21600, 43200, 86400];
+  return steps.find((step) => seconds / step <= number) ?? Math.ceil(seconds / number / 86400) * 86400;
+}
+
+/** A moment of an axis: `0`, `0.25 s`, `1:05`, `2:00:00`. */
+export function tickText(seconds, step) {
+  if (seconds <= 0) return "0";
+  if (step < 1) return `${seconds.toFixed(step < 0.01 ? 3 : step < 0.1 ? 2 : 1)} s`;
+  if (step < 60 && seconds < 60) return `${Math.round(seconds)} s`;
+  const whole = Math.round(seconds);
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}

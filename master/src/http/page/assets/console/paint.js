@@ -1,0 +1,43 @@
+// Lines of a console as elements.
+
+import { h } from "../dom.js";
+import { PLAIN, legible, readLine, rgb } from "./ansi.js";
+
+/**
+ * A line as an element.
+ * @param {string} line without its line feed
+ * @param {import("./ansi.js").Look | null} look how the line before ended
+ * @returns {{element: HTMLElement, look: import("./ansi.js").Look}}
+ */
+export function paint(line, look) {
+  const read = readLine(line, look ?? PLAIN);
+  const element = h("span", { class: "text" });
+  for (const piece of read.pieces) element.append(pieceOf(piece));
+  if (read.cut) element.append(h("span", { class: "cut" }, ` … ${read.cut.toLocaleString("en")} more characters; the raw output has them`));
+  return { element, look: read.look };
+}
+
+function pieceOf({ text, look }) {
+  if (look === PLAIN) return document.createTextNode(text);
+  const names = ["bold", "dim", "italic", "underline", "strike", "hidden"].filter((name) => look[name]);
+  let { fg, bg } = look;
+  if (look.inverse) {
+    [fg, bg] = [bg, fg];
+    if (fg === null) names.push("fg-ground");
+    if (bg === null) names.push("bg-text");
+  }
+  if (fg !== null && fg < 16) names.push(`fg-${look.bold && fg < 8 ? fg + 8 : fg}`);
+  if (bg !== null && bg < 16) names.push(`bg-${bg}`);
+  const piece = look.link ? h("a", { href: look.link, rel: "noreferrer noopener", target: "_blank" }) : document.createElement("span");
+  if (names.length) piece.className = names.join(" ");
+  const [front, back] = [fg, bg].map((colour) => (colour === null ? null : rgb(colour)));
+  // On a ground of its own a colour is what it is; on ours it must be seen.
+  if (front) piece.style.color = css(bg === null && !look.inverse ? legible(front) : front);
+  if (back) piece.style.backgroundColor = css(back);
+  piece.append(document.createTextNode(text));
+  return piece;
+}
+
+function css([red, green, blue]) {
+  return `rgb(${red} ${green} ${blue})`;
+}

@@ -1,0 +1,103 @@
+// Begins the page: its head, and the view of each address.
+
+import { ApiError, learnSession, session, signOut } from "./api.js";
+import { fill, h } from "./dom.js";
+import { connection } from "./live.js";
+import { tab } from "./notify.js";
+import { go, route, to } from "./router.js";
+
+const SECTIONS = [
+  ["Builds", to.builds(), ["builds", "build", "atom", "step"]],
+];
+const VIEWS = {
+  builds: () => import("./views/builds.js"),
+  build: () => import("./views/build.js"),
+  atom: () => import("./views/console.js"),
+  step: () => import("./views/console.js"),
+};
+const WORDS = { live: "Live", asking: "Live", lost: "The master does not answer. Trying again …", idle: "" };
+
+const main = document.getElementById("main");
+/** Ends what the present view does. */
+let present = new AbortController();
+let shownPath = null;
+
+async function show(isFirst) {
+  if (shownPath === location.pathname + location.search) return;
+  shownPath = location.pathname + location.search;
+  present.abort();
+  present = new AbortController();
+  const { signal } = present;
+  const { view, params } = route(location.pathname);
+  showSections(view);
+  main.className = `view-${view}`;
+  window.scrollTo(0, 0);
+  try {
+    if (!VIEWS[view]) return missing();
+    tab("ClusterRunner");
+    const module = await VIEWS[view]();
+    if (signal.aborted) return;
+    fill(main);
+    // A view lasts until another one takes its place.
+    const shown = module.show({ main, params, signal, query: new URLSearchParams(location.search) });
+    if (!isFirst) main.focus({ preventScroll: true });
+    await shown;
+  } catch (error) {
+    if (!signal.aborted) failed(error);
+  }
+}
+
+/** Shows why a view cannot be shown. */
+export function failed(error) {
+  const words = error instanceof ApiError ? error.message : "The page has a fault. The browser's console says more.";
+  fill(main, h("div", { class: "empty" }, h("h1", {}, "This cannot be shown"), h("p", {}, words),
+    h("p", {}, h("button", { type: "button", on: { click: again } }, "Try again"))));
+  if (!(error instanceof ApiError)) console.error(error);
+}
+
+function again() {
+  shownPath = null;
+  show(true);
+}
+
+function missing() {
+  tab("No such page");
+  fill(main, h("div", { class: "empty" }, h("h1", {}, "There is no such page"),
+    h("p", {}, h("a", { href: to.builds() }, "All builds"))));
+}
+
+function showSections(view) {
+  const links = SECTIONS.map(([word, href, views]) =>
+    h("a", { href, "aria-current": views.includes(view) ? "page" : null }, word));
+  fill(document.getElementById("sections"), links);
+}
+
+function showConnection() {
+  const place = document.getElementById("connection");
+  place.dataset.state = connection.state;
+  fill(place, WORDS[connection.state]);
+}
+
+function showAccount() {
+  const place = document.getElementById("account");
+  if (!session.user) return fill(place);
+  const leave = h("button", { type: "button", class: "quiet", on: { click: () => signOut().then(again) } }, "Sign out");
+  fill(place, h("bdi", { class: "user" }, session.user), leave);
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  if (!link || !isPlain || event.defaultPrevented || link.target || link.hasAttribute("download")) return;
+  const url = new URL(link.href);
+  const isView = url.origin === location.origin && /^\/(ui(\/(?!assets\/).*)?)?$/.test(url.pathname);
+  if (!isView || (url.pathname === location.pathname && url.search === location.search && url.hash)) return;
+  event.preventDefault();
+  go(url.pathname + url.search + url.hash);
+});
+window.addEventListener("popstate", () => show(false));
+window.addEventListener("connection", showConnection);
+window.addEventListener("session", showAccount);
+
+showSections(route(location.pathname).view);
+learnSession().catch(() => showAccount()).finally(() => show(true));

@@ -1,0 +1,54 @@
+// Which view an address shows. Pure but for `go`.
+
+const ID = "(\\d{1,15})";
+/** Paths below `/ui`, and the names of their parts. */
+const ROUTES = [
+  ["/?", "builds", []],
+  ["/builds", "builds", []],
+  [`/builds/${ID}`, "build", ["build"]],
+  [`/builds/${ID}/subjobs/${ID}/atoms/${ID}`, "atom", ["build", "subjob", "atom"]],
+  [`/builds/${ID}/steps/${ID}`, "step", ["build", "step"]],
+  ["/submit", "submit", []],
+  ["/slaves", "slaves", []],
+  ["/templates", "templates", []],
+  ["/instances", "instances", []],
+  [`/instances/${ID}`, "instance", ["instance"]],
+  ["/apps", "apps", []],
+  ["/users", "users", []],
+  ["/sign-in", "sign_in", []],
+].map(([path, view, names]) => [new RegExp(`^/ui${path}/?$`), view, names]);
+
+/**
+ * The view of a path and its numbers; the view `missing` where there is none.
+ * @param {string} path
+ * @returns {{view: string, params: Record<string, number>}}
+ */
+export function route(path) {
+  for (const [pattern, view, names] of ROUTES) {
+    const found = pattern.exec(path === "/" || path === "/ui" ? "/ui/" : path);
+    if (found) return { view, params: Object.fromEntries(names.map((name, at) => [name, Number(found[at + 1])])) };
+  }
+  return { view: "missing", params: {} };
+}
+
+/** Addresses of views. */
+export const to = {
+  builds: () => "/ui/",
+  build: (build) => `/ui/builds/${build}`,
+  atom: (build, subjob, atom) => `/ui/builds/${build}/subjobs/${subjob}/atoms/${atom}`,
+  step: (build, step) => `/ui/builds/${build}/steps/${step}`,
+  submit: () => "/ui/submit",
+  slaves: () => "/ui/slaves",
+  templates: () => "/ui/templates",
+  instances: () => "/ui/instances",
+  instance: (id) => `/ui/instances/${id}`,
+  apps: () => "/ui/apps",
+  users: () => "/ui/users",
+  signIn: () => "/ui/sign-in",
+};
+
+/** Shows another view of the page. */
+export function go(path) {
+  history.pushState(null, "", path);
+  window.dispatchEvent(new PopStateEvent("popstate"));
+}

@@ -1,0 +1,193 @@
+// One build: how far it is, what ran when, what failed, and why.
+
+import { read, readOr } from "../api.js";
+import { About } from "../build/about.js";
+import { Atoms } from "../build/atoms.js";
+import { readAtoms } from "../build/atoms_source.js";
+import { Doing } from "../build/doing.js";
+import { FailedAtoms } from "../build/failed.js";
+import { Steps, stepsOf } from "../build/steps.js";
+import { AtomTable } from "../build/table.js";
+import { Waterfall } from "../build/waterfall.js";
+import { Why } from "../build/why.js";
+import { announce, chip, fill, h, name, time } from "../dom.js";
+import { ago, buildState, commitAddress, duration, isOver, jobOf, moment, projectOf, span } from "../format.js";
+import { follow } from "../live.js";
+import { canNotify, ended, isWanted, tab, want } from "../notify.js";
+import { bar, parts, words } from "../progress.js";
+import { to } from "../router.js";
+import { short } from "../text.js";
+
+/** Without events, a build of more atoms than these is read so often only, in milliseconds. */
+const MANY = 2000, MANY_EVERY = 10000;
+
+/** Shows the view. */
+export async function show({ main, params, signal }) {
+  const view = new BuildView(main, params.build, signal);
+  view.tick();
+  await follow({
+    events: `/v2/builds/${params.build}/events`,
+    load: () => view.load(),
+    on: {
+      build: ({ build }) => view.take(build),
+      atoms: ({ columns, rows }) => view.takeAtoms(columns, rows),
+    },
+    signal,
+    isOver: () => view.isWhole,
+    pause: () => (view.atoms.size > MANY ? MANY_EVERY : 2000),
+  });
+}
+
+class BuildView {
+  constructor(main, id, signal) {
+    this.id = id;
+    this.signal = signal;
+    this.main = main;
+    this.atoms = new Atoms();
+    this.columns = null;
+    this.build = null;
+    this.steps = null;
+    this.listed = null;
+    /** Whether all is read of a build that is over. */
+    this.isWhole = false;
+    this.drawing = 0;
+    this.head = h("div", { class: "head" });
+    this.facts = h("p", { class: "facts muted" });
+    this.bar = h("div");
+    this.message = h("pre", { class: "message", hidden: true });
+    this.doing = new Doing(signal);
+    this.table = new AtomTable(id, this.atoms);
+    this.failed = new FailedAtoms(id, this.atoms, signal, (state) => this.table.filterState(state));
+    this.waterfall = new Waterfall(id, this.atoms, signal);
+    this.stepTable = new Steps(id);
+    this.why = new Why(id);
+    this.about = new About();
+    fill(main, h("p", { class: "empty" }, "Loading …"));
+  }
+
+  async load() {
+    const { build } = await read(`/v2/builds/${this.id}`, this.signal);
+    this.take(build);
+    await Promise.all([
+      readAtoms(this.id, this.atoms, () => this.draw(), this.signal),
+      this.loadSteps(),
+    ]);
+    if (isOver(build)) {
+      await this.why.load(this.signal);
+      this.isWhole = true;
+    }
+    this.draw();
+  }
+
+  async loadSteps() {
+    const found = await readOr(null, `/v2/builds/${this.id}/steps`, this.signal);
+    this.listed = found ? found.steps : null;
+    this.steps = null;
+  }
+
+  /** Takes the build as it now is. */
+  take(build) {
+    const before = this.build;
+    this.build = build;
+    if (!this.listed) this.steps = null;
+    if (before && !isOver(before) && isOver(build)) this.over();
+    else if (before && this.listed && before.status !== build.status) this.loadSteps().then(() => this.draw(), () => {});
+    this.draw();
+  }
+
+  over() {
+    const { word } = buildState(this.build);
+    announce(`Build ${this.id}: ${word}`);
+    ended(this.id, word.toLowerCase());
+    // What only the end tells: steps, explanation, durations of the last atoms.
+    this.load().catch(() => {});
+  }
+
+  takeAtoms(columns, rows) {
+    this.columns = columns ?? this.columns;
+    if (!this.columns) return;
+    this.atoms.put(this.columns, rows);
+    this.draw();
+  }
+
+  draw() {
+    this.drawing ||= requestAnimationFrame(() => {
+      this.drawing = 0;
+      if (!this.signal.aborted && this.build) this.drawNow();
+    });
+  }
+
+  drawNow() {
+    const { build } = this;
+    const state = buildState(build);
+    const over = isOver(build);
+    const { began, ended: end } = span(build);
+    tab(`${state.word}: ${short(projectOf(build), 40)} #${build.id}`, state.key);
+    this.drawHead(state);
+    fill(this.bar, build.num_atoms || !over ? [bar(build, over), h("p", { class: "muted small under-bar" }, words(parts(build)) || waitWords(build))] : null);
+    this.message.hidden = !build.error_message;
+    fill(this.message, build.error_message ?? "");
+    if (!this.element) {
+      this.element = h("div", {}, this.head, this.facts, this.bar, this.message, this.doing.problem, this.failed.element, this.waterfall.element,
+        this.table.element, this.stepTable.element, this.why.element, this.about.warned, this.about.element);
+      fill(this.main, this.element);
+    }
+    this.steps ??= this.listed ?? stepsOf(build);
+    this.failed.draw();
+    this.waterfall.element.hidden = over && !this.atoms.size;
+    this.table.element.hidden = over && !this.atoms.size;
+    this.waterfall.show({ began: began ?? NaN, ended: end, left: build.seconds_left }, this.steps);
+    if (this.table.drawn !== this.atoms.version) this.table.draw(began);
+    this.table.drawn = this.atoms.version;
+    this.stepTable.draw(this.steps, began);
+    this.about.draw(build, over);
+    this.doing.draw(build);
+  }
+
+  drawHead(state) {
+    const { build } = this;
+    const over = isOver(build);
+    const { began, ended: end } = span(build);
+    const params = build.request_params ?? {};
+    const job = jobOf(build);
+    const commit = build.commit ?? params.hash;
+    const link = commitAddress(params.url, commit);
+    const now = Date.now() / 1000;
+    const mark = JSON.stringify([state, job, commit, isWanted(build.id)]);
+    if (mark !== this.mark) {
+      this.mark = mark;
+      fill(this.head, h("div", {},
+        h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", `#${build.id}`),
+        h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
+        h("div", { class: "actions" }, over ? null : this.notifyButton(), this.doing.element));
+    }
+    fill(this.facts,
+      params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 80))] : null,
+      commit ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, short(commit, 10))) : null,
+      h("span", {}, "queued ", time(began, ago(began, now), moment(began))),
+      h("span", {}, over ? "took " : "for ", h("strong", {}, began ? duration((end ?? now) - began) : "–")),
+      build.seconds_left !== null && !over ? h("span", {}, `about ${duration(build.seconds_left)} left`) : null);
+  }
+
+  notifyButton() {
+    if (!canNotify()) return null;
+    const isOn = isWanted(this.id);
+    return h("button", { type: "button", "aria-pressed": String(isOn), on: { click: async (event) => {
+      if (await want(this.id)) event.target.setAttribute("aria-pressed", "true");
+    } } }, "Tell me when it ends");
+  }
+
+  /** Lets durations and the line of now go on. */
+  async tick() {
+    while (!this.signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      if (!document.hidden && this.build && !isOver(this.build)) this.draw();
+    }
+  }
+}
+
+function waitWords(build) {
+  const found = /It waits: .*/.exec(build.details ?? "");
+  if (found) return found[0];
+  return build.status === "QUEUED" ? "It waits for its turn, or the master looks for its atoms." : "No atoms yet.";
+}

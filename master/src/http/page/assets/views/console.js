@@ -1,0 +1,241 @@
+// The console of an atom or of a step.
+
+import { ApiError, read } from "../api.js";
+import { stateWords } from "../build/steps.js";
+import { hashOf, linesOf } from "../console/line_link.js";
+import { search } from "../console/search.js";
+import { Source } from "../console/source.js";
+import { Viewer } from "../console/viewer.js";
+import { announce, chip, fill, h, name } from "../dom.js";
+import { count, duration, ending } from "../format.js";
+import { until } from "../live.js";
+import { tab } from "../notify.js";
+import { to } from "../router.js";
+import { short } from "../text.js";
+
+/** How often a console that grows is asked for more: soon after something came, later while nothing comes. */
+const SOONEST = 200, LATEST = 1500;
+/** How often it is asked how what prints stands. */
+const STATE_EVERY = 1000;
+/** How long typing must pause before the search begins, in milliseconds. */
+const TYPING = 200;
+
+/** Shows the view. */
+export async function show({ main, params, signal }) {
+  const view = new ConsoleView(main, params, signal);
+  await view.run();
+}
+
+class ConsoleView {
+  constructor(main, params, signal) {
+    this.params = params;
+    this.signal = signal;
+    this.isStep = params.step !== undefined;
+    this.place = this.isStep ? `/v2/builds/${params.build}/steps/${params.step}`
+      : `/v2/builds/${params.build}/subjobs/${params.subjob}/atoms/${params.atom}`;
+    this.source = new Source(`${this.place}/console`, signal);
+    this.viewer = new Viewer(this.source, signal);
+    this.viewer.chosen = (first, last) => this.choose(first, last);
+    this.viewer.followed = () => this.showFollowing();
+    this.isOver = false;
+    this.found = { count: 0, lines: [], isDone: true };
+    this.at = -1;
+    this.#build(main);
+    signal.addEventListener("abort", () => window.CSS?.highlights?.delete("found"));
+    window.addEventListener("hashchange", () => this.fromHash(), { signal });
+    document.addEventListener("keydown", (event) => this.key(event), { signal });
+  }
+
+  #build(main) {
+    this.head = h("div", { class: "console-head" }, h("h1", {}, "Console"));
+    this.text = h("input", { type: "search", "aria-label": "Search the output", placeholder: "Search", on: {
+      input: () => this.searchSoon(),
+      keydown: (event) => {
+        if (event.key === "Enter") this.step(event.shiftKey ? -1 : 1);
+        else if (event.key === "Escape") this.viewer.scroller.focus();
+        else return;
+        event.preventDefault();
+      },
+    } });
+    this.result = h("span", { class: "small muted result", role: "status" });
+    this.following = h("button", { type: "button", "aria-pressed": "false", on: { click: () => this.viewer.follow(!this.viewer.isFollowing) } }, "Follow");
+    this.wrapping = h("button", { type: "button", "aria-pressed": "false", title: "Wrap long lines (w)", on: { click: () => this.wrap() } }, "Wrap");
+    this.raw = h("a", { class: "button", href: `${this.place}/console?offset_byte=0`, download: `build-${this.params.build}-console.txt`, hidden: true }, "Raw");
+    this.number = h("span", { class: "small muted" });
+    const tool = (label, text, act) => h("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
+    this.note = h("p", { class: "console note", role: "status" }, "Loading …");
+    this.viewer.scroller.hidden = true;
+    fill(main, this.head, h("div", { class: "console-tools", role: "toolbar", "aria-label": "Output" },
+      h("div", { class: "search" }, this.text, this.result, tool("Previous hit (N)", "↑", () => this.step(-1)), tool("Next hit (n)", "↓", () => this.step(1))),
+      h("div", { class: "rest" }, this.number, this.following, this.wrapping, this.raw)), this.note, this.viewer.scroller);
+  }
+
+  async run() {
+    let pause = SOONEST;
+    let isFirst = true;
+    let stateAt = -Infinity;
+    for (;;) {
+      try {
+        if (performance.now() - stateAt > STATE_EVERY || isFirst) {
+          await this.readState();
+          stateAt = performance.now();
+        }
+        const wasOver = this.isOver;
+        const hasGrown = await this.readConsole();
+        this.shown(hasGrown, isFirst);
+        isFirst = false;
+        pause = hasGrown ? SOONEST : Math.min(LATEST, pause * 1.5);
+        if (wasOver) return;
+      } catch (error) {
+        if (this.signal.aborted) return;
+        if (!(error instanceof ApiError) || (error.status !== 0 && error.status < 500)) throw error;
+        pause = LATEST;
+      }
+      await until(this.signal, [[document, "visibilitychange"]], document.hidden ? 5000 : pause);
+      if (this.signal.aborted) return;
+    }
+  }
+
+  async readState() {
+    if (this.isStep) {
+      const { steps } = await read(`/v2/builds/${this.params.build}/steps`, this.signal);
+      const step = steps.find((step) => step.id === this.params.step);
+      if (!step) throw new ApiError(404, "The build has no such step.");
+      this.isOver = step.ended_at !== null && step.ended_at !== undefined;
+      this.drawHead(step.kind === "setup" ? "Set-up" : step.kind, null, [stateWords(step), step.slave_url, step.began_at && step.ended_at ? duration(step.ended_at - step.began_at) : null]);
+      return;
+    }
+    const { atom } = await read(this.place, this.signal);
+    this.atom = atom;
+    this.isOver = atom.state === "COMPLETED" || atom.state === "CANCELED";
+    const key = { NOT_STARTED: "waiting", IN_PROGRESS: "running", CANCELED: "canceled" }[atom.state] ?? (atom.exit_code === 0 && !atom.trouble ? "passed" : "failed");
+    const word = key.charAt(0).toUpperCase() + key.slice(1);
+    const took = atom.actual_time ?? (atom.state === "IN_PROGRESS" && atom.started_at ? Date.now() / 1000 - atom.started_at : null);
+    this.drawHead(atom.value ?? atom.command_string, { key, word }, [ending(atom), took === null ? null : duration(took),
+      atom.executor_id === undefined || atom.executor_id === null ? null : `executor ${atom.executor_id}`]);
+  }
+
+  drawHead(title, state, facts) {
+    const { build } = this.params;
+    const mark = JSON.stringify([title, state, facts]);
+    if (mark === this.mark) return;
+    const wasRunning = this.state?.key === "running";
+    this.mark = mark;
+    this.state = state;
+    tab(`${short(title, 60)} #${build}`, state?.key ?? "none");
+    if (wasRunning && this.isOver) announce(`The atom has ended: ${state.word}`);
+    fill(this.head, h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", h("a", { href: to.build(build) }, `#${build}`)),
+      h("h1", { title: title.slice(0, 1000) }, name(short(title, 160)), " ", state ? chip(state) : null),
+      h("p", { class: "facts muted small" }, facts.filter(Boolean).map((fact) => h("span", {}, name(short(fact, 160))))));
+    this.raw.hidden = !this.isOver || this.isStep;
+  }
+
+  /** Reads what is new; whether something is. */
+  async readConsole() {
+    try {
+      return await this.source.refresh();
+    } catch (error) {
+      // An atom that has not begun has no console.
+      if (error instanceof ApiError && [404, 502].includes(error.status)) return false;
+      throw error;
+    }
+  }
+
+  shown(hasGrown, isFirst) {
+    const { total } = this.source;
+    this.viewer.scroller.hidden = !total;
+    this.note.hidden = total > 0;
+    if (!total) fill(this.note, this.isOver ? "It printed nothing." : this.atom?.state === "NOT_STARTED" ? "It has not started yet." : "Nothing was printed yet.");
+    fill(this.number, total ? count(total, "line") : "");
+    this.following.hidden = this.isOver;
+    if (hasGrown || isFirst) this.viewer.update();
+    if (!total || this.isPlaced) return;
+    this.isPlaced = true;
+    if (this.fromHash()) return;
+    // What went wrong is told at the end.
+    if (!this.isOver) this.viewer.follow(true);
+    else if (this.state?.key === "failed") this.viewer.show(total - 1);
+  }
+
+  fromHash() {
+    const lines = linesOf(location.hash);
+    if (!lines) return false;
+    this.viewer.mark(...lines);
+    this.viewer.follow(false);
+    this.viewer.show(Math.min(lines[0], Math.max(0, this.source.total - 1)));
+    return true;
+  }
+
+  choose(first, last) {
+    history.replaceState(null, "", hashOf(first, last));
+    this.viewer.mark(first, last);
+  }
+
+  showFollowing() {
+    this.following.setAttribute("aria-pressed", String(this.viewer.isFollowing));
+  }
+
+  wrap() {
+    const isWrapping = !this.viewer.isWrapping;
+    this.wrapping.setAttribute("aria-pressed", String(isWrapping));
+    this.viewer.wrap(isWrapping);
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input, select, textarea")) return;
+    const acts = { "/": () => this.text.focus(), n: () => this.step(1), N: () => this.step(-1), w: () => this.wrap(), f: () => this.viewer.follow(true) };
+    if (!acts[event.key]) return;
+    event.preventDefault();
+    acts[event.key]();
+  }
+
+  searchSoon() {
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.search(), TYPING);
+  }
+
+  async search() {
+    this.searching?.abort();
+    const text = this.text.value;
+    this.searched = text;
+    this.at = -1;
+    this.found = { count: 0, lines: [], isDone: true };
+    if (!text) {
+      this.viewer.find("", -1);
+      return this.showResult();
+    }
+    this.searching = new AbortController();
+    const signal = AbortSignal.any([this.signal, this.searching.signal]);
+    const first = this.viewer.firstLine();
+    try {
+      await search(this.source, text, this.isOver && !this.isStep, signal, (found) => {
+        this.found = found;
+        // The first hit that is not above what is looked at.
+        const next = found.lines.findIndex((line) => line >= first);
+        if (this.at < 0 && (next >= 0 || found.isDone)) this.to(next >= 0 ? next : 0);
+        this.showResult();
+      });
+    } catch (error) {
+      if (!signal.aborted) fill(this.result, error.message);
+    }
+  }
+
+  to(at) {
+    const { lines } = this.found;
+    this.at = lines.length ? (at + lines.length) % lines.length : -1;
+    this.viewer.find(this.searched, this.at < 0 ? -1 : lines[this.at]);
+    this.showResult();
+  }
+
+  step(by) {
+    if (this.text.value !== this.searched) return this.search();
+    if (this.found.lines.length) this.to(this.at + by);
+  }
+
+  showResult() {
+    const { count: number, lines, isDone } = this.found;
+    if (!this.searched) return fill(this.result);
+    const where = lines.length > 0 && this.at >= 0 ? `, line ${this.at + 1} of ${lines.length.toLocaleString("en")}` : "";
+    fill(this.result, `${number.toLocaleString("en")} found${where}${isDone ? "" : " …"}`);
+  }
+}
