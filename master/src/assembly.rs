@@ -19,7 +19,7 @@ use crate::effects::launched::Launched;
 use crate::effects::learning;
 use crate::http::accounts::Accounts;
 use crate::http::binder;
-use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports};
+use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports, Live};
 use crate::http::deis;
 use crate::http::git::GitHttp;
 use crate::http::page::Page;
@@ -141,7 +141,9 @@ pub async fn serve(
     let accounts = farm.accounts(secret.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), readers.feed.clone());
     let published = (readers.published, readers.private);
-    let api = farm.api(sources, accounts.clone(), published, readers.events);
+    let live = Live::new(readers.feed.clone(), stop.clone());
+    let told = (readers.events, live);
+    let api = farm.api(sources, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
         binder: binder.clone(),
@@ -424,7 +426,7 @@ impl Farm {
         sources: Sources,
         accounts: Accounts,
         (published, private): (Published<BuildPage>, PrivateProjects),
-        events: EventLog,
+        (events, live): (EventLog, Live),
     ) -> Api {
         Api {
             cluster: self.cluster.clone(),
@@ -440,6 +442,7 @@ impl Farm {
             events,
             measured: self.measured.clone(),
             turns: self.turns.clone(),
+            live,
             downloads: Downloads::default(),
             session: self.session.clone(),
             snapshots: self.launched.snapshots.clone(),

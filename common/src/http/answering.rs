@@ -1,7 +1,7 @@
 //! Answers the requests of one connection: what holds before any route is looked for, and what a connection is
 //! told about its requests.
 
-use super::answers::{Begun, Budget, Full};
+use super::answers::{Budget, Full};
 use super::connections::{Activity, UnderWay};
 use super::peer::Peer;
 use super::rest::Rest;
@@ -134,8 +134,7 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answer
         }
         let mut part = None;
         if let Some(budget) = self.budget.take() {
-            let begun = response.extensions().get::<Begun>().copied();
-            match budget.part(response.body(), begun) {
+            match budget.part(response.body(), response.extensions()) {
                 Ok(given) => part = given,
                 Err(Full) => response = too_many(&response),
             }

@@ -1,6 +1,7 @@
 //! What answers to reads may hold of memory while their readers take them.
 
 use axum::body::Body;
+use axum::http::Extensions;
 use hyper::body::Body as _;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +22,11 @@ const STREAM: u64 = 128 << 10;
 /// An extension of answers that are made while they are sent: how many bytes are ready at the beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun(pub usize);
+
+/// An extension of answers that are made while they are sent, for as long as their readers like: how many bytes of one
+/// are ready at a time at most, all but those that other answers share.
+#[derive(Clone, Copy, Debug)]
+pub struct Trickling(pub usize);
 
 /// The budget of a daemon. Clones share it.
 #[derive(Clone, Debug)]
@@ -45,13 +51,17 @@ impl Budget {
     pub(super) fn part(
         &self,
         body: &Body,
-        begun: Option<Begun>,
+        extensions: &Extensions,
     ) -> Result<Option<OwnedSemaphorePermit>, Full> {
-        let begun = begun.map_or(0, |Begun(bytes)| bytes as u64);
+        let streamed = match (extensions.get(), extensions.get()) {
+            (Some(Trickling(bytes)), _) => *bytes as u64,
+            (None, Some(Begun(bytes))) => STREAM.max(*bytes as u64),
+            (None, None) => STREAM,
+        };
         let held = match body.size_hint().exact() {
             Some(length) if length <= SMALL => return Ok(None),
             Some(length) => length,
-            None => STREAM.max(begun),
+            None => streamed,
         };
         // More than there is can only be had as all there is.
         let units = held.div_ceil(UNIT as u64).min((BUDGET / UNIT) as u64);
@@ -71,19 +81,21 @@ mod tests {
         let budget = Budget::of(1 << 20);
         let whole = |length: usize| Body::from(vec![0; length]);
         let streamed = || Body::from_stream(stream::pending::<std::io::Result<Vec<u8>>>());
-        let large = budget.part(&whole(800 << 10), None).unwrap();
+        let plain = &Extensions::new();
+        let mut begun = Extensions::new();
+        begun.insert(Begun(800 << 10));
+        let mut trickling = Extensions::new();
+        trickling.insert(Trickling(4 << 10));
+        let large = budget.part(&whole(800 << 10), plain).unwrap();
         assert!(large.is_some());
-        assert_eq!(budget.part(&whole(800 << 10), None).unwrap_err(), Full);
-        assert_eq!(
-            budget
-                .part(&streamed(), Some(Begun(800 << 10)))
-                .unwrap_err(),
-            Full
-        );
-        let stream = budget.part(&streamed(), None).unwrap();
+        assert_eq!(budget.part(&whole(800 << 10), plain).unwrap_err(), Full);
+        assert_eq!(budget.part(&streamed(), &begun).unwrap_err(), Full);
+        let stream = budget.part(&streamed(), plain).unwrap();
+        let trickle = budget.part(&streamed(), &trickling).unwrap();
+        assert_eq!(trickle.map(|part| part.num_permits()), Some(4));
         assert!(stream.is_some());
-        assert!(budget.part(&whole(64 << 10), None).unwrap().is_none());
+        assert!(budget.part(&whole(64 << 10), plain).unwrap().is_none());
         drop(large);
-        assert!(budget.part(&whole(800 << 10), None).unwrap().is_some());
+        assert!(budget.part(&whole(800 << 10), plain).unwrap().is_some());
     }
 }

@@ -7,6 +7,7 @@ mod builds;
 mod console;
 mod downloads;
 mod error;
+mod events;
 mod hosting;
 mod instances;
 mod lists;
@@ -28,6 +29,7 @@ mod uploads;
 pub use build_page::BuildPage;
 pub(crate) use builds::checked as checked_request;
 pub use downloads::Downloads;
+pub use events::Live;
 pub use hosting::LastReports;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
@@ -96,6 +98,8 @@ pub struct Api {
     pub measured: Measured,
     /// How many parts of large answers are made at a time.
     pub turns: Turns,
+    /// The readers that follow what happens.
+    pub live: Live,
     /// The downloads of archives under way.
     pub downloads: Downloads,
     /// The life of this process.

@@ -139,16 +139,21 @@ impl Reader {
     pub async fn next(&mut self) -> Option<News> {
         loop {
             self.feed.told.borrow_and_update();
-            let news = self.feed.lock().from(self.next);
-            if let Some(news) = news {
-                self.next = match &news {
-                    News::Facts(facts) => facts.end(),
-                    News::Missed { next } => *next,
-                };
+            if let Some(news) = self.ready() {
                 return Some(news);
             }
             self.feed.told.changed().await.ok()?;
         }
+    }
+
+    /// The next facts that are there already, if there are any.
+    pub fn ready(&mut self) -> Option<News> {
+        let news = self.feed.lock().from(self.next)?;
+        self.next = match &news {
+            News::Facts(facts) => facts.end(),
+            News::Missed { next } => *next,
+        };
+        Some(news)
     }
 }
 
@@ -256,6 +261,17 @@ mod tests {
         drop(source);
         assert_eq!(read(&mut reader).await, Some(vec![7]));
         assert_eq!(read(&mut reader).await, None);
+    }
+
+    #[test]
+    fn what_is_there_is_read_without_waiting() {
+        let source = Source::after(0);
+        let mut reader = source.feed().reader_after(0);
+        assert!(reader.ready().is_none());
+        add(&source, 1..=2);
+        let news = reader.ready();
+        assert!(matches!(news, Some(News::Facts(facts)) if facts.iter().count() == 2));
+        assert!(reader.ready().is_none());
     }
 
     #[tokio::test]

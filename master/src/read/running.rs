@@ -55,7 +55,7 @@ impl RunningAtoms {
 }
 
 /// The running atoms of one build, by the hand-outs that they are of.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq)]
 pub struct RunningInBuild(HashMap<(SubjobId, Attempt), RunningAtom>);
 
 /// What is known of a subjob that has no result.
@@ -83,6 +83,11 @@ impl Runs {
 }
 
 impl RunningInBuild {
+    /// The subjobs of which an atom runs, as slaves say; some may be over already.
+    pub fn subjobs(&self) -> impl Iterator<Item = SubjobId> {
+        self.0.keys().map(|(subjob, _)| *subjob)
+    }
+
     /// What is known of a subjob of this build.
     #[must_use]
     pub fn runs(&self, cluster: &Cluster, build: &Build, subjob: SubjobId) -> Runs {

@@ -135,12 +135,7 @@ const GIT: &str = "git ";
 
 impl Project {
     /// A project that a user makes.
-    pub(in crate::core) fn made(
-        id: ProjectId,
-        owner: Owner,
-        new: NewProject,
-        at: Timestamp,
-    ) -> Self {
+    pub(crate) fn made(id: ProjectId, owner: Owner, new: NewProject, at: Timestamp) -> Self {
         Self {
             id,
             owner,

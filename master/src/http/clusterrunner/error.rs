@@ -97,6 +97,8 @@ pub(crate) enum ApiError {
     ResultsRemoved(BuildId),
     #[error("Too many archives are being downloaded: try again in a moment.")]
     TooMany,
+    #[error("Too many readers follow events: try again in a moment.")]
+    TooManyReaders,
     #[error("The upload broke off in the middle; send it again.")]
     BrokenOff,
     #[error("The result can not be used: {0}.")]
@@ -278,7 +280,7 @@ impl ApiError {
             | Self::NotBuilding(_)
             | Self::DamagedSnapshot
             | Self::Source(_) => StatusCode::CONFLICT,
-            Self::Gone(_) | Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Gone(_) | Self::TooMany | Self::TooManyReaders => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(Refusal::Account(
                 AccountRefusal::ReservedUserName(_)
                 | AccountRefusal::InvalidField { .. }
@@ -333,7 +335,7 @@ impl IntoResponse for ApiError {
         match self {
             // The original's answers while archives are not there have no body.
             Self::NotReady => status.into_response(),
-            Self::TooMany | Self::Account(AccountError::Busy) => {
+            Self::TooMany | Self::TooManyReaders | Self::Account(AccountError::Busy) => {
                 let retry = [(header::RETRY_AFTER, "1")];
                 (retry, refusal(status, self.to_string())).into_response()
             }

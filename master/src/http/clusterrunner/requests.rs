@@ -150,7 +150,7 @@ pub fn takes_token(method: &Method, path: &str) -> bool {
 pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
     move |method, path| match Kind::of(method, path) {
         Kind::Accounts | Kind::Launching => true,
-        Kind::Read => private.exist(),
+        Kind::Read => private.exist() || tells_of_instances(path),
         _ => false,
     }
 }
@@ -160,6 +160,12 @@ pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + 
 pub fn is_open(method: &Method, path: &str) -> bool {
     let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
     *method == Method::POST && unversioned.unwrap_or(path) == "/users"
+}
+
+/// Whether a path is that of the events of the farm, which tell of instances and apps to their users.
+fn tells_of_instances(path: &str) -> bool {
+    let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
+    unversioned.unwrap_or(path) == "/events"
 }
 
 /// Whether a path without its version is about users.

@@ -2,8 +2,8 @@
 
 use super::original::uploads as original_uploads;
 use super::{
-    Api, accounts, apps, builds, console, downloads, hosting, instances, lists, reads, slaves,
-    sources, templates, uploads,
+    Api, accounts, apps, builds, console, downloads, events, hosting, instances, lists, reads,
+    slaves, sources, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -14,7 +14,20 @@ use std::sync::Arc;
 pub(super) fn table() -> RouteTable<Arc<Api>> {
     let builds_and_slaves = slave_routes(build_routes(top()));
     let of_users = account_routes(launching_routes(builds_and_slaves));
-    of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events))
+    let with_log = of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events));
+    event_routes(with_log)
+}
+
+/// Not listed at the top: the original has none.
+fn event_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    table
+        .route("", "/events", "/events", get(events::of_farm))
+        .route(
+            "",
+            "/build/[build_id]/events",
+            "/builds/[build_id]/events",
+            get(events::of_build),
+        )
 }
 
 fn top() -> RouteTable<Arc<Api>> {

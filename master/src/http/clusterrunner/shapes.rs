@@ -5,7 +5,7 @@ mod atom_rows;
 mod launching;
 
 pub(super) use accounts::{token, user};
-pub(crate) use atom_rows::{ATOM_COLUMNS, atom_rows};
+pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
 
 use crate::core::Cluster;

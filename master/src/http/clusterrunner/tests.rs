@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 mod atom_rows;
 mod documented;
 mod drain;
+mod events;
 mod golden;
 mod launching;
 mod master;

@@ -139,6 +139,7 @@ impl Master {
         );
         let running = RunningAtoms::default();
         let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
+        let live = Live::new(feed.clone(), CancellationToken::new());
         let runs = Runs::new(cluster.clone(), feed, instance_logs.clone());
         let api = Api {
             space,
@@ -157,6 +158,7 @@ impl Master {
             events,
             measured: Measured::default(),
             turns: Turns::default(),
+            live,
             downloads: Downloads::default(),
             session: session.clone(),
             snapshots: snapshots.clone(),

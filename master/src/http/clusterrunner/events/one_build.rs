@@ -1,0 +1,463 @@
+//! What is told of one build: the build itself, its atoms as rows, and its end.
+
+use super::super::Api;
+use super::super::error::ApiError;
+use super::super::shapes::{self, AtomRow};
+use super::Farm;
+use super::frames::{Audience, Frame};
+use super::room::{Changes, Cursor, Looked, Scene};
+use crate::coordinator::Gone;
+use crate::core::Cluster;
+use crate::core::builds::build::{Build, BuildState};
+use crate::core::event::{BuildFact, Event, Fact, SlaveFact};
+use crate::read::running::{RunningInBuild, Runs};
+use clusterrunner_common::api::{BuildBody, BuildView, RunningAtom};
+use clusterrunner_common::http::clusterrunner::version::ApiVersion;
+use clusterrunner_common::ids::{BuildId, SubjobId};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many subjobs a look takes along: about half a millisecond of the coordinator's time.
+const AT_ONCE: usize = 512;
+
+/// Where more subjobs than these have changed at once, readers are told to read anew.
+const MOST: usize = 2_000;
+
+/// How often it is looked which atoms run.
+const LOOK_AT_RUNNING: Duration = Duration::from_secs(1);
+
+/// What has changed of a build.
+#[derive(Debug)]
+pub(super) struct BuildChanges {
+    build: BuildId,
+    /// Whether its own fields may have changed.
+    itself: bool,
+    /// The subjobs whose atoms may have.
+    subjobs: BTreeSet<SubjobId>,
+}
+
+impl BuildChanges {
+    pub(super) fn of(build: BuildId) -> Self {
+        Self {
+            build,
+            itself: false,
+            subjobs: BTreeSet::new(),
+        }
+    }
+
+    fn note_fact(&mut self, fact: &BuildFact) {
+        self.itself = true;
+        match fact {
+            BuildFact::Prepared { subjobs, .. } => {
+                let number = u32::try_from(subjobs.len()).unwrap_or(u32::MAX);
+                self.subjobs.extend((0..number).map(SubjobId));
+            }
+            BuildFact::SubjobFinished { subjob, .. }
+            | BuildFact::SubjobReturned { subjob, .. }
+            | BuildFact::SubjobSuspected { subjob, .. }
+            | BuildFact::SubjobPoisoned { subjob, .. }
+            | BuildFact::ResultDoubted { subjob, .. } => {
+                self.subjobs.insert(*subjob);
+            }
+            BuildFact::CutOff { subjobs, .. } => {
+                self.subjobs.extend(subjobs.iter().map(|(id, _)| *id));
+            }
+            // A row tells of a hand-out when its atom has started, which no fact says.
+            BuildFact::SubjobHandedOut { .. }
+            | BuildFact::Queued { .. }
+            | BuildFact::PreparationStarted { .. }
+            | BuildFact::PreparationStopped
+            | BuildFact::Failed { .. }
+            | BuildFact::Canceled
+            | BuildFact::ArchivingStarted
+            | BuildFact::Finished
+            | BuildFact::Retired
+            | BuildFact::Forgotten { .. }
+            | BuildFact::Deleted
+            | BuildFact::Cleared
+            | BuildFact::Described { .. }
+            | BuildFact::Warned { .. }
+            | BuildFact::StatusPosted { .. }
+            | BuildFact::SetupRequested { .. }
+            | BuildFact::SetupCompleted { .. }
+            | BuildFact::SetupFailed { .. }
+            | BuildFact::TeardownRequested { .. }
+            | BuildFact::TeardownCompleted { .. } => {}
+        }
+    }
+}
+
+impl Changes for BuildChanges {
+    fn note(&mut self, event: &Event) {
+        match &event.fact {
+            Fact::Build(build, fact) if *build == self.build => self.note_fact(fact),
+            // What a build waits for depends on the slaves, and so does what of it is on slaves that are lost.
+            Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }) => {}
+            Fact::Slave(..) | Fact::Farm(_) => self.itself = true,
+            // Who may read it.
+            Fact::Project(..) => self.itself = true,
+            Fact::Build(..)
+            | Fact::Account(..)
+            | Fact::Template(..)
+            | Fact::Instance(..)
+            | Fact::App(..) => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.itself && self.subjobs.is_empty()
+    }
+}
+
+/// A build and the readers that follow it.
+pub(super) struct OneBuild {
+    build: BuildId,
+    farm: Farm,
+    /// The build as it was told last.
+    told: Option<Vec<u8>>,
+    /// What slaves said last of what runs.
+    running: RunningInBuild,
+    looked_at: Instant,
+    /// The rows that were told to run.
+    started: BTreeMap<SubjobId, RunningAtom>,
+}
+
+/// What one look takes along.
+struct Seen {
+    id: u64,
+    room: Cursor<BuildChanges>,
+    joining: Vec<Cursor<BuildChanges>>,
+    found: Found,
+}
+
+enum Found {
+    Build(Box<SeenBuild>),
+    /// It has left memory: all was told before.
+    Archived,
+    /// Nobody is shown it any more.
+    Removed,
+}
+
+struct SeenBuild {
+    view: BuildView,
+    audience: Audience,
+    is_over: bool,
+    rows: BTreeMap<SubjobId, Vec<AtomRow>>,
+    /// Of these subjobs the room is told.
+    of_room: BTreeSet<SubjobId>,
+    started: BTreeMap<SubjobId, RunningAtom>,
+}
+
+impl OneBuild {
+    pub(super) fn new(build: BuildId, farm: Farm) -> Self {
+        Self {
+            build,
+            farm,
+            told: None,
+            running: RunningInBuild::default(),
+            looked_at: Instant::now(),
+            started: BTreeMap::new(),
+        }
+    }
+
+    fn tell(&mut self, seen: Seen) -> Result<Looked<BuildChanges>, serde_json::Error> {
+        let Seen {
+            id,
+            mut room,
+            joining,
+            found,
+        } = seen;
+        let mut build = match found {
+            Found::Build(build) => *build,
+            Found::Archived => {
+                return Ok(over(id, room, &joining, vec![Frame::bare("end")]));
+            }
+            Found::Removed => {
+                let gone = Frame::gone("build_deleted", self.build.0);
+                return Ok(over(id, room, &joining, vec![gone, Frame::bare("end")]));
+            }
+        };
+        let damages = self.farm.results.damages(self.build);
+        build.view.warnings.extend(damages);
+        let view = shapes::in_version(build.view.clone(), ApiVersion::V2);
+        let body = BuildBody { build: view };
+        let frame = Frame::new(build.audience.clone(), "build", &body)?;
+        let text = serde_json::to_vec(&body)?;
+        let is_over = build.is_over && room.changes.is_empty();
+        let mut frames = Vec::new();
+        if room.missed {
+            frames.push(Frame::reload());
+        } else {
+            frames.extend(build.rows_frame(build.of_room.iter())?);
+        }
+        // The last one of a series tells of the build.
+        if room.changes.is_empty() && self.told.as_ref() != Some(&text) {
+            frames.push(frame.clone());
+            self.told = Some(text);
+        }
+        if is_over {
+            frames.push(Frame::bare("end"));
+        }
+        let of_joining = joining.iter().map(|cursor| {
+            let mut first = Vec::new();
+            match (cursor.known, cursor.missed) {
+                (None, _) => first.push(Frame::bare("begin")),
+                (Some(_), true) => first.push(Frame::reload()),
+                (Some(_), false) => {}
+            }
+            let started = build.started.keys();
+            let changed = cursor.changes.subjobs.iter();
+            let rows: BTreeSet<&SubjobId> = match cursor.missed {
+                true => started.collect(),
+                false => started.chain(changed).collect(),
+            };
+            first.extend(build.rows_frame(rows.into_iter())?);
+            first.push(frame.clone());
+            if is_over {
+                first.push(Frame::bare("end"));
+            }
+            Ok(first)
+        });
+        let of_joining = of_joining.collect::<Result<_, serde_json::Error>>()?;
+        self.started = build.started;
+        room.missed = false;
+        Ok(Looked {
+            id,
+            room,
+            frames,
+            of_joining,
+            is_over,
+        })
+    }
+}
+
+impl SeenBuild {
+    fn rows_frame<'a>(
+        &self,
+        subjobs: impl Iterator<Item = &'a SubjobId>,
+    ) -> Result<Option<Frame>, serde_json::Error> {
+        let rows = subjobs.filter_map(|id| self.rows.get(id)).flatten();
+        let rows: Vec<&AtomRow> = rows.collect();
+        let frame = || Frame::new(self.audience.clone(), "atoms", &json!({ "rows": rows }));
+        (!rows.is_empty()).then(frame).transpose()
+    }
+}
+
+/// Nothing comes after these.
+fn over(
+    id: u64,
+    room: Cursor<BuildChanges>,
+    joining: &[Cursor<BuildChanges>],
+    frames: Vec<Frame>,
+) -> Looked<BuildChanges> {
+    Looked {
+        id,
+        room,
+        of_joining: vec![frames.clone(); joining.len()],
+        frames,
+        is_over: true,
+    }
+}
+
+impl Scene for OneBuild {
+    type Changes = BuildChanges;
+
+    fn has_news(&mut self) -> bool {
+        if self.looked_at.elapsed() < LOOK_AT_RUNNING {
+            return false;
+        }
+        self.looked_at = Instant::now();
+        let running = self.farm.running.of(self.build);
+        let differs = running != self.running;
+        self.running = running;
+        differs
+    }
+
+    fn is_much(changes: &BuildChanges) -> bool {
+        changes.subjobs.len() > AT_ONCE && changes.subjobs.len() <= MOST
+    }
+
+    async fn look(
+        &mut self,
+        room: Cursor<BuildChanges>,
+        joining: Vec<Cursor<BuildChanges>>,
+    ) -> Result<Looked<BuildChanges>, Gone> {
+        let (id, running) = (self.build, self.farm.running.of(self.build));
+        let told = std::mem::take(&mut self.started);
+        let look = move |cluster: &Cluster| look(cluster, id, &running, &told, (room, joining));
+        let seen = self.farm.cluster.read(look).await?;
+        self.tell(seen).map_err(|error| {
+            tracing::error!(build.id = id.0, %error, "an event could not be written");
+            Gone
+        })
+    }
+}
+
+/// Takes along what has changed.
+fn look(
+    cluster: &Cluster,
+    id: BuildId,
+    running: &RunningInBuild,
+    told: &BTreeMap<SubjobId, RunningAtom>,
+    (mut room, mut joining): (Cursor<BuildChanges>, Vec<Cursor<BuildChanges>>),
+) -> Seen {
+    room.catch_up();
+    joining.iter_mut().for_each(Cursor::catch_up);
+    let found = match cluster.build(id).filter(|_| !cluster.is_deleted(id)) {
+        Some(build) => {
+            let seen = look_at(cluster, build, (running, told), &mut room, &mut joining);
+            Found::Build(Box::new(seen))
+        }
+        None if cluster.is_ended(id) && !cluster.is_deleted(id) => Found::Archived,
+        None => Found::Removed,
+    };
+    Seen {
+        id: cluster.lineage().position(),
+        room,
+        joining,
+        found,
+    }
+}
+
+fn look_at(
+    cluster: &Cluster,
+    build: &Build,
+    (running, told): (&RunningInBuild, &BTreeMap<SubjobId, RunningAtom>),
+    room: &mut Cursor<BuildChanges>,
+    joining: &mut [Cursor<BuildChanges>],
+) -> SeenBuild {
+    let mut started = BTreeMap::new();
+    let known: BTreeSet<SubjobId> = told.keys().copied().chain(running.subjobs()).collect();
+    for subjob in known {
+        let atom = match running.runs(cluster, build, subjob) {
+            Runs::Atom(atom) => Some(atom),
+            Runs::No | Runs::CutOff | Runs::Unsaid => None,
+        };
+        if told.get(&subjob) != atom.as_ref() {
+            room.changes.subjobs.insert(subjob);
+        }
+        started.extend(atom.map(|atom| (subjob, atom)));
+    }
+    if room.missed || room.changes.subjobs.len() > MOST {
+        room.missed = true;
+        room.changes.subjobs.clear();
+    }
+    room.changes.itself = false;
+    let rest = match room.changes.subjobs.iter().nth(AT_ONCE).copied() {
+        Some(next) => room.changes.subjobs.split_off(&next),
+        None => BTreeSet::new(),
+    };
+    let of_room = std::mem::replace(&mut room.changes.subjobs, rest);
+    let mut wanted: BTreeSet<SubjobId> = of_room.iter().chain(started.keys()).copied().collect();
+    for cursor in joining {
+        // Those who come together share what one look may take along.
+        if cursor.changes.subjobs.len() + wanted.len() > MOST {
+            cursor.missed = true;
+        } else if !cursor.missed {
+            wanted.extend(&cursor.changes.subjobs);
+        }
+    }
+    let rows = wanted.into_iter().filter_map(|id| {
+        let runs = running.runs(cluster, build, id);
+        let rows = shapes::atom_rows(build, id, build.subjob(id)?, runs);
+        Some((id, rows))
+    });
+    SeenBuild {
+        rows: rows.collect(),
+        view: shapes::build_of(cluster, build),
+        audience: Audience::of_project(cluster.project_of(build.id)),
+        is_over: is_told_to_the_end(cluster, build),
+        of_room,
+        started,
+    }
+}
+
+/// What there is to tell of a build that is archived. A reader that does not know its end yet reads it anew.
+pub(super) async fn of_archived(
+    api: &Api,
+    id: BuildId,
+    last: Option<u64>,
+) -> Result<Vec<Frame>, ApiError> {
+    let (audience, mut view) = {
+        let look = move |cluster: &Cluster| Audience::of_project(cluster.project_of(id));
+        let audience = api.cluster.read(look).await?;
+        (
+            audience,
+            shapes::ended_build(&api.builds.archived(id).await?),
+        )
+    };
+    view.warnings.extend(api.results.damages(id));
+    let first = match last {
+        None => Some(Frame::bare("begin")),
+        Some(last) => {
+            let reader = api.live.feed.reader_after(last);
+            let mut cursor = Cursor::new(reader, BuildChanges::of(id), Some(last));
+            cursor.catch_up();
+            let has_missed = cursor.missed || !cursor.changes.subjobs.is_empty();
+            has_missed.then(Frame::reload)
+        }
+    };
+    let build = shapes::in_version(view, ApiVersion::V2);
+    let build = Frame::new(audience, "build", &BuildBody { build });
+    let build = build.map_err(|error| ApiError::Disk {
+        what: "Writing an answer",
+        source: error.into(),
+    })?;
+    Ok(first
+        .into_iter()
+        .chain([build, Frame::bare("end")])
+        .collect())
+}
+
+/// Whether nothing of a build will change. What slaves ran of a build that ended early becomes known when they have
+/// cleared it away.
+fn is_told_to_the_end(cluster: &Cluster, build: &Build) -> bool {
+    let mut slaves = cluster.called_slaves();
+    build.state == BuildState::Finished
+        || build.is_over() && !slaves.any(|slave| slave.builds.contains_key(&build.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::Actor;
+    use clusterrunner_common::clock::Timestamp;
+    use clusterrunner_common::ids::{Attempt, SlaveId};
+
+    #[test]
+    fn facts_of_the_build_name_the_rows_that_change() {
+        let mut changes = BuildChanges::of(BuildId(1));
+        let mut note = |build, fact| {
+            changes.note(&Event {
+                at: Timestamp(0),
+                by: Actor::Master,
+                fact: Fact::Build(BuildId(build), fact),
+            });
+            std::mem::replace(&mut changes, BuildChanges::of(BuildId(1)))
+        };
+        let (slave, subjob, attempt) = (SlaveId(1), SubjobId(3), Attempt(1));
+        let finished = || BuildFact::SubjobFinished {
+            slave,
+            subjob,
+            attempt,
+            executor: None,
+            outcomes: Vec::new(),
+        };
+        assert_eq!(note(1, finished()).subjobs, BTreeSet::from([subjob]));
+        assert!(note(2, finished()).is_empty());
+        let handed_out = BuildFact::SubjobHandedOut {
+            slave,
+            subjob,
+            attempt,
+        };
+        let changed = note(1, handed_out);
+        assert!(changed.itself && changed.subjobs.is_empty());
+        let cut_off = BuildFact::CutOff {
+            slave,
+            subjobs: vec![(subjob, attempt)],
+        };
+        assert_eq!(note(1, cut_off).subjobs, BTreeSet::from([subjob]));
+    }
+}
