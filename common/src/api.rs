@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod apps;
+mod atom_usage;
 pub mod build_request;
 pub mod instances;
 pub mod launching;
@@ -13,10 +14,11 @@ pub mod product_build;
 mod slave_protocol;
 
 pub use crate::process::console::ConsoleBody;
+pub use atom_usage::{AtomUsage, ProcessUsage};
 pub use master_mark::{MasterMark, Seen};
 pub use slave_protocol::*;
 
-use crate::ids::{AtomId, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -258,6 +260,24 @@ pub struct AtomView {
     /// Ours: the executor that runs it or ran it; only where its slave has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_id: Option<ExecutorIndex>,
+    /// Ours: the hand-out of its subjob that this is; only once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// Ours: the signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Ours: the limit that it was ended by, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timed_out_after: Option<u64>,
+    /// Ours: how many bytes it printed, also those that were dropped; only where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
+    /// Ours: the most memory that one of its processes had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory_bytes: Option<u64>,
+    /// Ours: the processor time of its processes, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
 }
 
 /// Which subjobs a list has: `?state=...`. Ours.

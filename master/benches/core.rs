@@ -274,6 +274,7 @@ impl Farm {
                     duration_ms: 1,
                     trouble: None,
                     started_at: None,
+                    usage: None,
                 }],
             }),
             Fact::Build(build, BuildFact::TeardownRequested { slave }) => {

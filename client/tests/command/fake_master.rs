@@ -403,6 +403,12 @@ pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> 
         trouble: None,
         started_at: None,
         executor_id: None,
+        attempt: None,
+        signal: None,
+        timed_out_after: None,
+        output_bytes: None,
+        max_memory_bytes: None,
+        cpu_seconds: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What master and slaves say to each other.
 
 use super::instances::SnapshotOrder;
-use super::{MasterMark, Seen, lenient};
+use super::{AtomUsage, MasterMark, Seen, lenient};
 use crate::clock::Timestamp;
 use crate::git::PackRequest;
 use crate::ids::{
@@ -430,6 +430,9 @@ pub struct ResultEntry {
     /// When its atoms started.
     #[serde(default, skip_serializing_if = "Starts::is_empty")]
     pub starts: Starts,
+    /// What its atoms used, of the first ones where there are very many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usages: Vec<AtomUsage>,
 }
 
 /// When the atoms of a subjob started, by the master's clock as far as the slave knows it. The first is in

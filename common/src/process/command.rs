@@ -3,10 +3,12 @@
 mod marked;
 mod running;
 mod shell;
+mod usage;
 
 pub use marked::{end_marked, end_marked_blocking};
 pub(crate) use marked::{mark_in, marked};
 pub use running::RunningCommand;
+pub use usage::Usage;
 
 use crate::process::console::keep_capped;
 use crate::process::open_files;

@@ -93,6 +93,7 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
             duration_ms: 10,
             trouble: None,
             started_at: None,
+            usage: None,
         };
         let outcomes = vec![outcome];
         cluster.command(Command::ReportFinished {

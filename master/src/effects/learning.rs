@@ -180,6 +180,7 @@ mod tests {
             duration_ms,
             trouble,
             started_at: None,
+            usage: None,
         }
     }
 

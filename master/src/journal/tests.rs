@@ -175,6 +175,7 @@ fn finished(build: u64, subjob: u32) -> Fact {
                 duration_ms: 7,
                 trouble: None,
                 started_at: None,
+                usage: None,
             }],
         },
     )

@@ -34,7 +34,7 @@ pub use build_store::StoredConsole;
 pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
-pub use received::{UnusableResult, add_reports, add_starts, outcomes};
+pub use received::{UnusableResult, add_reports, add_starts, add_usages, outcomes};
 
 use archive::Archive;
 use build_store::{NewBlock, NewContent};

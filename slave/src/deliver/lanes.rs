@@ -92,8 +92,10 @@ mod tests {
     use crate::deliver::result_note::{ResultNote, entry};
     use crate::master::clock::MasterClock;
     use crate::work::{AtomConsole, AtomEnd, HandOut};
+    use clusterrunner_common::api::{AtomUsage, ProcessUsage};
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, ExecutorIndex, SessionId};
+    use clusterrunner_common::process::command::Usage;
     use std::path::PathBuf;
     use std::time::Duration;
     use tokio_util::sync::CancellationToken;
@@ -106,6 +108,13 @@ mod tests {
             took: Duration::ZERO,
             ended_at: 0,
             timed_out,
+            usage: AtomUsage {
+                output_bytes: 100_000_000,
+                processes: ProcessUsage::of(Usage {
+                    max_memory_kib: 10_000_000,
+                    cpu: Duration::from_secs(10_000),
+                }),
+            },
             console,
             artifacts: None,
         };

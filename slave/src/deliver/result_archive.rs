@@ -111,6 +111,7 @@ mod tests {
     use crate::data_directory::DataDirectory;
     use crate::deliver::result_note::entry;
     use crate::master::clock::MasterClock;
+    use clusterrunner_common::api::AtomUsage;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use clusterrunner_common::results::artifact::CONSOLE_FILE;
@@ -165,6 +166,10 @@ mod tests {
                     took: Duration::from_millis(1250),
                     ended_at: 1_700_000_000,
                     timed_out: (atom == 2).then_some(Duration::from_secs(5)),
+                    usage: AtomUsage {
+                        output_bytes: 0,
+                        processes: None,
+                    },
                     console: AtomConsole::File(directory.join(CONSOLE_FILE)),
                     artifacts: Some(directory),
                 }
@@ -298,6 +303,10 @@ mod tests {
             took: Duration::ZERO,
             ended_at: 0,
             timed_out: None,
+            usage: AtomUsage {
+                output_bytes: 0,
+                processes: None,
+            },
             console: AtomConsole::Memory(text.as_bytes().to_vec()),
             artifacts: None,
         };

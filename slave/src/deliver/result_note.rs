@@ -20,6 +20,9 @@ const MAX_REPORTS: usize = 1000;
 /// Of how many atoms of a result it is said when they started; the others start when the one before ends.
 const MAX_STARTS: usize = 2000;
 
+/// Of how many atoms of a result it is said what they used; of the others it is not known.
+const MAX_USAGES: usize = 500;
+
 /// Whose results they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored")]
@@ -85,6 +88,7 @@ impl From<Stored> for ResultNote {
                     executor_id: None,
                     atoms,
                     starts: Starts::default(),
+                    usages: Vec::new(),
                 }],
             },
         }
@@ -99,6 +103,7 @@ pub(crate) fn entry(
     clock: &MasterClock,
 ) -> ResultEntry {
     let starts = atoms.iter().map(|atom| clock.of_master(atom.started_at));
+    let usages = atoms.iter().map(|atom| atom.usage);
     let reports = (0..).map(AtomId).zip(atoms).filter_map(|(id, atom)| {
         let limit = atom.timed_out?;
         Some(AtomReport {
@@ -112,6 +117,7 @@ pub(crate) fn entry(
         executor_id: Some(executor),
         atoms: reports.take(MAX_REPORTS).collect(),
         starts: starts.take(MAX_STARTS).collect(),
+        usages: usages.take(MAX_USAGES).collect(),
     }
 }
 
@@ -171,6 +177,7 @@ impl ResultNote {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::api::AtomUsage;
     use clusterrunner_common::clock::Timestamp;
 
     fn note() -> ResultNote {
@@ -180,6 +187,10 @@ mod tests {
             executor_id: Some(ExecutorIndex(3)),
             atoms: Vec::new(),
             starts: [5, 7].into_iter().map(Timestamp).collect(),
+            usages: vec![AtomUsage {
+                output_bytes: 3,
+                processes: None,
+            }],
         };
         ResultNote {
             build: BuildId(7),
@@ -202,6 +213,7 @@ mod tests {
         expected.results.truncate(1);
         expected.results[0].executor_id = None;
         expected.results[0].starts = Starts::default();
+        expected.results[0].usages = Vec::new();
         expected.master = None;
         assert_eq!(serde_json::from_str::<ResultNote>(one).unwrap(), expected);
     }

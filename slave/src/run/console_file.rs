@@ -110,13 +110,17 @@ impl ConsoleFiles {
         }
     }
 
-    /// What an atom printed that has just ended. A large console is a file of its own then.
-    pub(crate) fn take(&mut self, ending: &AtomEnding<'_>) -> Result<AtomConsole, AtomFileError> {
+    /// What an atom printed that has just ended, and how many bytes that was before it was cut. A large console is a
+    /// file of its own then.
+    pub(crate) fn take(
+        &mut self,
+        ending: &AtomEnding<'_>,
+    ) -> Result<(AtomConsole, u64), AtomFileError> {
         match &self.current {
             Some(console) => console
                 .taken(ending, self.max_size)
                 .map_err(files("keep", &console.path)),
-            None => Ok(AtomConsole::Memory(Vec::new())),
+            None => Ok((AtomConsole::Memory(Vec::new()), 0)),
         }
     }
 
@@ -172,8 +176,12 @@ impl ConsoleFile {
         Ok((own.dev(), own.ino(), own.nlink()) == (found.dev(), found.ino(), 1))
     }
 
-    /// The console as it is kept. A large one is a file at `kept_at` then.
-    fn taken(&self, ending: &AtomEnding<'_>, max_size: Option<u64>) -> io::Result<AtomConsole> {
+    /// The console as it is kept, and its length before that. A large one is a file at `kept_at` then.
+    fn taken(
+        &self,
+        ending: &AtomEnding<'_>,
+        max_size: Option<u64>,
+    ) -> io::Result<(AtomConsole, u64)> {
         let length = self.file.metadata()?.len();
         let is_cut = max_size.is_some_and(|max| length > max);
         let notice = ending.timed_out.map(notice);
@@ -190,7 +198,7 @@ impl ConsoleFile {
                 text.extend_from_slice(if is_line { b"" } else { b"\n" });
                 text.extend_from_slice(notice.as_bytes());
             }
-            return Ok(AtomConsole::Memory(text));
+            return Ok((AtomConsole::Memory(text), length));
         }
         // Whatever an atom may have put there.
         remove_all(kept_at)?;
@@ -207,7 +215,7 @@ impl ConsoleFile {
         if let Some(notice) = notice {
             add_line(kept_at, &notice)?;
         }
-        Ok(AtomConsole::File(kept_at.to_owned()))
+        Ok((AtomConsole::File(kept_at.to_owned()), length))
     }
 
     /// Makes it ready for the next atom. Closing the file while it is empty spares ext4 the writing

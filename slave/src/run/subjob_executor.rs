@@ -9,7 +9,7 @@ use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
 use crate::run::file_error::AtomFileError;
 use crate::work::{AtomEnd, RunOrder, RunOutcome};
-use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
+use clusterrunner_common::api::{AtomUsage, ProcessUsage, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex};
@@ -247,6 +247,8 @@ impl SubjobExecutor {
         if ended == Ended::Canceled {
             return Ok(None);
         }
+        // Of what is in a container only the client of the runtime was measured.
+        let used = running.used().filter(|_| container.is_none());
         let exit_code = ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE);
         let has_ended = |container: Arc<BuildContainer>| container.has_ended();
         if exit_code != 0 && timed_out.is_none() && container.is_some_and(has_ended) {
@@ -258,7 +260,7 @@ impl SubjobExecutor {
         if exit_code != 0 {
             space.check(0)?;
         }
-        let console = self.console_files.take(&AtomEnding {
+        let (console, output_bytes) = self.console_files.take(&AtomEnding {
             timed_out,
             kept_at: &data.kept_console(hand_out, atom),
         })?;
@@ -272,6 +274,10 @@ impl SubjobExecutor {
             took,
             ended_at: Timestamp::now().0 / 1000,
             timed_out,
+            usage: AtomUsage {
+                output_bytes,
+                processes: used.and_then(ProcessUsage::of),
+            },
             console,
             artifacts: self
                 .directories

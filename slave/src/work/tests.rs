@@ -6,8 +6,8 @@ mod sharing;
 mod with_setup;
 
 use super::*;
-use clusterrunner_common::api::SetupJob;
 use clusterrunner_common::api::build_request::ProjectSource;
+use clusterrunner_common::api::{AtomUsage, SetupJob};
 use clusterrunner_common::clock::Timestamp;
 use indexmap::IndexMap;
 use std::path::PathBuf;
@@ -74,6 +74,10 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         took: Duration::ZERO,
         ended_at: 0,
         timed_out: None,
+        usage: AtomUsage {
+            output_bytes: 0,
+            processes: None,
+        },
         console: AtomConsole::Memory(vec![0; output]),
         artifacts: None,
     }]

@@ -1,7 +1,7 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
 use clusterrunner_common::api::build_request::ProjectSource;
-use clusterrunner_common::api::{SetupJob, SlaveState};
+use clusterrunner_common::api::{AtomUsage, SetupJob, SlaveState};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::process::variables::BuildVariables;
@@ -135,6 +135,7 @@ pub(crate) struct AtomEnd {
     pub(crate) ended_at: u64,
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
+    pub(crate) usage: AtomUsage,
     /// What it printed, cut to the limit.
     pub(crate) console: AtomConsole,
     /// Its artifact directory, if it left anything there. Packing removes it, or it goes

@@ -4,12 +4,14 @@
 use crate::farm::Farm;
 use crate::wire::{Connection, Uplink};
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport,
-    SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
+    AtomUsage, ConnectAnswer, ConnectRequest, PROTOCOL, ProcessUsage, ResultEntry, ResultsAnswer,
+    ResultsReport, SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder,
+    SubjobsRequest,
 };
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, Incarnation, SessionId, SlaveId};
+use clusterrunner_common::process::command::Usage;
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -277,6 +279,13 @@ impl ModelSlave {
                 attempt: order.attempt,
                 atoms: Vec::new(),
                 starts: [Timestamp(1_700_000_000_000)].into_iter().collect(),
+                usages: vec![AtomUsage {
+                    output_bytes: 5,
+                    processes: ProcessUsage::of(Usage {
+                        max_memory_kib: 3500,
+                        cpu: Duration::from_millis(2),
+                    }),
+                }],
             };
             let report = ResultsReport {
                 slave_id: self.id,

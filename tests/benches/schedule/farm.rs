@@ -100,6 +100,7 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
                     duration_ms,
                     trouble: None,
                     started_at: None,
+                    usage: None,
                 };
                 let outcomes = vec![outcome];
                 let report = Command::ReportFinished {

@@ -1,5 +1,6 @@
 //! A command that runs, in the hands of a thread that may wait.
 
+use super::usage::{self, Usage};
 use super::{CommandError, Ended, end_marked_blocking, ended, signal_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -16,7 +17,8 @@ pub struct RunningCommand {
     group: Option<Pid>,
     /// Can be read once it has ended.
     handle: OwnedFd,
-    has_ended: bool,
+    /// Known once it has ended.
+    used: Option<Usage>,
 }
 
 impl RunningCommand {
@@ -31,7 +33,7 @@ impl RunningCommand {
                 child,
                 group,
                 handle,
-                has_ended: false,
+                used: None,
             }),
             Err(error) => {
                 signal_group(group, Signal::KILL);
@@ -61,13 +63,19 @@ impl RunningCommand {
     ///
     /// # Errors
     /// When it can not be awaited.
-    pub fn end(mut self, mark: &str, grace: Duration) -> Result<(), CommandError> {
+    pub fn end(&mut self, mark: &str, grace: Duration) -> Result<(), CommandError> {
         signal_group(self.group, Signal::TERM);
         // The shell carries the mark too, so this ends it with all the others.
         end_marked_blocking(mark, grace);
         // What is left in the group threw its environment away.
         signal_group(self.group, Signal::KILL);
         self.reap().map(|_| ())
+    }
+
+    /// What it used, once it has ended.
+    #[must_use]
+    pub fn used(&self) -> Option<Usage> {
+        self.used
     }
 
     /// Whether any process of its group is there still: what it left in the background, or, seldom,
@@ -79,15 +87,16 @@ impl RunningCommand {
     }
 
     fn reap(&mut self) -> Result<Ended, CommandError> {
-        let status = self.child.wait().map_err(CommandError::Wait)?;
-        self.has_ended = true;
+        let child = self.group.ok_or(CommandError::Wait(Errno::SRCH.into()))?;
+        let (status, used) = usage::wait(child).map_err(CommandError::Wait)?;
+        self.used = Some(used);
         Ok(ended(status))
     }
 }
 
 impl Drop for RunningCommand {
     fn drop(&mut self) {
-        if !self.has_ended {
+        if self.used.is_none() {
             signal_group(self.group, Signal::KILL);
             // Nobody is there to be told.
             self.child.wait().ok();

@@ -1,5 +1,6 @@
 //! How an atom ends.
 
+use clusterrunner_common::api::AtomUsage;
 use clusterrunner_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,27 @@ pub struct AtomOutcome {
     /// What its exit code does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<AtomTrouble>,
+    /// What it used, where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<AtomUsage>,
+}
+
+impl AtomOutcome {
+    /// The signal that ended it.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        let signal = self.exit_code.checked_neg();
+        signal.filter(|signal| *signal > 0)
+    }
+
+    /// The limit that it was ended by, in seconds.
+    #[must_use]
+    pub fn timed_out_after(&self) -> Option<u64> {
+        match self.trouble? {
+            AtomTrouble::TimedOut { after_s } => Some(after_s),
+            AtomTrouble::Poison { .. } => None,
+        }
+    }
 }
 
 /// Why an atom has no end of its own.

@@ -91,6 +91,7 @@ impl Subjob {
             duration_ms: 0,
             trouble: Some(AtomTrouble::Poison { slaves_lost }),
             started_at: None,
+            usage: None,
         };
         self.atoms.iter().map(outcome).collect()
     }

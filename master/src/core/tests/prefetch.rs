@@ -29,6 +29,7 @@ fn finish_in(farm: &mut Scenario, hand_out: HandOut, duration_ms: u64) {
         duration_ms,
         trouble: None,
         started_at: None,
+        usage: None,
     };
     let outcomes = vec![outcome];
     farm.tell(Command::ReportFinished {

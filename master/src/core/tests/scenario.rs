@@ -548,6 +548,7 @@ pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
         duration_ms: 60_000,
         trouble: None,
         started_at: None,
+        usage: None,
     };
     let outcomes = exit_codes.iter().map(outcome).collect();
     Command::ReportFinished {

@@ -345,6 +345,7 @@ const SICK_OUTCOME: AtomOutcome = AtomOutcome {
     duration_ms: 1,
     trouble: None,
     started_at: None,
+    usage: None,
 };
 
 /// How long the longest atoms take, as slaves say it: so that some wait on slaves.
@@ -360,6 +361,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
         duration_ms: random::mix(bits ^ u64::from(attempt.0)) % MOST_MS,
         trouble: None,
         started_at: None,
+        usage: None,
     }
 }
 

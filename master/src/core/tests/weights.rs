@@ -116,6 +116,7 @@ impl Model {
                     duration_ms: ATOM_MS,
                     trouble: None,
                     started_at: None,
+                    usage: None,
                 };
                 let outcomes = vec![outcome];
                 self.farm.tell(Command::ReportFinished {

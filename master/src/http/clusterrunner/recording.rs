@@ -201,6 +201,7 @@ impl Entry {
             },
             reports: std::mem::take(&mut self.reported.atoms),
             starts: std::mem::take(&mut self.reported.starts),
+            usages: std::mem::take(&mut self.reported.usages),
         }
     }
 }

@@ -15,12 +15,12 @@ use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{
-    AtomState, AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, SettingUpView,
-    SlaveView, SubjobView,
+    AtomState, AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, ProcessUsage,
+    SettingUpView, SlaveView, SubjobView,
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
-use clusterrunner_common::ids::{AtomId, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use indexmap::IndexMap;
 
@@ -311,6 +311,7 @@ pub(crate) fn atoms(
 ) -> impl Iterator<Item = AtomView> {
     let is_shell_text = !build.quotes_atoms();
     let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
+    let attempt = attempt(build, id, subjob, runs);
     (0..)
         .map(AtomId)
         .zip(&subjob.atoms)
@@ -321,6 +322,16 @@ pub(crate) fn atoms(
                 Runs::Atom(_) | Runs::No | Runs::CutOff | Runs::Unsaid => None,
             };
             let variable = variable_of(command, is_shell_text);
+            let state = match (outcome, runs) {
+                (Some(_), _) => AtomState::Completed,
+                // The result of those before it comes with its own.
+                (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
+                (None, Runs::Unsaid) => AtomState::InProgress,
+                (None, Runs::CutOff) => AtomState::Canceled,
+                (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
+            };
+            let usage = outcome.and_then(|outcome| outcome.usage);
+            let processes = usage.and_then(|usage| usage.processes);
             AtomView {
                 command_string: command.to_string(),
                 name: variable.map(|(name, _)| name.to_owned()),
@@ -331,14 +342,7 @@ pub(crate) fn atoms(
                     .map(seconds_of),
                 actual_time: outcome.map(seconds),
                 exit_code: outcome.map(|outcome| outcome.exit_code),
-                state: match (outcome, runs) {
-                    (Some(_), _) => AtomState::Completed,
-                    // The result of those before it comes with its own.
-                    (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
-                    (None, Runs::Unsaid) => AtomState::InProgress,
-                    (None, Runs::CutOff) => AtomState::Canceled,
-                    (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
-                },
+                state,
                 id: atom,
                 subjob_id: id,
                 trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
@@ -350,8 +354,25 @@ pub(crate) fn atoms(
                     (Some(_), _) => subjob.executor,
                     (None, running) => running.map(|atom| atom.executor_id),
                 },
+                attempt: attempt.filter(|_| state != AtomState::NotStarted),
+                signal: outcome.and_then(AtomOutcome::signal),
+                timed_out_after: outcome.and_then(AtomOutcome::timed_out_after),
+                output_bytes: usage.map(|usage| usage.output_bytes),
+                max_memory_bytes: processes.map(ProcessUsage::max_memory_bytes),
+                cpu_seconds: processes.map(ProcessUsage::cpu_seconds),
             }
         })
+}
+
+/// The hand-out of a subjob that counts, or that runs.
+fn attempt(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> Option<Attempt> {
+    match (&subjob.result, runs) {
+        (Some((attempt, _)), _) => Some(*attempt),
+        (None, Runs::Atom(running)) => Some(running.attempt),
+        (None, Runs::CutOff) => build.cut_off.get(&id).copied(),
+        (None, Runs::Unsaid) => build.last_attempt(id),
+        (None, Runs::No) => None,
+    }
 }
 
 #[expect(

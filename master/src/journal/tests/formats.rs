@@ -116,6 +116,7 @@ impl Master {
                     duration_ms: 7,
                     trouble: None,
                     started_at: None,
+                    usage: None,
                 }],
             })
             .await;

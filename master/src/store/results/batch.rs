@@ -1,9 +1,9 @@
 //! Several results in one block, each judged by itself.
 
 use super::received::from_start;
-use super::{Block, Results, UnusableResult, add_reports, add_starts, outcomes};
+use super::{Block, Results, UnusableResult, add_reports, add_starts, add_usages, outcomes};
 use crate::core::event::AtomOutcome;
-use clusterrunner_common::api::{AtomReport, Starts};
+use clusterrunner_common::api::{AtomReport, AtomUsage, Starts};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::results::block::{
@@ -22,6 +22,8 @@ pub struct Expected {
     pub reports: Vec<AtomReport>,
     /// When it says that the atoms started.
     pub starts: Starts,
+    /// What it says that they used.
+    pub usages: Vec<AtomUsage>,
 }
 
 /// A result with the outcomes of its atoms.
@@ -149,6 +151,7 @@ fn with_reports(expected: &Expected, result: CheckedResult) -> Judged {
     let mut outcomes = outcomes(&result);
     add_reports(&mut outcomes, &expected.reports)?;
     add_starts(&mut outcomes, &expected.starts);
+    add_usages(&mut outcomes, &expected.usages);
     Ok((result, outcomes))
 }
 
@@ -169,6 +172,7 @@ mod tests {
             num_atoms,
             reports: Vec::new(),
             starts: Starts::default(),
+            usages: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Block, Results};
 use crate::core::event::{AtomOutcome, AtomTrouble};
-use clusterrunner_common::api::{AtomReport, Starts, TIMED_OUT_EXIT_CODE};
+use clusterrunner_common::api::{AtomReport, AtomUsage, Starts, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::is_disk_full;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
@@ -115,6 +115,7 @@ pub fn outcomes(result: &CheckedResult) -> Vec<AtomOutcome> {
         duration_ms: atom.duration_ms,
         trouble: None,
         started_at: None,
+        usage: None,
     };
     result.atoms.iter().map(outcome).collect()
 }
@@ -127,6 +128,13 @@ pub fn add_starts(outcomes: &mut [AtomOutcome], starts: &Starts) {
         outcome.started_at = starts.next().or(next);
         let after = |start: Timestamp| Timestamp(start.0.saturating_add(outcome.duration_ms));
         next = outcome.started_at.map(after);
+    }
+}
+
+/// Adds what the atoms used. Of those of which that is not said it is not known.
+pub fn add_usages(outcomes: &mut [AtomOutcome], usages: &[AtomUsage]) {
+    for (outcome, usage) in outcomes.iter_mut().zip(usages) {
+        outcome.usage = Some(*usage);
     }
 }
 
@@ -189,6 +197,7 @@ mod tests {
             duration_ms,
             trouble: None,
             started_at: None,
+            usage: None,
         }
     }
 
@@ -252,6 +261,19 @@ mod tests {
         assert_eq!(times(&outcomes), [1000, 1006, 1013].map(Some));
         let sent = serde_json::to_value(&starts).unwrap();
         assert_eq!(sent, serde_json::json!([1000, 6]));
+    }
+
+    #[test]
+    fn what_is_not_said_of_an_atom_is_not_known() {
+        let usage = AtomUsage {
+            output_bytes: 7,
+            processes: None,
+        };
+        let mut outcomes = [outcome(0, 5), outcome(0, 7)];
+        add_usages(&mut outcomes, &[usage]);
+        assert_eq!(outcomes.map(|outcome| outcome.usage), [Some(usage), None]);
+        let mut none: [AtomOutcome; 0] = [];
+        add_usages(&mut none, &[usage]);
     }
 
     #[test]

@@ -287,6 +287,26 @@ fn of_a_flood_the_ends_are_kept() {
 }
 
 #[test]
+fn what_an_atom_used_is_measured() {
+    let mut scenario = Scenario::new();
+    // dd holds the whole block in memory, and takes the time to fill it.
+    let large = "dd if=/dev/zero of=/dev/null bs=100M count=1 2> /dev/null; printf 12345";
+    let limit = Some(Duration::from_millis(500));
+    let ended = ends(scenario.run(&[large])).remove(0).usage;
+    let timed_out = ends(scenario.run_within(&["echo x; while :; do :; done"], limit));
+    let timed_out = timed_out[0].usage;
+    let flood = ends(scenario.run(&["head -c 300000 /dev/zero"]))
+        .remove(0)
+        .usage;
+    let printed = [ended, timed_out, flood].map(|usage| usage.output_bytes);
+    assert_eq!(printed, [5, 2, 300_000], "also what is dropped");
+    let processes = ended.processes.unwrap();
+    assert!(processes.max_memory_bytes() >= 100_000_000, "{processes:?}");
+    assert!(processes.cpu_ms > 0, "{processes:?}");
+    assert!(timed_out.processes.unwrap().cpu_ms > 0);
+}
+
+#[test]
 fn a_large_console_is_a_file_of_its_own() {
     let mut scenario = Scenario::with(0, None);
     let atom = "yes | head -c 200001; chmod 0 /dev/stdout; test -z \"$HANG\" || sleep 60";

@@ -364,6 +364,7 @@ impl World {
             duration_ms,
             trouble: None,
             started_at: None,
+            usage: None,
         }];
         self.tell(Command::ReportFinished {
             hand_out,

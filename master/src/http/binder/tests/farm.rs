@@ -214,6 +214,7 @@ impl Farm {
             duration_ms: 1000,
             started_at: None,
             trouble: None,
+            usage: None,
         };
         self.tell(Command::ReportFinished {
             hand_out: HandOut {

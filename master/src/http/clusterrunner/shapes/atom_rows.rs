@@ -55,31 +55,15 @@ pub(crate) struct AtomRow(
 
 /// The rows of a subjob's atoms, in their order.
 pub(crate) fn atom_rows(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> Vec<AtomRow> {
-    let attempt = match (&subjob.result, runs) {
-        (Some((attempt, _)), _) => Some(*attempt),
-        (None, Runs::Atom(running)) => Some(running.attempt),
-        (None, Runs::CutOff) => build.cut_off.get(&id).copied(),
-        (None, Runs::Unsaid) => build.last_attempt(id),
-        (None, Runs::No) => None,
-    };
     let rows = atoms(build, id, subjob, runs).map(|atom| {
-        let has_begun = atom.state != AtomState::NotStarted;
-        let slave = subjob.slave.filter(|_| has_begun);
+        let slave = subjob.slave.filter(|_| atom.state != AtomState::NotStarted);
         let slave_url = slave.and_then(|slave| build.slave_urls.get(&slave));
-        row(
-            atom,
-            attempt.filter(|_| has_begun),
-            (slave, slave_url.cloned()),
-        )
+        row(atom, slave, slave_url.cloned())
     });
     rows.collect()
 }
 
-fn row(
-    atom: AtomView,
-    attempt: Option<Attempt>,
-    (slave_id, slave_url): (Option<SlaveId>, Option<String>),
-) -> AtomRow {
+fn row(atom: AtomView, slave_id: Option<SlaveId>, slave_url: Option<String>) -> AtomRow {
     AtomRow(
         atom.subjob_id,
         atom.id,
@@ -87,20 +71,17 @@ fn row(
         atom.value.unwrap_or(atom.command_string),
         atom.state,
         atom.exit_code,
-        // An exit code below zero is a signal.
-        atom.exit_code
-            .and_then(|code| code.checked_neg())
-            .filter(|signal| *signal > 0),
+        atom.signal,
         atom.trouble,
-        attempt,
+        atom.attempt,
         slave_id,
         slave_url,
         atom.executor_id,
         atom.started_at,
         atom.actual_time,
         atom.expected_time,
-        None,
-        None,
-        None,
+        atom.output_bytes,
+        atom.max_memory_bytes,
+        atom.cpu_seconds,
     )
 }

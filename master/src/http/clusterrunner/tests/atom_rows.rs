@@ -4,8 +4,10 @@ use super::*;
 use crate::core::command::{Command, HandOut};
 use crate::core::event::{AtomOutcome, AtomTrouble, Plan};
 use crate::http::clusterrunner::shapes::ATOM_COLUMNS;
-use clusterrunner_common::api::RunningAtom;
+use clusterrunner_common::api::{AtomUsage, ProcessUsage, RunningAtom};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_common::process::command::Usage;
+use std::time::Duration;
 
 const BUILD_ID: BuildId = BuildId(1);
 const SLAVE: SlaveId = SlaveId(1);
@@ -74,6 +76,13 @@ fn outcome(exit_code: i32) -> AtomOutcome {
         duration_ms: 2500,
         trouble: None,
         started_at: Some(Timestamp(1_700_000_000_000)),
+        usage: Some(AtomUsage {
+            output_bytes: 7,
+            processes: ProcessUsage::of(Usage {
+                max_memory_kib: 2048,
+                cpu: Duration::from_millis(1250),
+            }),
+        }),
     }
 }
 
@@ -105,10 +114,17 @@ async fn a_row_says_all_that_is_known_of_an_atom() {
     let killed = json!({
         "subjob_id": 0, "atom_id": 0, "name": "N", "value": "0", "state": "COMPLETED", "exit_code": -9, "signal": 9,
         "trouble": null, "attempt": 1, "slave_id": 1, "slave_url": url, "executor_id": 1,
-        "started_at": 1_700_000_000.0, "actual_time": 2.5, "expected_time": 1.5, "output_bytes": null,
-        "max_memory_bytes": null, "cpu_seconds": null,
+        "started_at": 1_700_000_000.0, "actual_time": 2.5, "expected_time": 1.5, "output_bytes": 7,
+        "max_memory_bytes": 2_097_152, "cpu_seconds": 1.25,
     });
     assert_eq!(rows[0], killed);
+    let (_, atom) = master.get("/v2/builds/1/subjobs/0/atoms/0").await;
+    for (name, value) in atom["atom"].as_object().unwrap() {
+        match ["id", "command_string"].contains(&name.as_str()) {
+            true => {}
+            false => assert_eq!(&rows[0][name], value, "{name}"),
+        }
+    }
     let runs = json!({
         "subjob_id": 1, "atom_id": 0, "name": "N", "value": "1", "state": "IN_PROGRESS", "exit_code": null,
         "signal": null, "trouble": null, "attempt": 1, "slave_id": 1, "slave_url": url, "executor_id": 0,
@@ -138,6 +154,8 @@ async fn rows_stay_when_their_build_is_archived() {
     };
     master.finish(1, timed_out).await;
     let live = master.rows(ROWS).await;
+    let (_, atom) = master.get("/v1/build/1/subjob/1/atom/0").await;
+    assert_eq!(atom["atom"]["timed_out_after"], 2);
     assert_eq!(live.1[1]["trouble"], "timed out after 2 s");
     assert_eq!(
         (&live.1[0]["exit_code"], &live.1[0]["signal"]),

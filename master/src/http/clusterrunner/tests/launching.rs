@@ -65,6 +65,7 @@ impl Master {
                 duration_ms: 1,
                 trouble: None,
                 started_at: None,
+                usage: None,
             }],
         })
         .await;

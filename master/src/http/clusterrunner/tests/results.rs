@@ -151,6 +151,46 @@ async fn many_results_are_recorded_at_once_and_again_without_harm() {
 }
 
 #[tokio::test]
+async fn what_a_slave_says_of_an_atom_is_shown_with_it() {
+    let master = working().await;
+    let mut said = report(&[(0, 1), (1, 1)]);
+    said["results"][0]["executor_id"] = json!(3);
+    said["results"][0]["starts"] = json!([1_700_000_000_000_u64]);
+    said["results"][0]["usages"] = json!([[5, [4096, 20]]]);
+    said["results"][1]["usages"] = json!([[5, null]]);
+    let upload = body(&said.to_string(), &block(&[0, 1]));
+    let (status, answer) = master.upload_to("/v1/build/1/results", upload).await;
+    assert_eq!((status, rejected(&answer)), (200, vec![]));
+    let atom = async |subjob: u32| {
+        let path = format!("/v1/build/1/subjob/{subjob}/atom/0");
+        master.get(&path).await.1["atom"].clone()
+    };
+    let first = atom(0).await;
+    let expected = json!({
+        "executor_id": 3, "started_at": 1_700_000_000.0, "attempt": 1, "output_bytes": 5,
+        "max_memory_bytes": 4_194_304, "cpu_seconds": 0.02,
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&first[name], value, "{name}");
+    }
+    let second = atom(1).await;
+    assert_eq!(second["output_bytes"], 5);
+    for absent in [
+        "max_memory_bytes",
+        "cpu_seconds",
+        "signal",
+        "timed_out_after",
+        "started_at",
+    ] {
+        assert!(second.get(absent).is_none(), "{absent}");
+    }
+    said["results"][0]["usages"] = json!([[5, [0, 20]]]);
+    let upload = body(&said.to_string(), &block(&[0, 1]));
+    let (status, _) = master.upload_to("/v1/build/1/results", upload).await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
 async fn each_result_is_answered_by_itself() {
     let master = working().await;
     let nothing = [(0, 2), (2, 1), (9, 1)];

@@ -208,6 +208,7 @@ impl Farm {
                 duration_ms: 2010,
                 trouble: None,
                 started_at: None,
+                usage: None,
             }],
         };
         self.command(finished).await;

@@ -1,0 +1,117 @@
+//! What atoms use of the slaves that run them.
+
+use crate::process::command::Usage;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
+
+/// What an atom used. Very many are sent and stored, so in JSON it is short: `[output_bytes, [max_memory_kib, cpu_ms]]`,
+/// and `[output_bytes, null]` where nothing is known of the processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Short", into = "Short")]
+pub struct AtomUsage {
+    /// How many bytes it printed, also those that were dropped.
+    pub output_bytes: u64,
+    /// What its processes used; not known of those in a container.
+    pub processes: Option<ProcessUsage>,
+}
+
+/// What the processes of an atom used: its shell, and those below it that were waited for by their parents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessUsage {
+    /// The most memory that one of them had, in KiB.
+    pub max_memory_kib: NonZeroU32,
+    /// The processor time of all of them, in milliseconds.
+    pub cpu_ms: u32,
+}
+
+type Short = (u64, Option<(NonZeroU32, u32)>);
+
+impl From<Short> for AtomUsage {
+    fn from((output_bytes, processes): Short) -> Self {
+        let processes = processes.map(|(max_memory_kib, cpu_ms)| ProcessUsage {
+            max_memory_kib,
+            cpu_ms,
+        });
+        Self {
+            output_bytes,
+            processes,
+        }
+    }
+}
+
+impl From<AtomUsage> for Short {
+    fn from(usage: AtomUsage) -> Self {
+        let processes = usage.processes;
+        let processes = processes.map(|processes| (processes.max_memory_kib, processes.cpu_ms));
+        (usage.output_bytes, processes)
+    }
+}
+
+impl ProcessUsage {
+    /// What the system said of a command; `None` where it said nothing of memory. Part of a millisecond counts as a
+    /// whole one.
+    #[must_use]
+    pub fn of(used: Usage) -> Option<Self> {
+        let small = |number: u128| u32::try_from(number).unwrap_or(u32::MAX);
+        Some(Self {
+            max_memory_kib: NonZeroU32::new(small(used.max_memory_kib.into()))?,
+            cpu_ms: small(used.cpu.as_micros().div_ceil(1000)),
+        })
+    }
+
+    /// The most memory that one of them had.
+    #[must_use]
+    pub fn max_memory_bytes(self) -> u64 {
+        u64::from(self.max_memory_kib.get()) << 10
+    }
+
+    /// The processor time of all of them.
+    #[must_use]
+    pub fn cpu_seconds(self) -> f64 {
+        f64::from(self.cpu_ms) / 1000.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn it_is_short_on_the_wire() {
+        let processes = ProcessUsage::of(Usage {
+            max_memory_kib: 2048,
+            cpu: Duration::from_micros(1_500),
+        });
+        for (processes, text) in [(processes, "[7,[2048,2]]"), (None, "[7,null]")] {
+            let usage = AtomUsage {
+                output_bytes: 7,
+                processes,
+            };
+            assert_eq!(serde_json::to_string(&usage).unwrap(), text);
+            assert_eq!(serde_json::from_str::<AtomUsage>(text).unwrap(), usage);
+        }
+        let processes = processes.unwrap();
+        assert_eq!(processes.max_memory_bytes(), 2 << 20);
+        assert!((processes.cpu_seconds() - 0.002).abs() < f64::EPSILON);
+        serde_json::from_str::<AtomUsage>("[7,[0,2]]").unwrap_err();
+    }
+
+    #[test]
+    fn what_is_too_large_for_it_is_the_most_that_it_can_say() {
+        let processes = ProcessUsage::of(Usage {
+            max_memory_kib: u64::MAX,
+            cpu: Duration::MAX,
+        });
+        let processes = processes.unwrap();
+        assert_eq!(
+            (processes.max_memory_kib.get(), processes.cpu_ms),
+            (u32::MAX, u32::MAX)
+        );
+        let nothing = Usage {
+            max_memory_kib: 0,
+            cpu: Duration::ZERO,
+        };
+        assert_eq!(ProcessUsage::of(nothing), None);
+    }
+}
