@@ -6,7 +6,8 @@
 //! * `launch`: from the request for an instance to the first answer through the router, next to the same program started
 //!   alone, from its start to its first answer;
 //! * `hundred`: 100 instances asked for at once, until each answers, and what they cost while nobody uses them;
-//! * `router`: answers of 1 KiB through the router, next to the same program reached directly, in turns;
+//! * `router`: answers of 1 KiB through the router, next to the same program reached directly and through a process that
+//!   merely copies bytes, in turns;
 //! * `thousand`: what 1,000 instances cost the master, on slaves that are models.
 //!
 //! `--only PART,...` measures these parts.
@@ -48,11 +49,13 @@ mod wait;
 mod wire;
 
 mod binder;
+mod copier;
 mod model_hosts;
 mod served;
 mod thousand;
 
 use binder::Binder;
+use copier::Copier;
 use futures_util::future::join_all;
 use http_load::{Figures, Load};
 use numbers::{largest, median};
@@ -80,6 +83,11 @@ fn main() {
         .is_some_and(|first| first == served::PROGRAM)
     {
         return served::serve();
+    }
+    if let [first, target] = &arguments[..]
+        && first == copier::PROGRAM
+    {
+        return copier::copy(target);
     }
     let only = arguments.iter().position(|argument| argument == "--only");
     let only = only.and_then(|at| arguments.get(at + 1));
@@ -161,26 +169,32 @@ async fn router(binder: &Binder, template: &str) {
     binder.answers(&key).await;
     let (direct, program) = binder.direct(&key);
     let master = binder.farm.master_address();
+    let copier = Copier::to(&direct);
     let processes = [
         ("load", std::process::id()),
         ("program", program),
         ("master", binder.farm.master_process()),
+        ("copier", copier.process()),
     ];
     for connections in [1, 64] {
-        let (mut ratios, mut added) = (Vec::new(), Vec::new());
+        let (mut ratios, mut floors, mut added) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let routed_path = format!("/user/{key}/");
             let plain = drive(&direct, "/", connections, &processes).await;
             let routed = drive(&master, &routed_path, connections, &processes).await;
+            let copied = drive(&copier.address, "/", connections, &processes).await;
             println!("{connections:>3} connections, direct: {}", plain.1);
             println!("{connections:>3} connections, routed: {}", routed.1);
+            println!("{connections:>3} connections, copied: {}", copied.1);
             let (plain, routed) = (plain.0, routed.0);
+            floors.push(copied.0.per_second / plain.per_second);
             ratios.push(routed.per_second / plain.per_second);
             added.push(routed.at(500) - plain.at(500));
         }
         println!(
-            "{connections:>3} connections: {:.2} of direct, {:.2} ms more at p50 (medians)",
+            "{connections:>3} connections: {:.2} of direct ({:.2} where bytes are merely copied), {:.2} ms more at p50 (medians)",
             median(&ratios),
+            median(&floors),
             median(&added)
         );
     }
