@@ -150,6 +150,7 @@ impl Master {
                 duration_ms: 1,
                 trouble: None,
                 started_at: Some(Timestamp(1)),
+                usage: None,
             }],
         })
         .await;
