@@ -9,7 +9,7 @@ const HIDDEN_EVERY = 10000;
 /** Pauses before the master is tried again. */
 const PAUSES = [250, 500, 1000, 2000, 4000];
 /** How long a master without events is not tried for them. */
-const WITHOUT_EVENTS = 30000;
+const WITHOUT_EVENTS = 10000;
 
 /** How the page hears of changes: `live`, `asking`, `lost` (the master does not answer) or `idle`. */
 export const connection = { state: "idle" };
@@ -69,7 +69,10 @@ export async function follow({ events, load, on, signal, isOver = () => false, p
   }
 }
 
-/** Opens a stream of events; null where the master has none. Its events wait until `broken` is asked. */
+/**
+ * Opens a stream of events; null where the master has none. It is open when the master says that all is told from here on,
+ * and its events wait until `broken` is asked.
+ */
 function open(path, on, signal) {
   return new Promise((resolve) => {
     const source = new EventSource(path);
@@ -96,11 +99,11 @@ function open(path, on, signal) {
     };
     for (const name of [...Object.keys(on), "reload", "end"]) {
       source.addEventListener(name, (event) => {
-        if (event.data) deliver(name, JSON.parse(event.data));
         if (name === "reload" || name === "end") close();
+        else deliver(name, JSON.parse(event.data));
       });
     }
-    source.addEventListener("open", () => resolve(stream), { once: true });
+    source.addEventListener("begin", () => resolve(stream), { once: true });
     source.addEventListener("error", () => {
       close();
       resolve(null);

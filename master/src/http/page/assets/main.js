@@ -8,12 +8,23 @@ import { go, route, to } from "./router.js";
 
 const SECTIONS = [
   ["Builds", to.builds(), ["builds", "build", "atom", "step"]],
+  ["Slaves", to.slaves(), ["slaves"]],
+  ["Templates", to.templates(), ["templates"]],
+  ["Instances", to.instances(), ["instances", "instance"]],
+  ["Users", to.users(), ["users"]],
 ];
 const VIEWS = {
   builds: () => import("./views/builds.js"),
   build: () => import("./views/build.js"),
   atom: () => import("./views/console.js"),
   step: () => import("./views/console.js"),
+  submit: () => import("./views/submit.js"),
+  slaves: () => import("./views/slaves.js"),
+  templates: () => import("./views/templates.js"),
+  instances: () => import("./views/instances.js"),
+  instance: () => import("./views/instance.js"),
+  users: () => import("./views/users.js"),
+  sign_in: () => import("./views/sign_in.js"),
 };
 const WORDS = { live: "Live", asking: "Live", lost: "The master does not answer. Trying again …", idle: "" };
 
@@ -49,6 +60,12 @@ async function show(isFirst) {
 
 /** Shows why a view cannot be shown. */
 export function failed(error) {
+  if (error instanceof ApiError && error.status === 401) {
+    const back = encodeURIComponent(location.pathname);
+    fill(main, h("div", { class: "empty" }, h("h1", {}, "Sign in to see this"), h("p", {}, "It is shown to those who have an account on this farm."),
+      h("p", {}, h("a", { class: "button", href: `${to.signIn()}?to=${back}` }, "Sign in"))));
+    return;
+  }
   const words = error instanceof ApiError ? error.message : "The page has a fault. The browser's console says more.";
   fill(main, h("div", { class: "empty" }, h("h1", {}, "This cannot be shown"), h("p", {}, words),
     h("p", {}, h("button", { type: "button", on: { click: again } }, "Try again"))));
@@ -80,7 +97,7 @@ function showConnection() {
 
 function showAccount() {
   const place = document.getElementById("account");
-  if (!session.user) return fill(place);
+  if (!session.user) return fill(place, h("a", { href: to.signIn() }, "Sign in"));
   const leave = h("button", { type: "button", class: "quiet", on: { click: () => signOut().then(again) } }, "Sign out");
   fill(place, h("bdi", { class: "user" }, session.user), leave);
 }

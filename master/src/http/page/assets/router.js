@@ -13,7 +13,6 @@ const ROUTES = [
   ["/templates", "templates", []],
   ["/instances", "instances", []],
   [`/instances/${ID}`, "instance", ["instance"]],
-  ["/apps", "apps", []],
   ["/users", "users", []],
   ["/sign-in", "sign_in", []],
 ].map(([path, view, names]) => [new RegExp(`^/ui${path}/?$`), view, names]);
@@ -42,7 +41,6 @@ export const to = {
   templates: () => "/ui/templates",
   instances: () => "/ui/instances",
   instance: (id) => `/ui/instances/${id}`,
-  apps: () => "/ui/apps",
   users: () => "/ui/users",
   signIn: () => "/ui/sign-in",
 };

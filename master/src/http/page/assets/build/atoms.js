@@ -6,6 +6,9 @@ export const FAILED = 0, RUNNING = 1, CANCELED = 2, PASSED = 3, WAITING = 4;
 export const KEYS = ["failed", "running", "canceled", "passed", "waiting"];
 export const WORDS = ["Failed", "Running", "Canceled", "Passed", "Waiting"];
 
+/** The columns of rows that come without their names. */
+const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "signal", "trouble", "attempt", "slave_id",
+  "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
 const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
   "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
 const TEXTS = ["name", "value", "trouble", "slave_url"];
@@ -22,13 +25,24 @@ export class Atoms {
   size = 0;
   /** Changes with each `put`. */
   version = 0;
+  /** How many atoms are in each state. */
+  counts = [0, 0, 0, 0, 0];
+  /** The places of those that have failed, in the order in which that became known. */
+  failed = [];
+  /** Names of the numbers that are known of some atom. */
+  known = new Set();
+  /** The places that have changed since somebody took them. */
+  #changed = [];
+  columns = COLUMNS;
 
   /**
    * Takes atoms as they now are.
-   * @param {string[]} columns names of the entries of each row
+   * @param {string[] | undefined} columns names of the entries of each row, or as they were last
    * @param {any[][]} rows
    */
   put(columns, rows) {
+    columns ??= this.columns;
+    this.columns = columns;
     const at = Object.fromEntries(columns.map((name, index) => [name, index]));
     const numbers = NUMBERS.filter((name) => name in at);
     const texts = TEXTS.filter((name) => name in at);
@@ -39,12 +53,36 @@ export class Atoms {
         place = this.size;
         this.#grow(place + 1);
         this.#places.set(key, place);
+        this.states[place] = WAITING;
+        this.counts[WAITING] += 1;
       }
-      for (const name of numbers) this.#numbers[name][place] = row[at[name]] ?? NaN;
+      for (const name of numbers) {
+        const number = row[at[name]] ?? NaN;
+        this.#numbers[name][place] = number;
+        if (number === number) this.known.add(name);
+      }
       for (const name of texts) this.#texts[name][place] = this.#shared(name, row[at[name]]);
-      this.states[place] = stateOf(row[at.state], row[at.exit_code], row[at.trouble]);
+      this.#become(place, stateOf(row[at.state], row[at.exit_code], row[at.trouble]));
+      this.#changed.push(place);
     }
     this.version += 1;
+  }
+
+  #become(place, state) {
+    const before = this.states[place];
+    if (before === state) return;
+    this.states[place] = state;
+    this.counts[before] -= 1;
+    this.counts[state] += 1;
+    if (state === FAILED) this.failed.push(place);
+    else if (before === FAILED) this.failed.splice(this.failed.indexOf(place), 1);
+  }
+
+  /** The places that have changed since this was asked last. */
+  takeChanged() {
+    const changed = this.#changed;
+    this.#changed = [];
+    return changed;
   }
 
   #shared(name, text) {
@@ -100,13 +138,6 @@ export class Atoms {
       return Number.isNaN(found) ? null : found;
     };
     return { exit_code: number("exit_code"), signal: number("signal"), trouble: this.text("trouble", place) };
-  }
-
-  /** How many atoms are in each state. */
-  counts() {
-    const counts = [0, 0, 0, 0, 0];
-    for (let place = 0; place < this.size; place += 1) counts[this.states[place]] += 1;
-    return counts;
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { read } from "../api.js";
 import { paint } from "../console/paint.js";
+import { Line } from "../console/source.js";
 import { chip, fill, h } from "../dom.js";
 import { count, duration, ending } from "../format.js";
 import { to } from "../router.js";
@@ -30,13 +31,8 @@ export class FailedAtoms {
   /** Shows those that have failed by now. */
   draw() {
     const { atoms } = this;
-    const failed = [];
-    let number = 0;
-    for (let place = 0; place < atoms.size; place += 1) {
-      if (atoms.states[place] !== FAILED) continue;
-      number += 1;
-      if (failed.length < LISTED) failed.push(place);
-    }
+    const failed = atoms.failed.slice(0, LISTED);
+    const number = atoms.failed.length;
     this.element.hidden = !number;
     fill(this.title, count(number, "failed atom"));
     for (const place of failed) {
@@ -79,8 +75,14 @@ export class FailedAtoms {
     try {
       const path = `/v2/builds/${this.build}/subjobs/${subjob}/atoms/${atom}/console?max_lines=${LAST_LINES}`;
       const { content } = await read(path, this.signal);
-      const lines = content.replace(/\n$/, "").split("\n");
-      fill(output, content ? lines.map((line) => h("span", { class: "tail-line" }, paint(line, null).element, "\n")) : "It printed nothing.");
+      if (!content) return output.replaceWith(h("p", { class: "muted" }, "It printed nothing."));
+      const lines = content.replace(/\n$/, "").split("\n").map((line) => new Line(line));
+      let look = null;
+      fill(output, lines.map(({ text, cut }) => {
+        const painted = paint(text, look, cut);
+        look = painted.look;
+        return h("span", { class: "tail-line" }, painted.element, "\n");
+      }));
     } catch (error) {
       if (!this.signal.aborted) fill(output, error.message);
     }

@@ -2,44 +2,72 @@
 
 import { RUNNING, WAITING } from "./atoms.js";
 
-/** More waiting atoms than these are not drawn one by one. */
-const MOST_PREDICTED = 20000;
+/** More waiting atoms than these are not predicted one by one. */
+export const MOST_PREDICTED = 4000;
+/** Of so many atoms the median is taken, spread over all of them. */
+const SAMPLE = 1000;
 
 /**
  * A row of executors: one of a slave that heads those of its executors, or one of an executor.
- * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: Uint32Array}} Row
+ * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: number[]}} Row
  */
 
-/**
- * The rows of a build.
- * @param {import("./atoms.js").Atoms} atoms
- * @param {{kind: string, slave_id: number | null, slave_url: string | null}[]} steps slaves that set up have a row, too
- * @returns {Row[]} by slave and executor; `places` are atoms in the order of their starts
- */
-export function rows(atoms, steps) {
-  const slaves = new Map();
-  const slaveOf = (id, url) => {
-    if (!slaves.has(id)) slaves.set(id, { url: url ?? `slave ${id}`, lanes: new Map() });
-    return slaves.get(id);
-  };
-  const [slaveIds, executors, starts] = ["slave_id", "executor_id", "started_at"].map((name) => atoms.column(name));
-  for (let place = 0; place < atoms.size; place += 1) {
-    if (Number.isNaN(starts[place]) || Number.isNaN(slaveIds[place]) || Number.isNaN(executors[place])) continue;
-    const { lanes } = slaveOf(slaveIds[place], atoms.text("slave_url", place));
-    const lane = lanes.get(executors[place]);
-    if (lane) lane.push(place);
-    else lanes.set(executors[place], [place]);
-  }
-  for (const step of steps) if (step.slave_id !== null && step.slave_id !== undefined) slaveOf(step.slave_id, step.slave_url);
-  const found = [];
-  for (const [slave, { url, lanes }] of [...slaves].sort(([one], [other]) => one - other)) {
-    found.push({ kind: "slave", slave, url });
-    for (const [executor, places] of [...lanes].sort(([one], [other]) => one - other)) {
-      const ordered = Uint32Array.from(places).sort((one, other) => starts[one] - starts[other]);
-      found.push({ kind: "lane", slave, url, executor, places: ordered });
+/** The rows of a build, which grow with its atoms. */
+export class Rows {
+  #slaves = new Map();
+  /** The lane of each atom that has one. */
+  #lanes = new Map();
+
+  /** Takes those atoms that have changed. @param {import("./atoms.js").Atoms} atoms @param {number[]} changed */
+  take(atoms, changed) {
+    const [slaves, executors, starts] = ["slave_id", "executor_id", "started_at"].map((name) => atoms.column(name));
+    const unordered = new Set();
+    for (const place of changed) {
+      const [slave, executor, start] = [slaves[place], executors[place], starts[place]];
+      const isPlaced = !Number.isNaN(slave) && !Number.isNaN(executor) && !Number.isNaN(start);
+      const lane = isPlaced ? this.#lane(slave, atoms.text("slave_url", place), executor) : undefined;
+      const before = this.#lanes.get(place);
+      if (before && before.lane === lane && before.start === start) continue;
+      // An atom that runs again goes elsewhere, or begins later.
+      if (before) before.lane.places.splice(before.lane.places.indexOf(place), 1);
+      this.#lanes.delete(place);
+      if (!lane) continue;
+      const last = lane.places.at(-1);
+      if (last !== undefined && starts[last] > start) unordered.add(lane);
+      lane.places.push(place);
+      this.#lanes.set(place, { lane, start });
     }
+    for (const { places } of unordered) places.sort((one, other) => starts[one] - starts[other]);
   }
-  return found;
+
+  #slave(id, url) {
+    if (!this.#slaves.has(id)) this.#slaves.set(id, { url: url ?? `slave ${id}`, lanes: new Map() });
+    return this.#slaves.get(id);
+  }
+
+  #lane(id, url, executor) {
+    const { lanes } = this.#slave(id, url);
+    if (!lanes.has(executor)) lanes.set(executor, { places: [] });
+    return lanes.get(executor);
+  }
+
+  /**
+   * The rows, by slave and executor; the places of a lane are atoms in the order of their starts. Slaves that only set
+   * up have a row, too.
+   * @param {{slave_id?: number | null, slave_url?: string | null}[]} steps
+   * @returns {Row[]}
+   */
+  list(steps) {
+    for (const step of steps) if (step.slave_id !== null && step.slave_id !== undefined) this.#slave(step.slave_id, step.slave_url);
+    const found = [];
+    for (const [slave, { url, lanes }] of [...this.#slaves].sort(([one], [other]) => one - other)) {
+      found.push({ kind: "slave", slave, url });
+      for (const [executor, { places }] of [...lanes].sort(([one], [other]) => one - other)) {
+        if (places.length) found.push({ kind: "lane", slave, url, executor, places });
+      }
+    }
+    return found;
+  }
 }
 
 /** When an atom began and ended, or `now` while it runs; in seconds since 1970. */
@@ -52,7 +80,9 @@ export function times(atoms, place, now) {
 
 /** How long an atom will take that has not ended: as expected, else as the median of those that ended. */
 export function expectations(atoms) {
-  const took = Array.from(atoms.column("actual_time").subarray(0, atoms.size)).filter((time) => !Number.isNaN(time));
+  const times = atoms.column("actual_time");
+  const took = [];
+  for (let place = 0; place < atoms.size; place += Math.ceil(atoms.size / SAMPLE)) if (!Number.isNaN(times[place])) took.push(times[place]);
   took.sort((one, other) => one - other);
   const median = took.length ? took[took.length >> 1] : NaN;
   const expected = atoms.column("expected_time");
@@ -64,7 +94,8 @@ export function expectations(atoms) {
  * @param {import("./atoms.js").Atoms} atoms
  * @param {Row[]} found
  * @param {number} now
- * @returns {{row: number, place: number, from: number, to: number}[]} also the expected rest of those that run
+ * @returns {{row: number, place: number, from: number, to: number}[]} first the expected rest of those that run; of very
+ *   many waiting atoms nothing
  */
 export function predict(atoms, found, now) {
   const expected = expectations(atoms);
@@ -83,16 +114,14 @@ export function predict(atoms, found, now) {
     }
     push(heap, { free, row: index });
   });
-  if (!heap.length) return bars;
-  let drawn = 0;
-  for (let place = 0; place < atoms.size && drawn < MOST_PREDICTED; place += 1) {
+  if (!heap.length || atoms.counts[WAITING] > MOST_PREDICTED) return bars;
+  for (let place = 0; place < atoms.size; place += 1) {
     if (atoms.states[place] !== WAITING) continue;
     const takes = expected(place);
     if (Number.isNaN(takes)) continue;
     const next = pop(heap);
     bars.push({ row: next.row, place, from: next.free, to: next.free + takes });
     push(heap, { free: next.free + takes, row: next.row });
-    drawn += 1;
   }
   return bars;
 }

@@ -5,8 +5,8 @@ import { fill, h } from "../dom.js";
 import { duration, ending } from "../format.js";
 import { go, to } from "../router.js";
 import { short } from "../text.js";
-import { FAILED, KEYS, RUNNING, WORDS } from "./atoms.js";
-import { lastBegun, predict, rows, tickStep, tickText, times } from "./layout.js";
+import { FAILED, KEYS, RUNNING, WAITING, WORDS } from "./atoms.js";
+import { MOST_PREDICTED, Rows, lastBegun, predict, tickStep, tickText, times } from "./layout.js";
 
 const AXIS = 24, LANE = 16, SLAVE = 24, BAR = 12;
 /** Predictions of many atoms are made anew so often at most, in milliseconds. */
@@ -16,12 +16,13 @@ const STEP_WORDS = { fetch: "Fetch", atomizer: "Find atoms", setup: "Set-up", te
 export class Waterfall {
   #drawing = 0;
   #layout = { version: -1, steps: null };
-  #predicted = { at: -Infinity, bars: [] };
+  #predicted = { at: -Infinity, end: 0, bars: [] };
   #pointer = null;
 
   constructor(build, atoms, signal) {
     this.build = build;
     this.atoms = atoms;
+    this.all = new Rows();
     this.rows = [];
     this.tops = new Float64Array(1);
     this.steps = [];
@@ -36,7 +37,7 @@ export class Waterfall {
     const tool = (label, text, act) => h("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
     this.element = h("section", { class: "card", "aria-labelledby": "waterfall-title" },
       h("h2", { id: "waterfall-title" }, h("span", {}, "Waterfall ", this.note), h("span", { class: "tools" },
-        tool("Zoom in", "+", () => this.zoom(1.6)), tool("Zoom out", "−", () => this.zoom(1 / 1.6)), tool("Show all of it", "All", () => this.all()))),
+        tool("Zoom in", "+", () => this.zoom(1.6)), tool("Zoom out", "−", () => this.zoom(1 / 1.6)), tool("Show all of it", "All", () => this.showAll()))),
       h("p", { id: "waterfall-help", class: "visually-hidden" }, "Bars show when each atom ran. The table of atoms below says the same in text. Keys: plus and minus zoom, arrows move, 0 shows all."),
       this.scroller, this.tip, legend());
     this.#listen(signal);
@@ -68,12 +69,12 @@ export class Waterfall {
     if (steps !== this.#layout.steps || this.atoms.version !== this.#layout.version) {
       this.#layout = { steps, version: this.atoms.version };
       this.steps = steps;
-      this.rows = rows(this.atoms, steps);
+      this.all.take(this.atoms, this.atoms.takeChanged());
+      this.rows = this.all.list(steps);
       const own = steps.filter((step) => step.slave_id === null || step.slave_id === undefined);
       if (own.length) this.rows.unshift({ kind: "slave", slave: null, url: "Master" });
       this.tops = new Float64Array(this.rows.length + 1);
       this.rows.forEach((row, at) => { this.tops[at + 1] = this.tops[at] + (row.kind === "slave" ? SLAVE : LANE); });
-      this.#predicted.at = -Infinity;
     }
     const lanes = this.rows.filter((row) => row.kind === "lane").length;
     const slaves = this.rows.filter((row) => row.kind === "slave" && row.slave !== null).length;
@@ -95,8 +96,8 @@ export class Waterfall {
   #whole() {
     const { began, ended, left } = this.times;
     const now = ended ?? Date.now() / 1000;
-    const rest = ended ? 0 : left ?? 0;
-    return Math.max((now - began + rest) * 1.02, 0.05);
+    const last = ended ? now : Math.max(now + (left ?? 0), this.#predicted.end);
+    return Math.max((last - began) * 1.02, 0.05);
   }
 
   #sight() {
@@ -104,7 +105,11 @@ export class Waterfall {
   }
 
   get #gutter() {
-    return this.width < 560 ? 54 : 150;
+    return this.#isNarrow ? 40 : 150;
+  }
+
+  get #isNarrow() {
+    return this.width < 560;
   }
 
   #x(seconds) {
@@ -124,7 +129,7 @@ export class Waterfall {
     this.#see(at - (at - from) / factor, at + (to - at) / factor);
   }
 
-  all() {
+  showAll() {
     this.view = null;
     this.draw();
   }
@@ -155,7 +160,7 @@ export class Waterfall {
   }
 
   #key(event) {
-    const acts = { "+": () => this.zoom(1.6), "=": () => this.zoom(1.6), "-": () => this.zoom(1 / 1.6), 0: () => this.all(),
+    const acts = { "+": () => this.zoom(1.6), "=": () => this.zoom(1.6), "-": () => this.zoom(1 / 1.6), 0: () => this.showAll(),
       ArrowLeft: () => this.#pan(-80), ArrowRight: () => this.#pan(80) };
     if (event.ctrlKey || event.metaKey || event.altKey || !acts[event.key]) return;
     event.preventDefault();
@@ -292,6 +297,7 @@ export class Waterfall {
     const pen = canvas.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     const colours = this.#palette();
+    this.#predict();
     pen.fillStyle = colours.surface;
     pen.fillRect(0, 0, width, height);
     const top = scroller.scrollTop;
@@ -301,6 +307,9 @@ export class Waterfall {
     pen.beginPath();
     pen.rect(0, AXIS, width, height - AXIS);
     pen.clip();
+    pen.translate(0, AXIS - top);
+    pen.translate(0, top - AXIS);
+    this.#drawGrid(pen, height);
     pen.translate(0, AXIS - top);
     this.#drawPredicted(pen, first, last);
     for (let index = first; index < last; index += 1) this.#drawRow(pen, index);
@@ -325,7 +334,9 @@ export class Waterfall {
       this.#drawSteps(pen, row, y);
       pen.fillStyle = colours.text;
       pen.font = `600 12px ${colours.font}`;
-      pen.fillText(fitted(pen, row.url, this.#gutter - 12), 6, y + SLAVE / 2);
+      // Where there is no room beside the bars, the name stands above them.
+      const [width, middle] = this.#isNarrow ? [this.width - 12, y + 9] : [this.#gutter - 12, y + SLAVE / 2];
+      pen.fillText(fitted(pen, row.url, width), 6, middle);
       return;
     }
     pen.fillStyle = colours.muted;
@@ -343,31 +354,38 @@ export class Waterfall {
       const to = Math.min(this.width, this.#x((step.ended_at ?? this.times.ended ?? Date.now() / 1000) - this.times.began));
       if (to < this.#gutter || from > this.width) continue;
       pen.fillStyle = setup;
-      pen.fillRect(from, y + 6, Math.max(to - from, 1.5), SLAVE - 12);
+      pen.fillRect(from, this.#isNarrow ? y + 16 : y + 6, Math.max(to - from, 1.5), this.#isNarrow ? 5 : SLAVE - 12);
     }
   }
 
   #drawBars(pen, row, y) {
-    const { states } = this.#palette();
-    const { atoms } = this;
+    const { states: colours } = this.#palette();
+    const { places } = row;
+    const { states } = this.atoms;
+    const [starts, took] = [this.atoms.column("started_at"), this.atoms.column("actual_time")];
     const { from, to } = this.#sight();
     const now = this.times.ended ?? Date.now() / 1000;
-    const start = Math.max(0, lastBegun(atoms, row.places, this.times.began + from));
+    const [gutter, width, zero] = [this.#gutter, this.width, this.times.began + from];
+    // A build may have a hundred thousand bars in sight: nothing is looked up for each.
+    const scale = (width - gutter) / (to - from);
+    const start = Math.max(0, lastBegun(this.atoms, places, zero));
     // Of bars that share a pixel the worst is drawn: its state has the lowest number.
     let [pixel, worst, right] = [-1, 9, -1];
     const flush = () => {
       if (pixel < 0) return;
-      pen.fillStyle = states[worst];
+      pen.fillStyle = colours[worst];
       pen.fillRect(pixel, y, Math.max(right - pixel, worst === FAILED ? 2 : 1), BAR);
     };
-    for (let at = start; at < row.places.length; at += 1) {
-      const place = row.places[at];
-      const [began, ended] = times(atoms, place, now);
-      if (began - this.times.began > to) break;
-      const x = Math.max(this.#gutter, this.#x(began - this.times.began));
-      const end = Math.min(this.width, this.#x(ended - this.times.began));
-      if (end < this.#gutter) continue;
-      const state = atoms.states[place];
+    for (let at = start; at < places.length; at += 1) {
+      const place = places[at];
+      const began = starts[place];
+      const state = states[place];
+      const lasted = state === RUNNING ? now - began : took[place] || 0;
+      const left = gutter + (began - zero) * scale;
+      if (left > width) break;
+      const end = Math.min(width, left + lasted * scale);
+      if (end < gutter) continue;
+      const x = Math.max(gutter, left);
       const isThin = end - x < 1;
       if (isThin && Math.floor(x) === Math.floor(pixel) && right - pixel <= 1) {
         worst = Math.min(worst, state);
@@ -381,14 +399,28 @@ export class Waterfall {
     flush();
   }
 
-  #drawPredicted(pen, first, last) {
-    const { ended } = this.times;
-    if (ended) return;
+  #predict() {
     const clock = performance.now();
-    if (clock - this.#predicted.at > PREDICTED_EVERY) {
-      this.#predicted = { at: clock, bars: predict(this.atoms, this.rows, Date.now() / 1000) };
+    if (this.times.ended || clock - this.#predicted.at < PREDICTED_EVERY) return;
+    const bars = predict(this.atoms, this.rows, Date.now() / 1000);
+    this.#predicted = { at: clock, end: bars.reduce((end, bar) => Math.max(end, bar.to), 0), bars };
+  }
+
+  /** Where atoms are too many to predict each: that all executors will be in use until the expected end. */
+  #drawRest(pen, first, last) {
+    if (!this.times.left || this.atoms.counts[WAITING] <= MOST_PREDICTED) return;
+    const now = Date.now() / 1000 - this.times.began;
+    const [from, to] = [Math.max(this.#gutter, this.#x(now)), Math.min(this.width, this.#x(now + this.times.left))];
+    if (to <= from) return;
+    for (let index = first; index < last; index += 1) {
+      if (this.rows[index].kind === "lane") pen.fillRect(from, this.tops[index] + (LANE - BAR) / 2, to - from, BAR);
     }
+  }
+
+  #drawPredicted(pen, first, last) {
+    if (this.times.ended) return;
     pen.fillStyle = this.#palette().expected;
+    this.#drawRest(pen, first, last);
     for (const bar of this.#predicted.bars) {
       if (bar.row < first || bar.row >= last) continue;
       const from = Math.max(this.#gutter, this.#x(bar.from - this.times.began));
@@ -398,20 +430,32 @@ export class Waterfall {
     }
   }
 
+  #tickStep() {
+    const { from, to } = this.#sight();
+    return tickStep(to - from, Math.max(2, Math.floor((this.width - this.#gutter) / 90)));
+  }
+
+  #drawGrid(pen, height) {
+    const { from, to } = this.#sight();
+    const step = this.#tickStep();
+    pen.fillStyle = this.#palette().line;
+    pen.globalAlpha = 0.55;
+    for (let tick = Math.ceil(from / step) * step; tick <= to; tick += step) {
+      pen.fillRect(Math.round(this.#x(tick)) + 0.5, AXIS, 1, height - AXIS);
+    }
+    pen.globalAlpha = 1;
+  }
+
   #drawAxis(pen, width, height) {
     const colours = this.#palette();
     const { from, to } = this.#sight();
     const gutter = this.#gutter;
-    const step = tickStep(to - from, Math.max(2, Math.floor((width - gutter) / 90)));
+    const step = this.#tickStep();
     pen.font = `11px ${colours.font}`;
     pen.textBaseline = "middle";
+    pen.fillStyle = colours.muted;
     for (let tick = Math.ceil(from / step) * step; tick <= to; tick += step) {
       const x = Math.round(this.#x(tick)) + 0.5;
-      pen.globalAlpha = 0.55;
-      pen.fillStyle = colours.line;
-      pen.fillRect(x, AXIS - 4, 1, height - AXIS + 4);
-      pen.globalAlpha = 1;
-      pen.fillStyle = colours.muted;
       const text = tickText(tick, step);
       pen.fillText(text, Math.min(x + 4, width - pen.measureText(text).width - 2), 11);
     }

@@ -45,7 +45,7 @@ export class Why {
         h("td", { class: "number-cell" }, `${Math.round(seconds / whole * 100)} %`),
         h("td", { class: "track" }, share, more ? h("span", { class: "muted small" }, short(more, 200)) : null));
     });
-    fill(this.list, h("table", { class: "why" }, h("tbody", {}, rows),
+    fill(this.list, h("table", { class: "reasons" }, h("tbody", {}, rows),
       h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "The whole build"), h("td", { class: "number-cell nowrap" }, duration(whole)), h("td"), h("td")))));
   }
 }

@@ -7,13 +7,15 @@ import { PLAIN, legible, readLine, rgb } from "./ansi.js";
  * A line as an element.
  * @param {string} line without its line feed
  * @param {import("./ansi.js").Look | null} look how the line before ended
+ * @param {number} [more] how many characters of it are not there
  * @returns {{element: HTMLElement, look: import("./ansi.js").Look}}
  */
-export function paint(line, look) {
+export function paint(line, look, more = 0) {
   const read = readLine(line, look ?? PLAIN);
   const element = h("span", { class: "text" });
   for (const piece of read.pieces) element.append(pieceOf(piece));
-  if (read.cut) element.append(h("span", { class: "cut" }, ` … ${read.cut.toLocaleString("en")} more characters; the raw output has them`));
+  const cut = read.cut + more;
+  if (cut) element.append(h("span", { class: "cut" }, ` … ${cut.toLocaleString("en")} more characters; the raw output has them`));
   return { element, look: read.look };
 }
 

@@ -6,10 +6,27 @@ import { read, stream } from "../api.js";
 export const CHUNK = 250;
 /** How many chunks are kept. */
 const KEPT = 48;
-/** A longer line is cut in memory; no screen shows more of it. */
+/** Of a longer line only so many characters are kept; no screen shows more of it. */
 const LONGEST = 1 << 16;
 /** How many lines a search reads at a time from a console that still grows. */
 const SEARCHED = 5000;
+
+/** A line as it is kept, and how many characters of it are left out. */
+export class Line {
+  /** @param {string} text */
+  constructor(text) {
+    this.text = text;
+    this.cut = 0;
+    if (text.length <= LONGEST) return;
+    // What comes after a carriage return covers what was before: the end is what a terminal would show.
+    const tail = text.slice(-LONGEST);
+    const covered = tail.indexOf("\r");
+    const kept = covered >= 0 ? tail.slice(covered + 1) : text.slice(0, LONGEST);
+    this.cut = covered >= 0 ? 0 : text.length - LONGEST;
+    // A part of a string keeps the whole string in memory; a copy does not.
+    this.text = [...kept].join("");
+  }
+}
 
 export class Source {
   #chunks = new Map();
@@ -25,7 +42,7 @@ export class Source {
     this.life = 0;
   }
 
-  /** A line that was read, or undefined. */
+  /** A line that was read, or undefined. @returns {Line | undefined} */
   line(number) {
     return this.#chunks.get(Math.floor(number / CHUNK))?.[number % CHUNK];
   }
@@ -138,7 +155,7 @@ export class Source {
   async *#paged(signal) {
     for (let first = 0; first < this.total;) {
       const answer = await read(`${this.path}?offset_line=${first}&max_lines=${SEARCHED}`, signal);
-      const lines = linesOf(answer, Infinity);
+      const lines = textsOf(answer);
       if (!lines.length) return;
       yield { first, lines };
       first += lines.length;
@@ -146,9 +163,12 @@ export class Source {
   }
 }
 
-function linesOf({ content, num_lines: number }, longest = LONGEST) {
+function textsOf({ content, num_lines: number }) {
   const lines = content.split("\n");
   lines.length = Math.min(lines.length, number);
-  // A part of a string keeps the whole in memory: a copy does not.
-  return lines.map((line) => (line.length > longest ? `${line.slice(0, longest)}` : line));
+  return lines;
+}
+
+function linesOf(answer) {
+  return textsOf(answer).map((text) => new Line(text));
 }

@@ -262,8 +262,8 @@ export class Viewer {
     let look = this.#looks.get(block - 1) ?? null;
     for (let at = 0; at < number; at += 1) {
       const line = block * BLOCK + at;
-      const text = this.source.line(line);
-      const painted = text === undefined ? { element: h("span", { class: "text unread" }, " "), look: null } : paint(text, look);
+      const read = this.source.line(line);
+      const painted = read ? paint(read.text, look, read.cut) : { element: h("span", { class: "text unread" }, " "), look: null };
       look = painted.look;
       const isMarked = this.marked && line >= this.marked[0] && line <= this.marked[1];
       const number = h("a", { class: "number", href: `#L${line + 1}`, "aria-label": `Line ${line + 1}`, tabindex: "-1", data: { line: line + 1 } });

@@ -16,7 +16,7 @@ import { follow } from "../live.js";
 import { canNotify, ended, isWanted, tab, want } from "../notify.js";
 import { bar, parts, words } from "../progress.js";
 import { to } from "../router.js";
-import { short } from "../text.js";
+import { short, visible } from "../text.js";
 
 /** Without events, a build of more atoms than these is read so often only, in milliseconds. */
 const MANY = 2000, MANY_EVERY = 10000;
@@ -44,7 +44,6 @@ class BuildView {
     this.signal = signal;
     this.main = main;
     this.atoms = new Atoms();
-    this.columns = null;
     this.build = null;
     this.steps = null;
     this.listed = null;
@@ -99,14 +98,10 @@ class BuildView {
     const { word } = buildState(this.build);
     announce(`Build ${this.id}: ${word}`);
     ended(this.id, word.toLowerCase());
-    // What only the end tells: steps, explanation, durations of the last atoms.
-    this.load().catch(() => {});
   }
 
   takeAtoms(columns, rows) {
-    this.columns = columns ?? this.columns;
-    if (!this.columns) return;
-    this.atoms.put(this.columns, rows);
+    this.atoms.put(columns, rows);
     this.draw();
   }
 
@@ -163,7 +158,7 @@ class BuildView {
     }
     fill(this.facts,
       params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 80))] : null,
-      commit ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, short(commit, 10))) : null,
+      commit ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, visible(commit).slice(0, 10))) : null,
       h("span", {}, "queued ", time(began, ago(began, now), moment(began))),
       h("span", {}, over ? "took " : "for ", h("strong", {}, began ? duration((end ?? now) - began) : "–")),
       build.seconds_left !== null && !over ? h("span", {}, `about ${duration(build.seconds_left)} left`) : null);

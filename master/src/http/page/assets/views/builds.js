@@ -1,13 +1,13 @@
 // All builds: those that are not over first, then history, the newest first.
 
-import { read } from "../api.js";
+import { read, session } from "../api.js";
 import { chip, fill, h, name, time } from "../dom.js";
 import { ago, buildState, commitAddress, count, duration, isOver, jobOf, moment, projectOf, span } from "../format.js";
 import { follow } from "../live.js";
 import { tab } from "../notify.js";
 import { bar, parts } from "../progress.js";
 import { to } from "../router.js";
-import { short } from "../text.js";
+import { short, visible } from "../text.js";
 
 /** How many builds are read at a time. */
 const PAGE = 50;
@@ -47,7 +47,7 @@ class Builds {
     this.history = h("div");
     this.older = h("button", { type: "button", hidden: true, on: { click: () => this.readOlder() } }, "Show older builds");
     fill(main,
-      h("div", { class: "head" }, h("h1", {}, "Builds")),
+      h("div", { class: "head" }, h("h1", {}, "Builds"), session.user ? h("a", { class: "button", href: to.submit() }, "Submit a build") : null),
       h("form", { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
         h("label", { for: "filter-text", class: "visually-hidden" }, "Filter builds by text"), this.text,
         h("label", { for: "filter-state", class: "visually-hidden" }, "State"), this.state),
@@ -188,7 +188,7 @@ function redraw(item, build, now) {
       h("a", { class: "title", href: to.build(build.id) }, h("span", { class: "number" }, `#${build.id} `), name(short(projectOf(build), 80)), job ? [" · ", name(short(job, 80))] : null),
       h("p", { class: "muted sub" },
         params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 60)), " "] : null,
-        commit ? [link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, short(commit, 10)), " "] : null,
+        commit ? [link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, visible(commit).slice(0, 10)), " "] : null,
         build.error_message ? h("bdi", { class: "why" }, short(build.error_message, 160)) : waits(build))),
     h("div", { class: "how" }, numbers.total || !isOver(build) ? bar(build, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))),
     h("div", { class: "when muted" },
@@ -215,6 +215,6 @@ function nothingFits() {
 
 function nothing() {
   return h("div", { class: "empty" }, h("h2", {}, "No builds yet"),
-    h("p", {}, "Submit one with the command:"),
+    h("p", {}, session.user ? ["Submit one ", h("a", { href: to.submit() }, "here"), ", or with the command:"] : "Submit one with the command:"),
     h("pre", { class: "command" }, `clusterrunner build --master-url ${location.host} git --url https://example.org/project.git`));
 }

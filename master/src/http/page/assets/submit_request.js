@@ -1,0 +1,48 @@
+// What the form for a build says, and what is wrong with it. Pure.
+
+/** How URLs of repositories begin, or a place as ssh writes it: `git@host:path`. */
+const REPOSITORY = /^(https?|ssh|git|file):\/\/\S+$|^[\w.-]+@[\w.-]+:\S+$/;
+
+/**
+ * What is wrong with each field, by its name; nothing for fields that are right.
+ * @param {Record<string, string>} fields
+ * @returns {Record<string, string>}
+ */
+export function mistakes(fields) {
+  const wrong = {};
+  if (fields.type === "git") {
+    if (!fields.url) wrong.url = "A URL is needed, such as https://example.org/project.git.";
+    else if (!REPOSITORY.test(fields.url)) wrong.url = "This is no URL of a repository: begin with https://, ssh:// or git@host:.";
+    if (fields.hash && !/^[0-9a-f]{40}$/i.test(fields.hash)) wrong.hash = "A commit has 40 hexadecimal digits.";
+  } else if (!fields.project_directory) wrong.project_directory = "A directory is needed that all machines of the farm have.";
+  else if (!fields.project_directory.startsWith("/")) wrong.project_directory = "Write the whole path, from / on.";
+  for (const [at, line] of linesOf(fields.env).entries()) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*=/.test(line)) wrong.env = `Line ${at + 1} is not of the form NAME=value.`;
+  }
+  if (fields.config) {
+    try {
+      const config = JSON.parse(fields.config);
+      if (config === null || typeof config !== "object" || Array.isArray(config)) wrong.config = "A job is an object: {\"commands\": […], \"atomizers\": […]}.";
+    } catch (error) {
+      wrong.config = `This is no JSON: ${error.message}`;
+    }
+  }
+  return wrong;
+}
+
+/** The request that fields without mistakes ask for. */
+export function requestOf(fields) {
+  const request = { type: fields.type };
+  const names = fields.type === "git" ? ["url", "branch", "hash"] : ["project_directory"];
+  for (const name of [...names, "job_name"]) if (fields[name]) request[name] = fields[name];
+  const variables = linesOf(fields.env).map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]);
+  if (variables.length) request.env = Object.fromEntries(variables);
+  if (fields.config) request.config = JSON.parse(fields.config);
+  const atoms = linesOf(fields.atoms_override);
+  if (atoms.length) request.atoms_override = atoms;
+  return request;
+}
+
+function linesOf(text) {
+  return (text ?? "").split("\n").map((line) => line.trim()).filter(Boolean);
+}

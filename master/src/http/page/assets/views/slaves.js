@@ -1,0 +1,155 @@
+// The slaves: what they do, and why they take no work.
+
+import { change, read, session } from "../api.js";
+import { ask } from "../dialogs.js";
+import { fill, h, name } from "../dom.js";
+import { count, duration, moment } from "../format.js";
+import { follow, until } from "../live.js";
+import { tab } from "../notify.js";
+import { to } from "../router.js";
+import { short } from "../text.js";
+
+/** How often it is asked what runs, in milliseconds, and of how many builds at most. */
+const ASKED_EVERY = 2000, MOST_BUILDS = 8;
+
+/** Shows the view. */
+export async function show({ main, signal }) {
+  const view = new Slaves(main);
+  view.watch(signal);
+  window.addEventListener("session", () => view.draw(), { signal });
+  await follow({
+    events: "/v2/events",
+    load: async () => {
+      const { slaves } = await read("/v2/slaves", signal);
+      view.slaves = new Map(slaves.map((slave) => [slave.id, slave]));
+      view.draw();
+    },
+    on: {
+      slave: ({ slave }) => {
+        view.slaves.set(slave.id, slave);
+        view.draw();
+      },
+      slave_gone: ({ id }) => {
+        view.slaves.delete(id);
+        view.draw();
+      },
+    },
+    signal,
+  });
+}
+
+/** How a slave stands: a key for colours, and words. Pure. */
+export function slaveState(slave) {
+  if (!slave.is_alive) return { key: "error", word: "Lost" };
+  if (slave.is_quarantined) return { key: "failed", word: "Quarantined" };
+  if (slave.is_in_shutdown_mode) return { key: "canceled", word: "Shutting down" };
+  if (slave.is_drained) return { key: "canceled", word: "Drained" };
+  if (slave.num_executors_in_use) return { key: "running", word: "Works" };
+  return { key: "waiting", word: "Idle" };
+}
+
+class Slaves {
+  constructor(main) {
+    this.slaves = new Map();
+    /** What runs, by the address of its slave. */
+    this.running = new Map();
+    this.summary = h("p", { class: "muted" });
+    this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
+    this.list = h("ul", { class: "slaves" });
+    fill(main, h("div", { class: "head" }, h("h1", {}, "Slaves")), this.summary, this.problem, this.list);
+  }
+
+  /** Asks again and again what runs. */
+  async watch(signal) {
+    while (!signal.aborted) {
+      await until(signal, [[document, "visibilitychange"]], ASKED_EVERY);
+      if (document.hidden || signal.aborted) continue;
+      const builds = new Set([...this.slaves.values()].map((slave) => slave.is_alive && slave.current_build_id).filter(Boolean));
+      const running = new Map();
+      for (const build of [...builds].slice(0, MOST_BUILDS)) {
+        const found = await read(`/v1/build/${build}/subjob?state=in_progress`, signal).catch(() => ({ subjobs: [] }));
+        for (const subjob of found.subjobs) {
+          const atoms = subjob.atoms.filter((atom) => atom.state === "IN_PROGRESS").map((atom) => ({ ...atom, build }));
+          if (atoms.length) running.set(subjob.slave, [...running.get(subjob.slave) ?? [], ...atoms]);
+        }
+      }
+      this.running = running;
+      this.draw();
+    }
+  }
+
+  draw() {
+    const slaves = [...this.slaves.values()].sort((one, other) => other.is_alive - one.is_alive || one.id - other.id);
+    const alive = slaves.filter((slave) => slave.is_alive);
+    const sum = (field) => alive.reduce((all, slave) => all + slave[field], 0);
+    tab("Slaves");
+    fill(this.summary, slaves.length ? `${count(alive.length, "slave")} in contact, ${sum("num_executors_in_use")} of ${count(sum("num_executors"), "executor")} in use.` : "");
+    if (!slaves.length) {
+      fill(this.list, h("li", { class: "empty" }, h("h2", {}, "No slaves"), h("p", {}, "Start one on any machine that reaches this master:"),
+        h("pre", { class: "command" }, `clusterrunner slave --master-url ${location.host}`)));
+      return;
+    }
+    const mark = JSON.stringify([slaves, session.user, [...this.running]]);
+    if (mark === this.mark) return;
+    this.mark = mark;
+    const focused = document.activeElement?.dataset?.act;
+    fill(this.list, slaves.map((slave) => this.#slave(slave)));
+    if (focused) this.list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  #slave(slave) {
+    const { key, word } = slaveState(slave);
+    return h("li", { class: "slave card" },
+      h("div", { class: "slave-head" }, h("h2", {}, name(short(slave.url, 80)), h("span", { class: "muted small" }, ` slave ${slave.id}`)), h("span", { class: `chip plain ${key}` }, word)),
+      executors(slave),
+      h("p", { class: "small" }, `${slave.num_executors_in_use} of ${count(slave.num_executors, "executor")} in use`,
+        slave.current_build_id ? [", build ", h("a", { href: to.build(slave.current_build_id) }, `#${slave.current_build_id}`), stateWords(slave.current_build_state)] : null),
+      runningNow(this.running.get(slave.url) ?? []),
+      slave.labels?.length ? h("p", { class: "labels" }, h("span", { class: "visually-hidden" }, "Labels: "), slave.labels.map((label) => [h("bdi", { class: "tag" }, short(label, 60)), " "])) : null,
+      slave.is_in_doubt ? h("p", { class: "small why" }, "In doubt: all its latest atoms failed, so it gets one at a time.") : null,
+      slave.quarantine_reason ? h("p", { class: "small wrong" }, short(slave.quarantine_reason, 300), slave.next_probe_at ? ` Next try: ${moment(slave.next_probe_at)}.` : null) : null,
+      session.user && slave.is_alive ? this.#actions(slave) : null);
+  }
+
+  #actions(slave) {
+    const act = (word, path, kind) => h("button", { type: "button", class: kind, data: { act: `${slave.id} ${path}` }, on: { click: (event) => this.#do(event.currentTarget, slave, path) } }, word);
+    return h("div", { class: "actions" }, slave.is_drained ? act("Undrain", "undrain") : act("Drain", "drain"),
+      slave.is_in_shutdown_mode ? null : act("Shut down", "shutdown", "danger"));
+  }
+
+  async #do(button, slave, path) {
+    this.problem.hidden = true;
+    const isSure = path !== "shutdown" || await ask(`Shut down ${short(slave.url, 60)}?`, "It finishes its work and ends. Somebody must start it again.", "Shut it down");
+    if (!isSure) return;
+    button.disabled = true;
+    try {
+      await change("POST", `/v2/slaves/${slave.id}/${path}`);
+    } catch (error) {
+      fill(this.problem, error.message);
+      this.problem.hidden = false;
+    } finally {
+      button.disabled = false;
+    }
+  }
+}
+
+/** A square for each executor, full where it works. */
+function executors(slave) {
+  const drawn = Math.min(slave.num_executors, 128);
+  const squares = Array.from({ length: drawn }, (_, at) => h("i", { class: at < slave.num_executors_in_use ? "used" : null }));
+  return h("div", { class: "executors", "aria-hidden": "true" }, squares);
+}
+
+/** The atoms that run on a slave. */
+function runningNow(atoms) {
+  if (!atoms.length) return null;
+  const now = Date.now() / 1000;
+  const shown = [...atoms].sort((one, other) => (one.executor_id ?? 0) - (other.executor_id ?? 0)).slice(0, 16);
+  return h("ul", { class: "running-now small" }, shown.map((atom) => h("li", {},
+    h("a", { href: to.atom(atom.build, atom.subjob_id, atom.id) }, name(short(atom.value ?? atom.command_string, 60))),
+    h("span", { class: "muted" }, atom.started_at ? ` ${duration(now - atom.started_at)}` : ""))));
+}
+
+function stateWords(state) {
+  return { SETTING_UP: " is set up", TEARING_DOWN: " is torn down" }[state] ?? "";
+}
