@@ -67,6 +67,7 @@ mod master_faults;
 mod network;
 mod odd_projects;
 mod operations;
+mod page;
 mod polyaxon_code;
 mod polyaxon_logs;
 mod polyaxon_projects;

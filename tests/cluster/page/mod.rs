@@ -1,0 +1,7 @@
+//! The page in a real browser: headless Chromium, driven through its WebDriver, on farms of the real programs.
+
+mod browser;
+mod hostile;
+mod looks;
+mod modules;
+mod stories;

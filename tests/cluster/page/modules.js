@@ -1,0 +1,121 @@
+// Cases of the pure modules. Gives how many there are, and those that failed.
+return (async () => {
+  const load = (name) => import(`/ui/assets/${name}.js`);
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, doing] = await Promise.all(
+    ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
+      "submit_request", "progress", "build/why", "build/doing"].map(load));
+  const failed = [];
+  let cases = 0;
+  const is = (found, expected, what) => {
+    cases += 1;
+    const [one, other] = [JSON.stringify(found), JSON.stringify(expected)];
+    if (one !== other) failed.push(`${what ?? ""} ${one} is not ${other}`);
+  };
+  const E = "\u001b";
+
+  // Lines of a terminal.
+  const line = (raw) => ansi.readLine(raw).pieces.map(({ text: shown, look }) => [shown, ...Object.entries(look).filter(([, value]) => value || value === 0).map(([key, value]) => (value === true ? key : `${key} ${value}`))]);
+  is(line("plain"), [["plain"]]);
+  is(line(""), []);
+  is(line(`${E}[31mred${E}[0m not`), [["red", "fg 1"], [" not"]]);
+  is(line(`${E}[1;4;38;5;208mx`), [["x", "fg 208", "bold", "underline"]]);
+  is(line(`${E}[38;2;1;2;3mx`), [["x", `fg ${2 ** 24 + 66051}`]]);
+  is(line(`${E}[38:2::1:2:3mx`), [["x", `fg ${2 ** 24 + 66051}`]]);
+  is(line(`${E}[48;5;300mx`), [["x"]], "a colour that there is not");
+  is(line(`${E}[7;9mx${E}[27mx${E}[29mx`), [["x", "inverse", "strike"], ["x", "strike"], ["x"]]);
+  is(line(`${E}[95mx${E}[39m${E}[104mx`), [["x", "fg 13"], ["x", "bg 12"]]);
+  is(line("10%\r50%\r100%"), [["100%"]]);
+  is(line("longer\rabc"), [["abcger"]]);
+  is(line(`longer\r${E}[Kabc`), [["abc"]]);
+  is(line("ab\b\bc"), [["cb"]]);
+  is(line(`a${E}[3Cb`), [["a   b"]]);
+  is(ansi.readLine(`a${E}[999999999Cb`).cut, 1);
+  is(line(`${E}]8;;https://example.org/${E}\\link${E}]8;;${E}\\`), [["link", "link https://example.org/"]]);
+  is(line(`${E}]8;;javascript:alert(1)\u0007link`), [["link"]]);
+  is(line(`${E}]0;title\u0007x${E}(By${E}7z`), [["xyz"]]);
+  is(line(`a${E}]unfinished`), [["a"]]);
+  is(line(`a${E}[`), [["a"]]);
+  is(line("a\u202eb\u0000c"), [["a\\u{202e}b\\u{0}c"]]);
+  is(line("🎉\r🎈"), [["🎈"]]);
+  is(ansi.readLine("x".repeat(30000)).cut, 10000);
+  is(ansi.readLine(`${E}[32m`).look.fg, 2);
+  is(ansi.rgb(196), [255, 0, 0]);
+  is(ansi.rgb(232), [8, 8, 8]);
+  is(ansi.plainLine(`${E}[1mneed${E}[0mle`), "needle");
+
+  // Long lines.
+  is([new Line("x".repeat(70000)).cut, new Line("x".repeat(70000)).text.length], [4464, 65536]);
+  is(new Line(`${"5%\r".repeat(40000)}done`).text.endsWith("\rdone"), true);
+
+  // Texts and addresses.
+  is(text.visible("a\u202eb\tc\n"), "a\\u{202e}b\tc\n");
+  is(text.short("a  b\nc", 4), "a b…");
+  is(["https://a.b/c", "javascript:x", "//a.b", "ftp://a", "https://"].map(text.webAddress), ["https://a.b/c", null, null, null, null]);
+  is([0, 0.004, 2.34, 59.4, 59.6, 200, 3599.7, 7260, 200000].map(format.duration), ["0 ms", "4 ms", "2.3 s", "59 s", "1 min", "3 min 20 s", "1 h", "2 h 1 min", "2 d 8 h"]);
+  is(format.duration(null), "–");
+  is([0, 999, 1500, 12345678].map(format.bytes), ["0 B", "999 B", "1.5 kB", "12 MB"]);
+  const commit = "0123456789abcdef0123456789abcdef01234567";
+  is(format.commitAddress("git@github.com:a/b.git", commit), `https://github.com/a/b/commit/${commit}`);
+  is(format.commitAddress("https://user:word@gitlab.example.org/a/b/c.git", commit), `https://gitlab.example.org/a/b/c/-/commit/${commit}`);
+  is(format.commitAddress("https://example.org/a/b", commit), null);
+  is(format.commitAddress("https://github.com/a/../b", commit), null);
+  is(format.commitAddress("https://github.com/a/b", "main"), null);
+  is(format.ending({ exit_code: -9 }), "killed by SIGKILL");
+  is(format.ending({ exit_code: 124, trouble: "timed out after 600 s" }), "timed out after 600 s");
+  is(format.buildState({ status: "FINISHED", result: "NO_FAILURES", lacks_atoms: true }).key, "empty");
+  is(format.projectOf({ id: 1, request_params: { url: "git@example.org:a/tool.git" } }), "tool");
+
+  // Addresses of the page.
+  is(router.route("/ui/builds/12/subjobs/3/atoms/0"), { view: "atom", params: { build: 12, subjob: 3, atom: 0 } });
+  is(router.route("/ui/").view, "builds");
+  is(router.route("/ui/builds/x").view, "missing");
+  is(router.route(router.to.step(4, 2)), { view: "step", params: { build: 4, step: 2 } });
+  is(["#L3", "#L9-L7", "#L0", "#x", ""].map(links.linesOf), [[2, 2], [6, 8], null, null, null]);
+  is(links.hashOf(2, 4), "#L3-L5");
+
+  // Heights of blocks.
+  const blocks = new heights.Heights(100);
+  blocks.resize(3, 40);
+  is([blocks.total, blocks.at(0), blocks.at(150), blocks.at(230), blocks.at(9999)], [240, 0, 1, 2, 2]);
+  is([blocks.set(0, 130), blocks.top(1), blocks.total], [30, 130, 270]);
+  blocks.resize(5, 60);
+  is([blocks.top(3), blocks.total], [330, 490]);
+  blocks.forget();
+  is(blocks.total, 460);
+
+  // Search.
+  is(search.occurrences("aAaA", "aa"), 2);
+  is(search.placesIn("one two One", "one"), [[0, 3], [8, 11]]);
+
+  // Atoms and their waterfall.
+  const all = new atoms.Atoms();
+  const columns = ["subjob_id", "atom_id", "value", "state", "exit_code", "slave_id", "slave_url", "executor_id", "started_at", "actual_time", "expected_time"];
+  all.put(columns, [
+    [0, 0, "b", "COMPLETED", 0, 2, "s2", 0, 100, 5, null], [1, 0, "a", "COMPLETED", 1, 2, "s2", 1, 100, 2, null],
+    [2, 0, "c", "IN_PROGRESS", null, 2, "s2", 1, 103, null, 4], [3, 0, "d", "NOT_STARTED", null, null, null, null, null, null, 3],
+    [4, 0, "e", "NOT_STARTED", null, null, null, null, null, null, null]]);
+  is(all.counts, [1, 1, 0, 1, 2]);
+  is([...all.ordered({ sort: "value" })], [1, 0, 2, 3, 4]);
+  is([...all.ordered({ sort: "actual_time", isDown: true })], [0, 1, 2, 3, 4], "what is not known is last");
+  is([...all.ordered({ state: atoms.WAITING })], [3, 4]);
+  is([...all.ordered({ text: "s2 A" })], [1]);
+  const lanes = new layout.Rows();
+  lanes.take(all, all.takeChanged());
+  const rows = lanes.list([]);
+  is(rows.map(({ kind, executor, places }) => [kind, executor ?? null, places ? [...places] : null]), [["slave", null, null], ["lane", 0, [0]], ["lane", 1, [1, 2]]]);
+  is(layout.predict(all, rows, 105), [{ row: 2, place: 2, from: 105, to: 107 }, { row: 1, place: 3, from: 105, to: 108 }, { row: 2, place: 4, from: 107, to: 112 }]);
+  all.put(undefined, [[2, 0, "c", "COMPLETED", 0, 2, "s2", 1, 103, 1, 4]]);
+  is([all.size, all.counts[atoms.PASSED], all.failed], [5, 2, [1]]);
+  all.put(undefined, [[1, 0, "a", "IN_PROGRESS", null, 2, "s2", 0, 99, null, null]]);
+  lanes.take(all, all.takeChanged());
+  is([all.failed, lanes.list([]).map(({ places }) => places ?? null)], [[], [null, [1, 0], [2]]], "an atom runs again elsewhere");
+  is([layout.tickStep(100, 10), layout.tickText(65, 5), layout.tickText(0.25, 0.05), layout.tickText(7200, 3600)], [10, "1:05", "0.25 s", "2:00:00"]);
+
+  // Requests and explanations.
+  is(Object.keys(submit.mistakes({ type: "git", url: "x", hash: "1", env: "A=b\nc", config: "{" })), ["url", "hash", "env", "config"]);
+  is(submit.requestOf({ type: "directory", project_directory: "/p", env: "A=b=c", job_name: "" }), { type: "directory", project_directory: "/p", env: { A: "b=c" } });
+  is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, passed: 3, running: 2, waiting: 3, total: 9 });
+  is(why.partsOf({ waiting_seconds: 1, fetch_seconds: 2, total_seconds: 3 }).map(({ name, seconds }) => [name, seconds]), [["waiting_seconds", 1], ["fetch_seconds", 2]]);
+  is(doing.again({ request_params: { type: "git", url: "u", branch: null }, commit: "c" }, ["a"]), { type: "git", url: "u", hash: "c", atoms_override: ["a"] });
+  return { cases, failed };
+})();
