@@ -100,6 +100,11 @@ async fn send(
     let request = request.body(Body::from(body.to_vec())).unwrap();
     let response = master.routes.clone().oneshot(request).await.unwrap();
     let status = response.status().as_u16();
+    // A stream of events has no end.
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|content_type| content_type == "text/event-stream") {
+        return (status, Vec::new());
+    }
     let body = axum::body::to_bytes(response.into_body(), 1 << 26).await;
     (status, body.unwrap().to_vec())
 }
