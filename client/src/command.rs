@@ -12,6 +12,7 @@ mod journal;
 mod launch;
 mod logs;
 mod manual;
+mod open;
 mod password;
 mod progress;
 mod report;
@@ -54,6 +55,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Wait(options) => wait_for(attach::wait(options, common)),
         Command::Results(options) => wait_for(results::run(options, common)),
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
+        Command::Open(options) => wait_for(open::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),

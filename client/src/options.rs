@@ -116,6 +116,16 @@ Examples:
 Example:
   clusterrunner cancel 7")]
     Cancel(CancelOptions),
+    /// Open the page of the farm, or of a build, in a browser
+    #[command(after_help = "\
+The browser is signed in with the rights of who asks: those of the settings' secret, or of --token.
+The address has a link that signs in once, within a minute. Without a screen it is printed.
+
+Examples:
+  clusterrunner open                the builds
+  clusterrunner open 7              one build
+  clusterrunner open --print        the address, to be opened elsewhere")]
+    Open(OpenOptions),
     /// List the slaves that the master knows
     #[command(after_help = "\
 Example:
@@ -405,6 +415,19 @@ pub(crate) struct CancelOptions {
     /// The build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner open`.
+#[derive(Args, Debug)]
+pub(crate) struct OpenOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: Option<BuildId>,
+    /// Print the address instead of opening it
+    #[arg(long)]
+    pub(crate) print: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

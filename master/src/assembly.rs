@@ -25,6 +25,7 @@ use crate::http::git::GitHttp;
 use crate::http::page::Page;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
+use crate::http::sessions::Sessions;
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal, Timings};
 use crate::push::{AppAddresses, Parts, Pushes};
@@ -137,12 +138,13 @@ pub async fn serve(
         learning::learn(recovered.timings, readers.heard),
         &stop,
     );
-    let gate = farm.gate(secret.clone(), &readers.private);
+    let sessions = farm.sessions(secret.clone(), tls.is_some());
+    let gate = farm.gate(secret.clone(), &readers.private, &sessions);
     let accounts = farm.accounts(secret.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), readers.feed.clone());
     let published = (readers.published, readers.private);
     let live = Live::new(readers.feed.clone(), stop.clone());
-    let told = (readers.events, live);
+    let told = (readers.events, live, sessions);
     let api = farm.api(sources, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
@@ -357,7 +359,7 @@ impl Farm {
         )
     }
 
-    fn gate(&self, secret: Secret, private: &PrivateProjects) -> Arc<Gate> {
+    fn gate(&self, secret: Secret, private: &PrivateProjects, sessions: &Sessions) -> Arc<Gate> {
         let service = &self.settings.service;
         if service.accept_legacy_peers {
             tracing::warn!("{}", clusterrunner::LEGACY_WARNING);
@@ -377,11 +379,17 @@ impl Farm {
             Arc::new(TokensOf(self.cluster.clone())),
             clusterrunner::takes_token,
             clusterrunner::shows_more(private.clone()),
-        );
+        )
+        .with_sessions(Arc::new(sessions.clone()));
         match service.require_signed_reads {
             true => gate.with_proved_reads(self.settings.general.read_token.clone()),
             false => gate,
         }
+    }
+
+    fn sessions(&self, secret: Secret, is_tls: bool) -> Sessions {
+        let opens = clusterrunner::session_opens;
+        Sessions::new(self.cluster.clone(), secret, is_tls, opens)
     }
 
     fn accounts(&self, secret: Secret) -> Accounts {
@@ -426,11 +434,12 @@ impl Farm {
         sources: Sources,
         accounts: Accounts,
         (published, private): (Published<BuildPage>, PrivateProjects),
-        (events, live): (EventLog, Live),
+        (events, live, sessions): (EventLog, Live, Sessions),
     ) -> Api {
         Api {
             cluster: self.cluster.clone(),
             accounts,
+            sessions,
             builds: self.builds(),
             private,
             published,

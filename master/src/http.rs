@@ -12,6 +12,7 @@ mod list_address;
 pub mod page;
 pub mod polyaxon;
 pub mod server;
+pub mod sessions;
 pub mod shared_key;
 pub mod sockets;
 mod tidy_path;

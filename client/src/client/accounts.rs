@@ -4,8 +4,8 @@ use super::Client;
 use crate::error::ClientError;
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::accounts::{
-    ChangeUser, CreateToken, CreateUser, CreatedToken, RenewedToken, TokensBody, UserBody,
-    UserView, UsersBody,
+    ChangeUser, CreateToken, CreateUser, CreatedToken, RenewedToken, SessionLink, TokensBody,
+    UserBody, UserView, UsersBody,
 };
 use clusterrunner_common::ids::TokenId;
 use reqwest::Method;
@@ -62,6 +62,15 @@ impl Client {
     pub async fn renew_token(&self, user: &str) -> Result<RenewedToken, ClientError> {
         let path = format!("/v2/users/{user}/token");
         self.order(Method::POST, &path, &json!({})).await
+    }
+
+    /// A link that signs a browser in once, with the rights of the caller.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn session_link(&self) -> Result<SessionLink, ClientError> {
+        self.order(Method::POST, "/v2/session/link", &json!({}))
+            .await
     }
 
     /// The named tokens that the caller may see.

@@ -42,6 +42,65 @@ pub struct UserBody {
     pub user: UserView,
 }
 
+/// Who is signed in to the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionUser {
+    /// The name; `clusterrunner` for a holder of the farm's secret.
+    pub name: String,
+    /// Whether the user may do everything with everybody's projects.
+    pub is_superuser: bool,
+    /// What the session lets the user do.
+    pub role: TokenRole,
+    /// Whether it has the rights of the farm's secret: it drains and ends slaves, too.
+    pub is_operator: bool,
+}
+
+/// `GET /v2/session`, and the answer to a sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionBody {
+    /// Null where nobody is signed in.
+    pub user: Option<SessionUser>,
+    /// What requests that change something have in the header `X-CSRF-Token`.
+    pub csrf_token: Option<String>,
+    /// When the session ends, in seconds since 1970.
+    pub expires: Option<f64>,
+}
+
+/// `POST /v2/session`: a name and a password, or one of the others.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignIn {
+    /// The name of a user.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<String>,
+    /// A token of a user.
+    pub token: Option<String>,
+    /// What `POST /v2/session/link` has made.
+    pub link: Option<String>,
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignIn(..)")
+    }
+}
+
+/// The answer to `POST /v2/session/link`. The link does not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLink {
+    /// What signs in once, in the part of the page's address after `#link=`.
+    pub link: String,
+    /// For how many seconds.
+    pub expires_in: u64,
+}
+
+impl fmt::Debug for SessionLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionLink(..)")
+    }
+}
+
 /// `POST /v2/users`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

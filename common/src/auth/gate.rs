@@ -6,13 +6,15 @@ mod closed;
 mod extractors;
 mod legacy;
 mod reads;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 pub use extractors::{Signed, SignedUpload, UploadVerdict};
 pub use legacy::Proof;
-pub use tokens::{Tokens, UnknownToken};
+pub use sessions::{CSRF_HEADER, SESSION_COOKIE, Sessions, UnknownSession, is_of_this_origin};
+pub use tokens::{Tokens, UnknownToken, token_of};
 
 use crate::auth::secret::Secret;
 use crate::auth::signature::{
@@ -56,6 +58,8 @@ pub struct Gate {
     reads: Reads,
     /// The tokens of users, where there are users.
     tokens: Option<Known>,
+    /// The sessions of browsers, where there are any.
+    sessions: Option<Arc<dyn Sessions>>,
     /// Routes that need no proof.
     is_open: fn(&Method, &str) -> bool,
     unproved: Budget,
@@ -111,13 +115,15 @@ impl Gate {
             legacy,
             reads: Reads::Open,
             tokens: None,
+            sessions: None,
             is_open: |_, _| false,
             unproved: Budget::default(),
         })
     }
 
     /// The same gate; the routes that `is_open` names (by method and path without a slash at its end) are also for
-    /// requests without any proof, whose handlers must ask which proof there was. For a gate that guards nothing yet.
+    /// requests without any proof, reads included, whose handlers must ask which proof there was. For a gate that guards
+    /// nothing yet.
     ///
     /// # Panics
     /// When the gate is in use already.
@@ -187,11 +193,18 @@ impl Gate {
             request.extensions_mut().insert(BodyVerdict::new(GENUINE));
             return Ok(request);
         }
-        let proof = self.least_proof(request.method(), request.uri().path());
         let mut request = request;
+        if let Some(shown) = self.shown_session(&request)
+            && self.open_to_session(&shown, &mut request).await?
+        {
+            request.extensions_mut().insert(Proof::Session);
+            request.extensions_mut().insert(BodyVerdict::new(GENUINE));
+            return Ok(request);
+        }
+        let proof = self.least_proof(request.method(), request.uri().path());
         request.extensions_mut().insert(proof);
         match proof {
-            Proof::Bound | Proof::ReadToken | Proof::UserToken => {
+            Proof::Bound | Proof::ReadToken | Proof::UserToken | Proof::Session => {
                 return Err(SignatureError::Missing.into());
             }
             Proof::Nothing => {
@@ -315,6 +328,15 @@ impl<S: Inside> Service<Request> for Guarded<S> {
                 let (gate, mut inside) = (Arc::clone(&self.gate), self.inside.clone());
                 return Either::Right(Box::pin(async move {
                     match gate.check_read_by_user(&known, &token, request).await {
+                        Ok(request) => inside.call(request).await,
+                        Err(closed) => Ok(closed.into_response()),
+                    }
+                }));
+            }
+            if let Some(shown) = self.gate.shown_session(&request) {
+                let (gate, mut inside) = (Arc::clone(&self.gate), self.inside.clone());
+                return Either::Right(Box::pin(async move {
+                    match gate.check_read_by_session(&shown, request).await {
                         Ok(request) => inside.call(request).await,
                         Err(closed) => Ok(closed.into_response()),
                     }

@@ -18,6 +18,7 @@ mod reads;
 mod recording;
 mod requests;
 mod routes;
+mod session;
 pub(crate) mod shapes;
 mod slaves;
 mod sources;
@@ -34,11 +35,12 @@ pub use hosting::LastReports;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
 pub use original::{LEGACY_WARNING, legacy_proof};
-pub use requests::{is_open, shows_more, takes_body_digest, takes_token};
+pub use requests::{is_open, session_opens, shows_more, takes_body_digest, takes_token};
 
 use crate::coordinator::ClusterHandle;
 use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
+use crate::http::sessions::Sessions;
 use crate::read::builds::Builds;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
@@ -76,6 +78,8 @@ pub struct Api {
     pub cluster: ClusterHandle,
     /// Users, where passwords and tokens come into it.
     pub accounts: Accounts,
+    /// Who is signed in to the page.
+    pub sessions: Sessions,
     /// Builds, in the cluster or archived.
     pub builds: Builds,
     /// Whether there are private projects.

@@ -1,6 +1,7 @@
 //! Why a request does not pass, and the answer to it.
 
 use super::reads::UnprovedRead;
+use super::sessions::{SessionRefusal, UnknownSession};
 use super::tokens::UnknownToken;
 use crate::auth::signature::SignatureError;
 use crate::http::refusal;
@@ -13,6 +14,8 @@ pub(super) enum Closed {
     UnprovedRead(UnprovedRead),
     UnknownToken(UnknownToken),
     TokenNotEnough,
+    UnknownSession(UnknownSession),
+    Session(SessionRefusal),
     TooLarge(usize),
     Unreadable(String),
     LengthRequired,
@@ -31,6 +34,18 @@ impl From<UnknownToken> for Closed {
     }
 }
 
+impl From<UnknownSession> for Closed {
+    fn from(error: UnknownSession) -> Self {
+        Self::UnknownSession(error)
+    }
+}
+
+impl From<SessionRefusal> for Closed {
+    fn from(error: SessionRefusal) -> Self {
+        Self::Session(error)
+    }
+}
+
 impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
@@ -43,6 +58,14 @@ impl IntoResponse for Closed {
                 };
                 refusal(status, error.to_string())
             }
+            Self::UnknownSession(error) => {
+                let status = match error {
+                    UnknownSession::Ended => StatusCode::UNAUTHORIZED,
+                    UnknownSession::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                refusal(status, error.to_string())
+            }
+            Self::Session(error) => refusal(StatusCode::FORBIDDEN, error.to_string()),
             Self::TokenNotEnough => refusal(
                 StatusCode::FORBIDDEN,
                 "The token of a user does not open this route: it needs the farm's secret (header \

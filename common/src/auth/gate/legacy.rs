@@ -17,6 +17,8 @@ pub enum Proof {
     ReadToken,
     /// The token of a user, whom the request names among its extensions.
     UserToken,
+    /// The session of a browser, whose holder the request names among its extensions.
+    Session,
     /// None at all, where the original asks for none.
     Nothing,
 }
@@ -27,7 +29,11 @@ impl Proof {
     pub fn is_weak(self) -> bool {
         match self {
             Self::Bound => false,
-            Self::BodyDigest | Self::ReadToken | Self::UserToken | Self::Nothing => true,
+            Self::BodyDigest
+            | Self::ReadToken
+            | Self::UserToken
+            | Self::Session
+            | Self::Nothing => true,
         }
     }
 }

@@ -112,7 +112,8 @@ impl Known {
 }
 
 /// The token in the header `Authorization`, after `Bearer` or `token` in any case.
-fn token_of(headers: &HeaderMap) -> Option<&str> {
+#[must_use]
+pub fn token_of(headers: &HeaderMap) -> Option<&str> {
     let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = given.split_once(' ')?;
     let is_known = ["bearer", "token"]

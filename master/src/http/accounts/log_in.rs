@@ -6,6 +6,8 @@ use crate::core::Cluster;
 use crate::core::accounts::command::{AccountCommand, AccountRefusal};
 use crate::core::accounts::users::{ApiToken, PasswordHash};
 use crate::core::event::Actor;
+use crate::http::tokens;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::UserId;
 use std::fmt;
 use std::net::IpAddr;
@@ -83,6 +85,37 @@ impl Accounts {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a token that somebody brings to sign in is one; each wrong one counts as a log-in.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub async fn is_token(&self, token: &str, from: Option<IpAddr>) -> Result<bool, AccountError> {
+        let attempt = self.attempts.begin(token, from, now())?;
+        let holder = tokens::holder(token, &self.cluster, Timestamp::now()).await?;
+        if holder.is_some() {
+            attempt.forgive();
+        }
+        Ok(holder.is_some())
+    }
+
+    /// What somebody gets for a text that must not be guessed; each one that brings nothing counts as a log-in.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub fn trying<T>(
+        &self,
+        text: &str,
+        from: Option<IpAddr>,
+        get: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, AccountError> {
+        let attempt = self.attempts.begin(text, from, now())?;
+        let got = get();
+        if got.is_some() {
+            attempt.forgive();
+        }
+        Ok(got)
     }
 
     async fn known(&self, name: &str) -> Result<Option<Known>, AccountError> {

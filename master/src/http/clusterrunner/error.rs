@@ -45,6 +45,9 @@ pub(crate) enum ApiError {
          token of a user of the project (header `Authorization: Bearer`)."
     )]
     PrivateBuild(BuildId),
+    /// What should sign in does not.
+    #[error("{0}")]
+    SignIn(&'static str),
     #[error("There is no such route.")]
     NoRoute,
     #[error("There is no user named {0}.")]
@@ -240,7 +243,7 @@ impl ApiError {
             | Self::NoArchive { .. }
             | Self::NoSetup(_)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
-            Self::WhoAsks | Self::PrivateBuild(_) => StatusCode::UNAUTHORIZED,
+            Self::WhoAsks | Self::SignIn(_) | Self::PrivateBuild(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Account(error) => account_status(error),
             Self::ResultsRemoved(_) => StatusCode::GONE,

@@ -2,6 +2,7 @@
 
 use crate::core::access::{Access, Caller, SecretProof, Subject, UserCaller};
 use crate::http::caller::Asked;
+use crate::http::sessions::Session;
 use crate::read::private::PrivateProjects;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -120,7 +121,7 @@ impl Kind {
             (Proof::BodyDigest, _) => Caller::Secret(SecretProof::BodyDigest),
             (Proof::ReadToken, _) => Caller::ReadToken,
             // The request names its user beside the proof.
-            (Proof::UserToken, _) => Caller::Nobody,
+            (Proof::UserToken | Proof::Session, _) => Caller::Nobody,
             (Proof::Nothing, _) => Caller::Nobody,
         }
     }
@@ -146,6 +147,24 @@ pub fn takes_token(method: &Method, path: &str) -> bool {
     )
 }
 
+/// The requests for which the session of this caller is enough: what a token is enough for, and for a session with the
+/// rights of the secret all but what slaves send.
+#[must_use]
+pub fn session_opens(caller: Caller, method: &Method, path: &str) -> bool {
+    let is_operator = matches!(caller, Caller::Secret(_));
+    match Kind::of(method, path) {
+        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching => true,
+        Kind::ShutDownSlaves | Kind::Other => is_operator,
+        Kind::Options
+        | Kind::Read
+        | Kind::ConnectSlave
+        | Kind::ReportState
+        | Kind::Heartbeat
+        | Kind::DeliverResult
+        | Kind::OurSlaves => false,
+    }
+}
+
 /// The reads that show more to those who prove who they are: users, and where there are private projects builds.
 pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
     move |method, path| match Kind::of(method, path) {
@@ -155,11 +174,16 @@ pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + 
     }
 }
 
-/// The requests that strangers may send: whether one may register, the settings say.
+/// The requests that strangers may send: to register, if the settings say so, to sign in and out, and to ask whether they
+/// are signed in.
 #[must_use]
 pub fn is_open(method: &Method, path: &str) -> bool {
     let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
-    *method == Method::POST && unversioned.unwrap_or(path) == "/users"
+    match unversioned.unwrap_or(path) {
+        "/users" => *method == Method::POST,
+        "/session" => true,
+        _ => false,
+    }
 }
 
 /// Whether a path is that of the events of the farm, which tell of instances and apps to their users.
@@ -171,7 +195,7 @@ fn tells_of_instances(path: &str) -> bool {
 /// Whether a path without its version is about users.
 fn is_of_accounts(path: &str) -> bool {
     let top = path.split('/').nth(1);
-    matches!(top, Some("users" | "tokens"))
+    matches!(top, Some("users" | "tokens" | "session"))
 }
 
 /// Whether a path without its version is about templates, instances and logs of apps.
@@ -185,9 +209,14 @@ pub(super) fn asked(request: &Request) -> Asked {
     let kind = Kind::of(request.method(), request.uri().path());
     let proof = request.extensions().get().copied();
     let proof = proof.unwrap_or(Proof::Nothing);
-    let user = request.extensions().get::<UserCaller>();
-    let (caller, (subject, needs)) = match user.filter(|_| proof == Proof::UserToken) {
-        Some(user) => (Caller::User(*user), kind.needs_of_users()),
+    let extensions = request.extensions();
+    let user = extensions.get().filter(|_| proof == Proof::UserToken);
+    let user = user.map(|user: &UserCaller| Caller::User(*user));
+    let session = extensions.get().filter(|_| proof == Proof::Session);
+    let named = session.map(|session: &Session| session.caller).or(user);
+    let (caller, (subject, needs)) = match named {
+        Some(caller @ Caller::User(_)) => (caller, kind.needs_of_users()),
+        Some(caller) => (caller, kind.needs()),
         None => (kind.caller(proof), kind.needs()),
     };
     Asked {

@@ -3,7 +3,7 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, builds, console, downloads, events, hosting, instances, lists, reads,
-    slaves, sources, templates, uploads,
+    session, slaves, sources, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -251,5 +251,17 @@ fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
         .route("user", one_user, one_user, user)
         .route("token", of_user, of_user, renew)
         .route("", "/tokens", "/tokens", tokens)
+        .route(
+            "",
+            "/session",
+            "/session",
+            get(session::show).post(session::begin).delete(session::end),
+        )
+        .route(
+            "",
+            "/session/link",
+            "/session/link",
+            parent().post(session::link),
+        )
         .route("token", one_token, one_token, token)
 }

@@ -4,7 +4,7 @@ mod accounts;
 mod atom_rows;
 mod launching;
 
-pub(super) use accounts::{token, user};
+pub(super) use accounts::{role, token, user};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
 

@@ -23,6 +23,7 @@ mod operations;
 mod private;
 mod reads;
 mod results;
+mod session;
 mod sources;
 mod users;
 mod wild;

@@ -20,6 +20,16 @@ pub(crate) fn user(user: &User) -> UserView {
     }
 }
 
+/// What a token or a session lets its user do.
+#[must_use]
+pub(crate) fn role(role: Role) -> TokenRole {
+    match role {
+        Role::Read => TokenRole::Read,
+        Role::Submit => TokenRole::Submit,
+        Role::Admin => TokenRole::Admin,
+    }
+}
+
 /// A named token, without the token itself, which nobody has here.
 #[must_use]
 pub(crate) fn token(id: TokenId, of: &User, token: &Token, now: Timestamp) -> TokenView {
@@ -27,11 +37,7 @@ pub(crate) fn token(id: TokenId, of: &User, token: &Token, now: Timestamp) -> To
         id,
         user: of.name.clone(),
         name: token.said.name.clone(),
-        role: match token.said.role {
-            Role::Read => TokenRole::Read,
-            Role::Submit => TokenRole::Submit,
-            Role::Admin => TokenRole::Admin,
-        },
+        role: role(token.said.role),
         created: token.created.as_unix_seconds(),
         expires: token.said.expires.map(Timestamp::as_unix_seconds),
         is_expired: token.is_expired(now),

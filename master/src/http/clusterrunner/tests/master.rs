@@ -55,6 +55,19 @@ fn sources_in(directory: &Path, space: &DiskSpace) -> Sources {
     )
 }
 
+fn gate(secret: &Secret, api: &Api, legacy: Option<fn(&Method, &str) -> Proof>) -> Arc<Gate> {
+    let age = Duration::from_secs(300);
+    let secret = secret.clone();
+    Gate::with_legacy_peers(secret, &api.session, age, takes_body_digest, legacy)
+        .with_open_routes(is_open)
+        .with_tokens(
+            Arc::new(TokensOf(api.cluster.clone())),
+            takes_token,
+            shows_more(api.private.clone()),
+        )
+        .with_sessions(Arc::new(api.sessions.clone()))
+}
+
 pub(super) struct Master {
     pub(super) routes: Router,
     pub(super) secret: Secret,
@@ -137,6 +150,12 @@ impl Master {
             Secret::new(secret.to_owned()).unwrap(),
             registration,
         );
+        let sessions = Sessions::new(
+            cluster.clone(),
+            Secret::new(secret.to_owned()).unwrap(),
+            false,
+            session_opens,
+        );
         let running = RunningAtoms::default();
         let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
         let live = Live::new(feed.clone(), CancellationToken::new());
@@ -150,6 +169,7 @@ impl Master {
             },
             cluster: cluster.clone(),
             accounts: accounts.clone(),
+            sessions,
             private: private.clone(),
             published,
             running: running.clone(),
@@ -173,15 +193,7 @@ impl Master {
             },
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
-        let age = Duration::from_secs(300);
-        let gate =
-            Gate::with_legacy_peers(secret.clone(), &session, age, takes_body_digest, legacy)
-                .with_open_routes(is_open)
-                .with_tokens(
-                    Arc::new(TokensOf(cluster.clone())),
-                    takes_token,
-                    shows_more(private.clone()),
-                );
+        let gate = gate(&secret, &api, legacy);
         Self {
             routes: Router::new().fallback_service(router(
                 api,
