@@ -6,6 +6,7 @@ mod build;
 mod cancel;
 mod deploy;
 mod drain;
+mod explain;
 mod instances;
 mod interrupt;
 mod journal;
@@ -23,6 +24,7 @@ mod shutdown;
 mod status;
 mod stop;
 mod token;
+mod trace;
 mod unpacked;
 mod user;
 mod validate;
@@ -56,6 +58,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Results(options) => wait_for(results::run(options, common)),
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Open(options) => wait_for(open::run(options, common)),
+        Command::Explain(options) => wait_for(explain::run(options, common)),
+        Command::Trace(options) => wait_for(trace::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),

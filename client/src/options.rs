@@ -126,6 +126,22 @@ Examples:
   clusterrunner open 7              one build
   clusterrunner open --print        the address, to be opened elsewhere")]
     Open(OpenOptions),
+    /// Say why a build took so long: where its time went
+    #[command(after_help = "\
+Parts that add up to the whole: waiting for its turn and for slaves, fetch and atomizer, set-up, the
+atoms had they been shared out evenly, how much longer the longest atom took than that, executors
+without work (imbalance), retries, and the upload of the last results.
+
+Example:
+  clusterrunner explain 7")]
+    Explain(ExplainOptions),
+    /// Write a build as a trace, which Perfetto and chrome://tracing show
+    #[command(after_help = "\
+Each executor is a line, each atom a bar on the line.
+
+Example:
+  clusterrunner trace 7 -o trace.json      to be opened in https://ui.perfetto.dev")]
+    Trace(TraceOptions),
     /// List the slaves that the master knows
     #[command(after_help = "\
 Example:
@@ -415,6 +431,32 @@ pub(crate) struct CancelOptions {
     /// The build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// Print the master's JSON answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner trace`.
+#[derive(Args, Debug)]
+pub(crate) struct TraceOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod apps;
 mod atom_usage;
 pub mod build_request;
+pub mod explanation;
 pub mod instances;
 pub mod launching;
 mod lenient;

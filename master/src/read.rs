@@ -6,6 +6,7 @@ pub mod app_uuids;
 pub mod awaiting;
 pub mod builds;
 pub mod event_log;
+pub mod explanation;
 pub mod feed;
 pub mod lists;
 pub mod metrics;

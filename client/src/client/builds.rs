@@ -3,6 +3,7 @@
 use super::Client;
 use crate::error::ClientError;
 use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::api::explanation::{Explanation, ExplanationBody};
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, QueueBody, SubjobBody, SubjobFilter,
     SubjobView, SubjobsBody,
@@ -70,6 +71,16 @@ impl Client {
             })
             .await?;
         Ok(())
+    }
+
+    /// Where the time of a build went.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explanation(&self, build: BuildId) -> Result<Explanation, ClientError> {
+        let path = format!("/v2/builds/{build}/explanation");
+        let body: ExplanationBody = self.read(&path).await?;
+        Ok(body.explanation)
     }
 
     /// One build.

@@ -2,12 +2,15 @@
 
 mod accounts;
 mod apps;
+mod badge;
 mod build_page;
 mod builds;
 mod console;
 mod downloads;
 mod error;
 mod events;
+mod explanation;
+mod health;
 mod hosting;
 mod instances;
 mod lists;

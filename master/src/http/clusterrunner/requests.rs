@@ -175,13 +175,15 @@ pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + 
 }
 
 /// The requests that strangers may send: to register, if the settings say so, to sign in and out, and to ask whether they
-/// are signed in.
+/// are signed in, and whether the master is well.
 #[must_use]
 pub fn is_open(method: &Method, path: &str) -> bool {
     let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
     match unversioned.unwrap_or(path) {
         "/users" => *method == Method::POST,
         "/session" => true,
+        // Who watches the master has no secret of it.
+        "/healthz" | "/readyz" => *method != Method::POST,
         _ => false,
     }
 }

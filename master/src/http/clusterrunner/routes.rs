@@ -2,8 +2,8 @@
 
 use super::original::uploads as original_uploads;
 use super::{
-    Api, accounts, apps, builds, console, downloads, events, hosting, instances, lists, reads,
-    session, slaves, sources, templates, uploads,
+    Api, accounts, apps, badge, builds, console, downloads, events, explanation, health, hosting,
+    instances, lists, reads, session, slaves, sources, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -15,13 +15,25 @@ pub(super) fn table() -> RouteTable<Arc<Api>> {
     let builds_and_slaves = slave_routes(build_routes(top()));
     let of_users = account_routes(launching_routes(builds_and_slaves));
     let with_log = of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events));
-    event_routes(with_log)
+    page_routes(with_log)
 }
 
-/// Not listed at the top: the original has none.
-fn event_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+/// What the page and web pages elsewhere show. Not listed: the original has nothing like it.
+fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     table
         .route("", "/events", "/events", get(events::of_farm))
+        .route(
+            "",
+            "/projects/[project_id]/badge.svg",
+            "/projects/[project_id]/badge.svg",
+            get(badge::show),
+        )
+        .route(
+            "",
+            "/build/[build_id]/explanation",
+            "/builds/[build_id]/explanation",
+            get(explanation::show),
+        )
         .route(
             "",
             "/build/[build_id]/events",
@@ -33,6 +45,8 @@ fn event_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
 fn top() -> RouteTable<Arc<Api>> {
     RouteTable::new(get(reads::master))
         .route("metrics", "/metrics", "/metrics", get(reads::metrics))
+        .route("", "/healthz", "/healthz", get(health::alive))
+        .route("", "/readyz", "/readyz", get(health::ready))
         .route("version", "/version", "/version", get(reads::version))
 }
 

@@ -21,7 +21,9 @@ fn every_route_is_documented() {
             continue;
         }
         let mut path = template.to_owned();
-        for name in ["build", "subjob", "atom", "slave", "token", "instance"] {
+        for name in [
+            "build", "subjob", "atom", "slave", "token", "instance", "project",
+        ] {
             path = path.replace(&format!("[{name}_id]"), &name.to_uppercase());
         }
         path = path.replace("[user_name]", "NAME");

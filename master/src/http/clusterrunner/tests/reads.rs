@@ -306,3 +306,55 @@ async fn atoms_are_in_progress_whose_start_their_slave_has_told() {
         assert_eq!(&of_atom["atom"]["state"], *state);
     }
 }
+
+#[tokio::test]
+async fn the_time_of_a_build_is_explained() {
+    let master = Master::start();
+    let (status, _) = master.get("/v2/builds/1/explanation").await;
+    assert_eq!(status, 404);
+    master.documented("POST", "/v1/build", BUILD).await;
+    let (status, body) = master.get("/v2/builds/1/explanation").await;
+    assert_eq!(status, 200, "{body}");
+    let explanation = &body["explanation"];
+    assert_eq!(explanation["build_id"], 1);
+    assert_eq!(explanation["is_over"], false);
+    let parts = explanation["parts"].as_array().unwrap().iter();
+    let ms = |seconds: &serde_json::Value| (seconds.as_f64().unwrap() * 1000.0).round();
+    let sum: f64 = parts.map(|part| ms(&part["seconds"])).sum();
+    assert_eq!(sum, ms(&explanation["seconds"]));
+}
+
+#[tokio::test]
+async fn a_badge_says_how_the_latest_build_stands() {
+    let master = Master::start();
+    let (status, _) = master.get("/v2/projects/1/badge.svg").await;
+    assert_eq!(status, 404);
+    master.documented("POST", "/v1/build", BUILD).await;
+    let badge = async |path: &str| {
+        let (status, headers, body) = master.exchange("GET", path, &[], "").await;
+        assert_eq!(
+            (status, &headers["content-type"]),
+            (200, &"image/svg+xml; charset=utf-8".parse().unwrap())
+        );
+        String::from_utf8(body).unwrap()
+    };
+    let queued = badge("/v2/projects/1/badge.svg").await;
+    assert!(queued.contains(">queued</text>"), "{queued}");
+    let cancel = r#"{"status": "canceled"}"#;
+    master.documented("PUT", "/v1/build/1", cancel).await;
+    let canceled = badge("/v2/projects/1/badge.svg").await;
+    assert!(canceled.contains(">canceled</text>"), "{canceled}");
+}
+
+#[tokio::test]
+async fn the_master_says_whether_it_is_well() {
+    let master = Master::start();
+    for path in ["/healthz", "/readyz", "/v2/readyz"] {
+        let (status, body) = master.get(path).await;
+        assert_eq!(
+            (status, &body["status"]),
+            (200, &serde_json::json!("ok")),
+            "{path}"
+        );
+    }
+}
