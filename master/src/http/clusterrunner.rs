@@ -15,6 +15,7 @@ mod hosting;
 mod instances;
 mod lists;
 mod multipart;
+mod openapi;
 mod original;
 mod private;
 mod reads;

@@ -3,7 +3,7 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, badge, builds, console, downloads, events, explanation, health, hosting,
-    instances, lists, reads, session, slaves, sources, templates, uploads,
+    instances, lists, openapi, reads, session, slaves, sources, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -46,6 +46,7 @@ fn top() -> RouteTable<Arc<Api>> {
     RouteTable::new(get(reads::master))
         .route("metrics", "/metrics", "/metrics", get(reads::metrics))
         .route("", "/healthz", "/healthz", get(health::alive))
+        .route("", "/openapi.json", "/openapi.json", get(openapi::show))
         .route("", "/readyz", "/readyz", get(health::ready))
         .route("version", "/version", "/version", get(reads::version))
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::command::Command;
 use crate::core::event::Plan;
 use clusterrunner_common::ids::BuildId;
+use std::collections::BTreeSet;
 
 const PAGE: &str = include_str!("../../../../../docs/api.md");
 
@@ -34,6 +35,40 @@ fn every_route_is_documented() {
         templates += 1;
     }
     assert!(templates > 40, "{templates}");
+}
+
+/// The description says which methods each route takes, and what the route itself says to another one.
+#[tokio::test]
+async fn the_description_names_the_methods_of_each_route() {
+    let master = Master::start();
+    let (status, _, body) = master.exchange("GET", "/v2/openapi.json", &[], "").await;
+    assert_eq!(status, 200);
+    let description: Value = serde_json::from_slice(&body).unwrap();
+    for (template, methods) in description["paths"].as_object().unwrap() {
+        let parts = template
+            .split('/')
+            .map(|part| match part.strip_suffix("_id}") {
+                Some(_) => "1",
+                None if part.starts_with('{') => "name",
+                None => part,
+            });
+        let path = parts.collect::<Vec<_>>().join("/");
+        let parts = SignedParts {
+            method: "PATCH",
+            path_and_query: &path,
+            receiver: &master.session.0,
+            content_digest: &content_digest(b""),
+        };
+        let signature = parts.sign(&master.secret, Timestamp::now(), random_bytes());
+        let signed = [(SIGNATURE_HEADER, signature.as_str())];
+        let (status, headers, _) = master.exchange("PATCH", &path, &signed, "").await;
+        assert_eq!(status, 405, "{path}");
+        let allowed = headers[header::ALLOW].to_str().unwrap().split(',');
+        let allowed = allowed.filter(|method| *method != "HEAD");
+        let allowed: BTreeSet<String> = allowed.map(str::to_lowercase).collect();
+        let described = methods.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(allowed, described, "{path}");
+    }
 }
 
 #[tokio::test]
