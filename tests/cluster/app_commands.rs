@@ -1,9 +1,10 @@
 //! An app from its creation to its end by the commands alone.
 
 use crate::launching::machine;
-use crate::machine::Machine;
+use crate::machine::{Machine, interrupt};
+use crate::wait::{PATIENCE, is_true_within};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 
 const PROCFILE: &str = "web: echo \"colour $COLOUR\"; exec python3 -u -m http.server \"$PORT\"\n\
                         worker: echo works; exec sleep 1000\n";
@@ -117,15 +118,48 @@ fn a_command_runs_in_an_app_and_ends_as_it_ended() {
 }
 
 #[test]
+fn a_command_is_heard_while_it_runs_and_stopped_with_ctrl_c() {
+    let machine = shop();
+    let begin = |after: &str| {
+        let text = format!("echo begun; {after}");
+        let mut run = machine.start(&["app", "run", "shop", "--", &text]);
+        let mut heard = BufReader::new(run.stdout.take().unwrap());
+        let mut line = String::new();
+        heard.read_line(&mut line).unwrap();
+        assert_eq!(line, "begun\n");
+        (run, heard)
+    };
+    let go = machine.path("go");
+    let wait = format!(
+        "until [ -e {} ]; do sleep 0.1; done; echo over",
+        go.display()
+    );
+    let (mut run, mut heard) = begin(&wait);
+    std::fs::write(&go, "").unwrap();
+    let mut rest = String::new();
+    heard.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "over\n");
+    assert!(run.wait().unwrap().success());
+    let (mut run, _) = begin("exec sleep 1000");
+    interrupt(&run);
+    assert_eq!(run.wait().unwrap().code(), Some(128 + 2));
+    let log = || machine.run_to(0, &["app", "logs", "shop"]).stdout;
+    let is_stopped = || log().contains("run.2 (v2) stopped");
+    assert!(is_true_within(PATIENCE, is_stopped), "{}", log());
+}
+
+#[test]
 fn the_log_of_an_app_is_shown_and_followed() {
     let machine = shop();
-    let log = machine.run_to(0, &["app", "logs", "shop"]).stdout;
+    let log = || machine.run_to(0, &["app", "logs", "shop"]).stdout;
     for expected in [
         "app: shop: release shop-v1 created\n",
         "app: shop: web.1 (v2) is up\n",
         "web.1: colour \n",
     ] {
-        assert!(log.contains(expected), "{expected}: {log}");
+        // What a process prints comes a moment later.
+        let is_there = || log().contains(expected);
+        assert!(is_true_within(PATIENCE, is_there), "{expected}: {}", log());
     }
     let mut follower = machine.start(&["logs", "--app", "shop", "--follow"]);
     let mut followed = BufReader::new(follower.stdout.take().unwrap());

@@ -236,14 +236,15 @@ impl Client {
         Ok(made.version)
     }
 
-    /// Runs a command in the newest release of an app. The answer is an object with `rc` and `output`, which may be
-    /// large; it comes when the command has ended.
+    /// Runs a command in the newest release of an app. The answer begins when a slave has it, and goes on as the command
+    /// does: each line is a [`RunLine`](clusterrunner_common::api::apps::RunLine). Who drops the answer before its end stops
+    /// the command.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn run_in_app(&self, app: &str, command: &str) -> Result<Response, ClientError> {
         let url = self.url(&format!("/v1/apps/{app}/run"));
-        let body = json!({ "command": command });
+        let body = json!({ "command": command, "stream": true });
         self.repeat(ClientError::never_arrived, async || {
             let sent = self.caller.send_for_stream(Method::POST, &url, &body, None);
             Ok(sent.await?)

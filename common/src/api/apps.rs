@@ -1,4 +1,4 @@
-//! Logs of apps, as `/v2/app_logs/<id>` shows them. All of it is ours.
+//! Logs of apps, as `/v2/app_logs/<id>` shows them, and what comes of a command while it runs. All of it is ours.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,4 +22,17 @@ pub struct AppLogLine {
     pub process: Option<String>,
     /// The line, without its end.
     pub text: String,
+}
+
+/// What comes of a command that runs in an app: a line of JSON each, `{"output": "..."}` again and again, and one of the
+/// others last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunLine {
+    /// The next of what it prints.
+    Output(String),
+    /// It has ended, with this exit code: 128 + n by signal n.
+    Rc(i32),
+    /// It could not be run to its end: why, for the user.
+    Error(String),
 }

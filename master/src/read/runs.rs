@@ -8,9 +8,11 @@ use crate::read::awaiting;
 use crate::read::feed::Feed;
 use crate::store::instance_logs::InstanceLogs;
 use clusterrunner_common::ids::InstanceId;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use std::io;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -46,6 +48,29 @@ pub struct EndedRun {
     /// How it ended.
     pub end: RunEnd,
     output: RunOutput,
+}
+
+/// What comes of a run, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunPart {
+    /// The next of what it prints.
+    Output(String),
+    /// How it ended, last of all.
+    End(RunEnd),
+}
+
+/// A run that is followed.
+struct Following {
+    instance: InstanceId,
+    logs: InstanceLogs,
+    /// How far its output was read.
+    offset: u64,
+    /// Tells that there is more.
+    length: watch::Receiver<u64>,
+    /// Its end, with all of the output there.
+    end: BoxFuture<'static, Result<Option<EndedRun>, Gone>>,
+    ended: Option<EndedRun>,
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +118,60 @@ impl Runs {
             output.has_come().await;
         }
         Ok(Some(EndedRun { end, output }))
+    }
+
+    /// Follows a run: what it prints as it comes, and how it ends. `key` is its public id. Where the master ends, the last
+    /// is an error.
+    pub fn followed(
+        &self,
+        instance: InstanceId,
+        key: String,
+    ) -> impl Stream<Item = io::Result<RunPart>> + Send + use<> {
+        let runs = self.clone();
+        let following = Following {
+            instance,
+            logs: self.logs.clone(),
+            offset: 0,
+            length: self.logs.length(instance),
+            end: Box::pin(async move { runs.ended(&key).await }),
+            ended: None,
+            is_told: false,
+        };
+        stream::try_unfold(following, Following::next)
+    }
+}
+
+impl Following {
+    async fn next(mut self) -> io::Result<Option<(RunPart, Self)>> {
+        if self.is_told {
+            return Ok(None);
+        }
+        loop {
+            // Before the log is read, so that nothing is missed.
+            self.length.mark_unchanged();
+            let (logs, instance, offset) = (self.logs.clone(), self.instance, self.offset);
+            let read = spawn_blocking(move || logs.read(instance, offset, PART)).await;
+            let part = read.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+            self.offset = part.next;
+            if !part.text.is_empty() {
+                return Ok(Some((RunPart::Output(part.text), self)));
+            }
+            if let Some(ended) = &self.ended {
+                self.is_told = true;
+                return Ok(Some((RunPart::End(ended.end.clone()), self)));
+            }
+            tokio::select! {
+                ended = &mut self.end => match ended.map_err(io::Error::other)? {
+                    Some(ended) => self.ended = Some(ended),
+                    None => {
+                        self.is_told = true;
+                        return Ok(Some((RunPart::End(RunEnd::Stopped), self)));
+                    }
+                },
+                // It lives as long as the log is known.
+                _ = self.length.changed() => {}
+            }
+        }
     }
 }
 

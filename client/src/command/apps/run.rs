@@ -1,52 +1,100 @@
 //! `clusterrunner app run`.
 
 use super::of_apps;
+use crate::command::interrupt::Interrupt;
 use crate::output;
-use crate::output::again::quoted;
+use crate::output::again::{command as again, quoted};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::apps::RunLine;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::text::printable::ConsoleFilter;
-use serde::Deserialize;
+use reqwest::Response;
 
-/// What the master says of a run.
-#[derive(Deserialize)]
-struct Ran {
-    rc: i32,
-    output: String,
-}
+/// What a shell says of a program that Ctrl-C has ended.
+const INTERRUPTED: ExitCode = ExitCode::Command(128 + 2);
 
-/// Runs a command, prints what it printed, and ends as it ended.
+/// The same of one whose output nobody reads any more.
+const UNREAD: ExitCode = ExitCode::Command(128 + 13);
+
+/// Runs a command, prints what it prints, and ends as it ends. Ctrl-C stops it: the master does that as soon as nobody
+/// hears it any more.
 pub(super) async fn run(
     client: &Client,
     app: &str,
     command: &[String],
 ) -> Result<ExitCode, Trouble> {
-    let answer = client.run_in_app(app, &text_of(command)).await;
-    let answer = answer.map_err(of_apps)?;
-    let broke_off = |error: reqwest::Error| {
-        let why = error.without_url();
-        Trouble::new(format!("the output of the command did not arrive: {why}"))
+    let interrupt = Interrupt::listen(false)?;
+    let work = async {
+        let answer = client.run_in_app(app, &text_of(command)).await;
+        pass_on(client, app, answer.map_err(of_apps)?).await
     };
-    let body = answer.bytes().await.map_err(broke_off)?;
-    let ran: Ran = serde_json::from_slice(&body).map_err(|source| {
+    match interrupt.unless(work).await {
+        Some(ended) => ended,
+        None => {
+            output::complain("interrupted: the command is stopped");
+            Ok(INTERRUPTED)
+        }
+    }
+}
+
+/// Prints what a command prints, to its end.
+async fn pass_on(client: &Client, app: &str, mut answer: Response) -> Result<ExitCode, Trouble> {
+    let mut filter = output::is_on_terminal().then(ConsoleFilter::new);
+    let mut unread = Vec::new();
+    let broke_off = |why: &str| {
+        Trouble::new(format!(
+            "the connection broke off while the command ran ({why}), so it is stopped, or goes on unheard"
+        ))
+        .hint(format!("`{}` shows what it printed", again(format_args!("app logs {app}"))))
+    };
+    loop {
+        let piece = answer.chunk().await;
+        let piece = piece.map_err(|error| broke_off(&error.without_url().to_string()))?;
+        let piece = piece.ok_or_else(|| broke_off("no end was told"))?;
+        // Only the new piece can end the line that was begun.
+        let looked_at = unread.len();
+        unread.extend_from_slice(&piece);
+        let mut ends = looked_at..unread.len();
+        let mut begin = 0;
+        while let Some(end) = ends.find(|place| unread.get(*place) == Some(&b'\n')) {
+            let line = unread.get(begin..end).unwrap_or_default();
+            begin = end + 1;
+            match read(client, line)? {
+                RunLine::Output(text) => match &mut filter {
+                    Some(filter) => output::pass_on(filter.pass(&text).as_bytes()),
+                    None => output::pass_on(text.as_bytes()),
+                },
+                RunLine::Rc(code) => {
+                    if let Some(filter) = filter {
+                        output::pass_on(filter.end().as_bytes());
+                    }
+                    return Ok(code_of(code));
+                }
+                RunLine::Error(why) => return Err(Trouble::new(why)),
+            }
+        }
+        if output::is_closed() {
+            return Ok(UNREAD);
+        }
+        unread.drain(..begin);
+    }
+}
+
+fn read(client: &Client, line: &[u8]) -> Result<RunLine, Trouble> {
+    serde_json::from_slice(line).map_err(|source| {
         let url = client.master().to_owned();
         Trouble::from(CallError::Malformed { url, source })
-    })?;
-    match output::is_on_terminal() {
-        true => {
-            let mut filter = ConsoleFilter::new();
-            output::pass_on(filter.pass(&ran.output).as_bytes());
-            output::pass_on(filter.end().as_bytes());
-        }
-        false => output::pass_on(ran.output.as_bytes()),
-    }
-    Ok(match u8::try_from(ran.rc) {
+    })
+}
+
+fn code_of(code: i32) -> ExitCode {
+    match u8::try_from(code) {
         Ok(0) => ExitCode::Success,
         Ok(code) => ExitCode::Command(code),
         Err(_) => ExitCode::Command(u8::MAX),
-    })
+    }
 }
 
 /// The text for the shell that runs it: one word is one already.

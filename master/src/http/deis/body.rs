@@ -148,6 +148,15 @@ impl Fields {
         text.ok_or_else(|| DeisError::field(name, REQUIRED))
     }
 
+    /// Whether a field is true; one that is left out or null is not. Forms say it as a text.
+    pub(super) fn truth(&self, name: &str) -> Result<bool, DeisError> {
+        match self.text(name, 5)?.as_deref() {
+            Some("true") => Ok(true),
+            Some("false") | None => Ok(false),
+            Some(_) => Err(DeisError::field(name, "Must be true or false.")),
+        }
+    }
+
     /// Refuses a body in which some of these are left out or empty, and names all of them.
     pub(super) fn require(&self, names: &[&str]) -> Result<(), DeisError> {
         let is_there = |name: &str| match self.get(name) {
@@ -181,6 +190,13 @@ mod tests {
         assert_eq!(fields.text("d", 1).unwrap().as_deref(), Some("7"));
         assert!(fields.text("e", 9).is_err() && fields.text("a", 0).is_err());
         assert!(fields.required("f", 9).is_err() && fields.required("x", 9).is_err());
+        let truths = json(br#"{"a": true, "b": "false", "c": null, "d": 1}"#).unwrap();
+        let read = |name| truths.truth(name).map_err(|error| error.to_string());
+        assert_eq!(
+            (read("a"), read("b"), read("c")),
+            (Ok(true), Ok(false), Ok(false))
+        );
+        assert!(read("d").unwrap_err().contains('d'));
         let missing = fields.require(&["a", "c", "f"]).unwrap_err();
         assert_eq!(missing.to_string(), "c, f");
         assert_eq!(json(b" \n"), Ok(Fields::default()));

@@ -1,31 +1,36 @@
-//! Single commands: each runs in a container of its own, and is answered when it is over.
+//! Single commands: each runs in a container of its own, and is answered when it is over, or as it goes on.
 
 use super::Api;
 use super::body::Fields;
 use super::error::DeisError;
 use super::gate::VERSION_HEADER;
 use super::granted::{Granted, Using};
-use crate::coordinator::ClusterHandle;
+use crate::coordinator::{ClusterHandle, Gone};
 use crate::core::Cluster;
 use crate::core::apps::command::{AppCommand, AppRefusal};
 use crate::core::command::Command;
 use crate::core::event::{Actor, Fact};
 use crate::core::instances::instance::InstanceState;
 use crate::read::awaiting;
-use crate::read::runs::{EndedRun, RunEnd};
+use crate::read::runs::{EndedRun, RunEnd, RunPart};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::api::apps::RunLine;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::InstanceId;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _};
+use std::io;
 use std::sync::Arc;
 
 /// The most characters that are looked at; the core knows how many a command may have.
 const LONGEST: usize = 1 << 20;
 
-/// The form of an answer.
+/// What is told of a command that was stopped.
+const STOPPED: &str = "The command was stopped before its end.";
+
+/// The form of an answer that comes when the command is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// A list of exit code and output, as plain text: what the command line unpacks.
@@ -59,8 +64,8 @@ impl Form {
     }
 }
 
-/// Runs a command and answers its exit code and its output. It is stopped where the caller hangs up before its end:
-/// nobody would learn what came of it.
+/// Runs a command and answers its exit code and its output; with `stream`, lines about it as they come. It is stopped where
+/// the caller hangs up before its end: nobody would learn what came of it.
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     granted: Granted<Using>,
@@ -68,32 +73,17 @@ pub(super) async fn run(
     fields: Fields,
 ) -> Result<Response, DeisError> {
     let form = Form::of(&headers);
+    let is_streamed = fields.truth("stream")?;
     let command = fields.required("command", LONGEST)?;
     let key = hex::encode(random_bytes::<16>());
-    let order = AppCommand::Run {
-        project: granted.project,
-        key: key.clone(),
-        command,
-    };
-    let facts = granted.order(&api, order).await;
-    let facts = facts.map_err(|error| match error {
-        DeisError::App(AppRefusal::NoBuild) => DeisError::Operation(
-            "No build associated with this release to run this command".to_owned(),
-        ),
-        error => error,
-    })?;
-    let instance = facts.iter().find_map(|fact| match fact {
-        Fact::Instance(instance, _) => Some(*instance),
-        _ => None,
-    });
-    let instance = instance.ok_or(DeisError::NotFound)?;
-    let unheard = StopUnheard {
-        cluster: api.cluster.clone(),
-        instance,
-        by: granted.asking.actor(),
-        is_over: false,
-    };
+    // A caller that hangs up now ends this request, but not the task: what is begun has somebody who stops it.
+    let begun = begin(Arc::clone(&api), granted, key.clone(), command);
+    let unheard = tokio::spawn(begun).await.map_err(|_| Gone)??;
+    let instance = unheard.instance;
     has_a_slave(&api, instance).await?;
+    if is_streamed {
+        return Ok(lines(api.runs.followed(instance, key), unheard));
+    }
     let ended = api.runs.ended(&key).await?;
     unheard.disarm();
     match ended {
@@ -109,11 +99,67 @@ pub(super) async fn run(
             end: RunEnd::Stopped,
             ..
         })
-        | None => {
-            let sentence = "The command was stopped before its end.";
-            Err(DeisError::Unavailable(sentence.to_owned()))
-        }
+        | None => Err(DeisError::Unavailable(STOPPED.to_owned())),
     }
+}
+
+/// Begins a run.
+async fn begin(
+    api: Arc<Api>,
+    granted: Granted<Using>,
+    key: String,
+    command: String,
+) -> Result<StopUnheard, DeisError> {
+    let order = AppCommand::Run {
+        project: granted.project,
+        key,
+        command,
+    };
+    let facts = granted.order(&api, order).await;
+    let facts = facts.map_err(|error| match error {
+        DeisError::App(AppRefusal::NoBuild) => DeisError::Operation(
+            "No build associated with this release to run this command".to_owned(),
+        ),
+        error => error,
+    })?;
+    let instance = facts.iter().find_map(|fact| match fact {
+        Fact::Instance(instance, _) => Some(*instance),
+        _ => None,
+    });
+    Ok(StopUnheard {
+        cluster: api.cluster.clone(),
+        instance: instance.ok_or(DeisError::NotFound)?,
+        by: granted.asking.actor(),
+        is_over: false,
+    })
+}
+
+/// The answer as it comes: each line is JSON.
+fn lines(
+    parts: impl Stream<Item = io::Result<RunPart>> + Send + 'static,
+    unheard: StopUnheard,
+) -> Response {
+    let mut unheard = Some(unheard);
+    let lines = parts.map(move |part| {
+        let line = match part? {
+            RunPart::Output(text) => RunLine::Output(text),
+            RunPart::End(end) => {
+                if let Some(unheard) = unheard.take() {
+                    unheard.disarm();
+                }
+                match end {
+                    RunEnd::Exited(code) => RunLine::Rc(code),
+                    RunEnd::Failed(why) => RunLine::Error(why),
+                    RunEnd::Stopped => RunLine::Error(STOPPED.to_owned()),
+                }
+            }
+        };
+        let mut line = serde_json::to_vec(&line)?;
+        line.push(b'\n');
+        Ok::<_, io::Error>(Bytes::from(line))
+    });
+    let head = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (head, Body::from_stream(lines)).into_response()
 }
 
 /// Waits until a slave has the run, as long as requests wait.

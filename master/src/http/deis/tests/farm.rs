@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::response::Response;
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::ids::{Incarnation, SessionId};
@@ -187,6 +188,11 @@ impl Farm {
         self.call(user, "POST", path, body).await
     }
 
+    /// Sends a request; the answer may go on.
+    pub(super) async fn begin(&self, request: Request) -> Response {
+        self.routes.clone().call(request).await.unwrap()
+    }
+
     /// What a user reads.
     pub(super) async fn get(&self, user: &str, path: &str) -> Value {
         let Answer { status, body, .. } = self.call(user, "GET", path, "").await;
@@ -195,8 +201,7 @@ impl Farm {
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {
-        let response = self.routes.clone().call(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.begin(request).await.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
         let body = match serde_json::from_slice(&body) {
             Ok(json) => json,

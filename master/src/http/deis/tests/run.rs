@@ -44,6 +44,21 @@ async fn a_command_is_answered_in_two_forms() {
 }
 
 #[tokio::test]
+async fn a_command_is_told_of_as_it_goes_on() {
+    let farm = Farm::with_build().await;
+    farm.conduct.of_runs("hi \"you\"\n", 137);
+    let body = r#"{"command": "echo hi", "stream": true}"#;
+    let lines = farm.post("ann", "/v1/apps/hill/run/", body).await;
+    assert_eq!(lines.header("content-type"), "application/x-ndjson");
+    let expected = "{\"output\":\"hi \\\"you\\\"\\n\"}\n{\"rc\":137}\n";
+    assert_eq!((lines.status, lines.body), (200, json!(expected)));
+    let wrong = r#"{"command": "echo hi", "stream": "loud"}"#;
+    let refused = (400, json!({"stream": ["Must be true or false."]}));
+    farm.check("ann", ("POST", "/v1/apps/hill/run", wrong), refused)
+        .await;
+}
+
+#[tokio::test]
 async fn a_command_runs_with_a_number_and_ends_when_nobody_waits() {
     let farm = Farm::with_build().await;
     farm.conduct.runs_never_end();
@@ -63,6 +78,14 @@ async fn a_command_runs_with_a_number_and_ends_when_nobody_waits() {
     };
     assert_eq!((&run["type"], &run["num"]), (&json!("run"), &json!(1)));
     // The caller has hung up.
+    assert_eq!(running(0).await, Value::Null);
+    // So it is while the answer comes.
+    let body = Body::from(r#"{"command": "sleep 1000", "stream": true}"#);
+    let request = farm.request("ann", "POST", "/v1/apps/hill/run");
+    let answer = farm.begin(request.body(body).unwrap()).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(running(1).await["num"], 2);
+    drop(answer);
     assert_eq!(running(0).await, Value::Null);
 }
 
