@@ -141,7 +141,8 @@ pub async fn serve(
     let sessions = farm.sessions(secret.clone(), tls.is_some());
     let gate = farm.gate(secret.clone(), &readers.private, &sessions);
     let accounts = farm.accounts(secret.clone());
-    let deis = farm.deis_api(accounts.clone(), tls.is_some(), readers.feed.clone());
+    let feed = readers.feed.clone();
+    let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let published = (readers.published, readers.private);
     let live = Live::new(readers.feed.clone(), stop.clone());
     let told = (readers.events, live, sessions);

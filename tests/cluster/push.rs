@@ -1,5 +1,6 @@
 //! git push to apps, with the system's `git` and `ssh`.
 
+use crate::farm::{Extra, Farm};
 use crate::pusher;
 use crate::pusher::{Pusher, SERVER, pushes, succeeds};
 use crate::wait::{is_true_within, wait_for};
@@ -50,6 +51,24 @@ async fn a_push_by_ssh_builds_and_deploys() {
     // Nothing new is nothing to do.
     let again = succeeds(&ann.git(&["push", &ann.by_ssh("hill"), "main"]));
     assert!(again.contains("Everything up-to-date"), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_app_opens_the_usual_port_for_ssh() {
+    // The setting is left out. The farm has an address of its own, so that the port is nobody else's.
+    let mut farm = Farm::with(&Extra {
+        master: "# no ssh_port\n",
+        ..Extra::default()
+    });
+    farm.start_all(&[]).await;
+    let ann = farm.pusher("ann").await;
+    let address = format!("{}:2222", farm.address());
+    assert!(std::net::TcpStream::connect(&address).is_err());
+    ann.creates("hill").await;
+    // As the command line of Deis: at once.
+    let url = format!("ssh://git@{address}/hill.git");
+    let refs = succeeds(&ann.git(&["ls-remote", &url]));
+    assert!(!refs.contains("refs/"), "{refs}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

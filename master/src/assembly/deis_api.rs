@@ -9,6 +9,7 @@ use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::settings::MasterSettings;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The names by which users reach the master: no app may have them.
 pub(super) fn own_names(settings: &MasterSettings) -> Vec<String> {
@@ -19,7 +20,14 @@ pub(super) fn own_names(settings: &MasterSettings) -> Vec<String> {
 }
 
 impl Farm {
-    pub(super) fn deis_api(&self, accounts: Accounts, is_tls: bool, feed: Feed) -> Api {
+    /// The last of the arguments tells when it is settled whether users can push by SSH.
+    pub(super) fn deis_api(
+        &self,
+        accounts: Accounts,
+        is_tls: bool,
+        feed: Feed,
+        ssh_is_settled: watch::Receiver<bool>,
+    ) -> Api {
         let logs = self.launched.logs.clone();
         Api {
             runs: Runs::new(self.cluster.clone(), feed.clone(), logs),
@@ -30,6 +38,7 @@ impl Farm {
             apps: self.settings.apps.clone(),
             own_names: own_names(&self.settings),
             is_tls,
+            ssh_is_settled,
         }
     }
 

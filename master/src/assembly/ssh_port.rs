@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The port that the command line of Deis puts into the addresses of repositories.
@@ -20,7 +21,7 @@ const USUAL: u16 = 2222;
 const KEY: &str = "ssh_host_ed25519_key";
 
 /// How often it is looked whether there is an app.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The setting that names a port.
 const SETTING: &str = "ssh_port";
@@ -32,6 +33,7 @@ pub(super) struct SshDoor {
     key: PathBuf,
     /// Where the settings name a port.
     open: Option<(TcpListener, PrivateKey)>,
+    is_settled: watch::Sender<bool>,
 }
 
 impl SshDoor {
@@ -45,11 +47,17 @@ impl SshDoor {
             address: settings.service.bind_address,
             key: directory.join(KEY),
             open: None,
+            is_settled: watch::Sender::new(settings.ssh_port != SshPort::WhenNeeded),
         };
         if let SshPort::At(port) = door.port {
             door.open = Some(door.opened(port).await?);
         }
         Ok(door)
+    }
+
+    /// Tells when it is settled whether users can come in, which may be with the first app.
+    pub(super) fn is_settled(&self) -> watch::Receiver<bool> {
+        self.is_settled.subscribe()
     }
 
     /// Lets users in until `stop`.
@@ -70,6 +78,7 @@ impl SshDoor {
                     tracing::warn!(%error, "git push by SSH is off; by HTTP it works. {SETTING} in [master] names another port");
                 }
             }
+            self.is_settled.send_replace(true);
         }
         let Some((listener, key)) = self.open else {
             return;

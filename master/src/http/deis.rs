@@ -45,6 +45,7 @@ use error::DeisError;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::watch;
 
 /// What handlers need.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ pub struct Api {
     pub app_logs: AppLogs,
     /// Whether the master is reached over TLS, for the addresses in answers.
     pub is_tls: bool,
+    /// True once it is settled whether users can push by SSH, which may be with the first app.
+    pub ssh_is_settled: watch::Receiver<bool>,
 }
 
 /// The API.

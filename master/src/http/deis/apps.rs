@@ -21,12 +21,16 @@ use axum::http::{StatusCode, header};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::ProjectId;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most characters of an id that are looked at; the core knows how many it may have.
 const LONGEST: usize = 4096;
 
 /// How often an id is made up until one is free.
 const MADE_UP: usize = 32;
+
+/// How long a new app waits for the SSH port.
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// The apps that the caller may see, the oldest first.
 pub(super) async fn list(
@@ -62,6 +66,10 @@ pub(super) async fn create(
         Some(id) => create_as(&api, asking, id).await?,
         None => create_as_any(&api, asking).await?,
     };
+    // Its command line fetches from the new repository at once.
+    let mut ssh_is_settled = api.ssh_is_settled.clone();
+    let settled = ssh_is_settled.wait_for(|is_settled| *is_settled);
+    tokio::time::timeout(SETTLES, settled).await.ok();
     let look = move |cluster: &Cluster| {
         let app = cluster.app(project)?;
         let location = hosts.address(&format!("/v1/apps/{}", app.id));

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -102,6 +103,7 @@ impl Farm {
         let api = Api {
             accounts: Accounts::new(cluster.clone(), secret.clone(), registration),
             is_tls: false,
+            ssh_is_settled: watch::Sender::new(true).subscribe(),
             apps: AppSettings {
                 domain: Some("deisapp.local".to_owned()),
                 deploy_wait: Duration::from_secs(60),
