@@ -17,7 +17,7 @@ pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const TAB: &str = "\u{e004}";
 
 /// What the page asks for in case that the master has it.
-const MAYBE: [&str; 3] = ["/v2/session ", "/steps ", "/explanation "];
+const MAYBE: [&str; 1] = ["/steps "];
 
 /// A browser with one tab.
 pub(crate) struct Browser {

@@ -4,4 +4,5 @@ mod browser;
 mod hostile;
 mod looks;
 mod modules;
+mod signed_in;
 mod stories;

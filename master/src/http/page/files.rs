@@ -43,6 +43,7 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("build/steps.js", SCRIPT),
     asset!("build/table.js", SCRIPT),
     asset!("build/waterfall.js", SCRIPT),
+    asset!("build/waterfall_picture.js", SCRIPT),
     asset!("build/why.js", SCRIPT),
     asset!("console.css", STYLE),
     asset!("console/ansi.js", SCRIPT),

@@ -10,8 +10,11 @@ export class ApiError extends Error {
   }
 }
 
-/** Who is signed in: a user's name or null, and what proves that a change comes from this page. */
-export const session = { user: null, csrf: null, isKnown: false };
+/**
+ * Who is signed in: a user's name or null, whether builds may be started and stopped, whether slaves may be told
+ * something, and what proves that a change comes from this page.
+ */
+export const session = { user: null, mayBuild: false, isOperator: false, csrf: null };
 
 async function ask(method, path, { body, signal } = {}) {
   const headers = { Accept: "application/json" };
@@ -75,7 +78,6 @@ export async function learnSession() {
 /** Signs in with `{username, password}`, `{token}` or `{link}`. */
 export async function signIn(proof) {
   take(await change("POST", "/v2/session", proof));
-  if (!session.csrf || !session.user) await learnSession();
 }
 
 /** Ends the session. */
@@ -85,9 +87,10 @@ export async function signOut() {
 }
 
 function take(found) {
-  const user = found.user;
-  session.user = user && typeof user === "object" ? user.name ?? user.username ?? "?" : user ?? null;
+  const { user } = found;
+  session.user = user?.name ?? null;
+  session.mayBuild = user?.role === "submit" || user?.role === "admin";
+  session.isOperator = user?.is_operator ?? false;
   session.csrf = found.csrf_token ?? null;
-  session.isKnown = true;
   window.dispatchEvent(new Event("session"));
 }

@@ -14,7 +14,8 @@ const WITHOUT_EVENTS = 10000;
 /** How the page hears of changes: `live`, `asking`, `lost` (the master does not answer) or `idle`. */
 export const connection = { state: "idle" };
 
-function connected(state) {
+/** Says how the page hears of changes now. */
+export function connected(state) {
   if (connection.state === state) return;
   connection.state = state;
   window.dispatchEvent(new Event("connection"));

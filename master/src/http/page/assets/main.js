@@ -34,12 +34,14 @@ let present = new AbortController();
 let shownPath = null;
 
 async function show(isFirst) {
-  if (shownPath === location.pathname + location.search) return;
-  shownPath = location.pathname + location.search;
+  // A link that signs in may lead to any address.
+  const { view, params } = location.hash.startsWith("#link=") ? { view: "sign_in", params: {} } : route(location.pathname);
+  const path = `${view} ${location.pathname}${location.search}`;
+  if (shownPath === path) return;
+  shownPath = path;
   present.abort();
   present = new AbortController();
   const { signal } = present;
-  const { view, params } = route(location.pathname);
   showSections(view);
   main.className = `view-${view}`;
   window.scrollTo(0, 0);

@@ -3,6 +3,8 @@
 import { fill, h } from "./dom.js";
 
 const ROW = 31;
+/** The least width of the column that takes what is left. */
+const LEAST = 200;
 /** Rows beyond the edges that are there, too, so that scrolling shows no gaps. */
 const SPARE = 12;
 
@@ -10,12 +12,16 @@ export class WindowTable {
   #count = 0;
   #cells = () => [];
   #first = -1;
+  #rows = [];
+  /** How many rows there were when the gaps were made. */
+  #filled = -1;
   #body = h("tbody");
 
   /**
    * @param {object} of
    * @param {string} of.caption what the table has, for readers of a screen
-   * @param {{key: string, title: string, isNumber?: boolean, className?: string}[]} of.columns
+   * @param {{key: string, title: string, width: number | null, isNumber?: boolean, className?: string}[]} of.columns widths
+   *   in pixels; the column without one takes what is left
    * @param {(key: string) => void} of.sort what to do when a head is pressed
    * @param {string} of.empty what to say instead of no rows
    */
@@ -25,7 +31,14 @@ export class WindowTable {
       const button = h("button", { type: "button", class: "sort", on: { click: () => sort(key) } }, title);
       return h("th", { scope: "col", class: isNumber ? "number-cell" : null, data: { key } }, button);
     });
-    this.table = h("table", { class: "windowed" }, h("caption", { class: "visually-hidden" }, caption), h("thead", {}, h("tr", {}, this.heads)), this.#body);
+    const widths = columns.map(({ width }) => {
+      const column = h("col");
+      if (width) column.style.width = `${width}px`;
+      return column;
+    });
+    this.table = h("table", { class: "windowed" }, h("caption", { class: "visually-hidden" }, caption), h("colgroup", {}, widths), h("thead", {}, h("tr", {}, this.heads)), this.#body);
+    // Widths that do not depend on the rows in sight neither jump nor are computed anew for each of them.
+    this.table.style.minWidth = `${columns.reduce((sum, { width }) => sum + (width ?? LEAST), 0)}px`;
     this.empty = h("p", { class: "empty", hidden: true }, empty);
     this.scroller = h("div", { class: "scroll window", tabindex: "0", role: "region", "aria-label": caption, on: { scroll: () => this.#draw(false) } }, this.table, this.empty);
     new ResizeObserver(() => this.#draw(false)).observe(this.scroller);
@@ -39,7 +52,7 @@ export class WindowTable {
     }
   }
 
-  /** Shows so many rows; `cells` gives the children of each cell of a row, and the row's class. */
+  /** Shows so many rows; `cells` gives each cell of a row: a text, or a text that says what it has and what makes it. */
   show(count, cells) {
     this.#count = count;
     this.#cells = cells;
@@ -54,23 +67,36 @@ export class WindowTable {
     const first = Math.max(0, Math.min(Math.floor(scrollTop / ROW) - SPARE, this.#count - inSight - SPARE));
     // A step of several rows is enough, as there are spare ones.
     if (!isAnew && Math.abs(first - this.#first) < SPARE / 2) return;
-    this.#first = first;
     const last = Math.min(this.#count, first + inSight + 2 * SPARE);
+    const isSame = first === this.#first && last - first === this.#rows.length && this.#count === this.#filled;
+    this.#filled = this.#count;
+    this.#first = first;
     const focused = this.#body.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    const rows = [this.#gap(first)];
-    for (let row = first; row < last; row += 1) rows.push(this.#row(row));
-    rows.push(this.#gap(this.#count - last));
-    fill(this.#body, rows);
-    if (focused) this.#body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    if (isSame) this.#rows.forEach((row, at) => this.#update(row, first + at));
+    else {
+      this.#rows = [];
+      for (let row = first; row < last; row += 1) this.#rows.push(this.#row(row));
+      fill(this.#body, this.#gap(first), this.#rows.map(({ element }) => element), this.#gap(this.#count - last));
+    }
+    if (focused && !this.#body.contains(document.activeElement)) this.#body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
   #row(row) {
-    const { className, cells } = this.#cells(row);
-    const made = cells.map((children, at) => {
-      const { isNumber, className: kind } = this.columns[at];
-      return h("td", { class: [isNumber ? "number-cell" : "", kind ?? ""].join(" ").trim() || null }, children);
+    const cells = this.columns.map(({ isNumber, className }) => h("td", { class: [isNumber ? "number-cell" : "", className ?? ""].join(" ").trim() || null }));
+    const made = { element: h("tr", {}, cells), cells, marks: [] };
+    this.#update(made, row);
+    return made;
+  }
+
+  /** Makes what has changed of a row anew, and nothing else: a click needs its element to stay. */
+  #update(made, row) {
+    made.element.setAttribute("aria-rowindex", String(row + 2));
+    this.#cells(row).forEach((cell, at) => {
+      const [mark, make] = typeof cell === "string" ? [cell, () => cell] : cell;
+      if (made.marks[at] === mark) return;
+      made.marks[at] = mark;
+      fill(made.cells[at], make());
     });
-    return h("tr", { class: className, "aria-rowindex": row + 2 }, made);
   }
 
   #gap(rows) {

@@ -31,7 +31,7 @@ export class Doing {
     }
     this.mark = mark;
     this.build = build;
-    if (!session.user) return fill(this.element);
+    if (!session.mayBuild) return fill(this.element);
     const button = (word, act, kind) => h("button", { type: "button", class: kind, on: { click: (event) => this.#do(event.currentTarget, act) } }, word);
     fill(this.element, isOver(build)
       ? [build.failed_atoms?.length ? button("Retry failed", () => this.#again(build.failed_atoms.map((atom) => atom.command_string))) : null, button("Retry all", () => this.#again(null))]

@@ -1,7 +1,7 @@
 // What a build does beside its atoms: fetch, atomizer, set-up and tear-down on each slave.
 
 import { fill, h, name } from "../dom.js";
-import { bytes, duration } from "../format.js";
+import { bytes, duration, ending } from "../format.js";
 import { to } from "../router.js";
 import { short } from "../text.js";
 
@@ -22,7 +22,7 @@ export class Steps {
     const own = steps.filter((step) => step.id !== undefined);
     this.element.hidden = !own.length;
     const now = Date.now() / 1000;
-    fill(this.body, own.map((step) => h("tr", { class: step.exit_code ? "bad" : null },
+    fill(this.body, own.map((step) => h("tr", { class: step.state === "FAILED" ? "bad" : null },
       h("td", {}, h("a", { href: to.step(this.build, step.id) }, WORDS[step.kind] ?? short(step.kind, 40))),
       h("td", {}, step.slave_url ? name(short(step.slave_url, 60)) : "master"),
       h("td", { class: "nowrap" }, stateWords(step)),
@@ -35,18 +35,23 @@ export class Steps {
 /** How a step stands, in words. */
 export function stateWords(step) {
   const word = String(step.state ?? "").toLowerCase().replace(/_/g, " ");
-  return step.exit_code ? `${short(word, 40)}, exit code ${step.exit_code}` : short(word, 40);
+  const end = step.trouble || step.exit_code ? `, ${short(ending(step), 120)}` : "";
+  return `${short(word, 40)}${end}`;
 }
 
-/** The steps that a build without a list of steps tells of: fetch and atomizer together, and set-ups under way. */
-export function stepsOf(build) {
+/**
+ * All steps of a build: those that the master lists, and what came before them. Where it lists none, set-ups under way.
+ * Pure.
+ */
+export function stepsOf(build, listed) {
   const times = build.state_timestamps ?? {};
-  const found = [];
+  const found = [...listed ?? []];
   if (times.preparing) {
-    const ended = times.prepared ?? times.error ?? times.canceled ?? null;
+    const atomizer = found.find((step) => step.kind === "atomizer");
+    const ended = atomizer?.began_at ?? times.prepared ?? times.error ?? times.canceled ?? null;
     found.push({ kind: "fetch", slave_id: null, slave_url: null, began_at: times.preparing, ended_at: ended });
   }
-  for (const slave of build.slaves_setting_up ?? []) {
+  for (const slave of listed ? [] : build.slaves_setting_up ?? []) {
     if (slave.since) found.push({ kind: "setup", slave_id: slave.slave_id, slave_url: slave.url, began_at: slave.since, ended_at: null });
   }
   return found;

@@ -8,22 +8,22 @@ import { WindowTable } from "../window_table.js";
 import { KEYS, RUNNING, WORDS } from "./atoms.js";
 
 const COLUMNS = [
-  { key: "id", title: "#", isNumber: true },
-  { key: "state", title: "State" },
-  { key: "value", title: "Atom", className: "wide" },
-  { key: "exit_code", title: "End" },
-  { key: "actual_time", title: "Duration", isNumber: true },
-  { key: "expected_time", title: "Expected", isNumber: true },
-  { key: "started_at", title: "Start", isNumber: true },
-  { key: "slave_url", title: "Slave" },
-  { key: "executor_id", title: "Executor", isNumber: true },
-  { key: "attempt", title: "Attempt", isNumber: true },
-  { key: "output_bytes", title: "Output", isNumber: true },
-  { key: "max_memory_bytes", title: "Memory", isNumber: true },
-  { key: "cpu_seconds", title: "Processor", isNumber: true },
+  { key: "id", title: "#", isNumber: true, width: 56 },
+  { key: "state", title: "State", width: 114 },
+  { key: "value", title: "Atom", className: "wide", width: null },
+  { key: "exit_code", title: "End", width: 126 },
+  { key: "actual_time", title: "Duration", isNumber: true, width: 92 },
+  { key: "expected_time", title: "Expected", isNumber: true, width: 92 },
+  { key: "started_at", title: "Start", isNumber: true, width: 88 },
+  { key: "slave_url", title: "Slave", width: 140 },
+  { key: "executor_id", title: "Executor", isNumber: true, width: 82 },
+  { key: "attempt", title: "Attempt", isNumber: true, width: 80 },
+  { key: "output_bytes", title: "Output", isNumber: true, width: 76 },
+  { key: "max_memory_bytes", title: "Memory", isNumber: true, width: 80 },
+  { key: "cpu_seconds", title: "Processor", isNumber: true, width: 92 },
 ];
 /** Columns that not every master knows; one that knows nothing of them has no such columns. */
-const MAYBE = ["attempt", "output_bytes", "max_memory_bytes", "cpu_seconds"];
+const MAYBE = ["expected_time", "attempt", "output_bytes", "max_memory_bytes", "cpu_seconds"];
 /** The table is ordered anew so often at most, in milliseconds, and takes a tenth of the time at most. */
 const ORDERED_EVERY = 1000, SHARE = 10;
 
@@ -110,23 +110,24 @@ export class AtomTable {
     const began = number("started_at");
     const took = state === RUNNING && !Number.isNaN(began) ? now - began : number("actual_time");
     const label = short(atoms.label(place), 200);
+    const slave = short(atoms.text("slave_url", place) ?? "", 60);
     const href = to.atom(this.build, number("subjob_id"), number("atom_id"));
     const all = {
       id: number("atom_id") ? `${number("subjob_id")}.${number("atom_id")}` : String(number("subjob_id")),
-      state: chip({ key: KEYS[state], word: WORDS[state] }),
-      value: h("a", { href, title: atoms.label(place).slice(0, 1000) }, h("bdi", {}, label)),
-      exit_code: h("span", { class: "nowrap" }, short(ending(atoms.end(place)), 60)),
+      state: [WORDS[state], () => chip({ key: KEYS[state], word: WORDS[state] })],
+      value: [`${href} ${label}`, () => h("a", { href, title: atoms.label(place).slice(0, 1000) }, h("bdi", {}, label))],
+      exit_code: short(ending(atoms.end(place)), 60),
       actual_time: some(took, duration),
       expected_time: some(number("expected_time"), duration),
       started_at: some(began - this.began, (seconds) => `+${duration(seconds)}`),
-      slave_url: h("bdi", {}, short(atoms.text("slave_url", place) ?? "", 60)),
+      slave_url: [slave, () => h("bdi", {}, slave)],
       executor_id: some(number("executor_id"), String),
       attempt: some(number("attempt"), String),
       output_bytes: some(number("output_bytes"), bytes),
       max_memory_bytes: some(number("max_memory_bytes"), bytes),
       cpu_seconds: some(number("cpu_seconds"), duration),
     };
-    return { className: null, cells: this.columns.map(({ key }) => all[key]) };
+    return this.columns.map(({ key }) => all[key]);
   }
 }
 

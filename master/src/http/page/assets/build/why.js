@@ -2,26 +2,33 @@
 
 import { readOr } from "../api.js";
 import { fill, h } from "../dom.js";
-import { duration } from "../format.js";
+import { count, duration } from "../format.js";
+import { to } from "../router.js";
 import { short } from "../text.js";
 
-/** Words for names that the master gives; others are shown as they are, without underscores. */
-function words(key) {
-  const text = short(key, 80).replace(/_seconds$/, "").replace(/_/g, " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
+/** The parts as people say them, and what each of them means. */
+const PARTS = {
+  queue: ["Waiting for its turn", "Other builds were prepared before."],
+  preparation: ["Fetch and atomizer", "The master fetched the project and found out what to run."],
+  waiting_for_slaves: ["Waiting for slaves", "No slave was free."],
+  set_up: ["Set-up", "The first slave fetched the commit and ran setup_build."],
+  atoms: ["Atoms, shared out evenly", "What the atoms take on these executors at best."],
+  longest_atom: ["Longest atom beyond that", "One atom is longer than an even share: split it."],
+  imbalance: ["Imbalance", "Executors had nothing left to run while others ran."],
+  retries: ["Retries", "Only atoms ran that had been lost or doubted before."],
+  upload: ["Upload", "The last results came to the master, and the archive was made."],
+};
 
 /**
- * The parts of an explanation, whichever of its forms it has: a list of `{name, seconds}` or names with numbers. Pure.
- * @returns {{name: string, seconds: number, more: string | null}[]}
+ * The parts of an explanation with their shares of the whole. Pure.
+ * @param {{seconds: number, parts: {name: string, seconds: number}[]}} explanation
+ * @returns {{word: string, hint: string, seconds: number, share: number}[]}
  */
-export function partsOf(explanation) {
-  const body = explanation?.explanation ?? explanation ?? {};
-  const list = Array.isArray(body) ? body : body.parts ?? body.seconds ?? body;
-  const entries = Array.isArray(list)
-    ? list.map((part) => ({ name: part.name ?? part.kind ?? part.what, seconds: part.seconds, more: part.detail ?? part.details ?? null }))
-    : Object.entries(list).map(([name, seconds]) => ({ name, seconds, more: null }));
-  return entries.filter(({ name, seconds }) => name && typeof seconds === "number" && !/^(total|whole|id|build_id)/.test(name));
+export function partsOf({ seconds: whole, parts }) {
+  return parts.map(({ name, seconds }) => {
+    const [word, hint] = PARTS[name] ?? [short(name, 60).replace(/_/g, " "), ""];
+    return { word, hint, seconds, share: whole > 0 ? Math.max(0, seconds) / whole : 0 };
+  });
 }
 
 export class Why {
@@ -34,18 +41,19 @@ export class Why {
 
   async load(signal) {
     const found = await readOr(null, `/v2/builds/${this.build}/explanation`, signal);
-    const parts = partsOf(found);
-    const whole = parts.reduce((sum, { seconds }) => sum + seconds, 0);
-    this.element.hidden = !parts.length || !whole;
-    if (this.element.hidden) return;
-    const rows = parts.map(({ name, seconds, more }) => {
-      const share = h("span", { class: "share", "aria-hidden": "true" });
-      share.style.width = `${Math.max(0, seconds) / whole * 100}%`;
-      return h("tr", { class: seconds ? null : "none" }, h("th", { scope: "row" }, words(name)), h("td", { class: "number-cell nowrap" }, duration(seconds)),
-        h("td", { class: "number-cell" }, `${Math.round(seconds / whole * 100)} %`),
-        h("td", { class: "track" }, share, more ? h("span", { class: "muted small" }, short(more, 200)) : null));
+    if (!found?.explanation?.seconds) return;
+    this.element.hidden = false;
+    const { explanation } = found;
+    const rows = partsOf(explanation).map(({ word, hint, seconds, share }) => {
+      const bar = h("span", { class: "share", "aria-hidden": "true" });
+      bar.style.width = `${share * 100}%`;
+      return h("tr", { class: seconds > 0 ? null : "none" }, h("th", { scope: "row" }, word, h("span", { class: "hint muted small" }, hint)),
+        h("td", { class: "number-cell nowrap" }, duration(seconds)), h("td", { class: "number-cell nowrap" }, `${Math.round(share * 100)} %`), h("td", { class: "track" }, bar));
     });
-    fill(this.list, h("table", { class: "reasons" }, h("tbody", {}, rows),
-      h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "The whole build"), h("td", { class: "number-cell nowrap" }, duration(whole)), h("td"), h("td")))));
+    const whole = h("tr", {}, h("th", { scope: "row" }, "The whole build"), h("td", { class: "number-cell nowrap" }, duration(explanation.seconds)), h("td"), h("td"));
+    const longest = explanation.longest_atom;
+    fill(this.list, h("table", { class: "reasons" }, h("tbody", {}, rows), h("tfoot", {}, whole)),
+      h("p", { class: "muted small" }, `${count(explanation.num_executors, "executor")} ran its atoms. `,
+        longest ? ["The longest atom took ", h("a", { href: to.atom(this.build, longest.subjob_id, longest.atom_id) }, duration(longest.seconds)), "."] : null));
   }
 }

@@ -127,7 +127,7 @@ class BuildView {
         this.table.element, this.stepTable.element, this.why.element, this.about.warned, this.about.element);
       fill(this.main, this.element);
     }
-    this.steps ??= this.listed ?? stepsOf(build);
+    this.steps ??= stepsOf(build, this.listed);
     this.failed.draw();
     this.waterfall.element.hidden = over && !this.atoms.size;
     this.table.element.hidden = over && !this.atoms.size;
@@ -156,12 +156,20 @@ class BuildView {
         h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
         h("div", { class: "actions" }, over ? null : this.notifyButton(), this.doing.element));
     }
-    fill(this.facts,
-      params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 80))] : null,
-      commit ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, visible(commit).slice(0, 10))) : null,
-      h("span", {}, "queued ", time(began, ago(began, now), moment(began))),
-      h("span", {}, over ? "took " : "for ", h("strong", {}, began ? duration((end ?? now) - began) : "–")),
-      build.seconds_left !== null && !over ? h("span", {}, `about ${duration(build.seconds_left)} left`) : null);
+    const brief = commit ? visible(commit).slice(0, 10) : null;
+    const facts = JSON.stringify([params.branch, brief]);
+    if (facts !== this.said) {
+      this.said = facts;
+      this.clock = [h("span"), h("strong"), h("span")];
+      fill(this.facts,
+        params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 80))] : null,
+        brief ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, brief) : h("span", { class: "mono" }, brief)) : null,
+        h("span", {}, this.clock[0], " ", this.clock[1]), this.clock[2]);
+    }
+    const [since, took, left] = this.clock;
+    fill(since, "queued ", time(began, ago(began, now), moment(began)), over ? ", took" : ", for");
+    fill(took, began ? duration((end ?? now) - began) : "–");
+    fill(left, build.seconds_left !== null && !over ? `about ${duration(build.seconds_left)} left` : null);
   }
 
   notifyButton() {

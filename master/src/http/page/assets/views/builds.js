@@ -47,7 +47,7 @@ class Builds {
     this.history = h("div");
     this.older = h("button", { type: "button", hidden: true, on: { click: () => this.readOlder() } }, "Show older builds");
     fill(main,
-      h("div", { class: "head" }, h("h1", {}, "Builds"), session.user ? h("a", { class: "button", href: to.submit() }, "Submit a build") : null),
+      h("div", { class: "head" }, h("h1", {}, "Builds"), session.mayBuild ? h("a", { class: "button", href: to.submit() }, "Submit a build") : null),
       h("form", { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
         h("label", { for: "filter-text", class: "visually-hidden" }, "Filter builds by text"), this.text,
         h("label", { for: "filter-state", class: "visually-hidden" }, "State"), this.state),
@@ -163,38 +163,56 @@ function section(place, title, builds, now) {
   for (const build of builds) {
     const item = known.get(build.id) ?? h("li", { data: { build: build.id } });
     known.delete(build.id);
-    const mark = JSON.stringify([build, isOver(build) ? Math.floor(now / 30) : Math.floor(now)]);
-    if (item.mark !== mark) redraw(item, build, now);
-    item.mark = mark;
+    redraw(item, build, now);
     if (item === at) at = at.nextSibling;
     else list.insertBefore(item, at);
   }
   for (const item of known.values()) item.remove();
 }
 
+/** The parts of an entry. Only what has changed is made anew, so that a click is never lost to a clock. */
 function redraw(item, build, now) {
-  const hadFocus = item.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   const state = buildState(build);
-  const params = build.request_params ?? {};
   const { began, ended } = span(build);
+  item.className = `build ${state.key}`;
+  part(item, "state", [state], () => chip(state));
+  part(item, "what", [build.request_params, jobOf(build), build.commit, build.error_message, build.details], () => what(build));
+  const numbers = parts(build);
+  part(item, "how", [numbers, state], () => [numbers.total || !isOver(build) ? bar(build, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))]);
+  const left = build.seconds_left !== null && !ended ? `, ${duration(build.seconds_left)} left` : "";
+  const took = began ? duration((ended ?? now) - began) : "–";
+  const since = ago(ended ?? began, now);
+  part(item, "when muted", [left, took, since], () => [h("span", {}, took, left), time(began, since, moment(ended ?? began))]);
+}
+
+/** Makes a part of an entry, if what it says has changed. */
+function part(item, kind, says, make) {
+  item.parts ??= new Map();
+  const mark = JSON.stringify(says);
+  let known = item.parts.get(kind);
+  if (!known) {
+    known = { element: h("div", { class: kind }), mark: null };
+    item.parts.set(kind, known);
+    item.append(known.element);
+  }
+  if (known.mark === mark) return;
+  known.mark = mark;
+  fill(known.element, make());
+}
+
+function what(build) {
+  const params = build.request_params ?? {};
   const job = jobOf(build);
   const commit = build.commit ?? params.hash;
   const link = commitAddress(params.url, commit);
-  const numbers = parts(build);
-  item.className = `build ${state.key}`;
-  fill(item,
-    h("div", { class: "state" }, chip(state)),
-    h("div", { class: "what" },
-      h("a", { class: "title", href: to.build(build.id) }, h("span", { class: "number" }, `#${build.id} `), name(short(projectOf(build), 80)), job ? [" · ", name(short(job, 80))] : null),
-      h("p", { class: "muted sub" },
-        params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 60)), " "] : null,
-        commit ? [link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, commit.slice(0, 10)) : h("span", { class: "mono" }, visible(commit).slice(0, 10)), " "] : null,
-        build.error_message ? h("bdi", { class: "why" }, short(build.error_message, 160)) : waits(build))),
-    h("div", { class: "how" }, numbers.total || !isOver(build) ? bar(build, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))),
-    h("div", { class: "when muted" },
-      h("span", {}, began ? duration((ended ?? now) - began) : "–", build.seconds_left !== null && !ended ? `, ${duration(build.seconds_left)} left` : ""),
-      time(began, ago(ended ?? began, now), moment(ended ?? began))));
-  if (hadFocus) item.querySelector(`a[href="${CSS.escape(hadFocus)}"]`)?.focus({ preventScroll: true });
+  const brief = commit ? visible(commit).slice(0, 10) : null;
+  return [
+    h("a", { class: "title", href: to.build(build.id) }, h("span", { class: "number" }, `#${build.id} `), name(short(projectOf(build), 80)), job ? [" · ", name(short(job, 80))] : null),
+    h("p", { class: "muted sub" },
+      params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 60)), " "] : null,
+      brief ? [link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, brief) : h("span", { class: "mono" }, brief), " "] : null,
+      build.error_message ? h("bdi", { class: "why" }, short(build.error_message, 160)) : waits(build)),
+  ];
 }
 
 function briefly({ failed, passed, running, total }, state) {
@@ -215,6 +233,6 @@ function nothingFits() {
 
 function nothing() {
   return h("div", { class: "empty" }, h("h2", {}, "No builds yet"),
-    h("p", {}, session.user ? ["Submit one ", h("a", { href: to.submit() }, "here"), ", or with the command:"] : "Submit one with the command:"),
+    h("p", {}, session.mayBuild ? ["Submit one ", h("a", { href: to.submit() }, "here"), ", or with the command:"] : "Submit one with the command:"),
     h("pre", { class: "command" }, `clusterrunner build --master-url ${location.host} git --url https://example.org/project.git`));
 }

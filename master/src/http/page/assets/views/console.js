@@ -8,15 +8,18 @@ import { Source } from "../console/source.js";
 import { Viewer } from "../console/viewer.js";
 import { announce, chip, fill, h, name } from "../dom.js";
 import { count, duration, ending } from "../format.js";
-import { until } from "../live.js";
+import { connected, until } from "../live.js";
 import { tab } from "../notify.js";
 import { to } from "../router.js";
 import { short } from "../text.js";
 
 /** How often a console that grows is asked for more: soon after something came, later while nothing comes. */
-const SOONEST = 200, LATEST = 1500;
+const SOONEST = 150, LATEST = 400;
+/** How long a master that does not answer is left alone. */
+const AFTER_LOSS = 1500;
 /** How often it is asked how what prints stands. */
 const STATE_EVERY = 1000;
+const STEPS = { atomizer: "Find the atoms", setup: "Set-up", teardown: "Tear-down" };
 /** How long typing must pause before the search begins, in milliseconds. */
 const TYPING = 200;
 
@@ -83,13 +86,15 @@ class ConsoleView {
         const wasOver = this.isOver;
         const hasGrown = await this.readConsole();
         this.shown(hasGrown, isFirst);
+        connected(this.isOver ? "idle" : "asking");
         isFirst = false;
         pause = hasGrown ? SOONEST : Math.min(LATEST, pause * 1.5);
         if (wasOver) return;
       } catch (error) {
         if (this.signal.aborted) return;
         if (!(error instanceof ApiError) || (error.status !== 0 && error.status < 500)) throw error;
-        pause = LATEST;
+        connected("lost");
+        pause = AFTER_LOSS;
       }
       await until(this.signal, [[document, "visibilitychange"]], document.hidden ? 5000 : pause);
       if (this.signal.aborted) return;
@@ -102,7 +107,7 @@ class ConsoleView {
       const step = steps.find((step) => step.id === this.params.step);
       if (!step) throw new ApiError(404, "The build has no such step.");
       this.isOver = step.ended_at !== null && step.ended_at !== undefined;
-      this.drawHead(step.kind === "setup" ? "Set-up" : step.kind, null, [stateWords(step), step.slave_url, step.began_at && step.ended_at ? duration(step.ended_at - step.began_at) : null]);
+      this.drawHead(STEPS[step.kind] ?? step.kind, null, [stateWords(step), step.slave_url, step.began_at && step.ended_at ? duration(step.ended_at - step.began_at) : null]);
       return;
     }
     const { atom } = await read(this.place, this.signal);
@@ -127,7 +132,7 @@ class ConsoleView {
     fill(this.head, h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", h("a", { href: to.build(build) }, `#${build}`)),
       h("h1", { title: title.slice(0, 1000) }, name(short(title, 160)), " ", state ? chip(state) : null),
       h("p", { class: "facts muted small" }, facts.filter(Boolean).map((fact) => h("span", {}, name(short(fact, 160))))));
-    this.raw.hidden = !this.isOver || this.isStep;
+    this.raw.hidden = !this.isOver;
   }
 
   /** Reads what is new; whether something is. */
@@ -208,7 +213,7 @@ class ConsoleView {
     const signal = AbortSignal.any([this.signal, this.searching.signal]);
     const first = this.viewer.firstLine();
     try {
-      await search(this.source, text, this.isOver && !this.isStep, signal, (found) => {
+      await search(this.source, text, this.isOver, signal, (found) => {
         this.found = found;
         // The first hit that is not above what is looked at.
         const next = found.lines.findIndex((line) => line >= first);

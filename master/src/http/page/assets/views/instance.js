@@ -45,7 +45,7 @@ class InstanceView {
     this.isOver = isOver(instance);
     tab(`Instance ${this.id}: ${short(instance.status, 20)}`, { up: "passed", crashed: "failed", failed: "failed", stopped: "canceled" }[instance.status] ?? "running");
     fill(this.head, h("div", {}, h("p", { class: "crumbs small" }, h("a", { href: to.instances() }, "Instances"), ` / #${this.id}`), h("h1", {}, titleOf(instance), " ", instanceChip(instance))),
-      h("div", { class: "actions" }, programLink(instance), session.user && !this.isOver ? h("button", { type: "button", class: "danger", on: { click: (event) => this.stop(event.currentTarget) } }, "Stop") : null));
+      h("div", { class: "actions" }, programLink(instance), session.mayBuild && !this.isOver ? h("button", { type: "button", class: "danger", on: { click: (event) => this.stop(event.currentTarget) } }, "Stop") : null));
     const pairs = [["Reason", instance.reason && short(instance.reason, 400)], ["Slave", instance.slave_id && `slave ${instance.slave_id}, placement ${instance.generation}`],
       ["Command", Array.isArray(instance.command) ? instance.command.join(" ") : instance.command], ["Restarts", instance.restarts], ["Memory", instance.max_memory_bytes && `${bytes(instance.max_memory_bytes)} at most`],
       ["Unused", instance.cull_after && `ends after ${duration(instance.cull_after)} without a request`], ["Launched", moment(instance.created)], ["Changed", moment(instance.changed)]];

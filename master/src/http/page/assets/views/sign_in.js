@@ -1,12 +1,12 @@
 // Signing in: user and password, a token, or a link that the command makes.
 
-import { session, signIn } from "../api.js";
+import { signIn } from "../api.js";
 import { fill, h } from "../dom.js";
 import { tab } from "../notify.js";
 import { go, to } from "../router.js";
 
 /** Shows the view. */
-export async function show({ main, signal, query }) {
+export async function show({ main, query }) {
   tab("Sign in");
   const found = /^#link=(.+)$/.exec(location.hash);
   // A link is good once, and nobody who looks at the screen or the history shall find it.
@@ -16,7 +16,8 @@ export async function show({ main, signal, query }) {
     problem.hidden = true;
     try {
       await signIn(proof);
-      const back = query.get("to");
+      const here = location.pathname === to.signIn() ? null : location.pathname;
+      const back = query.get("to") ?? here;
       // Only places of this page: `//elsewhere` is none.
       go(back && /^\/ui(\/|$)/.test(back) ? back : to.builds());
     } catch (error) {
@@ -43,7 +44,6 @@ export async function show({ main, signal, query }) {
     h("button", { type: "submit" }, "Sign in"));
   fill(main, h("div", { class: "narrow" }, h("h1", {}, "Sign in"),
     h("p", { class: "muted" }, "Reading needs no account unless the farm wants one. With one you can submit, cancel and repeat builds."), problem, byPassword, byToken));
-  window.addEventListener("session", () => session.user && !found && go(to.builds()), { signal });
   if (found) await enter({ link: decodeURIComponent(found[1]) });
   else main.querySelector("#username").focus();
 }

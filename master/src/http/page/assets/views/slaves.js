@@ -10,7 +10,7 @@ import { to } from "../router.js";
 import { short } from "../text.js";
 
 /** How often it is asked what runs, in milliseconds, and of how many builds at most. */
-const ASKED_EVERY = 2000, MOST_BUILDS = 8;
+const ASKED_EVERY = 2000, SOON = 300, MOST_BUILDS = 8;
 
 /** Shows the view. */
 export async function show({ main, signal }) {
@@ -61,8 +61,8 @@ class Slaves {
 
   /** Asks again and again what runs. */
   async watch(signal) {
-    while (!signal.aborted) {
-      await until(signal, [[document, "visibilitychange"]], ASKED_EVERY);
+    for (let pause = SOON; !signal.aborted; pause = ASKED_EVERY) {
+      await until(signal, [[document, "visibilitychange"]], pause);
       if (document.hidden || signal.aborted) continue;
       const builds = new Set([...this.slaves.values()].map((slave) => slave.is_alive && slave.current_build_id).filter(Boolean));
       const running = new Map();
@@ -89,7 +89,7 @@ class Slaves {
         h("pre", { class: "command" }, `clusterrunner slave --master-url ${location.host}`)));
       return;
     }
-    const mark = JSON.stringify([slaves, session.user, [...this.running]]);
+    const mark = JSON.stringify([slaves, session.isOperator, [...this.running]]);
     if (mark === this.mark) return;
     this.mark = mark;
     const focused = document.activeElement?.dataset?.act;
@@ -108,7 +108,7 @@ class Slaves {
       slave.labels?.length ? h("p", { class: "labels" }, h("span", { class: "visually-hidden" }, "Labels: "), slave.labels.map((label) => [h("bdi", { class: "tag" }, short(label, 60)), " "])) : null,
       slave.is_in_doubt ? h("p", { class: "small why" }, "In doubt: all its latest atoms failed, so it gets one at a time.") : null,
       slave.quarantine_reason ? h("p", { class: "small wrong" }, short(slave.quarantine_reason, 300), slave.next_probe_at ? ` Next try: ${moment(slave.next_probe_at)}.` : null) : null,
-      session.user && slave.is_alive ? this.#actions(slave) : null);
+      session.isOperator && slave.is_alive ? this.#actions(slave) : null);
   }
 
   #actions(slave) {

@@ -69,8 +69,8 @@ export async function show({ main, signal }) {
     }
   });
   const draw = () => {
-    fill(main, h("div", { class: "narrow" }, h("h1", {}, "Submit a build"), session.user ? form
-      : h("div", { class: "empty" }, h("p", {}, "Without an account one can only read."), h("p", {}, h("a", { class: "button", href: `${to.signIn()}?to=${encodeURIComponent(to.submit())}` }, "Sign in")))));
+    fill(main, h("div", { class: "narrow" }, h("h1", {}, "Submit a build"), session.mayBuild ? form
+      : h("div", { class: "empty" }, h("p", {}, session.user ? "Your token may only read." : "Without an account one can only read."), h("p", {}, h("a", { class: "button", href: `${to.signIn()}?to=${encodeURIComponent(to.submit())}` }, "Sign in")))));
     check(false);
   };
   window.addEventListener("session", draw, { signal });

@@ -28,7 +28,7 @@ export async function show({ main, signal }) {
   };
   const entry = ({ name: title, repository, build_id: build, build_status: status, modified, template }) => h("li", { class: "card" },
     h("div", { class: "slave-head" }, h("h2", {}, name(short(title, 120))),
-      session.user && template ? h("button", { type: "button", on: { click: (event) => launch(event, title) } }, "Launch") : null),
+      session.mayBuild && template ? h("button", { type: "button", on: { click: (event) => launch(event, title) } }, "Launch") : null),
     h("dl", { class: "pairs" },
       pair("Repository", repository ? h("a", { href: repository, rel: "noreferrer" }, name(short(repository, 200))) : "a project of this farm"),
       pair("Newest build", build ? [h("a", { href: to.build(build) }, `#${build}`), status ? ` ${String(status).toLowerCase()}` : null] : "–"),

@@ -13,7 +13,7 @@ export async function show({ main, signal }) {
   const now = Date.now() / 1000;
   const heads = ["User", "Name", "E-mail", "Role", "Joined", "Last sign-in"];
   const row = (user) => h("tr", {},
-    h("th", { scope: "row" }, name(short(user.name, 80))),
+    h("th", { scope: "row", class: "strong" }, name(short(user.name, 80))),
     h("td", {}, name(short(`${user.first_name ?? ""} ${user.last_name ?? ""}`, 80))),
     h("td", {}, name(short(user.email, 80))),
     h("td", {}, [user.is_superuser ? "superuser" : "user", user.is_active ? "" : ", deactivated"].join("")),
