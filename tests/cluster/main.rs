@@ -12,6 +12,7 @@
 mod app_commands;
 mod archives;
 mod daemon;
+mod events;
 mod farm;
 mod gate;
 mod job;

@@ -8,6 +8,8 @@ mod farm;
 mod frames;
 mod one_build;
 mod room;
+#[cfg(test)]
+mod tests;
 
 use super::error::ApiError;
 use super::{Api, Path};
@@ -51,8 +53,8 @@ const MOST_READERS: usize = 1024;
 /// there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
-/// How long a user follows without being looked at: then the stream ends, and the browser comes back with what proves
-/// the user, if it still does.
+/// How long a caller that has proved something follows without being looked at: then the stream ends, and the browser
+/// comes back with what proves the caller, if it still does.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// What a browser is told first: after how many milliseconds it comes back.
@@ -244,7 +246,7 @@ fn answer(live: &Live, caller: Caller, joined: Joined, place: OwnedSemaphorePerm
     let reading = Reading {
         waiting,
         next: Some(joined.next),
-        until: matches!(caller, Caller::User(_)).then(|| Instant::now() + LONGEST),
+        until: (caller != Caller::Nobody).then(|| Instant::now() + LONGEST),
         feed: live.feed.clone(),
         stop: live.stop.clone(),
         caller,

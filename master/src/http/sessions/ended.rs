@@ -3,7 +3,7 @@
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::lock::lock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// How many are remembered.
@@ -11,21 +11,33 @@ const MOST: usize = 10_000;
 
 /// What has ended. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ended(Arc<Mutex<BTreeSet<(Timestamp, String)>>>);
+pub(super) struct Ended(Arc<Mutex<Remembered>>);
+
+/// The same sessions twice: looked up with each request, and in the order in which they would end.
+#[derive(Debug, Default)]
+struct Remembered {
+    nonces: HashSet<String>,
+    by_end: BTreeSet<(Timestamp, String)>,
+}
 
 impl Ended {
     /// Ends the session with this nonce, which would have ended by itself at `expires`.
     pub(super) fn add(&self, nonce: &str, expires: Timestamp, now: Timestamp) {
         let mut ended = lock(&self.0);
-        ended.insert((expires, nonce.to_owned()));
-        while ended.len() > MOST || ended.first().is_some_and(|(expires, _)| *expires <= now) {
-            ended.pop_first();
+        ended.nonces.insert(nonce.to_owned());
+        ended.by_end.insert((expires, nonce.to_owned()));
+        while let Some((expires, nonce)) = ended.by_end.pop_first() {
+            if expires > now && ended.by_end.len() < MOST {
+                ended.by_end.insert((expires, nonce));
+                return;
+            }
+            ended.nonces.remove(&nonce);
         }
     }
 
     /// Whether the session with this nonce was ended.
     pub(super) fn has(&self, nonce: &str) -> bool {
-        lock(&self.0).iter().any(|(_, ended)| ended == nonce)
+        lock(&self.0).nonces.contains(nonce)
     }
 }
 
