@@ -333,26 +333,35 @@ pub(crate) struct StatusOptions {
 
 /// Options of `clusterrunner logs`.
 #[derive(Args, Debug)]
-#[command(group(clap::ArgGroup::new("printed").args(["atom", "setup", "app"])))]
+#[command(
+    group(clap::ArgGroup::new("printed").multiple(true).args(["atom", "setup", "teardown", "atomizer", "app"])),
+    group(clap::ArgGroup::new("on_slave").args(["setup", "teardown"])),
+)]
 pub(crate) struct LogsOptions {
     /// The build, by its number
     #[arg(required_unless_present = "app", value_parser = number::<BuildId>)]
     pub(crate) build: Option<BuildId>,
-    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
+    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number
     pub(crate) atom: Option<String>,
     /// List only the atoms that failed
-    #[arg(long, conflicts_with_all = ["atom", "setup"])]
+    #[arg(long, conflicts_with_all = ["atom", "setup", "teardown", "atomizer"])]
     pub(crate) failed: bool,
-    /// Print what the job's setup_build prints, of a slave that sets the build up or has it set up
-    #[arg(long, conflicts_with = "atom")]
+    /// Print what the job's setup_build printed on a slave
+    #[arg(long, conflicts_with_all = ["teardown", "atomizer"])]
     pub(crate) setup: bool,
-    /// With --setup: the slave, by its number
-    #[arg(long, value_name = "SLAVE", requires = "setup", value_parser = number::<SlaveId>)]
+    /// Print what the job's teardown_build printed on a slave
+    #[arg(long, conflicts_with = "atomizer")]
+    pub(crate) teardown: bool,
+    /// Print what the job's atomizers printed on the master
+    #[arg(long, conflicts_with = "atom")]
+    pub(crate) atomizer: bool,
+    /// With --setup or --teardown: the slave, by its number
+    #[arg(long, value_name = "SLAVE", conflicts_with = "atom", requires = "on_slave", value_parser = number::<SlaveId>)]
     pub(crate) slave: Option<SlaveId>,
     /// Print the last lines of the log of this app
-    #[arg(long, value_name = "APP", conflicts_with_all = ["build", "raw"], value_parser = apps::app_id)]
+    #[arg(long, value_name = "APP", conflicts_with_all = ["build", "raw", "setup", "teardown", "atomizer"], value_parser = apps::app_id)]
     pub(crate) app: Option<String>,
-    /// Follow the output until the atom or the set-up ends
+    /// Follow the output until the atom or the command ends
     #[arg(short, long, requires = "printed")]
     pub(crate) follow: bool,
     /// Print the output unfiltered, for pipes and files; by default escape sequences other than

@@ -13,11 +13,13 @@ mod lenient;
 mod master_mark;
 pub mod product_build;
 mod slave_protocol;
+mod steps;
 
 pub use crate::process::console::ConsoleBody;
 pub use atom_usage::{AtomUsage, ProcessUsage};
 pub use master_mark::{MasterMark, Seen};
 pub use slave_protocol::*;
+pub use steps::{StepEnd, StepKind, StepReport, StepState, StepView, StepsBody};
 
 use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use indexmap::IndexMap;

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 36] = [
+const OURS: [&str; 37] = [
     "STATUS",
     "all_atoms",
     "artifacts",
@@ -58,6 +58,7 @@ const OURS: [&str; 36] = [
     "slaves_setting_up",
     "source",
     "started_at",
+    "steps",
     "timed_out_after",
     "trouble",
     "undrain",

@@ -64,6 +64,15 @@ pub(crate) struct Lines {
     pub(crate) offset_line: Option<u64>,
 }
 
+/// What a slave does of a build beside its atoms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SlaveStep {
+    /// `setup_build`.
+    Setup,
+    /// `teardown_build`.
+    Teardown,
+}
+
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConsoleFailure {
@@ -208,9 +217,9 @@ impl Consoles {
         answer.map_err(ConsoleFailure::Slave)
     }
 
-    /// A slave that has set a build up or is setting it up: the one that is asked for, else one that sets it up, else
+    /// A slave that has something of a build: the one that is asked for, else one that sets it up, else
     /// one that has.
-    pub(crate) async fn set_up_on(
+    pub(crate) async fn slave_of(
         &self,
         build: BuildId,
         asked: Option<SlaveId>,
@@ -229,14 +238,18 @@ impl Consoles {
         Ok(found.await?.flatten())
     }
 
-    /// Some lines of what the set-up of a build prints on this slave.
-    pub(crate) async fn setup_piece(
+    /// Some lines of what a step of a build prints on this slave.
+    pub(crate) async fn step_piece(
         &self,
         slave: &SlaveAddress,
-        build: BuildId,
+        (build, step): (BuildId, SlaveStep),
         lines: Lines,
     ) -> Result<ConsoleBody, ConsoleFailure> {
-        let url = lines.asked_of(format!("{}/v1/build/{build}/setup", slave.url));
+        let step = match step {
+            SlaveStep::Setup => "setup",
+            SlaveStep::Teardown => "teardown",
+        };
+        let url = lines.asked_of(format!("{}/v1/build/{build}/{step}", slave.url));
         let answer = self.caller.get_from(&slave.session, &url).await;
         answer.map_err(ConsoleFailure::Slave)
     }

@@ -7,6 +7,7 @@ use crate::coordinator::{Surroundings, WorkHandle};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::deliver::delivery::Deliveries;
 use crate::deliver::held_results::{HeldDeliveries, HeldResults};
+use crate::deliver::steps::StepDeliveries;
 use crate::http::{self, Api, LEGACY_WARNING, legacy_proof};
 use crate::keeper::Rules;
 use crate::master::api::{Dialect, MasterApi};
@@ -410,6 +411,7 @@ impl Base {
         sources: &Arc<Sources>,
         program: &Path,
         (containers, taken): (&Arc<BuildContainers>, TakenTemplates),
+        steps: StepDeliveries,
     ) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
         Setup {
@@ -422,6 +424,7 @@ impl Base {
             templates: TemplatePlaces::new(program, &self.settings.instances.templates_path),
             containers: Arc::clone(containers),
             taken,
+            steps,
         }
     }
 
@@ -434,9 +437,14 @@ impl Base {
         (program, containers, taken): (&Path, Arc<BuildContainers>, TakenTemplates),
     ) -> Surroundings {
         let consoles = Arc::<Consoles>::default();
+        let steps = StepDeliveries {
+            api: api.clone(),
+            registration: registration.clone(),
+            max_output: self.settings.max_console_size,
+        };
         Surroundings {
             data: Arc::clone(&self.data),
-            setup: self.setup(sources, program, (&containers, taken)),
+            setup: self.setup(sources, program, (&containers, taken), steps),
             deliveries: Arc::new(Deliveries::new(
                 api.clone(),
                 registration.clone(),

@@ -47,6 +47,9 @@ pub(crate) struct DataDirectory {
 /// The name of the file that the set-up of a build prints to.
 pub(crate) const SETUP_OUTPUT: &str = "setup_build_output";
 
+/// The name of the file that the teardown of a build prints to.
+pub(crate) const TEARDOWN_OUTPUT: &str = "teardown_build_output";
+
 /// Begins the names of what could not be removed.
 const NOT_REMOVED: &str = "not-removed-";
 
@@ -243,6 +246,11 @@ impl DataDirectory {
     /// Where the set-up of a build prints.
     pub(crate) fn setup_output(&self, build: BuildId) -> PathBuf {
         self.artifacts(build).join(SETUP_OUTPUT)
+    }
+
+    /// Where the teardown of a build prints.
+    pub(crate) fn teardown_output(&self, build: BuildId) -> PathBuf {
+        self.artifacts(build).join(TEARDOWN_OUTPUT)
     }
 
     /// Where the console of an atom is kept that is too large for memory.

@@ -9,3 +9,4 @@ pub(crate) mod parcel;
 pub(crate) mod reports;
 pub(crate) mod result_archive;
 pub(crate) mod result_note;
+pub(crate) mod steps;

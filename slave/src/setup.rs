@@ -7,10 +7,14 @@ pub(crate) use taken::TakenTemplates;
 
 use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
-use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private, remove_all};
+use crate::data_directory::{
+    DataDirectory, SETUP_OUTPUT, TEARDOWN_OUTPUT, make_private, remove_all,
+};
+use crate::deliver::steps::{EndedStep, StepDeliveries};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
-use clusterrunner_common::api::{NamedTemplate, SetupJob};
+use clusterrunner_common::api::{NamedTemplate, SetupJob, StepKind};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
@@ -94,6 +98,8 @@ pub(crate) struct Setup {
     pub(crate) containers: Arc<BuildContainers>,
     /// The templates of the farm that they take.
     pub(crate) taken: TakenTemplates,
+    /// Who brings to the master what commands print.
+    pub(crate) steps: StepDeliveries,
 }
 
 impl Setup {
@@ -182,6 +188,7 @@ impl Setup {
         let (output, file) = self.output(build, SETUP_OUTPUT).await?;
         let command = self.command(build, setup_build, project);
         let limit = timeout_s.map(Duration::from_secs);
+        let began_at = Timestamp::now();
         let ended = match &project.image {
             None => command.run(file, stop, limit, self.kill_grace).await?,
             Some(image) => {
@@ -198,6 +205,14 @@ impl Setup {
                 ended
             }
         };
+        let step = EndedStep {
+            kind: StepKind::Setup,
+            ended,
+            limit,
+            began_at,
+            output: output.clone(),
+        };
+        self.steps.deliver(build, step).await;
         let how = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
@@ -281,10 +296,11 @@ impl Setup {
     ) -> Result<(), String> {
         let not_run =
             |error: &dyn std::fmt::Display| format!("teardown_build was not run: {error}");
-        let made = self.output(build, "teardown_build_output").await;
+        let made = self.output(build, TEARDOWN_OUTPUT).await;
         let (output, file) = made.map_err(|error| not_run(&error))?;
         let cut_off = CancellationToken::new();
         let command = self.command(build, teardown_build, project);
+        let began_at = Timestamp::now();
         let run = async {
             let limit = project.teardown_timeout;
             match &project.image {
@@ -309,10 +325,16 @@ impl Setup {
             ended = run => ended,
             () = limit => Ok(Ended::TimedOut),
         };
-        let how = match (
-            ended.map_err(|error| not_run(&error))?,
-            project.teardown_timeout,
-        ) {
+        let ended = ended.map_err(|error| not_run(&error))?;
+        let step = EndedStep {
+            kind: StepKind::Teardown,
+            ended,
+            limit: project.teardown_timeout,
+            began_at,
+            output: output.clone(),
+        };
+        self.steps.deliver(build, step).await;
+        let how = match (ended, project.teardown_timeout) {
             (Ended::Exited(0), _) => return Ok(()),
             (Ended::Exited(code), _) => format!("exited with {code}"),
             (Ended::Signaled(signal), _) => format!("was killed by signal {signal}"),

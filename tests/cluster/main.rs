@@ -28,6 +28,7 @@ mod pusher;
 mod raw;
 mod repository;
 mod skipping;
+mod steps;
 mod stories;
 mod wait;
 

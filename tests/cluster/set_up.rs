@@ -66,10 +66,12 @@ async fn a_set_up_is_seen_while_it_runs() {
     let view = farm.end_of(build).await.passes();
     assert!(view.slaves_setting_up.is_empty());
     farm.wait_for_rest().await;
-    let gone = client(&farm, &["logs", &build.to_string(), "--setup"]);
-    let told = String::from_utf8(gone.stderr).unwrap();
+    let kept = client(&farm, &["logs", &build.to_string(), "--setup"]);
+    assert_eq!(String::from_utf8(kept.stdout).unwrap(), "begins\nends\n");
+    let none = client(&farm, &["logs", &build.to_string(), "--teardown"]);
+    let told = String::from_utf8(none.stderr).unwrap();
     assert!(
-        told.contains("there is no output of the set-up of build 1 now"),
+        told.contains("there is no output of teardown_build of build 1"),
         "{told}"
     );
 }

@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::error::ClientError;
-use clusterrunner_common::api::ConsoleBody;
+use clusterrunner_common::api::{ConsoleBody, StepView, StepsBody};
 use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use reqwest::{Response, StatusCode};
 use std::fmt;
@@ -92,6 +92,31 @@ impl Client {
         let slave = slave.map_or_else(String::new, |slave| format!("&slave={slave}"));
         let lines = format!("max_lines={max_lines}&offset_line={offset_line}");
         self.read(&format!("/v1/build/{build}/setup?{lines}{slave}"))
+            .await
+    }
+
+    /// What was and is done of a build beside its atoms.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn steps(&self, build: BuildId) -> Result<Vec<StepView>, ClientError> {
+        let StepsBody { steps } = self.read(&format!("/v1/build/{build}/steps")).await?;
+        Ok(steps)
+    }
+
+    /// At most `max_lines` lines of what a step of a build prints, from line `offset_line` on.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn step_output(
+        &self,
+        build: BuildId,
+        step: u64,
+        max_lines: u64,
+        offset_line: u64,
+    ) -> Result<ConsoleBody, ClientError> {
+        let lines = format!("max_lines={max_lines}&offset_line={offset_line}");
+        self.read(&format!("/v1/build/{build}/steps/{step}/console?{lines}"))
             .await
     }
 

@@ -1,6 +1,6 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
-use super::{apps, setup_output};
+use super::{apps, step_output};
 use crate::farm::{connect, impatient};
 use crate::options::{AppLogOptions, CommonOptions, LogsOptions};
 use crate::output::table::{Cell, Table};
@@ -11,8 +11,8 @@ use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody, SubjobFilter};
-use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody, StepKind, SubjobFilter};
+use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::text::printable::ConsoleFilter;
 use std::time::Duration;
 
@@ -50,10 +50,10 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         }
         (None, None) => return Err(Trouble::usage("name a build, or an app with --app")),
     };
-    if options.setup {
-        let follow = options.follow;
-        return setup_output::print((&client, &first), build, options.slave, follow, options.raw)
-            .await;
+    if let Some(kind) = step_kind(&options) {
+        let step = (kind, slave(&options)?);
+        let (follow, raw) = (options.follow, options.raw);
+        return step_output::print((&client, &first), build, step, follow, raw).await;
     }
     let Some(text) = &options.atom else {
         list(&first, build, options.failed).await?;
@@ -89,6 +89,29 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The kind of step whose output is asked for.
+fn step_kind(options: &LogsOptions) -> Option<StepKind> {
+    let kinds = [
+        (options.setup, StepKind::Setup),
+        (options.teardown, StepKind::Teardown),
+        (options.atomizer, StepKind::Atomizer),
+    ];
+    let mut asked = kinds.into_iter().filter(|(is_asked, _)| *is_asked);
+    asked.next().map(|(_, kind)| kind)
+}
+
+/// The slave whose step is asked for: by its option, or in the place of the atom.
+fn slave(options: &LogsOptions) -> Result<Option<SlaveId>, Trouble> {
+    let Some(text) = &options.atom else {
+        return Ok(options.slave);
+    };
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_| {
+        Trouble::usage(format!("'{text}' is no slave's number"))
+            .hint("`clusterrunner slaves` lists the slaves with their numbers")
+    })
 }
 
 async fn no_such_atom(client: &Client, build: BuildId, atom: &str) -> Trouble {

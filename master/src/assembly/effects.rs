@@ -55,6 +55,7 @@ impl Farm {
             },
             space: self.space.clone(),
             measured: self.measured.clone(),
+            results: self.results.clone(),
         }
     }
 

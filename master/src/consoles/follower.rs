@@ -6,7 +6,7 @@
 
 use super::seen::{OnSlave, Seen, Settled, Then};
 use super::stored_lines::StoredLines;
-use super::{ConsoleFailure, Consoles, Lines, SlaveAddress};
+use super::{ConsoleFailure, Consoles, Lines, SlaveAddress, SlaveStep};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use std::collections::VecDeque;
@@ -187,7 +187,7 @@ impl Follower {
     async fn setup_lines(&mut self) -> Option<Step> {
         let setup = self.setup.as_mut()?;
         if setup.slave.is_none() {
-            let found = self.consoles.set_up_on(self.build, None).await;
+            let found = self.consoles.slave_of(self.build, None).await;
             setup.slave = found.ok().flatten();
         }
         let lines = Lines {
@@ -195,7 +195,8 @@ impl Follower {
             offset_line: Some(setup.line),
         };
         let slave = setup.slave.as_ref()?;
-        let piece = self.consoles.setup_piece(slave, self.build, lines).await;
+        let step = (self.build, SlaveStep::Setup);
+        let piece = self.consoles.step_piece(slave, step, lines).await;
         let piece = piece.ok().filter(|piece| piece.num_lines > 0)?;
         setup.line = piece.offset_line + piece.num_lines;
         Some(Step::Lines(split(&piece)))

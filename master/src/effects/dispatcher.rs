@@ -273,9 +273,13 @@ impl Dispatcher {
     }
 }
 
-/// Nothing comes of this build, so it needs no place for results.
+/// Nothing comes of this build, so it needs no place for results, unless its atomizers have printed something.
 async fn remove_place(results: Results, build: BuildId) {
-    let removed = tokio::task::spawn_blocking(move || results.remove(build)).await;
+    let removed = tokio::task::spawn_blocking(move || match results.steps(build)?.is_empty() {
+        true => results.remove(build),
+        false => Ok(()),
+    });
+    let removed = removed.await;
     if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
         tracing::warn!(build.id = build.0, %error, "could not remove the place for results");
     }

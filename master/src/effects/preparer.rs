@@ -7,6 +7,7 @@
 mod bases;
 mod error;
 mod output;
+mod step;
 mod work;
 
 pub use work::prepare_build;
@@ -17,6 +18,7 @@ use crate::effects::learning::Durations;
 use crate::effects::project_locks::ProjectLocks;
 use crate::read::metrics::{InternalError, Measured};
 use crate::store::own_repositories::OwnRepositories;
+use crate::store::results::Results;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::child::{ChildError, Children};
 use clusterrunner_common::disk::space::DiskSpace;
@@ -26,8 +28,10 @@ use clusterrunner_common::job::config::Timeouts;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use error::PreparationError;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use step::StepFiles;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 use work::{Failure, Order, Surroundings};
@@ -68,6 +72,8 @@ pub struct Preparer {
     pub space: DiskSpace,
     /// Where failing atomizers are counted.
     pub measured: Measured,
+    /// Where is kept what atomizers print.
+    pub results: Results,
 }
 
 impl Preparer {
@@ -140,9 +146,13 @@ impl Preparer {
                 ProjectSource::Own { project, .. } => Some(self.own.directory_of(project)),
                 ProjectSource::Git { .. } | ProjectSource::Directory { .. } => None,
             },
+            step: self.step_files(build),
             surroundings: self.surroundings(),
         };
         let answered = self.children.run(&order, stop).await;
+        if request.atoms_override.is_none() {
+            self.keep_step(build).await;
+        }
         if request.atoms_override.is_none() || answered.answer.is_err() {
             // The build does not wait for the end of what an atomizer leaves in the background.
             self.sweeper.end_later(answered.mark, only_user);
@@ -158,6 +168,24 @@ impl Preparer {
             .expected(request, &plan.job_name, atoms)
             .await;
         Ok(plan)
+    }
+
+    fn step_files(&self, build: BuildId) -> StepFiles {
+        let [output, description] = self.results.atomizers_files(build);
+        StepFiles {
+            output,
+            description,
+        }
+    }
+
+    /// Keeps what the atomizers have printed. The build goes on without it.
+    async fn keep_step(&self, build: BuildId) {
+        let results = self.results.clone();
+        let kept = tokio::task::spawn_blocking(move || results.keep_atomizers(build)).await;
+        let kept = kept.map_err(io::Error::other).and_then(|kept| kept);
+        if let Err(error) = kept {
+            tracing::warn!(build.id = build.0, %error, "what the atomizers printed is not kept");
+        }
     }
 
     fn surroundings(&self) -> Surroundings {

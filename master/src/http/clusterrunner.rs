@@ -26,6 +26,7 @@ mod session;
 pub(crate) mod shapes;
 mod slaves;
 mod sources;
+mod steps;
 mod templates;
 #[cfg(test)]
 mod tests;

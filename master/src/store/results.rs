@@ -18,6 +18,7 @@ mod incoming;
 mod index;
 mod made;
 mod received;
+mod steps;
 mod stored;
 mod stores;
 mod tar_stream;
@@ -35,6 +36,7 @@ pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
 pub use received::{UnusableResult, add_reports, add_starts, add_usages, outcomes};
+pub use steps::{ATOMIZERS, StoredStep};
 
 use archive::Archive;
 use build_store::{NewBlock, NewContent};

@@ -51,14 +51,14 @@ pub(crate) enum DeliveryEnd {
     Rejected(String),
 }
 
-/// What becomes of a result that was not taken.
-enum Verdict {
+/// What becomes of a result, or of the output of a step, that was not taken.
+pub(super) enum Verdict {
     TryAgain,
     Unwanted,
     Rejected,
 }
 
-fn verdict(error: &CallError) -> Verdict {
+pub(super) fn verdict(error: &CallError) -> Verdict {
     match error.status() {
         Some(status) if is_unwanted(status) => Verdict::Unwanted,
         // The clock, or the registration, may come right.

@@ -17,7 +17,7 @@ use clusterrunner_common::process::console::{
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
@@ -99,17 +99,37 @@ pub(super) async fn setup(
     Ids(build): Ids<BuildId>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<ConsoleBody>, ApiError> {
-    let (max_lines, offset_line) = lines(&query)?;
-    let (path, max_size) = (api.data.setup_output(build), api.max_console_size);
     let ended = !api.work.is_setting_up(build);
+    let path = api.data.setup_output(build);
+    step(&api, build, (path, ended), &query).await
+}
+
+/// `GET /v1/build/<id>/teardown?max_lines&offset_line`: what `teardown_build` prints, while it runs.
+pub(super) async fn teardown(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<ConsoleBody>, ApiError> {
+    let path = api.data.teardown_output(build);
+    step(&api, build, (path, false), &query).await
+}
+
+async fn step(
+    api: &Api,
+    build: BuildId,
+    (path, ended): (PathBuf, bool),
+    query: &HashMap<String, String>,
+) -> Result<Json<ConsoleBody>, ApiError> {
+    let (max_lines, offset_line) = lines(query)?;
+    let max_size = api.max_console_size;
     let turn = api.turns.take().await;
     let read = spawn_blocking(move || {
         let _turn = turn;
-        let file = open(&path).map_err(|_| ApiError::NoSetup(build))?;
+        let file = open(&path).map_err(|_| ApiError::NoStep(build))?;
         Ok::<_, ApiError>(live_segment(file, max_size, max_lines, offset_line, ended)?)
     });
     let read = read.await.map_err(|error| {
-        tracing::error!(%error, "reading the output of a set-up broke off");
+        tracing::error!(%error, "reading the output of a step broke off");
         ApiError::Internal
     })?;
     read.map(Json)

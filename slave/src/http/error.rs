@@ -51,10 +51,8 @@ pub(super) enum ApiError {
         subjob: SubjobId,
         atom: AtomId,
     },
-    #[error(
-        "The setup_build of build {0} has not begun on this slave, or what it printed is gone."
-    )]
-    NoSetup(BuildId),
+    #[error("This command of build {0} has not begun on this slave, or what it printed is gone.")]
+    NoStep(BuildId),
     #[error(transparent)]
     Console(#[from] ConsoleError),
     /// Our own trouble; its cause is in the log.
@@ -67,7 +65,7 @@ impl ApiError {
         match self {
             Self::NotFound
             | Self::UnknownExecutor(_)
-            | Self::NoSetup(_)
+            | Self::NoStep(_)
             | Self::NoConsole { .. } => StatusCode::NOT_FOUND,
             Self::MustSign(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

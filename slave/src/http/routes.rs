@@ -22,7 +22,7 @@ pub(super) fn table() -> RouteTable<Api> {
             "teardown",
             r"/build/(\d+)/teardown",
             r"/builds/(\d+)/teardown",
-            parent().post(orders::tear_down),
+            get(console::teardown).post(orders::tear_down),
         )
         .route(
             "subjobs",

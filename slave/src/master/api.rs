@@ -332,6 +332,27 @@ impl MasterApi {
         Ok(answer)
     }
 
+    /// Sends what a step of a build printed.
+    pub(crate) async fn upload_step(
+        &self,
+        build: BuildId,
+        upload: Upload,
+    ) -> Result<(), CallError> {
+        let url = format!("{}/v1/build/{build}/steps", self.master);
+        let Upload {
+            content_type,
+            length,
+            digest,
+            content,
+        } = upload;
+        let (body, session) = (content.into_body(), self.lineage.session());
+        let sent =
+            self.uploader
+                .upload(&url, &content_type, length, &digest, body, session.as_ref());
+        let _answer: Value = sent.await?;
+        Ok(())
+    }
+
     /// Sends a result to a master of the original, which takes one at a time.
     pub(crate) async fn upload_to_original(
         &self,

@@ -4,13 +4,16 @@
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 /// The most output of an atomizer that is taken for atoms: some millions of them.
 pub(super) const MAX_OUTPUT: u64 = 256 << 20;
 /// How often the size is looked at. At the speed of memory it grows by some 100 MiB meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
+/// How much is copied at a time.
+const CHUNK: usize = 64 << 10;
 /// How much of a failed atomizer's output is shown.
 const SHOWN_LINES: usize = 20;
 /// It becomes part of the build's `error_message`, which is stored and polled.
@@ -44,7 +47,28 @@ impl Output {
     }
 
     pub(super) fn is_too_much(&self) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() > self.most)
+        Ok(self.length()? > self.most)
+    }
+
+    /// How many bytes there are by now.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Copies what comes after the first bytes; how much that was.
+    pub(super) fn copy_from(&self, first: u64, to: &mut File) -> io::Result<u64> {
+        let mut copied = 0;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            // The command writes where this file stands: it is read without being moved.
+            match self.file.read_at(&mut chunk, first + copied)? {
+                0 => return Ok(copied),
+                read => {
+                    to.write_all(&chunk[..read])?;
+                    copied += read as u64;
+                }
+            }
+        }
     }
 
     /// All of it, but for what is too much.
@@ -108,7 +132,6 @@ fn end_of(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     #[tokio::test]
     async fn too_much_is_noticed() {

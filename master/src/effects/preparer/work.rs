@@ -3,6 +3,7 @@
 use super::bases;
 use super::error::PreparationError;
 use super::output::{MAX_OUTPUT, Output, Printed};
+use super::step::{Step, StepFiles};
 use crate::core::builds::environment::variables;
 use crate::core::event::Plan;
 use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
@@ -30,6 +31,8 @@ pub(super) struct Order {
     pub(super) request: BuildRequest,
     /// Where the code of a project lies that has it here.
     pub(super) own_repository: Option<PathBuf>,
+    /// Where is said what the atomizers print.
+    pub(super) step: StepFiles,
     pub(super) surroundings: Surroundings,
 }
 
@@ -65,7 +68,7 @@ pub fn prepare_build() -> ExitCode {
             surroundings: order.surroundings,
             inside,
         };
-        let planned = work.plan(&order.request).await;
+        let planned = work.plan(&order.request, order.step).await;
         planned.map_err(|error| Failure {
             is_atomizers: error.is_atomizers(),
             reason: error.to_string(),
@@ -125,7 +128,11 @@ struct Work {
 }
 
 impl Work {
-    async fn plan(&self, request: &BuildRequest) -> Result<Plan, PreparationError> {
+    async fn plan(
+        &self,
+        request: &BuildRequest,
+        step: StepFiles,
+    ) -> Result<Plan, PreparationError> {
         let memory = MemoryLimit::set(self.surroundings.git_max_memory_bytes);
         let (project, commit) = self.fetch(request).await?;
         let files = fetch_remote_files(
@@ -163,7 +170,13 @@ impl Work {
                 drop(memory);
                 let limit = timeouts.atomizer.and_then(TimeLimit::duration);
                 let variables = Arc::new(variables(self.build, request, &plan));
-                self.atomize(&job, &project, limit, &variables).await?
+                let mut step = Step::begin(step);
+                let found = self.atomize(&job, &project, (limit, &variables), &mut step);
+                let found = found.await;
+                if !job.atomizers.is_empty() {
+                    step.end();
+                }
+                found?
             }
         };
         let mut warnings = found.warnings;
@@ -252,13 +265,15 @@ impl Work {
         &self,
         job: &Job,
         project: &Path,
-        limit: Option<Duration>,
-        variables: &Arc<BuildVariables>,
+        bounds: (Option<Duration>, &Arc<BuildVariables>),
+        step: &mut Step,
     ) -> Result<Found, PreparationError> {
         let mut found = Found::default();
+        let are_several = job.atomizers.len() > 1;
         for atomizer in &job.atomizers {
+            step.next(are_several.then_some(atomizer.name.as_str()));
             let command = &atomizer.command;
-            let printed = self.run_atomizer(command, project, limit, variables);
+            let printed = self.run_atomizer(command, project, bounds, step);
             let printed = printed.await?;
             found.add(atomizer, &printed, &project.to_string_lossy());
         }
@@ -269,8 +284,8 @@ impl Work {
         &self,
         command: &str,
         project: &Path,
-        limit: Option<Duration>,
-        variables: &Arc<BuildVariables>,
+        (limit, variables): (Option<Duration>, &Arc<BuildVariables>),
+        step: &mut Step,
     ) -> Result<Printed, PreparationError> {
         let stop = &self.inside.stop;
         self.inside.begin_commands();
@@ -302,9 +317,12 @@ impl Work {
                     flooded.cancel();
                     run.await
                 }
+                never = step.follow([&output, &errors]) => match never {},
             }
         };
         let ended = ended?;
+        step.copy([&output, &errors]);
+        step.note(ended, limit);
         if stop.is_cancelled() {
             return Err(PreparationError::Canceled);
         }

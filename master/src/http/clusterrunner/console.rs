@@ -3,7 +3,7 @@
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::consoles::{AtomPlace, ConsoleFailure, Consoles, Lines, Place};
+use crate::consoles::{AtomPlace, ConsoleFailure, Consoles, Lines, Place, SlaveStep};
 use crate::store::results::StoredConsole;
 use axum::Json;
 use axum::body::Body;
@@ -18,10 +18,10 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use tokio_util::io::ReaderStream;
 
 /// How much of a stored output is read and sent at a time.
-const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = 128 << 10;
 
 impl Api {
-    fn consoles(&self) -> Consoles {
+    pub(super) fn consoles(&self) -> Consoles {
         Consoles {
             builds: self.builds.clone(),
             results: self.results.clone(),
@@ -90,11 +90,12 @@ pub(super) async fn setup(
     // No slave has a number below zero.
     let asked = asked.map(|id| SlaveId(u64::try_from(id).unwrap_or(u64::MAX)));
     let consoles = api.consoles();
-    let Some(slave) = consoles.set_up_on(build, asked).await? else {
+    let Some(slave) = consoles.slave_of(build, asked).await? else {
         api.builds.check(build).await?;
         return Err(ApiError::NoSetup(build));
     };
-    let piece = consoles.setup_piece(&slave, build, lines).await;
+    let step = (build, SlaveStep::Setup);
+    let piece = consoles.step_piece(&slave, step, lines).await;
     let missing = ApiError::NoSetup(build);
     piece
         .map(Json)
@@ -105,7 +106,7 @@ fn of_atom(error: ConsoleFailure, (build, subjob, atom): AtomPlace) -> ApiError 
     in_words_of_the_master(error, ApiError::NoConsole(build, subjob, atom))
 }
 
-fn in_words_of_the_master(error: ConsoleFailure, missing: ApiError) -> ApiError {
+pub(super) fn in_words_of_the_master(error: ConsoleFailure, missing: ApiError) -> ApiError {
     match error {
         ConsoleFailure::Read(error) => error.into(),
         ConsoleFailure::UnknownAtom(atom) => ApiError::UnknownAtom(atom),
@@ -126,7 +127,7 @@ fn passed_on(error: CallError, missing: ApiError) -> ApiError {
     }
 }
 
-fn disk(source: io::Error) -> ApiError {
+pub(super) fn disk(source: io::Error) -> ApiError {
     ApiError::Disk {
         what: "Reading a console output",
         source,
@@ -134,7 +135,7 @@ fn disk(source: io::Error) -> ApiError {
 }
 
 /// The `offset_byte` of a query, which asks for the output as it is.
-fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
+pub(super) fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let mut wanted = pairs.filter(|(name, _)| *name == "offset_byte");
     let Some((name, value)) = wanted.next() else {
@@ -148,7 +149,7 @@ fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
 }
 
 /// Reads `max_lines` and `offset_line` of a query; other parameters mean nothing here.
-fn lines(query: &str) -> Result<Lines, ApiError> {
+pub(super) fn lines(query: &str) -> Result<Lines, ApiError> {
     let mut lines = Lines {
         max_lines: DEFAULT_MAX_LINES,
         offset_line: None,

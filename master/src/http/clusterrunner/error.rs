@@ -81,6 +81,10 @@ pub(crate) enum ApiError {
          with its setup_build. It is kept while the slave has the build."
     )]
     NoSetup(BuildId),
+    #[error(
+        "Build {0} has no step {1}, or it has not printed anything yet; GET /v2/builds/{0}/steps lists its steps."
+    )]
+    NoStep(BuildId, u64),
     #[error(transparent)]
     Console(#[from] ConsoleError),
     #[error("The slave that runs this atom does not give its console output: {0}.")]
@@ -242,6 +246,7 @@ impl ApiError {
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }
             | Self::NoSetup(_)
+            | Self::NoStep(..)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
             Self::WhoAsks | Self::SignIn(_) | Self::PrivateBuild(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,

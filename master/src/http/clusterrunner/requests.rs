@@ -54,9 +54,11 @@ impl Kind {
         match (method.as_str(), top, rest) {
             ("POST", "build" | "builds", [None, ..]) => Self::SubmitBuild,
             ("PUT", "build" | "builds", [Some(_), None, ..]) => Self::ChangeBuild,
-            ("POST", "build" | "builds", [Some(_), Some("results" | "source"), None, ..]) => {
-                Self::OurSlaves
-            }
+            (
+                "POST",
+                "build" | "builds",
+                [Some(_), Some("results" | "source" | "steps"), None, ..],
+            ) => Self::OurSlaves,
             (
                 "POST",
                 "build" | "builds",
@@ -264,8 +266,10 @@ mod tests {
                 &format!("{build}/1"),
                 [true, true, false, false],
             );
-            let results = format!("{build}/1/results");
-            check(Method::POST, &results, [true, true, false, false]);
+            for upload in ["results", "steps"] {
+                let path = format!("{build}/1/{upload}");
+                check(Method::POST, &path, [true, true, false, false]);
+            }
             let slave = format!("{v}/slave{s}");
             check(Method::POST, &slave, [true, true, false, true]);
             check(

@@ -3,7 +3,7 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, badge, builds, console, downloads, events, explanation, health, hosting,
-    instances, lists, openapi, reads, session, slaves, sources, templates, uploads,
+    instances, lists, openapi, reads, session, slaves, sources, steps, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does.
 pub(super) fn table() -> RouteTable<Arc<Api>> {
-    let builds_and_slaves = slave_routes(build_routes(top()));
+    let builds_and_slaves = slave_routes(step_routes(build_routes(top())));
     let of_users = account_routes(launching_routes(builds_and_slaves));
     let with_log = of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events));
     page_routes(with_log)
@@ -147,6 +147,22 @@ fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(console::setup),
         )
         .route("queue", "/queue", "/queue", get(lists::queue))
+}
+
+fn step_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    table
+        .route(
+            "steps",
+            "/build/[build_id]/steps",
+            "/builds/[build_id]/steps",
+            get(steps::list).merge(post(steps::receive).layer(DefaultBodyLimit::disable())),
+        )
+        .route(
+            "console",
+            "/build/[build_id]/steps/[step_id]/console",
+            "/builds/[build_id]/steps/[step_id]/console",
+            get(steps::console),
+        )
 }
 
 fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {

@@ -3,10 +3,12 @@
 mod accounts;
 mod atom_rows;
 mod launching;
+mod steps;
 
 pub(super) use accounts::{role, token, user};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
+pub(super) use steps::{atomizers, merged, of_slave, steps_on_slaves, stored_step};
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};

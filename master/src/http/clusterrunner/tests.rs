@@ -25,6 +25,7 @@ mod reads;
 mod results;
 mod session;
 mod sources;
+mod steps;
 mod users;
 mod wild;
 
@@ -145,6 +146,7 @@ async fn nothing_that_changes_something_is_open_to_strangers() {
         ("POST", "/v1/slave/1/undrain"),
         ("POST", "/v1/build/1/subjob/0/result"),
         ("POST", "/v1/build/1/results"),
+        ("POST", "/v1/build/1/steps"),
         ("POST", "/v1/slave/1/instances"),
         ("POST", "/v1/slave/1/instance_logs"),
         ("POST", "/v1/snapshot"),

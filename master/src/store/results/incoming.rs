@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// What the names of such files begin with.
 const PREFIX: &str = "incoming-";
 
+/// The same of files that other processes write.
+const UNDER_WAY: &str = "under-way-";
+
 /// A file that is still being written. Removed when dropped, unless it was kept.
 #[derive(Debug)]
 pub struct Incoming {
@@ -55,6 +58,14 @@ impl Incoming {
         std::fs::rename(&self.path, name)
     }
 
+    /// Gives it its lasting name; a file of that name is replaced. A power cut may take it along.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn keep_unsynced(self, name: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, name)
+    }
+
     /// As [`Self::keep`] for what is not trusted before the caller has synced it too: file systems with
     /// a journal bring content and name to disk together if both are there when it is synced.
     ///
@@ -80,6 +91,11 @@ impl Drop for Incoming {
     }
 }
 
+/// A file in `directory` that another process writes.
+pub(super) fn under_way(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{UNDER_WAY}{name}"))
+}
+
 /// Removes what an earlier process left half written in `directory`.
 ///
 /// # Errors
@@ -87,7 +103,9 @@ impl Drop for Incoming {
 pub(super) fn remove_leftovers(directory: &Path) -> io::Result<()> {
     for file in std::fs::read_dir(directory)? {
         let file = file?;
-        if file.file_name().to_string_lossy().starts_with(PREFIX) {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) || name.starts_with(UNDER_WAY) {
             std::fs::remove_file(file.path())?;
         }
     }

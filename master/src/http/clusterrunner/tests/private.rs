@@ -49,6 +49,8 @@ async fn a_build_of_a_private_project_is_none_for_strangers() {
         "/build/1/subjob",
         "/v2/builds/1/subjobs",
         "/v2/builds/1/atoms",
+        "/v2/builds/1/steps",
+        "/v2/builds/1/steps/0/console",
         "/v1/build/1/subjob/0",
         "/v1/build/1/subjob/0/atom/0/console",
         "/v1/build/1/setup",

@@ -72,7 +72,7 @@ fn body(report: &str, file: &[u8]) -> Vec<u8> {
 
 impl Master {
     /// An upload as slaves make it.
-    async fn upload_to(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
+    pub(super) async fn upload_to(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
         let digest = content_digest(&body);
         let parts = SignedParts {
             method: "POST",

@@ -1,0 +1,179 @@
+//! `clusterrunner logs --setup`, `--teardown` and `--atomizer`: what a step of a build prints.
+
+use crate::output;
+use crate::trouble::Trouble;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_client::{Client, ClientError};
+use clusterrunner_common::api::{BuildStatus, BuildView, StepKind, StepState, StepView};
+use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::text::printable::ConsoleFilter;
+use std::time::Duration;
+
+/// Lines fetched at a time.
+const PAGE: u64 = 1000;
+
+/// Pause between two looks when following.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
+
+/// Which step is asked for: of a slave, or of whichever has one.
+type Asked = (StepKind, Option<SlaveId>);
+
+/// Prints it as far as it is there; to its end if `follow`.
+pub(super) async fn print(
+    (client, first): (&Client, &Client),
+    build: BuildId,
+    asked: Asked,
+    follow: bool,
+    raw: bool,
+) -> Result<ExitCode, Trouble> {
+    // The first look fails soon where there is no master; the others ride through its restart.
+    first.build(build).await?;
+    let mut filter = (!raw).then(ConsoleFilter::new);
+    let mut line = 0;
+    let mut chosen = None;
+    let is_printed = loop {
+        // Asked before the output is read, so that nothing written before the end is missed.
+        let view = client.build(build).await?;
+        let steps = client.steps(build).await?;
+        if chosen.is_none() {
+            chosen = choose(&steps, asked).map(|step| step.id);
+            tell_others(&steps, asked, chosen);
+        }
+        let step = steps.iter().find(|step| Some(step.id) == chosen);
+        let may_come = follow && may_come(&view, asked, step);
+        let printed = match step {
+            Some(step) => print_page(client, (build, step.id), line, &mut filter).await,
+            None => Ok(line),
+        };
+        match printed {
+            // What came may not be all.
+            Ok(next) if next > line => line = next,
+            Ok(_) | Err(_) if may_come && !output::is_closed() => {
+                tokio::time::sleep(FOLLOW_PAUSE).await;
+            }
+            Ok(_) => break step.is_some(),
+            Err(error) if error.status().is_some_and(|status| status == 404) => break false,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if let Some(filter) = filter {
+        output::pass_on(filter.end().as_bytes());
+    }
+    match is_printed {
+        true => Ok(ExitCode::Success),
+        false => Err(nothing(build, asked)),
+    }
+}
+
+fn nothing(build: BuildId, (kind, slave): Asked) -> Trouble {
+    let command = match kind {
+        StepKind::Atomizer => "the atomizers",
+        StepKind::Setup => "setup_build",
+        StepKind::Teardown => "teardown_build",
+    };
+    let slave = slave.map_or_else(String::new, |slave| format!(" on slave {slave}"));
+    Trouble::new(format!("there is no output of {command} of build {build}{slave}")).hint(
+        "it is there from the beginning of the command until the results of the build are removed; --follow waits for it",
+    )
+}
+
+/// The step that is shown: without a word about the slave one that failed, as that is mostly why somebody looks; else
+/// one that is under way, else the first.
+fn choose(steps: &[StepView], (kind, slave): Asked) -> Option<&StepView> {
+    let asked = steps
+        .iter()
+        .filter(|step| step.kind == kind && (slave.is_none() || step.slave_id == slave));
+    asked.min_by_key(|step| match step.state {
+        StepState::Failed => 0,
+        StepState::InProgress => 1,
+        StepState::Completed => 2,
+    })
+}
+
+/// Says of which slaves there are others.
+fn tell_others(steps: &[StepView], (kind, slave): Asked, chosen: Option<u64>) {
+    let of_kind = || steps.iter().filter(|step| step.kind == kind);
+    let shown = of_kind().find(|step| Some(step.id) == chosen);
+    let others = of_kind().filter(|step| Some(step.id) != chosen);
+    let others: Vec<String> = others
+        .filter_map(|step| Some(step.slave_id?.to_string()))
+        .collect();
+    if let (Some(shown), None, false) = (
+        shown.and_then(|step| step.slave_id),
+        slave,
+        others.is_empty(),
+    ) {
+        output::note(format!(
+            "this is of slave {shown}; name another to see its output: {}",
+            others.join(", ")
+        ));
+    }
+}
+
+async fn print_page(
+    client: &Client,
+    (build, step): (BuildId, u64),
+    line: u64,
+    filter: &mut Option<ConsoleFilter>,
+) -> Result<u64, ClientError> {
+    let page = client.step_output(build, step, PAGE, line).await?;
+    match filter {
+        Some(filter) => output::pass_on(filter.pass(&page.content).as_bytes()),
+        None => output::pass_on(page.content.as_bytes()),
+    }
+    Ok(page.offset_line + page.num_lines)
+}
+
+/// Whether more of it may come.
+fn may_come(build: &BuildView, (kind, slave): Asked, step: Option<&StepView>) -> bool {
+    if let Some(step) = step {
+        return step.state == StepState::InProgress;
+    }
+    let is_set_up = build.num_atoms_completed + build.num_atoms_in_progress > 0;
+    match kind {
+        _ if build.status.is_over() => false,
+        StepKind::Atomizer => build.status == BuildStatus::Queued,
+        StepKind::Setup => {
+            let mut setting_up = build.slaves_setting_up.iter();
+            setting_up.any(|one| slave.is_none_or(|slave| slave == one.slave_id))
+                || (slave.is_none() && !is_set_up)
+        }
+        StepKind::Teardown => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(id: u64, kind: StepKind, slave: u64, state: StepState) -> StepView {
+        StepView {
+            id,
+            kind,
+            slave_id: Some(SlaveId(slave)),
+            slave_url: None,
+            state,
+            exit_code: None,
+            trouble: None,
+            began_at: None,
+            ended_at: None,
+            output_bytes: None,
+        }
+    }
+
+    #[test]
+    fn what_failed_is_shown_unless_a_slave_is_named() {
+        let steps = [
+            step(1, StepKind::Setup, 1, StepState::Completed),
+            step(3, StepKind::Setup, 2, StepState::InProgress),
+            step(5, StepKind::Setup, 3, StepState::Failed),
+            step(2, StepKind::Teardown, 1, StepState::Completed),
+        ];
+        let chosen = |asked| choose(&steps, asked).map(|step| step.id);
+        assert_eq!(chosen((StepKind::Setup, None)), Some(5));
+        assert_eq!(chosen((StepKind::Setup, Some(SlaveId(2)))), Some(3));
+        assert_eq!(chosen((StepKind::Setup, Some(SlaveId(9)))), None);
+        assert_eq!(chosen((StepKind::Teardown, None)), Some(2));
+        assert_eq!(chosen((StepKind::Atomizer, None)), None);
+    }
+}
