@@ -71,8 +71,9 @@ use tokio_util::sync::CancellationToken;
 const WAITING_FOR_LOGS: usize = 256;
 
 /// Is a master until `stop`: replays its journal, then listens. Builds are prepared by processes of `program`, which
-/// must call [`crate::effects::preparer::prepare_build`] if its first argument is [`PREPARE_BUILD`]. `is_output_read`:
-/// somebody reads the standard output, so a secret that was made is printed there once.
+/// must call [`crate::effects::preparer::prepare_build`] if its first argument is
+/// [`crate::effects::preparer::PREPARE_BUILD`]. `is_output_read`: somebody reads the standard output, so a secret that was
+/// made is printed there once.
 ///
 /// # Errors
 /// See [`ServeError`]. A master whose journal fails ends; it never runs ahead of its disk.

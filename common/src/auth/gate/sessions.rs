@@ -155,10 +155,8 @@ fn cookie_in(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-/// Whether a request comes from a page of this origin, as far as its browser says so.
-///
-/// # Errors
-/// It comes from elsewhere.
+/// Whether a request comes from a page of this origin, or from no page, as far as its browser says so.
+#[must_use]
 pub fn is_of_this_origin(headers: &HeaderMap) -> bool {
     check_origin(headers).is_ok()
 }
