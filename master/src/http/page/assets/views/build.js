@@ -21,6 +21,9 @@ import { short, visible } from "../text.js";
 /** Without events, a build of more atoms than these is read so often only, in milliseconds. */
 const MANY = 2000, MANY_EVERY = 10000;
 
+/** How often steps are read, in milliseconds, and how long tear-downs may take to begin after a build, in seconds. */
+const STEPS_EVERY = 2000, TEARDOWN_LASTS = 10;
+
 /** Shows the view. */
 export async function show({ main, params, signal }) {
   const view = new BuildView(main, params.build, signal);
@@ -79,6 +82,7 @@ class BuildView {
   }
 
   async loadSteps() {
+    this.stepsAt = performance.now();
     const found = await readOr(null, `/v2/builds/${this.id}/steps`, this.signal);
     this.listed = found ? found.steps : null;
     this.steps = null;
@@ -90,7 +94,6 @@ class BuildView {
     this.build = build;
     if (!this.listed) this.steps = null;
     if (before && !isOver(before) && isOver(build)) this.over();
-    else if (before && this.listed && before.status !== build.status) this.loadSteps().then(() => this.draw(), () => {});
     this.draw();
   }
 
@@ -180,12 +183,22 @@ class BuildView {
     } } }, "Tell me when it ends");
   }
 
-  /** Lets durations and the line of now go on. */
+  /** Lets durations and the line of now go on, and steps, of which no event tells. */
   async tick() {
     while (!this.signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, 500));
-      if (!document.hidden && this.build && !isOver(this.build)) this.draw();
+      if (document.hidden || !this.build) continue;
+      if (this.hasNewSteps()) await this.loadSteps().catch(() => {});
+      else if (isOver(this.build)) continue;
+      this.draw();
     }
+  }
+
+  /** Whether it is time to look for steps: slaves also tear builds down that are over. */
+  hasNewSteps() {
+    if (!this.listed || performance.now() - this.stepsAt < STEPS_EVERY) return false;
+    const { ended: end } = span(this.build);
+    return !end || Date.now() / 1000 - end < TEARDOWN_LASTS || this.listed.some((step) => !step.ended_at);
   }
 }
 
