@@ -59,14 +59,22 @@ async fn changed(client: &Client, app: &str, newest: u64) -> Result<(), Trouble>
     }
 }
 
-/// Those of a release that are not up: `web.1 (error), web.2 (crashed)`.
+/// How many processes a sentence names.
+const NAMED: usize = 10;
+
+/// Those of a release that are not up: `web.1 (error), web.2 (crashed)`, and how many more.
 fn not_up(containers: &[Container], version: u64) -> Option<String> {
     let release = format!("v{version}");
     let of_release = containers.iter().filter(|one| one.release == release);
     let those = of_release.filter(|one| one.state != "up");
-    let those: Vec<String> = those
+    let mut those: Vec<String> = those
         .map(|one| format!("{}.{} ({})", one.process, one.num, one.state))
         .collect();
+    let num_more = those.len().saturating_sub(NAMED);
+    those.truncate(NAMED);
+    if num_more > 0 {
+        those.push(format!("and {num_more} more"));
+    }
     (!those.is_empty()).then(|| those.join(", "))
 }
 
@@ -176,5 +184,8 @@ mod tests {
         ];
         assert_eq!(not_up(&containers, 3).as_deref(), Some("web.1 (error)"));
         assert_eq!(not_up(&containers[2..], 3), None);
+        let many: Vec<_> = (1..=12).map(|num| container(num, "v3", "error")).collect();
+        let named = not_up(&many, 3).unwrap();
+        assert!(named.ends_with("web.10 (error), and 2 more"), "{named}");
     }
 }
