@@ -55,20 +55,24 @@ impl Output {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Copies what comes after the first bytes; how much that was.
+    /// Copies what is there after the first bytes, but for what is too much; how much that was. What comes meanwhile is
+    /// for the next copy: a command may print faster than it can be copied.
     pub(super) fn copy_from(&self, first: u64, to: &mut File) -> io::Result<u64> {
+        let mut left = self.length()?.min(self.most).saturating_sub(first);
         let mut copied = 0;
         let mut chunk = vec![0; CHUNK];
-        loop {
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
             // The command writes where this file stands: it is read without being moved.
-            match self.file.read_at(&mut chunk, first + copied)? {
-                0 => return Ok(copied),
-                read => {
-                    to.write_all(&chunk[..read])?;
-                    copied += read as u64;
-                }
+            let read = self.file.read_at(&mut chunk[..part], first + copied)?;
+            if read == 0 {
+                break;
             }
+            to.write_all(&chunk[..read])?;
+            copied += read as u64;
+            left -= read as u64;
         }
+        Ok(copied)
     }
 
     /// All of it, but for what is too much.
@@ -132,6 +136,18 @@ fn end_of(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_an_end() {
+        let output = Output::new(100).unwrap();
+        let mut copy = tempfile::tempfile().unwrap();
+        output.to_write().unwrap().write_all(&[b'x'; 70]).unwrap();
+        assert_eq!(output.copy_from(0, &mut copy).unwrap(), 70);
+        output.to_write().unwrap().write_all(&[b'x'; 70]).unwrap();
+        assert_eq!(output.copy_from(70, &mut copy).unwrap(), 30);
+        assert_eq!(output.copy_from(100, &mut copy).unwrap(), 0);
+        assert_eq!(copy.metadata().unwrap().len(), 100);
+    }
 
     #[tokio::test]
     async fn too_much_is_noticed() {
