@@ -1,6 +1,7 @@
 //! A repository is launched by the command, printed by, and stopped.
 
 use crate::machine::Machine;
+use crate::wait::{PATIENCE, is_true_within};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Command;
@@ -49,11 +50,15 @@ fn a_repository_is_launched_followed_and_stopped() {
     // Nothing is built again for the second one.
     let second = machine.run_to(0, &["launch", &template, "--detach"]);
     assert_eq!(second.stdout.trim(), "2");
-    let log = machine.run_to(0, &["instance", "logs", "1"]).stdout;
-    assert!(log.contains(&format!("hello from {template}\n")), "{log}");
+    let hello = format!("hello from {template}\n");
+    // What is printed comes to the master a little later than the first answer to the user.
+    let is_there = || {
+        let log = machine.run_to(0, &["instance", "logs", "1"]).stdout;
+        log.contains(&hello)
+    };
+    assert!(is_true_within(PATIENCE, is_there));
     let mut follower = machine.start(&["instance", "logs", "2", "--follow"]);
     let mut followed = BufReader::new(follower.stdout.take().unwrap());
-    let hello = format!("hello from {template}\n");
     let mut line = String::new();
     // What starts is told first.
     while line != hello {
