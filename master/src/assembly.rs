@@ -139,6 +139,9 @@ pub async fn serve(
         learning::learn(recovered.timings, readers.heard),
         &stop,
     );
+    // The coordinator answers for the first time when the readers know what was before. Until then they would know of no
+    // private project, no app and no instance. Where the coordinator can not answer it has ended, and so does all.
+    farm.cluster.read(|_| ()).await.ok();
     let sessions = farm.sessions(secret.clone(), tls.is_some());
     let gate = farm.gate(secret.clone(), &readers.private, &sessions);
     let accounts = farm.accounts(secret.clone());
