@@ -35,7 +35,7 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
-use crate::router::{self, Router};
+use crate::router::{self, Router, Routes};
 use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
@@ -65,6 +65,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How many answers wait at a time for what instances print.
@@ -166,10 +167,7 @@ pub async fn serve(
         page: Page::default(),
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
-    let culling = router::cull(farm.cluster.clone(), readers.routes.clone(), stop.clone());
-    let culling = tokio::spawn(culling);
-    let draining = router::drain(farm.cluster.clone(), readers.routes, stop.clone());
-    let draining = tokio::spawn(draining);
+    let tending = farm.tend(readers.routes, &stop);
     farm.say_that_it_listens(address);
     let router = apis.router.clone();
     let families = Families::from(apis);
@@ -180,8 +178,7 @@ pub async fn serve(
         Box::pin(pushes.clone().meet(hooks)),
         Box::pin(ssh.serve(pushes, farm.cluster.clone(), stop))
     );
-    culling.await?;
-    draining.await?;
+    tending.await?;
     running.end().await?;
     own.rest().await;
     tracing::info!("the master has ended");
@@ -314,6 +311,15 @@ impl Farm {
             stop.clone(),
         )
         .map_err(ServeError::OwnRepositories)
+    }
+
+    /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more.
+    fn tend(&self, routes: Routes, stop: &CancellationToken) -> JoinHandle<()> {
+        let culling = router::cull(self.cluster.clone(), routes.clone(), stop.clone());
+        let draining = router::drain(self.cluster.clone(), routes, stop.clone());
+        tokio::spawn(async move {
+            tokio::join!(culling, draining);
+        })
     }
 
     fn app_addresses(&self, port: u16, is_tls: bool) -> AppAddresses {
