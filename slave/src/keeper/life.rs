@@ -164,7 +164,8 @@ impl Life<'_> {
         if self.end.is_cancelled() {
             return Ran::Told;
         }
-        let port = match self.purpose() {
+        // Held until nothing of the instance runs any more.
+        let held = match self.purpose() {
             OrderedPurpose::Run => None,
             OrderedPurpose::Launch | OrderedPurpose::App => {
                 match readiness::free_port(self.rules().ports) {
@@ -178,6 +179,7 @@ impl Life<'_> {
                 }
             }
         };
+        let port = held.as_ref().map(|port| port.number);
         // One of an earlier keeper may be there.
         self.remove_container().await;
         let (mut command, what, keeps_prefix) = match self.command(port) {
@@ -209,6 +211,7 @@ impl Life<'_> {
                 self.output.note(reason);
             }
         }
+        drop(held);
         ran
     }
 

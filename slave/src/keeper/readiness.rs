@@ -4,6 +4,8 @@ use super::tree::descendants;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::process::ports::Holder;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::{self, net::UnixListener};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpStream, lookup_host};
@@ -19,17 +21,35 @@ const OPEN: Duration = Duration::from_millis(50);
 /// How long a try may take.
 const TRY: Duration = Duration::from_secs(2);
 
-/// A port in this range that nobody has. Where each begins to look is random, so that slaves on one machine do not all
-/// take the same.
-pub(super) fn free_port((first, last): (u16, u16)) -> Option<u16> {
+/// The port of an instance. No other keeper on this machine takes the port while this value lives.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// Its number.
+    pub(super) number: u16,
+    _claim: UnixListener,
+}
+
+/// A port in this range that nobody has. Where each keeper begins to look is random, so that slaves on one machine do not
+/// all take the same.
+pub(super) fn free_port((first, last): (u16, u16)) -> Option<Port> {
     let number = u32::from(last.saturating_sub(first)) + 1;
     let begin = u32::from_be_bytes(random_bytes()) % number;
     let ports = (0..number).map(|step| u32::from(first) + (begin + step) % number);
     let mut ports = ports.filter_map(|port| u16::try_from(port).ok());
-    ports.find(|&port| {
-        // It is not ours before the instance has it; if another takes it first, the next start gets another one.
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+    ports.find_map(|number| {
+        let _claim = claim(number)?;
+        // Another program may still take the port before the instance has it: then the next start gets another one.
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).ok()?;
+        Some(Port { number, _claim })
     })
+}
+
+/// An abstract socket with the port in its name: only one process of a network namespace can have that, and the name is
+/// free again when the process has ended, however that comes about.
+fn claim(port: u16) -> Option<UnixListener> {
+    let name = format!("clusterrunner-instance-port-{port}");
+    let name = unix::net::SocketAddr::from_abstract_name(name).ok()?;
+    UnixListener::bind_addr(&name).ok()
 }
 
 /// Waits until something answers at the port on this host, as others call it. `is_hidden` is called once if it answers
@@ -99,15 +119,29 @@ fn is_ours(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use std::process::{Command, Stdio};
     use std::sync::mpsc;
 
     /// Nothing can be reached there, and that is known at once.
     const NOWHERE: &str = "255.255.255.255";
 
+    #[test]
+    fn a_port_is_given_to_one_instance_at_a_time() {
+        // Nobody listens at the ports yet, as where instances are started together.
+        let range = (20_000, 29_999);
+        let given = Vec::from_iter((0..100).map(|_| free_port(range).unwrap()));
+        let numbers = BTreeSet::from_iter(given.iter().map(|port| port.number));
+        assert_eq!(numbers.len(), given.len());
+        let one = given[0].number;
+        assert!(free_port((one, one)).is_none());
+        drop(given);
+        assert_eq!(free_port((one, one)).unwrap().number, one);
+    }
+
     #[tokio::test]
     async fn a_program_that_only_its_own_machine_reaches_is_told_once() {
-        let port = free_port((20_000, 29_999)).unwrap();
+        let port = free_port((20_000, 29_999)).unwrap().number;
         let mut server = Command::new("python3")
             .args([
                 "-m",
