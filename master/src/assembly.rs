@@ -468,6 +468,7 @@ impl Farm {
             snapshots: self.launched.snapshots.clone(),
             instance_logs: self.launched.logs.clone(),
             app_logs: self.launched.app_logs.clone(),
+            app_domain: self.settings.apps.domain.clone(),
             last_reports: LastReports::default(),
             waiting: Turns::at_a_time(WAITING_FOR_LOGS),
             image_policy: self.settings.image_policy,

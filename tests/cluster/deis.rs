@@ -7,7 +7,7 @@ use crate::farm::{Extra, Farm};
 use crate::processes;
 use crate::repository::Repository;
 use crate::wait::wait_for;
-use client::Deis;
+pub(crate) use client::Deis;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,16 +25,16 @@ const KEY_OF_ANN: &str =
 const PROCFILE: &str = "web: exec python3 -m http.server $PORT\nworker: echo $GREETING from $DEIS_RELEASE; exec sleep 1000\n";
 
 /// A farm, a template on it, and the first user, who is its superuser.
-struct House {
-    farm: Farm,
+pub(crate) struct House {
+    pub(crate) farm: Farm,
     /// The name of the template.
-    template: String,
-    root: Deis,
+    pub(crate) template: String,
+    pub(crate) root: Deis,
 }
 
 impl House {
     /// A farm whose slaves have different racks: the first has rack 1.
-    async fn with_slaves(number: usize) -> Self {
+    pub(crate) async fn with_slaves(number: usize) -> Self {
         let master = format!(
             "binder_api_key = '{KEY}'\nallow_local_sources = True\nregistration = open\ndeploy_wait = 60\n"
         );
@@ -53,7 +53,7 @@ impl House {
         }
     }
 
-    async fn user(&self, name: &str) -> Deis {
+    pub(crate) async fn user(&self, name: &str) -> Deis {
         Deis::register(&self.farm.master_address(), HOST, name).await
     }
 

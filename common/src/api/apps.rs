@@ -1,6 +1,86 @@
-//! Logs of apps, as `/v2/app_logs/<id>` shows them, and what comes of a command while it runs. All of it is ours.
+//! Apps and their logs, as `/v2/apps` and `/v2/app_logs/<id>` show them, and what comes of a command while it runs. All of
+//! it is ours.
 
+use super::launching::InstanceStatus;
+use crate::ids::{InstanceId, SlaveId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppView {
+    /// Its name, unique on the farm.
+    pub id: String,
+    /// The name of its owner; null where the user is gone.
+    pub owner: Option<String>,
+    /// The host name below the domain of apps by which it is reached; null where the settings name no domain.
+    pub host: Option<String>,
+    /// Further host names that lead to it, in order.
+    pub domains: Vec<String>,
+    /// Whether its newest release has something to run.
+    pub is_deployed: bool,
+    /// The newest release.
+    pub release: AppReleaseView,
+    /// How many of each process type are wanted.
+    pub structure: BTreeMap<String, u32>,
+    /// Its processes, those of single commands left out: by type, number and age. While a release takes the place of another,
+    /// a type and number is there twice.
+    pub processes: Vec<AppProcessView>,
+    /// The names of the variables of the newest release, without what they are.
+    pub config_keys: Vec<String>,
+    /// When it was created, in seconds since 1970.
+    pub created: f64,
+    /// When it changed last, in seconds since 1970.
+    pub updated: f64,
+}
+
+/// A release of an app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppReleaseView {
+    /// Its version, from 1 without gaps.
+    pub version: u64,
+    /// What is another than in the release before, for people.
+    pub summary: String,
+    /// The name of who made it; null where the user is gone.
+    pub by: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: f64,
+}
+
+/// A process of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppProcessView {
+    /// Its type and number, such as `web.1`.
+    pub name: String,
+    /// Where it stands.
+    pub status: InstanceStatus,
+    /// Why it does not run, or waits.
+    pub reason: Option<String>,
+    /// The version of its release.
+    pub release: u64,
+    /// The slave that has it.
+    pub slave_id: Option<SlaveId>,
+    /// The instance that it is.
+    pub instance_id: InstanceId,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+/// `{"apps": ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppsBody {
+    /// By id.
+    pub apps: Vec<AppView>,
+}
+
+/// `{"app": ..., "releases": ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppBody {
+    /// The app as it is now.
+    pub app: AppView,
+    /// Its latest releases, the newest first.
+    pub releases: Vec<AppReleaseView>,
+}
 
 /// A part of the log of an app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -119,6 +119,8 @@ pub struct Api {
     pub instance_logs: InstanceLogs,
     /// What happens to apps and what their processes print.
     pub app_logs: AppLogs,
+    /// The domain below which each app has a name, where the settings have one.
+    pub app_domain: Option<String>,
     /// The last report of each slave about its instances.
     pub last_reports: LastReports,
     /// The answers that wait for what instances print.

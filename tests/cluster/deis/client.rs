@@ -16,7 +16,7 @@ const LIBRARY: &str = "Accept-Encoding: gzip, deflate\r\nAccept: */*\r\nUser-Age
 
 /// The command line of a user.
 #[derive(Clone, Debug)]
-pub(super) struct Deis {
+pub(crate) struct Deis {
     /// `address:port` of the controller.
     controller: String,
     /// The name by which it is called.
@@ -26,18 +26,18 @@ pub(super) struct Deis {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         let found = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value)
@@ -46,7 +46,7 @@ impl Answer {
 
 impl Deis {
     /// `deis register`: registers, and logs in.
-    pub(super) async fn register(controller: &str, host: &str, name: &str) -> Self {
+    pub(crate) async fn register(controller: &str, host: &str, name: &str) -> Self {
         let mut deis = Self {
             controller: controller.to_owned(),
             host: host.to_owned(),
@@ -62,7 +62,7 @@ impl Deis {
     }
 
     /// `deis login`.
-    pub(super) async fn log_in(&mut self, name: &str, password: &str) {
+    pub(crate) async fn log_in(&mut self, name: &str, password: &str) {
         let form = format!("username={name}&password={password}");
         let answer = self.post_form("/v1/auth/login/", &form).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -83,7 +83,7 @@ impl Deis {
     }
 
     /// Every other command.
-    pub(super) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let (host, token) = (&self.host, &self.token);
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
@@ -111,14 +111,14 @@ impl Deis {
     }
 
     /// What a command reads, which must be there.
-    pub(super) async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.send("GET", path, None).await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.json()
     }
 
     /// A command that makes something.
-    pub(super) async fn post(&self, path: &str, body: Value, status: u16) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value, status: u16) -> Answer {
         let answer = self.send("POST", path, Some(&body)).await;
         let text = String::from_utf8_lossy(&answer.body);
         assert_eq!(answer.status, status, "{path} {body}: {text}");
@@ -126,7 +126,7 @@ impl Deis {
     }
 
     /// `deis config:set` and the commands for limits and tags: a map comes as a string. The release that was made.
-    pub(super) async fn set(&self, app: &str, map: &str, entries: Value) -> u64 {
+    pub(crate) async fn set(&self, app: &str, map: &str, entries: Value) -> u64 {
         let body = json!({map: entries.to_string()});
         let made = self
             .post(&format!("/v1/apps/{app}/config"), body, 201)
@@ -135,7 +135,7 @@ impl Deis {
     }
 
     /// `deis run`: the exit code and the output.
-    pub(super) async fn run(&self, app: &str, command: &str) -> (i64, String) {
+    pub(crate) async fn run(&self, app: &str, command: &str) -> (i64, String) {
         let body = json!({"command": command});
         let answer = self.post(&format!("/v1/apps/{app}/run"), body, 200).await;
         assert_eq!(answer.header("content-type"), Some("text/plain"));
@@ -149,14 +149,14 @@ impl Deis {
     }
 
     /// `deis logs`: the lines.
-    pub(super) async fn logs(&self, app: &str) -> Vec<String> {
+    pub(crate) async fn logs(&self, app: &str) -> Vec<String> {
         let text = self.get(&format!("/v1/apps/{app}/logs")).await;
         let lines = text.as_str().unwrap().lines();
         lines.map(str::to_owned).collect()
     }
 
     /// `deis ps`: the containers as it lists them: `web.1 up (v2)`.
-    pub(super) async fn ps(&self, app: &str) -> Vec<String> {
+    pub(crate) async fn ps(&self, app: &str) -> Vec<String> {
         let list = self.get(&format!("/v1/apps/{app}/containers")).await;
         let containers = list["results"].as_array().unwrap().iter();
         let shown = containers.map(|one| {

@@ -1,5 +1,6 @@
 //! The page in a real browser: headless Chromium, driven through its WebDriver, on farms of the real programs.
 
+mod apps;
 mod browser;
 mod hostile;
 mod looks;

@@ -1,9 +1,9 @@
 // Cases of the pure modules. Gives how many there are, and those that failed.
 return (async () => {
   const load = (name) => import(`/ui/assets/${name}.js`);
-  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, doing] = await Promise.all(
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, doing, apps] = await Promise.all(
     ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
-      "submit_request", "progress", "build/why", "build/doing"].map(load));
+      "submit_request", "progress", "build/why", "build/doing", "apps"].map(load));
   const failed = [];
   let cases = 0;
   const is = (found, expected, what) => {
@@ -69,6 +69,8 @@ return (async () => {
   is(router.route("/ui/builds/12/subjobs/3/atoms/0"), { view: "atom", params: { build: 12, subjob: 3, atom: 0 } });
   is(router.route("/ui/").view, "builds");
   is(router.route("/ui/builds/x").view, "missing");
+  is(router.route(router.to.app("7-hills")), { view: "app", params: { app: "7-hills" } });
+  is(router.route("/ui/apps/Hill").view, "missing");
   is(router.route(router.to.step(4, 2)), { view: "step", params: { build: 4, step: 2 } });
   is(["#L3", "#L9-L7", "#L0", "#x", ""].map(links.linesOf), [[2, 2], [6, 8], null, null, null]);
   is(links.hashOf(2, 4), "#L3-L5");
@@ -117,5 +119,25 @@ return (async () => {
   is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, passed: 3, running: 2, waiting: 3, total: 9 });
   is(why.partsOf({ seconds: 4, parts: [{ name: "queue", seconds: 1 }, { name: "new_one", seconds: 3 }] }).map(({ word, share }) => [word, share]), [["Waiting for its turn", 0.25], ["new one", 0.75]]);
   is(doing.again({ request_params: { type: "git", url: "u", branch: null }, commit: "c" }, ["a"]), { type: "git", url: "u", hash: "c", atoms_override: ["a"] });
+
+  // Apps.
+  const process = (name, status, release = 2) => ({ name, status, release });
+  const app = (structure, ...processes) => ({ id: "hill", host: "hill.example.org", domains: ["www.example.net"], is_deployed: true, release: { version: 2 }, structure, processes });
+  const keyOf = (...of) => apps.stateOf(app(...of)).key;
+  is(apps.stateOf({ ...app({}), is_deployed: false }).word, "Not deployed");
+  is(keyOf({ web: 0 }), "canceled");
+  is(keyOf({ web: 1 }), "running", "its process is about to be there");
+  is(keyOf({ web: 1 }, process("web.1", "up")), "passed");
+  is(keyOf({ web: 1 }, process("web.1", "up", 1), process("web.1", "starting")), "running", "a release takes the place of another");
+  is(keyOf({ web: 2 }, process("web.1", "up"), process("web.2", "waiting")), "waiting");
+  is(keyOf({ web: 2 }, process("web.1", "crashed"), process("web.2", "waiting")), "failed");
+  is(keyOf({ web: 1 }, process("web.1", "up"), process("web.1", "failed", 1)), "passed", "what failed is an old release");
+  is(apps.reasonOf(app({ web: 2 }, process("web.1", "up"), { ...process("web.2", "waiting"), reason: "no slot" })), "no slot");
+  const two = app({ web: 1, "web.b": 2, worker: 0 }, process("web.1", "up", 1), process("web.1", "up"), process("web.b.1", "up"));
+  is(apps.typesOf(two).map(({ type, up, wanted }) => `${type} ${up}/${wanted}`), ["web 1/1", "web.b 1/2"]);
+  is(apps.addressesOf(two, new URL("http://farm:43000/")).map(({ href }) => href), ["http://hill.example.org:43000/", "http://www.example.net:43000/"]);
+  is(apps.addressesOf({ ...two, host: null, domains: [] }, new URL("https://farm/")), []);
+  is([[1, "failed"], [2, "failed"], [1, "up"]].map(([release, status]) => apps.isReplaced(two, process("web.1", status, release))), [true, false, false]);
+
   return { cases, failed };
 })();

@@ -20,18 +20,17 @@ async fn farm_with_ann() -> Farm {
     farm
 }
 
-async fn sign_in(browser: &Browser) {
+pub(super) async fn sign_in(browser: &Browser, user: &str, password: &str) {
     browser.go("/ui/sign-in").await;
     browser
         .wait("document.activeElement?.id === 'username'")
         .await;
-    browser.press("ann").await;
+    browser.press(user).await;
     browser.press(TAB).await;
-    browser.press(PASSWORD).await;
+    browser.press(password).await;
     browser.press(ENTER).await;
-    browser
-        .wait("document.querySelector('#account .user')?.innerText === 'ann'")
-        .await;
+    let is_in = format!("document.querySelector('#account .user')?.innerText === '{user}'");
+    browser.wait(&is_in).await;
 }
 
 #[tokio::test]
@@ -40,7 +39,7 @@ async fn a_user_submits_cancels_and_repeats_builds() {
     let repository = Repository::of(&job("exit $((N == 2))"));
     let gate = repository.outside("gate");
     let browser = Browser::at(&farm, "/ui/").await;
-    sign_in(&browser).await;
+    sign_in(&browser, "ann", PASSWORD).await;
     // The form says what is wrong, and focuses it.
     browser.go("/ui/submit").await;
     browser

@@ -1,14 +1,16 @@
-//! The log of an app: its last lines, or those from a line on. All else about apps is the API of the Deis controller.
+//! Apps: how they stand, and the log of one, its last lines or those from a line on. What changes apps is the API of the
+//! Deis controller.
 
 use super::accounts::Asking;
 use super::error::ApiError;
-use super::{Api, Path};
+use super::{Api, Path, shapes};
 use crate::core::Cluster;
 use crate::core::access::{Access, Subject};
+use crate::core::apps::app::App;
 use crate::store::app_logs::{AppLine, AppLines, Origin};
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use clusterrunner_common::api::apps::{AppLogBody, AppLogLine};
+use clusterrunner_common::api::apps::{AppBody, AppLogBody, AppLogLine, AppsBody};
 use clusterrunner_common::ids::ProjectId;
 use std::io;
 use std::sync::Arc;
@@ -27,6 +29,44 @@ const LONGEST_WAIT: u64 = 30;
 
 /// How often it is looked, while an answer waits, whether the app is there and its reader may see it still.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The apps that the caller may see, by id.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+) -> Result<Json<AppsBody>, ApiError> {
+    let domain = api.app_domain.clone();
+    let look = move |cluster: &Cluster| {
+        let seen = cluster.apps().filter(|app| may_see(cluster, asking, app));
+        let mut apps: Vec<_> = seen
+            .map(|app| shapes::app(cluster, app, domain.as_deref()))
+            .collect();
+        apps.sort_by(|one, other| one.id.cmp(&other.id));
+        AppsBody { apps }
+    };
+    Ok(Json(api.cluster.read(look).await?))
+}
+
+/// One app, with its latest releases.
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(id): Path<String>,
+) -> Result<Json<AppBody>, ApiError> {
+    let domain = api.app_domain.clone();
+    let look = move |cluster: &Cluster| {
+        let app = cluster.app_of_id(&id)?;
+        may_see(cluster, asking, app)
+            .then(|| shapes::app_with_releases(cluster, app, domain.as_deref()))
+    };
+    let shown = api.cluster.read(look).await?;
+    shown.map(Json).ok_or(ApiError::NoApp)
+}
+
+fn may_see(cluster: &Cluster, asking: Asking, app: &App) -> bool {
+    let project = cluster.project(app.project);
+    project.is_some_and(|project| asking.may(Subject::App(project)) >= Access::Read)
+}
 
 /// A part of the log of an app; waits for one where that is asked for.
 pub(super) async fn log(
@@ -71,9 +111,7 @@ async fn granted(api: &Api, asking: Asking, app: &str) -> Result<ProjectId, ApiE
     let id = app.to_owned();
     let look = move |cluster: &Cluster| {
         let app = cluster.app_of_id(&id)?;
-        let project = cluster.project(app.project)?;
-        let is_seen = asking.may(Subject::App(project)) >= Access::Read;
-        is_seen.then_some(app.project)
+        may_see(cluster, asking, app).then_some(app.project)
     };
     let project = api.cluster.read(look).await?;
     project.ok_or(ApiError::NoApp)

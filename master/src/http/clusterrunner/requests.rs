@@ -202,10 +202,13 @@ fn is_of_accounts(path: &str) -> bool {
     matches!(top, Some("users" | "tokens" | "session"))
 }
 
-/// Whether a path without its version is about templates, instances and logs of apps.
+/// Whether a path without its version is about templates, instances and apps.
 fn is_of_launching(path: &str) -> bool {
     let top = path.split('/').nth(1);
-    matches!(top, Some("templates" | "instances" | "app_logs"))
+    matches!(
+        top,
+        Some("templates" | "instances" | "app" | "apps" | "app_logs")
+    )
 }
 
 /// What the rules of access must know of a request that has passed the gate.

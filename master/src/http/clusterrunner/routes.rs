@@ -253,6 +253,9 @@ fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(instances::one).delete(instances::stop),
         )
         .route("logs", logs, logs, get(instances::log))
+        // Version 1 of `/apps` is the API of the Deis controller.
+        .route("", "/app", "/apps", get(apps::list))
+        .route("", "/app/[app_name]", "/apps/[app_name]", get(apps::one))
         .route("", app_log, app_log, get(apps::log))
         .route(
             "",

@@ -1,11 +1,13 @@
 //! Builds, subjobs and slaves as this API shows them. Pure.
 
 mod accounts;
+mod apps;
 mod atom_rows;
 mod launching;
 mod steps;
 
 pub(super) use accounts::{role, token, user};
+pub(super) use apps::{app, app_with_releases};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
 pub(super) use steps::{atomizers, merged, of_slave, steps_on_slaves, stored_step};

@@ -33,6 +33,7 @@ macro_rules! asset {
 /// The others, by their names below `/ui/assets/`.
 pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("api.js", SCRIPT),
+    asset!("apps.js", SCRIPT),
     asset!("build.css", STYLE),
     asset!("build/about.js", SCRIPT),
     asset!("build/atoms.js", SCRIPT),
@@ -65,6 +66,8 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("style.css", STYLE),
     asset!("submit_request.js", SCRIPT),
     asset!("text.js", SCRIPT),
+    asset!("views/app.js", SCRIPT),
+    asset!("views/apps.js", SCRIPT),
     asset!("views/build.js", SCRIPT),
     asset!("views/builds.js", SCRIPT),
     asset!("views/console.js", SCRIPT),

@@ -176,6 +176,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/instances/{instance_id}", "One instance"), Who::Somebody, &[], Body::None, &[(200, Object(&["instance"]))], &[404]),
     operation(("delete", "/instances/{instance_id}", "Stop an instance"), Who::Somebody, &[], Body::Json, &[(200, Object(&[]))], &[404]),
     operation(("get", "/instances/{instance_id}/logs", "What an instance printed"), Who::Somebody, &["offset", "wait_s"], Body::None, &[(200, Object(&["content"]))], &[400, 404]),
+    operation(("get", "/apps", "List the apps"), Who::Somebody, &[], Body::None, &[(200, Object(&["apps"]))], &[]),
+    operation(("get", "/apps/{app_name}", "One app"), Who::Somebody, &[], Body::None, &[(200, Object(&["app", "releases"]))], &[404]),
     operation(("get", "/app_logs/{app_name}", "The log of an app"), Who::Somebody, &["last", "first", "wait_s"], Body::None, &[(200, Object(&["lines"]))], &[400, 404]),
     operation(("get", "/snapshot", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
     operation(("post", "/snapshot", "Get the snapshot of a template, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Other("application/octet-stream"))], &[404, 409]),

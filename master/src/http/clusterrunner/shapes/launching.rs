@@ -97,7 +97,7 @@ pub(in crate::http::clusterrunner) fn instance(instance: &Instance) -> InstanceV
     }
 }
 
-fn instance_status(state: InstanceState) -> InstanceStatus {
+pub(super) fn instance_status(state: InstanceState) -> InstanceStatus {
     match state {
         InstanceState::Initialized => InstanceStatus::Waiting,
         InstanceState::Created => InstanceStatus::Starting,

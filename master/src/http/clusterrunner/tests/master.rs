@@ -184,6 +184,7 @@ impl Master {
             snapshots: snapshots.clone(),
             instance_logs,
             app_logs,
+            app_domain: Some("apps.example.com".to_owned()),
             last_reports: LastReports::default(),
             waiting: Turns::default(),
             image_policy: ImagePolicy::Use,

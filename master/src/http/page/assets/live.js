@@ -8,6 +8,8 @@ const ASKED_EVERY = 2000;
 const HIDDEN_EVERY = 10000;
 /** Pauses before the master is tried again. */
 const PAUSES = [250, 500, 1000, 2000, 4000];
+/** How long changes are collected that are read together, in milliseconds. */
+const SOON = 200;
 /** How long a master without events is not tried for them. */
 const WITHOUT_EVENTS = 10000;
 
@@ -114,6 +116,30 @@ function open(path, on, signal) {
       resolve(null);
     }, { once: true });
   });
+}
+
+/**
+ * Gives a function that has `load` called soon, once for all that happens meanwhile, and not again before it is done. For
+ * events that say only that something has changed.
+ */
+export function soon(load, signal) {
+  let [isDue, isAsking] = [false, false];
+  return async () => {
+    isDue = true;
+    if (isAsking) return;
+    isAsking = true;
+    while (isDue && !signal.aborted) {
+      await until(signal, [], SOON);
+      isDue = false;
+      try {
+        if (!signal.aborted) await load();
+      } catch (error) {
+        // What is wrong with the master is seen by who follows it. Of what is gone, or not shown any more, the page says so.
+        if (error instanceof ApiError && error.status > 0 && error.status < 500) window.dispatchEvent(new Event("reload-page"));
+      }
+    }
+    isAsking = false;
+  };
 }
 
 /** Waits for one of some events, or so many milliseconds. */

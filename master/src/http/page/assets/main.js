@@ -11,6 +11,7 @@ const SECTIONS = [
   ["Slaves", to.slaves(), ["slaves"]],
   ["Templates", to.templates(), ["templates"]],
   ["Instances", to.instances(), ["instances", "instance"]],
+  ["Apps", to.apps(), ["apps", "app"]],
   ["Users", to.users(), ["users"]],
 ];
 const VIEWS = {
@@ -23,6 +24,8 @@ const VIEWS = {
   templates: () => import("./views/templates.js"),
   instances: () => import("./views/instances.js"),
   instance: () => import("./views/instance.js"),
+  apps: () => import("./views/apps.js"),
+  app: () => import("./views/app.js"),
   users: () => import("./views/users.js"),
   sign_in: () => import("./views/sign_in.js"),
 };
@@ -115,6 +118,7 @@ document.addEventListener("click", (event) => {
   go(url.pathname + url.search + url.hash);
 });
 window.addEventListener("popstate", () => show(false));
+window.addEventListener("reload-page", again);
 window.addEventListener("connection", showConnection);
 window.addEventListener("session", showAccount);
 

@@ -1,6 +1,7 @@
 // Which view an address shows. Pure but for `go`.
 
 const ID = "(\\d{1,15})";
+const APP = "([a-z0-9-]{1,64})";
 /** Paths below `/ui`, and the names of their parts. */
 const ROUTES = [
   ["/?", "builds", []],
@@ -13,19 +14,21 @@ const ROUTES = [
   ["/templates", "templates", []],
   ["/instances", "instances", []],
   [`/instances/${ID}`, "instance", ["instance"]],
+  ["/apps", "apps", []],
+  [`/apps/${APP}`, "app", ["app"]],
   ["/users", "users", []],
   ["/sign-in", "sign_in", []],
 ].map(([path, view, names]) => [new RegExp(`^/ui${path}/?$`), view, names]);
 
 /**
- * The view of a path and its numbers; the view `missing` where there is none.
+ * The view of a path, its numbers and the id of its app; the view `missing` where there is none.
  * @param {string} path
- * @returns {{view: string, params: Record<string, number>}}
+ * @returns {{view: string, params: Record<string, number | string>}}
  */
 export function route(path) {
   for (const [pattern, view, names] of ROUTES) {
     const found = pattern.exec(path === "/" || path === "/ui" ? "/ui/" : path);
-    if (found) return { view, params: Object.fromEntries(names.map((name, at) => [name, Number(found[at + 1])])) };
+    if (found) return { view, params: Object.fromEntries(names.map((name, at) => [name, name === "app" ? found[at + 1] : Number(found[at + 1])])) };
   }
   return { view: "missing", params: {} };
 }
@@ -41,6 +44,8 @@ export const to = {
   templates: () => "/ui/templates",
   instances: () => "/ui/instances",
   instance: (id) => `/ui/instances/${id}`,
+  apps: () => "/ui/apps",
+  app: (id) => `/ui/apps/${id}`,
   users: () => "/ui/users",
   signIn: () => "/ui/sign-in",
 };

@@ -1,8 +1,9 @@
-//! The logs of apps and the output of runs, as slaves bring them.
+//! Apps as they are shown, their logs, and the output of runs, as slaves bring them.
 
 use super::*;
 use crate::core::Cluster;
-use crate::core::apps::command::{AppCommand, NewAppBuild};
+use crate::core::accounts::projects::Owner;
+use crate::core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
 use crate::core::event::Actor;
 use crate::read::runs::RunEnd;
 use clusterrunner_common::ids::ProjectId;
@@ -14,6 +15,15 @@ impl Master {
     async fn app(&self, command: AppCommand) {
         let by = Actor::SecretHolder;
         self.decide(Command::App { by, command }).await;
+    }
+
+    /// Gives an app a variable.
+    async fn set(&self, project: ProjectId, key: &str, value: Value) {
+        let change = Box::new(ConfigChange {
+            values: [(key.to_owned(), Some(value))].into(),
+            ..ConfigChange::default()
+        });
+        self.app(AppCommand::Configure { project, change }).await;
     }
 
     /// An app that runs one process of a template on the slave, which says so with report 3; returns its project.
@@ -109,6 +119,142 @@ async fn the_log_of_an_app_has_what_happens_and_what_its_processes_print() {
     master.app(AppCommand::Destroy { project }).await;
     let (status, _) = master.signed_read("/v2/app_logs/shop?last=1").await;
     assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn an_app_is_shown_with_its_processes_and_releases_but_not_its_secrets() {
+    let master = farm().await;
+    let project = master.app_with_a_process().await;
+    let secret = "the password of the database";
+    master.set(project, "DATABASE", secret.into()).await;
+    let domain = "shop.example.org".to_owned();
+    master.app(AppCommand::AddDomain { project, domain }).await;
+    let (status, body) = master.signed_read("/v2/apps/shop").await;
+    assert_eq!(status, 200, "{body}");
+    let app = &body["app"];
+    assert_eq!(app["id"], "shop");
+    assert_eq!(app["owner"], "clusterrunner");
+    assert_eq!(app["host"], "shop.apps.example.com");
+    assert_eq!(app["domains"], json!(["shop.example.org"]));
+    assert_eq!(app["is_deployed"], true);
+    assert_eq!(app["structure"], json!({"web": 1}));
+    assert_eq!(app["config_keys"], json!(["DATABASE"]));
+    assert_eq!(app["release"]["version"], 3);
+    let process = |release: u64, instance: u64, status: &str, slave: Value| {
+        json!({
+            "name": "web.1", "status": status, "reason": null, "release": release,
+            "slave_id": slave, "instance_id": instance, "restarts": 0,
+        })
+    };
+    let processes = [
+        process(2, 1, "up", json!(1)),
+        process(3, 2, "starting", json!(1)),
+    ];
+    assert_eq!(app["processes"], json!(processes));
+    let releases = body["releases"].as_array().unwrap();
+    let summaries: Vec<&str> = releases
+        .iter()
+        .map(|release| release["summary"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        summaries,
+        [
+            "clusterrunner added DATABASE",
+            "clusterrunner deployed c0ffee",
+            "clusterrunner created initial release"
+        ]
+    );
+    assert_eq!(&releases[0], &app["release"]);
+    assert!(!body.to_string().contains(secret), "{body}");
+    let (_, list) = master.signed_read("/v2/apps").await;
+    assert_eq!(list["apps"], json!([app]));
+    let (status, body) = master.signed_read("/v2/apps/other").await;
+    assert_eq!(
+        (status, &body["error"]),
+        (404, &json!("There is no such app."))
+    );
+}
+
+#[tokio::test]
+async fn the_latest_fifty_releases_of_an_app_are_shown() {
+    let master = farm().await;
+    let project = master.app_with_a_process().await;
+    for number in 0..60 {
+        master.set(project, "N", number.into()).await;
+    }
+    let (_, body) = master.signed_read("/v2/apps/shop").await;
+    let releases = body["releases"].as_array().unwrap().iter();
+    let versions: Vec<u64> = releases
+        .map(|release| release["version"].as_u64().unwrap())
+        .collect();
+    assert_eq!(versions, (13..=62).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn apps_are_shown_to_their_users_and_to_nobody_else() {
+    let master = farm().await;
+    master.app_with_a_process().await;
+    for name in ["ann", "bob"] {
+        master.create_user(name, false).await;
+    }
+    let look = |cluster: &Cluster| cluster.owner_named("ann").unwrap();
+    let Owner::User(ann) = master.cluster.read(look).await.unwrap() else {
+        panic!("ann is no user");
+    };
+    let create = AppCommand::Create {
+        id: "hill".to_owned(),
+    };
+    let by = Actor::User(ann);
+    let command = Command::App {
+        by,
+        command: create,
+    };
+    master.decide(command).await;
+    let seen = async |token: &str| {
+        let (status, body) = master.as_user(token, "GET", "/v2/apps", &Value::Null).await;
+        assert_eq!(status, 200, "{body}");
+        let apps = body["apps"].as_array().unwrap().iter();
+        apps.map(|app| app["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let ann = master.create_token("ann", "read").await;
+    let bob = master.create_token("bob", "submit").await;
+    assert_eq!(seen(&ann).await, ["hill"]);
+    assert_eq!(seen(&bob).await, [""; 0]);
+    let (status, body) = master
+        .as_user(&ann, "GET", "/v2/apps/hill", &Value::Null)
+        .await;
+    assert_eq!(status, 200, "{body}");
+    let app = &body["app"];
+    assert_eq!(
+        (&app["owner"], &app["is_deployed"]),
+        (&json!("ann"), &json!(false))
+    );
+    assert_eq!(app["processes"], json!([]));
+    // Whether there is such an app is not told either.
+    for (token, id) in [(&bob, "hill"), (&bob, "none"), (&ann, "shop")] {
+        let path = format!("/v2/apps/{id}");
+        let (status, body) = master.as_user(token, "GET", &path, &Value::Null).await;
+        assert_eq!(
+            (status, &body["error"]),
+            (404, &json!("There is no such app."))
+        );
+    }
+    for path in [
+        "/v2/apps",
+        "/v2/apps/hill",
+        "/v1/app",
+        "/v1/app/hill",
+        "/apps",
+    ] {
+        assert_eq!(master.get(path).await.0, 401, "{path}");
+    }
+    let (_, all) = master.signed_read("/v2/apps").await;
+    let all = all["apps"].as_array().unwrap();
+    assert_eq!(
+        (&all[0]["id"], &all[1]["id"]),
+        (&json!("hill"), &json!("shop"))
+    );
 }
 
 #[tokio::test]

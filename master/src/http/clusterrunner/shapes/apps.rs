@@ -1,0 +1,90 @@
+//! Apps as this API shows them. Pure.
+
+use super::launching::instance_status;
+use crate::core::Cluster;
+use crate::core::accounts::projects::Owner;
+use crate::core::apps::app::{App, Release};
+use crate::core::instances::instance::{Instance, Purpose};
+use crate::read::app_story;
+use clusterrunner_common::api::apps::{AppBody, AppProcessView, AppReleaseView, AppView};
+
+/// How many releases are shown.
+const RELEASES: usize = 50;
+
+/// An app. Of its variables only the names are shown: they may have secrets.
+#[must_use]
+pub(in crate::http::clusterrunner) fn app(
+    cluster: &Cluster,
+    app: &App,
+    domain: Option<&str>,
+) -> AppView {
+    let newest = app.newest();
+    let owner = cluster.project(app.project).map(|project| project.owner);
+    let mut instances: Vec<&Instance> = cluster.app_instances(app.project).collect();
+    instances.sort_by_key(|instance| (place(&instance.purpose), instance.id));
+    AppView {
+        id: app.id.clone(),
+        owner: owner.and_then(|owner| name(cluster, owner)),
+        host: domain.map(|domain| format!("{}.{domain}", app.id)),
+        domains: app.domains.keys().cloned().collect(),
+        is_deployed: newest.build.is_some(),
+        release: release(cluster, newest),
+        structure: app.structure.clone(),
+        processes: instances
+            .into_iter()
+            .filter_map(|instance| process(cluster, instance))
+            .collect(),
+        config_keys: app.config_of(newest).values.keys().cloned().collect(),
+        created: app.created.as_unix_seconds(),
+        updated: app.updated.as_unix_seconds(),
+    }
+}
+
+/// An app with its latest releases.
+#[must_use]
+pub(in crate::http::clusterrunner) fn app_with_releases(
+    cluster: &Cluster,
+    shown: &App,
+    domain: Option<&str>,
+) -> AppBody {
+    let latest = shown.releases.iter().rev().take(RELEASES);
+    AppBody {
+        app: app(cluster, shown, domain),
+        releases: latest.map(|one| release(cluster, one)).collect(),
+    }
+}
+
+/// Where a process stands among those of its app.
+fn place(purpose: &Purpose) -> (&str, u32) {
+    match purpose {
+        Purpose::App { process, num, .. } => (process, *num),
+        Purpose::Run { num, .. } => ("", *num),
+        Purpose::Launch => ("", 0),
+    }
+}
+
+fn release(cluster: &Cluster, release: &Release) -> AppReleaseView {
+    AppReleaseView {
+        version: release.version,
+        summary: release.summary.clone(),
+        by: name(cluster, release.owner),
+        created: release.created.as_unix_seconds(),
+    }
+}
+
+fn process(cluster: &Cluster, instance: &Instance) -> Option<AppProcessView> {
+    let wait = || cluster.waits_for(instance).map(|wait| wait.to_string());
+    Some(AppProcessView {
+        name: app_story::process(&instance.purpose)?,
+        status: instance_status(instance.state),
+        reason: instance.reason.clone().or_else(wait),
+        release: instance.purpose.release().unwrap_or_default(),
+        slave_id: instance.slave,
+        instance_id: instance.id,
+        restarts: instance.restarts,
+    })
+}
+
+fn name(cluster: &Cluster, owner: Owner) -> Option<String> {
+    cluster.owner_name(owner).map(str::to_owned)
+}
