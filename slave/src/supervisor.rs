@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -337,6 +338,8 @@ impl Supervisor {
     ) -> Gone {
         let mut last = kept.first.state.clone();
         let (mut is_told, pause) = (false, self.0.means.rules.alone_for / 6);
+        // Whatever the keeper says meanwhile: one whose instance prints all the time says something all the time.
+        let mut greets_at = Instant::now() + pause;
         loop {
             tokio::select! {
                 said = kept.lines.recv() => match said {
@@ -350,7 +353,8 @@ impl Supervisor {
                     is_told = true;
                     kept.end().await;
                 }
-                () = tokio::time::sleep(pause) => {
+                () = tokio::time::sleep_until(greets_at) => {
+                    greets_at = Instant::now() + pause;
                     kept.is_here().await;
                     if let Some(held) = &held {
                         self.lead(placement, held);

@@ -336,6 +336,28 @@ async fn twenty_deaths_lose_no_template_and_no_instance() {
         .await;
 }
 
+/// A slave tells each instance that it is there, however much that prints: one that hears nothing ends itself.
+#[tokio::test]
+async fn an_instance_that_prints_all_the_time_is_not_left_alone() {
+    let house = House::with_slaves(&[1]).await;
+    let web = "web: (i=0; while sleep 0.1; do i=$((i+1)); echo \"tick $i\"; done) & exec python3 web.py\n";
+    house.project.commit(&[("Procfile", web)]);
+    let template = house.builds().await;
+    let key = house.launches(&template).await;
+    let running = house.answers(&template, &key).await;
+    let client = house.farm.client();
+    let id = client.instances().await.unwrap()[0].id;
+    // More than ten seconds, with an `instance_alone_for` of five.
+    wait_for("the hundredth tick of one process", async || {
+        let log = client.instance_log(id, 0, 0).await.unwrap();
+        log.content.contains("tick 100\n").then_some(())
+    })
+    .await;
+    assert_eq!(house.answers(&template, &key).await, running);
+    house.stops(&template, &key).await;
+    house.is_quiet([&*key]).await;
+}
+
 #[tokio::test]
 async fn all_slaves_fetch_what_is_preloaded() {
     let house = House::with_slaves(&[1, 1, 1]).await;
