@@ -176,11 +176,11 @@ pub async fn serve(
         Box::pin(server::serve(listener, families, tls.clone(), stop.clone())),
         Box::pin(further_ports.serve(router, binder, tls, stop.clone())),
         Box::pin(pushes.clone().meet(hooks)),
-        Box::pin(ssh.serve(pushes, farm.cluster.clone(), stop))
+        Box::pin(ssh.serve(pushes.clone(), farm.cluster.clone(), stop))
     );
     tending.await?;
     running.end().await?;
-    own.rest().await;
+    tokio::join!(own.rest(), pushes.ended());
     tracing::info!("the master has ended");
     Ok(())
 }

@@ -8,12 +8,14 @@ mod hook;
 mod meeting;
 mod names;
 mod places;
+mod running;
 mod told;
 mod updates;
 
-pub(crate) use git::{Part, Running};
+pub(crate) use git::Part;
 pub use hook::{PUSH_HOOK, push_hook};
 pub(crate) use names::{Protocol, Service, app_in, command};
+pub(crate) use running::Running;
 
 use crate::consoles::Consoles;
 use crate::coordinator::{ClusterHandle, Gone};
@@ -28,7 +30,7 @@ use clusterrunner_common::git::GitLimits;
 use clusterrunner_common::ids::{ProjectId, UserId};
 use clusterrunner_common::lock::lock;
 use git::Git;
-use places::{Place, Places};
+use places::Places;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -123,8 +125,10 @@ pub(crate) struct Opened {
 #[derive(Clone, Debug)]
 struct Pushed {
     opened: Opened,
-    /// Fires when the pusher has left.
+    /// Fires when the pusher has left, or has all that git had to say.
     left: CancellationToken,
+    /// Fires when nothing of its git runs any more.
+    ended: CancellationToken,
 }
 
 /// A git that talks with a user. What it does ends when this is dropped.
@@ -132,8 +136,7 @@ struct Pushed {
 pub(crate) struct Talk {
     /// The git.
     pub(crate) git: Running,
-    _place: Place,
-    _pushed: Option<(Awaited, DropGuard)>,
+    _left: Option<DropGuard>,
 }
 
 /// Takes a push off the list at its end.
@@ -141,6 +144,7 @@ pub(crate) struct Talk {
 struct Awaited {
     token: String,
     all: Arc<Mutex<HashMap<String, Pushed>>>,
+    _ended: DropGuard,
 }
 
 /// Why nothing is pushed or fetched. The texts are for users.
@@ -267,8 +271,13 @@ impl Pushes {
         let (service, directory) = (opened.service, opened.directory.clone());
         let takes_a_push = service == Service::Receive && part != Part::Offer;
         let pushed = takes_a_push.then(|| self.awaited(opened));
-        let token = pushed.as_ref().map(|(awaited, _)| &*awaited.token);
-        let started = self.git.start((service, part), &directory, protocol, token);
+        let (awaited, left) = pushed.unzip();
+        let token = awaited.as_ref().map(|awaited| awaited.token.clone());
+        let token = token.as_deref();
+        let held = (place, awaited);
+        let started = self
+            .git
+            .start((service, part), &directory, protocol, token, held);
         let git = started.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 tracing::error!("{NO_GIT}");
@@ -279,11 +288,12 @@ impl Pushes {
                 NotOpened::Failed
             }
         })?;
-        Ok(Talk {
-            git,
-            _place: place,
-            _pushed: pushed,
-        })
+        Ok(Talk { git, _left: left })
+    }
+
+    /// Waits until nothing runs any more of what was pushed and fetched. To be called when nobody is served any more.
+    pub(crate) async fn ended(&self) {
+        self.git.ended().await;
     }
 
     /// Has the hook of a push be awaited. The push is given up when the guard is dropped.
@@ -291,9 +301,19 @@ impl Pushes {
         let token = hex::encode(random_bytes::<32>());
         let left = self.parts.stop.child_token();
         let guard = left.clone().drop_guard();
-        lock(&self.awaited).insert(token.clone(), Pushed { opened, left });
-        let all = Arc::clone(&self.awaited);
-        (Awaited { token, all }, guard)
+        let ended = CancellationToken::new();
+        let awaited = Awaited {
+            token: token.clone(),
+            all: Arc::clone(&self.awaited),
+            _ended: ended.clone().drop_guard(),
+        };
+        let pushed = Pushed {
+            opened,
+            left,
+            ended,
+        };
+        lock(&self.awaited).insert(token, pushed);
+        (awaited, guard)
     }
 }
 

@@ -209,6 +209,7 @@ async fn a_master_that_ends_takes_no_push_and_leaves_no_process() {
     assert!(farm.stop_master().success());
     pushing.fails();
     assert!(farm.gits().is_empty(), "{:?}", farm.gits());
+    assert_eq!(farm.half_stored(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,6 +353,10 @@ async fn a_pusher_that_leaves_cancels_the_build() {
         farm.waits_for_canceled(build).await;
     }
     wait_for("no git runs", async || farm.gits().is_empty().then_some(())).await;
+    wait_for("nothing is half stored", async || {
+        farm.half_stored().is_empty().then_some(())
+    })
+    .await;
     assert_eq!(ann.get("apps/hill/releases/").await["count"], 1);
 }
 
@@ -370,7 +375,13 @@ async fn a_killed_master_loses_no_release_and_leaves_no_process() {
     assert!(!said.contains("deployed"), "{said}");
     let gone = is_true_within(Duration::from_secs(20), || farm.gits().is_empty());
     assert!(gone, "{:?}", farm.gits());
+    // As after a power cut in mid-push.
+    let incoming = farm.only_repository().join("objects/tmp_objdir-incoming-x");
+    fs::create_dir_all(&incoming).unwrap();
+    let lock = farm.only_repository().join("refs/heads/main.lock");
+    fs::write(lock, "").unwrap();
     farm.start_master().await;
+    assert_eq!(farm.half_stored(), [""; 0]);
     assert_eq!(ann.get("apps/hill/releases/").await["count"], 2);
     let refs = succeeds(&ann.git(&["ls-remote", &ann.by_ssh("hill"), "refs/heads/main"]));
     let first = ann.in_work(&["rev-parse", "HEAD^"]);

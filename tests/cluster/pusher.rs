@@ -144,6 +144,26 @@ impl Farm {
         let mark = format!("master {}:git:", self.path("base/master").display());
         processes::with_text(&mark)
     }
+
+    /// Where the repository of the farm's first project is.
+    pub(crate) fn only_repository(&self) -> PathBuf {
+        self.path("base/master/own/1")
+    }
+
+    /// What git has half stored in that repository.
+    pub(crate) fn half_stored(&self) -> Vec<String> {
+        let repository = self.only_repository();
+        let directories = ["objects", "objects/pack", "refs/heads", "refs/pushes"];
+        let entries = directories
+            .iter()
+            .flat_map(|directory| std::fs::read_dir(repository.join(directory)))
+            .flat_map(|entries| entries.map(|entry| entry.unwrap()));
+        let names = entries.map(|entry| entry.path().display().to_string());
+        let is_half = |name: &String| {
+            name.contains("/tmp_") || name.contains("/refs/pushes/") || name.ends_with(".lock")
+        };
+        names.filter(is_half).collect()
+    }
 }
 
 impl Pusher {

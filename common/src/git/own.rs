@@ -6,6 +6,7 @@
 //! a process that dies on the way leaves the repository as it was.
 
 mod archive;
+mod leftovers;
 mod pushed;
 #[cfg(test)]
 mod tests;

@@ -46,9 +46,16 @@ impl Pushes {
             refuse(hook, &line).await;
             return;
         };
+        let hook_is_gone = hook.gone.clone();
         let taken = tokio::select! {
+            // Nothing is begun for a pusher that has left.
+            biased;
             () = pushed.left.cancelled() => {
                 tracing::info!(app, "a push was broken off");
+                None
+            }
+            () = hook_is_gone.cancelled() => {
+                tracing::info!(app, "a push was broken off: its hook is gone");
                 None
             }
             taken = self.taken(opened, &updates, &mut hook) => match taken {
@@ -64,7 +71,7 @@ impl Pushes {
             Some(Taken { writer, branch }) => {
                 if hook.end(true).await.is_ok() {
                     // The git is gone then, and has moved the branch.
-                    tokio::time::timeout(MOVING, pushed.left.cancelled())
+                    tokio::time::timeout(MOVING, pushed.ended.cancelled())
                         .await
                         .ok();
                 }

@@ -3,19 +3,27 @@
 
 use super::hook::{SOCKET_VARIABLE, TOKEN_VARIABLE};
 use super::names::{Protocol, Service};
+use super::running::{GivenUp, Running};
 use clusterrunner_common::git::{GitLimits, UNDER_WAY};
 use clusterrunner_common::process::command::MARK_VARIABLE;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio_util::task::TaskTracker;
 
 /// The variable with the program that the hook is. git finds it by the master's process, so that it is the master's own
 /// program also where the file was replaced meanwhile.
 const PROGRAM_VARIABLE: &str = "CLUSTERRUNNER_PUSH_PROGRAM";
+
+/// How long git may take to remove what it has half stored of a push that is broken off.
+const FINISHING: Duration = Duration::from_secs(5);
 
 /// What git runs before it takes a push.
 const HOOK: &str = "#!/bin/sh\nexec \"$CLUSTERRUNNER_PUSH_PROGRAM\" push-hook\n";
@@ -65,8 +73,12 @@ pub(crate) struct Git {
     directory: PathBuf,
     /// The program that the hook is.
     program: PathBuf,
-    /// Marks its processes, so that a later master finds those that are left.
+    /// Begins the marks of its processes, so that a later master finds those that are left.
     mark: String,
+    /// How many were started.
+    started: Arc<AtomicU64>,
+    /// Those that were given up and have not ended yet.
+    ending: TaskTracker,
     limits: GitLimits,
     max_memory_bytes: u64,
 }
@@ -80,18 +92,6 @@ pub(crate) enum Part {
     Offer,
     /// The answer to one request.
     Answer,
-}
-
-/// A running git. All that it has started is killed when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Running {
-    child: Child,
-    /// Its input.
-    pub(crate) stdin: Option<ChildStdin>,
-    /// Its output.
-    pub(crate) stdout: ChildStdout,
-    /// What it says besides.
-    pub(crate) stderr: Option<ChildStderr>,
 }
 
 impl Git {
@@ -121,6 +121,8 @@ impl Git {
             directory,
             program,
             mark: format!("{mark}git:"),
+            started: Arc::default(),
+            ending: TaskTracker::new(),
             limits,
             max_memory_bytes,
         })
@@ -139,15 +141,19 @@ impl Git {
         command.status().await.is_ok_and(|status| status.success())
     }
 
-    /// Starts git for a repository. `token` tells the master of which push a hook is.
+    /// Starts git for a repository. `token` tells the master of which push a hook is. `held` is dropped when nothing of
+    /// this git runs any more.
     pub(crate) fn start(
         &self,
         (service, part): (Service, Part),
         repository: &Path,
         protocol: Option<&Protocol>,
         token: Option<&str>,
+        held: impl Send + 'static,
     ) -> io::Result<Running> {
+        let mark = self.next_mark();
         let mut command = self.command();
+        command.env(MARK_VARIABLE, &mark);
         match service {
             Service::Receive => {
                 let hooks = self.directory.join("hooks");
@@ -189,10 +195,18 @@ impl Git {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = command.spawn()?;
+            .stderr(Stdio::piped());
+        let child = self.spawned(&mut command)?;
+        let given_up = match (service, part) {
+            (Service::Receive, Part::Whole | Part::Answer) => GivenUp::Finishes(FINISHING),
+            (Service::Upload, _) | (Service::Receive, Part::Offer) => GivenUp::Ends,
+        };
+        Ok(Running::new(child, (mark, given_up), &self.ending, held))
+    }
+
+    /// Starts a command as the first of its process group, with what memory git may take.
+    fn spawned(&self, command: &mut Command) -> io::Result<Child> {
+        let child = command.process_group(0).kill_on_drop(true).spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let limit = Rlimit {
             current: Some(self.max_memory_bytes),
@@ -200,15 +214,19 @@ impl Git {
         };
         // One that has ended already takes no memory. Its children have the same limit.
         prlimit(pid, Resource::Data, limit).ok();
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take();
-        let stderr = child.stderr.take();
-        Ok(Running {
-            child,
-            stdin,
-            stdout: stdout.ok_or_else(|| io::Error::other("git has no output"))?,
-            stderr,
-        })
+        Ok(child)
+    }
+
+    /// Waits until nothing runs any more of the gits that were given up. To be called when none is started any more.
+    pub(super) async fn ended(&self) {
+        self.ending.close();
+        self.ending.wait().await;
+    }
+
+    /// The mark of one more git and of all that it starts.
+    fn next_mark(&self) -> String {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        format!("{}{number}:", self.mark)
     }
 
     fn command(&self) -> Command {
@@ -229,25 +247,5 @@ impl Git {
             .env(MARK_VARIABLE, &self.mark)
             .current_dir("/");
         command
-    }
-}
-
-impl Running {
-    /// Waits for its end. Its exit code; none where a signal ended it.
-    pub(crate) async fn end(&mut self) -> Option<i32> {
-        self.child.wait().await.ok()?.code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // There is an id as long as nobody has waited for its end, so the group is no stranger's.
-        let group = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group {
-            kill_process_group(group, Signal::KILL).ok();
-        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a hook may take to say of which push it is.
@@ -24,6 +25,8 @@ const AT_A_TIME: usize = 128;
 pub(super) struct Hook {
     to: OwnedWriteHalf,
     said: mpsc::Receiver<FromHook>,
+    /// Fires when it is gone; git may go on.
+    pub(super) gone: CancellationToken,
 }
 
 /// The hook is gone, or says what no hook says.
@@ -91,16 +94,17 @@ impl Pushes {
             return;
         };
         let (heard, said) = mpsc::channel(1);
-        let left = pushed.left.clone();
+        let gone = CancellationToken::new();
+        let ended = gone.clone();
         let listening = tokio::spawn(async move {
             while let Some(message) = next(&mut from).await {
                 if heard.send(message).await.is_err() {
                     return;
                 }
             }
-            left.cancel();
+            ended.cancel();
         });
-        let hook = Hook { to, said };
+        let hook = Hook { to, said, gone };
         self.conduct(pushed, updates, hook).await;
         listening.abort();
     }

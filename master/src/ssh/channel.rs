@@ -120,7 +120,8 @@ impl Talk {
             }
         };
         let git = &mut talk.git;
-        let (mut stdin, stderr) = (git.stdin.take(), git.stderr.take());
+        let mut stdin = git.stdin.take();
+        let (stdout, stderr) = (git.stdout.as_mut(), git.stderr.as_mut());
         let moved = Moved::default();
         let (from, to) = (&mut self.from, &self.to);
         let coming = async {
@@ -144,13 +145,8 @@ impl Talk {
             }
         };
         let going = async {
-            let out = pass_on(&mut git.stdout, to, None, &moved);
-            let said = async {
-                match stderr {
-                    Some(mut stderr) => pass_on(&mut stderr, to, Some(STDERR), &moved).await,
-                    None => Ok(()),
-                }
-            };
+            let out = pass_on(stdout, to, None, &moved);
+            let said = pass_on(stderr, to, Some(STDERR), &moved);
             tokio::try_join!(out, said)
         };
         tokio::select! {
@@ -181,11 +177,12 @@ pub(super) fn protocol_in(variable: &str, value: &str) -> Option<Protocol> {
 
 /// Passes on what git says, to its end.
 async fn pass_on(
-    from: &mut (impl AsyncRead + Unpin),
+    from: Option<&mut (impl AsyncRead + Unpin)>,
     to: &ChannelWriteHalf<Msg>,
     kind: Option<u32>,
     moved: &Moved,
 ) -> Result<(), Gone> {
+    let Some(from) = from else { return Ok(()) };
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = from.read(&mut buffer).await.map_err(|_| Gone)?;

@@ -90,8 +90,8 @@ pub struct NewCode {
 }
 
 impl OwnRepositories {
-    /// The repositories below a directory, which is made if it is not there. What earlier lives left of passing archives
-    /// goes. `children` call [`keep_code`]. Blocks.
+    /// The repositories below a directory, which is made if it is not there. What earlier lives left of passing archives,
+    /// uploads and pushes goes. `children` call [`keep_code`]. Blocks.
     ///
     /// # Errors
     /// The disk refuses.
@@ -108,8 +108,10 @@ impl OwnRepositories {
         for entry in std::fs::read_dir(&directory)? {
             let entry = entry?;
             let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(PASSING.as_bytes()) {
-                remove_all(&entry.path())?;
+            match id_of(&name) {
+                Some(_) => OwnRepository::at(entry.path()).clear_leftovers()?,
+                None if is_unfinished(&name) => remove_all(&entry.path())?,
+                None => {}
             }
         }
         Ok(Self {
@@ -258,6 +260,12 @@ impl OwnRepositories {
     }
 }
 
+/// Whether this was an archive that passed, or a repository that was being made.
+fn is_unfinished(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(PASSING) || (name.starts_with('.') && name.contains(".new-"))
+}
+
 fn id_of(name: &OsStr) -> Option<ProjectId> {
     let id: ProjectId = name.to_str()?.parse().ok()?;
     (Path::new(&id.to_string()) == Path::new(name)).then_some(id)
@@ -268,10 +276,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_repositories_are_listed_and_archives_of_earlier_lives_go() {
+    async fn only_repositories_are_listed_and_what_earlier_lives_left_goes() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("own");
-        for name in ["7", "12", "07", "x", ".archive-left"] {
+        let left = [".archive-left", ".9.new-left", "7/objects/tmp_objdir-left"];
+        for name in ["7", "12", "07", "x"].iter().chain(&left) {
             std::fs::create_dir_all(directory.join(name)).unwrap();
         }
         let own = OwnRepositories::in_test(folder.path());
@@ -281,7 +290,9 @@ mod tests {
             all
         };
         assert_eq!(all(), [ProjectId(7), ProjectId(12)]);
-        assert!(!directory.join(".archive-left").exists());
+        for name in left {
+            assert!(!directory.join(name).exists(), "{name}");
+        }
         own.remove(ProjectId(7)).await.unwrap();
         own.remove(ProjectId(8)).await.unwrap();
         assert_eq!(all(), [ProjectId(12)]);

@@ -1,4 +1,4 @@
-//! The bytes between a client and git. Both end with the answer: when the client leaves, git is killed.
+//! The bytes between a client and git. Both end with the answer: when the client leaves, git is given up.
 
 use super::error::GitHttpError;
 use crate::push::{Protocol, Service, Talk};
@@ -95,8 +95,10 @@ fn output(
     feeding: Option<AbortOnDropHandle<()>>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     talk.git.stdin = None;
-    let saying = talk.git.stderr.take().map(|mut stderr| {
-        AbortOnDropHandle::new(tokio::spawn(async move {
+    if let Some(mut stderr) = talk.git.stderr.take() {
+        // To git's own end, which may be after the client's: a git that nobody listens to is ended before it has removed
+        // what it has half stored.
+        tokio::spawn(async move {
             let mut said = Vec::new();
             (&mut stderr).take(SAID).read_to_end(&mut said).await.ok();
             // All the rest is read, too, or git would wait.
@@ -108,13 +110,14 @@ fn output(
                 let said = clusterrunner_common::text::printable::plain(&said);
                 tracing::debug!(%said, "git has said something to nobody");
             }
-        }))
-    });
-    let state = (talk, feeding, saying);
+        });
+    }
+    let state = (talk, feeding);
     stream::unfold(Some(state), |state| async move {
-        let (mut talk, feeding, saying) = state?;
+        let (mut talk, feeding) = state?;
         let mut buffer = vec![0; CHUNK];
-        let read = tokio::time::timeout(NOTHING_MOVES, talk.git.stdout.read(&mut buffer)).await;
+        let stdout = talk.git.stdout.as_mut()?;
+        let read = tokio::time::timeout(NOTHING_MOVES, stdout.read(&mut buffer)).await;
         match read {
             Ok(Ok(0)) => {
                 // What it was killed for is no whole answer.
@@ -125,7 +128,7 @@ fn output(
             }
             Ok(Ok(length)) => {
                 buffer.truncate(length);
-                Some((Ok(Bytes::from(buffer)), Some((talk, feeding, saying))))
+                Some((Ok(Bytes::from(buffer)), Some((talk, feeding))))
             }
             Ok(Err(error)) => Some((Err(error), None)),
             Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
