@@ -20,6 +20,12 @@ const OF_THE_MACHINE: [&str; 3] = ["LANG", "LC_ALL", "TZ"];
 /// The shell for which processes of apps are written.
 const BASH: &str = "/bin/bash";
 
+/// The shells whose `-c` is shown as its text alone.
+const SHELLS: [&str; 4] = ["/bin/sh", "sh", BASH, "bash"];
+
+/// How many characters of a command are shown.
+const MOST_SHOWN: usize = 200;
+
 /// Why a template can not be an app.
 const NOTHING_TO_START: &str = "the template names nothing to start: it has no web in a Procfile, no CMD in a Dockerfile and \
                                 no Jupyter";
@@ -74,6 +80,31 @@ pub(super) fn for_bash(command: &[String]) -> Option<&str> {
     }
 }
 
+/// A command as somebody would type it: the text that a shell reads, or else its words, in quotes where they have to be. At
+/// most so long that a line of a log can show it.
+fn as_typed(command: &[String]) -> String {
+    let typed = match command {
+        [shell, option, text] if SHELLS.contains(&shell.as_str()) && option == "-c" => text.clone(),
+        words => {
+            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            words.join(" ")
+        }
+    };
+    match typed.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &typed[..end]),
+        None => typed,
+    }
+}
+
+/// A word in quotes, where a shell would not read it as one word without.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// How to start an instance of a workspace that gets this port: the first that applies of its command, the Procfile's
 /// `web`, the Dockerfile's, Jupyter, and, of what somebody looks at, a read-only view of its files.
 pub(super) fn of_workspace(
@@ -107,14 +138,17 @@ pub(super) fn of_workspace(
             };
             (format!("the command \"{text}\""), arguments)
         }
-        ([first, ..], _) => (format!("the command \"{first}\""), instance.command.clone()),
+        (command @ [_, ..], _) => (
+            format!("the command \"{}\"", as_typed(command)),
+            instance.command.clone(),
+        ),
         ([], Some(text)) => (format!("web of the Procfile: {text}"), shell(text)),
-        ([], None) => match description.command.first() {
-            Some(first) => (
-                format!("the command of the Dockerfile, \"{first}\""),
+        ([], None) => match description.command.as_slice() {
+            command @ [_, ..] => (
+                format!("the command of the Dockerfile, \"{}\"", as_typed(command)),
                 description.command.clone(),
             ),
-            None => match find("jupyter", path, &start.directory) {
+            [] => match find("jupyter", path, &start.directory) {
                 Some(jupyter) => {
                     start.keeps_prefix = is_launch;
                     let jupyter = jupyter.to_string_lossy().into_owned();
@@ -230,4 +264,35 @@ fn find(name: &str, path: &str, directory: &Path) -> Option<PathBuf> {
     }
     let mut places = std::env::split_paths(OsStr::new(path)).map(|place| directory.join(place));
     places.find_map(|place| Some(place.join(name)).filter(is_program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        as_typed(&words)
+    }
+
+    #[test]
+    fn a_command_is_shown_as_it_would_be_typed() {
+        let served = ["python3", "-m", "http.server", "$PORT", "it's", ""];
+        for (words, expected) in [
+            (
+                &["/bin/sh", "-c", "exec serve $PORT"][..],
+                "exec serve $PORT",
+            ),
+            (&["bash", "-c", "a && b"], "a && b"),
+            (&["/bin/sh", "-c", "echo $0", "x"], "/bin/sh -c 'echo $0' x"),
+            (&["python3", "-c", "pass"], "python3 -c pass"),
+            (&served, r"python3 -m http.server '$PORT' 'it'\''s' ''"),
+        ] {
+            assert_eq!(typed(words), expected);
+        }
+        let long = "é".repeat(MOST_SHOWN);
+        assert_eq!(typed(&["sh", "-c", &long]), long);
+        let longer = format!("{long}é");
+        assert_eq!(typed(&["sh", "-c", &longer]), format!("{long}…"));
+    }
 }

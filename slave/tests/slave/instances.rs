@@ -254,7 +254,7 @@ async fn much_output_is_bounded_and_its_end_arrives() {
 #[tokio::test]
 async fn one_gets_no_more_memory_than_it_may_have() {
     let farm = Farm::start_with(&[("instance_restarts", "0")]).await;
-    let hungry = "x = bytearray(400 << 20); print('has got it', flush=True)";
+    let hungry = "x = bytearray(400 << 20); print('has', 'got', 'it', flush=True)";
     let mut instance = instance(1, &farm.template, &["python3", "-c", hungry]);
     instance.max_memory_bytes = Some(100 << 20);
     farm.order(order(1, vec![instance])).await;
