@@ -7,6 +7,7 @@ mod git;
 mod hook;
 mod meeting;
 mod names;
+mod packing;
 mod places;
 mod running;
 mod told;
@@ -36,6 +37,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What an operator reads where there is no git.
@@ -102,6 +104,8 @@ pub struct Pushes {
     places: Places,
     /// Pushes whose hook has not come yet, by what tells them from others.
     awaited: Arc<Mutex<HashMap<String, Pushed>>>,
+    /// Whose turn it is to have a repository packed.
+    packing: Arc<AsyncMutex<()>>,
 }
 
 /// A repository that the caller may use in a way.
@@ -205,6 +209,7 @@ impl Pushes {
             parts,
             places: Places::default(),
             awaited: Arc::default(),
+            packing: Arc::default(),
         })
     }
 
@@ -241,14 +246,21 @@ impl Pushes {
         if service == Service::Receive {
             self.parts.space.check(0)?;
         }
-        let writer = self.parts.own.writer(project).await;
-        let has_code = move |cluster: &Cluster| {
-            let project = cluster.project(project)?;
-            Some(project.code.is_some())
+        let directory = self.parts.own.directory_of(project);
+        let (directory, has_code) = match service {
+            // What is there already is read whoever writes.
+            Service::Upload if directory.exists() && self.has_code(project, app).await? => {
+                (directory, true)
+            }
+            Service::Upload | Service::Receive => {
+                let writer = self.parts.own.writer(project).await;
+                let has_code = self.has_code(project, app).await?;
+                (
+                    self.parts.own.ready_for_git(&writer, has_code).await?,
+                    has_code,
+                )
+            }
         };
-        let has_code = self.parts.cluster.read(has_code).await?;
-        let has_code = has_code.ok_or_else(|| NotOpened::NotFound(app.to_owned()))?;
-        let directory = self.parts.own.ready_for_git(&writer, has_code).await?;
         Ok(Opened {
             service,
             caller,
@@ -257,6 +269,16 @@ impl Pushes {
             directory,
             has_code,
         })
+    }
+
+    /// Whether a branch was ever pushed to the repository of an app, or code uploaded.
+    async fn has_code(&self, project: ProjectId, app: &str) -> Result<bool, NotOpened> {
+        let has_code = move |cluster: &Cluster| {
+            let project = cluster.project(project)?;
+            Some(project.code.is_some())
+        };
+        let has_code = self.parts.cluster.read(has_code).await?;
+        has_code.ok_or_else(|| NotOpened::NotFound(app.to_owned()))
     }
 
     /// Starts git for a repository.

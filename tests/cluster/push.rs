@@ -4,6 +4,7 @@ use crate::farm::{Extra, Farm};
 use crate::pusher;
 use crate::pusher::{Pusher, SERVER, pushes, succeeds};
 use crate::wait::{is_true_within, wait_for};
+use clusterrunner_common::git::OwnRepository;
 use clusterrunner_common::ids::BuildId;
 use serde_json::json;
 use std::fs;
@@ -330,6 +331,53 @@ async fn what_can_not_be_deployed_is_not_pushed() {
     let refs = succeeds(&ann.git(&["ls-remote", "--tags", &url]));
     assert!(refs.contains("v0") && !refs.contains("v1"), "{refs}");
     assert_eq!(ann.get("apps/hill/releases/").await["count"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_packs_of_many_pushes_become_one() {
+    let farm = pushes().await;
+    let ann = farm.pusher("ann").await;
+    ann.creates("hill").await;
+    let commit = ann.commits(&[("Procfile", SERVER)]);
+    let url = ann.by_http("hill");
+    succeeds(&ann.git(&["push", &url, "main"]));
+    // Each tag of this kind is an object of its own, and each push one more pack.
+    let push_tag = |number: u32| {
+        let tag = format!("v{number}");
+        ann.in_work(&["tag", "--annotate", "--message", "a version", &tag]);
+        succeeds(&ann.git(&["push", &url, &tag]));
+    };
+    push_tag(0);
+    let gone = ann.in_work(&["rev-parse", "v0"]);
+    succeeds(&ann.git(&["push", &url, ":v0"]));
+    let repository = OwnRepository::at(farm.only_repository());
+    for number in 1..18 {
+        push_tag(number);
+    }
+    assert_eq!(repository.packs().unwrap().0, 19);
+    push_tag(18);
+    wait_for("the packs are one", async || {
+        (repository.packs().unwrap().0 == 1).then_some(())
+    })
+    .await;
+    // Builds and releases may name what no branch and no tag leads to.
+    let directory = farm.only_repository();
+    let in_repository = |arguments: &[&str]| {
+        let at = ["-C", directory.to_str().unwrap()];
+        succeeds(&ann.git(&[&at, arguments].concat()));
+    };
+    for object in [commit.as_str(), gone.trim()] {
+        in_repository(&["cat-file", "-e", object]);
+    }
+    in_repository(&["fsck", "--strict"]);
+    ann.commits(&[("page.txt", "second\n")]);
+    let said = succeeds(&ann.git(&["push", &url, "main"]));
+    assert!(said.contains("done, hill:v3 deployed"), "{said}");
+    succeeds(&ann.git(&[
+        "clone",
+        &url,
+        ann.directory().join("clone").to_str().unwrap(),
+    ]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,7 +77,7 @@ pub(crate) struct Git {
     mark: String,
     /// How many were started.
     started: Arc<AtomicU64>,
-    /// Those that were given up and have not ended yet.
+    /// Those that were given up and have not ended yet, and what goes on in the background.
     ending: TaskTracker,
     limits: GitLimits,
     max_memory_bytes: u64,
@@ -204,6 +204,30 @@ impl Git {
         Ok(Running::new(child, (mark, given_up), &self.ending, held))
     }
 
+    /// Makes the packs of a repository one. All objects stay, also those that no ref leads to: builds and releases name
+    /// commits. `held` is dropped when nothing of this git runs any more.
+    pub(super) fn pack(&self, repository: &Path, held: impl Send + 'static) -> io::Result<Running> {
+        let mark = self.next_mark();
+        let mut command = self.command();
+        command
+            .env(MARK_VARIABLE, &mark)
+            .args(["-c", "repack.writeBitmaps=false"])
+            .arg("--git-dir")
+            .arg(repository)
+            .args(["repack", "-a", "-d", "-k", "-l", "-n", "-q"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let child = self.spawned(&mut command)?;
+        let how = (mark, GivenUp::Ends);
+        Ok(Running::new(child, how, &self.ending, held))
+    }
+
+    /// Does something beside pushes and fetches. Their end is waited for like that of gits.
+    pub(super) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.ending.spawn(work);
+    }
+
     /// Starts a command as the first of its process group, with what memory git may take.
     fn spawned(&self, command: &mut Command) -> io::Result<Child> {
         let child = command.process_group(0).kill_on_drop(true).spawn()?;
@@ -217,7 +241,7 @@ impl Git {
         Ok(child)
     }
 
-    /// Waits until nothing runs any more of the gits that were given up. To be called when none is started any more.
+    /// Waits until nothing runs any more of the gits that were given up, or in the background. To be called when none is started any more.
     pub(super) async fn ended(&self) {
         self.ending.close();
         self.ending.wait().await;

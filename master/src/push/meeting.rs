@@ -105,8 +105,10 @@ impl Pushes {
             ended.cancel();
         });
         let hook = Hook { to, said, gone };
+        let project = pushed.opened.project;
         self.conduct(pushed, updates, hook).await;
         listening.abort();
+        self.pack_soon(project);
     }
 }
 

@@ -56,6 +56,11 @@ impl Places {
             pushed: Arc::clone(&self.pushed),
         })
     }
+
+    /// Whether somebody has the right to push to a project.
+    pub(super) fn is_pushed_to(&self, project: ProjectId) -> bool {
+        lock(&self.pushed).contains(&project)
+    }
 }
 
 impl Drop for Place {
@@ -98,6 +103,8 @@ mod tests {
         let places = Places::default();
         let only = places.only(ProjectId(1)).unwrap();
         assert!(places.only(ProjectId(1)).is_none());
+        assert!(places.is_pushed_to(ProjectId(1)));
+        assert!(!places.is_pushed_to(ProjectId(2)));
         let other = places.only(ProjectId(2)).unwrap();
         drop(only);
         assert!(places.only(ProjectId(1)).is_some());

@@ -3,9 +3,11 @@
 //! Which commit is the newest is the core's to say; here lie the commits. Archives come from strangers and are unpacked
 //! by a child process (`work`).
 
+mod packing;
 mod pushes;
 mod work;
 
+pub use packing::Packer;
 pub use work::keep_code;
 
 use clusterrunner_common::child::{ChildError, Children};
@@ -14,6 +16,7 @@ use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::git::{CodeError, CommitId, GitLimits, OwnRepository};
 use clusterrunner_common::ids::ProjectId;
 use clusterrunner_common::lock::lock;
+use packing::Packed;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
@@ -66,6 +69,7 @@ pub struct OwnRepositories {
     turns: Arc<Semaphore>,
     /// A repository has one writer at a time.
     writers: Arc<Mutex<HashMap<ProjectId, Arc<AsyncMutex<()>>>>>,
+    packed: Packed,
     stop: CancellationToken,
 }
 
@@ -121,6 +125,7 @@ impl OwnRepositories {
             children,
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
             writers: Arc::default(),
+            packed: Packed::default(),
             stop,
         })
     }
@@ -155,13 +160,18 @@ impl OwnRepositories {
             .tempfile_in(&self.directory)
     }
 
-    /// Waits until nobody else writes to a project's repository.
+    /// Waits until nobody else writes to a project's repository. Packing makes way.
     pub async fn writer(&self, project: ProjectId) -> Writer {
-        let only = Arc::clone(lock(&self.writers).entry(project).or_default());
+        let only = self.only(project);
+        self.packed.is_wanted(project);
         Writer {
             _only: only.lock_owned().await,
             project,
         }
+    }
+
+    fn only(&self, project: ProjectId) -> Arc<AsyncMutex<()>> {
+        Arc::clone(lock(&self.writers).entry(project).or_default())
     }
 
     /// Makes the files of an archive a commit. The same files as in the parent are no new commit.

@@ -32,6 +32,20 @@ impl OwnRepository {
         }
         remove_all(&self.directory.join(UNDER_WAY))
     }
+
+    /// How many packs there are, and their bytes.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn packs(&self) -> io::Result<(u64, u64)> {
+        let mut found = (0, 0);
+        for entry in entries(&self.directory.join("objects/pack"))? {
+            if entry.path().extension().is_some_and(|kind| kind == "pack") {
+                found = (found.0 + 1, found.1 + entry.metadata()?.len());
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn remove_named(directory: &Path, beginnings: &[&str]) -> io::Result<()> {
@@ -113,5 +127,6 @@ mod tests {
         assert_eq!(all(&directory), before);
         repository.clear_leftovers().unwrap();
         assert_eq!(all(&directory), before);
+        assert_eq!(repository.packs().unwrap(), (1, 41));
     }
 }

@@ -66,7 +66,7 @@ impl OwnRepositories {
         .await
     }
 
-    async fn done_in<T: Send + 'static>(
+    pub(super) async fn done_in<T: Send + 'static>(
         &self,
         project: ProjectId,
         work: impl FnOnce(OwnRepository) -> Result<T, OwnCodeError> + Send + 'static,
