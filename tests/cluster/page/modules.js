@@ -111,6 +111,7 @@ return (async () => {
   all.put(undefined, [[1, 0, "a", "IN_PROGRESS", null, 2, "s2", 0, 99, null, null]]);
   lanes.take(all, all.takeChanged());
   is([all.failed, lanes.list([]).map(({ places }) => places ?? null)], [[], [null, [1, 0], [2]]], "an atom runs again elsewhere");
+  is([all.word(atoms.WAITING), (all.buildEnded(), all.word(atoms.WAITING)), all.word(atoms.PASSED)], ["Waiting", "Not run", "Passed"]);
   is([layout.tickStep(100, 10), layout.tickText(65, 5), layout.tickText(0.25, 0.05), layout.tickText(7200, 3600)], [10, "1:05", "0.25 s", "2:00:00"]);
 
   // Requests and explanations.

@@ -177,6 +177,31 @@ async fn a_console_is_followed_while_its_atom_runs() {
 }
 
 #[tokio::test]
+async fn an_atom_that_never_ran_says_so_once_its_build_is_over() {
+    let farm = Farm::start(&[1]).await;
+    let repository = Repository::of(&job("test $N != 1 || exit 3; sleep 600").atoms(4));
+    let build = farm.submit(&repository.request()).await;
+    let browser = Browser::at(&farm, &format!("/ui/builds/{build}")).await;
+    browser.wait_for_text("1 failed, 1 running").await;
+    farm.client().cancel(build).await.unwrap();
+    browser
+        .wait("document.querySelector('h1 .chip.canceled')")
+        .await;
+    browser
+        .wait("[...document.querySelectorAll('.windowed .chip')].at(-1)?.innerText === 'Not run'")
+        .await;
+    let path = format!("/ui/builds/{build}/subjobs/3/atoms/0");
+    browser.go(&path).await;
+    browser
+        .wait_for_text("The build ended before this atom ran.")
+        .await;
+    let follow = "return [...document.querySelectorAll('button')].some((e) => e.innerText === 'Follow' && e.checkVisibility())";
+    assert_eq!(browser.run(follow).await, false);
+    // Nothing was asked for that is not there.
+    browser.ends_content(&[]).await;
+}
+
+#[tokio::test]
 async fn without_a_session_the_page_only_reads() {
     let farm = Farm::start(&[1]).await;
     let repository = Repository::of(&job("exit 1").atoms(1));

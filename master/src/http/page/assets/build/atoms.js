@@ -6,6 +6,9 @@ export const FAILED = 0, RUNNING = 1, CANCELED = 2, PASSED = 3, WAITING = 4;
 export const KEYS = ["failed", "running", "canceled", "passed", "waiting"];
 export const WORDS = ["Failed", "Running", "Canceled", "Passed", "Waiting"];
 
+/** The word for atoms that wait when their build is over. */
+const NOT_RUN = "Not run";
+
 /** The columns of rows that come without their names. */
 const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "signal", "trouble", "attempt", "slave_id",
   "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
@@ -31,6 +34,8 @@ export class Atoms {
   failed = [];
   /** Names of the numbers that are known of some atom. */
   known = new Set();
+  /** Whether the build is over: what waits then never ran. */
+  isOver = false;
   /** The places that have changed since somebody took them. */
   #changed = [];
   columns = COLUMNS;
@@ -76,6 +81,18 @@ export class Atoms {
     this.counts[state] += 1;
     if (state === FAILED) this.failed.push(place);
     else if (before === FAILED) this.failed.splice(this.failed.indexOf(place), 1);
+  }
+
+  /** Says that the build is over. */
+  buildEnded() {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.version += 1;
+  }
+
+  /** The word of a state. */
+  word(state) {
+    return state === WAITING && this.isOver ? NOT_RUN : WORDS[state];
   }
 
   /** The places that have changed since this was asked last. */

@@ -5,7 +5,7 @@ import { bytes, count, duration, ending } from "../format.js";
 import { to } from "../router.js";
 import { short } from "../text.js";
 import { WindowTable } from "../window_table.js";
-import { KEYS, RUNNING, WORDS } from "./atoms.js";
+import { KEYS, RUNNING, WAITING, WORDS } from "./atoms.js";
 
 const COLUMNS = [
   { key: "id", title: "#", isNumber: true, width: 56 },
@@ -84,11 +84,18 @@ export class AtomTable {
   /** Shows the atoms as they now are. `began`: when the build began, in seconds since 1970. */
   draw(began) {
     this.began = began;
+    this.#nameWaiting();
     const known = MAYBE.filter((key) => this.atoms.known.has(key));
     if (known.length > this.known.length) this.#make(known);
     const wait = this.#orderAt - performance.now();
     if (wait <= 0) this.#order();
     else this.#timer ||= setTimeout(() => this.#order(), wait);
+  }
+
+  #nameWaiting() {
+    const option = this.state.options[1 + WAITING];
+    const word = this.atoms.word(WAITING);
+    if (option.text !== word) option.text = word;
   }
 
   #order() {
@@ -107,6 +114,7 @@ export class AtomTable {
     const { atoms } = this;
     const number = (name) => atoms.number(name, place);
     const state = atoms.states[place];
+    const word = atoms.word(state);
     const began = number("started_at");
     const took = state === RUNNING && !Number.isNaN(began) ? now - began : number("actual_time");
     const label = short(atoms.label(place), 200);
@@ -114,7 +122,7 @@ export class AtomTable {
     const href = to.atom(this.build, number("subjob_id"), number("atom_id"));
     const all = {
       id: number("atom_id") ? `${number("subjob_id")}.${number("atom_id")}` : String(number("subjob_id")),
-      state: [WORDS[state], () => chip({ key: KEYS[state], word: WORDS[state] })],
+      state: [word, () => chip({ key: KEYS[state], word })],
       value: [`${href} ${label}`, () => h("a", { href, title: atoms.label(place).slice(0, 1000) }, h("bdi", {}, label))],
       exit_code: short(ending(atoms.end(place)), 60),
       actual_time: some(took, duration),

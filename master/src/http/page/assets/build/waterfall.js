@@ -5,7 +5,7 @@ import { fill, h } from "../dom.js";
 import { duration, ending } from "../format.js";
 import { go, to } from "../router.js";
 import { short } from "../text.js";
-import { RUNNING, WORDS } from "./atoms.js";
+import { RUNNING } from "./atoms.js";
 import { Rows, lastBegun, times } from "./layout.js";
 import { AXIS, LANE, Picture, SLAVE } from "./waterfall_picture.js";
 
@@ -217,7 +217,7 @@ export class Waterfall {
     const end = state === RUNNING ? "" : ending(atoms.end(place));
     const began = atoms.number("started_at", place) - this.times.began;
     return {
-      words: [short(atoms.label(place), 160), `${WORDS[state]}${end ? `, ${short(end, 80)}` : ""}`, `${duration(took)}, from +${duration(began)}`],
+      words: [short(atoms.label(place), 160), `${atoms.word(state)}${end ? `, ${short(end, 80)}` : ""}`, `${duration(took)}, from +${duration(began)}`],
       href: to.atom(this.build, atoms.number("subjob_id", place), atoms.number("atom_id", place)),
     };
   }

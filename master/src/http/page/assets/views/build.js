@@ -120,6 +120,7 @@ class BuildView {
     const state = buildState(build);
     const over = isOver(build);
     const { began, ended: end } = span(build);
+    if (over) this.atoms.buildEnded();
     tab(`${state.word}: ${short(projectOf(build), 40)} #${build.id}`, state.key);
     this.drawHead(state);
     fill(this.bar, build.num_atoms || !over ? [bar(build, over), h("p", { class: "muted small under-bar" }, words(parts(build)) || waitWords(build))] : null);

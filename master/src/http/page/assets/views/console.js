@@ -7,7 +7,7 @@ import { search } from "../console/search.js";
 import { Source } from "../console/source.js";
 import { Viewer } from "../console/viewer.js";
 import { announce, chip, fill, h, name } from "../dom.js";
-import { count, duration, ending } from "../format.js";
+import { count, duration, ending, isOver } from "../format.js";
 import { connected, until } from "../live.js";
 import { tab } from "../notify.js";
 import { to } from "../router.js";
@@ -41,6 +41,8 @@ class ConsoleView {
     this.viewer.chosen = (first, last) => this.choose(first, last);
     this.viewer.followed = () => this.showFollowing();
     this.isOver = false;
+    /** Whether the build ended before the atom ran. */
+    this.neverRan = false;
     this.found = { count: 0, lines: [], isDone: true };
     this.at = -1;
     this.#build(main);
@@ -84,7 +86,7 @@ class ConsoleView {
           stateAt = performance.now();
         }
         const wasOver = this.isOver;
-        const hasGrown = await this.readConsole();
+        const hasGrown = this.atom?.state === "NOT_STARTED" ? false : await this.readConsole();
         this.shown(hasGrown, isFirst);
         connected(this.isOver ? "idle" : "asking");
         isFirst = false;
@@ -112,12 +114,18 @@ class ConsoleView {
     }
     const { atom } = await read(this.place, this.signal);
     this.atom = atom;
-    this.isOver = atom.state === "COMPLETED" || atom.state === "CANCELED";
+    this.neverRan = atom.state === "NOT_STARTED" && await this.buildIsOver();
+    this.isOver = this.neverRan || atom.state === "COMPLETED" || atom.state === "CANCELED";
     const key = { NOT_STARTED: "waiting", IN_PROGRESS: "running", CANCELED: "canceled" }[atom.state] ?? (atom.exit_code === 0 && !atom.trouble ? "passed" : "failed");
-    const word = key.charAt(0).toUpperCase() + key.slice(1);
+    const word = this.neverRan ? "Not run" : key.charAt(0).toUpperCase() + key.slice(1);
     const took = atom.actual_time ?? (atom.state === "IN_PROGRESS" && atom.started_at ? Date.now() / 1000 - atom.started_at : null);
     this.drawHead(atom.value ?? atom.command_string, { key, word }, [ending(atom), took === null ? null : duration(took),
       atom.executor_id === undefined || atom.executor_id === null ? null : `executor ${atom.executor_id}`]);
+  }
+
+  async buildIsOver() {
+    const { build } = await read(`/v2/builds/${this.params.build}`, this.signal);
+    return isOver(build);
   }
 
   drawHead(title, state, facts) {
@@ -132,7 +140,7 @@ class ConsoleView {
     fill(this.head, h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", h("a", { href: to.build(build) }, `#${build}`)),
       h("h1", { title: title.slice(0, 1000) }, name(short(title, 160)), " ", state ? chip(state) : null),
       h("p", { class: "facts muted small" }, facts.filter(Boolean).map((fact) => h("span", {}, name(short(fact, 160))))));
-    this.raw.hidden = !this.isOver;
+    this.raw.hidden = !this.isOver || this.neverRan;
   }
 
   /** Reads what is new; whether something is. */
@@ -150,7 +158,7 @@ class ConsoleView {
     const { total } = this.source;
     this.viewer.scroller.hidden = !total;
     this.note.hidden = total > 0;
-    if (!total) fill(this.note, this.isOver ? "It printed nothing." : this.atom?.state === "NOT_STARTED" ? "It has not started yet." : "Nothing was printed yet.");
+    if (!total) fill(this.note, this.emptyWords());
     fill(this.number, total ? count(total, "line") : "");
     this.following.hidden = this.isOver;
     if (hasGrown || isFirst) this.viewer.update();
@@ -160,6 +168,13 @@ class ConsoleView {
     // What went wrong is told at the end.
     if (!this.isOver) this.viewer.follow(true);
     else if (this.state?.key === "failed") this.viewer.show(total - 1);
+  }
+
+  /** What is said instead of an output. */
+  emptyWords() {
+    if (this.neverRan) return "The build ended before this atom ran.";
+    if (this.isOver) return "It printed nothing.";
+    return this.atom?.state === "NOT_STARTED" ? "It has not started yet." : "Nothing was printed yet.";
   }
 
   fromHash() {
