@@ -62,7 +62,7 @@ return (async () => {
   is(format.commitAddress("https://github.com/a/b", "main"), null);
   is(format.ending({ exit_code: -9 }), "killed by SIGKILL");
   is(format.ending({ exit_code: 124, trouble: "timed out after 600 s" }), "timed out after 600 s");
-  is(format.buildState({ status: "FINISHED", result: "NO_FAILURES", lacks_atoms: true }).key, "empty");
+  is(format.buildState({ status: "FINISHED", result: "NO_FAILURES", lacks_atoms: true }).key, "atomless");
   is(format.projectOf({ id: 1, request_params: { url: "git@example.org:a/tool.git" } }), "tool");
 
   // Addresses of the page.

@@ -202,6 +202,24 @@ async fn an_atom_that_never_ran_says_so_once_its_build_is_over() {
 }
 
 #[tokio::test]
+async fn a_build_without_atoms_says_why_it_is_bad() {
+    let farm = Farm::start(&[1]).await;
+    farm.runs(&job("true").atoms(1)).await.passes();
+    let over = farm.runs(&job("true").atomizer("true")).await;
+    let browser = Browser::at(&farm, "/ui/").await;
+    browser
+        .wait("document.querySelectorAll('.build').length === 2")
+        .await;
+    // Both rows have their parts at the same places.
+    let places = "return new Set([...document.querySelectorAll('.build .what')].map((e) => e.offsetLeft)).size";
+    assert_eq!(browser.run(places).await, 1);
+    browser.go(&format!("/ui/builds/{}", over.id)).await;
+    browser.wait_for_text("allow_no_atoms: true").await;
+    browser.wait_for_text("there is nothing to fetch").await;
+    browser.ends_content(&[]).await;
+}
+
+#[tokio::test]
 async fn without_a_session_the_page_only_reads() {
     let farm = Farm::start(&[1]).await;
     let repository = Repository::of(&job("exit 1").atoms(1));

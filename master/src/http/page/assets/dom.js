@@ -15,7 +15,7 @@ const ICONS = {
   canceled: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM4 7.2h8v1.6H4z",
 };
 ICONS.failing = ICONS.failed;
-ICONS.empty = ICONS.error;
+ICONS.atomless = ICONS.error;
 
 /** An icon that says nothing to readers of a screen: the word stands beside it. */
 export function icon(name) {

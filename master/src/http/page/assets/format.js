@@ -60,7 +60,7 @@ export function ago(seconds, now) {
 /** States as they are shown: a key for colours and icons, and a word. */
 const STATES = {
   waiting: "Waiting", preparing: "Preparing", running: "Running", failing: "Failing", passed: "Passed",
-  failed: "Failed", error: "Error", canceled: "Canceled", empty: "No atoms",
+  failed: "Failed", error: "Error", canceled: "Canceled", atomless: "No atoms",
 };
 
 function state(key) {
@@ -73,7 +73,7 @@ export function buildState(build) {
     case "QUEUED": return state(build.state_timestamps?.preparing && !build.state_timestamps?.prepared ? "preparing" : "waiting");
     case "BUILDING": return state(build.num_atoms_failed ? "failing" : "running");
     case "FINISHED":
-      if (build.lacks_atoms) return state("empty");
+      if (build.lacks_atoms) return state("atomless");
       return state(build.result === "NO_FAILURES" ? "passed" : "failed");
     case "CANCELED": return state("canceled");
     default: return state("error");

@@ -4,7 +4,7 @@ import { visible } from "./text.js";
 
 const COLOURS = {
   waiting: "#6b7280", preparing: "#6b7280", running: "#1d63d8", failing: "#d1242f", passed: "#1a7f4b",
-  failed: "#d1242f", error: "#d1242f", canceled: "#9a6700", empty: "#9a6700", none: "#35507a",
+  failed: "#d1242f", error: "#d1242f", canceled: "#9a6700", atomless: "#9a6700", none: "#35507a",
 };
 let shown = null;
 let asked = new Set();

@@ -23,17 +23,17 @@ export class About {
   }
 
   draw(build, isOver) {
-    const mark = JSON.stringify([build.request_params, build.commit, build.state_timestamps, build.warnings, build.artifacts]);
+    const mark = JSON.stringify([build.request_params, build.commit, build.state_timestamps, build.warnings, build.artifacts, build.num_atoms, isOver]);
     if (mark === this.mark) return;
     this.mark = mark;
     this.warned.hidden = !build.warnings?.length;
     fill(this.warnings, (build.warnings ?? []).map((warning) => h("li", {}, name(warning))));
     fill(this.request, pairs(build));
     const link = (kind, text) => h("a", { class: "button", href: `/v2/builds/${build.id}/artifacts.${kind}`, download: `build-${build.id}.${kind}` }, text);
-    fill(this.results, build.artifacts
+    fill(this.results, build.artifacts && build.num_atoms !== 0
       ? [h("p", { class: "actions" }, link("zip", "artifacts.zip"), link("tar.gz", "artifacts.tar.gz")),
         h("p", { class: "muted small" }, "Consoles, exit codes, durations and all files that atoms left. The tar has links and empty directories, too.")]
-      : h("p", { class: "muted" }, isOver ? "This build left no archive." : "The archives of all that the atoms leave are here when the build is over."));
+      : h("p", { class: "muted" }, build.num_atoms === 0 ? "No atom ran, so there is nothing to fetch." : isOver ? "This build left no archive." : "The archives of all that the atoms leave are here when the build is over."));
   }
 }
 

@@ -57,6 +57,8 @@ class BuildView {
     this.facts = h("p", { class: "facts muted" });
     this.bar = h("div");
     this.message = h("pre", { class: "message", hidden: true });
+    this.atomless = h("p", { class: "atomless-note", hidden: true }, "No atom ran, so nothing was tested, and this build counts as bad: the job's atomizers printed nothing. Where that is right, ",
+      h("code", {}, "allow_no_atoms: true"), " in the job lets such builds pass.");
     this.doing = new Doing(signal);
     this.table = new AtomTable(id, this.atoms);
     this.failed = new FailedAtoms(id, this.atoms, signal, (state) => this.table.filterState(state));
@@ -126,8 +128,9 @@ class BuildView {
     fill(this.bar, build.num_atoms || !over ? [bar(build, over), h("p", { class: "muted small under-bar" }, words(parts(build)) || waitWords(build))] : null);
     this.message.hidden = !build.error_message;
     fill(this.message, build.error_message ?? "");
+    this.atomless.hidden = !build.lacks_atoms;
     if (!this.element) {
-      this.element = h("div", {}, this.head, this.facts, this.bar, this.message, this.doing.problem, this.failed.element, this.waterfall.element,
+      this.element = h("div", {}, this.head, this.facts, this.bar, this.message, this.atomless, this.doing.problem, this.failed.element, this.waterfall.element,
         this.table.element, this.stepTable.element, this.why.element, this.about.warned, this.about.element);
       fill(this.main, this.element);
     }

@@ -145,7 +145,7 @@ class Builds {
 
 function fits(build, { text, state }) {
   const { key } = buildState(build);
-  const groups = { active: ["waiting", "preparing", "running", "failing"], failed: ["failed", "failing", "empty"] };
+  const groups = { active: ["waiting", "preparing", "running", "failing"], failed: ["failed", "failing", "atomless"] };
   if (state !== "all" && !(groups[state] ?? [state]).includes(key)) return false;
   const params = build.request_params ?? {};
   const texts = [`#${build.id}`, projectOf(build), jobOf(build), params.branch, params.url, build.commit, params.hash, params.project_directory];
