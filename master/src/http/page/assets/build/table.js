@@ -36,6 +36,8 @@ export class AtomTable {
     this.atoms = atoms;
     this.wanted = { text: "", state: null, sort: "id", isDown: false };
     this.began = NaN;
+    /** The places of the atoms that are shown. */
+    this.order = new Uint32Array(0);
     this.text = h("input", { type: "search", id: "atom-text", placeholder: "Filter atoms", on: { input: () => this.filter() } });
     this.state = h("select", { id: "atom-state", on: { change: () => this.filter() } }, h("option", { value: "" }, "All states"),
       WORDS.map((word, state) => h("option", { value: state }, word)));
@@ -106,6 +108,13 @@ export class AtomTable {
     const ended = performance.now();
     this.#orderAt = ended + Math.max(ORDERED_EVERY, SHARE * (ended - began));
     fill(this.found, order.length === this.atoms.size ? count(order.length, "atom") : `${order.length.toLocaleString("en")} of ${count(this.atoms.size, "atom")}`);
+    this.order = order;
+    this.tick();
+  }
+
+  /** Lets the durations of running atoms in sight go on. */
+  tick() {
+    const { order } = this;
     const now = Date.now() / 1000;
     this.table.show(order.length, (row) => this.#cells(order[row], now));
   }

@@ -2,7 +2,7 @@
 
 import { read, readOr } from "../api.js";
 import { About } from "../build/about.js";
-import { Atoms } from "../build/atoms.js";
+import { Atoms, RUNNING } from "../build/atoms.js";
 import { readAtoms } from "../build/atoms_source.js";
 import { Doing } from "../build/doing.js";
 import { FailedAtoms } from "../build/failed.js";
@@ -140,6 +140,7 @@ class BuildView {
     this.table.element.hidden = over && !this.atoms.size;
     this.waterfall.show({ began: began ?? NaN, ended: end, left: build.seconds_left }, this.steps);
     if (this.table.drawn !== this.atoms.version) this.table.draw(began);
+    else if (this.atoms.counts[RUNNING]) this.table.tick();
     this.table.drawn = this.atoms.version;
     this.stepTable.draw(this.steps, began);
     this.about.draw(build, over);
