@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 
 const ROW = 31;
 /** The least width of the column that takes what is left. */
-const LEAST = 200;
+const LEAST = 170;
 /** Rows beyond the edges that are there, too, so that scrolling shows no gaps. */
 const SPARE = 12;
 

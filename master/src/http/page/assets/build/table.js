@@ -8,22 +8,24 @@ import { WindowTable } from "../window_table.js";
 import { KEYS, RUNNING, WAITING, WORDS } from "./atoms.js";
 
 const COLUMNS = [
-  { key: "id", title: "#", isNumber: true, width: 56 },
-  { key: "state", title: "State", width: 114 },
+  { key: "id", title: "#", isNumber: true, width: 52 },
+  { key: "state", title: "State", width: 128 },
   { key: "value", title: "Atom", className: "wide", width: null },
-  { key: "exit_code", title: "End", width: 126 },
-  { key: "actual_time", title: "Duration", isNumber: true, width: 92 },
-  { key: "expected_time", title: "Expected", isNumber: true, width: 92 },
-  { key: "started_at", title: "Start", isNumber: true, width: 88 },
-  { key: "slave_url", title: "Slave", width: 140 },
-  { key: "executor_id", title: "Executor", isNumber: true, width: 82 },
-  { key: "attempt", title: "Attempt", isNumber: true, width: 80 },
-  { key: "output_bytes", title: "Output", isNumber: true, width: 76 },
+  { key: "exit_code", title: "End", width: 118 },
+  { key: "actual_time", title: "Duration", isNumber: true, width: 108 },
+  { key: "expected_time", title: "Expected", isNumber: true, width: 104 },
+  { key: "started_at", title: "Start", isNumber: true, width: 108 },
+  { key: "slave_url", title: "Slave", className: "end-first", width: 136 },
+  { key: "executor_id", title: "Executor", isNumber: true, width: 82, isSpare: true },
+  { key: "attempt", title: "Attempt", isNumber: true, width: 80, isSpare: true },
+  { key: "output_bytes", title: "Output", isNumber: true, width: 72 },
   { key: "max_memory_bytes", title: "Memory", isNumber: true, width: 80 },
   { key: "cpu_seconds", title: "Processor", isNumber: true, width: 92 },
 ];
 /** Columns that not every master knows; one that knows nothing of them has no such columns. */
 const MAYBE = ["expected_time", "attempt", "output_bytes", "max_memory_bytes", "cpu_seconds"];
+/** From this width of the window on, all columns have room; below, the spare ones are left out. */
+const ROOMY = "(min-width: 1450px)";
 /** The table is ordered anew so often at most, in milliseconds, and takes a tenth of the time at most. */
 const ORDERED_EVERY = 1000, SHARE = 10;
 
@@ -31,7 +33,7 @@ export class AtomTable {
   #timer = 0;
   #orderAt = 0;
 
-  constructor(build, atoms) {
+  constructor(build, atoms, signal) {
     this.build = build;
     this.atoms = atoms;
     this.wanted = { text: "", state: null, sort: "id", isDown: false };
@@ -48,11 +50,16 @@ export class AtomTable {
       h("div", { class: "filters" }, h("label", { class: "visually-hidden", for: "atom-text" }, "Filter atoms by text"), this.text,
         h("label", { class: "visually-hidden", for: "atom-state" }, "State of atoms"), this.state),
       this.place);
+    this.roomy = matchMedia(ROOMY);
+    this.roomy.addEventListener("change", () => {
+      this.#make(this.known);
+      this.tick();
+    }, { signal });
     this.#make([]);
   }
 
   #make(known) {
-    this.columns = COLUMNS.filter(({ key }) => !MAYBE.includes(key) || known.includes(key));
+    this.columns = COLUMNS.filter(({ key, isSpare }) => (!MAYBE.includes(key) || known.includes(key)) && (!isSpare || this.roomy.matches));
     this.known = known;
     this.table = new WindowTable({ caption: "All atoms", columns: this.columns, sort: (key) => this.sort(key), empty: "No atom fits." });
     fill(this.place, this.table.scroller);
@@ -137,7 +144,7 @@ export class AtomTable {
       actual_time: some(took, duration),
       expected_time: some(number("expected_time"), duration),
       started_at: some(began - this.began, (seconds) => `+${duration(seconds)}`),
-      slave_url: [slave, () => h("bdi", {}, slave)],
+      slave_url: [slave, () => h("bdi", { title: slave }, slave)],
       executor_id: some(number("executor_id"), String),
       attempt: some(number("attempt"), String),
       output_bytes: some(number("output_bytes"), bytes),

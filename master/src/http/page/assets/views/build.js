@@ -60,7 +60,7 @@ class BuildView {
     this.atomless = h("p", { class: "atomless-note", hidden: true }, "No atom ran, so nothing was tested, and this build counts as bad: the job's atomizers printed nothing. Where that is right, ",
       h("code", {}, "allow_no_atoms: true"), " in the job lets such builds pass.");
     this.doing = new Doing(signal);
-    this.table = new AtomTable(id, this.atoms);
+    this.table = new AtomTable(id, this.atoms, signal);
     this.failed = new FailedAtoms(id, this.atoms, signal, (state) => this.table.filterState(state));
     this.waterfall = new Waterfall(id, this.atoms, signal);
     this.stepTable = new Steps(id);
