@@ -62,7 +62,7 @@ async fn a_user_submits_cancels_and_repeats_builds() {
     browser.wait("location.pathname === '/ui/builds/2'").await;
     browser.wait_for_text("1 atom: 1 failed").await;
     repository.commit_job(&job(format!(
-        "while [ ! -e '{}' ]; do sleep 0.05; done",
+        "test $N != 1 || exit 3; while [ ! -e '{}' ]; do sleep 0.05; done",
         gate.display()
     )));
     browser.go("/ui/submit").await;
@@ -70,13 +70,24 @@ async fn a_user_submits_cancels_and_repeats_builds() {
     browser.click("[name=url]").await;
     browser.press(&url).await;
     browser.press(ENTER).await;
-    browser
-        .wait("document.querySelector('h1 .chip.running')")
-        .await;
+    browser.wait_for_text("1 failed, 2 running").await;
     browser.click(".head .actions button.danger").await;
     browser.click("dialog button.danger").await;
     browser
         .wait("document.querySelector('h1 .chip.canceled')")
+        .await;
+    // What failed before is still told, and can run again.
+    browser
+        .wait_for_text("4 atoms: 1 failed, 2 canceled, 1 not run")
+        .await;
+    browser
+        .wait("document.querySelector('.head .actions button').innerText === 'Retry failed'")
+        .await;
+    browser.click(".head .actions button:first-of-type").await;
+    browser.wait("location.pathname === '/ui/builds/4'").await;
+    browser.wait_for_text("1 atom: 1 failed").await;
+    browser
+        .wait("document.querySelector('h1 .chip.failed')")
         .await;
     let builds = farm.client().builds().await.unwrap();
     let statuses: Vec<BuildStatus> = builds.iter().map(|build| build.status).collect();
@@ -84,12 +95,13 @@ async fn a_user_submits_cancels_and_repeats_builds() {
         BuildStatus::Finished,
         BuildStatus::Finished,
         BuildStatus::Canceled,
+        BuildStatus::Finished,
     ];
     assert_eq!(statuses, expected);
     // After signing out nothing is offered any more.
     browser.click("#account button").await;
     browser
-        .wait("!document.querySelector('.head .actions button.danger')")
+        .wait("!document.querySelector('.head .actions button')")
         .await;
     browser.wait_for_text("Sign in").await;
     browser.ends_content(&[]).await;

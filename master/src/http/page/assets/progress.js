@@ -1,5 +1,6 @@
 // The bar that tells how far a build is.
 
+import { CANCELED, FAILED, PASSED, RUNNING, WAITING } from "./build/atoms.js";
 import { count } from "./format.js";
 import { h } from "./dom.js";
 
@@ -13,19 +14,25 @@ export function parts(build) {
   return { failed, passed, running, waiting, total };
 }
 
+/** The same of the atoms themselves: a canceled build does not tell how many it had. Pure. @param {number[]} counts by state */
+export function partsOf(counts) {
+  const [failed, running, canceled, passed, waiting] = [FAILED, RUNNING, CANCELED, PASSED, WAITING].map((state) => counts[state]);
+  return { failed, passed, running, canceled, waiting, total: failed + passed + running + canceled + waiting };
+}
+
 /** The parts in words. */
-export function words({ failed, passed, running, waiting, total }) {
+export function words({ failed, passed, running, canceled = 0, waiting, total }, isOver = false) {
   if (!total) return "";
-  const some = [[failed, "failed"], [passed, "passed"], [running, "running"], [waiting, "waiting"]];
+  const some = [[failed, "failed"], [passed, "passed"], [running, "running"], [canceled, "canceled"], [waiting, isOver ? "not run" : "waiting"]];
   const said = some.filter(([number]) => number).map(([number, word]) => `${number.toLocaleString("en")} ${word}`);
   return `${count(total, "atom")}: ${said.join(", ")}`;
 }
 
 /** A bar of the parts; its label has the words. */
-export function bar(build, isOver) {
-  const numbers = parts(build);
-  const element = h("div", { class: "bar", role: "img", "aria-label": words(numbers) || "No atoms yet", title: words(numbers) });
-  for (const key of ["failed", "passed", "running", "waiting"]) {
+export function bar(numbers, isOver) {
+  const said = words(numbers, isOver);
+  const element = h("div", { class: "bar", role: "img", "aria-label": said || "No atoms yet", title: said });
+  for (const key of ["failed", "passed", "running", "canceled", "waiting"]) {
     if (!numbers[key]) continue;
     const part = h("span", { class: key === "waiting" && isOver ? "part left" : `part ${key}` });
     part.style.flexGrow = String(numbers[key]);

@@ -201,7 +201,8 @@ export class Atoms {
   }
 }
 
-function stateOf(state, exitCode, trouble) {
+/** The state of an atom as its number. */
+export function stateOf(state, exitCode, trouble) {
   switch (state) {
     case "NOT_STARTED": return WAITING;
     case "IN_PROGRESS": return RUNNING;

@@ -1,5 +1,6 @@
 // What those who are signed in may do with a build: cancel it, and run it or its failed atoms again.
 
+import { readFailed } from "./atoms_source.js";
 import { change, session } from "../api.js";
 import { fill, h } from "../dom.js";
 import { isOver } from "../format.js";
@@ -16,15 +17,22 @@ export function again(build, atoms) {
   return request;
 }
 
+/** The commands of the atoms that have failed. Canceled builds do not list them. */
+async function failedAtoms({ id, failed_atoms: listed }) {
+  return listed?.length ? listed.map((atom) => atom.command_string) : readFailed(id);
+}
+
 export class Doing {
   constructor(signal) {
     this.element = h("div", { class: "actions" });
     this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
-    window.addEventListener("session", () => this.build && this.draw(this.build, true), { signal });
+    window.addEventListener("session", () => this.build && this.draw(this.build, this.numFailed, true), { signal });
   }
 
-  draw(build, isAnew = false) {
-    const mark = `${isOver(build)} ${build.failed_atoms?.length ?? 0}`;
+  /** Offers what may be done. @param {number} numFailed how many atoms are known to have failed */
+  draw(build, numFailed, isAnew = false) {
+    const mark = isOver(build) ? `over ${numFailed > 0}` : "under way";
+    this.numFailed = numFailed;
     if (mark === this.mark && !isAnew) {
       this.build = build;
       return;
@@ -34,7 +42,7 @@ export class Doing {
     if (!session.mayBuild) return fill(this.element);
     const button = (word, act, kind) => h("button", { type: "button", class: kind, on: { click: (event) => this.#do(event.currentTarget, act) } }, word);
     fill(this.element, isOver(build)
-      ? [build.failed_atoms?.length ? button("Retry failed", () => this.#again(build.failed_atoms.map((atom) => atom.command_string))) : null, button("Retry all", () => this.#again(null))]
+      ? [numFailed ? button("Retry failed", async () => this.#again(await failedAtoms(this.build))) : null, button("Retry all", () => this.#again(null))]
       : button("Cancel", () => this.#cancel(), "danger"));
   }
 

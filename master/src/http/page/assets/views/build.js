@@ -14,7 +14,7 @@ import { announce, chip, fill, h, name, time } from "../dom.js";
 import { ago, buildState, commitAddress, duration, isOver, jobOf, moment, projectOf, span } from "../format.js";
 import { follow } from "../live.js";
 import { canNotify, ended, isWanted, tab, want } from "../notify.js";
-import { bar, parts, words } from "../progress.js";
+import { bar, parts, partsOf, words } from "../progress.js";
 import { to } from "../router.js";
 import { short, visible } from "../text.js";
 
@@ -125,7 +125,8 @@ class BuildView {
     if (over) this.atoms.buildEnded();
     tab(`${state.word}: ${short(projectOf(build), 40)} #${build.id}`, state.key);
     this.drawHead(state);
-    fill(this.bar, build.num_atoms || !over ? [bar(build, over), h("p", { class: "muted small under-bar" }, words(parts(build)) || waitWords(build))] : null);
+    const numbers = build.num_atoms === null && this.atoms.size ? partsOf(this.atoms.counts) : parts(build);
+    fill(this.bar, numbers.total || !over ? [bar(numbers, over), h("p", { class: "muted small under-bar" }, words(numbers, over) || waitWords(build))] : null);
     this.message.hidden = !build.error_message;
     fill(this.message, build.error_message ?? "");
     this.atomless.hidden = !build.lacks_atoms;
@@ -144,7 +145,7 @@ class BuildView {
     this.table.drawn = this.atoms.version;
     this.stepTable.draw(this.steps, began);
     this.about.draw(build, over);
-    this.doing.draw(build);
+    this.doing.draw(build, build.failed_atoms?.length || this.atoms.failed.length);
   }
 
   drawHead(state) {

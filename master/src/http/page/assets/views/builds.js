@@ -178,7 +178,7 @@ function redraw(item, build, now) {
   part(item, "state", [state], () => chip(state));
   part(item, "what", [build.request_params, jobOf(build), build.commit, build.error_message, build.details], () => what(build));
   const numbers = parts(build);
-  part(item, "how", [numbers, state], () => [numbers.total || !isOver(build) ? bar(build, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))]);
+  part(item, "how", [numbers, state], () => [numbers.total || !isOver(build) ? bar(numbers, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))]);
   const left = build.seconds_left !== null && !ended ? `, ${duration(build.seconds_left)} left` : "";
   const took = began ? duration((ended ?? now) - began) : "–";
   const since = ago(ended ?? began, now);
