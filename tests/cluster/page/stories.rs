@@ -220,6 +220,20 @@ async fn a_build_without_atoms_says_why_it_is_bad() {
 }
 
 #[tokio::test]
+async fn an_unknown_build_leads_to_all_builds() {
+    let mut farm = Farm::new();
+    farm.start_master().await;
+    let browser = Browser::at(&farm, "/ui/builds/99").await;
+    browser.wait_for_text("There is no build 99.").await;
+    browser.wait_for_text("All builds").await;
+    let buttons = browser
+        .run("return document.querySelectorAll('main button').length")
+        .await;
+    assert_eq!(buttons, 0);
+    browser.ends_content(&["404 (Not Found)"]).await;
+}
+
+#[tokio::test]
 async fn without_a_session_the_page_only_reads() {
     let farm = Farm::start(&[1]).await;
     let repository = Repository::of(&job("exit 1").atoms(1));

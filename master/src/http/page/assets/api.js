@@ -57,6 +57,13 @@ export async function readOr(other, path, signal) {
   }
 }
 
+/** Reads a build. */
+export async function readBuild(id, signal) {
+  const found = await readOr(null, `/v2/builds/${id}`, signal);
+  if (!found) throw new ApiError(404, `There is no build ${id}.`);
+  return found.build;
+}
+
 /** Reads a body piece by piece. */
 export async function stream(path, signal) {
   return (await ask("GET", path, { signal })).body;

@@ -71,6 +71,7 @@ export function failed(error) {
       h("p", {}, h("a", { class: "button", href: `${to.signIn()}?to=${back}` }, "Sign in"))));
     return;
   }
+  if (error instanceof ApiError && error.status === 404) return missing(error.message);
   const words = error instanceof ApiError ? error.message : "The page has a fault. The browser's console says more.";
   fill(main, h("div", { class: "empty" }, h("h1", {}, "This cannot be shown"), h("p", {}, words),
     h("p", {}, h("button", { type: "button", on: { click: again } }, "Try again"))));
@@ -82,9 +83,9 @@ function again() {
   show(true);
 }
 
-function missing() {
+function missing(words = "There is no such page") {
   tab("No such page");
-  fill(main, h("div", { class: "empty" }, h("h1", {}, "There is no such page"),
+  fill(main, h("div", { class: "empty" }, h("h1", {}, words),
     h("p", {}, h("a", { href: to.builds() }, "All builds"))));
 }
 

@@ -1,6 +1,6 @@
 // One build: how far it is, what ran when, what failed, and why.
 
-import { read, readOr } from "../api.js";
+import { readBuild, readOr } from "../api.js";
 import { About } from "../build/about.js";
 import { Atoms, RUNNING } from "../build/atoms.js";
 import { readAtoms } from "../build/atoms_source.js";
@@ -70,7 +70,7 @@ class BuildView {
   }
 
   async load() {
-    const { build } = await read(`/v2/builds/${this.id}`, this.signal);
+    const build = await readBuild(this.id, this.signal);
     this.take(build);
     await Promise.all([
       readAtoms(this.id, this.atoms, () => this.draw(), this.signal),

@@ -1,6 +1,6 @@
 // The console of an atom or of a step.
 
-import { ApiError, read } from "../api.js";
+import { ApiError, read, readBuild } from "../api.js";
 import { stateWords } from "../build/steps.js";
 import { hashOf, linesOf } from "../console/line_link.js";
 import { search } from "../console/search.js";
@@ -94,6 +94,7 @@ class ConsoleView {
         if (wasOver) return;
       } catch (error) {
         if (this.signal.aborted) return;
+        if (error.status === 404) await readBuild(this.params.build, this.signal);
         if (!(error instanceof ApiError) || (error.status !== 0 && error.status < 500)) throw error;
         connected("lost");
         pause = AFTER_LOSS;
@@ -124,8 +125,7 @@ class ConsoleView {
   }
 
   async buildIsOver() {
-    const { build } = await read(`/v2/builds/${this.params.build}`, this.signal);
-    return isOver(build);
+    return isOver(await readBuild(this.params.build, this.signal));
   }
 
   drawHead(title, state, facts) {
