@@ -115,7 +115,9 @@ return (async () => {
   is([layout.tickStep(100, 10), layout.tickText(65, 5), layout.tickText(0.25, 0.05), layout.tickText(7200, 3600)], [10, "1:05", "0.25 s", "2:00:00"]);
 
   // Requests and explanations.
-  is(Object.keys(submit.mistakes({ type: "git", url: "x", hash: "1", env: "A=b\nc", config: "{" })), ["url", "hash", "env", "config"]);
+  is(Object.keys(submit.mistakes({ type: "git", url: "", hash: "1", env: "A=b\nc", config: "{" })), ["url", "hash", "env", "config"]);
+  is(submit.mistakes({ type: "git", url: "/srv/project" }), {}, "the master judges paths");
+  is(["Field 'job_name': no such job", "no"].map(submit.refusal), [["job_name", "no such job"], [null, "no"]]);
   is(submit.requestOf({ type: "directory", project_directory: "/p", env: "A=b=c", job_name: "" }), { type: "directory", project_directory: "/p", env: { A: "b=c" } });
   is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, passed: 3, running: 2, waiting: 3, total: 9 });
   is(progress.words(progress.partsOf([1, 0, 2, 0, 4]), true), "7 atoms: 1 failed, 2 canceled, 4 not run");

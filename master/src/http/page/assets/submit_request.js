@@ -1,8 +1,5 @@
 // What the form for a build says, and what is wrong with it. Pure.
 
-/** How URLs of repositories begin, or a place as ssh writes it: `git@host:path`. */
-const REPOSITORY = /^(https?|ssh|git|file):\/\/\S+$|^[\w.-]+@[\w.-]+:\S+$/;
-
 /**
  * What is wrong with each field, by its name; nothing for fields that are right.
  * @param {Record<string, string>} fields
@@ -12,7 +9,6 @@ export function mistakes(fields) {
   const wrong = {};
   if (fields.type === "git") {
     if (!fields.url) wrong.url = "A URL is needed, such as https://example.org/project.git.";
-    else if (!REPOSITORY.test(fields.url)) wrong.url = "This is no URL of a repository: begin with https://, ssh:// or git@host:.";
     if (fields.hash && !/^[0-9a-f]{40}$/i.test(fields.hash)) wrong.hash = "A commit has 40 hexadecimal digits.";
   } else if (!fields.project_directory) wrong.project_directory = "A directory is needed that all machines of the farm have.";
   else if (!fields.project_directory.startsWith("/")) wrong.project_directory = "Write the whole path, from / on.";
@@ -28,6 +24,16 @@ export function mistakes(fields) {
     }
   }
   return wrong;
+}
+
+/**
+ * What the master finds wrong with a field: its name and the words. The name is null where the master names none.
+ * @param {string} words such as `Field 'url': …`
+ * @returns {[string | null, string]}
+ */
+export function refusal(words) {
+  const found = /^Field '(\w+)': ([^]+)$/.exec(words);
+  return found ? [found[1], found[2]] : [null, words];
 }
 
 /** The request that fields without mistakes ask for. */

@@ -4,10 +4,10 @@ import { change, session } from "../api.js";
 import { fill, h } from "../dom.js";
 import { tab } from "../notify.js";
 import { go, to } from "../router.js";
-import { mistakes, requestOf } from "../submit_request.js";
+import { mistakes, refusal, requestOf } from "../submit_request.js";
 
 const FIELDS = [
-  { name: "url", of: "git", label: "Repository", hint: "https, ssh or git; the master fetches it.", more: { autocomplete: "url" } },
+  { name: "url", of: "git", label: "Repository", hint: "https, ssh or git; the master fetches it. A path where the master allows local sources.", more: { autocomplete: "url" } },
   { name: "branch", of: "git", label: "Branch, tag or ref", hint: "The default branch if nothing is said." },
   { name: "hash", of: "git", label: "Commit", hint: "Of all 40 digits; else the newest of the branch." },
   { name: "project_directory", of: "directory", label: "Directory", hint: "A directory that every machine has at the same path." },
@@ -30,19 +30,33 @@ export async function show({ main, signal }) {
     h("fieldset", {}, h("legend", {}, "Project"), kind("git", "A git repository", true), kind("directory", "A directory", false)),
     FIELDS.map(field), h("details", {}, h("summary", {}, "More"), MORE.map(field)), problem, h("div", { class: "actions" }, button));
   const read = () => Object.fromEntries([...new FormData(form)].map(([name, text]) => [name, text.trim()]));
+  const say = (element, words) => {
+    const input = element.querySelector("input, textarea");
+    if (words) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+    fill(element.querySelector(".wrong"), words);
+  };
   const check = (isWhole) => {
     const fields = read();
     const wrong = mistakes(fields);
     for (const element of form.querySelectorAll("[data-field]")) {
       const { field: name, of } = element.dataset;
-      const isShown = wrong[name] && (isWhole || touched.has(name));
-      const input = element.querySelector("input, textarea");
       element.hidden = Boolean(of) && of !== fields.type;
-      if (isShown) input.setAttribute("aria-invalid", "true");
-      else input.removeAttribute("aria-invalid");
-      fill(element.querySelector(".wrong"), isShown ? wrong[name] : null);
+      say(element, wrong[name] && (isWhole || touched.has(name)) ? wrong[name] : null);
     }
     return wrong;
+  };
+  /** Shows what the master says at the field that it is about. */
+  const refused = (message) => {
+    const [name, words] = refusal(message);
+    const element = name && form.querySelector(`[data-field="${name}"]:not([hidden])`);
+    fill(problem, element ? null : message);
+    problem.hidden = Boolean(element);
+    if (!element) return;
+    say(element, words);
+    const details = element.closest("details");
+    if (details) details.open = true;
+    element.querySelector("input, textarea").focus();
   };
   form.addEventListener("input", () => check(false));
   form.addEventListener("focusout", (event) => {
@@ -63,9 +77,8 @@ export async function show({ main, signal }) {
       const { build_id: build } = await change("POST", "/v2/builds", requestOf(read()));
       go(to.build(build));
     } catch (error) {
-      fill(problem, error.message);
-      problem.hidden = false;
       button.disabled = false;
+      refused(error.message);
     }
   });
   const draw = () => {
