@@ -121,7 +121,7 @@ return (async () => {
   is(submit.requestOf({ type: "directory", project_directory: "/p", env: "A=b=c", job_name: "" }), { type: "directory", project_directory: "/p", env: { A: "b=c" } });
   is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, passed: 3, running: 2, waiting: 3, total: 9 });
   is(progress.words(progress.partsOf([1, 0, 2, 0, 4]), true), "7 atoms: 1 failed, 2 canceled, 4 not run");
-  is(why.partsOf({ seconds: 4, parts: [{ name: "queue", seconds: 1 }, { name: "new_one", seconds: 3 }] }).map(({ word, share }) => [word, share]), [["Waiting for its turn", 0.25], ["new one", 0.75]]);
+  is(why.partsOf({ seconds: 4, parts: [{ name: "queue", seconds: 1 }, { name: "retries", seconds: 0 }, { name: "new_one", seconds: 3 }] }).map(({ word, share }) => [word, share]), [["Waiting for its turn", 0.25], ["new one", 0.75]]);
   is(doing.again({ request_params: { type: "git", url: "u", branch: null }, commit: "c" }, ["a"]), { type: "git", url: "u", hash: "c", atoms_override: ["a"] });
 
   // Apps.

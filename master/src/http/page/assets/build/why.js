@@ -19,13 +19,16 @@ const PARTS = {
   upload: ["Upload", "The last results came to the master, and the archive was made."],
 };
 
+/** Seconds that are shown as nothing. */
+const NOTHING = 0.0005;
+
 /**
- * The parts of an explanation with their shares of the whole. Pure.
+ * The parts of an explanation that took some time, with their shares of the whole. Pure.
  * @param {{seconds: number, parts: {name: string, seconds: number}[]}} explanation
  * @returns {{word: string, hint: string, seconds: number, share: number}[]}
  */
 export function partsOf({ seconds: whole, parts }) {
-  return parts.map(({ name, seconds }) => {
+  return parts.filter(({ seconds }) => seconds >= NOTHING).map(({ name, seconds }) => {
     const [word, hint] = PARTS[name] ?? [short(name, 60).replace(/_/g, " "), ""];
     return { word, hint, seconds, share: whole > 0 ? Math.max(0, seconds) / whole : 0 };
   });
@@ -47,13 +50,13 @@ export class Why {
     const rows = partsOf(explanation).map(({ word, hint, seconds, share }) => {
       const bar = h("span", { class: "share", "aria-hidden": "true" });
       bar.style.width = `${share * 100}%`;
-      return h("tr", { class: seconds > 0 ? null : "none" }, h("th", { scope: "row" }, word, h("span", { class: "hint muted small" }, hint)),
+      return h("tr", {}, h("th", { scope: "row" }, word, h("span", { class: "hint muted small" }, hint)),
         h("td", { class: "number-cell nowrap" }, duration(seconds)), h("td", { class: "number-cell nowrap" }, `${Math.round(share * 100)} %`), h("td", { class: "track" }, bar));
     });
     const whole = h("tr", {}, h("th", { scope: "row" }, "The whole build"), h("td", { class: "number-cell nowrap" }, duration(explanation.seconds)), h("td"), h("td"));
     const longest = explanation.longest_atom;
     fill(this.list, h("table", { class: "reasons" }, h("tbody", {}, rows), h("tfoot", {}, whole)),
-      h("p", { class: "muted small" }, `${count(explanation.num_executors, "executor")} ran its atoms. `,
+      h("p", { class: "muted small" }, explanation.num_executors ? `${count(explanation.num_executors, "executor")} ran its atoms. ` : null,
         longest ? ["The longest atom took ", h("a", { href: to.atom(this.build, longest.subjob_id, longest.atom_id) }, duration(longest.seconds)), "."] : null));
   }
 }
