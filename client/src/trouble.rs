@@ -56,8 +56,8 @@ impl Trouble {
 
 impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
-        if let Some(unknown) = unknown(&error) {
-            return unknown;
+        if let Some(known) = unknown(&error).or_else(|| no_archive(&error)) {
+            return known;
         }
         let trouble = match &error {
             ClientError::Call(CallError::Tls(_)) => Self::usage(error.to_string()),
@@ -83,13 +83,17 @@ impl From<ClientError> for Trouble {
 /// A call about templates or instances failed. What the master refuses because of the command line it says in words that
 /// stand alone.
 pub(crate) fn of_launching(error: ClientError) -> Trouble {
-    let is_no_route = |said: &str| said.starts_with("There is no such route");
     match &error {
         ClientError::Call(CallError::Refused { error: said, .. }) if is_no_route(said) => {
             error.into()
         }
         _ => of_accounts(error),
     }
+}
+
+/// Whether a master knows no such call: it is an older one, or none.
+fn is_no_route(said: &str) -> bool {
+    said.starts_with("There is no such route")
 }
 
 /// A call about users or tokens failed. What the master refuses because of the command line it says in words that stand
@@ -127,7 +131,10 @@ impl From<ResultsError> for Trouble {
 
 /// The user named something that the master does not know, which it says in the original's words.
 fn unknown(error: &ClientError) -> Option<Trouble> {
-    let ClientError::Call(CallError::Refused { url, status, error }) = error else {
+    let ClientError::Call(CallError::Refused {
+        url, status, error, ..
+    }) = error
+    else {
         return None;
     };
     if status.as_u16() != 404 {
@@ -141,6 +148,22 @@ fn unknown(error: &ClientError) -> Option<Trouble> {
     let slave = number("Requested slave (slave_id=", ") does not exist.")?;
     let trouble = Trouble::usage(format!("the master {url} has no slave {slave}"));
     Some(trouble.hint("`clusterrunner slaves` lists the slaves that it knows"))
+}
+
+/// A build whose results are asked for never had an archive, or has none any more: the master says why.
+fn no_archive(error: &ClientError) -> Option<Trouble> {
+    let ClientError::Call(CallError::Refused {
+        status,
+        error: said,
+        is_explained: true,
+        ..
+    }) = error
+    else {
+        return None;
+    };
+    let is_without =
+        said.contains(" has no archive: ") || said.starts_with("The results of build ");
+    (status.as_u16() == 404 && is_without).then(|| Trouble::new(said.trim_end_matches('.')))
 }
 
 fn hint_for(error: &CallError) -> Option<&'static str> {
@@ -165,7 +188,13 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Address { .. } => {
             Some("write the master's address as HOST:PORT, such as farm.example.org:43000")
         }
-        CallError::Refused { status, .. } if status.as_u16() == 404 => {
+        // What this master explains, it knows.
+        CallError::Refused {
+            status,
+            error,
+            is_explained,
+            ..
+        } if status.as_u16() == 404 && (!is_explained || is_no_route(error)) => {
             Some("is this really the address of a ClusterRunner master?")
         }
         CallError::Malformed { .. } | CallError::NoSession { .. } => {

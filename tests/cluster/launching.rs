@@ -112,3 +112,29 @@ fn what_can_not_be_launched_is_said() {
     machine.run_to(2, &["instance", "logs", "7"]);
     assert_eq!(instances(&machine), Vec::<Value>::new());
 }
+
+#[test]
+fn a_build_that_ended_before_its_first_command_has_nothing_to_show() {
+    let machine = Machine::new("Unused: {commands: ['true'], atomizers: [{A: 'echo 1'}]}\n");
+    let says = |code, arguments: &[&str], words: &[&str], never: &str| {
+        let ended = machine.run_to(code, arguments);
+        for word in words {
+            assert!(ended.stderr.contains(word), "{word}: {ended:#?}");
+        }
+        assert!(!ended.stderr.contains(never), "{never}: {ended:#?}");
+    };
+    // The project is no repository.
+    says(3, &["launch", "."], &["Build 1 makes"], "0_0");
+    let no_archive = ["Build 1 has no archive"];
+    says(5, &["results", "1"], &no_archive, "really the address");
+    let is_over = ["build 1 is over and keeps no output of setup_build"];
+    says(5, &["logs", "1", "--setup"], &is_over, "--follow waits");
+    says(
+        5,
+        &["logs", "1", "--setup", "-f"],
+        &is_over,
+        "--follow waits",
+    );
+    let unknown = ["the master has no slave 7", "its slaves are: 1"];
+    says(2, &["logs", "1", "--setup", "7"], &unknown, "is over");
+}

@@ -71,7 +71,7 @@ async fn a_set_up_is_seen_while_it_runs() {
     let none = client(&farm, &["logs", &build.to_string(), "--teardown"]);
     let told = String::from_utf8(none.stderr).unwrap();
     assert!(
-        told.contains("there is no output of teardown_build of build 1"),
+        told.contains("build 1 is over and keeps no output of teardown_build"),
         "{told}"
     );
 }

@@ -177,10 +177,13 @@ async fn say_why(client: &Client, end: &BuildView) {
     {
         output::complain(plain(&why));
     }
-    output::note(format!(
-        "`{}` shows what the build printed",
-        command(format!("logs {build} 0_0"))
-    ));
+    // A repository that could not be fetched has no atom, and the verdict has said all there is.
+    if client.atom(build, subjob, atom).await.is_ok() {
+        output::note(format!(
+            "`{}` shows what the build printed",
+            command(format!("logs {build} 0_0"))
+        ));
+    }
 }
 
 /// Waits until an instance answers or is over.

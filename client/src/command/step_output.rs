@@ -28,10 +28,13 @@ pub(super) async fn print(
 ) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master; the others ride through its restart.
     first.build(build).await?;
+    if let Some(slave) = asked.1 {
+        check_slave(client, build, slave).await?;
+    }
     let mut filter = (!raw).then(ConsoleFilter::new);
     let mut line = 0;
     let mut chosen = None;
-    let is_printed = loop {
+    let (is_printed, is_over) = loop {
         // Asked before the output is read, so that nothing written before the end is missed.
         let view = client.build(build).await?;
         let steps = client.steps(build).await?;
@@ -51,8 +54,10 @@ pub(super) async fn print(
             Ok(_) | Err(_) if may_come && !output::is_closed() => {
                 tokio::time::sleep(FOLLOW_PAUSE).await;
             }
-            Ok(_) => break step.is_some(),
-            Err(error) if error.status().is_some_and(|status| status == 404) => break false,
+            Ok(_) => break (step.is_some(), view.status.is_over()),
+            Err(error) if error.status().is_some_and(|status| status == 404) => {
+                break (false, view.status.is_over());
+            }
             Err(error) => return Err(error.into()),
         }
     };
@@ -61,17 +66,41 @@ pub(super) async fn print(
     }
     match is_printed {
         true => Ok(ExitCode::Success),
-        false => Err(nothing(build, asked)),
+        false => Err(nothing(build, asked, is_over)),
     }
 }
 
-fn nothing(build: BuildId, (kind, slave): Asked) -> Trouble {
+/// Whether a slave that is named is one of the farm's, or did something for the build before it left.
+async fn check_slave(client: &Client, build: BuildId, slave: SlaveId) -> Result<(), Trouble> {
+    let slaves = client.slaves().await?;
+    if slaves.iter().any(|known| known.id == slave) {
+        return Ok(());
+    }
+    let mut steps = client.steps(build).await?.into_iter();
+    if steps.any(|step| step.slave_id == Some(slave)) {
+        return Ok(());
+    }
+    let known: Vec<String> = slaves.iter().map(|slave| slave.id.to_string()).collect();
+    let trouble = Trouble::usage(format!("the master has no slave {slave}"));
+    Err(trouble.hint(match known.is_empty() {
+        true => "it has no slaves now".to_owned(),
+        false => format!("its slaves are: {}", known.join(", ")),
+    }))
+}
+
+fn nothing(build: BuildId, (kind, slave): Asked, is_over: bool) -> Trouble {
     let command = match kind {
         StepKind::Atomizer => "the atomizers",
         StepKind::Setup => "setup_build",
         StepKind::Teardown => "teardown_build",
     };
     let slave = slave.map_or_else(String::new, |slave| format!(" on slave {slave}"));
+    if is_over {
+        return Trouble::new(format!(
+            "build {build} is over and keeps no output of {command}{slave}"
+        ))
+        .hint("its job has no such command, the build ended before it, or its results are removed by now");
+    }
     Trouble::new(format!("there is no output of {command} of build {build}{slave}")).hint(
         "it is there from the beginning of the command until the results of the build are removed; --follow waits for it",
     )

@@ -45,6 +45,8 @@ pub enum CallError {
         status: StatusCode,
         /// The peer's own words.
         error: String,
+        /// Whether the words came as ClusterRunner sends them: `{"error": "..."}`.
+        is_explained: bool,
     },
     /// Nothing can be signed for the peer, since it does not name its session.
     #[error(

@@ -153,14 +153,15 @@ impl Caller {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        let error = match serde_json::from_str::<ErrorBody>(&text) {
-            Ok(body) => body.error,
-            Err(_) => text.chars().take(SHOWN_OF_STRANGERS).collect(),
+        let (error, is_explained) = match serde_json::from_str::<ErrorBody>(&text) {
+            Ok(body) => (body.error, true),
+            Err(_) => (text.chars().take(SHOWN_OF_STRANGERS).collect(), false),
         };
         Err(CallError::Refused {
             url: shown(url),
             status,
             error,
+            is_explained,
         })
     }
 }
