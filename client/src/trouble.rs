@@ -182,6 +182,15 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
                 "`clusterrunner token create` makes a token; one is given with --token or in CLUSTERRUNNER_TOKEN",
             )
         }
+        // Said without a token, and by some calls where the token is nobody's.
+        CallError::Refused { status, error, .. }
+            if status.as_u16() == 401 && error.starts_with("This needs the farm's secret") =>
+        {
+            Some(
+                "`clusterrunner token create` makes a token; one that is valid is given with --token or in \
+                 CLUSTERRUNNER_TOKEN, the `secret` in clusterrunner.conf",
+            )
+        }
         CallError::Refused { status, .. } if status.as_u16() == 401 => Some(
             "master and client must have the same `secret` in their clusterrunner.conf, and clocks that agree",
         ),

@@ -178,11 +178,31 @@ fn the_log_of_an_app_is_shown_and_followed() {
 #[test]
 fn what_is_wrong_with_an_app_is_said_in_the_masters_words() {
     let machine = shop();
+    machine.run_to(0, &["app", "create", "empty"]);
     for (arguments, expected) in [
         (&["app", "create", "shop"][..], "already exists"),
         (&["app", "create", "Shop"], "only a to z"),
         (&["app", "scale", "shop", "nope=1"], "nope does not exist"),
-        (&["app", "rollback", "shop", "v99"], "no such part"),
+        (
+            &["app", "rollback", "shop", "v99"],
+            "shop has no release v99",
+        ),
+        (
+            &["app", "rollback", "shop", "v99"],
+            "`clusterrunner app releases shop` lists",
+        ),
+        (&["app", "rollback", "other", "v1"], "no such app"),
+        (
+            &["app", "domains", "shop", "--remove", "nope.example.org"],
+            "shop has no domain nope.example.org",
+        ),
+        (
+            &["app", "domains", "shop", "--remove", "nope.example.org"],
+            "`clusterrunner app domains shop` lists",
+        ),
+        (&["app", "config", "shop", "A B=1"], "no blanks"),
+        (&["app", "scale", "empty", "web=1"], "No build associated"),
+        (&["app", "scale", "empty", "web=1"], "app deploy APP"),
         (
             &["app", "config", "shop", "--memory", "web=lots"],
             "Limit format",
@@ -198,5 +218,35 @@ fn what_is_wrong_with_an_app_is_said_in_the_masters_words() {
             refused.stderr.contains(expected),
             "{arguments:?}: {refused:#?}"
         );
+    }
+}
+
+#[test]
+fn a_token_that_opens_nothing_is_told_as_other_commands_tell_it() {
+    let machine = shop();
+    let told = |arguments: &[&str]| {
+        let mut command = machine.command(arguments);
+        let refused = command.env("CLUSTERRUNNER_TOKEN", "bad").output().unwrap();
+        assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+        let told = String::from_utf8(refused.stderr).unwrap();
+        let (_, told) = told.split_once(" refused with ").unwrap();
+        told.to_owned()
+    };
+    let expected = told(&["template", "delete", "nope"]);
+    assert!(
+        expected.contains("clusterrunner token create"),
+        "{expected}"
+    );
+    for arguments in [
+        &["apps"][..],
+        &["app", "info", "shop"],
+        &["app", "rollback", "shop", "v1"],
+        &["app", "run", "shop", "--", "true"],
+    ] {
+        assert_eq!(told(arguments), expected, "{arguments:?}");
+    }
+    for arguments in [&["app", "logs", "shop"][..], &["user", "list"]] {
+        let told = told(arguments);
+        assert!(told.contains("clusterrunner token create"), "{told}");
     }
 }

@@ -17,6 +17,8 @@ use clusterrunner_client::Client;
 use clusterrunner_client::ClientError;
 use clusterrunner_client::client::{App, said_of_app};
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::auth::gate::UnknownToken;
+use clusterrunner_common::caller::CallError;
 use reqwest::StatusCode;
 use std::collections::BTreeMap;
 
@@ -74,9 +76,7 @@ pub(crate) async fn run(options: AppOptions, common: CommonOptions) -> Result<Ex
         AppTask::Config(options) => config::run(&client, *options).await?,
         AppTask::Releases { app, json } => show::releases(&client, &app, json).await?,
         AppTask::Rollback { app, release } => {
-            let made = client.roll_app_back(&app, release).await;
-            made.map_err(of_apps)?;
-            show::made(&client, &app).await?;
+            roll_back(&client, &app, release).await?;
         }
         AppTask::Run { app, command } => return run::run(&client, &app, &command).await,
         AppTask::Logs { app, shown } => print_log(&patient, &client, &app, &shown).await?,
@@ -108,6 +108,40 @@ async fn scale(client: &Client, app: &str, numbers: Vec<(String, u32)>) -> Resul
     show::scaled(client, app).await
 }
 
+async fn roll_back(client: &Client, app: &str, release: Option<u64>) -> Result<(), Trouble> {
+    if let Err(error) = client.roll_app_back(app, release).await {
+        return Err(match release {
+            Some(version) if is_part_missing(client, app, &error).await => {
+                Trouble::usage(format!("{app} has no release v{version}")).hint(format!(
+                    "`{}` lists its releases",
+                    command(format_args!("app releases {app}"))
+                ))
+            }
+            _ => of_apps(error),
+        });
+    }
+    show::made(client, app).await
+}
+
+async fn remove_domain(client: &Client, app: &str, domain: &str) -> Result<(), Trouble> {
+    let Err(error) = client.remove_domain(app, domain).await else {
+        output::tell(format!("{domain} does not lead to {app} any more."));
+        return Ok(());
+    };
+    Err(match is_part_missing(client, app, &error).await {
+        true => Trouble::usage(format!("{app} has no domain {domain}")).hint(format!(
+            "`{}` lists its domains",
+            command(format_args!("app domains {app}"))
+        )),
+        false => of_apps(error),
+    })
+}
+
+/// Whether the master says "not found" of a part of an app that is there.
+async fn is_part_missing(client: &Client, app: &str, error: &ClientError) -> bool {
+    error.status() == Some(StatusCode::NOT_FOUND) && client.app(app).await.is_ok()
+}
+
 async fn domains(
     client: &Client,
     app: &str,
@@ -115,8 +149,7 @@ async fn domains(
     json: bool,
 ) -> Result<(), Trouble> {
     for domain in remove {
-        client.remove_domain(app, domain).await.map_err(of_apps)?;
-        output::tell(format!("{domain} does not lead to {app} any more."));
+        remove_domain(client, app, domain).await?;
     }
     for domain in add {
         client.add_domain(app, domain).await.map_err(of_apps)?;
@@ -130,18 +163,43 @@ async fn domains(
 
 /// A call about apps failed. What the master refuses because of the command line it says in words that stand alone.
 fn of_apps(error: ClientError) -> Trouble {
+    let error = of_bad_token(error);
     let Some(said) = said_of_app(&error) else {
         return error.into();
     };
     match error.status() {
         Some(StatusCode::NOT_FOUND) if said == "Not found" => {
-            Trouble::usage("there is no such app, or no such part of it, that you may see")
+            Trouble::usage("there is no such app that you may see")
                 .hint("`clusterrunner apps` lists the apps")
+        }
+        Some(StatusCode::BAD_REQUEST) if said.starts_with("No build associated") => {
+            Trouble::usage(said).hint(format!(
+                "the app has no code yet: bring it some with `{}`, or with a `git push`",
+                command("app deploy APP TEMPLATE")
+            ))
         }
         Some(StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::NOT_FOUND) => {
             Trouble::usage(said)
         }
         Some(StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE) => Trouble::new(said),
         _ => error.into(),
+    }
+}
+
+/// The controller's API says less of a token that opens nothing than the farm's own does: its words are for other clients.
+fn of_bad_token(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Call(CallError::Refused {
+            url,
+            status: StatusCode::UNAUTHORIZED,
+            error,
+            is_explained: false,
+        }) if error.contains("Invalid token") => ClientError::Call(CallError::Refused {
+            url,
+            status: StatusCode::UNAUTHORIZED,
+            error: UnknownToken::Nobodys.to_string(),
+            is_explained: true,
+        }),
+        other => other,
     }
 }

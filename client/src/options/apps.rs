@@ -147,7 +147,7 @@ pub(crate) struct ConfigOptions {
     #[arg(value_parser = app_id)]
     pub(crate) app: String,
     /// A variable to set
-    #[arg(value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) set: Vec<(String, String)>,
     /// A variable to remove; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -203,6 +203,15 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
+/// A variable to set. The API takes more names; no shell can use one with a blank.
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = pair(text)?;
+    match name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        true => Err("the name of a variable has no blanks and no control characters"),
+        false => Ok((name, value)),
+    }
+}
+
 fn number_of_type(text: &str) -> Result<(String, u32), &'static str> {
     const RIGHT: &str = "expected a process type and a number, such as web=3";
     let (process, number) = pair(text).map_err(|_| RIGHT)?;
@@ -252,5 +261,9 @@ mod tests {
         assert_eq!((version("v3"), version("3")), (Ok(3), Ok(3)));
         assert!(version("vv3").is_err());
         assert_eq!(pair("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(variable("A=b c"), Ok(("A".to_owned(), "b c".to_owned())));
+        for wrong in ["A B=1", " A=1", "A\n=1", "=1", "A"] {
+            assert!(variable(wrong).is_err(), "{wrong:?}");
+        }
     }
 }
