@@ -108,10 +108,28 @@ pub(crate) fn of_accounts(error: ClientError) -> Trouble {
         return error.into();
     };
     match status.as_u16() {
-        400 | 404 | 409 => Trouble::usage(said.clone()),
+        400 | 404 | 409 => match where_known(said) {
+            Some(hint) => Trouble::usage(said.clone()).hint(hint),
+            None => Trouble::usage(said.clone()),
+        },
         403 | 429 => Trouble::new(said.clone()),
         _ => error.into(),
     }
+}
+
+/// Which command lists what there is, where the master does not know what the user named.
+fn where_known(said: &str) -> Option<&'static str> {
+    let said = said.to_ascii_lowercase();
+    let is_unknown = |what: &str| said.starts_with(what);
+    if is_unknown("there is no template ") {
+        return Some("`clusterrunner templates` lists the templates");
+    }
+    if is_unknown("instance ") && said.contains(" is unknown") {
+        return Some("`clusterrunner instances --all` lists the instances");
+    }
+    is_unknown("there is no user ").then_some(
+        "`clusterrunner user list` lists the users, and `clusterrunner user create NAME` makes one",
+    )
 }
 
 impl From<CallError> for Trouble {

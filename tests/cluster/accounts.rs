@@ -228,6 +228,13 @@ async fn what_is_wrong_is_told_before_anything_is_asked() {
         2,
         "There is no user named bob",
     );
+    let unknown = ["token", "create", "--user", "bob", "--name", "x"];
+    for words in [
+        "There is no user named bob",
+        "clusterrunner user create NAME",
+    ] {
+        told(&farm.given("", &unknown), 2, words);
+    }
     told(
         &farm.given("", &["token", "create", "--name", "x"]),
         2,

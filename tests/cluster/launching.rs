@@ -101,7 +101,8 @@ fn what_can_not_be_launched_is_said() {
     assert!(failed.stderr.contains("logs 1 0_0"), "{failed:#?}");
     let unknown = machine.run_to(2, &["launch", "no-such-template"]);
     assert!(
-        unknown.stderr.contains("no template no-such-template"),
+        unknown.stderr.contains("no template no-such-template")
+            && unknown.stderr.contains("`clusterrunner templates` lists"),
         "{unknown:#?}"
     );
     let branch = machine.run_to(2, &["launch", "some-template", "--branch", "x"]);
@@ -109,7 +110,8 @@ fn what_can_not_be_launched_is_said() {
         branch.stderr.contains("are for repositories"),
         "{branch:#?}"
     );
-    machine.run_to(2, &["instance", "logs", "7"]);
+    let unknown = machine.run_to(2, &["instance", "logs", "7"]);
+    assert!(unknown.stderr.contains("instances --all"), "{unknown:#?}");
     assert_eq!(instances(&machine), Vec::<Value>::new());
 }
 

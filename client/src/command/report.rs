@@ -59,6 +59,31 @@ pub(super) fn say_verdict(build: &BuildView, compat: bool) {
         }
     };
     output::say(format!("{}{warnings}", styled(style, verdict)));
+    if let Some(help) = what_helps(build) {
+        output::note(help);
+    }
+}
+
+/// What to do about a build that ended without a verdict about its atoms.
+fn what_helps(build: &BuildView) -> Option<String> {
+    let logs = |step: &str| command(format!("logs {} --{step}", build.id));
+    if build.status == BuildStatus::Finished && build.lacks_atoms {
+        return Some(
+            "`allow_no_atoms: true` in the job lets a build without atoms pass".to_owned(),
+        );
+    }
+    let reason = build.error_message.as_deref()?;
+    if build.status != BuildStatus::Error {
+        return None;
+    }
+    if reason.starts_with("Atomizer command failed") {
+        return Some(format!(
+            "`{}` shows what the atomizers printed",
+            logs("atomizer")
+        ));
+    }
+    let is_of_setup = reason.contains("setup_build ");
+    is_of_setup.then(|| format!("`{}` shows what setup_build printed", logs("setup")))
 }
 
 fn verdict(build: &BuildView) -> (Style, String) {

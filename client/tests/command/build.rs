@@ -144,6 +144,34 @@ fn a_build_in_error_exits_with_3_and_says_why() {
 }
 
 #[test]
+fn what_helps_stands_below_the_verdict() {
+    let user = User::new();
+    let in_error = |message: &str| BuildView {
+        error_message: Some(message.to_owned()),
+        ..view(BuildStatus::Error)
+    };
+    let without_atoms = BuildView {
+        lacks_atoms: true,
+        ..finished(0, vec![])
+    };
+    for (build, code, help) in [
+        (in_error("Atomizer command failed!"), 3, "logs 1 --atomizer"),
+        (in_error("setup_build exited with 3"), 3, "logs 1 --setup"),
+        (without_atoms, 6, "`allow_no_atoms: true` in the job"),
+    ] {
+        let master = FakeMaster::start([build]);
+        for command in [BUILD, &["wait", "1"]] {
+            user.run_at(&master, command)
+                .expect_code(code)
+                .expect(&[], &[help]);
+        }
+    }
+    let master = FakeMaster::start([in_error("The repository is not there.")]);
+    let ended = user.run_at(&master, BUILD).expect_code(3);
+    assert!(!ended.stderr.contains("logs 1"), "{ended:#?}");
+}
+
+#[test]
 fn a_build_that_somebody_cancels_exits_with_4() {
     let user = User::new();
     let master = FakeMaster::start([building(2, 0, 0), canceled()]);
