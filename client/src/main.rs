@@ -19,8 +19,8 @@ mod farm;
 
 mod command;
 
-use clap::Parser as _;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser as _};
 use clusterrunner_client::exit_code::ExitCode as Code;
 use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
     let options = match Options::try_parse() {
         Ok(options) => options,
-        Err(error) => return not_understood(&error),
+        Err(error) => return not_understood(&with_whole_usage(error)),
     };
     output::set_volume(options.common.quiet, options.common.verbose);
     match command::run(options) {
@@ -66,6 +66,27 @@ fn main() -> ExitCode {
             trouble.code.into()
         }
     }
+}
+
+/// The same error with the usage that the help of its subcommand shows. By itself clap lists what is required and what
+/// happens to be given, from the environment too, and no `[OPTIONS]`.
+fn with_whole_usage(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else {
+        return error;
+    };
+    let usage = usage.to_string();
+    let mut command = Options::command();
+    command.build();
+    // After `Usage: clusterrunner` come the subcommands, and then the arguments.
+    for word in usage.split_whitespace().skip(2) {
+        let Some(subcommand) = command.find_subcommand(word) else {
+            break;
+        };
+        command = subcommand.clone();
+    }
+    let usage = ContextValue::StyledStr(command.render_usage());
+    error.insert(ContextKind::Usage, usage);
+    error
 }
 
 /// Shows help that was asked for, or what is wrong with the command line.

@@ -125,6 +125,23 @@ fn help_is_a_subcommand_and_unknown_ones_get_hints() {
 }
 
 #[test]
+fn a_wrong_command_line_gets_the_usage_of_the_help() {
+    let user = User::new();
+    for (arguments, help) in [
+        (&["logs"][..], &["help", "logs"][..]),
+        (&["logs", "-m", "127.0.0.1:1"], &["help", "logs"]),
+        (&["app", "scale"], &["help", "app", "scale"]),
+        (&["results", "1", "--nope"], &["help", "results"]),
+    ] {
+        let help = user.run(help).expect_code(0).stdout;
+        let usage = help.lines().find(|line| line.starts_with("Usage: "));
+        user.run(arguments)
+            .expect_code(2)
+            .expect(&[], &[usage.unwrap(), "[OPTIONS]"]);
+    }
+}
+
+#[test]
 fn status_of_a_build_shows_why_it_failed() {
     let user = User::new();
     let mut build = finished(2, vec![atom_of(1, AtomState::Completed, Some(-11))]);
