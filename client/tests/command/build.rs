@@ -390,7 +390,7 @@ fn a_directory_without_jobs_is_refused_with_an_example() {
     user.run(&["build", "empty"]).expect_code(2).expect(
         &[],
         &[
-            "/clusterrunner.yaml\nhint: it says what to run",
+            "/clusterrunner.yaml\nhint: a clusterrunner.yaml says what to run",
             "  atomizers:",
         ],
     );
