@@ -203,7 +203,8 @@ impl Pushes {
         directory: PathBuf,
         (program, mark): (&Path, &str),
     ) -> io::Result<Self> {
-        let limits = (parts.limits, parts.max_memory_bytes);
+        let space = parts.space.clone();
+        let limits = (parts.limits, parts.max_memory_bytes, space);
         Ok(Self {
             git: Git::prepare(directory, program, mark, limits)?,
             parts,

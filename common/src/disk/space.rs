@@ -57,6 +57,12 @@ impl DiskSpace {
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
+    /// Bytes that may be written there without touching the reserve; `None` if the system does not say.
+    #[must_use]
+    pub fn usable(&self) -> Option<u64> {
+        Some(self.free()?.saturating_sub(self.reserve))
+    }
+
     /// Whether `needed` more bytes leave the reserve untouched. A system that does not say how much
     /// is free is taken at its writes.
     ///

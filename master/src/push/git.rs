@@ -4,6 +4,7 @@
 use super::hook::{SOCKET_VARIABLE, TOKEN_VARIABLE};
 use super::names::{Protocol, Service};
 use super::running::{GivenUp, Running};
+use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::{GitLimits, UNDER_WAY};
 use clusterrunner_common::process::command::MARK_VARIABLE;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -81,6 +82,7 @@ pub(crate) struct Git {
     ending: TaskTracker,
     limits: GitLimits,
     max_memory_bytes: u64,
+    space: DiskSpace,
 }
 
 /// Which part of a conversation git has.
@@ -100,7 +102,7 @@ impl Git {
         directory: PathBuf,
         program: &Path,
         mark: &str,
-        (limits, max_memory_bytes): (GitLimits, u64),
+        (limits, max_memory_bytes, space): (GitLimits, u64, DiskSpace),
     ) -> io::Result<Self> {
         let hooks = directory.join("hooks");
         fs::DirBuilder::new()
@@ -125,7 +127,15 @@ impl Git {
             ending: TaskTracker::new(),
             limits,
             max_memory_bytes,
+            space,
         })
+    }
+
+    /// How many bytes a push may bring: what is reserved of the disk stays free. git takes 0 for no bound.
+    fn most_bytes(&self) -> u64 {
+        let most = self.limits.pack_bytes;
+        let usable = self.space.usable();
+        usable.map_or(most, |usable| usable.min(most)).max(1)
     }
 
     /// Where the master listens to hooks.
@@ -161,7 +171,7 @@ impl Git {
                     .arg("-c")
                     .arg(format!("core.hooksPath={}", hooks.display()))
                     .arg("-c")
-                    .arg(format!("receive.maxInputSize={}", self.limits.pack_bytes))
+                    .arg(format!("receive.maxInputSize={}", self.most_bytes()))
                     .arg("-c")
                     .arg(format!("receive.hideRefs={UNDER_WAY}"))
                     .arg("receive-pack");
@@ -271,5 +281,27 @@ impl Git {
             .env(MARK_VARIABLE, &self.mark)
             .current_dir("/");
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_leaves_what_is_reserved_of_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let git = |reserve| {
+            let space = DiskSpace::new(directory.path(), reserve);
+            let limits = GitLimits {
+                pack_bytes: 2,
+                ..GitLimits::default()
+            };
+            let limits = (limits, 0, space);
+            let (directory, program) = (directory.path().to_owned(), Path::new("/bin/true"));
+            Git::prepare(directory, program, "mark:", limits).unwrap()
+        };
+        assert_eq!(git(0).most_bytes(), 2);
+        assert_eq!(git(u64::MAX).most_bytes(), 1);
     }
 }
