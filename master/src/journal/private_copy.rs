@@ -155,7 +155,7 @@ fn copy(journal: &Path) -> Result<Scratch, JournalError> {
 }
 
 /// As long as the engine has a journal open it holds this lock.
-fn lock(journal: &Path) -> Result<Option<File>, JournalError> {
+pub(super) fn lock(journal: &Path) -> Result<Option<File>, JournalError> {
     let data = match File::open(journal.join(files::DATA)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(JournalError::open(journal))?,

@@ -14,34 +14,43 @@ use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
 use serde_json::json;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// A journal with the state that its events lead to.
 struct Master {
     journal: Journal,
     cluster: Cluster,
+    // Fields are dropped in their order: this one after the journal.
+    _files: Files,
 }
 
-/// The engine's own thread may have the files for a moment after their journal was dropped.
-fn opened(directory: &Path) -> Result<Journal, JournalError> {
-    let began = std::time::Instant::now();
-    loop {
-        match Journal::open(directory) {
-            Err(JournalError::InUse { .. } | JournalError::Engine { .. })
-                if began.elapsed() < std::time::Duration::from_secs(30) =>
-            {
-                std::thread::yield_now();
-            }
-            opened => return opened,
+/// The files of a journal. Their drop waits until nothing has them open: the engine's own thread may have them for a
+/// moment after the journal is dropped, and a look at them in that moment is refused.
+struct Files(PathBuf);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let began = Instant::now();
+        while matches!(private_copy::lock(&self.0), Err(JournalError::InUse { .. }))
+            && began.elapsed() < Duration::from_secs(30)
+        {
+            std::thread::yield_now();
         }
     }
 }
 
 impl Master {
     fn start(directory: &Path) -> Result<Self, JournalError> {
-        let mut journal = opened(directory)?;
+        let _files = Files(directory.to_owned());
+        let mut journal = Journal::open(directory)?;
         let cluster = journal.recover()?;
         cluster.check().unwrap();
-        Ok(Self { journal, cluster })
+        Ok(Self {
+            journal,
+            cluster,
+            _files,
+        })
     }
 
     async fn happen(&mut self, facts: impl IntoIterator<Item = Fact>) {
@@ -276,7 +285,7 @@ async fn a_death_at_any_step_of_a_snapshot_loses_nothing() {
     let written = writer.finish().unwrap();
     store.sync().unwrap();
     let before = master.cluster.clone();
-    drop((master, store));
+    drop((store, master));
     let mut master = Master::start(directory.path()).unwrap();
     assert_eq!(master.cluster, before);
     master.happen([finished(1, 0)]).await;
@@ -299,7 +308,7 @@ async fn a_death_at_any_step_of_a_snapshot_loses_nothing() {
         writer.subjobs(9, BuildId(1), chunk, &subjobs).unwrap();
     }
     snapshot::count(&store, 9, writer.finish().unwrap()).unwrap();
-    drop((master, store));
+    drop((store, master));
     let mut master = Master::start(directory.path()).unwrap();
     assert_eq!(master.cluster, before);
     master.happen([finished(1, 1)]).await;

@@ -43,12 +43,10 @@ async fn a_damaged_or_missing_event_is_named_and_nothing_starts() {
         .flat_map(|n| [queued(n), failed(n, "x".repeat(30_000))])
         .collect();
     master.happen(facts).await;
-    let store = master.journal.store.clone();
-    drop(master);
     let key = event_key(3, 1);
-    let good = store.events.get(&key).unwrap().unwrap();
-    spoil(&store.events, &key);
-    drop(store);
+    let good = master.journal.store.events.get(&key).unwrap().unwrap();
+    spoil(&master.journal.store.events, &key);
+    drop(master);
     let error = refusal(directory.path());
     assert!(
         error.contains("event 3 of the journal is damaged (its checksum"),
@@ -284,11 +282,10 @@ async fn events_that_share_a_record_are_lost_together_and_counted() {
     let before = master.cluster.clone();
     master.happen((3..=7).map(queued)).await;
     master.happen([queued(8)]).await;
-    let store = master.journal.store.clone();
+    let events = &master.journal.store.events;
+    assert_eq!(events.len(), 4);
+    spoil(events, &event_key(2, 0));
     drop(master);
-    assert_eq!(store.events.len(), 4);
-    spoil(&store.events, &event_key(2, 0));
-    drop(store);
     let findings = examine(directory.path()).unwrap();
     let lost =
         "event 2: its checksum does not fit - what it and the 5 events after it say".to_owned();

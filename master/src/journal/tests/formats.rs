@@ -286,7 +286,7 @@ async fn other_formats_are_refused_and_left_as_they_are() {
         let expected =
             format!("the journal has format {format}, and this version reads format 1 only");
         let refusals = [
-            opened(&journal).map(drop).unwrap_err().to_string(),
+            Journal::open(&journal).map(drop).unwrap_err().to_string(),
             examine::examine(&journal)
                 .map(drop)
                 .unwrap_err()
