@@ -7,6 +7,7 @@ mod cancel;
 mod deploy;
 mod drain;
 mod explain;
+mod init;
 mod instances;
 mod interrupt;
 mod journal;
@@ -61,6 +62,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Explain(options) => wait_for(explain::run(options, common)),
         Command::Trace(options) => wait_for(trace::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
+        Command::Init(options) => init::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),

@@ -35,7 +35,8 @@ use std::time::Duration;
 const ABOUT: &str = "Runs a build or a test suite as many small pieces on machines you own.";
 
 const FIRST_STEPS: &str = "\
-First steps, in a directory with a clusterrunner.yaml:
+First steps, in a project:
+  clusterrunner init                write its clusterrunner.yaml
   clusterrunner validate            check the file
   clusterrunner build               run it on this machine
   clusterrunner status              show the builds
@@ -147,6 +148,16 @@ Example:
 Example:
   clusterrunner slaves --master-url farm.example.org:43000")]
     Slaves(SlavesOptions),
+    /// Write a clusterrunner.yaml for a project, after a look at how it is tested
+    #[command(after_help = "\
+Knows test files of pytest and unittest, cargo packages and workspaces, the script `test` of a
+package.json (vitest, jest, mocha and node --test by file), Go modules, and the targets `test` and
+`check` of a Makefile.
+
+Examples:
+  clusterrunner init                the project in this directory
+  clusterrunner init --print        only show what would be written")]
+    Init(InitOptions),
     /// Check a clusterrunner.yaml without running anything
     #[command(after_help = "\
 Says for each mistake the line, the column and what to write instead.
@@ -525,6 +536,20 @@ pub(crate) struct ManOptions {
     /// Write clusterrunner.1 and a page for each subcommand into this directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Options of `clusterrunner init`.
+#[derive(Args, Debug)]
+pub(crate) struct InitOptions {
+    /// The directory of the project
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Print the file and write nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Write over a clusterrunner.yaml that is there
+    #[arg(long, conflicts_with = "print")]
+    pub(crate) force: bool,
 }
 
 /// Options of `clusterrunner validate`.

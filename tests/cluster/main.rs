@@ -54,6 +54,7 @@ mod held_results;
 mod house;
 mod https;
 mod incarnations;
+mod init_jobs;
 mod instances;
 mod job_commands;
 mod joining;

@@ -186,7 +186,8 @@ pub(crate) fn job_file(path: &Path) -> Result<Vec<u8>, Trouble> {
     read_job_file(path).map_err(|error| match error {
         JobFileError::Missing(path) => {
             let hint = format!(
-                "a {JOB_FILE} says what to run; begin with this, and see `clusterrunner validate`:\n\n{JOB_FILE_EXAMPLE}\n"
+                "a {JOB_FILE} says what to run: `clusterrunner init` writes one for projects that it knows; else begin with \
+                 this, and see `clusterrunner validate`:\n\n{JOB_FILE_EXAMPLE}\n"
             );
             Trouble::usage(format!("there is no {}", path.display())).hint(hint)
         }

@@ -51,7 +51,7 @@ fn each_mistake_has_its_place_and_cure() {
         &[],
         &[
             "error: there is no nowhere",
-            "hint: a clusterrunner.yaml says what to run; begin with this",
+            "hint: a clusterrunner.yaml says what to run: `clusterrunner init` writes one",
         ],
     );
 }
