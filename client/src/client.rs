@@ -15,6 +15,8 @@ pub use consoles::Archive;
 use crate::error::ClientError;
 use clusterrunner_common::api::{MasterBody, MasterView, VersionBody};
 use clusterrunner_common::caller::{CallError, Caller};
+use clusterrunner_common::clock::Timestamp;
+use reqwest::header::{DATE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -118,6 +120,23 @@ impl Client {
     /// See [`ClientError`].
     pub async fn version(&self) -> Result<VersionBody, ClientError> {
         self.read("/v1/version").await
+    }
+
+    /// The master's clock as the headers of its answers tell it, in whole seconds; `None` where they do not.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn clock(&self) -> Result<Option<Timestamp>, ClientError> {
+        let answer = self.caller.get_stream(&self.url("/v1/version")).await?;
+        let date = answer.headers().get(DATE).map(HeaderValue::as_bytes);
+        let date = date.and_then(|date| {
+            jiff::fmt::rfc2822::DateTimeParser::new()
+                .parse_timestamp(date)
+                .ok()
+        });
+        Ok(date
+            .and_then(|date| u64::try_from(date.as_millisecond()).ok())
+            .map(Timestamp))
     }
 
     /// Whether the master takes what this client signs. Changes nothing there. One of the original is not asked further:

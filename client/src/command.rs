@@ -5,6 +5,7 @@ mod attach;
 mod build;
 mod cancel;
 mod deploy;
+mod doctor;
 mod drain;
 mod explain;
 mod init;
@@ -63,6 +64,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Trace(options) => wait_for(trace::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Init(options) => init::run(&options),
+        Command::Doctor(options) => wait_for(doctor::run(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),

@@ -29,7 +29,7 @@ const MEANINGS: [(ExitCode, &str); 7] = [
     (ExitCode::Success, "success: all atoms passed"),
     (
         ExitCode::AtomsFailed,
-        "an atom failed, timed out or was poison; validate, journal: something is wrong or\n     damaged, or `repair` would lose something; shutdown: no slave was named",
+        "an atom failed, timed out or was poison; validate, doctor, journal: something is wrong or\n     damaged, or `repair` would lose something; shutdown: no slave was named",
     ),
     (
         ExitCode::Usage,

@@ -11,7 +11,9 @@ mod starter;
 
 pub(crate) use connection::{client_of, impatient, tell_whom};
 pub(crate) use daemon::{Daemon, master_pid_file, slave_pid_files};
-pub(crate) use local::{connect, connect_for_long, find_or_start, unbracketed};
+pub(crate) use local::{
+    connect, connect_for_long, find, find_or_start, is_this_machine, unbracketed,
+};
 pub(crate) use originals::originals_in;
 pub(crate) use own::own_master;
 pub(crate) use private::is_private;

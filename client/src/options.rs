@@ -158,6 +158,17 @@ Examples:
   clusterrunner init                the project in this directory
   clusterrunner init --print        only show what would be written")]
     Init(InitOptions),
+    /// Look at this machine and its farm, and say how to mend what is wrong
+    #[command(after_help = "\
+Looks at the programs that are needed, the settings, the disk, this machine's name, the master, the
+secret, the clocks, and at each slave from the master's side and from here. Changes nothing. Run on a
+slave's machine with the slave's settings it shows whether that machine reaches the master. Ends with
+1 where something is in the way of builds.
+
+Examples:
+  clusterrunner doctor
+  clusterrunner doctor --master-url farm.example.org:43000")]
+    Doctor(DoctorOptions),
     /// Check a clusterrunner.yaml without running anything
     #[command(after_help = "\
 Says for each mistake the line, the column and what to write instead.
@@ -500,6 +511,13 @@ pub(crate) struct SlavesOptions {
     /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorOptions {
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

@@ -37,6 +37,10 @@ pub(crate) struct Settings {
     /// The machines that slaves run on.
     pub(crate) slaves: Vec<String>,
     pub(crate) http_timeout: Duration,
+    /// Bytes that daemons keep free on the disk of the base directory.
+    pub(crate) min_free_space: u64,
+    /// How old a signature may be for a daemon that takes it.
+    pub(crate) signature_max_age: Duration,
     /// Opens reads where there is no secret to sign them with.
     pub(crate) read_token: Option<Secret>,
     /// The user that asks, instead of the holder of the secret.
@@ -66,6 +70,8 @@ impl Settings {
             general,
             port,
             accept_legacy_peers,
+            min_free_space,
+            signature_max_age,
             ..
         } = read(common)?;
         for warning in &general.warnings {
@@ -86,6 +92,8 @@ impl Settings {
             master_hostname: general.master_hostname,
             slaves: general.slaves,
             http_timeout: general.default_http_timeout,
+            min_free_space,
+            signature_max_age,
             read_token: general.read_token,
             user_token: None,
             https: general.https,

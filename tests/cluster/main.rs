@@ -45,6 +45,7 @@ mod containers;
 mod daemons;
 mod damage;
 mod deis;
+mod doctor;
 mod doors;
 mod drop_in;
 mod durations;

@@ -176,7 +176,7 @@ pub(crate) async fn find_or_start(
 }
 
 /// Whether a host name means this machine.
-pub(super) fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let node = rustix::system::uname();
     host == "localhost"
         || unbracketed(host)

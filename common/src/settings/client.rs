@@ -3,9 +3,10 @@
 use super::error::SettingsError;
 use super::keys::Program;
 use super::layers::Layers;
-use super::values::Port;
+use super::values::{Amount, Port, Seconds};
 use super::{GeneralSettings, Overrides};
 use std::path::Path;
+use std::time::Duration;
 
 /// Settings of the client commands.
 #[derive(Debug, Clone)]
@@ -18,6 +19,10 @@ pub struct ClientSettings {
     pub compat_exit_codes: bool,
     /// The master's port.
     pub port: u16,
+    /// Bytes that daemons keep free on the disk of the base directory.
+    pub min_free_space: u64,
+    /// How old a signature may be for a daemon that takes it.
+    pub signature_max_age: Duration,
 }
 
 /// Loads the settings of a client command, which reads `[general]` and, for the master's port,
@@ -36,5 +41,7 @@ pub fn load_client(
         accept_legacy_peers: layers.get("accept_legacy_peers")?,
         compat_exit_codes: layers.get("compat_exit_codes")?,
         port: layers.get::<Port>("port")?.0,
+        min_free_space: layers.get::<Amount>("min_free_space")?.0,
+        signature_max_age: layers.get::<Seconds<1>>("signature_max_age")?.0,
     })
 }
