@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod apps;
+pub mod artifacts;
 mod atom_usage;
 pub mod build_request;
 pub mod explanation;

@@ -1,7 +1,9 @@
 //! A build's archives, downloaded and taken apart.
 
 use crate::farm::Farm;
+use crate::job::job;
 use crate::repository::Repository;
+use crate::wait::wait_for;
 use clusterrunner_client::client::Archive;
 use clusterrunner_common::ids::BuildId;
 use flate2::read::MultiGzDecoder;
@@ -9,7 +11,7 @@ use reqwest::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_NONE_MATCH, RANGE,
 };
 use reqwest::{Client, Method};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::process::Command;
@@ -138,4 +140,58 @@ async fn archives_are_downloaded_whole_or_in_parts() {
     assert!(listed.status.success(), "{listed:?}");
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert_eq!(listed.lines().count(), 5 * 6);
+}
+
+/// Each file is there by itself while the build still runs, and when it is over.
+#[tokio::test]
+async fn the_files_of_an_atom_are_listed_and_read() {
+    let repository = Repository::of(&job("true"));
+    let gate = repository.outside("gate");
+    let command = format!(
+        "if [ $N = 1 ]; then cd \"$ARTIFACT_DIR\"; seq 10000 | xargs touch; mkdir -p a/b; printf 'é' > 'a/b/ü .txt'; \
+         ln -s 7 link; else while [ ! -e '{}' ]; do sleep 0.05; done; fi",
+        gate.display()
+    );
+    repository.commit_job(&job(command).atoms(2));
+    let farm = Farm::start(&[2]).await;
+    let build = farm.submit(&repository.request()).await;
+    let of = |atom: u32, rest: &str| {
+        let master = farm.master_address();
+        format!("http://{master}/v2/builds/{build}/subjobs/{atom}/atoms/0/artifacts{rest}")
+    };
+    let list = async |url: String| {
+        let (status, _, body) = ask(Method::GET, &url, &[]).await;
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (status, body)
+    };
+    wait_for("the first atom's files are there", async || {
+        (list(of(0, "")).await.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(list(of(1, "")).await.0, 404, "it runs");
+    for is_over in [false, true] {
+        if is_over {
+            std::fs::write(&gate, "").unwrap();
+            farm.end_of(build).await.passes();
+            assert_eq!(list(of(1, "")).await.1["total"], 0);
+        }
+        let (_, first) = list(of(0, "?limit=9000")).await;
+        let (_, rest) = list(of(0, "?limit=9000&offset=9000")).await;
+        let paths = [&first, &rest].map(|page| page["artifacts"].as_array().unwrap());
+        let paths = paths.into_iter().flatten();
+        let paths: BTreeSet<_> = paths.map(|file| file["path"].as_str().unwrap()).collect();
+        assert_eq!(
+            (first["total"].as_u64(), paths.len()),
+            (Some(10_001), 10_001)
+        );
+        assert!(paths.contains("a/b/ü .txt") && !paths.contains("link"));
+        for (file, expected) in [("/a/b/%C3%BC%20.txt", (200, "é")), ("/7", (200, ""))] {
+            let (status, _, content) = ask(Method::GET, &of(0, file), &[]).await;
+            let content = String::from_utf8(content).unwrap();
+            assert_eq!((status, content.as_str()), expected, "{file}");
+        }
+        for file in ["/link", "/a/b", "/..%2F..%2Fetc%2Fpasswd", "/0"] {
+            assert_eq!(ask(Method::GET, &of(0, file), &[]).await.0, 404, "{file}");
+        }
+    }
 }

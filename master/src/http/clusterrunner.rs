@@ -2,6 +2,7 @@
 
 mod accounts;
 mod apps;
+mod artifacts;
 mod badge;
 mod build_page;
 mod builds;

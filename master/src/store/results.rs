@@ -10,6 +10,7 @@
 
 mod archive;
 mod archive_files;
+mod artifacts;
 mod batch;
 mod build_archive;
 mod build_store;
@@ -29,6 +30,7 @@ mod tests;
 mod writer;
 mod zip_stream;
 
+pub use artifacts::{Artifact, Artifacts};
 pub use batch::{CheckedBatch, Expected, Judged};
 pub use build_archive::BuildArchive;
 pub use build_store::StoredConsole;

@@ -29,13 +29,19 @@ head -c 1000000 /dev/zero | tr '\0' x; echo
 head -c 1000000 /dev/zero | tr '\0' '\r'; echo end; echo last
 "#;
 
+/// A shell's words that leave files.
+const FILES: &str = r#"cd "$ARTIFACT_DIR"; printf '<script>window.hacked = 1</script>' > page.html
+cp page.html "$(printf 'safe\342\200\256gnp.svg')"; mkdir -p '<img src=x onerror=window.hacked=1>'
+cp page.html '<img src=x onerror=window.hacked=1>/a "b" #?%41.html'; ln -s page.html link
+"#;
+
 #[tokio::test]
 async fn hostile_names_and_output_do_nothing() {
     let farm = Farm::start(&[1]).await;
     let values = SCRIPTS.map(|script| format!("'{}'", script.replace('\'', r"'\''")));
     let print = format!("printf '%s\\n' {}", values.join(" "));
     let job = job(format!(
-        "printf '%s\\n' {}\n{OUTPUT}exit 1",
+        "printf '%s\\n' {}\n{OUTPUT}{FILES}exit 1",
         values.join(" ")
     ))
     .atomizer(print)
@@ -65,6 +71,7 @@ async fn hostile_names_and_output_do_nothing() {
     for script in SCRIPTS {
         browser.wait_for_text(script).await;
     }
+    browser.wait_for_text("3 files").await;
     does_nothing(&browser).await;
     let path = format!("/ui/builds/{}/subjobs/0/atoms/0", over.id);
     browser.go(&path).await;
@@ -90,6 +97,7 @@ async fn hostile_names_and_output_do_nothing() {
         .run("return document.querySelectorAll('.line').length")
         .await;
     assert_eq!(lines, SCRIPTS.len() + 10);
+    files_do_nothing(&browser).await;
     browser.ends_content(&[]).await;
 }
 
@@ -105,4 +113,31 @@ async fn does_nothing(browser: &Browser) {
     assert_eq!(found, json!([null, false, 0, 0, true]));
     let is_seen = "return document.querySelector('h1').offsetHeight > 0";
     assert_eq!(browser.run(is_seen).await, Value::Bool(true));
+}
+
+/// The files of the atom whose console is shown: each is there, as text.
+async fn files_do_nothing(browser: &Browser) {
+    browser.wait_for_text("3 files").await;
+    browser.click(".artifacts summary").await;
+    browser.wait_for_text(r"safe\u{202e}gnp.svg").await;
+    browser
+        .wait_for_text("<img src=x onerror=window.hacked=1>/a \"b\" #?%41.html")
+        .await;
+    does_nothing(browser).await;
+    let read = "return Promise.all([...document.querySelectorAll('.artifacts a')].map(async (a) => { const answer = await fetch(a.href); \
+                return [answer.status, await answer.text(), answer.headers.get('content-type').startsWith('text/html')]; }))";
+    let answers = browser.run(read).await;
+    let answers = answers.as_array().unwrap();
+    assert_eq!(answers.len(), 6);
+    for answer in answers {
+        let expected = json!([200, "<script>window.hacked = 1</script>", false]);
+        assert_eq!(*answer, expected);
+    }
+    // A page of its own has no rights of this one, and its script does not run.
+    let address = "return document.querySelector('.artifacts a[href$=\"page.html?view\"]').pathname + '?view'";
+    let address = browser.run(address).await;
+    browser.go(address.as_str().unwrap()).await;
+    let shown = "return [window.hacked ?? null, self.origin, document.body.innerText]";
+    let expected = json!([null, "null", "<script>window.hacked = 1</script>"]);
+    assert_eq!(browser.run(shown).await, expected);
 }

@@ -47,7 +47,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
 
     /// Adds a route by the label that its parent lists it under and its templates in both versions,
     /// without a prefix. Variable parts are written as `child_routes` shows them: `[build_id]`, or
-    /// `(\d+)`, for whole numbers, `[user_name]` for names. A route without a label is not listed: clients of the
+    /// `(\d+)`, for whole numbers, `[user_name]` for names, `[artifact_path]`, which is the last one, for all the rest. A route without a label is not listed: clients of the
     /// original find there what they know.
     #[must_use]
     pub fn route(
@@ -128,10 +128,16 @@ fn is_name(part: &str) -> bool {
     part.ends_with("_name]")
 }
 
+/// Whether a variable stands for all that follows, slashes included.
+fn is_path(part: &str) -> bool {
+    part.ends_with("_path]")
+}
+
 /// A template as the original's regular expression, which its metrics show.
 fn endpoint(template: &str) -> String {
     let part = |part| match is_variable(part) {
         true if is_name(part) => r"([-\w]+)",
+        true if is_path(part) => "(.+)",
         true => r"(\d+)",
         false => part,
     };
@@ -144,6 +150,7 @@ fn endpoint(template: &str) -> String {
 
 fn axum_path(template: &str) -> String {
     let part = |(index, part): (usize, &str)| match part {
+        part if is_path(part) => format!("{{*id{index}}}"),
         part if is_variable(part) => format!("{{id{index}}}"),
         part => part.to_owned(),
     };
@@ -191,6 +198,7 @@ impl Route {
                 Piece::Name => after_some(rest, |byte| {
                     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
                 }),
+                Piece::Path => after_some(rest, |_| true),
             };
             match after {
                 Some(after) => rest = after,
@@ -214,6 +222,8 @@ enum Piece {
     Text(String),
     Number,
     Name,
+    /// All that follows.
+    Path,
 }
 
 fn pieces(template: &str) -> Vec<Piece> {
@@ -225,9 +235,10 @@ fn pieces(template: &str) -> Vec<Piece> {
         };
         let text = match is_variable(name) {
             true => {
-                pieces.push(match is_name(name) {
-                    true => Piece::Name,
-                    false => Piece::Number,
+                pieces.push(match name {
+                    _ if is_name(name) => Piece::Name,
+                    _ if is_path(name) => Piece::Path,
+                    _ => Piece::Number,
                 });
                 slash
             }
@@ -235,8 +246,10 @@ fn pieces(template: &str) -> Vec<Piece> {
         };
         match pieces.last_mut() {
             Some(Piece::Text(before)) => before.push_str(text),
-            Some(Piece::Number | Piece::Name) | None if text.is_empty() => {}
-            Some(Piece::Number | Piece::Name) | None => pieces.push(Piece::Text(text.to_owned())),
+            Some(Piece::Number | Piece::Name | Piece::Path) | None if text.is_empty() => {}
+            Some(Piece::Number | Piece::Name | Piece::Path) | None => {
+                pieces.push(Piece::Text(text.to_owned()));
+            }
         }
     }
     pieces
@@ -337,6 +350,7 @@ mod tests {
         let table = RouteTable::<()>::new(parent())
             .route("builds", "/build", "/builds", parent())
             .route("build", "/build/[build_id]", "/builds/[build_id]", parent())
+            .route("", "/files/[any_path]", "/files/[any_path]", parent())
             .route("queue", "/queue", "/queue", parent());
         let (_, routes) = table.build();
         let children = |path, version| {
@@ -359,6 +373,8 @@ mod tests {
         assert_eq!(found.template(), "/v1/build/[build_id]");
         assert_eq!(found.endpoint(), r"/v1/build/(\d+)/?");
         assert_eq!(routes.find("/").unwrap().endpoint(), "/");
+        let found = routes.find("/v2/files/a/..%2Fb/ c").unwrap();
+        assert_eq!(found.endpoint(), "/v2/files/(.+)/?");
         for unknown in [
             "/v1/build/x",
             "/v1/build/+1",
@@ -367,6 +383,7 @@ mod tests {
             "/v1/build/",
             "/v1/buildx",
             "/v3",
+            "/files/",
             "",
         ] {
             assert!(routes.find(unknown).is_none(), "{unknown}");

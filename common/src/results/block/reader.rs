@@ -198,6 +198,61 @@ pub fn checked_files_of(
     Ok(())
 }
 
+/// A regular file of a block, to be read piece by piece.
+#[derive(Debug)]
+pub struct OpenedFile<B> {
+    archive: TarReader<io::Take<GzDecoder<B>>>,
+    size: u64,
+}
+
+/// Opens a regular file of a block: `name` is its path in the archive without the `./`, with U+FFFD for what is no
+/// UTF-8. The result begins at `offset` and is `length` long, in bytes of the uncompressed block.
+///
+/// # Errors
+/// The block can not be read, or there is no such file (`NotFound`).
+pub fn open_file<B: BufRead>(
+    block: B,
+    offset: u64,
+    length: u64,
+    name: &str,
+) -> io::Result<OpenedFile<B>> {
+    let mut block = GzDecoder::new(block);
+    io::copy(&mut (&mut block).take(offset), &mut io::sink())?;
+    let mut archive = TarReader::new(block.take(length));
+    while let Some(member) = archive.next_member()? {
+        let path = without_root(&member.path);
+        if member.kind == EntryType::Regular && path.to_string_lossy() == name {
+            let size = member.size;
+            return Ok(OpenedFile { archive, size });
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+impl<B: BufRead> OpenedFile<B> {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads the block to its end, where its checksum is: where this returns without an error, all that was read is as it
+    /// was written.
+    ///
+    /// # Errors
+    /// The block can not be read, or its checksum does not fit.
+    pub fn check(self) -> io::Result<()> {
+        let mut rest = self.archive.into_inner().into_inner();
+        io::copy(&mut rest, &mut io::sink())?;
+        Ok(())
+    }
+}
+
+impl<B: BufRead> Read for OpenedFile<B> {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        self.archive.read(piece)
+    }
+}
+
 /// The content, and the rest of the block.
 fn find_content<T, B: BufRead>(
     block: B,
@@ -426,6 +481,7 @@ pub(super) fn in_directory(path: &Path) -> Option<((SubjobId, AtomId), &Path)> {
 }
 
 /// Whether a path in an atom's directory is one of the files that we make ourselves.
-pub(super) fn is_ours(inside: &Path) -> bool {
+#[must_use]
+pub fn is_ours(inside: &Path) -> bool {
     OURS.iter().any(|ours| inside == Path::new(ours))
 }

@@ -77,6 +77,11 @@ pub(crate) enum ApiError {
     #[error("Console output does not exist on this host for build {0}, subjob {1}, atom {2}.")]
     NoConsole(BuildId, SubjobId, AtomId),
     #[error(
+        "There are no such artifacts of build {0}, subjob {1}, atom {2}: an atom has them once it has ended and its result is \
+         on the master."
+    )]
+    NoArtifacts(BuildId, SubjobId, AtomId),
+    #[error(
         "There is no output of the set-up of build {0}: no slave that was asked for has the build set up or has begun \
          with its setup_build. It is kept while the slave has the build."
     )]
@@ -220,25 +225,8 @@ impl ApiError {
 
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(
-                Refusal::UnknownBuild(_)
-                | Refusal::ForgottenBuild(_)
-                | Refusal::UnknownSubjob(_)
-                | Refusal::UnknownSlave(_)
-                | Refusal::NoSuchSlave(_)
-                | Refusal::UnknownAddress(_)
-                | Refusal::Account(
-                    AccountRefusal::UnknownUser(_)
-                    | AccountRefusal::UnknownToken(_)
-                    | AccountRefusal::UnknownKey(_)
-                    | AccountRefusal::UnknownProject(_)
-                    | AccountRefusal::NothingToMark
-                    | AccountRefusal::NeverBookmarked,
-                )
-                | Refusal::Template(TemplateRefusal::UnknownTemplate { .. })
-                | Refusal::Instance(InstanceRefusal::Unknown(_)),
-            )
-            | Self::NoSuchUser(_)
+            Self::Refused(refusal) => refused_status(refusal),
+            Self::NoSuchUser(_)
             | Self::NoRoute
             | Self::NoSnapshot
             | Self::NoApp
@@ -247,64 +235,21 @@ impl ApiError {
             | Self::NoArchive { .. }
             | Self::NoSetup(_)
             | Self::NoStep(..)
+            | Self::NoArtifacts(..)
             | Self::NoConsole(..) => StatusCode::NOT_FOUND,
-            Self::WhoAsks | Self::SignIn(_) | Self::PrivateBuild(_) => StatusCode::UNAUTHORIZED,
+            Self::WhoAsks | Self::SignIn(_) | Self::PrivateBuild(_) | Self::MustSign(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Account(error) => account_status(error),
             Self::ResultsRemoved(_) => StatusCode::GONE,
-            Self::Refused(Refusal::SessionExpired(_)) => StatusCode::PRECONDITION_FAILED,
-            Self::MustSign(_) | Self::Refused(Refusal::NotLegacy(_)) => StatusCode::UNAUTHORIZED,
-            Self::Refused(
-                Refusal::StaleAttempt { .. }
-                | Refusal::OtherIncarnation { .. }
-                | Refusal::AddressTaken(_)
-                | Refusal::Account(
-                    AccountRefusal::UserNameTaken(_)
-                    | AccountRefusal::ProjectNameTaken(_)
-                    | AccountRefusal::TooManyProjects(_)
-                    | AccountRefusal::TooManyCollaborators(_)
-                    | AccountRefusal::TooManyBookmarks(_)
-                    | AccountRefusal::CodeElsewhere(_)
-                    | AccountRefusal::LastSuperuser(_)
-                    | AccountRefusal::TooManyUsers(_)
-                    | AccountRefusal::Deactivated(_)
-                    | AccountRefusal::PasswordChanged(_)
-                    | AccountRefusal::TokenNameTaken(_)
-                    | AccountRefusal::TooManyTokens(_)
-                    | AccountRefusal::KeyTaken
-                    | AccountRefusal::KeyIdTaken(_)
-                    | AccountRefusal::TooManyKeys(_),
-                )
-                | Refusal::Status(_)
-                | Refusal::Template(
-                    TemplateRefusal::AlreadyBuilding { .. }
-                    | TemplateRefusal::InUse { .. }
-                    | TemplateRefusal::TooManyNames(_),
-                )
-                | Refusal::Instance(InstanceRefusal::TooMany(_))
-                // This API gives no orders about apps.
-                | Refusal::App(_),
-            )
-            | Self::NotBuilding(_)
-            | Self::DamagedSnapshot
-            | Self::Source(_) => StatusCode::CONFLICT,
+            Self::NotBuilding(_) | Self::DamagedSnapshot | Self::Source(_) => StatusCode::CONFLICT,
             Self::Gone(_) | Self::TooMany | Self::TooManyReaders => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Refused(Refusal::Account(
-                AccountRefusal::ReservedUserName(_)
-                | AccountRefusal::InvalidField { .. }
-                | AccountRefusal::ExpiredToken,
-            ))
-            | Self::InvalidBuild(_)
+            Self::InvalidBuild(_)
             | Self::InvalidJob(_)
             | Self::InvalidUrl { .. }
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
-            | Self::Refused(
-                Refusal::Unfit(_)
-                | Refusal::Account(AccountRefusal::Unfit(_))
-                | Refusal::Template(TemplateRefusal::InvalidName)
-                | Refusal::Instance(InstanceRefusal::InvalidField { .. }),
-            )
             | Self::Invalid(_)
             | Self::UnusableResult(_)
             | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {
@@ -320,6 +265,68 @@ impl ApiError {
             | Self::DamagedResults(..)
             | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+/// The status of a refusal of the core.
+fn refused_status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::UnknownBuild(_)
+        | Refusal::ForgottenBuild(_)
+        | Refusal::UnknownSubjob(_)
+        | Refusal::UnknownSlave(_)
+        | Refusal::NoSuchSlave(_)
+        | Refusal::UnknownAddress(_)
+        | Refusal::Account(
+            AccountRefusal::UnknownUser(_)
+            | AccountRefusal::UnknownToken(_)
+            | AccountRefusal::UnknownKey(_)
+            | AccountRefusal::UnknownProject(_)
+            | AccountRefusal::NothingToMark
+            | AccountRefusal::NeverBookmarked,
+        )
+        | Refusal::Template(TemplateRefusal::UnknownTemplate { .. })
+        | Refusal::Instance(InstanceRefusal::Unknown(_)) => StatusCode::NOT_FOUND,
+        Refusal::SessionExpired(_) => StatusCode::PRECONDITION_FAILED,
+        Refusal::NotLegacy(_) => StatusCode::UNAUTHORIZED,
+        Refusal::StaleAttempt { .. }
+        | Refusal::OtherIncarnation { .. }
+        | Refusal::AddressTaken(_)
+        | Refusal::Account(
+            AccountRefusal::UserNameTaken(_)
+            | AccountRefusal::ProjectNameTaken(_)
+            | AccountRefusal::TooManyProjects(_)
+            | AccountRefusal::TooManyCollaborators(_)
+            | AccountRefusal::TooManyBookmarks(_)
+            | AccountRefusal::CodeElsewhere(_)
+            | AccountRefusal::LastSuperuser(_)
+            | AccountRefusal::TooManyUsers(_)
+            | AccountRefusal::Deactivated(_)
+            | AccountRefusal::PasswordChanged(_)
+            | AccountRefusal::TokenNameTaken(_)
+            | AccountRefusal::TooManyTokens(_)
+            | AccountRefusal::KeyTaken
+            | AccountRefusal::KeyIdTaken(_)
+            | AccountRefusal::TooManyKeys(_),
+        )
+        | Refusal::Status(_)
+        | Refusal::Template(
+            TemplateRefusal::AlreadyBuilding { .. }
+            | TemplateRefusal::InUse { .. }
+            | TemplateRefusal::TooManyNames(_),
+        )
+        | Refusal::Instance(InstanceRefusal::TooMany(_))
+        // This API gives no orders about apps.
+        | Refusal::App(_) => StatusCode::CONFLICT,
+        Refusal::Account(
+            AccountRefusal::ReservedUserName(_)
+            | AccountRefusal::InvalidField { .. }
+            | AccountRefusal::ExpiredToken
+            | AccountRefusal::Unfit(_),
+        )
+        | Refusal::Unfit(_)
+        | Refusal::Template(TemplateRefusal::InvalidName)
+        | Refusal::Instance(InstanceRefusal::InvalidField { .. }) => StatusCode::BAD_REQUEST,
     }
 }
 

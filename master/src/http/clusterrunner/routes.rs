@@ -2,8 +2,8 @@
 
 use super::original::uploads as original_uploads;
 use super::{
-    Api, accounts, apps, badge, builds, console, downloads, events, explanation, health, hosting,
-    instances, lists, openapi, reads, session, slaves, sources, steps, templates, uploads,
+    Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
+    hosting, instances, lists, openapi, reads, session, slaves, sources, steps, templates, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does.
 pub(super) fn table() -> RouteTable<Arc<Api>> {
-    let builds_and_slaves = slave_routes(step_routes(build_routes(top())));
+    let builds_and_slaves = slave_routes(step_routes(artifact_routes(build_routes(top()))));
     let of_users = account_routes(launching_routes(builds_and_slaves));
     let with_log = of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events));
     page_routes(with_log)
@@ -147,6 +147,22 @@ fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(console::setup),
         )
         .route("queue", "/queue", "/queue", get(lists::queue))
+}
+
+fn artifact_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    table
+        .route(
+            "artifacts",
+            "/build/[build_id]/subjob/[subjob_id]/atom/[atom_id]/artifacts",
+            "/builds/[build_id]/subjobs/[subjob_id]/atoms/[atom_id]/artifacts",
+            get(artifacts::list),
+        )
+        .route(
+            "artifact",
+            "/build/[build_id]/subjob/[subjob_id]/atom/[atom_id]/artifacts/[artifact_path]",
+            "/builds/[build_id]/subjobs/[subjob_id]/atoms/[atom_id]/artifacts/[artifact_path]",
+            get(artifacts::one),
+        )
 }
 
 fn step_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {

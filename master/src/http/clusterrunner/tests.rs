@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+mod artifacts;
 mod atom_rows;
 mod documented;
 mod drain;

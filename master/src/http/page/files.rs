@@ -36,6 +36,7 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("apps.js", SCRIPT),
     asset!("build.css", STYLE),
     asset!("build/about.js", SCRIPT),
+    asset!("build/artifacts.js", SCRIPT),
     asset!("build/atoms.js", SCRIPT),
     asset!("build/atoms_source.js", SCRIPT),
     asset!("build/doing.js", SCRIPT),

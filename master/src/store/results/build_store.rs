@@ -27,7 +27,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 const SMALL_CONSOLE: u64 = 1 << 20;
 
 /// Blocks up to this length, compressed, are read to their end for one console: only there is their checksum.
-const CHECKED_BLOCK: u64 = 1 << 20;
+pub(super) const CHECKED_BLOCK: u64 = 1 << 20;
 
 const BLOCKS: &str = "blocks";
 pub(super) const INDEX: &str = "index";

@@ -133,6 +133,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms", "List the atoms of a subjob"), Who::Read, &["offset", "limit"], Body::None, &[(200, Object(&["atoms"]))], &[400, 404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}", "One atom"), Who::Read, &[], Body::None, &[(200, Object(&["atom"]))], &[404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/console", "What an atom printed"), Who::Read, &["max_lines", "offset_line", "offset_byte"], Body::None, &[(200, Object(&[]))], &[400, 404, 502]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts", "List the files that an atom left"), Who::Read, &["offset", "limit"], Body::None, &[(200, Object(&["artifacts", "total"]))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts/{artifact_path}", "A file that an atom left"), Who::Read, &["view"], Body::None, &[(200, Other("application/octet-stream"))], &[404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/result", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
     operation(("post", "/builds/{build_id}/subjobs/{subjob_id}/result", "Deliver a result, as slaves of the original do"), Who::Slave, &[], Body::Bytes, &[(200, Object(&[]))], &[404, 408, 409, 411, 413, 507]),
     operation(("get", "/builds/{build_id}/results", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),

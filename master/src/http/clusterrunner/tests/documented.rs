@@ -30,6 +30,7 @@ fn every_route_is_documented() {
         path = path.replace("[user_name]", "NAME");
         path = path.replace("[template]", "TEMPLATE");
         path = path.replace("[app_name]", "APP");
+        path = path.replace("[artifact_path]", "PATH");
         let in_version_1 = format!("/v1{path}");
         assert!(is_named(&path) || is_named(&in_version_1), "{path}");
         templates += 1;

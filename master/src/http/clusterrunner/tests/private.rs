@@ -53,6 +53,8 @@ async fn a_build_of_a_private_project_is_none_for_strangers() {
         "/v2/builds/1/steps/0/console",
         "/v1/build/1/subjob/0",
         "/v1/build/1/subjob/0/atom/0/console",
+        "/v1/build/1/subjob/0/atom/0/artifacts",
+        "/v2/builds/1/subjobs/0/atoms/0/artifacts/report",
         "/v1/build/1/setup",
         "/v1/build/1/artifacts.zip",
         "/v1/build/1/result",

@@ -10,7 +10,7 @@ use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 const BUILD_ID: BuildId = BuildId(1);
 
 /// A build of four subjobs, of which slave 1 runs the first two.
-async fn working() -> Master {
+pub(super) async fn working() -> Master {
     let master = Master::start();
     master.connect("a-life", None).await;
     master.documented("POST", "/v1/build", BUILD).await;
@@ -51,7 +51,7 @@ fn block(subjobs: &[u32]) -> Vec<u8> {
     block.finish().unwrap().0
 }
 
-fn report(results: &[(u32, u32)]) -> Value {
+pub(super) fn report(results: &[(u32, u32)]) -> Value {
     let entry = |(subjob, attempt): &(u32, u32)| json!({"subjob_id": subjob, "attempt": attempt});
     let results: Vec<Value> = results.iter().map(entry).collect();
     json!({
@@ -59,7 +59,7 @@ fn report(results: &[(u32, u32)]) -> Value {
     })
 }
 
-fn body(report: &str, file: &[u8]) -> Vec<u8> {
+pub(super) fn body(report: &str, file: &[u8]) -> Vec<u8> {
     let field = "Content-Disposition: form-data; name=";
     [
         format!("--b\r\n{field}\"__encoded_body__\"\r\n\r\n{report}\r\n").as_bytes(),

@@ -94,7 +94,11 @@ impl BuildStore {
         checked_files_of(block, place.offset, place.length, read)
     }
 
-    fn place_of(&self, key: Key) -> io::Result<Place> {
+    /// Where a result lies.
+    ///
+    /// # Errors
+    /// The disk refuses, or there is no such result (`NotFound`).
+    pub(in crate::store::results) fn place_of(&self, key: Key) -> io::Result<Place> {
         let known = self.index().find(key);
         let found = match known {
             Some(found) => Some(found),

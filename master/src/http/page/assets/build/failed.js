@@ -7,6 +7,7 @@ import { chip, fill, h } from "../dom.js";
 import { count, duration, ending } from "../format.js";
 import { to } from "../router.js";
 import { short } from "../text.js";
+import { Artifacts } from "./artifacts.js";
 import { FAILED } from "./atoms.js";
 
 /** How many failed atoms are listed here; the table has all of them. */
@@ -56,16 +57,18 @@ export class FailedAtoms {
     const href = to.atom(this.build, subjob, atom);
     const output = h("pre", { class: "console tail", tabindex: "0", "aria-label": "Last lines" }, "…");
     const took = atoms.number("actual_time", place);
+    const artifacts = new Artifacts(`/v2/builds/${this.build}/subjobs/${subjob}/atoms/${atom}`, this.signal);
     const details = h("details", {},
       h("summary", {}, chip({ key: "failed", word: "Failed" }), " ", h("bdi", { class: "strong" }, short(atoms.label(place), 200)),
         h("span", { class: "muted small" }, ` ${short(ending(atoms.end(place)), 120)}${Number.isNaN(took) ? "" : `, ${duration(took)}`}`)),
       output,
-      h("p", {}, h("a", { href }, "Open the console")));
+      h("p", {}, h("a", { href }, "Open the console")), artifacts.element);
     let isRead = false;
     details.addEventListener("toggle", () => {
       if (!details.open || isRead) return;
       isRead = true;
       this.#read(output, subjob, atom);
+      artifacts.load();
     });
     details.open = isOpen;
     return details;

@@ -1,6 +1,7 @@
 // The console of an atom or of a step.
 
 import { ApiError, read, readBuild } from "../api.js";
+import { Artifacts } from "../build/artifacts.js";
 import { stateWords } from "../build/steps.js";
 import { hashOf, linesOf } from "../console/line_link.js";
 import { search } from "../console/search.js";
@@ -40,6 +41,9 @@ class ConsoleView {
     this.viewer = new Viewer(this.source, signal);
     this.viewer.chosen = (first, last) => this.choose(first, last);
     this.viewer.followed = () => this.showFollowing();
+    this.artifacts = new Artifacts(this.place, signal);
+    /** Whether it was asked for the files that the atom left. */
+    this.hasFiles = false;
     this.isOver = false;
     /** Whether the build ended before the atom ran. */
     this.neverRan = false;
@@ -70,7 +74,7 @@ class ConsoleView {
     const tool = (label, text, act) => h("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
     this.note = h("p", { class: "console note", role: "status" }, "Loading …");
     this.viewer.scroller.hidden = true;
-    fill(main, this.head, h("div", { class: "console-tools", role: "toolbar", "aria-label": "Output" },
+    fill(main, this.head, this.artifacts.element, h("div", { class: "console-tools", role: "toolbar", "aria-label": "Output" },
       h("div", { class: "search" }, this.text, this.result, tool("Previous hit (N)", "↑", () => this.step(-1)), tool("Next hit (n)", "↓", () => this.step(1))),
       h("div", { class: "rest" }, this.number, this.following, this.wrapping, this.raw)), this.note, this.viewer.scroller);
   }
@@ -90,6 +94,10 @@ class ConsoleView {
         this.shown(hasGrown, isFirst);
         connected(this.isOver ? "idle" : "asking");
         isFirst = false;
+        if (this.isOver && !this.isStep && !this.neverRan && !this.hasFiles) {
+          this.hasFiles = true;
+          this.artifacts.load();
+        }
         pause = hasGrown ? SOONEST : Math.min(LATEST, pause * 1.5);
         if (wasOver) return;
       } catch (error) {
