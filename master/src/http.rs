@@ -9,6 +9,7 @@ pub mod clusterrunner;
 pub mod deis;
 pub mod git;
 mod list_address;
+pub mod openapi;
 pub mod page;
 pub mod polyaxon;
 pub mod server;

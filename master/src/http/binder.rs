@@ -9,6 +9,7 @@ mod error;
 mod health;
 mod host;
 mod key;
+pub(super) mod openapi;
 mod phases;
 mod preload;
 mod routes;

@@ -16,7 +16,7 @@ mod hosting;
 mod instances;
 mod lists;
 mod multipart;
-mod openapi;
+pub(super) mod openapi;
 mod original;
 mod private;
 mod reads;
@@ -57,6 +57,7 @@ use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
 use crate::store::templates::Snapshots;
+use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -130,6 +131,8 @@ pub struct Api {
     pub image_policy: ImagePolicy,
     /// What builds may name: remote files, and whether repositories of this machine by path.
     pub remote_files: RemoteFileRules,
+    /// The description of all APIs.
+    pub description: Bytes,
 }
 
 /// Handlers that are called often share it; the others take a copy.

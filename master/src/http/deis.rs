@@ -17,6 +17,7 @@ mod hosts;
 mod keys;
 mod logs;
 mod names;
+pub(super) mod openapi;
 mod pages;
 mod perms;
 mod releases;

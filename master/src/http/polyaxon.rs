@@ -13,6 +13,7 @@ mod granted;
 mod invalid;
 mod log_stream;
 mod logs;
+pub(super) mod openapi;
 mod pages;
 mod projects;
 mod query;

@@ -1,148 +1,93 @@
-//! What version 2 of the API can be asked, for programs that read descriptions in the form of OpenAPI 3.1:
-//! `/v2/openapi.json`. A test compares [`OPERATIONS`] with the routes.
+//! What versions 1 and 2 of the API can be asked, for `/v2/openapi.json`. Tests compare it with the routes, and with all
+//! that the routes answer in tests.
 
 mod operations;
+mod schemas;
 
-use super::error::ApiError;
+use super::Api;
+use crate::http::openapi::{Answer, Described, types};
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::{HeaderName, header};
-use operations::{Answer, Body, OPERATIONS, Operation};
-use serde_json::{Map, Value, json};
-use std::sync::OnceLock;
+use operations::{OPERATIONS, Operation};
+use schemas::SCHEMAS;
+use serde_json::{Map, Value};
+use std::sync::Arc;
 
-/// The description. It is made once.
-pub(super) async fn show() -> Result<([(HeaderName, &'static str); 2], Bytes), ApiError> {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| description().to_string().into());
-    // Not the type of the other answers: the whole is given as it is, without child routes.
+/// The description of all APIs. Not of the type of the other answers: it is given as it is, without child routes.
+pub(super) async fn show(State(api): State<Arc<Api>>) -> ([(HeaderName, &'static str); 2], Bytes) {
     let headers = [
         (header::CONTENT_TYPE, "application/openapi+json"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    Ok((headers, text.clone()))
+    (headers, api.description.clone())
 }
 
-fn description() -> Value {
-    let mut paths = Map::new();
-    for operation in OPERATIONS {
-        let path = format!("/v2{}", operation.path);
-        let methods = paths.entry(path).or_insert_with(|| json!({}));
-        methods[operation.method] = described(operation);
-    }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "ClusterRunner",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "Version 2 of the API of a ClusterRunner master. docs/api.md tells what the fields mean.",
-        },
-        "paths": paths,
-        "components": {
-            "schemas": {
-                "Error": {
-                    "type": "object",
-                    "required": ["error"],
-                    "properties": {"error": {"type": "string"}, "status": {"type": "string"}},
-                },
-            },
-            "securitySchemes": {
-                "signature": {"type": "apiKey", "in": "header", "name": "ClusterRunner-Signature"},
-                "digest": {
-                    "type": "apiKey", "in": "header", "name": "ClusterRunner-Message-Authentication-Digest",
-                },
-                "token": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "clusterrunner_session"},
-            },
-        },
-    })
-}
-
-fn described(operation: &Operation) -> Value {
-    let in_path = operation.path.split('/').filter_map(|part| {
-        let name = part.strip_prefix('{')?.strip_suffix('}')?;
-        let schema = match name.ends_with("_id") {
-            true => json!({"type": "integer", "minimum": 0}),
-            false => json!({"type": "string"}),
-        };
-        Some(json!({"name": name, "in": "path", "required": true, "schema": schema}))
+/// The operations of both versions.
+pub(in crate::http) fn described() -> Vec<Described> {
+    let both = OPERATIONS.iter().flat_map(|operation| {
+        let v1 = format!("/v1{}", in_version_1(operation.path));
+        let v2 = format!("/v2{}", operation.path);
+        [operation_at(operation, v1), operation_at(operation, v2)]
     });
-    let in_query = operation.query.iter();
-    let in_query =
-        in_query.map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}));
-    let parameters: Vec<Value> = in_path.chain(in_query).collect();
-    let mut described = json!({
-        "summary": operation.summary,
-        "operationId": operation_id(operation),
-        "parameters": parameters,
-        "security": operation.security(),
-        "responses": responses(operation),
+    both.collect()
+}
+
+/// The schemas that the operations name.
+pub(in crate::http) fn schemas() -> Map<String, Value> {
+    let schemas = SCHEMAS.iter().filter_map(|(name, fields)| {
+        let schema = types::object(fields)?;
+        Some(((*name).to_owned(), schema))
     });
-    let content = match operation.body {
-        Body::None => return described,
-        Body::Json => json!({"application/json": {"schema": {"type": "object"}}}),
-        Body::Bytes => json!({"application/octet-stream": {}}),
-    };
-    described["requestBody"] = json!({"content": content});
-    described
+    schemas.collect()
 }
 
-fn operation_id(operation: &Operation) -> String {
-    let words = operation
-        .path
-        .split(['/', '.'])
-        .filter(|word| !word.is_empty());
-    let words = words.map(|word| word.trim_matches(['{', '}']));
-    std::iter::once(operation.method)
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join("_")
-}
-
-fn responses(operation: &Operation) -> Value {
-    let mut responses = Map::new();
-    for (status, answer) in operation.answers {
-        let content = match answer {
-            Answer::Object(fields) => {
-                json!({"application/json": {"schema": {"type": "object", "required": fields}}})
-            }
-            Answer::Other(kind) => json!({*kind: {}}),
-            Answer::Nothing => json!({}),
-        };
-        let success = json!({"description": "Done.", "content": content});
-        responses.insert(status.to_string(), success);
-    }
+fn operation_at(operation: &Operation, path: String) -> Described {
+    let mut answers: Vec<(u16, Answer)> = operation.answers.to_vec();
     for status in operation.errors() {
-        let refused = json!({
-            "description": reason(status),
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-        });
-        responses.entry(status.to_string()).or_insert(refused);
+        if answers.iter().all(|(known, _)| *known != status) {
+            let answer = match status {
+                // They have no body.
+                304 | 416 => Answer::Nothing,
+                _ => Answer::Error,
+            };
+            answers.push((status, answer));
+        }
     }
-    Value::Object(responses)
+    Described {
+        method: operation.method,
+        path,
+        summary: operation.summary,
+        query: operation.query,
+        security: operation.security(),
+        body: operation.body,
+        answers,
+        always: match operation.method {
+            // Not there for names with other characters than most have.
+            "get" if operation.path.ends_with("_name}") => "child_routes?: {string}",
+            "get" => "child_routes: {string}",
+            _ => "",
+        },
+    }
 }
 
-/// Why an answer has a status.
-fn reason(status: u16) -> &'static str {
-    match status {
-        304 => "Nothing has changed.",
-        400 => "A field, a parameter or the JSON is wrong.",
-        401 => "The proof is missing or wrong.",
-        403 => "The caller may not do this.",
-        404 => "There is no such thing.",
-        405 => "The route does not take this method.",
-        408 => "The body broke off or came too slowly.",
-        409 => "This does not fit the present state.",
-        410 => "It was removed.",
-        411 => "The length of the body is missing.",
-        412 => "The session of the master has changed.",
-        413 => "The body is too large.",
-        429 => "Too many tries.",
-        500 => "A fault of the master.",
-        502 => "A slave does not answer.",
-        503 => "The master is going down, or has too much to do.",
-        507 => "The disk of the master is nearly full.",
-        _ => "See docs/api.md.",
+/// A path of version 2 as version 1 has it: in the singular.
+fn in_version_1(path: &str) -> String {
+    let mut singular = Vec::new();
+    for part in path.split('/') {
+        let part = match part {
+            "builds" => "build",
+            "subjobs" => "subjob",
+            "slaves" => "slave",
+            // Version 1 of `/apps` is the API of the Deis controller.
+            "apps" => "app",
+            // All those of a build are a list of rows, which version 1 did not know.
+            "atoms" if singular.contains(&"subjob") => "atom",
+            part => part,
+        };
+        singular.push(part);
     }
+    singular.join("/")
 }
 
 #[cfg(test)]
@@ -151,40 +96,21 @@ mod tests {
     use crate::http::clusterrunner::routes;
     use std::collections::BTreeSet;
 
-    /// `/builds/[build_id]` as it stands in a description.
-    fn in_braces(template: &str) -> String {
-        template.replace('[', "{").replace(']', "}")
-    }
-
     #[test]
     fn every_route_is_described_and_nothing_else() {
         let (_, routes) = routes::table().build();
-        let there: BTreeSet<String> = routes
-            .templates()
-            .filter(|template| *template == "/v2" || template.starts_with("/v2/"))
-            .map(in_braces)
-            .collect();
-        let description = description();
-        let paths = description["paths"].as_object().unwrap();
-        let described: BTreeSet<String> = paths.keys().cloned().collect();
+        let in_braces = |template: &str| template.replace('[', "{").replace(']', "}");
+        let is_there = |template: &&str| template.starts_with("/v1") || template.starts_with("/v2");
+        let there: BTreeSet<String> = routes.templates().filter(is_there).map(in_braces).collect();
+        let described: BTreeSet<String> = described().into_iter().map(|one| one.path).collect();
         assert_eq!(described, there);
     }
 
     #[test]
-    fn each_operation_is_there_once_with_its_answers() {
-        let mut ids = BTreeSet::new();
-        for operation in OPERATIONS {
-            let id = operation_id(operation);
-            assert!(ids.insert(id.clone()), "{id} is there twice");
-            let responses = responses(operation);
-            let statuses = responses.as_object().unwrap();
-            assert!(
-                statuses.keys().any(|status| status.starts_with(['2', '3'])),
-                "{id}"
-            );
-            for always in ["405", "412", "503"] {
-                assert!(statuses.contains_key(always), "{id} {always}");
-            }
+    fn each_schema_is_one() {
+        for (name, fields) in SCHEMAS {
+            assert!(types::object(fields).is_some(), "{name}");
         }
+        assert_eq!(schemas().len(), SCHEMAS.len());
     }
 }

@@ -241,7 +241,7 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
 
 /// The same in both versions, and not listed at the top: the original has no templates.
 fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
-    let (one_template, one_instance) = ("/templates/[template]", "/instances/[instance_id]");
+    let (one_template, one_instance) = ("/templates/[template_name]", "/instances/[instance_id]");
     let (logs, app_log) = ("/instances/[instance_id]/logs", "/app_logs/[app_name]");
     table
         .route(

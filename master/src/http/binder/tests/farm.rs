@@ -8,6 +8,7 @@ use crate::core::event::{Actor, AtomOutcome, Fact, Plan};
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::core::templates::template::TemplateContent;
 use crate::http::binder::{Api, Printed, Router, router};
+use crate::http::openapi;
 use crate::http::shared_key::SharedKey;
 use crate::http::tokens::digest;
 use crate::journal::{EndedBuilds, Journal};
@@ -299,9 +300,11 @@ impl Farm {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (request, sent) = openapi::check::Sent::of(request).await;
         let response = self.routes.clone().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        sent.check(&parts, &body);
         let body = match serde_json::from_slice(&body) {
             Ok(json) => json,
             Err(_) => Value::String(String::from_utf8(body.to_vec()).unwrap()),

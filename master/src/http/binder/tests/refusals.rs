@@ -1,6 +1,8 @@
 //! What is refused: without a key, without what is required, and what can not be read.
 
 use super::farm::{Farm, KEY, NAME, error};
+use crate::http::binder::openapi;
+use crate::http::openapi::check::{allowed, methods};
 use serde_json::{Value, json};
 
 const REQUIRED: &str = "Request does not contain the required parameters for this endpoint: ";
@@ -191,4 +193,13 @@ async fn what_is_not_known_is_said_in_json() {
         (answer.status, answer.body),
         (200, Value::String(String::new()))
     );
+}
+
+#[tokio::test]
+async fn each_path_has_the_methods_that_are_described() {
+    let farm = Farm::start();
+    for (path, described) in methods(&openapi::described()) {
+        let answer = farm.call(KEY, "OPTIONS", &path, "").await;
+        assert_eq!(allowed(&answer.headers), described, "{path}");
+    }
 }

@@ -1,5 +1,8 @@
 //! The operations of version 2, one a line: method, path, what it does, who may, parameters, body, answers, refusals.
 
+use crate::http::openapi::Answer::{self, Json, JsonOrText, Nothing, Other};
+use crate::http::openapi::Body;
+
 /// What a route does for one method.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -9,8 +12,8 @@ pub(super) struct Operation {
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
     pub(super) who: Who,
-    /// The names of parameters of the query.
-    pub(super) query: &'static [&'static str],
+    /// The parameters of the query, in the words of `crate::http::openapi::types`.
+    pub(super) query: &'static str,
     pub(super) body: Body,
     /// The answers that are no refusals.
     pub(super) answers: &'static [(u16, Answer)],
@@ -35,42 +38,15 @@ pub(super) enum Who {
     Slave,
 }
 
-/// The body of a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Body {
-    None,
-    Json,
-    Bytes,
-}
-
-/// The body of an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
-    /// JSON with these fields at least.
-    Object(&'static [&'static str]),
-    /// Of this media type.
-    Other(&'static str),
-    Nothing,
-}
-
 impl Operation {
-    /// Which proofs are enough; an empty object: none is needed.
-    pub(super) fn security(&self) -> serde_json::Value {
-        let (signature, digest) = (
-            serde_json::json!({"signature": []}),
-            serde_json::json!({"digest": []}),
-        );
-        let (token, session) = (
-            serde_json::json!({"token": []}),
-            serde_json::json!({"session": []}),
-        );
-        let nothing = serde_json::json!({});
+    /// Which proofs are enough.
+    pub(super) fn security(&self) -> &'static [&'static str] {
         match self.who {
-            Who::Open | Who::Read => serde_json::json!([nothing, signature, token, session]),
-            Who::Build => serde_json::json!([signature, digest, token, session]),
-            Who::Somebody => serde_json::json!([signature, token, session]),
-            Who::Operator => serde_json::json!([signature, session]),
-            Who::Slave => serde_json::json!([signature]),
+            Who::Open | Who::Read => &["", "signature", "token", "session"],
+            Who::Build => &["signature", "digest", "token", "session"],
+            Who::Somebody => &["signature", "token", "session"],
+            Who::Operator => &["signature", "session"],
+            Who::Slave => &["signature"],
         }
     }
 
@@ -79,7 +55,7 @@ impl Operation {
         let is_read = self.method == "get";
         let mut errors = vec![405, 412, 500, 503];
         errors.extend(match is_read {
-            true => &[304, 401, 404][..],
+            true => &[304, 401, 403, 404][..],
             false => &[400, 401, 403, 404, 408, 413],
         });
         errors.extend(self.refusals);
@@ -89,12 +65,20 @@ impl Operation {
     }
 }
 
-use Answer::{Nothing, Object, Other};
+/// A piece of an output.
+const CONSOLE: &str = "offset_line: integer, num_lines: integer, total_num_lines: integer, content: string, \
+                       num_bytes_cut?: integer";
+
+/// There is nothing else to say.
+const DONE: &str = "status: 'SUCCESS'";
+
+/// A form with a report, and the file that it is about.
+const UPLOAD: Body = Body::Other("multipart/form-data");
 
 const fn operation(
     (method, path, summary): (&'static str, &'static str, &'static str),
     who: Who,
-    query: &'static [&'static str],
+    query: &'static str,
     body: Body,
     answers: &'static [(u16, Answer)],
     refusals: &'static [u16],
@@ -114,89 +98,89 @@ const fn operation(
 /// All of them. As a table, which is easier to read than a column.
 #[rustfmt::skip]
 pub(super) const OPERATIONS: &[Operation] = &[
-    operation(("get", "", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("get", "/metrics", "What is measured, for Prometheus"), Who::Read, &[], Body::None, &[(200, Other("text/plain"))], &[]),
-    operation(("get", "/healthz", "Whether the process answers"), Who::Open, &[], Body::None, &[(200, Object(&["status"]))], &[]),
-    operation(("get", "/readyz", "Whether the master takes work"), Who::Open, &[], Body::None, &[(200, Object(&["status"]))], &[]),
-    operation(("get", "/version", "The version of the program"), Who::Read, &[], Body::None, &[(200, Object(&["version", "api_version"]))], &[]),
-    operation(("get", "/openapi.json", "This description"), Who::Read, &[], Body::None, &[(200, Other("application/openapi+json"))], &[]),
-    operation(("get", "/builds", "List builds"), Who::Read, &["offset", "limit", "newest_first", "before"], Body::None, &[(200, Object(&["builds"]))], &[400]),
-    operation(("post", "/builds", "Submit a build"), Who::Build, &[], Body::Json, &[(202, Object(&["build_id"]))], &[507]),
-    operation(("get", "/builds/{build_id}", "One build"), Who::Read, &[], Body::None, &[(200, Object(&["build"]))], &[404]),
-    operation(("put", "/builds/{build_id}", "Cancel a build, or add a message to its warnings"), Who::Build, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/builds/{build_id}/result", "The way to the archive"), Who::Read, &[], Body::None, &[(302, Nothing), (202, Nothing)], &[404, 410]),
-    operation(("get", "/builds/{build_id}/artifacts.tar.gz", "All artifacts; takes ranges"), Who::Read, &[], Body::None, &[(200, Other("application/x-gzip")), (206, Other("application/x-gzip")), (202, Nothing)], &[404, 410, 416]),
-    operation(("get", "/builds/{build_id}/artifacts.zip", "All artifacts"), Who::Read, &[], Body::None, &[(200, Other("application/zip")), (202, Nothing)], &[404, 410]),
-    operation(("get", "/builds/{build_id}/subjobs", "List the subjobs of a build"), Who::Read, &["offset", "limit", "state"], Body::None, &[(200, Object(&["subjobs"]))], &[400, 404]),
-    operation(("get", "/builds/{build_id}/atoms", "All atoms of a build as rows"), Who::Read, &["offset", "limit"], Body::None, &[(200, Object(&["columns", "rows", "total"]))], &[400, 404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}", "One subjob"), Who::Read, &[], Body::None, &[(200, Object(&["subjob"]))], &[404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms", "List the atoms of a subjob"), Who::Read, &["offset", "limit"], Body::None, &[(200, Object(&["atoms"]))], &[400, 404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}", "One atom"), Who::Read, &[], Body::None, &[(200, Object(&["atom"]))], &[404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/console", "What an atom printed"), Who::Read, &["max_lines", "offset_line", "offset_byte"], Body::None, &[(200, Object(&[]))], &[400, 404, 502]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts", "List the files that an atom left"), Who::Read, &["offset", "limit"], Body::None, &[(200, Object(&["artifacts", "total"]))], &[400, 404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts/{artifact_path}", "A file that an atom left"), Who::Read, &["view"], Body::None, &[(200, Other("application/octet-stream"))], &[404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/result", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/builds/{build_id}/subjobs/{subjob_id}/result", "Deliver a result, as slaves of the original do"), Who::Slave, &[], Body::Bytes, &[(200, Object(&[]))], &[404, 408, 409, 411, 413, 507]),
-    operation(("get", "/builds/{build_id}/results", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/builds/{build_id}/results", "Deliver results, as slaves do"), Who::Slave, &[], Body::Bytes, &[(200, Object(&[]))], &[404, 408, 409, 411, 413, 507]),
-    operation(("get", "/builds/{build_id}/source", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/builds/{build_id}/source", "Get the project, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Other("application/octet-stream"))], &[404, 409]),
-    operation(("get", "/builds/{build_id}/setup", "What setup_build prints"), Who::Read, &["slave", "max_lines", "offset_line"], Body::None, &[(200, Object(&[]))], &[400, 404, 502]),
-    operation(("get", "/builds/{build_id}/steps", "What is done of a build beside its atoms"), Who::Read, &[], Body::None, &[(200, Object(&["steps"]))], &[404]),
-    operation(("post", "/builds/{build_id}/steps", "Deliver what a step printed, as slaves do"), Who::Slave, &[], Body::Bytes, &[(200, Object(&[]))], &[404, 408, 411, 413, 507]),
-    operation(("get", "/builds/{build_id}/steps/{step_id}/console", "What a step printed"), Who::Read, &["max_lines", "offset_line", "offset_byte"], Body::None, &[(200, Object(&[]))], &[400, 404, 502]),
-    operation(("get", "/builds/{build_id}/explanation", "Where the time of a build went"), Who::Read, &[], Body::None, &[(200, Object(&["explanation"]))], &[404]),
-    operation(("get", "/builds/{build_id}/events", "The build and its atoms as they change"), Who::Read, &[], Body::None, &[(200, Other("text/event-stream"))], &[400, 404]),
-    operation(("get", "/events", "What changes on the farm"), Who::Read, &[], Body::None, &[(200, Other("text/event-stream"))], &[400]),
-    operation(("get", "/queue", "List the builds that are not over"), Who::Read, &[], Body::None, &[(200, Object(&["queue"]))], &[]),
-    operation(("get", "/eventlog", "The latest events"), Who::Read, &["since_id", "since_timestamp"], Body::None, &[(200, Object(&["events"]))], &[400]),
-    operation(("get", "/projects/{project_id}/badge.svg", "How the latest build of a project stands"), Who::Read, &[], Body::None, &[(200, Other("image/svg+xml"))], &[404]),
-    operation(("get", "/slaves", "List the slaves"), Who::Read, &[], Body::None, &[(200, Object(&["slaves"]))], &[]),
-    operation(("post", "/slaves", "Connect, as slaves do"), Who::Slave, &[], Body::Json, &[(201, Object(&[]))], &[409]),
-    operation(("get", "/slaves/{slave_id}", "One slave"), Who::Read, &[], Body::None, &[(200, Object(&["slave"]))], &[404]),
-    operation(("put", "/slaves/{slave_id}", "Report a state, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Object(&[]))], &[404, 409]),
-    operation(("get", "/slaves/shutdown", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/shutdown", "End several slaves"), Who::Operator, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/slaves/{slave_id}/shutdown", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/{slave_id}/shutdown", "End a slave once it has finished its work"), Who::Operator, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/slaves/{slave_id}/drain", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/{slave_id}/drain", "Give a slave no new work"), Who::Operator, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/slaves/{slave_id}/undrain", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/{slave_id}/undrain", "Give a slave work again"), Who::Operator, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/slaves/{slave_id}/heartbeat", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/{slave_id}/heartbeat", "Be alive, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Object(&[]))], &[404, 409]),
-    operation(("get", "/slaves/{slave_id}/instances", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/{slave_id}/instances", "Say which instances the slave has, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Object(&[]))], &[404, 409]),
-    operation(("get", "/slaves/{slave_id}/instance_logs", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/slaves/{slave_id}/instance_logs", "Bring what instances print, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Object(&[]))], &[404, 409]),
-    operation(("get", "/templates", "List the templates"), Who::Somebody, &[], Body::None, &[(200, Object(&["templates"]))], &[]),
-    operation(("post", "/templates", "Build a template"), Who::Somebody, &[], Body::Json, &[(202, Object(&["build_id", "name"]))], &[409, 507]),
-    operation(("get", "/templates/{template}", "One template"), Who::Somebody, &[], Body::None, &[(200, Object(&["template"]))], &[404]),
-    operation(("delete", "/templates/{template}", "Delete a template"), Who::Somebody, &[], Body::Json, &[(200, Object(&[]))], &[404, 409]),
-    operation(("get", "/instances", "List the instances"), Who::Somebody, &[], Body::None, &[(200, Object(&["instances"]))], &[]),
-    operation(("post", "/instances", "Launch an instance"), Who::Somebody, &[], Body::Json, &[(201, Object(&["instance"]))], &[404, 409]),
-    operation(("get", "/instances/{instance_id}", "One instance"), Who::Somebody, &[], Body::None, &[(200, Object(&["instance"]))], &[404]),
-    operation(("delete", "/instances/{instance_id}", "Stop an instance"), Who::Somebody, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/instances/{instance_id}/logs", "What an instance printed"), Who::Somebody, &["offset", "wait_s"], Body::None, &[(200, Object(&["content"]))], &[400, 404]),
-    operation(("get", "/apps", "List the apps"), Who::Somebody, &[], Body::None, &[(200, Object(&["apps"]))], &[]),
-    operation(("get", "/apps/{app_name}", "One app"), Who::Somebody, &[], Body::None, &[(200, Object(&["app", "releases"]))], &[404]),
-    operation(("get", "/app_logs/{app_name}", "The log of an app"), Who::Somebody, &["last", "first", "wait_s"], Body::None, &[(200, Object(&["lines"]))], &[400, 404]),
-    operation(("get", "/snapshot", "What is below it"), Who::Read, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/snapshot", "Get the snapshot of a template, as slaves do"), Who::Slave, &[], Body::Json, &[(200, Other("application/octet-stream"))], &[404, 409]),
-    operation(("get", "/users", "List the users"), Who::Somebody, &[], Body::None, &[(200, Object(&["users"]))], &[]),
-    operation(("post", "/users", "Create a user"), Who::Somebody, &[], Body::Json, &[(201, Object(&["user"]))], &[409, 429]),
-    operation(("get", "/users/{user_name}", "One user"), Who::Somebody, &[], Body::None, &[(200, Object(&["user"]))], &[404]),
-    operation(("put", "/users/{user_name}", "Change a user"), Who::Somebody, &[], Body::Json, &[(200, Object(&["user"]))], &[404, 409, 429]),
-    operation(("delete", "/users/{user_name}", "Delete a user"), Who::Somebody, &[], Body::Json, &[(200, Object(&[]))], &[404, 409]),
-    operation(("get", "/users/{user_name}/token", "What is below it"), Who::Somebody, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/users/{user_name}/token", "Give a user another API token"), Who::Somebody, &[], Body::Json, &[(200, Object(&["token"]))], &[404]),
-    operation(("get", "/tokens", "List the named tokens"), Who::Somebody, &[], Body::None, &[(200, Object(&["tokens"]))], &[]),
-    operation(("post", "/tokens", "Create a token"), Who::Somebody, &[], Body::Json, &[(201, Object(&["token", "text"]))], &[404, 409]),
-    operation(("get", "/tokens/{token_id}", "What is below it"), Who::Somebody, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("delete", "/tokens/{token_id}", "Revoke a token"), Who::Somebody, &[], Body::Json, &[(200, Object(&[]))], &[404]),
-    operation(("get", "/session", "Who is signed in to the page"), Who::Open, &[], Body::None, &[(200, Object(&["user", "csrf_token"]))], &[]),
-    operation(("post", "/session", "Sign in"), Who::Open, &[], Body::Json, &[(200, Object(&["user", "csrf_token"]))], &[400, 401, 403, 429]),
-    operation(("delete", "/session", "Sign out"), Who::Open, &[], Body::Json, &[(200, Object(&[]))], &[400]),
-    operation(("get", "/session/link", "What is below it"), Who::Somebody, &[], Body::None, &[(200, Object(&[]))], &[]),
-    operation(("post", "/session/link", "Make a link that signs in once"), Who::Somebody, &[], Body::Json, &[(200, Object(&["link", "expires_in"]))], &[]),
+    operation(("get", "", "What is below it"), Who::Read, "", Body::None, &[(200, Json("master?: Master"))], &[]),
+    operation(("get", "/metrics", "What is measured, for Prometheus"), Who::Read, "", Body::None, &[(200, Other("text/plain"))], &[]),
+    operation(("get", "/healthz", "Whether the process answers"), Who::Open, "", Body::None, &[(200, Json("status: 'ok'"))], &[]),
+    operation(("get", "/readyz", "Whether the master takes work"), Who::Open, "", Body::None, &[(200, Json("status: 'ok'"))], &[]),
+    operation(("get", "/version", "The version of the program"), Who::Read, "", Body::None, &[(200, Json("version: string, api_version: integer"))], &[]),
+    operation(("get", "/openapi.json", "This description"), Who::Read, "", Body::None, &[(200, Other("application/openapi+json"))], &[]),
+    operation(("get", "/builds", "List builds"), Who::Read, "offset?: integer, limit?: integer, newest_first?: boolean, before?: integer", Body::None, &[(200, Json("builds: [Build]"))], &[400]),
+    operation(("post", "/builds", "Submit a build"), Who::Build, "", Body::Of("BuildRequest"), &[(202, Json("build_id: integer, status: 'SUCCESS', STATUS: 'SUCCESS', warnings?: [string]"))], &[507]),
+    operation(("get", "/builds/{build_id}", "One build"), Who::Read, "", Body::None, &[(200, Json("build: Build"))], &[404]),
+    operation(("put", "/builds/{build_id}", "Cancel a build, or add a message to its warnings"), Who::Build, "", Body::Json("status?: 'canceled', note?: string"), &[(200, Json(DONE))], &[404]),
+    operation(("get", "/builds/{build_id}/result", "The way to the archive"), Who::Read, "", Body::None, &[(302, Nothing), (202, Nothing)], &[404, 410]),
+    operation(("get", "/builds/{build_id}/artifacts.tar.gz", "All artifacts; takes ranges"), Who::Read, "", Body::None, &[(200, Other("application/x-tar")), (206, Other("application/x-tar")), (202, Nothing)], &[404, 410, 416]),
+    operation(("get", "/builds/{build_id}/artifacts.zip", "All artifacts"), Who::Read, "", Body::None, &[(200, Other("application/zip")), (202, Nothing)], &[404, 410]),
+    operation(("get", "/builds/{build_id}/subjobs", "List the subjobs of a build"), Who::Read, "offset?: integer, limit?: integer, state?: 'in_progress'|'failed'", Body::None, &[(200, Json("subjobs: [Subjob]"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/atoms", "All atoms of a build as rows"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("columns: [string], rows: [[any]], total: integer"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}", "One subjob"), Who::Read, "", Body::None, &[(200, Json("subjob: Subjob"))], &[404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms", "List the atoms of a subjob"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("atoms: [Atom]"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}", "One atom"), Who::Read, "", Body::None, &[(200, Json("atom: Atom"))], &[404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/console", "What an atom printed"), Who::Read, "max_lines?: integer, offset_line?: integer, offset_byte?: integer", Body::None, &[(200, JsonOrText(CONSOLE))], &[400, 404, 502]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts", "List the files that an atom left"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("artifacts: [Artifact], total: integer"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts/{artifact_path}", "A file that an atom left"), Who::Read, "view?: string", Body::None, &[(200, Other("*/*"))], &[404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/result", "What is below it"), Who::Read, "", Body::None, &[(200, Json("status: string"))], &[]),
+    operation(("post", "/builds/{build_id}/subjobs/{subjob_id}/result", "Deliver a result, as slaves of the original do"), Who::Slave, "", UPLOAD, &[(200, Json(DONE))], &[404, 408, 409, 411, 413, 507]),
+    operation(("get", "/builds/{build_id}/results", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/builds/{build_id}/results", "Deliver results, as slaves do"), Who::Slave, "", UPLOAD, &[(200, Json("status: 'SUCCESS', position?: integer, rejected?: [any]"))], &[404, 408, 409, 411, 413, 507]),
+    operation(("get", "/builds/{build_id}/source", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/builds/{build_id}/source", "Get the project, as slaves do"), Who::Slave, "", Body::Json("slave_id: integer, session_id: string, submodule?: [string], have?: [string]"), &[(200, Other("application/octet-stream"))], &[404, 409]),
+    operation(("get", "/builds/{build_id}/setup", "What setup_build prints"), Who::Read, "slave?: integer, max_lines?: integer, offset_line?: integer", Body::None, &[(200, Json(CONSOLE))], &[400, 404, 502]),
+    operation(("get", "/builds/{build_id}/steps", "What is done of a build beside its atoms"), Who::Read, "", Body::None, &[(200, Json("steps: [Step]"))], &[404]),
+    operation(("post", "/builds/{build_id}/steps", "Deliver what a step printed, as slaves do"), Who::Slave, "", UPLOAD, &[(200, Json(DONE))], &[404, 408, 411, 413, 507]),
+    operation(("get", "/builds/{build_id}/steps/{step_id}/console", "What a step printed"), Who::Read, "max_lines?: integer, offset_line?: integer, offset_byte?: integer", Body::None, &[(200, JsonOrText(CONSOLE))], &[400, 404, 502]),
+    operation(("get", "/builds/{build_id}/explanation", "Where the time of a build went"), Who::Read, "", Body::None, &[(200, Json("explanation: Explanation"))], &[404]),
+    operation(("get", "/builds/{build_id}/events", "The build and its atoms as they change"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400, 404]),
+    operation(("get", "/events", "What changes on the farm"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400]),
+    operation(("get", "/queue", "List the builds that are not over"), Who::Read, "", Body::None, &[(200, Json("queue: [Build]"))], &[]),
+    operation(("get", "/eventlog", "The latest events"), Who::Read, "since_id?: integer, since_timestamp?: number", Body::None, &[(200, Json("events: [{any}]"))], &[400]),
+    operation(("get", "/projects/{project_id}/badge.svg", "How the latest build of a project stands"), Who::Read, "", Body::None, &[(200, Other("image/svg+xml"))], &[404]),
+    operation(("get", "/slaves", "List the slaves"), Who::Read, "", Body::None, &[(200, Json("slaves: [Slave]"))], &[]),
+    operation(("post", "/slaves", "Connect, as slaves do"), Who::Slave, "", Body::Json("slave: string, num_executors: integer|string, session_id?: string|null, protocol?: integer|null, slave_id?: integer|null, labels?: [string], finished?: [any], seen?: [any]"), &[(201, Json("status: 'SUCCESS', slave_id: string, protocol?: integer, resumed: boolean, wanted?: [[integer]], master?: MasterMark"))], &[409]),
+    operation(("get", "/slaves/{slave_id}", "One slave"), Who::Read, "", Body::None, &[(200, Json("slave: Slave"))], &[404]),
+    operation(("put", "/slaves/{slave_id}", "Report a state, as slaves do"), Who::Slave, "", Body::Json("slave: StateReport"), &[(200, Json("status: 'SUCCESS', slave?: Slave"))], &[404, 409]),
+    operation(("get", "/slaves/shutdown", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/shutdown", "End several slaves"), Who::Operator, "", Body::Json("shutdown_all?: any, slaves?: any"), &[(200, Json(DONE))], &[404]),
+    operation(("get", "/slaves/{slave_id}/shutdown", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/{slave_id}/shutdown", "End a slave once it has finished its work"), Who::Operator, "", Body::Json(""), &[(200, Json(DONE))], &[404]),
+    operation(("get", "/slaves/{slave_id}/drain", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/{slave_id}/drain", "Give a slave no new work"), Who::Operator, "", Body::Json(""), &[(200, Json("status: 'SUCCESS', slave: Slave, is_released: boolean"))], &[404]),
+    operation(("get", "/slaves/{slave_id}/undrain", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/{slave_id}/undrain", "Give a slave work again"), Who::Operator, "", Body::Json(""), &[(200, Json("status: 'SUCCESS', slave: Slave, is_released: boolean"))], &[404]),
+    operation(("get", "/slaves/{slave_id}/heartbeat", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/{slave_id}/heartbeat", "Be alive, as slaves do"), Who::Slave, "", Body::Json("slave: Heartbeat"), &[(200, Json("is_alive: boolean, now_ms?: integer"))], &[404, 409]),
+    operation(("get", "/slaves/{slave_id}/instances", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/{slave_id}/instances", "Say which instances the slave has, as slaves do"), Who::Slave, "", Body::Json("session_id: string, number: integer, max_instances: integer, runs_images: boolean, instances: [InstanceReport], snapshots?: [string]"), &[(200, Json(DONE))], &[404, 409]),
+    operation(("get", "/slaves/{slave_id}/instance_logs", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/slaves/{slave_id}/instance_logs", "Bring what instances print, as slaves do"), Who::Slave, "", Body::Json("session_id: string, logs: [LogPiece]"), &[(200, Json("ends: [integer|null]"))], &[404, 409]),
+    operation(("get", "/templates", "List the templates"), Who::Somebody, "", Body::None, &[(200, Json("templates: [Template]"))], &[]),
+    operation(("post", "/templates", "Build a template"), Who::Somebody, "", Body::Json("repository: string, branch?: string|null, commit?: string|null, force?: boolean"), &[(202, Json("build_id: integer, name: string"))], &[409, 507]),
+    operation(("get", "/templates/{template_name}", "One template"), Who::Somebody, "", Body::None, &[(200, Json("template: Template"))], &[404]),
+    operation(("delete", "/templates/{template_name}", "Delete a template"), Who::Somebody, "", Body::Json(""), &[(200, Json("template: Template"))], &[404, 409]),
+    operation(("get", "/instances", "List the instances"), Who::Somebody, "", Body::None, &[(200, Json("instances: [Instance]"))], &[]),
+    operation(("post", "/instances", "Launch an instance"), Who::Somebody, "", Body::Json("template: string, command?: [string], environment?: {string}, max_memory_bytes?: integer|null, cull_after?: integer|null"), &[(201, Json("instance: Instance"))], &[404, 409]),
+    operation(("get", "/instances/{instance_id}", "One instance"), Who::Somebody, "", Body::None, &[(200, Json("instance: Instance"))], &[404]),
+    operation(("delete", "/instances/{instance_id}", "Stop an instance"), Who::Somebody, "", Body::Json(""), &[(200, Json("instance: Instance"))], &[404]),
+    operation(("get", "/instances/{instance_id}/logs", "What an instance printed"), Who::Somebody, "offset?: integer, wait_s?: integer", Body::None, &[(200, Json("offset: integer, content: string, next_offset: integer, is_complete: boolean"))], &[400, 404]),
+    operation(("get", "/apps", "List the apps"), Who::Somebody, "", Body::None, &[(200, Json("apps: [App]"))], &[]),
+    operation(("get", "/apps/{app_name}", "One app"), Who::Somebody, "", Body::None, &[(200, Json("app: App, releases: [Release]"))], &[404]),
+    operation(("get", "/app_logs/{app_name}", "The log of an app"), Who::Somebody, "last?: integer, first?: integer, wait_s?: integer", Body::None, &[(200, Json("first: integer, lines: [AppLogLine], next: integer"))], &[400, 404]),
+    operation(("get", "/snapshot", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/snapshot", "Get the snapshot of a template, as slaves do"), Who::Slave, "", Body::Json("slave_id: integer, session_id: string, digest: string, offset?: integer, is_damaged?: boolean"), &[(200, Other("application/octet-stream"))], &[404, 409]),
+    operation(("get", "/users", "List the users"), Who::Somebody, "", Body::None, &[(200, Json("users: [User], caller?: string"))], &[]),
+    operation(("post", "/users", "Create a user"), Who::Somebody, "", Body::Json("name: string, password: string, email?: string, first_name?: string, last_name?: string, is_superuser?: boolean"), &[(201, Json("user: User"))], &[409, 429]),
+    operation(("get", "/users/{user_name}", "One user"), Who::Somebody, "", Body::None, &[(200, Json("user: User"))], &[404]),
+    operation(("put", "/users/{user_name}", "Change a user"), Who::Somebody, "", Body::Json("email?: string|null, first_name?: string|null, last_name?: string|null, is_superuser?: boolean|null, is_active?: boolean|null, password?: string|null, old_password?: string|null"), &[(200, Json("user: User"))], &[404, 409, 429]),
+    operation(("delete", "/users/{user_name}", "Delete a user"), Who::Somebody, "", Body::Json(""), &[(200, Json(DONE))], &[404, 409]),
+    operation(("get", "/users/{user_name}/token", "What is below it"), Who::Somebody, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/users/{user_name}/token", "Give a user another API token"), Who::Somebody, "", Body::Json(""), &[(200, Json("token: string"))], &[404]),
+    operation(("get", "/tokens", "List the named tokens"), Who::Somebody, "", Body::None, &[(200, Json("tokens: [Token]"))], &[]),
+    operation(("post", "/tokens", "Create a token"), Who::Somebody, "", Body::Json("user?: string|null, name: string, role: 'read'|'submit'|'admin', expires_in?: integer|null"), &[(201, Json("token: Token, text: string"))], &[404, 409]),
+    operation(("get", "/tokens/{token_id}", "What is below it"), Who::Somebody, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("delete", "/tokens/{token_id}", "Revoke a token"), Who::Somebody, "", Body::Json(""), &[(200, Json(DONE))], &[404]),
+    operation(("get", "/session", "Who is signed in to the page"), Who::Open, "", Body::None, &[(200, Json("user: SessionUser|null, csrf_token: string|null, expires: number|null"))], &[]),
+    operation(("post", "/session", "Sign in"), Who::Open, "", Body::Json("username?: string|null, password?: string|null, token?: string|null, link?: string|null"), &[(200, Json("user: SessionUser|null, csrf_token: string|null, expires: number|null"))], &[400, 401, 403, 429]),
+    operation(("delete", "/session", "Sign out"), Who::Open, "", Body::Json(""), &[(200, Json("user: SessionUser|null, csrf_token: string|null, expires: number|null"))], &[400]),
+    operation(("get", "/session/link", "What is below it"), Who::Somebody, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/session/link", "Make a link that signs in once"), Who::Somebody, "", Body::Json(""), &[(200, Json("link: string, expires_in: integer"))], &[]),
 ];

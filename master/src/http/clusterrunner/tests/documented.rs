@@ -28,7 +28,7 @@ fn every_route_is_documented() {
             path = path.replace(&format!("[{name}_id]"), &name.to_uppercase());
         }
         path = path.replace("[user_name]", "NAME");
-        path = path.replace("[template]", "TEMPLATE");
+        path = path.replace("[template_name]", "TEMPLATE");
         path = path.replace("[app_name]", "APP");
         path = path.replace("[artifact_path]", "PATH");
         let in_version_1 = format!("/v1{path}");
@@ -45,7 +45,8 @@ async fn the_description_names_the_methods_of_each_route() {
     let (status, _, body) = master.exchange("GET", "/v2/openapi.json", &[], "").await;
     assert_eq!(status, 200);
     let description: Value = serde_json::from_slice(&body).unwrap();
-    for (template, methods) in description["paths"].as_object().unwrap() {
+    let paths = description["paths"].as_object().unwrap().iter();
+    for (template, methods) in paths.filter(|(template, _)| template.starts_with("/v2")) {
         let parts = template
             .split('/')
             .map(|part| match part.strip_suffix("_id}") {

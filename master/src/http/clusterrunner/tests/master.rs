@@ -5,6 +5,8 @@ use crate::coordinator::Coordinator;
 use crate::core::command::{Opening, StoredResults};
 use crate::core::effect::Effect;
 use crate::http::clusterrunner::*;
+use crate::http::openapi;
+use crate::http::openapi::check::Sent;
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal};
 use crate::read::app_story;
@@ -188,6 +190,7 @@ impl Master {
             last_reports: LastReports::default(),
             waiting: Turns::default(),
             image_policy: ImagePolicy::Use,
+            description: openapi::text(),
             remote_files: RemoteFileRules {
                 allow_local_sources: secret == golden::SECRET,
                 ..RemoteFileRules::default()
@@ -230,10 +233,15 @@ impl Master {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (request, sent) = Sent::of(request).await;
         let response = self.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
-        (parts.status.as_u16(), parts.headers, body.to_vec())
+        let answer = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        // Without a version, paths are another API's, too.
+        if path.starts_with("/v") {
+            sent.check(&parts, &answer);
+        }
+        (parts.status.as_u16(), parts.headers, answer.to_vec())
     }
 
     pub(super) async fn call(

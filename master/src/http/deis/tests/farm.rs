@@ -5,6 +5,7 @@ use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::{Opening, StoredResults};
 use crate::http::accounts::Accounts;
 use crate::http::deis::{Api, Router, router};
+use crate::http::openapi;
 use crate::journal::Journal;
 use crate::read::runs::Runs;
 use crate::read::{app_story, feed};
@@ -203,8 +204,10 @@ impl Farm {
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {
+        let (request, sent) = openapi::check::Sent::of(request).await;
         let (parts, body) = self.begin(request).await.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        sent.check(&parts, &body);
         let body = match serde_json::from_slice(&body) {
             Ok(json) => json,
             Err(_) => Value::String(String::from_utf8(body.to_vec()).unwrap()),

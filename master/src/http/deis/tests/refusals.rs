@@ -1,6 +1,8 @@
 //! Who gets in, and how the API says no.
 
 use super::farm::{Farm, HOST_NAME, LIFE, SECRET, detail};
+use crate::http::deis::openapi;
+use crate::http::openapi::check::{allowed, methods};
 use axum::body::Body;
 use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use clusterrunner_common::auth::secret::Secret;
@@ -106,4 +108,13 @@ async fn who_holds_the_secret_signs_reads_and_changes() {
     let keys = send(SECRET, "GET", "/v1/keys", "").await;
     assert_eq!(keys.status, 403, "{keys:?}");
     assert_eq!(HOST_NAME, "deis.example.com");
+}
+
+#[tokio::test]
+async fn each_path_has_the_methods_that_are_described() {
+    let farm = Farm::with_users(&["ann"]).await;
+    for (path, described) in methods(&openapi::described()) {
+        let answer = farm.call("ann", "OPTIONS", &path, "").await;
+        assert_eq!(allowed(&answer.headers), described, "{path}");
+    }
 }

@@ -4,6 +4,8 @@ use super::farm::Farm;
 use crate::core::accounts::command::ProjectCommand;
 use crate::core::command::Command;
 use crate::core::event::Actor;
+use crate::http::openapi::check::{allowed, methods};
+use crate::http::polyaxon::openapi;
 use axum::body::Body;
 use axum::extract::Request;
 use serde_json::json;
@@ -191,4 +193,13 @@ async fn a_body_that_can_not_be_read_is_refused() {
         .unwrap();
     assert_eq!(farm.send(request).await.status, 400);
     assert_eq!(farm.get(&path).await["count"], 1, "nothing has changed");
+}
+
+#[tokio::test]
+async fn each_path_has_the_methods_that_are_described() {
+    let farm = Farm::with_root().await;
+    for (path, described) in methods(&openapi::described()) {
+        let answer = farm.call("root", "OPTIONS", &path, "").await;
+        assert_eq!(allowed(&answer.headers), described, "{path}");
+    }
 }

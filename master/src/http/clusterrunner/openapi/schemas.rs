@@ -1,0 +1,147 @@
+//! The objects of version 2, by name, in the words of `crate::http::openapi::types`. docs/api.md tells what the fields mean.
+
+/// The objects by name.
+pub(super) const SCHEMAS: &[(&str, &str)] = &[
+    (
+        "Error",
+        "error: string, status?: 'FAILURE', child_routes?: {string}",
+    ),
+    // Builds.
+    (
+        "Build",
+        "id: integer, status: 'QUEUED'|'BUILDING'|'FINISHED'|'ERROR'|'CANCELED', details: string|null, \
+         error_message: string|null, num_atoms: integer|null, num_subjobs: integer, failed_atoms: [Atom]|null, \
+         result: 'NO_FAILURES'|'FAILURE'|'CANCELED'|null, request_params: {any}, \
+         state_timestamps: {any}, artifacts: string|null, commit: string|null, job_name: string|null, \
+         num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
+         num_atoms_in_trouble: integer, warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
+         slaves_setting_up: [SettingUp]",
+    ),
+    (
+        "SettingUp",
+        "slave_id: integer, url: string, state: 'SETTING_UP'|'READY'|'TEARING_DOWN', since: number|null",
+    ),
+    (
+        "Subjob",
+        "id: integer, command: string, atoms: [Atom], slave: string|null",
+    ),
+    (
+        "Atom",
+        "command_string: string, name?: string, value?: string, expected_time: number|null, actual_time: number|null, \
+         exit_code: integer|null, state: 'NOT_STARTED'|'IN_PROGRESS'|'COMPLETED'|'CANCELED', id: integer, \
+         subjob_id: integer, trouble: string|null, started_at?: number, executor_id?: integer, attempt?: integer, \
+         signal?: integer, timed_out_after?: integer, output_bytes?: integer, max_memory_bytes?: integer, \
+         cpu_seconds?: number",
+    ),
+    ("Artifact", "path: string, bytes: integer"),
+    (
+        "Step",
+        "id: integer, kind: 'fetch'|'atomizer'|'setup'|'teardown', slave_id: integer|null, slave_url: string|null, \
+         state: 'IN_PROGRESS'|'COMPLETED'|'FAILED', exit_code: integer|null, trouble: string|null, \
+         began_at: number|null, ended_at: number|null, output_bytes: integer|null",
+    ),
+    (
+        "Explanation",
+        "build_id: integer, is_over: boolean, seconds: number, parts: [ExplainedPart], num_executors: integer, \
+         longest_atom: LongestAtom|null",
+    ),
+    ("ExplainedPart", "name: string, seconds: number"),
+    (
+        "LongestAtom",
+        "subjob_id: integer, atom_id: integer, seconds: number",
+    ),
+    (
+        "BuildRequest",
+        "type: string, url?: string, remote?: string|null, branch?: string|null, hash?: string|null, \
+         project_directory?: string|null, job_name?: string|null, config?: any, atoms_override?: any, \
+         remote_files?: any, env?: any, inherited_env?: any, build_project_directory?: any",
+    ),
+    // Slaves.
+    (
+        "Slave",
+        "url: string, id: integer, session_id: string|null, num_executors: integer, num_executors_in_use: integer, \
+         current_build_id: integer|null, current_build_state: 'SETTING_UP'|'READY'|'TEARING_DOWN'|null, \
+         is_alive: boolean, is_in_shutdown_mode: boolean, labels: [string], is_drained: boolean, \
+         is_quarantined: boolean, quarantine_reason: string|null, next_probe_at: number|null, is_in_doubt: boolean",
+    ),
+    ("Master", "status: string, slaves: [Slave]"),
+    (
+        "MasterMark",
+        "incarnation: string, session_id: string, position: integer",
+    ),
+    (
+        "RunningAtom",
+        "build_id: integer, subjob_id: integer, attempt: integer, atom_id: integer, executor_id: integer, \
+         started_at_ms: integer",
+    ),
+    (
+        "Heartbeat",
+        "heartbeat: boolean, session_id?: string, running?: [RunningAtom]",
+    ),
+    (
+        "StateReport",
+        "state: 'SETUP_COMPLETE'|'SETUP_FAILED'|'IDLE'|'DISCONNECTED', build_id?: integer, session_id?: string, \
+         reason?: string",
+    ),
+    (
+        "InstanceReport",
+        "id: integer, generation: integer, state: any, restarts?: integer",
+    ),
+    (
+        "LogPiece",
+        "id: integer, generation: integer, offset: integer, text: string, length: integer",
+    ),
+    // Templates, instances, apps.
+    (
+        "Template",
+        "name: string, repository: string|null, build_id: integer, build_status: string|null, created: number, \
+         modified: number|null, template: TemplateDetails|null",
+    ),
+    (
+        "TemplateDetails",
+        "id: integer, build_id: integer, commit: string|null, recipe: string|null, form: 'workspace'|'image', \
+         digest: string, bytes: integer, is_damaged?: boolean, port: integer|null, command: [string], \
+         processes: {string}, created: number",
+    ),
+    (
+        "Instance",
+        "id: integer, key: string, template: string, template_id: integer|null, \
+         status: 'waiting'|'starting'|'up'|'crashed'|'stopped'|'failed', reason: string|null, path: string, \
+         slave_id: integer|null, generation: integer, restarts: integer, command: [string], \
+         max_memory_bytes: integer|null, cull_after: number|null, created: number, changed: number",
+    ),
+    (
+        "App",
+        "id: string, owner: string|null, host: string|null, domains: [string], is_deployed: boolean, \
+         release: Release, structure: {integer}, processes: [AppProcess], config_keys: [string], created: number, \
+         updated: number",
+    ),
+    (
+        "Release",
+        "version: integer, summary: string, by: string|null, created: number",
+    ),
+    (
+        "AppProcess",
+        "name: string, status: 'waiting'|'starting'|'up'|'crashed'|'stopped'|'failed', reason: string|null, \
+         release: integer, slave_id: integer|null, instance_id: integer, restarts: integer",
+    ),
+    (
+        "AppLogLine",
+        "at: number, process: string|null, text: string",
+    ),
+    // Users.
+    (
+        "User",
+        "name: string, email: string, first_name: string, last_name: string, is_superuser: boolean, \
+         is_active: boolean, joined: number, last_login: number|null",
+    ),
+    (
+        "Token",
+        "id: integer, user: string, name: string, role: 'read'|'submit'|'admin', created: number, \
+         expires: number|null, is_expired: boolean",
+    ),
+    (
+        "SessionUser",
+        "name: string, is_superuser: boolean, role: 'read'|'submit'|'admin', is_operator: boolean",
+    ),
+];
