@@ -5,20 +5,16 @@
 pub mod accounts;
 pub mod apps;
 pub mod artifacts;
-mod atom_usage;
 pub mod build_request;
 pub mod explanation;
 pub mod instances;
 pub mod launching;
 mod lenient;
-mod master_mark;
 pub mod product_build;
 mod slave_protocol;
 mod steps;
 
 pub use crate::process::console::ConsoleBody;
-pub use atom_usage::{AtomUsage, ProcessUsage};
-pub use master_mark::{MasterMark, Seen};
 pub use slave_protocol::*;
 pub use steps::{StepEnd, StepKind, StepReport, StepState, StepView, StepsBody};
 

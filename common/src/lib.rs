@@ -21,6 +21,8 @@ pub mod git;
 
 pub mod templates;
 
+pub mod work;
+
 pub mod api;
 
 pub mod remote_files;

@@ -49,6 +49,26 @@ pub enum Form {
     Image,
 }
 
+/// What a template consists of. Nothing in it ever changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateContent {
+    /// The SHA-256 of the snapshot's file, in 64 hexadecimal digits.
+    pub digest: String,
+    /// How many bytes the snapshot has.
+    pub bytes: u64,
+    /// How it is started.
+    pub description: TemplateDescription,
+}
+
+/// A template that a build takes, and the word that stands for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedTemplate {
+    /// As the job or a Dockerfile names it, such as `name:latest`.
+    pub reference: String,
+    /// What it consists of.
+    pub snapshot: TemplateContent,
+}
+
 /// What a build says of the template that it leaves. It comes from a slave's commands: nothing in it is believed before
 /// it was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

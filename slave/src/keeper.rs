@@ -23,7 +23,7 @@ pub(crate) use control_groups::remove_left_groups;
 pub(crate) use output::piece_of;
 pub(crate) use protocol::{KeeperOrder, Rules, Said, Word, read_line};
 
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::work::ReportedState;
 use contact::Contact;
 use output::Output;
 use rustix::process::{getpid, set_child_subreaper, setsid};

@@ -9,14 +9,12 @@ use crate::containers::{Availability, ContainerError, ContainerRuntime};
 use crate::instances::{Act, Gone, Instances, Placement, Standing, Wanted};
 use crate::keeper::{ContainerRun, KeeperOrder, Rules, Said, container_name};
 use crate::templates::{InUse, TemplateError, Templates};
-use clusterrunner_common::api::MasterMark;
-use clusterrunner_common::api::instances::{
-    InstanceOrder, InstancesOrder, OrderedPurpose, ReportedState, SnapshotOrder,
-};
+use clusterrunner_common::api::instances::{InstanceOrder, InstancesOrder, OrderedPurpose};
 use clusterrunner_common::ids::InstanceId;
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::process::variables::is_too_long;
-use clusterrunner_common::templates::Form;
+use clusterrunner_common::templates::{Form, TemplateContent};
+use clusterrunner_common::work::{MasterMark, ReportedState};
 use keepers::Kept;
 pub(crate) use keepers::Places;
 use logs::Logs;
@@ -179,7 +177,7 @@ impl Supervisor {
         self.has_news();
     }
 
-    fn preload(&self, state: &mut State, snapshot: SnapshotOrder) {
+    fn preload(&self, state: &mut State, snapshot: TemplateContent) {
         if !state.preloading.insert(snapshot.digest.clone()) {
             return;
         }

@@ -1,9 +1,9 @@
 //! What master and slaves say to each other about instances and templates. Both sides always say all of it, so that a
 //! message that is lost, late or repeated does no harm.
 
-use super::MasterMark;
 use crate::ids::{Generation, InstanceId, SessionId, SlaveId};
-use crate::templates::TemplateDescription;
+use crate::templates::{TemplateContent, TemplateDescription};
+use crate::work::{MasterMark, ReportedState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,21 +16,10 @@ pub struct InstancesOrder {
     pub instances: Vec<InstanceOrder>,
     /// Templates that it is to fetch before anything asks for them, by the digests of their snapshots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub preloads: Vec<SnapshotOrder>,
+    pub preloads: Vec<TemplateContent>,
     /// Which moment of which master the order belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<MasterMark>,
-}
-
-/// A snapshot that a slave fetches from the master's `POST /v1/snapshot`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotOrder {
-    /// The SHA-256 of its bytes, in 64 hexadecimal digits.
-    pub digest: String,
-    /// How many bytes it has.
-    pub bytes: u64,
-    /// What it is of.
-    pub description: TemplateDescription,
 }
 
 /// Part of [`InstancesOrder`]: an instance.
@@ -46,7 +35,7 @@ pub struct InstanceOrder {
     pub template: String,
     /// What it runs; none where `image` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<SnapshotOrder>,
+    pub snapshot: Option<TemplateContent>,
     /// The reference of an image that the slave's container runtime pulls, where there is no snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -135,46 +124,6 @@ pub struct InstanceReport {
     /// How often its process was started again after it ended.
     #[serde(default)]
     pub restarts: u32,
-}
-
-/// Where an instance stands on its slave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportedState {
-    /// The snapshot is fetched, or the process has started and does not answer yet.
-    Starting,
-    /// Its port answers.
-    Up {
-        /// The port, on the slave's own host.
-        port: u16,
-        /// Whether it wants to see paths as they were asked for, with `/user/<key>` in front.
-        #[serde(default)]
-        keeps_prefix: bool,
-    },
-    /// Its process ended, and is started again after a pause.
-    Crashed {
-        /// How it ended, for the user.
-        reason: String,
-    },
-    /// It can not be started, or its restarts are used up. Nothing of it runs any more.
-    Failed {
-        /// Why, for the user.
-        reason: String,
-    },
-    /// A run came to its end by itself. Nothing of it runs any more.
-    Exited {
-        /// The exit code of its process; 128 + n where signal n ended that.
-        code: i32,
-        /// How many bytes it printed in all. The last of them may come after this.
-        printed: u64,
-    },
-    /// It was ended as ordered. Nothing of it runs any more.
-    Ended,
-    /// This slave has no room for it, and another one may have. Nothing of it runs.
-    NoRoom {
-        /// Why, for the user.
-        reason: String,
-    },
 }
 
 /// Body of the master's `POST /v1/snapshot`: a slave asks for a snapshot, or for the rest of it. The answer is 200 with

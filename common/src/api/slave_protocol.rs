@@ -1,13 +1,14 @@
 //! What master and slaves say to each other.
 
-use super::instances::SnapshotOrder;
-use super::{AtomUsage, MasterMark, Seen, lenient};
+use super::lenient;
 use crate::clock::Timestamp;
 use crate::git::PackRequest;
 use crate::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
 };
 use crate::process::variables::BuildVariables;
+use crate::templates::NamedTemplate;
+use crate::work::{AtomUsage, FinishedAttempt, MasterMark, Seen};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -39,22 +40,6 @@ pub struct ConnectRequest {
     /// Ours: what the slave has seen of each incarnation of a master that it still knows something of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
-}
-
-/// A hand-out whose result outlived the process of the slave that ran it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinishedAttempt {
-    /// Of which build.
-    pub build_id: BuildId,
-    /// The subjob.
-    pub subjob_id: SubjobId,
-    /// The number that it was handed out under.
-    pub attempt: Attempt,
-    /// The life that ran it.
-    pub session_id: SessionId,
-    /// The incarnation of the master that handed it out. Without one it counts for none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub incarnation: Option<Incarnation>,
 }
 
 /// Answer to `POST /v1/slave`: status 201.
@@ -269,15 +254,6 @@ pub struct SetupJob {
     /// The templates that the build takes, by the words that name them: its image, or what its template is based on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<NamedTemplate>,
-}
-
-/// Part of [`SetupJob`]: a template, and the word that stands for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamedTemplate {
-    /// As the job or a Dockerfile names it, such as `name:latest`.
-    pub reference: String,
-    /// What it is.
-    pub snapshot: SnapshotOrder,
 }
 
 #[expect(

@@ -2,12 +2,12 @@
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
 use crate::core::instances::orders::WantedInstance;
-use crate::core::templates::template::TemplateContent;
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
 };
+use clusterrunner_common::templates::TemplateContent;
 use std::sync::Arc;
 
 /// What the archive of a build is made of.

@@ -3,11 +3,11 @@
 
 use crate::core::command::Command;
 use crate::core::effect::MadeResult;
-use crate::core::templates::template::TemplateContent;
 use crate::store::results::{Results, block_of};
 use crate::store::templates::{Kept, Snapshots, TakeError};
 use clusterrunner_common::disk::space::{DiskSpace, is_disk_full};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use clusterrunner_common::templates::TemplateContent;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -92,10 +92,10 @@ mod tests {
     use crate::deliver::result_note::{ResultNote, entry};
     use crate::master::clock::MasterClock;
     use crate::work::{AtomConsole, AtomEnd, HandOut};
-    use clusterrunner_common::api::{AtomUsage, ProcessUsage};
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, ExecutorIndex, SessionId};
     use clusterrunner_common::process::command::Usage;
+    use clusterrunner_common::work::{AtomUsage, ProcessUsage};
     use std::path::PathBuf;
     use std::time::Duration;
     use tokio_util::sync::CancellationToken;

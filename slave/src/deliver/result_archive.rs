@@ -111,11 +111,11 @@ mod tests {
     use crate::data_directory::DataDirectory;
     use crate::deliver::result_note::entry;
     use crate::master::clock::MasterClock;
-    use clusterrunner_common::api::AtomUsage;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
     use clusterrunner_common::results::artifact::CONSOLE_FILE;
     use clusterrunner_common::results::block::{check_block, convert_archive};
+    use clusterrunner_common::work::AtomUsage;
     use std::collections::BTreeMap;
     use std::io::{BufReader, Read as _};
     use std::path::PathBuf;

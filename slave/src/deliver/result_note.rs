@@ -5,10 +5,11 @@
 
 use crate::master::clock::MasterClock;
 use crate::work::{AtomEnd, HandOut};
-use clusterrunner_common::api::{AtomReport, MasterMark, ResultEntry, Seen, Starts};
+use clusterrunner_common::api::{AtomReport, ResultEntry, Starts};
 use clusterrunner_common::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SubjobId,
 };
+use clusterrunner_common::work::{MasterMark, Seen};
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
@@ -177,8 +178,8 @@ impl ResultNote {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::api::AtomUsage;
     use clusterrunner_common::clock::Timestamp;
+    use clusterrunner_common::work::AtomUsage;
 
     fn note() -> ResultNote {
         let result = |subjob| ResultEntry {

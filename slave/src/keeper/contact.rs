@@ -1,7 +1,7 @@
 //! Who a keeper speaks with: the slave that started it, and those that come after it.
 
 use super::protocol::{KeeperOrder, Said, Word, read_line};
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::work::ReportedState;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,8 @@
 //! only this user can enter.
 
 use super::container::ContainerRun;
-use clusterrunner_common::api::instances::{InstanceOrder, ReportedState};
+use clusterrunner_common::api::instances::InstanceOrder;
+use clusterrunner_common::work::ReportedState;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;

@@ -8,8 +8,8 @@ use clusterrunner_common::api::instances::{
     InstancesReport, LogsAnswer, LogsReport, SnapshotRequest,
 };
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, FinishedAttempt, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
-    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
+    ConnectAnswer, ConnectRequest, Heartbeat, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
+    ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
     StateReport, StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
@@ -17,6 +17,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
+use clusterrunner_common::work::FinishedAttempt;
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,9 +1,9 @@
 //! Which master this slave works for, in which incarnation and life, and the most that it has seen of it:
 //! a master whose journal was repaired or restored is not the one that it was, whatever its numbers say.
 
-use clusterrunner_common::api::{MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
+use clusterrunner_common::work::{MasterMark, Seen};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 

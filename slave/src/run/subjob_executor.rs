@@ -9,7 +9,7 @@ use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
 use crate::run::file_error::AtomFileError;
 use crate::work::{AtomEnd, RunOrder, RunOutcome};
-use clusterrunner_common::api::{AtomUsage, ProcessUsage, TIMED_OUT_EXIT_CODE};
+use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::ids::{AtomId, BuildId, ExecutorIndex};
@@ -17,6 +17,7 @@ use clusterrunner_common::process::command::{
     CommandError, Ended, RunningCommand, ShellCommand, end_marked_blocking,
 };
 use clusterrunner_common::process::console::ConsoleCap;
+use clusterrunner_common::work::{AtomUsage, ProcessUsage};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;

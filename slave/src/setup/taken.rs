@@ -3,10 +3,9 @@
 use crate::build_template::GivenBase;
 use crate::containers::{Availability, ContainerError};
 use crate::templates::{InUse, TemplateError, Templates};
-use clusterrunner_common::api::NamedTemplate;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::templates::Form;
+use clusterrunner_common::templates::{Form, NamedTemplate};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -12,11 +12,11 @@ use crate::instances::Placement;
 use crate::keeper::{
     KEEP_INSTANCE, KeeperOrder, SOCKET, Said, Word, log_directory, read_line, remove_left_groups,
 };
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::disk::beneath::{Beneath, remove_all};
 use clusterrunner_common::ids::{Generation, InstanceId};
 use clusterrunner_common::process::command::{MARK_VARIABLE, end_marked};
 use clusterrunner_common::process::open_files;
+use clusterrunner_common::work::ReportedState;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;

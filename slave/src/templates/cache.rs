@@ -13,13 +13,12 @@ use super::listing::{Listing, first_damage, listed_size};
 use super::unpacking::{Order, Unpacked};
 use super::{TemplateError, disk, places};
 use crate::containers::Availability;
-use clusterrunner_common::api::instances::SnapshotOrder;
 use clusterrunner_common::child::{ChildError, Children};
 use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::disk::kept_projects::touch;
 use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::templates::Form;
+use clusterrunner_common::templates::{Form, TemplateContent};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,7 +149,7 @@ impl Templates {
     /// How little room there is.
     pub(crate) async fn check_room(
         self: &Arc<Self>,
-        snapshot: &SnapshotOrder,
+        snapshot: &TemplateContent,
     ) -> Result<(), ShortOfSpace> {
         if !is_digest(&snapshot.digest) || self.listing(&snapshot.digest).exists() {
             return Ok(());
@@ -174,7 +173,7 @@ impl Templates {
     /// Brings a template here if it is not, and sees to it that it is whole and found where it has to be.
     pub(crate) async fn get(
         self: &Arc<Self>,
-        snapshot: &SnapshotOrder,
+        snapshot: &TemplateContent,
         stop: &CancellationToken,
     ) -> Result<InUse, TemplateError> {
         if !is_digest(&snapshot.digest) {
@@ -214,7 +213,7 @@ impl Templates {
     }
 
     /// Whether it is here as it was unpacked. If anything is missing, all of it goes.
-    async fn is_whole(self: &Arc<Self>, snapshot: &SnapshotOrder) -> Result<bool, TemplateError> {
+    async fn is_whole(self: &Arc<Self>, snapshot: &TemplateContent) -> Result<bool, TemplateError> {
         let (listing, form) = (self.listing(&snapshot.digest), snapshot.description.form);
         let place = self.place_of(&snapshot.digest, form);
         let (templates, digest) = (Arc::clone(self), snapshot.digest.clone());
@@ -248,7 +247,7 @@ impl Templates {
 
     async fn fetch(
         self: &Arc<Self>,
-        snapshot: &SnapshotOrder,
+        snapshot: &TemplateContent,
         stop: &CancellationToken,
     ) -> Result<(), TemplateError> {
         self.make_room(snapshot.bytes).await;

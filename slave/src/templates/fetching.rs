@@ -3,9 +3,10 @@
 use super::{TemplateError, disk};
 use crate::master::api::{Backoff, MasterApi};
 use crate::master::registration::Registration;
-use clusterrunner_common::api::instances::{SnapshotOrder, SnapshotRequest};
+use clusterrunner_common::api::instances::SnapshotRequest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::regular_file::open_itself;
+use clusterrunner_common::templates::TemplateContent;
 use reqwest::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -71,7 +72,7 @@ impl Fetching {
     /// Brings a snapshot whole to `path`.
     pub(super) async fn bring(
         &self,
-        snapshot: &SnapshotOrder,
+        snapshot: &TemplateContent,
         path: &Path,
         stop: &CancellationToken,
     ) -> Result<(), TemplateError> {
@@ -112,7 +113,7 @@ impl Fetching {
 
     async fn try_once(
         &self,
-        snapshot: &SnapshotOrder,
+        snapshot: &TemplateContent,
         path: &Path,
         is_damaged: bool,
     ) -> Result<Tried, TemplateError> {
@@ -152,7 +153,7 @@ impl Fetching {
 
     async fn ask(
         &self,
-        snapshot: &SnapshotOrder,
+        snapshot: &TemplateContent,
         offset: u64,
         is_damaged: bool,
     ) -> Result<Response, Tried> {

@@ -6,8 +6,9 @@ use crate::instances::{
     Farm, SlaveProcess, image, is_keeper, kill, podman, processes, settings_of,
 };
 use crate::test_slave::DEADLINE;
-use clusterrunner_common::api::instances::{InstanceOrder, OrderedPurpose, ReportedState};
+use clusterrunner_common::api::instances::{InstanceOrder, OrderedPurpose};
 use clusterrunner_common::process::ports::free_port;
+use clusterrunner_common::work::ReportedState;
 use std::net::Ipv4Addr;
 
 /// A command as processes of apps have it.

@@ -2,9 +2,10 @@
 
 use crate::fake_master::{FakeMaster, Heard, mark};
 use crate::test_slave::{DEADLINE, Place, TestSlave, job, marked_processes, text_of};
-use clusterrunner_common::api::{Seen, SlaveState};
+use clusterrunner_common::api::SlaveState;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 use clusterrunner_common::process::command::MARK_VARIABLE;
+use clusterrunner_common::work::Seen;
 use serde_json::json;
 use std::process::Command;
 use tokio::net::TcpListener;

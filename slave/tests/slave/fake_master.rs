@@ -9,9 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{post, put};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
-    AtomReport, ConnectAnswer, ConnectRequest, FinishedAttempt, HeartbeatAnswer, HeartbeatRequest,
-    MasterMark, PROTOCOL, RejectedResult, ResultsAnswer, ResultsReport, RunningAtom, Seen,
-    SlaveState, StateReport, Success,
+    AtomReport, ConnectAnswer, ConnectRequest, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
+    RejectedResult, ResultsAnswer, ResultsReport, RunningAtom, SlaveState, StateReport, Success,
 };
 use clusterrunner_common::auth::gate::{Gate, Signed, SignedUpload};
 use clusterrunner_common::auth::secret::Secret;
@@ -20,6 +19,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::{refusal, serve};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::results::block::check_block;
+use clusterrunner_common::work::{FinishedAttempt, MasterMark, Seen};
 use http_body_util::BodyExt as _;
 use reqwest::Method;
 use serde_json::Value;

@@ -10,11 +10,12 @@ use axum::{Json, Router};
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{
     InstanceOrder, InstancesOrder, InstancesReport, LogsAnswer, LogsReport, MAX_LOGS_BODY,
-    OrderedPurpose, ReportedState, SnapshotOrder, SnapshotRequest,
+    OrderedPurpose, SnapshotRequest,
 };
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::ids::{Generation, InstanceId};
-use clusterrunner_common::templates::{Form, TemplateDescription};
+use clusterrunner_common::templates::{Form, TemplateContent, TemplateDescription};
+use clusterrunner_common::work::ReportedState;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
@@ -105,7 +106,7 @@ impl Book {
         templates_path: &Path,
         digits: &str,
         files: &[(&str, &str)],
-    ) -> SnapshotOrder {
+    ) -> TemplateContent {
         let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         for (path, content) in files {
             let mut header = tar::Header::new_gnu();
@@ -116,7 +117,7 @@ impl Book {
         }
         let bytes = tar.into_inner().unwrap().finish().unwrap();
         let digest = digest_of(&bytes);
-        let order = SnapshotOrder {
+        let order = TemplateContent {
             digest: digest.clone(),
             bytes: bytes.len() as u64,
             description: TemplateDescription {
@@ -228,7 +229,7 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
 }
 
 /// An order of one instance with a command.
-pub(crate) fn instance(id: u64, snapshot: &SnapshotOrder, command: &[&str]) -> InstanceOrder {
+pub(crate) fn instance(id: u64, snapshot: &TemplateContent, command: &[&str]) -> InstanceOrder {
     InstanceOrder {
         id: InstanceId(id),
         generation: Generation(1),

@@ -4,11 +4,12 @@ use crate::fake_master::{FakeMaster, SECRET, secret};
 use crate::instance_book::{Spoilt, instance, order};
 use crate::test_slave::{DEADLINE, Place, TestSlave};
 use clusterrunner_common::api::Success;
-use clusterrunner_common::api::instances::{InstancesOrder, ReportedState, SnapshotOrder};
+use clusterrunner_common::api::instances::InstancesOrder;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::Generation;
 use clusterrunner_common::process::ports::free_port;
-use clusterrunner_common::templates::Form;
+use clusterrunner_common::templates::{Form, TemplateContent};
+use clusterrunner_common::work::ReportedState;
 use reqwest::Method;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,7 +24,7 @@ http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), http.server.Simpl
 pub(crate) struct Farm {
     pub(crate) master: FakeMaster,
     pub(crate) slave: TestSlave,
-    pub(crate) template: SnapshotOrder,
+    pub(crate) template: TemplateContent,
 }
 
 const PLACE: &str = "0123456789abcdef";
@@ -560,7 +561,10 @@ impl SlaveProcess {
 }
 
 /// A slave process with an instance that is up at the returned port.
-async fn slave_process(master: &FakeMaster, alone_for: u32) -> (SlaveProcess, u16, SnapshotOrder) {
+async fn slave_process(
+    master: &FakeMaster,
+    alone_for: u32,
+) -> (SlaveProcess, u16, TemplateContent) {
     let base = tempfile::tempdir().unwrap();
     let port = free_port(Ipv4Addr::LOCALHOST.into(), 20_000).unwrap();
     let files = [("source/serve.py", SERVER), ("source/hello", "world\n")];

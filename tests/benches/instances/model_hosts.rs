@@ -2,12 +2,11 @@
 //! is what real ones cost it.
 
 use crate::wire::{Connection, Uplink};
-use clusterrunner_common::api::instances::{
-    InstanceReport, InstancesOrder, InstancesReport, ReportedState,
-};
+use clusterrunner_common::api::instances::{InstanceReport, InstancesOrder, InstancesReport};
 use clusterrunner_common::api::{ConnectAnswer, ConnectRequest, PROTOCOL};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::ids::{SessionId, SlaveId};
+use clusterrunner_common::work::ReportedState;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -4,15 +4,15 @@
 use crate::farm::Farm;
 use crate::wire::{Connection, Uplink};
 use clusterrunner_common::api::{
-    AtomUsage, ConnectAnswer, ConnectRequest, PROTOCOL, ProcessUsage, ResultEntry, ResultsAnswer,
-    ResultsReport, SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder,
-    SubjobsRequest,
+    ConnectAnswer, ConnectRequest, PROTOCOL, ResultEntry, ResultsAnswer, ResultsReport,
+    SetupRequest, SlaveState, StateReport, StateReportBody, SubjobOrder, SubjobsRequest,
 };
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::process::command::Usage;
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
+use clusterrunner_common::work::{AtomUsage, ProcessUsage};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! How an atom ends.
 
-use clusterrunner_common::api::AtomUsage;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::work::AtomUsage;
 use serde::{Deserialize, Serialize};
 
 /// How one atom ended.

@@ -6,9 +6,10 @@ use crate::core::Cluster;
 use crate::core::effect::Effect;
 use crate::core::slaves::slave::Slave;
 use crate::core::templates::facts::TemplateFact;
-use crate::core::templates::template::{Template, TemplateContent};
+use crate::core::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Generation, InstanceId, SlaveId, TemplateId};
+use clusterrunner_common::templates::TemplateContent;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 

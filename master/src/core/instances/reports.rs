@@ -8,8 +8,8 @@ use crate::core::builds::bounded_text::bounded;
 use crate::core::command::Refusal;
 use crate::core::event::{Fact, SlaveFact};
 use crate::core::slaves::slave::{Hosting, Presence, Slave};
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::ids::{Generation, InstanceId, SessionId, SlaveId};
+use clusterrunner_common::work::ReportedState;
 use std::collections::BTreeSet;
 
 /// All instances that a slave has, as it says.

@@ -7,8 +7,8 @@
 use crate::core::command::{Opening, Refusal, StoredResults};
 use crate::core::event::{Fact, FarmFact, IncarnationCause, Loss, SlaveFact};
 use crate::core::{Cluster, MAX_HAND_OUTS};
-use clusterrunner_common::api::{MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
+use clusterrunner_common::work::{MasterMark, Seen};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;

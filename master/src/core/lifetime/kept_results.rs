@@ -4,8 +4,8 @@ use crate::core::Cluster;
 use crate::core::command::HandOut;
 use crate::core::event::KeptHandOut;
 use crate::core::slaves::slave::Slave;
-use clusterrunner_common::api::FinishedAttempt;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
+use clusterrunner_common::work::FinishedAttempt;
 use std::collections::BTreeMap;
 
 impl Cluster {

@@ -3,8 +3,8 @@
 use crate::core::Cluster;
 use crate::core::event::{Fact, IncarnationCause, Loss, SlaveFact};
 use crate::core::slaves::slave::Slave;
-use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
+use clusterrunner_common::work::{FinishedAttempt, Seen};
 use std::collections::BTreeSet;
 
 /// A slave as it says it is.

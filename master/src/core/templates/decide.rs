@@ -4,14 +4,14 @@ use super::all_templates::MAX_NAMES;
 use super::facts::TemplateFact;
 use super::names;
 use super::refusal::TemplateRefusal;
-use super::template::{Template, TemplateContent};
+use super::template::Template;
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::Refusal;
 use crate::core::event::{BuildFact, Fact, Plan};
 use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, TemplateId};
-use clusterrunner_common::templates::Product;
+use clusterrunner_common::templates::{Product, TemplateContent};
 
 /// How a request for a build comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

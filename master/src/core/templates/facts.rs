@@ -1,7 +1,7 @@
 //! What happens to templates.
 
-use super::template::TemplateContent;
 use clusterrunner_common::ids::{BuildId, ProjectId};
+use clusterrunner_common::templates::TemplateContent;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

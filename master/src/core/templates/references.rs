@@ -5,9 +5,8 @@ use crate::core::Cluster;
 use crate::core::accounts::projects::Owner;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::plan::{Plan, TakenTemplate};
-use clusterrunner_common::api::NamedTemplate;
-use clusterrunner_common::api::instances::SnapshotOrder;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::templates::NamedTemplate;
 
 /// Stands for the newest template of a name.
 const LATEST: &str = "latest";
@@ -137,14 +136,10 @@ impl Cluster {
     /// What a slave is told of the templates that a build takes. None of them is removed meanwhile.
     pub(in crate::core) fn named_templates(&self, plan: &Plan) -> Vec<NamedTemplate> {
         let named = plan.templates.iter().filter_map(|taken| {
-            let content = &self.template(taken.id)?.content;
+            let template = self.template(taken.id)?;
             Some(NamedTemplate {
                 reference: taken.reference.clone(),
-                snapshot: SnapshotOrder {
-                    digest: content.digest.clone(),
-                    bytes: content.bytes,
-                    description: content.description.clone(),
-                },
+                snapshot: template.content.clone(),
             })
         });
         named.collect()

@@ -2,19 +2,8 @@
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, TemplateId};
-use clusterrunner_common::templates::TemplateDescription;
+use clusterrunner_common::templates::{Form, TemplateContent};
 use serde::{Deserialize, Serialize};
-
-/// What a template consists of. Nothing in it ever changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TemplateContent {
-    /// The SHA-256 of the snapshot's file, in 64 hexadecimal digits.
-    pub digest: String,
-    /// How many bytes the snapshot has.
-    pub bytes: u64,
-    /// How it is started.
-    pub description: TemplateDescription,
-}
 
 /// A template. It is stored: a new field needs `#[serde(default)]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,10 +45,7 @@ impl Template {
     /// Whether only a slave with a container runtime can run it.
     #[must_use]
     pub fn is_image(&self) -> bool {
-        matches!(
-            self.content.description.form,
-            clusterrunner_common::templates::Form::Image
-        )
+        matches!(self.content.description.form, Form::Image)
     }
 }
 

@@ -13,9 +13,9 @@ use crate::core::apps::command::{AppCommand, AppRefusal, ConfigChange, NewAppBui
 use crate::core::command::Command;
 use crate::core::event::Actor;
 use crate::core::instances::instance::{Instance, InstanceState, Purpose};
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::ids::{InstanceId, ProjectId, SlaveId};
 use clusterrunner_common::templates::Form;
+use clusterrunner_common::work::ReportedState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

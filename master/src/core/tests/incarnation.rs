@@ -2,8 +2,8 @@
 
 use super::scenario::{Scenario, finished, hand_out, plan, stale};
 use crate::core::command::{Command, Refusal, StoredResults};
-use clusterrunner_common::api::{FinishedAttempt, MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::work::{FinishedAttempt, MasterMark, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn stored(last_build: u64, results: &[(u64, u32, u32)]) -> StoredResults {

@@ -9,10 +9,10 @@ use crate::core::instances::placing::Wait;
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::core::templates::bounds::TemplateBounds;
 use crate::core::templates::refusal::TemplateRefusal;
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Generation, InstanceId, SlaveId};
 use clusterrunner_common::templates::Form;
+use clusterrunner_common::work::ReportedState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

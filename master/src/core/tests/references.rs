@@ -8,9 +8,8 @@ use crate::core::effect::{Effect, SlaveCall};
 use crate::core::event::Plan;
 use crate::core::instances::reports::ReportedInstances;
 use crate::core::templates::bounds::TemplateBounds;
-use clusterrunner_common::api::NamedTemplate;
 use clusterrunner_common::ids::{BuildId, SlaveId};
-use clusterrunner_common::templates::Form;
+use clusterrunner_common::templates::{Form, NamedTemplate};
 
 /// The plan of a job whose commands run in containers.
 fn contained(image: &str) -> Plan {

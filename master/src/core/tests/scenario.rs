@@ -10,10 +10,10 @@ use crate::core::event::{Actor, AtomOutcome, Event, Fact, FarmFact, IncarnationC
 use crate::core::scheduling::slave_allocator::{next_subjob, num_allowed};
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::api::{FinishedAttempt, Seen};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::Timeouts;
+use clusterrunner_common::work::{FinishedAttempt, Seen};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;

@@ -3,8 +3,9 @@
 
 use super::Order;
 use crate::core::effect::SlaveCall;
-use clusterrunner_common::api::{MasterMark, SetupRequest, SubjobOrder};
+use clusterrunner_common::api::{SetupRequest, SubjobOrder};
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
+use clusterrunner_common::work::MasterMark;
 use serde::Serialize;
 
 /// How many hand-outs go in one call at most.

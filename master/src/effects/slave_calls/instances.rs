@@ -5,13 +5,11 @@ use super::calls::{Calls, FIRST_PAUSE, LONGEST_PAUSE, encode, may_pass};
 use crate::core::command::Command;
 use crate::core::instances::instance::Purpose;
 use crate::core::instances::orders::WantedInstance;
-use crate::core::templates::template::TemplateContent;
 use crate::read::metrics::InternalError;
 use clusterrunner_common::api::Success;
-use clusterrunner_common::api::instances::{
-    InstanceOrder, InstancesOrder, OrderedPurpose, SnapshotOrder,
-};
+use clusterrunner_common::api::instances::{InstanceOrder, InstancesOrder, OrderedPurpose};
 use clusterrunner_common::caller::CallError;
+use clusterrunner_common::templates::TemplateContent;
 use reqwest::{Method, StatusCode};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -82,7 +80,7 @@ impl Calls {
     async fn tell_all(&self, wanted: &Wanted) -> Result<Success, CallError> {
         let order = InstancesOrder {
             instances: wanted.instances.iter().map(instance).collect(),
-            preloads: wanted.preloads.iter().map(snapshot).collect(),
+            preloads: wanted.preloads.clone(),
             master: self.mark(),
         };
         let url = format!("{}/v1/instances", self.callee.url);
@@ -96,7 +94,7 @@ fn instance(wanted: &WantedInstance) -> InstanceOrder {
         generation: wanted.generation,
         key: wanted.key.clone(),
         template: wanted.template_name.clone(),
-        snapshot: wanted.content.as_ref().map(snapshot),
+        snapshot: wanted.content.clone(),
         image: wanted.image.clone(),
         purpose: match wanted.purpose {
             Purpose::Launch => OrderedPurpose::Launch,
@@ -108,13 +106,5 @@ fn instance(wanted: &WantedInstance) -> InstanceOrder {
         environment: wanted.environment.clone(),
         max_memory_bytes: wanted.max_memory_bytes,
         cpu_shares: wanted.cpu_shares,
-    }
-}
-
-fn snapshot(content: &TemplateContent) -> SnapshotOrder {
-    SnapshotOrder {
-        digest: content.digest.clone(),
-        bytes: content.bytes,
-        description: content.description.clone(),
     }
 }

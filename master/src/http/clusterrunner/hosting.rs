@@ -15,13 +15,13 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{
-    InstancesReport, LogPiece, LogsAnswer, LogsReport, MAX_LOGS_BODY, ReportedState,
-    SnapshotRequest,
+    InstancesReport, LogPiece, LogsAnswer, LogsReport, MAX_LOGS_BODY, SnapshotRequest,
 };
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{ProjectId, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
+use clusterrunner_common::work::ReportedState;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -19,13 +19,14 @@ use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{
-    AtomState, AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, ProcessUsage,
-    SettingUpView, SlaveView, SubjobView,
+    AtomState, AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, SettingUpView,
+    SlaveView, SubjobView,
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::job::config::variable_of;
+use clusterrunner_common::work::ProcessUsage;
 use indexmap::IndexMap;
 
 /// A build, and what it waits for.

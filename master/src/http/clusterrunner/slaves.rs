@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL, Seen,
+    ConnectAnswer, ConnectRequest, DrainAnswer, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
 use clusterrunner_common::auth::gate::Signed;
@@ -22,6 +22,7 @@ use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::text::host_name::is_host_and_port;
 use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
+use clusterrunner_common::work::Seen;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;

@@ -3,12 +3,13 @@
 use super::received::from_start;
 use super::{Block, Results, UnusableResult, add_reports, add_starts, add_usages, outcomes};
 use crate::core::event::AtomOutcome;
-use clusterrunner_common::api::{AtomReport, AtomUsage, Starts};
+use clusterrunner_common::api::{AtomReport, Starts};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::results::block::{
     BlockError, CheckedResult, FoundResult, check_results, copy_results,
 };
+use clusterrunner_common::work::AtomUsage;
 use std::io::{self, BufWriter, Write as _};
 
 /// A result that a block should hold.

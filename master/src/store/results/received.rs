@@ -2,7 +2,7 @@
 
 use super::{Block, Results};
 use crate::core::event::{AtomOutcome, AtomTrouble};
-use clusterrunner_common::api::{AtomReport, AtomUsage, Starts, TIMED_OUT_EXIT_CODE};
+use clusterrunner_common::api::{AtomReport, Starts, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::is_disk_full;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
@@ -10,6 +10,7 @@ use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::results::block::{
     BlockError, CheckedResult, check_block, convert_archive,
 };
+use clusterrunner_common::work::AtomUsage;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek as _, Write as _};
 

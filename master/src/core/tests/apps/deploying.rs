@@ -7,8 +7,8 @@ use crate::core::apps::app::{DEIS_APP, DEIS_RELEASE};
 use crate::core::apps::command::{AppCommand, AppRefusal, NewAppBuild};
 use crate::core::effect::Effect;
 use crate::core::instances::instance::InstanceState;
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::work::ReportedState;
 use serde_json::json;
 use std::collections::BTreeMap;
 

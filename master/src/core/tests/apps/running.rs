@@ -5,7 +5,7 @@ use super::super::scenario::Scenario;
 use super::{HILL, build, configure, rollback, run, text_of};
 use crate::core::apps::command::{AppCommand, AppRefusal};
 use crate::core::instances::instance::{InstanceRefusal, InstanceState};
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::work::ReportedState;
 use serde_json::json;
 
 fn exited(code: i32) -> ReportedState {

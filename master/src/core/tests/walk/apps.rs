@@ -15,8 +15,8 @@ use crate::core::event::{Actor, AppFact, Event, Fact, InstanceFact};
 use crate::core::instances::instance::{Instance, InstanceState, Purpose};
 use crate::core::instances::placing::Wait;
 use crate::core::tests::scenario::{Scenario, Turn};
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::ids::{InstanceId, ProjectId};
+use clusterrunner_common::work::ReportedState;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,8 +10,8 @@ use super::random::Random;
 use super::{POISON, SICK_OUTCOME, oracle};
 use crate::core::effect::SlaveCall;
 use crate::core::event::{AtomOutcome, KeptHandOut};
-use clusterrunner_common::api::{FinishedAttempt, MasterMark, Seen};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::work::{FinishedAttempt, MasterMark, Seen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What is wrong with a machine, whatever is run on it.

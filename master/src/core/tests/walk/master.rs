@@ -13,11 +13,11 @@ use crate::core::command::{Command, HandOut, Opening, Refusal, StoredResults};
 use crate::core::effect::SlaveCall;
 use crate::core::event::AtomOutcome;
 use crate::core::instances::orders::WantedInstance;
-use crate::core::templates::template::TemplateContent;
 use crate::core::tests::scenario::Scenario;
-use clusterrunner_common::api::MasterMark;
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::templates::TemplateContent;
+use clusterrunner_common::work::MasterMark;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 use super::master::Asked;
 use crate::core::event::{AtomOutcome, KeptHandOut};
 use crate::core::instances::reports::ReportedInstances;
-use clusterrunner_common::api::{FinishedAttempt, MasterMark, Seen};
 use clusterrunner_common::ids::{
     Attempt, BuildId, Generation, InstanceId, SessionId, SlaveId, SubjobId,
 };
+use clusterrunner_common::work::{FinishedAttempt, MasterMark, Seen};
 
 #[derive(Clone, Debug)]
 pub(super) enum ToMaster {

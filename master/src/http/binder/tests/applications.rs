@@ -1,7 +1,7 @@
 //! Applications: how they are launched, and how they go on.
 
 use super::farm::{Farm, KEY, NAME, error};
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::work::ReportedState;
 use serde_json::{Value, json};
 
 impl Farm {

@@ -6,7 +6,6 @@ use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
 use crate::core::command::{Command, HandOut, Opening, StoredResults};
 use crate::core::event::{Actor, AtomOutcome, Fact, Plan};
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
-use crate::core::templates::template::TemplateContent;
 use crate::http::binder::{Api, Printed, Router, router};
 use crate::http::openapi;
 use crate::http::shared_key::SharedKey;
@@ -17,7 +16,6 @@ use crate::store::results::Results;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -26,7 +24,8 @@ use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId, UserId,
 };
 use clusterrunner_common::settings::ImagePolicy;
-use clusterrunner_common::templates::{Form, TemplateDescription};
+use clusterrunner_common::templates::{Form, TemplateContent, TemplateDescription};
+use clusterrunner_common::work::ReportedState;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -4,9 +4,10 @@ use super::*;
 use crate::core::command::{Command, HandOut};
 use crate::core::event::{AtomOutcome, AtomTrouble, Plan};
 use crate::http::clusterrunner::shapes::ATOM_COLUMNS;
-use clusterrunner_common::api::{AtomUsage, ProcessUsage, RunningAtom};
+use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};
 use clusterrunner_common::process::command::Usage;
+use clusterrunner_common::work::{AtomUsage, ProcessUsage};
 use std::time::Duration;
 
 const BUILD_ID: BuildId = BuildId(1);

@@ -2,7 +2,7 @@
 //! wrong and this API does right.
 
 use super::farm::{Farm, HOST_NAME, detail, nothing};
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::work::ReportedState;
 use serde_json::{Value, json};
 
 /// A build with two process types.

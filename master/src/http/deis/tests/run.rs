@@ -2,7 +2,7 @@
 
 use super::farm::{Farm, nothing};
 use axum::body::Body;
-use clusterrunner_common::api::instances::ReportedState;
+use clusterrunner_common::work::ReportedState;
 use serde_json::{Value, json};
 
 impl Farm {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
 use crate::core::instances::instance::{Instance, Purpose};
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::ids::{InstanceId, ProjectId};
+use clusterrunner_common::work::ReportedState;
 use serde_json::json;
 
 /// The projects of the templates come first.

@@ -4,8 +4,8 @@ use super::*;
 use crate::core::instances::instance::NewInstance;
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::core::templates::bounds::TemplateBounds;
-use clusterrunner_common::api::instances::ReportedState;
 use clusterrunner_common::ids::{Generation, InstanceId};
+use clusterrunner_common::work::ReportedState;
 
 impl Master {
     /// Templates that were registered, named, preloaded and removed, and instances with every end.

@@ -1,0 +1,9 @@
+//! Words of the farm that no API owns: the cores of master and slave speak them, and messages carry them as they are.
+
+mod atom_usage;
+mod master_mark;
+mod reports;
+
+pub use atom_usage::{AtomUsage, ProcessUsage};
+pub use master_mark::{MasterMark, Seen};
+pub use reports::{FinishedAttempt, ReportedState};
