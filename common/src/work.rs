@@ -3,7 +3,9 @@
 mod atom_usage;
 mod master_mark;
 mod reports;
+mod setup_job;
 
 pub use atom_usage::{AtomUsage, ProcessUsage};
 pub use master_mark::{MasterMark, Seen};
 pub use reports::{FinishedAttempt, ReportedState};
+pub use setup_job::SetupJob;

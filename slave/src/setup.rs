@@ -13,7 +13,7 @@ use crate::data_directory::{
 use crate::deliver::steps::{EndedStep, StepDeliveries};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
-use clusterrunner_common::api::{SetupJob, StepKind};
+use clusterrunner_common::api::StepKind;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -25,6 +25,7 @@ use clusterrunner_common::process::console;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::templates::NamedTemplate;
+use clusterrunner_common::work::SetupJob;
 use contained::Contained;
 use std::ffi::OsString;
 use std::fs::File;

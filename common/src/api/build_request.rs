@@ -189,8 +189,8 @@ impl BuildRequest {
     /// What a slave needs of the request: where the project and its files come from. What to run is
     /// in the job that goes with it.
     #[must_use]
-    pub fn source_params(&self) -> Map<String, Value> {
-        let source = Self {
+    pub fn source(&self) -> Self {
+        Self {
             project: self.project.clone(),
             remote_files: self.remote_files.clone(),
             job_name: None,
@@ -200,8 +200,7 @@ impl BuildRequest {
             inherited_env: None,
             specification: None,
             product: None,
-        };
-        source.to_params()
+        }
     }
 
     /// What two builds must share to be builds of one project: such builds are prepared one after

@@ -7,12 +7,10 @@ use crate::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
 };
 use crate::process::variables::BuildVariables;
-use crate::templates::NamedTemplate;
-use crate::work::{AtomUsage, FinishedAttempt, MasterMark, Seen};
+use crate::work::{AtomUsage, FinishedAttempt, MasterMark, Seen, SetupJob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 
 /// Body of `POST /v1/slave`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,49 +217,6 @@ pub struct SourceRequest {
     /// What of the build's project is asked for.
     #[serde(flatten)]
     pub packs: PackRequest,
-}
-
-/// The parts of a job that a slave needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetupJob {
-    /// Its name.
-    pub name: String,
-    /// Joined command, run once before the first subjob.
-    #[serde(default)]
-    pub setup_build: Option<String>,
-    /// Joined command, run once at the end.
-    #[serde(default)]
-    pub teardown_build: Option<String>,
-    /// How long `setup_build` may run; absent for no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub setup_timeout_s: Option<u64>,
-    /// How long `teardown_build` may run; absent for no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teardown_timeout_s: Option<u64>,
-    /// How many of its subjobs a slave runs at a time, however many it was handed out; absent for no
-    /// limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_executors: Option<NonZeroU32>,
-    /// Which builds it shares the slave's executors with by weight: those of the same priority.
-    #[serde(default, skip_serializing_if = "is_usual")]
-    pub priority: i32,
-    /// How large its share of the slave's executors is beside those; absent for 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<NonZeroU32>,
-    /// The image of the containers that its commands run in; absent for no container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
-    /// The templates that the build takes, by the words that name them: its image, or what its template is based on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub templates: Vec<NamedTemplate>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks for a reference"
-)]
-fn is_usual(priority: &i32) -> bool {
-    *priority == 0
 }
 
 /// Body of the slave's `POST /v1/build/<id>/subjob/<id>`.

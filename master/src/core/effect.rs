@@ -3,11 +3,12 @@
 
 use crate::core::instances::orders::WantedInstance;
 use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::api::{SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
 };
+use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::templates::TemplateContent;
+use clusterrunner_common::work::SetupJob;
 use std::sync::Arc;
 
 /// What the archive of a build is made of.
@@ -144,11 +145,15 @@ pub struct MadeAtom {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SlaveCall {
     /// Set it up.
-    SetUp(Box<SetupRequest>),
+    SetUp(Box<SetUp>),
     /// Run a subjob.
     Start {
-        /// Which, the number of the hand-out, and its atoms.
-        order: SubjobOrder,
+        /// Which subjob.
+        subjob: SubjobId,
+        /// The number of the hand-out.
+        attempt: Attempt,
+        /// Its atoms, such as `export TEST="x";`; the index is the atom's id.
+        atoms: Vec<String>,
         /// The job's command, shared by all hand-outs of the build.
         command: Arc<str>,
         /// How long each atom may run; absent for no limit.
@@ -158,6 +163,22 @@ pub enum SlaveCall {
     KeepConsoles(Vec<HeldSubjob>),
     /// Stop all work on it and clear it away.
     TearDown,
+}
+
+/// What a slave needs in order to set a build up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetUp {
+    /// What was asked for: all of it for a slave of the original, which reads the job itself; else where the project and
+    /// its files come from.
+    pub request: BuildRequest,
+    /// `BUILD_EXECUTOR_INDEX` of the slave's executor 0.
+    pub start_index: u32,
+    /// The commit to check out (git only).
+    pub commit: Option<String>,
+    /// What the build's commands find in their environment.
+    pub variables: BuildVariables,
+    /// What was read from the job.
+    pub job: SetupJob,
 }
 
 /// What a slave had of a build that ended early.

@@ -1,15 +1,15 @@
 //! What the world must be asked to do because of an event.
 
 use super::Cluster;
-use super::effect::{ArchiveContent, Effect, HeldSubjob, MadeAtom, MadeResult, SlaveCall};
+use super::effect::{ArchiveContent, Effect, HeldSubjob, MadeAtom, MadeResult, SetUp, SlaveCall};
 use super::event::{AtomTrouble, BuildFact, Event, Fact, FarmFact, SlaveFact};
 use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
 use crate::core::builds::environment::variables;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
-use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::TimeLimit;
 use clusterrunner_common::results::artifact::directory_name;
+use clusterrunner_common::work::SetupJob;
 use std::borrow::Cow;
 
 impl Cluster {
@@ -141,15 +141,15 @@ impl Cluster {
     fn set_up_call(&self, slave: SlaveId, build: BuildId, start_index: u32) -> Option<Effect> {
         let building = self.build(build)?;
         let plan = building.plan.as_ref()?;
-        let request = SetupRequest {
-            project_type_params: match self.slaves.get(&slave)?.is_legacy {
-                true => building.request.to_params(),
-                false => building.request.source_params(),
+        let set_up = SetUp {
+            request: match self.slaves.get(&slave)?.is_legacy {
+                true => building.request.without_variables(),
+                false => building.request.source(),
             },
-            build_executor_start_index: start_index,
+            start_index,
             commit: plan.commit.clone(),
             variables: variables(build, &building.request, plan),
-            job: Some(SetupJob {
+            job: SetupJob {
                 name: plan.job_name.clone(),
                 setup_build: plan.setup_build.clone(),
                 teardown_build: plan.teardown_build.clone(),
@@ -160,10 +160,9 @@ impl Cluster {
                 weight: plan.weight,
                 image: plan.image.clone(),
                 templates: self.named_templates(plan),
-            }),
-            ..SetupRequest::default()
+            },
         };
-        let call = SlaveCall::SetUp(Box::new(request));
+        let call = SlaveCall::SetUp(Box::new(set_up));
         Some(Effect::Call { slave, build, call })
     }
 
@@ -199,11 +198,9 @@ impl Cluster {
         let plan = building.plan.as_ref()?;
         let atoms = building.shell_atoms(subjob)?;
         let call = SlaveCall::Start {
-            order: SubjobOrder {
-                subjob_id: subjob,
-                attempt,
-                atoms: atoms.map(Cow::into_owned).collect(),
-            },
+            subjob,
+            attempt,
+            atoms: atoms.map(Cow::into_owned).collect(),
             command: building.shared_command()?,
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
         };

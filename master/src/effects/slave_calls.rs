@@ -7,7 +7,7 @@ mod instances;
 mod keeping;
 mod orders;
 mod original;
-mod project;
+mod set_up;
 
 pub use keeping::Keeping;
 pub use original::ProjectLinks;

@@ -3,7 +3,7 @@
 
 use super::tests::{ends, hand_out, order, ordered, project, repository, start, start_all};
 use super::*;
-use clusterrunner_common::api::SetupJob;
+use clusterrunner_common::work::SetupJob;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 

@@ -2,11 +2,12 @@
 
 use crate::fake_master::{FakeMaster, Heard, SECRET, mark, secret};
 use clusterrunner_common::api::{
-    SetupJob, SetupRequest, SlaveStatusBody, SubjobOrder, SubjobRequest, SubjobsRequest,
+    SetupRequest, SlaveStatusBody, SubjobOrder, SubjobRequest, SubjobsRequest,
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::settings::{Overrides, SlaveSettings, load_slave};
+use clusterrunner_common::work::SetupJob;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::ErrorKind;

@@ -36,7 +36,7 @@ fn variables_are_sent_and_stored_and_never_shown() {
     for shown in [
         format!("{request:?}"),
         Value::Object(request.to_params()).to_string(),
-        Value::Object(request.source_params()).to_string(),
+        Value::Object(request.source().to_params()).to_string(),
         Value::Object(request.without_variables().to_body()).to_string(),
     ] {
         assert!(!shown.contains("secret"), "{shown}");
@@ -168,7 +168,7 @@ fn only_a_master_names_a_project_s_own_repository() {
         commit: Some(commit.to_owned()),
     };
     assert_eq!(request.project, project);
-    assert_eq!(Value::Object(request.source_params()), body);
+    assert_eq!(Value::Object(request.source().to_params()), body);
     for (field, value) in [
         ("project", json!("7")),
         ("project", json!(-1)),
@@ -190,7 +190,7 @@ fn what_another_api_was_asked_for_is_stored_and_neither_taken_nor_shown() {
         json!("build"),
     )]));
     assert_eq!(Value::Object(request.to_params()), body);
-    assert_eq!(Value::Object(request.source_params()), body);
+    assert_eq!(Value::Object(request.source().to_params()), body);
     let stored = serde_json::to_value(&request).unwrap();
     assert_eq!(
         serde_json::from_value::<BuildRequest>(stored.clone()).unwrap(),

@@ -5,14 +5,14 @@ use super::scenario::{
 };
 use crate::core::builds::build::BuildState;
 use crate::core::command::{Command, Refusal};
-use crate::core::effect::{Effect, SlaveCall};
+use crate::core::effect::{Effect, SetUp, SlaveCall};
 use crate::core::event::{Actor, Plan};
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
 use clusterrunner_common::api::build_request::BuildRequest;
-use clusterrunner_common::api::{SetupJob, SetupRequest, SubjobOrder};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::{TimeLimit, Timeouts};
 use clusterrunner_common::process::variables::{BuildVariables, Variables};
+use clusterrunner_common::work::SetupJob;
 use serde_json::json;
 use std::num::NonZeroU32;
 
@@ -83,15 +83,15 @@ fn effects_carry_all_that_is_needed() {
     ] {
         set.set(name, value);
     }
-    let set_up = SetupRequest {
+    let set_up = SetUp {
         variables: BuildVariables {
             inherited: None,
             set,
         },
-        project_type_params: request("p").to_params(),
-        build_executor_start_index: 0,
+        request: request("p"),
+        start_index: 0,
         commit: Some("c0ffee".to_owned()),
-        job: Some(SetupJob {
+        job: SetupJob {
             name: "unit".to_owned(),
             setup_build: Some("make ready".to_owned()),
             teardown_build: None,
@@ -102,8 +102,7 @@ fn effects_carry_all_that_is_needed() {
             weight: NonZeroU32::new(7),
             image: None,
             templates: Vec::new(),
-        }),
-        ..SetupRequest::default()
+        },
     };
     let call = |call| {
         let (slave, build) = (SlaveId(1), BuildId(1));
@@ -126,11 +125,9 @@ fn effects_carry_all_that_is_needed() {
     assert_eq!(effects, call(SlaveCall::SetUp(Box::new(set_up))));
 
     let start = |attempt| SlaveCall::Start {
-        order: SubjobOrder {
-            subjob_id: SubjobId(0),
-            attempt: Attempt(attempt),
-            atoms: vec!["export T=A;".to_owned()],
-        },
+        subjob: SubjobId(0),
+        attempt: Attempt(attempt),
+        atoms: vec!["export T=A;".to_owned()],
         command: "run".into(),
         timeout_s: Some(10),
     };

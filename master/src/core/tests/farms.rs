@@ -109,12 +109,14 @@ impl Farm {
                     SlaveCall::SetUp(_) => self.schedule(40, Happening::SetUp(slave, build)),
                     SlaveCall::KeepConsoles(_) => {}
                     SlaveCall::TearDown => self.schedule(5, Happening::TornDown(slave, build)),
-                    SlaveCall::Start { order, .. } => {
+                    SlaveCall::Start {
+                        subjob, attempt, ..
+                    } => {
                         let hand_out = HandOut {
                             slave,
                             build,
-                            subjob: order.subjob_id,
-                            attempt: order.attempt,
+                            subjob,
+                            attempt,
                         };
                         let machine = self.machines.get_mut(&slave).unwrap();
                         machine.waiting.push_back(hand_out);

@@ -117,9 +117,9 @@ fn a_job_takes_the_template_that_its_image_named_when_it_was_prepared() {
     let told = |turn: &super::scenario::Turn| {
         let mut calls = turn.effects.iter().filter_map(|effect| match effect {
             Effect::Call {
-                call: SlaveCall::SetUp(request),
+                call: SlaveCall::SetUp(set_up),
                 ..
-            } => request.job.clone(),
+            } => Some(set_up.job.clone()),
             _ => None,
         });
         calls.next_back().map(|job| (job.image, job.templates))

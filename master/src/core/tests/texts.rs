@@ -52,12 +52,13 @@ pub(super) fn effect_text(effect: &Effect) -> String {
         Effect::RemoveSnapshot { digest } => format!("remove snapshot {digest}"),
         Effect::RemoveInstanceLog { instance } => format!("remove the log of {instance}"),
         Effect::Call { slave, build, call } => match call {
-            SlaveCall::SetUp(request) => format!(
+            SlaveCall::SetUp(set_up) => format!(
                 "slave {slave}: set up {build} from index {}",
-                request.build_executor_start_index
+                set_up.start_index
             ),
-            SlaveCall::Start { order, .. } => {
-                let (subjob, attempt) = (order.subjob_id, order.attempt);
+            SlaveCall::Start {
+                subjob, attempt, ..
+            } => {
                 format!("slave {slave}: start {build}.{subjob}, attempt {attempt}")
             }
             SlaveCall::KeepConsoles(held) => {

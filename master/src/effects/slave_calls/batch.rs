@@ -1,10 +1,11 @@
 //! What goes to a slave in one call: one order, or several hand-outs of one build in a row, which may
 //! follow its set-up.
 
-use super::Order;
-use crate::core::effect::SlaveCall;
-use clusterrunner_common::api::{SetupRequest, SubjobOrder};
+use super::{Order, set_up};
+use crate::core::effect::{SetUp, SlaveCall};
+use clusterrunner_common::api::SetupRequest;
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
+use clusterrunner_common::ids::{Attempt, SubjobId};
 use clusterrunner_common::work::MasterMark;
 use serde::Serialize;
 
@@ -38,9 +39,17 @@ pub(super) struct SubjobsBody<'a> {
     command: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_s: Option<u64>,
-    subjobs: Vec<&'a SubjobOrder>,
+    subjobs: Vec<SubjobBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     master: Option<MasterMark>,
+}
+
+/// [`clusterrunner_common::api::SubjobOrder`] without owning its atoms.
+#[derive(Serialize)]
+struct SubjobBody<'a> {
+    subjob_id: SubjobId,
+    attempt: Attempt,
+    atoms: &'a [String],
 }
 
 /// [`SetupRequest`] with what the call adds to it.
@@ -58,10 +67,10 @@ pub(super) struct SetupBody<'a> {
 impl Batch {
     pub(super) fn new(first: Order) -> Self {
         let length = match &first {
-            Order::About(_, SlaveCall::Start { order, command, .. }) => {
-                AROUND_MASTER + AROUND_SUBJOB + escaped(command) + length_of(order)
+            Order::About(_, SlaveCall::Start { atoms, command, .. }) => {
+                AROUND_MASTER + AROUND_SUBJOB + escaped(command) + length_of(atoms)
             }
-            Order::About(_, SlaveCall::SetUp(request)) => AROUND_SETUP + length_of_setup(request),
+            Order::About(_, SlaveCall::SetUp(set_up)) => AROUND_SETUP + length_of_setup(set_up),
             Order::About(..) | Order::End => 0,
         };
         Self {
@@ -75,12 +84,12 @@ impl Batch {
     pub(super) fn take(&mut self, next: Order) -> Option<Order> {
         let (
             Order::About(build, SlaveCall::Start { .. } | SlaveCall::SetUp(_)),
-            Order::About(next_build, SlaveCall::Start { order, command, .. }),
+            Order::About(next_build, SlaveCall::Start { atoms, command, .. }),
         ) = (&self.first, &next)
         else {
             return Some(next);
         };
-        let length = self.length + length_of(order);
+        let length = self.length + length_of(atoms);
         let length = match (&self.first, self.more.is_empty()) {
             (Order::About(_, SlaveCall::SetUp(_)), true) => length + escaped(command),
             _ => length,
@@ -105,15 +114,24 @@ impl Batch {
             Order::About(
                 _,
                 SlaveCall::Start {
-                    order,
+                    subjob,
+                    attempt,
+                    atoms,
                     command,
                     timeout_s,
                 },
-            ) => Some((order, command, *timeout_s)),
+            ) => {
+                let subjob = SubjobBody {
+                    subjob_id: *subjob,
+                    attempt: *attempt,
+                    atoms,
+                };
+                Some((subjob, command, *timeout_s))
+            }
             Order::About(..) | Order::End => None,
         });
         let (first, command, timeout_s) = calls.next()?;
-        let more = calls.map(|(order, ..)| order);
+        let more = calls.map(|(subjob, ..)| subjob);
         Some(SubjobsBody {
             command,
             timeout_s,
@@ -124,13 +142,12 @@ impl Batch {
 }
 
 /// One that can not be written is not sent either.
-fn length_of_setup(request: &SetupRequest) -> usize {
-    serde_json::to_vec(request).map_or(MAX_BUFFERED_BODY, |body| body.len())
+fn length_of_setup(set_up: &SetUp) -> usize {
+    serde_json::to_vec(&set_up::request(set_up)).map_or(MAX_BUFFERED_BODY, |body| body.len())
 }
 
-fn length_of(order: &SubjobOrder) -> usize {
-    let atoms = order.atoms.iter();
-    let atoms: usize = atoms.map(|atom| escaped(atom) + AROUND_ATOM).sum();
+fn length_of(atoms: &[String]) -> usize {
+    let atoms: usize = atoms.iter().map(|atom| escaped(atom) + AROUND_ATOM).sum();
     AROUND_SUBJOB + atoms
 }
 
@@ -148,7 +165,7 @@ fn escaped(text: &str) -> usize {
 mod tests {
     use super::*;
     use clusterrunner_common::api::SubjobsRequest;
-    use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SubjobId};
+    use clusterrunner_common::ids::{BuildId, Incarnation, SessionId};
 
     /// As long as they come.
     fn mark() -> MasterMark {
@@ -160,13 +177,10 @@ mod tests {
     }
 
     fn start(build: u64, subjob: u32, atom: &str) -> Order {
-        let order = SubjobOrder {
-            subjob_id: SubjobId(subjob),
+        let call = SlaveCall::Start {
+            subjob: SubjobId(subjob),
             attempt: Attempt(7),
             atoms: vec![atom.to_owned()],
-        };
-        let call = SlaveCall::Start {
-            order,
             command: "the \"command\"".into(),
             timeout_s: Some(9),
         };
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn hand_outs_go_with_the_set_up_that_they_follow() {
-        let set_up = || Order::About(BuildId(1), SlaveCall::SetUp(Box::default()));
+        let set_up = || Order::About(BuildId(1), set_up::tests::directory("/p", None));
         let mut batch = Batch::new(set_up());
         assert!(batch.subjobs(None).is_none());
         assert!(batch.take(start(2, 0, "a")).is_some());
@@ -230,7 +244,7 @@ mod tests {
             panic!("{batch:?}");
         };
         let body = SetupBody {
-            request,
+            request: &set_up::request(request),
             subjobs: batch.subjobs(None),
             wait_ms: 5,
             master: None,
@@ -246,24 +260,16 @@ mod tests {
 
     #[test]
     fn a_large_set_up_goes_alone() {
-        let mut request = SetupRequest::default();
         let long = "\"".repeat(MAX_BUFFERED_BODY / 2 - 500);
-        request
-            .project_type_params
-            .insert("long".into(), long.into());
-        let set_up = Order::About(BuildId(1), SlaveCall::SetUp(Box::new(request)));
+        let set_up = Order::About(BuildId(1), set_up::tests::directory(&long, Some("0123")));
         let mut batch = Batch::new(set_up);
         assert!(batch.take(start(1, 0, &"a".repeat(1000))).is_some());
         assert!(batch.take(start(1, 0, "a")).is_none());
         let Order::About(_, SlaveCall::SetUp(request)) = batch.first() else {
             panic!("{batch:?}");
         };
-        let request = &SetupRequest {
-            source_from_master: true,
-            ..(**request).clone()
-        };
         let body = SetupBody {
-            request,
+            request: &set_up::from_master(set_up::request(request)),
             subjobs: batch.subjobs(None),
             wait_ms: u64::MAX,
             master: Some(mark()),

@@ -4,7 +4,7 @@ use super::batch::{Batch, SetupBody};
 use super::keeping::Keeping;
 use super::orders::Orders;
 use super::original::{self, ProjectLinks};
-use super::{Callee, Order, project};
+use super::{Callee, Order, set_up};
 use crate::coordinator::ClusterHandle;
 use crate::core::command::Command;
 use crate::core::effect::SlaveCall;
@@ -130,17 +130,13 @@ impl Calls {
         };
         let base = format!("{}/v1/build/{build}", self.callee.url);
         match call {
-            SlaveCall::SetUp(request) => {
-                let from_master;
-                let request = match self.gives_projects {
-                    true => {
-                        from_master = project::from_master(request);
-                        &from_master
-                    }
-                    false => &**request,
-                };
+            SlaveCall::SetUp(set_up) => {
+                let mut request = set_up::request(set_up);
+                if self.gives_projects {
+                    request = set_up::from_master(request);
+                }
                 let body = encode(&SetupBody {
-                    request,
+                    request: &request,
                     subjobs: batch.subjobs(None),
                     wait_ms: WAIT_MS,
                     master: self.mark(),

@@ -133,17 +133,13 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::api::SubjobOrder;
     use clusterrunner_common::ids::{Attempt, SubjobId};
 
     fn start(build: u64, subjob: u32) -> Order {
-        let order = SubjobOrder {
-            subjob_id: SubjobId(subjob),
+        let call = SlaveCall::Start {
+            subjob: SubjobId(subjob),
             attempt: Attempt(1),
             atoms: vec!["a".to_owned()],
-        };
-        let call = SlaveCall::Start {
-            order,
             command: "run".into(),
             timeout_s: None,
         };

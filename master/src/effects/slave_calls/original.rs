@@ -3,7 +3,7 @@
 
 use super::Order;
 use super::calls::{Calls, encode, may_pass};
-use crate::core::effect::SlaveCall;
+use crate::core::effect::{SetUp, SlaveCall};
 use clusterrunner_common::api::{SetupRequest, SubjobAccepted, SubjobRequest, Success};
 use clusterrunner_common::auth::signature::content_digest;
 use clusterrunner_common::caller::CallError;
@@ -48,14 +48,10 @@ pub(super) fn is_refusal(error: &CallError) -> bool {
 }
 
 /// The fields that the original sends, in the values that make its slave build what ours build.
-fn setup_params(
-    request: &SetupRequest,
-    build: BuildId,
-    links: &ProjectLinks,
-) -> Map<String, Value> {
-    let mut params = request.project_type_params.clone();
+fn setup_params(set_up: &SetUp, build: BuildId, links: &ProjectLinks) -> Map<String, Value> {
+    let mut params = set_up.request.to_params();
     params.remove("hash");
-    if let Some(commit) = &request.commit {
+    if let Some(commit) = &set_up.commit {
         // It takes whatever `git fetch` takes.
         params.insert("branch".to_owned(), Value::from(commit.as_str()));
     } else {
@@ -83,24 +79,29 @@ impl Calls {
         };
         let base = format!("{address}/v1/build/{build}");
         match call {
-            SlaveCall::SetUp(request) => {
+            SlaveCall::SetUp(set_up) => {
                 let request = SetupRequest {
-                    project_type_params: setup_params(request, build, links),
-                    build_executor_start_index: request.build_executor_start_index,
+                    project_type_params: setup_params(set_up, build, links),
+                    build_executor_start_index: set_up.start_index,
                     ..SetupRequest::default()
                 };
                 self.tell::<Success>(&format!("{base}/setup"), encode(&request)?)
                     .await
             }
-            SlaveCall::Start { order, command, .. } => {
-                let atoms = order.atoms.iter();
+            SlaveCall::Start {
+                subjob,
+                atoms,
+                command,
+                ..
+            } => {
+                let atoms = atoms.iter();
                 let request = SubjobRequest {
                     atomic_commands: atoms.map(|atom| format!("{atom} {command}")).collect(),
                     attempt: None,
                     timeout_s: None,
                     master: None,
                 };
-                let url = format!("{base}/subjob/{}", order.subjob_id);
+                let url = format!("{base}/subjob/{subjob}");
                 self.tell::<SubjobAccepted>(&url, encode(&request)?).await
             }
             // These are reads, made elsewhere.
@@ -139,19 +140,16 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effects::slave_calls::set_up;
     use serde_json::json;
 
     fn check(params: &Value, commit: Option<&str>, expected: &Value) {
-        let request = SetupRequest {
-            project_type_params: params.as_object().unwrap().clone(),
-            commit: commit.map(str::to_owned),
-            ..SetupRequest::default()
-        };
+        let set_up = set_up::tests::set_up(params, commit);
         let links = ProjectLinks {
             directory: PathBuf::from("/links"),
             session: SessionId("s".to_owned()),
         };
-        let mut made = setup_params(&request, BuildId(7), &links);
+        let mut made = setup_params(&set_up, BuildId(7), &links);
         let link = made.remove("build_project_directory").unwrap();
         assert!(link.as_str().unwrap().starts_with("/links/"), "{link}");
         assert_eq!(&Value::Object(made), expected);

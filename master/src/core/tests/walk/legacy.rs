@@ -317,8 +317,7 @@ impl World {
                 old.build = Some(build);
                 old.is_setting_up = true;
             }
-            Call::About(build, SlaveCall::Start { order, .. }) => {
-                let subjob = order.subjob_id;
+            Call::About(build, SlaveCall::Start { subjob, .. }) => {
                 assert_eq!(old.build, Some(build), "another build's subjob");
                 assert!(!old.is_setting_up && !old.is_tearing_down);
                 assert!(old.running.len() < old.num_executors, "it would block");

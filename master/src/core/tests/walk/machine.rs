@@ -281,8 +281,8 @@ impl Machine {
     fn note(&mut self, master: MasterMark, build: BuildId, call: &SlaveCall) {
         let mut seen = Seen::first(master);
         seen.build = build;
-        if let SlaveCall::Start { order, .. } = call {
-            seen.attempt = order.attempt;
+        if let SlaveCall::Start { attempt, .. } = call {
+            seen.attempt = *attempt;
         }
         self.see(&seen);
     }
@@ -351,14 +351,19 @@ impl Machine {
                 refusal = Some("its files are gone".to_owned());
             }
             (
-                SlaveCall::Start { order, command, .. },
+                SlaveCall::Start {
+                    subjob,
+                    attempt,
+                    atoms,
+                    command,
+                    ..
+                },
                 Some(place @ (Place::Ready | Place::SettingUp)),
             ) => {
-                let (subjob, attempt) = (order.subjob_id, order.attempt);
                 let is_new = self.begun.insert((slave, build, subjob, attempt));
                 if is_new || self.forgets_begun {
                     assert!(is_new, "attempt {attempt} of {build}.{subjob} runs twice");
-                    let commands = order.atoms.iter().map(|atom| format!("{atom} {command}"));
+                    let commands = atoms.iter().map(|atom| format!("{atom} {command}"));
                     let is_sick = self.sickness == Sickness::FailsEverything;
                     let outcome = |command: &str| {
                         if is_sick {

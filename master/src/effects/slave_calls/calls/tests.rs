@@ -4,7 +4,6 @@ use super::*;
 use crate::coordinator::Coordinator;
 use crate::journal::Journal;
 use crate::store::results::Results;
-use clusterrunner_common::api::SubjobOrder;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -67,11 +66,9 @@ async fn hand_outs_that_wait_go_in_one_call() {
     let serving = tokio::spawn(async move { axum::serve(listener, slave).await });
     let (orders, inbox) = mpsc::unbounded_channel();
     let start = |subjob| SlaveCall::Start {
-        order: SubjobOrder {
-            subjob_id: SubjobId(subjob),
-            attempt: Attempt(1),
-            atoms: vec!["a".to_owned()],
-        },
+        subjob: SubjobId(subjob),
+        attempt: Attempt(1),
+        atoms: vec!["a".to_owned()],
         command: "run".into(),
         timeout_s: None,
     };
@@ -110,7 +107,7 @@ async fn what_a_slave_says_it_has_done_needs_no_report() {
     let (cluster, stop, running) = cluster(directory.path());
     let calls = calls_to(cluster, "127.0.0.1:1".to_owned());
     let meaning = |call, state| calls.meaning(&Order::About(BuildId(1), call), Ok(state));
-    let set_up = || SlaveCall::SetUp(Box::default());
+    let set_up = || set_up::tests::directory("/p", None);
     let (slave, build) = (SlaveId(1), BuildId(1));
     assert_eq!(
         meaning(set_up(), Some(SlaveState::SetupComplete)),
