@@ -6,9 +6,9 @@
 //! its instructions can be counted (`valgrind --tool=callgrind`) and compared: `./check-core`.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId};
+use clusterrunner_common::work::BuildRequest;
 use clusterrunner_master::core::Cluster;
 use clusterrunner_master::core::command::{Command, HandOut};
 use clusterrunner_master::core::event::{Actor, AtomOutcome, BuildFact, Event, Fact, Plan};

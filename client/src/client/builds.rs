@@ -2,13 +2,13 @@
 
 use super::Client;
 use crate::error::ClientError;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::explanation::{Explanation, ExplanationBody};
 use clusterrunner_common::api::{
     AtomBody, AtomView, BuildBody, BuildView, BuildsBody, QueueBody, SubjobBody, SubjobFilter,
     SubjobView, SubjobsBody,
 };
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::work::BuildRequest;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -16,9 +16,9 @@ use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results::{self, Destination};
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::{BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::work::BuildRequest;
 use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being

@@ -1,4 +1,4 @@
-//! What a build is asked to do: the body of `POST /v1/build`, checked field by field.
+//! A build request as ClusterRunner's API takes and shows it: the body of `POST /v1/build`, checked field by field.
 
 mod reading;
 #[cfg(test)]
@@ -6,155 +6,13 @@ mod tests;
 
 pub use reading::{InvalidRequest, LINK_PARAMETER};
 
-use crate::git::{GitUrl, GitUrlError};
-use crate::ids::{BuildId, ProjectId};
-use crate::process::variables::Variables;
-use crate::templates::Product;
-use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use crate::work::{BuildRequest, ENV, INHERITED_ENV};
 use serde_json::{Map, Value};
-use std::path::{Component, Path};
 
-/// The field with variables of all commands.
-pub const ENV: &str = "env";
-/// The field with what all commands have in place of the daemons' own environment.
-pub const INHERITED_ENV: &str = "inherited_env";
 /// The field with what another API was asked for.
 const SPECIFICATION: &str = "specification";
 /// The field with the template that a build is to leave.
 const PRODUCT: &str = "product";
-
-/// A well-formed request for a build.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BuildRequest {
-    /// Where the project comes from.
-    #[serde(flatten)]
-    pub project: ProjectSource,
-    /// Which job of `clusterrunner.yaml` to run; may be left out where there is only one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job_name: Option<String>,
-    /// A job definition that takes the place of `clusterrunner.yaml`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<Map<String, Value>>,
-    /// Complete atom commands (`export X="7";`) that take the place of the atomizers' output.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub atoms_override: Option<Vec<String>>,
-    /// Files to download into the project directory: name -> URL.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub remote_files: IndexMap<String, String>,
-    /// Variables of all commands; they overrule those of the job. Never shown.
-    #[serde(default, skip_serializing_if = "Variables::is_empty")]
-    pub env: Variables,
-    /// What all commands have in place of the daemons' own environment. Never shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inherited_env: Option<Variables>,
-    /// What another API than ClusterRunner's was asked for, in the words of its caller. ClusterRunner's API neither
-    /// takes nor shows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub specification: Option<Map<String, Value>>,
-    /// The template that the build is to leave; none for a build that leaves results alone. ClusterRunner's API neither
-    /// takes nor shows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub product: Option<Product>,
-}
-
-/// Where a project comes from. Serialized, it gives the request's own fields back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum ProjectSource {
-    /// A git repository.
-    Git {
-        /// Where to fetch it from.
-        url: String,
-        /// `origin`, or the URL of a fork of the repository that has the branch or commit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        remote: Option<String>,
-        /// Branch, tag or full ref name.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        branch: Option<String>,
-        /// A commit, full or abbreviated.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        hash: Option<String>,
-        /// The project's directory inside the repository, relative.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        project_directory: Option<String>,
-    },
-    /// A directory that every machine has at the same path.
-    Directory {
-        /// Its path; absolute in every build that was accepted, see [`ProjectSource::resolved`].
-        project_directory: String,
-    },
-    /// The project's own repository on the master. No request of ClusterRunner's API can name it.
-    Own {
-        /// The project.
-        project: ProjectId,
-        /// The commit, as a full id; none where nothing was uploaded yet: the build has an empty workspace.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        commit: Option<String>,
-    },
-}
-
-/// A repository, as a build names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Repository {
-    /// By its URL.
-    Url(String),
-    /// The one that a project has on the master.
-    Own(ProjectId),
-}
-
-impl Repository {
-    /// The repository as git knows it.
-    ///
-    /// # Errors
-    /// The URL may not be used.
-    pub fn url(&self, allow_local_sources: bool) -> Result<GitUrl, GitUrlError> {
-        match self {
-            Self::Url(url) => GitUrl::parse(url, allow_local_sources),
-            Self::Own(project) => Ok(GitUrl::own(*project)),
-        }
-    }
-}
-
-impl ProjectSource {
-    /// The repository that the project's files are checked out from, if they are from one.
-    #[must_use]
-    pub fn repository(&self) -> Option<Repository> {
-        match self {
-            Self::Git { url, .. } => Some(Repository::Url(url.clone())),
-            Self::Own {
-                project,
-                commit: Some(_),
-            } => Some(Repository::Own(*project)),
-            Self::Own { commit: None, .. } | Self::Directory { .. } => None,
-        }
-    }
-
-    /// The same with an absolute path: a relative one of a directory is meant from `base` on, and its `..` are
-    /// taken away as they are written, as by the original.
-    #[must_use]
-    pub fn resolved(self, base: &Path) -> Self {
-        let Self::Directory { project_directory } = &self else {
-            return self;
-        };
-        if Path::new(project_directory).is_absolute() {
-            return self;
-        }
-        let mut path = base.to_owned();
-        for part in Path::new(project_directory).components() {
-            match part {
-                Component::Normal(name) => path.push(name),
-                Component::ParentDir => {
-                    path.pop();
-                }
-                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-            }
-        }
-        Self::Directory {
-            project_directory: path.to_string_lossy().into_owned(),
-        }
-    }
-}
 
 impl BuildRequest {
     /// The request as ClusterRunner's API shows it: its own fields, as they were submitted, without its variables.
@@ -173,69 +31,6 @@ impl BuildRequest {
         match serde_json::to_value(self) {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
-        }
-    }
-
-    /// The same without its variables: once a build is over, nobody needs them.
-    #[must_use]
-    pub fn without_variables(&self) -> Self {
-        Self {
-            env: Variables::default(),
-            inherited_env: None,
-            ..self.clone()
-        }
-    }
-
-    /// What a slave needs of the request: where the project and its files come from. What to run is
-    /// in the job that goes with it.
-    #[must_use]
-    pub fn source(&self) -> Self {
-        Self {
-            project: self.project.clone(),
-            remote_files: self.remote_files.clone(),
-            job_name: None,
-            config: None,
-            atoms_override: None,
-            env: Variables::default(),
-            inherited_env: None,
-            specification: None,
-            product: None,
-        }
-    }
-
-    /// What two builds must share to be builds of one project: such builds are prepared one after
-    /// the other if [preparing changes the project](Self::preparing_changes_project).
-    #[must_use]
-    pub fn project_key(&self) -> String {
-        match &self.project {
-            ProjectSource::Git { url, .. } => format!("git {url}"),
-            ProjectSource::Directory { project_directory } => {
-                format!("directory {project_directory}")
-            }
-            ProjectSource::Own { project, .. } => format!("project {project}"),
-        }
-    }
-
-    /// Whether preparing the build changes the project's directory, so that no other build may be
-    /// prepared in it meanwhile. A directory that is used as it is is only read.
-    #[must_use]
-    pub fn preparing_changes_project(&self) -> bool {
-        match &self.project {
-            ProjectSource::Git { .. } => true,
-            ProjectSource::Directory { .. } => !self.remote_files.is_empty(),
-            // Nothing of it is needed on the master.
-            ProjectSource::Own { .. } => false,
-        }
-    }
-
-    /// What keeps other builds from being prepared at the same time, as a key: the project, or the
-    /// build alone.
-    #[must_use]
-    pub fn preparation_key(&self, build: BuildId) -> String {
-        let project = self.project_key();
-        match self.preparing_changes_project() {
-            true => project,
-            false => format!("{build} {project}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How long a page of the list of a large build's subjobs takes once the build is over.
 
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::work::BuildRequest;
 use clusterrunner_master::coordinator::{ClusterHandle, Coordinator};
 use clusterrunner_master::core::command::{Command, HandOut};
 use clusterrunner_master::core::event::{Actor, AtomOutcome, Plan};

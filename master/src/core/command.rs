@@ -9,7 +9,6 @@ use crate::core::instances::instance::{InstanceRefusal, NewInstance};
 use crate::core::instances::reports::ReportedInstances;
 use crate::core::templates::bounds::TemplateBounds;
 use crate::core::templates::refusal::TemplateRefusal;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{
@@ -17,7 +16,7 @@ use clusterrunner_common::ids::{
     SubjobId,
 };
 use clusterrunner_common::templates::TemplateContent;
-use clusterrunner_common::work::{FinishedAttempt, Seen};
+use clusterrunner_common::work::{BuildRequest, FinishedAttempt, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An order or a report. It may be wrong, late or repeated: [`super::Cluster::decide`] judges it.

@@ -14,9 +14,9 @@ use crate::core::lifetime::incarnation::Named;
 use crate::core::slaves::connecting::Offer;
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use crate::core::templates::decide::Turn;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::work::BuildRequest;
 use std::collections::BTreeMap;
 
 /// How many characters a warning has at most.

@@ -2,13 +2,12 @@
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
 use crate::core::instances::orders::WantedInstance;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
 };
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::templates::TemplateContent;
-use clusterrunner_common::work::SetupJob;
+use clusterrunner_common::work::{BuildRequest, SetupJob};
 use std::sync::Arc;
 
 /// What the archive of a build is made of.

@@ -1,8 +1,8 @@
 //! The files in which the original keeps how long atoms take: the first knowledge of a farm that moved
 //! here. Only read, never written.
 
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 

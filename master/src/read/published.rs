@@ -205,8 +205,8 @@ mod tests {
     use crate::core::builds::build::BuildState;
     use crate::core::command::Command;
     use crate::core::event::{Actor, BuildFact};
-    use clusterrunner_common::api::build_request::BuildRequest;
     use clusterrunner_common::clock::Timestamp;
+    use clusterrunner_common::work::BuildRequest;
     use serde_json::json;
 
     const BUILD: BuildId = BuildId(1);

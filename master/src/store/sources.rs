@@ -3,12 +3,12 @@
 //! What slaves ask for at the same time is mostly the same, so what was made for one is retained for a while for the others.
 
 use crate::store::own_repositories::OwnRepositories;
-use clusterrunner_common::api::build_request::{ProjectSource, Repository};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::{
     CommitId, GitError, GitOptions, GitUrlError, InvalidCommitId, Mirror, PackHeader, PackRequest,
 };
 use clusterrunner_common::lock::lock;
+use clusterrunner_common::work::{ProjectSource, Repository};
 use futures_util::stream::{self, Stream};
 use std::collections::VecDeque;
 use std::fs::File;

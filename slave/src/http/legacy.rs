@@ -4,9 +4,9 @@ use super::error::ApiError;
 use crate::work::{JobSource, SetupOrder};
 use axum::http::Method;
 use clusterrunner_common::api::SetupRequest;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::work::BuildRequest;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -7,7 +7,6 @@ use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::api::instances::InstancesOrder;
 use clusterrunner_common::api::{
     OrderAnswer, SetupRequest, SubjobAccepted, SubjobOrder, SubjobRequest, SubjobsRequest, Success,
@@ -15,6 +14,7 @@ use clusterrunner_common::api::{
 };
 use clusterrunner_common::auth::gate::{Proof, Signed};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use clusterrunner_common::work::BuildRequest;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,10 +3,10 @@
 
 use super::error::{GitFailure, SourceError};
 use super::mirrors::SharedMirror;
-use clusterrunner_common::api::build_request::Repository;
 use clusterrunner_common::child::{self, ChildError, Children, Inside, MemoryLimit};
 use clusterrunner_common::disk::kept_projects::touch;
 use clusterrunner_common::git::{CommitId, GitError, GitOptions, Mirror, PackSource, Revision};
+use clusterrunner_common::work::Repository;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::ExitCode;

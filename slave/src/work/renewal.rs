@@ -2,8 +2,8 @@
 //! up again for later atoms and tells the master in a note at the build's end.
 
 use super::{Effect, HandOut, MAX_RENEWALS, OrderedSubjob, Stage, Waiting, Work};
-use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::work::ProjectSource;
 use std::time::Duration;
 
 const NOTE: &str = "an atom or another process removed the project's directory; the build was set up again for the \

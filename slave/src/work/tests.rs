@@ -6,9 +6,8 @@ mod sharing;
 mod with_setup;
 
 use super::*;
-use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::work::{AtomUsage, SetupJob};
+use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob};
 use indexmap::IndexMap;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,11 +1,10 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
 use clusterrunner_common::api::SlaveState;
-use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::work::{AtomUsage, SetupJob};
+use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;

@@ -1,9 +1,9 @@
 //! The real core among model slaves.
 
 use super::suites::Suite;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::work::BuildRequest;
 use clusterrunner_master::core::Cluster;
 use clusterrunner_master::core::command::{Command, HandOut};
 use clusterrunner_master::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan, SlaveFact};

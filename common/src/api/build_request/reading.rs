@@ -1,9 +1,9 @@
 //! From the body of a request to a [`BuildRequest`], or the field that is wrong.
 
-use super::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
 use crate::git::CommitId;
 use crate::ids::ProjectId;
 use crate::process::variables::{Variables, check as check_variable};
+use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 

@@ -1,7 +1,10 @@
 //! Requests that are good, and what the others are told.
 
 use super::*;
+use crate::ids::ProjectId;
+use crate::work::ProjectSource;
 use serde_json::json;
+use std::path::Path;
 
 fn check_refused(body: Value, error: &str) {
     assert_eq!(

@@ -11,12 +11,12 @@ use crate::core::event::Plan;
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{
     Attempt, BuildId, ProjectId, SlaveId, SubjobId, TemplateId, UserId,
 };
 use clusterrunner_common::job::config::quoted_atom;
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,9 @@
 //! What all commands of a build find in their environment.
 
 use crate::core::builds::plan::Plan;
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::variables::{BuildVariables, TEMPLATE_VARIABLE, Variables};
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 
 /// What a build, its job and its request say. The request overrules the job.
 pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> BuildVariables {

@@ -5,8 +5,8 @@ use crate::core::builds::details::NewDetails;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::builds::statuses::PostedStatus;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId, UserId};
+use clusterrunner_common::work::BuildRequest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -9,9 +9,9 @@ use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::command::Refusal;
 use crate::core::event::{BuildFact, Fact, Plan};
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, TemplateId};
 use clusterrunner_common::templates::{Product, TemplateContent};
+use clusterrunner_common::work::BuildRequest;
 
 /// How a request for a build comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Which names templates may have, and what makes a name unique.
 
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use sha2::{Digest as _, Sha256};
 
 /// The most characters of a name.

@@ -8,11 +8,10 @@ use crate::core::command::{Command, Refusal};
 use crate::core::effect::{Effect, SetUp, SlaveCall};
 use crate::core::event::{Actor, Plan};
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::{TimeLimit, Timeouts};
 use clusterrunner_common::process::variables::{BuildVariables, Variables};
-use clusterrunner_common::work::SetupJob;
+use clusterrunner_common::work::{BuildRequest, SetupJob};
 use serde_json::json;
 use std::num::NonZeroU32;
 

@@ -4,8 +4,8 @@ use super::scenario::{Scenario, Turn, big_plan, hand_out, plan};
 use crate::core::command::{Command, Refusal};
 use crate::core::event::Actor;
 use crate::core::slaves::slave::Presence;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::work::BuildRequest;
 use serde_json::json;
 
 fn connect_command(url: &str, session: &str, num_executors: u32) -> Command {

@@ -6,9 +6,9 @@ use crate::core::effect::Effect;
 use crate::core::event::{Actor, Plan};
 use crate::core::templates::bounds::TemplateBounds;
 use crate::core::templates::refusal::TemplateRefusal;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::templates::{Form, Product, TemplateContent, TemplateDescription};
+use clusterrunner_common::work::BuildRequest;
 use std::collections::BTreeMap;
 
 pub(super) fn product_request(url: &str, name: &str, is_forced: bool) -> BuildRequest {

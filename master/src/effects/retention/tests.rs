@@ -6,7 +6,7 @@ use crate::core::accounts::command::ProjectCommand;
 use crate::core::accounts::projects::NewProject;
 use crate::core::event::Actor;
 use crate::journal::Journal;
-use clusterrunner_common::api::build_request::BuildRequest;
+use clusterrunner_common::work::BuildRequest;
 use std::path::Path;
 
 fn directory_build(directory: &str) -> BuildRequest {

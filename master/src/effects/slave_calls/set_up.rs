@@ -39,8 +39,8 @@ pub(super) fn from_master(mut request: SetupRequest) -> SetupRequest {
 pub(super) mod tests {
     use super::*;
     use crate::core::effect::SlaveCall;
-    use clusterrunner_common::api::build_request::BuildRequest;
     use clusterrunner_common::process::variables::BuildVariables;
+    use clusterrunner_common::work::BuildRequest;
     use clusterrunner_common::work::SetupJob;
     use serde_json::json;
 

@@ -1,9 +1,9 @@
 //! Repositories as callers name them, and as they are shown: never with a password.
 
 use super::error::BinderError;
-use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::templates::SourceName;
+use clusterrunner_common::work::ProjectSource;
 
 /// The repository that a caller names, where the farm may clone it.
 pub(super) fn named(text: &str, allow_local_sources: bool) -> Result<SourceName, BinderError> {

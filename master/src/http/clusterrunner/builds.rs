@@ -12,9 +12,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::{Extension, Json};
-use clusterrunner_common::api::build_request::{
-    BuildRequest, InvalidRequest, LINK_PARAMETER, ProjectSource,
-};
+use clusterrunner_common::api::build_request::{InvalidRequest, LINK_PARAMETER};
 use clusterrunner_common::api::{BuildAccepted, Success};
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::GitUrl;
@@ -22,6 +20,7 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::JobConfigError;
 use clusterrunner_common::job::file::{JobFileError, read_job};
 use clusterrunner_common::remote_files::{RemoteFileRules, check_remote_files};
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::Arc;

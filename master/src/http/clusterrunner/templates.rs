@@ -13,7 +13,6 @@ use crate::core::templates::template::Name;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use clusterrunner_common::api::build_request::ProjectSource;
 use clusterrunner_common::api::launching::{
     BuildTemplate, TemplateAccepted, TemplateBody, TemplatesBody,
 };
@@ -23,6 +22,7 @@ use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::process::variables::Variables;
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Recipe, SourceName};
+use clusterrunner_common::work::ProjectSource;
 use serde_json::Value;
 use std::sync::Arc;
 

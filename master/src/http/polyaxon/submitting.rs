@@ -16,12 +16,12 @@ use crate::core::event::{Actor, BuildFact, Fact};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::api::product_build::product_build;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::git::CommitId;
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::usable_name;
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -8,8 +8,8 @@ use crate::core::command::Command;
 use crate::core::effect::{Effect, MadeResult};
 use crate::core::instances::orders::latest_orders;
 use crate::core::tests::scenario::{Turn, big_plan};
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
+use clusterrunner_common::work::BuildRequest;
 use std::num::NonZeroU32;
 
 fn is_deadly(request: &BuildRequest) -> bool {

@@ -15,11 +15,10 @@ use crate::core::instances::instance::{InstanceState, NewInstance};
 use crate::core::instances::orders::WantedInstance;
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::core::templates::bounds::TemplateBounds;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, Generation, InstanceId, SlaveId};
 use clusterrunner_common::templates::{Form, Product, TemplateContent, TemplateDescription};
-use clusterrunner_common::work::{MasterMark, ReportedState};
+use clusterrunner_common::work::{BuildRequest, MasterMark, ReportedState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a process is started again until that is given up.

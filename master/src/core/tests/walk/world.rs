@@ -14,8 +14,8 @@ use crate::core::builds::statuses::{PostedStatus, Status};
 use crate::core::command::{Command, SlaveChoice};
 use crate::core::event::{Actor, BuildFact, Fact};
 use crate::core::tests::scenario::request;
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::ids::{BuildId, Generation, InstanceId, SlaveId};
+use clusterrunner_common::work::BuildRequest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Faults happen before this moment; from then on the network only delays and repeats, so that

@@ -19,7 +19,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use clusterrunner_common::api::build_request::BuildRequest;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -28,6 +27,7 @@ use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId, UserId,
 };
 use clusterrunner_common::settings::{ImagePolicy, Registration};
+use clusterrunner_common::work::BuildRequest;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -8,8 +8,8 @@ use crate::core::command::Command;
 use crate::core::event::{Actor, Plan};
 use axum::body::Body;
 use axum::extract::Request;
-use clusterrunner_common::api::build_request::{BuildRequest, ProjectSource};
 use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::{Value, json};
 
 const BUILDS: &str = "/api/v1/ann/hill/builds/";
