@@ -10,7 +10,6 @@ pub mod explanation;
 pub mod instances;
 pub mod launching;
 mod lenient;
-pub mod product_build;
 mod slave_protocol;
 mod steps;
 

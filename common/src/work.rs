@@ -3,6 +3,7 @@
 mod atom_usage;
 mod build_request;
 mod master_mark;
+pub mod product_build;
 mod reports;
 mod setup_job;
 

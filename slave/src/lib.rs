@@ -54,7 +54,7 @@ pub use data_directory::DataDirectoryError;
 pub use options::{SlaveOptions, is_wrong_setting, run};
 
 use browse_files::BROWSE_FILES;
-use clusterrunner_common::api::product_build::BUILD_TEMPLATE;
+use clusterrunner_common::work::product_build::BUILD_TEMPLATE;
 use keeper::KEEP_INSTANCE;
 use std::ffi::OsStr;
 use std::process::ExitCode;

@@ -32,6 +32,9 @@ const THE_WORLD: &[&str] = &[
 /// What only those know who speak HTTP.
 const HTTP: &[&str] = &["axum", "hyper", "reqwest", "StatusCode", "common::http"];
 
+/// What only those know who speak to peers: the bodies of messages. What they carry of the farm is in `common::work`.
+const BODIES: &[&str] = &["common::api"];
+
 /// Files, and what must not stand in them.
 const RULES: &[(&[&str], &[&str])] = &[
     (
@@ -65,6 +68,23 @@ const RULES: &[(&[&str], &[&str])] = &[
             "slave/src/instances",
         ],
         HTTP,
+    ),
+    (
+        &[
+            "master/src/core.rs",
+            "master/src/core",
+            "master/src/coordinator.rs",
+            "master/src/coordinator",
+            "master/src/journal.rs",
+            "master/src/journal",
+            "master/src/router.rs",
+            "master/src/router",
+            "master/src/push.rs",
+            "master/src/push",
+            "master/src/ssh.rs",
+            "master/src/ssh",
+        ],
+        BODIES,
     ),
     // Handlers reach the farm through the coordinator's handle, what is read and what is stored.
     (&["master/src/http"], &["crate::effects"]),

@@ -10,12 +10,12 @@ use crate::core::builds::details::NewDetails;
 use crate::core::command::Command;
 use crate::core::event::{Actor, BuildFact, Fact};
 use crate::read::builds::ReadError;
-use clusterrunner_common::api::product_build::product_build;
 use clusterrunner_common::git::CommitId;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::variables::{self, Variables};
 use clusterrunner_common::templates::{Recipe, usable_name};
 use clusterrunner_common::work::ProjectSource;
+use clusterrunner_common::work::product_build::product_build;
 use serde_json::Value;
 
 /// Why a push is not taken.

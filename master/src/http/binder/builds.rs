@@ -15,12 +15,12 @@ use crate::core::event::{BuildFact, Event, Fact};
 use crate::http::caller::actor;
 use axum::Json;
 use axum::extract::{Path, State};
-use clusterrunner_common::api::product_build::product_build;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::process::variables::Variables;
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Recipe, failure_in};
 use clusterrunner_common::work::ProjectSource;
+use clusterrunner_common::work::product_build::product_build;
 use std::sync::Arc;
 
 /// The field with the URL of the repository, and another name for it.

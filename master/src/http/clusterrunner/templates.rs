@@ -16,13 +16,13 @@ use axum::http::StatusCode;
 use clusterrunner_common::api::launching::{
     BuildTemplate, TemplateAccepted, TemplateBody, TemplatesBody,
 };
-use clusterrunner_common::api::product_build::product_build;
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::process::variables::Variables;
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Recipe, SourceName};
 use clusterrunner_common::work::ProjectSource;
+use clusterrunner_common::work::product_build::product_build;
 use serde_json::Value;
 use std::sync::Arc;
 

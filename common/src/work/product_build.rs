@@ -1,9 +1,9 @@
 //! The request for a build that leaves a template: a job of one command, which the slave's own program carries out, and
 //! its only atom.
 
+use super::{BuildRequest, ProjectSource};
 use crate::process::variables::Variables;
 use crate::templates::{Product, Recipe};
-use crate::work::{BuildRequest, ProjectSource};
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
