@@ -8,9 +8,11 @@ mod builds;
 mod consoles;
 mod instances;
 mod slaves;
+mod tests;
 
 pub use apps::{App, Config, ConfigChange, Container, Domain, Release, said_of_app};
 pub use consoles::Archive;
+pub use tests::WantedTests;
 
 use crate::error::ClientError;
 use clusterrunner_common::api::{MasterBody, MasterView, VersionBody};

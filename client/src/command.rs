@@ -12,6 +12,7 @@ mod init;
 mod instances;
 mod interrupt;
 mod journal;
+mod junit_file;
 mod launch;
 mod logs;
 mod manual;
@@ -25,6 +26,7 @@ mod shutdown;
 mod status;
 mod step_output;
 mod stop;
+mod tests;
 mod token;
 mod trace;
 mod unpacked;
@@ -61,6 +63,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Open(options) => wait_for(open::run(options, common)),
         Command::Explain(options) => wait_for(explain::run(options, common)),
+        Command::Tests(options) => wait_for(tests::run(options, common)),
         Command::Trace(options) => wait_for(trace::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Init(options) => init::run(&options),

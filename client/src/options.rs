@@ -5,6 +5,7 @@ mod apps;
 mod build;
 mod farm;
 mod instances;
+mod tested;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub(crate) use instances::{
     InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
     TemplatesOptions,
 };
+pub(crate) use tested::TestsOptions;
 
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
@@ -112,6 +114,9 @@ Examples:
   clusterrunner results 7           into build_results/7 below the current directory
   clusterrunner results 7 -o out    just into the directory out")]
     Results(ResultsOptions),
+    /// Show how the tests of a build ended, as the JUnit reports of its atoms say
+    #[command(after_help = tested::HELP)]
+    Tests(TestsOptions),
     /// Cancel a build
     #[command(after_help = "\
 Example:

@@ -12,10 +12,12 @@ pub mod launching;
 mod lenient;
 mod slave_protocol;
 mod steps;
+mod tested;
 
 pub use crate::process::console::ConsoleBody;
 pub use slave_protocol::*;
 pub use steps::{StepEnd, StepKind, StepReport, StepState, StepView, StepsBody};
+pub use tested::{TestCounts, TestView, TestsBody};
 
 use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use indexmap::IndexMap;

@@ -17,6 +17,8 @@ pub mod job;
 
 pub mod results;
 
+pub mod junit;
+
 pub mod git;
 
 pub mod templates;

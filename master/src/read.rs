@@ -16,3 +16,4 @@ pub mod published;
 pub mod running;
 pub mod runs;
 pub mod settling;
+pub mod tested;

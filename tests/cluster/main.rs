@@ -90,5 +90,6 @@ mod slave_faults;
 mod strangers;
 mod submitting;
 mod terminal;
+mod tested;
 mod variables;
 mod whole_build;

@@ -138,7 +138,7 @@ impl Client {
         .await
     }
 
-    async fn download_once(
+    pub(super) async fn download_once(
         &self,
         build: BuildId,
         url: &str,

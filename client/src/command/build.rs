@@ -1,6 +1,7 @@
 //! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
 
 use super::interrupt::{Interrupt, unconfirmed};
+use super::junit_file;
 use super::report;
 use super::request::{local_project, request};
 use super::unpacked;
@@ -71,6 +72,9 @@ async fn run_to_its_end(
                 .hint("--results-dir names it, --no-results does without")
         })?;
     }
+    if let Some(path) = &options.junit {
+        junit_file::check(path)?;
+    }
     let loaded = Settings::load(common)?.with_token(options.master.token.as_ref())?;
     // Where the master is elsewhere and knows the user, no secret of a farm is needed, nor made here.
     let needs_secret = options.master.master_url.is_none() || loaded.user_token.is_none();
@@ -114,11 +118,29 @@ async fn run_to_its_end(
     let mut watch = Watch::start(&client, build);
     let Some(end) = interrupt.unless(watch.follow()).await else {
         drop(watch);
-        return end_early(&client, build, interrupt).await;
+        let ended = end_early(&client, build, interrupt).await?;
+        if let Some(path) = &options.junit {
+            junit_file::write(&client, build, path).await?;
+        }
+        return Ok(ended);
     };
     let end = end.map_err(|error| lost(error, build))?;
     let destination = (!options.no_results).then_some(&destination);
-    finish(destination, &client, interrupt, (watch, end), is_compat).await
+    let ended = finish(destination, &client, interrupt, (watch, end), is_compat).await;
+    let Some(path) = &options.junit else {
+        return ended;
+    };
+    let written = interrupt.unless(junit_file::write(&client, build, path));
+    match (written.await, ended) {
+        (None, Ok(_)) => Ok(ExitCode::Canceled),
+        (Some(Err(trouble)), Ok(ExitCode::Success)) => Err(trouble),
+        // How the build ended is the more important news.
+        (Some(Err(trouble)), ended) => {
+            trouble.show();
+            ended
+        }
+        (None | Some(Ok(())), ended) => ended,
+    }
 }
 
 /// The id alone is the output, for scripts.

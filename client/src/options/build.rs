@@ -12,6 +12,7 @@ Examples:
   clusterrunner build                              the project in this directory, on this machine
   clusterrunner build ../web -j Unit               another directory, one of its several jobs
   clusterrunner build --detach                     print the id and end; the build goes on
+  clusterrunner build --junit junit.xml            write a JUnit report of all tests, as CI systems read it
   clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
   clusterrunner build git --url URL --config @job.json
                                                    a job of yours instead of clusterrunner.yaml
@@ -79,6 +80,9 @@ pub(crate) struct BuildOptions {
     /// Print the build's id and end: `attach`, `wait` and `results` come back to it
     #[arg(long, global = true, conflicts_with_all = ["results_dir", "no_results"])]
     pub(crate) detach: bool,
+    /// Write all tests of the build into this file as one JUnit report, however the build ends
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "detach")]
+    pub(crate) junit: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) project: Option<ProjectOptions>,
 }

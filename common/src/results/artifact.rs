@@ -11,6 +11,12 @@ pub(crate) const COMMAND_FILE: &str = "clusterrunner_command";
 pub(crate) const EXIT_CODE_FILE: &str = "clusterrunner_exit_code";
 /// The wall-clock time in seconds with two decimals, and a newline.
 pub(crate) const TIME_FILE: &str = "clusterrunner_time";
+/// What the reports of tests say that the atom left: lines of JSON, each a test. Only where it left some.
+pub const TESTS_FILE: &str = "clusterrunner_tests";
+/// How many bytes of that are kept.
+pub const MAX_TESTS_FILE: usize = 8 << 20;
+/// All tests of a build as one JUnit report, in an archive of a build of which some atoms left such reports.
+pub const JUNIT_FILE: &str = "junit.xml";
 /// Lists the directories of failed atoms in an archive, if there are any.
 pub(crate) const FAILURES_FILE: &str = "failures.txt";
 

@@ -12,7 +12,7 @@ mod member;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 mod writer;
 
 pub use convert::convert_archive;
@@ -24,13 +24,13 @@ pub use reader::{
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 
 use crate::results::artifact::{
-    COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, FAILURES_FILE, TIME_FILE,
+    COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, FAILURES_FILE, JUNIT_FILE, TESTS_FILE, TIME_FILE,
 };
 use crate::results::tar_reader::END_OF_TAR;
 use flate2::Compression;
 use gzip::Gzip;
 use member::write_member;
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write};
 use tar::{EntryType, Header};
 
 /// Speed counts here, not size: the way to the master is short.
@@ -41,7 +41,13 @@ const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Names that belong to us in an atom's directory, whatever the atom put there.
-const OURS: [&str; 4] = [CONSOLE_FILE, COMMAND_FILE, EXIT_CODE_FILE, TIME_FILE];
+const OURS: [&str; 5] = [
+    CONSOLE_FILE,
+    COMMAND_FILE,
+    EXIT_CODE_FILE,
+    TIME_FILE,
+    TESTS_FILE,
+];
 
 /// What every name in an archive begins with, as in the original's.
 const ROOT: &str = "./";
@@ -61,6 +67,28 @@ pub fn ending(failures: &[String], made_at: u64) -> io::Result<Vec<u8>> {
     }
     out.write_all(&END_OF_TAR)?;
     out.finish()
+}
+
+/// A gzip member with a report of all tests of a build, of so many bytes: it may come between the blocks and the ending.
+///
+/// # Errors
+/// It can not be read, or not be written to `out`.
+pub fn whole_report(
+    report: impl Read,
+    length: u64,
+    made_at: u64,
+    out: impl Write,
+) -> io::Result<()> {
+    let mut out = Gzip::new(out);
+    let name = format!("{ROOT}{JUNIT_FILE}");
+    write_member(
+        &mut out,
+        file_header(length, made_at),
+        name.as_bytes(),
+        None,
+        report,
+    )?;
+    out.finish().map(drop)
 }
 
 fn file_header(length: u64, mtime: u64) -> Header {

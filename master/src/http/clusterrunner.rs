@@ -29,6 +29,7 @@ mod slaves;
 mod sources;
 mod steps;
 mod templates;
+mod tested;
 #[cfg(test)]
 mod tests;
 mod uploads;

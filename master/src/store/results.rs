@@ -19,6 +19,7 @@ mod incoming;
 mod index;
 mod made;
 mod received;
+mod reported;
 mod steps;
 mod stored;
 mod stores;
@@ -33,7 +34,7 @@ mod zip_stream;
 pub use artifacts::{Artifact, Artifacts};
 pub use batch::{CheckedBatch, Expected, Judged};
 pub use build_archive::BuildArchive;
-pub use build_store::StoredConsole;
+pub use build_store::{StoredConsole, StoredTests};
 pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
@@ -185,11 +186,16 @@ impl Results {
         block: Block,
         results: Vec<(CheckedResult, Attempt)>,
     ) -> io::Result<()> {
-        let placed = results
-            .into_iter()
-            .map(|(result, attempt)| ((result.subjob, attempt), result.offset, result.length));
+        let (mut placed, mut tests) = (Vec::with_capacity(results.len()), Vec::new());
+        for (result, attempt) in results {
+            let key = (result.subjob, attempt);
+            placed.push((key, result.offset, result.length));
+            let of_atoms = result.tests.into_iter();
+            tests.extend(of_atoms.map(|(atom, tests)| (key, atom, tests)));
+        }
         let block = NewBlock {
-            results: placed.collect(),
+            results: placed,
+            tests,
             content: match block {
                 Block::Memory(bytes) => NewContent::Memory(bytes),
                 Block::File(file) => NewContent::File(file),

@@ -4,7 +4,9 @@ use crate::data_directory::remove_all;
 use crate::deliver::result_note::ResultNote;
 use crate::work::{AtomConsole, AtomEnd, HandOut};
 use clusterrunner_common::disk::regular_file;
-use clusterrunner_common::ids::AtomId;
+use clusterrunner_common::ids::{AtomId, SubjobId};
+use clusterrunner_common::junit::{Patterns, Reported, collect};
+use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, PackError};
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,7 +22,7 @@ pub(crate) enum Taker {
 
 /// Writes what the atoms of some subjobs printed and left, and how they ended, in the form in which it
 /// is delivered. Its header says `note`, which names the same hand-outs in the same order. Says what of the artifacts is
-/// not in it. Blocks.
+/// not in it, and which reports of tests were not read. Blocks.
 pub(crate) fn pack<'a, W: Write>(
     out: W,
     note: &ResultNote,
@@ -28,7 +30,9 @@ pub(crate) fn pack<'a, W: Write>(
     taker: Taker,
     stop: &CancellationToken,
 ) -> Result<(W, Option<String>), PackError> {
-    let (comment, stop) = (note.to_comment()?, stop.clone());
+    let (comment, to_stop) = (note.to_comment()?, stop);
+    let stop = stop.clone();
+    let mut said = Vec::new();
     let mut block = match taker {
         Taker::Ours => BlockWriter::with_comment(&comment, out, stop),
         Taker::Original => BlockWriter::for_the_original(&comment, out, stop),
@@ -36,10 +40,21 @@ pub(crate) fn pack<'a, W: Write>(
     for (hand_out, atoms) in results {
         block.begin(hand_out.subjob, hand_out.attempt);
         for (id, atom) in (0..).map(AtomId).zip(atoms) {
-            add(&mut block, id, atom)?;
+            let reports = match taker {
+                Taker::Ours => reports(hand_out.subjob, id, atom, to_stop),
+                Taker::Original => None,
+            };
+            let (tests, warning) = match reports {
+                // In this order: what does not fit is said too.
+                Some(mut reports) => (reports.to_form(), reports.warning()),
+                None => (None, None),
+            };
+            said.extend(warning);
+            add(&mut block, id, atom, tests.as_deref())?;
         }
     }
-    let left_out = block.left_out();
+    said.extend(block.left_out());
+    let left_out = (!said.is_empty()).then(|| said.join("; "));
     let mut out = match taker {
         Taker::Ours => block.finish()?.0,
         Taker::Original => block.finish_archive()?,
@@ -48,7 +63,30 @@ pub(crate) fn pack<'a, W: Write>(
     Ok((out, left_out))
 }
 
-fn add<W: Write>(block: &mut BlockWriter<W>, id: AtomId, atom: &AtomEnd) -> Result<(), PackError> {
+/// What the reports of an atom say of its tests; nothing where it left no files.
+fn reports(
+    subjob: SubjobId,
+    id: AtomId,
+    atom: &AtomEnd,
+    stop: &CancellationToken,
+) -> Option<Reported> {
+    let artifacts = atom.artifacts.as_deref()?;
+    let known_as = directory_name(subjob, id);
+    let is_to_stop = || stop.is_cancelled();
+    Some(collect(
+        artifacts,
+        &known_as,
+        &Patterns::default(),
+        &is_to_stop,
+    ))
+}
+
+fn add<W: Write>(
+    block: &mut BlockWriter<W>,
+    id: AtomId,
+    atom: &AtomEnd,
+    tests: Option<&[u8]>,
+) -> Result<(), PackError> {
     let file = match &atom.console {
         AtomConsole::Memory(_) => None,
         AtomConsole::File(path) => open_or_leave_out(path),
@@ -66,7 +104,7 @@ fn add<W: Write>(block: &mut BlockWriter<W>, id: AtomId, atom: &AtomEnd) -> Resu
         console,
         artifacts: atom.artifacts.as_deref(),
     };
-    block.add(id, &result)
+    block.add_with_tests(id, &result, tests)
 }
 
 /// Removes what atoms left on the disk, once it is packed or not wanted any more. Blocks.

@@ -69,6 +69,7 @@ return (async () => {
   is(router.route("/ui/builds/12/subjobs/3/atoms/0"), { view: "atom", params: { build: 12, subjob: 3, atom: 0 } });
   is(router.route("/ui/").view, "builds");
   is(router.route("/ui/builds/x").view, "missing");
+  is(router.route(new URL(router.to.tests(4, "failed"), location.href).pathname), { view: "tests", params: { build: 4 } });
   is(router.route(router.to.app("7-hills")), { view: "app", params: { app: "7-hills" } });
   is(router.route("/ui/apps/Hill").view, "missing");
   is(router.route(router.to.step(4, 2)), { view: "step", params: { build: 4, step: 2 } });

@@ -4,6 +4,7 @@ use super::routes::Reached;
 use super::version::ApiVersion;
 use crate::api::SubjobFilter;
 use crate::http::refusal;
+use crate::junit::TestOutcome;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -28,6 +29,12 @@ const OF_OBJECTS: Limits = Limits {
 const OF_ROWS: Limits = Limits {
     default: 1_000,
     most: 10_000,
+};
+
+/// Of lists of tests, whose messages may be long.
+const OF_TESTS: Limits = Limits {
+    default: 100,
+    most: 1_000,
 };
 
 /// A part of a list. As an extractor it is the whole list on version 1 paths, whatever the query.
@@ -120,6 +127,65 @@ impl<S: Send + Sync> FromRequestParts<S> for PageOfRows {
         let page = of_query(parts, OF_ROWS).map_err(bad_request)?;
         Ok(Self(page))
     }
+}
+
+/// A part of a list of tests, as an extractor: 100 of them where nobody says how many, 1,000 at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageOfTests(pub Page);
+
+impl<S: Send + Sync> FromRequestParts<S> for PageOfTests {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let page = of_query(parts, OF_TESTS).map_err(bad_request)?;
+        Ok(Self(page))
+    }
+}
+
+/// Which tests are wanted, as an extractor: `?outcome=failed,flaky&q=parser&sort=slowest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedTests {
+    /// How they ended; nothing for all.
+    pub outcomes: Vec<TestOutcome>,
+    /// A text that their name, class, file or atom has, whatever the case; nothing for all.
+    pub text: String,
+    /// Whether those that took longest come first, in place of the order of the atoms.
+    pub slowest_first: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WantedTests {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let query = QueryText::of(parts).map_err(bad_request)?;
+        Ok(Self {
+            outcomes: outcomes(query.last("outcome").unwrap_or_default()).map_err(bad_request)?,
+            text: query.last("q").unwrap_or_default().to_lowercase(),
+            slowest_first: match query.last("sort") {
+                None | Some("") => false,
+                Some("slowest") => true,
+                Some(other) => {
+                    return Err(bad_request(format!(
+                        "'sort' must be slowest, not '{other}'."
+                    )));
+                }
+            },
+        })
+    }
+}
+
+fn outcomes(names: &str) -> Result<Vec<TestOutcome>, String> {
+    let names = names.split(',').map(str::trim);
+    let outcomes = names.filter(|name| !name.is_empty()).map(|name| {
+        let found = TestOutcome::ALL
+            .into_iter()
+            .find(|known| known.name() == name);
+        found.ok_or_else(|| {
+            let expected = TestOutcome::ALL.map(TestOutcome::name).join(", ");
+            format!("'outcome' must be of {expected}, not '{name}'.")
+        })
+    });
+    outcomes.collect()
 }
 
 fn of_query(parts: &Parts, limits: Limits) -> Result<Page, String> {

@@ -189,6 +189,7 @@ impl<W: Write> Conversion<W> {
             offset: 0,
             length,
             atoms,
+            tests: Vec::new(),
         })
     }
 }

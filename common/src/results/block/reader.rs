@@ -3,7 +3,9 @@
 use super::gzip::Gzip;
 use super::{OURS, ROOT};
 use crate::ids::{AtomId, SubjobId};
-use crate::results::artifact::{EXIT_CODE_FILE, TIME_FILE, directory_name, parse_directory_name};
+use crate::results::artifact::{
+    EXIT_CODE_FILE, MAX_TESTS_FILE, TESTS_FILE, TIME_FILE, directory_name, parse_directory_name,
+};
 use crate::results::links::{Links, Verdict};
 use crate::results::tar_reader::{Member, TarReader};
 use flate2::bufread::GzDecoder;
@@ -14,6 +16,9 @@ use tar::EntryType;
 
 /// How much is read of a file that holds a number.
 const MAX_NUMBER: u64 = 64;
+
+/// How many bytes of the tests of a block's atoms are held in memory.
+const MAX_TESTS: usize = 4 * MAX_TESTS_FILE;
 
 /// What is wrong with a block. The text goes to the slave and into the log.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,8 @@ pub struct CheckedResult {
     pub length: u64,
     /// Its atoms, from 0 on.
     pub atoms: Vec<CheckedAtom>,
+    /// What those of its atoms that left reports say of their tests; not looked at, but of bounded size.
+    pub tests: Vec<(AtomId, Vec<u8>)>,
 }
 
 /// A result in a block that may be of no use.
@@ -126,6 +133,10 @@ pub fn check_results(block: impl BufRead) -> Result<Vec<FoundResult>, BlockError
             }
         } else if inside == Path::new(TIME_FILE) {
             walk.duration_ms = number(&mut archive).map_or(0, milliseconds);
+        } else if inside == Path::new(TESTS_FILE) && walk.has_room(member.size) {
+            let mut tests = Vec::new();
+            archive.read_to_end(&mut tests).map_err(broken)?;
+            walk.add_tests(tests);
         }
         walk.end = member.end;
     }
@@ -355,6 +366,8 @@ struct Walk {
     links: Links,
     exit_code: Option<i32>,
     duration_ms: u64,
+    /// How many bytes of tests there are.
+    tests: usize,
     /// Where the member before ended, in bytes of the uncompressed block.
     end: u64,
 }
@@ -385,6 +398,7 @@ impl Walk {
                 offset: self.end,
                 length: 0,
                 atoms: Vec::new(),
+                tests: Vec::new(),
             };
             self.results.push(FoundResult {
                 result,
@@ -441,6 +455,19 @@ impl Walk {
             });
         }
         Ok(())
+    }
+
+    /// Whether the tests of one atom more can be held.
+    fn has_room(&self, size: u64) -> bool {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        size <= MAX_TESTS_FILE && size <= MAX_TESTS - self.tests
+    }
+
+    fn add_tests(&mut self, tests: Vec<u8>) {
+        if let (Some((_, atom)), Some(found)) = (self.atom, self.results.last_mut()) {
+            self.tests += tests.len();
+            found.result.tests.push((atom, tests));
+        }
     }
 
     fn leave_result(&mut self) {

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 /// The directory itself.
 #[derive(Debug)]
-pub(super) struct Tree(OwnedFd);
+pub(crate) struct Tree(OwnedFd);
 
 /// What is in a directory.
 #[derive(Debug)]
-pub(super) enum TreeEntry {
+pub(crate) enum TreeEntry {
     Directory,
     File(File, Metadata),
     Link {
@@ -30,13 +30,13 @@ pub(super) enum TreeEntry {
 
 impl Tree {
     /// Opens the directory, which may not be a link itself.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(root, flags, Mode::empty())?))
     }
 
     /// A directory in it and the names in that one.
-    pub(super) fn directory(
+    pub(crate) fn directory(
         &self,
         inside: &Path,
     ) -> io::Result<(File, impl Iterator<Item = io::Result<OsString>> + use<>)> {
@@ -59,7 +59,7 @@ fn plain_name(name: &CStr) -> Option<OsString> {
 }
 
 /// What has this name in a directory.
-pub(super) fn tree_entry(directory: &File, name: &OsStr) -> io::Result<TreeEntry> {
+pub(crate) fn tree_entry(directory: &File, name: &OsStr) -> io::Result<TreeEntry> {
     let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(match FileType::from_raw_mode(found.st_mode) {
         FileType::Directory => TreeEntry::Directory,

@@ -7,7 +7,7 @@ use super::tree::{Tree, TreeEntry, tree_entry};
 use super::{ROOT, directory_header, file_header};
 use crate::ids::{AtomId, Attempt, SubjobId};
 use crate::results::artifact::{
-    COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TIME_FILE, directory_name,
+    COMMAND_FILE, CONSOLE_FILE, EXIT_CODE_FILE, TESTS_FILE, TIME_FILE, directory_name,
 };
 use crate::results::links::{Links, Misplaced, Verdict};
 use crate::results::tar_reader::END_OF_TAR;
@@ -165,7 +165,7 @@ impl<W: Write> BlockWriter<W> {
         });
     }
 
-    /// Adds the next atom of the result begun last: its directory, our four files, then what it
+    /// Adds the next atom of the result begun last: its directory, our files, then what it
     /// left itself. Symbolic links inside the directory stay links; those that lead out of it, and
     /// what is neither file, directory nor link, are left out, as is what can not be read or goes
     /// away meanwhile: one odd file must not cost the result.
@@ -173,6 +173,19 @@ impl<W: Write> BlockWriter<W> {
     /// # Errors
     /// See [`PackError`]. The block is of no use then.
     pub fn add(&mut self, atom: AtomId, result: &AtomResult<'_>) -> Result<(), PackError> {
+        self.add_with_tests(atom, result, None)
+    }
+
+    /// As [`Self::add`], with what its reports say of its tests.
+    ///
+    /// # Errors
+    /// See [`PackError`]. The block is of no use then.
+    pub fn add_with_tests(
+        &mut self,
+        atom: AtomId,
+        result: &AtomResult<'_>,
+        tests: Option<&[u8]>,
+    ) -> Result<(), PackError> {
         let Some(subjob) = self.places.last().map(|place| place.subjob) else {
             return Err(io::Error::other("an atom outside of a result").into());
         };
@@ -200,6 +213,9 @@ impl<W: Write> BlockWriter<W> {
             (TIME_FILE, format!("{:.2}\n", result.seconds)),
         ] {
             self.add_text(&format!("{name}{file}"), time, text.as_bytes())?;
+        }
+        if let Some(tests) = tests {
+            self.add_text(&format!("{name}{TESTS_FILE}"), time, tests)?;
         }
         if let Some(directory) = result.artifacts {
             self.add_tree(name.as_bytes(), directory)?;

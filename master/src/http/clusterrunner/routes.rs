@@ -3,7 +3,8 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    hosting, instances, lists, openapi, reads, session, slaves, sources, steps, templates, uploads,
+    hosting, instances, lists, openapi, reads, session, slaves, sources, steps, templates, tested,
+    uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -33,6 +34,18 @@ fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/build/[build_id]/explanation",
             "/builds/[build_id]/explanation",
             get(explanation::show),
+        )
+        .route(
+            "",
+            "/build/[build_id]/tests",
+            "/builds/[build_id]/tests",
+            get(tested::list),
+        )
+        .route(
+            "",
+            "/build/[build_id]/junit.xml",
+            "/builds/[build_id]/junit.xml",
+            get(tested::junit),
         )
         .route(
             "",

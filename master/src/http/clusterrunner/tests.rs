@@ -27,6 +27,7 @@ mod results;
 mod session;
 mod sources;
 mod steps;
+mod tested;
 mod users;
 mod wild;
 

@@ -78,6 +78,7 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("views/slaves.js", SCRIPT),
     asset!("views/submit.js", SCRIPT),
     asset!("views/templates.js", SCRIPT),
+    asset!("views/tests.js", SCRIPT),
     asset!("views/users.js", SCRIPT),
     asset!("window_table.js", SCRIPT),
 ];

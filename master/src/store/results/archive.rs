@@ -276,5 +276,7 @@ fn without_the_rest(store: &BuildStore, block: &UsedBlock) -> io::Result<NewBloc
     Ok(NewBlock {
         results: results.collect(),
         content: NewContent::File(incoming),
+        // Those of its results are kept already.
+        tests: Vec::new(),
     })
 }

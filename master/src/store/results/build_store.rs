@@ -3,10 +3,12 @@
 mod appending;
 mod orphans;
 mod reading;
+mod reported;
 
 pub(super) use appending::SyncedDirectories;
 pub use reading::StoredConsole;
 pub(super) use reading::UsedBlock;
+pub use reported::StoredTests;
 
 use super::archive::Archive;
 use super::incoming::Incoming;
@@ -14,6 +16,7 @@ use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
 use appending::Appending;
 use clusterrunner_common::lock::lock;
 use orphans::Orphans;
+use reported::{NewTests, TestsFile};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::File;
@@ -39,6 +42,8 @@ const LARGE: &str = "block-";
 pub(super) struct NewBlock {
     pub(super) content: NewContent,
     pub(super) results: Vec<Placed>,
+    /// What reports say of the tests of its atoms.
+    pub(super) tests: Vec<NewTests>,
 }
 
 #[derive(Debug)]
@@ -66,6 +71,8 @@ pub(super) struct BuildStore {
     /// Held while something is appended. Directories that must get to disk with it: what was made in
     /// them must be as lasting as what comes into it.
     appending: Mutex<Vec<PathBuf>>,
+    /// Opened with the first tests.
+    tests: Mutex<Option<TestsFile>>,
 }
 
 impl BuildStore {
@@ -105,6 +112,7 @@ impl BuildStore {
             needed_orphans: AtomicBool::new(false),
             is_new,
             appending: Mutex::new(unsynced),
+            tests: Mutex::default(),
         })
     }
 
@@ -178,6 +186,7 @@ impl BuildStore {
         let mut added = Vec::new();
         let mut end = blocks_end;
         for block in blocks {
+            self.add_tests(&block.tests, unsynced)?;
             let place = match block.content {
                 NewContent::Memory(bytes) => {
                     files.blocks.write_all_at(&bytes, end)?;

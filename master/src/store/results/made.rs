@@ -41,6 +41,7 @@ pub fn block_of(made: &MadeResult) -> io::Result<(Block, CheckedResult)> {
         offset: 0,
         length,
         atoms: atoms.collect(),
+        tests: Vec::new(),
     };
     Ok((Block::Memory(bytes), result))
 }

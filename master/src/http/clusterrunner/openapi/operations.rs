@@ -113,6 +113,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/builds/{build_id}/artifacts.zip", "All artifacts"), Who::Read, "", Body::None, &[(200, Other("application/zip")), (202, Nothing)], &[404, 410]),
     operation(("get", "/builds/{build_id}/subjobs", "List the subjobs of a build"), Who::Read, "offset?: integer, limit?: integer, state?: 'in_progress'|'failed'", Body::None, &[(200, Json("subjobs: [Subjob]"))], &[400, 404]),
     operation(("get", "/builds/{build_id}/atoms", "All atoms of a build as rows"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("columns: [string], rows: [[any]], total: integer"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/tests", "The tests of a build, as reports name them"), Who::Read, "offset?: integer, limit?: integer, outcome?: string, q?: string, sort?: 'slowest'", Body::None, &[(200, Json("tests: [Test], total: integer, counts: TestCounts"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/junit.xml", "All tests of a build as one JUnit report"), Who::Read, "", Body::None, &[(200, Other("application/xml"))], &[404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}", "One subjob"), Who::Read, "", Body::None, &[(200, Json("subjob: Subjob"))], &[404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms", "List the atoms of a subjob"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("atoms: [Atom]"))], &[400, 404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}", "One atom"), Who::Read, "", Body::None, &[(200, Json("atom: Atom"))], &[404]),

@@ -35,6 +35,16 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     ("Artifact", "path: string, bytes: integer"),
     (
+        "Test",
+        "name: string, class: string|null, file: string|null, time: number|null, \
+         outcome: 'passed'|'failed'|'skipped'|'flaky', atom: string, message: string|null, subjob_id: integer, \
+         atom_id: integer",
+    ),
+    (
+        "TestCounts",
+        "passed: integer, failed: integer, skipped: integer, flaky: integer",
+    ),
+    (
         "Step",
         "id: integer, kind: 'fetch'|'atomizer'|'setup'|'teardown', slave_id: integer|null, slave_url: string|null, \
          state: 'IN_PROGRESS'|'COMPLETED'|'FAILED', exit_code: integer|null, trouble: string|null, \

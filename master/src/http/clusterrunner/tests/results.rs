@@ -7,7 +7,7 @@ use clusterrunner_common::auth::signature::CONTENT_DIGEST_HEADER;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
 
-const BUILD_ID: BuildId = BuildId(1);
+pub(super) const BUILD_ID: BuildId = BuildId(1);
 
 /// A build of four subjobs, of which slave 1 runs the first two.
 pub(super) async fn working() -> Master {

@@ -7,7 +7,7 @@ import { tab } from "./notify.js";
 import { go, route, to } from "./router.js";
 
 const SECTIONS = [
-  ["Builds", to.builds(), ["builds", "build", "atom", "step"]],
+  ["Builds", to.builds(), ["builds", "build", "atom", "tests", "step"]],
   ["Slaves", to.slaves(), ["slaves"]],
   ["Templates", to.templates(), ["templates"]],
   ["Instances", to.instances(), ["instances", "instance"]],
@@ -18,6 +18,7 @@ const VIEWS = {
   builds: () => import("./views/builds.js"),
   build: () => import("./views/build.js"),
   atom: () => import("./views/console.js"),
+  tests: () => import("./views/tests.js"),
   step: () => import("./views/console.js"),
   submit: () => import("./views/submit.js"),
   slaves: () => import("./views/slaves.js"),

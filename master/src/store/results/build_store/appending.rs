@@ -36,6 +36,7 @@ impl Appending<'_> {
         if !self.added.is_empty() {
             files.index.sync_data()?;
         }
+        self.store.sync_tests()?;
         let mut directories = self.unsynced.iter();
         directories.try_for_each(|directory| others.sync(directory))
     }

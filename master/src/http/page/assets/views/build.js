@@ -163,7 +163,7 @@ class BuildView {
       fill(this.head, h("div", {},
         h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", `#${build.id}`),
         h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
-        h("div", { class: "actions" }, over ? null : this.notifyButton(), this.doing.element));
+        h("div", { class: "actions" }, h("a", { class: "button", href: to.tests(build.id) }, "Tests"), over ? null : this.notifyButton(), this.doing.element));
     }
     const brief = commit ? visible(commit).slice(0, 10) : null;
     const facts = JSON.stringify([params.branch, brief]);

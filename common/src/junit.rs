@@ -1,0 +1,167 @@
+//! Reports of tests in the JUnit format: bytes in, tests and what could not be read out.
+//!
+//! The format has no owner. Each runner writes a dialect of its own, so the reader takes what is there: it asks for an
+//! element `testsuites` or `testsuite` and for nothing else. Reports come from the commands of atoms, so nothing in them
+//! is trusted: no entities, no document types, and bounds for everything ([`bounds`]). A report that breaks one of these
+//! rules is left out as a whole and named; it never is a reason to fail an atom.
+
+pub mod bounds;
+mod encoding;
+mod files;
+mod form;
+mod reader;
+#[cfg(test)]
+mod samples;
+mod text;
+mod writer;
+
+pub use files::{Patterns, PatternsError, collect};
+pub use form::read_form;
+pub use reader::ReportError;
+pub use writer::{SuiteOfAtom, beginning, end, suite};
+
+use bounds::{MAX_REPORT, MAX_TESTS};
+use serde::{Deserialize, Serialize};
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TestOutcome {
+    /// As it should.
+    Passed,
+    /// It failed, or could not be run.
+    Failed,
+    /// It was not run, as its author or its runner wanted.
+    Skipped,
+    /// It failed, ran again and passed.
+    Flaky,
+}
+
+impl TestOutcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Passed, Self::Failed, Self::Skipped, Self::Flaky];
+
+    /// Its name in JSON and in queries.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Flaky => "flaky",
+        }
+    }
+}
+
+/// A test as a report tells of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportedTest {
+    /// Its name, which need not be the only one of its kind.
+    pub name: String,
+    /// What it is in: its class, module or suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Where its text is, as the runner says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// How long it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<f64>,
+    /// How it ended.
+    pub outcome: TestOutcome,
+    /// Why it did not just pass, in the runner's words; on several lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What the reports of one atom say.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// The tests, in the order of the reports.
+    pub tests: Vec<ReportedTest>,
+    unread: Unread,
+}
+
+/// Reports that were not read, and tests for which there was no room.
+#[derive(Debug, Default)]
+struct Unread {
+    reports: u64,
+    /// The first reports, with the reasons.
+    first: Vec<String>,
+    tests: u64,
+}
+
+/// How many reports that were not read are named.
+const NAMED: usize = 3;
+
+impl Reported {
+    /// Reads one report more. `name` is how its users know it. One that can not be read adds no test.
+    pub fn read(&mut self, name: &str, report: Vec<u8>) {
+        if report.len() > MAX_REPORT {
+            self.leave_out(name, &ReportError::TooLarge);
+            return;
+        }
+        let (before, left_out) = (self.tests.len(), self.unread.tests);
+        let text = encoding::decode(report);
+        let (tests, unread) = (&mut self.tests, &mut self.unread);
+        let read = reader::read(&text, |test| {
+            if tests.len() < MAX_TESTS {
+                tests.push(test);
+            } else {
+                unread.tests += 1;
+            }
+        });
+        if let Err(error) = read {
+            self.tests.truncate(before);
+            self.unread.tests = left_out;
+            self.leave_out(name, &error);
+        }
+    }
+
+    /// Notes that a report was not read.
+    pub fn leave_out(&mut self, name: &str, why: &dyn std::fmt::Display) {
+        self.unread.reports += 1;
+        if self.unread.first.len() < NAMED {
+            self.unread.first.push(format!("{name} ({why})"));
+        }
+    }
+
+    /// The tests in the form in which they travel and are kept, with what had no room in it noted; nothing where there
+    /// are none.
+    pub fn to_form(&mut self) -> Option<Vec<u8>> {
+        let (form, left_out) = form::write_form(&self.tests);
+        self.unread.tests += left_out;
+        (!form.is_empty()).then_some(form)
+    }
+
+    /// What was not read, in words for the users of a build.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Unread {
+            reports,
+            first,
+            tests,
+        } = &self.unread;
+        let mut said = Vec::new();
+        if *reports > 0 {
+            let what = match reports {
+                1 => "a JUnit report was not read".to_owned(),
+                more => format!("{more} JUnit reports were not read"),
+            };
+            let others = match *reports > NAMED as u64 {
+                true => " and others",
+                false => "",
+            };
+            said.push(format!("{what}: {}{others}", first.join(", ")));
+        }
+        if *tests > 0 {
+            said.push(format!(
+                "{tests} tests of JUnit reports were left out: there were too many"
+            ));
+        }
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

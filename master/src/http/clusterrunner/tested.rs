@@ -1,0 +1,191 @@
+//! The tests of a build: a list, and one report of all of them.
+
+use super::error::ApiError;
+use super::{Api, Path};
+use crate::read::tested::{TestsError, TestsOfAtom, Walk};
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::api::{TestCounts, TestView, TestsBody};
+use clusterrunner_common::http::clusterrunner::page::{Page, PageOfTests, WantedTests};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom};
+use futures_util::stream;
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+/// How many bytes of a report are made at a time, roughly.
+const CHUNK: usize = 256 << 10;
+
+/// How many tests are sorted at once at least.
+const SORTED: usize = 2_000;
+
+impl From<TestsError> for ApiError {
+    fn from(error: TestsError) -> Self {
+        match error {
+            TestsError::Build(error) => error.into(),
+            TestsError::Disk(source) => Self::Disk {
+                what: "Reading the tests of a build",
+                source,
+            },
+        }
+    }
+}
+
+/// What is listed, as far as it is known.
+struct Listing {
+    wanted: WantedTests,
+    /// Which of those that are wanted.
+    places: Range<usize>,
+    found: usize,
+    tests: Vec<TestView>,
+    counts: TestCounts,
+}
+
+impl Listing {
+    fn new(page: Page, wanted: WantedTests) -> Self {
+        Self {
+            wanted,
+            places: page.range(usize::MAX),
+            found: 0,
+            tests: Vec::new(),
+            counts: TestCounts::default(),
+        }
+    }
+
+    fn add(&mut self, TestsOfAtom { atom, tests }: TestsOfAtom) {
+        for test in tests {
+            self.counts.add(test.outcome);
+            if !is_wanted(&self.wanted, &test, &atom.value) {
+                continue;
+            }
+            let has_place = match self.wanted.slowest_first {
+                true => self.places.end > 0,
+                false => self.places.contains(&self.found),
+            };
+            if has_place {
+                self.tests.push(TestView {
+                    name: test.name,
+                    class: test.class,
+                    file: test.file,
+                    time: test.time,
+                    outcome: test.outcome,
+                    atom: atom.value.clone(),
+                    message: test.message,
+                    subjob_id: atom.subjob,
+                    atom_id: atom.atom,
+                });
+            }
+            self.found += 1;
+            // Now and then, so that few are held that are not shown.
+            if self.tests.len() > self.places.end.saturating_mul(2).max(SORTED) {
+                self.sort();
+            }
+        }
+    }
+
+    /// Leaves those of the slowest that may be shown, where they come first.
+    fn sort(&mut self) {
+        if self.wanted.slowest_first {
+            let time = |test: &TestView| test.time.unwrap_or(-1.0);
+            self.tests
+                .sort_by(|one, other| time(other).total_cmp(&time(one)));
+            self.tests.truncate(self.places.end);
+        }
+    }
+
+    fn finish(mut self) -> TestsBody {
+        if self.wanted.slowest_first {
+            self.sort();
+            self.tests.drain(..self.places.start.min(self.tests.len()));
+        }
+        TestsBody {
+            tests: self.tests,
+            total: self.found as u64,
+            counts: self.counts,
+        }
+    }
+}
+
+fn is_wanted(wanted: &WantedTests, test: &ReportedTest, atom: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(&wanted.text);
+    let texts = [
+        Some(&*test.name),
+        test.class.as_deref(),
+        test.file.as_deref(),
+        Some(atom),
+    ];
+    (wanted.outcomes.is_empty() || wanted.outcomes.contains(&test.outcome))
+        && (wanted.text.is_empty() || texts.into_iter().flatten().any(has))
+}
+
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Path(build): Path<BuildId>,
+    PageOfTests(page): PageOfTests,
+    wanted: WantedTests,
+) -> Result<Json<TestsBody>, ApiError> {
+    let _turn = api.turns.take().await;
+    let mut walk = Walk::begin(api.builds.clone(), api.results.clone(), build).await?;
+    let mut listing = Listing::new(page, wanted);
+    while !walk.is_over() {
+        let listed = walk.go_on(listing, |listing, tests| {
+            listing.add(tests);
+            ControlFlow::Continue(())
+        });
+        listing = listed.await?;
+    }
+    Ok(Json(listing.finish()))
+}
+
+/// All tests as one report, made while it is sent.
+pub(super) async fn junit(
+    State(api): State<Arc<Api>>,
+    Path(build): Path<BuildId>,
+) -> Result<Response, ApiError> {
+    let walk = Walk::begin(api.builds.clone(), api.results.clone(), build).await?;
+    let beginning = junit::beginning(&format!("build {build}"));
+    let state = Some((walk, beginning, api.turns.clone()));
+    let report = stream::unfold(state, move |state| async move {
+        let (mut walk, text, turns) = state?;
+        let turn = turns.take().await;
+        let made = walk.go_on(text, add_suite).await;
+        drop(turn);
+        let sent = made.map(|mut text| {
+            if walk.is_over() {
+                text.push_str(junit::end());
+            }
+            Bytes::from(text)
+        });
+        match sent {
+            Ok(sent) => {
+                let next = (!walk.is_over()).then(|| (walk, String::new(), turns));
+                Some((Ok(sent), next))
+            }
+            Err(error) => {
+                tracing::debug!(build.id = build.0, %error, "a report broke off while it was sent");
+                Some((Err(io::Error::other(error.to_string())), None))
+            }
+        }
+    });
+    let kind = [
+        (header::CONTENT_TYPE, "application/xml"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((kind, Body::from_stream(report)).into_response())
+}
+
+fn add_suite(text: &mut String, TestsOfAtom { atom, tests }: TestsOfAtom) -> ControlFlow<()> {
+    text.push_str(&junit::suite(SuiteOfAtom {
+        name: &atom.value,
+        time: Some(atom.time),
+        tests: &tests,
+    }));
+    match text.len() < CHUNK {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    }
+}
