@@ -315,17 +315,8 @@ impl MasterApi {
         build: BuildId,
         upload: Upload,
     ) -> Result<ResultsAnswer, CallError> {
-        let url = format!("{}/v1/build/{build}/results", self.master);
-        let Upload {
-            content_type,
-            length,
-            digest,
-            content,
-        } = upload;
-        let (body, session) = (content.into_body(), self.lineage.session());
-        let sent =
-            self.uploader
-                .upload(&url, &content_type, length, &digest, body, session.as_ref());
+        let session = self.lineage.session();
+        let sent = self.upload(build, "results", upload, session.as_ref());
         let answer: ResultsAnswer = sent.await?;
         if let (Some(life), Some(position)) = (&session, answer.position) {
             self.lineage.acknowledged(life, position);
@@ -339,19 +330,32 @@ impl MasterApi {
         build: BuildId,
         upload: Upload,
     ) -> Result<(), CallError> {
-        let url = format!("{}/v1/build/{build}/steps", self.master);
+        let session = self.lineage.session();
+        let sent = self.upload(build, "steps", upload, session.as_ref());
+        let _answer: Value = sent.await?;
+        Ok(())
+    }
+
+    /// Sends a file of a build to this life of the master.
+    async fn upload<T: DeserializeOwned>(
+        &self,
+        build: BuildId,
+        what: &str,
+        upload: Upload,
+        session: Option<&SessionId>,
+    ) -> Result<T, CallError> {
+        let url = format!("{}/v1/build/{build}/{what}", self.master);
         let Upload {
             content_type,
             length,
             digest,
             content,
         } = upload;
-        let (body, session) = (content.into_body(), self.lineage.session());
-        let sent =
-            self.uploader
-                .upload(&url, &content_type, length, &digest, body, session.as_ref());
-        let _answer: Value = sent.await?;
-        Ok(())
+        let body = content.into_body();
+        let sent = self
+            .uploader
+            .upload(&url, &content_type, length, &digest, body, session);
+        sent.await
     }
 
     /// Sends a result to a master of the original, which takes one at a time.
