@@ -10,6 +10,7 @@ mod tests;
 mod walk;
 
 use clusterrunner_common::ids::{Generation, InstanceId};
+use clusterrunner_common::work::ReportedState;
 use std::collections::BTreeMap;
 
 /// How often an instance whose keeper was killed is begun again from nothing.
@@ -20,34 +21,6 @@ const MOST_LOSSES: u32 = 3;
 pub(crate) struct Placement {
     pub(crate) id: InstanceId,
     pub(crate) generation: Generation,
-}
-
-/// Where an instance stands. Reasons are for users.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It is prepared, or does not answer yet.
-    Starting,
-    /// It answers.
-    Up { port: u16, keeps_prefix: bool },
-    /// It ended, and is started again after a pause.
-    Crashed { reason: String },
-    /// It is given up. Nothing of it runs.
-    Failed { reason: String },
-    /// A run came to its end by itself. Nothing of it runs.
-    Exited { code: i32, printed: u64 },
-    /// It was ended as ordered. Nothing of it runs.
-    Ended,
-    /// There is no room for it here. Nothing of it runs.
-    NoRoom { reason: String },
-}
-
-impl Standing {
-    fn is_over(&self) -> bool {
-        matches!(
-            self,
-            Self::Failed { .. } | Self::Exited { .. } | Self::Ended | Self::NoRoom { .. }
-        )
-    }
 }
 
 /// What is ordered of an instance.
@@ -86,7 +59,7 @@ pub(crate) enum Gone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instance {
     pub(crate) generation: Generation,
-    pub(crate) standing: Standing,
+    pub(crate) standing: ReportedState,
     /// How often its process was started again.
     pub(crate) restarts: u32,
     /// Whether it was told to end, and has not yet.
@@ -99,7 +72,7 @@ impl Instance {
     fn new(generation: Generation) -> Self {
         Self {
             generation,
-            standing: Standing::Starting,
+            standing: ReportedState::Starting,
             restarts: 0,
             is_ending: false,
             losses: 0,
@@ -137,7 +110,7 @@ impl Instances {
 
     /// Takes note of a run that an earlier life of the slave started and that is over: whatever is ordered, it is not
     /// begun again.
-    pub(crate) fn recall(&mut self, placement: Placement, standing: Standing) {
+    pub(crate) fn recall(&mut self, placement: Placement, standing: ReportedState) {
         let mut instance = Instance::new(placement.generation);
         instance.standing = standing;
         self.here.insert(placement.id, instance);
@@ -147,7 +120,7 @@ impl Instances {
     pub(crate) fn stands(
         &mut self,
         placement: Placement,
-        standing: Standing,
+        standing: ReportedState,
         restarts: u32,
     ) -> bool {
         let Some(instance) = self.running(placement) else {
@@ -172,17 +145,17 @@ impl Instances {
         };
         let was_told = std::mem::replace(&mut instance.is_ending, false);
         instance.standing = match gone {
-            _ if was_told => Standing::Ended,
-            Gone::Ended => Standing::Ended,
-            Gone::Failed(reason) => Standing::Failed { reason },
-            Gone::NoRoom(reason) => Standing::NoRoom { reason },
-            Gone::Exited { code, printed } => Standing::Exited { code, printed },
-            Gone::Lost(reason) if is_run => Standing::Failed { reason },
+            _ if was_told => ReportedState::Ended,
+            Gone::Ended => ReportedState::Ended,
+            Gone::Failed(reason) => ReportedState::Failed { reason },
+            Gone::NoRoom(reason) => ReportedState::NoRoom { reason },
+            Gone::Exited { code, printed } => ReportedState::Exited { code, printed },
+            Gone::Lost(reason) if is_run => ReportedState::Failed { reason },
             Gone::Lost(reason) => {
                 instance.losses += 1;
                 match instance.losses > MOST_LOSSES {
-                    true => Standing::Failed { reason },
-                    false => Standing::Ended,
+                    true => ReportedState::Failed { reason },
+                    false => ReportedState::Ended,
                 }
             }
         };
@@ -265,11 +238,11 @@ impl Instances {
             match self.here.get_mut(&id) {
                 // What was given up stays so until it is placed anew.
                 Some(here) if here.generation == generation => {
-                    if here.standing == Standing::Ended && is_run {
+                    if here.standing == ReportedState::Ended && is_run {
                         let reason = "it was ended before it came to its end".to_owned();
-                        here.standing = Standing::Failed { reason };
-                    } else if here.standing == Standing::Ended {
-                        here.standing = Standing::Starting;
+                        here.standing = ReportedState::Failed { reason };
+                    } else if here.standing == ReportedState::Ended {
+                        here.standing = ReportedState::Starting;
                         // What is told of it from now on is newer than what was told before.
                         here.restarts += 1;
                         acts.push(Act::Start(placement));

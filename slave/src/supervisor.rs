@@ -1,20 +1,23 @@
 //! Carries out what `instances` decides: brings templates, starts keepers and speaks with them, tells the master where
 //! instances stand and what they print.
 
+mod checks;
+mod content;
 mod keepers;
 mod logs;
 mod reports;
 
-use crate::containers::{Availability, ContainerError, ContainerRuntime};
-use crate::instances::{Act, Gone, Instances, Placement, Standing, Wanted};
-use crate::keeper::{ContainerRun, KeeperOrder, Rules, Said, container_name};
-use crate::templates::{InUse, TemplateError, Templates};
+use crate::containers::Availability;
+use crate::instances::{Act, Gone, Instances, Placement, Wanted};
+use crate::keeper::{KeeperOrder, Rules, Said, container_name};
+use crate::templates::{InUse, Templates};
+use checks::check;
 use clusterrunner_common::api::instances::{InstanceOrder, InstancesOrder, OrderedPurpose};
 use clusterrunner_common::ids::InstanceId;
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::process::variables::is_too_long;
 use clusterrunner_common::templates::{Form, TemplateContent};
 use clusterrunner_common::work::{MasterMark, ReportedState};
+use content::Content;
 use keepers::Kept;
 pub(crate) use keepers::Places;
 use logs::Logs;
@@ -25,18 +28,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// The longest reference of an image.
-const LONGEST_REFERENCE: usize = 512;
-
-/// What an instance runs, on this machine.
-struct Content {
-    /// Its template, kept for it; none for an image that was pulled.
-    held: Option<InUse>,
-    /// Where its template is unpacked; none for an image.
-    template: Option<std::path::PathBuf>,
-    container: Option<ContainerRun>,
-}
 
 /// Why another slave is to run an instance.
 const NO_ROOM: &str = "its slave has no room for it";
@@ -138,7 +129,7 @@ impl Supervisor {
             let last = last.unwrap_or_else(|| ReportedState::Failed {
                 reason: "it was ended while its slave was not there".to_owned(),
             });
-            state.instances.recall(placement, standing(&last));
+            state.instances.recall(placement, last);
         }
     }
 
@@ -283,49 +274,6 @@ impl Supervisor {
         }
     }
 
-    /// Brings what an instance runs to this machine.
-    async fn fetch(&self, order: &InstanceOrder, end: &CancellationToken) -> Result<Content, Gone> {
-        let snapshot = match (&order.snapshot, &order.image) {
-            (Some(snapshot), _) => snapshot,
-            (None, Some(image)) => {
-                let pulled = self.pull(image, end).await;
-                return pulled.map(|container| Content {
-                    held: None,
-                    template: None,
-                    container: Some(container),
-                });
-            }
-            (None, None) => {
-                let reason = "it was ordered with neither a template nor an image";
-                return Err(Gone::Failed(reason.to_owned()));
-            }
-        };
-        let templates = &self.0.means.templates;
-        if let Err(short) = templates.check_room(snapshot).await {
-            return Err(Gone::NoRoom(format!("{NO_ROOM}: {short}")));
-        }
-        let held = match templates.get(snapshot, end).await {
-            Ok(held) => held,
-            Err(TemplateError::Canceled) => return Err(Gone::Ended),
-            Err(error) if templates.is_full(&error) => {
-                return Err(Gone::NoRoom(format!("{NO_ROOM}: {error}")));
-            }
-            Err(error) => return Err(Gone::Failed(error.to_string())),
-        };
-        let form = snapshot.description.form;
-        Ok(Content {
-            template: (form == Form::Workspace).then(|| held.path(form)),
-            container: match form {
-                Form::Workspace => None,
-                Form::Image => {
-                    let loaded = self.load(&held, &snapshot.digest).await;
-                    Some(loaded.map_err(Gone::Failed)?)
-                }
-            },
-            held: Some(held),
-        })
-    }
-
     /// Listens to a keeper until it is gone, and lets it know that this slave is there.
     async fn follow(
         &self,
@@ -397,46 +345,6 @@ impl Supervisor {
         means.places.clear(placement).await;
     }
 
-    /// Gives an image to the container runtime, if that does not have it. Says why it can not.
-    async fn load(&self, held: &InUse, digest: &str) -> Result<ContainerRun, String> {
-        let runtime = self.0.means.containers.runtime().await;
-        let runtime = runtime.map_err(|why| format!("the slave can not run images: {why}"))?;
-        let (archive, digest) = (held.path(Form::Image), digest.to_owned());
-        let load = move || {
-            Ok::<_, ContainerError>(ContainerRun {
-                image: runtime.have_template(&digest, &archive)?,
-                runtime: ContainerRuntime::clone(&runtime),
-                exposed: None,
-            })
-        };
-        let loaded = tokio::task::spawn_blocking(load).await;
-        let loaded = loaded.map_err(|error| format!("could not load the image: {error}"))?;
-        loaded.map_err(|error| format!("could not load the image: {error}"))
-    }
-
-    /// Has the container runtime fetch an image, if that does not have it.
-    async fn pull(&self, image: &str, end: &CancellationToken) -> Result<ContainerRun, Gone> {
-        let runtime = self.0.means.containers.runtime().await;
-        let runtime =
-            runtime.map_err(|why| Gone::Failed(format!("the slave can not run images: {why}")))?;
-        let (name, stop) = (image.to_owned(), end.clone());
-        let pull = move || {
-            runtime.pull(&name, &|| stop.is_cancelled())?;
-            Ok::<_, ContainerError>(ContainerRun {
-                exposed: runtime.exposed_port(&name)?,
-                runtime: ContainerRuntime::clone(&runtime),
-                image: name,
-            })
-        };
-        let failed = |why: String| Gone::Failed(format!("could not pull the image {image}: {why}"));
-        match tokio::task::spawn_blocking(pull).await {
-            Ok(Ok(container)) => Ok(container),
-            Ok(Err(ContainerError::Canceled)) => Err(Gone::Ended),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(error) => Err(failed(error.to_string())),
-        }
-    }
-
     /// Another slave on this machine may have removed the link to the template together with its own copy.
     fn lead(&self, placement: Placement, held: &InUse) {
         let order = self.lock().orders.get(&placement.id).cloned();
@@ -453,7 +361,7 @@ impl Supervisor {
 
     fn heard(&self, placement: Placement, said: &Said) {
         self.0.logs.has_printed(placement, said.printed);
-        let standing = standing(&said.state);
+        let standing = said.state.clone();
         let mut state = self.lock();
         if state.instances.stands(placement, standing, said.restarts) {
             drop(state);
@@ -506,64 +414,4 @@ impl Supervisor {
         self.0.tasks.wait().await;
         self.0.means.templates.rest().await;
     }
-}
-
-fn standing(state: &ReportedState) -> Standing {
-    match state.clone() {
-        ReportedState::Starting => Standing::Starting,
-        ReportedState::Up { port, keeps_prefix } => Standing::Up { port, keeps_prefix },
-        ReportedState::Crashed { reason } => Standing::Crashed { reason },
-        ReportedState::Failed { reason } => Standing::Failed { reason },
-        ReportedState::Exited { code, printed } => Standing::Exited { code, printed },
-        ReportedState::Ended => Standing::Ended,
-        ReportedState::NoRoom { reason } => Standing::NoRoom { reason },
-    }
-}
-
-/// What no program could be started with. The text is for the user.
-fn check(order: &InstanceOrder) -> Result<(), String> {
-    let is_key = order.key.len() == 32
-        && order
-            .key
-            .bytes()
-            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_key {
-        return Err("its key is not 32 hexadecimal digits".to_owned());
-    }
-    let description = order.description();
-    let of_template = description.map(|description| &description.environment);
-    let variables = order
-        .environment
-        .iter()
-        .chain(of_template.into_iter().flatten());
-    for (name, value) in variables {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err("a variable of its environment has '=' or a NUL character".to_owned());
-        }
-        if is_too_long(name, value) {
-            return Err("a variable of its environment has more than 127 KiB".to_owned());
-        }
-    }
-    let of_template = description.map(|description| &description.command);
-    let mut words = order
-        .command
-        .iter()
-        .chain(of_template.into_iter().flatten());
-    if words.any(|word| word.contains('\0')) {
-        return Err("its command has a NUL character".to_owned());
-    }
-    match &order.image {
-        Some(image) if !is_reference(image) => Err("its image is no reference".to_owned()),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Whether a runtime takes it for the name of an image, and not for an option or another kind of place.
-fn is_reference(image: &str) -> bool {
-    let is_in_name =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
-    image.len() <= LONGEST_REFERENCE
-        && image.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && image.chars().all(is_in_name)
-        && !image.contains("//")
 }

@@ -58,3 +58,14 @@ pub enum ReportedState {
         reason: String,
     },
 }
+
+impl ReportedState {
+    /// Whether nothing of the instance runs any more, or ever will.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed { .. } | Self::Exited { .. } | Self::Ended | Self::NoRoom { .. }
+        )
+    }
+}

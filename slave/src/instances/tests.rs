@@ -28,14 +28,14 @@ fn all_wanted(placements: &[Placement], is_run: bool) -> BTreeMap<InstanceId, Wa
         .collect()
 }
 
-fn up() -> Standing {
-    Standing::Up {
+fn up() -> ReportedState {
+    ReportedState::Up {
         port: 1,
         keeps_prefix: false,
     }
 }
 
-fn standing(instances: &Instances, id: InstanceId) -> Option<Standing> {
+fn standing(instances: &Instances, id: InstanceId) -> Option<ReportedState> {
     let mut all = instances.all();
     all.find(|(other, _)| *other == id)
         .map(|(_, instance)| instance.standing.clone())
@@ -54,7 +54,10 @@ fn an_order_starts_what_is_missing_and_ends_what_is_not_named() {
     assert_eq!(acts, [Act::End(at(2, 1))]);
     assert_eq!(instances.order(wanted(&[at(1, 1)])), []);
     assert_eq!(instances.is_gone(at(2, 1), Gone::Ended), []);
-    assert_eq!(standing(&instances, InstanceId(2)), Some(Standing::Ended));
+    assert_eq!(
+        standing(&instances, InstanceId(2)),
+        Some(ReportedState::Ended)
+    );
     let over = instances.over();
     instances.was_told(&over);
     assert_eq!(standing(&instances, InstanceId(2)), None);
@@ -77,7 +80,7 @@ fn a_new_placement_waits_for_the_end_of_the_old_one() {
         [],
         "it is told twice"
     );
-    assert_eq!(standing(&instances, FIRST), Some(Standing::Starting));
+    assert_eq!(standing(&instances, FIRST), Some(ReportedState::Starting));
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn what_failed_is_not_begun_again_under_the_same_placement() {
     let reason = "no such command".to_owned();
     assert_eq!(
         standing(&instances, FIRST),
-        Some(Standing::Failed { reason }),
+        Some(ReportedState::Failed { reason }),
         "it is told until nobody wants it"
     );
     let acts = instances.order(wanted(&[at(1, 2)]));
@@ -121,7 +124,7 @@ fn an_instance_whose_keeper_is_killed_is_begun_again_a_few_times() {
     assert_eq!(instances.is_gone(at(1, 1), lost()), []);
     assert!(matches!(
         standing(&instances, FIRST),
-        Some(Standing::Failed { .. })
+        Some(ReportedState::Failed { .. })
     ));
 }
 
@@ -136,7 +139,7 @@ fn the_end_of_the_slave_ends_all() {
     instances.is_gone(at(1, 1), Gone::Failed("too late".to_owned()));
     instances.is_gone(at(2, 1), Gone::Ended);
     assert!(instances.is_at_rest());
-    assert_eq!(standing(&instances, FIRST), Some(Standing::Ended));
+    assert_eq!(standing(&instances, FIRST), Some(ReportedState::Ended));
 }
 
 #[test]
@@ -159,9 +162,9 @@ fn a_run_is_begun_once_whatever_becomes_of_it() {
         let stands = standing(&instances, FIRST).unwrap();
         match end {
             Gone::Exited { code, printed } => {
-                assert_eq!(stands, Standing::Exited { code, printed });
+                assert_eq!(stands, ReportedState::Exited { code, printed });
             }
-            _ => assert!(matches!(stands, Standing::Failed { .. }), "{stands:?}"),
+            _ => assert!(matches!(stands, ReportedState::Failed { .. }), "{stands:?}"),
         }
         let over = instances.over();
         assert_eq!(instances.was_told(&over), [], "it is wanted still");
@@ -172,7 +175,7 @@ fn a_run_is_begun_once_whatever_becomes_of_it() {
 
 #[test]
 fn a_run_of_an_earlier_life_is_not_begun_again() {
-    let exited = Standing::Exited {
+    let exited = ReportedState::Exited {
         code: 0,
         printed: 1,
     };
@@ -191,6 +194,6 @@ fn a_run_of_an_earlier_life_is_not_begun_again() {
     assert_eq!(standing(&instances, FIRST), Some(exited));
     assert!(matches!(
         standing(&instances, InstanceId(2)),
-        Some(Standing::Failed { .. })
+        Some(ReportedState::Failed { .. })
     ));
 }

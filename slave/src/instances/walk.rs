@@ -103,7 +103,7 @@ impl World {
             Step::CarryOut => self.carry_out(),
             Step::Up(n) => {
                 if let Some(placement) = nth(&self.running, n) {
-                    let up = Standing::Up {
+                    let up = ReportedState::Up {
                         port: 1,
                         keeps_prefix: false,
                     };

@@ -1,12 +1,11 @@
 //! Tells the master where all instances stand: after each connect, and after each change.
 
 use super::Supervisor;
-use crate::instances::{Placement, Standing};
+use crate::instances::Placement;
 use crate::master::api::{Backoff, MasterApi};
 use crate::master::registration::Registration;
 use clusterrunner_common::api::instances::{InstanceReport, InstancesReport};
 use clusterrunner_common::ids::SessionId;
-use clusterrunner_common::work::ReportedState;
 use reqwest::StatusCode;
 use std::convert::Infallible;
 use tokio_util::sync::CancellationToken;
@@ -83,7 +82,7 @@ impl Supervisor {
         let instances = all.map(|(id, instance)| InstanceReport {
             id,
             generation: instance.generation,
-            state: reported(instance.standing.clone()),
+            state: instance.standing.clone(),
             restarts: instance.restarts,
         });
         let report = InstancesReport {
@@ -95,17 +94,5 @@ impl Supervisor {
             snapshots,
         };
         (report, state.instances.over())
-    }
-}
-
-fn reported(standing: Standing) -> ReportedState {
-    match standing {
-        Standing::Starting => ReportedState::Starting,
-        Standing::Up { port, keeps_prefix } => ReportedState::Up { port, keeps_prefix },
-        Standing::Crashed { reason } => ReportedState::Crashed { reason },
-        Standing::Failed { reason } => ReportedState::Failed { reason },
-        Standing::Exited { code, printed } => ReportedState::Exited { code, printed },
-        Standing::Ended => ReportedState::Ended,
-        Standing::NoRoom { reason } => ReportedState::NoRoom { reason },
     }
 }
