@@ -18,10 +18,10 @@ mod start;
 mod tree;
 mod workspace;
 
-pub(crate) use container::{ContainerRun, container_name};
+pub(crate) use container::container_name;
 pub(crate) use control_groups::remove_left_groups;
 pub(crate) use output::piece_of;
-pub(crate) use protocol::{KeeperOrder, Rules, Said, Word, read_line};
+pub(crate) use protocol::{ContainerRun, KeeperOrder, Rules, Said, Word, read_line};
 
 use clusterrunner_common::work::ReportedState;
 use contact::Contact;
@@ -34,6 +34,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Why an instance can not be started at all. The text is for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct CanNotStart(String);
 
 /// The first argument of a keeper, see [`keep_instance`].
 pub(crate) const KEEP_INSTANCE: &str = "keep-instance";

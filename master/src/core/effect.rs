@@ -1,13 +1,14 @@
 //! What the world must be asked to do. An effect carries all that is needed to carry it out, and
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
-use crate::core::instances::orders::WantedInstance;
+use crate::core::instances::instance::Purpose;
 use clusterrunner_common::ids::{
-    Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
+    Attempt, BuildId, Generation, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
 };
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::templates::TemplateContent;
 use clusterrunner_common::work::{BuildRequest, SetupJob};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the archive of a build is made of.
@@ -116,6 +117,36 @@ pub enum Effect {
         /// The instance.
         instance: InstanceId,
     },
+}
+
+/// An instance that a slave is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedInstance {
+    /// The instance.
+    pub id: InstanceId,
+    /// The number of its placement.
+    pub generation: Generation,
+    /// Its public id.
+    pub key: String,
+    /// The name of its template.
+    pub template_name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The template that it runs; none where it runs an image that its slave pulls.
+    pub content: Option<TemplateContent>,
+    /// The reference of that image.
+    pub image: Option<String>,
+    /// The command; empty for the default start of the template.
+    pub command: Vec<String>,
+    /// Variables beside those of the template.
+    pub environment: BTreeMap<String, String>,
+    /// The most memory that it may have, in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Its weight when processes of its slave compete for processors, up to 1024; none for the usual one.
+    pub cpu_shares: Option<u32>,
+    /// How long it has to live until it counts as up although its port does not answer, in milliseconds; none where its port
+    /// must answer.
+    pub settles_after_ms: Option<u64>,
 }
 
 /// A result that the master makes itself, since no slave lived to bring one.

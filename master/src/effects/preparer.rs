@@ -27,6 +27,7 @@ use clusterrunner_common::job::config::Timeouts;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use error::Failure;
 use error::PreparationError;
 use std::io;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use step::StepFiles;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
-use work::{Failure, Order, Surroundings};
+use work::{Order, Surroundings};
 
 /// The first argument of a process that prepares a build, see [`prepare_build`].
 pub const PREPARE_BUILD: &str = "prepare-build";

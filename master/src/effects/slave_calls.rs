@@ -13,8 +13,7 @@ pub use keeping::Keeping;
 pub use original::ProjectLinks;
 
 use crate::coordinator::ClusterHandle;
-use crate::core::effect::SlaveCall;
-use crate::core::instances::orders::WantedInstance;
+use crate::core::effect::{SlaveCall, WantedInstance};
 use crate::read::metrics::Measured;
 use calls::{Calls, PATIENCE};
 use clusterrunner_common::caller::Caller;

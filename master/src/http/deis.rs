@@ -48,6 +48,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::watch;
 
+/// The version of this API.
+const VERSION: &str = "1.0";
+
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub struct Api {

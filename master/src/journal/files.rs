@@ -1,13 +1,16 @@
 //! Looks at the files of a journal without the engine, which writes to the files when it opens them, even to damaged
 //! ones.
 
-use super::acknowledged;
-use super::live::Problem;
-use super::store::SEGMENT_SIZE;
+use super::{Problem, acknowledged};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+
+/// What a new directory gets, and keeps: how large the engine's buffers are, of which there are as many as
+/// its threads did not come to free. Values of more than a quarter would become blob files. A full leaf has
+/// 17 values, and a few more until it is split.
+pub(super) const SEGMENT_SIZE: usize = 1 << 20;
 
 /// The facts and everything else.
 pub(super) const DATA: &str = "db";

@@ -4,19 +4,15 @@
 //! guards used here: values stay small enough never to become blob files (which it does not sync),
 //! the data file is synced after each flush, and the remains of a death during `open` are removed.
 
+use super::JournalError;
 use super::acknowledged::{self, Acknowledged};
-use super::{JournalError, files};
+use super::files::{self, SEGMENT_SIZE};
 use sled::{Batch, Tree};
 use std::fs::File;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What a new directory gets, and keeps: how large the engine's buffers are, of which there are as many as
-/// its threads did not come to free. Values of more than a quarter would become blob files. A full leaf has
-/// 17 values, and a few more until it is split.
-pub(super) const SEGMENT_SIZE: usize = 1 << 20;
 
 /// All that is read again and again is in memory already.
 const CACHE_SIZE: u64 = 16 << 20;

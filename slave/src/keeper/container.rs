@@ -1,22 +1,12 @@
 //! An instance that is a container: the runtime runs it in the foreground, as a process below the keeper.
 
-use super::protocol::KeeperOrder;
+use super::CanNotStart;
+use super::protocol::{ContainerRun, KeeperOrder};
 use super::reaper::Reaper;
-use super::start::{self, CanNotStart, variables};
-use crate::containers::{self, ContainerRuntime, Published, Role};
-use serde::{Deserialize, Serialize};
+use super::start::{self, variables};
+use crate::containers::{self, Published, Role};
 use sha2::{Digest as _, Sha256};
 use std::process::Command;
-
-/// How an image is run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ContainerRun {
-    pub(crate) runtime: ContainerRuntime,
-    pub(crate) image: String,
-    /// The port that an image without a template says.
-    #[serde(default)]
-    pub(crate) exposed: Option<u16>,
-}
 
 /// A shell that images with any shell have.
 const SHELL: &str = "/bin/sh";

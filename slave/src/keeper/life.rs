@@ -1,11 +1,12 @@
 //! The life of one instance, from its first start to its end.
 
+use super::CanNotStart;
 use super::contact::Saying;
 use super::limits::Limits;
 use super::output::Output;
 use super::protocol::{KeeperOrder, Rules};
 use super::reaper::Reaper;
-use super::start::{self, CanNotStart};
+use super::start;
 use super::{readiness, tree, workspace};
 use clusterrunner_common::api::instances::OrderedPurpose;
 use clusterrunner_common::work::ReportedState;

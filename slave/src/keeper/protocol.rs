@@ -1,7 +1,7 @@
 //! What a slave and its keepers say to each other: lines of JSON through a socket in the instance's directory, which
 //! only this user can enter.
 
-use super::container::ContainerRun;
+use crate::containers::ContainerRuntime;
 use clusterrunner_common::api::instances::InstanceOrder;
 use clusterrunner_common::work::ReportedState;
 use serde::{Deserialize, Serialize};
@@ -86,4 +86,14 @@ pub(crate) async fn read_line(
         // Cut off, or too long.
         Some(_) | None => Ok(None),
     }
+}
+
+/// How an image is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContainerRun {
+    pub(crate) runtime: ContainerRuntime,
+    pub(crate) image: String,
+    /// The port that an image without a template says.
+    #[serde(default)]
+    pub(crate) exposed: Option<u16>,
 }

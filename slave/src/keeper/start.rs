@@ -1,7 +1,7 @@
 //! What an instance runs, and in which surroundings.
 
 use super::protocol::KeeperOrder;
-use super::workspace;
+use super::{CanNotStart, workspace};
 use crate::browse_files::BROWSE_FILES;
 use clusterrunner_common::api::instances::{InstanceOrder, OrderedPurpose};
 use clusterrunner_common::child::THIS_PROGRAM;
@@ -43,11 +43,6 @@ pub(super) struct Start {
     /// What is started, for the log.
     pub(super) what: String,
 }
-
-/// Why an instance can not be started at all. The text is for the user.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct CanNotStart(pub(super) String);
 
 /// What all instances find in their environment, of a workspace or an image. A run has no port.
 pub(super) fn variables(instance: &InstanceOrder, port: Option<u16>) -> BTreeMap<String, String> {

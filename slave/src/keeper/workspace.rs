@@ -1,6 +1,6 @@
 //! The directories of one instance: its own copy of the template's source, and a home.
 
-use super::start::CanNotStart;
+use super::CanNotStart;
 use clusterrunner_common::disk::beneath::{Beneath, remove_all};
 use std::fs::File;
 use std::io;

@@ -2,8 +2,8 @@
 
 use super::Atomizer;
 use super::check::{ATOMIZERS, Check};
-use super::document::{Node, Value};
-use super::problem::{Place, python_type};
+use super::document::{Node, Value, python_type};
+use super::problem::Place;
 use std::collections::BTreeMap;
 
 impl Check<'_> {

@@ -1,7 +1,7 @@
 //! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
 
-use super::document::{Node, Value};
-use super::problem::{Place, Problem, python_type};
+use super::document::{Node, Value, python_type};
+use super::problem::{Place, Problem};
 use super::{Job, Timeouts, join_commands};
 use crate::text::nearest::nearest;
 use std::collections::BTreeMap;

@@ -317,3 +317,13 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Mapping(entries))
     }
 }
+
+/// `<class 'int'>`, or for a list element `(<class 'list'>, <class 'int'>)`.
+pub(super) fn python_type(value: &Value, in_list: bool) -> String {
+    let name = value.python_type();
+    if in_list {
+        format!("(<class 'list'>, <class '{name}'>)")
+    } else {
+        format!("<class '{name}'>")
+    }
+}

@@ -1,8 +1,7 @@
 //! The section of a job that sets variables for all its commands.
 
 use super::check::{Check, remove_one};
-use super::document::{Node, Value};
-use super::problem::python_type;
+use super::document::{Node, Value, python_type};
 use crate::process::variables::{self, Variables};
 
 impl Check<'_> {

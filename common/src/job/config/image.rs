@@ -1,8 +1,7 @@
 //! The section of a job that names what its commands run in.
 
 use super::check::Check;
-use super::document::{Node, Value};
-use super::problem::python_type;
+use super::document::{Node, Value, python_type};
 
 /// The longest reference that container runtimes take.
 const LONGEST: usize = 255;

@@ -3,8 +3,7 @@
 
 use super::TimeLimit;
 use super::check::Check;
-use super::document::{Node, Value};
-use super::problem::python_type;
+use super::document::{Node, Value, python_type};
 use crate::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;

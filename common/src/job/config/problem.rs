@@ -1,6 +1,5 @@
 //! What is wrong in a job configuration, where, and what to write instead.
 
-use super::document::Value;
 use std::fmt;
 
 /// Where in a job configuration something stands.
@@ -85,14 +84,4 @@ pub(super) fn python_list<'a>(names: impl IntoIterator<Item = &'a str>) -> Strin
         })
         .collect();
     format!("[{}]", quoted.join(", "))
-}
-
-/// `<class 'int'>`, or for a list element `(<class 'list'>, <class 'int'>)`.
-pub(super) fn python_type(value: &Value, in_list: bool) -> String {
-    let name = value.python_type();
-    if in_list {
-        format!("(<class 'list'>, <class '{name}'>)")
-    } else {
-        format!("<class '{name}'>")
-    }
 }

@@ -1,50 +1,20 @@
 //! What slaves are ordered to run: always all of it.
 
 use super::facts::InstanceFact;
-use super::instance::{Instance, Purpose};
+use super::instance::Instance;
 use crate::core::Cluster;
-use crate::core::effect::Effect;
+use crate::core::effect::{Effect, WantedInstance};
 use crate::core::slaves::slave::Slave;
 use crate::core::templates::facts::TemplateFact;
 use crate::core::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Generation, InstanceId, SlaveId, TemplateId};
+use clusterrunner_common::ids::{InstanceId, SlaveId, TemplateId};
 use clusterrunner_common::templates::TemplateContent;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// How many templates slaves hold ready because they were asked to; of more, those that were asked for last.
 const MAX_PRELOADS: usize = 16;
-
-/// An instance that a slave is to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedInstance {
-    /// The instance.
-    pub id: InstanceId,
-    /// The number of its placement.
-    pub generation: Generation,
-    /// Its public id.
-    pub key: String,
-    /// The name of its template.
-    pub template_name: String,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The template that it runs; none where it runs an image that its slave pulls.
-    pub content: Option<TemplateContent>,
-    /// The reference of that image.
-    pub image: Option<String>,
-    /// The command; empty for the default start of the template.
-    pub command: Vec<String>,
-    /// Variables beside those of the template.
-    pub environment: BTreeMap<String, String>,
-    /// The most memory that it may have, in bytes.
-    pub max_memory_bytes: Option<u64>,
-    /// Its weight when processes of its slave compete for processors, up to 1024; none for the usual one.
-    pub cpu_shares: Option<u32>,
-    /// How long it has to live until it counts as up although its port does not answer, in milliseconds; none where its port
-    /// must answer.
-    pub settles_after_ms: Option<u64>,
-}
 
 /// The effects of a turn, of the orders to each slave only the last one: all of a turn are of the same moment, so a slave
 /// could not tell which is the later one.

@@ -1,12 +1,12 @@
 //! Why a build can not be prepared.
 
 use super::output::{MAX_OUTPUT, Printed};
-use super::work::Failure;
 use clusterrunner_common::child::ChildError;
 use clusterrunner_common::git::{GitError, GitUrlError};
 use clusterrunner_common::job::file::JobFileError;
 use clusterrunner_common::process::command::CommandError;
 use clusterrunner_common::remote_files::RemoteFileError;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Why a build can not be prepared; the text becomes its `error_message`. The beginnings of the
@@ -78,4 +78,13 @@ impl PreparationError {
             | Self::Child(_) => false,
         }
     }
+}
+
+/// The same for the master, from the process that prepares a build.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// For the user.
+    pub(super) reason: String,
+    /// Whether an atomizer is to blame.
+    pub(super) is_atomizers: bool,
 }

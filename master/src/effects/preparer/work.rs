@@ -1,7 +1,7 @@
 //! What a child does to prepare a build. Read from top to bottom.
 
 use super::bases;
-use super::error::PreparationError;
+use super::error::{Failure, PreparationError};
 use super::output::{MAX_OUTPUT, Output, Printed};
 use super::step::{Step, StepFiles};
 use crate::core::builds::environment::variables;
@@ -47,15 +47,6 @@ pub(super) struct Surroundings {
     pub(super) kill_grace: Duration,
     pub(super) default_timeouts: Timeouts,
     pub(super) hostname: String,
-}
-
-/// Why it can not be prepared.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Failure {
-    /// For the user.
-    pub(super) reason: String,
-    /// Whether an atomizer is to blame.
-    pub(super) is_atomizers: bool,
 }
 
 /// Is a process that prepares one build, as its parent says. To be called from `main`, before anything else.

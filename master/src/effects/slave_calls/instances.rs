@@ -3,8 +3,8 @@
 
 use super::calls::{Calls, FIRST_PAUSE, LONGEST_PAUSE, encode, may_pass};
 use crate::core::command::Command;
+use crate::core::effect::WantedInstance;
 use crate::core::instances::instance::Purpose;
-use crate::core::instances::orders::WantedInstance;
 use crate::read::metrics::InternalError;
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{InstanceOrder, InstancesOrder, OrderedPurpose};

@@ -6,11 +6,11 @@ use super::error::DeisError;
 use super::granted::{Granted, Reading, Using};
 use super::pages::{List, Page};
 use super::settling::settled;
-use super::shapes::apps::ContainerView;
+use super::shapes::apps::{ContainerView, RUN, number_of, type_of};
 use crate::core::Cluster;
 use crate::core::apps::app::App;
 use crate::core::apps::command::AppCommand;
-use crate::core::instances::instance::{Instance, Purpose};
+use crate::core::instances::instance::Instance;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -18,9 +18,6 @@ use clusterrunner_common::ids::ProjectId;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The type of containers that run one command.
-pub(super) const RUN: &str = "run";
 
 /// All containers but those of single commands, the oldest first.
 pub(super) async fn list(
@@ -85,19 +82,6 @@ fn containers<'c>(
     match are_runs {
         true => Box::new(cluster.runs_of(app.project).filter(|run| !run.is_over())),
         false => Box::new(cluster.app_instances(app.project)),
-    }
-}
-
-/// The type of a container.
-pub(super) fn type_of(instance: &Instance) -> &str {
-    instance.purpose.process().unwrap_or(RUN)
-}
-
-/// The number of a container among those of its type.
-pub(super) fn number_of(instance: &Instance) -> u32 {
-    match instance.purpose {
-        Purpose::App { num, .. } | Purpose::Run { num, .. } => num,
-        Purpose::Launch => 0,
     }
 }
 

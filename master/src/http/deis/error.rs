@@ -1,6 +1,6 @@
 //! The one place that turns failures into answers of this API.
 
-use super::gate::VERSION;
+use super::VERSION;
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::accounts::command::AccountRefusal;
 use crate::core::apps::command::{AppRefusal, ConfigFault, DomainFault, IdFault};

@@ -1,8 +1,8 @@
 //! Who asks: every request but a few brings the token of a user, or is signed with the farm's secret.
 
-use super::Api;
 use super::error::{BadToken, DeisError};
 use super::hooks::{BUILDER_HEADER, Builder, HOOKS};
+use super::{Api, VERSION};
 use crate::core::access::{Caller, SecretProof};
 use crate::http::shared_key::SharedKey;
 use crate::http::tokens;
@@ -13,9 +13,6 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::clock::Timestamp;
 use std::sync::Arc;
-
-/// The version of this API.
-pub(super) const VERSION: &str = "1.0";
 
 /// The header by which the command line says which version it speaks.
 pub(super) const VERSION_HEADER: &str = "x-deis-version";

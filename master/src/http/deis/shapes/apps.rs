@@ -3,9 +3,8 @@
 use crate::core::Cluster;
 use crate::core::accounts::projects::Owner;
 use crate::core::apps::app::{App, AppBuild, AppConfig, Domain, Release};
-use crate::core::instances::instance::{Instance, InstanceState};
+use crate::core::instances::instance::{Instance, InstanceState, Purpose};
 use crate::core::instances::placing::Wait;
-use crate::http::deis::containers::{number_of, type_of};
 use crate::http::deis::hosts::Hosts;
 use crate::http::deis::{times, uuids};
 use serde::Serialize;
@@ -14,6 +13,9 @@ use std::collections::BTreeMap;
 
 /// The header that says which release a request made.
 pub(in crate::http::deis) const X_DEIS_RELEASE: &str = "x-deis-release";
+
+/// The type of containers that run one command.
+pub(in crate::http::deis) const RUN: &str = "run";
 
 /// An app.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -212,5 +214,18 @@ impl DomainView {
             updated: created.clone(),
             created,
         }
+    }
+}
+
+/// The type of a container.
+pub(in crate::http::deis) fn type_of(instance: &Instance) -> &str {
+    instance.purpose.process().unwrap_or(RUN)
+}
+
+/// The number of a container among those of its type.
+pub(in crate::http::deis) fn number_of(instance: &Instance) -> u32 {
+    match instance.purpose {
+        Purpose::App { num, .. } | Purpose::Run { num, .. } => num,
+        Purpose::Launch => 0,
     }
 }

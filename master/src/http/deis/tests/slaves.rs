@@ -3,9 +3,8 @@
 use crate::coordinator::ClusterHandle;
 use crate::core::Cluster;
 use crate::core::command::Command;
-use crate::core::effect::Effect;
+use crate::core::effect::{Effect, WantedInstance};
 use crate::core::event::Actor;
-use crate::core::instances::orders::WantedInstance;
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::store::instance_logs::InstanceLogs;
 use clusterrunner_common::api::instances::LogPiece;
