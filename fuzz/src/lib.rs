@@ -6,6 +6,7 @@
 
 mod git_trees;
 mod jobs;
+mod junit_reports;
 mod requests;
 mod result_blocks;
 mod settings;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use git_trees::git_trees;
 pub use jobs::jobs;
+pub use junit_reports::junit_reports;
 pub use requests::requests;
 pub use result_blocks::result_blocks;
 pub use settings::settings;

@@ -104,6 +104,11 @@ fn job_files_are_read_or_refused() {
 }
 
 #[test]
+fn reports_of_tests_are_read_whole_or_not_at_all() {
+    check("junit_reports", crate::junit_reports, CASES);
+}
+
+#[test]
 fn blocks_are_refused_or_hold_what_was_checked() {
     check("result_blocks", crate::result_blocks, CASES);
 }
