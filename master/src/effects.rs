@@ -8,4 +8,5 @@ pub mod preparer;
 pub mod project_locks;
 pub mod retention;
 pub mod slave_calls;
+mod test_report;
 pub mod timing_files;

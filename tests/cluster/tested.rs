@@ -86,6 +86,9 @@ fn a_failed_build_says_which_tests_failed() {
     assert!(names.contains(&"breaks"), "{names:?}");
     machine.run_to(0, &["tests", "1", "--junit", "again.xml"]);
     assert_eq!(report_in(&machine.path("project/again.xml")), written);
+    // And among the results.
+    let archived = report_in(&machine.path("project/build_results/latest/junit.xml"));
+    assert_eq!(archived, written);
     let left = fs::read_dir(machine.path("project/out")).unwrap().count();
     assert_eq!(left, 1, "nothing but the report is there");
     // For people.
@@ -119,7 +122,9 @@ fn a_failed_build_says_which_tests_failed() {
 #[test]
 fn a_build_without_reports_has_its_atoms_for_tests() {
     let machine = Machine::new(&job_of("exit \"$N\"", &["0", "3"]).to_string());
-    machine.run_to(1, &["build", "--no-results", "--junit", "junit.xml"]);
+    machine.run_to(1, &["build", "--junit", "junit.xml"]);
+    let left = machine.path("project/build_results/latest");
+    assert!(left.join("failures.txt").exists() && !left.join("junit.xml").exists());
     let found = tests_of(&machine, &[]);
     let all = [("0", TestOutcome::Passed), ("3", TestOutcome::Failed)];
     assert_eq!(outcomes(&found.tests), expected(&all));

@@ -69,6 +69,7 @@ impl Farm {
             snapshots: self.launched.snapshots.clone(),
             max_snapshot_bytes: self.settings.max_snapshot_bytes,
             space: self.space.clone(),
+            builds: Some(self.builds()),
         };
         let dispatcher = Dispatcher::new(
             preparer,

@@ -3,6 +3,8 @@
 
 use crate::core::command::Command;
 use crate::core::effect::MadeResult;
+use crate::effects::test_report::report_of;
+use crate::read::builds::Builds;
 use crate::store::results::{Results, block_of};
 use crate::store::templates::{Kept, Snapshots, TakeError};
 use clusterrunner_common::disk::space::{DiskSpace, is_disk_full};
@@ -30,6 +32,8 @@ pub struct Archiver {
     pub max_snapshot_bytes: u64,
     /// The space that is left for them.
     pub space: DiskSpace,
+    /// The builds, whose tests are in their archives as one report; nothing for archives without.
+    pub builds: Option<Builds>,
 }
 
 /// What is archived of a build.
@@ -108,7 +112,7 @@ impl Archiver {
         archived: &Arc<Archived>,
         stop: &CancellationToken,
     ) -> Result<Option<Kept>, ArchiveError> {
-        write_archive(&self.results, build, archived, stop).await?;
+        write_archive(self, build, archived, stop).await?;
         let Some(product) = archived.product else {
             return Ok(None);
         };
@@ -131,11 +135,12 @@ fn content_of(kept: &Kept) -> TemplateContent {
 }
 
 async fn write_archive(
-    results: &Results,
+    archiver: &Archiver,
     build: BuildId,
     archived: &Arc<Archived>,
     stop: &CancellationToken,
 ) -> io::Result<()> {
+    let results = &archiver.results;
     for made in &archived.made {
         let (store, subjob, attempt) = (results.clone(), made.subjob, made.attempt);
         let is_there = tokio::task::spawn_blocking(move || store.has(build, subjob, attempt));
@@ -144,10 +149,23 @@ async fn write_archive(
             store_made(results, build, made).await?;
         }
     }
+    let report = match &archiver.builds {
+        Some(builds) => report_of(builds.clone(), results.clone(), build).await,
+        None => Ok(None),
+    };
+    let report = match report {
+        Err(error) if is_disk_full(&error) => return Err(error),
+        Err(error) => {
+            tracing::warn!(build.id = build.0, %error, "the archive has no report of tests");
+            None
+        }
+        Ok(report) => report,
+    };
     let (results, stop) = (results.clone(), stop.clone());
     let archived = Arc::clone(archived);
     let work = tokio::task::spawn_blocking(move || {
-        results.make_archive(build, &archived.subjobs, &archived.failures, &stop)
+        let (subjobs, failures) = (&archived.subjobs, &archived.failures);
+        results.make_archive_with(build, subjobs, failures, report, &stop)
     });
     work.await.map_err(io::Error::other)?
 }
@@ -253,6 +271,7 @@ mod tests {
             snapshots: Snapshots::open(left.path().join("templates")).unwrap(),
             max_snapshot_bytes: 1,
             space,
+            builds: None,
         };
         let (command, kept) = archiver.archive(BUILD, archived, stop).await.unwrap();
         assert!(kept.is_none());

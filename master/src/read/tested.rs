@@ -7,7 +7,7 @@ use crate::read::lists::AtSubjob;
 use crate::store::results::{Results, StoredTests};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::job::config::variable_of;
-use clusterrunner_common::junit::{ReportedTest, TestOutcome};
+use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom, TestOutcome};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -39,6 +39,18 @@ pub struct TestsOfAtom {
     pub atom: EndedAtom,
     /// Its tests; at least one.
     pub tests: Vec<ReportedTest>,
+}
+
+impl TestsOfAtom {
+    /// As a part of a JUnit report.
+    #[must_use]
+    pub fn suite(&self) -> String {
+        junit::suite(SuiteOfAtom {
+            name: &self.atom.value,
+            time: Some(self.atom.time),
+            tests: &self.tests,
+        })
+    }
 }
 
 /// The atoms of a subjob that have a result.

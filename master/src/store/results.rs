@@ -3,7 +3,8 @@
 //! Results come in blocks ([`clusterrunner_common::results::block`]) and stay as they came: one after
 //! the other in the build's file `blocks` (large ones in files of their own), with an `index` that
 //! says where each result lies. `archive.json` says of an ended build which pieces make its
-//! archive, and is empty until then. A build thus has a handful of files, however many atoms it has.
+//! archive, and is empty until then. `tests` has what reports say of the tests of its atoms, if there
+//! are any. A build thus has a handful of files, however many atoms it has.
 //!
 //! What is acknowledged is on disk: [`Results::append`] returns after the sync, which it shares with
 //! others that wait.

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::{TestCounts, TestView, TestsBody};
 use clusterrunner_common::http::clusterrunner::page::{Page, PageOfTests, WantedTests};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom};
+use clusterrunner_common::junit::{self, ReportedTest};
 use futures_util::stream;
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -178,12 +178,8 @@ pub(super) async fn junit(
     Ok((kind, Body::from_stream(report)).into_response())
 }
 
-fn add_suite(text: &mut String, TestsOfAtom { atom, tests }: TestsOfAtom) -> ControlFlow<()> {
-    text.push_str(&junit::suite(SuiteOfAtom {
-        name: &atom.value,
-        time: Some(atom.time),
-        tests: &tests,
-    }));
+fn add_suite(text: &mut String, tests: TestsOfAtom) -> ControlFlow<()> {
+    text.push_str(&tests.suite());
     match text.len() < CHUNK {
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),

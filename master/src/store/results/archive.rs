@@ -56,7 +56,7 @@ impl Piece {
 
 impl Archive {
     /// Finds out what the archive consists of and brings that to disk. Blocks that hold other
-    /// results as well are made anew without them.
+    /// results as well are made anew without them. A report of tests comes after them.
     ///
     /// # Errors
     /// The disk refuses, or one of the results is not there.
@@ -64,11 +64,15 @@ impl Archive {
         store: &BuildStore,
         results: &[Key],
         failures: &[String],
+        report: Option<Incoming>,
         stop: &CancellationToken,
     ) -> io::Result<()> {
-        let Some(blocks) = whole_blocks(store, results, stop)? else {
+        let Some(mut blocks) = whole_blocks(store, results, stop)? else {
             return Ok(());
         };
+        if let Some(report) = report {
+            blocks.push(keep_report(store, report)?);
+        }
         let made_of = MadeOf {
             results: results.len() as u64,
             index: store.index_now()?,
@@ -91,7 +95,7 @@ impl Archive {
         Self::of(blocks.unwrap_or_default(), failures, at, None)
     }
 
-    /// The same again, only in memory, where what [`Self::make`] wrote down is damaged.
+    /// The same again, only in memory, where what [`Self::make`] wrote down is damaged. It has no report of tests.
     ///
     /// # Errors
     /// The disk refuses, or the results of this build are not what the blocks hold.
@@ -261,6 +265,21 @@ fn whole_blocks(
         blocks.extend(store.blocks_of(&keys)?.into_iter().map(|block| block.place));
     }
     Ok(Some(blocks))
+}
+
+/// Stores a report of tests like a large block that has no result.
+fn keep_report(store: &BuildStore, report: Incoming) -> io::Result<BlockPlace> {
+    let place = BlockPlace {
+        file: report.number(),
+        offset: 0,
+        length: report.file().metadata()?.len(),
+    };
+    store.append(vec![NewBlock {
+        content: NewContent::File(report),
+        results: Vec::new(),
+        tests: Vec::new(),
+    }])?;
+    Ok(place)
 }
 
 /// The wanted results of a block as a block of their own.

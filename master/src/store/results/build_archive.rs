@@ -4,6 +4,7 @@ use super::archive::Archive;
 use super::archive_files::ArchiveFiles;
 use super::build_store::BuildStore;
 use super::damage::{Damages, damaged};
+use super::incoming::Incoming;
 use super::{INDEX_DAMAGED, Results, tar_stream, zip_stream};
 use bytes::Bytes;
 use clusterrunner_common::clock::Timestamp;
@@ -29,8 +30,24 @@ impl Results {
         failures: &[String],
         stop: &CancellationToken,
     ) -> io::Result<()> {
+        self.make_archive_with(build, results, failures, None, stop)
+    }
+
+    /// As [`Self::make_archive`], with a report of all tests of the build: a gzip member as
+    /// [`whole_report`](clusterrunner_common::results::block::whole_report) writes it. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::make_archive`].
+    pub fn make_archive_with(
+        &self,
+        build: BuildId,
+        results: &[(SubjobId, Attempt)],
+        failures: &[String],
+        report: Option<Incoming>,
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
         let store = self.stores.open(build, true)?;
-        Archive::make(&store, results, failures, stop)
+        Archive::make(&store, results, failures, report, stop)
     }
 
     /// The archive of an ended build, whatever is in it. Blocks.

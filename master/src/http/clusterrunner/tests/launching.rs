@@ -74,6 +74,7 @@ impl Master {
             snapshots: self.snapshots.clone(),
             max_snapshot_bytes: 1 << 20,
             space: DiskSpace::new(std::path::Path::new("/"), 0),
+            builds: None,
         };
         let archived = Archived {
             subjobs: vec![(subjob, attempt)],

@@ -234,6 +234,7 @@ impl Farm {
             snapshots: self.master.snapshots.clone(),
             max_snapshot_bytes: 1,
             space: DiskSpace::new(std::path::Path::new("/"), 0),
+            builds: None,
         };
         let done = archiver.archive(build, archived, CancellationToken::new());
         let (done, _) = done.await.unwrap();
