@@ -8,6 +8,7 @@ mod deploy;
 mod doctor;
 mod drain;
 mod explain;
+mod failed_before;
 mod init;
 mod instances;
 mod interrupt;
@@ -22,6 +23,7 @@ mod progress;
 mod report;
 mod request;
 mod results;
+mod retry;
 mod shutdown;
 mod status;
 mod step_output;
@@ -55,6 +57,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Master(options) => serve(daemons::run_master(options, &common)),
         Command::Slave(options) => serve(daemons::run_slave(options, &common)),
         Command::Build(options) => wait_for(build::run(*options, common)),
+        Command::Retry(options) => wait_for(retry::run(*options, common)),
         Command::Status(options) => wait_for(status::run(options, common)),
         Command::Logs(options) => wait_for(logs::run(options, common)),
         Command::Attach(options) => wait_for(attach::attach(options, common)),

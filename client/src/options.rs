@@ -25,12 +25,14 @@ pub(crate) use instances::{
 pub(crate) use tested::TestsOptions;
 
 use crate::daemons::{MasterOptions, SlaveOptions};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::auth::user_token::UserToken;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
+use clusterrunner_common::job::config::MOST_RETRIES;
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +76,15 @@ pub(crate) enum Command {
     /// Run a build and wait for its end
     #[command(after_help = build::help())]
     Build(Box<BuildOptions>),
+    /// Run a build again, or only what failed in it
+    #[command(after_help = "\
+Examples:
+  clusterrunner retry 7             build 7 again: the same commit, job and variables
+  clusterrunner retry 7 --failed    only its atoms that failed
+  clusterrunner retry 7 --newest    the newest commit of its branch
+
+The new build is told to be a retry of the other one. Its --env variables are those of the other one.")]
+    Retry(Box<RetryOptions>),
     /// Show the master, its slaves and the last builds, or one build
     #[command(after_help = "\
 Examples:
@@ -105,9 +116,12 @@ Example:
     #[command(after_help = "\
 The exit code is that of the build. Ctrl-C leaves the build alone.
 
-Example:
-  build=$(clusterrunner build --detach) && clusterrunner wait $build")]
-    Wait(AttachOptions),
+With --until failing the command ends as soon as an atom has failed for good, with exit code 1; the build goes on.
+
+Examples:
+  build=$(clusterrunner build --detach) && clusterrunner wait $build
+  clusterrunner wait 7 --until failing || clusterrunner cancel 7")]
+    Wait(WaitOptions),
     /// Fetch the results of a build that is over
     #[command(after_help = "\
 Examples:
@@ -343,6 +357,13 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
         .map_err(|_| "expected a whole number, as `clusterrunner status` and `slaves` show it")
 }
 
+/// The number of an attempt at an atom.
+fn attempt_number(text: &str) -> Result<Attempt, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    let number = number.map(Attempt);
+    number.ok_or("expected a whole number from 1, as `clusterrunner status` and `logs` show it")
+}
+
 /// Options of `clusterrunner status`.
 #[derive(Args, Debug)]
 pub(crate) struct StatusOptions {
@@ -370,6 +391,9 @@ pub(crate) struct LogsOptions {
     pub(crate) build: Option<BuildId>,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number
     pub(crate) atom: Option<String>,
+    /// Print what the atom printed in this attempt [default: the last one]
+    #[arg(long, value_name = "N", requires = "atom", conflicts_with_all = ["setup", "teardown", "atomizer", "follow"], value_parser = attempt_number)]
+    pub(crate) attempt: Option<Attempt>,
     /// List only the atoms that failed
     #[arg(long, conflicts_with_all = ["atom", "setup", "teardown", "atomizer"])]
     pub(crate) failed: bool,
@@ -399,12 +423,65 @@ pub(crate) struct LogsOptions {
     pub(crate) master: MasterAddress,
 }
 
-/// Options of `clusterrunner attach` and `clusterrunner wait`.
+/// Options of `clusterrunner retry`.
+#[derive(Args, Debug)]
+pub(crate) struct RetryOptions {
+    /// The build that is run again, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// Run only the atoms that failed in it
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Build the newest commit of the branch [default: the commit that was built]
+    #[arg(long)]
+    pub(crate) newest: bool,
+    /// Run an atom that fails again up to N times [default: as in the other build]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RETRIES)))]
+    pub(crate) retries: Option<u32>,
+    /// After N failed atoms (1 where no number is given) do not run the rest [default: as in the other build]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub(crate) fail_fast: Option<NonZeroU32>,
+    /// Unpack the results just into this directory [default: build_results/N, N being the new build]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results_dir: Option<PathBuf>,
+    /// Leave the results on the master
+    #[arg(long, conflicts_with = "results_dir")]
+    pub(crate) no_results: bool,
+    /// Print the build's id and end: `attach`, `wait` and `results` come back to it
+    #[arg(long, conflicts_with_all = ["results_dir", "no_results"])]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner attach`.
 #[derive(Args, Debug)]
 pub(crate) struct AttachOptions {
     /// The build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// What `clusterrunner wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitUntil {
+    /// The end of the build
+    Over,
+    /// The first atom that fails for good, or the end of the build
+    Failing,
+}
+
+/// Options of `clusterrunner wait`.
+#[derive(Args, Debug)]
+pub(crate) struct WaitOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// What to wait for
+    #[arg(long, value_enum, default_value = "over")]
+    pub(crate) until: WaitUntil,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

@@ -151,6 +151,18 @@ pub struct BuildView {
     /// so in `trouble`.
     #[serde(default)]
     pub num_atoms_in_trouble: u64,
+    /// Ours: whether an atom has failed for good, so that the build can not pass any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<bool>,
+    /// Ours: atoms that have no result and get none: the build was canceled, or so many others had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_atoms_not_run: Option<u64>,
+    /// Ours: atoms that passed only when they were run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_atoms_flaky: Option<u64>,
+    /// Ours: the build that this one runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<BuildId>,
     /// Ours: what went wrong without changing the result, such as a `teardown_build` that failed.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -226,6 +238,8 @@ pub enum AtomState {
     Completed,
     /// Ours: it ran when its build was canceled or failed, and has no result.
     Canceled,
+    /// Ours: it has no result and gets none, since so many other atoms of its build had failed.
+    NotRun,
 }
 
 /// An atom.
@@ -264,6 +278,15 @@ pub struct AtomView {
     /// Ours: the hand-out of its subjob that this is; only once it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// Ours: the earlier attempts that failed, after which it was run again; the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<AttemptView>,
+    /// Ours: whether it passed only when it was run again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_flaky: bool,
+    /// Ours: whether it counts as failed because it is flaky (`flaky: fail` of the job).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fails_as_flaky: bool,
     /// Ours: the signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
@@ -279,6 +302,42 @@ pub struct AtomView {
     /// Ours: the processor time of its processes, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
+}
+
+impl AtomView {
+    /// Whether it counts as failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.fails_as_flaky || self.exit_code.is_some_and(|code| code != 0)
+    }
+}
+
+/// An attempt at an atom that failed, after which the atom was run again. Ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// The number of the hand-out.
+    pub attempt: Attempt,
+    /// Its exit code, `-N` when signal N ended it.
+    pub exit_code: i32,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// What the exit code does not tell, such as `timed out after 600 s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Seconds it took.
+    pub actual_time: f64,
+    /// When it started, in seconds since 1970; only where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<f64>,
+    /// The slave that ran it.
+    pub slave_id: SlaveId,
+    /// The address of that slave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slave_url: Option<String>,
+    /// The executor that ran it; only where its slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_id: Option<ExecutorIndex>,
 }
 
 /// Which subjobs a list has: `?state=...`. Ours.
@@ -308,7 +367,7 @@ impl SubjobFilter {
     pub fn has(self, subjob: &SubjobView) -> bool {
         subjob.atoms.iter().any(|atom| match self {
             Self::InProgress => atom.state == AtomState::InProgress,
-            Self::Failed => atom.exit_code.is_some_and(|code| code != 0),
+            Self::Failed => atom.has_failed(),
         })
     }
 }

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 37] = [
+const OURS: [&str; 41] = [
     "STATUS",
     "all_atoms",
     "artifacts",
@@ -36,6 +36,7 @@ const OURS: [&str; 37] = [
     "current_build_state",
     "drain",
     "executor_id",
+    "failing",
     "is_drained",
     "is_in_doubt",
     "is_quarantined",
@@ -46,12 +47,15 @@ const OURS: [&str; 37] = [
     "next_probe_at",
     "num_atoms_completed",
     "num_atoms_failed",
+    "num_atoms_flaky",
     "num_atoms_in_progress",
     "num_atoms_in_trouble",
+    "num_atoms_not_run",
     "output_bytes",
     "quarantine_reason",
     "results",
     "resumed",
+    "retry_of",
     "seconds_left",
     "setup",
     "signal",

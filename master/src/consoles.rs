@@ -79,6 +79,9 @@ pub(crate) enum ConsoleFailure {
     /// There is no such build or subjob, or it can not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The atom was not run in this attempt, but in these.
+    #[error("there is no attempt {0}")]
+    UnknownAttempt(Attempt, Vec<Attempt>),
     /// The subjob has fewer atoms.
     #[error("there is no atom {0}")]
     UnknownAtom(AtomId),
@@ -126,30 +129,42 @@ impl SlaveAddress {
 }
 
 impl Consoles {
-    /// Where the output of an atom is.
+    /// Where the output of an atom is: of this attempt, or of the last one that ran or runs.
     pub(crate) async fn place(
         &self,
         (build, subjob, atom): AtomPlace,
+        wanted: Option<Attempt>,
     ) -> Result<Place, ConsoleFailure> {
         let live = self.builds.live(build, move |cluster, known| {
             let state = known.subjob(subjob).ok_or(Refusal::UnknownSubjob(subjob))?;
-            if let Some(attempt) = attempt_that_counted(state, atom)?.or(cut_off(known, subjob)) {
-                return Ok(Place::Here(attempt));
-            }
+            let counted = attempt_that_counted(state, atom)?.or(cut_off(known, subjob));
             let running = known
                 .progress()
                 .map_or(&known.held_at_end, |progress| &progress.running)
                 .get(&subjob);
+            let running = running.filter(|_| counted.is_none());
+            if let Some(wanted) = wanted
+                && running.is_none_or(|(_, attempt)| *attempt != wanted)
+            {
+                let runs = running.map(|(_, attempt)| *attempt);
+                return stored_attempt(state, counted.or(runs), wanted);
+            }
             let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
             let on = |slave: &Slave| Place::OnSlave(SlaveAddress::of(slave));
-            Ok::<_, ConsoleFailure>(slave.map_or(Place::Nowhere, on))
+            let shown = known.shown_attempt(subjob, state);
+            let here = || shown.map_or(Place::Nowhere, Place::Here);
+            Ok::<_, ConsoleFailure>(slave.map_or_else(here, on))
         });
         if let Some(place) = live.await? {
             return Ok(place);
         }
         let (archived, state) = self.builds.archived_subjob(build, subjob).await?;
-        let attempt = attempt_that_counted(&state, atom)?.or(cut_off(&archived.build, subjob));
-        Ok(attempt.map_or(Place::Nowhere, Place::Here))
+        let counted = attempt_that_counted(&state, atom)?.or(cut_off(&archived.build, subjob));
+        if let Some(wanted) = wanted {
+            return stored_attempt(&state, counted, wanted);
+        }
+        let shown = archived.build.shown_attempt(subjob, &state);
+        Ok(shown.map_or(Place::Nowhere, Place::Here))
     }
 
     /// The whole output of an atom that has ended.
@@ -171,13 +186,14 @@ impl Consoles {
         read.await.map_err(broken_off)?
     }
 
-    /// Some lines of the output of an atom.
+    /// Some lines of the output of an atom: of this attempt, or of the last one.
     pub(crate) async fn piece(
         &self,
         atom: AtomPlace,
+        attempt: Option<Attempt>,
         lines: Lines,
     ) -> Result<ConsoleBody, ConsoleFailure> {
-        match self.place(atom).await? {
+        match self.place(atom, attempt).await? {
             Place::Here(attempt) => {
                 let console = self.stored(atom, attempt).await?;
                 let turn = self.turns.take().await;
@@ -270,4 +286,18 @@ fn attempt_that_counted(subjob: &Subjob, atom: AtomId) -> Result<Option<Attempt>
         return Err(ConsoleFailure::UnknownAtom(atom));
     }
     Ok(subjob.result.as_ref().map(|(attempt, _)| *attempt))
+}
+
+/// Where the output of an attempt is that does not run: under `counted`, or under one that failed before.
+fn stored_attempt(
+    subjob: &Subjob,
+    counted: Option<Attempt>,
+    wanted: Attempt,
+) -> Result<Place, ConsoleFailure> {
+    let failed = subjob.failed_attempts().iter();
+    let all: Vec<Attempt> = failed.map(|failed| failed.attempt).chain(counted).collect();
+    match all.contains(&wanted) {
+        true => Ok(Place::Here(wanted)),
+        false => Err(ConsoleFailure::UnknownAttempt(wanted, all)),
+    }
 }

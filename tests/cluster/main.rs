@@ -82,6 +82,7 @@ mod push;
 mod readme;
 mod results_here;
 mod retention;
+mod retries;
 mod set_up;
 mod shutdown;
 mod sick_slaves;

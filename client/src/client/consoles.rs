@@ -3,7 +3,7 @@
 use super::Client;
 use crate::error::ClientError;
 use clusterrunner_common::api::{ConsoleBody, StepView, StepsBody};
-use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use reqwest::{Response, StatusCode};
 use std::fmt;
 use std::path::Path;
@@ -27,6 +27,11 @@ impl fmt::Display for Archive {
     }
 }
 
+/// The end of a query that asks for one attempt.
+fn of_attempt(attempt: Option<Attempt>) -> String {
+    attempt.map_or_else(String::new, |attempt| format!("&attempt={attempt}"))
+}
+
 impl Client {
     /// At most `max_lines` lines of an atom's output: from line `offset_line` on, or the last ones.
     ///
@@ -40,8 +45,24 @@ impl Client {
         max_lines: u64,
         offset_line: Option<u64>,
     ) -> Result<ConsoleBody, ClientError> {
+        let atom = (build, subjob, atom);
+        self.console_of(atom, None, max_lines, offset_line).await
+    }
+
+    /// As [`Self::console`], of one attempt at the atom, or of the last one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn console_of(
+        &self,
+        (build, subjob, atom): (BuildId, SubjobId, AtomId),
+        attempt: Option<Attempt>,
+        max_lines: u64,
+        offset_line: Option<u64>,
+    ) -> Result<ConsoleBody, ClientError> {
         let mut path =
             format!("/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?max_lines={max_lines}");
+        path.push_str(&of_attempt(attempt));
         if let Some(offset) = offset_line {
             path.push_str(&format!("&offset_line={offset}"));
         }
@@ -49,7 +70,8 @@ impl Client {
     }
 
     /// Begins to read all that an ended atom printed, from byte `offset` on, as it is. `None` where the master has only
-    /// lines of it to give: the atom has not ended, or the master does not know of bytes.
+    /// lines of it to give: the atom has not ended, or the master does not know of bytes. Of one attempt, or of the last
+    /// one.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -58,10 +80,12 @@ impl Client {
         build: BuildId,
         subjob: SubjobId,
         atom: AtomId,
+        attempt: Option<Attempt>,
         offset: u64,
     ) -> Result<Option<Response>, ClientError> {
+        let attempt = of_attempt(attempt);
         let url = self.url(&format!(
-            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?offset_byte={offset}"
+            "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console?offset_byte={offset}{attempt}"
         ));
         let is_text = |response: &Response| {
             let kind = response.headers().get(reqwest::header::CONTENT_TYPE);

@@ -4,9 +4,10 @@ use super::interrupt::Interrupt;
 use super::report;
 use super::watch::Watch;
 use crate::farm::connect;
-use crate::options::{AttachOptions, CommonOptions};
-use crate::output;
+use crate::options::{AttachOptions, CommonOptions, WaitOptions, WaitUntil};
 use crate::output::again::command;
+use crate::output::text::count;
+use crate::output::{self, BAD, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
@@ -38,24 +39,42 @@ pub(crate) async fn attach(
     Ok(say_end(&end))
 }
 
-/// Waits for the end of a build and prints nothing but its verdict.
-pub(crate) async fn wait(
-    options: AttachOptions,
-    common: CommonOptions,
-) -> Result<ExitCode, Trouble> {
+/// Waits for the end of a build, or for its first failed atom, and prints nothing but the verdict.
+pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let interrupt = Interrupt::listen(false)?;
     let client = connect(&options.master, &common).await?;
-    let Some(end) = interrupt.unless(end_of(&client, options.build)).await else {
+    let waiting = look_until(&client, options.build, options.until);
+    let Some(seen) = interrupt.unless(waiting).await else {
         return Err(left(options.build));
     };
-    Ok(say_end(&end?))
+    let seen = seen?;
+    if seen.status.is_over() {
+        return Ok(say_end(&seen));
+    }
+    let failed = count(seen.num_atoms_failed, "atom");
+    output::say(styled(
+        BAD,
+        format!("Build {} is failing: {failed} failed", seen.id),
+    ));
+    output::note(format!(
+        "the build goes on: `{}` follows it, `{}` cancels it",
+        command(format!("attach {}", seen.id)),
+        command(format!("cancel {}", seen.id))
+    ));
+    Ok(ExitCode::AtomsFailed)
 }
 
-async fn end_of(client: &Client, build: BuildId) -> Result<BuildView, Trouble> {
+async fn look_until(
+    client: &Client,
+    build: BuildId,
+    until: WaitUntil,
+) -> Result<BuildView, Trouble> {
     let mut pause = FIRST_PAUSE;
     loop {
         let view = client.build(build).await?;
-        if view.status.is_over() {
+        // Masters without the field count failed atoms, too.
+        let is_failing = view.failing.unwrap_or(view.num_atoms_failed > 0);
+        if view.status.is_over() || until == WaitUntil::Failing && is_failing {
             return Ok(view);
         }
         tokio::time::sleep(pause).await;

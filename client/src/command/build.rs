@@ -1,5 +1,6 @@
 //! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
 
+use super::failed_before;
 use super::interrupt::{Interrupt, unconfirmed};
 use super::junit_file;
 use super::report;
@@ -20,6 +21,7 @@ use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{BuildStatus, BuildView, SlaveView};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::work::BuildRequest;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long the submission waits for a master that does not answer: enough for one that is just being
@@ -107,30 +109,69 @@ async fn run_to_its_end(
     tell_whom(&master, &settings);
     let client = client_of(&master, options.master.patience(), &settings)?;
     let first = client.with_patience(options.master.patience_or(FIRST_CONTACT));
+    if options.failed {
+        let Some(of_failed) = failed_before::only_failed(&first, request).await? else {
+            return Ok(ExitCode::Success);
+        };
+        request = of_failed;
+    }
     let Some(build) = submit(&first, &request, interrupt).await? else {
         return Ok(ExitCode::Canceled);
     };
-    if options.detach {
+    let following = Following {
+        destination: (!options.no_results).then_some(&destination),
+        is_detached: options.detach,
+        is_compat,
+        junit: options.junit.as_deref(),
+    };
+    Box::pin(follow_to_its_end(&client, interrupt, build, following)).await
+}
+
+/// How a build that was submitted is followed.
+pub(super) struct Following<'a> {
+    /// Where its results go; nowhere where none is named.
+    pub(super) destination: Option<&'a Destination>,
+    /// Only its id is said.
+    pub(super) is_detached: bool,
+    /// What the original prints is said, too.
+    pub(super) is_compat: bool,
+    /// Where its tests are written as JUnit XML.
+    pub(super) junit: Option<&'a Path>,
+}
+
+/// Follows a build, brings its results, and says how it ended.
+pub(super) async fn follow_to_its_end(
+    client: &Client,
+    interrupt: &Interrupt,
+    build: BuildId,
+    following: Following<'_>,
+) -> Result<ExitCode, Trouble> {
+    if following.is_detached {
         say_detached(build);
         return Ok(ExitCode::Success);
     }
     output::tell(format!("Build is running. (Build id: {build})"));
-    let mut watch = Watch::start(&client, build);
+    let mut watch = Watch::start(client, build);
     let Some(end) = interrupt.unless(watch.follow()).await else {
         drop(watch);
-        let ended = end_early(&client, build, interrupt).await?;
-        if let Some(path) = &options.junit {
-            junit_file::write(&client, build, path).await?;
+        let ended = end_early(client, build, interrupt).await?;
+        if let Some(path) = following.junit {
+            junit_file::write(client, build, path).await?;
         }
         return Ok(ended);
     };
     let end = end.map_err(|error| lost(error, build))?;
-    let destination = (!options.no_results).then_some(&destination);
-    let ended = finish(destination, &client, interrupt, (watch, end), is_compat).await;
-    let Some(path) = &options.junit else {
+    let Following {
+        destination,
+        is_compat,
+        junit,
+        ..
+    } = following;
+    let ended = finish(destination, client, interrupt, (watch, end), is_compat).await;
+    let Some(path) = junit else {
         return ended;
     };
-    let written = interrupt.unless(junit_file::write(&client, build, path));
+    let written = interrupt.unless(junit_file::write(client, build, path));
     match (written.await, ended) {
         (None, Ok(_)) => Ok(ExitCode::Canceled),
         (Some(Err(trouble)), Ok(ExitCode::Success)) => Err(trouble),

@@ -4,7 +4,7 @@ use super::{apps, step_output};
 use crate::farm::{connect, impatient};
 use crate::options::{AppLogOptions, CommonOptions, LogsOptions};
 use crate::output::table::{Cell, Table};
-use crate::output::text::{duration, how_ended, name, parse_atom, setting};
+use crate::output::text::{duration, how_ended, how_it_ended, name, parse_atom, setting};
 use crate::output::utf8::Utf8Pieces;
 use crate::output::{self, BAD, GOOD, NOTICE, styled};
 use crate::trouble::Trouble;
@@ -12,7 +12,7 @@ use anstyle::Style;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody, StepKind, SubjobFilter};
-use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::text::printable::ConsoleFilter;
 use std::time::Duration;
 
@@ -71,6 +71,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         build,
         subjob,
         atom,
+        attempt: options.attempt,
         line: 0,
         byte: 0,
         text: Utf8Pieces::default(),
@@ -85,7 +86,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         Ok(()) => Ok(ExitCode::Success),
         // The build is there, so it is the atom that is not.
         Err(error) if error.status().is_some_and(|status| status == 404) => {
-            Err(no_such_atom(&first, build, text).await)
+            Err(no_such_atom(&first, build, text, options.attempt).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -114,7 +115,20 @@ fn slave(options: &LogsOptions) -> Result<Option<SlaveId>, Trouble> {
     })
 }
 
-async fn no_such_atom(client: &Client, build: BuildId, atom: &str) -> Trouble {
+async fn no_such_atom(
+    client: &Client,
+    build: BuildId,
+    atom: &str,
+    attempt: Option<Attempt>,
+) -> Trouble {
+    if let Some(attempt) = attempt {
+        return Trouble::usage(format!(
+            "atom {atom} of build {build} has no attempt {attempt}, or its output is removed by now"
+        ))
+        .hint(format!(
+            "`clusterrunner logs {build}` lists the atoms and how often they ran"
+        ));
+    }
     let is_there = parse_atom(atom).map(|(subjob, atom)| client.atom(build, subjob, atom));
     let is_there = match is_there {
         Some(asked) => asked.await.is_ok(),
@@ -144,7 +158,7 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
         true => client.filtered_subjobs(build, SubjobFilter::Failed).await?,
         false => client.subjobs(build).await?,
     };
-    let is_listed = |atom: &&AtomView| !only_failed || atom.exit_code.is_some_and(|code| code != 0);
+    let is_listed = |atom: &&AtomView| !only_failed || atom.has_failed();
     if only_failed && subjobs.is_empty() {
         output::note(format!("no atom of build {build} has failed"));
         return Ok(());
@@ -176,6 +190,8 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
 /// How far an atom is, of a build that may be over.
 fn state(atom: &AtomView, is_over: bool) -> (Style, String) {
     match (atom.state, how_ended(atom)) {
+        (_, Some(_)) if atom.fails_as_flaky => (BAD, how_it_ended(atom)),
+        (_, Some(_)) if atom.is_flaky => (NOTICE, how_it_ended(atom)),
         (_, Some(_)) if atom.exit_code == Some(0) => (GOOD, "passed".to_owned()),
         (_, Some(how)) => (BAD, how),
         (AtomState::NotStarted, None) if is_over => (NOTICE, "not run".to_owned()),
@@ -183,6 +199,7 @@ fn state(atom: &AtomView, is_over: bool) -> (Style, String) {
         (AtomState::InProgress, None) => (Style::new(), "running".to_owned()),
         (AtomState::Completed, None) => (BAD, "no exit code".to_owned()),
         (AtomState::Canceled, None) => (NOTICE, "canceled".to_owned()),
+        (AtomState::NotRun, None) => (NOTICE, "not run".to_owned()),
     }
 }
 
@@ -192,6 +209,8 @@ struct Console<'a> {
     build: BuildId,
     subjob: SubjobId,
     atom: AtomId,
+    /// The attempt that is wanted; the last one where none is.
+    attempt: Option<Attempt>,
     line: u64,
     byte: u64,
     text: Utf8Pieces,
@@ -204,9 +223,13 @@ impl Console<'_> {
     async fn print_all(&mut self) -> Result<(), ClientError> {
         let mut breaks = 0;
         loop {
-            let asked = self
-                .client
-                .console_text(self.build, self.subjob, self.atom, self.byte);
+            let asked = self.client.console_text(
+                self.build,
+                self.subjob,
+                self.atom,
+                self.attempt,
+                self.byte,
+            );
             let Some(mut response) = asked.await? else {
                 return self.print_what_is_there().await;
             };
@@ -275,7 +298,12 @@ impl Console<'_> {
 
     async fn page(&self) -> Result<ConsoleBody, ClientError> {
         self.client
-            .console(self.build, self.subjob, self.atom, PAGE, Some(self.line))
+            .console_of(
+                (self.build, self.subjob, self.atom),
+                self.attempt,
+                PAGE,
+                Some(self.line),
+            )
             .await
     }
 

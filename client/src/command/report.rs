@@ -1,6 +1,6 @@
 //! What is said of a build that is over: its failed atoms, and one line that is the verdict.
 
-use super::status::{stages, took};
+use super::status::{flaky, stages, took};
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, short_setting};
@@ -132,17 +132,23 @@ fn finished(build: &BuildView, time: &str) -> (Style, String) {
         let text = format!("Build {id} {how}: it has no atoms, so nothing was tested");
         return (style, text);
     }
+    let flaky = flaky(build);
     if build.result == Some(BuildResult::NoFailures) {
-        let text = format!("Build {id} passed: {}{time}", count(atoms, "atom"));
+        let text = format!("Build {id} passed: {}{flaky}{time}", count(atoms, "atom"));
         return (GOOD, text);
     }
-    let passed = atoms.saturating_sub(failed);
+    let not_run = build.num_atoms_not_run.unwrap_or(0);
+    let passed = atoms.saturating_sub(failed + not_run);
+    let not_run = match not_run {
+        0 => String::new(),
+        rest => format!(", {rest} not run"),
+    };
     let in_trouble = match build.num_atoms_in_trouble {
         0 => String::new(),
         some => format!(" ({some} timed out or took slaves down)"),
     };
     let text = format!(
-        "Build {id} failed: {failed} of {} failed{in_trouble}, {passed} passed{time}",
+        "Build {id} failed: {failed} of {} failed{in_trouble}, {passed} passed{flaky}{not_run}{time}",
         count(atoms, "atom")
     );
     (BAD, text)

@@ -51,6 +51,12 @@ pub(crate) fn request(
     if !files.is_empty() {
         body.insert("remote_files".to_owned(), files.into());
     }
+    if let Some(retries) = options.retries {
+        body.insert("retries".to_owned(), json!(retries));
+    }
+    if let Some(most) = options.fail_fast {
+        body.insert("max_fail".to_owned(), json!(most));
+    }
     let request = BuildRequest::from_json(&body.into());
     let request = request.map_err(|error| Trouble::usage(error.to_string()))?;
     Ok(BuildRequest {

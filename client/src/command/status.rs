@@ -255,9 +255,18 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     if let Some(commit) = &build.commit {
         line("commit", commit);
     }
+    if let Some(before) = build.retry_of {
+        line("retry of", &format!("build {before}"));
+    }
     line(
         "atoms",
-        &format!("{}, {} failed", atoms(&build), failed_atoms(&build)),
+        &format!(
+            "{}, {} failed{}{}",
+            atoms(&build),
+            failed_atoms(&build),
+            flaky(&build),
+            not_run(&build)
+        ),
     );
     // How much is done stands above, in atoms.
     match (&build.details, waits_for(&build)) {
@@ -328,6 +337,7 @@ fn build_state(build: &BuildView) -> (Style, &'static str) {
             _ => (NOTICE, "queued"),
         },
         BuildStatus::Building if is_setting_up(build) => (NOTICE, "setting up"),
+        BuildStatus::Building if build.failing == Some(true) => (BAD, "failing"),
         BuildStatus::Building => (NOTICE, "building"),
         BuildStatus::Finished if build.lacks_atoms => (BAD, "no atoms"),
         BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => (GOOD, "passed"),
@@ -349,6 +359,24 @@ fn atoms(build: &BuildView) -> String {
         None => "-".to_owned(),
         Some(atoms) if build.status == BuildStatus::Finished => atoms.to_string(),
         Some(atoms) => format!("{} of {atoms}", build.num_atoms_completed),
+    }
+}
+
+/// How many of its atoms were not run, where some were not though it is finished.
+fn not_run(build: &BuildView) -> String {
+    match build.num_atoms_not_run {
+        Some(rest) if rest > 0 && build.status == BuildStatus::Finished => {
+            format!(", {rest} not run")
+        }
+        Some(_) | None => String::new(),
+    }
+}
+
+/// How many of its atoms are flaky, where some are.
+pub(super) fn flaky(build: &BuildView) -> String {
+    match build.num_atoms_flaky {
+        None | Some(0) => String::new(),
+        Some(flaky) => format!(", {flaky} flaky"),
     }
 }
 

@@ -146,7 +146,7 @@ impl<'a> Watch<'a> {
         let subjobs = self.client.filtered_subjobs(self.build, filter).await?;
         self.next_failures = Instant::now() + asked.elapsed() * SHARE_OF_LISTS;
         for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
-            if atom.exit_code.is_some_and(|code| code != 0) {
+            if atom.has_failed() {
                 self.show_failure(atom).await?;
             }
         }

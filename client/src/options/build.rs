@@ -3,6 +3,8 @@
 use super::MasterAddress;
 use clap::{Args, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::job::config::MOST_RETRIES;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 pub(super) fn help() -> String {
@@ -11,6 +13,8 @@ pub(super) fn help() -> String {
 Examples:
   clusterrunner build                              the project in this directory, on this machine
   clusterrunner build ../web -j Unit               another directory, one of its several jobs
+  clusterrunner build --retries 2 --fail-fast      run failed atoms again; stop at the first that fails for good
+  clusterrunner build --failed                     only what failed the last time
   clusterrunner build --detach                     print the id and end; the build goes on
   clusterrunner build --junit junit.xml            write a JUnit report of all tests, as CI systems read it
   clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
@@ -68,6 +72,16 @@ pub(crate) struct BuildOptions {
     /// Complete atoms as a JSON list of strings, or @FILE, instead of running the atomizers
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) atoms_override: Option<String>,
+    /// Run an atom that fails again up to N times [default: `retries` of the job, else 0]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RETRIES)))]
+    pub(crate) retries: Option<u32>,
+    /// After N failed atoms (1 where no number is given) do not run the rest [default: `max_fail` of the job, else no
+    /// limit]
+    #[arg(long, global = true, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub(crate) fail_fast: Option<NonZeroU32>,
+    /// Run only the atoms that failed in the last build of this job
+    #[arg(long, global = true, conflicts_with = "atoms_override")]
+    pub(crate) failed: bool,
     /// Use the original's exit codes: 0 if all atoms passed or after Ctrl-C, else 1
     #[arg(long, global = true)]
     pub(crate) compat_exit_codes: bool,

@@ -84,6 +84,18 @@ fn ended(exit_code: i32) -> String {
 
 /// How an atom with a result ended, in a few words.
 pub(crate) fn how_it_ended(atom: &AtomView) -> String {
+    if atom.is_flaky {
+        let failed = atom.failed_attempts.iter();
+        let numbers: Vec<String> = failed.map(|failed| failed.attempt.to_string()).collect();
+        let attempts = match numbers.len() {
+            1 => "attempt",
+            _ => "attempts",
+        };
+        return format!(
+            "flaky: failed in {attempts} {}, then passed",
+            numbers.join(", ")
+        );
+    }
     how_ended(atom).unwrap_or_else(|| "no exit code".to_owned())
 }
 

@@ -4,7 +4,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use reading::{InvalidRequest, LINK_PARAMETER};
+pub use reading::{InvalidRequest, LINK_PARAMETER, RETRY_OF};
 
 use crate::work::{BuildRequest, ENV, INHERITED_ENV};
 use serde_json::{Map, Value};

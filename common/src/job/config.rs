@@ -21,6 +21,7 @@ mod words;
 
 use commands::join_commands;
 pub use commands::{Lines, atoms_from_output, quoted_atom, variable_of};
+pub use limits::MOST_RETRIES;
 pub use problem::{Place, Problem};
 pub use time_limit::{TimeLimit, Timeouts};
 pub use words::in_plain_words;
@@ -75,6 +76,15 @@ pub struct Job {
     /// Whether a build of it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,
+    /// How often an atom that fails is run again; at most [`MOST_RETRIES`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// Whether an atom that passes only when it is run again counts as failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky_fails: bool,
+    /// After so many failed atoms the rest is not run; `None` for no such limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fail: Option<NonZeroU32>,
     /// The image of the containers that its set-up, atoms and teardown run in; `None` for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -86,6 +96,14 @@ pub struct Job {
 )]
 fn is_usual(priority: &i32) -> bool {
     *priority == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One entry of `atomizers`: each line that `command` prints becomes an atom that sets the variable `name`.

@@ -1,7 +1,7 @@
 //! How the files of an atom are called, in a slave's artifact directory and in every archive.
 //! The layout is the original's.
 
-use crate::ids::{AtomId, SubjobId};
+use crate::ids::{AtomId, Attempt, SubjobId};
 
 /// Standard output and standard error, in the order in which they were written.
 pub const CONSOLE_FILE: &str = "clusterrunner_console_output";
@@ -24,6 +24,13 @@ pub(crate) const FAILURES_FILE: &str = "failures.txt";
 #[must_use]
 pub fn directory_name(subjob: SubjobId, atom: AtomId) -> String {
     format!("artifact_{subjob}_{atom}")
+}
+
+/// What is added to the name of the directory of an atom that failed and was run again: `.attempt_<attempt>`. The plain
+/// name is that of the last attempt.
+#[must_use]
+pub fn attempt_suffix(attempt: Attempt) -> String {
+    format!(".attempt_{attempt}")
 }
 
 /// Reads a name made by [`directory_name`]; `None` for any other text.

@@ -18,8 +18,8 @@ mod writer;
 pub use convert::convert_archive;
 pub use reader::{
     BlockError, CheckedAtom, CheckedResult, FileFacts, FoundResult, OpenedFile, check_block,
-    check_results, checked_content_of, checked_files_of, content_of, copy_results, file_facts,
-    is_ours, open_file,
+    check_results, checked_content_of, checked_files_of, content_of, copy_renamed, copy_results,
+    file_facts, is_ours, open_file,
 };
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 

@@ -7,6 +7,7 @@ use crate::templates::Product;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::num::NonZeroU32;
 use std::path::{Component, Path};
 
 /// The stored field with variables of all commands.
@@ -32,6 +33,15 @@ pub struct BuildRequest {
     /// Files to download into the project directory: name -> URL.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub remote_files: IndexMap<String, String>,
+    /// How often an atom that fails is run again, whatever the job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// After so many failed atoms the rest is not run, whatever the job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fail: Option<NonZeroU32>,
+    /// The build that this one runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<BuildId>,
     /// Variables of all commands; they overrule those of the job. Never shown.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub env: Variables,
@@ -147,7 +157,16 @@ impl ProjectSource {
 }
 
 impl BuildRequest {
-    /// The same without its variables: once a build is over, nobody needs them.
+    /// The same without the environment that it brought along: once a build is over, nobody needs that.
+    #[must_use]
+    pub fn without_inherited_env(&self) -> Self {
+        Self {
+            inherited_env: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same without its variables, which not all may see.
     #[must_use]
     pub fn without_variables(&self) -> Self {
         Self {
@@ -167,6 +186,9 @@ impl BuildRequest {
             job_name: None,
             config: None,
             atoms_override: None,
+            retries: None,
+            max_fail: None,
+            retry_of: None,
             env: Variables::default(),
             inherited_env: None,
             specification: None,

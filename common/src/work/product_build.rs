@@ -45,6 +45,9 @@ pub fn product_build(
         config: Some(job),
         atoms_override: Some(vec![format!("export {TEMPLATE}=\"{name}\";")]),
         remote_files: IndexMap::new(),
+        retries: None,
+        max_fail: None,
+        retry_of: None,
         product: Some(Product {
             name: name.to_owned(),
             recipe: recipe.digest_with(&variables),

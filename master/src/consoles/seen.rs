@@ -131,9 +131,13 @@ impl Seen {
 impl Settled {
     fn of(build: &Build, id: SubjobId, subjob: &Subjob) -> Self {
         let counted = subjob.result.as_ref().map(|(attempt, _)| *attempt);
+        let attempt = match build.is_over() {
+            true => build.shown_attempt(id, subjob),
+            false => counted.or(cut_off(build, id)),
+        };
         Self {
             num_atoms: u32::try_from(subjob.atoms.len()).unwrap_or(u32::MAX),
-            attempt: counted.or(cut_off(build, id)),
+            attempt,
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) mod environment;
 pub mod facts;
 pub mod few;
 pub(in crate::core) mod isolation;
-pub(in crate::core) mod mishaps;
+pub mod mishaps;
 pub mod outcome;
 pub mod plan;
 pub(in crate::core) mod progress;

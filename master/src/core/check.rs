@@ -54,6 +54,7 @@ impl Cluster {
                 .unstarted
                 .iter()
                 .chain(progress.set_aside.iter().copied())
+                .chain(progress.again.iter())
                 .chain(progress.running.keys().copied())
                 .chain(progress.kept.keys().copied())
             {
@@ -61,7 +62,9 @@ impl Cluster {
                     format!("build {id} holds subjob {subjob} twice")
                 })?;
             }
-            must(build.ordered_unstarted() == progress.unstarted, || {
+            let (unstarted, again) = build.ordered_unstarted();
+            let is_ordered = unstarted == progress.unstarted && again == progress.again;
+            must(is_ordered, || {
                 format!("build {id}: what waits is out of order")
             })?;
             for (subjob, state) in build.numbered_subjobs() {
@@ -119,6 +122,7 @@ impl Cluster {
                 build.atoms_completed
             )
         })?;
+        check_attempts(build)?;
         let atoms: usize = build.subjobs.iter().map(|subjob| subjob.atoms.len()).sum();
         let results = build
             .subjobs
@@ -130,7 +134,7 @@ impl Cluster {
         )?;
         let finished = matches!(build.state, BuildState::Archiving | BuildState::Finished);
         must(
-            !finished || build.atoms_completed == build.num_atoms,
+            !finished || build.atoms_completed == build.num_atoms || build.has_failed_enough(),
             || format!("build {id} ended without all results"),
         )
     }
@@ -333,4 +337,34 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// Each atom counts once, however often it was run, and is not run more often than its job allows.
+fn check_attempts(build: &Build) -> Result<(), Inconsistency> {
+    let id = build.id;
+    let flaky = build.subjobs.iter().filter(|subjob| subjob.is_flaky());
+    must(flaky.count() as u64 == build.atoms_flaky, || {
+        format!("build {id} counts its flaky atoms wrongly")
+    })?;
+    let failing = build.subjobs.iter().map(|subjob| match &subjob.result {
+        Some(_) if build.flaky_fails() && subjob.is_flaky() => subjob.atoms.len(),
+        Some((_, outcomes)) => outcomes.iter().filter(|o| o.exit_code != 0).count(),
+        None => 0,
+    });
+    must(failing.sum::<usize>() as u64 == build.atoms_failed, || {
+        format!("build {id} counts its failed atoms wrongly")
+    })?;
+    for (subjob, state) in build.numbered_subjobs() {
+        let failed = state.failed_attempts();
+        let numbers = failed.iter().map(|failed| failed.attempt);
+        let last = state.result.as_ref().map(|(attempt, _)| *attempt);
+        must(
+            numbers.chain(last).is_sorted_by(|one, next| one < next),
+            || format!("build {id}: an attempt of subjob {subjob} counts twice"),
+        )?;
+        must(failed.len() <= build.retries() as usize, || {
+            format!("build {id}: subjob {subjob} was run again too often")
+        })?;
+    }
+    Ok(())
 }

@@ -411,6 +411,13 @@ impl Cluster {
         {
             return Ok(true);
         }
+        let mut failed = subjob.failed_attempts().iter();
+        let is_it = |attempt: Attempt, by| {
+            attempt == hand_out.attempt && self.is_the_same_machine(Some(by), hand_out.slave)
+        };
+        if failed.any(|failed| is_it(failed.attempt, failed.slave)) {
+            return Ok(true);
+        }
         let running = build
             .progress()
             .and_then(|p| p.running.get(&hand_out.subjob));

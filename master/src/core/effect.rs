@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(crate) struct ArchiveContent {
     /// Each subjob and the hand-out whose result counts, in order.
     pub(crate) results: Vec<(SubjobId, Attempt)>,
+    /// The failed hand-outs after which their subjobs were run again, in order.
+    pub(crate) failed_attempts: Vec<(SubjobId, Attempt)>,
     /// Names of the artifact directories of failed atoms, in order.
     pub(crate) failures: Vec<String>,
 }
@@ -41,6 +43,8 @@ pub enum Effect {
         build: BuildId,
         /// Each subjob and the hand-out whose result counts, in order.
         results: Vec<(SubjobId, Attempt)>,
+        /// The failed hand-outs after which their subjobs were run again, in order.
+        failed_attempts: Vec<(SubjobId, Attempt)>,
         /// Names of the artifact directories of failed atoms, in order.
         failures: Vec<String>,
         /// Those of the results that no slave brought.

@@ -124,11 +124,15 @@ impl Cluster {
 
     fn archive(&self, build: BuildId) -> Option<Effect> {
         let finished = self.build(build)?;
-        let ArchiveContent { results, failures } =
-            ArchiveContent::of(finished, finished.numbered_subjobs());
+        let ArchiveContent {
+            results,
+            failed_attempts,
+            failures,
+        } = ArchiveContent::of(finished, finished.numbered_subjobs());
         Some(Effect::Archive {
             build,
             results,
+            failed_attempts,
             failures,
             made: finished
                 .numbered_subjobs()
@@ -216,16 +220,19 @@ impl ArchiveContent {
     ) -> Self {
         let mut content = Self::default();
         for (id, subjob) in subjobs {
-            let Some((attempt, outcomes)) = &subjob.result else {
-                let cut_off = build.cut_off.get(&id);
-                content
-                    .results
-                    .extend(cut_off.map(|attempt| (id, *attempt)));
-                continue;
+            // The archive of a build that was not cut off has what counts, and beside it what does not.
+            let shown = match build.ended_early() {
+                true => build.shown_attempt(id, subjob),
+                false => subjob.result.as_ref().map(|(attempt, _)| *attempt),
             };
-            content.results.push((id, *attempt));
+            content.results.extend(shown.map(|attempt| (id, attempt)));
+            let failed = subjob.failed_attempts().iter();
+            let failed = failed.map(|failed| (id, failed.attempt));
+            let others = failed.filter(|(_, attempt)| Some(*attempt) != shown);
+            content.failed_attempts.extend(others);
+            let outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
             for (atom, outcome) in (0..).map(AtomId).zip(outcomes) {
-                if outcome.exit_code != 0 {
+                if outcome.exit_code != 0 || build.fails_as_flaky(subjob) {
                     content.failures.push(directory_name(id, atom));
                 }
             }

@@ -86,8 +86,13 @@ impl Cluster {
         troubled.find_map(|build| self.setup_hopeless(build, at))
     }
 
-    /// The end of a build's work, if it has come: all results are there, or none can come.
+    /// The end of a build's work, if it has come: all results are there, or none can come, or so many atoms failed that
+    /// the rest is not run.
     fn ending(&self, build: &Build, at: Timestamp) -> Option<Fact> {
+        let is_building = matches!(build.state, BuildState::Building(_));
+        if is_building && build.has_failed_enough() {
+            return Some(Fact::Build(build.id, BuildFact::ArchivingStarted));
+        }
         if build.num_unstarted() == 0 {
             let done = build.num_running() == 0 && build.num_kept() == 0;
             return done.then_some(Fact::Build(build.id, BuildFact::ArchivingStarted));

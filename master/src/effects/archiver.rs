@@ -41,6 +41,8 @@ pub struct Archiver {
 pub struct Archived {
     /// Each subjob and the hand-out whose result counts, in order.
     pub subjobs: Vec<(SubjobId, Attempt)>,
+    /// The failed hand-outs after which their subjobs were run again, in order.
+    pub failed_attempts: Vec<(SubjobId, Attempt)>,
     /// Names of the artifact directories of failed atoms, in order.
     pub failures: Vec<String>,
     /// Those of the results that no slave brought.
@@ -164,8 +166,9 @@ async fn write_archive(
     let (results, stop) = (results.clone(), stop.clone());
     let archived = Arc::clone(archived);
     let work = tokio::task::spawn_blocking(move || {
-        let (subjobs, failures) = (&archived.subjobs, &archived.failures);
-        results.make_archive_with(build, subjobs, failures, report, &stop)
+        let (subjobs, failed) = (archived.subjobs.clone(), &archived.failed_attempts);
+        let subjobs = results.with_failed_attempts(build, subjobs, failed, &stop)?;
+        results.make_archive_with(build, &subjobs, &archived.failures, report, &stop)
     });
     work.await.map_err(io::Error::other)?
 }
@@ -261,6 +264,7 @@ mod tests {
             }],
         }];
         let archived = Archived {
+            failed_attempts: Vec::new(),
             subjobs: subjobs.collect(),
             failures,
             made,

@@ -140,12 +140,14 @@ impl Dispatcher {
             Effect::Archive {
                 build,
                 results,
+                failed_attempts,
                 failures,
                 made,
                 product,
             } => {
                 let archived = Archived {
                     subjobs: results,
+                    failed_attempts,
                     failures,
                     made,
                     product,

@@ -1,6 +1,7 @@
 //! The API of ClusterRunner, versions 1 and 2: routes, handlers, shapes and errors.
 
 mod accounts;
+mod again;
 mod apps;
 mod artifacts;
 mod badge;

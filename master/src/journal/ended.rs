@@ -148,17 +148,13 @@ impl EndedBuilds {
 /// Writes the head last: a build that has a head is complete.
 pub(super) fn write(store: &Store, build: &Build) -> Result<(), JournalError> {
     let is_finished = build.state == BuildState::Finished;
-    let has_failed = |subjob: &Subjob| {
-        let mut outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
-        outcomes.any(|outcome| outcome.exit_code != 0)
-    };
     let failed = build
         .numbered_subjobs()
-        .filter(|(_, subjob)| is_finished && has_failed(subjob));
+        .filter(|(_, subjob)| is_finished && build.has_failed(subjob));
     let head = EndedBuild {
         build: Build {
             subjobs: Vec::new(),
-            request: build.request.without_variables(),
+            request: build.request.without_inherited_env(),
             ..build.clone()
         },
         num_subjobs: u32::try_from(build.subjobs.len()).unwrap_or(u32::MAX),

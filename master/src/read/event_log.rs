@@ -175,6 +175,7 @@ fn of_app_fact(project: ProjectId, fact: &AppFact) -> Option<Entry> {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "an arm for each fact")]
 fn of_build_fact(
     at: Timestamp,
     build: BuildId,
@@ -244,6 +245,18 @@ fn of_build_fact(
                 (began, of("MASTER_TRIGGERED_SUBJOB")),
                 (at, of("MASTER_RECEIVED_RESULT")),
             ];
+        }
+        BuildFact::AttemptFailed {
+            slave,
+            subjob,
+            attempt,
+            outcomes,
+            ..
+        } => {
+            let codes = outcomes.iter().map(|outcome| outcome.exit_code.into());
+            of_subjob("ATTEMPT_FAILED", build, *subjob, *slave)
+                .with("attempt", attempt.0)
+                .with("exit_codes", Value::Array(codes.collect()))
         }
         BuildFact::SubjobReturned {
             slave,

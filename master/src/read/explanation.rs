@@ -185,19 +185,25 @@ fn times(build: &Build) -> Timestamps {
 /// The atoms of a subjob that have run.
 fn ran_of(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<Ran> {
     let result = subjob.result.iter();
-    let atoms = result.flat_map(|(attempt, outcomes)| {
-        let numbered = (0..).map(AtomId).zip(outcomes);
-        numbered.filter_map(|(atom, outcome)| {
-            Some(Ran {
-                subjob: id,
-                atom,
-                began: outcome.started_at?,
-                took_ms: outcome.duration_ms,
-                executor: (subjob.slave, subjob.executor),
-                is_retry: attempt.0 > build.attempts_from + 1,
+    let counted =
+        result.map(|(attempt, outcomes)| (*attempt, outcomes, (subjob.slave, subjob.executor)));
+    let failed = subjob.failed_attempts().iter();
+    let failed = failed.map(|of| (of.attempt, &of.outcomes, (Some(of.slave), of.executor)));
+    let atoms = failed
+        .chain(counted)
+        .flat_map(|(attempt, outcomes, executor)| {
+            let numbered = (0..).map(AtomId).zip(outcomes);
+            numbered.filter_map(move |(atom, outcome)| {
+                Some(Ran {
+                    subjob: id,
+                    atom,
+                    began: outcome.started_at?,
+                    took_ms: outcome.duration_ms,
+                    executor,
+                    is_retry: attempt.0 > build.attempts_from + 1,
+                })
             })
-        })
-    });
+        });
     atoms.collect()
 }
 

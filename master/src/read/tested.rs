@@ -68,10 +68,12 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
             attempt: *attempt,
             value: variable.map_or(&**command, |(_, value)| value).to_owned(),
             outcome: match outcome.exit_code {
+                0 if build.fails_as_flaky(subjob) => TestOutcome::Failed,
+                0 if subjob.is_flaky() => TestOutcome::Flaky,
                 0 => TestOutcome::Passed,
                 _ => TestOutcome::Failed,
             },
-            message: why(outcome),
+            message: why(outcome).or_else(|| failed_before(subjob, atom)),
             time: outcome.duration_ms as f64 / 1000.0,
         }
     });
@@ -86,6 +88,17 @@ fn why(outcome: &AtomOutcome) -> Option<String> {
         (None, None, 0) => None,
         (None, None, code) => Some(format!("exit code {code}")),
     }
+}
+
+/// How often and how an atom failed that passed when it was run again.
+fn failed_before(subjob: &Subjob, atom: AtomId) -> Option<String> {
+    let failed = subjob.failed_attempts();
+    let last = failed.last()?.outcomes.get(atom.0 as usize)?;
+    let how = why(last)?;
+    Some(format!(
+        "passed when run again; failed before {} times, the last time: {how}",
+        failed.len()
+    ))
 }
 
 impl EndedAtom {

@@ -12,6 +12,7 @@
 mod archive;
 mod archive_files;
 mod artifacts;
+mod attempts;
 mod batch;
 mod build_archive;
 mod build_store;

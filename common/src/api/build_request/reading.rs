@@ -1,11 +1,16 @@
 //! From the body of a request to a [`BuildRequest`], or the field that is wrong.
 
 use crate::git::CommitId;
-use crate::ids::ProjectId;
+use crate::ids::{BuildId, ProjectId};
+use crate::job::config::MOST_RETRIES;
 use crate::process::variables::{Variables, check as check_variable};
 use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
+use std::num::NonZeroU32;
+
+/// The field with the build that is run again.
+pub const RETRY_OF: &str = "retry_of";
 
 /// The parameters that a request may have, for each project type; the original's names.
 const GIT_PARAMETERS: &[&str] = &[
@@ -19,6 +24,9 @@ const GIT_PARAMETERS: &[&str] = &[
     "project_directory",
     "config",
     "atoms_override",
+    "retries",
+    "max_fail",
+    RETRY_OF,
     ENV,
     INHERITED_ENV,
 ];
@@ -31,6 +39,9 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     "project_directory",
     "config",
     "atoms_override",
+    "retries",
+    "max_fail",
+    RETRY_OF,
     ENV,
     INHERITED_ENV,
 ];
@@ -151,6 +162,9 @@ impl BuildRequest {
                 }
             },
             atoms_override: atoms_override(&fields)?,
+            retries: retries(&fields)?,
+            max_fail: max_fail(&fields)?,
+            retry_of: retry_of(&fields)?,
             remote_files: remote_files(&fields)?,
         })
     }
@@ -192,6 +206,23 @@ impl Fields<'_> {
             Some(Value::String(text)) if text.contains('\0') => Err(wrong(field, WITHOUT_NUL)),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(other) => Err(wrong_kind(field, "a string", other)),
+        }
+    }
+
+    fn number<T>(
+        &self,
+        field: &str,
+        expected: &str,
+        take: impl FnOnce(u32) -> Option<T>,
+    ) -> Result<Option<T>, InvalidRequest> {
+        let Some(found) = self.get(field) else {
+            return Ok(None);
+        };
+        let number = found.as_u64().and_then(|number| u32::try_from(number).ok());
+        match (number.and_then(take), found) {
+            (Some(number), _) => Ok(Some(number)),
+            (None, Value::Number(number)) => Err(wrong(field, format!("{expected}, not {number}"))),
+            (None, other) => Err(wrong_kind(field, expected, other)),
         }
     }
 
@@ -289,6 +320,26 @@ fn atoms_override(fields: &Fields<'_>) -> Result<Option<Vec<String>>, InvalidReq
         .map(atom)
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+fn retries(fields: &Fields<'_>) -> Result<Option<u32>, InvalidRequest> {
+    let expected = format!("a whole number between 0 and {MOST_RETRIES}");
+    fields.number("retries", &expected, |number| {
+        (number <= MOST_RETRIES).then_some(number)
+    })
+}
+
+fn max_fail(fields: &Fields<'_>) -> Result<Option<NonZeroU32>, InvalidRequest> {
+    let expected = "a whole number of 1 or more; leave it out for no limit";
+    fields.number("max_fail", expected, NonZeroU32::new)
+}
+
+fn retry_of(fields: &Fields<'_>) -> Result<Option<BuildId>, InvalidRequest> {
+    match fields.get(RETRY_OF).map(|of| (of, of.as_u64())) {
+        None => Ok(None),
+        Some((_, Some(of))) if of > 0 => Ok(Some(BuildId(of))),
+        Some(_) => Err(wrong(RETRY_OF, "the number of a build")),
+    }
 }
 
 /// Values are not in the messages.

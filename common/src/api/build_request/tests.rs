@@ -4,6 +4,7 @@ use super::*;
 use crate::ids::ProjectId;
 use crate::work::ProjectSource;
 use serde_json::json;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 fn check_refused(body: Value, error: &str) {
@@ -44,6 +45,11 @@ fn variables_are_sent_and_stored_and_never_shown() {
     ] {
         assert!(!shown.contains("secret"), "{shown}");
     }
+    let kept = Value::Object(request.without_inherited_env().to_body());
+    assert_eq!(
+        kept,
+        json!({"type": "git", "url": "u", "env": {"TOKEN": "a secret"}})
+    );
     let refused = |variables: Value, error: &str| {
         check_refused(json!({"type": "git", "url": "u", "env": variables}), error);
     };
@@ -156,7 +162,7 @@ fn an_error_names_the_field_and_the_cure() {
     );
     check_refused(
         json!({"type": "directory", "project_directory": "/x", "branch": "b"}),
-        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, env, inherited_env.",
+        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, retries, max_fail, retry_of, env, inherited_env.",
     );
 }
 
@@ -200,4 +206,30 @@ fn what_another_api_was_asked_for_is_stored_and_neither_taken_nor_shown() {
         request
     );
     assert!(BuildRequest::from_json(&stored).is_err());
+}
+
+#[test]
+fn retries_and_most_failures_are_bounded() {
+    let request = |field: &str, value: Value| {
+        let body = json!({"type": "git", "url": "u", field: value});
+        BuildRequest::from_json(&body).map_err(|error| error.to_string())
+    };
+    let retries = |value| request("retries", value).map(|request| request.retries);
+    assert_eq!(retries(json!(0)), Ok(Some(0)));
+    assert_eq!(retries(json!(10)), Ok(Some(10)));
+    assert_eq!(retries(Value::Null), Ok(None));
+    let expected = "Field 'retries' must be a whole number between 0 and 10, not";
+    for (wrong, found) in [
+        (json!(11), "11"),
+        (json!(-1), "-1"),
+        (json!(1.5), "1.5"),
+        (json!("2"), "a string"),
+    ] {
+        assert_eq!(retries(wrong), Err(format!("{expected} {found}.")));
+    }
+    let max_fail = |value| request("max_fail", value).map(|request| request.max_fail);
+    assert_eq!(max_fail(json!(3)), Ok(NonZeroU32::new(3)));
+    let expected =
+        "Field 'max_fail' must be a whole number of 1 or more; leave it out for no limit, not 0.";
+    assert_eq!(max_fail(json!(0)), Err(expected.to_owned()));
 }

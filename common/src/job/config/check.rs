@@ -28,12 +28,17 @@ const ENV: &str = "env";
 const RAW_ATOMS: &str = "raw_atoms";
 const ALLOW_NO_ATOMS: &str = "allow_no_atoms";
 
+// What follows from atoms that fail.
+const RETRIES: &str = "retries";
+const FLAKY: &str = "flaky";
+const MAX_FAIL: &str = "max_fail";
+
 // And what its commands run in.
 const IMAGE: &str = "image";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 20] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -50,6 +55,9 @@ const SECTIONS: [&str; 17] = [
     ENV,
     RAW_ATOMS,
     ALLOW_NO_ATOMS,
+    RETRIES,
+    FLAKY,
+    MAX_FAIL,
     IMAGE,
 ];
 
@@ -85,6 +93,7 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     /// `None` stands for "a problem was noted", here and below.
+    #[expect(clippy::too_many_lines, reason = "a sentence for each section")]
     fn job(&mut self, name_place: &Place, node: &Node) -> Option<Job> {
         let Value::Mapping(entries) = &node.value else {
             let message = format!(
@@ -135,6 +144,13 @@ impl Check<'_> {
         let allow_no_atoms = sections
             .get(ALLOW_NO_ATOMS)
             .and_then(|truth| self.truth(ALLOW_NO_ATOMS, truth));
+        let retries = sections
+            .get(RETRIES)
+            .and_then(|number| self.retries(RETRIES, number));
+        let flaky_fails = sections.get(FLAKY).and_then(|word| self.flaky(FLAKY, word));
+        let max_fail = sections
+            .get(MAX_FAIL)
+            .and_then(|number| self.limit(MAX_FAIL, number));
         let image = sections
             .get(IMAGE)
             .and_then(|image| self.image(IMAGE, image));
@@ -183,6 +199,9 @@ impl Check<'_> {
             env: env.unwrap_or_default(),
             raw_atoms: raw_atoms.unwrap_or_default(),
             allow_no_atoms: allow_no_atoms.unwrap_or_default(),
+            retries: retries.unwrap_or_default(),
+            flaky_fails: flaky_fails.unwrap_or_default(),
+            max_fail,
             image,
         })
     }

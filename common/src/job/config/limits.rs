@@ -14,6 +14,9 @@ const MOST_PRIORITY: i32 = 1000;
 /// Weights lie between 1 and this.
 const MOST_WEIGHT: u32 = 1000;
 
+/// How often an atom that fails may be run again at most.
+pub const MOST_RETRIES: u32 = 10;
+
 impl Check<'_> {
     /// Nobody who writes 010 means 8, as YAML 1.1 does.
     fn not_octal(&mut self, section: &str, node: &Node, expected: &str) -> Option<()> {
@@ -170,6 +173,43 @@ impl Check<'_> {
             self.wrong_value(node, section, EXPECTED, &found, &cure);
         }
         number
+    }
+
+    pub(super) fn retries(&mut self, section: &str, node: &Node) -> Option<u32> {
+        const EXPECTED: &str = "<class 'int'>";
+        self.not_octal(section, node, EXPECTED)?;
+        let (number, found) = match &node.value {
+            Value::Integer(written, number) => (*number, written.clone()),
+            other => (None, python_type(other, false)),
+        };
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        let number = number.filter(|n| *n <= MOST_RETRIES);
+        if number.is_none() {
+            let cure = format!(
+                "write a whole number between 0 and {MOST_RETRIES}, without quotes: so often an atom that fails is run \
+                 again"
+            );
+            self.wrong_value(node, section, EXPECTED, &found, &cure);
+        }
+        number
+    }
+
+    /// Whether an atom that passes only when it is run again counts as failed.
+    pub(super) fn flaky(&mut self, section: &str, node: &Node) -> Option<bool> {
+        let fails = match &node.value {
+            Value::Text(word) if word == "pass" => Some(false),
+            Value::Text(word) if word == "fail" => Some(true),
+            _ => None,
+        };
+        if fails.is_none() {
+            let found = match &node.value {
+                Value::Text(word) => format!("\"{word}\""),
+                other => python_type(other, false),
+            };
+            let cure = "write pass or fail: whether an atom that passes only when it is run again passes or fails";
+            self.wrong_value(node, section, "<class 'str'>", &found, cure);
+        }
+        fails
     }
 
     pub(super) fn weight(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {

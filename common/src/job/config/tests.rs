@@ -18,7 +18,7 @@ fn parse(text: &str) -> JobConfig {
 #[test]
 fn reads_a_whole_file() {
     let config = parse(
-        "# comment\nPHPUnit:\n    max_executors: 5\n    max_executors_per_slave: 8\n    labels: [gpu, big]\n    priority: -5\n    weight: 3\n    timeout: 90\n    allow_no_atoms: yes\n    image: docker.io/library/debian:12\n    setup_timeout: 1h30m\n    setup_build:\n        - composer \
+        "# comment\nPHPUnit:\n    max_executors: 5\n    max_executors_per_slave: 8\n    labels: [gpu, big]\n    priority: -5\n    weight: 3\n    timeout: 90\n    allow_no_atoms: yes\n    retries: 2\n    flaky: fail\n    max_fail: 7\n    image: docker.io/library/debian:12\n    setup_timeout: 1h30m\n    setup_build:\n        - composer \
          install;\n        - ./warm &\n        - touch ready\n    commands:\n        - export A='x y'\n        -\n        \
          - |\n            if true; then\n                phpunit $TEST\n            fi\n    teardown_build: [rm -rf tmp]\n    \
          atomizers:\n        - TEST: find $PROJECT_DIR -name '*Test.php'\n          N: seq 2\n        - TEST: \"echo \
@@ -59,6 +59,9 @@ fn reads_a_whole_file() {
             env: Variables::default(),
             raw_atoms: false,
             allow_no_atoms: true,
+            retries: 2,
+            flaky_fails: true,
+            max_fail: NonZeroU32::new(7),
             image: Some("docker.io/library/debian:12".to_owned()),
         }
     );

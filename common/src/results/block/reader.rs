@@ -1,7 +1,8 @@
 //! Reading blocks: the master's side. Nothing in them is believed.
 
 use super::gzip::Gzip;
-use super::{OURS, ROOT};
+use super::member::{Counted, write_member};
+use super::{OURS, ROOT, file_header};
 use crate::ids::{AtomId, SubjobId};
 use crate::results::artifact::{
     EXIT_CODE_FILE, MAX_TESTS_FILE, TESTS_FILE, TIME_FILE, directory_name, parse_directory_name,
@@ -10,7 +11,9 @@ use crate::results::links::{Links, Verdict};
 use crate::results::tar_reader::{Member, TarReader};
 use flate2::bufread::GzDecoder;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 
@@ -307,6 +310,50 @@ pub fn copy_results(
     }
     out.finish()?;
     Ok(offsets)
+}
+
+/// Makes a block of one result of another, whose directories have other names: `suffix` is added to each. The result
+/// begins at `offset` and is `length` long, in bytes of the uncompressed block. Returns how long it is in the new one.
+///
+/// # Errors
+/// The block can not be read, or the new one not be written.
+pub fn copy_renamed(
+    block: impl BufRead,
+    (offset, length): (u64, u64),
+    suffix: &str,
+    out: impl Write,
+) -> io::Result<u64> {
+    let mut block = GzDecoder::new(block);
+    io::copy(&mut (&mut block).take(offset), &mut io::sink())?;
+    let mut archive = TarReader::new(block.take(length));
+    let mut out = Counted {
+        inner: Gzip::new(out),
+        written: 0,
+    };
+    while let Some(member) = archive.next_member()? {
+        let mut header = file_header(member.size, member.mtime);
+        header.set_entry_type(member.kind);
+        header.set_mode(member.mode.ok_or(io::ErrorKind::InvalidData)?);
+        let name = with_suffix(&member.path, suffix);
+        let target = member.target.map(|target| match member.kind {
+            // A hard link names a member of the archive.
+            EntryType::Link => OsString::from_vec(with_suffix(&target, suffix)),
+            _ => target.into_os_string(),
+        });
+        write_member(&mut out, header, &name, target.as_deref(), &mut archive)?;
+    }
+    let written = out.written;
+    out.inner.finish()?;
+    Ok(written)
+}
+
+/// The path of a member with something added to the name of its atom's directory.
+fn with_suffix(path: &Path, suffix: &str) -> Vec<u8> {
+    let path = path.as_os_str().as_bytes();
+    let inside = path.strip_prefix(ROOT.as_bytes()).unwrap_or(path);
+    let end = inside.iter().position(|byte| *byte == b'/');
+    let (directory, rest) = inside.split_at(end.unwrap_or(inside.len()));
+    [ROOT.as_bytes(), directory, suffix.as_bytes(), rest].concat()
 }
 
 /// What an archive says of a regular file.

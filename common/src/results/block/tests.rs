@@ -489,3 +489,37 @@ fn a_block_may_say_more_in_its_header() {
     assert!(members(&archive).contains_key(Path::new(CONSOLE)));
     convert_archive(&*archive, SubjobId(3), 1, io::sink()).unwrap();
 }
+
+/// A failed attempt is in the archive beside the one that counts.
+#[test]
+fn a_result_is_copied_under_another_name() {
+    let left = tempfile::tempdir().unwrap();
+    std::fs::create_dir(left.path().join("reports")).unwrap();
+    std::fs::write(left.path().join("reports/one.xml"), "<x/>").unwrap();
+    std::os::unix::fs::symlink("reports/one.xml", left.path().join("latest")).unwrap();
+    let (whole, places) = block(|block| {
+        block.begin(SubjobId(2), Attempt(1));
+        block.add(AtomId(0), &atom(b"other\n", 0, None)).unwrap();
+        block.begin(SubjobId(3), Attempt(1));
+        let failed = atom(b"first\n", 1, Some(left.path()));
+        block.add(AtomId(0), &failed).unwrap();
+    });
+    let place = (places[1].offset, places[1].length);
+    let mut copy = Vec::new();
+    let length = copy_renamed(&*whole, place, ".attempt_1", &mut copy).unwrap();
+    assert!(length > 0);
+    let members = members(&[copy, ending(&[], 7).unwrap()].concat());
+    let text = |name: &str| members[Path::new(name)].as_str();
+    assert_eq!(
+        text("./artifact_3_0.attempt_1/clusterrunner_console_output"),
+        "first\n"
+    );
+    assert_eq!(
+        text("./artifact_3_0.attempt_1/clusterrunner_exit_code"),
+        "1\n"
+    );
+    assert_eq!(text("./artifact_3_0.attempt_1/reports/one.xml"), "<x/>");
+    assert!(members.contains_key(Path::new("./artifact_3_0.attempt_1/latest")));
+    let is_renamed = |path: &PathBuf| path.starts_with("./artifact_3_0.attempt_1");
+    assert!(members.keys().all(is_renamed), "{members:?}");
+}

@@ -3,6 +3,7 @@
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
 use crate::core::builds::facts::BuildFact;
+use crate::core::builds::mishaps::FailedAttempt;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::slaves::slave::BuildOnSlave;
@@ -115,6 +116,22 @@ impl Cluster {
                 self.build_mut(build).subjob_mut(*subjob).executor = *executor;
                 self.take_result(build, *subjob, (*slave, *attempt), outcomes);
             }
+            BuildFact::AttemptFailed {
+                slave,
+                subjob,
+                attempt,
+                executor,
+                outcomes,
+            } => {
+                self.build_mut(build).note_slave_ready(*slave, at);
+                let failed = FailedAttempt {
+                    attempt: *attempt,
+                    slave: *slave,
+                    executor: *executor,
+                    outcomes: outcomes.iter().copied().collect(),
+                };
+                self.take_failed(build, *subjob, failed);
+            }
             BuildFact::ResultDoubted { slave, subjob, .. } => {
                 self.doubt_result(build, *subjob, *slave);
             }
@@ -189,22 +206,42 @@ impl Cluster {
         (slave, attempt): (SlaveId, Attempt),
         outcomes: &[AtomOutcome],
     ) {
-        self.release(slave, build, subjob);
-        let finished = self.build_mut(build).subjob_mut(subjob);
-        let unusable_from =
-            finished.take_mishap(|mishaps| std::mem::take(&mut mishaps.unusable_from));
-        let unusable_from = unusable_from.unwrap_or_default();
-        let doubted_from = finished.take_mishap(|mishaps| mishaps.doubted_from.take());
-        self.note_usable(slave, &unusable_from);
-        if let Some(doubted) = doubted_from.flatten() {
-            self.note_second_opinion(doubted, (build, subjob), slave, outcomes);
-        }
-        self.note_outcome(slave, build, subjob, outcomes);
+        self.take_outcomes((build, subjob), slave, outcomes, true);
         self.build_mut(build)
             .finish_subjob(subjob, attempt, outcomes);
         self.judge(slave);
         self.settle_if_suspicious(build);
         self.settle(build);
+    }
+
+    /// A failed result that does not count says of its slave what any other says.
+    fn take_failed(&mut self, build: BuildId, subjob: SubjobId, failed: FailedAttempt) {
+        let slave = failed.slave;
+        self.take_outcomes((build, subjob), slave, &failed.outcomes, false);
+        self.build_mut(build).keep_failed(subjob, failed);
+        self.judge(slave);
+        self.settle_if_suspicious(build);
+        self.settle(build);
+    }
+
+    /// What a result of a subjob says of slaves.
+    fn take_outcomes(
+        &mut self,
+        (build, subjob): (BuildId, SubjobId),
+        slave: SlaveId,
+        outcomes: &[AtomOutcome],
+        counts: bool,
+    ) {
+        self.release(slave, build, subjob);
+        let known = self.build_mut(build).subjob_mut(subjob);
+        let unusable_from = known.take_mishap(|mishaps| std::mem::take(&mut mishaps.unusable_from));
+        let unusable_from = unusable_from.unwrap_or_default();
+        let doubted_from = known.take_mishap(|mishaps| mishaps.doubted_from.take());
+        self.note_usable(slave, &unusable_from);
+        if let Some(doubted) = doubted_from.flatten() {
+            self.note_second_opinion(doubted, (build, subjob), slave, outcomes);
+        }
+        self.note_outcome(slave, build, subjob, outcomes, counts);
     }
 
     fn poison(&mut self, build: BuildId, subjob: SubjobId, slaves_lost: u32) {

@@ -7,7 +7,7 @@ pub(crate) use crate::core::scheduling::standing::Standing;
 use crate::core::MAX_SETUPS;
 use crate::core::accounts::projects::Owner;
 use crate::core::builds::statuses::StatusNote;
-use crate::core::event::Plan;
+use crate::core::event::{AtomOutcome, Plan};
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
@@ -54,10 +54,13 @@ pub struct Build {
     pub num_finished: usize,
     /// How many atoms have a result.
     pub atoms_completed: u64,
-    /// How many atoms have a result other than exit code 0.
+    /// How many atoms have a result other than exit code 0, or are flaky where that counts as failed.
     pub atoms_failed: u64,
     /// How many of these did not end by themselves.
     pub atoms_in_trouble: u64,
+    /// How many atoms passed only when they were run again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub atoms_flaky: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
     /// Slaves that could not set it up, by their address.
@@ -205,6 +208,7 @@ impl Build {
             atoms_completed: 0,
             atoms_failed: 0,
             atoms_in_trouble: 0,
+            atoms_flaky: 0,
             next_executor_index: 0,
             setup_failures: BTreeMap::new(),
             slave_urls: BTreeMap::new(),
@@ -274,7 +278,9 @@ impl Build {
     pub fn num_unstarted(&self) -> usize {
         match &self.state {
             BuildState::Prepared => self.subjobs.len(),
-            BuildState::Building(progress) => progress.unstarted.len() + progress.set_aside.len(),
+            BuildState::Building(progress) => {
+                progress.unstarted.len() + progress.set_aside.len() + progress.again.len()
+            }
             _ => 0,
         }
     }
@@ -284,6 +290,89 @@ impl Build {
         let ids = self.progress().into_iter();
         let ids = ids.flat_map(|progress| &progress.set_aside);
         ids.filter_map(|id| Some((*id, self.subjob(*id)?)))
+    }
+
+    /// How often an atom of it that fails is run again: as its request says, else as its job says.
+    #[must_use]
+    pub fn retries(&self) -> u32 {
+        let of_job = self.plan.as_ref().map_or(0, |plan| plan.retries);
+        self.request.retries.unwrap_or(of_job)
+    }
+
+    /// After how many failed atoms the rest is not run: as its request says, else as its job says.
+    #[must_use]
+    pub fn max_fail(&self) -> Option<NonZeroU32> {
+        let of_job = self.plan.as_ref().and_then(|plan| plan.max_fail);
+        self.request.max_fail.or(of_job)
+    }
+
+    /// Whether so many of its atoms have failed that the rest is not run.
+    #[must_use]
+    pub fn has_failed_enough(&self) -> bool {
+        let most = self.max_fail();
+        most.is_some_and(|most| self.atoms_failed >= u64::from(most.get()))
+    }
+
+    /// How many of its atoms have no result and get none any more.
+    #[must_use]
+    pub fn num_not_run(&self) -> u64 {
+        match self.state {
+            BuildState::Archiving
+            | BuildState::Finished
+            | BuildState::Error { .. }
+            | BuildState::Canceled => self.num_atoms.saturating_sub(self.atoms_completed),
+            BuildState::Queued
+            | BuildState::Preparing
+            | BuildState::Prepared
+            | BuildState::Building(_) => 0,
+        }
+    }
+
+    /// Whether it ended, or is about to, without some of its atoms, since so many others had failed.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        let is_whole = matches!(self.state, BuildState::Archiving | BuildState::Finished);
+        is_whole && self.num_not_run() > 0
+    }
+
+    /// Whether an atom that passes only when it is run again counts as failed.
+    #[must_use]
+    pub fn flaky_fails(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.flaky_fails)
+    }
+
+    /// Whether an atom of a subjob of it counts as failed.
+    #[must_use]
+    pub fn has_failed(&self, subjob: &Subjob) -> bool {
+        subjob.has_failed() || self.fails_as_flaky(subjob)
+    }
+
+    /// Whether a subjob of it counts as failed though it passed when it was run again.
+    #[must_use]
+    pub fn fails_as_flaky(&self, subjob: &Subjob) -> bool {
+        self.flaky_fails() && subjob.is_flaky()
+    }
+
+    /// The hand-out under which lies what is shown of a subjob that no slave runs: the one that counts or was cut off,
+    /// else the last one that failed.
+    #[must_use]
+    pub fn shown_attempt(&self, id: SubjobId, subjob: &Subjob) -> Option<Attempt> {
+        let counted = subjob.result.as_ref().map(|(attempt, _)| *attempt);
+        let last_failed = || Some(subjob.failed_attempts().last()?.attempt);
+        let cut_off = self.cut_off.get(&id).copied();
+        counted.or(cut_off).or_else(last_failed)
+    }
+
+    /// Whether a result of a subjob with these outcomes does not count, since the subjob is run again: an atom failed,
+    /// and not too often yet. Subjobs with several atoms, which nothing makes today, are not run again: the others
+    /// would run once more.
+    #[must_use]
+    pub(in crate::core) fn runs_again(&self, subjob: &Subjob, outcomes: &[AtomOutcome]) -> bool {
+        let failed = subjob.failed_attempts().len();
+        outcomes.iter().any(|outcome| outcome.exit_code != 0)
+            && subjob.atoms.len() == 1
+            && failed < self.retries() as usize
+            && !subjob.is_exhausted()
     }
 
     /// The waiting subjob that is to run alone next.
@@ -485,4 +574,12 @@ impl Build {
         failure.times += 1;
         reason.clone_into(&mut failure.reason);
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -136,6 +136,21 @@ pub enum BuildFact {
         /// One for each of its atoms.
         outcomes: Vec<AtomOutcome>,
     },
+    /// A subjob failed, and its job allows another try: it waits again, behind all others of its build. The result is
+    /// kept and does not count.
+    AttemptFailed {
+        /// The slave that ran the subjob.
+        slave: SlaveId,
+        /// The subjob that failed.
+        subjob: SubjobId,
+        /// The hand-out that failed.
+        attempt: Attempt,
+        /// Which executor of the slave ran it, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        executor: Option<ExecutorIndex>,
+        /// One for each of its atoms.
+        outcomes: Vec<AtomOutcome>,
+    },
     /// A hand-out brought no result; the subjob goes back to the queue.
     SubjobReturned {
         /// The slave that had the subjob.
@@ -210,6 +225,7 @@ impl BuildFact {
             | Self::SubjobHandedOut { slave, .. }
             | Self::CutOff { slave, .. }
             | Self::SubjobFinished { slave, .. }
+            | Self::AttemptFailed { slave, .. }
             | Self::SubjobReturned { slave, .. }
             | Self::SubjobSuspected { slave, .. }
             | Self::ResultDoubted { slave, .. } => Some(*slave),
@@ -267,6 +283,15 @@ impl fmt::Display for BuildFact {
                     ".{subjob} finished by slave {slave}, attempt {attempt}: {codes:?}"
                 )
             }
+            Self::AttemptFailed {
+                slave,
+                subjob,
+                attempt,
+                ..
+            } => write!(
+                f,
+                ".{subjob} failed on slave {slave}, attempt {attempt}, and is run again"
+            ),
             Self::SubjobReturned {
                 slave,
                 subjob,

@@ -23,9 +23,25 @@ pub struct Mishaps {
     pub unusable_from: BTreeSet<SlaveId>,
     /// Whose failed result of it is doubted.
     pub doubted_from: Option<SlaveId>,
+    /// Its failed results after which it was run again, the oldest first.
+    pub failed: Vec<FailedAttempt>,
     /// Whether the master restarted after the latest hand-out: a slave that is lost now may have died before it
     /// started the subjob.
     pub outlived_master: bool,
+}
+
+/// A result of a subjob that failed and does not count, since the subjob was run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAttempt {
+    /// The hand-out, under which lies what it left.
+    pub attempt: Attempt,
+    /// The slave that ran the subjob.
+    pub slave: SlaveId,
+    /// The executor of the slave, where the slave has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorIndex>,
+    /// One outcome for each atom.
+    pub outcomes: Few<AtomOutcome>,
 }
 
 static NONE: Mishaps = Mishaps {
@@ -35,6 +51,7 @@ static NONE: Mishaps = Mishaps {
     wasted: 0,
     unusable_from: BTreeSet::new(),
     doubted_from: None,
+    failed: Vec::new(),
     outlived_master: false,
 };
 
@@ -87,6 +104,8 @@ pub(in crate::core) struct Stored {
     #[serde(default)]
     executor: Option<ExecutorIndex>,
     #[serde(default)]
+    failed: Vec<FailedAttempt>,
+    #[serde(default)]
     outlived_master: bool,
     #[serde(default)]
     result: Option<(Attempt, Few<AtomOutcome>)>,
@@ -116,6 +135,8 @@ struct Written<'a> {
     unusable_from: &'a BTreeSet<SlaveId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     doubted_from: Option<SlaveId>,
+    #[serde(skip_serializing_if = "<[FailedAttempt]>::is_empty")]
+    failed: &'a [FailedAttempt],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     outlived_master: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +160,7 @@ impl From<Stored> for Subjob {
             wasted: stored.wasted,
             unusable_from: stored.unusable_from,
             doubted_from: stored.doubted_from,
+            failed: stored.failed,
             outlived_master: stored.outlived_master,
         };
         Self {
@@ -168,6 +190,7 @@ impl Serialize for Subjob {
             wasted: mishaps.wasted,
             unusable_from: &mishaps.unusable_from,
             doubted_from: mishaps.doubted_from,
+            failed: &mishaps.failed,
             outlived_master: mishaps.outlived_master,
             result: &self.result,
         };
@@ -191,7 +214,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Subjob>(expected).unwrap(), subjob);
         let all = concat!(
             r#"{"atoms":["a","b"],"atoms_expected_ms":[3,4],"attempts":2,"slave":7,"executor":3,"last_return":"r","#,
-            r#""last_loss":"l","slaves_lost":1,"wasted":2,"unusable_from":[5],"doubted_from":6,"outlived_master":true,"#,
+            r#""last_loss":"l","slaves_lost":1,"wasted":2,"unusable_from":[5],"doubted_from":6,"#,
+            r#""failed":[{"attempt":1,"slave":8,"executor":2,"outcomes":[{"exit_code":1,"duration_ms":3}]},"#,
+            r#"{"attempt":2,"slave":9,"outcomes":[{"exit_code":-9,"duration_ms":4}]}],"outlived_master":true,"#,
             r#""result":[2,[{"exit_code":0,"duration_ms":1,"started_at":9},{"exit_code":1,"duration_ms":2}]]}"#,
         );
         assert_eq!(text(&serde_json::from_str(all).unwrap()), all);

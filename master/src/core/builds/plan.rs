@@ -45,6 +45,15 @@ pub struct Plan {
     /// Whether it may have no atoms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_no_atoms: bool,
+    /// How often an atom that fails is run again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// Whether an atom that passes only when it is run again counts as failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky_fails: bool,
+    /// After so many failed atoms the rest is not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fail: Option<NonZeroU32>,
     /// The image of the containers that its commands run in; none for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -85,6 +94,9 @@ impl Plan {
             env: job.env,
             quotes_atoms: !job.raw_atoms,
             allow_no_atoms: job.allow_no_atoms,
+            retries: job.retries,
+            flaky_fails: job.flaky_fails,
+            max_fail: job.max_fail,
             image: job.image,
             bases: Vec::new(),
             templates: Vec::new(),
@@ -112,4 +124,12 @@ pub struct TakenTemplate {
 )]
 fn is_usual(priority: &i32) -> bool {
     *priority == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -1,6 +1,7 @@
 //! How a build gets on: its subjobs wait, go out, come back and end.
 
 use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::mishaps::FailedAttempt;
 use crate::core::builds::unstarted::{Place, Unstarted};
 use crate::core::event::AtomOutcome;
 use clusterrunner_common::clock::Timestamp;
@@ -16,6 +17,9 @@ pub struct Progress {
     /// Those that no slave has and not every slave may have: suspects, those with a result that
     /// could not be used or is doubted, and those that went out too often. They go before the others.
     pub set_aside: BTreeSet<SubjobId>,
+    /// Those that failed and are run again, once no other waits any more.
+    #[serde(default, skip_serializing_if = "Unstarted::is_empty")]
+    pub again: Unstarted,
     /// Those that a slave has: who, and the number of the hand-out.
     pub running: BTreeMap<SubjobId, (SlaveId, Attempt)>,
     /// Those whose result a slave has from an earlier life of it: who, and the number of the hand-out.
@@ -34,6 +38,7 @@ impl Build {
                     .map(|(id, subjob)| Place::of(id, subjob))
                     .collect(),
                 set_aside: BTreeSet::new(),
+                again: Unstarted::default(),
                 running: BTreeMap::new(),
                 kept: BTreeMap::new(),
             });
@@ -42,17 +47,22 @@ impl Build {
 
     /// Sorts its waiting subjobs again after the build was read from the journal.
     pub(in crate::core) fn order_unstarted(&mut self) {
-        let ordered = self.ordered_unstarted();
+        let (unstarted, again) = self.ordered_unstarted();
         if let BuildState::Building(progress) = &mut self.state {
-            progress.unstarted = ordered;
+            (progress.unstarted, progress.again) = (unstarted, again);
         }
     }
 
-    /// Those of its subjobs that wait, each where it belongs.
-    pub(in crate::core) fn ordered_unstarted(&self) -> Unstarted {
-        let ids = self.progress().into_iter().flat_map(|p| p.unstarted.iter());
-        ids.filter_map(|id| Some(Place::of(id, self.subjob(id)?)))
-            .collect()
+    /// Those of its subjobs that wait, and those that are run again, each where it belongs.
+    pub(in crate::core) fn ordered_unstarted(&self) -> (Unstarted, Unstarted) {
+        let place = |id| Some(Place::of(id, self.subjob(id)?));
+        match self.progress() {
+            Some(progress) => (
+                progress.unstarted.iter().filter_map(place).collect(),
+                progress.again.iter().filter_map(place).collect(),
+            ),
+            None => (Unstarted::default(), Unstarted::default()),
+        }
     }
 
     /// What a slave has of it.
@@ -79,7 +89,7 @@ impl Build {
         let (is_suspect, place) = (subjob.is_suspect(), Place::of(id, subjob));
         if is_suspect
             && let BuildState::Building(progress) = &mut self.state
-            && progress.unstarted.remove(place)
+            && (progress.unstarted.remove(place) || progress.again.remove(place))
         {
             progress.set_aside.insert(id);
         }
@@ -115,7 +125,7 @@ impl Build {
         handed_out.slave = Some(slave);
         handed_out.take_mishap(|mishaps| mishaps.outlived_master = false);
         if let BuildState::Building(progress) = &mut self.state {
-            if !progress.unstarted.remove(place) {
+            if !progress.unstarted.remove(place) && !progress.again.remove(place) {
                 progress.set_aside.remove(&subjob);
             }
             progress.running.insert(subjob, (slave, attempt));
@@ -127,6 +137,7 @@ impl Build {
         let place = Place::of(subjob, self.subjob_mut(subjob));
         if let BuildState::Building(progress) = &mut self.state {
             progress.unstarted.remove(place);
+            progress.again.remove(place);
             progress.set_aside.remove(&subjob);
             progress.kept.insert(subjob, (slave, attempt));
         }
@@ -163,24 +174,51 @@ impl Build {
             mishaps.last_loss = mishaps.last_return.take().filter(|_| is_poison);
         });
         finished.result = Some((attempt, outcomes.iter().copied().collect()));
+        if finished.is_flaky() {
+            self.note_flaky(subjob);
+        }
+    }
+
+    fn note_flaky(&mut self, subjob: SubjobId) {
+        let atoms = self.subjob(subjob).map_or(0, |flaky| flaky.atoms.len()) as u64;
+        self.atoms_flaky += atoms;
+        if self.flaky_fails() {
+            self.atoms_failed += atoms;
+        }
+    }
+
+    /// Keeps a failed result that does not count, since the subjob is run again.
+    pub(in crate::core) fn keep_failed(&mut self, subjob: SubjobId, failed: FailedAttempt) {
+        let known = self.subjob_mut(subjob);
+        known.mishaps_mut().failed.push(failed);
+        self.put_back(subjob);
     }
 
     pub(in crate::core) fn return_subjob(&mut self, subjob: SubjobId, reason: &str) {
         let returned = self.subjob_mut(subjob);
         returned.mishaps_mut().last_return = Some(reason.to_owned());
+        self.put_back(subjob);
+    }
+
+    /// A subjob that a slave had waits again.
+    fn put_back(&mut self, subjob: SubjobId) {
+        let returned = self.subjob_mut(subjob);
         // An exhausted subjob is set aside: there `follow_up` finds it at once and fails the build.
         let is_for_all = !returned.is_suspect()
             && !returned.is_exhausted()
             && returned.mishaps().unusable_from.is_empty()
             && returned.mishaps().doubted_from.is_none();
+        let has_failed = !returned.failed_attempts().is_empty();
         let place = Place::of(subjob, returned);
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
             progress.kept.remove(&subjob);
-            if is_for_all {
-                progress.unstarted.insert(place);
-            } else {
-                progress.set_aside.insert(subjob);
+            match (is_for_all, has_failed) {
+                (true, false) => progress.unstarted.insert(place),
+                (true, true) => progress.again.insert(place),
+                (false, _) => {
+                    progress.set_aside.insert(subjob);
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a subjob is and where it stands.
 
 use crate::core::builds::few::Few;
-use crate::core::builds::mishaps::{Mishaps, Stored};
+use crate::core::builds::mishaps::{FailedAttempt, Mishaps, Stored};
 use crate::core::event::{AtomOutcome, AtomTrouble};
 use crate::core::slaves::health::{ISOLATE_AFTER, POISON_AFTER};
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS};
@@ -64,10 +64,25 @@ impl Subjob {
         self.mishaps().slaves_lost >= ISOLATE_AFTER
     }
 
+    /// Its failed results after which it was run again, the oldest first.
+    #[must_use]
+    pub fn failed_attempts(&self) -> &[FailedAttempt] {
+        &self.mishaps().failed
+    }
+
+    /// Whether it passed only when it was run again.
+    #[must_use]
+    pub fn is_flaky(&self) -> bool {
+        self.result.is_some() && !self.failed_attempts().is_empty() && !self.has_failed()
+    }
+
     /// Whether a slave tried it in vain: it is for others, where there are any.
     pub(in crate::core) fn is_shunned_by(&self, slave: SlaveId) -> bool {
         let mishaps = self.mishaps();
-        mishaps.doubted_from == Some(slave) || mishaps.unusable_from.contains(&slave)
+        let failed_on = |failed: &FailedAttempt| failed.slave == slave;
+        mishaps.doubted_from == Some(slave)
+            || mishaps.unusable_from.contains(&slave)
+            || mishaps.failed.iter().any(failed_on)
     }
 
     /// Whether it was handed out so often without a result that its build fails. Prefetch alone does not get that

@@ -107,6 +107,14 @@ impl Cluster {
                 subjob,
                 attempt,
             }
+        } else if self.runs_again(hand_out, &outcomes) {
+            BuildFact::AttemptFailed {
+                slave,
+                subjob,
+                attempt,
+                executor,
+                outcomes,
+            }
         } else {
             BuildFact::SubjobFinished {
                 slave,
@@ -117,6 +125,13 @@ impl Cluster {
             }
         };
         Ok(when(is_new, Fact::Build(hand_out.build, fact)))
+    }
+
+    /// Whether a result does not count, since its subjob is run again.
+    fn runs_again(&self, hand_out: HandOut, outcomes: &[AtomOutcome]) -> bool {
+        let build = self.build(hand_out.build);
+        let subjob = build.and_then(|build| Some((build, build.subjob(hand_out.subjob)?)));
+        subjob.is_some_and(|(build, subjob)| build.runs_again(subjob, outcomes))
     }
 
     /// What came as a result cannot be one: the subjob goes back to the queue.

@@ -52,7 +52,10 @@ impl Cluster {
             return false;
         };
         let is_open = build.is_some_and(|build| build.progress().is_some());
+        let failed = subjob.failed_attempts();
+        let is_recorded = failed.iter().any(|failed| failed.attempt == claim.attempt);
         let is_current = subjob.result.is_none()
+            && !is_recorded
             && build.and_then(|build| build.last_attempt(claim.subjob_id)) == Some(claim.attempt);
         // Another incarnation gave the same numbers to other things.
         let is_ours = claim.incarnation.as_ref() == self.lineage.incarnation();

@@ -88,7 +88,7 @@ impl Cluster {
             }
             BuildFact::SubjobFinished { .. } => {
                 let finished = self.builds.get(&build);
-                if finished.is_some_and(|b| b.num_unstarted() == 0) {
+                if finished.is_some_and(|b| b.num_unstarted() == 0 || b.has_failed_enough()) {
                     self.dirty.endings.insert(build);
                 }
                 // While others worked on it, the rest was not worth a set-up.

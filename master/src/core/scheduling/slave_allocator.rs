@@ -21,6 +21,10 @@ use std::collections::BTreeSet;
 /// A slave is crowded where this many more builds have something there than two for each executor.
 const CROWD: usize = 8;
 
+/// How many of the subjobs that are run again are looked at for a slave. Where all of these failed on this slave, other
+/// slaves take them first.
+const AGAIN_LOOKED_AT: usize = 64;
+
 /// The next hand-out or set-up that brings work to an executor, if there is one.
 pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
     if let Some(fact) = with_setup::next(cluster) {
@@ -199,7 +203,18 @@ pub(in crate::core) fn next_subjob(
     }
     let mut aside = open(build).filter(|(_, subjob)| may_have(cluster, slave, build, subjob));
     let first = aside.next().map(|(id, _)| id);
-    first.or_else(|| build.progress()?.unstarted.front())
+    first
+        .or_else(|| build.progress()?.unstarted.front())
+        .or_else(|| next_again(cluster, slave, build))
+}
+
+/// The subjob that is run again next on a slave. It goes to a slave on which it has not failed; to another only if there
+/// is no such slave.
+fn next_again(cluster: &Cluster, slave: &Slave, build: &Build) -> Option<SubjobId> {
+    let again = build.progress()?.again.iter().take(AGAIN_LOOKED_AT);
+    let mut again = again.filter_map(|id| Some((id, build.subjob(id)?)));
+    let fitting = again.find(|(_, subjob)| may_have(cluster, slave, build, subjob));
+    fitting.map(|(id, _)| id)
 }
 
 pub(in crate::core) fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &Subjob)> {
@@ -228,7 +243,7 @@ pub(in crate::core) fn num_allowed(cluster: &Cluster, build: &Build) -> usize {
 /// How many more executors the build could keep busy now.
 pub(in crate::core) fn num_missing(cluster: &Cluster, build: &Build) -> usize {
     let waiting = match build.progress() {
-        Some(progress) => progress.unstarted.len() + open(build).count(),
+        Some(progress) => progress.unstarted.len() + progress.again.len() + open(build).count(),
         None => build.num_unstarted(),
     };
     waiting.min(num_allowed(cluster, build))

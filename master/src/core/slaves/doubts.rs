@@ -268,13 +268,14 @@ impl Cluster {
         })
     }
 
-    /// A result that counts. Called before the build counts it.
+    /// A result that counts, or the failed one of a subjob that is run again. Called before the build takes it.
     pub(in crate::core) fn note_outcome(
         &mut self,
         slave: SlaveId,
         build: BuildId,
         subjob: SubjobId,
         outcomes: &[AtomOutcome],
+        counts: bool,
     ) {
         let tenor = tenor(outcomes);
         let known = self.slave(slave).zip(self.build(build));
@@ -300,7 +301,9 @@ impl Cluster {
         self.change_record(slave, |record| {
             let streak = &mut record.streak;
             streak.recorded.retain(|id, _| told.contains(id));
-            *streak.recorded.entry(build).or_default() += outcomes.len() as u64;
+            if counts {
+                *streak.recorded.entry(build).or_default() += outcomes.len() as u64;
+            }
             streak.length += u32::from(!is_shared);
         });
     }

@@ -41,7 +41,7 @@ mod world;
 use super::scenario::Scenario;
 use super::statuses::check_told;
 use crate::core::MAX_DEATHS;
-use crate::core::builds::build::{BuildState, POISON_EXIT_CODE};
+use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
 use crate::core::event::{AtomOutcome, AtomTrouble, BuildFact, Fact, FarmFact, SlaveFact};
 use crate::core::slaves::health::POISON_AFTER;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
@@ -115,6 +115,20 @@ struct Tally {
     lost_with_a_queue: usize,
     /// Failed results that were run elsewhere before they counted.
     results_doubted: usize,
+    /// Failed results after which an atom was run again.
+    attempts_failed: usize,
+    /// Hand-outs of atoms that had failed to another slave than the one they failed on.
+    retried_elsewhere: usize,
+    /// Slaves that were lost while they ran an atom that had failed before.
+    lost_in_a_retry: usize,
+    /// Builds that were canceled while an atom that had failed before ran or waited.
+    canceled_in_a_retry: usize,
+    /// Masters that started again while an atom that had failed waited.
+    restarted_before_a_retry: usize,
+    /// Atoms that passed only when they were run again.
+    flaky: usize,
+    /// Builds of which a rest was not run, since too many atoms had failed.
+    cut_short: usize,
     /// Quarantines that ended by themselves.
     probes: usize,
     /// Builds whose preparing killed the master as often as it may.
@@ -259,7 +273,10 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
         }
         let command = &build.plan.as_ref().unwrap().command;
         for subjob in &build.subjobs {
-            let (attempt, found) = subjob.result.as_ref().unwrap();
+            let Some((attempt, found)) = &subjob.result else {
+                assert!(build.has_failed_enough(), "{build:?}");
+                continue;
+            };
             for (atom, found) in subjob.atoms.iter().zip(found) {
                 // An innocent atom that machines died with three times, by chance, is poison too.
                 if found.trouble.is_some() {
@@ -276,9 +293,30 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
                 assert!(is_right || *found == SICK_OUTCOME, "{build:?}");
             }
             assert_eq!(found.len(), subjob.atoms.len());
+            check_failed_attempts(build, subjob);
         }
     }
     world.master.tally
+}
+
+/// What a subjob was run again for is a failed result of each hand-out that is recorded, and there are no more than may be.
+fn check_failed_attempts(build: &Build, subjob: &Subjob) {
+    let failed = subjob.failed_attempts();
+    assert!(failed.len() <= build.retries() as usize, "{build:?}");
+    let command = &build.plan.as_ref().unwrap().command;
+    for failed in failed {
+        for (atom, found) in subjob.atoms.iter().zip(&failed.outcomes) {
+            assert_ne!(found.exit_code, 0, "{build:?}");
+            let is_right = *found == oracle(&format!("{atom} {command}"), failed.attempt);
+            assert!(is_right || *found == SICK_OUTCOME, "{build:?}");
+        }
+    }
+    let may_run_again = failed.len() < build.retries() as usize && !subjob.is_exhausted();
+    let is_poison = subjob.is_poison();
+    assert!(
+        !subjob.has_failed() || is_poison || !may_run_again,
+        "{build:?}"
+    );
 }
 
 /// What users and slaves were told has come to stay.
@@ -299,9 +337,12 @@ fn check_promises(world: &World) {
     }
     for hand_out in &world.master.acknowledged {
         let build = find(hand_out.build).unwrap();
-        let result = build.subjob(hand_out.subjob).unwrap().result.as_ref();
-        let attempt = result.map(|(attempt, _)| *attempt);
-        assert_eq!(attempt, Some(hand_out.attempt), "{hand_out:?} was heard");
+        let subjob = build.subjob(hand_out.subjob).unwrap();
+        let counted = subjob.result.iter().map(|(attempt, _)| *attempt);
+        let failed = subjob.failed_attempts().iter();
+        let mut recorded = counted.chain(failed.map(|failed| failed.attempt));
+        let is_recorded = recorded.any(|attempt| attempt == hand_out.attempt);
+        assert!(is_recorded, "{hand_out:?} was heard");
     }
 }
 
@@ -336,6 +377,9 @@ const POISON: &str = " export POISON=1;";
 /// What makes an atom fail wherever it runs.
 const BROKEN: &str = " export BROKEN=1;";
 
+/// What makes an atom pass or fail by chance.
+const FLAKY: &str = " export FLAKY=1;";
+
 /// The project whose preparing kills the master, each time.
 const DEADLY: u64 = 3;
 
@@ -356,8 +400,10 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
     let bits = command
         .bytes()
         .fold(0, |bits, byte| random::mix(bits ^ u64::from(byte)));
+    let is_unlucky = command.contains(FLAKY)
+        && random::mix(bits.wrapping_add(u64::from(attempt.0))).is_multiple_of(2);
     AtomOutcome {
-        exit_code: i32::from(bits % 4 == 0 || command.contains(BROKEN)),
+        exit_code: i32::from(bits % 4 == 0 || is_unlucky || command.contains(BROKEN)),
         duration_ms: random::mix(bits ^ u64::from(attempt.0)) % MOST_MS,
         trouble: None,
         started_at: None,
@@ -375,6 +421,7 @@ fn check_history(farm: &Scenario) {
     // What is only to be delivered; a set-up that fails is no matter of that.
     let mut kept: BTreeSet<(Key, Attempt)> = BTreeSet::new();
     let mut results: BTreeSet<Key> = BTreeSet::new();
+    let mut failed: BTreeSet<(Key, Attempt)> = BTreeSet::new();
     let mut over: BTreeSet<BuildId> = BTreeSet::new();
     // How many incarnations there were, when each build was queued, and at each subjob's last hand-out.
     let mut incarnation = 0;
@@ -420,6 +467,19 @@ fn check_history(farm: &Scenario) {
             }
             Fact::Build(
                 build,
+                BuildFact::AttemptFailed {
+                    slave,
+                    subjob,
+                    attempt,
+                    ..
+                },
+            ) => {
+                let key = (*build, *subjob);
+                assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
+                assert!(failed.insert((key, *attempt)), "{event:?}");
+            }
+            Fact::Build(
+                build,
                 BuildFact::SubjobReturned {
                     slave,
                     subjob,
@@ -460,6 +520,7 @@ fn check_history(farm: &Scenario) {
                         "{event:?}"
                     );
                     assert_eq!(held.insert(key, (*slave, one.attempt)), None, "{event:?}");
+                    assert!(!failed.contains(&(key, one.attempt)), "{event:?}");
                     kept.insert((key, one.attempt));
                 }
             }
@@ -527,7 +588,7 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 82] {
+    fn parts(&mut self) -> [&mut usize; 89] {
         [
             &mut self.finished,
             &mut self.failed,
@@ -576,6 +637,13 @@ impl Tally {
             &mut self.handed_out_with_setup,
             &mut self.lost_with_a_queue,
             &mut self.results_doubted,
+            &mut self.attempts_failed,
+            &mut self.retried_elsewhere,
+            &mut self.lost_in_a_retry,
+            &mut self.canceled_in_a_retry,
+            &mut self.restarted_before_a_retry,
+            &mut self.flaky,
+            &mut self.cut_short,
             &mut self.probes,
             &mut self.deadly,
             &mut self.disks_restored,

@@ -146,6 +146,6 @@ async fn printed_cause(api: &Api, known: &Known) -> Option<String> {
         offset_line: None,
     };
     let place = (known.build, SubjobId(0), AtomId(0));
-    let printed = api.printed.0.piece(place, last).await.ok()?;
+    let printed = api.printed.0.piece(place, None, last).await.ok()?;
     failure_in(&printed.content)
 }

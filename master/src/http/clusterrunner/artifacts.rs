@@ -39,8 +39,9 @@ pub(super) async fn list(
     State(api): State<Api>,
     Path(atom): Path<AtomPlace>,
     PageOfRows(page): PageOfRows,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<ArtifactsBody>, ApiError> {
-    let attempt = attempt(&api, atom).await?;
+    let attempt = attempt(&api, atom, query.as_deref()).await?;
     let (build, subjob, id) = atom;
     let wanted = page.range(usize::MAX);
     let read = in_thread(&api, move |results| {
@@ -62,7 +63,7 @@ pub(super) async fn one(
 ) -> Result<Response, ApiError> {
     let atom = (build, subjob, id);
     let sending = api.downloads.take_file()?;
-    let attempt = attempt(&api, atom).await?;
+    let attempt = attempt(&api, atom, query.as_deref()).await?;
     let name = path.clone();
     let opened = in_thread(&api, move |results| {
         results.artifact(build, (subjob, attempt, id), &path)
@@ -108,12 +109,13 @@ fn stream(file: Artifact, turns: Turns) -> impl Stream<Item = io::Result<Bytes>>
     })
 }
 
-/// The hand-out whose result an atom has.
-async fn attempt(api: &Api, atom: AtomPlace) -> Result<Attempt, ApiError> {
+/// The attempt that a query asks for, else the last one with a result.
+async fn attempt(api: &Api, atom: AtomPlace, query: Option<&str>) -> Result<Attempt, ApiError> {
+    let wanted = super::console::attempt(query.unwrap_or_default())?;
     let (build, subjob, id) = atom;
     let none = || ApiError::NoArtifacts(build, subjob, id);
-    let place = api.consoles().place(atom).await;
-    match place.map_err(|error| super::console::in_words_of_the_master(error, none()))? {
+    let place = api.consoles().place(atom, wanted).await;
+    match place.map_err(|error| super::console::of_attempt(error, atom, none()))? {
         Place::Here(attempt) => Ok(attempt),
         Place::OnSlave(_) | Place::Nowhere => Err(none()),
     }

@@ -1,5 +1,6 @@
 //! Submitting a build, and canceling one.
 
+use super::again::Again;
 use super::error::ApiError;
 use super::{Api, Path};
 use crate::coordinator::Gone;
@@ -32,18 +33,21 @@ pub(super) async fn submit(
     Extension(caller): Extension<Caller>,
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
-    let request = checked(&body, &api.remote_files)?;
-    check_job(&request).await?;
+    let command = match Again::from_json(&body)? {
+        Some(again) => again.command(&api, caller).await?,
+        None => {
+            let request = checked(&body, &api.remote_files)?;
+            check_job(&request).await?;
+            if let Some(before) = request.retry_of {
+                may_change(&api, caller, before).await?;
+            }
+            let (by, request) = (actor(caller), Box::new(request));
+            Command::QueueBuild { by, request }
+        }
+    };
     let warnings = ignored(&body);
     api.space.check(0)?;
-    let request = Box::new(request);
-    let events = api
-        .cluster
-        .command(Command::QueueBuild {
-            by: actor(caller),
-            request,
-        })
-        .await?;
+    let events = api.cluster.command(command).await?;
     let queued = events.iter().find_map(|event| match &event.fact {
         Fact::Build(build, BuildFact::Queued { .. }) => Some(*build),
         _ => None,
@@ -143,22 +147,32 @@ impl FromRequestParts<Arc<Api>> for Changed {
         let Path(build) = build.map_err(|_| ApiError::NoRoute)?;
         let caller = parts.extensions.get::<Caller>().copied();
         let caller = caller.unwrap_or(Caller::Nobody);
-        api.builds.check(build).await?;
-        if let Caller::User(_) = caller {
-            let look = move |cluster: &Cluster| {
-                let project = cluster.project_of(build);
-                project.map_or(Access::None, |project| {
-                    access(caller, Subject::Project(project), true)
-                })
-            };
-            match api.cluster.read(look).await? {
-                Access::None => return Err(Refusal::UnknownBuild(build).into()),
-                Access::Read => return Err(ApiError::Forbidden(NOT_YOURS)),
-                Access::Use | Access::Own | Access::Admin => {}
-            }
-        }
+        may_change(api, caller, build).await?;
         let by = actor(caller);
         Ok(Self { build, by })
+    }
+}
+
+/// Whether there is this build and the caller may change it, or run it again.
+pub(super) async fn may_change(
+    api: &Arc<Api>,
+    caller: Caller,
+    build: BuildId,
+) -> Result<(), ApiError> {
+    api.builds.check(build).await?;
+    let Caller::User(_) = caller else {
+        return Ok(());
+    };
+    let look = move |cluster: &Cluster| {
+        let project = cluster.project_of(build);
+        project.map_or(Access::None, |project| {
+            access(caller, Subject::Project(project), true)
+        })
+    };
+    match api.cluster.read(look).await? {
+        Access::None => Err(Refusal::UnknownBuild(build).into()),
+        Access::Read => Err(ApiError::Forbidden(NOT_YOURS)),
+        Access::Use | Access::Own | Access::Admin => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::caller::CallError;
-use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 use clusterrunner_common::process::console::DEFAULT_MAX_LINES;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use tokio_util::io::ReaderStream;
@@ -37,17 +37,23 @@ pub(super) async fn console(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = query.as_deref().unwrap_or_default();
+    let attempt = attempt(query)?;
     if let Some(first) = first_byte(query)? {
-        return stream(&api, atom, first).await;
+        return stream(&api, atom, attempt, first).await;
     }
-    let piece = api.consoles().piece(atom, lines(query)?).await;
+    let piece = api.consoles().piece(atom, attempt, lines(query)?).await;
     Ok(Json(piece.map_err(|error| of_atom(error, atom))?).into_response())
 }
 
 /// All that an ended atom printed from a byte on, as it is.
-async fn stream(api: &Api, atom: AtomPlace, first: u64) -> Result<Response, ApiError> {
+async fn stream(
+    api: &Api,
+    atom: AtomPlace,
+    attempt: Option<Attempt>,
+    first: u64,
+) -> Result<Response, ApiError> {
     let consoles = api.consoles();
-    let place = consoles.place(atom).await;
+    let place = consoles.place(atom, attempt).await;
     let Place::Here(attempt) = place.map_err(|error| of_atom(error, atom))? else {
         let error = "'offset_byte' is for atoms that have ended; ask for lines of this one.";
         return Err(ApiError::Invalid(error.to_owned()));
@@ -102,15 +108,32 @@ pub(super) async fn setup(
         .map_err(|error| in_words_of_the_master(error, missing))
 }
 
-fn of_atom(error: ConsoleFailure, (build, subjob, atom): AtomPlace) -> ApiError {
-    in_words_of_the_master(error, ApiError::NoConsole(build, subjob, atom))
+fn of_atom(error: ConsoleFailure, atom: AtomPlace) -> ApiError {
+    let (build, subjob, id) = atom;
+    of_attempt(error, atom, ApiError::NoConsole(build, subjob, id))
+}
+
+/// The same where something else than a console may be missing.
+pub(super) fn of_attempt(
+    error: ConsoleFailure,
+    (_, subjob, atom): AtomPlace,
+    missing: ApiError,
+) -> ApiError {
+    if let ConsoleFailure::UnknownAttempt(attempt, known) = error {
+        return ApiError::UnknownAttempt {
+            atom: (subjob, atom),
+            attempt,
+            known,
+        };
+    }
+    in_words_of_the_master(error, missing)
 }
 
 pub(super) fn in_words_of_the_master(error: ConsoleFailure, missing: ApiError) -> ApiError {
     match error {
         ConsoleFailure::Read(error) => error.into(),
         ConsoleFailure::UnknownAtom(atom) => ApiError::UnknownAtom(atom),
-        ConsoleFailure::Missing => missing,
+        ConsoleFailure::Missing | ConsoleFailure::UnknownAttempt(..) => missing,
         ConsoleFailure::Damaged(build, error) => ApiError::DamagedResults(build, error),
         ConsoleFailure::Disk(error) => disk(error),
         ConsoleFailure::Piece(error) => error.into(),
@@ -146,6 +169,20 @@ pub(super) fn first_byte(query: &str) -> Result<Option<u64>, ApiError> {
         ApiError::Invalid(error.to_owned())
     })?;
     Ok(Some(first))
+}
+
+/// The `attempt` of a query, which is asked for.
+pub(super) fn attempt(query: &str) -> Result<Option<Attempt>, ApiError> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut wanted = pairs.filter(|(name, _)| *name == "attempt");
+    let Some((name, value)) = wanted.next() else {
+        return Ok(None);
+    };
+    let attempt = u32::try_from(number(name, value)?).ok();
+    let attempt = attempt.filter(|attempt| *attempt > 0).map(Attempt);
+    attempt.map(Some).ok_or_else(|| {
+        ApiError::Invalid("'attempt' must be the number of an attempt, from 1.".to_owned())
+    })
 }
 
 /// Reads `max_lines` and `offset_line` of a query; other parameters mean nothing here.
@@ -195,6 +232,21 @@ mod tests {
         assert_eq!(parse("max_lines=7&offset_byte=8"), Ok(Some(8)));
         for wrong in ["offset_byte=-1", "offset_byte=x", "offset_byte="] {
             assert!(parse(wrong).unwrap_err().contains("'offset_byte' must be "));
+        }
+    }
+
+    #[test]
+    fn an_attempt_is_read_from_the_query() {
+        let parse = |query: &str| attempt(query).map_err(|error| error.to_string());
+        assert_eq!(parse("max_lines=7"), Ok(None));
+        assert_eq!(parse("max_lines=7&attempt=2"), Ok(Some(Attempt(2))));
+        for wrong in [
+            "attempt=0",
+            "attempt=-1",
+            "attempt=last",
+            "attempt=5000000000",
+        ] {
+            assert!(parse(wrong).unwrap_err().contains("'attempt' must be "));
         }
     }
 

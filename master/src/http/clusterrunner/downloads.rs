@@ -21,6 +21,7 @@ use httpdate::fmt_http_date;
 use std::io;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
 
 const TAR: &str = "application/x-tar";
 const ZIP: &str = "application/zip";
@@ -255,7 +256,10 @@ async fn partial(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
         return Err(ApiError::NoArchive { build, why });
     }
     let made = in_thread(api, move |results| {
-        results.partial_archive(build, &content.results, &content.failures)
+        let (counted, failed) = (content.results, &content.failed_attempts);
+        let all =
+            results.with_failed_attempts(build, counted, failed, &CancellationToken::new())?;
+        results.partial_archive(build, &all, &content.failures)
     });
     match made.await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -298,7 +302,10 @@ async fn content_of(api: &Api, build: BuildId) -> Result<ArchiveContent, ApiErro
 async fn made_again(api: &Api, build: BuildId) -> Result<io::Result<BuildArchive>, ApiError> {
     let content = content_of(api, build).await?;
     let made = in_thread(api, move |results| {
-        results.archive_again(build, &content.results, &content.failures)
+        let (counted, failed) = (content.results, &content.failed_attempts);
+        let all =
+            results.with_failed_attempts(build, counted, failed, &CancellationToken::new())?;
+        results.archive_again(build, &all, &content.failures)
     });
     Ok(made.await)
 }

@@ -17,7 +17,7 @@ use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::git::GitUrlError;
 use clusterrunner_common::http::{failure, refusal};
-use clusterrunner_common::ids::{AtomId, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::JobConfigError;
 use clusterrunner_common::process::console::ConsoleError;
 use clusterrunner_common::remote_files::RemoteFileError;
@@ -72,6 +72,16 @@ pub(crate) enum ApiError {
     MustSign(SignatureError),
     #[error("Invalid atom id: {0}.")]
     UnknownAtom(AtomId),
+    #[error(
+        "Atom {0}_{1} has no attempt {attempt}. {2}",
+        .atom.0, .atom.1, attempts_known(.known)
+    )]
+    UnknownAttempt {
+        atom: (SubjobId, AtomId),
+        attempt: Attempt,
+        /// Those that it has.
+        known: Vec<Attempt>,
+    },
     #[error("Requested slave (slave_id={0}) does not exist.")]
     UnknownSlave(SlaveId),
     #[error("Console output does not exist on this host for build {0}, subjob {1}, atom {2}.")]
@@ -209,6 +219,16 @@ impl From<CommandFailure> for ApiError {
     }
 }
 
+/// Which attempts an atom has, in a sentence.
+fn attempts_known(known: &[Attempt]) -> String {
+    let known: Vec<String> = known.iter().map(Attempt::to_string).collect();
+    match known.as_slice() {
+        [] => "It has none yet.".to_owned(),
+        [only] => format!("It has only attempt {only}."),
+        several => format!("It has the attempts {}.", several.join(", ")),
+    }
+}
+
 impl ApiError {
     /// The request is not as it should be.
     pub(super) fn invalid(error: impl Into<String>) -> Self {
@@ -231,6 +251,7 @@ impl ApiError {
             | Self::NoSnapshot
             | Self::NoApp
             | Self::UnknownAtom(_)
+            | Self::UnknownAttempt { .. }
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }
             | Self::NoSetup(_)

@@ -307,7 +307,7 @@ fn subjobs_of(
         let may_be_wanted = match filter {
             None => true,
             Some(SubjobFilter::InProgress) => !has_result,
-            Some(SubjobFilter::Failed) => has_result && subjob.has_failed(),
+            Some(SubjobFilter::Failed) => has_result && build.has_failed(subjob),
         };
         let runs = may_be_wanted.then(|| running.runs(cluster, build, id))?;
         let is_idle = filter == Some(SubjobFilter::InProgress) && runs == Runs::No;

@@ -14,13 +14,14 @@ pub(super) use steps::{atomizers, merged, of_slave, steps_on_slaves, stored_step
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
+use crate::core::builds::mishaps::FailedAttempt;
 use crate::core::event::AtomOutcome;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{
-    AtomState, AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, SettingUpView,
-    SlaveView, SubjobView,
+    AtomState, AtomView, AttemptView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView,
+    SettingUpView, SlaveView, SubjobView,
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -178,6 +179,10 @@ fn assemble<'a>(
         num_atoms_failed: build.atoms_failed,
         num_atoms_in_progress: num_atoms_in_progress(build),
         num_atoms_in_trouble: build.atoms_in_trouble,
+        retry_of: build.request.retry_of,
+        failing: Some(build.atoms_failed > 0),
+        num_atoms_not_run: Some(build.num_not_run()),
+        num_atoms_flaky: Some(build.atoms_flaky),
         warnings: build.warnings.clone(),
         lacks_atoms: build.lacks_atoms(),
         seconds_left: seconds_left(build),
@@ -208,8 +213,16 @@ fn details(build: &Build, num_subjobs: usize) -> Option<String> {
     }
     let (done, total) = (build.num_finished, num_subjobs);
     let percent = 100.0 * done as f64 / total as f64;
+    let cut_short = match build.is_cut_short() {
+        true => format!(
+            " The other {} were not run, since {} had failed.",
+            build.num_not_run(),
+            build.atoms_failed
+        ),
+        false => String::new(),
+    };
     Some(format!(
-        "{done} of {total} subjobs are complete ({percent:.1}%)."
+        "{done} of {total} subjobs are complete ({percent:.1}%).{cut_short}"
     ))
 }
 
@@ -225,10 +238,10 @@ fn failed_atoms<'a>(
     }
     // Mostly there are none, and there may be very many subjobs.
     let failed = usize::try_from(build.atoms_failed).unwrap_or(usize::MAX);
-    let has_failed = |(_, subjob): &(SubjobId, &Subjob)| subjob.has_failed();
+    let has_failed = |(_, subjob): &(SubjobId, &Subjob)| build.has_failed(subjob);
     let subjobs = subjobs.filter(has_failed).take(failed);
     let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob, Runs::No));
-    let atoms = atoms.filter(|atom| atom.exit_code.is_some_and(|code| code != 0));
+    let atoms = atoms.filter(AtomView::has_failed);
     Some(atoms.take(failed).collect())
 }
 
@@ -257,7 +270,8 @@ fn seconds_left(build: &Build) -> Option<f64> {
     let working = executors.min(held);
     let working_ms = held_ms.saturating_mul(working).checked_div(held);
     let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
-    let waiting_ms = progress.unstarted.expected_ms() + aside.sum::<u64>();
+    let unstarted_ms = progress.unstarted.expected_ms();
+    let waiting_ms = unstarted_ms + progress.again.expected_ms() + aside.sum::<u64>();
     let all_ms = waiting_ms.saturating_add(held_ms) - working_ms.unwrap_or(0) / 2;
     let left_ms = all_ms.checked_div(executors)?.max(longest / 2);
     (left_ms > 0).then(|| seconds_of(&left_ms))
@@ -317,6 +331,8 @@ pub(crate) fn atoms(
     let is_shell_text = !build.quotes_atoms();
     let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     let attempt = attempt(build, id, subjob, runs);
+    let is_cut_short = build.is_cut_short();
+    let (is_flaky, fails_as_flaky) = (subjob.is_flaky(), build.fails_as_flaky(subjob));
     (0..)
         .map(AtomId)
         .zip(&subjob.atoms)
@@ -333,6 +349,7 @@ pub(crate) fn atoms(
                 (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
                 (None, Runs::Unsaid) => AtomState::InProgress,
                 (None, Runs::CutOff) => AtomState::Canceled,
+                (None, Runs::No) if is_cut_short => AtomState::NotRun,
                 (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
             };
             let usage = outcome.and_then(|outcome| outcome.usage);
@@ -360,6 +377,9 @@ pub(crate) fn atoms(
                     (None, running) => running.map(|atom| atom.executor_id),
                 },
                 attempt: attempt.filter(|_| state != AtomState::NotStarted),
+                failed_attempts: failed_attempts(build, subjob, atom),
+                is_flaky,
+                fails_as_flaky,
                 signal: outcome.and_then(AtomOutcome::signal),
                 timed_out_after: outcome.and_then(AtomOutcome::timed_out_after),
                 output_bytes: usage.map(|usage| usage.output_bytes),
@@ -367,6 +387,26 @@ pub(crate) fn atoms(
                 cpu_seconds: processes.map(ProcessUsage::cpu_seconds),
             }
         })
+}
+
+/// The attempts at an atom after which the atom was run again.
+fn failed_attempts(build: &Build, subjob: &Subjob, atom: AtomId) -> Vec<AttemptView> {
+    let attempt = |failed: &FailedAttempt| {
+        let outcome = failed.outcomes.get(atom.0 as usize)?;
+        Some(AttemptView {
+            attempt: failed.attempt,
+            exit_code: outcome.exit_code,
+            signal: outcome.signal(),
+            trouble: outcome.trouble.map(|trouble| trouble.to_string()),
+            actual_time: seconds(outcome),
+            started_at: outcome.started_at.map(Timestamp::as_unix_seconds),
+            slave_id: failed.slave,
+            slave_url: build.slave_urls.get(&failed.slave).cloned(),
+            executor_id: failed.executor,
+        })
+    };
+    let failed = subjob.failed_attempts().iter();
+    failed.filter_map(attempt).collect()
 }
 
 /// The hand-out of a subjob that counts, or that runs.

@@ -30,7 +30,7 @@ impl Failed {
         };
         let steps = (self.build, SubjobId(0), AtomId(0));
         // Without its console, its exit code is told.
-        let printed = api.streams.consoles.piece(steps, lines).await.ok()?;
+        let printed = api.streams.consoles.piece(steps, None, lines).await.ok()?;
         failure_in(&printed.content)
     }
 }

@@ -74,7 +74,7 @@ impl Archive {
             blocks.push(keep_report(store, report)?);
         }
         let made_of = MadeOf {
-            results: results.len() as u64,
+            results: Self::num_counted(results),
             index: store.index_now()?,
         };
         let archive = Self::of(blocks, failures, Timestamp::now(), Some(made_of))?;

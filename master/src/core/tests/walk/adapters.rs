@@ -3,7 +3,7 @@
 use super::hosting::content;
 use super::master::{Asked, machine_at};
 use super::world::{Happening, World};
-use super::{BROKEN, DEADLY, POISON, oracle};
+use super::{BROKEN, DEADLY, FLAKY, POISON, oracle};
 use crate::core::command::Command;
 use crate::core::effect::{Effect, MadeResult};
 use crate::core::instances::orders::latest_orders;
@@ -17,6 +17,7 @@ fn is_deadly(request: &BuildRequest) -> bool {
 }
 
 impl World {
+    #[expect(clippy::too_many_lines, reason = "an arm for each effect")]
     pub(super) fn carry_out(&mut self, turn: Turn) {
         for effect in latest_orders(turn.effects) {
             match effect {
@@ -34,6 +35,7 @@ impl World {
                 Effect::Archive {
                     build,
                     results,
+                    failed_attempts,
                     made,
                     product,
                     failures: _,
@@ -42,14 +44,15 @@ impl World {
                         self.make_result(build, made);
                     }
                     let archived = self.master.farm.cluster.build(build).unwrap();
-                    assert_eq!(
-                        results.len(),
-                        archived.subjobs.len(),
+                    let is_whole = results.len() == archived.subjobs.len();
+                    assert!(
+                        is_whole || archived.has_failed_enough(),
                         "{build} lacks results"
                     );
                     let stored = self.master.results.get(&build);
                     let is_there = |key| stored.is_some_and(|stored| stored.contains(key));
-                    let report = if !results.iter().all(is_there) {
+                    let mut all = results.iter().chain(&failed_attempts);
+                    let report = if !all.all(is_there) {
                         // Only a wrong disk loses results, or the fact that they were removed.
                         assert!(self.branch > 0, "a result of build {build} is not stored");
                         let reason = "a result is not there".to_owned();
@@ -196,6 +199,20 @@ impl World {
         }
         if let Some(atom) = poison.and_then(|index| plan.atoms.get_mut(index)) {
             atom.push_str(POISON);
+        }
+        // What chance there is here is of the build, so that builds without retries walk as ever.
+        let kind = super::random::mix(build.0 + u64::from(num_atoms));
+        plan.retries = u32::try_from(kind % 4).unwrap();
+        plan.flaky_fails = kind.is_multiple_of(3);
+        plan.max_fail = match kind / 8 % 4 {
+            0 => NonZeroU32::new(1),
+            1 => NonZeroU32::new(3),
+            _ => None,
+        };
+        if plan.retries > 0 {
+            for atom in plan.atoms.iter_mut().step_by(4) {
+                atom.push_str(FLAKY);
+            }
         }
         // Now and then a build is broken as a whole.
         if self.random.happens(100) {

@@ -3,6 +3,7 @@
 use super::plan::MOST_EXECUTORS;
 use super::{Tally, is_of_failures};
 use crate::core::Cluster;
+use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
 use crate::core::event::{
     AccountFact, Bound, BuildFact, Fact, FarmFact, InstanceFact, ProjectFact, SlaveFact,
@@ -11,8 +12,10 @@ use crate::core::event::{
 use crate::core::slaves::slave::BuildOnSlave;
 use crate::core::templates::refusal::TemplateRefusal;
 use crate::core::tests::scenario::Turn;
+use std::sync::Arc;
 
 impl Tally {
+    #[expect(clippy::too_many_lines, reason = "an arm for each fact")]
     pub(super) fn count(&mut self, turn: &Turn, is_result: bool, cluster: &Cluster) {
         let suspected = turn.events.iter();
         let suspected = suspected.filter(|event| {
@@ -40,7 +43,34 @@ impl Tally {
                 Fact::Farm(FarmFact::IdsReserved { .. }) => self.ids_reserved += 1,
                 Fact::Build(_, BuildFact::Finished) => self.finished += 1,
                 Fact::Build(_, BuildFact::Failed { .. }) => self.failed += 1,
-                Fact::Build(_, BuildFact::Canceled) => self.canceled += 1,
+                Fact::Build(build, BuildFact::Canceled) => {
+                    self.canceled += 1;
+                    let build = cluster.build(*build);
+                    let is_tried = |subjob: &Arc<Subjob>| {
+                        subjob.result.is_none() && !subjob.failed_attempts().is_empty()
+                    };
+                    let is_tried = build.is_some_and(|build| build.subjobs.iter().any(is_tried));
+                    self.canceled_in_a_retry += usize::from(is_tried);
+                }
+                Fact::Build(build, BuildFact::ArchivingStarted) => {
+                    let build = cluster.build(*build);
+                    self.cut_short += usize::from(build.is_some_and(Build::is_cut_short));
+                }
+                Fact::Build(_, BuildFact::AttemptFailed { .. }) => self.attempts_failed += 1,
+                Fact::Build(build, BuildFact::SubjobFinished { subjob, .. }) => {
+                    let subjob = cluster.build(*build).and_then(|b| b.subjob(*subjob));
+                    self.flaky += usize::from(subjob.is_some_and(Subjob::is_flaky));
+                }
+                Fact::Build(build, BuildFact::SubjobSuspected { subjob, .. }) => {
+                    let subjob = cluster.build(*build).and_then(|b| b.subjob(*subjob));
+                    let is_tried = subjob.is_some_and(|s| !s.failed_attempts().is_empty());
+                    self.lost_in_a_retry += usize::from(is_tried);
+                }
+                Fact::Farm(FarmFact::MasterStarted { .. }) => {
+                    let mut progress = cluster.builds().filter_map(|build| build.progress());
+                    let waits = progress.any(|progress| !progress.again.is_empty());
+                    self.restarted_before_a_retry += usize::from(waits);
+                }
                 Fact::Build(_, BuildFact::StatusPosted { .. }) => self.statuses_posted += 1,
                 Fact::Slave(_, SlaveFact::Lost { .. }) => self.slaves_lost += 1,
                 Fact::Slave(_, SlaveFact::Ended) => self.slaves_shut_down += 1,
@@ -83,7 +113,18 @@ impl Tally {
                 Fact::Project(_, ProjectFact::Deleted) => self.projects_deleted += 1,
                 Fact::Build(_, BuildFact::Cleared) => self.cleared += 1,
                 Fact::Slave(_, SlaveFact::Forgotten) => self.slaves_forgotten += 1,
-                Fact::Build(build, BuildFact::SubjobHandedOut { slave, attempt, .. }) => {
+                Fact::Build(
+                    build,
+                    BuildFact::SubjobHandedOut {
+                        slave,
+                        subjob,
+                        attempt,
+                    },
+                ) => {
+                    let tried = cluster.build(*build).and_then(|b| b.subjob(*subjob));
+                    let tried = tried.map_or(&[][..], Subjob::failed_attempts);
+                    let is_elsewhere = tried.first().is_some_and(|failed| failed.slave != *slave);
+                    self.retried_elsewhere += usize::from(is_elsewhere);
                     let slave = cluster.slave(*slave);
                     let place = slave.and_then(|slave| slave.builds.get(build));
                     let is_early = matches!(place, Some(BuildOnSlave::SettingUp { .. }));

@@ -69,6 +69,9 @@ impl World {
                 build,
                 BuildFact::SubjobFinished {
                     subjob, attempt, ..
+                }
+                | BuildFact::AttemptFailed {
+                    subjob, attempt, ..
                 },
             ) => Some((*build, *subjob, *attempt)),
             _ => None,

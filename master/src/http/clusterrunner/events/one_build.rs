@@ -55,6 +55,7 @@ impl BuildChanges {
                 self.subjobs.extend((0..number).map(SubjobId));
             }
             BuildFact::SubjobFinished { subjob, .. }
+            | BuildFact::AttemptFailed { subjob, .. }
             | BuildFact::SubjobReturned { subjob, .. }
             | BuildFact::SubjobSuspected { subjob, .. }
             | BuildFact::SubjobPoisoned { subjob, .. }

@@ -14,7 +14,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          result: 'NO_FAILURES'|'FAILURE'|'CANCELED'|null, request_params: {any}, \
          state_timestamps: {any}, artifacts: string|null, commit: string|null, job_name: string|null, \
          num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
-         num_atoms_in_trouble: integer, warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
+         num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, \
+         warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
          slaves_setting_up: [SettingUp]",
     ),
     (
@@ -28,10 +29,15 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     (
         "Atom",
         "command_string: string, name?: string, value?: string, expected_time: number|null, actual_time: number|null, \
-         exit_code: integer|null, state: 'NOT_STARTED'|'IN_PROGRESS'|'COMPLETED'|'CANCELED', id: integer, \
+         exit_code: integer|null, state: 'NOT_STARTED'|'IN_PROGRESS'|'COMPLETED'|'CANCELED'|'NOT_RUN', id: integer, \
          subjob_id: integer, trouble: string|null, started_at?: number, executor_id?: integer, attempt?: integer, \
          signal?: integer, timed_out_after?: integer, output_bytes?: integer, max_memory_bytes?: integer, \
-         cpu_seconds?: number",
+         cpu_seconds?: number, failed_attempts?: [Attempt], is_flaky?: boolean, fails_as_flaky?: boolean",
+    ),
+    (
+        "Attempt",
+        "attempt: integer, exit_code: integer, signal?: integer, trouble?: string, actual_time: number, \
+         started_at?: number, slave_id: integer, slave_url?: string, executor_id?: integer",
     ),
     ("Artifact", "path: string, bytes: integer"),
     (
@@ -62,9 +68,11 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "BuildRequest",
-        "type: string, url?: string, remote?: string|null, branch?: string|null, hash?: string|null, \
+        "type?: string, retry_of?: integer|null, only_failed?: boolean, newest?: boolean, url?: string, \
+         remote?: string|null, branch?: string|null, hash?: string|null, \
          project_directory?: string|null, job_name?: string|null, config?: any, atoms_override?: any, \
-         remote_files?: any, env?: any, inherited_env?: any, build_project_directory?: any",
+         remote_files?: any, env?: any, inherited_env?: any, retries?: integer|null, \
+         max_fail?: integer|null, build_project_directory?: any",
     ),
     // Slaves.
     (

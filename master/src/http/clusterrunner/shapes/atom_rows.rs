@@ -3,12 +3,12 @@
 use super::atoms;
 use crate::core::builds::build::{Build, Subjob};
 use crate::read::running::Runs;
-use clusterrunner_common::api::{AtomState, AtomView};
+use clusterrunner_common::api::{AtomState, AtomView, AttemptView};
 use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};
 use serde::Serialize;
 
 /// What stands in an [`AtomRow`], in order.
-pub(crate) const ATOM_COLUMNS: [&str; 18] = [
+pub(crate) const ATOM_COLUMNS: [&str; 20] = [
     "subjob_id",
     "atom_id",
     "name",
@@ -27,6 +27,8 @@ pub(crate) const ATOM_COLUMNS: [&str; 18] = [
     "output_bytes",
     "max_memory_bytes",
     "cpu_seconds",
+    "is_flaky",
+    "failed_attempts",
 ];
 
 /// An atom; in JSON a list of values, one for each of [`ATOM_COLUMNS`]. What is not known is null. The units are those
@@ -51,6 +53,8 @@ pub(crate) struct AtomRow(
     Option<u64>,
     Option<u64>,
     Option<f64>,
+    bool,
+    Vec<AttemptView>,
 );
 
 /// The rows of a subjob's atoms, in their order.
@@ -83,5 +87,7 @@ fn row(atom: AtomView, slave_id: Option<SlaveId>, slave_url: Option<String>) -> 
         atom.output_bytes,
         atom.max_memory_bytes,
         atom.cpu_seconds,
+        atom.is_flaky,
+        atom.failed_attempts,
     )
 }

@@ -77,6 +77,7 @@ impl Master {
             builds: None,
         };
         let archived = Archived {
+            failed_attempts: Vec::new(),
             subjobs: vec![(subjob, attempt)],
             failures: Vec::new(),
             made: Vec::new(),

@@ -126,12 +126,14 @@ fn first_failure<'a>(
     build: &Build,
     mut subjobs: impl Iterator<Item = &'a Subjob>,
 ) -> Option<String> {
-    let failed = subjobs.find(|subjob| subjob.has_failed())?;
+    let failed = subjobs.find(|subjob| build.has_failed(subjob))?;
     let (_, outcomes) = failed.result.as_ref()?;
     let mut atoms = failed.atoms.iter().zip(outcomes);
-    let (atom, outcome) = atoms.find(|(_, outcome)| outcome.exit_code != 0)?;
+    let is_flaky = build.fails_as_flaky(failed);
+    let (atom, outcome) = atoms.find(|(_, outcome)| is_flaky || outcome.exit_code != 0)?;
     let how = match outcome.trouble {
         Some(trouble) => trouble.to_string(),
+        None if is_flaky => "passed only when it was run again".to_owned(),
         None => format!("exit code {}", outcome.exit_code),
     };
     Some(match build.num_atoms {

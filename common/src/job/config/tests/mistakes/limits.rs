@@ -50,6 +50,22 @@ fn limits() {
     check_section("priority: 1001", 13, "\"priority\"", "0 is the usual one");
     check_section("weight: 0", 11, "\"weight\"", "between 1 and 1000");
     check_section("weight: 1001", 11, "\"weight\"", "between 1 and 1000");
+    check_section("retries: 11", 12, "\"retries\"", "between 0 and 10");
+    check_section("retries: -1", 12, "\"retries\"", "between 0 and 10");
+    check_section(
+        "retries: often",
+        12,
+        "but found <class 'str'>",
+        "so often an atom that fails is run again",
+    );
+    check_section(
+        "flaky: maybe",
+        10,
+        "but found \"maybe\"",
+        "write pass or fail",
+    );
+    check_section("flaky: no", 10, "\"flaky\"", "write pass or fail");
+    check_section("max_fail: 0", 13, "\"max_fail\"", "1 or more");
     check_section("weight: much", 11, "found <class 'str'>", "twice as many");
     check_section(
         "labels: [gpu, 8]",

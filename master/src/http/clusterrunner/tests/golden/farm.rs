@@ -224,6 +224,7 @@ impl Farm {
         });
         let subjobs = subjobs.await.unwrap();
         let archived = Archived {
+            failed_attempts: Vec::new(),
             subjobs,
             failures: Vec::new(),
             made: Vec::new(),

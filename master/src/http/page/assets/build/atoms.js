@@ -11,9 +11,10 @@ const NOT_RUN = "Not run";
 
 /** The columns of rows that come without their names. */
 const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "signal", "trouble", "attempt", "slave_id",
-  "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
+  "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds",
+  "is_flaky", "failed_attempts"];
 const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
-  "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
+  "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds", "is_flaky"];
 const TEXTS = ["name", "value", "trouble", "slave_url"];
 
 export class Atoms {
@@ -154,7 +155,7 @@ export class Atoms {
       const found = this.number(name, place);
       return Number.isNaN(found) ? null : found;
     };
-    return { exit_code: number("exit_code"), signal: number("signal"), trouble: this.text("trouble", place) };
+    return { exit_code: number("exit_code"), signal: number("signal"), trouble: this.text("trouble", place), flaky: number("is_flaky") };
   }
 
   /**
@@ -206,7 +207,8 @@ export function stateOf(state, exitCode, trouble) {
   switch (state) {
     case "NOT_STARTED": return WAITING;
     case "IN_PROGRESS": return RUNNING;
-    case "CANCELED": return CANCELED;
+    case "CANCELED":
+    case "NOT_RUN": return CANCELED;
     default: return exitCode === 0 && !trouble ? PASSED : FAILED;
   }
 }

@@ -1,7 +1,6 @@
 // Reads all atoms of a build from the master.
 
 import { ApiError, read } from "../api.js";
-import { FAILED, stateOf } from "./atoms.js";
 
 /** How many atoms one answer has. */
 const PAGE = 10000;
@@ -42,18 +41,6 @@ async function readSubjobs(build, atoms, changed, signal) {
     atoms.put(COLUMNS, subjobs.flatMap((subjob) => subjob.atoms.map((atom) => row(subjob, atom, ids))));
     changed();
     if (subjobs.length < SUBJOBS) return;
-  }
-}
-
-/** Reads the commands of all atoms of a build that have failed. @returns {Promise<string[]>} */
-export async function readFailed(build) {
-  const failed = [];
-  for (let offset = 0; ; offset += SUBJOBS) {
-    const { subjobs } = await read(`/v2/builds/${build}/subjobs?offset=${offset}&limit=${SUBJOBS}`);
-    for (const atom of subjobs.flatMap((subjob) => subjob.atoms)) {
-      if (stateOf(atom.state, atom.exit_code, atom.trouble) === FAILED) failed.push(atom.command_string);
-    }
-    if (subjobs.length < SUBJOBS) return failed;
   }
 }
 

@@ -1,26 +1,10 @@
 // What those who are signed in may do with a build: cancel it, and run it or its failed atoms again.
 
-import { readFailed } from "./atoms_source.js";
 import { change, session } from "../api.js";
 import { fill, h } from "../dom.js";
 import { isOver } from "../format.js";
 import { go, to } from "../router.js";
 import { ask } from "../dialogs.js";
-
-/** The request of a build that runs some atoms again. Pure. @param {string[] | null} atoms null for all */
-export function again(build, atoms) {
-  const request = { ...build.request_params };
-  // The same commit, whatever the branch has become.
-  if (request.type === "git" && build.commit) request.hash = build.commit;
-  if (atoms) request.atoms_override = atoms;
-  for (const key of Object.keys(request)) if (request[key] === null) delete request[key];
-  return request;
-}
-
-/** The commands of the atoms that have failed. Canceled builds do not list them. */
-async function failedAtoms({ id, failed_atoms: listed }) {
-  return listed?.length ? listed.map((atom) => atom.command_string) : readFailed(id);
-}
 
 export class Doing {
   constructor(signal) {
@@ -42,7 +26,7 @@ export class Doing {
     if (!session.mayBuild) return fill(this.element);
     const button = (word, act, kind) => h("button", { type: "button", class: kind, on: { click: (event) => this.#do(event.currentTarget, act) } }, word);
     fill(this.element, isOver(build)
-      ? [numFailed ? button("Retry failed", async () => this.#again(await failedAtoms(this.build))) : null, button("Retry all", () => this.#again(null))]
+      ? [numFailed ? button("Retry failed", () => this.#again(true)) : null, button("Retry all", () => this.#again(false))]
       : button("Cancel", () => this.#cancel(), "danger"));
   }
 
@@ -65,8 +49,8 @@ export class Doing {
     await change("PUT", `/v2/builds/${id}`, { status: "canceled" });
   }
 
-  async #again(atoms) {
-    const { build_id: id } = await change("POST", "/v2/builds", again(this.build, atoms));
+  async #again(onlyFailed) {
+    const { build_id: id } = await change("POST", "/v2/builds", { retry_of: this.build.id, only_failed: onlyFailed });
     go(to.build(id));
   }
 }

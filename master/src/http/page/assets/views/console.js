@@ -123,9 +123,9 @@ class ConsoleView {
     }
     const { atom } = await read(this.place, this.signal);
     this.atom = atom;
-    this.neverRan = atom.state === "NOT_STARTED" && await this.buildIsOver();
+    this.neverRan = atom.state === "NOT_RUN" || atom.state === "NOT_STARTED" && await this.buildIsOver();
     this.isOver = this.neverRan || atom.state === "COMPLETED" || atom.state === "CANCELED";
-    const key = { NOT_STARTED: "waiting", IN_PROGRESS: "running", CANCELED: "canceled" }[atom.state] ?? (atom.exit_code === 0 && !atom.trouble ? "passed" : "failed");
+    const key = { NOT_STARTED: "waiting", IN_PROGRESS: "running", CANCELED: "canceled", NOT_RUN: "canceled" }[atom.state] ?? (atom.exit_code === 0 && !atom.trouble ? "passed" : "failed");
     const word = this.neverRan ? "Not run" : key.charAt(0).toUpperCase() + key.slice(1);
     const took = atom.actual_time ?? (atom.state === "IN_PROGRESS" && atom.started_at ? Date.now() / 1000 - atom.started_at : null);
     this.drawHead(atom.value ?? atom.command_string, { key, word }, [ending(atom), took === null ? null : duration(took),

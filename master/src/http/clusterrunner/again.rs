@@ -1,0 +1,263 @@
+//! Running a build again: all of it, or the atoms of it that failed.
+
+use super::Api;
+use super::builds::may_change;
+use super::error::ApiError;
+use crate::core::access::Caller;
+use crate::core::builds::build::{Build, Subjob};
+use crate::core::builds::details::NewDetails;
+use crate::core::command::Command;
+use crate::http::caller::actor;
+use clusterrunner_common::api::build_request::{InvalidRequest, RETRY_OF};
+use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId};
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const ONLY_FAILED: &str = "only_failed";
+const NEWEST: &str = "newest";
+
+/// The fields that mean here what they mean in a request of its own.
+const CHANGED: [&str; 3] = ["retries", "max_fail", "inherited_env"];
+
+/// What of a build is to be run again.
+#[derive(Debug)]
+pub(super) struct Again {
+    of: BuildId,
+    /// Only the atoms that failed.
+    only_failed: bool,
+    /// Of the newest commit, not of the one that was built.
+    newest: bool,
+    /// A request of which nothing matters but the fields in [`CHANGED`].
+    changes: BuildRequest,
+}
+
+/// A build as it is needed to run it again.
+struct Before {
+    project: ProjectId,
+    request: BuildRequest,
+    commit: Option<String>,
+    is_over: bool,
+    failed: Vec<String>,
+}
+
+impl Again {
+    /// Reads a body; `None` where it is a request of its own, which says of what type it is.
+    pub(super) fn from_json(body: &Value) -> Result<Option<Self>, InvalidRequest> {
+        let Value::Object(fields) = body else {
+            return Ok(None);
+        };
+        let Some(of) = fields.get(RETRY_OF).filter(|of| !of.is_null()) else {
+            return Ok(None);
+        };
+        if fields.contains_key("type") {
+            return Ok(None);
+        }
+        let known = [RETRY_OF, ONLY_FAILED, NEWEST].into_iter().chain(CHANGED);
+        let known: Vec<&str> = known.collect();
+        let mut names = fields.keys();
+        if let Some(field) = names.find(|field| !known.contains(&field.as_str())) {
+            return Err(wrong(
+                field,
+                &format!(
+                    "left out where there is no 'type': known beside '{RETRY_OF}' are {}",
+                    known[1..].join(", ")
+                ),
+            ));
+        }
+        let of = of.as_u64().filter(|of| *of > 0).map(BuildId);
+        let truth = |field| match fields.get(field) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(truth)) => Ok(*truth),
+            Some(_) => Err(wrong(field, "true or false")),
+        };
+        let mut changes = json!({"type": "directory", "project_directory": "/"});
+        for field in CHANGED {
+            if let Some(value) = fields.get(field) {
+                changes[field] = value.clone();
+            }
+        }
+        Ok(Some(Self {
+            of: of.ok_or_else(|| wrong(RETRY_OF, "the number of a build"))?,
+            only_failed: truth(ONLY_FAILED)?,
+            newest: truth(NEWEST)?,
+            changes: BuildRequest::from_json(&changes)?,
+        }))
+    }
+
+    /// The order to run it.
+    pub(super) async fn command(self, api: &Arc<Api>, caller: Caller) -> Result<Command, ApiError> {
+        may_change(api, caller, self.of).await?;
+        let before = before(api, self.of).await?;
+        let project = before.project;
+        let request = Box::new(self.request(before)?);
+        Ok(Command::QueueBuildOf {
+            by: actor(caller),
+            project,
+            request,
+            details: NewDetails::default(),
+        })
+    }
+
+    fn request(self, before: Before) -> Result<BuildRequest, ApiError> {
+        let of = self.of;
+        let invalid = |why: &str| ApiError::Invalid(format!("Build {of} {why}"));
+        if before.request.product.is_some() {
+            return Err(invalid(
+                "makes a template: build the template again instead.",
+            ));
+        }
+        let mut request = before.request;
+        match (&mut request.project, self.newest) {
+            (ProjectSource::Git { hash, .. }, false) => *hash = before.commit.or(hash.take()),
+            (ProjectSource::Git { hash, .. }, true) => *hash = None,
+            (ProjectSource::Own { .. }, true) => {
+                return Err(invalid(
+                    "is of uploaded code: Field 'newest' is for projects of git.",
+                ));
+            }
+            (ProjectSource::Own { .. }, false) | (ProjectSource::Directory { .. }, _) => {}
+        }
+        if self.only_failed {
+            if !before.is_over {
+                return Err(invalid("is not over yet: which atoms fail is not known."));
+            }
+            if before.failed.is_empty() {
+                return Err(invalid("has no failed atoms."));
+            }
+            request.atoms_override = Some(before.failed);
+        }
+        request.retries = self.changes.retries.or(request.retries);
+        request.max_fail = self.changes.max_fail.or(request.max_fail);
+        request.inherited_env = self.changes.inherited_env;
+        request.retry_of = Some(of);
+        Ok(request)
+    }
+}
+
+fn wrong(field: &str, expected: &str) -> InvalidRequest {
+    InvalidRequest::Field {
+        field: field.to_owned(),
+        expected: expected.to_owned(),
+    }
+}
+
+/// A build wherever it is.
+async fn before(api: &Api, id: BuildId) -> Result<Before, ApiError> {
+    let look =
+        |_: &_, build: &Build| Ok::<_, ApiError>(Before::of(build, build.numbered_subjobs()));
+    if let Some(before) = api.builds.live(id, look).await? {
+        return Ok(before);
+    }
+    let (ended, subjobs) = api.builds.archived_subjobs(id, |number| 0..number).await?;
+    let subjobs = subjobs.iter().map(|(id, subjob)| (*id, subjob));
+    Ok(Before::of(&ended.build, subjobs))
+}
+
+impl Before {
+    fn of<'a>(build: &Build, subjobs: impl Iterator<Item = (SubjobId, &'a Subjob)>) -> Self {
+        let failed = subjobs.filter(|(_, subjob)| build.has_failed(subjob));
+        let failed = failed.flat_map(|(_, subjob)| {
+            let is_flaky = build.fails_as_flaky(subjob);
+            let outcomes = subjob.result.iter().flat_map(|(_, outcomes)| outcomes);
+            let atoms = subjob.atoms.iter().zip(outcomes);
+            let atoms = atoms.filter(move |(_, outcome)| is_flaky || outcome.exit_code != 0);
+            atoms.map(|(atom, _)| atom.to_string())
+        });
+        Self {
+            project: build.project,
+            request: build.request.clone(),
+            commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
+            is_over: build.is_over(),
+            failed: failed.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before(failed: &[&str]) -> Before {
+        let request = json!({
+            "type": "git", "url": "u", "branch": "main", "job_name": "Unit", "env": {"A": "1"}, "retries": 3,
+            "inherited_env": {"HOME": "/elsewhere"},
+        });
+        Before {
+            project: ProjectId(7),
+            request: BuildRequest::from_json(&request).unwrap(),
+            commit: Some("c0ffee".repeat(6) + "c0ff"),
+            is_over: true,
+            failed: failed.iter().copied().map(str::to_owned).collect(),
+        }
+    }
+
+    fn again(fields: Value) -> Again {
+        Again::from_json(&fields).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_same_commit_is_built_with_the_same_variables() {
+        let request = again(json!({"retry_of": 5})).request(before(&[])).unwrap();
+        let body = Value::Object(request.to_body());
+        assert_eq!(
+            body,
+            json!({
+                "type": "git", "url": "u", "branch": "main", "job_name": "Unit", "env": {"A": "1"}, "retries": 3,
+                "hash": "c0ffee".repeat(6) + "c0ff", "retry_of": 5,
+            })
+        );
+    }
+
+    #[test]
+    fn the_newest_commit_and_other_limits_are_taken_on_request() {
+        let fields = json!({"retry_of": 5, "newest": true, "retries": 0, "max_fail": 2});
+        let request = again(fields).request(before(&[])).unwrap();
+        let body = request.to_body();
+        assert_eq!(body.get("hash"), None);
+        assert_eq!(
+            (&body["retries"], &body["max_fail"]),
+            (&json!(0), &json!(2))
+        );
+    }
+
+    #[test]
+    fn only_what_failed_is_run_where_that_is_asked_for() {
+        let fields = || json!({"retry_of": 5, "only_failed": true});
+        let atoms = ["export T=\"a\";"];
+        let request = again(fields()).request(before(&atoms)).unwrap();
+        assert_eq!(request.atoms_override, Some(vec![atoms[0].to_owned()]));
+        let refused = |before| again(fields()).request(before).unwrap_err().to_string();
+        assert_eq!(refused(before(&[])), "Build 5 has no failed atoms.");
+        let running = Before {
+            is_over: false,
+            ..before(&atoms)
+        };
+        assert!(refused(running).starts_with("Build 5 is not over yet"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refused = |fields: Value| Again::from_json(&fields).unwrap_err().to_string();
+        assert_eq!(
+            refused(json!({"retry_of": "five"})),
+            "Field 'retry_of' must be the number of a build."
+        );
+        assert_eq!(
+            refused(json!({"retry_of": 5, "newest": 1})),
+            "Field 'newest' must be true or false."
+        );
+        assert!(refused(json!({"retry_of": 5, "retries": 11})).contains("between 0 and 10"));
+        let unknown = refused(json!({"retry_of": 5, "branch": "main"}));
+        assert!(
+            unknown.starts_with("Field 'branch' must be left out"),
+            "{unknown}"
+        );
+        assert!(
+            Again::from_json(&json!({"type": "git", "retry_of": 5}))
+                .unwrap()
+                .is_none()
+        );
+        assert!(Again::from_json(&json!({"type": "git"})).unwrap().is_none());
+    }
+}
