@@ -61,6 +61,8 @@ impl Cluster {
         let current = current(app, those).filter(|_| is_wanted);
         let kept = match current {
             Some(current) if current.state == InstanceState::Up => None,
+            // It is not to come up any more.
+            _ if app.drops(process) => None,
             // A release that does not come up takes none down that did.
             _ if is_wanted => last_that_worked(app, those),
             _ => None,

@@ -36,6 +36,20 @@ impl AppBuild {
     }
 }
 
+impl App {
+    /// Whether the newest release has some of the process types that are wanted, but not this one. One that has none of
+    /// them is rather a mistake, and what works goes on.
+    pub(super) fn drops(&self, process: &str) -> bool {
+        let Some(build) = self.build_of(self.newest()) else {
+            return false;
+        };
+        let has = |process: &str| build.command_of(process).is_ok();
+        let mut wanted = self.structure.iter().filter(|(_, number)| **number > 0);
+        let can_run = !matches!(build.runs, Runs::Nothing(_));
+        can_run && !has(process) && wanted.any(|(process, _)| has(process))
+    }
+}
+
 impl Cluster {
     /// An instance of the newest release.
     pub(super) fn app_launch(&self, app: &App, process: &str, num: u32) -> Launch {

@@ -102,6 +102,42 @@ fn a_successor_is_up_before_the_old_one_is_retired() {
 }
 
 #[test]
+fn a_process_type_ends_with_the_release_that_drops_it() {
+    let mut farm = Scenario::with_app(&[("a:1", 16)]);
+    farm.order(build("app", &["web"]));
+    farm.order(build("app", &["web", "worker"]));
+    farm.order(scale(&[("cmd", 0), ("web", 1), ("worker", 1)]));
+    farm.comes_up(2);
+    assert_eq!(farm.listed(), ["web.1 v3 up", "worker.1 v3 up"]);
+    farm.order(rollback(Some(2)));
+    let listed = farm.listed();
+    // The other one waits for its successor.
+    assert!(listed.contains(&"web.1 v3 up".to_owned()), "{listed:?}");
+    assert!(
+        listed.contains(&"worker.1 v3 up retired".to_owned()),
+        "{listed:?}"
+    );
+    assert!(
+        listed.contains(&"worker.1 v4 error".to_owned()),
+        "{listed:?}"
+    );
+    farm.check_snapshots();
+}
+
+#[test]
+fn a_release_without_any_process_type_that_is_wanted_takes_nothing_down() {
+    let mut farm = Scenario::with_app(&[("a:1", 16)]);
+    farm.order(build("app", &["web"]));
+    farm.order(scale(&[("cmd", 0), ("web", 0)]));
+    farm.order(build("app", &["worker"]));
+    farm.order(scale(&[("worker", 1)]));
+    farm.comes_up(2);
+    farm.order(build("app", &["wroker"]));
+    let listed = farm.listed();
+    assert!(listed.contains(&"worker.1 v3 up".to_owned()), "{listed:?}");
+}
+
+#[test]
 fn a_release_that_does_not_come_up_takes_nothing_down() {
     let mut farm = deployed(1);
     farm.order(configure(json!({"values": {"A": 1}})));
