@@ -116,6 +116,21 @@ impl Client {
         self.caller.with_scheme(&self.url(path))
     }
 
+    /// The URL of a host that leads to an app: the master's own, with another name.
+    #[must_use]
+    pub fn url_of_host(&self, host: &str) -> String {
+        let master = self.caller.with_scheme(&self.master);
+        let (scheme, address) = master.split_once("://").unwrap_or(("http", &master));
+        let port = address.rsplit_once(':').map(|(_, port)| port);
+        let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        match (scheme, port) {
+            (_, None) | ("http", Some("80")) | ("https", Some("443")) => {
+                format!("{scheme}://{host}")
+            }
+            (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+        }
+    }
+
     /// The master's version.
     ///
     /// # Errors

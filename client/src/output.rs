@@ -2,6 +2,7 @@
 //! to standard error; colours only where they are shown, and nothing else that a terminal obeys.
 
 pub(crate) mod again;
+pub(crate) mod controllers_time;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod utf8;

@@ -73,7 +73,9 @@ fn an_app_is_deployed_scaled_configured_rolled_back_and_destroyed() {
     );
     let back = machine.run_to(0, &["app", "rollback", "shop", "v2"]);
     assert!(back.stdout.contains("Release v5"), "{back:#?}");
-    let broken = machine.run_to(5, &["app", "deploy", "shop", "no-template"]);
+    let typo = machine.run_to(2, &["app", "deploy", "shop", "no-template"]);
+    assert!(typo.stderr.contains("no template no-template"), "{typo:#?}");
+    let broken = machine.run_to(5, &["app", "deploy", "shop", "no-template:v1"]);
     assert!(
         broken
             .stderr
@@ -84,7 +86,9 @@ fn an_app_is_deployed_scaled_configured_rolled_back_and_destroyed() {
     machine.run_to(0, &["app", "domains", "shop", "--add", "shop.example.org"]);
     let domains = machine.run_to(0, &["app", "domains", "shop"]).stdout;
     assert!(domains.contains("shop.example.org"), "{domains}");
-    machine.run_to(0, &["app", "destroy", "shop"]);
+    let asked = machine.run_to(2, &["app", "destroy", "shop"]);
+    assert!(asked.stderr.contains("--yes"), "{asked:#?}");
+    machine.run_to(0, &["app", "destroy", "shop", "--yes"]);
     assert_eq!(
         json(&machine, &["apps", "--json"]),
         Value::Array(Vec::new())

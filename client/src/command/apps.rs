@@ -1,6 +1,7 @@
 //! `clusterrunner apps` and `clusterrunner app`.
 
 mod config;
+mod confirm;
 mod log;
 mod run;
 mod show;
@@ -11,6 +12,7 @@ use crate::farm::{connect, connect_for_long, impatient};
 use crate::options::{AppOptions, AppTask, AppsOptions, CommonOptions};
 use crate::output;
 use crate::output::again::command;
+use crate::output::controllers_time::since;
 use crate::output::table::{Cell, Table};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
@@ -31,7 +33,8 @@ pub(crate) async fn list(options: AppsOptions, common: CommonOptions) -> Result<
         return Ok(ExitCode::Success);
     }
     if apps.is_empty() {
-        output::note("there are no apps; `clusterrunner app create APP` makes one");
+        let create = command("app create APP");
+        output::note(format!("there are no apps; `{create}` makes one"));
         return Ok(ExitCode::Success);
     }
     let mut table = Table::new(&["App", "Owner", "Processes", "URL", "Changed"]);
@@ -40,8 +43,11 @@ pub(crate) async fn list(options: AppsOptions, common: CommonOptions) -> Result<
             Cell::from(app.id.as_str()),
             app.owner.as_str().into(),
             numbers(app).into(),
-            app.url.as_deref().unwrap_or("-").into(),
-            app.updated.as_str().into(),
+            match app.url.as_deref() {
+                Some(host) => client.url_of_host(host).into(),
+                None => "-".into(),
+            },
+            since(&app.updated).into(),
         ]);
     }
     table.print();
@@ -69,6 +75,7 @@ pub(crate) async fn run(options: AppOptions, common: CommonOptions) -> Result<Ex
         AppTask::Create { id } => create(&client, id).await?,
         AppTask::Info { app, json } => show::info(&client, &app, json).await?,
         AppTask::Deploy { app, image } => {
+            check_image(&client, &image).await?;
             client.deploy_app(&app, &image).await.map_err(of_apps)?;
             show::made(&client, &app).await?;
         }
@@ -86,7 +93,12 @@ pub(crate) async fn run(options: AppOptions, common: CommonOptions) -> Result<Ex
             remove,
             json,
         } => domains(&client, &app, (&add, &remove), json).await?,
-        AppTask::Destroy { app } => {
+        AppTask::Destroy { app, yes } => {
+            if !yes {
+                // Nobody is asked about an app that is not there.
+                client.app(&app).await.map_err(of_apps)?;
+                confirm::by_name(&app)?;
+            }
             client.destroy_app(&app).await.map_err(of_apps)?;
             output::tell(format!("App {app} is destroyed."));
         }
@@ -100,6 +112,23 @@ async fn create(client: &Client, id: Option<String>) -> Result<(), Trouble> {
     let deploy = command(format_args!("app deploy {} TEMPLATE", app.id));
     output::note(format!("`{deploy}` runs a template in it"));
     Ok(())
+}
+
+/// A release of a template that is not there would be made all the same, and never be up.
+async fn check_image(client: &Client, image: &str) -> Result<(), Trouble> {
+    // Tags, releases of apps and addresses of registries have one of these; the master knows those.
+    if image.contains(['/', ':', '@']) {
+        return Ok(());
+    }
+    let templates = client.templates().await.map_err(of_bad_token)?;
+    if templates.iter().any(|template| template.name == image) {
+        return Ok(());
+    }
+    let trouble = Trouble::usage(format!("there is no template {image} that you may see"));
+    Err(trouble.hint(format!(
+        "`{}` lists them; an image of a registry is named with its tag: {image}:latest",
+        command("templates")
+    )))
 }
 
 async fn scale(client: &Client, app: &str, numbers: Vec<(String, u32)>) -> Result<(), Trouble> {
@@ -170,7 +199,7 @@ fn of_apps(error: ClientError) -> Trouble {
     match error.status() {
         Some(StatusCode::NOT_FOUND) if said == "Not found" => {
             Trouble::usage("there is no such app that you may see")
-                .hint("`clusterrunner apps` lists the apps")
+                .hint(format!("`{}` lists the apps", command("apps")))
         }
         Some(StatusCode::BAD_REQUEST) if said.starts_with("No build associated") => {
             Trouble::usage(said).hint(format!(

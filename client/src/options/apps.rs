@@ -137,6 +137,9 @@ pub(crate) enum AppTask {
         /// The app
         #[arg(value_parser = app_id)]
         app: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use super::{numbers, of_apps};
 use crate::output::again::command;
+use crate::output::controllers_time::since;
 use crate::output::table::{Cell, Table};
 use crate::output::{self, BAD, GOOD, NOTICE};
 use crate::trouble::Trouble;
@@ -29,15 +30,16 @@ pub(super) async fn info(client: &Client, app: &str, json: bool) -> Result<(), T
     let mut table = Table::new(&["App", &found.id]);
     table.add([Cell::from("Owner"), found.owner.as_str().into()]);
     table.add([Cell::from("Wanted"), numbers(&found).into()]);
-    if let Some(url) = &found.url {
-        table.add([Cell::from("URL"), url.as_str().into()]);
+    if let Some(host) = &found.url {
+        table.add([Cell::from("URL"), client.url_of_host(host).into()]);
     }
     for domain in &domains {
         table.add([Cell::from("Domain"), domain.domain.as_str().into()]);
     }
     if let Some(newest) = newest {
         let summary = newest.summary.as_deref().unwrap_or_default();
-        let release = format!("v{}, {}: {summary}", newest.version, newest.created);
+        let made = since(&newest.created);
+        let release = format!("v{}, {made}: {summary}", newest.version);
         table.add([Cell::from("Release"), release.into()]);
     }
     table.print();
@@ -94,7 +96,7 @@ fn print_containers(containers: &[Container]) {
             Cell::from(format!("{}.{}", one.process, one.num)),
             one.release.as_str().into(),
             Cell::styled(style, one.state.as_str()),
-            one.created.as_str().into(),
+            since(&one.created).into(),
         ]);
     }
     table.print();
@@ -130,7 +132,7 @@ pub(super) async fn releases(client: &Client, app: &str, json: bool) -> Result<(
     for release in &releases {
         table.add([
             Cell::from(format!("v{}", release.version)),
-            release.created.as_str().into(),
+            since(&release.created).into(),
             release.summary.as_deref().unwrap_or_default().into(),
         ]);
     }
@@ -154,7 +156,7 @@ pub(super) async fn domains(client: &Client, app: &str, json: bool) -> Result<()
         table.add([
             Cell::from(domain.domain.as_str()),
             domain.owner.as_str().into(),
-            domain.created.as_str().into(),
+            since(&domain.created).into(),
         ]);
     }
     table.print();
