@@ -6,9 +6,12 @@ use crate::output::text::count;
 use crate::output::{self, BAD, GOOD, STRONG, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::job::config::{Job, JobConfig, Problem, in_plain_words};
+use clusterrunner_common::job::config::{
+    Job, JobConfig, Problem, ShellText, in_plain_words, shell_texts,
+};
 use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Checks a file.
 pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
@@ -37,6 +40,10 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
     let problems: Vec<&Problem> = config.problems().collect();
     if !problems.is_empty() {
         return Ok(complain(&shown, &problems));
+    }
+    let slips = slips(&text, &config);
+    if !slips.is_empty() {
+        return Ok(complain_of_shell(&shown, &slips));
     }
     let names: Vec<&str> = config.names().collect();
     let number = u64::try_from(names.len()).unwrap_or(u64::MAX);
@@ -67,6 +74,54 @@ fn file(path: &Path) -> PathBuf {
         path.to_owned()
     };
     path.strip_prefix("./").map(Path::to_owned).unwrap_or(path)
+}
+
+/// What bash says of the commands that it does not understand. Commands are looked at one by one: what is joined of them
+/// on a slave is no longer in the lines of the file. Nothing where there is no bash.
+fn slips(file: &str, config: &JobConfig) -> Vec<(ShellText, String)> {
+    let wrong = |one: ShellText| {
+        let error = slip(&one.text)?;
+        let (_, job) = config.job(Some(&one.job)).ok()?;
+        let joined = match one.section.as_str() {
+            "commands" => Some(&job.commands),
+            "setup_build" => job.setup_build.as_ref(),
+            "teardown_build" => job.teardown_build.as_ref(),
+            // Each runs by itself.
+            _ => None,
+        };
+        // A command that begins in one element may end in the next one.
+        let is_wrong = joined.is_none_or(|joined| slip(joined).is_some());
+        is_wrong.then_some((one, error))
+    };
+    shell_texts(file).into_iter().filter_map(wrong).collect()
+}
+
+/// What bash says of a text that it does not understand.
+fn slip(text: &str) -> Option<String> {
+    let mut bash = Command::new("bash");
+    bash.args(["-n", "-c", text]).env("LC_ALL", "C");
+    let said = bash.stdin(Stdio::null()).output().ok()?;
+    let errors = String::from_utf8_lossy(&said.stderr);
+    let error = errors.lines().next().filter(|_| !said.status.success())?;
+    let error = error
+        .trim_start_matches("bash: ")
+        .trim_start_matches("-c: ");
+    Some(error.to_owned())
+}
+
+fn complain_of_shell(file: &str, slips: &[(ShellText, String)]) -> ExitCode {
+    for (one, error) in slips {
+        let place = styled(STRONG, plain(&format!("{file}:{}", one.line)));
+        let (job, section) = (plain(&one.job), plain(&one.section));
+        output::say(format!(
+            "{place}: bash does not understand a command in {section} of {job}: {}",
+            plain(error)
+        ));
+        output::say(format!("    the command: {}", shortened(&one.text)));
+    }
+    let number = u64::try_from(slips.len()).unwrap_or(u64::MAX);
+    output::say(styled(BAD, format!("{file}: {}", count(number, "problem"))));
+    ExitCode::AtomsFailed
 }
 
 fn complain(file: &str, problems: &[&Problem]) -> ExitCode {

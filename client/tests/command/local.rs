@@ -57,6 +57,26 @@ fn each_mistake_has_its_place_and_cure() {
 }
 
 #[test]
+fn a_slip_of_shell_syntax_has_its_line() {
+    let user = User::new();
+    let text = "A:\n  commands:\n    - make\n    - 'echo $(date'\n  atomizers:\n    - X: 'for x in 1 2; echo $x'\n";
+    std::fs::write(user.path("slips.yaml"), text).unwrap();
+    user.run(&["validate", "slips.yaml"]).expect_code(1).expect(
+        &[
+            "slips.yaml:4: bash does not understand a command in commands of A: ",
+            "    the command: echo $(date\n",
+            "slips.yaml:6: bash does not understand a command in atomizers of A: ",
+            "slips.yaml: 2 problems\n",
+        ],
+        &[],
+    );
+    // What begins in one command may end in the next one.
+    let text = "A:\n  commands: ['( make', 'make check )']\n  atomizers:\n    - X: seq 2\n";
+    std::fs::write(user.path("slips.yaml"), text).unwrap();
+    user.run(&["validate", "slips.yaml"]).expect_code(0);
+}
+
+#[test]
 fn what_the_original_runs_otherwise_is_a_warning() {
     let user = User::new();
     let text =
@@ -176,7 +196,7 @@ fn slaves_are_shut_down() {
         .expect_code(2)
         .expect(
             &[],
-            &[" has no slave 99\n", "hint: `clusterrunner slaves` lists"],
+            &[" has no slave 99\n", "hint: `clusterrunner slaves -m "],
         );
     user.run(&["shutdown", "-s", "all"]).expect_code(2);
     // Without an address it is the master that the settings name.

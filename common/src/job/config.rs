@@ -14,6 +14,7 @@ mod joining;
 mod limits;
 mod problem;
 mod shell_text;
+mod shell_texts;
 #[cfg(test)]
 mod tests;
 mod time_limit;
@@ -23,6 +24,7 @@ use commands::join_commands;
 pub use commands::{Lines, atoms_from_output, quoted_atom, variable_of};
 pub use limits::MOST_RETRIES;
 pub use problem::{Place, Problem};
+pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
 pub use words::in_plain_words;
 
