@@ -84,7 +84,12 @@ impl StepDeliveries {
             };
             match verdict(&error) {
                 Verdict::TryAgain => self.registration.doubt(),
-                Verdict::Unwanted | Verdict::Rejected => return Err(error.to_string()),
+                // Such as of a farm that is stopped: the master does not know the slave or the build any more.
+                Verdict::Unwanted => {
+                    tracing::debug!(build.id = %build, step = ?step.kind, %error, "the output of a step is not wanted");
+                    return Ok(());
+                }
+                Verdict::Rejected => return Err(error.to_string()),
             }
             backoff.pause().await;
         }
