@@ -33,7 +33,8 @@ struct Names {
 
 /// A route that has no content of its own: a GET shows what is below it.
 pub fn parent<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
-    get(async || Json(json!({})))
+    // A path that is none of the routes, such as one with a word in place of a number, has nothing below it.
+    get(async |_: Reached| Json(json!({})))
 }
 
 impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
@@ -195,9 +196,7 @@ impl Route {
             let after = match piece {
                 Piece::Text(text) => rest.strip_prefix(text.as_bytes()),
                 Piece::Number => after_some(rest, u8::is_ascii_digit),
-                Piece::Name => after_some(rest, |byte| {
-                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-                }),
+                Piece::Name => after_some(rest, |byte| *byte != b'/'),
                 Piece::Path => after_some(rest, |_| true),
             };
             match after {
@@ -375,6 +374,17 @@ mod tests {
         assert_eq!(routes.find("/").unwrap().endpoint(), "/");
         let found = routes.find("/v2/files/a/..%2Fb/ c").unwrap();
         assert_eq!(found.endpoint(), "/v2/files/(.+)/?");
+        let one_user = RouteTable::<()>::new(parent())
+            .route("user", "/users/[user_name]", "/users/[user_name]", parent())
+            .route(
+                "token",
+                "/users/[user_name]/token",
+                "/users/[user_name]/token",
+                parent(),
+            );
+        let (_, users) = one_user.build();
+        let found = users.find("/v2/users/a.b%20c/token").unwrap();
+        assert_eq!(found.template(), "/v2/users/[user_name]/token");
         for unknown in [
             "/v1/build/x",
             "/v1/build/+1",

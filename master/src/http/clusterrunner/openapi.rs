@@ -63,8 +63,6 @@ fn operation_at(operation: &Operation, path: String) -> Described {
         body: operation.body,
         answers,
         always: match operation.method {
-            // Not there for names with other characters than most have.
-            "get" if operation.path.ends_with("_name}") => "child_routes?: {string}",
             "get" => "child_routes: {string}",
             _ => "",
         },

@@ -14,13 +14,14 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use clusterrunner_common::api::{ResultReport, Success};
 use clusterrunner_common::auth::gate::SignedUpload;
+use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SubjobId};
 use clusterrunner_common::results::block::CheckedResult;
 use serde_json::{Value, json};
 use std::io;
 
 /// What the original says to a GET: single results can not be read, only the build's archives.
-pub(in crate::http::clusterrunner) async fn nothing_to_read() -> Json<Value> {
+pub(in crate::http::clusterrunner) async fn nothing_to_read(_: Reached) -> Json<Value> {
     Json(json!({"status": "not implemented"}))
 }
 

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Asks a farm of this machine whatever its own description allows, and much that it does not, with schemathesis. Nothing may
+# be answered with a status of 500 or more, or with a status, a media type or a body that is not described.
+#
+#   tests/clients/schemathesis.sh [SECONDS [PATHS]]     for 600 seconds, paths that '^/v2' fits
+#
+# It installs schemathesis from PyPI, so it is no part of ./check. It needs git, curl and python3. CLUSTERRUNNER_PROGRAM is
+# the program, by default that of the debug build; SCHEMATHESIS the command, where it is installed already. All it makes is
+# in a temporary directory, and goes at the end.
+set -euo pipefail
+
+seconds=${1:-600}
+paths=${2:-^/v2}
+here=$(cd "$(dirname "$0")/../.." && pwd)
+program=${CLUSTERRUNNER_PROGRAM:-$here/target/debug/clusterrunner}
+work=$(mktemp -d)
+daemons=()
+
+end() {
+    local code=$?
+    for daemon in "${daemons[@]}"; do
+        kill "$daemon" 2>/dev/null || true
+    done
+    wait
+    if [ "$code" != 0 ]; then
+        echo "Not as it should be. What the master and the slave say of errors:" >&2
+        grep -h ERROR "$work"/*.log | tail -n 15 >&2 || true
+    fi
+    rm -rf "$work"
+    exit "$code"
+}
+trap end EXIT
+
+schemathesis=${SCHEMATHESIS:-}
+if [ -z "$schemathesis" ]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" --quiet --disable-pip-version-check install 'schemathesis==4.32.5'
+    schemathesis=$work/venv/bin/schemathesis
+fi
+
+# The farm: a master and a slave, on loopback and ports of their own.
+mkdir "$work/base" "$work/home" "$work/project"
+ports=$(python3 -c '
+import socket
+sockets = [socket.socket() for _ in range(2)]
+for one in sockets:
+    one.bind(("127.0.0.1", 0))
+print(*[one.getsockname()[1] for one in sockets])')
+read -r port slave_port <<< "$ports"
+(umask 077; cat > "$work/base/clusterrunner.conf" <<CONF
+[general]
+secret = 'a secret of this farm alone, $RANDOM$RANDOM$RANDOM'
+bind_address = 127.0.0.1
+[master]
+port = $port
+app_domain = apps.example.com
+[slave]
+port = $slave_port
+hostname = 127.0.0.1
+master_hostname = 127.0.0.1
+master_port = $port
+num_executors = 1
+templates_path = $work/t
+CONF
+)
+export CLUSTERRUNNER_BASE_DIRECTORY=$work/base HOME=$work/home LC_ALL=C.UTF-8 LANG=C.UTF-8
+"$program" master > "$work/master.log" 2>&1 &
+daemons+=($!)
+"$program" slave > "$work/slave.log" 2>&1 &
+daemons+=($!)
+farm=127.0.0.1:$port
+for _ in $(seq 300); do
+    if curl --silent "http://$farm/v2/slaves" | grep -q '"is_alive":true'; then
+        break
+    fi
+    sleep 0.1
+done
+
+# Something to ask about: a build with two atoms, a user with a token, an app.
+cat > "$work/project/clusterrunner.yaml" <<'JOB'
+Hello:
+    setup_build: [echo ready]
+    commands: ['echo "hello $NAME" | tee "$ARTIFACT_DIR/hello.txt"']
+    atomizers: [{NAME: 'printf "one\ntwo\n"'}]
+JOB
+(cd "$work/project" && "$program" build --master-url "$farm" > "$work/build.log")
+"$program" user create root --superuser --password-stdin --quiet --master-url "$farm" <<< 'correct horse battery staple'
+token=$("$program" token create --user root --name fuzz --role admin --quiet --master-url "$farm")
+CLUSTERRUNNER_TOKEN=$token "$program" app create hill --master-url "$farm" > "$work/app.log"
+
+# A 503 is the answer where too much is asked at once, 502 where a slave does not answer, which only a farm can say. What
+# deletes the account that asks is left out, and streams, which do not end.
+cd "$work"
+"$schemathesis" run "http://$farm/v2/openapi.json" --include-path-regex "$paths" --max-time "$seconds" \
+    --exclude-path-regex '(/events|/logs/stream|/resources|^/v1/auth/cancel|^/builds/repo)$' \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
+    --header "Authorization: Bearer $token" --continue-on-failure --request-timeout 40 --suppress-health-check all \
+    --warnings off
