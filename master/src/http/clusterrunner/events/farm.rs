@@ -195,8 +195,10 @@ impl Frames {
         });
         let instances = changes.instances.iter();
         let instances = instances.filter_map(|id| self.instances.get(id).cloned());
-        let apps = changes.apps.iter();
-        let apps = apps.filter_map(|id| self.apps.get(id).cloned());
+        let apps = changes.apps.iter().map(|project| {
+            let frame = self.apps.get(project).cloned();
+            frame.unwrap_or_else(|| Frame::gone("app_deleted", project.0))
+        });
         let live = builds.chain(slaves).chain(instances).chain(apps);
         deleted.chain(live).collect()
     }

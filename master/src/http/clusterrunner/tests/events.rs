@@ -1,6 +1,8 @@
 //! Events as their readers get them.
 
 use super::*;
+use crate::core::Cluster;
+use crate::core::apps::command::{AppCommand, NewAppBuild};
 use crate::core::command::{Command, HandOut};
 use crate::core::event::{Actor, AtomOutcome, Plan};
 use axum::body::BodyDataStream;
@@ -324,4 +326,47 @@ async fn the_farm_is_followed() {
         .await;
     let told = other.until("build_deleted").await;
     assert_eq!(told.last().unwrap().data, json!({"id": 1}));
+}
+
+#[tokio::test]
+async fn apps_and_instances_are_told_to_those_who_may_see_them() {
+    let master = Master::start();
+    let path = "/v2/events";
+    let parts = SignedParts {
+        method: "GET",
+        path_and_query: path,
+        receiver: &master.session.0,
+        content_digest: &content_digest(b""),
+    };
+    let signature = parts.sign(&master.secret, Timestamp::now(), random_bytes());
+    let signed = [(SIGNATURE_HEADER, signature.as_str())];
+    let mut holder = master.follow_with(path, &signed).await.unwrap();
+    let mut stranger = master.follow(path, None).await;
+    for reader in [&mut holder, &mut stranger] {
+        assert_eq!(reader.next().await.unwrap().name, "begin");
+    }
+    let give = |command| {
+        let by = Actor::SecretHolder;
+        master.give(Command::App { by, command })
+    };
+    let id = "shop".to_owned();
+    give(AppCommand::Create { id }).await;
+    let told = holder.until("app").await;
+    assert_eq!(told.last().unwrap().data, json!({"id": "shop"}));
+    let look = |cluster: &Cluster| cluster.app_of_id("shop").unwrap().project;
+    let project = master.cluster.read(look).await.unwrap();
+    let build = Box::new(NewAppBuild {
+        image: "registry.example.com/shop:1".to_owned(),
+        ..NewAppBuild::default()
+    });
+    give(AppCommand::Build { project, build }).await;
+    let told = holder.until("instance").await;
+    let instance = &told.last().unwrap().data["instance"];
+    assert_eq!(instance["template"], "registry.example.com/shop:1");
+    give(AppCommand::Destroy { project }).await;
+    let gone = json!({"id": project.0});
+    let told = holder.until("app_deleted").await;
+    assert_eq!(told.last().unwrap().data, gone);
+    let told = stranger.until("app_deleted").await;
+    assert_eq!((names(&told), &told[0].data), (vec!["app_deleted"], &gone));
 }

@@ -25,7 +25,7 @@ export async function show({ main, params, signal }) {
   const view = new AppView(main, params.app, signal);
   const load = async () => view.take(await read(`/v2/apps/${params.app}`, signal));
   const changed = soon(load, signal);
-  const of = { events: "/v2/events", load, on: { app: ({ id }) => id === params.app && changed(), instance: changed }, signal };
+  const of = { events: "/v2/events", load, on: { app: ({ id }) => id === params.app && changed(), app_deleted: changed, instance: changed }, signal };
   await Promise.all([view.log(), follow(of)]);
 }
 

@@ -32,7 +32,7 @@ export async function show({ main, signal }) {
       changed();
     }
   };
-  await Promise.all([again(), follow({ events: "/v2/events", load, on: { app: changed, instance: changed }, signal })]);
+  await Promise.all([again(), follow({ events: "/v2/events", load, on: { app: changed, app_deleted: changed, instance: changed }, signal })]);
 }
 
 function table(apps) {
