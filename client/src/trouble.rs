@@ -1,5 +1,6 @@
 //! How a command tells its user that it could not do its work.
 
+use crate::output::again::command;
 use crate::output::{self, BAD, NOTICE, styled};
 use clusterrunner_client::ClientError;
 use clusterrunner_client::exit_code::ExitCode;
@@ -73,7 +74,8 @@ impl From<ClientError> for Trouble {
                  send it; anybody who sees such a request can replay it. See docs/migration.md",
             ),
             ClientError::ArchiveNotReady { build } => trouble.hint(format!(
-                "only a finished build has results; see `clusterrunner status {build}`"
+                "only a finished build has results; see `{}`",
+                command(format_args!("status {build}"))
             )),
             ClientError::Download { .. } | ClientError::Store { .. } => trouble,
         }
@@ -118,18 +120,20 @@ pub(crate) fn of_accounts(error: ClientError) -> Trouble {
 }
 
 /// Which command lists what there is, where the master does not know what the user named.
-fn where_known(said: &str) -> Option<&'static str> {
+fn where_known(said: &str) -> Option<String> {
     let said = said.to_ascii_lowercase();
     let is_unknown = |what: &str| said.starts_with(what);
     if is_unknown("there is no template ") {
-        return Some("`clusterrunner templates` lists the templates");
+        return Some(format!("`{}` lists the templates", command("templates")));
     }
     if is_unknown("instance ") && said.contains(" is unknown") {
-        return Some("`clusterrunner instances --all` lists the instances");
+        let list = command("instances --all");
+        return Some(format!("`{list}` lists the instances"));
     }
-    is_unknown("there is no user ").then_some(
-        "`clusterrunner user list` lists the users, and `clusterrunner user create NAME` makes one",
-    )
+    is_unknown("there is no user ").then(|| {
+        let (list, create) = (command("user list"), command("user create NAME"));
+        format!("`{list}` lists the users, and `{create}` makes one")
+    })
 }
 
 impl From<CallError> for Trouble {
@@ -161,11 +165,13 @@ fn unknown(error: &ClientError) -> Option<Trouble> {
     let number = |before: &str, after: &str| error.strip_prefix(before)?.strip_suffix(after);
     if let Some(build) = number("Invalid build id: ", ".") {
         let trouble = Trouble::usage(format!("the master {url} has no build {build}"));
-        return Some(trouble.hint("`clusterrunner status` lists the builds that it knows"));
+        let list = command("status");
+        return Some(trouble.hint(format!("`{list}` lists the builds that it knows")));
     }
     let slave = number("Requested slave (slave_id=", ") does not exist.")?;
     let trouble = Trouble::usage(format!("the master {url} has no slave {slave}"));
-    Some(trouble.hint("`clusterrunner slaves` lists the slaves that it knows"))
+    let list = command("slaves");
+    Some(trouble.hint(format!("`{list}` lists the slaves that it knows")))
 }
 
 /// A build whose results are asked for never had an archive, or has none any more: the master says why.

@@ -6,7 +6,9 @@ pub use listening::{ListenError, listen, listen_for};
 
 use crate::logs::logging::LogLevel;
 use crate::settings::{GeneralSettings, unknown_variables_here};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use rustix::fs::{FlockOperation, flock};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +20,14 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct CommonOptions {
     /// Read the settings from this file [default: clusterrunner.conf in the base directory]
-    #[arg(short, long, global = true, value_name = "FILE", display_order = 900)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        value_parser = OsStringValueParser::new().try_map(absolute),
+        display_order = 900
+    )]
     pub config_file: Option<PathBuf>,
     /// Print details: master and settings in use, each atom of a build; daemons log their calls
     #[arg(
@@ -50,6 +59,11 @@ impl CommonOptions {
             (false, false) => None,
         }
     }
+}
+
+/// The path from the root: daemons that are started go elsewhere, and so does who enters a command that is suggested.
+fn absolute(path: OsString) -> io::Result<PathBuf> {
+    std::path::absolute(path)
 }
 
 /// Cancels the token at the first SIGTERM or SIGINT.

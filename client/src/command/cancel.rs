@@ -3,6 +3,7 @@
 use crate::farm::{connect, impatient};
 use crate::options::{CancelOptions, CommonOptions};
 use crate::output;
+use crate::output::again::command;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::BuildStatus;
@@ -17,7 +18,8 @@ pub(crate) async fn run(
     let before = client.build(build).await?;
     if before.status.is_over() && before.status != BuildStatus::Canceled {
         output::say(format!(
-            "Build {build} is over already; see `clusterrunner status {build}`."
+            "Build {build} is over already; see `{}`.",
+            command(format_args!("status {build}"))
         ));
         return Ok(ExitCode::Success);
     }

@@ -4,6 +4,7 @@ use super::status::is_busy;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, DrainOptions, UndrainOptions};
 use crate::output;
+use crate::output::again::command;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
@@ -75,9 +76,10 @@ fn chosen(
                 code: ExitCode::Usage,
                 ..Trouble::new(format!("the master has no slave '{name}'"))
             };
-            return Err(trouble.hint(
-                "name a slave by its number, its HOST:PORT or its host; `clusterrunner slaves` lists them",
-            ));
+            return Err(trouble.hint(format!(
+                "name a slave by its number, its HOST:PORT or its host; `{}` lists them",
+                command("slaves")
+            )));
         }
     }
     Ok(chosen)

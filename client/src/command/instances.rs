@@ -35,7 +35,8 @@ pub(crate) async fn templates(
         return Ok(ExitCode::Success);
     }
     if templates.is_empty() {
-        output::note("there are no templates; `clusterrunner launch REPOSITORY` makes one");
+        let launch = command("launch REPOSITORY");
+        output::note(format!("there are no templates; `{launch}` makes one"));
         return Ok(ExitCode::Success);
     }
     let mut table = Table::new(&["Template", "State", "Size", "Recipe", "Built", "Build"]);
@@ -71,7 +72,7 @@ pub(crate) async fn template(
         if !path_of_one || name.chars().all(|c| c == '.') {
             return Err(
                 Trouble::usage(format!("{} names no template", plain(&name)))
-                    .hint("`clusterrunner templates` lists them"),
+                    .hint(format!("`{}` lists them", command("templates"))),
             );
         }
         client.delete_template(&name).await.map_err(of_launching)?;
@@ -112,8 +113,11 @@ pub(crate) async fn list(
     }
     if instances.is_empty() {
         output::note(match options.all {
-            true => "there are no instances; `clusterrunner launch` starts one",
-            false => "no instances run; `clusterrunner instances --all` lists those that are over",
+            true => format!("there are no instances; `{}` starts one", command("launch")),
+            false => format!(
+                "no instances run; `{}` lists those that are over",
+                command("instances --all")
+            ),
         });
         return Ok(ExitCode::Success);
     }

@@ -3,6 +3,7 @@
 use super::{apps, step_output};
 use crate::farm::{connect, impatient};
 use crate::options::{AppLogOptions, CommonOptions, LogsOptions};
+use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{duration, how_ended, how_it_ended, name, parse_atom, setting};
 use crate::output::utf8::Utf8Pieces;
@@ -110,8 +111,10 @@ fn slave(options: &LogsOptions) -> Result<Option<SlaveId>, Trouble> {
     };
     let parsed = text.parse().map(Some);
     parsed.map_err(|_| {
-        Trouble::usage(format!("'{text}' is no slave's number"))
-            .hint("`clusterrunner slaves` lists the slaves with their numbers")
+        Trouble::usage(format!("'{text}' is no slave's number")).hint(format!(
+            "`{}` lists the slaves with their numbers",
+            command("slaves")
+        ))
     })
 }
 
@@ -165,7 +168,8 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
     }
     if subjobs.iter().all(|subjob| subjob.atoms.is_empty()) {
         output::note(format!(
-            "build {build} has no atoms, or none yet; see `clusterrunner status {build}`"
+            "build {build} has no atoms, or none yet; see `{}`",
+            command(format_args!("status {build}"))
         ));
         return Ok(());
     }

@@ -5,6 +5,7 @@ mod picture;
 mod screen;
 
 use crate::output;
+use crate::output::again::command;
 use crate::output::text::{count, duration};
 use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
 use clusterrunner_common::clock::Timestamp;
@@ -229,8 +230,8 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
             if setting_up > 0 {
                 let slaves = count(setting_up, "slave");
                 return format!(
-                    "{atoms} waiting: set-up runs on {slaves} (`clusterrunner logs {} --setup -f`)",
-                    build.id
+                    "{atoms} waiting: set-up runs on {slaves} (`{}`)",
+                    command(format_args!("logs {} --setup -f", build.id))
                 );
             }
             return format!("{atoms} waiting: slaves are being set up, or are busy");

@@ -2,6 +2,7 @@
 
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ShutdownOptions};
+use crate::output::again::command;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::ShutdownRequest;
@@ -17,10 +18,10 @@ pub(crate) async fn run(
             code: ExitCode::AtomsFailed,
             ..Trouble::new("No slaves specified to shutdown.")
         };
-        return Err(trouble.hint(
-            "name them with --slave-id ID, or all of them with --all-slaves; `clusterrunner slaves` \
-             lists them",
-        ));
+        return Err(trouble.hint(format!(
+            "name them with --slave-id ID, or all of them with --all-slaves; `{}` lists them",
+            command("slaves")
+        )));
     }
     let slaves = if options.all_slaves {
         ShutdownRequest {

@@ -293,7 +293,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     if let Some(seconds) = took(&build) {
         line("time", &duration(seconds));
     }
-    for (state, seconds) in stages(&build) {
+    for (state, seconds) in stages(&build).into_iter().chain(present(&build)) {
         line("", &format!("{state} for {}", duration(seconds)));
     }
     if let Some(error) = &build.error_message {
@@ -405,6 +405,14 @@ pub(super) fn stages(build: &BuildView) -> Vec<(String, f64)> {
         .windows(2)
         .map(|pair| (pair[0].0.to_owned(), pair[1].1 - pair[0].1))
         .collect()
+}
+
+/// How long the build has been in the state that it is in; nothing where it stays there.
+fn present(build: &BuildView) -> Option<(String, f64)> {
+    let entered = entered(build);
+    let (state, at) = entered.last().filter(|_| !build.status.is_over())?;
+    let since = Timestamp::now().as_unix_seconds() - at;
+    Some(((*state).to_owned(), since.max(0.0)))
 }
 
 /// Seconds from its acceptance to its end, or until now.

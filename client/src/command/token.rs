@@ -69,7 +69,8 @@ async fn list(client: &Client, user: Option<&str>, json: bool) -> Result<(), Tro
     }
     let TokensBody { tokens } = body;
     if tokens.is_empty() {
-        output::say("There are no named tokens. `clusterrunner token create` makes one.");
+        let create = command("token create");
+        output::say(format!("There are no named tokens. `{create}` makes one."));
         return Ok(());
     }
     let mut table = Table::new(&["Token", "User", "Name", "Role", "Created", "Ends"]);

@@ -70,7 +70,8 @@ async fn list(client: &Client, json: bool) -> Result<(), Trouble> {
     }
     let users = client.users().await?.users;
     if users.is_empty() {
-        output::say("There are no users. `clusterrunner user create NAME` makes one.");
+        let create = command("user create NAME");
+        output::say(format!("There are no users. `{create}` makes one."));
         return Ok(());
     }
     let mut table = Table::new(&["User", "Rights", "E-mail", "Name", "Last log-in"]);

@@ -273,8 +273,9 @@ impl<'a> Watch<'a> {
         let slaves = self.client.slaves().await?;
         if let Some(why) = waits_for(build) {
             self.progress.note(format!(
-                "the build waits: {}; see `clusterrunner slaves`",
-                plain(why)
+                "the build waits: {}; see `{}`",
+                plain(why),
+                command("slaves")
             ));
         } else if !slaves.iter().any(|slave| slave.is_alive) {
             self.progress.note(format!(

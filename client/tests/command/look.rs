@@ -168,7 +168,7 @@ fn status_of_a_build_shows_why_it_failed() {
             &[
                 "error: the master ",
                 " has no build 7\n",
-                "hint: `clusterrunner status` lists",
+                "hint: `clusterrunner status -m ",
             ],
         );
 }
