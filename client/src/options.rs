@@ -148,7 +148,7 @@ Examples:
     Open(OpenOptions),
     /// Say why a build took so long: where its time went
     #[command(after_help = "\
-Parts that add up to the whole: waiting for its turn and for slaves, fetch and atomizer, set-up, the
+Parts that add up to the whole: waiting for its turn and for slaves, fetch, atomizer, set-up, the
 atoms had they been shared out evenly, how much longer the longest atom took than that, executors
 without work (imbalance), retries, and the upload of the last results.
 

@@ -137,10 +137,19 @@ async fn an_atomizer_that_fails_leaves_all_that_it_printed() {
     let build = farm.submit(&repository.request()).await;
     farm.end_of(build).await;
     let steps = farm.client().steps(build).await.unwrap();
+    let ends: Vec<_> = steps
+        .iter()
+        .map(|step| (step.kind, step.state, step.exit_code))
+        .collect();
     assert_eq!(
-        (steps.len(), steps[0].state, steps[0].exit_code),
-        (1, StepState::Failed, Some(4))
+        ends,
+        [
+            (StepKind::Fetch, StepState::Completed, Some(0)),
+            (StepKind::Atomizer, StepState::Failed, Some(4)),
+        ]
     );
+    let fetched = output_of(&farm, build, &steps[0]).await;
+    assert!(fetched.starts_with("Checked out commit "), "{fetched}");
     let printed = logs(&farm, build, &["--atomizer"]);
     assert_eq!(printed.lines().count(), 1000);
 }

@@ -90,6 +90,7 @@ async fn check_slave(client: &Client, build: BuildId, slave: SlaveId) -> Result<
 
 fn nothing(build: BuildId, (kind, slave): Asked, is_over: bool) -> Trouble {
     let command = match kind {
+        StepKind::Fetch => "the fetch",
         StepKind::Atomizer => "the atomizers",
         StepKind::Setup => "setup_build",
         StepKind::Teardown => "teardown_build",
@@ -161,7 +162,7 @@ fn may_come(build: &BuildView, (kind, slave): Asked, step: Option<&StepView>) ->
     let is_set_up = build.num_atoms_completed + build.num_atoms_in_progress > 0;
     match kind {
         _ if build.status.is_over() => false,
-        StepKind::Atomizer => build.status == BuildStatus::Queued,
+        StepKind::Fetch | StepKind::Atomizer => build.status == BuildStatus::Queued,
         StepKind::Setup => {
             let mut setting_up = build.slaves_setting_up.iter();
             setting_up.any(|one| slave.is_none_or(|slave| slave == one.slave_id))

@@ -54,8 +54,10 @@ pub struct LongestAtom {
 pub enum PartName {
     /// The build waited for its turn to be prepared.
     Queue,
-    /// The master fetched the project and ran the atomizers.
-    Preparation,
+    /// The master fetched the project.
+    Fetch,
+    /// The master ran the atomizers.
+    Atomizer,
     /// No slave was free.
     WaitingForSlaves,
     /// The first slave fetched the commit and ran the set-up.
@@ -76,7 +78,8 @@ impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Queue => "waiting for its turn",
-            Self::Preparation => "fetch and atomizer",
+            Self::Fetch => "fetch",
+            Self::Atomizer => "atomizer",
             Self::WaitingForSlaves => "waiting for slaves",
             Self::SetUp => "set-up",
             Self::Atoms => "atoms, shared out evenly",

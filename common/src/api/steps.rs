@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
+    /// The project and remote files are fetched, on the master. Not there where nothing is to be fetched.
+    Fetch,
     /// The atomizers of the job, on the master.
     Atomizer,
     /// `setup_build`, on a slave.

@@ -221,6 +221,17 @@ impl BuildRequest {
         }
     }
 
+    /// Whether the master fetches something for the build before it runs atomizers.
+    #[must_use]
+    pub fn fetches(&self) -> bool {
+        match &self.project {
+            ProjectSource::Git { .. } => true,
+            ProjectSource::Directory { .. } | ProjectSource::Own { .. } => {
+                !self.remote_files.is_empty()
+            }
+        }
+    }
+
     /// What keeps other builds from being prepared at the same time, as a key: the project, or the
     /// build alone.
     #[must_use]

@@ -6,6 +6,7 @@
 
 mod bases;
 mod error;
+mod fetch_step;
 mod output;
 mod step;
 mod work;
@@ -29,6 +30,7 @@ use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use error::Failure;
 use error::PreparationError;
+use fetch_step::FetchFiles;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -147,6 +149,7 @@ impl Preparer {
                 ProjectSource::Own { project, .. } => Some(self.own.directory_of(project)),
                 ProjectSource::Git { .. } | ProjectSource::Directory { .. } => None,
             },
+            fetch: self.fetch_files(build),
             step: self.step_files(build),
             surroundings: self.surroundings(),
         };
@@ -169,6 +172,15 @@ impl Preparer {
             .expected(request, &plan.job_name, atoms)
             .await;
         Ok(plan)
+    }
+
+    fn fetch_files(&self, build: BuildId) -> FetchFiles {
+        let [output, begun, description] = self.results.fetch_files(build);
+        FetchFiles {
+            output,
+            begun,
+            description,
+        }
     }
 
     fn step_files(&self, build: BuildId) -> StepFiles {

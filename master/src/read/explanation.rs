@@ -6,6 +6,7 @@
 
 use super::builds::{Builds, ReadError};
 use super::lists::AtSubjob;
+use super::running::{RunningInBuild, Runs};
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob, Timestamps};
 use clusterrunner_common::clock::Timestamp;
@@ -41,8 +42,10 @@ impl Ran {
 pub struct Parts {
     /// It waited for its turn to be prepared.
     pub queue: u64,
-    /// Its project was fetched and its atomizers ran.
-    pub preparation: u64,
+    /// Its project was fetched.
+    pub fetch: u64,
+    /// Its atomizers ran.
+    pub atomizer: u64,
     /// No slave was free.
     pub waiting_for_slaves: u64,
     /// The first slave set it up.
@@ -74,14 +77,36 @@ pub struct Explained {
     pub longest: Option<Ran>,
 }
 
-/// Explains a build by its times and by the atoms that have run. What is not over ends `now`.
+/// What is known of a build beside the atoms that run or have run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// When it entered its states.
+    pub times: Timestamps,
+    /// When all was fetched: the begin of its preparation where there is nothing to fetch.
+    pub fetched: Option<Timestamp>,
+    /// When the first slave had set it up, if it says so.
+    pub set_up: Option<Timestamp>,
+    /// Whether atoms ran to its end that have no result.
+    pub was_cut_off: bool,
+}
+
+/// Explains a build by what is known of it and by the atoms that have run or run. What is not over ends `now`.
 #[must_use]
-pub fn explain(times: &Timestamps, ran: &[Ran], now: Timestamp) -> Explained {
+pub fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
+    let times = &known.times;
     let over = times.finished.or(times.error).or(times.canceled);
     let begin = times.queued.unwrap_or(now).0;
     let end = over.unwrap_or(now).0.max(begin);
     let first = ran.iter().map(|ran| ran.began.0).min();
-    let last = ran.iter().map(Ran::ended).max();
+    // Nobody knows when atoms began that were cut off: at the earliest when a slave was ready.
+    let first = match known.was_cut_off {
+        true => first.or(known.set_up.or(times.building).map(|time| time.0)),
+        false => first,
+    };
+    let last = match known.was_cut_off {
+        true => Some(end),
+        false => ran.iter().map(Ran::ended).max(),
+    };
     // Clocks of slaves may differ, so each moment is at least the one before it.
     let mut at = begin;
     let mut until = |moment: Option<u64>| {
@@ -91,18 +116,27 @@ pub fn explain(times: &Timestamps, ran: &[Ran], now: Timestamp) -> Explained {
     };
     let moment = |time: Option<Timestamp>| time.map(|time| time.0);
     let queue = until(moment(times.preparing));
-    let preparation = until(moment(times.prepared));
+    let fetch = until(moment(known.fetched.or(times.prepared)));
+    let atomizer = until(moment(times.prepared));
     let waiting_for_slaves = until(moment(times.building));
     let set_up = until(first);
     let running = until(last);
     let upload = end - at;
-    let running = shared(ran, running);
+    let running = match known.was_cut_off {
+        // How long they ran is not known, only that they did.
+        true => Parts {
+            atoms: running,
+            ..Parts::default()
+        },
+        false => shared(ran, running),
+    };
     Explained {
         is_over: over.is_some(),
         whole: end - begin,
         parts: Parts {
             queue,
-            preparation,
+            fetch,
+            atomizer,
             waiting_for_slaves,
             set_up,
             upload,
@@ -148,11 +182,17 @@ fn num_executors(ran: &[Ran]) -> u64 {
 }
 
 impl Builds {
-    /// Explains a build, wherever it is.
+    /// Explains a build, wherever it is; `running` are the atoms of it that run.
     ///
     /// # Errors
     /// There is no such build, or its record can not be read.
-    pub async fn explained(&self, id: BuildId, now: Timestamp) -> Result<Explained, ReadError> {
+    pub async fn explained(
+        &self,
+        id: BuildId,
+        running: RunningInBuild,
+        steps: Steps,
+        now: Timestamp,
+    ) -> Result<Explained, ReadError> {
         let (mut ran, mut next) = (Vec::new(), Some(AtSubjob::page(|length| 0..length)));
         while let Some(at) = next {
             let of_live = |_: &Cluster, build: &Build, numbers: Range<usize>| {
@@ -164,9 +204,58 @@ impl Builds {
             ran.extend(part.entries.into_iter().flatten());
             next = part.next;
         }
-        let times = self.seen(id, |_, build| times(build), |ended| times(&ended.build));
-        Ok(explain(&times.await?, &ran, now))
+        let of_live = move |cluster: &Cluster, build: &Build| {
+            (known(build, steps), still(cluster, build, &running, now))
+        };
+        let seen = self.seen(id, of_live, |ended| {
+            (known(&ended.build, steps), Vec::new())
+        });
+        let (known, still) = seen.await?;
+        ran.extend(still);
+        Ok(explain(&known, &ran, now))
     }
+}
+
+/// The ends of steps of a build that its own times do not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steps {
+    /// When the fetch ended, or the atomizers began.
+    pub fetched: Option<Timestamp>,
+    /// When the first `setup_build` ended.
+    pub set_up: Option<Timestamp>,
+}
+
+fn known(build: &Build, steps: Steps) -> Known {
+    let fetched = match build.request.fetches() {
+        true => steps.fetched,
+        false => build.timestamps.preparing,
+    };
+    Known {
+        times: times(build),
+        fetched,
+        set_up: steps.set_up,
+        was_cut_off: !build.cut_off.is_empty(),
+    }
+}
+
+/// The atoms that run.
+fn still(cluster: &Cluster, build: &Build, running: &RunningInBuild, now: Timestamp) -> Vec<Ran> {
+    let ran = running.subjobs().filter_map(|id| {
+        let Runs::Atom(atom) = running.runs(cluster, build, id) else {
+            return None;
+        };
+        let progress = build.progress()?;
+        let (slave, attempt) = progress.running.get(&id)?;
+        Some(Ran {
+            subjob: id,
+            atom: atom.atom_id,
+            began: atom.started_at_ms,
+            took_ms: now.0.saturating_sub(atom.started_at_ms.0),
+            executor: (Some(*slave), Some(atom.executor_id)),
+            is_retry: attempt.0 > build.attempts_from + 1,
+        })
+    });
+    ran.collect()
 }
 
 /// The times of a build; its end is there only if that is its state, since one that is canceled may have been nearly done.
@@ -240,10 +329,19 @@ mod tests {
         }
     }
 
+    fn known(times: Timestamps) -> Known {
+        Known {
+            times,
+            fetched: at(18),
+            ..Known::default()
+        }
+    }
+
     fn sum(parts: &Parts) -> u64 {
         let Parts {
             queue,
-            preparation,
+            fetch,
+            atomizer,
             waiting_for_slaves,
             set_up,
             atoms,
@@ -254,7 +352,8 @@ mod tests {
         } = parts;
         [
             queue,
-            preparation,
+            fetch,
+            atomizer,
             waiting_for_slaves,
             set_up,
             atoms,
@@ -275,10 +374,11 @@ mod tests {
             ran(1, 100, 200, false),
             ran(0, 320, 50, true),
         ];
-        let explained = explain(&times(), &atoms, NOW);
+        let explained = explain(&known(times()), &atoms, NOW);
         let expected = Parts {
             queue: 10,
-            preparation: 20,
+            fetch: 8,
+            atomizer: 12,
             waiting_for_slaves: 30,
             set_up: 40,
             atoms: 150,
@@ -296,7 +396,7 @@ mod tests {
     #[test]
     fn what_has_no_other_cause_is_imbalance() {
         let atoms = [ran(0, 60, 100, false), ran(1, 260, 100, false)];
-        let parts = explain(&times(), &atoms, NOW).parts;
+        let parts = explain(&known(times()), &atoms, NOW).parts;
         assert_eq!((parts.set_up, parts.upload), (0, 40));
         assert_eq!(
             (parts.atoms, parts.longest_atom, parts.imbalance),
@@ -311,19 +411,61 @@ mod tests {
             preparing: at(10),
             ..Timestamps::default()
         };
+        let waits = Known {
+            times: waits,
+            ..Known::default()
+        };
         let explained = explain(&waits, &[], NOW);
         let expected = Parts {
             queue: 10,
-            preparation: 490,
+            fetch: 490,
             ..Parts::default()
         };
         assert_eq!((explained.is_over, explained.whole), (false, 500));
         assert_eq!(explained.parts, expected);
-        let failed = Timestamps {
-            error: at(20),
+        // The atomizers run.
+        let parts = explain(&known(waits.times), &[], NOW).parts;
+        assert_eq!((parts.fetch, parts.atomizer), (8, 482));
+        let failed = Known {
+            times: Timestamps {
+                error: at(20),
+                ..waits.times
+            },
             ..waits
         };
-        assert_eq!(explain(&failed, &[], NOW).parts.preparation, 10);
+        assert_eq!(explain(&failed, &[], NOW).parts.fetch, 10);
+    }
+
+    #[test]
+    fn atoms_that_were_cut_off_are_no_upload() {
+        let canceled = Known {
+            times: Timestamps {
+                finished: None,
+                canceled: at(400),
+                ..times()
+            },
+            set_up: at(90),
+            was_cut_off: true,
+            ..known(times())
+        };
+        let parts = explain(&canceled, &[], NOW).parts;
+        assert_eq!((parts.set_up, parts.atoms, parts.upload), (30, 310, 0));
+        // One has ended before.
+        let parts = explain(&canceled, &[ran(0, 100, 50, false)], NOW).parts;
+        assert_eq!((parts.set_up, parts.atoms, parts.upload), (40, 300, 0));
+    }
+
+    #[test]
+    fn an_atom_that_runs_is_no_upload() {
+        let runs = Known {
+            times: Timestamps {
+                finished: None,
+                ..times()
+            },
+            ..known(times())
+        };
+        let parts = explain(&runs, &[ran(0, 100, 400, false)], NOW).parts;
+        assert_eq!((parts.atoms, parts.upload), (400, 0));
     }
 
     /// Clocks may be wrong: whatever they say, the parts add up.
@@ -347,7 +489,13 @@ mod tests {
             let numbers = (0_u32..).take(number);
             let atoms = numbers.map(|n| ran(n % 2, some(), some(), n % 3 == 0));
             let atoms: Vec<Ran> = atoms.collect();
-            let explained = explain(&times, &atoms, NOW);
+            let known = Known {
+                times,
+                fetched: at(some()),
+                set_up: at(some()),
+                was_cut_off: some() % 3 == 0,
+            };
+            let explained = explain(&known, &atoms, NOW);
             assert_eq!(
                 sum(&explained.parts),
                 explained.whole,

@@ -127,7 +127,7 @@ impl Builds {
     pub async fn some<T: Send + 'static>(
         &self,
         at: AtBuild,
-        of_live: fn(&Cluster, &Build) -> T,
+        of_live: impl Fn(&Cluster, &Build) -> T + Send + 'static,
         of_archived: fn(&EndedBuild) -> T,
     ) -> Result<Part<(BuildId, T), AtBuild>, ReadError> {
         let looked = self.cluster.read(move |cluster| {
@@ -166,7 +166,7 @@ impl Builds {
     pub async fn some_unfinished<T: Send + 'static>(
         &self,
         at: AtBuild,
-        of_live: fn(&Cluster, &Build) -> T,
+        of_live: impl Fn(&Cluster, &Build) -> T + Send + 'static,
     ) -> Result<Part<T, AtBuild>, ReadError> {
         let looked = self.cluster.read(move |cluster| {
             let (mut entries, mut last) = (Vec::new(), None);

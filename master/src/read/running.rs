@@ -88,6 +88,12 @@ impl RunningInBuild {
         self.0.keys().map(|(subjob, _)| *subjob)
     }
 
+    /// The atom that runs of a hand-out, as its slave says.
+    #[must_use]
+    pub fn atom(&self, subjob: SubjobId, attempt: Attempt) -> Option<&RunningAtom> {
+        self.0.get(&(subjob, attempt))
+    }
+
     /// What is known of a subjob of this build.
     #[must_use]
     pub fn runs(&self, cluster: &Cluster, build: &Build, subjob: SubjobId) -> Runs {

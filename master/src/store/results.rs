@@ -41,7 +41,7 @@ pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
 pub use received::{UnusableResult, add_reports, add_starts, add_usages, outcomes};
-pub use steps::{ATOMIZERS, StoredStep};
+pub use steps::{ATOMIZERS, FETCH, StoredStep};
 
 use archive::Archive;
 use build_store::{NewBlock, NewContent};

@@ -61,8 +61,7 @@ fn what_waits_on_a_slave_is_not_shown_as_running() {
     let view = views::build(farm.cluster.build(BuildId(1)).unwrap());
     assert!(held(&farm, 1, 1) > 2);
     assert_eq!(view.num_atoms_in_progress, 2);
-    // Two of a thousand are half done.
-    assert_eq!(view.seconds_left, Some(49.95));
+    assert_eq!(view.seconds_left, Some(50.0));
 }
 
 #[test]

@@ -251,12 +251,11 @@ fn what_is_left_is_told_from_the_durations() {
     farm.build(expected(&[10_000; 6]));
     assert_eq!(left(&farm), None);
     farm.set_up(1, 1);
-    // Four wait, and two are expected to be half done.
-    assert_eq!(left(&farm), Some(25.0));
+    assert_eq!(left(&farm), Some(30.0));
     for subjob in 0..5 {
         farm.finish(hand_out(1, 1, subjob, 1));
     }
-    assert_eq!(left(&farm), Some(5.0));
+    assert_eq!(left(&farm), Some(10.0));
     farm.finish(hand_out(1, 1, 5, 1));
     assert_eq!(left(&farm), None);
     farm.build(big_plan(6, 0, 0));

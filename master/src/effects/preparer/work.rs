@@ -2,6 +2,7 @@
 
 use super::bases;
 use super::error::{Failure, PreparationError};
+use super::fetch_step::{FetchFiles, FetchStep};
 use super::output::{MAX_OUTPUT, Output, Printed};
 use super::step::{Step, StepFiles};
 use crate::core::builds::environment::variables;
@@ -31,6 +32,8 @@ pub(super) struct Order {
     pub(super) request: BuildRequest,
     /// Where the code of a project lies that has it here.
     pub(super) own_repository: Option<PathBuf>,
+    /// Where is said how the fetch went.
+    pub(super) fetch: FetchFiles,
     /// Where is said what the atomizers print.
     pub(super) step: StepFiles,
     pub(super) surroundings: Surroundings,
@@ -59,7 +62,7 @@ pub fn prepare_build() -> ExitCode {
             surroundings: order.surroundings,
             inside,
         };
-        let planned = work.plan(&order.request, order.step).await;
+        let planned = work.plan(&order.request, order.fetch, order.step).await;
         planned.map_err(|error| Failure {
             is_atomizers: error.is_atomizers(),
             reason: error.to_string(),
@@ -122,19 +125,20 @@ impl Work {
     async fn plan(
         &self,
         request: &BuildRequest,
+        fetch: FetchFiles,
         step: StepFiles,
     ) -> Result<Plan, PreparationError> {
         let memory = MemoryLimit::set(self.surroundings.git_max_memory_bytes);
-        let (project, commit) = self.fetch(request).await?;
-        let files = fetch_remote_files(
-            &request.remote_files,
-            &project,
-            &self.surroundings.remote_files,
-        );
-        tokio::select! {
-            () = self.inside.stop.cancelled() => return Err(PreparationError::Canceled),
-            fetched = files => fetched?,
+        let fetch = request.fetches().then(|| FetchStep::begin(fetch));
+        let fetched = self.fetch_all(request).await;
+        if let Some(fetch) = fetch {
+            match &fetched {
+                Ok((_, commit)) => fetch.succeeded(commit.as_deref(), &request.remote_files),
+                Err(PreparationError::Canceled) => {}
+                Err(error) => fetch.failed(error),
+            }
         }
+        let (project, commit) = fetched?;
         let (config, job_name) = (request.config.as_ref(), request.job_name.as_deref());
         let (job_name, job) =
             read_job(config, job_name, &project).map_err(|error| match &request.project {
@@ -178,6 +182,24 @@ impl Work {
             quotes_atoms: plan.quotes_atoms && request.atoms_override.is_none(),
             ..plan
         })
+    }
+
+    /// Brings the project and its remote files here; says where it is, and at which commit.
+    async fn fetch_all(
+        &self,
+        request: &BuildRequest,
+    ) -> Result<(PathBuf, Option<String>), PreparationError> {
+        let (project, commit) = self.fetch(request).await?;
+        let files = fetch_remote_files(
+            &request.remote_files,
+            &project,
+            &self.surroundings.remote_files,
+        );
+        tokio::select! {
+            () = self.inside.stop.cancelled() => return Err(PreparationError::Canceled),
+            fetched = files => fetched?,
+        }
+        Ok((project, commit))
     }
 
     /// Brings the project here; says where it is, and at which commit.

@@ -46,6 +46,11 @@ impl BuildPage {
         Self::new(shapes::build_of(cluster, build))
     }
 
+    /// Whether it tells how long the build will take, which is another time at each moment.
+    pub(super) fn tells_what_is_left(&self) -> bool {
+        self.build.seconds_left.is_some()
+    }
+
     /// Whether it is so large that it does not stay in memory for long.
     pub(super) fn is_large(&self) -> bool {
         let failed = self.build.failed_atoms.as_ref();

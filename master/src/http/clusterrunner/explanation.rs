@@ -2,9 +2,11 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::read::explanation::{Explained, Ran};
+use crate::read::explanation::{Explained, Ran, Steps};
+use crate::store::results::StoredStep;
 use axum::Json;
 use axum::extract::State;
+use clusterrunner_common::api::StepKind;
 use clusterrunner_common::api::explanation::{
     ExplainedPart, Explanation, ExplanationBody, LongestAtom, PartName,
 };
@@ -17,16 +19,33 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(build): Path<BuildId>,
 ) -> Result<Json<ExplanationBody>, ApiError> {
-    let explained = api.builds.explained(build, Timestamp::now()).await?;
+    let (running, steps) = (api.running.of(build), api.ended_steps(build).await?);
+    let explained = api
+        .builds
+        .explained(build, running, told(&steps), Timestamp::now())
+        .await?;
     let explanation = view(build, &explained);
     Ok(Json(ExplanationBody { explanation }))
+}
+
+/// What steps that have ended tell of the time of their build.
+fn told(steps: &[(u64, StoredStep)]) -> Steps {
+    let of_kind = |kind| steps.iter().filter(move |(_, step)| step.kind == kind);
+    let fetched = of_kind(StepKind::Fetch).map(|(_, step)| step.end.ended_at_ms);
+    let began = of_kind(StepKind::Atomizer).map(|(_, step)| step.end.began_at_ms);
+    let set_up = of_kind(StepKind::Setup).filter(|(_, step)| step.end.exit_code == Some(0));
+    Steps {
+        fetched: fetched.chain(began).next(),
+        set_up: set_up.map(|(_, step)| step.end.ended_at_ms).min(),
+    }
 }
 
 fn view(build_id: BuildId, explained: &Explained) -> Explanation {
     let parts = &explained.parts;
     let parts = [
         (PartName::Queue, parts.queue),
-        (PartName::Preparation, parts.preparation),
+        (PartName::Fetch, parts.fetch),
+        (PartName::Atomizer, parts.atomizer),
         (PartName::WaitingForSlaves, parts.waiting_for_slaves),
         (PartName::SetUp, parts.set_up),
         (PartName::Atoms, parts.atoms),

@@ -13,6 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
 use clusterrunner_common::api::{BuildView, SubjobFilter, SubjobView};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::answers::Begun;
 use clusterrunner_common::http::clusterrunner::page::{Newest, Page, PageOfRows, Wanted};
 use clusterrunner_common::http::clusterrunner::routes::Reached;
@@ -181,7 +182,7 @@ async fn some_builds(
     at: AtBuild,
     version: ApiVersion,
 ) -> Result<Part<BuildView, AtBuild>, ApiError> {
-    let some = api.builds.some(at, shapes::build_of, shapes::ended_build);
+    let some = api.builds.some(at, shown_now(&api), shapes::ended_build);
     let Part { mut entries, next } = some.await?;
     let hidden = hidden(&api, caller, entries.iter().map(|(id, _)| *id)).await?;
     entries.retain(|(id, _)| !hidden.contains(id));
@@ -191,6 +192,20 @@ async fn some_builds(
     };
     let entries = entries.into_iter().map(with_warnings).collect();
     Ok(Part { entries, next })
+}
+
+/// How builds in the cluster are shown at this moment.
+pub(super) fn shown_now(
+    api: &Api,
+) -> impl Fn(&Cluster, &Build) -> BuildView + Clone + Send + Sync + 'static {
+    let (running, now) = (api.running.clone(), Timestamp::now());
+    move |cluster, build| {
+        let running = match build.progress() {
+            Some(_) => running.of(build.id),
+            None => RunningInBuild::default(),
+        };
+        shapes::build_at(cluster, build, &running, now)
+    }
 }
 
 pub(super) async fn queue(
@@ -203,7 +218,7 @@ pub(super) async fn queue(
     let part = move |at| {
         let api = Arc::clone(&api);
         async move {
-            let mut some = api.builds.some_unfinished(at, shapes::build_of).await?;
+            let mut some = api.builds.some_unfinished(at, shown_now(&api)).await?;
             let hidden = hidden(&api, caller, some.entries.iter().map(|build| build.id)).await?;
             some.entries.retain(|build| !hidden.contains(&build.id));
             Ok(some)

@@ -1,6 +1,7 @@
 //! Plain reads: one build, subjob, atom or slave, all slaves, metrics, events.
 
 use super::error::ApiError;
+use super::lists::shown_now;
 use super::{Api, BuildPage, Path, shapes};
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
@@ -80,6 +81,7 @@ pub(super) async fn build(
     let damages = api.results.damages(id);
     let page = match api.published.page(id) {
         _ if !damages.is_empty() => Arc::new(with_warnings(&api, id, damages).await?),
+        Ok(page) if page.tells_what_is_left() => Arc::new(now(&api, id).await?),
         Ok(page) => page,
         Err(missing) => publish(&api, id, missing).await?,
     };
@@ -89,6 +91,12 @@ pub(super) async fn build(
         source: error.into(),
     })?;
     Ok(rules::whole(written.body, written.etag))
+}
+
+/// A build as it stands at this moment.
+async fn now(api: &Api, id: BuildId) -> Result<BuildPage, ApiError> {
+    let seen = api.builds.seen(id, shown_now(api), shapes::ended_build);
+    Ok(BuildPage::new(seen.await?))
 }
 
 async fn publish(

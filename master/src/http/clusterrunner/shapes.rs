@@ -4,13 +4,14 @@ mod accounts;
 mod apps;
 mod atom_rows;
 mod launching;
+mod outlook;
 mod steps;
 
 pub(super) use accounts::{role, token, user};
 pub(super) use apps::{app, app_with_releases};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
-pub(super) use steps::{atomizers, merged, of_slave, steps_on_slaves, stored_step};
+pub(super) use steps::{atomizers, merged, of_slave, steps_under_way, stored_step};
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState, Subjob};
@@ -18,7 +19,7 @@ use crate::core::builds::mishaps::FailedAttempt;
 use crate::core::event::AtomOutcome;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
-use crate::read::running::Runs;
+use crate::read::running::{RunningInBuild, Runs};
 use clusterrunner_common::api::{
     AtomState, AtomView, AttemptView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView,
     SettingUpView, SlaveView, SubjobView,
@@ -40,6 +41,20 @@ pub(crate) fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
         view.details = Some(format!("{details} {waits}").trim_start().to_owned());
     }
     view
+}
+
+/// The same at a moment at which these atoms of the build run.
+#[must_use]
+pub(crate) fn build_at(
+    cluster: &Cluster,
+    known: &Build,
+    running: &RunningInBuild,
+    now: Timestamp,
+) -> BuildView {
+    BuildView {
+        seconds_left: outlook::seconds_left(known, running, now),
+        ..build_of(cluster, known)
+    }
 }
 
 /// The slaves that set a build up now.
@@ -185,7 +200,7 @@ fn assemble<'a>(
         num_atoms_flaky: Some(build.atoms_flaky),
         warnings: build.warnings.clone(),
         lacks_atoms: build.lacks_atoms(),
-        seconds_left: seconds_left(build),
+        seconds_left: outlook::seconds_left(build, &RunningInBuild::default(), Timestamp(0)),
         slaves_setting_up: Vec::new(),
     }
 }
@@ -243,38 +258,6 @@ fn failed_atoms<'a>(
     let atoms = subjobs.flat_map(|(id, subjob)| atoms(build, id, subjob, Runs::No));
     let atoms = atoms.filter(AtomView::has_failed);
     Some(atoms.take(failed).collect())
-}
-
-/// How many of the subjobs that slaves have are looked at for [`seconds_left`]: an estimate needs no more,
-/// and there may be very many of them each time that a build is shown.
-const HELD_LOOKED_AT: usize = 256;
-
-/// What is left of its atoms at the pace of the executors that it has now; nothing where nothing is
-/// known of how long they take, or none of them runs.
-fn seconds_left(build: &Build) -> Option<f64> {
-    let progress = build.progress()?;
-    let executors = build.num_executors() as u64;
-    let held = progress.running.len();
-    let some = progress.running.keys();
-    let some = some.step_by(held.div_ceil(HELD_LOOKED_AT).max(1));
-    let (mut sum, mut longest, mut looked_at) = (0_u64, 0, 0);
-    for subjob in some.filter_map(|id| build.subjob(*id)) {
-        sum = sum.saturating_add(subjob.expected_ms());
-        longest = longest.max(subjob.expected_ms());
-        looked_at += 1;
-    }
-    let held = held as u64;
-    let held_ms = sum.saturating_mul(held).checked_div(looked_at).unwrap_or(0);
-    // When those began that run is not known here: on average they are half done. The others of those
-    // that slaves have only wait there.
-    let working = executors.min(held);
-    let working_ms = held_ms.saturating_mul(working).checked_div(held);
-    let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
-    let unstarted_ms = progress.unstarted.expected_ms();
-    let waiting_ms = unstarted_ms + progress.again.expected_ms() + aside.sum::<u64>();
-    let all_ms = waiting_ms.saturating_add(held_ms) - working_ms.unwrap_or(0) / 2;
-    let left_ms = all_ms.checked_div(executors)?.max(longest / 2);
-    (left_ms > 0).then(|| seconds_of(&left_ms))
 }
 
 /// How many atoms run: no more than there are executors that work on the build. What else slaves have of

@@ -8,7 +8,7 @@ use super::{Api, Path, shapes};
 use crate::consoles::{Lines, SlaveStep};
 use crate::core::Cluster;
 use crate::core::command::Refusal;
-use crate::store::results::{ATOMIZERS, StoredStep};
+use crate::store::results::{ATOMIZERS, FETCH, StoredStep};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -33,12 +33,25 @@ pub(super) async fn list(
 }
 
 impl Api {
+    /// The steps of a build that have ended.
+    pub(super) async fn ended_steps(
+        &self,
+        build: BuildId,
+    ) -> Result<Vec<(u64, StoredStep)>, ApiError> {
+        let (turn, results) = (self.turns.take().await, self.results.clone());
+        let read = spawn_blocking(move || {
+            let _turn = turn;
+            results.steps(build)
+        });
+        blocking(read.await)
+    }
+
     /// All steps of a build.
     async fn steps(&self, build: BuildId) -> Result<Vec<StepView>, ApiError> {
-        let on_slaves = self
+        let now = self
             .builds
-            .seen(build, shapes::steps_on_slaves, |_| Vec::new());
-        let mut under_way = on_slaves.await?;
+            .seen(build, shapes::steps_under_way, |_| Vec::new());
+        let mut under_way = now.await?;
         let (turn, results) = (self.turns.take().await, self.results.clone());
         let read = spawn_blocking(move || {
             let _turn = turn;
@@ -46,6 +59,9 @@ impl Api {
             Ok((results.steps(build)?, atomizers.is_some()))
         });
         let (ended, atomizers_run) = blocking(read.await)?;
+        // While it is under way, nothing is said of it.
+        let has_fetched = atomizers_run || ended.iter().any(|(id, _)| *id == FETCH);
+        under_way.retain(|step| step.kind != StepKind::Fetch || !has_fetched);
         let ended: Vec<StepView> = ended.into_iter().map(shapes::stored_step).collect();
         if atomizers_run && ended.iter().all(|step| step.id != ATOMIZERS) {
             under_way.push(shapes::atomizers());
@@ -154,6 +170,8 @@ async fn live_piece(
                 .unwrap_or_else(|error| Err(disk(io::Error::other(error))));
             return piece?.ok_or_else(missing);
         }
+        // It says something when it has ended.
+        StepKind::Fetch => return Err(missing()),
         StepKind::Setup => SlaveStep::Setup,
         StepKind::Teardown => SlaveStep::Teardown,
     };

@@ -16,6 +16,9 @@ const STEP: &str = "step-";
 /// The number of the atomizers of a build among its steps.
 pub const ATOMIZERS: u64 = 0;
 
+/// The number of the fetch: no slave has so high ones, and a reader in a browser can tell it from others.
+pub const FETCH: u64 = (1 << 53) - 1;
+
 /// How many bytes are kept of what atomizers print: as many as of an atom by default.
 const MOST_OF_ATOMIZERS: u64 = 64 << 20;
 
@@ -86,6 +89,17 @@ impl Results {
     /// The disk refuses, or there is none (`NotFound`).
     pub fn step_output(&self, build: BuildId, number: u64) -> io::Result<BufReader<File>> {
         File::open(self.step_file(build, number, "output")).map(BufReader::new)
+    }
+
+    /// Where is said how the fetch of a build went: its output, what becomes its description, and that.
+    #[must_use]
+    pub fn fetch_files(&self, build: BuildId) -> [PathBuf; 3] {
+        let directory = self.stores.of_build(build);
+        [
+            self.step_file(build, FETCH, "output"),
+            incoming::under_way(&directory, "fetch.json"),
+            self.step_file(build, FETCH, "json"),
+        ]
     }
 
     /// Where is copied what the atomizers of a build print while they run, and where is said how they ended. The next

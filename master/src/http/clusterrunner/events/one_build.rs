@@ -12,6 +12,7 @@ use crate::core::builds::build::{Build, BuildState};
 use crate::core::event::{BuildFact, Event, Fact, SlaveFact};
 use crate::read::running::{RunningInBuild, Runs};
 use clusterrunner_common::api::{BuildBody, BuildView, RunningAtom};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use serde_json::json;
@@ -367,7 +368,7 @@ fn look_at(
     });
     SeenBuild {
         rows: rows.collect(),
-        view: shapes::build_of(cluster, build),
+        view: shapes::build_at(cluster, build, running, Timestamp::now()),
         audience: Audience::of_project(cluster.project_of(build.id)),
         is_over: is_told_to_the_end(cluster, build),
         of_room,
@@ -424,7 +425,6 @@ fn is_told_to_the_end(cluster: &Cluster, build: &Build) -> bool {
 mod tests {
     use super::*;
     use crate::core::event::Actor;
-    use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, SlaveId};
 
     #[test]

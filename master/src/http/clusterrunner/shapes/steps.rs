@@ -1,9 +1,9 @@
 //! The steps of builds as this API shows them. Pure.
 
 use crate::core::Cluster;
-use crate::core::builds::build::Build;
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
-use crate::store::results::{ATOMIZERS, StoredStep};
+use crate::store::results::{ATOMIZERS, FETCH, StoredStep};
 use clusterrunner_common::api::{StepEnd, StepKind, StepState, StepView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(in crate::http::clusterrunner) fn of_slave(kind: StepKind, SlaveId(slave): SlaveId) -> u64 {
     let last = slave.saturating_mul(2);
     match kind {
-        StepKind::Atomizer | StepKind::Setup => last.saturating_sub(1),
+        StepKind::Fetch | StepKind::Atomizer | StepKind::Setup => last.saturating_sub(1),
         StepKind::Teardown => last,
     }
 }
@@ -47,13 +47,14 @@ pub(in crate::http::clusterrunner) fn stored_step((id, step): (u64, StoredStep))
     }
 }
 
-/// What slaves do for a build now.
-pub(in crate::http::clusterrunner) fn steps_on_slaves(
+/// What is fetched for a build and what slaves do for it, now. That the fetch has ended only its own record says.
+pub(in crate::http::clusterrunner) fn steps_under_way(
     cluster: &Cluster,
     build: &Build,
 ) -> Vec<StepView> {
     let Some(plan) = &build.plan else {
-        return Vec::new();
+        let is_fetching = build.state == BuildState::Preparing && build.request.fetches();
+        return is_fetching.then(|| fetch(build)).into_iter().collect();
     };
     let alive = cluster.slaves().filter(|slave| slave.is_alive());
     let under_way = alive.filter_map(|slave| match slave.builds.get(&build.id)? {
@@ -68,17 +69,27 @@ pub(in crate::http::clusterrunner) fn steps_on_slaves(
     under_way.collect()
 }
 
+/// The fetch of a build, while it is under way.
+fn fetch(build: &Build) -> StepView {
+    let began_at = build.timestamps.preparing;
+    on_master(FETCH, StepKind::Fetch, began_at)
+}
+
 /// The atomizers of a build, while they run.
 pub(in crate::http::clusterrunner) fn atomizers() -> StepView {
+    on_master(ATOMIZERS, StepKind::Atomizer, None)
+}
+
+fn on_master(id: u64, kind: StepKind, began_at: Option<Timestamp>) -> StepView {
     StepView {
-        id: ATOMIZERS,
-        kind: StepKind::Atomizer,
+        id,
+        kind,
         slave_id: None,
         slave_url: None,
         state: StepState::InProgress,
         exit_code: None,
         trouble: None,
-        began_at: None,
+        began_at: began_at.map(Timestamp::as_unix_seconds),
         ended_at: None,
         output_bytes: None,
     }

@@ -46,7 +46,7 @@ export function stateWords(step) {
 export function stepsOf(build, listed) {
   const times = build.state_timestamps ?? {};
   const found = [...listed ?? []];
-  if (times.preparing) {
+  if (times.preparing && !found.some((step) => step.kind === "fetch")) {
     const atomizer = found.find((step) => step.kind === "atomizer");
     const ended = atomizer?.began_at ?? times.prepared ?? times.error ?? times.canceled ?? null;
     found.push({ kind: "fetch", slave_id: null, slave_url: null, began_at: times.preparing, ended_at: ended });

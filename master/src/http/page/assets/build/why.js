@@ -9,7 +9,8 @@ import { short } from "../text.js";
 /** The parts as people say them, and what each of them means. */
 const PARTS = {
   queue: ["Waiting for its turn", "Other builds were prepared before."],
-  preparation: ["Fetch and atomizer", "The master fetched the project and found out what to run."],
+  fetch: ["Fetch", "The master fetched the project."],
+  atomizer: ["Atomizer", "The master found out what to run."],
   waiting_for_slaves: ["Waiting for slaves", "No slave was free."],
   set_up: ["Set-up", "The first slave fetched the commit and ran setup_build."],
   atoms: ["Atoms, shared out evenly", "What the atoms take on these executors at best."],
